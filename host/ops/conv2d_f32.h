@@ -1,0 +1,39 @@
+/* FP32 convolution on the device: forward, backward-data, backward-weights.
+ *
+ * A clq_conv2d_f32 holds what one convolution shape needs on one device: the kernels and tile that
+ * the schedule picked, the packed weights and the workspaces. Letters as in conv_geometry.h.
+ * All calls queue work and do not wait. Sums run in a fixed order, so equal inputs on one device
+ * give equal bits. */
+#ifndef CLQUANT_OPS_CONV2D_F32_H
+#define CLQUANT_OPS_CONV2D_F32_H
+
+#include <clquant/device.h>
+
+#include "ops/conv_geometry.h"
+
+typedef struct clq_conv2d_f32 clq_conv2d_f32;
+
+enum { CLQ_CONV_FORWARD = 1, CLQ_CONV_BACKWARD_DATA = 2, CLQ_CONV_BACKWARD_WEIGHTS = 4 };
+
+/* `directions`: which of CLQ_CONV_* will be called; only their memory is taken. The geometry must
+ * already be valid (shape inference checked it). */
+clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
+                                 int directions, clq_conv2d_f32 **conv);
+void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv); /* NULL ok */
+
+/* Repacks w (OC, KH, KW, IC/G) for the directions; call whenever w changed. */
+clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w);
+
+/* y = act(conv(x, w) + bias[oc] + residual). bias (OC) and residual (like y) may be NULL. */
+clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *bias,
+                                  clq_buffer *residual, clq_act act, clq_buffer *y);
+
+/* dx = conv^T(dy, w), or dx += it when `accumulate`. */
+clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
+                                        bool accumulate);
+
+/* dw (OC, KH, KW, IC/G) = sum over pixels of dy x; db (OC) = sum of dy, may be NULL. Overwrites. */
+clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *dy,
+                                           clq_buffer *dw, clq_buffer *db);
+
+#endif

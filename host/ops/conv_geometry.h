@@ -1,0 +1,21 @@
+/* The shape of one 2-D convolution, shared by the FP32 and int8 launchers.
+ *
+ * x (N, IH, IW, IC), w (OC, KH, KW, IC / G), y (N, OH, OW, OC), all NHWC.
+ * A linear layer is the same with IH = IW = KH = KW = 1. */
+#ifndef CLQUANT_OPS_CONV_GEOMETRY_H
+#define CLQUANT_OPS_CONV_GEOMETRY_H
+
+#include <clquant/ops.h>
+
+
+typedef struct clq_conv_geometry {
+    int n, ih, iw, ic;
+    int oc, kh, kw;
+    int oh, ow;
+    int stride_h, stride_w;
+    int pad_top, pad_left; /* the bottom and right padding follow from oh and ow */
+    int dilation_h, dilation_w;
+    int groups; /* ic and oc are multiples of it; groups == ic == oc is depthwise */
+} clq_conv_geometry;
+
+#endif

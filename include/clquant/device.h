@@ -1,0 +1,176 @@
+/* OpenCL devices: choosing one, its capabilities, memory, programs and launches.
+ *
+ * Only host/device calls OpenCL. Everything else works with the handles below. A device owns
+ * one context, one in-order queue, a program cache and a buffer pool. Handles of one device must
+ * be used from one thread at a time. */
+#ifndef CLQUANT_DEVICE_H
+#define CLQUANT_DEVICE_H
+
+#include <clquant/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct clq_device clq_device;
+typedef struct clq_buffer clq_buffer;
+typedef struct clq_kernel clq_kernel;
+
+/* Integer dot-product paths, in the order the ladder tries them. Their names (clq_dot_name) are
+ * the values of CLQUANT_DOT: mma, dp4a, avx512vnni, avxvnni, avx2, khr, amd, arm, portable. */
+typedef enum clq_dot {
+    CLQ_DOT_MMA,
+    CLQ_DOT_DP4A,
+    CLQ_DOT_AVX512VNNI,
+    CLQ_DOT_AVXVNNI,
+    CLQ_DOT_AVX2,
+    CLQ_DOT_KHR,
+    CLQ_DOT_AMD,
+    CLQ_DOT_ARM,
+    CLQ_DOT_PORTABLE,
+    CLQ_DOT_COUNT
+} clq_dot;
+
+const char *clq_dot_name(clq_dot dot);
+/* CLQ_USAGE when `name` is none of the above. */
+clq_status clq_dot_parse(const char *name, clq_dot *dot);
+
+/* How hot kernels are scheduled: CPU = local size 1, wide vectors, register tile, no barriers;
+ * GPU = work-groups, local-memory tiles. */
+typedef enum clq_schedule { CLQ_SCHEDULE_CPU, CLQ_SCHEDULE_GPU } clq_schedule;
+
+typedef struct clq_device_info {
+    char name[128];
+    char vendor[128];
+    char platform[128];
+    char version[128];
+    char driver[128];
+    int platform_index, device_index; /* "-d PLATFORM:DEVICE" */
+    bool is_cpu, is_gpu;
+    bool is_host_cpu;     /* the device executes on this process's own processor */
+    bool has_fp16, has_int8_dot_khr;
+    unsigned compute_units;
+    unsigned simd_bytes;  /* host SIMD register width usable on a host CPU: 64, 32, 16; 0 elsewhere */
+    size_t max_work_group;
+    uint64_t global_memory, max_allocation, local_memory; /* bytes, as reported: advice */
+    size_t base_alignment; /* bytes; offset alignment of clq_buffer_view */
+    clq_schedule schedule; /* CLQUANT_SCHEDULE=cpu|gpu forces one (tests) */
+    clq_dot dot;           /* first path of the ladder that compiled and gave the right values */
+    uint32_t dots;         /* bit (1u << clq_dot) for every path that works here */
+} clq_device_info;
+
+/* ---- choosing ---- */
+
+/* Fills up to `capacity` entries with every device of every platform (dot paths not probed:
+ * dot = CLQ_DOT_PORTABLE, dots = 0) and stores how many there are. CLQ_DEVICE when there is no
+ * OpenCL platform at all. */
+clq_status clq_device_list(clq_device_info *infos, size_t capacity, size_t *count);
+
+/* Opens a device. `selector`: "P:D" indices, "cpu", "gpu", or a substring of the name; NULL reads
+ * CLQUANT_DEVICE, then takes the first GPU, else the first CPU. CLQ_DEVICE names what is there
+ * when nothing matches. CLQUANT_DOT forces a dot path (CLQ_DEVICE when it does not work here). */
+clq_status clq_device_open(const char *selector, clq_device **device);
+/* Releases everything the device still owns; buffers of it must already be released. NULL ok. */
+void clq_device_close(clq_device *device);
+const clq_device_info *clq_device_get_info(const clq_device *device);
+/* Switches the dot path of later kernels; CLQ_DEVICE when `dot` does not work here. */
+clq_status clq_device_set_dot(clq_device *device, clq_dot dot);
+
+/* Measured arithmetic peaks of this device by micro-kernels with independent accumulators,
+ * in 1e9 operations a second (a multiply-add is two). Measured once per open device, ~0.5 s.
+ * int8 is measured on the device's current dot path. */
+clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8_gops);
+
+/* ---- memory ---- */
+
+/* Device memory of `size` bytes (> 0) from the pool, contents undefined. CLQ_NO_MEMORY names the
+ * size and the device's limit. */
+clq_status clq_buffer_create(clq_device *device, size_t size, clq_buffer **buffer);
+/* A window onto `parent` (which must outlive it); offset a multiple of base_alignment. */
+clq_status clq_buffer_view(clq_buffer *parent, size_t offset, size_t size, clq_buffer **view);
+/* Returns the memory to the pool; queued work that uses it still completes. NULL ok. */
+void clq_buffer_release(clq_buffer *buffer);
+size_t clq_buffer_size(const clq_buffer *buffer);
+/* Blocking copies; CLQ_INTERNAL when the range lies outside the buffer. */
+clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data);
+clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data);
+/* Queued, not blocking. fill repeats a 4-byte pattern; offset and size are multiples of 4. */
+clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern);
+clq_status clq_buffer_copy(clq_buffer *to, size_t to_offset, clq_buffer *from, size_t from_offset,
+                           size_t size);
+/* Bytes now held by live buffers, and the highest value so far. */
+void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak);
+
+/* ---- programs and launches ---- */
+
+/* The kernel `name` of the kernel registry, built with `options` ("-DMR=6 -DNR=64"; NULL = none).
+ * Owned by the device and built once per (name, options, dot path): later calls are a look-up.
+ * The options that describe the device (schedule, dot path, SIMD) are added by the device.
+ * CLQ_DEVICE carries the first lines of the build log. */
+clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
+                          clq_kernel **kernel);
+
+typedef enum clq_arg_kind { CLQ_ARG_BUFFER, CLQ_ARG_I32, CLQ_ARG_U32, CLQ_ARG_F32, CLQ_ARG_LOCAL } clq_arg_kind;
+
+typedef struct clq_arg {
+    clq_arg_kind kind;
+    union {
+        clq_buffer *buffer; /* NULL passes a null pointer */
+        int32_t i32;
+        uint32_t u32;
+        float f32;
+        size_t local_bytes;
+    } value;
+} clq_arg;
+
+#define CLQ_BUF(b) ((clq_arg){CLQ_ARG_BUFFER, {.buffer = (b)}})
+#define CLQ_I32(x) ((clq_arg){CLQ_ARG_I32, {.i32 = (int32_t)(x)}})
+#define CLQ_U32(x) ((clq_arg){CLQ_ARG_U32, {.u32 = (uint32_t)(x)}})
+#define CLQ_F32(x) ((clq_arg){CLQ_ARG_F32, {.f32 = (float)(x)}})
+#define CLQ_LOCAL(n) ((clq_arg){CLQ_ARG_LOCAL, {.local_bytes = (n)}})
+
+/* A 1..3 dimensional index space. local all 0: the device chooses (local size 1 on the CPU
+ * schedule). On the GPU schedule global is rounded up to a multiple of local, so kernels check
+ * their bounds. */
+typedef struct clq_range {
+    unsigned dims;
+    size_t global[3], local[3];
+} clq_range;
+
+#define CLQ_RANGE1(x) ((clq_range){1, {(x), 1, 1}, {0, 0, 0}})
+#define CLQ_RANGE2(x, y) ((clq_range){2, {(x), (y), 1}, {0, 0, 0}})
+#define CLQ_RANGE3(x, y, z) ((clq_range){3, {(x), (y), (z)}, {0, 0, 0}})
+
+/* Queues one launch; does not wait. */
+clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, const clq_arg *args,
+                      size_t arg_count);
+#define CLQ_LAUNCH(device, kernel, range, ...)                              \
+    clq_launch((device), (kernel), (range), (clq_arg[]){__VA_ARGS__},       \
+               sizeof((clq_arg[]){__VA_ARGS__}) / sizeof(clq_arg))
+
+/* Waits until everything queued has finished; reports a failure of any of it. */
+clq_status clq_device_finish(clq_device *device);
+
+/* ---- profiling by events ---- */
+
+typedef struct clq_profile_entry {
+    const char *label;  /* clq_device_set_label at the time of the launch; "" when unset */
+    const char *kernel; /* registry name, or "write"/"read"/"fill"/"copy" */
+    double ms;
+    double flops;       /* clq_device_set_work at the time of the launch; 0 when unset */
+} clq_profile_entry;
+
+/* Starts recording (drops earlier entries) or stops it. Off by default. */
+clq_status clq_device_profile(clq_device *device, bool on);
+/* Names later launches, for instance by graph node. The text is copied. */
+void clq_device_set_label(clq_device *device, const char *label);
+/* Operations (a multiply-add is two) that the next launch does; reset to 0 after it. */
+void clq_device_set_work(clq_device *device, double operations);
+/* Waits, then lends the recorded entries (valid until the next profile call). */
+clq_status clq_device_profile_entries(clq_device *device, const clq_profile_entry **entries,
+                                      size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

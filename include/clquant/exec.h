@@ -1,0 +1,93 @@
+/* Executors: a graph prepared for one device, batch size and mode.
+ *
+ * Parameters live on the device in a clq_params that several executors share (a training and an
+ * evaluation executor of one network, for instance). */
+#ifndef CLQUANT_EXEC_H
+#define CLQUANT_EXEC_H
+
+#include <clquant/ops.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- parameters on the device ---- */
+
+typedef struct clq_params clq_params;
+
+/* Uploads the graph's F32 parameters and states. PARAMETER values lie one after the other in one flat
+ * buffer (each padded to the device's base_alignment with zeros), so the optimizer is one kernel;
+ * with `trainable`, gradients have a flat buffer of the same layout. The graph must outlive it. */
+clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
+                             clq_params **params);
+void clq_params_destroy(clq_params *params);            /* NULL ok */
+clq_status clq_params_upload(clq_params *params);       /* graph -> device */
+clq_status clq_params_download(clq_params *params);     /* device -> graph's host data */
+clq_buffer *clq_params_flat(clq_params *params);        /* F32 (clq_params_count) */
+clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
+size_t clq_params_count(const clq_params *params);      /* padded floats in the flat buffers */
+/* View of one PARAMETER or STATE value; NULL when the value is neither. Owned by params. */
+clq_buffer *clq_params_value(clq_params *params, int value);
+clq_buffer *clq_params_gradient(clq_params *params, int value);
+/* Offset in floats of a PARAMETER in the flat buffer. */
+size_t clq_params_offset(const clq_params *params, int value);
+
+/* ---- quantization state on the device (FAKE_QUANT and QAT) ---- */
+
+/* Scales, zero points and observers of every quantized activation, in device tables indexed by value
+ * id, so that a QAT step never waits for the host. Made by quant/, read by operators. */
+typedef struct clq_qstate {
+    clq_buffer *scale;      /* F32 (value_count) */
+    clq_buffer *zero_point; /* S32 (value_count) */
+    clq_buffer *range;      /* F32 (value_count, 2): min and max seen in this step */
+    bool observe;           /* operators also update `range` */
+} clq_qstate;
+
+/* ---- executors ---- */
+
+typedef struct clq_exec_options {
+    clq_exec_mode mode;
+    int batch;           /* >= 1 */
+    clq_params *params;  /* shared; NULL: the executor makes its own. Unused in INT8 mode */
+    clq_qstate *qstate;  /* FAKE_QUANT and QAT with F32 parameters; else NULL */
+    bool keep_all;       /* do not reuse activation buffers: clq_exec_value works for every value */
+    bool no_fusion;      /* do not run adds in the epilogue (tests) */
+    int requantizer;     /* INT8: clq_requantizer, 0 = float */
+    uint64_t seed;
+} clq_exec_options;
+
+/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode. */
+clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
+                           const clq_exec_options *options, clq_exec **exec);
+void clq_exec_destroy(clq_exec *exec); /* NULL ok */
+
+/* F32 NHWC (batch, H, W, C): the executor quantizes by itself in the quantized modes. */
+clq_tensor *clq_exec_input(clq_exec *exec);
+/* F32 (batch, ...): logits. Real values in every mode. */
+clq_tensor *clq_exec_output(clq_exec *exec);
+clq_tensor *clq_exec_output_gradient(clq_exec *exec); /* TRAIN and QAT: fill before backward */
+/* A value's tensor of the latest forward; NULL when its buffer was reused (see keep_all). In FAKE_QUANT
+ * mode floats q - z, in INT8 mode u8 codes q with tensor.pitch. */
+clq_tensor *clq_exec_value(clq_exec *exec, int value);
+
+/* Queue work; none waits for it. */
+clq_status clq_exec_load_parameters(clq_exec *exec); /* after params changed; done once by create */
+clq_status clq_exec_forward(clq_exec *exec);
+clq_status clq_exec_backward(clq_exec *exec);
+void clq_exec_set_step(clq_exec *exec, uint64_t step); /* dropout's counter */
+const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
+
+/* Called after each node's forward has been queued (calibration, comparison of codes). */
+typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
+void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
+
+/* Bytes of activations (and gradients) the executor holds, and their largest two. */
+typedef struct clq_exec_memory {
+    uint64_t activations, largest, second_largest, workspaces;
+} clq_exec_memory;
+clq_exec_memory clq_exec_measure(const clq_exec *exec);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

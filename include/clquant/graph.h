@@ -1,0 +1,142 @@
+/* Networks as graphs: values (tensors), nodes (operators), passes that rewrite them.
+ *
+ * A graph is a host object without a device. Activation shapes are (N, H, W, C) or (N, C) with
+ * N = 1 standing for the batch; convolution weights are (OC, KH, KW, IC / G), linear weights
+ * (OUT, IN), vectors (C). One graph goes through these forms:
+ *
+ *   trained form    conv2d, batch_norm, relu, add, ... as the builder or file gave them
+ *   folded form     clq_graph_fold: batch norm folded into conv2d and linear, activation fused
+ *   quantized form  folded, and activations have qparams (calibration, QAT); parameters still F32
+ *   integer form    clq_convert: weights S8, biases S32; nothing float but scales */
+#ifndef CLQUANT_GRAPH_H
+#define CLQUANT_GRAPH_H
+
+#include <clquant/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { CLQ_MAX_RANK = 4, CLQ_MAX_INPUTS = 6, CLQ_NO_VALUE = -1 };
+
+typedef enum clq_dtype { CLQ_F32, CLQ_U8, CLQ_S8, CLQ_S32 } clq_dtype;
+size_t clq_dtype_size(clq_dtype dtype);
+
+typedef struct clq_shape {
+    int rank;
+    int64_t dim[CLQ_MAX_RANK];
+} clq_shape;
+
+/* Product of the dimensions; they were checked to fit when the shape was made. */
+int64_t clq_shape_count(const clq_shape *shape);
+bool clq_shape_equal(const clq_shape *a, const clq_shape *b);
+/* "1x32x32x3" */
+void clq_shape_text(const clq_shape *shape, char *text, size_t size);
+
+/* real = scale * (code - zero_point). count 0: not quantized; 1: per tensor; otherwise per channel
+ * along axis 0 of the parameter. */
+typedef struct clq_qparams {
+    int64_t count;
+    float *scale;       /* (count), owned, > 0 and finite */
+    int32_t zero_point; /* 0 for weights and biases */
+    clq_dtype dtype;    /* CLQ_U8 activations, CLQ_S8 weights, CLQ_S32 biases */
+} clq_qparams;
+
+typedef enum clq_value_kind {
+    CLQ_VALUE_INPUT,      /* the network's input */
+    CLQ_VALUE_ACTIVATION, /* a node's output */
+    CLQ_VALUE_PARAMETER,  /* learned: weights, biases, gamma, beta */
+    CLQ_VALUE_STATE,      /* not learned but kept: running mean and variance */
+} clq_value_kind;
+
+typedef struct clq_value {
+    char *name; /* parameters carry torchvision's names: "layer1.0.conv1.weight" */
+    clq_value_kind kind;
+    clq_dtype dtype; /* of `data`, or of the activation */
+    clq_shape shape;
+    void *data;      /* PARAMETER and STATE: owned host copy; otherwise NULL */
+    clq_qparams q;
+    int producer;    /* node that writes it, -1 for inputs and parameters */
+} clq_value;
+
+typedef struct clq_op clq_op; /* descriptor of an operator: clquant/ops.h */
+
+typedef struct clq_node {
+    char *name; /* "layer1.0.conv1" */
+    const clq_op *op;
+    void *attrs; /* the operator's typed attributes, owned: clquant/ops.h */
+    int input_count;
+    int inputs[CLQ_MAX_INPUTS]; /* value ids; CLQ_NO_VALUE for an absent optional input */
+    int output;                 /* value id */
+} clq_node;
+
+typedef struct clq_metadata {
+    char *key, *value;
+} clq_metadata;
+
+typedef struct clq_graph {
+    char *name;
+    clq_value *values;
+    int value_count;
+    clq_node *nodes; /* in an order in which inputs come before their use */
+    int node_count;
+    int input, output; /* value ids */
+    clq_metadata *metadata;
+    int metadata_count;
+    bool folded;
+} clq_graph;
+
+/* ---- building ---- */
+
+clq_status clq_graph_create(const char *name, clq_graph **graph);
+void clq_graph_destroy(clq_graph *graph); /* NULL ok */
+clq_status clq_graph_clone(const clq_graph *graph, clq_graph **clone);
+
+/* The input value: F32 (1, H, W, C) or (1, C). */
+clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value);
+/* A parameter or state tensor; `data` (F32/S8/S32 in the shape's order) is copied, NULL = zeros. */
+clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
+                                   clq_dtype dtype, clq_shape shape, const void *data, int *value);
+/* Adds a node (attrs copied), infers its output's shape and creates the output value, named like the
+ * node. CLQ_BAD_DATA when the operator's shape rule is broken: the text names node and rule. */
+clq_status clq_graph_add_node(clq_graph *graph, const char *op, const char *name, const void *attrs,
+                              const int *inputs, int input_count, int *output);
+void clq_graph_set_output(clq_graph *graph, int value);
+
+/* -1 when there is none. */
+int clq_graph_find_value(const clq_graph *graph, const char *name);
+int clq_graph_find_node(const clq_graph *graph, const char *name);
+/* How many node inputs (plus the graph output) read the value. */
+int clq_graph_use_count(const clq_graph *graph, int value);
+
+clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char *text);
+const char *clq_graph_get_metadata(const clq_graph *graph, const char *key); /* NULL when absent */
+
+clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, int32_t zero_point,
+                           clq_dtype dtype);
+void clq_qparams_clear(clq_qparams *q);
+
+/* Full check of a graph that came from outside: ids in range, order, arity, shapes, parameter kinds,
+ * finite parameter values, qparams; CLQ_BAD_DATA names the first offender. */
+clq_status clq_graph_validate(const clq_graph *graph);
+
+typedef enum clq_form { CLQ_FORM_FLOAT, CLQ_FORM_QUANTIZED, CLQ_FORM_INTEGER } clq_form;
+clq_form clq_graph_form(const clq_graph *graph);
+
+/* Parameter count, bytes of parameters as stored (S8 = 1), multiply-adds for one input. */
+typedef struct clq_graph_size {
+    int64_t parameters, bytes, macs;
+} clq_graph_size;
+clq_graph_size clq_graph_measure(const clq_graph *graph);
+
+/* ---- passes ---- */
+
+/* Folds batch_norm into the conv2d or linear before it (w' = w * gamma / sqrt(var + eps), in double),
+ * fuses relu/relu6 into the node before it where that is its only use, removes dropout. Makes a
+ * new graph; parameters keep their names (conv "x.conv1" gains "x.conv1.bias" when it had none). */
+clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

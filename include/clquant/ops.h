@@ -1,0 +1,125 @@
+/* The operators: their typed attributes and the descriptor that graph and exec work with.
+ *
+ * A new operator is one file in host/ops that fills in a clq_op, its line in host/ops/registry.c,
+ * its kernel, its reference and its test. */
+#ifndef CLQUANT_OPS_H
+#define CLQUANT_OPS_H
+
+#include <clquant/device.h>
+#include <clquant/graph.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum clq_act { CLQ_ACT_NONE, CLQ_ACT_RELU, CLQ_ACT_RELU6 } clq_act;
+
+/* ---- attributes; an operator not listed has none ---- */
+
+typedef struct clq_conv2d_attrs { /* "conv2d": x, w (OC,KH,KW,IC/G), [bias (OC)] */
+    int kernel[2], stride[2], dilation[2]; /* height, width */
+    int pad[4];                            /* top, left, bottom, right */
+    int groups;
+    clq_act act; /* fused by clq_graph_fold; NONE in the trained form */
+} clq_conv2d_attrs;
+
+typedef struct clq_linear_attrs { /* "linear": x (N,IN), w (OUT,IN), [bias (OUT)] */
+    clq_act act;
+} clq_linear_attrs;
+
+typedef struct clq_batch_norm_attrs { /* "batch_norm": x, gamma, beta, running_mean, running_var (C) */
+    float epsilon, momentum;          /* torch's meaning: new = (1 - momentum) old + momentum batch */
+} clq_batch_norm_attrs;
+
+typedef struct clq_add_attrs { /* "add": a, b of equal shape */
+    clq_act act;
+} clq_add_attrs;
+
+typedef struct clq_pool_attrs { /* "max_pool", "avg_pool": x (N,H,W,C) */
+    int kernel[2], stride[2], pad[4];
+    bool count_include_pad; /* avg_pool */
+    bool ceil_mode;
+} clq_pool_attrs;
+
+typedef struct clq_dropout_attrs { /* "dropout" */
+    float probability;
+} clq_dropout_attrs;
+
+typedef struct clq_pad_channels_attrs { /* "shortcut_a": strided, zero-padded channels, no parameters */
+    int stride;
+    int front, back; /* zero channels added before and after */
+} clq_pad_channels_attrs;
+
+/* "relu", "relu6", "tanh", "sigmoid", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,H,W,C)->(N,HWC) in
+ * the order H,W,C: no attributes. Formats convert a flatten's following weights from C,H,W order. */
+
+/* ---- running an operator ---- */
+
+typedef enum clq_exec_mode {
+    CLQ_EXEC_FLOAT,      /* FP32 inference; batch norm uses running statistics */
+    CLQ_EXEC_TRAIN,      /* FP32 training: batch statistics, dropout, keeps what backward reads */
+    CLQ_EXEC_FAKE_QUANT, /* inference on codes held as floats (q - z), exact */
+    CLQ_EXEC_QAT,        /* the same with observers and a straight-through backward */
+    CLQ_EXEC_INT8,       /* the integer network: u8 codes, s8 weights, int32 sums */
+} clq_exec_mode;
+
+typedef struct clq_exec clq_exec;
+
+typedef struct clq_tensor {
+    clq_buffer *buffer; /* NULL when the input is absent or the gradient is not wanted */
+    clq_shape shape;    /* with the real batch in dim[0] for activations */
+    clq_dtype dtype;    /* F32, or U8 with `pitch` bytes a pixel in INT8 mode */
+    int pitch;          /* elements between pixels: C for F32, C rounded up to 4 for U8 */
+    const clq_value *value;
+} clq_tensor;
+
+/* What an operator's functions get: one node of one executor. Lives as long as the executor. */
+typedef struct clq_op_run {
+    clq_exec *exec;
+    clq_device *device;
+    const clq_graph *graph;
+    const clq_node *node;
+    int node_index;
+    clq_exec_mode mode;
+    int batch;
+    clq_tensor in[CLQ_MAX_INPUTS], out;
+    /* Backward: gradient of the loss with respect to each input and to the output, F32, of the
+     * tensor's shape. Parameter gradients are overwritten; an activation's gradient is added to
+     * when `accumulate[i]` (it has several readers). Gradients are always of real values, also on codes. */
+    clq_tensor grad_in[CLQ_MAX_INPUTS], grad_out;
+    bool accumulate[CLQ_MAX_INPUTS];
+    /* Inference only: an "add" node that reads this node's output and nothing else does, executed in
+     * this node's epilogue. `residual` is its other input; `out` is then the add's output. */
+    const clq_node *fused_add;
+    clq_tensor residual;
+    void *state;        /* the operator's own; made by prepare, freed by release */
+    uint64_t seed, step; /* for dropout: Philox key and counter */
+} clq_op_run;
+
+struct clq_op {
+    const char *name;
+    size_t attrs_size;
+    int min_inputs, max_inputs;
+    /* Checks attributes and input shapes and gives the output's shape. Must not trust any value. */
+    clq_status (*infer)(const clq_graph *graph, const clq_node *node, clq_shape *output);
+    /* Chooses kernels, takes workspaces, uploads constants. May be NULL. */
+    clq_status (*prepare)(clq_op_run *run);
+    /* Parameters changed (after an optimizer step or a load). May be NULL. */
+    clq_status (*load_parameters)(clq_op_run *run);
+    clq_status (*forward)(clq_op_run *run);  /* in every mode it supports */
+    clq_status (*backward)(clq_op_run *run); /* TRAIN and QAT; NULL: not differentiable */
+    void (*release)(clq_op_run *run);
+    bool (*can_fuse_add)(const clq_op_run *run); /* NULL: never */
+    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten, relu */
+    bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
+    int64_t (*macs)(const clq_graph *graph, const clq_node *node); /* multiply-adds for one input; NULL = 0 */
+};
+
+/* NULL when there is no such operator. */
+const clq_op *clq_op_find(const char *name);
+const clq_op *const *clq_op_list(size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+/* Quantization: qparams from ranges, observers, calibration (PTQ), QAT, conversion, verification.
+ *
+ * The numbers are defined in docs/quantization.md. */
+#ifndef CLQUANT_QUANT_H
+#define CLQUANT_QUANT_H
+
+#include <clquant/train.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum clq_observer_kind { CLQ_OBSERVER_MIN_MAX, CLQ_OBSERVER_MOVING_AVERAGE } clq_observer_kind;
+typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
+
+typedef struct clq_quant_config {
+    clq_observer_kind observer;
+    double averaging;          /* moving average: weight of the new range, default 0.01 (PTQ) */
+    bool symmetric_activations; /* zero_point 128 (0 when the range is not negative); default affine */
+    bool per_tensor_weights;   /* default per channel */
+    clq_scale_kind scale;
+    int max_shift;             /* POW2: exponent clamped to +-max_shift, default 8 */
+    int64_t images;            /* calibration images, default 512 */
+    int requantizer;           /* clq_requantizer */
+} clq_quant_config;
+
+void clq_quant_config_init(clq_quant_config *config);
+clq_status clq_quant_config_check(const clq_quant_config *config);
+
+/* Activation qparams of the range [min, max] (widened to contain 0), u8. `name` goes in the error of a
+ * range that is not finite. A degenerate range gives scale 1. */
+clq_status clq_activation_qparams(const clq_quant_config *config, const char *name, float min,
+                                  float max, float *scale, int32_t *zero_point);
+/* Scale of s8 weights with largest magnitude `max_abs` (0 gives 1). */
+clq_status clq_weight_scale(const clq_quant_config *config, const char *name, float max_abs,
+                            float *scale);
+/* Nearest power of two: 2^rint(log2(scale)), exponent clamped to +-max_shift. CLQ_BAD_DATA names the
+ * tensor when scale <= 0 or not finite. */
+clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float *pow2);
+
+/* PTQ: runs up to config->images of the feed through the folded float graph, observes every activation, and
+ * sets qparams on the graph's values (activations and weights): the quantized form. */
+clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
+                         const clq_quant_config *config);
+
+/* Quantized form -> integer form: weights S8, biases S32. The output of a last linear or conv2d stays real. */
+clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config, clq_graph **integer);
+
+/* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place. job->mode, params, qstate and hooks
+ * are set by this function. */
+clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
+                   int *history_count);
+
+/* ---- verification ---- */
+
+typedef struct clq_layer_path {
+    const char *name, *op, *precision, *dot_path;
+} clq_layer_path;
+
+typedef struct clq_verification {
+    int64_t images;
+    int64_t mismatched_codes, compared_codes;
+    char first_mismatch[256]; /* "" when none: value, image, index, both codes */
+    char logits_sha256[65];
+    struct {
+        clq_dot dot;
+        char sha256[65];
+    } paths[CLQ_DOT_COUNT];
+    int path_count;
+    clq_layer_path *layers; /* owned; strings lent by the graph */
+    int layer_count;
+} clq_verification;
+
+/* Compares, on up to `limit` images, every code of the fake-quantized evaluation (FP32 kernels on codes)
+ * with the integer network's, and the integer network's logits on every dot path of the device. */
+clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset *dataset, int batch,
+                      int64_t limit, clq_verification *verification);
+void clq_verification_clear(clq_verification *verification);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,149 @@
+/* Training: feeding batches, evaluation, the step, optimizers, schedules, checkpoints.
+ *
+ * The same loop trains in FP32 (CLQ_EXEC_TRAIN) and quantization-aware (CLQ_EXEC_QAT). */
+#ifndef CLQUANT_TRAIN_H
+#define CLQUANT_TRAIN_H
+
+#include <clquant/data.h>
+#include <clquant/exec.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- configuration; recipes and flags fill it in ---- */
+
+typedef enum clq_optimizer_kind { CLQ_OPTIMIZER_SGD, CLQ_OPTIMIZER_ADAM } clq_optimizer_kind;
+typedef enum clq_schedule_kind {
+    CLQ_LR_CONSTANT,
+    CLQ_LR_STEP,            /* lr * gamma^(number of milestones passed) */
+    CLQ_LR_ONE_CYCLE,       /* linear up over warm-up, then cosine to lr * final_ratio */
+    CLQ_LR_COSINE,          /* to eta_min over all epochs */
+    CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
+} clq_schedule_kind;
+typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kind;
+
+enum { CLQ_MAX_MILESTONES = 16 };
+
+typedef struct clq_train_config {
+    int epochs, batch;
+    uint64_t seed;
+    struct {
+        clq_optimizer_kind kind;
+        double momentum, weight_decay;
+        bool nesterov;
+        bool decay_norm_and_bias; /* weight decay also on batch norm and biases */
+        double beta1, beta2, epsilon;
+    } optimizer;
+    struct {
+        clq_schedule_kind kind;
+        double lr;              /* the highest learning rate */
+        double warmup_epochs;   /* linear from 0; may be fractional */
+        double final_ratio, eta_min, gamma;
+        int milestones[CLQ_MAX_MILESTONES], milestone_count;
+        double t_0, t_mult;
+    } schedule;
+    clq_loss_kind loss;
+    double label_smoothing;
+    struct {
+        int crop_padding;
+        bool flip;
+    } augment;
+    int loader_threads; /* never changes the result */
+    int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
+} clq_train_config;
+
+/* Defaults: SGD Nesterov 0.9, weight decay 5e-4, one-cycle, cross-entropy, batch 128. */
+void clq_train_config_init(clq_train_config *config);
+/* CLQ_USAGE names the field that breaks a rule. */
+clq_status clq_train_config_check(const clq_train_config *config);
+/* Learning rate of optimizer step `step` (0-based) with `steps_per_epoch`. Pure. */
+double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch);
+
+/* ---- feeding ---- */
+
+typedef struct clq_feed clq_feed; /* loader + augmentation kernel + normalisation, on one device */
+
+typedef struct clq_feed_options {
+    int batch;
+    bool training; /* shuffle, augment, drop the last partial batch */
+    uint64_t seed;
+    int threads;
+    float mean[4], std[4];
+    int crop_padding;
+    bool flip;
+    int64_t limit; /* use only the first `limit` samples; 0 = all */
+} clq_feed_options;
+
+clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
+                           const clq_feed_options *options, clq_feed **feed);
+void clq_feed_destroy(clq_feed *feed);
+int64_t clq_feed_batches(const clq_feed *feed); /* batches an epoch */
+/* Starts at a batch of an epoch (exact resume). */
+clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
+/* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch); `count` images are
+ * valid (fewer only at the end when not training; the rest of x repeats the last), 0 at the epoch's
+ * end. labels: host pointer valid until the next call; label_buffer: the same, S32 (batch), on the device. */
+clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
+                         clq_buffer **label_buffer);
+
+/* ---- evaluation ---- */
+
+typedef struct clq_evaluation {
+    int64_t images;
+    int classes;
+    double top1, top5, loss; /* fractions 0..1; mean cross-entropy */
+    int64_t *confusion;      /* (classes, classes): row = label, column = prediction; owned */
+    char logits_sha256[65];  /* of all logits, F32 little-endian, in dataset order */
+} clq_evaluation;
+
+/* Runs the whole feed through any inference executor. `logits` (images, classes) may be NULL; otherwise
+ * it receives all logits. Shows progress under `label` (NULL: none). */
+clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
+                        clq_evaluation *evaluation, float *logits);
+void clq_evaluation_clear(clq_evaluation *evaluation);
+
+/* ---- training ---- */
+
+typedef struct clq_epoch_record {
+    int epoch; /* 1-based */
+    double lr, train_loss, train_top1, test_loss, test_top1, images_per_second, seconds;
+} clq_epoch_record;
+
+/* What the quantization layer adds to the loop; all may be NULL. */
+typedef struct clq_train_hooks {
+    void *context;
+    clq_status (*before_step)(void *context, int64_t step);
+    clq_status (*after_step)(void *context, int64_t step);
+    clq_status (*evaluate)(void *context, clq_evaluation *evaluation); /* replaces the default test evaluation */
+    /* Named buffers that belong into the checkpoint and come back on resume (observers). */
+    size_t buffer_count;
+    const char *const *buffer_names;
+    clq_buffer *const *buffers;
+} clq_train_hooks;
+
+typedef struct clq_train_job {
+    clq_device *device;
+    clq_graph *graph; /* in: initial parameters; out: trained ones */
+    clq_dataset *train, *test; /* test may be NULL */
+    clq_train_config config;
+    float mean[4], std[4];
+    clq_exec_mode mode; /* TRAIN or QAT */
+    clq_params *params; /* NULL: made from graph */
+    clq_qstate *qstate; /* QAT */
+    const clq_train_hooks *hooks;
+    const char *out; /* folder for history.csv, history.json, checkpoints; NULL: none */
+    const char *phase; /* "train" or "qat": names files and the progress bar */
+    const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
+    bool resume;     /* continue from the newest good checkpoint in `out` when there is one */
+    int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
+} clq_train_job;
+
+/* Trains. On success graph holds the parameters and *history (owned by the caller, clq_free) the epochs.
+ * CLQ_DIVERGED when the loss becomes NaN or infinite: names epoch and step, the last checkpoint stays. */
+clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
