@@ -1,0 +1,304 @@
+#include "base/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+
+/* ---- the table of system calls ---- */
+
+static int posix_open(const char *path, int flags, int mode) {
+    return open(path, flags, (mode_t)mode);
+}
+
+static int64_t posix_read(int fd, void *data, size_t size) {
+    return read(fd, data, size);
+}
+
+static int64_t posix_write(int fd, const void *data, size_t size) {
+    return write(fd, data, size);
+}
+
+static int posix_mkdir(const char *path, int mode) {
+    return mkdir(path, (mode_t)mode);
+}
+
+static const clq_file_ops posix_ops = {posix_open, posix_read, posix_write, fsync,
+                                       close,      rename,     unlink,      posix_mkdir};
+static clq_file_ops custom_ops;
+static const clq_file_ops *ops = &posix_ops;
+
+void clq_set_file_ops(const clq_file_ops *table) {
+    if (table) {
+        custom_ops = *table;
+        ops = &custom_ops;
+    } else {
+        ops = &posix_ops;
+    }
+}
+
+const clq_file_ops *clq_file_ops_now(void) {
+    return ops;
+}
+
+const clq_file_ops *clq_file_ops_posix(void) {
+    return &posix_ops;
+}
+
+/* ---- reading ---- */
+
+static clq_status open_to_read(const char *path, int *fd) {
+    do {
+        *fd = ops->open(path, O_RDONLY | O_CLOEXEC, 0);
+    } while (*fd < 0 && errno == EINTR);
+    if (*fd >= 0) {
+        return CLQ_OK;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == EIO) {
+        return clq_fail(CLQ_IO, "%s: cannot open: %s", path, strerror(errno));
+    }
+    return clq_fail(CLQ_NO_INPUT, "%s: cannot open: %s", path, strerror(errno));
+}
+
+/* Reads until `size` bytes or the end of the file; *got is what there was. */
+static clq_status read_fully(const char *path, int fd, char *data, size_t size, size_t *got) {
+    *got = 0;
+    while (*got < size) {
+        int64_t n = ops->read(fd, data + *got, size - *got);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && errno == EISDIR) {
+            return clq_fail(CLQ_BAD_DATA, "%s: is a folder, a file is expected", path);
+        }
+        if (n < 0) {
+            return clq_fail(CLQ_IO, "%s: cannot read: %s", path, strerror(errno));
+        }
+        if (n == 0) {
+            break;
+        }
+        *got += (size_t)n;
+    }
+    return CLQ_OK;
+}
+
+/* A first buffer that fits most files in one go; pipes and the like start small. */
+static size_t expected_size(int fd, size_t max_bytes) {
+    struct stat info;
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size >= 0 &&
+        (uint64_t)info.st_size <= max_bytes) {
+        return (size_t)info.st_size;
+    }
+    return max_bytes < 65536 ? max_bytes : 65536;
+}
+
+static clq_status read_growing(const char *path, int fd, size_t max_bytes, char **data,
+                               size_t *size) {
+    /* One byte more than expected shows the end of the file, or that the file is too long; a
+     * second one holds the NUL. */
+    size_t room, block;
+    if (!clq_add_size(expected_size(fd, max_bytes), 1, &room)) {
+        return clq_fail(CLQ_NO_MEMORY, "%s: too big for this machine", path);
+    }
+    *size = 0;
+    for (;;) {
+        size_t got = 0;
+        char *grown = clq_add_size(room, 1, &block) ? clq_realloc(*data, block, 1) : NULL;
+        if (!grown) {
+            return clq_fail(CLQ_NO_MEMORY, "%s: out of memory reading it (%zu bytes)", path, room);
+        }
+        *data = grown;
+        CLQ_TRY(read_fully(path, fd, *data + *size, room - *size, &got));
+        *size += got;
+        if (*size > max_bytes) {
+            return clq_fail(CLQ_BAD_DATA, "%s: is larger than the limit of %zu bytes", path,
+                            max_bytes);
+        }
+        if (*size < room) {
+            (*data)[*size] = '\0';
+            return CLQ_OK;
+        }
+        if (!clq_mul_size(room, 2, &room)) {
+            room = SIZE_MAX;
+        }
+        if (room > max_bytes && max_bytes < SIZE_MAX) {
+            room = max_bytes + 1;
+        }
+    }
+}
+
+clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t *size) {
+    int fd = -1;
+    char *buffer = NULL;
+    size_t got = 0;
+    CLQ_TRY(open_to_read(path, &fd));
+    clq_status status = read_growing(path, fd, max_bytes, &buffer, &got);
+    ops->close(fd);
+    if (status != CLQ_OK) {
+        clq_free(buffer);
+        return status;
+    }
+    *data = buffer;
+    *size = got;
+    return CLQ_OK;
+}
+
+clq_status clq_file_remove(const char *path) {
+    if (ops->unlink(path) != 0 && errno != ENOENT) {
+        return clq_fail(CLQ_IO, "%s: cannot remove: %s", path, strerror(errno));
+    }
+    return CLQ_OK;
+}
+
+/* ---- folders ---- */
+
+bool clq_file_exists(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+bool clq_is_folder(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static clq_status make_dir(const char *path) {
+    if (ops->mkdir(path, 0777) == 0) {
+        return CLQ_OK;
+    }
+    int error = errno;
+    if (clq_is_folder(path)) { /* EEXIST, or EROFS and the like on an existing parent */
+        return CLQ_OK;
+    }
+    if (error == EEXIST) {
+        return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create the folder: a file has that name",
+                        path);
+    }
+    return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create the folder: %s", path, strerror(error));
+}
+
+clq_status clq_make_dirs(const char *path) {
+    if (path[0] == '\0') {
+        return clq_fail(CLQ_CANNOT_CREATE, "cannot create a folder with an empty name");
+    }
+    char *partial = clq_strdup(path);
+    if (!partial) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = CLQ_OK;
+    for (char *slash = partial + 1; status == CLQ_OK && (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        status = make_dir(partial);
+        *slash = '/';
+    }
+    if (status == CLQ_OK) {
+        status = make_dir(path);
+    }
+    clq_free(partial);
+    return status;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void clq_folder_list_free(char **names, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        clq_free(names[i]);
+    }
+    clq_free(names);
+}
+
+static clq_status collect_names(const char *path, DIR *folder, char ***names, size_t *count) {
+    size_t capacity = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (!entry) {
+            return errno ? clq_fail(CLQ_IO, "%s: cannot list: %s", path, strerror(errno)) : CLQ_OK;
+        }
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        if (*count == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            char **grown = clq_realloc(*names, capacity, sizeof **names);
+            if (!grown) {
+                return CLQ_NO_MEMORY;
+            }
+            *names = grown;
+        }
+        char *name = clq_strdup(entry->d_name);
+        if (!name) {
+            return CLQ_NO_MEMORY;
+        }
+        (*names)[(*count)++] = name;
+    }
+}
+
+clq_status clq_folder_list(const char *path, char ***names, size_t *count) {
+    char **found = NULL;
+    size_t found_count = 0;
+    DIR *folder = opendir(path);
+    if (!folder) {
+        return clq_fail(CLQ_NO_INPUT, "%s: cannot list: %s", path, strerror(errno));
+    }
+    clq_status status = collect_names(path, folder, &found, &found_count);
+    closedir(folder);
+    if (status != CLQ_OK) {
+        clq_folder_list_free(found, found_count);
+        return status;
+    }
+    if (found_count > 1) {
+        qsort(found, found_count, sizeof *found, compare_names);
+    }
+    *names = found;
+    *count = found_count;
+    return CLQ_OK;
+}
+
+/* ---- paths ---- */
+
+char *clq_path_join(const char *folder, const char *name) {
+    size_t length = strlen(folder);
+    if (length == 0 || name[0] == '/') {
+        return clq_strdup(name);
+    }
+    return clq_format("%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
+}
+
+const char *clq_path_basename(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+char *clq_path_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) {
+        return clq_strdup(".");
+    }
+    if (slash == path) {
+        return clq_strdup("/");
+    }
+    return clq_format("%.*s", (int)(slash - path), path);
+}
+
+char *clq_path_stem(const char *path) {
+    const char *base = clq_path_basename(path);
+    const char *dot = strrchr(base, '.');
+    return !dot || dot == base ? clq_strdup(base) : clq_format("%.*s", (int)(dot - base), base);
+}
+
+bool clq_path_has_extension(const char *path, const char *extension) {
+    const char *base = clq_path_basename(path);
+    size_t length = strlen(base);
+    size_t tail = strlen(extension);
+    return length > tail && strcasecmp(base + length - tail, extension) == 0;
+}

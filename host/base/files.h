@@ -1,0 +1,86 @@
+/* Files: whole-file reads with a limit, writes that happen completely or not at all, folders and
+ * paths. Every call on a file goes through the table of clq_set_file_ops. Errors name the path. */
+#ifndef CLQ_BASE_FILES_H
+#define CLQ_BASE_FILES_H
+
+#include "clquant/base.h"
+
+/* ---- reading ---- */
+
+/* The whole file in *data (clq_free it; NUL-terminated behind `size`, so text can be used as a
+ * string). CLQ_NO_INPUT when it is missing or may not be read, CLQ_BAD_DATA for a folder or more
+ * than max_bytes, CLQ_IO when reading fails part-way. */
+clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t *size);
+
+/* ---- writing ---- */
+
+/* A file that appears at `path` complete, or not at all. The bytes go to a hidden file beside it;
+ * commit makes them durable and renames. The old file stays untouched on any failure before the
+ * rename, and the hidden file is removed. Something that exists and is no regular file
+ * (/dev/null, a pipe) is written directly. */
+typedef struct clq_writer clq_writer;
+
+/* CLQ_CANNOT_CREATE when the file cannot be created beside `path` or `path` is a folder. */
+clq_status clq_writer_open(const char *path, clq_writer **writer);
+/* Buffered; CLQ_IO on failure, and then on every later call. */
+clq_status clq_writer_write(clq_writer *writer, const void *data, size_t size);
+clq_status clq_writer_printf(clq_writer *writer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+uint64_t clq_writer_size(const clq_writer *writer); /* bytes written so far */
+/* Flush, fsync, rename, fsync of the folder; then frees the writer and sets *writer to NULL, on
+ * failure too. CLQ_IO when any step or an earlier write failed. */
+clq_status clq_writer_commit(clq_writer **writer);
+/* Removes the unfinished file and frees. For the clean-up label: NULL inside is accepted, and the
+ * last error stays. */
+void clq_writer_abort(clq_writer **writer);
+
+/* open, write, commit. */
+clq_status clq_file_write_atomic(const char *path, const void *data, size_t size);
+
+/* A log-like file that grows by whole lines: each call is one write at the end, so a kill loses
+ * at most the line being written. */
+typedef struct clq_appender clq_appender;
+
+clq_status clq_appender_open(const char *path, clq_appender **appender);
+/* Writes the text and a newline. */
+clq_status clq_appender_line(clq_appender *appender, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+clq_status clq_appender_flush(clq_appender *appender);  /* to the disk */
+clq_status clq_appender_close(clq_appender **appender); /* NULL inside is accepted */
+
+/* Removes a file; a missing one is fine. */
+clq_status clq_file_remove(const char *path);
+
+/* ---- folders ---- */
+
+/* The folder and its missing parents; an existing one is fine. */
+clq_status clq_make_dirs(const char *path);
+bool clq_file_exists(const char *path); /* a file or folder that can be seen */
+bool clq_is_folder(const char *path);
+
+/* Names (without the folder) of the files and folders in it, sorted bytewise; names that begin
+ * with a dot are left out. Free with clq_folder_list_free. */
+clq_status clq_folder_list(const char *path, char ***names, size_t *count);
+void clq_folder_list_free(char **names, size_t count);
+
+/* ---- paths ---- */
+
+/* folder/name, or a copy of `name` when it is absolute or `folder` is "". NULL: out of memory. */
+char *clq_path_join(const char *folder, const char *name);
+/* What follows the last '/', inside `path`. */
+const char *clq_path_basename(const char *path);
+/* All before the last '/' ("." when there is none, "/" for the root); NULL: out of memory. */
+char *clq_path_folder(const char *path);
+/* The base name without its last ".extension"; NULL: out of memory. */
+char *clq_path_stem(const char *path);
+/* Whether the base name ends in `extension` (".onnx"), in either case. */
+bool clq_path_has_extension(const char *path, const char *extension);
+
+/* ---- for files.c, writer.c and their tests ---- */
+
+/* The table in use. */
+const clq_file_ops *clq_file_ops_now(void);
+/* The POSIX table, for tables that fall back to it. */
+const clq_file_ops *clq_file_ops_posix(void);
+
+#endif

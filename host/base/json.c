@@ -1,0 +1,189 @@
+/* Loading and writing JSON; json_reader.c has the checked reader. */
+#include "base/json.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/text.h"
+
+enum { MAX_DEPTH = 64, MAX_BYTES = 64 << 20 };
+
+static void *allocate(size_t size) {
+    return clq_realloc(NULL, size, 1);
+}
+
+static void set_up_jansson(void) {
+    json_set_alloc_funcs(allocate, clq_free);
+}
+
+static void use_own_allocator(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, set_up_jansson);
+}
+
+/* jansson itself allows 2048 levels, each of them a stack frame here and in every walker. */
+static clq_status check_depth(const char *name, const char *text, size_t size) {
+    int depth = 0;
+    int line = 1;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        if (c == '\n') {
+            line++;
+        }
+        if (in_string) {
+            if (c == '\\') {
+                i++;
+            } else if (c == '"') {
+                in_string = false;
+            }
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > MAX_DEPTH) {
+                return clq_fail(CLQ_BAD_DATA, "%s:%d: nests deeper than %d levels", name, line,
+                                MAX_DEPTH);
+            }
+        } else if (c == '}' || c == ']') {
+            depth--;
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_json_parse(const char *name, const void *text, size_t size, json_t **out) {
+    use_own_allocator();
+    if (size > MAX_BYTES) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes of JSON exceed the limit of %d", name, size,
+                        MAX_BYTES);
+    }
+    CLQ_TRY(check_depth(name, text, size));
+    json_error_t error;
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    if (!json && json_error_code(&error) == json_error_out_of_memory) {
+        return clq_fail(CLQ_NO_MEMORY, "%s: out of memory parsing it", name);
+    }
+    if (!json) {
+        return clq_fail(CLQ_BAD_DATA, "%s:%d:%d: %s", name, error.line, error.column, error.text);
+    }
+    *out = json;
+    return CLQ_OK;
+}
+
+clq_status clq_json_load(const char *path, json_t **out) {
+    void *text = NULL;
+    size_t size = 0;
+    CLQ_TRY(clq_file_read(path, MAX_BYTES, &text, &size));
+    clq_status status = clq_json_parse(path, text, size, out);
+    clq_free(text);
+    return status;
+}
+
+/* ---- changing ---- */
+
+/* The member `name[length]` of *object as an object; made when missing. */
+static clq_status enter(json_t **object, const char *name, size_t length, const char *path) {
+    char key[128];
+    if (length == 0 || length >= sizeof key) {
+        return clq_fail(CLQ_USAGE, "\"%s\": not a path of keys", path);
+    }
+    memcpy(key, name, length);
+    key[length] = '\0';
+    json_t *member = json_object_get(*object, key);
+    if (!member) {
+        member = json_object();
+        if (json_object_set_new(*object, key, member) != 0) {
+            return clq_fail(CLQ_NO_MEMORY, "out of memory setting %s", path);
+        }
+    }
+    if (!json_is_object(member)) {
+        return clq_fail(CLQ_USAGE, "%s: \"%s\" is no object", path, key);
+    }
+    *object = member;
+    return CLQ_OK;
+}
+
+clq_status clq_json_override(json_t *root, const char *path, const char *text) {
+    use_own_allocator();
+    json_t *object = root;
+    const char *name = path;
+    for (const char *dot; (dot = strchr(name, '.')) != NULL; name = dot + 1) {
+        CLQ_TRY(enter(&object, name, (size_t)(dot - name), path));
+    }
+    if (*name == '\0') {
+        return clq_fail(CLQ_USAGE, "\"%s\": not a path of keys", path);
+    }
+    json_t *value = NULL;
+    if (check_depth(path, text, strlen(text)) == CLQ_OK) {
+        value = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    }
+    if (!value) {
+        value = json_string(text); /* NULL too for text that is not UTF-8 */
+    }
+    if (!value || json_object_set_new(object, name, value) != 0) {
+        return clq_fail(CLQ_USAGE, "cannot set %s to \"%s\"", path, text);
+    }
+    return CLQ_OK;
+}
+
+/* ---- writing ---- */
+
+json_t *clq_json_real(double value) {
+    use_own_allocator();
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static int write_chunk(const char *data, size_t size, void *writer) {
+    return clq_writer_write(writer, data, size) == CLQ_OK ? 0 : -1;
+}
+
+static int append_chunk(const char *data, size_t size, void *text) {
+    clq_text_append(text, data, size);
+    return ((clq_text *)text)->failed ? -1 : 0;
+}
+
+static const size_t readable = JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY;
+
+clq_status clq_json_dump_file(const char *path, const json_t *json) {
+    use_own_allocator();
+    clq_writer *writer = NULL;
+    clq_status status;
+    CLQ_GOTO(status, cleanup, clq_writer_open(path, &writer));
+    if (json_dump_callback(json, write_chunk, writer, readable) != 0) {
+        CLQ_GOTO(status, cleanup, clq_writer_write(writer, "", 0)); /* an I/O failure stays */
+        CLQ_GOTO(status, cleanup, clq_fail(CLQ_NO_MEMORY, "%s: cannot format the JSON", path));
+    }
+    CLQ_GOTO(status, cleanup, clq_writer_write(writer, "\n", 1));
+    status = clq_writer_commit(&writer);
+cleanup:
+    clq_writer_abort(&writer);
+    return status;
+}
+
+clq_status clq_json_dump_stdout(const json_t *json) {
+    use_own_allocator();
+    clq_text text = {0};
+    clq_status status = CLQ_OK;
+    if (json_dump_callback(json, append_chunk, &text, readable) != 0) {
+        status = clq_fail(CLQ_NO_MEMORY, "out of memory formatting JSON");
+    } else if (fwrite(text.data, 1, text.size, stdout) != text.size || putchar('\n') == EOF ||
+               fflush(stdout) != 0) {
+        status = clq_fail(CLQ_IO, "standard output: cannot write");
+    }
+    clq_text_free(&text);
+    return status;
+}
+
+clq_status clq_json_dump_exact(const json_t *json, char **out) {
+    use_own_allocator();
+    clq_text text = {0};
+    if (json_dump_callback(json, append_chunk, &text,
+                           JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY) != 0) {
+        clq_text_free(&text);
+        return clq_fail(CLQ_NO_MEMORY, "out of memory formatting JSON");
+    }
+    return clq_text_take(&text, out);
+}

@@ -1,0 +1,147 @@
+#include "base/progress.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define REDRAW_SECONDS 0.1
+#define CLEAR_LINE "\r\033[K"
+
+enum { LINE_SIZE = 512, BAR_CELLS = 20 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool switched_on = true;
+static char shown[LINE_SIZE]; /* what is on the terminal's last line now; "" when nothing */
+
+void clq_progress_enable(bool enabled) {
+    pthread_mutex_lock(&lock);
+    switched_on = enabled;
+    pthread_mutex_unlock(&lock);
+}
+
+static bool terminal(void) {
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static size_t terminal_columns(void) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        return size.ws_col;
+    }
+    return 80;
+}
+
+void clq_progress_begin(clq_progress *progress, const char *label, const char *unit,
+                        int64_t total) {
+    *progress = (clq_progress){.total = total, .start = clq_now_seconds()};
+    snprintf(progress->label, sizeof progress->label, "%s", label);
+    snprintf(progress->unit, sizeof progress->unit, "%s", unit);
+    progress->next_draw = progress->start + REDRAW_SECONDS;
+}
+
+/* "42s", "3:07" or "1:02:03". */
+static void format_duration(double seconds, char out[24]) {
+    double capped = seconds < 359999.0 ? seconds : 359999.0;
+    int s = (int)(capped + 0.5);
+    if (s < 60) {
+        snprintf(out, 24, "%ds", s);
+    } else if (s < 3600) {
+        snprintf(out, 24, "%d:%02d", s / 60, s % 60);
+    } else {
+        snprintf(out, 24, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    }
+}
+
+static void append(char *out, size_t out_size, const char *text) {
+    size_t used = strlen(out);
+    snprintf(out + used, out_size - used, "%s", text);
+}
+
+void clq_progress_render(const clq_progress *progress, int64_t done, double elapsed,
+                         const char *trailing, size_t columns, char *out, size_t out_size) {
+    char part[LINE_SIZE];
+    double rate = elapsed > 0 ? (double)done / elapsed : 0;
+    snprintf(out, out_size, "%s ", progress->label);
+    if (progress->total > 0) {
+        double fraction = (double)done / (double)progress->total;
+        fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+        int filled = (int)(fraction * BAR_CELLS);
+        char bar[BAR_CELLS + 1];
+        memset(bar, ' ', BAR_CELLS);
+        memset(bar, '=', (size_t)filled);
+        if (filled < BAR_CELLS) {
+            bar[filled] = '>';
+        }
+        bar[BAR_CELLS] = '\0';
+        snprintf(part, sizeof part, "[%s] %lld/%lld", bar, (long long)done,
+                 (long long)progress->total);
+    } else {
+        snprintf(part, sizeof part, "%lld", (long long)done);
+    }
+    append(out, out_size, part);
+    if (rate > 0) {
+        snprintf(part, sizeof part, rate < 100 ? "  %.3g %s/s" : "  %.0f %s/s", rate,
+                 progress->unit);
+        append(out, out_size, part);
+        if (progress->total > done) {
+            char left[24];
+            format_duration((double)(progress->total - done) / rate, left);
+            snprintf(part, sizeof part, "  %s left", left);
+            append(out, out_size, part);
+        }
+    }
+    if (trailing && *trailing) {
+        append(out, out_size, "  ");
+        append(out, out_size, trailing);
+    }
+    /* One column stays free: writing into the last one wraps on some terminals. */
+    if (columns > 1 && strlen(out) > columns - 1) {
+        out[columns - 1] = '\0';
+    }
+}
+
+void clq_progress_update(clq_progress *progress, int64_t done, const char *format, ...) {
+    double now = clq_now_seconds();
+    pthread_mutex_lock(&lock);
+    if (switched_on && now >= progress->next_draw && terminal()) {
+        char trailing[256] = "";
+        if (format) {
+            va_list arguments;
+            va_start(arguments, format);
+            vsnprintf(trailing, sizeof trailing, format, arguments);
+            va_end(arguments);
+        }
+        clq_progress_render(progress, done, now - progress->start, trailing, terminal_columns(),
+                            shown, sizeof shown);
+        fprintf(stderr, CLEAR_LINE "%s", shown);
+        fflush(stderr);
+        progress->drawn = true;
+        progress->next_draw = now + REDRAW_SECONDS;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void clq_progress_end(clq_progress *progress) {
+    pthread_mutex_lock(&lock);
+    if (progress->drawn) {
+        fputs(CLEAR_LINE, stderr);
+        fflush(stderr);
+        shown[0] = '\0';
+        progress->drawn = false;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void clq_progress_print_above(const char *prefix, const char *line) {
+    pthread_mutex_lock(&lock);
+    bool redraw = shown[0] != '\0';
+    fprintf(stderr, "%s%s%s\n%s", redraw ? CLEAR_LINE : "", prefix, line, redraw ? shown : "");
+    fflush(stderr);
+    pthread_mutex_unlock(&lock);
+}

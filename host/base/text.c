@@ -1,0 +1,121 @@
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+static bool reserve(clq_text *text, size_t more) {
+    size_t needed;
+    if (text->failed) {
+        return false;
+    }
+    if (!clq_add_size(text->size, more, &needed) || !clq_add_size(needed, 1, &needed)) {
+        text->failed = true;
+        return false;
+    }
+    if (needed <= text->capacity) {
+        return true;
+    }
+    size_t capacity = text->capacity ? text->capacity : 64;
+    while (capacity < needed) {
+        if (!clq_mul_size(capacity, 2, &capacity)) {
+            capacity = needed;
+        }
+    }
+    char *data = clq_realloc(text->data, capacity, 1);
+    if (!data) {
+        text->failed = true;
+        return false;
+    }
+    text->data = data;
+    text->capacity = capacity;
+    return true;
+}
+
+void clq_text_append(clq_text *text, const void *data, size_t size) {
+    if (!reserve(text, size)) {
+        return;
+    }
+    if (size) {
+        memcpy(text->data + text->size, data, size);
+    }
+    text->size += size;
+    text->data[text->size] = '\0';
+}
+
+void clq_text_puts(clq_text *text, const char *string) {
+    clq_text_append(text, string, strlen(string));
+}
+
+void clq_text_printf(clq_text *text, const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        text->failed = true;
+    } else if (reserve(text, (size_t)length)) {
+        vsnprintf(text->data + text->size, (size_t)length + 1, format, again);
+        text->size += (size_t)length;
+    }
+    va_end(again);
+}
+
+clq_status clq_text_status(const clq_text *text) {
+    return text->failed
+               ? clq_fail(CLQ_NO_MEMORY, "out of memory: a text of over %zu bytes", text->size)
+               : CLQ_OK;
+}
+
+clq_status clq_text_take(clq_text *text, char **string) {
+    if (reserve(text, 0)) {
+        text->data[text->size] = '\0';
+    }
+    clq_status status = clq_text_status(text);
+    if (status == CLQ_OK) {
+        *string = text->data;
+        *text = (clq_text){0};
+    }
+    return status;
+}
+
+void clq_text_free(clq_text *text) {
+    clq_free(text->data);
+    *text = (clq_text){0};
+}
+
+char *clq_strdup(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = clq_realloc(NULL, size, 1);
+    if (copy) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+char *clq_vformat(const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
+    char *text = NULL;
+    int length = vsnprintf(NULL, 0, format, arguments);
+    if (length < 0) {
+        clq_fail(CLQ_INTERNAL, "cannot format \"%s\"", format);
+    } else {
+        text = clq_realloc(NULL, (size_t)length + 1, 1);
+    }
+    if (text) {
+        vsnprintf(text, (size_t)length + 1, format, again);
+    }
+    va_end(again);
+    return text;
+}
+
+char *clq_format(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = clq_vformat(format, arguments);
+    va_end(arguments);
+    return text;
+}

@@ -1,0 +1,306 @@
+/* Atomic and appending writers (files.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/text.h"
+
+enum { BUFFER_SIZE = 1 << 16, NAME_ATTEMPTS = 100 };
+
+struct clq_writer {
+    char *path;        /* the target */
+    char *temporary;   /* the hidden file beside it; NULL when the target is written directly */
+    char *folder;      /* to fsync after the rename */
+    int fd;            /* -1 once closed */
+    clq_status status; /* of the first failure */
+    uint64_t size;
+    size_t buffered;
+    char buffer[BUFFER_SIZE];
+};
+
+static clq_status write_fully(const char *path, int fd, const char *data, size_t size) {
+    while (size > 0) {
+        int64_t n = clq_file_ops_now()->write(fd, data, size);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return clq_fail(CLQ_IO, "%s: cannot write: %s", path, strerror(n < 0 ? errno : ENOSPC));
+        }
+        data += n;
+        size -= (size_t)n;
+    }
+    return CLQ_OK;
+}
+
+static int sync_fd(int fd) {
+    int result;
+    do {
+        result = clq_file_ops_now()->fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    /* Pipes, terminals and some network file systems have no fsync; nothing more can be done. */
+    return result != 0 && (errno == EINVAL || errno == ENOTSUP) ? 0 : result;
+}
+
+static int open_retrying(const char *path, int flags) {
+    int fd;
+    do {
+        fd = clq_file_ops_now()->open(path, flags | O_CLOEXEC, 0666);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static void free_writer(clq_writer *writer) {
+    clq_free(writer->path);
+    clq_free(writer->temporary);
+    clq_free(writer->folder);
+    clq_free(writer);
+}
+
+/* Creates folder/.name.PID-N.tmp, hidden so that clq_folder_list never shows it. */
+static clq_status create_temporary(clq_writer *writer) {
+    static atomic_uint serial;
+    for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
+        clq_free(writer->temporary);
+        writer->temporary =
+            clq_format("%s/.%s.%ld-%u.tmp", writer->folder, clq_path_basename(writer->path),
+                       (long)getpid(), atomic_fetch_add(&serial, 1));
+        if (!writer->temporary) {
+            return CLQ_NO_MEMORY;
+        }
+        writer->fd = open_retrying(writer->temporary, O_WRONLY | O_CREAT | O_EXCL);
+        if (writer->fd >= 0) {
+            return CLQ_OK;
+        }
+        if (errno != EEXIST) {
+            break;
+        }
+    }
+    return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: %s", writer->path, strerror(errno));
+}
+
+static clq_status open_target(clq_writer *writer) {
+    struct stat info;
+    if (stat(writer->path, &info) != 0 || S_ISREG(info.st_mode)) {
+        return create_temporary(writer);
+    }
+    if (S_ISDIR(info.st_mode)) {
+        return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: is a folder", writer->path);
+    }
+    writer->fd = open_retrying(writer->path, O_WRONLY);
+    return writer->fd >= 0 ? CLQ_OK
+                           : clq_fail(CLQ_CANNOT_CREATE, "%s: cannot open for writing: %s",
+                                      writer->path, strerror(errno));
+}
+
+clq_status clq_writer_open(const char *path, clq_writer **out) {
+    *out = NULL;
+    if (clq_path_basename(path)[0] == '\0') {
+        return clq_fail(CLQ_CANNOT_CREATE, "\"%s\": cannot create: no file name", path);
+    }
+    clq_writer *writer = clq_calloc(1, sizeof *writer);
+    if (!writer) {
+        return CLQ_NO_MEMORY;
+    }
+    writer->fd = -1;
+    writer->path = clq_strdup(path);
+    writer->folder = clq_path_folder(path);
+    clq_status status = writer->path && writer->folder ? open_target(writer) : CLQ_NO_MEMORY;
+    if (status != CLQ_OK) {
+        free_writer(writer);
+        return status;
+    }
+    *out = writer;
+    return CLQ_OK;
+}
+
+static clq_status flush_buffer(clq_writer *writer) {
+    if (writer->status == CLQ_OK) {
+        writer->status = write_fully(writer->path, writer->fd, writer->buffer, writer->buffered);
+        writer->buffered = 0;
+    }
+    return writer->status;
+}
+
+clq_status clq_writer_write(clq_writer *writer, const void *data, size_t size) {
+    if (writer->status != CLQ_OK) {
+        return clq_fail(writer->status, "%s: an earlier write failed", writer->path);
+    }
+    writer->size += size;
+    if (size > BUFFER_SIZE - writer->buffered) {
+        CLQ_TRY(flush_buffer(writer));
+    }
+    if (size >= BUFFER_SIZE) {
+        writer->status = write_fully(writer->path, writer->fd, data, size);
+    } else if (size > 0) {
+        memcpy(writer->buffer + writer->buffered, data, size);
+        writer->buffered += size;
+    }
+    return writer->status;
+}
+
+clq_status clq_writer_printf(clq_writer *writer, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = clq_vformat(format, arguments);
+    va_end(arguments);
+    if (!text) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = clq_writer_write(writer, text, strlen(text));
+    clq_free(text);
+    return status;
+}
+
+uint64_t clq_writer_size(const clq_writer *writer) {
+    return writer->size;
+}
+
+/* Closes once: whether close failed or not, the descriptor is gone (Linux, and POSIX 2024). */
+static int close_writer(clq_writer *writer) {
+    int fd = writer->fd;
+    writer->fd = -1;
+    return fd < 0 ? 0 : clq_file_ops_now()->close(fd);
+}
+
+static clq_status finish_file(clq_writer *writer) {
+    if (writer->status != CLQ_OK) {
+        return clq_fail(writer->status, "%s: an earlier write failed", writer->path);
+    }
+    CLQ_TRY(flush_buffer(writer));
+    if (sync_fd(writer->fd) != 0) {
+        return clq_fail(CLQ_IO, "%s: cannot flush to the disk: %s", writer->path, strerror(errno));
+    }
+    if (close_writer(writer) != 0) {
+        return clq_fail(CLQ_IO, "%s: cannot close: %s", writer->path, strerror(errno));
+    }
+    return CLQ_OK;
+}
+
+/* The folder is opened before the rename, so that only its fsync can fail after it. */
+static clq_status rename_durably(clq_writer *writer) {
+    const clq_file_ops *ops = clq_file_ops_now();
+    int folder = open_retrying(writer->folder, O_RDONLY | O_DIRECTORY);
+    if (folder < 0 && errno != EACCES) { /* a folder may be writable and not readable */
+        return clq_fail(CLQ_IO, "%s: cannot open its folder: %s", writer->path, strerror(errno));
+    }
+    clq_status status = CLQ_OK;
+    if (ops->rename(writer->temporary, writer->path) != 0) {
+        status = clq_fail(CLQ_IO, "%s: cannot rename the finished file: %s", writer->path,
+                          strerror(errno));
+    } else {
+        clq_free(writer->temporary);
+        writer->temporary = NULL;
+        if (folder >= 0 && sync_fd(folder) != 0) {
+            status =
+                clq_fail(CLQ_IO, "%s: written, but its folder cannot be flushed to the disk: %s",
+                         writer->path, strerror(errno));
+        }
+    }
+    if (folder >= 0) {
+        ops->close(folder);
+    }
+    return status;
+}
+
+clq_status clq_writer_commit(clq_writer **handle) {
+    clq_writer *writer = *handle;
+    clq_status status = finish_file(writer);
+    if (status == CLQ_OK && writer->temporary) {
+        status = rename_durably(writer);
+    }
+    clq_writer_abort(handle); /* removes what a failure left; nothing after a success */
+    return status;
+}
+
+void clq_writer_abort(clq_writer **handle) {
+    clq_writer *writer = *handle;
+    if (!writer) {
+        return;
+    }
+    *handle = NULL;
+    close_writer(writer);
+    if (writer->temporary) {
+        clq_file_ops_now()->unlink(writer->temporary);
+    }
+    free_writer(writer);
+}
+
+clq_status clq_file_write_atomic(const char *path, const void *data, size_t size) {
+    clq_writer *writer = NULL;
+    CLQ_TRY(clq_writer_open(path, &writer));
+    clq_status status = clq_writer_write(writer, data, size);
+    if (status != CLQ_OK) {
+        clq_writer_abort(&writer);
+        return status;
+    }
+    return clq_writer_commit(&writer);
+}
+
+/* ---- the appending writer ---- */
+
+struct clq_appender {
+    char *path;
+    int fd;
+};
+
+clq_status clq_appender_open(const char *path, clq_appender **out) {
+    *out = NULL;
+    clq_appender *appender = clq_calloc(1, sizeof *appender);
+    char *copy = clq_strdup(path);
+    clq_status status = CLQ_NO_MEMORY;
+    if (appender && copy) {
+        appender->path = copy;
+        appender->fd = open_retrying(path, O_WRONLY | O_CREAT | O_APPEND);
+        if (appender->fd >= 0) {
+            *out = appender;
+            return CLQ_OK;
+        }
+        status =
+            clq_fail(CLQ_CANNOT_CREATE, "%s: cannot open for appending: %s", path, strerror(errno));
+    }
+    clq_free(copy);
+    clq_free(appender);
+    return status;
+}
+
+clq_status clq_appender_line(clq_appender *appender, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = clq_vformat(format, arguments);
+    va_end(arguments);
+    if (!text) {
+        return CLQ_NO_MEMORY;
+    }
+    size_t length = strlen(text);
+    text[length] = '\n'; /* in the NUL's place: one write for the whole line */
+    clq_status status = write_fully(appender->path, appender->fd, text, length + 1);
+    clq_free(text);
+    return status;
+}
+
+clq_status clq_appender_flush(clq_appender *appender) {
+    return sync_fd(appender->fd) == 0 ? CLQ_OK
+                                      : clq_fail(CLQ_IO, "%s: cannot flush to the disk: %s",
+                                                 appender->path, strerror(errno));
+}
+
+clq_status clq_appender_close(clq_appender **handle) {
+    clq_appender *appender = *handle;
+    if (!appender) {
+        return CLQ_OK;
+    }
+    *handle = NULL;
+    clq_status status = CLQ_OK;
+    if (clq_file_ops_now()->close(appender->fd) != 0) {
+        status = clq_fail(CLQ_IO, "%s: cannot close: %s", appender->path, strerror(errno));
+    }
+    clq_free(appender->path);
+    clq_free(appender);
+    return status;
+}
