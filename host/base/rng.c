@@ -17,13 +17,13 @@ static uint32_t bounded64(uint32_t high, uint32_t low, uint32_t n) {
 }
 
 void clq_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *out) {
-    uint32_t words[4];
+    uint32_t words[4] = {0};
     for (uint32_t i = 0; i < n; i++) {
-        if (i % 2 == 0) {
+        const uint32_t half = i % 2; /* two draws of 64 bits from each counter */
+        if (half == 0) {
             clq_philox(seed, stream, i / 2, words);
         }
-        uint32_t j = i % 2 == 0 ? bounded64(words[0], words[1], i + 1)
-                                : bounded64(words[2], words[3], i + 1);
+        const uint32_t j = bounded64(words[2 * half], words[2 * half + 1], i + 1);
         out[i] = out[j]; /* the inside-out form: i goes to place j, what was there to the end */
         out[j] = i;
     }
