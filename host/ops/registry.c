@@ -1,0 +1,26 @@
+#include "ops/registry.h"
+
+#include <string.h>
+
+static const clq_op *const operators[] = {
+    &clq_op_conv2d,   &clq_op_linear,     &clq_op_batch_norm,      &clq_op_relu,
+    &clq_op_relu6,    &clq_op_tanh,       &clq_op_sigmoid,         &clq_op_add,
+    &clq_op_max_pool, &clq_op_avg_pool,   &clq_op_global_avg_pool, &clq_op_flatten,
+    &clq_op_dropout,  &clq_op_shortcut_a,
+};
+
+enum { OPERATOR_COUNT = sizeof operators / sizeof operators[0] };
+
+const clq_op *clq_op_find(const char *name) {
+    for (size_t i = 0; i < OPERATOR_COUNT; i++) {
+        if (strcmp(operators[i]->name, name) == 0) {
+            return operators[i];
+        }
+    }
+    return NULL;
+}
+
+const clq_op *const *clq_op_list(size_t *count) {
+    *count = OPERATOR_COUNT;
+    return operators;
+}

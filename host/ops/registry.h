@@ -1,0 +1,22 @@
+/* Every operator's descriptor, one a file in host/ops. */
+#ifndef CLQ_OPS_REGISTRY_H
+#define CLQ_OPS_REGISTRY_H
+
+#include <clquant/ops.h>
+
+extern const clq_op clq_op_conv2d;
+extern const clq_op clq_op_linear;
+extern const clq_op clq_op_batch_norm;
+extern const clq_op clq_op_relu;
+extern const clq_op clq_op_relu6;
+extern const clq_op clq_op_tanh;
+extern const clq_op clq_op_sigmoid;
+extern const clq_op clq_op_add;
+extern const clq_op clq_op_max_pool;
+extern const clq_op clq_op_avg_pool;
+extern const clq_op clq_op_global_avg_pool;
+extern const clq_op clq_op_flatten;
+extern const clq_op clq_op_dropout;
+extern const clq_op clq_op_shortcut_a;
+
+#endif
