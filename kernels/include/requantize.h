@@ -1,0 +1,122 @@
+/* From an integer sum to an output code: the arithmetic every kernel and reference shares.
+ *
+ * real = scale * (q - zero_point). A convolution's int32 sum acc, in units of x_scale * w_scale[c],
+ * becomes a code of y by one of three requantizers; z is y's zero point:
+ *
+ *   (1) float  M = (x_scale * w_scale[c]) / y_scale, computed once on the host in float
+ *              y = clamp(rint((float)acc * M) + z, lo, hi)                  rint: ties to even
+ *   (2) fixed  M = m * 2^-s exactly, 0 <= m < 2^31, 1 <= s <= 62
+ *              y = clamp(floor((acc * m + 2^(s-1)) / 2^s) + z, lo, hi)      64 bits, ties upwards
+ *   (3) shift  M = 2^-s, -20 <= s <= 31
+ *              y = clamp(acc * 2^-s, rounded with ties to even, + z, lo, hi)
+ *              the same code as (1) while |acc| <= 2^24; 32 bits, no multiplier
+ *
+ * An addition, stand-alone or fused behind (1)..(3), is float whatever the requantizer (between
+ * powers of two each step but rint is exact):
+ *
+ *   (4) Ma = a_scale / o_scale, Mb = b_scale / o_scale, computed once on the host in float
+ *       o = clamp(rint((float)(qa - za) * Ma + (float)(qb - zb) * Mb) + zo, lo, hi)
+ *
+ * Quantizing a real, with a correctly rounded division:
+ *
+ *   (5) q = clamp(rint(x / scale) + z, lo, hi)
+ *
+ * Each float step is one correctly rounded IEEE operation (FP_CONTRACT OFF, so no fma): all
+ * devices give the same bits. 0 <= lo <= hi <= 255, 0 <= z <= 255. The clamp works on floats, in
+ * which a sum that no int can hold is still ordered, and rint(v) + z is exact wherever the clamp
+ * lets it through.
+ *
+ * The _code functions take and give codes as floats, for fake-quantized networks, whose sums are
+ * exact integers in float; the others take the int32 sum and give an int. Host side of the
+ * constants: host/ops/multiplier.h. The forms for 4, 8 and 16 lanes exist in OpenCL C only, all
+ * else is C11 too. */
+#ifndef CLQ_REQUANTIZE_H
+#define CLQ_REQUANTIZE_H
+
+#ifdef __OPENCL_VERSION__
+#pragma OPENCL FP_CONTRACT OFF
+#define CLQ_RINT(x) rint(x)
+#define CLQ_INLINE static inline __attribute__((always_inline))
+#else
+#include <math.h>
+#include <stdint.h>
+#define CLQ_RINT(x) rintf(x)
+#define CLQ_INLINE static inline
+#endif
+
+/* Comparisons instead of fmin and fmax: one instruction, as no NaN arrives here. */
+#define CLQ_AT_LEAST(x, bound) ((x) > (bound) ? (x) : (bound))
+#define CLQ_AT_MOST(x, bound) ((x) < (bound) ? (x) : (bound))
+
+/* All functions at one width: SUFFIX is empty, 4, 8 or 16; F, I, U, L are its float, int, unsigned
+ * and 64-bit types, TO_F.. the conversions to them. */
+#define CLQ_DEFINE_REQUANTIZE(SUFFIX, F, I, U, L, TO_F, TO_I, TO_U, TO_L)                          \
+    CLQ_INLINE F clq_clamp_code##SUFFIX(F v, float z, float lo, float hi) {                        \
+        F q = CLQ_RINT(v) + (F)(z);                                                                \
+        q = CLQ_AT_LEAST(q, (F)(lo));                                                              \
+        return CLQ_AT_MOST(q, (F)(hi));                                                            \
+    }                                                                                              \
+                                                                                                   \
+    /* (1), on a sum that is an integer held in a float */                                         \
+    CLQ_INLINE F clq_requantize_code##SUFFIX(F acc, F m, float z, float lo, float hi) {            \
+        return clq_clamp_code##SUFFIX(acc * m, z, lo, hi);                                         \
+    }                                                                                              \
+                                                                                                   \
+    /* (1) */                                                                                      \
+    CLQ_INLINE I clq_requantize_float##SUFFIX(I acc, F m, float z, float lo, float hi) {           \
+        return TO_I(clq_requantize_code##SUFFIX(TO_F(acc), m, z, lo, hi));                         \
+    }                                                                                              \
+                                                                                                   \
+    /* (2) */                                                                                      \
+    CLQ_INLINE I clq_requantize_fixed##SUFFIX(I acc, I m, I s, int z, int lo, int hi) {            \
+        L half = (L)(1) << TO_L(s - (I)(1));                                                       \
+        L t = (TO_L(acc) * TO_L(m) + half) >> TO_L(s);                                             \
+        t = CLQ_AT_LEAST(t, (L)(lo - z));                                                          \
+        t = CLQ_AT_MOST(t, (L)(hi - z));                                                           \
+        return TO_I(t) + (I)(z);                                                                   \
+    }                                                                                              \
+                                                                                                   \
+    /* (3). A multiplier above 1/2 first shifts left by `up`, saturating far outside the codes;    \
+     * `n` >= 1 remains to be shifted right. */                                                    \
+    CLQ_INLINE I clq_requantize_shift##SUFFIX(I acc, I s, int z, int lo, int hi) {                 \
+        I up = CLQ_AT_LEAST((I)(1) - s, (I)(0));                                                   \
+        I n = s + up;                                                                              \
+        I limit = (I)(0x7fffffff) >> up;                                                           \
+        I t = CLQ_AT_LEAST(acc, -limit - (I)(1));                                                  \
+        t = CLQ_AT_MOST(t, limit) * ((I)(1) << up);                                                \
+        I q = t >> n;                                                                              \
+        U half = (U)(1) << TO_U(n - (I)(1));                                                       \
+        U rest = TO_U(t & (I)(0x7fffffff)) & (half + half - (U)(1));                               \
+        I odd = q & (I)(1);                                                                        \
+        q = q + TO_I((rest + TO_U(odd) + half - (U)(1)) >> TO_U(n));                               \
+        q = CLQ_AT_LEAST(q, (I)(lo - z));                                                          \
+        return CLQ_AT_MOST(q, (I)(hi - z)) + (I)(z);                                               \
+    }                                                                                              \
+                                                                                                   \
+    /* (4), on centred codes qa - za and qb - zb */                                                \
+    CLQ_INLINE F clq_add_code##SUFFIX(F a, float ma, F b, float mb, float z, float lo, float hi) { \
+        F pa = a * (F)(ma);                                                                        \
+        F pb = b * (F)(mb);                                                                        \
+        return clq_clamp_code##SUFFIX(pa + pb, z, lo, hi);                                         \
+    }                                                                                              \
+                                                                                                   \
+    /* (5) */                                                                                      \
+    CLQ_INLINE F clq_quantize_code##SUFFIX(F x, float scale, float z, float lo, float hi) {        \
+        return clq_clamp_code##SUFFIX(x / (F)(scale), z, lo, hi);                                  \
+    }
+
+#ifdef __OPENCL_VERSION__
+CLQ_DEFINE_REQUANTIZE(, float, int, uint, long, convert_float, convert_int, convert_uint,
+                      convert_long)
+CLQ_DEFINE_REQUANTIZE(4, float4, int4, uint4, long4, convert_float4, convert_int4, convert_uint4,
+                      convert_long4)
+CLQ_DEFINE_REQUANTIZE(8, float8, int8, uint8, long8, convert_float8, convert_int8, convert_uint8,
+                      convert_long8)
+CLQ_DEFINE_REQUANTIZE(16, float16, int16, uint16, long16, convert_float16, convert_int16,
+                      convert_uint16, convert_long16)
+#else
+CLQ_DEFINE_REQUANTIZE(, float, int32_t, uint32_t, int64_t, (float), (int32_t), (uint32_t),
+                      (int64_t))
+#endif
+
+#endif
