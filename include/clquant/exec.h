@@ -32,17 +32,6 @@ clq_buffer *clq_params_gradient(clq_params *params, int value);
 /* Offset in floats of a PARAMETER in the flat buffer. */
 size_t clq_params_offset(const clq_params *params, int value);
 
-/* ---- quantization state on the device (FAKE_QUANT and QAT) ---- */
-
-/* Scales, zero points and observers of every quantized activation, in device tables indexed by value
- * id, so that a QAT step never waits for the host. Made by quant/, read by operators. */
-typedef struct clq_qstate {
-    clq_buffer *scale;      /* F32 (value_count) */
-    clq_buffer *zero_point; /* S32 (value_count) */
-    clq_buffer *range;      /* F32 (value_count, 2): min and max seen in this step */
-    bool observe;           /* operators also update `range` */
-} clq_qstate;
-
 /* ---- executors ---- */
 
 typedef struct clq_exec_options {
@@ -50,8 +39,9 @@ typedef struct clq_exec_options {
     int batch;           /* >= 1 */
     clq_params *params;  /* shared; NULL: the executor makes its own. Unused in INT8 mode */
     clq_qstate *qstate;  /* FAKE_QUANT and QAT with F32 parameters; else NULL */
-    bool keep_all;       /* do not reuse activation buffers: clq_exec_value works for every value */
-    bool no_fusion;      /* do not run adds in the epilogue (tests) */
+    bool keep_all;       /* every value has its own buffer and no node runs in another's epilogue:
+                            clq_exec_value works for every value */
+    bool no_fusion;      /* no node runs in another's epilogue (tests) */
     int requantizer;     /* INT8: clq_requantizer, 0 = float */
     uint64_t seed;
 } clq_exec_options;
@@ -77,7 +67,8 @@ clq_status clq_exec_backward(clq_exec *exec);
 void clq_exec_set_step(clq_exec *exec, uint64_t step); /* dropout's counter */
 const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
 
-/* Called after each node's forward has been queued (calibration, comparison of codes). */
+/* Called after each node's forward has been queued (calibration, comparison of codes), for nodes that
+ * run in another's epilogue only as that node's run->fused_add and fused_relu. */
 typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
 

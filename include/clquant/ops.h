@@ -65,6 +65,15 @@ typedef enum clq_exec_mode {
 
 typedef struct clq_exec clq_exec;
 
+/* Scales, zero points and observers of every quantized activation, in device tables indexed by value
+ * id, so that a QAT step never waits for the host. Made by quant/, read by operators. */
+typedef struct clq_qstate {
+    clq_buffer *scale;      /* F32 (value_count) */
+    clq_buffer *zero_point; /* S32 (value_count) */
+    clq_buffer *range;      /* F32 (value_count, 2): min and max seen in this step */
+    bool observe;           /* operators also update `range` */
+} clq_qstate;
+
 typedef struct clq_tensor {
     clq_buffer *buffer; /* NULL when the input is absent or the gradient is not wanted */
     clq_shape shape;    /* with the real batch in dim[0] for activations */
@@ -82,19 +91,42 @@ typedef struct clq_op_run {
     int node_index;
     clq_exec_mode mode;
     int batch;
+    const clq_qstate *qstate; /* FAKE_QUANT and QAT with F32 parameters; else NULL */
+    int requantizer;          /* INT8: clq_requantizer */
     clq_tensor in[CLQ_MAX_INPUTS], out;
     /* Backward: gradient of the loss with respect to each input and to the output, F32, of the
      * tensor's shape. Parameter gradients are overwritten; an activation's gradient is added to
-     * when `accumulate[i]` (it has several readers). Gradients are always of real values, also on codes. */
+     * when `accumulate[i]` (it has several readers). Gradients are always of real values, also on
+     * codes. A grad_in that is not wanted has no buffer. */
     clq_tensor grad_in[CLQ_MAX_INPUTS], grad_out;
     bool accumulate[CLQ_MAX_INPUTS];
-    /* Inference only: an "add" node that reads this node's output and nothing else does, executed in
-     * this node's epilogue. `residual` is its other input; `out` is then the add's output. */
+    /* An "add" node that reads this node's output and nothing else does, executed in this node's
+     * epilogue: `residual` is its other input, `out` the add's output. When training (batch_norm only)
+     * the gradient goes to grad_residual as well. */
     const clq_node *fused_add;
-    clq_tensor residual;
-    void *state;        /* the operator's own; made by prepare, freed by release */
+    clq_tensor residual, grad_residual;
+    bool accumulate_residual;
+    /* A "relu" node that alone reads the result so far, executed in the epilogue too. */
+    const clq_node *fused_relu;
+    void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */
 } clq_op_run;
+
+/* What an operator does in the quantized modes (FAKE_QUANT, QAT, INT8); NULLs as in clq_op. */
+typedef struct clq_quantized_op {
+    clq_status (*prepare)(clq_op_run *run);
+    clq_status (*load_parameters)(clq_op_run *run);
+    clq_status (*forward)(clq_op_run *run);
+    clq_status (*backward)(clq_op_run *run); /* QAT */
+    void (*release)(clq_op_run *run);
+} clq_quantized_op;
+
+/* What of the forward pass an operator's FP32 backward reads; decides what training keeps. */
+enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
+
+/* Properties of an operator's FP32 functions. IN_PLACE: `out` may be in[0]'s buffer, and grad_in[0]
+ * grad_out's. */
+enum { CLQ_OP_IN_PLACE = 1 };
 
 struct clq_op {
     const char *name;
@@ -106,10 +138,16 @@ struct clq_op {
     clq_status (*prepare)(clq_op_run *run);
     /* Parameters changed (after an optimizer step or a load). May be NULL. */
     clq_status (*load_parameters)(clq_op_run *run);
-    clq_status (*forward)(clq_op_run *run);  /* in every mode it supports */
-    clq_status (*backward)(clq_op_run *run); /* TRAIN and QAT; NULL: not differentiable */
-    void (*release)(clq_op_run *run);
-    bool (*can_fuse_add)(const clq_op_run *run); /* NULL: never */
+    clq_status (*forward)(clq_op_run *run);  /* FLOAT and TRAIN */
+    clq_status (*backward)(clq_op_run *run); /* TRAIN; NULL: not differentiable */
+    void (*release)(clq_op_run *run);        /* may be called after a failed prepare */
+    int flags;                               /* CLQ_OP_* */
+    int backward_reads;                      /* CLQ_READS_* */
+    const clq_quantized_op *quantized;       /* NULL: not in the quantized modes */
+    /* Whether run->fused_add (and, when set, fused_relu) can be done in this node's epilogue, in
+     * run->mode. NULL: never. */
+    bool (*can_fuse_add)(const clq_op_run *run);
+    bool (*can_fuse_relu)(const clq_op_run *run); /* the same for a relu alone */
     bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten, relu */
     bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
     int64_t (*macs)(const clq_graph *graph, const clq_node *node); /* multiply-adds for one input; NULL = 0 */

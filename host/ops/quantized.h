@@ -1,0 +1,31 @@
+/* The operators in the quantized modes (FAKE_QUANT, QAT, INT8): one table an operator, filled in by
+ * host/ops/NAME_quantized.c and named by the operator's descriptor as clq_op.quantized.
+ *
+ * Activations with qparams: INT8 holds u8 codes q with pitch, the float modes hold q - z as F32. In
+ * the float modes scale and zero point come from run->qstate at the value's id when there is one,
+ * else from value->q. Values without qparams are real. Gradients are F32 and of real values. An
+ * operator that must not run in these modes (batch_norm, dropout: clq_graph_fold removes them) has
+ * no table. */
+#ifndef CLQUANT_OPS_QUANTIZED_H
+#define CLQUANT_OPS_QUANTIZED_H
+
+#include <clquant/ops.h>
+
+extern const clq_quantized_op clq_conv2d_quantized, clq_linear_quantized, clq_add_quantized,
+    clq_activation_quantized, /* relu, relu6, tanh, sigmoid: by node->op */
+    clq_max_pool_quantized, clq_avg_pool_quantized, clq_global_avg_pool_quantized,
+    clq_flatten_quantized, clq_shortcut_a_quantized;
+
+/* The network's edges, queued by the executor. The codes' tensor.value carries the qparams.
+ *
+ * real (F32, dense) -> codes: U8 with pitch, or F32 holding q - z. In QAT with qstate->observe the
+ * real values also widen qstate->range. */
+clq_status clq_quantize_activation(clq_device *device, const clq_graph *graph,
+                                   const clq_qstate *qstate, const clq_tensor *real,
+                                   const clq_tensor *codes);
+/* The reverse: real = scale * (q - z). */
+clq_status clq_dequantize_activation(clq_device *device, const clq_graph *graph,
+                                     const clq_qstate *qstate, const clq_tensor *codes,
+                                     const clq_tensor *real);
+
+#endif
