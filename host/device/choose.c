@@ -1,0 +1,217 @@
+/* Finding the OpenCL devices of this machine and picking one of them. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <CL/cl_ext.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "device/choose.h"
+#include "device/cl_status.h"
+
+static clq_status no_platform(void) {
+    return clq_fail(CLQ_DEVICE, "there is no OpenCL platform on this machine; install a vendor "
+                                "driver, or PoCL for the CPU (Debian: pocl-opencl-icd)");
+}
+
+/* A driver that cannot list or describe its devices is left out with a warning, so that it does not
+ * stand in the way of the others. */
+static clq_status find_on_platform(cl_platform_id platform, int platform_index,
+                                   clq_found_device **found, size_t *count) {
+    clq_status status = CLQ_OK;
+    cl_device_id *ids = NULL;
+    cl_uint id_count = 0;
+    cl_int error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &id_count);
+    if (error == CL_DEVICE_NOT_FOUND || (error == CL_SUCCESS && id_count == 0)) {
+        return CLQ_OK;
+    }
+    if (error != CL_SUCCESS) {
+        clq_log_warn("OpenCL platform %d cannot list its devices: %s", platform_index,
+                     clq_cl_error_name(error));
+        return CLQ_OK;
+    }
+    ids = clq_calloc(id_count, sizeof *ids);
+    clq_found_device *grown = clq_realloc(*found, *count + id_count, sizeof *grown);
+    if (grown) {
+        *found = grown;
+    }
+    if (!ids || !grown) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, id_count, ids, NULL);
+    id_count = error == CL_SUCCESS ? id_count : 0;
+    for (cl_uint i = 0; i < id_count; i++) {
+        clq_found_device *device = &(*found)[*count];
+        *device = (clq_found_device){.platform = platform, .id = ids[i]};
+        status = clq_query_device(platform, ids[i], &device->info);
+        if (status == CLQ_USAGE || status == CLQ_NO_MEMORY) {
+            goto cleanup;
+        }
+        if (status != CLQ_OK) {
+            status = CLQ_OK;
+            clq_log_warn("leaving out OpenCL device %d:%u: %s", platform_index, i,
+                         clq_last_error());
+            continue;
+        }
+        device->info.platform_index = platform_index;
+        device->info.device_index = (int)i;
+        (*count)++;
+    }
+cleanup:
+    clq_free(ids);
+    return status;
+}
+
+clq_status clq_find_devices(clq_found_device **found, size_t *count) {
+    clq_status status = CLQ_OK;
+    cl_platform_id *platforms = NULL;
+    cl_uint platform_count = 0;
+    *found = NULL;
+    *count = 0;
+    cl_int error = clGetPlatformIDs(0, NULL, &platform_count);
+    if (error == CL_PLATFORM_NOT_FOUND_KHR || (error == CL_SUCCESS && platform_count == 0)) {
+        return no_platform();
+    }
+    if (error != CL_SUCCESS) {
+        return clq_cl_fail(error, "listing the OpenCL platforms");
+    }
+    platforms = clq_calloc(platform_count, sizeof *platforms);
+    if (!platforms) {
+        return CLQ_NO_MEMORY;
+    }
+    error = clGetPlatformIDs(platform_count, platforms, NULL);
+    if (error != CL_SUCCESS) {
+        status = clq_cl_fail(error, "listing the OpenCL platforms");
+        goto cleanup;
+    }
+    for (cl_uint p = 0; p < platform_count; p++) {
+        CLQ_GOTO(status, cleanup, find_on_platform(platforms[p], (int)p, found, count));
+    }
+cleanup:
+    clq_free(platforms);
+    if (status != CLQ_OK) {
+        clq_free(*found);
+        *found = NULL;
+        *count = 0;
+    }
+    return status;
+}
+
+clq_status clq_device_list(clq_device_info *infos, size_t capacity, size_t *count) {
+    clq_found_device *found = NULL;
+    CLQ_TRY(clq_find_devices(&found, count));
+    for (size_t i = 0; i < *count && i < capacity; i++) {
+        infos[i] = found[i].info;
+    }
+    clq_free(found);
+    return CLQ_OK;
+}
+
+/* "P:D", both plain decimal numbers. */
+static bool parse_indices(const char *text, long *platform, long *device) {
+    char *end;
+    if (!isdigit((unsigned char)text[0])) {
+        return false;
+    }
+    *platform = strtol(text, &end, 10);
+    if (*end != ':' || !isdigit((unsigned char)end[1])) {
+        return false;
+    }
+    *device = strtol(end + 1, &end, 10);
+    return *end == '\0';
+}
+
+static bool contains_ignoring_case(const char *text, const char *part) {
+    size_t length = strlen(part);
+    for (; strlen(text) >= length; text++) {
+        if (strncasecmp(text, part, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const clq_found_device *first_of_kind(const clq_found_device *found, size_t count,
+                                             bool gpu) {
+    for (size_t i = 0; i < count; i++) {
+        if (gpu ? found[i].info.is_gpu : found[i].info.is_cpu) {
+            return &found[i];
+        }
+    }
+    return NULL;
+}
+
+static const clq_found_device *match(const clq_found_device *found, size_t count,
+                                     const char *selector) {
+    long platform, device;
+    if (parse_indices(selector, &platform, &device)) {
+        for (size_t i = 0; i < count; i++) {
+            if (found[i].info.platform_index == platform && found[i].info.device_index == device) {
+                return &found[i];
+            }
+        }
+        return NULL;
+    }
+    if (strcasecmp(selector, "gpu") == 0 || strcasecmp(selector, "cpu") == 0) {
+        return first_of_kind(found, count, strcasecmp(selector, "gpu") == 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (contains_ignoring_case(found[i].info.name, selector)) {
+            return &found[i];
+        }
+    }
+    for (size_t i = 0; i < count; i++) { /* two drivers may give one CPU the same name */
+        if (contains_ignoring_case(found[i].info.platform, selector)) {
+            return &found[i];
+        }
+    }
+    return NULL;
+}
+
+static clq_status no_match(const clq_found_device *found, size_t count, const char *selector,
+                           const char *origin) {
+    clq_text text = {0};
+    for (size_t i = 0; i < count; i++) {
+        const clq_device_info *info = &found[i].info;
+        clq_text_printf(&text, "%s%d:%d %s (%s)", i ? ", " : "", info->platform_index,
+                        info->device_index, info->name, info->platform);
+    }
+    clq_status status = clq_fail(CLQ_DEVICE, "no OpenCL device matches %s'%s'; there is %s", origin,
+                                 selector, text.data ? text.data : "none");
+    clq_text_free(&text);
+    return status;
+}
+
+clq_status clq_choose_device(const char *selector, clq_found_device *chosen) {
+    clq_found_device *found = NULL;
+    const clq_found_device *hit = NULL;
+    const char *origin = "";
+    size_t count;
+    if (!selector || !*selector) {
+        selector = getenv("CLQUANT_DEVICE");
+        origin = "CLQUANT_DEVICE=";
+    }
+    CLQ_TRY(clq_find_devices(&found, &count));
+    if (count == 0) {
+        return clq_fail(CLQ_DEVICE, "the OpenCL platforms of this machine have no device");
+    }
+    if (selector && *selector) {
+        hit = match(found, count, selector);
+    } else {
+        hit = first_of_kind(found, count, true);
+        hit = hit ? hit : first_of_kind(found, count, false);
+        hit = hit ? hit : &found[0];
+    }
+    clq_status status = CLQ_OK;
+    if (hit) {
+        *chosen = *hit;
+    } else {
+        status = no_match(found, count, selector, origin);
+    }
+    clq_free(found);
+    return status;
+}

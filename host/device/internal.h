@@ -1,0 +1,140 @@
+/* What the files of host/device share: the device object and the pieces it is made of. */
+#ifndef CLQ_DEVICE_INTERNAL_H
+#define CLQ_DEVICE_INTERNAL_H
+
+#include <CL/cl.h>
+
+#include "clquant/device.h"
+
+/* ---- choose.c, capabilities.c ---- */
+
+typedef struct clq_found_device {
+    cl_platform_id platform;
+    cl_device_id id;
+    clq_device_info info; /* as reported; nothing probed */
+} clq_found_device;
+
+/* Every device of every platform, in the loader's order; clq_free *found. CLQ_DEVICE when there
+ * is none. */
+clq_status clq_find_devices(clq_found_device **found, size_t *count);
+
+/* Fills what the driver reports. */
+clq_status clq_query_device(cl_platform_id platform, cl_device_id id, clq_device_info *info);
+
+/* Whether an extension whose name starts with `prefix` is there. */
+clq_status clq_has_extension(cl_device_id id, const char *prefix, bool *has);
+
+/* ---- program.c ---- */
+
+typedef struct clq_program {
+    const char *source; /* of the registry; its address identifies the file */
+    char *options;      /* the caller's */
+    clq_dot dot;
+    cl_program handle;
+    struct clq_program *next;
+} clq_program;
+
+struct clq_kernel {
+    const char *name; /* in the registry */
+    const clq_program *program;
+    cl_kernel handle;
+    cl_uint arg_count;
+    size_t max_local;        /* work-items that a group of this kernel may have here */
+    size_t compile_local[3]; /* reqd_work_group_size, or zeros */
+    uint64_t hash;           /* of name, options and dot path */
+    struct clq_kernel *next; /* in its bucket */
+};
+
+enum { CLQ_KERNEL_BUCKETS = 256 };
+
+typedef struct clq_programs {
+    clq_program *first;
+    clq_kernel *buckets[CLQ_KERNEL_BUCKETS];
+} clq_programs;
+
+/* clq_kernel_get on a given dot path. */
+clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
+                              clq_dot dot, clq_kernel **kernel);
+void clq_programs_free(clq_device *device);
+
+/* ---- buffer.c, pool.c ---- */
+
+/* One piece of device memory; cached blocks of a class form a list. */
+typedef struct clq_block {
+    cl_mem memory;
+    size_t size;
+    struct clq_block *next;
+} clq_block;
+
+enum { CLQ_POOL_CLASSES = 8 * 56 }; /* eight a power of two, see clq_pool_class */
+
+typedef struct clq_pool {
+    clq_block *cached[CLQ_POOL_CLASSES];
+    uint64_t cached_bytes;
+    uint64_t live, peak;   /* bytes the callers asked for */
+    uint64_t live_handles; /* buffers and views not yet released */
+} clq_pool;
+
+clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block);
+void clq_pool_give(clq_device *device, clq_block *block);
+/* Releases all cached blocks. */
+void clq_pool_trim(clq_device *device);
+
+struct clq_buffer {
+    clq_device *device;
+    cl_mem memory;
+    size_t size;
+    size_t offset;    /* in the block */
+    clq_block *block; /* the memory; a view has its root's */
+    bool is_view;
+};
+
+/* ---- profile.c ---- */
+
+typedef struct clq_pending {
+    cl_event event;
+    size_t entry;
+} clq_pending;
+
+typedef struct clq_profile {
+    bool on;
+    bool lost;         /* memory ran out while recording */
+    double work;       /* of the next launch */
+    char *label;       /* of later launches; NULL = "" */
+    const char *known; /* the same text in `labels`, once an entry has used it */
+    char **labels;     /* hash table of the texts that entries point to; NULL = free slot */
+    size_t label_count, label_slots;
+    clq_profile_entry *entries;
+    size_t entry_count, entry_capacity;
+    clq_pending *pending; /* entries whose times are not read yet, in queue order */
+    size_t pending_count, pending_capacity;
+} clq_profile;
+
+/* The event argument of the next enqueue: NULL while recording is off. */
+cl_event *clq_profile_event(clq_device *device, cl_event *event);
+/* Records a queued command; takes the event. */
+void clq_profile_add(clq_device *device, const char *kernel, cl_event event);
+void clq_profile_free(clq_device *device);
+
+/* ---- device.c ---- */
+
+struct clq_device {
+    clq_device_info info;
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_context context;
+    cl_command_queue queue;
+    bool divides_correctly; /* takes -cl-fp32-correctly-rounded-divide-sqrt */
+    uint64_t identity;      /* hash of platform, device and driver, for the caches */
+    clq_programs programs;
+    clq_pool pool;
+    clq_profile profile;
+    double peak_fp32, peak_int8[CLQ_DOT_COUNT]; /* 0: not measured yet */
+};
+
+/* ---- dot_probe.c ---- */
+
+/* Finds out is_host_cpu, simd_bytes and the dot paths that work, by running kernels. */
+clq_status clq_probe(clq_device *device);
+
+#endif

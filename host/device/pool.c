@@ -1,0 +1,106 @@
+/* Device memory blocks, kept for reuse.
+ *
+ * Sizes are rounded up to classes, eight a power of two, so at most 1/8 is wasted and a training
+ * step finds the blocks of the step before it. The queue is in order: a block that goes back
+ * while queued work still uses it can be handed out at once. When an allocation fails the cached
+ * blocks are released and it is tried again. */
+#include "base/checked.h"
+#include "device/cl_status.h"
+#include "device/internal.h"
+
+enum { MIN_SHIFT = 8 }; /* the smallest class holds 256 bytes */
+
+/* The class of a size and the bytes of its blocks. */
+static size_t pool_class(uint64_t size, uint64_t *class_size) {
+    unsigned shift = MIN_SHIFT;
+    while (shift < 62 && (UINT64_C(1) << (shift + 1)) <= size) {
+        shift++;
+    }
+    uint64_t base = UINT64_C(1) << shift, step = base / 8;
+    uint64_t eighths = size <= base ? 0 : (size - base + step - 1) / step; /* 0..8 */
+    *class_size = base + eighths * step;
+    return (size_t)(shift - MIN_SHIFT) * 8 + (size_t)eighths;
+}
+
+static void free_block(clq_block *block) {
+    clReleaseMemObject(block->memory);
+    clq_free(block);
+}
+
+void clq_pool_trim(clq_device *device) {
+    for (size_t c = 0; c < CLQ_POOL_CLASSES; c++) {
+        for (clq_block *b = device->pool.cached[c], *next; b; b = next) {
+            next = b->next;
+            free_block(b);
+        }
+        device->pool.cached[c] = NULL;
+    }
+    device->pool.cached_bytes = 0;
+}
+
+/* Many drivers allocate on first use, when a failure would end the queue; migrating nothing makes
+ * them do it now. */
+static cl_int allocate(clq_device *device, size_t size, cl_mem *memory) {
+    cl_int error;
+    *memory = clCreateBuffer(device->context, CL_MEM_READ_WRITE, size, NULL, &error);
+    if (error != CL_SUCCESS || device->info.is_cpu) {
+        return error;
+    }
+    error = clEnqueueMigrateMemObjects(device->queue, 1, memory,
+                                       CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, 0, NULL, NULL);
+    if (error != CL_SUCCESS) {
+        clReleaseMemObject(*memory);
+        *memory = NULL;
+    }
+    return error;
+}
+
+clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
+    clq_pool *pool = &device->pool;
+    uint64_t class_size;
+    size_t class = pool_class(size, &class_size);
+    if (pool->cached[class]) {
+        *block = pool->cached[class];
+        pool->cached[class] = (*block)->next;
+        pool->cached_bytes -= (*block)->size;
+        return CLQ_OK;
+    }
+    if (size > device->info.max_allocation) {
+        return clq_fail(CLQ_NO_MEMORY,
+                        "a buffer of %zu bytes exceeds what %s allows in one buffer, %llu bytes",
+                        size, device->info.name, (unsigned long long)device->info.max_allocation);
+    }
+    if (class_size > device->info.max_allocation) {
+        class_size = device->info.max_allocation;
+    }
+    clq_block *made = clq_calloc(1, sizeof *made);
+    if (!made) {
+        return CLQ_NO_MEMORY;
+    }
+    made->size = (size_t)class_size;
+    cl_int error = allocate(device, made->size, &made->memory);
+    if (error != CL_SUCCESS && pool->cached_bytes > 0) {
+        clFinish(device->queue);
+        clq_pool_trim(device);
+        error = allocate(device, made->size, &made->memory);
+    }
+    if (error != CL_SUCCESS) {
+        clq_free(made);
+        return clq_fail(
+            CLQ_NO_MEMORY,
+            "allocating %zu bytes on %s (%llu bytes in all, %llu held already): %s (%d)", size,
+            device->info.name, (unsigned long long)device->info.global_memory,
+            (unsigned long long)pool->live, clq_cl_error_name(error), (int)error);
+    }
+    *block = made;
+    return CLQ_OK;
+}
+
+void clq_pool_give(clq_device *device, clq_block *block) {
+    clq_pool *pool = &device->pool;
+    uint64_t class_size;
+    size_t class = pool_class(block->size, &class_size);
+    block->next = pool->cached[class];
+    pool->cached[class] = block;
+    pool->cached_bytes += block->size;
+}

@@ -1,0 +1,208 @@
+/* Kernels by name: programs built from the embedded registry, kept for the device's life. */
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "device/cl_status.h"
+#include "device/internal.h"
+#include "device/kernel_registry.h"
+#include "device/program_cache.h"
+
+static const clq_kernel_entry *find_entry(const char *name) {
+    for (unsigned long i = 0; i < clq_kernel_registry_count; i++) {
+        if (strcmp(clq_kernel_registry[i].name, name) == 0) {
+            return &clq_kernel_registry[i];
+        }
+    }
+    return NULL;
+}
+
+/* The options of a program: what describes the device, then the caller's. */
+static clq_status build_options(const clq_device *device, clq_dot dot, const char *options,
+                                char **all) {
+    clq_text text = {0};
+    clq_text_printf(&text, "-DCLQ_SCHEDULE_%s=1 -DCLQ_SIMD_BYTES=%u -DCLQ_DOT_",
+                    device->info.schedule == CLQ_SCHEDULE_CPU ? "CPU" : "GPU",
+                    device->info.simd_bytes);
+    for (const char *c = clq_dot_name(dot); *c; c++) {
+        clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    }
+    clq_text_puts(&text, "=1");
+    if (device->divides_correctly) {
+        clq_text_puts(&text, " -cl-fp32-correctly-rounded-divide-sqrt");
+    }
+    if (*options) {
+        clq_text_printf(&text, " %s", options);
+    }
+    return clq_text_take(&text, all);
+}
+
+/* The first lines of the build log, joined by " | " because errors are one line. */
+static clq_status fail_with_log(const clq_device *device, cl_program program, cl_int error,
+                                const char *file, const char *options) {
+    enum { MAX_LINES = 8, MAX_TEXT = 1200 };
+    size_t size = 0;
+    char *log = NULL;
+    clq_text first = {0};
+    clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    if (size > 1 && (log = clq_calloc(size + 1, 1))) {
+        clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+        char *save = NULL;
+        int lines = 0;
+        for (char *line = strtok_r(log, "\r\n", &save);
+             line && lines < MAX_LINES && first.size < MAX_TEXT;
+             line = strtok_r(NULL, "\r\n", &save)) {
+            clq_text_printf(&first, "%s%.300s", lines++ ? " | " : "", line);
+        }
+    }
+    clq_status status = clq_cl_fail(error, "building kernels/%s for %s with \"%s\"", file,
+                                    device->info.name, options);
+    if (first.data) {
+        status = clq_fail(status, "%s: %s", clq_last_error(), first.data);
+    }
+    clq_text_free(&first);
+    clq_free(log);
+    return status;
+}
+
+static clq_status build(clq_device *device, const clq_kernel_entry *entry, const char *options,
+                        cl_program *program) {
+    cl_int error;
+    *program = clq_program_cache_load(device, entry->source, options);
+    if (*program) {
+        return CLQ_OK;
+    }
+    cl_program handle = clCreateProgramWithSource(device->context, 1,
+                                                  (const char *[]){entry->source}, NULL, &error);
+    if (error != CL_SUCCESS) {
+        return clq_cl_fail(error, "creating the program of kernels/%s", entry->file);
+    }
+    error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
+    if (error != CL_SUCCESS) {
+        clq_status status = fail_with_log(device, handle, error, entry->file, options);
+        clReleaseProgram(handle);
+        return status;
+    }
+    clq_program_cache_store(device, entry->source, options, handle);
+    *program = handle;
+    return CLQ_OK;
+}
+
+static clq_status get_program(clq_device *device, const clq_kernel_entry *entry,
+                              const char *options, clq_dot dot, clq_program **program) {
+    clq_status status = CLQ_OK;
+    char *all = NULL;
+    clq_program *made = NULL;
+    for (clq_program *p = device->programs.first; p; p = p->next) {
+        if (p->source == entry->source && p->dot == dot && strcmp(p->options, options) == 0) {
+            *program = p;
+            return CLQ_OK;
+        }
+    }
+    made = clq_calloc(1, sizeof *made);
+    char *copy = clq_strdup(options);
+    if (!made || !copy) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, build_options(device, dot, options, &all));
+    CLQ_GOTO(status, cleanup, build(device, entry, all, &made->handle));
+    made->source = entry->source;
+    made->options = copy;
+    made->dot = dot;
+    made->next = device->programs.first;
+    device->programs.first = made;
+    *program = made;
+    made = NULL;
+    copy = NULL;
+cleanup:
+    clq_free(made);
+    clq_free(copy);
+    clq_free(all);
+    return status;
+}
+
+static clq_status create_kernel(const clq_device *device, const clq_program *program,
+                                const char *name, clq_kernel **kernel) {
+    cl_int error;
+    clq_kernel *made = clq_calloc(1, sizeof *made);
+    if (!made) {
+        return CLQ_NO_MEMORY;
+    }
+    made->name = name;
+    made->program = program;
+    made->handle = clCreateKernel(program->handle, name, &error);
+    if (error != CL_SUCCESS) {
+        clq_free(made);
+        return clq_cl_fail(error, "creating kernel %s", name);
+    }
+    error = clGetKernelInfo(made->handle, CL_KERNEL_NUM_ARGS, sizeof made->arg_count,
+                            &made->arg_count, NULL);
+    if (error == CL_SUCCESS) {
+        error = clGetKernelWorkGroupInfo(made->handle, device->id, CL_KERNEL_WORK_GROUP_SIZE,
+                                         sizeof made->max_local, &made->max_local, NULL);
+    }
+    if (error == CL_SUCCESS) {
+        error =
+            clGetKernelWorkGroupInfo(made->handle, device->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
+                                     sizeof made->compile_local, made->compile_local, NULL);
+    }
+    if (error != CL_SUCCESS) {
+        clReleaseKernel(made->handle);
+        clq_free(made);
+        return clq_cl_fail(error, "reading the properties of kernel %s", name);
+    }
+    *kernel = made;
+    return CLQ_OK;
+}
+
+clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
+                              clq_dot dot, clq_kernel **kernel) {
+    options = options ? options : "";
+    uint64_t hash = clq_hash64_seeded(name, strlen(name), (uint64_t)dot);
+    hash = clq_hash64_seeded(options, strlen(options), hash);
+    clq_kernel **bucket = &device->programs.buckets[hash % CLQ_KERNEL_BUCKETS];
+    for (clq_kernel *k = *bucket; k; k = k->next) {
+        if (k->hash == hash && k->program->dot == dot && strcmp(k->name, name) == 0 &&
+            strcmp(k->program->options, options) == 0) {
+            *kernel = k;
+            return CLQ_OK;
+        }
+    }
+    const clq_kernel_entry *entry = find_entry(name);
+    if (!entry) {
+        return clq_fail(CLQ_INTERNAL, "kernel %s is not in kernels/registry.def", name);
+    }
+    clq_program *program = NULL;
+    clq_kernel *made = NULL;
+    CLQ_TRY(get_program(device, entry, options, dot, &program));
+    CLQ_TRY(create_kernel(device, program, entry->name, &made));
+    made->hash = hash;
+    made->next = *bucket;
+    *bucket = made;
+    *kernel = made;
+    return CLQ_OK;
+}
+
+clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
+                          clq_kernel **kernel) {
+    return clq_kernel_get_dot(device, name, options, device->info.dot, kernel);
+}
+
+void clq_programs_free(clq_device *device) {
+    for (size_t b = 0; b < CLQ_KERNEL_BUCKETS; b++) {
+        for (clq_kernel *k = device->programs.buckets[b], *next; k; k = next) {
+            next = k->next;
+            clReleaseKernel(k->handle);
+            clq_free(k);
+        }
+        device->programs.buckets[b] = NULL;
+    }
+    for (clq_program *p = device->programs.first, *next; p; p = next) {
+        next = p->next;
+        clReleaseProgram(p->handle);
+        clq_free(p->options);
+        clq_free(p);
+    }
+    device->programs.first = NULL;
+}
