@@ -1,0 +1,323 @@
+/* Making, copying and searching graphs. */
+#include <clquant/ops.h>
+
+#include <string.h>
+
+#include "graph/shape.h"
+
+/* ---- life ---- */
+
+clq_status clq_graph_create(const char *name, clq_graph **graph) {
+    clq_graph *made = clq_calloc(1, sizeof *made);
+    if (!made) {
+        return CLQ_NO_MEMORY;
+    }
+    made->input = made->output = CLQ_NO_VALUE;
+    made->name = clq_strdup(name ? name : "");
+    if (!made->name) {
+        clq_free(made);
+        return CLQ_NO_MEMORY;
+    }
+    *graph = made;
+    return CLQ_OK;
+}
+
+void clq_graph_destroy(clq_graph *graph) {
+    if (!graph) {
+        return;
+    }
+    for (int i = 0; i < graph->value_count; i++) {
+        clq_free(graph->values[i].name);
+        clq_free(graph->values[i].data);
+        clq_qparams_clear(&graph->values[i].q);
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        clq_free(graph->nodes[i].name);
+        clq_free(graph->nodes[i].attrs);
+    }
+    for (int i = 0; i < graph->metadata_count; i++) {
+        clq_free(graph->metadata[i].key);
+        clq_free(graph->metadata[i].value);
+    }
+    clq_free(graph->values);
+    clq_free(graph->nodes);
+    clq_free(graph->metadata);
+    clq_free(graph->name);
+    clq_free(graph);
+}
+
+/* ---- adding values and nodes ---- */
+
+/* The array with room for one more element, zeroed; the caller raises the count once it is filled.
+ * NULL (the array is as it was) when memory ran out. */
+static void *grow(void *array, int count, size_t size) {
+    char *grown = clq_realloc(array, (size_t)count + 1, size);
+    if (grown) {
+        memset(grown + (size_t)count * size, 0, size);
+    }
+    return grown;
+}
+
+/* The text, type and shape of `value` are copied; id is set last. */
+static clq_status add_value(clq_graph *graph, const clq_value *value, const void *data, int *id) {
+    clq_value *values = grow(graph->values, graph->value_count, sizeof *values);
+    if (!values) {
+        return CLQ_NO_MEMORY;
+    }
+    graph->values = values;
+    clq_value copy = *value;
+    copy.data = NULL;
+    copy.q = (clq_qparams){0};
+    copy.name = clq_strdup(value->name);
+    if (!copy.name) {
+        return CLQ_NO_MEMORY;
+    }
+    if (value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE) {
+        size_t count = (size_t)clq_shape_count(&value->shape);
+        size_t size = clq_dtype_size(value->dtype);
+        copy.data = data ? clq_realloc(NULL, count, size) : clq_calloc(count, size);
+        if (!copy.data) {
+            clq_free(copy.name);
+            return CLQ_NO_MEMORY;
+        }
+        if (data) {
+            memcpy(copy.data, data, count * size);
+        }
+    }
+    graph->values[graph->value_count] = copy;
+    *id = graph->value_count++;
+    return CLQ_OK;
+}
+
+clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value) {
+    if (graph->input != CLQ_NO_VALUE) {
+        return clq_fail(CLQ_BAD_DATA, "input \"%s\": the graph already has the input \"%s\"", name,
+                        graph->values[graph->input].name);
+    }
+    CLQ_TRY(clq_fail_in(clq_shape_check(&shape), "input \"%s\"", name));
+    if ((shape.rank != 2 && shape.rank != 4) || shape.dim[0] != 1) {
+        char text[CLQ_SHAPE_TEXT_SIZE];
+        clq_shape_text(&shape, text, sizeof text);
+        return clq_fail(CLQ_BAD_DATA, "input \"%s\": shape %s must be (1, H, W, C) or (1, C)", name,
+                        text);
+    }
+    clq_value input = {.name = (char *)name,
+                       .kind = CLQ_VALUE_INPUT,
+                       .dtype = CLQ_F32,
+                       .shape = shape,
+                       .producer = -1};
+    CLQ_TRY(add_value(graph, &input, NULL, &graph->input));
+    *value = graph->input;
+    return CLQ_OK;
+}
+
+clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
+                                   clq_dtype dtype, clq_shape shape, const void *data, int *value) {
+    if (kind != CLQ_VALUE_PARAMETER && kind != CLQ_VALUE_STATE) {
+        return clq_fail(CLQ_USAGE, "\"%s\": kind %d is neither parameter nor state", name,
+                        (int)kind);
+    }
+    if (clq_dtype_size(dtype) == 0) {
+        return clq_fail(CLQ_USAGE, "\"%s\": %d is no dtype", name, (int)dtype);
+    }
+    CLQ_TRY(clq_fail_in(clq_shape_check(&shape), "parameter \"%s\"", name));
+    clq_value parameter = {
+        .name = (char *)name, .kind = kind, .dtype = dtype, .shape = shape, .producer = -1};
+    return add_value(graph, &parameter, data, value);
+}
+
+static clq_status check_inputs(const clq_graph *graph, const clq_op *op, const char *name,
+                               const int *inputs, int count) {
+    if (count < op->min_inputs || count > op->max_inputs || count > CLQ_MAX_INPUTS) {
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d inputs, wants %d..%d", op->name, name,
+                        count, op->min_inputs, op->max_inputs);
+    }
+    for (int i = 0; i < count; i++) {
+        bool absent = inputs[i] == CLQ_NO_VALUE;
+        if (absent ? i < op->min_inputs : inputs[i] < 0 || inputs[i] >= graph->value_count) {
+            return clq_fail(CLQ_BAD_DATA, "%s \"%s\": input %d is %d, no value of the graph",
+                            op->name, name, i, inputs[i]);
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_graph_add_node(clq_graph *graph, const char *op_name, const char *name,
+                              const void *attrs, const int *inputs, int input_count, int *output) {
+    const clq_op *op = clq_op_find(op_name);
+    if (!op) {
+        return clq_fail(CLQ_BAD_DATA, "node \"%s\": there is no operator \"%s\"", name, op_name);
+    }
+    CLQ_TRY(check_inputs(graph, op, name, inputs, input_count));
+    clq_node *nodes = grow(graph->nodes, graph->node_count, sizeof *nodes);
+    if (!nodes) {
+        return CLQ_NO_MEMORY;
+    }
+    graph->nodes = nodes;
+
+    clq_status status = CLQ_NO_MEMORY;
+    clq_node *node = &graph->nodes[graph->node_count];
+    clq_shape shape = {0};
+    node->op = op;
+    node->output = CLQ_NO_VALUE;
+    node->input_count = input_count;
+    for (int i = 0; i < CLQ_MAX_INPUTS; i++) {
+        node->inputs[i] = i < input_count ? inputs[i] : CLQ_NO_VALUE;
+    }
+    node->name = clq_strdup(name);
+    node->attrs = clq_calloc(1, op->attrs_size);
+    if (!node->name || !node->attrs) {
+        goto failed;
+    }
+    if (attrs && op->attrs_size > 0) {
+        memcpy(node->attrs, attrs, op->attrs_size);
+    }
+    CLQ_GOTO(status, failed, op->infer(graph, node, &shape));
+    CLQ_GOTO(status, failed,
+             clq_fail_in(clq_shape_check(&shape), "%s \"%s\": output", op->name, name));
+    clq_value value = {.name = (char *)name,
+                       .kind = CLQ_VALUE_ACTIVATION,
+                       .dtype = CLQ_F32,
+                       .shape = shape,
+                       .producer = graph->node_count};
+    CLQ_GOTO(status, failed, add_value(graph, &value, NULL, &node->output));
+    *output = node->output;
+    graph->node_count++;
+    return CLQ_OK;
+
+failed:
+    clq_free(node->name);
+    clq_free(node->attrs);
+    *node = (clq_node){0};
+    return status;
+}
+
+void clq_graph_set_output(clq_graph *graph, int value) {
+    graph->output = value;
+}
+
+/* ---- copying ---- */
+
+static clq_status clone_values(const clq_graph *graph, clq_graph *clone) {
+    for (int i = 0; i < graph->value_count; i++) {
+        const clq_value *value = &graph->values[i];
+        int id;
+        CLQ_TRY(add_value(clone, value, value->data, &id));
+        CLQ_TRY(clq_qparams_set(&clone->values[id].q, value->q.count, value->q.scale,
+                                value->q.zero_point, value->q.dtype));
+    }
+    return CLQ_OK;
+}
+
+static clq_status clone_nodes(const clq_graph *graph, clq_graph *clone) {
+    for (int i = 0; i < graph->node_count; i++) {
+        clq_node *nodes = grow(clone->nodes, clone->node_count, sizeof *nodes);
+        if (!nodes) {
+            return CLQ_NO_MEMORY;
+        }
+        clone->nodes = nodes;
+        clq_node *copy = &clone->nodes[clone->node_count++];
+        const clq_node *node = &graph->nodes[i];
+        *copy = *node;
+        copy->name = clq_strdup(node->name);
+        copy->attrs = clq_calloc(1, node->op->attrs_size);
+        if (!copy->name || !copy->attrs) {
+            return CLQ_NO_MEMORY;
+        }
+        memcpy(copy->attrs, node->attrs, node->op->attrs_size);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_graph_clone(const clq_graph *graph, clq_graph **result) {
+    clq_graph *clone = NULL;
+    clq_status status = clq_graph_create(graph->name, &clone);
+    if (status != CLQ_OK) {
+        return status;
+    }
+    CLQ_GOTO(status, cleanup, clone_values(graph, clone));
+    CLQ_GOTO(status, cleanup, clone_nodes(graph, clone));
+    for (int i = 0; i < graph->metadata_count; i++) {
+        CLQ_GOTO(status, cleanup,
+                 clq_graph_set_metadata(clone, graph->metadata[i].key, graph->metadata[i].value));
+    }
+    clone->input = graph->input;
+    clone->output = graph->output;
+    clone->folded = graph->folded;
+    *result = clone;
+    clone = NULL;
+cleanup:
+    clq_graph_destroy(clone);
+    return status;
+}
+
+/* ---- searching ---- */
+
+int clq_graph_find_value(const clq_graph *graph, const char *name) {
+    for (int i = 0; i < graph->value_count; i++) {
+        if (strcmp(graph->values[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int clq_graph_find_node(const clq_graph *graph, const char *name) {
+    for (int i = 0; i < graph->node_count; i++) {
+        if (strcmp(graph->nodes[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int clq_graph_use_count(const clq_graph *graph, int value) {
+    int uses = graph->output == value;
+    for (int i = 0; i < graph->node_count; i++) {
+        for (int k = 0; k < graph->nodes[i].input_count; k++) {
+            uses += graph->nodes[i].inputs[k] == value;
+        }
+    }
+    return uses;
+}
+
+/* ---- metadata ---- */
+
+static int find_metadata(const clq_graph *graph, const char *key) {
+    for (int i = 0; i < graph->metadata_count; i++) {
+        if (strcmp(graph->metadata[i].key, key) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char *text) {
+    char *value = clq_strdup(text);
+    if (!value) {
+        return CLQ_NO_MEMORY;
+    }
+    int index = find_metadata(graph, key);
+    if (index >= 0) {
+        clq_free(graph->metadata[index].value);
+        graph->metadata[index].value = value;
+        return CLQ_OK;
+    }
+    char *name = clq_strdup(key);
+    clq_metadata *metadata = grow(graph->metadata, graph->metadata_count, sizeof *metadata);
+    if (metadata) {
+        graph->metadata = metadata;
+    }
+    if (!name || !metadata) {
+        clq_free(name);
+        clq_free(value);
+        return CLQ_NO_MEMORY;
+    }
+    graph->metadata[graph->metadata_count++] = (clq_metadata){name, value};
+    return CLQ_OK;
+}
+
+const char *clq_graph_get_metadata(const clq_graph *graph, const char *key) {
+    int index = find_metadata(graph, key);
+    return index < 0 ? NULL : graph->metadata[index].value;
+}

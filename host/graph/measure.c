@@ -1,0 +1,43 @@
+/* What a graph is and what it costs. */
+#include <clquant/ops.h>
+
+#include "base/checked.h"
+
+clq_form clq_graph_form(const clq_graph *graph) {
+    clq_form form = CLQ_FORM_FLOAT;
+    for (int i = 0; i < graph->value_count; i++) {
+        const clq_value *value = &graph->values[i];
+        bool constant = value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
+        if (constant && value->dtype == CLQ_S8) {
+            return CLQ_FORM_INTEGER;
+        }
+        if (!constant && value->q.count > 0) {
+            form = CLQ_FORM_QUANTIZED;
+        }
+    }
+    return form;
+}
+
+static int64_t add_saturating(int64_t a, int64_t b) {
+    int64_t sum;
+    return clq_add_i64(a, b, &sum) ? sum : INT64_MAX;
+}
+
+clq_graph_size clq_graph_measure(const clq_graph *graph) {
+    clq_graph_size size = {0};
+    for (int i = 0; i < graph->value_count; i++) {
+        const clq_value *value = &graph->values[i];
+        if (value->kind == CLQ_VALUE_PARAMETER) {
+            int64_t count = clq_shape_count(&value->shape);
+            size.parameters = add_saturating(size.parameters, count);
+            size.bytes = add_saturating(size.bytes, count * (int64_t)clq_dtype_size(value->dtype));
+        }
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        const clq_node *node = &graph->nodes[i];
+        if (node->op->macs) {
+            size.macs = add_saturating(size.macs, node->op->macs(graph, node));
+        }
+    }
+    return size;
+}

@@ -1,0 +1,194 @@
+/* The full check of a graph that came from outside: nothing else looks at a graph so closely. */
+#include <clquant/ops.h>
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/shape.h"
+
+static bool is_constant(const clq_value *value) {
+    return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
+}
+
+/* ---- values ---- */
+
+static clq_status check_finite(const clq_value *value) {
+    const float *data = value->data;
+    int64_t count = clq_shape_count(&value->shape);
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(data[i])) {
+            return clq_fail(CLQ_BAD_DATA, "\"%s\": element %lld is %f, must be finite", value->name,
+                            (long long)i, (double)data[i]);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_qparams(const clq_value *value) {
+    const clq_qparams *q = &value->q;
+    int64_t channels = is_constant(value) ? value->shape.dim[0] : 1;
+    if (q->count == 0) {
+        return CLQ_OK;
+    }
+    if ((q->count != 1 && q->count != channels) || !q->scale) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": has %lld scales, wants 1%s", value->name,
+                        (long long)q->count, channels > 1 ? " or one a channel" : "");
+    }
+    for (int64_t i = 0; i < q->count; i++) {
+        /* Some devices flush subnormals. A bias scale is a product that only the host computes
+         * with. */
+        float least = q->dtype == CLQ_S32 ? FLT_TRUE_MIN : FLT_MIN;
+        if (!isfinite(q->scale[i]) || q->scale[i] < least) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "\"%s\": scale %lld is %g, must be finite and at least %g", value->name,
+                            (long long)i, (double)q->scale[i], (double)least);
+        }
+    }
+    bool activation = !is_constant(value);
+    bool dtype_fits = activation ? q->dtype == CLQ_U8 : q->dtype == CLQ_S8 || q->dtype == CLQ_S32;
+    if (!dtype_fits || (value->dtype != CLQ_F32 && value->dtype != q->dtype)) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": quantized as dtype %d, which %s cannot be",
+                        value->name, (int)q->dtype, activation ? "an activation" : "a parameter");
+    }
+    int32_t highest = activation ? 255 : 0;
+    if (q->zero_point < 0 || q->zero_point > highest) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": zero point %d must be 0..%d", value->name,
+                        q->zero_point, highest);
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_value(const clq_graph *graph, int id) {
+    const clq_value *value = &graph->values[id];
+    if (!value->name || value->name[0] == '\0') {
+        return clq_fail(CLQ_BAD_DATA, "value %d: has no name", id);
+    }
+    if ((unsigned)value->kind > CLQ_VALUE_STATE || clq_dtype_size(value->dtype) == 0) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": kind %d or dtype %d is unknown", value->name,
+                        (int)value->kind, (int)value->dtype);
+    }
+    CLQ_TRY(clq_fail_in(clq_shape_check(&value->shape), "\"%s\"", value->name));
+    if (is_constant(value) != (value->data != NULL)) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": %s", value->name,
+                        value->data ? "an activation has no data" : "a parameter needs data");
+    }
+    if (value->kind == CLQ_VALUE_INPUT && id != graph->input) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": a second input", value->name);
+    }
+    bool produced = value->kind == CLQ_VALUE_ACTIVATION;
+    if (produced ? value->producer < 0 || value->producer >= graph->node_count ||
+                       graph->nodes[value->producer].output != id
+                 : value->producer != -1) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": producer %d is not the node that writes it",
+                        value->name, value->producer);
+    }
+    if (value->data && value->dtype == CLQ_F32) {
+        CLQ_TRY(check_finite(value));
+    }
+    if (value->dtype != CLQ_F32 && value->q.count == 0) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": integers without a scale", value->name);
+    }
+    return check_qparams(value);
+}
+
+/* ---- nodes ---- */
+
+static clq_status check_node(const clq_graph *graph, int index) {
+    const clq_node *node = &graph->nodes[index];
+    if (!node->op || !node->name || node->name[0] == '\0' || !node->attrs) {
+        return clq_fail(CLQ_BAD_DATA, "node %d: has no operator, name or attributes", index);
+    }
+    const char *op = node->op->name, *name = node->name;
+    if (node->input_count < node->op->min_inputs || node->input_count > node->op->max_inputs ||
+        node->input_count > CLQ_MAX_INPUTS) {
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d inputs, wants %d..%d", op, name,
+                        node->input_count, node->op->min_inputs, node->op->max_inputs);
+    }
+    for (int i = 0; i < node->input_count; i++) {
+        int id = node->inputs[i];
+        if (id == CLQ_NO_VALUE && i >= node->op->min_inputs) {
+            continue;
+        }
+        if (id < 0 || id >= graph->value_count) {
+            return clq_fail(CLQ_BAD_DATA, "%s \"%s\": input %d is %d, no value of the graph", op,
+                            name, i, id);
+        }
+        if (graph->values[id].producer >= index) {
+            return clq_fail(CLQ_BAD_DATA, "%s \"%s\": reads \"%s\" before it is made", op, name,
+                            graph->values[id].name);
+        }
+    }
+    int out = node->output;
+    if (out < 0 || out >= graph->value_count || graph->values[out].producer != index ||
+        graph->values[out].kind != CLQ_VALUE_ACTIVATION) {
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": output %d is not its own value", op, name, out);
+    }
+    clq_shape shape = {0};
+    CLQ_TRY(node->op->infer(graph, node, &shape));
+    if (!clq_shape_equal(&shape, &graph->values[out].shape)) {
+        char is[CLQ_SHAPE_TEXT_SIZE], wants[CLQ_SHAPE_TEXT_SIZE];
+        clq_shape_text(&graph->values[out].shape, is, sizeof is);
+        clq_shape_text(&shape, wants, sizeof wants);
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": output shape is %s, must be %s", op, name, is,
+                        wants);
+    }
+    return CLQ_OK;
+}
+
+/* ---- names ---- */
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorts `names`. */
+static clq_status check_unique(const char **names, int count, const char *what) {
+    qsort(names, (size_t)count, sizeof *names, compare_names);
+    for (int i = 1; i < count; i++) {
+        if (strcmp(names[i - 1], names[i]) == 0) {
+            return clq_fail(CLQ_BAD_DATA, "two %s are named \"%s\"", what, names[i]);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_names(const clq_graph *graph) {
+    int most = graph->value_count > graph->node_count ? graph->value_count : graph->node_count;
+    const char **names = clq_calloc((size_t)most, sizeof *names);
+    if (!names) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int i = 0; i < graph->value_count; i++) {
+        names[i] = graph->values[i].name;
+    }
+    clq_status status = check_unique(names, graph->value_count, "values");
+    for (int i = 0; i < graph->node_count; i++) {
+        names[i] = graph->nodes[i].name;
+    }
+    if (status == CLQ_OK) {
+        status = check_unique(names, graph->node_count, "nodes");
+    }
+    clq_free(names);
+    return status;
+}
+
+clq_status clq_graph_validate(const clq_graph *graph) {
+    if (graph->value_count < 0 || graph->node_count < 1 || graph->input < 0 ||
+        graph->input >= graph->value_count || graph->values[graph->input].kind != CLQ_VALUE_INPUT) {
+        return clq_fail(CLQ_BAD_DATA, "graph \"%s\": has no input or no node", graph->name);
+    }
+    if (graph->output < 0 || graph->output >= graph->value_count ||
+        graph->values[graph->output].kind != CLQ_VALUE_ACTIVATION) {
+        return clq_fail(CLQ_BAD_DATA, "graph \"%s\": the output is not made by a node",
+                        graph->name);
+    }
+    for (int i = 0; i < graph->value_count; i++) {
+        CLQ_TRY(check_value(graph, i));
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        CLQ_TRY(check_node(graph, i));
+    }
+    return check_names(graph);
+}
