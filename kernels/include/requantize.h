@@ -69,8 +69,8 @@
                                                                                                    \
     /* (2) */                                                                                      \
     CLQ_INLINE I clq_requantize_fixed##SUFFIX(I acc, I m, I s, int z, int lo, int hi) {            \
-        L half = (L)(1) << TO_L(s - (I)(1));                                                       \
-        L t = (TO_L(acc) * TO_L(m) + half) >> TO_L(s);                                             \
+        L tie = (L)(1) << TO_L(s - (I)(1));                                                        \
+        L t = (TO_L(acc) * TO_L(m) + tie) >> TO_L(s);                                              \
         t = CLQ_AT_LEAST(t, (L)(lo - z));                                                          \
         t = CLQ_AT_MOST(t, (L)(hi - z));                                                           \
         return TO_I(t) + (I)(z);                                                                   \
@@ -85,10 +85,10 @@
         I t = CLQ_AT_LEAST(acc, -limit - (I)(1));                                                  \
         t = CLQ_AT_MOST(t, limit) * ((I)(1) << up);                                                \
         I q = t >> n;                                                                              \
-        U half = (U)(1) << TO_U(n - (I)(1));                                                       \
-        U rest = TO_U(t & (I)(0x7fffffff)) & (half + half - (U)(1));                               \
+        U tie = (U)(1) << TO_U(n - (I)(1));                                                        \
+        U rest = TO_U(t & (I)(0x7fffffff)) & (tie + tie - (U)(1));                                 \
         I odd = q & (I)(1);                                                                        \
-        q = q + TO_I((rest + TO_U(odd) + half - (U)(1)) >> TO_U(n));                               \
+        q = q + TO_I((rest + TO_U(odd) + tie - (U)(1)) >> TO_U(n));                                \
         q = CLQ_AT_LEAST(q, (I)(lo - z));                                                          \
         return CLQ_AT_MOST(q, (I)(hi - z)) + (I)(z);                                               \
     }                                                                                              \
