@@ -1,0 +1,53 @@
+/* What the subcommands share: one file a subcommand, each a clq_command in main.c's table. */
+#ifndef CLQUANT_CLI_H
+#define CLQUANT_CLI_H
+
+#include <argp.h>
+#include <jansson.h>
+
+#include <clquant/clquant.h>
+
+typedef struct clq_command {
+    const char *name;
+    const char *summary; /* one line for `clquant --help` */
+    clq_status (*run)(int argc, char **argv);
+} clq_command;
+
+extern const clq_command clq_command_run, clq_command_train, clq_command_eval, clq_command_ptq,
+    clq_command_qat, clq_command_convert, clq_command_bench, clq_command_verify, clq_command_report,
+    clq_command_demo, clq_command_devices;
+
+/* ---- options ---- */
+
+/* Options that every command takes: -d/--device, --json, -q/--quiet, -v/--verbose. A command's
+ * option struct starts with one, so that its argp can use clq_common_argp as a child (the child's
+ * input is the struct's address). */
+typedef struct clq_common {
+    const char *device; /* NULL: CLQUANT_DEVICE, then the first GPU, else the CPU */
+    bool json;
+    bool no_color;
+} clq_common;
+extern const struct argp clq_common_argp;
+
+/* Parses and says so when argp already printed help or a usage error: *done, with the status to
+ * return. `name` is the subcommand. */
+clq_status clq_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input,
+                     bool *done);
+
+/* Values of options, checked: CLQ_USAGE names the option and the rule. */
+clq_status clq_option_i64(const char *option, const char *text, int64_t min, int64_t max,
+                          int64_t *value);
+clq_status clq_option_int(const char *option, const char *text, int min, int max, int *value);
+clq_status clq_option_f64(const char *option, const char *text, double min, double max,
+                          double *value);
+/* Index of `text` in names[count]. */
+clq_status clq_option_enum(const char *option, const char *text, const char *const *names,
+                           size_t count, int *value);
+/* "0.485,0.456,0.406" into values[capacity]. */
+clq_status clq_option_floats(const char *option, const char *text, float *values, size_t capacity,
+                             size_t *count);
+
+/* In a parser: keeps the first failure of an option for clq_parse to return. */
+error_t clq_option_result(struct argp_state *state, clq_status status);
+
+#endif

@@ -1,0 +1,64 @@
+/* clquant COMMAND ...: finds the command and turns its status into the exit code. */
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const clq_command *const commands[] = {
+    &clq_command_run,    &clq_command_train,   &clq_command_eval,    &clq_command_ptq,
+    &clq_command_qat,    &clq_command_convert, &clq_command_bench,   &clq_command_verify,
+    &clq_command_report, &clq_command_demo,    &clq_command_devices,
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+    fputs("Usage: clquant COMMAND [OPTION...]\n"
+          "int8 quantization of neural networks on any OpenCL device.\n\n",
+          out);
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fputs("\n`clquant COMMAND --help` lists a command's options; `clquant --version` prints the "
+          "version.\n"
+          "Devices: -d PLATFORM:DEVICE, part of a name, cpu or gpu; else CLQUANT_DEVICE; else the "
+          "first GPU,\n"
+          "else the CPU. Exit codes: 0 ok, 1 a gate failed, 3 diverged, 64 usage, 65 bad data, 66 "
+          "no such\n"
+          "input, 69 device, 70 internal, 71 out of memory, 73 cannot create, 74 I/O.\n",
+          out);
+}
+
+int main(int argc, char **argv) {
+    setlocale(LC_CTYPE, "");
+    clq_set_log(NULL, NULL, CLQ_LOG_INFO);
+    if (argc < 2) {
+        print_help(stderr);
+        return CLQ_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return CLQ_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        puts("clquant " CLQ_VERSION);
+        return CLQ_OK;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i]->name) == 0) {
+            const clq_status status = commands[i]->run(argc - 1, argv + 1);
+            if (status != CLQ_OK && *clq_last_error()) {
+                fprintf(stderr, "clquant %s: %s\n", commands[i]->name, clq_last_error());
+            }
+            if (fflush(stdout) != 0 || ferror(stdout)) {
+                fprintf(stderr, "clquant %s: standard output: cannot write\n", commands[i]->name);
+                return status != CLQ_OK ? (int)status : CLQ_IO;
+            }
+            return (int)status;
+        }
+    }
+    fprintf(stderr, "clquant: no command \"%s\"; `clquant --help` lists them\n", argv[1]);
+    return CLQ_USAGE;
+}

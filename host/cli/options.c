@@ -1,0 +1,131 @@
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "base/text.h"
+#include "cli/cli.h"
+
+static error_t parse_common(int key, char *argument, struct argp_state *state) {
+    clq_common *common = state->input;
+    switch (key) {
+    case 'd':
+        common->device = argument;
+        return 0;
+    case 'j':
+        common->json = true;
+        return 0;
+    case 'q':
+        clq_progress_enable(false);
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+        return 0;
+    case 'v':
+        clq_set_log(NULL, NULL, CLQ_LOG_DEBUG);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option common_options[] = {
+    {"device", 'd', "DEVICE", 0, "P:D indices, part of a name, cpu or gpu", 90},
+    {"json", 'j', NULL, 0, "Print the result as JSON on stdout", 90},
+    {"quiet", 'q', NULL, 0, "No progress bars, warnings only", 90},
+    {"verbose", 'v', NULL, 0, "Log more", 90},
+    {0},
+};
+const struct argp clq_common_argp = {common_options, parse_common, NULL, NULL, NULL, NULL, NULL};
+
+clq_status clq_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input,
+                     bool *done) {
+    static char program[64];
+    snprintf(program, sizeof program, "clquant %s", name);
+    argv[0] = program;
+    argp_err_exit_status = CLQ_USAGE;
+    *done = false;
+    const error_t error = argp_parse(argp, argc, argv, 0, NULL, input);
+    if (error != 0) {
+        *done = true;
+        if (!*clq_last_error()) {
+            return clq_fail(CLQ_USAGE, "%s", strerror(error));
+        }
+        return CLQ_USAGE;
+    }
+    return CLQ_OK;
+}
+
+error_t clq_option_result(struct argp_state *state, clq_status status) {
+    (void)state;
+    return status == CLQ_OK ? 0 : EINVAL;
+}
+
+clq_status clq_option_i64(const char *option, const char *text, int64_t min, int64_t max,
+                          int64_t *value) {
+    char *end;
+    errno = 0;
+    const long long number = strtoll(text, &end, 10);
+    if (errno || end == text || *end || number < min || number > max) {
+        return clq_fail(CLQ_USAGE, "%s: must be an integer in %lld..%lld, is \"%s\"", option,
+                        (long long)min, (long long)max, text);
+    }
+    *value = number;
+    return CLQ_OK;
+}
+
+clq_status clq_option_int(const char *option, const char *text, int min, int max, int *value) {
+    int64_t number;
+    CLQ_TRY(clq_option_i64(option, text, min, max, &number));
+    *value = (int)number;
+    return CLQ_OK;
+}
+
+clq_status clq_option_f64(const char *option, const char *text, double min, double max,
+                          double *value) {
+    char *end;
+    errno = 0;
+    const double number = strtod(text, &end);
+    if (errno || end == text || *end || !(number >= min && number <= max)) {
+        return clq_fail(CLQ_USAGE, "%s: must be a number in %g..%g, is \"%s\"", option, min, max,
+                        text);
+    }
+    *value = number;
+    return CLQ_OK;
+}
+
+clq_status clq_option_enum(const char *option, const char *text, const char *const *names,
+                           size_t count, int *value) {
+    clq_text known = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            clq_text_free(&known);
+            *value = (int)i;
+            return CLQ_OK;
+        }
+        clq_text_printf(&known, "%s%s", i ? ", " : "", names[i]);
+    }
+    const clq_status status = clq_fail(CLQ_USAGE, "%s: must be one of %s, is \"%s\"", option,
+                                       known.data ? known.data : "", text);
+    clq_text_free(&known);
+    return status;
+}
+
+clq_status clq_option_floats(const char *option, const char *text, float *values, size_t capacity,
+                             size_t *count) {
+    const char *at = text;
+    *count = 0;
+    for (;;) {
+        char *end;
+        const float number = strtof(at, &end);
+        if (end == at || !isfinite(number) || (*end && *end != ',') || *count == capacity) {
+            return clq_fail(CLQ_USAGE, "%s: must be up to %zu numbers with commas, is \"%s\"",
+                            option, capacity, text);
+        }
+        values[(*count)++] = number;
+        if (!*end) {
+            return CLQ_OK;
+        }
+        at = end + 1;
+    }
+}

@@ -1,0 +1,252 @@
+#include "cli/recipe.h"
+
+#include <string.h>
+
+static const char *const optimizer_names[] = {"sgd", "adam"};
+static const char *const schedule_names[] = {"constant", "step", "one_cycle", "cosine",
+                                             "cosine_restarts"};
+static const char *const loss_names[] = {"cross_entropy", "mse"};
+static const char *const observer_names[] = {"minmax", "moving_average"};
+static const char *const scale_names[] = {"float", "pow2"};
+static const char *const activation_names[] = {"affine", "symmetric"};
+static const char *const weight_names[] = {"per_channel", "per_tensor"};
+static const char *const requantizer_names[] = {"float", "fixed", "shift"};
+
+#define COUNT(names) (sizeof(names) / sizeof *(names))
+
+/* Reads a key whose value is one of `names` into an enum. */
+#define READ_ENUM(reader, key, names, field)                                                       \
+    do {                                                                                           \
+        int index_ = (int)(field);                                                                 \
+        CLQ_TRY(clq_json_read_enum((reader), (key), (names), COUNT(names), &index_));              \
+        (field) = index_;                                                                          \
+    } while (0)
+
+static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
+    clq_json_reader r;
+    const char *shortcut = "A";
+    int64_t hidden[CLQ_MAX_HIDDEN], seed = (int64_t)out->network.seed;
+    size_t hidden_count = 0;
+    CLQ_TRY(clq_json_read_object(recipe, "network", &r));
+    CLQ_TRY(clq_json_read_string(&r, "name", &out->network.network));
+    CLQ_TRY(clq_json_read_string(&r, "stem", &out->network.stem));
+    CLQ_TRY(clq_json_read_int(&r, "size", 1, 4096, &out->network.size));
+    CLQ_TRY(clq_json_read_int(&r, "channels", 1, 4, &out->network.channels));
+    CLQ_TRY(clq_json_read_int(&r, "classes", 1, 100000, &out->network.classes));
+    CLQ_TRY(clq_json_read_string(&r, "shortcut", &shortcut));
+    if (strcmp(shortcut, "A") != 0 && strcmp(shortcut, "B") != 0) {
+        return clq_json_fail(&r, "shortcut", "must be \"A\" or \"B\"");
+    }
+    out->network.shortcut = shortcut[0];
+    CLQ_TRY(clq_json_read_string(&r, "activation", &out->network.activation));
+    CLQ_TRY(clq_json_read_int(&r, "inputs", 1, 1 << 20, &out->network.inputs));
+    CLQ_TRY(
+        clq_json_read_i64_array(&r, "hidden", 1, 1 << 20, hidden, CLQ_MAX_HIDDEN, &hidden_count));
+    if (hidden_count) {
+        for (size_t i = 0; i < hidden_count; i++) {
+            out->hidden[i] = (int)hidden[i];
+        }
+        out->network.hidden = out->hidden;
+        out->network.hidden_count = (int)hidden_count;
+    }
+    CLQ_TRY(clq_json_read_i64(&r, "seed", 0, INT64_MAX, &seed));
+    out->network.seed = (uint64_t)seed;
+    return clq_json_reader_finish(&r);
+}
+
+static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
+    clq_json_reader r;
+    double mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    size_t mean_count = 0, std_count = 0;
+    CLQ_TRY(clq_json_read_object(recipe, "data", &r));
+    CLQ_TRY(clq_json_read_int(&r, "size", 0, 4096, &out->data.size));
+    CLQ_TRY(clq_json_read_int(&r, "resize", 0, 8192, &out->data.resize));
+    CLQ_TRY(clq_json_read_i64(&r, "train_limit", 0, INT32_MAX, &out->data.train_limit));
+    CLQ_TRY(clq_json_read_i64(&r, "test_limit", 0, INT32_MAX, &out->data.test_limit));
+    CLQ_TRY(clq_json_read_f64_array(&r, "mean", -1e6, 1e6, mean, CLQ_MAX_CHANNELS, &mean_count));
+    CLQ_TRY(clq_json_read_f64_array(&r, "std", 1e-6, 1e6, std, CLQ_MAX_CHANNELS, &std_count));
+    if (mean_count != std_count) {
+        return clq_json_fail(&r, "std", "must have as many numbers as mean (%zu), has %zu",
+                             mean_count, std_count);
+    }
+    out->data.has_normalisation = mean_count > 0;
+    for (size_t i = 0; i < mean_count; i++) {
+        out->data.mean[i] = (float)mean[i];
+        out->data.std[i] = (float)std[i];
+    }
+    return clq_json_reader_finish(&r);
+}
+
+static clq_status read_optimizer(clq_json_reader *section, clq_train_config *config) {
+    clq_json_reader r;
+    CLQ_TRY(clq_json_read_object(section, "optimizer", &r));
+    READ_ENUM(&r, "name", optimizer_names, config->optimizer.kind);
+    CLQ_TRY(clq_json_read_f64(&r, "momentum", 0, 0.99999, &config->optimizer.momentum));
+    CLQ_TRY(clq_json_read_bool(&r, "nesterov", &config->optimizer.nesterov));
+    CLQ_TRY(clq_json_read_f64(&r, "weight_decay", 0, 1, &config->optimizer.weight_decay));
+    CLQ_TRY(clq_json_read_bool(&r, "decay_norm_and_bias", &config->optimizer.decay_norm_and_bias));
+    CLQ_TRY(clq_json_read_f64(&r, "beta1", 0, 0.99999, &config->optimizer.beta1));
+    CLQ_TRY(clq_json_read_f64(&r, "beta2", 0, 0.9999999, &config->optimizer.beta2));
+    CLQ_TRY(clq_json_read_f64(&r, "epsilon", 1e-30, 1, &config->optimizer.epsilon));
+    return clq_json_reader_finish(&r);
+}
+
+static clq_status read_schedule(clq_json_reader *section, clq_train_config *config) {
+    clq_json_reader r;
+    int64_t milestones[CLQ_MAX_MILESTONES];
+    size_t milestone_count = 0;
+    CLQ_TRY(clq_json_read_object(section, "schedule", &r));
+    READ_ENUM(&r, "name", schedule_names, config->schedule.kind);
+    CLQ_TRY(clq_json_read_f64(&r, "lr", 0, 1000, &config->schedule.lr));
+    CLQ_TRY(clq_json_read_f64(&r, "warmup_epochs", 0, 1e6, &config->schedule.warmup_epochs));
+    CLQ_TRY(clq_json_read_f64(&r, "final_ratio", 0, 1, &config->schedule.final_ratio));
+    CLQ_TRY(clq_json_read_f64(&r, "eta_min", 0, 1000, &config->schedule.eta_min));
+    CLQ_TRY(clq_json_read_f64(&r, "gamma", 0, 1, &config->schedule.gamma));
+    CLQ_TRY(clq_json_read_f64(&r, "t_0", 1e-3, 1e6, &config->schedule.t_0));
+    CLQ_TRY(clq_json_read_f64(&r, "t_mult", 1, 1000, &config->schedule.t_mult));
+    CLQ_TRY(clq_json_read_i64_array(&r, "milestones", 0, 1000000, milestones, CLQ_MAX_MILESTONES,
+                                    &milestone_count));
+    for (size_t i = 0; i < milestone_count; i++) {
+        config->schedule.milestones[i] = (int)milestones[i];
+        config->schedule.milestone_count = (int)milestone_count;
+    }
+    return clq_json_reader_finish(&r);
+}
+
+/* The keys that "train" and "qat" have in common. */
+static clq_status read_training(clq_json_reader *r, int least_epochs, clq_train_config *config) {
+    clq_json_reader augment;
+    int64_t seed = (int64_t)config->seed;
+    CLQ_TRY(clq_json_read_int(r, "epochs", least_epochs, 100000, &config->epochs));
+    CLQ_TRY(clq_json_read_int(r, "batch", 1, 65536, &config->batch));
+    CLQ_TRY(clq_json_read_i64(r, "seed", 0, INT64_MAX, &seed));
+    config->seed = (uint64_t)seed;
+    READ_ENUM(r, "loss", loss_names, config->loss);
+    CLQ_TRY(clq_json_read_f64(r, "label_smoothing", 0, 0.999, &config->label_smoothing));
+    CLQ_TRY(clq_json_read_int(r, "loader_threads", 1, 256, &config->loader_threads));
+    CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", 0, 1 << 30, &config->checkpoint_steps));
+    CLQ_TRY(clq_json_read_object(r, "augment", &augment));
+    CLQ_TRY(clq_json_read_int(&augment, "crop_padding", 0, 1024, &config->augment.crop_padding));
+    CLQ_TRY(clq_json_read_bool(&augment, "flip", &config->augment.flip));
+    CLQ_TRY(clq_json_reader_finish(&augment));
+    CLQ_TRY(read_optimizer(r, config));
+    return read_schedule(r, config);
+}
+
+/* The keys that "ptq" and "qat" have in common. */
+static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
+    READ_ENUM(r, "observer", observer_names, config->observer);
+    READ_ENUM(r, "scale", scale_names, config->scale);
+    READ_ENUM(r, "activations", activation_names, config->symmetric_activations);
+    READ_ENUM(r, "weights", weight_names, config->per_tensor_weights);
+    READ_ENUM(r, "requantizer", requantizer_names, config->requantizer);
+    CLQ_TRY(clq_json_read_f64(r, "averaging", 1e-6, 1, &config->averaging));
+    CLQ_TRY(clq_json_read_int(r, "max_shift", 0, 30, &config->max_shift));
+    return clq_json_read_i64(r, "images", 1, INT32_MAX, &config->images);
+}
+
+/* QAT without keys of its own: a tenth of the training's learning rate, everything else as there.
+ */
+static void init_qat(clq_recipe *out) {
+    out->qat = out->train;
+    out->qat.epochs = 0;
+    out->qat.schedule.kind = CLQ_LR_COSINE;
+    out->qat.schedule.lr = out->train.schedule.lr * 0.1;
+    out->qat.schedule.warmup_epochs = 0;
+    out->qat.schedule.eta_min = 0;
+    out->qat_quant = out->ptq;
+    out->qat_quant.observer = CLQ_OBSERVER_MOVING_AVERAGE;
+}
+
+static clq_status read_recipe(const char *file, clq_recipe *out) {
+    clq_json_reader top, section;
+    CLQ_TRY(clq_json_reader_init(&top, file, out->json));
+    CLQ_TRY(clq_json_read_string(&top, "name", &out->name));
+    (void)clq_json_has(&top, "comment");
+    CLQ_TRY(read_network(&top, out));
+    CLQ_TRY(read_data(&top, out));
+
+    CLQ_TRY(clq_json_read_object(&top, "train", &section));
+    CLQ_TRY(read_training(&section, 1, &out->train));
+    CLQ_TRY(clq_json_reader_finish(&section));
+
+    CLQ_TRY(clq_json_read_object(&top, "ptq", &section));
+    CLQ_TRY(read_quantization(&section, &out->ptq));
+    CLQ_TRY(clq_json_reader_finish(&section));
+
+    init_qat(out);
+    CLQ_TRY(clq_json_read_object(&top, "qat", &section));
+    CLQ_TRY(read_training(&section, 0, &out->qat));
+    CLQ_TRY(read_quantization(&section, &out->qat_quant));
+    CLQ_TRY(clq_json_reader_finish(&section));
+
+    CLQ_TRY(clq_json_read_object(&top, "bench", &section));
+    CLQ_TRY(clq_json_read_int(&section, "iterations", 1, 1000000, &out->bench_iterations));
+    CLQ_TRY(clq_json_reader_finish(&section));
+    return clq_json_reader_finish(&top);
+}
+
+static clq_status apply_overrides(json_t *json, const char *const *overrides, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const char *equals = strchr(overrides[i], '=');
+        if (!equals || equals == overrides[i]) {
+            return clq_fail(CLQ_USAGE, "--set %s: must be KEY=VALUE, like train.epochs=3",
+                            overrides[i]);
+        }
+        char *key = clq_format("%.*s", (int)(equals - overrides[i]), overrides[i]);
+        if (!key) {
+            return CLQ_NO_MEMORY;
+        }
+        const clq_status status = clq_json_override(json, key, equals + 1);
+        clq_free(key);
+        CLQ_TRY(status);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
+                           clq_recipe **out) {
+    const char *file = path ? path : "recipe";
+    clq_status status = CLQ_OK;
+    clq_recipe *recipe = clq_calloc(1, sizeof *recipe);
+    *out = NULL;
+    if (!recipe) {
+        return CLQ_NO_MEMORY;
+    }
+    recipe->name = "recipe";
+    recipe->bench_iterations = 50;
+    clq_network_options_init(&recipe->network);
+    clq_train_config_init(&recipe->train);
+    clq_quant_config_init(&recipe->ptq);
+    if (path) {
+        CLQ_GOTO(status, cleanup, clq_json_load(path, &recipe->json));
+    } else {
+        CLQ_GOTO(status, cleanup, clq_json_parse(file, "{}", 2, &recipe->json));
+    }
+    CLQ_GOTO(status, cleanup, apply_overrides(recipe->json, overrides, override_count));
+    CLQ_GOTO(status, cleanup, read_recipe(file, recipe));
+    CLQ_GOTO(status, cleanup,
+             clq_fail_in(clq_train_config_check(&recipe->train), "%s: train", file));
+    CLQ_GOTO(status, cleanup, clq_fail_in(clq_quant_config_check(&recipe->ptq), "%s: ptq", file));
+    if (recipe->qat.epochs > 0) {
+        CLQ_GOTO(status, cleanup,
+                 clq_fail_in(clq_train_config_check(&recipe->qat), "%s: qat", file));
+        CLQ_GOTO(status, cleanup,
+                 clq_fail_in(clq_quant_config_check(&recipe->qat_quant), "%s: qat", file));
+    }
+    CLQ_GOTO(status, cleanup, clq_json_dump_exact(recipe->json, &recipe->text));
+    *out = recipe;
+    return CLQ_OK;
+cleanup:
+    clq_recipe_free(recipe);
+    return status;
+}
+
+void clq_recipe_free(clq_recipe *recipe) {
+    if (!recipe) {
+        return;
+    }
+    json_decref(recipe->json);
+    clq_free(recipe->text);
+    clq_free(recipe);
+}

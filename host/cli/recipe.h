@@ -1,0 +1,41 @@
+/* Recipes: one JSON file that says what to train and how (docs/recipes.md lists every key). */
+#ifndef CLQUANT_CLI_RECIPE_H
+#define CLQUANT_CLI_RECIPE_H
+
+#include <clquant/models.h>
+#include <clquant/quant.h>
+#include <clquant/train.h>
+
+#include "base/json.h"
+
+enum { CLQ_MAX_HIDDEN = 16, CLQ_MAX_OVERRIDES = 64 };
+
+typedef struct clq_recipe {
+    json_t *json; /* the recipe after all overrides; owned. Strings below point into it */
+    char *text;   /* the same, compact, for checkpoints; owned */
+    const char *name;
+
+    clq_network_options network;
+    int hidden[CLQ_MAX_HIDDEN];
+
+    struct {
+        int size, resize;
+        int64_t train_limit, test_limit; /* 0: all */
+        bool has_normalisation;          /* else the data set's usual one */
+        float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    } data;
+
+    clq_train_config train; /* FP32 training */
+    clq_quant_config ptq;
+    clq_train_config qat; /* QAT fine-tuning; epochs 0: none */
+    clq_quant_config qat_quant;
+    int bench_iterations;
+} clq_recipe;
+
+/* Reads `path`, or the defaults when it is NULL. overrides: "KEY=VALUE" texts with dotted keys
+ * ("train.epochs=3"). CLQ_BAD_DATA names file, place and rule; CLQ_USAGE a bad override. */
+clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
+                           clq_recipe **recipe);
+void clq_recipe_free(clq_recipe *recipe); /* NULL ok */
+
+#endif

@@ -1,0 +1,111 @@
+#include <math.h>
+
+#include <clquant/train.h>
+
+void clq_train_config_init(clq_train_config *config) {
+    *config = (clq_train_config){.epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2};
+    config->optimizer.kind = CLQ_OPTIMIZER_SGD;
+    config->optimizer.momentum = 0.9;
+    config->optimizer.nesterov = true;
+    config->optimizer.weight_decay = 5e-4;
+    config->optimizer.decay_norm_and_bias = true;
+    config->optimizer.beta1 = 0.9;
+    config->optimizer.beta2 = 0.999;
+    config->optimizer.epsilon = 1e-8;
+    config->schedule.kind = CLQ_LR_ONE_CYCLE;
+    config->schedule.lr = 0.1;
+    config->schedule.warmup_epochs = 0;
+    config->schedule.gamma = 0.1;
+    config->schedule.t_0 = 10;
+    config->schedule.t_mult = 2;
+    config->loss = CLQ_LOSS_CROSS_ENTROPY;
+}
+
+/* One rule of a configuration: `name` must lie in [low, high]. */
+static clq_status in_range(const char *name, double value, double low, double high) {
+    if (!(value >= low && value <= high)) {
+        return clq_fail(CLQ_USAGE, "%s must be in %g..%g, is %g", name, low, high, value);
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_schedule(const clq_train_config *config) {
+    CLQ_TRY(in_range("schedule.lr", config->schedule.lr, 0, 1000));
+    CLQ_TRY(in_range("schedule.warmup_epochs", config->schedule.warmup_epochs, 0, 1e6));
+    CLQ_TRY(in_range("schedule.final_ratio", config->schedule.final_ratio, 0, 1));
+    CLQ_TRY(in_range("schedule.eta_min", config->schedule.eta_min, 0, config->schedule.lr));
+    CLQ_TRY(in_range("schedule.gamma", config->schedule.gamma, 0, 1));
+    CLQ_TRY(in_range("schedule.t_0", config->schedule.t_0, 1e-3, 1e6));
+    CLQ_TRY(in_range("schedule.t_mult", config->schedule.t_mult, 1, 1e3));
+    for (int i = 1; i < config->schedule.milestone_count; i++) {
+        if (config->schedule.milestones[i] <= config->schedule.milestones[i - 1]) {
+            return clq_fail(CLQ_USAGE, "schedule.milestones must increase: %d follows %d",
+                            config->schedule.milestones[i], config->schedule.milestones[i - 1]);
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_train_config_check(const clq_train_config *config) {
+    CLQ_TRY(in_range("epochs", config->epochs, 1, 100000));
+    CLQ_TRY(in_range("batch", config->batch, 1, 65536));
+    CLQ_TRY(in_range("optimizer.momentum", config->optimizer.momentum, 0, 0.99999));
+    CLQ_TRY(in_range("optimizer.weight_decay", config->optimizer.weight_decay, 0, 1));
+    CLQ_TRY(in_range("optimizer.beta1", config->optimizer.beta1, 0, 0.99999));
+    CLQ_TRY(in_range("optimizer.beta2", config->optimizer.beta2, 0, 0.9999999));
+    CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
+    CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
+    CLQ_TRY(in_range("augment.crop_padding", config->augment.crop_padding, 0, 1024));
+    CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
+    return check_schedule(config);
+}
+
+/* Cosine from `high` at 0 to `low` at 1. */
+static double cosine(double high, double low, double progress) {
+    return low + 0.5 * (high - low) * (1.0 + cos(3.14159265358979323846 * fmin(progress, 1.0)));
+}
+
+/* Epochs since the last restart over the length of the present cycle. */
+static double restart_progress(double epoch, double t_0, double t_mult) {
+    double length = t_0;
+    while (epoch >= length) {
+        epoch -= length;
+        length *= t_mult;
+    }
+    return epoch / length;
+}
+
+double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch) {
+    const double epoch = (double)step / (double)(steps_per_epoch > 0 ? steps_per_epoch : 1);
+    const double warmup = config->schedule.warmup_epochs, lr = config->schedule.lr;
+    const double after = config->epochs - warmup;
+    double rate = lr;
+    if (warmup > 0 && epoch < warmup) {
+        /* The first step already moves: (step + 1) / warm-up steps. */
+        return lr * fmin(1.0, ((double)step + 1.0) / (warmup * (double)steps_per_epoch));
+    }
+    switch (config->schedule.kind) {
+    case CLQ_LR_CONSTANT:
+        break;
+    case CLQ_LR_STEP:
+        for (int i = 0; i < config->schedule.milestone_count; i++) {
+            if (epoch >= config->schedule.milestones[i]) {
+                rate *= config->schedule.gamma;
+            }
+        }
+        break;
+    case CLQ_LR_ONE_CYCLE:
+        rate =
+            cosine(lr, lr * config->schedule.final_ratio, after > 0 ? (epoch - warmup) / after : 1);
+        break;
+    case CLQ_LR_COSINE:
+        rate = cosine(lr, config->schedule.eta_min, after > 0 ? (epoch - warmup) / after : 1);
+        break;
+    case CLQ_LR_COSINE_RESTARTS:
+        rate =
+            cosine(lr, config->schedule.eta_min,
+                   restart_progress(epoch - warmup, config->schedule.t_0, config->schedule.t_mult));
+        break;
+    }
+    return rate;
+}
