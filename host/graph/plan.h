@@ -1,0 +1,39 @@
+/* Which activations may share memory: values whose lifetimes do not meet get the same buffer.
+ *
+ * Steps are positions in the order of execution; what they count is the caller's choice. A forward
+ * pass uses the node's index (clq_plan_lifetimes fills that in), a training pass can number its
+ * backward nodes after them. */
+#ifndef CLQ_GRAPH_PLAN_H
+#define CLQ_GRAPH_PLAN_H
+
+#include <clquant/graph.h>
+
+typedef struct clq_lifetime {
+    uint64_t bytes;  /* 0: needs no memory */
+    int first, last; /* steps from the write to the last read, both inclusive */
+    int alias;       /* index of a lifetime whose memory this one uses, -1 = its own: a flatten, an
+                        operator that works in place. The memory lives for the span of both. An
+                        alias of a lifetime without memory is ignored. */
+} clq_lifetime;
+
+typedef struct clq_plan {
+    int count;
+    int *buffer; /* (count): buffer of each lifetime, -1 for one without memory */
+    int buffer_count;
+    uint64_t *size;       /* (buffer_count): bytes */
+    uint64_t total;       /* sum of `size` */
+    uint64_t unshared;    /* what a buffer for each would take */
+    uint64_t lower_bound; /* most bytes alive in one step: no plan can do with less */
+} clq_plan;
+
+/* Lifetimes of every value in one forward pass in node order. `lifetimes` and `bytes` have
+ * graph->value_count elements; parameters and values with bytes 0 get none. The output, and values
+ * with keep[i] (NULL: none), live to the end; the input is there from step 0. */
+void clq_plan_lifetimes(const clq_graph *graph, const uint64_t *bytes, const bool *keep,
+                        clq_lifetime *lifetimes);
+
+/* CLQ_INTERNAL when a lifetime ends before it begins or aliases something outside the array. */
+clq_status clq_plan_create(const clq_lifetime *lifetimes, int count, clq_plan **plan);
+void clq_plan_destroy(clq_plan *plan); /* NULL ok */
+
+#endif
