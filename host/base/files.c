@@ -89,14 +89,19 @@ static clq_status read_fully(const char *path, int fd, char *data, size_t size, 
     return CLQ_OK;
 }
 
-/* A first buffer that fits most files in one go; pipes and the like start small. */
-static size_t expected_size(int fd, size_t max_bytes) {
+/* The first buffer: a regular file in one go; pipes, and /proc with its sizes of 0, grow. */
+static clq_status expected_size(const char *path, int fd, size_t max_bytes, size_t *size) {
     struct stat info;
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size >= 0 &&
-        (uint64_t)info.st_size <= max_bytes) {
-        return (size_t)info.st_size;
+    *size = max_bytes < 65536 ? max_bytes : 65536;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+        return CLQ_OK;
     }
-    return max_bytes < 65536 ? max_bytes : 65536;
+    if ((uint64_t)info.st_size > max_bytes) {
+        return clq_fail(CLQ_BAD_DATA, "%s: has %lld bytes, more than the limit of %zu", path,
+                        (long long)info.st_size, max_bytes);
+    }
+    *size = (size_t)info.st_size;
+    return CLQ_OK;
 }
 
 static clq_status read_growing(const char *path, int fd, size_t max_bytes, char **data,
@@ -104,7 +109,8 @@ static clq_status read_growing(const char *path, int fd, size_t max_bytes, char 
     /* One byte more than expected shows the end of the file, or that the file is too long; a
      * second one holds the NUL. */
     size_t room, block;
-    if (!clq_add_size(expected_size(fd, max_bytes), 1, &room)) {
+    CLQ_TRY(expected_size(path, fd, max_bytes, &room));
+    if (!clq_add_size(room, 1, &room)) {
         return clq_fail(CLQ_NO_MEMORY, "%s: too big for this machine", path);
     }
     *size = 0;
@@ -118,7 +124,7 @@ static clq_status read_growing(const char *path, int fd, size_t max_bytes, char 
         CLQ_TRY(read_fully(path, fd, *data + *size, room - *size, &got));
         *size += got;
         if (*size > max_bytes) {
-            return clq_fail(CLQ_BAD_DATA, "%s: is larger than the limit of %zu bytes", path,
+            return clq_fail(CLQ_BAD_DATA, "%s: has more than the limit of %zu bytes", path,
                             max_bytes);
         }
         if (*size < room) {

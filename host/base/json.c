@@ -2,7 +2,6 @@
 #include "base/json.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,19 +9,6 @@
 #include "base/text.h"
 
 enum { MAX_DEPTH = 64, MAX_BYTES = 64 << 20 };
-
-static void *allocate(size_t size) {
-    return clq_realloc(NULL, size, 1);
-}
-
-static void set_up_jansson(void) {
-    json_set_alloc_funcs(allocate, clq_free);
-}
-
-static void use_own_allocator(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_up_jansson);
-}
 
 /* jansson itself allows 2048 levels, each of them a stack frame here and in every walker. */
 static clq_status check_depth(const char *name, const char *text, size_t size) {
@@ -55,7 +41,6 @@ static clq_status check_depth(const char *name, const char *text, size_t size) {
 }
 
 clq_status clq_json_parse(const char *name, const void *text, size_t size, json_t **out) {
-    use_own_allocator();
     if (size > MAX_BYTES) {
         return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes of JSON exceed the limit of %d", name, size,
                         MAX_BYTES);
@@ -107,7 +92,6 @@ static clq_status enter(json_t **object, const char *name, size_t length, const 
 }
 
 clq_status clq_json_override(json_t *root, const char *path, const char *text) {
-    use_own_allocator();
     json_t *object = root;
     const char *name = path;
     for (const char *dot; (dot = strchr(name, '.')) != NULL; name = dot + 1) {
@@ -132,7 +116,6 @@ clq_status clq_json_override(json_t *root, const char *path, const char *text) {
 /* ---- writing ---- */
 
 json_t *clq_json_real(double value) {
-    use_own_allocator();
     return isfinite(value) ? json_real(value) : json_null();
 }
 
@@ -148,7 +131,6 @@ static int append_chunk(const char *data, size_t size, void *text) {
 static const size_t readable = JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY;
 
 clq_status clq_json_dump_file(const char *path, const json_t *json) {
-    use_own_allocator();
     clq_writer *writer = NULL;
     clq_status status;
     CLQ_GOTO(status, cleanup, clq_writer_open(path, &writer));
@@ -164,7 +146,6 @@ cleanup:
 }
 
 clq_status clq_json_dump_stdout(const json_t *json) {
-    use_own_allocator();
     clq_text text = {0};
     clq_status status = CLQ_OK;
     if (json_dump_callback(json, append_chunk, &text, readable) != 0) {
@@ -178,7 +159,6 @@ clq_status clq_json_dump_stdout(const json_t *json) {
 }
 
 clq_status clq_json_dump_exact(const json_t *json, char **out) {
-    use_own_allocator();
     clq_text text = {0};
     if (json_dump_callback(json, append_chunk, &text,
                            JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY) != 0) {

@@ -1,5 +1,5 @@
 /* JSON on jansson: strict loading, a reader that checks types and ranges and names the place of
- * every error, and output. jansson's memory comes from the library's allocator. */
+ * every error, and output. jansson's memory comes from the allocator of clq_set_allocator. */
 #ifndef CLQ_BASE_JSON_H
 #define CLQ_BASE_JSON_H
 

@@ -1,6 +1,7 @@
 /* The replaceable allocator. */
 #include "clquant/base.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +9,14 @@
 
 static clq_allocator custom; /* .reallocate is NULL while the C library's allocator is in use */
 
+static void *allocate(size_t size) {
+    return clq_realloc(NULL, size, 1);
+}
+
 void clq_set_allocator(const clq_allocator *allocator) {
     custom = allocator ? *allocator : (clq_allocator){0};
+    /* jansson's trees too. Left alone by default, where it uses malloc and free like us. */
+    json_set_alloc_funcs(allocator ? allocate : malloc, allocator ? clq_free : free);
 }
 
 /* The byte count of a request, at least 1 so that a zero-sized one yields a pointer too. */

@@ -1,8 +1,10 @@
 /* Atomic and appending writers (files.h). */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,7 +19,8 @@ struct clq_writer {
     char *temporary;   /* the hidden file beside it; NULL when the target is written directly */
     char *folder;      /* to fsync after the rename */
     int fd;            /* -1 once closed */
-    clq_status status; /* of the first failure */
+    clq_status status; /* of the first failure, and its text */
+    char error[512];
     uint64_t size;
     size_t buffered;
     char buffer[BUFFER_SIZE];
@@ -47,10 +50,10 @@ static int sync_fd(int fd) {
     return result != 0 && (errno == EINVAL || errno == ENOTSUP) ? 0 : result;
 }
 
-static int open_retrying(const char *path, int flags) {
+static int open_retrying(const char *path, int flags, int mode) {
     int fd;
     do {
-        fd = clq_file_ops_now()->open(path, flags | O_CLOEXEC, 0666);
+        fd = clq_file_ops_now()->open(path, flags | O_CLOEXEC, mode);
     } while (fd < 0 && errno == EINTR);
     return fd;
 }
@@ -63,7 +66,7 @@ static void free_writer(clq_writer *writer) {
 }
 
 /* Creates folder/.name.PID-N.tmp, hidden so that clq_folder_list never shows it. */
-static clq_status create_temporary(clq_writer *writer) {
+static clq_status create_temporary(clq_writer *writer, int mode) {
     static atomic_uint serial;
     for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
         clq_free(writer->temporary);
@@ -73,7 +76,7 @@ static clq_status create_temporary(clq_writer *writer) {
         if (!writer->temporary) {
             return CLQ_NO_MEMORY;
         }
-        writer->fd = open_retrying(writer->temporary, O_WRONLY | O_CREAT | O_EXCL);
+        writer->fd = open_retrying(writer->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
         if (writer->fd >= 0) {
             return CLQ_OK;
         }
@@ -86,16 +89,30 @@ static clq_status create_temporary(clq_writer *writer) {
 
 static clq_status open_target(clq_writer *writer) {
     struct stat info;
-    if (stat(writer->path, &info) != 0 || S_ISREG(info.st_mode)) {
-        return create_temporary(writer);
+    if (stat(writer->path, &info) != 0) {
+        return create_temporary(writer, 0666);
+    }
+    if (S_ISREG(info.st_mode)) {
+        return create_temporary(writer, (int)(info.st_mode & 0777)); /* stays as private */
     }
     if (S_ISDIR(info.st_mode)) {
         return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: is a folder", writer->path);
     }
-    writer->fd = open_retrying(writer->path, O_WRONLY);
+    writer->fd = open_retrying(writer->path, O_WRONLY, 0);
     return writer->fd >= 0 ? CLQ_OK
                            : clq_fail(CLQ_CANNOT_CREATE, "%s: cannot open for writing: %s",
                                       writer->path, strerror(errno));
+}
+
+/* A copy of `path`; where it is a link to something that exists, the path of that, so that the
+ * rename replaces the file and not the link. */
+static char *resolve(const char *path) {
+    struct stat info;
+    char resolved[PATH_MAX];
+    if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode) && realpath(path, resolved)) {
+        return clq_strdup(resolved);
+    }
+    return clq_strdup(path);
 }
 
 clq_status clq_writer_open(const char *path, clq_writer **out) {
@@ -108,9 +125,9 @@ clq_status clq_writer_open(const char *path, clq_writer **out) {
         return CLQ_NO_MEMORY;
     }
     writer->fd = -1;
-    writer->path = clq_strdup(path);
-    writer->folder = clq_path_folder(path);
-    clq_status status = writer->path && writer->folder ? open_target(writer) : CLQ_NO_MEMORY;
+    writer->path = resolve(path);
+    writer->folder = writer->path ? clq_path_folder(writer->path) : NULL;
+    clq_status status = writer->folder ? open_target(writer) : CLQ_NO_MEMORY;
     if (status != CLQ_OK) {
         free_writer(writer);
         return status;
@@ -119,29 +136,38 @@ clq_status clq_writer_open(const char *path, clq_writer **out) {
     return CLQ_OK;
 }
 
-static clq_status flush_buffer(clq_writer *writer) {
-    if (writer->status == CLQ_OK) {
-        writer->status = write_fully(writer->path, writer->fd, writer->buffer, writer->buffered);
-        writer->buffered = 0;
+/* Remembers the first failure: no later call may make a file with a hole look complete. */
+static clq_status keep_failure(clq_writer *writer, clq_status status) {
+    if (status != CLQ_OK && writer->status == CLQ_OK) {
+        writer->status = status;
+        snprintf(writer->error, sizeof writer->error, "%s", clq_last_error());
     }
-    return writer->status;
+    return status;
+}
+
+static clq_status earlier_failure(const clq_writer *writer) {
+    return writer->status == CLQ_OK ? CLQ_OK : clq_fail(writer->status, "%s", writer->error);
+}
+
+static clq_status flush_buffer(clq_writer *writer) {
+    size_t size = writer->buffered;
+    writer->buffered = 0;
+    return keep_failure(writer, write_fully(writer->path, writer->fd, writer->buffer, size));
 }
 
 clq_status clq_writer_write(clq_writer *writer, const void *data, size_t size) {
-    if (writer->status != CLQ_OK) {
-        return clq_fail(writer->status, "%s: an earlier write failed", writer->path);
-    }
-    writer->size += size;
+    CLQ_TRY(earlier_failure(writer));
     if (size > BUFFER_SIZE - writer->buffered) {
         CLQ_TRY(flush_buffer(writer));
     }
     if (size >= BUFFER_SIZE) {
-        writer->status = write_fully(writer->path, writer->fd, data, size);
+        CLQ_TRY(keep_failure(writer, write_fully(writer->path, writer->fd, data, size)));
     } else if (size > 0) {
         memcpy(writer->buffer + writer->buffered, data, size);
         writer->buffered += size;
     }
-    return writer->status;
+    writer->size += size;
+    return CLQ_OK;
 }
 
 clq_status clq_writer_printf(clq_writer *writer, const char *format, ...) {
@@ -150,7 +176,7 @@ clq_status clq_writer_printf(clq_writer *writer, const char *format, ...) {
     char *text = clq_vformat(format, arguments);
     va_end(arguments);
     if (!text) {
-        return CLQ_NO_MEMORY;
+        return keep_failure(writer, CLQ_NO_MEMORY);
     }
     clq_status status = clq_writer_write(writer, text, strlen(text));
     clq_free(text);
@@ -169,9 +195,7 @@ static int close_writer(clq_writer *writer) {
 }
 
 static clq_status finish_file(clq_writer *writer) {
-    if (writer->status != CLQ_OK) {
-        return clq_fail(writer->status, "%s: an earlier write failed", writer->path);
-    }
+    CLQ_TRY(earlier_failure(writer));
     CLQ_TRY(flush_buffer(writer));
     if (sync_fd(writer->fd) != 0) {
         return clq_fail(CLQ_IO, "%s: cannot flush to the disk: %s", writer->path, strerror(errno));
@@ -185,7 +209,7 @@ static clq_status finish_file(clq_writer *writer) {
 /* The folder is opened before the rename, so that only its fsync can fail after it. */
 static clq_status rename_durably(clq_writer *writer) {
     const clq_file_ops *ops = clq_file_ops_now();
-    int folder = open_retrying(writer->folder, O_RDONLY | O_DIRECTORY);
+    int folder = open_retrying(writer->folder, O_RDONLY | O_DIRECTORY, 0);
     if (folder < 0 && errno != EACCES) { /* a folder may be writable and not readable */
         return clq_fail(CLQ_IO, "%s: cannot open its folder: %s", writer->path, strerror(errno));
     }
@@ -256,7 +280,7 @@ clq_status clq_appender_open(const char *path, clq_appender **out) {
     clq_status status = CLQ_NO_MEMORY;
     if (appender && copy) {
         appender->path = copy;
-        appender->fd = open_retrying(path, O_WRONLY | O_CREAT | O_APPEND);
+        appender->fd = open_retrying(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
         if (appender->fd >= 0) {
             *out = appender;
             return CLQ_OK;

@@ -1,0 +1,137 @@
+/* The progress bar: silent without a terminal, drawn and cleared on one. */
+#define _XOPEN_SOURCE 700 /* posix_openpt */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "support/clq_test.h"
+
+/* Puts `fd` in stderr's place; returns the old stderr for restore_stderr. */
+static int replace_stderr(int fd) {
+    fflush(stderr);
+    int saved = dup(STDERR_FILENO);
+    dup2(fd, STDERR_FILENO);
+    return saved;
+}
+
+static void restore_stderr(int saved) {
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+}
+
+/* Draws once, logs a line, ends. */
+static void run_a_bar(void) {
+    clq_progress progress;
+    clq_progress_begin(&progress, "train", "images", 1000);
+    progress.start -= 10.0; /* as if ten seconds had passed */
+    progress.next_draw = 0;
+    clq_progress_update(&progress, 250, "loss %.2f", 1.25);
+    clq_progress_update(&progress, 251, "loss %.2f", 9.99); /* too soon to be drawn */
+    clq_log_warn("a log line");
+    clq_progress_end(&progress);
+}
+
+static size_t capture(int fd, char *out, size_t size) {
+    size_t used = 0;
+    ssize_t n;
+    while (used < size - 1 && (n = read(fd, out + used, size - 1 - used)) > 0) {
+        used += (size_t)n;
+    }
+    out[used] = '\0';
+    return used;
+}
+
+static void not_a_terminal_prints_only_the_log(void **state) {
+    (void)state;
+    int ends[2];
+    char out[4096];
+    assert_int_equal(pipe(ends), 0);
+    int saved = replace_stderr(ends[1]);
+    run_a_bar();
+    restore_stderr(saved);
+    close(ends[1]);
+    capture(ends[0], out, sizeof out);
+    close(ends[0]);
+    assert_string_equal(out, "warning: a log line\n");
+}
+
+/* Runs on a pseudo-terminal and returns what it showed. */
+static void on_terminal(bool enabled, char *out, size_t size) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) {
+        skip();
+    }
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    if (slave < 0) {
+        close(master);
+        skip();
+    }
+    setenv("TERM", "xterm", 1);
+    clq_progress_enable(enabled);
+    int saved = replace_stderr(slave);
+    run_a_bar();
+    restore_stderr(saved);
+    clq_progress_enable(true);
+    capture(master, out, size);
+    close(slave);
+    close(master);
+}
+
+static void a_terminal_shows_and_clears_it(void **state) {
+    (void)state;
+    char out[4096];
+    on_terminal(true, out, sizeof out);
+    const char *bar = "train [=====>              ] 250/1000  25 images/s  30s left  loss 1.25";
+    const char *first = strstr(out, bar);
+    assert_non_null(first);
+    const char *log = strstr(first, "\r\033[Kwarning: a log line");
+    assert_non_null(log);
+    assert_non_null(strstr(log, bar)); /* drawn again below the log line */
+    assert_null(strstr(out, "9.99"));
+    assert_string_equal(out + strlen(out) - 4, "\r\033[K");
+}
+
+static void switched_off_it_stays_away(void **state) {
+    (void)state;
+    char out[4096];
+    on_terminal(false, out, sizeof out);
+    assert_string_equal(out, "warning: a log line\r\n");
+}
+
+static void renders(void **state) {
+    (void)state;
+    char out[256];
+    clq_progress progress;
+    clq_progress_begin(&progress, "read", "files", 0); /* total unknown */
+    clq_progress_render(&progress, 12345, 2.0, NULL, 80, out, sizeof out);
+    assert_string_equal(out, "read 12345  6172 files/s");
+    clq_progress_begin(&progress, "read", "files", 10);
+    clq_progress_render(&progress, 0, 0.0, "", 80, out, sizeof out);
+    assert_string_equal(out, "read [>                   ] 0/10");
+    clq_progress_render(&progress, 10, 1.0, NULL, 80, out, sizeof out);
+    assert_string_equal(out, "read [====================] 10/10  10 files/s");
+    clq_progress_render(&progress, 11, 1.0, NULL, 80, out, sizeof out); /* more than promised */
+    assert_string_equal(out, "read [====================] 11/10  11 files/s");
+    clq_progress_render(&progress, 1, 100.0, NULL, 80, out, sizeof out);
+    assert_non_null(strstr(out, "15:00 left"));
+    clq_progress_render(&progress, 1, 1000.0, NULL, 80, out, sizeof out);
+    assert_non_null(strstr(out, "2:30:00 left"));
+    clq_progress_render(&progress, 5, 1.0, NULL, 12, out, sizeof out); /* a narrow terminal */
+    assert_int_equal(strlen(out), 11);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(not_a_terminal_prints_only_the_log),
+        cmocka_unit_test(a_terminal_shows_and_clears_it),
+        cmocka_unit_test(switched_off_it_stays_away),
+        cmocka_unit_test(renders),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
