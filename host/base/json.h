@@ -49,7 +49,7 @@ clq_status clq_json_read_f64(clq_json_reader *reader, const char *key, double mi
 clq_status clq_json_read_f32(clq_json_reader *reader, const char *key, float min, float max,
                              float *value);
 clq_status clq_json_read_bool(clq_json_reader *reader, const char *key, bool *value);
-/* *value points into the JSON tree. A string with a NUL inside is refused. */
+/* *value points into the JSON tree. */
 clq_status clq_json_read_string(clq_json_reader *reader, const char *key, const char **value);
 /* *value becomes the index in names[count]. */
 clq_status clq_json_read_enum(clq_json_reader *reader, const char *key, const char *const *names,

@@ -173,34 +173,27 @@ clq_status clq_json_read_bool(clq_json_reader *reader, const char *key, bool *va
     return CLQ_OK;
 }
 
-static clq_status check_string(const clq_json_reader *reader, const char *key, const json_t *value,
-                               const char **out) {
-    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
-        return mismatch(reader, key, value, "a string");
-    }
-    *out = json_string_value(value);
-    return CLQ_OK;
-}
-
 clq_status clq_json_read_string(clq_json_reader *reader, const char *key, const char **value) {
     const json_t *found = NULL;
     CLQ_TRY(find(reader, key, &found));
-    return found ? check_string(reader, key, found, value) : CLQ_OK;
+    if (found && !json_is_string(found)) {
+        return mismatch(reader, key, found, "a string");
+    }
+    if (found) {
+        *value = json_string_value(found);
+    }
+    return CLQ_OK;
 }
 
 clq_status clq_json_read_enum(clq_json_reader *reader, const char *key, const char *const *names,
                               size_t count, int *value) {
     const json_t *found = NULL;
-    const char *text = "";
     CLQ_TRY(find(reader, key, &found));
     if (!found) {
         return CLQ_OK;
     }
-    if (json_is_string(found)) {
-        text = json_string_value(found);
-    }
     for (size_t i = 0; i < count; i++) {
-        if (json_is_string(found) && strcmp(text, names[i]) == 0) {
+        if (json_is_string(found) && strcmp(json_string_value(found), names[i]) == 0) {
             *value = (int)i;
             return CLQ_OK;
         }

@@ -51,6 +51,8 @@ void clq_test_restore_file_ops(void);
 const char *clq_test_temp_dir(void);
 /* folder/name in a static ring of 8 strings. */
 const char *clq_test_temp_path(const char *name);
+/* Its entries, hidden ones too: whether something was left behind. */
+int clq_test_temp_entries(void);
 void clq_test_remove_temp_dir(void); /* with all in it */
 
 /* cmocka setup and teardown around tests that use files. */

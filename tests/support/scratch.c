@@ -1,5 +1,6 @@
 /* The scratch folder, and status assertions. */
 #define _XOPEN_SOURCE 700 /* nftw */
+#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,20 @@ const char *clq_test_temp_path(const char *name) {
     char *path = ring[next++ % 8];
     snprintf(path, sizeof ring[0], "%s/%s", folder, name);
     return path;
+}
+
+int clq_test_temp_entries(void) {
+    int count = -2; /* "." and ".." */
+    DIR *listing = opendir(folder);
+    if (!listing) {
+        fail_msg("cannot list the scratch folder %s", folder);
+        return 0;
+    }
+    while (readdir(listing)) {
+        count++;
+    }
+    closedir(listing);
+    return count;
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place) {

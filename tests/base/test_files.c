@@ -1,0 +1,479 @@
+/* Files: limits, atomicity with every operation failing in turn, interruption, folders, paths. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "support/clq_test.h"
+
+static void put(const char *path, const char *text) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void assert_content(const char *path, const char *expected) {
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(path, 1 << 20, &data, &size));
+    assert_int_equal(size, strlen(expected));
+    assert_string_equal(data, expected);
+    clq_free(data);
+}
+
+/* ---- reading ---- */
+
+static void reads_and_terminates(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.txt");
+    put(path, "hello");
+    assert_content(path, "hello");
+    put(path, "");
+    assert_content(path, "");
+}
+
+static void the_limit_holds_exactly(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.txt");
+    void *data = NULL;
+    size_t size = 0;
+    put(path, "hello");
+    assert_ok(clq_file_read(path, 5, &data, &size));
+    assert_int_equal(size, 5);
+    clq_free(data);
+    data = NULL;
+    assert_status(clq_file_read(path, 4, &data, &size), CLQ_BAD_DATA);
+    assert_error_has("a.txt");
+    assert_error_has("limit of 4");
+    assert_null(data);
+}
+
+static void a_stream_is_limited_too(void **state) {
+    (void)state;
+    void *data = NULL;
+    size_t size = 0;
+    assert_status(clq_file_read("/dev/zero", 100000, &data, &size), CLQ_BAD_DATA);
+    assert_status(clq_file_read("/dev/zero", 0, &data, &size), CLQ_BAD_DATA);
+    assert_ok(clq_file_read("/dev/null", 100000, &data, &size));
+    assert_int_equal(size, 0);
+    clq_free(data);
+    assert_ok(clq_file_read("/proc/self/status", 1 << 20, &data, &size)); /* its size reads 0 */
+    assert_int_equal(strlen(data), size);
+    assert_true(size > 100);
+    clq_free(data);
+}
+
+static void reading_names_what_is_wrong(void **state) {
+    (void)state;
+    void *data = NULL;
+    size_t size = 0;
+    assert_status(clq_file_read(clq_test_temp_path("no.bin"), 10, &data, &size), CLQ_NO_INPUT);
+    assert_error_has("no.bin");
+    assert_error_has("No such file");
+    assert_status(clq_file_read(clq_test_temp_path(""), 10, &data, &size), CLQ_BAD_DATA);
+    assert_error_has("is a folder");
+    put(clq_test_temp_path("file"), "x");
+    assert_status(clq_file_read(clq_test_temp_path("file/x"), 10, &data, &size), CLQ_NO_INPUT);
+}
+
+static void reading_survives_every_failure(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.txt");
+    put(path, "content");
+    for (long n = 1; n <= 3; n++) {
+        void *data = NULL;
+        size_t size = 0;
+        clq_test_fail_file_op(n, EIO);
+        clq_status status = clq_file_read(path, 100, &data, &size);
+        assert_int_equal(status, n <= 3 ? CLQ_IO : CLQ_OK); /* open, read, read at the end */
+        assert_null(data);
+        assert_int_equal(clq_test_open_files(), 0);
+        clq_test_restore_file_ops();
+    }
+    void *data = NULL;
+    size_t size = 0;
+    clq_test_fail_allocation(1);
+    assert_status(clq_file_read(path, 100, &data, &size), CLQ_NO_MEMORY);
+    assert_error_has("a.txt");
+    clq_test_restore_allocator();
+}
+
+static void interrupted_io_goes_on(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.txt");
+    const char *text = "a text of more than three times seven bytes";
+    clq_test_interrupt_file_ops();
+    assert_ok(clq_file_write_atomic(path, text, strlen(text)));
+    assert_content(path, text);
+    assert_true(clq_test_file_ops() > 12);
+    assert_int_equal(clq_test_open_files(), 0);
+    clq_test_restore_file_ops();
+    assert_int_equal(clq_test_temp_entries(), 1);
+}
+
+/* ---- the atomic writer ---- */
+
+/* Three sizes: buffered, a full buffer and more, and both mixed. */
+static clq_status write_large(const char *path) {
+    static char block[70000];
+    clq_writer *writer = NULL;
+    clq_status status;
+    memset(block, 'b', sizeof block);
+    CLQ_GOTO(status, cleanup, clq_writer_open(path, &writer));
+    CLQ_GOTO(status, cleanup, clq_writer_printf(writer, "head %d\n", 7));
+    CLQ_GOTO(status, cleanup, clq_writer_write(writer, block, sizeof block));
+    for (int i = 0; i < 100; i++) {
+        CLQ_GOTO(status, cleanup, clq_writer_write(writer, block, 999));
+    }
+    assert_int_equal(clq_writer_size(writer), 7 + 70000 + 99900);
+    status = clq_writer_commit(&writer);
+cleanup:
+    clq_writer_abort(&writer);
+    return status;
+}
+
+static void writes_all_bytes(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    assert_ok(write_large(path));
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(path, 1 << 20, &data, &size));
+    assert_int_equal(size, 7 + 70000 + 99900);
+    assert_memory_equal(data, "head 7\nbbb", 10);
+    for (size_t i = 7; i < size; i++) {
+        assert_int_equal(((char *)data)[i], 'b');
+    }
+    clq_free(data);
+    assert_int_equal(clq_test_temp_entries(), 1);
+}
+
+/* Whatever fails, the old content is there, or the whole new one when only the folder's fsync
+ * failed; no hidden file, no open descriptor. */
+static void any_failure_leaves_old_or_new(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    int failures = 0, replaced = 0;
+    for (long n = 1;; n++) {
+        put(path, "old");
+        clq_test_fail_file_op(n, ENOSPC);
+        clq_status status = write_large(path);
+        bool reached = clq_test_file_ops() >= n;
+        assert_int_equal(clq_test_open_files(), 0);
+        clq_test_restore_file_ops();
+        assert_int_equal(clq_test_temp_entries(), 1);
+        struct stat info;
+        assert_int_equal(stat(path, &info), 0);
+        assert_true(info.st_size == 3 || info.st_size == 7 + 70000 + 99900);
+        if (!reached) {
+            assert_int_equal(status, CLQ_OK);
+            break;
+        }
+        if (status != CLQ_OK) {
+            assert_int_equal(status, n == 1 ? CLQ_CANNOT_CREATE : CLQ_IO);
+            assert_error_has("a.bin");
+            assert_error_has("No space left");
+            failures++;
+            replaced += info.st_size != 3;
+        }
+    }
+    /* open, writes, fsync, close, open folder, rename, fsync folder */
+    assert_true(failures >= 8);
+    assert_int_equal(replaced, 1);
+}
+
+static void out_of_memory_leaves_the_old(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    put(path, "old");
+    for (long n = 1;; n++) {
+        clq_test_fail_allocation(n);
+        clq_status status = write_large(path);
+        bool reached = clq_test_allocations() >= n;
+        assert_int_equal(clq_test_live_allocations(), 0);
+        clq_test_restore_allocator();
+        assert_int_equal(clq_test_temp_entries(), 1);
+        if (!reached) {
+            assert_int_equal(status, CLQ_OK);
+            break;
+        }
+        assert_int_equal(status, CLQ_NO_MEMORY);
+        assert_content(path, "old");
+    }
+}
+
+static void a_failed_write_cannot_be_committed(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    clq_writer *writer = NULL;
+    static char block[200000];
+    put(path, "old");
+    assert_ok(clq_writer_open(path, &writer));
+    clq_test_fail_file_op(1, ENOSPC);
+    assert_status(clq_writer_write(writer, block, sizeof block), CLQ_IO);
+    clq_fail(CLQ_USAGE, "something else");
+    assert_status(clq_writer_write(writer, "x", 1), CLQ_IO);
+    assert_status(clq_writer_commit(&writer), CLQ_IO);
+    assert_error_has("No space left"); /* the cause, not a consequence */
+    assert_null(writer);
+    clq_test_restore_file_ops();
+    assert_content(path, "old");
+    /* A printf that ran out of memory leaves a hole as well. */
+    assert_ok(clq_writer_open(path, &writer));
+    clq_test_fail_allocation(1);
+    assert_status(clq_writer_printf(writer, "%d", 1), CLQ_NO_MEMORY);
+    clq_test_restore_allocator();
+    assert_status(clq_writer_commit(&writer), CLQ_NO_MEMORY);
+    assert_content(path, "old");
+    assert_int_equal(clq_test_temp_entries(), 1);
+}
+
+static void abort_leaves_nothing(void **state) {
+    (void)state;
+    clq_writer *writer = NULL;
+    clq_writer_abort(&writer);
+    assert_ok(clq_writer_open(clq_test_temp_path("a.bin"), &writer));
+    assert_ok(clq_writer_write(writer, "x", 1));
+    clq_fail(CLQ_USAGE, "the reason");
+    clq_writer_abort(&writer);
+    assert_string_equal(clq_last_error(), "the reason");
+    assert_null(writer);
+    assert_int_equal(clq_test_temp_entries(), 0);
+}
+
+static void impossible_targets_are_refused(void **state) {
+    (void)state;
+    clq_writer *writer = NULL;
+    assert_status(clq_writer_open(clq_test_temp_path("no/such/a.bin"), &writer), CLQ_CANNOT_CREATE);
+    assert_error_has("No such file");
+    assert_status(clq_writer_open(clq_test_temp_path(""), &writer), CLQ_CANNOT_CREATE);
+    assert_ok(clq_make_dirs(clq_test_temp_path("folder")));
+    assert_status(clq_writer_open(clq_test_temp_path("folder"), &writer), CLQ_CANNOT_CREATE);
+    assert_error_has("is a folder");
+    assert_status(clq_writer_open("", &writer), CLQ_CANNOT_CREATE);
+    assert_null(writer);
+}
+
+static void devices_are_written_directly(void **state) {
+    (void)state;
+    struct stat info;
+    assert_ok(clq_file_write_atomic("/dev/null", "x", 1));
+    assert_int_equal(stat("/dev/null", &info), 0);
+    assert_true(S_ISCHR(info.st_mode));
+}
+
+static void a_private_file_stays_private(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    struct stat info;
+    put(path, "old");
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_ok(clq_file_write_atomic(path, "new", 3));
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
+static void a_link_stays_a_link(void **state) {
+    (void)state;
+    const char *target = clq_test_temp_path("target");
+    const char *link = clq_test_temp_path("link");
+    struct stat info;
+    put(target, "old");
+    assert_int_equal(symlink("target", link), 0);
+    assert_ok(clq_file_write_atomic(link, "new", 3));
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_content(target, "new");
+    assert_int_equal(clq_test_temp_entries(), 2);
+}
+
+static void two_writers_do_not_collide(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    clq_writer *first = NULL, *second = NULL;
+    assert_ok(clq_writer_open(path, &first));
+    assert_ok(clq_writer_open(path, &second));
+    assert_ok(clq_writer_write(first, "first", 5));
+    assert_ok(clq_writer_write(second, "second", 6));
+    assert_ok(clq_writer_commit(&second));
+    assert_content(path, "second");
+    assert_ok(clq_writer_commit(&first));
+    assert_content(path, "first");
+}
+
+/* ---- the appender ---- */
+
+static void appends_lines(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("log.csv");
+    clq_appender *appender = NULL;
+    assert_ok(clq_appender_close(&appender));
+    put(path, "epoch,loss\n");
+    assert_ok(clq_appender_open(path, &appender));
+    assert_ok(clq_appender_line(appender, "%d,%.1f", 1, 0.5));
+    assert_content(path, "epoch,loss\n1,0.5\n"); /* visible at once */
+    assert_ok(clq_appender_line(appender, "2,0.25"));
+    assert_ok(clq_appender_flush(appender));
+    assert_ok(clq_appender_close(&appender));
+    assert_content(path, "epoch,loss\n1,0.5\n2,0.25\n");
+}
+
+static clq_status append_one(const char *path) {
+    clq_appender *appender = NULL;
+    CLQ_TRY(clq_appender_open(path, &appender));
+    clq_status status = clq_appender_line(appender, "line");
+    if (status == CLQ_OK) {
+        status = clq_appender_flush(appender);
+    }
+    clq_status closed = clq_appender_close(&appender);
+    return status == CLQ_OK ? closed : status;
+}
+
+static void appending_reports_every_failure(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("log.csv");
+    for (long n = 1; n <= 5; n++) {
+        clq_test_fail_file_op(n, EIO);
+        clq_status status = append_one(path);
+        assert_int_equal(clq_test_open_files(), 0);
+        clq_test_restore_file_ops();
+        assert_int_equal(status, n == 1 ? CLQ_CANNOT_CREATE : n <= 4 ? CLQ_IO : CLQ_OK);
+    }
+    for (long n = 1; n <= 4; n++) {
+        clq_test_fail_allocation(n);
+        clq_status status = append_one(path);
+        assert_int_equal(clq_test_live_allocations(), 0);
+        clq_test_restore_allocator();
+        assert_int_equal(status, n <= 3 ? CLQ_NO_MEMORY : CLQ_OK);
+    }
+}
+
+/* ---- folders ---- */
+
+static void makes_folders(void **state) {
+    (void)state;
+    assert_ok(clq_make_dirs(clq_test_temp_path("a/b//c/")));
+    assert_true(clq_is_folder(clq_test_temp_path("a/b/c")));
+    assert_ok(clq_make_dirs(clq_test_temp_path("a/b")));
+    assert_ok(clq_make_dirs("/"));
+    put(clq_test_temp_path("file"), "x");
+    assert_status(clq_make_dirs(clq_test_temp_path("file")), CLQ_CANNOT_CREATE);
+    assert_error_has("a file has that name");
+    assert_status(clq_make_dirs(clq_test_temp_path("file/x")), CLQ_CANNOT_CREATE);
+    assert_status(clq_make_dirs(""), CLQ_CANNOT_CREATE);
+    assert_true(clq_file_exists(clq_test_temp_path("file")));
+    assert_false(clq_is_folder(clq_test_temp_path("file")));
+    assert_false(clq_file_exists(clq_test_temp_path("none")));
+    clq_test_fail_file_op(1, EACCES);
+    assert_ok(clq_make_dirs("/tmp")); /* mkdir("/tmp") may fail as it likes: it is there */
+}
+
+static void lists_sorted_without_hidden(void **state) {
+    (void)state;
+    char **names = NULL;
+    size_t count = 9;
+    assert_ok(clq_folder_list(clq_test_temp_path(""), &names, &count));
+    assert_int_equal(count, 0);
+    clq_folder_list_free(names, count);
+    const char *const made[] = {"b", "a10", "a2", "\xc3\xa4", "B", ".hidden"};
+    for (size_t i = 0; i < 6; i++) {
+        put(clq_test_temp_path(made[i]), "x");
+    }
+    assert_ok(clq_make_dirs(clq_test_temp_path("folder")));
+    assert_ok(clq_folder_list(clq_test_temp_path(""), &names, &count));
+    const char *const expected[] = {"B", "a10", "a2", "b", "folder", "\xc3\xa4"};
+    assert_int_equal(count, 6);
+    for (size_t i = 0; i < 6; i++) {
+        assert_string_equal(names[i], expected[i]);
+    }
+    clq_folder_list_free(names, count);
+    assert_status(clq_folder_list(clq_test_temp_path("none"), &names, &count), CLQ_NO_INPUT);
+    assert_error_has("none");
+    assert_status(clq_folder_list(clq_test_temp_path("b"), &names, &count), CLQ_NO_INPUT);
+}
+
+static void listing_survives_out_of_memory(void **state) {
+    (void)state;
+    char **names = NULL;
+    size_t count = 0;
+    put(clq_test_temp_path("a"), "x");
+    put(clq_test_temp_path("b"), "x");
+    for (long n = 1; n <= 3; n++) {
+        clq_test_fail_allocation(n);
+        assert_status(clq_folder_list(clq_test_temp_path(""), &names, &count), CLQ_NO_MEMORY);
+        assert_int_equal(clq_test_live_allocations(), 0);
+        clq_test_restore_allocator();
+    }
+}
+
+static void removing(void **state) {
+    (void)state;
+    put(clq_test_temp_path("a"), "x");
+    assert_ok(clq_file_remove(clq_test_temp_path("a")));
+    assert_false(clq_file_exists(clq_test_temp_path("a")));
+    assert_ok(clq_file_remove(clq_test_temp_path("a")));
+    clq_test_fail_file_op(1, EACCES);
+    assert_status(clq_file_remove(clq_test_temp_path("a")), CLQ_IO);
+}
+
+/* ---- paths ---- */
+
+static void assert_taken(char *actual, const char *expected) {
+    assert_string_equal(actual, expected);
+    clq_free(actual);
+}
+
+static void paths(void **state) {
+    (void)state;
+    assert_taken(clq_path_join("a", "b"), "a/b");
+    assert_taken(clq_path_join("a/", "b"), "a/b");
+    assert_taken(clq_path_join("", "b"), "b");
+    assert_taken(clq_path_join("a", "/b"), "/b");
+    assert_string_equal(clq_path_basename("a/b.onnx"), "b.onnx");
+    assert_string_equal(clq_path_basename("b"), "b");
+    assert_string_equal(clq_path_basename("a/"), "");
+    assert_taken(clq_path_folder("a/b/c"), "a/b");
+    assert_taken(clq_path_folder("c"), ".");
+    assert_taken(clq_path_folder("/c"), "/");
+    assert_taken(clq_path_stem("a.b/model.int8.onnx"), "model.int8");
+    assert_taken(clq_path_stem("a.b/model"), "model");
+    assert_taken(clq_path_stem(".hidden"), ".hidden");
+    assert_true(clq_path_has_extension("a/b.ONNX", ".onnx"));
+    assert_false(clq_path_has_extension("a/.onnx", ".onnx"));
+    assert_false(clq_path_has_extension("a.onnx/b", ".onnx"));
+}
+
+#define file_test(name)                                                                            \
+    cmocka_unit_test_setup_teardown(name, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        file_test(reads_and_terminates),
+        file_test(the_limit_holds_exactly),
+        file_test(a_stream_is_limited_too),
+        file_test(reading_names_what_is_wrong),
+        file_test(reading_survives_every_failure),
+        file_test(interrupted_io_goes_on),
+        file_test(writes_all_bytes),
+        file_test(any_failure_leaves_old_or_new),
+        file_test(out_of_memory_leaves_the_old),
+        file_test(a_failed_write_cannot_be_committed),
+        file_test(abort_leaves_nothing),
+        file_test(impossible_targets_are_refused),
+        file_test(devices_are_written_directly),
+        file_test(a_private_file_stays_private),
+        file_test(a_link_stays_a_link),
+        file_test(two_writers_do_not_collide),
+        file_test(appends_lines),
+        file_test(appending_reports_every_failure),
+        file_test(makes_folders),
+        file_test(lists_sorted_without_hidden),
+        file_test(listing_survives_out_of_memory),
+        file_test(removing),
+        cmocka_unit_test(paths),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
