@@ -1,6 +1,47 @@
-__kernel void dot_probe(__global const uint *a, __global const int *b, __global int *out, int n) {
-    int i = (int)get_global_id(0);
-    if (i < n) {
-        out[i] = (int)a[i] * b[i];
+/* Does this dot path compute the right values here? Run by one work-item at open. */
+#include "dot4.h"
+
+/* out[0]: lanes of a vector, 0 when the compiler's target lacks the path;
+ * out[1 .. count]: dot4_us(acts[i], weights[i], sums[i]);
+ * out[count + 1 ..]: for each lane, the sum over i of acts[i] * weights[(i + lane) % count].
+ * packed: room for count blocks. */
+__kernel void dot_probe(__global const uint *acts, __global const uint *weights,
+                        __global const int *sums, __global dotv_element *packed, __global int *out,
+                        int count) {
+    out[0] = DOT4_AVAILABLE ? DOTV_LANES : 0;
+    for (int i = 0; i < count; i++) {
+        out[1 + i] = dot4_us(acts[i], weights[i], sums[i]);
     }
+    for (int i = 0; i < count; i++) {
+        for (int lane = 0; lane < DOTV_LANES; lane++) {
+            uint word = weights[(i + lane) % count];
+            for (int k = 0; k < 4; k++) {
+                packed[i * DOTV_BLOCK + DOTV_INDEX(lane, k)] = (char)(word >> (8 * k));
+            }
+        }
+    }
+    dotv_acc acc = 0;
+    for (int i = 0; i < count; i++) {
+        acc = dotv_mac(acc, dotv_spread(acts[i]), dotv_load(packed + i * DOTV_BLOCK));
+    }
+    dotv_store(acc, out + 1 + count);
+}
+
+/* One warp: out (16, 8) = acts (16, 8 words) times weights (8 columns, 8 words) + sums (16, 8). */
+__kernel __attribute__((reqd_work_group_size(32, 1, 1))) void
+dot_probe_mma(__global const uint *acts, __global const uint *weights, __global const int *sums,
+              __global int *out) {
+#if DOT4_HAS_MMA
+    int g = (int)get_local_id(0) / 4, t = (int)get_local_id(0) % 4;
+    uint4 a = (uint4)(acts[g * 8 + t], acts[(g + 8) * 8 + t], acts[g * 8 + 4 + t],
+                      acts[(g + 8) * 8 + 4 + t]);
+    uint2 w = (uint2)(weights[g * 8 + t], weights[g * 8 + 4 + t]);
+    int top = g * 8 + 2 * t, bottom = (g + 8) * 8 + 2 * t;
+    int4 acc = (int4)(sums[top], sums[top + 1], sums[bottom], sums[bottom + 1]);
+    acc = mma_us(a, w, acc);
+    out[top] = acc.x;
+    out[top + 1] = acc.y;
+    out[bottom] = acc.z;
+    out[bottom + 1] = acc.w;
+#endif
 }
