@@ -123,11 +123,11 @@ static bool is_free(const occupancy *buffer, const tenant *t) {
 }
 
 static clq_status move_in(occupancy *buffer, const tenant *t) {
+    int at = position_of(buffer, t);
     tenant *grown = clq_realloc(buffer->tenants, (size_t)buffer->count + 1, sizeof *grown);
     if (!grown) {
         return CLQ_NO_MEMORY;
     }
-    int at = position_of(buffer, t);
     memmove(grown + at + 1, grown + at, (size_t)(buffer->count - at) * sizeof *grown);
     grown[at] = *t;
     buffer->tenants = grown;
