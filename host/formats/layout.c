@@ -1,0 +1,72 @@
+#include "formats/layout.h"
+
+#include <clquant/ops.h>
+#include <string.h>
+
+static bool is_op(const clq_node *node, const char *name) {
+    return strcmp(node->op->name, name) == 0;
+}
+
+void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
+    for (int i = 0; i < graph->value_count; i++) {
+        layouts[i] = (clq_layout){1, 1, clq_shape_count(&graph->values[i].shape)};
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        const clq_node *node = &graph->nodes[i];
+        clq_layout x = layouts[node->inputs[0]];
+        const clq_shape *x_shape = &graph->values[node->inputs[0]].shape;
+        clq_layout *y = &layouts[node->output];
+        const clq_shape *w_shape =
+            node->input_count > 1 ? &graph->values[node->inputs[1]].shape : NULL;
+        clq_layout *w = node->input_count > 1 ? &layouts[node->inputs[1]] : NULL;
+        if (is_op(node, "conv2d")) {
+            *w = (clq_layout){w_shape->dim[0], w_shape->dim[1] * w_shape->dim[2], w_shape->dim[3]};
+        } else if (is_op(node, "linear")) {
+            *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels};
+        } else if (is_op(node, "flatten") && x_shape->rank == 4) {
+            *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3]};
+        } else if (graph->values[node->output].shape.rank == 2 && x_shape->rank == 2) {
+            *y = x; /* element by element */
+            if (is_op(node, "batch_norm")) {
+                for (int k = 1; k < node->input_count; k++) {
+                    layouts[node->inputs[k]] = x;
+                }
+            }
+        }
+    }
+}
+
+/* (rows, a, b) -> (rows, b, a) */
+static void swap_inner(int64_t rows, int64_t a, int64_t b, size_t size, const void *in, void *out) {
+    if (a == 1 || b == 1) {
+        memcpy(out, in, (size_t)rows * (size_t)a * (size_t)b * size);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t i = 0; i < a; i++) {
+            for (int64_t k = 0; k < b; k++) {
+                size_t from = (size_t)((r * a + i) * b + k), to = (size_t)((r * b + k) * a + i);
+                if (size == 4) {
+                    memcpy((char *)out + to * 4, (const char *)in + from * 4, 4);
+                } else {
+                    ((char *)out)[to] = ((const char *)in)[from];
+                }
+            }
+        }
+    }
+}
+
+void clq_layout_from_file(const clq_layout *layout, size_t size, const void *in, void *out) {
+    swap_inner(layout->rows, layout->channels, layout->pixels, size, in, out);
+}
+
+void clq_layout_to_file(const clq_layout *layout, size_t size, const void *in, void *out) {
+    swap_inner(layout->rows, layout->pixels, layout->channels, size, in, out);
+}
+
+clq_shape clq_layout_file_shape(const clq_shape *shape) {
+    if (shape->rank != 4) {
+        return *shape;
+    }
+    return (clq_shape){4, {shape->dim[0], shape->dim[3], shape->dim[1], shape->dim[2]}};
+}

@@ -1,0 +1,29 @@
+/* Element orders of parameters: files say channels first, graphs channels last. */
+#ifndef CLQ_FORMATS_LAYOUT_H
+#define CLQ_FORMATS_LAYOUT_H
+
+#include <clquant/graph.h>
+
+/* A parameter seen as (rows, pixels, channels), in a file (rows, channels, pixels):
+ *
+ *   conv2d weights        OC rows of KH * KW pixels with IC / G channels
+ *   linear weights        OUT rows; behind a flatten of (H, W, C): H * W pixels with C channels
+ *   batch_norm, flattened one row
+ *
+ * pixels or channels is 1 for everything else, and the order is the same. */
+typedef struct clq_layout {
+    int64_t rows, pixels, channels;
+} clq_layout;
+
+/* Fills layouts[graph->value_count]; those of activations behind a flatten tell the order of their
+ * features in the same way (rows 1). */
+void clq_layout_find(const clq_graph *graph, clq_layout *layouts);
+
+/* Copies elements of `size` bytes (1 or 4) from the file's order to the graph's, and back. */
+void clq_layout_from_file(const clq_layout *layout, size_t size, const void *in, void *out);
+void clq_layout_to_file(const clq_layout *layout, size_t size, const void *in, void *out);
+
+/* The shape of a parameter in a file. */
+clq_shape clq_layout_file_shape(const clq_shape *shape);
+
+#endif

@@ -1,0 +1,120 @@
+/* Model files: ONNX (FP32 and QDQ) and safetensors.
+ *
+ * Everything read is checked before it is used: a file can only be loaded or refused, with
+ * CLQ_BAD_DATA and a text that names the file, the place in it and the rule it breaks. Everything
+ * written appears complete or not at all. */
+#ifndef CLQUANT_FORMATS_H
+#define CLQUANT_FORMATS_H
+
+#include <clquant/graph.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- ONNX ---- */
+
+/* Loads a network (clq_graph_destroy it). What becomes of it depends on the file:
+ *
+ *   with BatchNormalization or Dropout       trained form
+ *   neither                                  folded form (graph->folded), activations fused
+ *   Quantize/DequantizeLinear, S8 weights    integer form
+ *   the same around FP32 weights             quantized form
+ *
+ * The file's (N, C, H, W) becomes (N, H, W, C), its weights (OC, IC/G, KH, KW) become
+ * (OC, KH, KW, IC/G); columns of a linear layer behind a flatten are put in H, W, C order. The
+ * batch may be symbolic or any number; height and width must be numbers. metadata_props become the
+ * graph's metadata. CLQ_BAD_DATA names node, operator and rule when something cannot be mapped;
+ * CLQ_NO_INPUT when the file cannot be read. */
+clq_status clq_onnx_load(const char *path, clq_graph **graph);
+
+/* The same from `size` bytes in memory; `name` stands for the path in errors. */
+clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name, clq_graph **graph);
+
+/* Writes opset 13, IR version 8: input "input" float (N, C, H, W) or (N, C), output "logits", N
+ * symbolic. A float graph becomes an FP32 model (trained form: with BatchNormalization); a graph
+ * with qparams gets QuantizeLinear -> DequantizeLinear behind every quantized activation, S8
+ * weights and S32 biases with DequantizeLinear (axis 0). Metadata goes to metadata_props.
+ * CLQ_BAD_DATA when the model would exceed protobuf's 2 GiB; CLQ_CANNOT_CREATE, CLQ_IO from the
+ * file. */
+clq_status clq_onnx_save(const clq_graph *graph, const char *path);
+
+/* ---- named tensors: safetensors ---- */
+
+enum { CLQ_FILE_MAX_RANK = 8 };
+
+typedef enum clq_file_dtype {
+    CLQ_FILE_F32,
+    CLQ_FILE_F16,
+    CLQ_FILE_BF16,
+    CLQ_FILE_F64,
+    CLQ_FILE_I8,
+    CLQ_FILE_U8,
+    CLQ_FILE_I32,
+    CLQ_FILE_I64,
+} clq_file_dtype;
+
+size_t clq_file_dtype_size(clq_file_dtype dtype);
+const char *clq_file_dtype_name(clq_file_dtype dtype); /* "F32" */
+
+typedef struct clq_file_tensor {
+    const char *name;
+    clq_file_dtype dtype;
+    int rank; /* 0 for a scalar */
+    int64_t dim[CLQ_FILE_MAX_RANK];
+    const void *data; /* little-endian, aligned for dtype */
+    size_t size;      /* bytes */
+} clq_file_tensor;
+
+/* Tensors by name and a map of strings: what one .safetensors file holds. */
+typedef struct clq_tensors clq_tensors;
+
+clq_status clq_tensors_create(clq_tensors **tensors);
+void clq_tensors_destroy(clq_tensors *tensors); /* NULL ok */
+
+/* Reads a whole file. CLQ_BAD_DATA unless the header is strict JSON without double keys, all
+ * offsets are in bounds and the tensors cover the data without gap or overlap. */
+clq_status clq_tensors_load(const char *path, clq_tensors **tensors);
+/* The same from memory (copied); `name` stands for the path in errors. */
+clq_status clq_tensors_load_memory(const void *data, size_t size, const char *name,
+                                   clq_tensors **tensors);
+/* Writes the largest element types first and names in order, so equal contents give equal bytes and
+ * every tensor is aligned. Complete or not at all. */
+clq_status clq_tensors_save(const clq_tensors *tensors, const char *path);
+
+/* Adds a tensor. `data` is copied by add; by lend it stays the caller's and must outlive `tensors`.
+ * CLQ_USAGE for a name that is taken, empty or "__metadata__", and for a rank or dimension out of
+ * range. */
+clq_status clq_tensors_add(clq_tensors *tensors, const char *name, clq_file_dtype dtype, int rank,
+                           const int64_t *dim, const void *data);
+clq_status clq_tensors_lend(clq_tensors *tensors, const char *name, clq_file_dtype dtype, int rank,
+                            const int64_t *dim, const void *data);
+
+int clq_tensors_count(const clq_tensors *tensors);
+const clq_file_tensor *clq_tensors_at(const clq_tensors *tensors, int index);
+const clq_file_tensor *clq_tensors_find(const clq_tensors *tensors, const char *name); /* or NULL */
+
+clq_status clq_tensors_set_metadata(clq_tensors *tensors, const char *key, const char *text);
+const char *clq_tensors_get_metadata(const clq_tensors *tensors, const char *key); /* or NULL */
+
+/* Converts F32, F16, BF16 or F64 elements to floats (as many as the tensor has). CLQ_BAD_DATA for
+ * integers. */
+clq_status clq_file_tensor_to_f32(const clq_file_tensor *tensor, float *out);
+
+/* ---- weights under torchvision's names ---- */
+
+/* Puts a state dict into a float graph: every parameter and state must be in the file under its own
+ * name with torch's shape (OC, IC/G, KH, KW), and nothing else may be. A "module." prefix is taken
+ * off, "num_batches_tracked" left out, F16, BF16 and F64 converted. CLQ_BAD_DATA lists up to five
+ * tensors that are missing, unexpected or of another shape, and leaves the graph as it was. */
+clq_status clq_weights_load(clq_graph *graph, const char *path);
+/* The same from tensors already read; `name` stands for the path in errors. */
+clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors, const char *name);
+
+/* Writes all F32 parameters and states in torch's layout under their names. */
+clq_status clq_weights_save(const clq_graph *graph, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
