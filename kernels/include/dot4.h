@@ -143,18 +143,14 @@ DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
 #define DOTV_CAT(a, b) DOTV_CAT_(a, b)
 
 #if defined(CLQ_DOT_AVX512VNNI) && DOT4_AVAILABLE
+#define DOTV_WORDS 1 /* weights are packed as words of four bytes */
 #define DOTV_LANES 16
-#define DOTV_BYTES 1 /* of an element */
 #elif defined(CLQ_DOT_AVXVNNI) && DOT4_AVAILABLE
+#define DOTV_WORDS 1
 #define DOTV_LANES 8
-#define DOTV_BYTES 1
 #else
-#define DOTV_BYTES 2
-#if defined(CLQ_DOT_AVX2) && !defined(__AVX512BW__)
-#define DOTV_LANES 8
-#elif CLQ_SIMD_BYTES == 64
-#define DOTV_LANES 16
-#elif CLQ_SIMD_BYTES == 32
+#define DOTV_WORDS 0 /* as pairs of shorts */
+#if CLQ_SIMD_BYTES >= 32 || defined(CLQ_DOT_AVX2)
 #define DOTV_LANES 8
 #else
 #define DOTV_LANES 4
@@ -162,9 +158,12 @@ DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
 #endif
 #define DOTV_BLOCK (4 * DOTV_LANES)
 
-/* 24 of 32 registers, 12 of 16. */
 #define DOTV_ROWS 6
-#define DOTV_VECTORS (DOTV_LANES == 16 && DOTV_BYTES == 1 ? 4 : 2)
+#if DOTV_LANES == 16
+#define DOTV_VECTORS 4 /* 24 of 32 registers */
+#else
+#define DOTV_VECTORS 2 /* 12 of 16 */
+#endif
 
 typedef DOTV_CAT(int, DOTV_LANES) dotv_acc;
 #define dotv_store DOTV_CAT(dotv_store, DOTV_LANES)
@@ -172,7 +171,7 @@ typedef DOTV_CAT(int, DOTV_LANES) dotv_acc;
 #define dotv_store8(v, p) vstore8((v), 0, (p))
 #define dotv_store4(v, p) vstore4((v), 0, (p))
 
-#if DOTV_BYTES == 1
+#if DOTV_WORDS
 
 /* vpdpbusd takes the four products of a lane in one go. Written as assembly because LLVM 15 aborts
  * on its builtin, and because PoCL may not name the extension to the compiler at all. */
@@ -201,23 +200,22 @@ DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acts x, dotv_weights w) {
 #else
 
 /* Without such an instruction: weights are widened to 16 bits when packed, activations in
- * registers, and vpmaddwd adds the two products of a 32-bit lane exactly (vpmaddubsw would
- * saturate). Splitting a word into inputs (0, 2) and (1, 3) costs one operation each: a mask and a
- * shift. Reaches about 85% of what vpmaddwd and vpaddd can do. */
+ * registers, and the two 16-bit products of a 32-bit lane are added exactly (vpmaddwd; vpmaddubsw
+ * would saturate). Splitting a word into inputs (0, 2) and (1, 3) costs one operation each: a mask
+ * and a shift. */
 #define DOTV_INDEX(lane, k) ((((k)&1) * DOTV_LANES + (lane)) * 2 + (k) / 2)
 typedef short dotv_element;
 typedef struct {
-    dotv_acc even, odd; /* inputs 0 and 2, inputs 1 and 3, as pairs of 16 bits */
+    dotv_acc even, odd; /* two shorts a lane: inputs 0 and 2, inputs 1 and 3 */
 } dotv_acts;
-typedef dotv_acts dotv_weights;
+/* Weights stay in memory: as operands they cost no register, of which there are only 16. */
+typedef __global const dotv_acc *dotv_weights;
 
 DOT4_INLINE dotv_acts dotv_spread(uint a) {
     dotv_acts x;
     DOTV_CAT(uint, DOTV_LANES) word = a;
     x.even = DOTV_CAT(as_int, DOTV_LANES)(word & 0x00ff00ffu);
-#if DOTV_LANES == 16 /* there is no ushort32 to shift */
-    x.odd = as_int16((word >> 8) & 0x00ff00ffu);
-#elif DOTV_LANES == 8
+#if DOTV_LANES == 8
     x.odd = as_int8(as_ushort16(word) >> (ushort)8);
 #else
     x.odd = as_int4(as_ushort8(word) >> (ushort)8);
@@ -226,31 +224,23 @@ DOT4_INLINE dotv_acts dotv_spread(uint a) {
 }
 
 DOT4_INLINE dotv_weights dotv_load(__global const dotv_element *block) {
-    __global const dotv_acc *p = (__global const dotv_acc *)block;
-    dotv_weights w;
-    w.even = p[0];
-    w.odd = p[1];
-    return w;
+    return (dotv_weights)block;
 }
 
-/* acc + the sum of two products of 16 bits, per lane. */
-DOT4_INLINE dotv_acc dotv_mac_pair(dotv_acc acc, dotv_acc x, dotv_acc w) {
+/* acc + the sum of the two products of a lane. */
+DOT4_INLINE dotv_acc dotv_mac_pair(dotv_acc acc, dotv_acc x, dotv_weights w) {
 #if defined(CLQ_DOT_AVX2) && DOT4_AVAILABLE
-    dotv_acc products;
-#if DOTV_LANES == 16
-    __asm__("vpmaddwd %2, %1, %0" : "=v"(products) : "v"(x), "v"(w));
+    dotv_acc sum;
+    __asm__("vpmaddwd %2, %1, %0" : "=x"(sum) : "x"(x), "m"(*w));
+    return acc + sum;
 #else
-    __asm__("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(x), "x"(w));
-#endif
-    return acc + products;
-#else
-    /* In C: on x86 compilers make vpmaddwd of it. */
-    return acc + ((x << 16) >> 16) * ((w << 16) >> 16) + (x >> 16) * (w >> 16);
+    dotv_acc v = *w;
+    return acc + ((x << 16) >> 16) * ((v << 16) >> 16) + (x >> 16) * (v >> 16);
 #endif
 }
 
 DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acts x, dotv_weights w) {
-    return dotv_mac_pair(dotv_mac_pair(acc, x.even, w.even), x.odd, w.odd);
+    return dotv_mac_pair(dotv_mac_pair(acc, x.even, w), x.odd, w + 1);
 }
 
 #endif
