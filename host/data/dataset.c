@@ -1,0 +1,356 @@
+/* Opening a data set: which kind it is, selection, fitting, and the decoded images in memory. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "data/dataset.h"
+#include "data/parallel.h"
+
+#define DEFAULT_MEMORY ((uint64_t)2 << 30)
+enum { MAX_SIZE = 4096 };
+
+struct clq_dataset {
+    clq_dataset_info info;
+    clq_source source;
+    char *path;
+    int32_t *labels; /* of the selected images; NULL: the source's */
+    bool first_part; /* a limit selects the first images, not evenly spread ones */
+    int resize;      /* shorter side before the crop; 0: images are taken as they are */
+    size_t image_bytes;
+    uint8_t *images; /* (count, H, W, C) or NULL */
+};
+
+/* ---- helpers for the kinds ---- */
+
+clq_status clq_source_set_names(clq_source *source, const char *const *names, int count) {
+    source->class_names = clq_calloc((size_t)count, sizeof *source->class_names);
+    if (!source->class_names) {
+        return CLQ_NO_MEMORY;
+    }
+    source->class_count = count;
+    for (int i = 0; i < count; i++) {
+        source->class_names[i] = clq_strdup(names[i]);
+        if (!source->class_names[i]) {
+            return CLQ_NO_MEMORY;
+        }
+    }
+    return CLQ_OK;
+}
+
+static void source_clear(clq_source *source) {
+    if (source->release && source->state) {
+        source->release(source->state);
+    }
+    for (int i = 0; source->class_names && i < source->class_count; i++) {
+        clq_free(source->class_names[i]);
+    }
+    clq_free(source->class_names);
+    clq_free(source->labels);
+    *source = (clq_source){0};
+}
+
+/* "0", "1", ... when the files name no classes. */
+static clq_status number_classes(clq_source *source) {
+    source->class_names = clq_calloc((size_t)source->class_count, sizeof *source->class_names);
+    if (!source->class_names) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int i = 0; i < source->class_count; i++) {
+        source->class_names[i] = clq_format("%d", i);
+        if (!source->class_names[i]) {
+            return CLQ_NO_MEMORY;
+        }
+    }
+    return CLQ_OK;
+}
+
+/* ---- telling the kinds apart ---- */
+
+static clq_status open_kind(const char *folder, const clq_dataset_options *options, bool *found,
+                            clq_source *source) {
+    *found = true;
+    if (clq_cifar_here(folder, 10)) {
+        return clq_cifar_open(folder, options->split, 10, source);
+    }
+    if (clq_cifar_here(folder, 100)) {
+        return clq_cifar_open(folder, options->split, 100, source);
+    }
+    if (clq_idx_here(folder)) {
+        return clq_idx_open(folder, options->split, source);
+    }
+    if (clq_folder_here(folder)) {
+        return clq_folder_open(folder, options->split, options->channels, source);
+    }
+    *found = false;
+    return CLQ_OK;
+}
+
+/* The only thing in `folder` when that is a folder; NULL in *inner otherwise. */
+static clq_status only_inner_folder(const char *folder, char **inner) {
+    char **names = NULL;
+    size_t count = 0;
+    *inner = NULL;
+    CLQ_TRY(clq_folder_list(folder, &names, &count));
+    clq_status status = CLQ_OK;
+    if (count == 1) {
+        *inner = clq_path_join(folder, names[0]);
+        status = *inner ? CLQ_OK : CLQ_NO_MEMORY;
+    }
+    clq_folder_list_free(names, count);
+    if (*inner && !clq_is_folder(*inner)) {
+        clq_free(*inner);
+        *inner = NULL;
+    }
+    return status;
+}
+
+static clq_status open_source(const char *path, const clq_dataset_options *options,
+                              clq_source *source) {
+    static const char word[] = "synthetic";
+    const size_t length = sizeof word - 1;
+    if (strncmp(path, word, length) == 0 && (path[length] == '\0' || path[length] == ':')) {
+        return clq_synthetic_open(path + length, options, source);
+    }
+    if (!clq_file_exists(path)) {
+        return clq_fail(CLQ_NO_INPUT, "%s: no such folder (or \"synthetic\" for built-in data)",
+                        path);
+    }
+    if (!clq_is_folder(path)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: is a file; a data set is a folder or \"synthetic\"",
+                        path);
+    }
+    bool found = false;
+    CLQ_TRY(open_kind(path, options, &found, source));
+    if (!found) {
+        char *inner = NULL;
+        CLQ_TRY(only_inner_folder(path, &inner));
+        clq_status status = inner ? open_kind(inner, options, &found, source) : CLQ_OK;
+        clq_free(inner);
+        CLQ_TRY(status);
+    }
+    if (!found) {
+        return clq_fail(CLQ_NO_INPUT,
+                        "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
+                        "(CIFAR-100), train-images-idx3-ubyte (idx), train/ and test/ or val/ with "
+                        "one folder a class",
+                        path);
+    }
+    return CLQ_OK;
+}
+
+/* ---- one image ---- */
+
+/* The source's number of the selected image `index`. */
+static int64_t source_index(const clq_dataset *d, int64_t index) {
+    if (d->first_part || d->info.count == d->source.count) {
+        return index;
+    }
+    return index * d->source.count / d->info.count; /* both below 2^31 */
+}
+
+static void image_name(const clq_dataset *d, int64_t index, char *text, size_t size) {
+    if (d->source.name) {
+        d->source.name(d->source.state, source_index(d, index), text, size);
+    } else {
+        snprintf(text, size, "image %lld of %s", (long long)source_index(d, index), d->path);
+    }
+}
+
+/* Brings a decoded image to the data set's channels and size. */
+static clq_status fit(const clq_dataset *d, int64_t index, const clq_image *image, uint8_t *out) {
+    const clq_dataset_info *info = &d->info;
+    const bool same = image->height == info->height && image->width == info->width;
+    if (!same && d->resize == 0) {
+        char text[512];
+        image_name(d, index, text, sizeof text);
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: %d x %d pixels where the first image has %d x %d: give a size to "
+                        "resize to",
+                        text, image->width, image->height, info->width, info->height);
+    }
+    clq_image converted = {0};
+    if (image->channels != info->channels) {
+        CLQ_TRY(clq_image_create(d->path, image->height, image->width, info->channels, &converted));
+        clq_image_convert(image->data, image->channels, converted.data, info->channels,
+                          (size_t)image->height * (size_t)image->width);
+        image = &converted;
+    }
+    clq_status status = CLQ_OK;
+    if (same) {
+        memcpy(out, image->data, d->image_bytes);
+    } else {
+        status = clq_image_fit(image, d->resize, info->height, out);
+    }
+    clq_image_free(&converted);
+    return status;
+}
+
+static clq_status make_image(const clq_dataset *d, int64_t index, uint8_t *out) {
+    clq_image image = {0};
+    CLQ_TRY(d->source.get(d->source.state, source_index(d, index), d->info.channels, &image));
+    clq_status status = fit(d, index, &image, out);
+    clq_image_free(&image);
+    return status;
+}
+
+clq_status clq_dataset_read(const clq_dataset *d, int64_t index, uint8_t *image) {
+    if (index < 0 || index >= d->info.count) {
+        return clq_fail(CLQ_INTERNAL, "%s: image %lld of %lld asked for", d->path, (long long)index,
+                        (long long)d->info.count);
+    }
+    if (d->images) {
+        memcpy(image, d->images + (size_t)index * d->image_bytes, d->image_bytes);
+        return CLQ_OK;
+    }
+    return make_image(d, index, image);
+}
+
+/* ---- opening ---- */
+
+static clq_status check_options(const clq_dataset_options *o) {
+    if (o->size < 0 || o->size > MAX_SIZE || o->resize < 0 || o->resize > MAX_SIZE ||
+        (o->resize && (o->size == 0 || o->resize < o->size))) {
+        return clq_fail(CLQ_USAGE,
+                        "data: size %d, resize %d: both must be 0..%d and resize not "
+                        "below size",
+                        o->size, o->resize, MAX_SIZE);
+    }
+    if (o->channels != 0 && o->channels != 1 && o->channels != 3) {
+        return clq_fail(CLQ_USAGE, "data: %d channels; must be 1 or 3", o->channels);
+    }
+    if (o->limit < 0) {
+        return clq_fail(CLQ_USAGE, "data: a limit of %lld images", (long long)o->limit);
+    }
+    return CLQ_OK;
+}
+
+/* Size and channels of the images handed out. */
+static clq_status choose_shape(clq_dataset *d, const clq_dataset_options *o) {
+    const clq_source *s = &d->source;
+    d->info.channels = o->channels ? o->channels : s->channels;
+    d->info.height = s->height;
+    d->info.width = s->width;
+    if (o->size) {
+        d->info.height = d->info.width = o->size;
+        d->resize = o->resize ? o->resize : o->size;
+    } else if (s->height == 0) {
+        clq_image first = {0};
+        CLQ_TRY(s->get(s->state, 0, d->info.channels, &first));
+        d->info.height = first.height;
+        d->info.width = first.width;
+        clq_image_free(&first);
+    }
+    d->image_bytes = (size_t)d->info.height * (size_t)d->info.width * (size_t)d->info.channels;
+    return CLQ_OK;
+}
+
+static clq_status select_images(clq_dataset *d, const clq_dataset_options *o) {
+    clq_source *s = &d->source;
+    d->first_part = s->shuffled;
+    d->info.count = o->limit > 0 && o->limit < s->count ? o->limit : s->count;
+    d->info.labels = s->labels;
+    if (d->info.count < s->count) {
+        d->labels = clq_calloc((size_t)d->info.count, sizeof *d->labels);
+        if (!d->labels) {
+            return CLQ_NO_MEMORY;
+        }
+        for (int64_t i = 0; i < d->info.count; i++) {
+            d->labels[i] = s->labels[source_index(d, i)];
+        }
+        d->info.labels = d->labels;
+    }
+    return CLQ_OK;
+}
+
+static clq_status make_stored_image(void *context, int64_t index) {
+    clq_dataset *d = context;
+    return make_image(d, index, d->images + (size_t)index * d->image_bytes);
+}
+
+/* Decodes everything when it fits; then the source's own memory is not needed any more. */
+static clq_status load_all(clq_dataset *d, const clq_dataset_options *o) {
+    const uint64_t limit = o->max_memory ? o->max_memory : DEFAULT_MEMORY;
+    size_t bytes;
+    if (!clq_mul_size((size_t)d->info.count, d->image_bytes, &bytes) || bytes > limit) {
+        return CLQ_OK;
+    }
+    uint8_t *images = clq_calloc(bytes, 1);
+    if (!images) {
+        return CLQ_NO_MEMORY;
+    }
+    d->images = images;
+    clq_progress progress;
+    clq_progress_begin(&progress, "Loading images", "images", d->info.count);
+    clq_status status =
+        clq_parallel_for(o->threads, d->info.count, make_stored_image, d, &progress);
+    clq_progress_end(&progress);
+    if (status == CLQ_OK && d->source.release) {
+        d->source.release(d->source.state);
+        d->source.release = NULL;
+        d->source.state = NULL;
+    }
+    return status;
+}
+
+static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
+    clq_source *s = &d->source;
+    CLQ_TRY(check_options(o));
+    CLQ_TRY(open_source(d->path, o, s));
+    if (!s->class_names) {
+        CLQ_TRY(number_classes(s));
+    }
+    d->info.kind = s->kind;
+    d->info.path = d->path;
+    d->info.split = o->split;
+    d->info.class_count = s->class_count;
+    d->info.class_names = (const char *const *)s->class_names;
+    CLQ_TRY(choose_shape(d, o));
+    CLQ_TRY(select_images(d, o));
+    memcpy(d->info.mean, s->mean, sizeof d->info.mean);
+    memcpy(d->info.std, s->std, sizeof d->info.std);
+    if (d->info.channels != s->channels) {
+        clq_normalization_constants(s->kind, d->info.channels, d->info.mean, d->info.std);
+    }
+    CLQ_TRY(load_all(d, o));
+    d->info.in_memory = d->images != NULL;
+    return CLQ_OK;
+}
+
+clq_status clq_dataset_open(const char *path, const clq_dataset_options *options,
+                            clq_dataset **dataset) {
+    static const clq_dataset_options defaults = {0};
+    *dataset = NULL;
+    clq_dataset *d = clq_calloc(1, sizeof *d);
+    if (!d) {
+        return CLQ_NO_MEMORY;
+    }
+    d->path = clq_strdup(path);
+    clq_status status = d->path ? open_dataset(d, options ? options : &defaults) : CLQ_NO_MEMORY;
+    if (status != CLQ_OK) {
+        clq_dataset_close(d);
+        return status;
+    }
+    clq_log_debug("%s: %s, %lld images of %dx%dx%d, %d classes%s", path, d->info.kind,
+                  (long long)d->info.count, d->info.height, d->info.width, d->info.channels,
+                  d->info.class_count, d->images ? "" : ", decoded when needed");
+    *dataset = d;
+    return CLQ_OK;
+}
+
+void clq_dataset_close(clq_dataset *dataset) {
+    if (!dataset) {
+        return;
+    }
+    source_clear(&dataset->source);
+    clq_free(dataset->labels);
+    clq_free(dataset->images);
+    clq_free(dataset->path);
+    clq_free(dataset);
+}
+
+const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset) {
+    return &dataset->info;
+}

@@ -1,0 +1,50 @@
+/* What a kind of data set (cifar.c, idx.c, folder.c, synthetic.c) fills in for dataset.c. */
+#ifndef CLQ_DATA_DATASET_H
+#define CLQ_DATA_DATASET_H
+
+#include <clquant/data.h>
+
+#include "data/image.h"
+
+/* The stored images, before `size`, `channels` and `limit` are applied. The opener sets all fields
+ * it has; what it has set is released by dataset.c, after a failure too. */
+typedef struct clq_source {
+    const char *kind;
+    int64_t count;
+    int height, width, channels; /* of the stored images; height 0: they differ */
+    int class_count;
+    char **class_names; /* owned, (class_count) owned strings */
+    int32_t *labels;    /* owned, (count) */
+    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    bool shuffled; /* any first part of it is a fair sample */
+    /* Makes image `index`, from any thread. `channels` as in clq_image_decode, for sources whose
+     * files may hold either; the others ignore it. */
+    clq_status (*get)(const void *state, int64_t index, int channels, clq_image *image);
+    /* What to call the image in an error; NULL: "image N of PATH". */
+    void (*name)(const void *state, int64_t index, char *text, size_t size);
+    void (*release)(void *state); /* NULL ok; frees `state` */
+    void *state;
+} clq_source;
+
+/* `folder` has been seen to hold this kind. */
+clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_source *source);
+clq_status clq_idx_open(const char *folder, clq_split split, clq_source *source);
+clq_status clq_folder_open(const char *folder, clq_split split, int channels, clq_source *source);
+/* `keys` is what follows "synthetic". */
+clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *options,
+                              clq_source *source);
+
+/* Whether `folder` holds files of that kind (of either split). */
+bool clq_cifar_here(const char *folder, int classes);
+bool clq_idx_here(const char *folder);
+bool clq_folder_here(const char *folder);
+
+/* Copies `count` names. */
+clq_status clq_source_set_names(clq_source *source, const char *const *names, int count);
+
+/* The usual constants. `kind` is "cifar10", "cifar100", "mnist", "synthetic" or "imagenet" (any
+ * other word counts as that). One channel of an RGB set is the mean of the three. */
+void clq_normalization_constants(const char *kind, int channels, float mean[CLQ_MAX_CHANNELS],
+                                 float std[CLQ_MAX_CHANNELS]);
+
+#endif

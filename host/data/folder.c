@@ -1,0 +1,257 @@
+/* Image folders: FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE (or val/). The classes are
+ * train's folders in bytewise order, so that a test split that lacks one keeps the numbers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "data/dataset.h"
+
+typedef struct folder {
+    char *root;            /* of the split */
+    char **classes;        /* borrowed from the source: folder names */
+    const int32_t *labels; /* borrowed */
+    char *names;           /* file names, one after the other with their NULs */
+    size_t name_bytes, name_room;
+    size_t *offsets; /* (count): of each image's name */
+} folder;
+
+static char *split_folder(const char *root, clq_split split) {
+    if (split == CLQ_SPLIT_TRAIN) {
+        return clq_path_join(root, "train");
+    }
+    char *test = clq_path_join(root, "test");
+    if (test && !clq_is_folder(test)) {
+        clq_free(test);
+        test = clq_path_join(root, "val");
+    }
+    return test;
+}
+
+static bool has_split(const char *root, clq_split split) {
+    char *path = split_folder(root, split);
+    bool there = path && clq_is_folder(path);
+    clq_free(path);
+    return there;
+}
+
+bool clq_folder_here(const char *root) {
+    return has_split(root, CLQ_SPLIT_TRAIN) || has_split(root, CLQ_SPLIT_TEST);
+}
+
+static char *image_path(const folder *f, int64_t index) {
+    return clq_format("%s/%s/%s", f->root, f->classes[f->labels[index]],
+                      f->names + f->offsets[index]);
+}
+
+static clq_status get(const void *state, int64_t index, int channels, clq_image *image) {
+    char *path = image_path(state, index);
+    if (!path) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = clq_image_read(path, channels, image);
+    clq_free(path);
+    return status;
+}
+
+static void name(const void *state, int64_t index, char *text, size_t size) {
+    const folder *f = state;
+    snprintf(text, size, "%s/%s/%s", f->root, f->classes[f->labels[index]],
+             f->names + f->offsets[index]);
+}
+
+static void release(void *state) {
+    folder *f = state;
+    clq_free(f->root);
+    clq_free(f->names);
+    clq_free(f->offsets);
+    clq_free(f);
+}
+
+/* The names in `root` that are folders; *names and *count as by clq_folder_list. */
+static clq_status list_classes(const char *root, char ***names, size_t *count) {
+    char **all = NULL;
+    size_t n = 0, kept = 0;
+    CLQ_TRY(clq_folder_list(root, &all, &n));
+    for (size_t i = 0; i < n; i++) {
+        char *path = clq_path_join(root, all[i]);
+        if (!path) {
+            clq_folder_list_free(all, n);
+            return CLQ_NO_MEMORY;
+        }
+        bool keep = clq_is_folder(path);
+        clq_free(path);
+        char *swap = all[kept]; /* keeps the order of the folders */
+        all[kept] = all[i];
+        all[i] = swap;
+        kept += keep ? 1 : 0;
+    }
+    for (size_t i = kept; i < n; i++) {
+        clq_free(all[i]);
+        all[i] = NULL;
+    }
+    *names = all;
+    *count = kept;
+    if (kept == 0) {
+        clq_folder_list_free(all, kept);
+        *names = NULL;
+        return clq_fail(CLQ_BAD_DATA, "%s: no classes: it must hold one folder a class", root);
+    }
+    return CLQ_OK;
+}
+
+static bool is_image_name(const char *file) {
+    return clq_path_has_extension(file, ".jpg") || clq_path_has_extension(file, ".jpeg") ||
+           clq_path_has_extension(file, ".png");
+}
+
+static clq_status add_image(clq_source *source, size_t *room, const char *file, int label) {
+    folder *f = source->state;
+    size_t length = strlen(file) + 1;
+    if (f->name_bytes + length > f->name_room) {
+        size_t grown = 2 * f->name_room + length + 4096;
+        char *names = clq_realloc(f->names, grown, 1);
+        if (!names) {
+            return CLQ_NO_MEMORY;
+        }
+        f->names = names;
+        f->name_room = grown;
+    }
+    if ((size_t)source->count == *room) {
+        size_t grown = 2 * *room + 1024;
+        size_t *offsets = clq_realloc(f->offsets, grown, sizeof *offsets);
+        if (!offsets) {
+            return CLQ_NO_MEMORY;
+        }
+        f->offsets = offsets;
+        int32_t *labels = clq_realloc(source->labels, grown, sizeof *labels);
+        if (!labels) {
+            return CLQ_NO_MEMORY;
+        }
+        source->labels = labels;
+        *room = grown;
+    }
+    memcpy(f->names + f->name_bytes, file, length);
+    f->offsets[source->count] = f->name_bytes;
+    source->labels[source->count++] = label;
+    f->name_bytes += length;
+    return CLQ_OK;
+}
+
+/* Adds the images of one class folder. */
+static clq_status add_class(clq_source *source, size_t *room, const char *class, int label,
+                            int64_t *ignored) {
+    const folder *f = source->state;
+    char **files = NULL;
+    size_t count = 0;
+    const int64_t before = source->count;
+    char *path = clq_path_join(f->root, class);
+    if (!path) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status;
+    CLQ_GOTO(status, cleanup, clq_folder_list(path, &files, &count));
+    for (size_t i = 0; i < count; i++) {
+        if (!is_image_name(files[i])) {
+            (*ignored)++;
+            continue;
+        }
+        if (source->count == INT32_MAX) {
+            status = clq_fail(CLQ_BAD_DATA, "%s: more than %d images", f->root, INT32_MAX);
+            goto cleanup;
+        }
+        CLQ_GOTO(status, cleanup, add_image(source, room, files[i], label));
+    }
+    if (source->count == before) {
+        status =
+            clq_fail(CLQ_BAD_DATA, "%s: an empty class: no .jpg, .jpeg or .png file in it", path);
+    }
+
+cleanup:
+    clq_folder_list_free(files, count);
+    clq_free(path);
+    return status;
+}
+
+static int find_class(const clq_source *source, const char *class) {
+    for (int i = 0; i < source->class_count; i++) {
+        if (strcmp(source->class_names[i], class) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Class names from train/ when it is there, else from the split itself. */
+static clq_status read_class_names(const char *root, const char *split_root, clq_source *source) {
+    char *train = split_folder(root, CLQ_SPLIT_TRAIN);
+    char **classes = NULL;
+    size_t count = 0;
+    if (!train) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = list_classes(clq_is_folder(train) ? train : split_root, &classes, &count);
+    clq_free(train);
+    CLQ_TRY(status);
+    if (count > INT16_MAX) {
+        status = clq_fail(CLQ_BAD_DATA, "%s: %zu classes, at most %d", root, count, INT16_MAX);
+    } else {
+        status = clq_source_set_names(source, (const char *const *)classes, (int)count);
+    }
+    clq_folder_list_free(classes, count);
+    return status;
+}
+
+static clq_status add_classes(clq_source *source) {
+    const folder *f = source->state;
+    char **classes = NULL;
+    size_t count = 0, room = 0;
+    int64_t ignored = 0;
+    CLQ_TRY(list_classes(f->root, &classes, &count));
+    clq_status status = CLQ_OK;
+    for (size_t i = 0; i < count; i++) {
+        int label = find_class(source, classes[i]);
+        if (label < 0) {
+            status = clq_fail(CLQ_BAD_DATA, "%s: class \"%s\" is not among the %d of train/",
+                              f->root, classes[i], source->class_count);
+            goto cleanup;
+        }
+        CLQ_GOTO(status, cleanup, add_class(source, &room, classes[i], label, &ignored));
+    }
+    if (ignored > 0) {
+        clq_log_warn("%s: %lld files that are not .jpg, .jpeg or .png were left out", f->root,
+                     (long long)ignored);
+    }
+
+cleanup:
+    clq_folder_list_free(classes, count);
+    return status;
+}
+
+clq_status clq_folder_open(const char *root, clq_split split, int channels, clq_source *source) {
+    folder *f = clq_calloc(1, sizeof *f);
+    if (!f) {
+        return CLQ_NO_MEMORY;
+    }
+    source->state = f;
+    source->release = release;
+    source->get = get;
+    source->name = name;
+    source->kind = "folder";
+    source->channels = channels ? channels : 3;
+    f->root = split_folder(root, split);
+    if (!f->root) {
+        return CLQ_NO_MEMORY;
+    }
+    if (!clq_is_folder(f->root)) {
+        return clq_fail(CLQ_NO_INPUT, "%s: holds no %s folder", root,
+                        split == CLQ_SPLIT_TRAIN ? "train/" : "test/ or val/");
+    }
+    CLQ_TRY(read_class_names(root, f->root, source));
+    CLQ_TRY(add_classes(source));
+    f->classes = source->class_names;
+    f->labels = source->labels;
+    clq_normalization_constants("imagenet", source->channels, source->mean, source->std);
+    return CLQ_OK;
+}

@@ -1,0 +1,71 @@
+#include "data/image.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/files.h"
+
+clq_status clq_image_create(const char *name, int64_t height, int64_t width, int channels,
+                            clq_image *image) {
+    *image = (clq_image){0};
+    if (height < 1 || width < 1 || height > CLQ_IMAGE_MAX_SIDE || width > CLQ_IMAGE_MAX_SIDE ||
+        height * width > CLQ_IMAGE_MAX_PIXELS) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: an image of %lld x %lld pixels; sides must be 1..%d and the area at "
+                        "most %lld",
+                        name, (long long)width, (long long)height, CLQ_IMAGE_MAX_SIDE,
+                        (long long)CLQ_IMAGE_MAX_PIXELS);
+    }
+    image->data = clq_calloc((size_t)(height * width), (size_t)channels);
+    if (!image->data) {
+        return CLQ_NO_MEMORY;
+    }
+    image->height = (int)height;
+    image->width = (int)width;
+    image->channels = channels;
+    return CLQ_OK;
+}
+
+void clq_image_free(clq_image *image) {
+    clq_free(image->data);
+    *image = (clq_image){0};
+}
+
+clq_status clq_image_decode(const char *name, const void *data, size_t size, int channels,
+                            clq_image *image) {
+    static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff};
+    if (size >= sizeof png && memcmp(data, png, sizeof png) == 0) {
+        return clq_png_decode(name, data, size, channels, image);
+    }
+    if (size >= sizeof jpeg && memcmp(data, jpeg, sizeof jpeg) == 0) {
+        return clq_jpeg_decode(name, data, size, channels, image);
+    }
+    return clq_fail(CLQ_BAD_DATA, "%s: neither a JPEG nor a PNG file (%zu bytes)", name, size);
+}
+
+clq_status clq_image_read(const char *path, int channels, clq_image *image) {
+    void *data = NULL;
+    size_t size = 0;
+    CLQ_TRY(clq_file_read(path, CLQ_IMAGE_MAX_BYTES, &data, &size));
+    clq_status status = clq_image_decode(path, data, size, channels, image);
+    clq_free(data);
+    return status;
+}
+
+void clq_image_convert(const uint8_t *from, int from_channels, uint8_t *to, int to_channels,
+                       size_t pixels) {
+    if (from_channels == 3 && to_channels == 1) {
+        for (size_t i = 0; i < pixels; i++) {
+            const uint8_t *p = from + 3 * i;
+            /* 0.299, 0.587, 0.114 in 16-bit fixed point; they add up to 65536. */
+            to[i] = (uint8_t)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16);
+        }
+    } else if (from_channels == 1) {
+        for (size_t i = 0; i < pixels; i++) {
+            memset(to + i * (size_t)to_channels, from[i], (size_t)to_channels);
+        }
+    } else {
+        memcpy(to, from, pixels * (size_t)to_channels);
+    }
+}

@@ -1,0 +1,25 @@
+/* .npy files (NumPy format versions 1.0 to 3.0): arrays of numbers in C order, read as float. */
+#ifndef CLQ_DATA_NPY_H
+#define CLQ_DATA_NPY_H
+
+#include <clquant/base.h>
+
+enum { CLQ_NPY_MAX_RANK = 4 };
+
+typedef struct clq_npy {
+    int rank;
+    int64_t dims[CLQ_NPY_MAX_RANK];
+    int64_t count;   /* product of the dimensions */
+    bool is_integer; /* the file's type is an integer or bool */
+    float *values;   /* (count), owned */
+} clq_npy;
+
+/* Reads little-endian f4, f8, i1, i2, i4, i8, u1, u2, u4 and bool. CLQ_BAD_DATA for anything else,
+ * a length that does not match, NaN or infinity. */
+clq_status clq_npy_read(const char *path, clq_npy *array);
+void clq_npy_free(clq_npy *array);
+
+/* Writes values (rows, columns) as little-endian f4, complete or not at all. */
+clq_status clq_npy_write(const char *path, const float *values, int64_t rows, int64_t columns);
+
+#endif

@@ -1,0 +1,180 @@
+/* Data sets, the prefetching loader, and tables of features.
+ *
+ * A data set is a fixed list of labelled u8 images of one size, read in any order from any
+ * thread. A loader serves it in batches whose content depends on (data set, seed, epoch, batch)
+ * alone, never on the number of threads or on when training was interrupted. Letters: N images
+ * in a batch, H height, W width, C channels; images are (H, W, C). */
+#ifndef CLQUANT_DATA_H
+#define CLQUANT_DATA_H
+
+#include <clquant/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { CLQ_MAX_CHANNELS = 4 };
+
+typedef enum clq_split { CLQ_SPLIT_TRAIN, CLQ_SPLIT_TEST } clq_split;
+
+/* ---- data sets ---- */
+
+typedef struct clq_dataset clq_dataset;
+
+/* Zeroed means: everything of the training split as it is stored. */
+typedef struct clq_dataset_options {
+    clq_split split;
+    int size;      /* crop to size x size; 0: images as they are, and all must be equal */
+    int resize;    /* shorter side before the centre crop (256 for a crop of 224); 0: `size` */
+    int channels;  /* 1: grey, 3: RGB; 0: as stored (image folders: 3) */
+    int64_t limit; /* at most this many images, spread evenly over the set; 0: all */
+    uint64_t seed; /* of the synthetic set */
+    int threads;   /* for decoding; 0: one a processor */
+    uint64_t max_memory; /* decoded images up to this many bytes are kept; 0: 2 GiB */
+} clq_dataset_options;
+
+typedef struct clq_dataset_info {
+    const char *kind; /* "cifar10", "cifar100", "folder", "idx" or "synthetic" */
+    const char *path; /* as given to open */
+    clq_split split;
+    int64_t count; /* 1 .. 2^31 - 1 */
+    int height, width, channels;
+    int class_count;
+    const char *const *class_names; /* (class_count) */
+    const int32_t *labels;          /* (count), each in 0 .. class_count - 1 */
+    /* Usual normalisation of this kind of data: (u8 / 255 - mean) / std per channel. */
+    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    bool in_memory; /* decoded at open; otherwise clq_dataset_read decodes */
+} clq_dataset_info;
+
+/* Opens what is at `path`, told apart by looking:
+ *   data_batch_1.bin .. data_batch_5.bin, test_batch.bin          CIFAR-10, binary version
+ *   train.bin, test.bin                                           CIFAR-100 (fine labels)
+ *   train-images-idx3-ubyte, t10k-images-idx3-ubyte, ...          idx, 3-D or 4-D (count, H, W, C)
+ *   train/ and test/ (or val/), in them one folder a class        JPEG and PNG images
+ *   "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see below
+ * A folder that holds nothing but one other folder stands for that one. Class names come from
+ * batches.meta.txt, fine_label_names.txt or the sorted folder names.
+ *
+ * The keys of "synthetic" are train and test (counts, 8192 and 2048), size (32), noise (0..1, 0.5)
+ * and seed (options->seed); `limit` cuts the count.
+ *
+ * CLQ_NO_INPUT: nothing there, or a part is missing. CLQ_BAD_DATA: a file breaks its format, a
+ * class is empty, a label is out of range, sizes differ and no `size` is given. The text names
+ * the file and the rule. */
+clq_status clq_dataset_open(const char *path, const clq_dataset_options *options,
+                            clq_dataset **dataset);
+void clq_dataset_close(clq_dataset *dataset); /* NULL ok */
+
+/* Valid until close. */
+const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset);
+
+/* Image `index` (0 .. count - 1) into image[H * W * C]. May be called from any thread. Fails only
+ * for sets that are not in memory: CLQ_NO_INPUT, CLQ_BAD_DATA name the file. */
+clq_status clq_dataset_read(const clq_dataset *dataset, int64_t index, uint8_t *image);
+
+/* Mean and standard deviation of u8 / 255 of each channel over all images: exact integer sums, so
+ * the result does not depend on the number of threads. */
+clq_status clq_dataset_measure(const clq_dataset *dataset, float mean[CLQ_MAX_CHANNELS],
+                               float std[CLQ_MAX_CHANNELS]);
+
+/* ---- loader ---- */
+
+typedef struct clq_loader clq_loader;
+
+/* Where a loader stands: the batch that clq_loader_next gives next. */
+typedef struct clq_loader_position {
+    int64_t epoch; /* from 0 */
+    int64_t batch; /* within the epoch, from 0 */
+} clq_loader_position;
+
+/* Zeroed but for `batch` means: every image in order, over and over. */
+typedef struct clq_loader_options {
+    int batch;      /* images in a batch, >= 1 */
+    bool shuffle;   /* a new random order each epoch, from (seed, epoch) */
+    bool drop_last; /* leave out an epoch's last batch when it is not full */
+    uint64_t seed;
+    int threads;               /* 0: chosen */
+    int prefetch;              /* batches made ahead; 0: chosen */
+    int64_t epochs;            /* stop after this epoch number; 0: never */
+    clq_loader_position start; /* continue from here */
+    int shard, shards;         /* data parallel: this process takes part `shard` of each batch of
+                                * batch * shards images; shards 0 or 1: alone. Needs drop_last */
+} clq_loader_options;
+
+typedef struct clq_batch {
+    int count; /* N: `batch`, or fewer in an epoch's last one */
+    int height, width, channels;
+    const uint8_t *images;   /* (N, H, W, C) */
+    const int32_t *labels;   /* (N) */
+    const uint32_t *indices; /* (N) in the data set */
+    uint64_t seed;           /* of the loader: with epoch and position the key of all draws */
+    clq_loader_position where;
+    int64_t position; /* of image 0 in the epoch's order; image i is at position + i */
+    bool last;        /* of its epoch */
+} clq_batch;
+
+/* `dataset` must outlive the loader. CLQ_USAGE: an option out of range, or no full batch and
+ * drop_last. */
+clq_status clq_loader_create(const clq_dataset *dataset, const clq_loader_options *options,
+                             clq_loader **loader);
+void clq_loader_destroy(clq_loader *loader); /* stops the threads at once; NULL ok */
+
+/* The next batch, valid until the next call; NULL after `epochs`. A failure to read an image comes
+ * when its batch is due, and again at every later call. */
+clq_status clq_loader_next(clq_loader *loader, const clq_batch **batch);
+
+/* What a later loader needs as `start` to go on from here. */
+clq_loader_position clq_loader_get_position(const clq_loader *loader);
+int64_t clq_loader_batches(const clq_loader *loader); /* in an epoch */
+
+/* ---- tables: rows of float features ---- */
+
+typedef enum clq_target {
+    CLQ_TARGET_AUTO,       /* class when the targets are words or small integers, else regression */
+    CLQ_TARGET_CLASS,      /* one column: a class name or number */
+    CLQ_TARGET_REGRESSION, /* numbers */
+} clq_target;
+
+typedef struct clq_table_options {
+    clq_split split;
+    clq_target target;
+    int target_columns;   /* csv: how many of the last columns are targets; 0: 1 */
+    double test_fraction; /* of a file with no split of its own; 0: 0.2 */
+    uint64_t seed;        /* of that split */
+} clq_table_options;
+
+typedef struct clq_table {
+    int64_t rows;
+    int features;
+    float *x;            /* (rows, features) */
+    int targets;         /* regression: columns of y; otherwise 0 */
+    float *y;            /* (rows, targets) or NULL */
+    int class_count;     /* class targets; otherwise 0 */
+    int32_t *labels;     /* (rows) or NULL */
+    char **class_names;  /* (class_count) or NULL */
+    char **column_names; /* (features) or NULL when the file has none */
+} clq_table;
+
+/* A .csv file, or a folder with train.csv and test.csv, with x_train.npy, y_train.npy, x_test.npy
+ * and y_test.npy, or with x.npy and y.npy. Where a file has no split of its own, the rows that are
+ * tests are drawn by `seed`. CLQ_NO_INPUT, CLQ_BAD_DATA (not a number, uneven row, ...: the text
+ * names file, line and column). */
+clq_status clq_table_open(const char *path, const clq_table_options *options, clq_table **table);
+void clq_table_close(clq_table *table); /* NULL ok */
+
+/* Rows of batch `where` into x (N, features) and y (N, targets) or labels (N), in the order a
+ * loader with shuffle would use; *count = N, `batch` or fewer in the epoch's last one, 0 past the
+ * end. */
+clq_status clq_table_batch(const clq_table *table, uint64_t seed, clq_loader_position where,
+                           int batch, float *x, float *y, int32_t *labels, int *count);
+
+/* Subtracts `mean` and divides by `std` (features), in place; 0 in `std` counts as 1. */
+void clq_table_normalize(clq_table *table, const float *mean, const float *std);
+/* Mean and standard deviation of each feature, in double, in the order of the rows. */
+void clq_table_measure(const clq_table *table, float *mean, float *std);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
