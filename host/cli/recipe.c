@@ -215,7 +215,6 @@ clq_status clq_recipe_load(const char *path, const char *const *overrides, size_
     }
     recipe->name = "recipe";
     recipe->bench_iterations = 50;
-    clq_network_options_init(&recipe->network);
     clq_train_config_init(&recipe->train);
     clq_quant_config_init(&recipe->ptq);
     if (path) {

@@ -153,6 +153,8 @@ struct clq_op {
     int64_t (*macs)(const clq_graph *graph, const clq_node *node); /* multiply-adds for one input; NULL = 0 */
 };
 
+typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kind;
+
 /* NULL when there is no such operator. */
 const clq_op *clq_op_find(const char *name);
 const clq_op *const *clq_op_list(size_t *count);

@@ -21,7 +21,6 @@ typedef enum clq_schedule_kind {
     CLQ_LR_COSINE,          /* to eta_min over all epochs */
     CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
 } clq_schedule_kind;
-typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kind;
 
 enum { CLQ_MAX_MILESTONES = 16 };
 
@@ -67,12 +66,12 @@ typedef struct clq_feed clq_feed; /* loader + augmentation kernel + normalisatio
 typedef struct clq_feed_options {
     int batch;
     bool training; /* shuffle, augment, drop the last partial batch */
+    bool shuffle;  /* without `training`: images in a random order (calibration) */
     uint64_t seed;
     int threads;
     float mean[4], std[4];
     int crop_padding;
     bool flip;
-    int64_t limit; /* use only the first `limit` samples; 0 = all */
 } clq_feed_options;
 
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,

@@ -1,0 +1,238 @@
+#include "cli/pipeline.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+/* ---- models ---- */
+
+clq_status clq_model_open(const char *path, clq_graph **graph) {
+    return clq_onnx_load(path, graph);
+}
+
+clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out) {
+    return clq_graph_form(graph) == CLQ_FORM_FLOAT ? clq_graph_fold(graph, out)
+                                                   : clq_graph_clone(graph, out);
+}
+
+/* "0.4914,0.4822,0.4465" with as many digits as a float needs. */
+static clq_status set_floats(clq_graph *graph, const char *key, const float *values, int count) {
+    clq_text text = {0};
+    for (int i = 0; i < count; i++) {
+        clq_text_printf(&text, "%s%.9g", i ? "," : "", (double)values[i]);
+    }
+    clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK) {
+        status = clq_graph_set_metadata(graph, key, text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
+
+static clq_status get_floats(const clq_graph *graph, const char *key, int count, float *values,
+                             bool *found) {
+    const char *text = clq_graph_get_metadata(graph, key);
+    *found = text != NULL;
+    for (int i = 0; text && i < count; i++) {
+        char *end;
+        values[i] = strtof(text, &end);
+        if (end == text || !isfinite(values[i]) || *end != (i + 1 < count ? ',' : '\0')) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "the model's metadata \"%s\" must be %d numbers with commas, is \"%s\"",
+                            key, count, clq_graph_get_metadata(graph, key));
+        }
+        text = end + 1;
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
+                              const clq_dataset *dataset) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    clq_text names = {0};
+    CLQ_TRY(set_floats(graph, "clquant.mean", mean, info->channels));
+    CLQ_TRY(set_floats(graph, "clquant.std", std, info->channels));
+    for (int c = 0; c < info->class_count; c++) {
+        clq_text_printf(&names, "%s%s", c ? "\n" : "", info->class_names[c]);
+    }
+    clq_status status = clq_text_status(&names);
+    if (status == CLQ_OK) {
+        status = clq_graph_set_metadata(graph, "clquant.classes", names.data);
+    }
+    clq_text_free(&names);
+    return status;
+}
+
+clq_status clq_model_normalisation(const clq_graph *graph, const clq_dataset *dataset,
+                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    bool has_mean, has_std;
+    memcpy(mean, info->mean, sizeof info->mean);
+    memcpy(std, info->std, sizeof info->std);
+    CLQ_TRY(get_floats(graph, "clquant.mean", info->channels, mean, &has_mean));
+    CLQ_TRY(get_floats(graph, "clquant.std", info->channels, std, &has_std));
+    for (int c = 0; c < info->channels; c++) {
+        if (!(std[c] > 0)) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "the model's metadata \"clquant.std\" must be positive, is %g",
+                            (double)std[c]);
+        }
+    }
+    if (has_mean != has_std) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "the model has metadata \"clquant.mean\" or \"clquant.std\", but not both");
+    }
+    return CLQ_OK;
+}
+
+/* ---- data ---- */
+
+clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split split, int64_t limit,
+                         int resize, clq_dataset **dataset) {
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    if (shape->rank != 4 || shape->dim[1] != shape->dim[2]) {
+        char text[64];
+        clq_shape_text(shape, text, sizeof text);
+        return clq_fail(CLQ_BAD_DATA,
+                        "the network's input must be square images (1, H, H, C), is %s", text);
+    }
+    const clq_dataset_options options = {.split = split,
+                                         .size = (int)shape->dim[1],
+                                         .channels = (int)shape->dim[3],
+                                         .resize = resize,
+                                         .limit = limit};
+    return clq_dataset_open(path, &options, dataset);
+}
+
+clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                         int batch, clq_feed **feed) {
+    clq_feed_options options = {.batch = batch, .threads = 2};
+    CLQ_TRY(clq_model_normalisation(graph, dataset, options.mean, options.std));
+    return clq_feed_create(device, dataset, &options, feed);
+}
+
+/* ---- stages ---- */
+
+int clq_eval_batch(const clq_graph *graph, int64_t images) {
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    const int64_t pixels = shape->rank == 4 ? shape->dim[1] * shape->dim[2] : 1;
+    const int64_t batch = pixels <= 64 * 64 ? 64 : 8;
+    return (int)(images > 0 && images < batch ? images : batch);
+}
+
+static clq_exec_mode inference_mode(const clq_graph *graph) {
+    switch (clq_graph_form(graph)) {
+    case CLQ_FORM_INTEGER:
+        return CLQ_EXEC_INT8;
+    case CLQ_FORM_QUANTIZED:
+        return CLQ_EXEC_FAKE_QUANT;
+    default:
+        return CLQ_EXEC_FLOAT;
+    }
+}
+
+clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                              const char *label, clq_evaluation *evaluation, float *logits) {
+    const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+    clq_status status = CLQ_OK;
+    clq_graph *inference = NULL;
+    clq_exec *exec = NULL;
+    clq_feed *feed = NULL;
+    CLQ_GOTO(status, cleanup, clq_model_for_inference(graph, &inference));
+    const clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
+    CLQ_GOTO(status, cleanup, clq_exec_create(device, inference, &options, &exec));
+    CLQ_GOTO(status, cleanup, clq_data_feed(device, inference, dataset, batch, &feed));
+    CLQ_GOTO(status, cleanup, clq_evaluate(exec, feed, label, evaluation, logits));
+cleanup:
+    clq_feed_destroy(feed);
+    clq_exec_destroy(exec);
+    clq_graph_destroy(inference);
+    return status;
+}
+
+/* A folded copy of `trained` with the qparams that `config` observes on shuffled training images.
+ */
+static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                             const clq_quant_config *config, uint64_t seed, clq_graph **out) {
+    const int64_t available = clq_dataset_get_info(train)->count;
+    const int64_t images = config->images < available ? config->images : available;
+    clq_feed_options options = {
+        .batch = clq_eval_batch(trained, images), .threads = 2, .seed = seed, .shuffle = true};
+    clq_status status = CLQ_OK;
+    clq_graph *folded = NULL;
+    clq_feed *feed = NULL;
+    CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
+    CLQ_GOTO(status, cleanup, clq_model_normalisation(trained, train, options.mean, options.std));
+    CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
+    CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config));
+    *out = folded;
+    folded = NULL;
+cleanup:
+    clq_feed_destroy(feed);
+    clq_graph_destroy(folded);
+    return status;
+}
+
+clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                         const clq_quant_config *config, uint64_t seed, clq_graph **quantized,
+                         clq_graph **integer) {
+    clq_graph *graph = NULL;
+    CLQ_TRY(calibrated(device, trained, train, config, seed, &graph));
+    const clq_status status = clq_convert(graph, config, integer);
+    if (status == CLQ_OK && quantized) {
+        *quantized = graph;
+    } else {
+        clq_graph_destroy(graph);
+    }
+    return status;
+}
+
+clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                         clq_dataset *test, const clq_train_config *training,
+                         const clq_quant_config *config, const char *out, bool resume,
+                         clq_graph **integer) {
+    clq_status status = CLQ_OK;
+    clq_graph *graph = NULL;
+    clq_epoch_record *history = NULL;
+    int history_count = 0;
+    CLQ_GOTO(status, cleanup, calibrated(device, trained, train, config, training->seed, &graph));
+    clq_train_job job = {.device = device,
+                         .graph = graph,
+                         .train = train,
+                         .test = test,
+                         .config = *training,
+                         .out = out,
+                         .phase = "qat",
+                         .resume = resume};
+    CLQ_GOTO(status, cleanup, clq_model_normalisation(graph, train, job.mean, job.std));
+    CLQ_GOTO(status, cleanup, clq_qat(&job, config, &history, &history_count));
+    CLQ_GOTO(status, cleanup, clq_convert(graph, config, integer));
+cleanup:
+    clq_free(history);
+    clq_graph_destroy(graph);
+    return status;
+}
+
+clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *train,
+                           clq_dataset *test, const clq_train_config *training,
+                           const char *recipe_text, const char *out, bool resume) {
+    clq_epoch_record *history = NULL;
+    int history_count = 0;
+    clq_train_job job = {.device = device,
+                         .graph = graph,
+                         .train = train,
+                         .test = test,
+                         .config = *training,
+                         .mode = CLQ_EXEC_TRAIN,
+                         .out = out,
+                         .phase = "train",
+                         .recipe_json = recipe_text,
+                         .resume = resume};
+    CLQ_TRY(clq_model_normalisation(graph, train, job.mean, job.std));
+    const clq_status status = clq_train(&job, &history, &history_count);
+    clq_free(history);
+    return status;
+}

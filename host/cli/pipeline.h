@@ -1,0 +1,67 @@
+/* The stages that the commands are made of: opening models and data, evaluating, training,
+ * quantizing, and their results as JSON. `clquant run` is all of them in a row. */
+#ifndef CLQUANT_CLI_PIPELINE_H
+#define CLQUANT_CLI_PIPELINE_H
+
+#include <jansson.h>
+
+#include <clquant/clquant.h>
+
+#include "cli/recipe.h"
+
+/* ---- models ---- */
+
+/* Reads an .onnx file. */
+clq_status clq_model_open(const char *path, clq_graph **graph);
+/* The graph as inference wants it: folded when it is float, a copy otherwise. */
+clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out);
+/* Writes normalisation and class names into the graph's metadata. */
+clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
+                              const clq_dataset *dataset);
+/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
+ */
+clq_status clq_model_normalisation(const clq_graph *graph, const clq_dataset *dataset,
+                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
+
+/* ---- data ---- */
+
+/* Opens a split so that it fits the graph's input; `limit` 0: all. */
+clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split split, int64_t limit,
+                         int resize, clq_dataset **dataset);
+/* A feed in data-set order without augmentation, normalised as the graph says. */
+clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                         int batch, clq_feed **feed);
+
+/* ---- stages ---- */
+
+/* Batch for evaluations: 64, or fewer for large images or small sets. */
+int clq_eval_batch(const clq_graph *graph, int64_t images);
+
+/* Evaluates a graph of any form; `logits` as in clq_evaluate. */
+clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                              const char *label, clq_evaluation *evaluation, float *logits);
+/* Folds, calibrates on the training split, converts. `quantized` (the calibrated form) may be NULL.
+ */
+clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                         const clq_quant_config *config, uint64_t seed, clq_graph **quantized,
+                         clq_graph **integer);
+/* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT into `out`, converts.
+ */
+clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                         clq_dataset *test, const clq_train_config *training,
+                         const clq_quant_config *config, const char *out, bool resume,
+                         clq_graph **integer);
+/* FP32 training of `graph` in place, with history and checkpoints in `out`. */
+clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *train,
+                           clq_dataset *test, const clq_train_config *training,
+                           const char *recipe_text, const char *out, bool resume);
+
+/* ---- results ---- */
+
+json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_dataset *dataset);
+json_t *clq_verification_to_json(const clq_verification *verification);
+/* Prints one evaluation as a small table on stdout. */
+clq_status clq_evaluation_print(const clq_evaluation *evaluation, const char *name);
+clq_status clq_verification_print(const clq_verification *verification);
+
+#endif

@@ -1,0 +1,245 @@
+#include "train/checkpoint.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+
+enum { KEPT_CHECKPOINTS = 2, NAME_SIZE = 512 };
+
+static bool is_kept(const clq_value *value) {
+    return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
+}
+
+/* Chains names, sizes and data, in the order of the container, and then the state text. */
+static uint64_t checksum_of(const clq_tensors *tensors, const char *state) {
+    uint64_t hash = 0;
+    for (int i = 0; i < clq_tensors_count(tensors); i++) {
+        const clq_file_tensor *tensor = clq_tensors_at(tensors, i);
+        uint64_t own = clq_hash64(tensor->name, strlen(tensor->name));
+        own = clq_hash64_seeded(tensor->data, tensor->size, own);
+        hash += own; /* independent of the order in which a file lists its tensors */
+    }
+    return clq_hash64_seeded(state, strlen(state), hash);
+}
+
+/* ---- saving ---- */
+
+static clq_status add_buffer(clq_tensors *tensors, const clq_checkpoint_buffer *buffer) {
+    const size_t size = clq_buffer_size(buffer->buffer);
+    const int64_t count = (int64_t)(size / sizeof(float));
+    void *data = clq_calloc(size, 1);
+    if (!data) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = clq_buffer_read(buffer->buffer, 0, size, data);
+    if (status == CLQ_OK) {
+        status = clq_tensors_add(tensors, buffer->name, CLQ_FILE_F32, 1, &count, data);
+    }
+    clq_free(data);
+    return status;
+}
+
+static clq_status add_model(clq_tensors *tensors, const clq_graph *graph) {
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        char name[NAME_SIZE];
+        if (is_kept(value)) {
+            snprintf(name, sizeof name, "model.%s", value->name);
+            CLQ_TRY(clq_tensors_lend(tensors, name, CLQ_FILE_F32, value->shape.rank,
+                                     value->shape.dim, value->data));
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status set_hex(clq_tensors *tensors, const char *key, uint64_t number) {
+    char text[32];
+    snprintf(text, sizeof text, "%016" PRIx64, number);
+    return clq_tensors_set_metadata(tensors, key, text);
+}
+
+/* Whether `name` is one of ours, "PHASE-checkpoint-STEP.safetensors"; fills in the step. */
+static bool parse_name(const char *name, const char *phase, int64_t *step) {
+    const size_t length = strlen(phase);
+    long long number = 0;
+    int end = 0;
+    if (strncmp(name, phase, length) != 0 ||
+        sscanf(name + length, "-checkpoint-%lld.safetensors%n", &number, &end) != 1 || end == 0 ||
+        name[length + (size_t)end] != '\0') {
+        return false;
+    }
+    *step = number;
+    return true;
+}
+
+static clq_status remove_old(const clq_checkpoint *checkpoint, int64_t newest) {
+    char **names = NULL;
+    size_t count = 0;
+    int kept = 0;
+    clq_status status = clq_folder_list(checkpoint->folder, &names, &count);
+    /* Names sort by step (fixed width), so walk from the newest. */
+    for (size_t i = count; status == CLQ_OK && i-- > 0;) {
+        int64_t step;
+        if (!parse_name(names[i], checkpoint->phase, &step) ||
+            (step <= newest && kept++ < KEPT_CHECKPOINTS)) {
+            continue;
+        }
+        char *path = clq_path_join(checkpoint->folder, names[i]);
+        status = path ? clq_file_remove(path) : CLQ_NO_MEMORY;
+        clq_free(path);
+    }
+    clq_folder_list_free(names, count);
+    return status;
+}
+
+clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
+                               const json_t *state) {
+    clq_status status = CLQ_OK;
+    clq_tensors *tensors = NULL;
+    char *text = NULL, *path = NULL;
+    CLQ_GOTO(status, cleanup, clq_params_download(checkpoint->params));
+    CLQ_GOTO(status, cleanup, clq_tensors_create(&tensors));
+    CLQ_GOTO(status, cleanup, add_model(tensors, checkpoint->graph));
+    for (size_t i = 0; i < checkpoint->buffer_count; i++) {
+        CLQ_GOTO(status, cleanup, add_buffer(tensors, &checkpoint->buffers[i]));
+    }
+    CLQ_GOTO(status, cleanup, clq_json_dump_exact(state, &text));
+    CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.state", text));
+    CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.config", checkpoint->config_hash));
+    CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, text)));
+    if (checkpoint->recipe) {
+        CLQ_GOTO(status, cleanup,
+                 clq_tensors_set_metadata(tensors, "clquant.recipe", checkpoint->recipe));
+    }
+    path = clq_format("%s/%s-checkpoint-%09lld.safetensors", checkpoint->folder, checkpoint->phase,
+                      (long long)step);
+    if (!path) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_tensors_save(tensors, path));
+    CLQ_GOTO(status, cleanup, remove_old(checkpoint, step));
+cleanup:
+    clq_free(path);
+    clq_free(text);
+    clq_tensors_destroy(tensors);
+    return status;
+}
+
+/* ---- loading ---- */
+
+/* The named tensor, which must be F32 with `count` elements. */
+static clq_status find(const clq_tensors *tensors, const char *path, const char *name, size_t count,
+                       const clq_file_tensor **tensor) {
+    *tensor = clq_tensors_find(tensors, name);
+    if (!*tensor) {
+        return clq_fail(CLQ_BAD_DATA, "%s: tensor \"%s\" is missing", path, name);
+    }
+    if ((*tensor)->dtype != CLQ_FILE_F32 || (*tensor)->size != count * sizeof(float)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: tensor \"%s\" must be %zu F32, is %zu bytes of %s", path,
+                        name, count, (*tensor)->size, clq_file_dtype_name((*tensor)->dtype));
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_sum(const clq_tensors *tensors, const char *path) {
+    const char *state = clq_tensors_get_metadata(tensors, "clquant.state");
+    const char *checksum = clq_tensors_get_metadata(tensors, "clquant.checksum");
+    if (!state || !checksum) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: no clquant checkpoint: metadata \"clquant.state\" is missing", path);
+    }
+    if (strtoull(checksum, NULL, 16) != checksum_of(tensors, state)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: the checksum does not match the content", path);
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_config(const clq_checkpoint *checkpoint, const clq_tensors *tensors,
+                               const char *path) {
+    const char *config = clq_tensors_get_metadata(tensors, "clquant.config");
+    if (!config || strtoull(config, NULL, 16) != checkpoint->config_hash) {
+        return clq_fail(
+            CLQ_USAGE,
+            "%s: belongs to another network, data set or configuration; resume with the same ones "
+            "or start in an empty folder",
+            path);
+    }
+    return CLQ_OK;
+}
+
+static clq_status restore(const clq_checkpoint *checkpoint, const clq_tensors *tensors,
+                          const char *path) {
+    const clq_file_tensor *tensor;
+    for (int v = 0; v < checkpoint->graph->value_count; v++) {
+        const clq_value *value = &checkpoint->graph->values[v];
+        char name[NAME_SIZE];
+        if (!is_kept(value)) {
+            continue;
+        }
+        snprintf(name, sizeof name, "model.%s", value->name);
+        CLQ_TRY(find(tensors, path, name, (size_t)clq_shape_count(&value->shape), &tensor));
+        memcpy(value->data, tensor->data, tensor->size);
+    }
+    for (size_t i = 0; i < checkpoint->buffer_count; i++) {
+        const clq_checkpoint_buffer *buffer = &checkpoint->buffers[i];
+        const size_t size = clq_buffer_size(buffer->buffer);
+        CLQ_TRY(find(tensors, path, buffer->name, size / sizeof(float), &tensor));
+        CLQ_TRY(clq_buffer_write(buffer->buffer, 0, size, tensor->data));
+    }
+    return clq_params_upload(checkpoint->params);
+}
+
+/* Reads and checks one file. CLQ_BAD_DATA: damaged. */
+static clq_status load_one(const clq_checkpoint *checkpoint, const char *path, json_t **state) {
+    clq_status status = CLQ_OK;
+    clq_tensors *tensors = NULL;
+    CLQ_GOTO(status, cleanup, clq_tensors_load(path, &tensors));
+    CLQ_GOTO(status, cleanup, check_sum(tensors, path));
+    CLQ_GOTO(status, cleanup, check_config(checkpoint, tensors, path));
+    const char *text = clq_tensors_get_metadata(tensors, "clquant.state");
+    CLQ_GOTO(status, cleanup, clq_json_parse(path, text, strlen(text), state));
+    CLQ_GOTO(status, cleanup, restore(checkpoint, tensors, path));
+cleanup:
+    clq_tensors_destroy(tensors);
+    if (status != CLQ_OK && *state) {
+        json_decref(*state);
+        *state = NULL;
+    }
+    return status;
+}
+
+clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, json_t **state) {
+    char **names = NULL;
+    size_t count = 0;
+    clq_status status = CLQ_OK;
+    *state = NULL;
+    if (!clq_is_folder(checkpoint->folder)) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_folder_list(checkpoint->folder, &names, &count));
+    for (size_t i = count; i-- > 0 && !*state;) {
+        int64_t step;
+        if (!parse_name(names[i], checkpoint->phase, &step)) {
+            continue;
+        }
+        char *path = clq_path_join(checkpoint->folder, names[i]);
+        status = path ? load_one(checkpoint, path, state) : CLQ_NO_MEMORY;
+        clq_free(path);
+        if (status == CLQ_BAD_DATA) {
+            clq_log_warn("passing over a damaged checkpoint: %s", clq_last_error());
+            status = CLQ_OK;
+        }
+        if (status != CLQ_OK) {
+            break;
+        }
+    }
+    clq_folder_list_free(names, count);
+    return status;
+}

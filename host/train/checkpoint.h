@@ -1,0 +1,46 @@
+/* Training checkpoints: one .safetensors file with everything that continues a training to the same
+ * bits.
+ *
+ * Tensors   model.NAME         parameters and states, F32, in clquant's layout (OC, KH, KW, IC / G)
+ *           optimizer.*        F32, flat as clq_params_flat
+ *           anything the quantization layer adds (observers)
+ * Metadata  clquant.state      JSON: phase, step, position in the epoch, sums so far, history
+ *           clquant.config     hash of what must not change between stop and resume
+ *           clquant.recipe     the recipe, when there is one
+ *           clquant.checksum   XXH3 over names, sizes and data of all tensors, and the state
+ *
+ * A checkpoint is written beside its name, made durable and renamed; the newest two stay. Loading
+ * takes the newest whose checksum holds. */
+#ifndef CLQUANT_TRAIN_CHECKPOINT_H
+#define CLQUANT_TRAIN_CHECKPOINT_H
+
+#include <jansson.h>
+
+#include <clquant/formats.h>
+#include <clquant/train.h>
+
+/* A buffer of F32 that a checkpoint keeps. */
+typedef struct clq_checkpoint_buffer {
+    const char *name;
+    clq_buffer *buffer;
+} clq_checkpoint_buffer;
+
+typedef struct clq_checkpoint {
+    const char *folder, *phase; /* files: FOLDER/PHASE-checkpoint-STEP.safetensors */
+    clq_graph *graph;
+    clq_params *params;
+    const clq_checkpoint_buffer *buffers;
+    size_t buffer_count;
+    uint64_t config_hash;
+    const char *recipe; /* NULL ok */
+} clq_checkpoint;
+
+/* Writes the checkpoint of `step` and removes all but the newest two. `state` is kept as it is. */
+clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step, const json_t *state);
+
+/* Restores parameters and buffers from the newest good checkpoint; *state (json_decref it) is NULL
+ * when there is none. A damaged newest one is passed over with a warning. CLQ_USAGE when the
+ * checkpoint belongs to another configuration. */
+clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, json_t **state);
+
+#endif
