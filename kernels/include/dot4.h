@@ -18,35 +18,41 @@
  * 2. A vector of output channels (CPU schedule)
  *
  *      DOTV_LANES      output channels of one vector: 16, 8 or 4
+ *      DOTV_STEP       inputs of one step, a word of activations: 4 as bytes, or 2 as 16 bits
  *      dotv_acc        int vector of DOTV_LANES sums
- *      dotv_element    what packed weights are made of: char or short
- *      DOTV_BLOCK      elements of one block = DOTV_LANES channels x 4 inputs = 4 * DOTV_LANES
- *      DOTV_INDEX(lane, k)   where in its block the weight of channel `lane`, input k goes
- *      DOTV_ROWS, DOTV_VECTORS   a tile of rows x vectors of sums that stays in registers here
+ *      dotv_element    what packed weights are made of: char (4 a step) or short (2 a step)
  *
- *      dotv_acts    dotv_spread(uint a)                      one word of activations to all lanes
- *      dotv_weights dotv_load(__global const dotv_element *) one block, aligned to its size
- *      dotv_acc     dotv_mac(dotv_acc, dotv_acts, dotv_weights)
- *      dotv_store(dotv_acc, __global int *), aligned like int
+ *      dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w)
+ *                      acc[lane] + sum over k < DOTV_STEP of x[k] * w[lane][k], where w is
+ *                      DOTV_LANES * DOTV_STEP elements: lane after lane, its inputs together
+ *      void dotv_widen16(__global const uchar *from, int *to), dotv_widen4
+ *                      16 (4) activations as 16 / DOTV_STEP (4 / DOTV_STEP) words for dotv_step
  *
- *    A tile reads, for each group of 4 inputs, DOTV_VECTORS blocks and one word a row:
+ *    A tile widens its activations once into a private panel, row after row; then a step reads one
+ *    word a row, which x86 broadcasts in the load, and NV vectors of weights:
  *
- *      weights  [columns / (DOTV_VECTORS * DOTV_LANES)][K / 4][DOTV_VECTORS][DOTV_BLOCK]
- *      for g in K / 4: for row: x = dotv_spread(word at row, g)
- *                               for v: acc[row][v] = dotv_mac(acc[row][v], x, w[v])
+ *      weights  [columns / (NV * DOTV_LANES)][K / DOTV_STEP][NV][DOTV_LANES][DOTV_STEP]
+ *      for s in K / DOTV_STEP: for v in NV: w[v] = weights
+ *                              for row: x = panel[row][s]
+ *                                       for v in NV: acc[row][v] = dotv_step(acc[row][v], x, w[v])
  *
- *    Write the loops in this order and unroll all but the outer one. A block takes DOTV_BLOCK *
- *    sizeof(dotv_element) bytes: 64 (avx512vnni), 32 (avxvnni), 64 (avx2: shorts).
+ *    Write the loops in this order and unroll all but the outer one. What stays in registers: 24
+ *    sums (6 rows x 4) of 32 registers with 4 inputs a step; 10 (5 x 2) of 16 with 2, as products
+ *    need one more. (Splitting words into 16 bits in the loop instead costs a quarter more.)
  *
  * 3. A 16x8 tile of a warp (CLQ_DOT_MMA; DOT4_HAS_MMA is 1)
  *
  *      int4 mma_us(uint4 a, uint2 w, int4 acc)     acc + A (16x32, u8) * W (32x8, s8)
  *
  *    All 32 work-items of a warp call it together. With g = lane / 4, t = lane % 4 a work-item
- * holds a.x  row g,     inputs 4t..4t+3         w.x  inputs 4t..4t+3,       column g a.y  row g +
- * 8, inputs 4t..4t+3         w.y  inputs 16+4t..16+4t+3, column g a.z  row g,     inputs
- * 16+4t..16+4t+3   acc.x, acc.y  row g,     columns 2t, 2t+1 a.w  row g + 8, inputs 16+4t..16+4t+3
- * acc.z, acc.w  row g + 8, columns 2t, 2t+1 (PTX ISA, "Matrix Fragments for mma.m16n8k32"). */
+ *    holds
+ *
+ *      a.x  row g,     inputs 4t..4t+3          w.x  inputs 4t..4t+3,       column g
+ *      a.y  row g + 8, inputs 4t..4t+3          w.y  inputs 16+4t..16+4t+3, column g
+ *      a.z  row g,     inputs 16+4t..16+4t+3    acc.x, acc.y  row g,     columns 2t, 2t+1
+ *      a.w  row g + 8, inputs 16+4t..16+4t+3    acc.z, acc.w  row g + 8, columns 2t, 2t+1
+ *
+ *    (PTX ISA, "Matrix Fragments for mma.m16n8k32"). */
 #ifndef CLQ_DOT4_H
 #define CLQ_DOT4_H
 
@@ -142,105 +148,74 @@ DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
 #define DOTV_CAT_(a, b) a##b
 #define DOTV_CAT(a, b) DOTV_CAT_(a, b)
 
-#if defined(CLQ_DOT_AVX512VNNI) && DOT4_AVAILABLE
-#define DOTV_WORDS 1 /* weights are packed as words of four bytes */
+#if defined(CLQ_DOT_AVX512VNNI)
 #define DOTV_LANES 16
-#elif defined(CLQ_DOT_AVXVNNI) && DOT4_AVAILABLE
-#define DOTV_WORDS 1
+#define DOTV_STEP 4
+#elif defined(CLQ_DOT_AVXVNNI)
 #define DOTV_LANES 8
+#define DOTV_STEP 4
 #else
-#define DOTV_WORDS 0 /* as pairs of shorts */
-#if CLQ_SIMD_BYTES >= 32 || defined(CLQ_DOT_AVX2)
+#define DOTV_STEP 2
+#if defined(CLQ_DOT_AVX2) || CLQ_SIMD_BYTES >= 32
 #define DOTV_LANES 8
 #else
 #define DOTV_LANES 4
 #endif
 #endif
-#define DOTV_BLOCK (4 * DOTV_LANES)
-
-#define DOTV_ROWS 6
-#if DOTV_LANES == 16
-#define DOTV_VECTORS 4 /* 24 of 32 registers */
-#else
-#define DOTV_VECTORS 2 /* 12 of 16 */
-#endif
 
 typedef DOTV_CAT(int, DOTV_LANES) dotv_acc;
-#define dotv_store DOTV_CAT(dotv_store, DOTV_LANES)
-#define dotv_store16(v, p) vstore16((v), 0, (p))
-#define dotv_store8(v, p) vstore8((v), 0, (p))
-#define dotv_store4(v, p) vstore4((v), 0, (p))
 
-#if DOTV_WORDS
+#if DOTV_STEP == 4
+
+typedef char dotv_element;
+
+DOT4_INLINE void dotv_widen16(__global const uchar *from, int *to) {
+    vstore4(as_int4(vload16(0, from)), 0, to);
+}
+
+DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
+    *to = as_int(vload4(0, from));
+}
 
 /* vpdpbusd takes the four products of a lane in one go. Written as assembly because LLVM 15 aborts
  * on its builtin, and because PoCL may not name the extension to the compiler at all. */
-#define DOTV_INDEX(lane, k) ((lane)*4 + (k))
-typedef char dotv_element;
-typedef dotv_acc dotv_acts;
-typedef dotv_acc dotv_weights;
-
-DOT4_INLINE dotv_acts dotv_spread(uint a) {
-    return (dotv_acts)(as_int(a));
-}
-
-DOT4_INLINE dotv_weights dotv_load(__global const dotv_element *block) {
-    return *(__global const dotv_weights *)block;
-}
-
-DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acts x, dotv_weights w) {
+DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
+#if DOT4_AVAILABLE
+    dotv_acc spread = x;
 #ifdef CLQ_DOT_AVX512VNNI
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(spread), "v"(w));
 #else
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w));
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(spread), "x"(w));
 #endif
     return acc;
+#else
+    acc += (x & 0xff) * ((w << 24) >> 24) + ((x >> 8) & 0xff) * ((w << 16) >> 24);
+    return acc + ((x >> 16) & 0xff) * ((w << 8) >> 24) + ((x >> 24) & 0xff) * (w >> 24);
+#endif
 }
 
 #else
 
-/* Without such an instruction: weights are widened to 16 bits when packed, activations in
- * registers, and the two 16-bit products of a 32-bit lane are added exactly (vpmaddwd; vpmaddubsw
- * would saturate). Splitting a word into inputs (0, 2) and (1, 3) costs one operation each: a mask
- * and a shift. */
-#define DOTV_INDEX(lane, k) ((((k)&1) * DOTV_LANES + (lane)) * 2 + (k) / 2)
+/* Without such an instruction activations and weights are 16 bits wide, and vpmaddwd adds the two
+ * products of a lane exactly (vpmaddubsw would saturate). */
 typedef short dotv_element;
-typedef struct {
-    dotv_acc even, odd; /* two shorts a lane: inputs 0 and 2, inputs 1 and 3 */
-} dotv_acts;
-/* Weights stay in memory: as operands they cost no register, of which there are only 16. */
-typedef __global const dotv_acc *dotv_weights;
 
-DOT4_INLINE dotv_acts dotv_spread(uint a) {
-    dotv_acts x;
-    DOTV_CAT(uint, DOTV_LANES) word = a;
-    x.even = DOTV_CAT(as_int, DOTV_LANES)(word & 0x00ff00ffu);
-#if DOTV_LANES == 8
-    x.odd = as_int8(as_ushort16(word) >> (ushort)8);
-#else
-    x.odd = as_int4(as_ushort8(word) >> (ushort)8);
-#endif
-    return x;
+DOT4_INLINE void dotv_widen16(__global const uchar *from, int *to) {
+    vstore8(as_int8(convert_ushort16(vload16(0, from))), 0, to);
 }
 
-DOT4_INLINE dotv_weights dotv_load(__global const dotv_element *block) {
-    return (dotv_weights)block;
+DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
+    vstore2(as_int2(convert_ushort4(vload4(0, from))), 0, to);
 }
 
-/* acc + the sum of the two products of a lane. */
-DOT4_INLINE dotv_acc dotv_mac_pair(dotv_acc acc, dotv_acc x, dotv_weights w) {
+DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
 #if defined(CLQ_DOT_AVX2) && DOT4_AVAILABLE
-    dotv_acc sum;
-    __asm__("vpmaddwd %2, %1, %0" : "=x"(sum) : "x"(x), "m"(*w));
-    return acc + sum;
+    dotv_acc spread = x, products;
+    __asm__("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(spread), "x"(w));
+    return acc + products;
 #else
-    dotv_acc v = *w;
-    return acc + ((x << 16) >> 16) * ((v << 16) >> 16) + (x >> 16) * (v >> 16);
+    return acc + (x & 0xffff) * ((w << 16) >> 16) + ((x >> 16) & 0xffff) * (w >> 16);
 #endif
-}
-
-DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acts x, dotv_weights w) {
-    return dotv_mac_pair(dotv_mac_pair(acc, x.even, w), x.odd, w + 1);
 }
 
 #endif

@@ -12,19 +12,20 @@ __kernel void dot_probe(__global const uint *acts, __global const uint *weights,
     for (int i = 0; i < count; i++) {
         out[1 + i] = dot4_us(acts[i], weights[i], sums[i]);
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count * 4; i++) {
         for (int lane = 0; lane < DOTV_LANES; lane++) {
-            uint word = weights[(i + lane) % count];
-            for (int k = 0; k < 4; k++) {
-                packed[i * DOTV_BLOCK + DOTV_INDEX(lane, k)] = (char)(word >> (8 * k));
-            }
+            uint word = weights[(i / 4 + lane) % count];
+            packed[(i / DOTV_STEP * DOTV_LANES + lane) * DOTV_STEP + i % DOTV_STEP] =
+                (char)(word >> (8 * (i % 4)));
         }
     }
     dotv_acc acc = 0;
-    for (int i = 0; i < count; i++) {
-        acc = dotv_mac(acc, dotv_spread(acts[i]), dotv_load(packed + i * DOTV_BLOCK));
+    for (int i = 0; i < count * 4 / DOTV_STEP; i++) {
+        int words[4 / DOTV_STEP];
+        dotv_widen4((__global const uchar *)acts + i * DOTV_STEP / 4 * 4, words);
+        acc = dotv_step(acc, words[i % (4 / DOTV_STEP)], ((__global const dotv_acc *)packed)[i]);
     }
-    dotv_store(acc, out + 1 + count);
+    DOTV_CAT(vstore, DOTV_LANES)(acc, 0, out + 1 + count);
 }
 
 /* One warp: out (16, 8) = acts (16, 8 words) times weights (8 columns, 8 words) + sums (16, 8). */
