@@ -1,0 +1,285 @@
+/* Walks the steps: forward, backward, and what surrounds them. */
+#include "exec/internal.h"
+#include "ops/quantized.h"
+
+#include <string.h>
+
+/* ---- which functions ---- */
+
+static clq_status call(clq_status (*real)(clq_op_run *), clq_status (*quantized)(clq_op_run *),
+                       clq_op_run *run) {
+    clq_status (*function)(clq_op_run *) = clq_mode_is_quantized(run->mode) ? quantized : real;
+    if (function == NULL) {
+        return CLQ_OK;
+    }
+    return clq_fail_in(function(run), "node %s", run->node->name);
+}
+
+/* The functions of op's two tables called NAME. */
+#define CALL(NAME, run)                                                                            \
+    call((run)->node->op->NAME,                                                                    \
+         (run)->node->op->quantized != NULL ? (run)->node->op->quantized->NAME : NULL, (run))
+
+static void release(clq_op_run *run) {
+    const clq_op *op = run->node->op;
+    void (*function)(clq_op_run *) = op->release;
+    if (clq_mode_is_quantized(run->mode)) {
+        function = op->quantized != NULL ? op->quantized->release : NULL;
+    }
+    if (function != NULL) {
+        function(run);
+    }
+}
+
+/* ---- creation ---- */
+
+static const char *const mode_names[] = {
+    [CLQ_EXEC_FLOAT] = "float", [CLQ_EXEC_TRAIN] = "train", [CLQ_EXEC_FAKE_QUANT] = "fake_quant",
+    [CLQ_EXEC_QAT] = "qat",     [CLQ_EXEC_INT8] = "int8",
+};
+static const char *const form_names[] = {
+    [CLQ_FORM_FLOAT] = "float",
+    [CLQ_FORM_QUANTIZED] = "quantized",
+    [CLQ_FORM_INTEGER] = "integer",
+};
+
+static clq_status check_options(const clq_graph *graph, const clq_exec_options *options) {
+    const clq_form form = clq_graph_form(graph);
+    bool fits = false;
+    if (options->batch < 1) {
+        return clq_fail(CLQ_USAGE, "batch must be at least 1, is %d", options->batch);
+    }
+    switch (options->mode) {
+    case CLQ_EXEC_FLOAT:
+        fits = form != CLQ_FORM_INTEGER;
+        break;
+    case CLQ_EXEC_TRAIN:
+        fits = form == CLQ_FORM_FLOAT;
+        break;
+    case CLQ_EXEC_FAKE_QUANT:
+        fits = form != CLQ_FORM_FLOAT;
+        break;
+    case CLQ_EXEC_QAT:
+        fits = form == CLQ_FORM_QUANTIZED;
+        break;
+    case CLQ_EXEC_INT8:
+        fits = form == CLQ_FORM_INTEGER;
+        break;
+    default:
+        return clq_fail(CLQ_USAGE, "unknown executor mode %d", (int)options->mode);
+    }
+    if (!fits) {
+        return clq_fail(CLQ_USAGE, "graph %s is in %s form, which mode %s cannot run", graph->name,
+                        form_names[form], mode_names[options->mode]);
+    }
+    if (clq_mode_trains(options->mode) && options->params != NULL &&
+        clq_params_count(options->params) > 0 &&
+        clq_params_flat_gradient(options->params) == NULL) {
+        return clq_fail(CLQ_USAGE, "training needs parameters with gradients (trainable)");
+    }
+    return CLQ_OK;
+}
+
+/* The executor's own copy of the parameters when the caller shares none. */
+static clq_status take_params(clq_exec *exec) {
+    if (exec->options.mode == CLQ_EXEC_INT8) {
+        exec->options.params = NULL;
+        return CLQ_OK;
+    }
+    if (exec->options.params == NULL) {
+        /* Nothing is ever downloaded into the graph from here. */
+        clq_graph *graph = (clq_graph *)exec->graph;
+        CLQ_TRY(clq_params_create(exec->device, graph, clq_mode_trains(exec->options.mode),
+                                  &exec->own_params));
+        exec->options.params = exec->own_params;
+    }
+    return CLQ_OK;
+}
+
+static clq_status allocate(clq_exec *exec) {
+    const size_t values = (size_t)exec->graph->value_count;
+    exec->steps = clq_calloc((size_t)exec->graph->node_count, sizeof *exec->steps);
+    exec->values = clq_calloc(values, sizeof *exec->values);
+    exec->wanted = clq_calloc(values, sizeof *exec->wanted);
+    exec->overwritten = clq_calloc(values, sizeof *exec->overwritten);
+    if (clq_mode_trains(exec->options.mode)) {
+        exec->gradients = clq_calloc(values, sizeof *exec->gradients);
+        if (exec->gradients == NULL) {
+            return CLQ_NO_MEMORY;
+        }
+    }
+    return exec->steps && exec->values && exec->wanted && exec->overwritten ? CLQ_OK
+                                                                            : CLQ_NO_MEMORY;
+}
+
+/* A real F32 tensor beside a value that holds codes. */
+static clq_status make_real(clq_exec *exec, int value, clq_buffer **buffer, clq_tensor *tensor) {
+    *tensor = exec->values[value];
+    if (!clq_mode_is_quantized(exec->options.mode) || tensor->value->q.count == 0) {
+        return CLQ_OK;
+    }
+    const size_t size = (size_t)clq_shape_count(&tensor->shape) * sizeof(float);
+    CLQ_TRY(clq_buffer_create(exec->device, size, buffer));
+    exec->memory.activations += size;
+    tensor->buffer = *buffer;
+    tensor->dtype = CLQ_F32;
+    tensor->pitch = (int)tensor->shape.dim[tensor->shape.rank - 1];
+    return CLQ_OK;
+}
+
+static clq_status prepare(clq_exec *exec) {
+    uint64_t before = 0, after = 0, peak = 0;
+    clq_device_memory(exec->device, &before, &peak);
+    for (int s = 0; s < exec->step_count; s++) {
+        CLQ_TRY(CALL(prepare, &exec->steps[s].run));
+    }
+    clq_device_memory(exec->device, &after, &peak);
+    exec->memory.workspaces = after - before;
+    return clq_exec_load_parameters(exec);
+}
+
+clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
+                           const clq_exec_options *options, clq_exec **result) {
+    clq_status status = CLQ_OK;
+    CLQ_TRY(check_options(graph, options));
+    clq_exec *exec = clq_calloc(1, sizeof *exec);
+    if (exec == NULL) {
+        return CLQ_NO_MEMORY;
+    }
+    exec->device = device;
+    exec->graph = graph;
+    exec->options = *options;
+    CLQ_GOTO(status, cleanup, allocate(exec));
+    CLQ_GOTO(status, cleanup, take_params(exec));
+    CLQ_GOTO(status, cleanup, clq_exec_make_tensors(exec));
+    CLQ_GOTO(status, cleanup, clq_exec_make_steps(exec));
+    CLQ_GOTO(status, cleanup, make_real(exec, graph->input, &exec->real_input, &exec->input));
+    CLQ_GOTO(status, cleanup, make_real(exec, graph->output, &exec->real_output, &exec->output));
+    CLQ_GOTO(status, cleanup, clq_exec_take_buffers(exec));
+    if (exec->real_input == NULL) {
+        exec->input = exec->values[graph->input];
+    }
+    if (exec->real_output == NULL) {
+        exec->output = exec->values[graph->output];
+    }
+    CLQ_GOTO(status, cleanup, prepare(exec));
+    *result = exec;
+    exec = NULL;
+cleanup:
+    clq_exec_destroy(exec);
+    return status;
+}
+
+void clq_exec_destroy(clq_exec *exec) {
+    if (exec == NULL) {
+        return;
+    }
+    for (int s = 0; s < exec->step_count; s++) {
+        release(&exec->steps[s].run);
+    }
+    for (int b = 0; b < exec->buffer_count; b++) {
+        clq_buffer_release(exec->buffers[b]);
+    }
+    clq_buffer_release(exec->real_input);
+    clq_buffer_release(exec->real_output);
+    clq_params_destroy(exec->own_params);
+    clq_free(exec->buffers);
+    clq_free(exec->steps);
+    clq_free(exec->values);
+    clq_free(exec->gradients);
+    clq_free(exec->wanted);
+    clq_free(exec->overwritten);
+    clq_free(exec);
+}
+
+/* ---- tensors ---- */
+
+clq_tensor *clq_exec_input(clq_exec *exec) {
+    return &exec->input;
+}
+
+clq_tensor *clq_exec_output(clq_exec *exec) {
+    return &exec->output;
+}
+
+clq_tensor *clq_exec_output_gradient(clq_exec *exec) {
+    return exec->gradients != NULL ? &exec->gradients[exec->graph->output] : NULL;
+}
+
+clq_tensor *clq_exec_value(clq_exec *exec, int value) {
+    if (value < 0 || value >= exec->graph->value_count || exec->overwritten[value] ||
+        exec->values[value].buffer == NULL) {
+        return NULL;
+    }
+    return &exec->values[value];
+}
+
+const clq_exec_options *clq_exec_get_options(const clq_exec *exec) {
+    return &exec->options;
+}
+
+clq_exec_memory clq_exec_measure(const clq_exec *exec) {
+    return exec->memory;
+}
+
+void clq_exec_set_step(clq_exec *exec, uint64_t step) {
+    for (int s = 0; s < exec->step_count; s++) {
+        exec->steps[s].run.step = step;
+    }
+}
+
+void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
+    exec->hook = hook;
+    exec->hook_context = context;
+}
+
+/* ---- running ---- */
+
+clq_status clq_exec_load_parameters(clq_exec *exec) {
+    for (int s = 0; s < exec->step_count; s++) {
+        clq_device_set_label(exec->device, exec->steps[s].run.node->name);
+        CLQ_TRY(CALL(load_parameters, &exec->steps[s].run));
+    }
+    clq_device_set_label(exec->device, "");
+    return CLQ_OK;
+}
+
+clq_status clq_exec_forward(clq_exec *exec) {
+    if (exec->real_input != NULL) {
+        clq_device_set_label(exec->device, "quantize input");
+        CLQ_TRY(clq_quantize_activation(exec->device, exec->graph, exec->options.qstate,
+                                        &exec->input, &exec->values[exec->graph->input]));
+    }
+    for (int s = 0; s < exec->step_count; s++) {
+        clq_exec_step *step = &exec->steps[s];
+        clq_device_set_label(exec->device, step->run.node->name);
+        clq_device_set_work(exec->device, step->work);
+        CLQ_TRY(CALL(forward, &step->run));
+        if (exec->hook != NULL) {
+            CLQ_TRY(exec->hook(exec->hook_context, &step->run));
+        }
+    }
+    if (exec->real_output != NULL) {
+        clq_device_set_label(exec->device, "dequantize output");
+        CLQ_TRY(clq_dequantize_activation(exec->device, exec->graph, exec->options.qstate,
+                                          &exec->values[exec->graph->output], &exec->output));
+    }
+    clq_device_set_work(exec->device, 0);
+    clq_device_set_label(exec->device, "");
+    return CLQ_OK;
+}
+
+clq_status clq_exec_backward(clq_exec *exec) {
+    if (exec->gradients == NULL) {
+        return clq_fail(CLQ_USAGE, "mode %s has no backward pass", mode_names[exec->options.mode]);
+    }
+    for (int s = exec->step_count - 1; s >= 0; s--) {
+        clq_exec_step *step = &exec->steps[s];
+        if (step->backward) {
+            clq_device_set_label(exec->device, step->run.node->name);
+            CLQ_TRY(CALL(backward, &step->run));
+        }
+    }
+    clq_device_set_label(exec->device, "");
+    return CLQ_OK;
+}

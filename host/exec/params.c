@@ -1,0 +1,167 @@
+/* Parameters on the device.
+ *
+ *   flat       [ conv1.weight .. 0 0 | bn1.weight .. 0 | ... ]   every start a multiple of the
+ * alignment gradient   the same layout states     running means and variances, likewise
+ */
+#include <clquant/exec.h>
+
+#include "base/checked.h"
+
+typedef struct param_slot {
+    bool present;
+    size_t offset; /* floats in flat (PARAMETER) or states (STATE) */
+    clq_buffer *view, *gradient;
+} param_slot;
+
+struct clq_params {
+    clq_graph *graph;
+    size_t count, state_count; /* padded floats */
+    clq_buffer *flat, *gradient, *states;
+    param_slot *slots; /* (graph->value_count) */
+};
+
+static bool is_float_parameter(const clq_value *value) {
+    return value->dtype == CLQ_F32 &&
+           (value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE);
+}
+
+static size_t value_floats(const clq_value *value) {
+    return (size_t)clq_shape_count(&value->shape);
+}
+
+/* Assigns offsets; fails when the sums do not fit. */
+static clq_status lay_out(clq_params *params, size_t align) {
+    const clq_graph *graph = params->graph;
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        if (!is_float_parameter(value)) {
+            continue;
+        }
+        size_t *total = value->kind == CLQ_VALUE_PARAMETER ? &params->count : &params->state_count;
+        size_t padded = 0, bytes = 0;
+        params->slots[v] = (param_slot){.present = true, .offset = *total};
+        if (!clq_round_up_size(value_floats(value), align, &padded) ||
+            !clq_add_size(*total, padded, total) || !clq_mul_size(*total, sizeof(float), &bytes)) {
+            return clq_fail(CLQ_NO_MEMORY, "parameters: their total size overflows at %s",
+                            value->name);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status create_zeroed(clq_device *device, size_t floats, clq_buffer **buffer) {
+    if (floats == 0) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_buffer_create(device, floats * sizeof(float), buffer));
+    return clq_buffer_fill(*buffer, 0, floats * sizeof(float), 0);
+}
+
+static clq_status create_views(clq_params *params) {
+    const clq_graph *graph = params->graph;
+    for (int v = 0; v < graph->value_count; v++) {
+        param_slot *slot = &params->slots[v];
+        if (!slot->present) {
+            continue;
+        }
+        const bool learned = graph->values[v].kind == CLQ_VALUE_PARAMETER;
+        const size_t offset = slot->offset * sizeof(float);
+        const size_t size = value_floats(&graph->values[v]) * sizeof(float);
+        CLQ_TRY(
+            clq_buffer_view(learned ? params->flat : params->states, offset, size, &slot->view));
+        if (learned && params->gradient != NULL) {
+            CLQ_TRY(clq_buffer_view(params->gradient, offset, size, &slot->gradient));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
+                             clq_params **result) {
+    clq_status status = CLQ_NO_MEMORY;
+    clq_params *params = clq_calloc(1, sizeof *params);
+    if (params == NULL) {
+        return CLQ_NO_MEMORY;
+    }
+    params->graph = graph;
+    params->slots = clq_calloc((size_t)graph->value_count, sizeof *params->slots);
+    if (params->slots == NULL) {
+        goto cleanup;
+    }
+    const size_t alignment = clq_device_get_info(device)->base_alignment;
+    const size_t align_floats = alignment > sizeof(float) ? alignment / sizeof(float) : 1;
+    CLQ_GOTO(status, cleanup, lay_out(params, align_floats));
+    CLQ_GOTO(status, cleanup, create_zeroed(device, params->count, &params->flat));
+    CLQ_GOTO(status, cleanup, create_zeroed(device, params->state_count, &params->states));
+    if (trainable) {
+        CLQ_GOTO(status, cleanup, create_zeroed(device, params->count, &params->gradient));
+    }
+    CLQ_GOTO(status, cleanup, create_views(params));
+    CLQ_GOTO(status, cleanup, clq_params_upload(params));
+    *result = params;
+    params = NULL;
+cleanup:
+    clq_params_destroy(params);
+    return status;
+}
+
+void clq_params_destroy(clq_params *params) {
+    if (params == NULL) {
+        return;
+    }
+    for (int v = 0; params->slots != NULL && v < params->graph->value_count; v++) {
+        clq_buffer_release(params->slots[v].view);
+        clq_buffer_release(params->slots[v].gradient);
+    }
+    clq_buffer_release(params->flat);
+    clq_buffer_release(params->gradient);
+    clq_buffer_release(params->states);
+    clq_free(params->slots);
+    clq_free(params);
+}
+
+clq_status clq_params_upload(clq_params *params) {
+    for (int v = 0; v < params->graph->value_count; v++) {
+        const clq_value *value = &params->graph->values[v];
+        if (params->slots[v].present) {
+            CLQ_TRY(clq_buffer_write(params->slots[v].view, 0, value_floats(value) * sizeof(float),
+                                     value->data));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_params_download(clq_params *params) {
+    for (int v = 0; v < params->graph->value_count; v++) {
+        clq_value *value = &params->graph->values[v];
+        if (params->slots[v].present) {
+            CLQ_TRY(clq_buffer_read(params->slots[v].view, 0, value_floats(value) * sizeof(float),
+                                    value->data));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_buffer *clq_params_flat(clq_params *params) {
+    return params->flat;
+}
+
+clq_buffer *clq_params_flat_gradient(clq_params *params) {
+    return params->gradient;
+}
+
+size_t clq_params_count(const clq_params *params) {
+    return params->count;
+}
+
+clq_buffer *clq_params_value(clq_params *params, int value) {
+    return value >= 0 && value < params->graph->value_count ? params->slots[value].view : NULL;
+}
+
+clq_buffer *clq_params_gradient(clq_params *params, int value) {
+    return value >= 0 && value < params->graph->value_count ? params->slots[value].gradient : NULL;
+}
+
+size_t clq_params_offset(const clq_params *params, int value) {
+    return params->slots[value].offset;
+}

@@ -1,0 +1,208 @@
+/* batch_norm: y = (x - mean) / sqrt(var + epsilon) * gamma + beta over all but the last axis, with
+ * the batch's statistics in training and the running ones in inference; an addition and a relu
+ * behind it run in the same pass. kernels/f32/batch_norm.cl defines the tables and parts used here.
+ */
+#include "ops/elementwise.h"
+#include "ops/registry.h"
+#include "ops/shape_rules.h"
+
+enum { X, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR }; /* inputs */
+enum { TABLES = 5 };                                /* of `cols` floats, and one of `channels` */
+enum { CELL_GRAIN = 4096, PART_GRAIN = 16384 };     /* floats an item handles at least */
+enum { MAX_PARTS_CPU = 64, MAX_PARTS_GPU = 512 };
+
+typedef struct batch_norm {
+    int rows, cols, channels; /* x as (rows, cols), a multiple of channels columns */
+    int parts, part_rows; /* rows are summed in parts; from the shape alone, as they decide bits */
+    size_t row_items, channel_items;
+    clq_buffer *tables, *partial;
+} batch_norm;
+
+/* ---- how the work is laid out ---- */
+
+/* Places rows side by side until they fill vectors of 16, then up to 64 columns. */
+static int fold_rows(int64_t rows, int64_t channels) {
+    int64_t fold = 1;
+    while (fold < 16 && fold * channels % 16 != 0) {
+        fold *= 2;
+    }
+    if (rows % fold != 0) {
+        return 1;
+    }
+    while (fold * channels < 64 && rows % (2 * fold) == 0) {
+        fold *= 2;
+    }
+    return (int)fold;
+}
+
+static void lay_out(batch_norm *bn, const clq_op_run *run) {
+    const clq_shape *shape = &run->in[X].shape;
+    const bool gpu = clq_device_get_info(run->device)->schedule == CLQ_SCHEDULE_GPU;
+    const int64_t channels = shape->dim[shape->rank - 1];
+    const int64_t rows = clq_shape_count(shape) / channels;
+    const int fold = fold_rows(rows, channels);
+    const int most = gpu ? MAX_PARTS_GPU : MAX_PARTS_CPU;
+    int64_t parts = gpu ? rows / fold / 64 : rows * channels / PART_GRAIN;
+    bn->channels = (int)channels;
+    bn->rows = (int)(rows / fold);
+    bn->cols = (int)(channels * fold);
+    parts = parts < 1 ? 1 : parts > most ? most : parts;
+    parts = parts > bn->rows ? bn->rows : parts;
+    bn->part_rows = (int)((bn->rows + parts - 1) / parts);
+    bn->parts = (bn->rows + bn->part_rows - 1) / bn->part_rows;
+    bn->row_items = gpu ? (size_t)(rows * channels)
+                        : clq_work_items(run->device, bn->rows, 1 + (CELL_GRAIN - 1) / bn->cols);
+    bn->channel_items = clq_work_items(run->device, channels, 16);
+}
+
+static clq_status batch_norm_prepare(clq_op_run *run) {
+    batch_norm *bn = clq_calloc(1, sizeof *bn);
+    if (bn == NULL) {
+        return CLQ_NO_MEMORY;
+    }
+    run->state = bn;
+    lay_out(bn, run);
+    if (run->mode == CLQ_EXEC_TRAIN && (int64_t)bn->rows * bn->cols == bn->channels) {
+        return clq_fail(CLQ_USAGE, "batch statistics need more than one value a channel");
+    }
+    const size_t tables = (size_t)TABLES * (size_t)bn->cols + (size_t)bn->channels;
+    CLQ_TRY(clq_buffer_create(run->device, tables * sizeof(float), &bn->tables));
+    if (run->mode == CLQ_EXEC_TRAIN) {
+        const size_t sums = 2 * (size_t)bn->parts * (size_t)bn->cols;
+        CLQ_TRY(clq_buffer_create(run->device, sums * sizeof(float), &bn->partial));
+    }
+    return CLQ_OK;
+}
+
+static void batch_norm_release(clq_op_run *run) {
+    batch_norm *bn = run->state;
+    if (bn != NULL) {
+        clq_buffer_release(bn->tables);
+        clq_buffer_release(bn->partial);
+        clq_free(bn);
+    }
+}
+
+/* ---- forward ---- */
+
+static clq_status batch_norm_load_parameters(clq_op_run *run) {
+    const clq_batch_norm_attrs *attrs = run->node->attrs;
+    const batch_norm *bn = run->state;
+    if (run->mode == CLQ_EXEC_TRAIN) {
+        return CLQ_OK; /* every forward makes its own tables */
+    }
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "batch_norm_running_f32", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(bn->channel_items),
+                      CLQ_BUF(run->in[GAMMA].buffer), CLQ_BUF(run->in[BETA].buffer),
+                      CLQ_BUF(run->in[RUNNING_MEAN].buffer), CLQ_BUF(run->in[RUNNING_VAR].buffer),
+                      CLQ_BUF(bn->tables), CLQ_I32(bn->cols), CLQ_I32(bn->channels),
+                      CLQ_F32(attrs->epsilon));
+}
+
+/* The index space of the kernels that sum over rows. */
+static clq_range sum_range(const clq_op_run *run, const batch_norm *bn) {
+    return clq_device_get_info(run->device)->schedule == CLQ_SCHEDULE_GPU
+               ? CLQ_RANGE2((size_t)bn->cols, (size_t)bn->parts)
+               : CLQ_RANGE1((size_t)bn->parts);
+}
+
+static clq_status batch_statistics(clq_op_run *run) {
+    const clq_batch_norm_attrs *attrs = run->node->attrs;
+    const batch_norm *bn = run->state;
+    clq_kernel *stats = NULL, *finish = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "batch_norm_stats_f32", NULL, &stats));
+    CLQ_TRY(clq_kernel_get(run->device, "batch_norm_finish_f32", NULL, &finish));
+    CLQ_TRY(CLQ_LAUNCH(run->device, stats, sum_range(run, bn), CLQ_BUF(run->in[X].buffer),
+                       CLQ_BUF(bn->partial), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
+                       CLQ_I32(bn->part_rows)));
+    return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
+                      CLQ_BUF(run->in[GAMMA].buffer), CLQ_BUF(run->in[BETA].buffer),
+                      CLQ_BUF(run->in[RUNNING_MEAN].buffer), CLQ_BUF(run->in[RUNNING_VAR].buffer),
+                      CLQ_BUF(bn->tables), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
+                      CLQ_I32(bn->part_rows), CLQ_I32(bn->parts), CLQ_I32(bn->channels),
+                      CLQ_F32(attrs->epsilon), CLQ_F32(attrs->momentum));
+}
+
+static clq_status batch_norm_forward(clq_op_run *run) {
+    static const char *const kernels[2][2] = {{"batch_norm_f32", "batch_norm_relu_f32"},
+                                              {"batch_norm_add_f32", "batch_norm_add_relu_f32"}};
+    const batch_norm *bn = run->state;
+    if (run->mode == CLQ_EXEC_TRAIN) {
+        CLQ_TRY(batch_statistics(run));
+    }
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, kernels[run->fused_add != NULL][run->fused_relu != NULL],
+                           NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(bn->row_items), CLQ_BUF(run->in[X].buffer),
+                      CLQ_BUF(run->residual.buffer), CLQ_BUF(bn->tables), CLQ_BUF(run->out.buffer),
+                      CLQ_I32(bn->rows), CLQ_I32(bn->cols));
+}
+
+/* ---- backward ---- */
+
+static clq_status parameter_gradients(clq_op_run *run) {
+    const batch_norm *bn = run->state;
+    const char *name = run->fused_relu == NULL  ? "batch_norm_grad_sums_f32"
+                       : run->fused_add == NULL ? "batch_norm_relu_grad_sums_f32"
+                                                : "batch_norm_add_relu_grad_sums_f32";
+    clq_kernel *sums = NULL, *finish = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, name, NULL, &sums));
+    CLQ_TRY(clq_kernel_get(run->device, "batch_norm_grad_finish_f32", NULL, &finish));
+    CLQ_TRY(CLQ_LAUNCH(run->device, sums, sum_range(run, bn), CLQ_BUF(run->in[X].buffer),
+                       CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(bn->tables),
+                       CLQ_BUF(bn->partial), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
+                       CLQ_I32(bn->part_rows)));
+    return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
+                      CLQ_BUF(bn->tables), CLQ_BUF(run->grad_in[GAMMA].buffer),
+                      CLQ_BUF(run->grad_in[BETA].buffer), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
+                      CLQ_I32(bn->parts), CLQ_I32(bn->channels));
+}
+
+static clq_status batch_norm_backward(clq_op_run *run) {
+    const batch_norm *bn = run->state;
+    CLQ_TRY(parameter_gradients(run));
+    /* Behind an addition, the sums have masked grad_out in place: it is the residual's gradient
+     * too. */
+    if (run->fused_add != NULL && run->grad_residual.buffer != NULL) {
+        CLQ_TRY(clq_hand_on(run->device, run->grad_out.buffer, run->grad_residual.buffer,
+                            clq_shape_count(&run->out.shape), run->accumulate_residual));
+    }
+    if (run->grad_in[X].buffer == NULL) {
+        return CLQ_OK;
+    }
+    const bool mask = run->fused_relu != NULL && run->fused_add == NULL;
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, mask ? "batch_norm_relu_grad_f32" : "batch_norm_grad_f32",
+                           NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(bn->row_items), CLQ_BUF(run->in[X].buffer),
+                      CLQ_BUF(run->grad_out.buffer), CLQ_BUF(bn->tables),
+                      CLQ_BUF(run->grad_in[X].buffer), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
+                      CLQ_I32(run->accumulate[X]));
+}
+
+static bool batch_norm_can_fuse_add(const clq_op_run *run) {
+    return ((const clq_add_attrs *)run->fused_add->attrs)->act == CLQ_ACT_NONE;
+}
+
+static bool batch_norm_can_fuse_relu(const clq_op_run *run) {
+    (void)run;
+    return true;
+}
+
+const clq_op clq_op_batch_norm = {
+    .name = "batch_norm",
+    .attrs_size = sizeof(clq_batch_norm_attrs),
+    .min_inputs = 5,
+    .max_inputs = 5,
+    .infer = clq_infer_batch_norm,
+    .prepare = batch_norm_prepare,
+    .load_parameters = batch_norm_load_parameters,
+    .forward = batch_norm_forward,
+    .backward = batch_norm_backward,
+    .release = batch_norm_release,
+    .flags = CLQ_OP_IN_PLACE,
+    .backward_reads = CLQ_READS_INPUT,
+    .can_fuse_add = batch_norm_can_fuse_add,
+    .can_fuse_relu = batch_norm_can_fuse_relu,
+};

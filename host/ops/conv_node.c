@@ -1,0 +1,128 @@
+#include "ops/conv_node.h"
+
+#include "ops/conv2d_f32.h"
+#include "ops/registry.h"
+
+enum { X, W, BIAS }; /* inputs */
+
+static bool is_linear(const clq_op_run *run) {
+    return run->node->op == &clq_op_linear;
+}
+
+clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
+    const int64_t *x = run->in[X].shape.dim, *w = run->in[W].shape.dim, *y = run->out.shape.dim;
+    if (is_linear(run)) {
+        return (clq_conv_geometry){
+            .n = (int)x[0],
+            .ih = 1,
+            .iw = 1,
+            .ic = (int)x[1],
+            .oc = (int)w[0],
+            .kh = 1,
+            .kw = 1,
+            .oh = 1,
+            .ow = 1,
+            .stride_h = 1,
+            .stride_w = 1,
+            .dilation_h = 1,
+            .dilation_w = 1,
+            .groups = 1,
+        };
+    }
+    const clq_conv2d_attrs *attrs = run->node->attrs;
+    return (clq_conv_geometry){
+        .n = (int)x[0],
+        .ih = (int)x[1],
+        .iw = (int)x[2],
+        .ic = (int)x[3],
+        .oc = (int)w[0],
+        .kh = (int)w[1],
+        .kw = (int)w[2],
+        .oh = (int)y[1],
+        .ow = (int)y[2],
+        .stride_h = attrs->stride[0],
+        .stride_w = attrs->stride[1],
+        .pad_top = attrs->pad[0],
+        .pad_left = attrs->pad[1],
+        .dilation_h = attrs->dilation[0],
+        .dilation_w = attrs->dilation[1],
+        .groups = attrs->groups,
+    };
+}
+
+clq_act clq_conv_node_act(const clq_op_run *run) {
+    return is_linear(run) ? ((const clq_linear_attrs *)run->node->attrs)->act
+                          : ((const clq_conv2d_attrs *)run->node->attrs)->act;
+}
+
+/* What the epilogue does last: its own activation, or that of the nodes fused behind it. */
+static clq_act epilogue_act(const clq_op_run *run) {
+    if (run->fused_relu != NULL) {
+        return CLQ_ACT_RELU;
+    }
+    return run->fused_add != NULL ? ((const clq_add_attrs *)run->fused_add->attrs)->act
+                                  : clq_conv_node_act(run);
+}
+
+clq_status clq_conv_node_prepare(clq_op_run *run) {
+    const clq_conv_geometry geometry = clq_conv_node_geometry(run);
+    int directions = CLQ_CONV_FORWARD;
+    if (run->mode == CLQ_EXEC_TRAIN) {
+        if (clq_conv_node_act(run) != CLQ_ACT_NONE) {
+            return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "
+                                       "train the network before it is folded");
+        }
+        directions |= run->grad_in[X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
+        directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
+    }
+    clq_conv2d_f32 *conv = NULL;
+    CLQ_TRY(clq_conv2d_f32_create(run->device, &geometry, directions, &conv));
+    run->state = conv;
+    return CLQ_OK;
+}
+
+clq_status clq_conv_node_load_parameters(clq_op_run *run) {
+    return clq_conv2d_f32_load_weights(run->state, run->in[W].buffer);
+}
+
+clq_status clq_conv_node_forward(clq_op_run *run) {
+    return clq_conv2d_f32_forward(run->state, run->in[X].buffer, run->in[BIAS].buffer,
+                                  run->residual.buffer, epilogue_act(run), run->out.buffer);
+}
+
+clq_status clq_conv_node_backward(clq_op_run *run) {
+    const clq_op *op = run->node->op;
+    const double work = 2.0 * (double)op->macs(run->graph, run->node) * run->batch;
+    if (run->grad_in[W].buffer != NULL) {
+        clq_device_set_work(run->device, work);
+        CLQ_TRY(clq_conv2d_f32_backward_weights(run->state, run->in[X].buffer, run->grad_out.buffer,
+                                                run->grad_in[W].buffer, run->grad_in[BIAS].buffer));
+    }
+    if (run->grad_in[X].buffer != NULL) {
+        clq_device_set_work(run->device, work);
+        CLQ_TRY(clq_conv2d_f32_backward_data(run->state, run->grad_out.buffer,
+                                             run->grad_in[X].buffer, run->accumulate[X]));
+    }
+    return CLQ_OK;
+}
+
+void clq_conv_node_release(clq_op_run *run) {
+    clq_conv2d_f32_destroy(run->state);
+}
+
+/* FLOAT: act(conv + bias + residual) has room for one activation, at the end. INT8: the sum is
+ * taken on output codes, after the convolution's own clamp. The other modes keep the sum apart. */
+bool clq_conv_node_can_fuse_add(const clq_op_run *run) {
+    const clq_act add_act = ((const clq_add_attrs *)run->fused_add->attrs)->act;
+    if (run->mode == CLQ_EXEC_INT8) {
+        return run->fused_relu == NULL && run->graph->values[run->node->output].q.count > 0 &&
+               run->graph->values[run->fused_add->output].q.count > 0 &&
+               run->residual.value->q.count > 0;
+    }
+    return run->mode == CLQ_EXEC_FLOAT && clq_conv_node_act(run) == CLQ_ACT_NONE &&
+           (run->fused_relu == NULL || add_act == CLQ_ACT_NONE);
+}
+
+bool clq_conv_node_can_fuse_relu(const clq_op_run *run) {
+    return run->mode == CLQ_EXEC_FLOAT && clq_conv_node_act(run) == CLQ_ACT_NONE;
+}

@@ -1,0 +1,79 @@
+/* Activations, addition, and their gradients: one pass each. The output may be one of the inputs. */
+#include "elementwise.h"
+
+/* ---- y = f(x) ---- */
+
+#define TANH(T, x) tanh(x)
+#define SIGMOID(T, x) ((T)(1.0f) / ((T)(1.0f) + exp(-(x))))
+
+#define UNARY_BODY(F, T, LOAD, STORE)                                                              \
+    {                                                                                              \
+        const T a = LOAD(x + i);                                                                   \
+        STORE(F(T, a), y + i);                                                                     \
+    }
+#define UNARY(NAME, F)                                                                             \
+    __kernel void NAME(__global const float *x, __global float *y, int count) {                    \
+        FOR_EACH(count, UNARY_BODY, F);                                                            \
+    }
+
+UNARY(relu_f32, CLQ_RELU)
+UNARY(relu6_f32, CLQ_RELU6)
+UNARY(tanh_f32, TANH)
+UNARY(sigmoid_f32, SIGMOID)
+
+/* ---- y = act(a + b) ---- */
+
+#define SUM(T, a, b) ((a) + (b))
+#define SUM_RELU(T, a, b) CLQ_RELU(T, (a) + (b))
+#define SUM_RELU6(T, a, b) CLQ_RELU6(T, (a) + (b))
+
+#define BINARY_BODY(F, T, LOAD, STORE)                                                             \
+    {                                                                                              \
+        const T a = LOAD(a_ + i);                                                                  \
+        const T b = LOAD(b_ + i);                                                                  \
+        STORE(F(T, a, b), y + i);                                                                  \
+    }
+#define BINARY(NAME, F)                                                                            \
+    __kernel void NAME(__global const float *a_, __global const float *b_, __global float *y,      \
+                       int count) {                                                                \
+        FOR_EACH(count, BINARY_BODY, F);                                                           \
+    }
+
+BINARY(add_f32, SUM)
+BINARY(add_relu_f32, SUM_RELU)
+BINARY(add_relu6_f32, SUM_RELU6)
+
+/* ---- dx = dy f'(x), f' from y = f(x); dx += it when `accumulate` ---- */
+
+#define RELU_GRAD(T, y, dy) ((y) > (T)(0.0f) ? (dy) : (T)(0.0f))
+#define RELU6_GRAD(T, y, dy) ((y) < (T)(6.0f) ? RELU_GRAD(T, y, dy) : (T)(0.0f))
+#define TANH_GRAD(T, y, dy) ((dy) * ((T)(1.0f) - (y) * (y)))
+#define SIGMOID_GRAD(T, y, dy) ((dy) * (y) * ((T)(1.0f) - (y)))
+
+#define GRAD_BODY(F, T, LOAD, STORE)                                                               \
+    {                                                                                              \
+        const T out = LOAD(y + i);                                                                 \
+        const T gradient = LOAD(dy + i);                                                           \
+        STORE(F(T, out, gradient), dx + i);                                                        \
+    }
+#define GRAD_ACCUMULATE_BODY(F, T, LOAD, STORE)                                                    \
+    {                                                                                              \
+        const T out = LOAD(y + i);                                                                 \
+        const T gradient = LOAD(dy + i);                                                           \
+        const T sum = LOAD(dx + i) + F(T, out, gradient);                                          \
+        STORE(sum, dx + i);                                                                        \
+    }
+#define GRAD(NAME, F)                                                                              \
+    __kernel void NAME(__global const float *y, __global const float *dy, __global float *dx,      \
+                       int count, int accumulate) {                                                \
+        if (accumulate) {                                                                          \
+            FOR_EACH(count, GRAD_ACCUMULATE_BODY, F);                                              \
+        } else {                                                                                   \
+            FOR_EACH(count, GRAD_BODY, F);                                                         \
+        }                                                                                          \
+    }
+
+GRAD(relu_grad_f32, RELU_GRAD)
+GRAD(relu6_grad_f32, RELU6_GRAD)
+GRAD(tanh_grad_f32, TANH_GRAD)
+GRAD(sigmoid_grad_f32, SIGMOID_GRAD)

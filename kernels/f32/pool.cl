@@ -1,0 +1,109 @@
+/* Pooling: x (N, IH, IW, C) -> y (N, OH, OW, C). Output pixel (oh, ow) sees rows oh * SH - PT + kh,
+ * 0 <= kh < KH, and columns likewise. Backward gathers: every input pixel looks at the windows that cover
+ * it, so sums have a fixed order and need no atomics. */
+#include "pixels.h"
+
+#define POOL_SHAPE                                                                                 \
+    int batch, int IH, int IW, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PT, int PL
+#define X_AT(h, w) PIXEL(n, h, w, IH, IW, C)
+#define Y_AT(h, w) PIXEL(n, h, w, OH, OW, C)
+
+/* Runs BODY for every pixel (ih, iw) of output (h, w)'s window that lies in the image. */
+#define FOR_WINDOW(BODY)                                                                           \
+    for (int kh = max(0, PT - h * SH); kh < KH && h * SH - PT + kh < IH; kh++) {                   \
+        for (int kw = max(0, PL - w * SW); kw < KW && w * SW - PL + kw < IW; kw++) {               \
+            const int ih = h * SH - PT + kh, iw = w * SW - PL + kw;                                \
+            BODY                                                                                   \
+        }                                                                                          \
+    }
+
+/* Runs BODY for every output (oh, ow) whose window covers input (h, w). */
+#define FOR_COVERING(BODY)                                                                         \
+    for (int oh = max(0, (h + PT - KH + SH) / SH); oh < OH && oh * SH <= h + PT; oh++) {           \
+        for (int ow = max(0, (w + PL - KW + SW) / SW); ow < OW && ow * SW <= w + PL; ow++) {       \
+            BODY                                                                                   \
+        }                                                                                          \
+    }
+
+/* ---- maximum ---- */
+
+/* The first of equal values wins; NaN wins over all. `index` (like y): kh * KW + kw of the maximum,
+ * which training keeps for backward. */
+#define MAX_STEP(T, I, LOAD)                                                                       \
+    const T v = LOAD(x + X_AT(ih, iw));                                                            \
+    const I better = (v > best) | (v != v);                                                        \
+    best = better ? v : best;                                                                      \
+    where = better ? (I)(kh * KW + kw) : where;
+
+#define MAX_CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16)                                           \
+    {                                                                                              \
+        T best = (T)(-INFINITY);                                                                   \
+        I where = (I)(0);                                                                          \
+        FOR_WINDOW(MAX_STEP(T, I, LOAD))                                                           \
+        STORE(best, y + Y_AT(h, w));                                                               \
+        if (index) {                                                                               \
+            STORE_U16(where, index + Y_AT(h, w));                                                  \
+        }                                                                                          \
+    }
+
+__kernel void max_pool_f32(__global const float *x, __global float *y, __global ushort *index,
+                           POOL_SHAPE) {
+    FOR_PIXELS(batch, OH, OW, C, MAX_CELL)
+}
+
+#define MAX_GRAD_STEP(T, I, LOAD, LOAD_U16)                                                        \
+    const int here = (h + PT - oh * SH) * KW + w + PL - ow * SW;                                   \
+    const I hit = LOAD_U16(index + Y_AT(oh, ow)) == (I)(here);                                     \
+    sum += hit ? LOAD(dy + Y_AT(oh, ow)) : (T)(0.0f);
+
+#define MAX_GRAD_CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16)                                      \
+    {                                                                                              \
+        T sum = accumulate ? LOAD(dx + X_AT(h, w)) : (T)(0.0f);                                    \
+        FOR_COVERING(MAX_GRAD_STEP(T, I, LOAD, LOAD_U16))                                          \
+        STORE(sum, dx + X_AT(h, w));                                                               \
+    }
+
+__kernel void max_pool_grad_f32(__global const float *dy, __global const ushort *index,
+                                __global float *dx, POOL_SHAPE, int accumulate) {
+    FOR_PIXELS(batch, IH, IW, C, MAX_GRAD_CELL)
+}
+
+/* ---- average ---- */
+
+/* 1 / how many pixels the mean of output (oh, ow) counts: those in the image, or, with the padding, those
+ * in the padded image, where a window may hang over its end (ceil_mode). */
+static inline float reciprocal_count(int oh, int ow, int IH, int IW, int KH, int KW, int SH, int SW,
+                                     int PT, int PL, int PB, int PR, int include_pad) {
+    const int top = oh * SH - PT, left = ow * SW - PL;
+    const int bottom = min(top + KH, include_pad ? IH + PB : IH);
+    const int right = min(left + KW, include_pad ? IW + PR : IW);
+    const int height = bottom - (include_pad ? top : max(top, 0));
+    const int width = right - (include_pad ? left : max(left, 0));
+    return 1.0f / ((float)height * (float)width);
+}
+#define RECIPROCAL(oh, ow)                                                                         \
+    reciprocal_count(oh, ow, IH, IW, KH, KW, SH, SW, PT, PL, PB, PR, include_pad)
+
+#define AVG_CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16)                                           \
+    {                                                                                              \
+        T sum = (T)(0.0f);                                                                         \
+        FOR_WINDOW(sum += LOAD(x + X_AT(ih, iw));)                                                 \
+        STORE(sum *(T)(RECIPROCAL(h, w)), y + Y_AT(h, w));                                         \
+    }
+
+__kernel void avg_pool_f32(__global const float *x, __global float *y, POOL_SHAPE, int PB, int PR,
+                           int include_pad) {
+    FOR_PIXELS(batch, OH, OW, C, AVG_CELL)
+}
+
+#define AVG_GRAD_CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16)                                      \
+    {                                                                                              \
+        T sum = accumulate ? LOAD(dx + X_AT(h, w)) : (T)(0.0f);                                    \
+        FOR_COVERING(sum += LOAD(dy + Y_AT(oh, ow)) * (T)(RECIPROCAL(oh, ow));)                    \
+        STORE(sum, dx + X_AT(h, w));                                                               \
+    }
+
+__kernel void avg_pool_grad_f32(__global const float *dy, __global float *dx, POOL_SHAPE, int PB,
+                                int PR, int include_pad, int accumulate) {
+    FOR_PIXELS(batch, IH, IW, C, AVG_GRAD_CELL)
+}
