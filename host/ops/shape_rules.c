@@ -117,7 +117,11 @@ static clq_status window_count(const clq_node *node, const window *w, int64_t *c
     /* Attributes are ints and a dimension is below 2^31: nothing here can leave 64 bits. */
     int64_t padded = w->size + w->pad_before + w->pad_after;
     int64_t extent = w->dilation * (w->kernel - 1) + 1;
-    if (padded > INT_MAX || extent > padded) {
+    if (padded > INT_MAX) {
+        return broken(node, "the padded %s of %lld pixels must be below 2^31", w->axis,
+                      (long long)padded);
+    }
+    if (extent > padded) {
         return broken(node, "a kernel of %lld pixels does not fit the padded %s of %lld pixels",
                       (long long)extent, w->axis, (long long)padded);
     }
