@@ -1,0 +1,37 @@
+/* Forward and backward-data of one FP32 convolution: the sum over taps of kernels/include/
+ * conv_shape.h. */
+#ifndef CLQUANT_OPS_CONV2D_F32_SUM_H
+#define CLQUANT_OPS_CONV2D_F32_SUM_H
+
+#include <clquant/device.h>
+
+#include "kernels/include/conv_shape.h"
+#include "ops/conv2d_f32_tile.h"
+#include "ops/conv_geometry.h"
+
+typedef struct clq_conv_sum {
+    clq_device *device;
+    conv_shape shape;
+    int taps;           /* of all phases */
+    clq_buffer *tables; /* conv_shape, its phases, its taps */
+    clq_buffer *packed; /* weights, then a row of zeros */
+    clq_kernel *kernel, *pack;
+    clq_range range;
+    int extra[3]; /* the kernel's last arguments */
+    int extras;
+    double operations;
+} clq_conv_sum;
+
+/* `sum` must be zeroed. Takes the packed weights' memory; destroy after a failure too. */
+clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
+                             const clq_conv_geometry *geometry, bool backward);
+void clq_conv_sum_free(clq_conv_sum *sum);
+clq_status clq_conv_sum_load_weights(clq_conv_sum *sum, clq_buffer *w);
+/* dst = act(sum + bias + residual); bias and residual may be NULL, residual may be dst. */
+clq_status clq_conv_sum_run(clq_conv_sum *sum, clq_buffer *src, clq_buffer *bias,
+                            clq_buffer *residual, clq_act act, clq_buffer *dst);
+
+/* 2 * N * OH * OW * OC * KH * KW * IC / G: the operations of each direction. */
+double clq_conv_operations(const clq_conv_geometry *geometry);
+
+#endif

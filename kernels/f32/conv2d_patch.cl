@@ -1,0 +1,87 @@
+/* FP32 convolution of few channels, CPU schedule: forward and backward-data (see conv_shape.h).
+ *
+ * A work-item copies the source pixels that a block of the grid needs into a private patch, with
+ * zeros where the image ends, and computes the block's register tiles from it. In the patch the
+ * taps of one kernel row lie side by side (their dx differ by 1), so that a tile runs over
+ * taps_w * depth floats at a time with nothing to check:
+ *
+ *   patch row  | p0 c0..c2 | p1 c0..c2 | p2 c0..c2 | ...      pixel p, channel c
+ *               \_________ one run: 3 taps _______/
+ *
+ * Same packed weights and edges as conv2d_tile.cl. */
+#include "conv_epilogue.h"
+#include "conv_patch.h"
+#include "conv_shape.h"
+#include "tile.h"
+
+/* Item (block, column block of `tiles` tiles, phase); blocks of block_h x block_w grid pixels. */
+__kernel void conv2d_f32_patch(__global const float *src, __global const float *packed,
+                               __global const conv_shape *shape, __global const float *bias,
+                               __global const float *residual, __global float *dst, float lo,
+                               float hi, int block_h, int block_w, int tiles) {
+    const conv_shape s = *shape;
+    const conv_phase phase = CONV_PHASES(shape)[get_global_id(2)];
+    const int blocks_w = (phase.grid_w + block_w - 1) / block_w;
+    const int blocks_h = (phase.grid_h + block_h - 1) / block_h;
+    if ((int)get_global_id(0) >= s.n * blocks_h * blocks_w) {
+        return;
+    }
+    const int block = get_global_id(0), block_y = block / blocks_w, n = block_y / blocks_h;
+    const int gx0 = (block - block_y * blocks_w) * block_w;
+    const int gy0 = (block_y - n * blocks_h) * block_h;
+    const int w = min(block_w, phase.grid_w - gx0), h = min(block_h, phase.grid_h - gy0);
+
+    const int col_blocks = (s.col_tiles + tiles - 1) / tiles;
+    const int group = (int)get_global_id(1) / col_blocks;
+    const int first_tile = ((int)get_global_id(1) - group * col_blocks) * tiles;
+    const int last_tile = min(first_tile + tiles, s.col_tiles);
+
+    float patch[CONV_PATCH_FLOATS];
+    const int patch_w = (w - 1) * s.step_w + phase.taps_w, pitch = patch_w * s.depth;
+    const int patch_h = (h - 1) * s.step_h + (phase.taps_h - 1) * phase.tap_step_dy + 1;
+    for (int y = 0; y < patch_h && phase.taps > 0; y++) {
+        const int src_y = gy0 * s.step_h + phase.tap_dy + y;
+        copy_patch_row(src + ((long)n * s.src_h + src_y) * s.src_w * s.src_c + group * s.depth,
+                       patch + y * pitch, gx0 * s.step_w + phase.tap_dx, 1, patch_w,
+                       (uint)src_y < (uint)s.src_h ? s.src_w : 0, s.src_c, s.depth, s.depth);
+    }
+
+    for (int tile = first_tile; tile < last_tile; tile++) {
+        const int col = tile * NR, channel = group * s.cols + col;
+        __global const float *weights =
+            packed + ((size_t)s.groups * s.col_tiles * phase.first_tap +
+                      ((size_t)group * s.col_tiles + tile) * phase.taps) * s.depth * NR;
+        int x = 0, y = 0;
+        for (int m = 0; m < w * h; m += MR) {
+            int row_at[MR];
+            long row_dst[MR];
+            UNROLLED_FOR(i, MR) {
+                row_at[i] = y * s.step_h * pitch + x * s.step_w * s.depth;
+                row_dst[i] =
+                    (((long)n * s.dst_h + (gy0 + y) * s.dst_step_h + phase.out_y) * s.dst_w +
+                     (gx0 + x) * s.dst_step_w + phase.out_x) * s.dst_c + channel;
+                if (m + i + 1 < w * h && ++x == w) {
+                    x = 0;
+                    y++;
+                }
+            }
+            fvec acc[MR * NV];
+            TILE_CLEAR(acc);
+            __global const float *b = weights;
+            for (int t = 0; t < phase.taps_h; t++) {
+                const float *rows[MR];
+                UNROLLED_FOR(i, MR) {
+                    rows[i] = patch + row_at[i] + t * phase.tap_step_dy * pitch;
+                }
+                TILE_RUN(acc, rows, b, phase.taps_w * s.depth);
+            }
+            UNROLLED_FOR(i, MR) {
+                if (m + i < w * h) {
+                    store_row(acc + i * NV, bias ? bias + channel : bias,
+                              residual ? residual + row_dst[i] : residual, dst + row_dst[i],
+                              s.cols - col, lo, hi);
+                }
+            }
+        }
+    }
+}

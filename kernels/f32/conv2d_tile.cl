@@ -1,0 +1,77 @@
+/* FP32 convolution, CPU schedule: forward and backward-data (see conv_shape.h).
+ *
+ * A work-item computes `tiles` register tiles of MR grid pixels x NR columns. A tile reads its
+ * packed weights in one stream and the source as one scalar per row, broadcast:
+ *
+ *   source pixel of row i, tap t:  [ c0 c1 c2 ... ]          MR pointers
+ *   packed weights of the tap:     [ NR | NR | NR | ... ]    one pointer
+ *
+ * A tap that falls outside the image reads a row of zeros instead. Rows past the last pixel
+ * repeat it and are not stored. */
+#include "conv_epilogue.h"
+#include "conv_shape.h"
+#include "tile.h"
+
+__kernel void conv2d_f32_tile(__global const float *src, __global const float *packed,
+                              __global const conv_shape *shape, __global const float *bias,
+                              __global const float *residual, __global float *dst, float lo,
+                              float hi, int tiles) {
+    const conv_shape s = *shape;
+    const conv_phase phase = CONV_PHASES(shape)[get_global_id(2)];
+    const int pixels = s.n * phase.grid_h * phase.grid_w;
+    int m = (int)get_global_id(0) * tiles * MR;
+    const int m_end = min(pixels, m + tiles * MR);
+    if (m >= m_end) {
+        return;
+    }
+    const int tile = get_global_id(1), group = tile / s.col_tiles;
+    const int col = (tile - group * s.col_tiles) * NR;
+    const int channel = group * s.cols + col;
+    __global const float *weights = packed + ((size_t)s.groups * s.col_tiles * phase.first_tap +
+                                              (size_t)tile * phase.taps) * s.depth * NR;
+    __global const float *zeros = packed + s.zeros;
+    src += group * s.depth;
+
+    int gx = m % phase.grid_w, gy = m / phase.grid_w;
+    int n = gy / phase.grid_h;
+    gy -= n * phase.grid_h;
+    for (; m < m_end; m += MR) {
+        int row_y[MR], row_x[MR];
+        long row_src[MR], row_dst[MR];
+        UNROLLED_FOR(i, MR) {
+            row_y[i] = gy * s.step_h;
+            row_x[i] = gx * s.step_w;
+            row_src[i] = (((long)n * s.src_h + row_y[i]) * s.src_w + row_x[i]) * s.src_c;
+            row_dst[i] = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
+                          gx * s.dst_step_w + phase.out_x) * s.dst_c + channel;
+            if (m + i + 1 < pixels && ++gx == phase.grid_w) {
+                gx = 0;
+                if (++gy == phase.grid_h) {
+                    gy = 0;
+                    n++;
+                }
+            }
+        }
+        fvec acc[MR * NV];
+        TILE_CLEAR(acc);
+        __global const float *b = weights;
+        for (int t = 0; t < phase.taps; t++) {
+            const conv_tap tap = CONV_TAPS(shape)[phase.first_tap + t];
+            const long tap_src = ((long)tap.dy * s.src_w + tap.dx) * s.src_c;
+            __global const float *rows[MR];
+            UNROLLED_FOR(i, MR) {
+                const bool inside = ((uint)(row_y[i] + tap.dy) < (uint)s.src_h) &
+                                    ((uint)(row_x[i] + tap.dx) < (uint)s.src_w);
+                rows[i] = inside ? src + (row_src[i] + tap_src) : zeros;
+            }
+            TILE_RUN(acc, rows, b, s.depth);
+        }
+        UNROLLED_FOR(i, MR) {
+            if (m + i < pixels) {
+                store_row(acc + i * NV, bias ? bias + channel : bias,
+                          residual ? residual + row_dst[i] : residual, dst + row_dst[i],
+                          s.cols - col, lo, hi);
+            }
+        }
+    }
+}
