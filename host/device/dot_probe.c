@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "device/cache_file.h"
 #include "device/cpuid.h"
 #include "device/internal.h"
 
@@ -234,10 +235,53 @@ static clq_dot best_dot(const clq_device_info *info) {
     return CLQ_DOT_PORTABLE;
 }
 
+/* ---- remembering ---- */
+
+enum { OUTCOME_WORDS = 3 };
+
+/* What was found depends on the driver, the processor and what the probes try. */
+static clq_cache_key outcome_key(const clq_device *device, const clq_host_cpu *cpu) {
+    clq_cache_key key = clq_cache_key_start();
+    uint8_t features[] = {(uint8_t)cpu->simd_bytes, cpu->avx2, cpu->avxvnni, cpu->avx512vnni};
+    clq_cache_key_add(&key, &device->identity, sizeof device->identity);
+    clq_cache_key_add(&key, cpu->identity, sizeof cpu->identity);
+    clq_cache_key_add(&key, features, sizeof features);
+    clq_cache_key_add_text(&key, clq_kernel_source("cpu_probe"));
+    clq_cache_key_add_text(&key, clq_kernel_source("dot_probe"));
+    return key;
+}
+
+static bool recall(clq_device *device, clq_cache_key key) {
+    uint32_t *words = NULL;
+    size_t size;
+    if (!clq_cache_load("probe", key, (void **)&words, &size)) {
+        return false;
+    }
+    bool sound = size == OUTCOME_WORDS * sizeof *words && words[2] < 1u << CLQ_DOT_COUNT &&
+                 words[2] & (1u << CLQ_DOT_PORTABLE);
+    if (sound) {
+        device->info.is_host_cpu = words[0] != 0;
+        device->info.simd_bytes = words[1];
+        device->info.dots = words[2];
+    }
+    clq_free(words);
+    return sound;
+}
+
+static void remember(const clq_device *device, clq_cache_key key) {
+    const clq_device_info *info = &device->info;
+    uint32_t words[OUTCOME_WORDS] = {info->is_host_cpu, info->simd_bytes, info->dots};
+    clq_cache_store("probe", key, words, sizeof words);
+}
+
 clq_status clq_probe(clq_device *device) {
     clq_host_cpu cpu = clq_read_host_cpu();
-    probe_cpu(device, &cpu);
-    CLQ_TRY(probe_dots(device, &cpu));
+    clq_cache_key key = outcome_key(device, &cpu);
+    if (!recall(device, key)) {
+        probe_cpu(device, &cpu);
+        CLQ_TRY(probe_dots(device, &cpu));
+        remember(device, key);
+    }
     device->info.dot = best_dot(&device->info);
     return CLQ_OK;
 }

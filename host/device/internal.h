@@ -56,6 +56,8 @@ typedef struct clq_programs {
 clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
                               clq_dot dot, clq_kernel **kernel);
 void clq_programs_free(clq_device *device);
+/* The embedded source that holds a kernel; "" when the registry has no such kernel. */
+const char *clq_kernel_source(const char *name);
 
 /* ---- buffer.c, pool.c ---- */
 

@@ -17,6 +17,11 @@ static const clq_kernel_entry *find_entry(const char *name) {
     return NULL;
 }
 
+const char *clq_kernel_source(const char *name) {
+    const clq_kernel_entry *entry = find_entry(name);
+    return entry ? entry->source : "";
+}
+
 /* The options of a program: what describes the device, then the caller's. */
 static clq_status build_options(const clq_device *device, clq_dot dot, const char *options,
                                 char **all) {

@@ -1,0 +1,143 @@
+#include "device/cache_file.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/log.h"
+
+enum { FORMAT_VERSION = 1, HEADER_SIZE = 48, MAX_FILE = 1 << 28 };
+
+static const char magic[8] = {'c', 'l', 'q', 'c', 'a', 'c', 'h', 'e'};
+
+clq_cache_key clq_cache_key_start(void) {
+    return (clq_cache_key){1, 2}; /* two seeds, so two independent 64-bit hashes */
+}
+
+void clq_cache_key_add(clq_cache_key *key, const void *part, size_t size) {
+    uint64_t length = size;
+    key->low = clq_hash64_seeded(&length, sizeof length, key->low);
+    key->low = clq_hash64_seeded(part, size, key->low);
+    key->high = clq_hash64_seeded(&length, sizeof length, key->high);
+    key->high = clq_hash64_seeded(part, size, key->high);
+}
+
+void clq_cache_key_add_text(clq_cache_key *key, const char *text) {
+    clq_cache_key_add(key, text, strlen(text));
+}
+
+/* The folder (clq_free it); NULL for no cache. */
+static char *cache_folder(void) {
+    const char *off = getenv("CLQUANT_CACHE");
+    if (off && strcmp(off, "0") == 0) {
+        return NULL;
+    }
+    const char *folder = getenv("CLQUANT_CACHE_DIR");
+    if (folder && *folder) {
+        return clq_strdup(folder);
+    }
+    folder = getenv("XDG_CACHE_HOME");
+    if (folder && *folder == '/') { /* relative ones are invalid, says the XDG specification */
+        return clq_path_join(folder, "clquant");
+    }
+    folder = getenv("HOME");
+    return folder && *folder ? clq_path_join(folder, ".cache/clquant") : NULL;
+}
+
+bool clq_cache_enabled(void) {
+    char *folder = cache_folder();
+    bool enabled = folder != NULL;
+    clq_free(folder);
+    return enabled;
+}
+
+static char *file_path(const char *folder, const char *kind, clq_cache_key key) {
+    return clq_format("%s/%s-%016" PRIx64 "%016" PRIx64 ".bin", folder, kind, key.high, key.low);
+}
+
+static void put_u64(unsigned char *at, uint64_t value) {
+    for (int i = 0; i < 8; i++) {
+        at[i] = (unsigned char)(value >> (8 * i));
+    }
+}
+
+static void make_header(unsigned char header[HEADER_SIZE], clq_cache_key key, const void *payload,
+                        size_t size) {
+    memcpy(header, magic, sizeof magic);
+    put_u64(header + 8, FORMAT_VERSION);
+    put_u64(header + 16, key.low);
+    put_u64(header + 24, key.high);
+    put_u64(header + 32, size);
+    put_u64(header + 40, clq_hash64(payload, size));
+}
+
+bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *size) {
+    bool good = false;
+    void *file = NULL;
+    size_t file_size = 0;
+    char *path = NULL, *folder = cache_folder();
+    if (!folder) {
+        return false;
+    }
+    path = file_path(folder, kind, key);
+    if (!path || !clq_file_exists(path) ||
+        clq_file_read(path, MAX_FILE, &file, &file_size) != CLQ_OK) {
+        goto cleanup;
+    }
+    if (file_size >= HEADER_SIZE) {
+        unsigned char expected[HEADER_SIZE];
+        unsigned char *payload = (unsigned char *)file + HEADER_SIZE;
+        make_header(expected, key, payload, file_size - HEADER_SIZE);
+        good = memcmp(file, expected, HEADER_SIZE) == 0;
+    }
+    if (!good) {
+        clq_log_debug("ignoring %s, which is damaged", path);
+        goto cleanup;
+    }
+    *size = file_size - HEADER_SIZE;
+    memmove(file, (unsigned char *)file + HEADER_SIZE, *size);
+    *data = file;
+    file = NULL;
+cleanup:
+    clq_free(file);
+    clq_free(path);
+    clq_free(folder);
+    return good;
+}
+
+void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size_t size) {
+    clq_writer *writer = NULL;
+    clq_status status = CLQ_NO_MEMORY;
+    unsigned char header[HEADER_SIZE];
+    char *path = NULL, *folder = cache_folder();
+    if (!folder || size > MAX_FILE - HEADER_SIZE) {
+        goto cleanup;
+    }
+    path = file_path(folder, kind, key);
+    if (!path) {
+        goto cleanup;
+    }
+    make_header(header, key, data, size);
+    status = clq_make_dirs(folder);
+    if (status == CLQ_OK) {
+        status = clq_writer_open(path, &writer);
+    }
+    if (status == CLQ_OK) {
+        status = clq_writer_write(writer, header, sizeof header);
+    }
+    if (status == CLQ_OK) {
+        status = clq_writer_write(writer, data, size);
+    }
+    if (status == CLQ_OK) {
+        status = clq_writer_commit(&writer);
+    }
+    if (status != CLQ_OK) {
+        clq_log_debug("cannot cache %s: %s", path, clq_last_error());
+    }
+cleanup:
+    clq_writer_abort(&writer);
+    clq_free(path);
+    clq_free(folder);
+}
