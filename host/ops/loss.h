@@ -1,4 +1,5 @@
-/* Loss functions on the device: value, gradient and running totals, without waiting for the host. */
+/* Loss functions on the device: value, gradient and running totals, without waiting for the host.
+ */
 #ifndef CLQUANT_OPS_LOSS_H
 #define CLQUANT_OPS_LOSS_H
 
@@ -12,11 +13,15 @@ clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_sha
                            double label_smoothing, clq_loss **loss);
 void clq_loss_destroy(clq_loss *loss); /* NULL ok */
 
-/* logits (N, C); gradient (N, C) = d(mean loss) / d logits. labels: S32 (N). Adds the batch to the totals.
- * Cross-entropy by labels; mean squared error needs clq_loss_run_soft. Queues work. */
-clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, clq_buffer *gradient);
-/* The same with targets F32 (N, C): class probabilities (rows that sum to 1), or regression targets. */
-clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets, clq_buffer *gradient);
+/* logits (N, C); gradient (N, C) = d(mean loss) / d logits, NULL: not wanted. labels: S32 (N); mean
+ * squared error takes them as one-hot vectors. Adds the batch to the totals: a sample is right when
+ * its label, or its most probable class, has the largest logit. Queues work. */
+clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
+                        clq_buffer *gradient);
+/* The same with targets F32 (N, C): class probabilities (rows that sum to 1), or regression
+ * targets. */
+clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets,
+                             clq_buffer *gradient);
 
 typedef struct clq_loss_totals {
     double loss; /* sum over samples */
@@ -25,7 +30,10 @@ typedef struct clq_loss_totals {
 
 clq_status clq_loss_reset(clq_loss *loss);
 clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals); /* waits */
-/* The totals' memory, so that a checkpoint in the middle of an epoch keeps them: whole F32 words. */
+/* F32 (N): each sample's loss in the latest run. */
+clq_buffer *clq_loss_samples(clq_loss *loss);
+/* The totals' memory, so that a checkpoint in the middle of an epoch keeps them: whole F32 words.
+ */
 clq_buffer *clq_loss_totals_buffer(clq_loss *loss);
 
 #endif

@@ -1,0 +1,106 @@
+#include "ops/loss.h"
+
+#include <limits.h>
+
+enum { TOTAL_LOSS, TOTAL_LOST, TOTAL_SAMPLES, TOTAL_TOP1, TOTAL_TOP5, TOTALS };
+
+struct clq_loss {
+    clq_device *device;
+    clq_loss_kind kind;
+    int n, classes;
+    float smoothing;
+    clq_buffer *samples; /* F32 (N) */
+    clq_buffer *ranks;   /* S32 (N): classes put before the right one */
+    clq_buffer *totals;  /* F32 (TOTALS) */
+};
+
+clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
+                           double label_smoothing, clq_loss **result) {
+    clq_status status = CLQ_OK;
+    if (output->rank != 2 || clq_shape_count(output) > INT_MAX) {
+        return clq_fail(CLQ_USAGE, "a loss needs an output of shape (N, classes), it has rank %d",
+                        output->rank);
+    }
+    if (!(label_smoothing >= 0 && label_smoothing < 1)) {
+        return clq_fail(CLQ_USAGE, "label smoothing must be in [0, 1), is %g", label_smoothing);
+    }
+    clq_loss *loss = clq_calloc(1, sizeof *loss);
+    if (loss == NULL) {
+        return CLQ_NO_MEMORY;
+    }
+    loss->device = device;
+    loss->kind = kind;
+    loss->n = (int)output->dim[0];
+    loss->classes = (int)output->dim[1];
+    loss->smoothing = (float)label_smoothing;
+    const size_t words = (size_t)loss->n * sizeof(float);
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, words, &loss->samples));
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, words, &loss->ranks));
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, TOTALS * sizeof(float), &loss->totals));
+    CLQ_GOTO(status, cleanup, clq_loss_reset(loss));
+    *result = loss;
+    loss = NULL;
+cleanup:
+    clq_loss_destroy(loss);
+    return status;
+}
+
+void clq_loss_destroy(clq_loss *loss) {
+    if (loss == NULL) {
+        return;
+    }
+    clq_buffer_release(loss->samples);
+    clq_buffer_release(loss->ranks);
+    clq_buffer_release(loss->totals);
+    clq_free(loss);
+}
+
+static clq_status run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, clq_buffer *soft,
+                      clq_buffer *gradient) {
+    const char *name =
+        loss->kind == CLQ_LOSS_MSE ? "mean_squared_error_f32" : "softmax_cross_entropy_f32";
+    clq_kernel *kernel = NULL, *totals = NULL;
+    clq_device_set_label(loss->device, "loss");
+    CLQ_TRY(clq_kernel_get(loss->device, name, NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(loss->device, "loss_totals", NULL, &totals));
+    CLQ_TRY(CLQ_LAUNCH(loss->device, kernel, CLQ_RANGE1((size_t)loss->n), CLQ_BUF(logits),
+                       CLQ_BUF(labels), CLQ_BUF(soft), CLQ_BUF(gradient), CLQ_BUF(loss->samples),
+                       CLQ_BUF(loss->ranks), CLQ_I32(loss->n), CLQ_I32(loss->classes),
+                       CLQ_F32(loss->smoothing), CLQ_F32(1.0f / (float)loss->n)));
+    CLQ_TRY(CLQ_LAUNCH(loss->device, totals, CLQ_RANGE1(1), CLQ_BUF(loss->samples),
+                       CLQ_BUF(loss->ranks), CLQ_BUF(loss->totals), CLQ_I32(loss->n)));
+    clq_device_set_label(loss->device, "");
+    return CLQ_OK;
+}
+
+clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
+                        clq_buffer *gradient) {
+    return run(loss, logits, labels, NULL, gradient);
+}
+
+clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets,
+                             clq_buffer *gradient) {
+    return run(loss, logits, NULL, targets, gradient);
+}
+
+clq_status clq_loss_reset(clq_loss *loss) {
+    return clq_buffer_fill(loss->totals, 0, TOTALS * sizeof(float), 0);
+}
+
+clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals) {
+    float words[TOTALS];
+    CLQ_TRY(clq_buffer_read(loss->totals, 0, sizeof words, words));
+    *totals = (clq_loss_totals){.loss = (double)words[TOTAL_LOSS] - (double)words[TOTAL_LOST],
+                                .top1 = words[TOTAL_TOP1],
+                                .top5 = words[TOTAL_TOP5],
+                                .samples = words[TOTAL_SAMPLES]};
+    return CLQ_OK;
+}
+
+clq_buffer *clq_loss_samples(clq_loss *loss) {
+    return loss->samples;
+}
+
+clq_buffer *clq_loss_totals_buffer(clq_loss *loss) {
+    return loss->totals;
+}

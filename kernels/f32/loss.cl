@@ -1,0 +1,128 @@
+/* Loss functions over logits (N, K): the loss of each sample, its gradient, whether it was right, and the
+ * sums of all that over many batches, without a wait for the host.
+ *
+ * A target is a class (labels int (N)) or a distribution over the classes (soft float (N, K)), the other
+ * pointer being null. A label outside 0 .. K-1 is no class: nothing is read outside the arrays. */
+#pragma OPENCL FP_CONTRACT OFF
+
+/* ---- whether a sample was right ---- */
+
+/* How many classes a sample's logits put before `target`: equal ones rank by index. NaN ranks last as
+ * target and first otherwise, so that a broken network is never right. */
+static inline int rank_of(__global const float *x, int K, int target) {
+    int above = 0;
+    if (isnan(x[target])) {
+        return K;
+    }
+    for (int k = 0; k < K; k++) {
+        const int below = x[k] < x[target] || (x[k] == x[target] && k >= target);
+        above += !below && k != target;
+    }
+    return above;
+}
+
+static inline int largest(__global const float *p, int K) {
+    int best = 0;
+    for (int k = 1; k < K; k++) {
+        best = p[k] > p[best] ? k : best;
+    }
+    return best;
+}
+
+/* The class that counts as right, -1 for none. */
+static inline int target_class(__global const int *labels, __global const float *soft, int n,
+                               int K) {
+    if (soft) {
+        return largest(soft + (long)n * K, K);
+    }
+    return labels[n] >= 0 && labels[n] < K ? labels[n] : -1;
+}
+
+/* ---- cross-entropy of softmax(logits) against the smoothed target ---- */
+
+/* q_k = (1 - smoothing) * target_k + smoothing / K (Szegedy et al., 2016)
+ * loss = logsumexp(x) * sum q - sum_k q_k x_k,  dx_k = (softmax(x)_k * sum q - q_k) * scale */
+static inline float smoothed(__global const int *labels, __global const float *soft, int n, int k,
+                             int K, float smoothing) {
+    const float target = soft ? soft[(long)n * K + k] : (labels[n] == k ? 1.0f : 0.0f);
+    return (1.0f - smoothing) * target + smoothing / (float)K;
+}
+
+/* One work-item a sample. gradient may be null; `scale` multiplies it (1 / N). */
+__kernel void softmax_cross_entropy_f32(__global const float *logits, __global const int *labels,
+                                        __global const float *soft, __global float *gradient,
+                                        __global float *sample_loss, __global int *sample_rank,
+                                        int N, int K, float smoothing, float scale) {
+    const int n = get_global_id(0);
+    if (n >= N) {
+        return;
+    }
+    __global const float *x = logits + (long)n * K;
+    float top = x[0], sum = 0.0f, mass = 0.0f, cross = 0.0f;
+    for (int k = 1; k < K; k++) {
+        top = fmax(top, x[k]);
+    }
+    for (int k = 0; k < K; k++) {
+        const float q = smoothed(labels, soft, n, k, K, smoothing);
+        sum += exp(x[k] - top);
+        mass += q;
+        cross += q * (x[k] - top);
+    }
+    sample_loss[n] = log(sum) * mass - cross;
+    for (int k = 0; gradient && k < K; k++) {
+        const float q = smoothed(labels, soft, n, k, K, smoothing);
+        gradient[(long)n * K + k] = (exp(x[k] - top) / sum * mass - q) * scale;
+    }
+    const int target = target_class(labels, soft, n, K);
+    sample_rank[n] = target < 0 ? K : rank_of(x, K, target);
+}
+
+/* ---- mean squared error over the classes; a label means its one-hot vector ---- */
+
+__kernel void mean_squared_error_f32(__global const float *logits, __global const int *labels,
+                                     __global const float *soft, __global float *gradient,
+                                     __global float *sample_loss, __global int *sample_rank, int N,
+                                     int K, float smoothing, float scale) {
+    const int n = get_global_id(0);
+    if (n >= N) {
+        return;
+    }
+    __global const float *x = logits + (long)n * K;
+    float sum = 0.0f;
+    for (int k = 0; k < K; k++) {
+        const float d = x[k] - smoothed(labels, soft, n, k, K, smoothing);
+        sum += d * d;
+        if (gradient) {
+            gradient[(long)n * K + k] = 2.0f * d / (float)K * scale;
+        }
+    }
+    sample_loss[n] = sum / (float)K;
+    const int target = target_class(labels, soft, n, K);
+    sample_rank[n] = target < 0 ? K : rank_of(x, K, target);
+}
+
+/* ---- totals ---- */
+
+/* Adds a batch to the totals (5): the loss, what rounding lost of it (Kahan 1965), samples, top-1 and
+ * top-5 hits, the counts exact up to 2^24. One work-item. */
+__kernel void loss_totals(__global const float *sample_loss, __global const int *sample_rank,
+                          __global float *totals, int N) {
+    float sum = totals[0], lost = totals[1];
+    int top1 = 0, top5 = 0;
+    if (get_global_id(0) != 0) {
+        return;
+    }
+    for (int n = 0; n < N; n++) {
+        const float add = sample_loss[n] - lost;
+        const float next = sum + add;
+        lost = (next - sum) - add;
+        sum = next;
+        top1 += sample_rank[n] < 1;
+        top5 += sample_rank[n] < 5;
+    }
+    totals[0] = sum;
+    totals[1] = lost;
+    totals[2] += (float)N;
+    totals[3] += (float)top1;
+    totals[4] += (float)top5;
+}
