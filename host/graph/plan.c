@@ -20,28 +20,6 @@ typedef struct occupancy {
     int count;
 } occupancy;
 
-void clq_plan_lifetimes(const clq_graph *graph, const uint64_t *bytes, const bool *keep,
-                        clq_lifetime *lifetimes) {
-    for (int i = 0; i < graph->value_count; i++) {
-        const clq_value *value = &graph->values[i];
-        bool planned = value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
-        int first = value->producer > 0 ? value->producer : 0;
-        bool stays = i == graph->output || (keep && keep[i]);
-        lifetimes[i] = (clq_lifetime){.bytes = planned ? bytes[i] : 0,
-                                      .first = first,
-                                      .last = stays ? graph->node_count : first,
-                                      .alias = -1};
-    }
-    for (int n = 0; n < graph->node_count; n++) {
-        for (int k = 0; k < graph->nodes[n].input_count; k++) {
-            int value = graph->nodes[n].inputs[k];
-            if (value != CLQ_NO_VALUE && lifetimes[value].last < n) {
-                lifetimes[value].last = n;
-            }
-        }
-    }
-}
-
 /* ---- groups of aliases ---- */
 
 static int find_root(int *parent, int i) {

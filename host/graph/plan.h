@@ -1,12 +1,11 @@
 /* Which activations may share memory: values whose lifetimes do not meet get the same buffer.
  *
- * Steps are positions in the order of execution; what they count is the caller's choice. A forward
- * pass uses the node's index (clq_plan_lifetimes fills that in), a training pass can number its
- * backward nodes after them. */
+ * Steps are positions in the order of execution, for instance the nodes of a forward pass and then
+ * those of the backward pass. */
 #ifndef CLQ_GRAPH_PLAN_H
 #define CLQ_GRAPH_PLAN_H
 
-#include <clquant/graph.h>
+#include <clquant/base.h>
 
 typedef struct clq_lifetime {
     uint64_t bytes;  /* 0: needs no memory */
@@ -25,12 +24,6 @@ typedef struct clq_plan {
     uint64_t unshared;    /* what a buffer for each would take */
     uint64_t lower_bound; /* most bytes alive in one step: no plan can do with less */
 } clq_plan;
-
-/* Lifetimes of every value in one forward pass in node order. `lifetimes` and `bytes` have
- * graph->value_count elements; parameters and values with bytes 0 get none. The output, and values
- * with keep[i] (NULL: none), live to the end; the input is there from step 0. */
-void clq_plan_lifetimes(const clq_graph *graph, const uint64_t *bytes, const bool *keep,
-                        clq_lifetime *lifetimes);
 
 /* CLQ_INTERNAL when a lifetime ends before it begins or aliases something outside the array. */
 clq_status clq_plan_create(const clq_lifetime *lifetimes, int count, clq_plan **plan);
