@@ -92,22 +92,25 @@ static int other_input(const clq_node *add, int value) {
     return add->inputs[0] == value ? add->inputs[1] : add->inputs[0];
 }
 
-/* Lets run's node also do the relu that follows it. */
-static void try_relu(const clq_exec *exec, const reading *readers, clq_op_run *run, int *output,
-                     bool *fused) {
+/* Lets run's node also do the relu or relu6 that follows it. */
+static void try_act(const clq_exec *exec, const reading *readers, clq_op_run *run, int *output,
+                    bool *fused) {
     const clq_op *op = run->node->op;
-    bool (*can)(const clq_op_run *) = run->fused_add != NULL ? op->can_fuse_add : op->can_fuse_relu;
-    const int relu = only_reader(exec->graph, readers, *output, &clq_op_relu);
-    if (relu < 0 || can == NULL) {
+    bool (*can)(const clq_op_run *) = run->fused_add != NULL ? op->can_fuse_add : op->can_fuse_act;
+    int act = only_reader(exec->graph, readers, *output, &clq_op_relu);
+    if (act < 0) {
+        act = only_reader(exec->graph, readers, *output, &clq_op_relu6);
+    }
+    if (act < 0 || can == NULL) {
         return;
     }
-    run->fused_relu = &exec->graph->nodes[relu];
+    run->fused_act = &exec->graph->nodes[act];
     if (!can(run)) {
-        run->fused_relu = NULL;
+        run->fused_act = NULL;
         return;
     }
-    fused[relu] = true;
-    *output = run->fused_relu->output;
+    fused[act] = true;
+    *output = run->fused_act->output;
 }
 
 /* Lets run's node also do the addition that follows it, when the other addend is there by then. */
@@ -229,7 +232,7 @@ clq_status clq_exec_make_steps(clq_exec *exec) {
             node->op->macs ? 2.0 * (double)node->op->macs(graph, node) * exec->options.batch : 0;
         if (fusing) {
             try_add(exec, readers, &step->run, &output, fused);
-            try_relu(exec, readers, &step->run, &output, fused);
+            try_act(exec, readers, &step->run, &output, fused);
         }
         step->run.out = exec->values[output];
     }

@@ -1,7 +1,10 @@
 /* batch_norm: y = (x - mean) / sqrt(var + epsilon) * gamma + beta over all but the last axis, with
- * the batch's statistics in training and the running ones in inference; an addition and a relu
- * behind it run in the same pass. kernels/f32/batch_norm.cl defines the tables and parts used here.
+ * the batch's statistics in training and the running ones in inference; an addition and a relu or
+ * relu6 behind it run in the same pass. kernels/f32/batch_norm.cl defines the tables and parts used
+ * here.
  */
+#include <math.h>
+
 #include "ops/elementwise.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
@@ -83,6 +86,11 @@ static void batch_norm_release(clq_op_run *run) {
     }
 }
 
+/* Where the activation behind the normalisation clamps. */
+static float act_top(const clq_op_run *run) {
+    return run->fused_act != NULL && run->fused_act->op == &clq_op_relu6 ? 6.0f : INFINITY;
+}
+
 /* ---- forward ---- */
 
 static clq_status batch_norm_load_parameters(clq_op_run *run) {
@@ -125,34 +133,34 @@ static clq_status batch_statistics(clq_op_run *run) {
 }
 
 static clq_status batch_norm_forward(clq_op_run *run) {
-    static const char *const kernels[2][2] = {{"batch_norm_f32", "batch_norm_relu_f32"},
-                                              {"batch_norm_add_f32", "batch_norm_add_relu_f32"}};
+    static const char *const kernels[2][2] = {{"batch_norm_f32", "batch_norm_act_f32"},
+                                              {"batch_norm_add_f32", "batch_norm_add_act_f32"}};
     const batch_norm *bn = run->state;
     if (run->mode == CLQ_EXEC_TRAIN) {
         CLQ_TRY(batch_statistics(run));
     }
     clq_kernel *kernel = NULL;
-    CLQ_TRY(clq_kernel_get(run->device, kernels[run->fused_add != NULL][run->fused_relu != NULL],
+    CLQ_TRY(clq_kernel_get(run->device, kernels[run->fused_add != NULL][run->fused_act != NULL],
                            NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(bn->row_items), CLQ_BUF(run->in[X].buffer),
                       CLQ_BUF(run->residual.buffer), CLQ_BUF(bn->tables), CLQ_BUF(run->out.buffer),
-                      CLQ_I32(bn->rows), CLQ_I32(bn->cols));
+                      CLQ_I32(bn->rows), CLQ_I32(bn->cols), CLQ_F32(act_top(run)));
 }
 
 /* ---- backward ---- */
 
 static clq_status parameter_gradients(clq_op_run *run) {
     const batch_norm *bn = run->state;
-    const char *name = run->fused_relu == NULL  ? "batch_norm_grad_sums_f32"
-                       : run->fused_add == NULL ? "batch_norm_relu_grad_sums_f32"
-                                                : "batch_norm_add_relu_grad_sums_f32";
+    const char *name = run->fused_act == NULL   ? "batch_norm_grad_sums_f32"
+                       : run->fused_add == NULL ? "batch_norm_act_grad_sums_f32"
+                                                : "batch_norm_add_act_grad_sums_f32";
     clq_kernel *sums = NULL, *finish = NULL;
     CLQ_TRY(clq_kernel_get(run->device, name, NULL, &sums));
     CLQ_TRY(clq_kernel_get(run->device, "batch_norm_grad_finish_f32", NULL, &finish));
     CLQ_TRY(CLQ_LAUNCH(run->device, sums, sum_range(run, bn), CLQ_BUF(run->in[X].buffer),
                        CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(bn->tables),
                        CLQ_BUF(bn->partial), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
-                       CLQ_I32(bn->part_rows)));
+                       CLQ_I32(bn->part_rows), CLQ_F32(act_top(run))));
     return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
                       CLQ_BUF(bn->tables), CLQ_BUF(run->grad_in[GAMMA].buffer),
                       CLQ_BUF(run->grad_in[BETA].buffer), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
@@ -171,21 +179,21 @@ static clq_status batch_norm_backward(clq_op_run *run) {
     if (run->grad_in[X].buffer == NULL) {
         return CLQ_OK;
     }
-    const bool mask = run->fused_relu != NULL && run->fused_add == NULL;
+    const bool mask = run->fused_act != NULL && run->fused_add == NULL;
     clq_kernel *kernel = NULL;
-    CLQ_TRY(clq_kernel_get(run->device, mask ? "batch_norm_relu_grad_f32" : "batch_norm_grad_f32",
+    CLQ_TRY(clq_kernel_get(run->device, mask ? "batch_norm_act_grad_f32" : "batch_norm_grad_f32",
                            NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(bn->row_items), CLQ_BUF(run->in[X].buffer),
                       CLQ_BUF(run->grad_out.buffer), CLQ_BUF(bn->tables),
                       CLQ_BUF(run->grad_in[X].buffer), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
-                      CLQ_I32(run->accumulate[X]));
+                      CLQ_F32(act_top(run)), CLQ_I32(run->accumulate[X]));
 }
 
 static bool batch_norm_can_fuse_add(const clq_op_run *run) {
     return ((const clq_add_attrs *)run->fused_add->attrs)->act == CLQ_ACT_NONE;
 }
 
-static bool batch_norm_can_fuse_relu(const clq_op_run *run) {
+static bool batch_norm_can_fuse_act(const clq_op_run *run) {
     (void)run;
     return true;
 }
@@ -204,5 +212,5 @@ const clq_op clq_op_batch_norm = {
     .flags = CLQ_OP_IN_PLACE,
     .backward_reads = CLQ_READS_INPUT,
     .can_fuse_add = batch_norm_can_fuse_add,
-    .can_fuse_relu = batch_norm_can_fuse_relu,
+    .can_fuse_act = batch_norm_can_fuse_act,
 };

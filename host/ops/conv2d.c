@@ -27,7 +27,7 @@ const clq_op clq_op_conv2d = {
     .backward_reads = CLQ_READS_INPUT,
     .quantized = &clq_conv2d_quantized,
     .can_fuse_add = clq_conv_node_can_fuse_add,
-    .can_fuse_relu = clq_conv_node_can_fuse_relu,
+    .can_fuse_act = clq_conv_node_can_fuse_act,
     .fuses_activation = conv2d_fuses_activation,
     .macs = clq_macs_conv2d,
 };

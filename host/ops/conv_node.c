@@ -57,8 +57,8 @@ clq_act clq_conv_node_act(const clq_op_run *run) {
 
 /* What the epilogue does last: its own activation, or that of the nodes fused behind it. */
 static clq_act epilogue_act(const clq_op_run *run) {
-    if (run->fused_relu != NULL) {
-        return CLQ_ACT_RELU;
+    if (run->fused_act != NULL) {
+        return run->fused_act->op == &clq_op_relu ? CLQ_ACT_RELU : CLQ_ACT_RELU6;
     }
     return run->fused_add != NULL ? ((const clq_add_attrs *)run->fused_add->attrs)->act
                                   : clq_conv_node_act(run);
@@ -115,14 +115,14 @@ void clq_conv_node_release(clq_op_run *run) {
 bool clq_conv_node_can_fuse_add(const clq_op_run *run) {
     const clq_act add_act = ((const clq_add_attrs *)run->fused_add->attrs)->act;
     if (run->mode == CLQ_EXEC_INT8) {
-        return run->fused_relu == NULL && run->graph->values[run->node->output].q.count > 0 &&
+        return run->fused_act == NULL && run->graph->values[run->node->output].q.count > 0 &&
                run->graph->values[run->fused_add->output].q.count > 0 &&
                run->residual.value->q.count > 0;
     }
     return run->mode == CLQ_EXEC_FLOAT && clq_conv_node_act(run) == CLQ_ACT_NONE &&
-           (run->fused_relu == NULL || add_act == CLQ_ACT_NONE);
+           (run->fused_act == NULL || add_act == CLQ_ACT_NONE);
 }
 
-bool clq_conv_node_can_fuse_relu(const clq_op_run *run) {
+bool clq_conv_node_can_fuse_act(const clq_op_run *run) {
     return run->mode == CLQ_EXEC_FLOAT && clq_conv_node_act(run) == CLQ_ACT_NONE;
 }

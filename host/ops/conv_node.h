@@ -18,6 +18,6 @@ clq_status clq_conv_node_forward(clq_op_run *run);
 clq_status clq_conv_node_backward(clq_op_run *run);
 void clq_conv_node_release(clq_op_run *run);
 bool clq_conv_node_can_fuse_add(const clq_op_run *run);
-bool clq_conv_node_can_fuse_relu(const clq_op_run *run);
+bool clq_conv_node_can_fuse_act(const clq_op_run *run);
 
 #endif

@@ -68,7 +68,7 @@ void clq_exec_set_step(clq_exec *exec, uint64_t step); /* dropout's counter */
 const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
 
 /* Called after each node's forward has been queued (calibration, comparison of codes), for nodes that
- * run in another's epilogue only as that node's run->fused_add and fused_relu. */
+ * run in another's epilogue only as that node's run->fused_add and fused_act. */
 typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
 

@@ -106,8 +106,8 @@ typedef struct clq_op_run {
     const clq_node *fused_add;
     clq_tensor residual, grad_residual;
     bool accumulate_residual;
-    /* A "relu" node that alone reads the result so far, executed in the epilogue too. */
-    const clq_node *fused_relu;
+    /* A "relu" or "relu6" node that alone reads the result so far, executed in the epilogue too. */
+    const clq_node *fused_act;
     void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */
 } clq_op_run;
@@ -144,10 +144,10 @@ struct clq_op {
     int flags;                               /* CLQ_OP_* */
     int backward_reads;                      /* CLQ_READS_* */
     const clq_quantized_op *quantized;       /* NULL: not in the quantized modes */
-    /* Whether run->fused_add (and, when set, fused_relu) can be done in this node's epilogue, in
+    /* Whether run->fused_add (and, when set, fused_act) can be done in this node's epilogue, in
      * run->mode. NULL: never. */
     bool (*can_fuse_add)(const clq_op_run *run);
-    bool (*can_fuse_relu)(const clq_op_run *run); /* the same for a relu alone */
+    bool (*can_fuse_act)(const clq_op_run *run); /* the same for fused_act alone */
     bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten, relu */
     bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
     int64_t (*macs)(const clq_graph *graph, const clq_node *node); /* multiply-adds for one input; NULL = 0 */

@@ -10,7 +10,7 @@
  *
  * Sums over rows are taken in parts: part p does rows p * part_rows ..., its sums go to
  * partial (parts, 2, cols), and one small kernel adds the parts up. All in a fixed order. g is dy,
- * masked where a relu was fused behind the normalisation. */
+ * masked where an activation was fused behind the normalisation: a relu with `top` infinite, or relu6. */
 #include "elementwise.h"
 
 #define MEAN(c) (t + (c))
@@ -112,8 +112,7 @@ __kernel void batch_norm_stats_f32(__global const float *x, __global float *part
     FOR_COLUMNS(STATS_ROWS)
 }
 
-/* Sums of g and of g * (x - mean). MASK(T, j) is g's factor-free form: it yields g from `d` = dy and
- * `centred` = x - mean. */
+/* Sums of g and of g * (x - mean). MASK turns g = dy into what the activation lets through. */
 #define GRAD_ROWS(MASK, N, W, T, LOAD, STORE)                                                      \
     {                                                                                              \
         LOAD_SUMS(N, W, T, LOAD)                                                                   \
@@ -131,29 +130,33 @@ __kernel void batch_norm_stats_f32(__global const float *x, __global float *part
         STORE_SUMS(N, W, STORE)                                                                    \
     }
 
-/* No relu; a relu right behind the normalisation, recomputed from x; a relu behind an addition, seen
- * in its output y: then g is written back over dy, for the residual's gradient and the last pass. */
+/* No activation; one right behind the normalisation, recomputed from x; one behind an addition, seen in
+ * its output y: then g is written back over dy, for the residual's gradient and the last pass. */
 #define NO_MASK(T, LOAD, STORE)
-#define RELU_MASK(T, LOAD, STORE)                                                                  \
-    g = mad(centred, LOAD(A(col)), LOAD(BETA(col))) > (T)(0.0f) ? g : (T)(0.0f);
+#define ACT_MASK(T, LOAD, STORE)                                                                  \
+    const T z = mad(centred, LOAD(A(col)), LOAD(BETA(col)));                                       \
+    g = z > (T)(0.0f) ? g : (T)(0.0f);                                                             \
+    g = z < (T)(top) ? g : (T)(0.0f);
 #define OUTPUT_MASK(T, LOAD, STORE)                                                                \
-    g = LOAD(y + at) > (T)(0.0f) ? g : (T)(0.0f);                                                  \
+    const T z = LOAD(y + at);                                                                      \
+    g = z > (T)(0.0f) ? g : (T)(0.0f);                                                             \
+    g = z < (T)(top) ? g : (T)(0.0f);                                                              \
     STORE(g, dy + at);
 
 #define GRAD_ROWS_PLAIN(N, W, T, LOAD, STORE) GRAD_ROWS(NO_MASK, N, W, T, LOAD, STORE)
-#define GRAD_ROWS_RELU(N, W, T, LOAD, STORE) GRAD_ROWS(RELU_MASK, N, W, T, LOAD, STORE)
+#define GRAD_ROWS_ACT(N, W, T, LOAD, STORE) GRAD_ROWS(ACT_MASK, N, W, T, LOAD, STORE)
 #define GRAD_ROWS_OUTPUT(N, W, T, LOAD, STORE) GRAD_ROWS(OUTPUT_MASK, N, W, T, LOAD, STORE)
 
 #define GRAD_SUMS(NAME, ROWS)                                                                      \
     __kernel void NAME(__global const float *x, __global float *dy, __global const float *y,       \
                        __global const float *t, __global float *partial, int rows, int cols,       \
-                       int part_rows) {                                                            \
+                       int part_rows, float top) {                                                 \
         FOR_COLUMNS(ROWS)                                                                          \
     }
 
 GRAD_SUMS(batch_norm_grad_sums_f32, GRAD_ROWS_PLAIN)
-GRAD_SUMS(batch_norm_relu_grad_sums_f32, GRAD_ROWS_RELU)
-GRAD_SUMS(batch_norm_add_relu_grad_sums_f32, GRAD_ROWS_OUTPUT)
+GRAD_SUMS(batch_norm_act_grad_sums_f32, GRAD_ROWS_ACT)
+GRAD_SUMS(batch_norm_add_act_grad_sums_f32, GRAD_ROWS_OUTPUT)
 
 /* ---- from sums to tables: small ---- */
 
@@ -309,18 +312,20 @@ __kernel void batch_norm_grad_finish_f32(__global const float *partial, __global
         STORE(F(T, v), y + at);                                                                    \
     }
 #define SAME(T, x) (x)
+#define ACT(T, x) ((x) > (T)(top) ? (T)(top) : CLQ_RELU(T, x))
 
-/* y = (x - mean) * a + beta [+ residual] [relu]. y may be x or residual. */
+/* y = (x - mean) * a + beta [+ residual] [activation]. y may be x or residual. */
 #define NORMALISE(NAME, CELL, F)                                                                   \
     __kernel void NAME(__global const float *x, __global const float *residual,                    \
-                       __global const float *t, __global float *y, int rows, int cols) {           \
+                       __global const float *t, __global float *y, int rows, int cols,             \
+                       float top) {                                                                \
         FOR_CELLS(CELL, F);                                                                        \
     }
 
 NORMALISE(batch_norm_f32, NORMALISE_CELL, SAME)
-NORMALISE(batch_norm_relu_f32, NORMALISE_CELL, CLQ_RELU)
+NORMALISE(batch_norm_act_f32, NORMALISE_CELL, ACT)
 NORMALISE(batch_norm_add_f32, NORMALISE_ADD_CELL, SAME)
-NORMALISE(batch_norm_add_relu_f32, NORMALISE_ADD_CELL, CLQ_RELU)
+NORMALISE(batch_norm_add_act_f32, NORMALISE_ADD_CELL, ACT)
 
 #define INPUT_GRADIENT(MASK, T, LOAD, STORE)                                                       \
     const int col = c;                                                                             \
@@ -343,7 +348,7 @@ NORMALISE(batch_norm_add_relu_f32, NORMALISE_ADD_CELL, CLQ_RELU)
 /* dx = ..., or dx += it. dx may be dy. */
 #define INPUT_GRAD(NAME, MASK)                                                                     \
     __kernel void NAME(__global const float *x, __global const float *dy, __global const float *t, \
-                       __global float *dx, int rows, int cols, int accumulate) {                   \
+                       __global float *dx, int rows, int cols, float top, int accumulate) {        \
         if (accumulate) {                                                                          \
             FOR_CELLS(GRAD_ADD_CELL, MASK);                                                        \
         } else {                                                                                   \
@@ -352,4 +357,4 @@ NORMALISE(batch_norm_add_relu_f32, NORMALISE_ADD_CELL, CLQ_RELU)
     }
 
 INPUT_GRAD(batch_norm_grad_f32, NO_MASK)
-INPUT_GRAD(batch_norm_relu_grad_f32, RELU_MASK)
+INPUT_GRAD(batch_norm_act_grad_f32, ACT_MASK)
