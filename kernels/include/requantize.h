@@ -41,9 +41,10 @@
 #define CLQ_INLINE static inline
 #endif
 
-/* Comparisons instead of fmin and fmax: one instruction, as no NaN arrives here. */
-#define CLQ_AT_LEAST(x, bound) ((x) > (bound) ? (x) : (bound))
-#define CLQ_AT_MOST(x, bound) ((x) < (bound) ? (x) : (bound))
+/* Comparisons instead of fmin and fmax: one instruction, and a NaN stays one, so that a network
+ * which diverges in training shows it. */
+#define CLQ_AT_LEAST(x, bound) ((x) < (bound) ? (bound) : (x))
+#define CLQ_AT_MOST(x, bound) ((x) > (bound) ? (bound) : (x))
 
 /* 1.5 * 2^23: adding it to |v| <= 2^22 rounds v to an integer, ties to even, which is then in the
  * low bits of the sum. One addition, where rint is 25 instructions on some drivers. */
