@@ -214,7 +214,7 @@ DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
     __asm__("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(spread), "x"(w));
     return acc + products;
 #else
-    return acc + ((x << 16) >> 16) * ((w << 16) >> 16) + (x >> 16) * (w >> 16);
+    return acc + (x & 0xff) * ((w << 16) >> 16) + ((x >> 16) & 0xff) * (w >> 16);
 #endif
 }
 
