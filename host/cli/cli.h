@@ -47,6 +47,13 @@ clq_status clq_option_enum(const char *option, const char *text, const char *con
 clq_status clq_option_floats(const char *option, const char *text, float *values, size_t capacity,
                              size_t *count);
 
+clq_status clq_option_seed(const char *text, uint64_t *seed);
+/* A "KEY=VALUE" for the recipe, kept in overrides[CLQ_MAX_OVERRIDES]. */
+clq_status clq_option_override(const char *text, const char **overrides, size_t *count);
+
+/* Options of quantization for `ptq`; the child's input is a clq_quant_config. */
+extern const struct argp clq_quant_argp;
+
 /* In a parser: keeps the first failure of an option for clq_parse to return. */
 error_t clq_option_result(struct argp_state *state, clq_status status);
 

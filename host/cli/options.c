@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/recipe.h"
 
 static error_t parse_common(int key, char *argument, struct argp_state *state) {
     clq_common *common = state->input;
@@ -75,7 +76,7 @@ clq_status clq_option_i64(const char *option, const char *text, int64_t min, int
 }
 
 clq_status clq_option_int(const char *option, const char *text, int min, int max, int *value) {
-    int64_t number;
+    int64_t number = 0;
     CLQ_TRY(clq_option_i64(option, text, min, max, &number));
     *value = (int)number;
     return CLQ_OK;
@@ -129,3 +130,69 @@ clq_status clq_option_floats(const char *option, const char *text, float *values
         at = end + 1;
     }
 }
+
+clq_status clq_option_seed(const char *text, uint64_t *seed) {
+    int64_t number = 0;
+    CLQ_TRY(clq_option_i64("--seed", text, 0, INT64_MAX, &number));
+    *seed = (uint64_t)number;
+    return CLQ_OK;
+}
+
+clq_status clq_option_override(const char *text, const char **overrides, size_t *count) {
+    if (*count == CLQ_MAX_OVERRIDES) {
+        return clq_fail(CLQ_USAGE, "--set may be given %d times", CLQ_MAX_OVERRIDES);
+    }
+    overrides[(*count)++] = text;
+    return CLQ_OK;
+}
+
+/* ---- quantization ---- */
+
+static error_t parse_quant(int key, char *argument, struct argp_state *state) {
+    static const char *const methods[] = {"minmax", "moving_average"};
+    static const char *const scales[] = {"float", "pow2"};
+    static const char *const activations[] = {"affine", "symmetric"};
+    static const char *const weights[] = {"per_channel", "per_tensor"};
+    clq_quant_config *config = state->input;
+    int index = 0;
+    clq_status status = CLQ_OK;
+    switch (key) {
+    case 'i':
+        status = clq_option_i64("--images", argument, 1, INT32_MAX, &config->images);
+        break;
+    case 'M':
+        status = clq_option_enum("--method", argument, methods, 2, &index);
+        config->observer = (clq_observer_kind)index;
+        break;
+    case 'a':
+        status = clq_option_enum("--activations", argument, activations, 2, &index);
+        config->symmetric_activations = index == 1;
+        break;
+    case 'w':
+        status = clq_option_enum("--weights", argument, weights, 2, &index);
+        config->per_tensor_weights = index == 1;
+        break;
+    case 'c':
+        status = clq_option_enum("--scale", argument, scales, 2, &index);
+        config->scale = (clq_scale_kind)index;
+        break;
+    case 'k':
+        status = clq_option_int("--max-shift", argument, 0, 30, &config->max_shift);
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return clq_option_result(state, status);
+}
+
+static const struct argp_option quant_options[] = {
+    {"images", 'i', "N", 0, "Calibration images (default 512)", 10},
+    {"method", 'M', "minmax|moving_average", 0, "Observer of the activations' ranges", 10},
+    {"scale", 'c', "float|pow2", 0, "Any scale, or powers of two", 10},
+    {"max-shift", 'k', "N", 0, "Largest exponent of a power-of-two scale, either way (default 8)",
+     10},
+    {"activations", 'a', "affine|symmetric", 0, "Zero points of the activations", 10},
+    {"weights", 'w', "per_channel|per_tensor", 0, "Scales of the weights", 10},
+    {0},
+};
+const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};

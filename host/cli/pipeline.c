@@ -13,6 +13,13 @@ clq_status clq_model_open(const char *path, clq_graph **graph) {
     return clq_onnx_load(path, graph);
 }
 
+clq_status clq_model_require_float(const char *path, const clq_graph *graph) {
+    if (clq_graph_form(graph) != CLQ_FORM_FLOAT) {
+        return clq_fail(CLQ_USAGE, "%s: is already quantized; give the FP32 model", path);
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out) {
     return clq_graph_form(graph) == CLQ_FORM_FLOAT ? clq_graph_fold(graph, out)
                                                    : clq_graph_clone(graph, out);
@@ -112,6 +119,44 @@ clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset
     clq_feed_options options = {.batch = batch, .threads = 2};
     CLQ_TRY(clq_model_normalisation(graph, dataset, options.mean, options.std));
     return clq_feed_create(device, dataset, &options, feed);
+}
+
+/* How an image data set must be opened for the recipe's network. */
+static clq_status open_split(const clq_recipe *recipe, const char *data, clq_split split,
+                             clq_dataset **dataset) {
+    const clq_dataset_options options = {
+        .split = split,
+        .size = recipe->data.size ? recipe->data.size : recipe->network.size,
+        .resize = recipe->data.resize,
+        .channels = recipe->network.channels,
+        .limit = split == CLQ_SPLIT_TRAIN ? recipe->data.train_limit : recipe->data.test_limit};
+    return clq_dataset_open(data, &options, dataset);
+}
+
+clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
+                                   clq_dataset **train, clq_dataset **test) {
+    clq_network_options network = recipe->network;
+    CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TRAIN, train));
+    CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TEST, test));
+    const clq_dataset_info *info = clq_dataset_get_info(*train);
+    if (!network.network) {
+        return clq_fail(CLQ_BAD_DATA, "the recipe names no network (network.name)");
+    }
+    if (info->height != info->width) {
+        return clq_fail(CLQ_BAD_DATA, "%s: images must be square, are %dx%d; give data.size", data,
+                        info->height, info->width);
+    }
+    if (network.classes && network.classes < info->class_count) {
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the recipe's network has %d", data,
+                        info->class_count, network.classes);
+    }
+    network.size = info->height;
+    network.channels = info->channels;
+    network.classes = network.classes ? network.classes : info->class_count;
+    CLQ_TRY(clq_network_build(&network, graph));
+    const bool given = recipe->data.has_normalisation;
+    return clq_model_describe(*graph, given ? recipe->data.mean : info->mean,
+                              given ? recipe->data.std : info->std, *train);
 }
 
 /* ---- stages ---- */

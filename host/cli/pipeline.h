@@ -13,6 +13,8 @@
 
 /* Reads an .onnx file. */
 clq_status clq_model_open(const char *path, clq_graph **graph);
+/* CLQ_USAGE unless the graph is a float one that can be trained and quantized. */
+clq_status clq_model_require_float(const char *path, const clq_graph *graph);
 /* The graph as inference wants it: folded when it is float, a copy otherwise. */
 clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out);
 /* Writes normalisation and class names into the graph's metadata. */
@@ -31,6 +33,11 @@ clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split spl
 /* A feed in data-set order without augmentation, normalised as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);
+
+/* Opens both splits and builds the recipe's network for them (classes and channels from the data
+ * where the recipe does not say), with normalisation and class names in its metadata. */
+clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
+                                   clq_dataset **train, clq_dataset **test);
 
 /* ---- stages ---- */
 
@@ -60,8 +67,13 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *tr
 
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_dataset *dataset);
 json_t *clq_verification_to_json(const clq_verification *verification);
-/* Prints one evaluation as a small table on stdout. */
-clq_status clq_evaluation_print(const clq_evaluation *evaluation, const char *name);
-clq_status clq_verification_print(const clq_verification *verification);
+/* Says on stdout what was written: path, form, size beside the original's. */
+void clq_saved_print(bool json, const char *path, const clq_graph *original,
+                     const clq_graph *saved);
+/* Text on stdout. */
+void clq_evaluation_print(const clq_evaluation *evaluation, const char *name);
+void clq_verification_print(const clq_verification *verification);
+/* CLQ_GATE_FAILED when a code or a dot path's logits differ. */
+clq_status clq_verification_gate(const clq_verification *verification);
 
 #endif

@@ -1,0 +1,185 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "cli/cli.h"
+#include "cli/pipeline.h"
+
+typedef struct options {
+    clq_common common;
+    const char *model, *out, *weights_in, *weights_out, *mean, *std;
+    clq_network_options network;
+    bool fold;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'N':
+        o->network.network = argument;
+        return 0;
+    case 't':
+        o->network.stem = argument;
+        return 0;
+    case 'z':
+        return clq_option_result(state,
+                                 clq_option_int("--size", argument, 1, 4096, &o->network.size));
+    case 'c':
+        return clq_option_result(
+            state, clq_option_int("--classes", argument, 1, 100000, &o->network.classes));
+    case 'H':
+        return clq_option_result(
+            state, clq_option_int("--channels", argument, 1, 4, &o->network.channels));
+    case 'b':
+        if (strcmp(argument, "A") != 0 && strcmp(argument, "B") != 0) {
+            argp_error(state, "--shortcut: must be A or B, is \"%s\"", argument);
+        }
+        o->network.shortcut = argument[0];
+        return 0;
+    case 'S':
+        return clq_option_result(state, clq_option_seed(argument, &o->network.seed));
+    case 'w':
+        o->weights_in = argument;
+        return 0;
+    case 'W':
+        o->weights_out = argument;
+        return 0;
+    case 'm':
+        o->mean = argument;
+        return 0;
+    case 's':
+        o->std = argument;
+        return 0;
+    case 'f':
+        o->fold = true;
+        return 0;
+    case 'o':
+        o->out = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "one model only");
+        }
+        o->model = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->model == !o->network.network) {
+            argp_error(state, "needs either --network NAME or a MODEL.onnx");
+        }
+        if (!o->out && !o->weights_out) {
+            argp_error(state, "needs -o or --weights-out");
+        }
+        if (!o->mean != !o->std) {
+            argp_error(state, "--mean and --std go together");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"network", 'N', "NAME", 0, "Build this network (listed below)", 0},
+    {"stem", 't', "imagenet|cifar", 0, "7x7 stride 2 and max pool, or 3x3 stride 1", 0},
+    {"size", 'z', "PIXELS", 0, "Input height and width", 0},
+    {"classes", 'c', "N", 0, "Outputs", 0},
+    {"channels", 'H', "N", 0, "Input channels (default 3)", 0},
+    {"shortcut", 'b', "A|B", 0, "Of the CIFAR ResNets: zero-padded, or a 1x1 convolution", 0},
+    {"seed", 'S', "N", 0, "Of random weights (default 0)", 0},
+    {"weights", 'w', "FILE", 0, "Load these weights (safetensors, torchvision's names)", 0},
+    {"weights-out", 'W', "FILE", 0, "Write the weights (safetensors, torchvision's names)", 0},
+    {"mean", 'm', "R,G,B", 0, "Normalisation kept in the model's metadata", 0},
+    {"std", 's', "R,G,B", 0, "", 0},
+    {"fold", 'f', NULL, 0, "Fold batch norm into the convolutions", 0},
+    {"output", 'o', "M.onnx", 0, "The model", 0},
+    {0},
+};
+
+/* Adds the list of networks to --help. */
+static char *help_filter(int key, const char *text, void *input) {
+    (void)input;
+    if (key != ARGP_KEY_HELP_POST_DOC) {
+        return (char *)text;
+    }
+    static char list[2048];
+    size_t used = (size_t)snprintf(list, sizeof list, "Networks:\n");
+    for (size_t i = 0; clq_network_list(i) && used < sizeof list; i++) {
+        used += (size_t)snprintf(list + used, sizeof list - used, "  %-13s %s\n",
+                                 clq_network_list(i)->name, clq_network_list(i)->summary);
+    }
+    return strdup(list);
+}
+
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "--network NAME -o M.onnx\nMODEL.onnx [--weights-out W.safetensors] [-o M.onnx]",
+    "Makes a model file from a built-in network and weights, or converts one.",
+    children,
+    help_filter,
+    NULL};
+
+/* Checks "R,G,B" against the input's channels and keeps it as metadata. */
+static clq_status set_normalisation(clq_graph *graph, const char *option, const char *key,
+                                    const char *text) {
+    float values[CLQ_MAX_CHANNELS];
+    size_t count;
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    CLQ_TRY(clq_option_floats(option, text, values, CLQ_MAX_CHANNELS, &count));
+    if ((int64_t)count != shape->dim[shape->rank - 1]) {
+        return clq_fail(CLQ_USAGE, "%s: needs %lld numbers, one a channel, has %zu", option,
+                        (long long)shape->dim[shape->rank - 1], count);
+    }
+    return clq_graph_set_metadata(graph, key, text);
+}
+
+static clq_status make(const options *o, clq_graph **graph) {
+    if (o->model) {
+        CLQ_TRY(clq_model_open(o->model, graph));
+    } else {
+        clq_network_options network = o->network;
+        network.leave_zero = o->weights_in != NULL;
+        CLQ_TRY(clq_network_build(&network, graph));
+    }
+    if (o->weights_in) {
+        CLQ_TRY(clq_weights_load(*graph, o->weights_in));
+    }
+    if (o->mean) {
+        CLQ_TRY(set_normalisation(*graph, "--mean", "clquant.mean", o->mean));
+        CLQ_TRY(set_normalisation(*graph, "--std", "clquant.std", o->std));
+    }
+    return CLQ_OK;
+}
+
+static clq_status run(int argc, char **argv) {
+    options o = {0};
+    clq_status status = CLQ_OK;
+    clq_graph *graph = NULL, *folded = NULL;
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "convert", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, make(&o, &graph));
+    if (o.fold) {
+        CLQ_GOTO(status, cleanup,
+                 clq_model_require_float(o.model ? o.model : o.network.network, graph));
+        CLQ_GOTO(status, cleanup, clq_graph_fold(graph, &folded));
+    }
+    const clq_graph *result = folded ? folded : graph;
+    if (o.weights_out) {
+        CLQ_GOTO(status, cleanup, clq_weights_save(result, o.weights_out));
+    }
+    if (o.out) {
+        CLQ_GOTO(status, cleanup, clq_onnx_save(result, o.out));
+    }
+    clq_saved_print(o.common.json, o.out ? o.out : o.weights_out, result, result);
+cleanup:
+    clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
+    return status;
+}
+
+const clq_command clq_command_convert = {
+    "convert", "make a model file from a network, weights or another model", run};

@@ -1,0 +1,153 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cli/cli.h"
+
+enum { MAX_DEVICES = 64 };
+
+typedef struct options {
+    clq_common common;
+    bool no_peak;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    (void)argument;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'P':
+        o->no_peak = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"no-peak", 'P', NULL, 0, "Do not measure the arithmetic peaks", 0},
+    {0},
+};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp argp = {
+    argp_options, parse,
+    "",           "Lists the OpenCL devices, their int8 dot-product paths and measured peaks.",
+    children,     NULL,
+    NULL};
+
+static json_t *to_json(const clq_device_info *info, double fp32, double int8, const char *error) {
+    json_t *json = json_object(), *dots = json_array();
+    char id[32];
+    snprintf(id, sizeof id, "%d:%d", info->platform_index, info->device_index);
+    json_object_set_new(json, "id", json_string(id));
+    json_object_set_new(json, "name", json_string(info->name));
+    json_object_set_new(json, "vendor", json_string(info->vendor));
+    json_object_set_new(json, "platform", json_string(info->platform));
+    json_object_set_new(json, "version", json_string(info->version));
+    json_object_set_new(json, "driver", json_string(info->driver));
+    json_object_set_new(json, "type",
+                        json_string(info->is_gpu   ? "gpu"
+                                    : info->is_cpu ? "cpu"
+                                                   : "other"));
+    json_object_set_new(json, "compute_units", json_integer(info->compute_units));
+    json_object_set_new(json, "simd_bytes", json_integer(info->simd_bytes));
+    json_object_set_new(json, "global_memory", json_integer((json_int_t)info->global_memory));
+    json_object_set_new(json, "max_allocation", json_integer((json_int_t)info->max_allocation));
+    json_object_set_new(json, "local_memory", json_integer((json_int_t)info->local_memory));
+    json_object_set_new(json, "schedule",
+                        json_string(info->schedule == CLQ_SCHEDULE_CPU ? "cpu" : "gpu"));
+    for (int d = 0; d < CLQ_DOT_COUNT; d++) {
+        if (info->dots & (1u << d)) {
+            json_array_append_new(dots, json_string(clq_dot_name((clq_dot)d)));
+        }
+    }
+    json_object_set_new(json, "dot_path",
+                        error ? json_null() : json_string(clq_dot_name(info->dot)));
+    json_object_set_new(json, "dot_paths", dots);
+    json_object_set_new(json, "fp32_gflops", fp32 > 0 ? clq_json_real(fp32) : json_null());
+    json_object_set_new(json, "int8_gops", int8 > 0 ? clq_json_real(int8) : json_null());
+    if (error) {
+        json_object_set_new(json, "error", json_string(error));
+    }
+    return json;
+}
+
+static void print(const clq_device_info *info, double fp32, double int8, const char *error) {
+    printf("%d:%d  %s\n", info->platform_index, info->device_index, info->name);
+    printf("     %s, %s, driver %s\n", info->platform, info->version, info->driver);
+    printf("     %s, %u compute units, %.1f GiB memory (%.1f GiB at once), %" PRIu64 " KiB local\n",
+           info->is_gpu   ? "GPU"
+           : info->is_cpu ? "CPU"
+                          : "other",
+           info->compute_units, (double)info->global_memory / 0x1p30,
+           (double)info->max_allocation / 0x1p30, info->local_memory / 1024);
+    if (error) {
+        printf("     cannot be used: %s\n", error);
+        return;
+    }
+    printf("     %s schedule", info->schedule == CLQ_SCHEDULE_CPU ? "CPU" : "GPU");
+    if (info->simd_bytes) {
+        printf(", %u-bit SIMD", info->simd_bytes * 8);
+    }
+    printf(", int8 dot paths:");
+    for (int d = 0; d < CLQ_DOT_COUNT; d++) {
+        if (info->dots & (1u << d)) {
+            printf(" %s%s", clq_dot_name((clq_dot)d), (clq_dot)d == info->dot ? "*" : "");
+        }
+    }
+    putchar('\n');
+    if (fp32 > 0) {
+        printf("     measured peaks: %.0f GFLOPS fp32, %.0f GOPS int8 (%.2fx)\n", fp32, int8,
+               int8 / fp32);
+    }
+}
+
+/* Opens one listed device, measures it, and prints it or adds it to `array`. A device that does not
+ * open is listed with its error. */
+static clq_status show(const options *o, const clq_device_info *listed, json_t *array) {
+    clq_device *device = NULL;
+    clq_device_info info = *listed;
+    double fp32 = 0, int8 = 0;
+    char selector[32];
+    snprintf(selector, sizeof selector, "%d:%d", listed->platform_index, listed->device_index);
+    clq_status status = clq_device_open(selector, &device);
+    if (status == CLQ_OK) {
+        info = *clq_device_get_info(device);
+        status = o->no_peak ? CLQ_OK : clq_device_peak(device, &fp32, &int8);
+    }
+    const char *error = status == CLQ_OK ? NULL : clq_last_error();
+    if (array) {
+        json_array_append_new(array, to_json(&info, fp32, int8, error));
+    } else {
+        print(&info, fp32, int8, error);
+    }
+    clq_device_close(device);
+    return CLQ_OK;
+}
+
+static clq_status run(int argc, char **argv) {
+    static clq_device_info infos[MAX_DEVICES];
+    options o = {0};
+    size_t count = 0;
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "devices", argc, argv, &o, &done));
+    CLQ_TRY(clq_device_list(infos, MAX_DEVICES, &count));
+    json_t *array = o.common.json ? json_array() : NULL;
+    for (size_t i = 0; i < count && i < MAX_DEVICES; i++) {
+        CLQ_TRY(show(&o, &infos[i], array));
+    }
+    if (!array) {
+        return CLQ_OK;
+    }
+    json_t *json = json_object();
+    json_object_set_new(json, "schema", json_integer(1));
+    json_object_set_new(json, "devices", array);
+    const clq_status status = clq_json_dump_stdout(json);
+    json_decref(json);
+    return status;
+}
+
+const clq_command clq_command_devices = {"devices", "what is here: dot paths and measured peaks",
+                                         run};

@@ -1,0 +1,129 @@
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cli/cli.h"
+#include "cli/npy.h"
+#include "cli/pipeline.h"
+
+typedef struct options {
+    clq_common common;
+    const char *model, *data, *logits;
+    int split, resize;
+    int64_t limit;
+    double min_top1;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    static const char *const splits[] = {"train", "test"};
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'D':
+        o->data = argument;
+        return 0;
+    case 's':
+        return clq_option_result(state, clq_option_enum("--split", argument, splits, 2, &o->split));
+    case 'n':
+        return clq_option_result(state,
+                                 clq_option_i64("--limit", argument, 1, INT32_MAX, &o->limit));
+    case 'r':
+        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+    case 'l':
+        o->logits = argument;
+        return 0;
+    case 'm':
+        return clq_option_result(state, clq_option_f64("--min-top1", argument, 0, 1, &o->min_top1));
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "one model only");
+        }
+        o->model = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->model || !o->data) {
+            argp_error(state, "needs a model and --data");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"split", 's', "train|test", 0, "Which part (default test)", 0},
+    {"limit", 'n', "N", 0, "At most N images, spread over the set", 0},
+    {"resize", 'r', "PIXELS", 0,
+     "Shorter side before the centre crop (256 for a 224 crop is usual)", 0},
+    {"logits", 'l', "FILE.npy", 0, "Also write all logits (images, classes) as float32", 0},
+    {"min-top1", 'm', "FRACTION", 0, "Gate: exit code 1 when the top-1 accuracy is lower", 0},
+    {0},
+};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp argp = {argp_options,
+                                 parse,
+                                 "MODEL.onnx --data DIR",
+                                 "Evaluates a network, FP32 or quantized, on labelled images.",
+                                 children,
+                                 NULL,
+                                 NULL};
+
+static clq_status evaluate(const options *o, clq_device *device, const clq_graph *graph,
+                           clq_dataset *dataset) {
+    const int64_t classes = graph->values[graph->output].shape.dim[1];
+    const int64_t images = clq_dataset_get_info(dataset)->count;
+    clq_evaluation evaluation = {0};
+    clq_status status = CLQ_OK;
+    float *logits = NULL;
+    if (o->logits) {
+        logits = clq_calloc((size_t)images * (size_t)classes, sizeof *logits);
+        if (!logits) {
+            return CLQ_NO_MEMORY;
+        }
+    }
+    CLQ_GOTO(status, cleanup,
+             clq_stage_evaluate(device, graph, dataset, "eval", &evaluation, logits));
+    if (logits) {
+        CLQ_GOTO(status, cleanup, clq_npy_write(o->logits, logits, images, classes));
+    }
+    if (o->common.json) {
+        json_t *json = clq_evaluation_to_json(&evaluation, dataset);
+        status = clq_json_dump_stdout(json);
+        json_decref(json);
+    } else {
+        clq_evaluation_print(&evaluation, o->model);
+    }
+    if (status == CLQ_OK && evaluation.top1 < o->min_top1) {
+        status = clq_fail(CLQ_GATE_FAILED, "%s: top-1 %.4f is below the gate of %.4f", o->model,
+                          evaluation.top1, o->min_top1);
+    }
+cleanup:
+    clq_evaluation_clear(&evaluation);
+    clq_free(logits);
+    return status;
+}
+
+static clq_status run(int argc, char **argv) {
+    options o = {.split = CLQ_SPLIT_TEST};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_graph *graph = NULL;
+    clq_dataset *dataset = NULL;
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "eval", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    CLQ_GOTO(status, cleanup,
+             clq_data_open(o.data, graph, (clq_split)o.split, o.limit, o.resize, &dataset));
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset));
+cleanup:
+    clq_dataset_close(dataset);
+    clq_graph_destroy(graph);
+    clq_device_close(device);
+    return status;
+}
+
+const clq_command clq_command_eval = {"eval", "accuracy, loss and confusion of a network on images",
+                                      run};

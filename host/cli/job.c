@@ -1,0 +1,247 @@
+#include "cli/job.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "bench/bench_json.h"
+#include "report/table.h"
+
+typedef enum variant { FP32, PTQ, QAT, VARIANTS } variant;
+static const char *const keys[VARIANTS] = {"fp32", "ptq", "qat"};
+static const char *const titles[VARIANTS] = {"FP32", "PTQ int8", "QAT int8"};
+
+/* The verification batch size is that of evaluation. */
+typedef struct job {
+    clq_device *device;
+    clq_recipe *recipe;
+    const clq_job_options *options;
+    clq_dataset *train, *test;
+    clq_graph *graphs[VARIANTS]; /* trained form; integer forms. QAT may be missing */
+    clq_evaluation evaluations[VARIANTS];
+    clq_verification verifications[VARIANTS];
+    clq_bench_result benches[VARIANTS];
+} job;
+
+static clq_status write_json(const job *j, const char *name, json_t *json) {
+    char *path = clq_path_join(j->options->out, name);
+    const clq_status status = path && json ? clq_json_dump_file(path, json) : CLQ_NO_MEMORY;
+    clq_free(path);
+    json_decref(json);
+    return status;
+}
+
+static clq_status save_model(const job *j, variant v) {
+    char *path = clq_format("%s/%s.onnx", j->options->out, keys[v]);
+    const clq_status status = path ? clq_onnx_save(j->graphs[v], path) : CLQ_NO_MEMORY;
+    clq_free(path);
+    return status;
+}
+
+static clq_status save_weights(const job *j) {
+    char *path = clq_path_join(j->options->out, "weights.safetensors");
+    const clq_status status = path ? clq_weights_save(j->graphs[FP32], path) : CLQ_NO_MEMORY;
+    clq_free(path);
+    return status;
+}
+
+/* ---- stages ---- */
+
+static clq_status train(job *j) {
+    char *folder = clq_path_join(j->options->out, "train");
+    clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = clq_stage_train(j->device, j->graphs[FP32], j->train, j->test, &j->recipe->train,
+                                 j->recipe->text, folder, j->options->resume);
+    }
+    clq_free(folder);
+    CLQ_TRY(status);
+    CLQ_TRY(save_weights(j));
+    return save_model(j, FP32);
+}
+
+static clq_status quantize(job *j) {
+    CLQ_TRY(clq_stage_ptq(j->device, j->graphs[FP32], j->train, &j->recipe->ptq,
+                          j->recipe->train.seed, NULL, &j->graphs[PTQ]));
+    CLQ_TRY(save_model(j, PTQ));
+    if (j->recipe->qat.epochs == 0) {
+        return CLQ_OK;
+    }
+    char *folder = clq_path_join(j->options->out, "qat");
+    clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = clq_stage_qat(j->device, j->graphs[FP32], j->train, j->test, &j->recipe->qat,
+                               &j->recipe->qat_quant, folder, j->options->resume, &j->graphs[QAT]);
+    }
+    clq_free(folder);
+    CLQ_TRY(status);
+    return save_model(j, QAT);
+}
+
+/* Evaluates one variant and, when it is an integer network, verifies it. */
+static clq_status judge(job *j, variant v) {
+    const int batch = clq_eval_batch(j->graphs[v], clq_dataset_get_info(j->test)->count);
+    char name[32];
+    CLQ_TRY(
+        clq_stage_evaluate(j->device, j->graphs[v], j->test, keys[v], &j->evaluations[v], NULL));
+    clq_log_info("%s: top-1 %.2f %%  loss %.4f", keys[v], 100 * j->evaluations[v].top1,
+                 j->evaluations[v].loss);
+    snprintf(name, sizeof name, "eval-%s.json", keys[v]);
+    CLQ_TRY(write_json(j, name, clq_evaluation_to_json(&j->evaluations[v], j->test)));
+    if (v == FP32) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_verify(j->device, j->graphs[v], j->test, batch, 0, &j->verifications[v]));
+    clq_log_info("%s: %lld of %lld codes differ from the fake-quantized evaluation", keys[v],
+                 (long long)j->verifications[v].mismatched_codes,
+                 (long long)j->verifications[v].compared_codes);
+    snprintf(name, sizeof name, "verify-%s.json", keys[v]);
+    return write_json(j, name, clq_verification_to_json(&j->verifications[v]));
+}
+
+/* Latency of all variants at batch 1, measured in turn. */
+static clq_status measure(job *j) {
+    clq_bench_case cases[VARIANTS];
+    clq_bench_result results[VARIANTS] = {0};
+    variant order[VARIANTS];
+    size_t count = 0;
+    for (variant v = FP32; v < VARIANTS; v++) {
+        if (j->graphs[v]) {
+            order[count] = v;
+            cases[count++] = (clq_bench_case){keys[v], j->graphs[v], j->device, 1};
+        }
+    }
+    const clq_bench_options options = {.iterations = j->recipe->bench_iterations, .layers = true};
+    CLQ_TRY(clq_bench_run(cases, count, &options, results));
+    for (size_t i = 0; i < count; i++) {
+        j->benches[order[i]] = results[i];
+    }
+    return write_json(j, "bench.json", clq_bench_to_json(results, count));
+}
+
+/* ---- results ---- */
+
+static double speedup(const job *j, variant v) {
+    return j->benches[FP32].latency.median / j->benches[v].latency.median;
+}
+
+static json_t *summary(const job *j) {
+    char created[CLQ_TIMESTAMP_SIZE];
+    json_t *json = json_object();
+    clq_timestamp(created);
+    json_object_set_new(json, "schema", json_integer(1));
+    json_object_set_new(json, "name", json_string(j->recipe->name));
+    json_object_set_new(json, "device", json_string(clq_device_get_info(j->device)->name));
+    json_object_set_new(json, "dot_path",
+                        json_string(clq_dot_name(clq_device_get_info(j->device)->dot)));
+    json_object_set_new(json, "created", json_string(created));
+    for (variant v = FP32; v < VARIANTS; v++) {
+        if (!j->graphs[v]) {
+            continue;
+        }
+        json_t *part = json_object();
+        json_object_set_new(part, "top1", clq_json_real(j->evaluations[v].top1));
+        json_object_set_new(part, "loss", clq_json_real(j->evaluations[v].loss));
+        json_object_set_new(part, "size_bytes",
+                            json_integer(clq_graph_measure(j->graphs[v]).bytes));
+        json_object_set_new(part, "latency_ms", clq_json_real(j->benches[v].latency.median));
+        json_object_set_new(part, "speedup", clq_json_real(speedup(j, v)));
+        if (v != FP32) {
+            json_object_set_new(part, "mismatched_codes",
+                                json_integer(j->verifications[v].mismatched_codes));
+        }
+        json_object_set_new(json, keys[v], part);
+    }
+    return json;
+}
+
+static clq_status print_summary(const job *j) {
+    enum { COLUMNS = 9 };
+    static const char *const headers[COLUMNS] = {"",           "top-1",    "drop",
+                                                 "loss",       "size MB",  "smaller",
+                                                 "latency ms", "speed-up", "mismatched codes"};
+    static const int right[COLUMNS] = {0, 1, 1, 1, 1, 1, 1, 1, 1};
+    static char text[VARIANTS * COLUMNS][32];
+    const char *cells[VARIANTS * COLUMNS];
+    const double size = (double)clq_graph_measure(j->graphs[FP32]).bytes;
+    int rows = 0;
+    for (variant v = FP32; v < VARIANTS; v++) {
+        if (!j->graphs[v]) {
+            continue;
+        }
+        char(*row)[32] = text + rows * COLUMNS;
+        const double bytes = (double)clq_graph_measure(j->graphs[v]).bytes;
+        snprintf(row[0], 32, "%s", titles[v]);
+        snprintf(row[1], 32, "%.2f %%", 100 * j->evaluations[v].top1);
+        snprintf(row[2], 32, "%+.2f", 100 * (j->evaluations[v].top1 - j->evaluations[FP32].top1));
+        snprintf(row[3], 32, "%.4f", j->evaluations[v].loss);
+        snprintf(row[4], 32, "%.3f", bytes / 1e6);
+        snprintf(row[5], 32, "%.2fx", size / bytes);
+        snprintf(row[6], 32, "%.3f", j->benches[v].latency.median);
+        snprintf(row[7], 32, "%.2fx", speedup(j, v));
+        snprintf(row[8], 32, v == FP32 ? "" : "%lld",
+                 (long long)j->verifications[v].mismatched_codes);
+        rows++;
+    }
+    for (int i = 0; i < rows * COLUMNS; i++) {
+        cells[i] = text[i];
+    }
+    return clq_table_print(stdout, headers, right, COLUMNS, cells, rows);
+}
+
+static clq_status finish(job *j) {
+    json_t *json = summary(j);
+    char *html = NULL;
+    clq_status status = j->options->json ? clq_json_dump_stdout(json) : CLQ_OK;
+    if (status != CLQ_OK) {
+        json_decref(json);
+        return status;
+    }
+    CLQ_TRY(write_json(j, "run.json", json));
+    CLQ_TRY(clq_report_write(j->options->out, &html));
+    if (!j->options->json) {
+        status = print_summary(j);
+        printf("\nReport: %s\n", html);
+    }
+    clq_free(html);
+    CLQ_TRY(status);
+    for (variant v = PTQ; v < VARIANTS; v++) {
+        if (j->graphs[v]) {
+            CLQ_TRY(clq_fail_in(clq_verification_gate(&j->verifications[v]), "%s", keys[v]));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options) {
+    job j = {.device = device, .recipe = recipe, .options = options};
+    clq_status status = CLQ_OK;
+    CLQ_GOTO(status, cleanup, clq_make_dirs(options->out));
+    CLQ_GOTO(status, cleanup,
+             clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));
+    if (options->weights) {
+        CLQ_GOTO(status, cleanup, clq_weights_load(j.graphs[FP32], options->weights));
+    }
+    CLQ_GOTO(status, cleanup, train(&j));
+    CLQ_GOTO(status, cleanup, quantize(&j));
+    for (variant v = FP32; v < VARIANTS; v++) {
+        if (j.graphs[v]) {
+            CLQ_GOTO(status, cleanup, judge(&j, v));
+        }
+    }
+    CLQ_GOTO(status, cleanup, measure(&j));
+    CLQ_GOTO(status, cleanup, finish(&j));
+cleanup:
+    for (variant v = FP32; v < VARIANTS; v++) {
+        clq_evaluation_clear(&j.evaluations[v]);
+        clq_verification_clear(&j.verifications[v]);
+        clq_bench_result_clear(&j.benches[v]);
+        clq_graph_destroy(j.graphs[v]);
+    }
+    clq_dataset_close(j.train);
+    clq_dataset_close(j.test);
+    return status;
+}

@@ -1,0 +1,21 @@
+/* The whole job of `clquant run` and `clquant demo`: train, PTQ, QAT, convert, evaluate, verify,
+ * benchmark, report, with everything kept in one folder. */
+#ifndef CLQUANT_CLI_JOB_H
+#define CLQUANT_CLI_JOB_H
+
+#include "cli/pipeline.h"
+
+typedef struct clq_job_options {
+    const char *data; /* folder or "synthetic" */
+    const char *out;
+    const char *weights; /* start FP32 training from these; NULL: seeded */
+    bool resume;         /* continue training and QAT from their checkpoints */
+    bool json;           /* print run.json instead of the table */
+} clq_job_options;
+
+/* Leaves in `out`: fp32.onnx, ptq.onnx, qat.onnx, weights.safetensors, train/ and qat/ (history,
+ * checkpoints), eval-*.json, verify-*.json, bench.json, run.json, report/. CLQ_GATE_FAILED when a
+ * code differs between the fake-quantized evaluation and the integer network. */
+clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options);
+
+#endif

@@ -1,0 +1,90 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/pipeline.h"
+
+typedef struct options {
+    clq_common common;
+    const char *model, *data, *out;
+    int resize;
+    clq_quant_config config;
+    uint64_t seed;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->config;
+        return 0;
+    case 'D':
+        o->data = argument;
+        return 0;
+    case 'o':
+        o->out = argument;
+        return 0;
+    case 'r':
+        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+    case 'S':
+        return clq_option_result(state, clq_option_seed(argument, &o->seed));
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "one model only");
+        }
+        o->model = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->model || !o->data || !o->out) {
+            argp_error(state, "needs a model, --data and -o");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0, "Images; the training split calibrates", 0},
+    {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
+    {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
+    {"seed", 'S', "N", 0, "Chooses the calibration images (default 1)", 0},
+    {0},
+};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_quant_argp, 0, "Quantization:", 10}, {0}};
+static const struct argp argp = {argp_options,
+                                 parse,
+                                 "MODEL.onnx --data DIR -o Q.onnx",
+                                 "Quantizes a trained FP32 network by calibration (PTQ).",
+                                 children,
+                                 NULL,
+                                 NULL};
+
+static clq_status run(int argc, char **argv) {
+    options o = {.seed = 1};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_graph *graph = NULL, *integer = NULL;
+    clq_dataset *train = NULL;
+    bool done;
+    clq_quant_config_init(&o.config);
+    CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
+    CLQ_TRY(clq_quant_config_check(&o.config));
+    CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
+    CLQ_GOTO(status, cleanup, clq_data_open(o.data, graph, CLQ_SPLIT_TRAIN, 0, o.resize, &train));
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_ptq(device, graph, train, &o.config, o.seed, NULL, &integer));
+    CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
+    clq_saved_print(o.common.json, o.out, graph, integer);
+cleanup:
+    clq_dataset_close(train);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(integer);
+    clq_device_close(device);
+    return status;
+}
+
+const clq_command clq_command_ptq = {"ptq", "quantize a trained network by calibration", run};

@@ -1,0 +1,122 @@
+#include <stdio.h>
+
+#include "base/files.h"
+#include "cli/cli.h"
+#include "cli/pipeline.h"
+
+typedef struct options {
+    clq_common common;
+    const char *model, *data, *out, *folder, *recipe;
+    const char *overrides[CLQ_MAX_OVERRIDES];
+    size_t override_count;
+    int resize, epochs;
+    bool resume;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'D':
+        o->data = argument;
+        return 0;
+    case 'o':
+        o->out = argument;
+        return 0;
+    case 'f':
+        o->folder = argument;
+        return 0;
+    case 'R':
+        o->recipe = argument;
+        return 0;
+    case 'e':
+        return clq_option_result(state,
+                                 clq_option_int("--epochs", argument, 1, 100000, &o->epochs));
+    case 'r':
+        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+    case 's':
+        return clq_option_result(state,
+                                 clq_option_override(argument, o->overrides, &o->override_count));
+    case 'C':
+        o->resume = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "one model only");
+        }
+        o->model = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->model || !o->data || !o->out) {
+            argp_error(state, "needs a model, --data and -o");
+        }
+        if (o->resume && !o->folder) {
+            argp_error(state, "--resume needs --out");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0, "Images: training and test split", 0},
+    {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
+    {"out", 'f', "DIR", 0, "Folder for history and checkpoints (default none)", 0},
+    {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
+    {"recipe", 'R', "FILE", 0, "Recipe whose \"qat\" section applies", 0},
+    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (qat.schedule.lr=0.01)", 0},
+    {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
+    {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
+    {0},
+};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "MODEL.onnx --data DIR -o Q.onnx",
+    "Fine-tunes a trained FP32 network quantization-aware and converts it.",
+    children,
+    NULL,
+    NULL};
+
+static clq_status run(int argc, char **argv) {
+    options o = {0};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_recipe *recipe = NULL;
+    clq_graph *graph = NULL, *integer = NULL;
+    clq_dataset *train = NULL, *test = NULL;
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
+    if (o.epochs || !recipe->qat.epochs) {
+        recipe->qat.epochs = o.epochs ? o.epochs : 1;
+    }
+    CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
+    const int resize = o.resize ? o.resize : recipe->data.resize;
+    CLQ_GOTO(
+        status, cleanup,
+        clq_data_open(o.data, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, resize, &train));
+    CLQ_GOTO(status, cleanup,
+             clq_data_open(o.data, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, resize, &test));
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_qat(device, graph, train, test, &recipe->qat, &recipe->qat_quant, o.folder,
+                           o.resume, &integer));
+    CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
+    clq_saved_print(o.common.json, o.out, graph, integer);
+cleanup:
+    clq_dataset_close(train);
+    clq_dataset_close(test);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(integer);
+    clq_recipe_free(recipe);
+    clq_device_close(device);
+    return status;
+}
+
+const clq_command clq_command_qat = {"qat", "fine-tune a trained network quantization-aware", run};

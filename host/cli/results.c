@@ -1,0 +1,116 @@
+/* Results of the stages as JSON and as text. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "cli/pipeline.h"
+
+json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_dataset *dataset) {
+    json_t *json = json_object(), *confusion = json_array();
+    json_object_set_new(json, "schema", json_integer(1));
+    json_object_set_new(json, "top1", clq_json_real(evaluation->top1));
+    json_object_set_new(json, "top5", clq_json_real(evaluation->top5));
+    json_object_set_new(json, "loss", clq_json_real(evaluation->loss));
+    json_object_set_new(json, "images", json_integer(evaluation->images));
+    for (int r = 0; r < evaluation->classes; r++) {
+        json_t *row = json_array();
+        for (int c = 0; c < evaluation->classes; c++) {
+            json_array_append_new(row,
+                                  json_integer(evaluation->confusion[r * evaluation->classes + c]));
+        }
+        json_array_append_new(confusion, row);
+    }
+    json_object_set_new(json, "confusion", confusion);
+    json_object_set_new(json, "logits_sha256", json_string(evaluation->logits_sha256));
+    if (dataset) {
+        const clq_dataset_info *info = clq_dataset_get_info(dataset);
+        json_t *classes = json_array();
+        for (int c = 0; c < info->class_count; c++) {
+            json_array_append_new(classes, json_string(info->class_names[c]));
+        }
+        json_object_set_new(json, "classes", classes);
+    }
+    return json;
+}
+
+json_t *clq_verification_to_json(const clq_verification *v) {
+    json_t *json = json_object(), *paths = json_object(), *layers = json_array();
+    json_object_set_new(json, "schema", json_integer(1));
+    json_object_set_new(json, "images", json_integer(v->images));
+    json_object_set_new(json, "compared_codes", json_integer(v->compared_codes));
+    json_object_set_new(json, "mismatched_codes", json_integer(v->mismatched_codes));
+    json_object_set_new(json, "first_mismatch",
+                        *v->first_mismatch ? json_string(v->first_mismatch) : json_null());
+    json_object_set_new(json, "logits_sha256", json_string(v->logits_sha256));
+    for (int i = 0; i < v->path_count; i++) {
+        json_object_set_new(paths, clq_dot_name(v->paths[i].dot), json_string(v->paths[i].sha256));
+    }
+    json_object_set_new(json, "dot_paths", paths);
+    for (int i = 0; i < v->layer_count; i++) {
+        json_t *layer = json_object();
+        json_object_set_new(layer, "name", json_string(v->layers[i].name));
+        json_object_set_new(layer, "op", json_string(v->layers[i].op));
+        json_object_set_new(layer, "precision", json_string(v->layers[i].precision));
+        json_object_set_new(layer, "dot_path", json_string(v->layers[i].dot_path));
+        json_array_append_new(layers, layer);
+    }
+    json_object_set_new(json, "layers", layers);
+    return json;
+}
+
+void clq_saved_print(bool json, const char *path, const clq_graph *original,
+                     const clq_graph *saved) {
+    const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
+    if (json) {
+        json_t *out = json_object();
+        json_object_set_new(out, "schema", json_integer(1));
+        json_object_set_new(out, "model", json_string(path));
+        json_object_set_new(out, "parameters", json_integer(after.parameters));
+        json_object_set_new(out, "bytes", json_integer(after.bytes));
+        json_object_set_new(out, "original_bytes", json_integer(before.bytes));
+        (void)clq_json_dump_stdout(out);
+        json_decref(out);
+        return;
+    }
+    printf("%s: %lld parameters, %.2f MB", path, (long long)after.parameters,
+           (double)after.bytes / 1e6);
+    if (after.bytes != before.bytes) {
+        printf(" (FP32 %.2f MB, %.2fx smaller)", (double)before.bytes / 1e6,
+               (double)before.bytes / (double)after.bytes);
+    }
+    putchar('\n');
+}
+
+void clq_evaluation_print(const clq_evaluation *evaluation, const char *name) {
+    printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld images\n", name,
+           100 * evaluation->top1, 100 * evaluation->top5, evaluation->loss,
+           (long long)evaluation->images);
+}
+
+void clq_verification_print(const clq_verification *v) {
+    printf("%lld of %lld codes differ between the fake-quantized evaluation and the integer "
+           "network, on %lld images\n",
+           (long long)v->mismatched_codes, (long long)v->compared_codes, (long long)v->images);
+    if (*v->first_mismatch) {
+        printf("first: %s\n", v->first_mismatch);
+    }
+    printf("logits SHA-256 by dot path:\n");
+    for (int i = 0; i < v->path_count; i++) {
+        printf("  %-11s %s%s\n", clq_dot_name(v->paths[i].dot), v->paths[i].sha256,
+               strcmp(v->paths[i].sha256, v->logits_sha256) == 0 ? "" : "  DIFFERS");
+    }
+}
+
+clq_status clq_verification_gate(const clq_verification *v) {
+    if (v->mismatched_codes > 0) {
+        return clq_fail(CLQ_GATE_FAILED, "%lld codes differ; first: %s",
+                        (long long)v->mismatched_codes, v->first_mismatch);
+    }
+    for (int i = 0; i < v->path_count; i++) {
+        if (strcmp(v->paths[i].sha256, v->logits_sha256) != 0) {
+            return clq_fail(CLQ_GATE_FAILED, "the logits of dot path %s differ",
+                            clq_dot_name(v->paths[i].dot));
+        }
+    }
+    return CLQ_OK;
+}

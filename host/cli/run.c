@@ -1,0 +1,135 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/job.h"
+
+typedef struct options {
+    clq_common common;
+    clq_job_options job;
+    const char *recipe;
+    const char *overrides[CLQ_MAX_OVERRIDES];
+    size_t override_count;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'D':
+        o->job.data = argument;
+        return 0;
+    case 'f':
+        o->job.out = argument;
+        return 0;
+    case 'w':
+        o->job.weights = argument;
+        return 0;
+    case 's':
+        return clq_option_result(state,
+                                 clq_option_override(argument, o->overrides, &o->override_count));
+    case 'C':
+        o->job.resume = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->recipe) {
+            argp_error(state, "one recipe only");
+        }
+        o->recipe = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"out", 'f', "DIR", 0, "Folder for models, results and the report", 0},
+    {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
+    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.epochs=3)", 0},
+    {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
+    {0},
+};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp run_argp = {
+    argp_options,
+    parse,
+    "RECIPE.json --data DIR --out DIR",
+    "The whole job: trains in FP32, quantizes after training (PTQ), fine-tunes "
+    "quantization-aware (QAT), converts to integer networks, evaluates, verifies, "
+    "benchmarks and writes the report.",
+    children,
+    NULL,
+    NULL};
+static const struct argp demo_argp = {
+    argp_options,
+    parse,
+    "",
+    "The whole job on built-in data, in minutes: `clquant run` with a small recipe "
+    "on synthetic images (default --out out-demo).",
+    children,
+    NULL,
+    NULL};
+
+static clq_status execute(options *o) {
+    clq_status status = CLQ_OK;
+    clq_recipe *recipe = NULL;
+    clq_device *device = NULL;
+    o->job.json = o->common.json;
+    CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
+    CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
+    CLQ_GOTO(status, cleanup, clq_job_run(device, recipe, &o->job));
+cleanup:
+    clq_recipe_free(recipe);
+    clq_device_close(device);
+    return status;
+}
+
+static clq_status run(int argc, char **argv) {
+    options o = {0};
+    bool done;
+    CLQ_TRY(clq_parse(&run_argp, "run", argc, argv, &o, &done));
+    if (!o.recipe || !o.job.data || !o.job.out) {
+        return clq_fail(CLQ_USAGE,
+                        "needs a recipe, --data and --out; `clquant run --help` explains");
+    }
+    return execute(&o);
+}
+
+/* The demo's recipe, so that the command works from anywhere. */
+static const char *const demo_recipe[] = {
+    "name=demo",
+    "network={\"name\": \"resnet20\", \"seed\": 1}",
+    "data={\"train_limit\": 6144, \"test_limit\": 2048}",
+    "train={\"epochs\": 5, \"batch\": 64, \"augment\": {\"crop_padding\": 2}, \"schedule\": "
+    "{\"name\": \"one_cycle\", "
+    "\"lr\": 0.1, \"warmup_epochs\": 1, \"final_ratio\": 0.01}}",
+    "qat={\"epochs\": 1, \"schedule\": {\"name\": \"cosine\", \"lr\": 0.005}}",
+};
+enum { DEMO_KEYS = sizeof demo_recipe / sizeof *demo_recipe };
+
+static clq_status demo(int argc, char **argv) {
+    options given = {.job = {.data = "synthetic", .out = "out-demo"}};
+    bool done;
+    CLQ_TRY(clq_parse(&demo_argp, "demo", argc, argv, &given, &done));
+    if (given.recipe) {
+        return clq_fail(CLQ_USAGE, "takes no recipe; use `clquant run %s`", given.recipe);
+    }
+    options o = given;
+    if (given.override_count + DEMO_KEYS > CLQ_MAX_OVERRIDES) {
+        return clq_fail(CLQ_USAGE, "--set was given too often");
+    }
+    for (size_t i = 0; i < DEMO_KEYS; i++) {
+        o.overrides[i] = demo_recipe[i];
+    }
+    for (size_t i = 0; i < given.override_count; i++) {
+        o.overrides[DEMO_KEYS + i] = given.overrides[i];
+    }
+    o.override_count = DEMO_KEYS + given.override_count;
+    return execute(&o);
+}
+
+const clq_command clq_command_run = {
+    "run", "the whole job: train, PTQ, QAT, convert, evaluate, bench, report", run};
+const clq_command clq_command_demo = {"demo", "the whole job on built-in data, in minutes", demo};

@@ -1,0 +1,120 @@
+#include <stdio.h>
+
+#include "base/files.h"
+#include "cli/cli.h"
+#include "cli/pipeline.h"
+
+typedef struct options {
+    clq_common common;
+    const char *recipe, *data, *out, *weights;
+    const char *overrides[CLQ_MAX_OVERRIDES];
+    size_t override_count;
+    int epochs;
+    bool resume;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'D':
+        o->data = argument;
+        return 0;
+    case 'f':
+        o->out = argument;
+        return 0;
+    case 'w':
+        o->weights = argument;
+        return 0;
+    case 'e':
+        return clq_option_result(state,
+                                 clq_option_int("--epochs", argument, 1, 100000, &o->epochs));
+    case 's':
+        return clq_option_result(state,
+                                 clq_option_override(argument, o->overrides, &o->override_count));
+    case 'C':
+        o->resume = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->recipe) {
+            argp_error(state, "one recipe only");
+        }
+        o->recipe = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->recipe || !o->data || !o->out) {
+            argp_error(state, "needs a recipe, --data and --out");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"out", 'f', "DIR", 0, "Receives model.onnx, weights.safetensors, history and checkpoints", 0},
+    {"epochs", 'e', "N", 0, "Overrides train.epochs", 0},
+    {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
+    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.schedule.lr=0.1)", 0},
+    {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out, to the same bits", 0},
+    {0},
+};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp argp = {argp_options,
+                                 parse,
+                                 "RECIPE.json --data DIR --out DIR",
+                                 "Trains a network in FP32 as the recipe says.",
+                                 children,
+                                 NULL,
+                                 NULL};
+
+static clq_status save(const options *o, const clq_graph *graph) {
+    char *model = clq_path_join(o->out, "model.onnx"),
+         *weights = clq_path_join(o->out, "weights.safetensors");
+    clq_status status = model && weights ? clq_onnx_save(graph, model) : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = clq_weights_save(graph, weights);
+    }
+    if (status == CLQ_OK) {
+        clq_saved_print(o->common.json, model, graph, graph);
+    }
+    clq_free(model);
+    clq_free(weights);
+    return status;
+}
+
+static clq_status run(int argc, char **argv) {
+    options o = {0};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_recipe *recipe = NULL;
+    clq_graph *graph = NULL;
+    clq_dataset *train = NULL, *test = NULL;
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
+    if (o.epochs) {
+        recipe->train.epochs = o.epochs;
+    }
+    CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
+    if (o.weights) {
+        CLQ_GOTO(status, cleanup, clq_weights_load(graph, o.weights));
+    }
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_stage_train(device, graph, train, test, &recipe->train, recipe->text, o.out, o.resume));
+    CLQ_GOTO(status, cleanup, save(&o, graph));
+cleanup:
+    clq_dataset_close(train);
+    clq_dataset_close(test);
+    clq_graph_destroy(graph);
+    clq_recipe_free(recipe);
+    clq_device_close(device);
+    return status;
+}
+
+const clq_command clq_command_train = {"train", "train a network in FP32 as a recipe says", run};

@@ -1,0 +1,120 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "cli/cli.h"
+#include "cli/pipeline.h"
+
+typedef struct options {
+    clq_common common;
+    const char *model, *data;
+    int64_t limit;
+    int resize;
+    bool require_int8;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
+    case 'D':
+        o->data = argument;
+        return 0;
+    case 'n':
+        return clq_option_result(state,
+                                 clq_option_i64("--limit", argument, 1, INT32_MAX, &o->limit));
+    case 'r':
+        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+    case 'I':
+        o->require_int8 = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "one model only");
+        }
+        o->model = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->model) {
+            argp_error(state, "needs a model");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0, "Images; the test split is used (default synthetic)", 0},
+    {"limit", 'n', "N", 0, "At most N images", 0},
+    {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
+    {"require-int8", 'I', NULL, 0, "Gate: every layer runs in int8 on a dot-product instruction",
+     0},
+    {0},
+};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "Q.onnx [--data DIR]",
+    "Proves that the integer network computes what the fake-quantized evaluation promised: "
+    "compares every code, "
+    "and the logits of every dot-product path of the device. Exit code 1 when anything differs.",
+    children,
+    NULL,
+    NULL};
+
+/* The gate of --require-int8: no layer fell back to float or to portable C. */
+static clq_status check_paths(const clq_verification *v) {
+    for (int i = 0; i < v->layer_count; i++) {
+        if (strcmp(v->layers[i].precision, "int8") != 0 ||
+            strcmp(v->layers[i].dot_path, "portable") == 0) {
+            return clq_fail(
+                CLQ_GATE_FAILED, "--require-int8: layer %s (%s) runs as %s on dot path %s",
+                v->layers[i].name, v->layers[i].op, v->layers[i].precision, v->layers[i].dot_path);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status run(int argc, char **argv) {
+    options o = {.data = "synthetic"};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_graph *graph = NULL;
+    clq_dataset *dataset = NULL;
+    clq_verification verification = {0};
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "verify", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    if (clq_graph_form(graph) != CLQ_FORM_INTEGER) {
+        status = clq_fail(CLQ_USAGE, "%s: is not a quantized model", o.model);
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup,
+             clq_data_open(o.data, graph, CLQ_SPLIT_TEST, o.limit, o.resize, &dataset));
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+    CLQ_GOTO(status, cleanup, clq_verify(device, graph, dataset, batch, o.limit, &verification));
+    if (o.common.json) {
+        json_t *json = clq_verification_to_json(&verification);
+        status = clq_json_dump_stdout(json);
+        json_decref(json);
+    } else {
+        clq_verification_print(&verification);
+    }
+    CLQ_GOTO(status, cleanup, clq_verification_gate(&verification));
+    if (o.require_int8) {
+        CLQ_GOTO(status, cleanup, check_paths(&verification));
+    }
+cleanup:
+    clq_verification_clear(&verification);
+    clq_dataset_close(dataset);
+    clq_graph_destroy(graph);
+    clq_device_close(device);
+    return status;
+}
+
+const clq_command clq_command_verify = {"verify", "prove that a quantized model is bit-exact", run};
