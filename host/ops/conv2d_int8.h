@@ -25,10 +25,11 @@ typedef struct clq_conv2d_int8_params {
     const float *w_scale; /* (OC) */
     float x_scale;
     int32_t x_zero_point; /* also the padding's code */
-    bool float_output;    /* y is float: (float)acc * (x_scale * w_scale[c]); no code, no act but clamp at 0 */
+    bool float_output;    /* y is float: (float)acc * (x_scale * w_scale[c]); y_* are not used */
+    bool float_relu;      /* with float_output: negative values become 0 */
     float y_scale;
     int32_t y_zero_point; /* 0..255 */
-    int32_t y_lo, y_hi;   /* clamp in codes: ReLU is lo = y_zero_point; RELU6's hi from the caller */
+    int32_t y_lo, y_hi; /* clamp in codes: ReLU is lo = y_zero_point; RELU6's hi from the caller */
     clq_requantizer requantizer;
     /* Fused residual: after y's own code q_y, out = clamp(rint((q_y - y_zero_point) * (y_scale /
      * out_scale) + (q_r - r_zero_point) * (r_scale / out_scale)) + out_zero_point, out_lo, out_hi);
@@ -38,11 +39,19 @@ typedef struct clq_conv2d_int8_params {
     int32_t r_zero_point, out_zero_point, out_lo, out_hi;
 } clq_conv2d_int8_params;
 
+/* CLQ_BAD_DATA: a weight of -128, a scale that is not positive and finite, a factor that the
+ * requantizer cannot express, or sums that could leave int32. The geometry must already be valid.
+ */
 clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv);
 void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv); /* NULL ok */
 
-/* x u8, residual u8 like y (NULL unless has_residual), y u8, or float (N, OH, OW, OC) with float_output. */
+/* The dot-product path that it was built for: the device's at creation. CLQ_DOT_PORTABLE for
+ * depthwise convolutions, which have none. */
+clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv);
+
+/* Queued. x u8, residual u8 like y (NULL unless has_residual), y u8, or float (N, OH, OW, OC) with
+ * float_output. */
 clq_status clq_conv2d_int8_forward(clq_conv2d_int8 *conv, clq_buffer *x, clq_buffer *residual,
                                    clq_buffer *y);
 

@@ -1,0 +1,133 @@
+#include "ops/conv2d_int8.h"
+
+#include "ops/conv2d_int8_plan.h"
+#include "ops/multiplier.h"
+
+struct clq_conv2d_int8 {
+    clq_device *device;
+    clq_kernel *kernel;
+    clq_range range;
+    clq_dot dot;
+    bool has_residual;
+    clq_buffer *weights, *channels, *shape;
+};
+
+static bool is_code(int32_t q) {
+    return q >= 0 && q <= 255;
+}
+
+static clq_status check_codes(const char *what, int32_t zero_point, int32_t lo, int32_t hi) {
+    if (!is_code(zero_point) || !is_code(lo) || !is_code(hi) || lo > hi) {
+        return clq_fail(CLQ_BAD_DATA, "%s: zero point %d and bounds %d..%d must lie in 0..255",
+                        what, (int)zero_point, (int)lo, (int)hi);
+    }
+    return CLQ_OK;
+}
+
+/* The part of the epilogue that is the same for all channels. */
+static clq_status make_epilogue(const clq_conv2d_int8_params *p, int8_epilogue *e) {
+    CLQ_TRY(check_codes("input", p->x_zero_point, 0, 255));
+    if (p->float_output) {
+        e->float_output = 1;
+        e->float_relu = p->float_relu;
+        return p->has_residual ? clq_fail(CLQ_USAGE, "a float result takes no residual") : CLQ_OK;
+    }
+    CLQ_TRY(check_codes("output", p->y_zero_point, p->y_lo, p->y_hi));
+    e->y_zero = (float)p->y_zero_point;
+    e->y_lo = (float)p->y_lo;
+    e->y_hi = (float)p->y_hi;
+    if (!p->has_residual) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(check_codes("residual", p->r_zero_point, 0, 255));
+    CLQ_TRY(check_codes("sum", p->out_zero_point, p->out_lo, p->out_hi));
+    CLQ_TRY(clq_multiplier_float(p->y_scale, 1.0f, p->out_scale, &e->y_factor));
+    CLQ_TRY(clq_multiplier_float(p->r_scale, 1.0f, p->out_scale, &e->r_factor));
+    e->r_zero = (float)p->r_zero_point;
+    e->out_zero = (float)p->out_zero_point;
+    e->out_lo = (float)p->out_lo;
+    e->out_hi = (float)p->out_hi;
+    return CLQ_OK;
+}
+
+static clq_status upload(clq_device *device, const void *data, size_t size, clq_buffer **buffer) {
+    CLQ_TRY(clq_buffer_create(device, size, buffer));
+    return clq_buffer_write(*buffer, 0, size, data);
+}
+
+static clq_status upload_constants(clq_conv2d_int8 *conv, const clq_int8_plan *plan,
+                                   const clq_conv_geometry *geometry,
+                                   const clq_conv2d_int8_params *params) {
+    clq_status status = CLQ_OK;
+    size_t weight_bytes = clq_int8_weight_bytes(plan);
+    size_t channel_bytes = clq_int8_channel_bytes(plan);
+    void *weights = clq_calloc(weight_bytes, 1);
+    int32_t *channels = clq_calloc(channel_bytes, 1);
+    if (!weights || !channels) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_int8_pack_channels(plan, geometry, params, channels));
+    clq_int8_pack_weights(plan, geometry, params->w, weights);
+    CLQ_GOTO(status, cleanup, upload(conv->device, weights, weight_bytes, &conv->weights));
+    CLQ_GOTO(status, cleanup, upload(conv->device, channels, channel_bytes, &conv->channels));
+    CLQ_GOTO(status, cleanup, upload(conv->device, &plan->shape, sizeof plan->shape, &conv->shape));
+cleanup:
+    clq_free(weights);
+    clq_free(channels);
+    return status;
+}
+
+clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
+                                  const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
+    static const char *const kernels[] = {
+        [CLQ_INT8_TILE] = "conv2d_int8_tile",
+        [CLQ_INT8_GROUP] = "conv2d_int8_group",
+        [CLQ_INT8_DEPTHWISE] = "conv2d_int8_depthwise",
+    };
+    clq_status status = CLQ_OK;
+    clq_int8_plan plan;
+    *conv = NULL;
+    clq_conv2d_int8 *made = clq_calloc(1, sizeof *made);
+    if (!made) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_int8_make_plan(clq_device_get_info(device), geometry, params->requantizer, &plan);
+    plan.shape.x_zero = params->x_zero_point;
+    CLQ_GOTO(status, cleanup, make_epilogue(params, &plan.shape.epilogue));
+    made->device = device;
+    made->range = plan.range;
+    made->dot = plan.dot;
+    made->has_residual = params->has_residual;
+    CLQ_GOTO(status, cleanup, upload_constants(made, &plan, geometry, params));
+    CLQ_GOTO(status, cleanup,
+             clq_kernel_get(device, kernels[plan.kind], plan.options, &made->kernel));
+    *conv = made;
+    made = NULL;
+cleanup:
+    clq_conv2d_int8_destroy(made);
+    return status;
+}
+
+void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv) {
+    if (conv) {
+        clq_buffer_release(conv->weights);
+        clq_buffer_release(conv->channels);
+        clq_buffer_release(conv->shape);
+        clq_free(conv);
+    }
+}
+
+clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv) {
+    return conv->dot;
+}
+
+clq_status clq_conv2d_int8_forward(clq_conv2d_int8 *conv, clq_buffer *x, clq_buffer *residual,
+                                   clq_buffer *y) {
+    if (conv->has_residual != (residual != NULL)) {
+        return clq_fail(CLQ_INTERNAL, "integer convolution: a residual %s",
+                        residual ? "that it was not made for" : "is missing");
+    }
+    return CLQ_LAUNCH(conv->device, conv->kernel, conv->range, CLQ_BUF(x), CLQ_BUF(conv->weights),
+                      CLQ_BUF(conv->channels), CLQ_BUF(residual), CLQ_BUF(y), CLQ_BUF(conv->shape));
+}

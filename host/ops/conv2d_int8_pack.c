@@ -1,0 +1,106 @@
+/* The constants of an integer convolution in the order its kernels read them (conv_int8.h). */
+#include <string.h>
+
+#include "ops/conv2d_int8_plan.h"
+#include "ops/multiplier.h"
+
+/* Where an output channel of the network went: group of the plan, block, channel within it. */
+typedef struct place {
+    int block, lane;
+    int first_input; /* of the merged group */
+} place;
+
+static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int oc) {
+    int group = oc / (g->oc / g->groups), merged = group / plan->merged_groups;
+    int within = oc - merged * plan->shape.group_oc;
+    return (place){merged * plan->shape.group_blocks + within / plan->nr, within % plan->nr,
+                   group % plan->merged_groups * (g->ic / g->groups)};
+}
+
+static size_t block_inputs(const clq_int8_plan *plan) {
+    return (size_t)plan->shape.kh * (size_t)plan->shape.kw * (size_t)plan->shape.depth;
+}
+
+size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
+    return (size_t)plan->shape.blocks * block_inputs(plan) * (size_t)plan->nr *
+           (size_t)plan->element_bytes;
+}
+
+size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
+    return (size_t)plan->shape.blocks * (size_t)plan->nr * 3 * sizeof(int32_t);
+}
+
+void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                           void *packed) {
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
+    int inputs = g->ic / g->groups;
+    for (int oc = 0; oc < g->oc; oc++) {
+        place p = place_of(plan, g, oc);
+        for (int tap = 0; tap < g->kh * g->kw; tap++) {
+            for (int c = 0; c < inputs; c++, w++) {
+                size_t k = (size_t)p.block * block_inputs(plan) + (size_t)tap * depth +
+                           (size_t)(p.first_input + c);
+                size_t at = (k / step * nr + (size_t)p.lane) * step + k % step;
+                if (plan->element_bytes == 1) {
+                    ((int8_t *)packed)[at] = *w;
+                } else {
+                    ((int16_t *)packed)[at] = *w;
+                }
+            }
+        }
+    }
+}
+
+/* The sum's start; CLQ_BAD_DATA when some input could drive the sum out of int32. */
+static clq_status sum_start(const int8_t *w, size_t count, int32_t bias, int32_t zero,
+                            int32_t *start) {
+    int64_t sum = 0, reach = 0, farthest = zero > 255 - zero ? zero : 255 - zero;
+    for (size_t i = 0; i < count; i++) {
+        if (w[i] == INT8_MIN) {
+            return clq_fail(CLQ_BAD_DATA, "weight -128: int8 weights are -127..127");
+        }
+        sum += w[i];
+        reach += w[i] < 0 ? -w[i] : w[i];
+    }
+    int64_t extreme = (bias < 0 ? -(int64_t)bias : (int64_t)bias) + farthest * reach;
+    int64_t first = bias - zero * sum;
+    if (extreme > INT32_MAX || first > INT32_MAX || first < INT32_MIN) {
+        return clq_fail(CLQ_BAD_DATA, "sums could reach %lld: beyond int32", (long long)extreme);
+    }
+    *start = (int32_t)first;
+    return CLQ_OK;
+}
+
+/* The factor, and for the fixed requantizer the shift. */
+static clq_status factors(const clq_conv2d_int8_params *params, int oc, int32_t *factor,
+                          int32_t *shift) {
+    float m, y_scale = params->float_output ? 1.0f : params->y_scale;
+    CLQ_TRY(clq_multiplier_float(params->x_scale, params->w_scale[oc], y_scale, &m));
+    if (params->float_output || params->requantizer == CLQ_REQUANT_FLOAT) {
+        memcpy(factor, &m, sizeof m);
+        return CLQ_OK;
+    }
+    return params->requantizer == CLQ_REQUANT_FIXED ? clq_multiplier_fixed(m, factor, shift)
+                                                    : clq_multiplier_shift(m, factor);
+}
+
+clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geometry *g,
+                                  const clq_conv2d_int8_params *params, int32_t *channels) {
+    size_t stride = (size_t)plan->shape.blocks * (size_t)plan->nr;
+    size_t count = (size_t)(g->kh * g->kw) * (size_t)(g->ic / g->groups);
+    for (size_t i = 0; i < stride; i++) {
+        channels[2 * stride + i] = 1; /* a shift that is valid for channels nobody sees */
+    }
+    for (int oc = 0; oc < g->oc; oc++) {
+        place p = place_of(plan, g, oc);
+        int32_t *entry = channels + (size_t)p.block * (size_t)plan->nr + (size_t)p.lane;
+        clq_status status =
+            sum_start(params->w + (size_t)oc * count, count, params->bias ? params->bias[oc] : 0,
+                      params->x_zero_point, &entry[0]);
+        if (status == CLQ_OK) {
+            status = factors(params, oc, &entry[stride], &entry[2 * stride]);
+        }
+        CLQ_TRY(clq_fail_in(status, "output channel %d", oc));
+    }
+    return CLQ_OK;
+}

@@ -1,0 +1,179 @@
+/* Choosing kernel, register tile and work-items of an integer convolution. */
+#include <stdio.h>
+
+#include "ops/conv2d_int8_plan.h"
+
+enum {
+    PANEL_BYTES = 48 * 1024, /* private panel of a work-item: streams through the first cache */
+    MAX_KC = 4864,           /* inputs of a panel row: 3 x 3 x 512 and a little */
+    CACHED_WEIGHTS =
+        256 * 1024,          /* weights that an item uses again and again; half a second cache */
+    ITEM_MACS = 1000 * 1000, /* enough to forget the cost of starting an item */
+    ITEMS_PER_UNIT = 4       /* so that the last items to finish leave little idle */
+};
+
+static int divide_up(int a, int b) {
+    return a / b + (a % b != 0);
+}
+
+static int round_up(int a, int b) {
+    return divide_up(a, b) * b;
+}
+
+/* ---- registers ---- */
+
+/* Sums of a register tile: rows x vectors of `lanes`. `cost` is what one multiplication takes
+ * compared with the best tile (loads of weights and activations for each). */
+typedef struct tile {
+    int rows, vectors;
+    float cost;
+} tile;
+
+/* As in kernels/include/dot4.h, which says what fits the registers. */
+static void vector_form(const clq_device_info *info, int *lanes, int *step) {
+    bool vnni = info->dot == CLQ_DOT_AVX512VNNI || info->dot == CLQ_DOT_AVXVNNI;
+    *step = vnni ? 4 : 2;
+    if (info->dot == CLQ_DOT_AVX512VNNI) {
+        *lanes = 16;
+    } else if (vnni || info->dot == CLQ_DOT_AVX2 || info->simd_bytes >= 32) {
+        *lanes = 8;
+    } else {
+        *lanes = 4;
+    }
+}
+
+static tile choose_tile(int pixels, int channels, int lanes, int step) {
+    static const tile wide[] = {
+        {6, 4, 1.0f}, {5, 4, 1.02f}, {8, 3, 1.03f}, {12, 2, 1.05f}, {20, 1, 1.15f}};
+    static const tile narrow[] = {{6, 2, 1.0f}, {12, 1, 1.1f}};
+    static const tile narrow_pairs[] = {{5, 2, 1.0f}, {10, 1, 1.1f}};
+    const tile *tiles = lanes == 16 ? wide : step == 4 ? narrow : narrow_pairs;
+    int count = lanes == 16 ? 5 : 2;
+    tile best = tiles[0];
+    double least = 0;
+    if (pixels == 1) {
+        best.rows = 1;
+        return best;
+    }
+    for (int i = 0; i < count; i++) {
+        double rows = round_up(pixels, tiles[i].rows);
+        double cost = rows * round_up(channels, tiles[i].vectors * lanes) * (double)tiles[i].cost;
+        if (i == 0 || cost < least) {
+            least = cost;
+            best = tiles[i];
+        }
+    }
+    return best;
+}
+
+/* ---- groups ---- */
+
+/* How many groups of the network to compute as one whose weights outside the groups' own are zero.
+ * Blocks and the bytes read and written must start at multiples of 4, and as long as it fits one
+ * block a merged group costs no more than each of its parts would. */
+static int merge_groups(const clq_conv_geometry *g, int nr) {
+    int in = g->ic / g->groups, out = g->oc / g->groups, best = g->groups;
+    for (int m = 1; m < g->groups; m++) {
+        bool aligned = g->groups % m == 0 && m * in % 4 == 0 && m * out % 4 == 0;
+        if (aligned && (best == g->groups || m * out <= nr)) {
+            best = m;
+        }
+    }
+    return best;
+}
+
+static void set_groups(const clq_conv_geometry *g, clq_int8_plan *plan, int nr) {
+    conv_int8 *s = &plan->shape;
+    int m = merge_groups(g, nr);
+    plan->merged_groups = m;
+    plan->nr = nr;
+    s->depth = round_up(g->ic / g->groups * m, 4);
+    s->group_oc = g->oc / g->groups * m;
+    s->group_blocks = divide_up(s->group_oc, nr);
+    s->blocks = s->group_blocks * (g->groups / m);
+}
+
+/* ---- work-items ---- */
+
+static long items_of(int tiles, int item_tiles, int blocks, int item_blocks) {
+    return (long)divide_up(tiles, item_tiles) * divide_up(blocks, item_blocks);
+}
+
+/* Blocks that share a panel, then tiles that share those blocks' weights, then fewer of either
+ * until every compute unit has some items. */
+static void choose_items(const clq_device_info *info, const tile *t, int kc, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    int taps = s->kh * s->kw, tiles = divide_up(s->pixels, t->rows);
+    long block_macs = (long)taps * s->depth * plan->nr;
+    long block_bytes = block_macs * plan->element_bytes;
+    long wanted = (long)info->compute_units * ITEMS_PER_UNIT;
+    bool whole = (long)taps * s->depth <= kc && s->group_blocks == s->blocks;
+    long blocks = 1, item_tiles;
+    if (whole) {
+        blocks = CACHED_WEIGHTS / block_bytes;
+        blocks = blocks < 64 / plan->nr ? 64 / plan->nr : blocks;
+        blocks = blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks;
+    }
+    item_tiles = ITEM_MACS / (block_macs * t->rows * blocks) + 1;
+    item_tiles = item_tiles > tiles ? tiles : item_tiles;
+    while (item_tiles > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
+        item_tiles = (item_tiles + 1) / 2;
+    }
+    while (blocks > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
+        blocks = (blocks + 1) / 2;
+    }
+    s->item_tiles = (int)item_tiles;
+    s->item_blocks = (int)blocks;
+    /* The larger operand is walked slowly, so that each of its parts is read once. */
+    s->block_dim = (long)s->blocks * block_bytes > (long)s->pixels * s->in_pitch ? 1 : 0;
+    size_t counts[2] = {(size_t)divide_up(tiles, s->item_tiles),
+                        (size_t)divide_up(s->blocks, s->item_blocks)};
+    plan->range =
+        s->block_dim ? CLQ_RANGE2(counts[0], counts[1]) : CLQ_RANGE2(counts[1], counts[0]);
+}
+
+static void plan_tile(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
+                      clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    int lanes, step;
+    vector_form(info, &lanes, &step);
+    tile t = choose_tile(s->pixels, g->oc / g->groups == g->oc ? g->oc : 4 * lanes, lanes, step);
+    int taps = g->kh * g->kw;
+    plan->kind = CLQ_INT8_TILE;
+    plan->dot = info->dot;
+    plan->step = step;
+    plan->element_bytes = step == 4 ? 1 : 2;
+    set_groups(g, plan, t.vectors * lanes);
+    int kc = PANEL_BYTES / (t.rows * plan->element_bytes) / 64 * 64;
+    kc = kc > MAX_KC ? MAX_KC : kc;
+    bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && g->kw * s->depth <= 64 &&
+                      taps * s->depth <= kc;
+    s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
+    s->run_taps = whole_rows ? g->kw : 1;
+    choose_items(info, &t, kc, plan);
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DCLQ_REQUANT=%d",
+             t.rows, t.vectors, kc, requantizer);
+}
+
+void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
+                        clq_requantizer requantizer, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    *plan = (clq_int8_plan){0};
+    s->pixels = g->n * g->oh * g->ow;
+    s->ih = g->ih;
+    s->iw = g->iw;
+    s->in_pitch = round_up(g->ic, 4);
+    s->oh = g->oh;
+    s->ow = g->ow;
+    s->oc = g->oc;
+    s->out_pitch = round_up(g->oc, 4);
+    s->kh = g->kh;
+    s->kw = g->kw;
+    s->stride_h = g->stride_h;
+    s->stride_w = g->stride_w;
+    s->pad_top = g->pad_top;
+    s->pad_left = g->pad_left;
+    s->dilation_h = g->dilation_h;
+    s->dilation_w = g->dilation_w;
+    plan_tile(info, g, (int)requantizer, plan);
+}

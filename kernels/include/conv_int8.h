@@ -1,0 +1,45 @@
+/* What the host tells the int8 convolution kernels about one convolution; both sides include it.
+ *
+ * y (N, OH, OW, OC) from x (N, IH, IW, IC), u8, each pixel `pitch` bytes (channels rounded up to a
+ * multiple of 4). Output channels are computed in blocks of NR, none of which crosses a group. The
+ * host packs, for each block, in this order:
+ *
+ *   weights   [blocks][taps][depth / STEP][NR][STEP]    STEP inputs are one word of the dot product
+ *   channels  [3][blocks * NR] int32:
+ *     [0] bias - x_zero * sum of the channel's weights: what the sums start with, so that raw codes
+ *         can be multiplied instead of codes less the zero point. A tap outside the image reads
+ *         x_zero, and so adds nothing.
+ *     [1] the requantizer's factor: float M, int mantissa or int shift (requantize.h)
+ *     [2] the shift of the fixed-point mantissa */
+#ifndef CLQ_CONV_INT8_H
+#define CLQ_CONV_INT8_H
+
+/* From a sum, less its start, to an output code. Zero points and bounds are whole numbers. */
+typedef struct int8_epilogue {
+    float y_zero, y_lo, y_hi;
+    float y_factor, r_factor; /* residual: y_scale / out_scale, r_scale / out_scale */
+    float r_zero, out_zero, out_lo, out_hi;
+    int float_output; /* 1: y is float (N, OH, OW, OC), acc * factor; none of the above applies */
+    int float_relu;   /* and negative values become 0 */
+} int8_epilogue;
+
+typedef struct conv_int8 {
+    int pixels; /* N * OH * OW */
+    int ih, iw, in_pitch;
+    int oh, ow, oc, out_pitch;
+    int kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+    int depth;        /* bytes that a group reads of an input pixel, a multiple of 4 */
+    int group_oc;     /* output channels of a group */
+    int group_blocks; /* blocks of a group */
+    int blocks;       /* of all groups */
+    int x_zero;
+    /* CPU schedule */
+    int chunk_taps;  /* taps whose inputs fit the panel together, at least 1 */
+    int run_taps;    /* kw when a kernel row's inputs lie together in memory, else 1 */
+    int item_tiles;  /* register tiles (of MR pixels) of a work-item, one below the other */
+    int item_blocks; /* blocks of a work-item */
+    int block_dim;   /* which dimension of the launch counts blocks; 1 - block_dim counts tiles */
+    int8_epilogue epilogue;
+} conv_int8;
+
+#endif

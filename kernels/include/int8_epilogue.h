@@ -1,0 +1,55 @@
+/* The end of every int8 convolution, for 4 or 16 neighbouring output channels: requantize, add the
+ * residual, and for float results scale. CLQ_REQUANT chooses the requantizer. */
+#ifndef CLQ_INT8_EPILOGUE_H
+#define CLQ_INT8_EPILOGUE_H
+
+#include "conv_int8.h"
+#include "requantize.h"
+
+#ifndef CLQ_REQUANT /* 0 float, 1 fixed, 2 shift */
+#define CLQ_REQUANT 0
+#endif
+
+/* int8_code<W>(acc, channel, stride, residual, e): the codes of W sums that already contain their
+ * start. `channel` points to the first of them in the channel table, whose arrays are `stride`
+ * apart; `residual` to its codes, or is NULL.
+ * int8_real<W>(acc, channel, stride, e): the same sums as reals. */
+#define INT8_DEFINE_EPILOGUE(W)                                                                    \
+    CLQ_INLINE int##W int8_code##W(int##W acc, __global const int *channel, int stride,            \
+                                   __global const uchar *residual, int8_epilogue e) {              \
+        int##W q = INT8_REQUANTIZE(W, acc, channel + stride, stride, e);                           \
+        if (residual) {                                                                            \
+            int##W r = convert_int##W(vload##W(0, residual)) - (int##W)((int)e.r_zero);            \
+            q = clq_add_int##W(q - (int##W)((int)e.y_zero), e.y_factor, r, e.r_factor, e.out_zero, \
+                               e.out_lo, e.out_hi);                                                \
+        }                                                                                          \
+        return q;                                                                                  \
+    }                                                                                              \
+    CLQ_INLINE float##W int8_real##W(int##W acc, __global const int *channel, int stride,          \
+                                     int8_epilogue e) {                                            \
+        float##W real = convert_float##W(acc) * as_float##W(vload##W(0, channel + stride));        \
+        return e.float_relu ? CLQ_AT_LEAST(real, (float##W)(0.0f)) : real;                         \
+    }
+
+#if CLQ_REQUANT == 0
+#define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
+    clq_requantize_float##W(acc, as_float##W(vload##W(0, factors)), e.y_zero, e.y_lo, e.y_hi)
+#elif CLQ_REQUANT == 1
+#define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
+    clq_requantize_fixed##W(acc, vload##W(0, factors), vload##W(0, factors + stride),              \
+                            (int)e.y_zero, (int)e.y_lo, (int)e.y_hi)
+#else
+#define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
+    clq_requantize_shift##W(acc, vload##W(0, factors), (int)e.y_zero, (int)e.y_lo, (int)e.y_hi)
+#endif
+
+INT8_DEFINE_EPILOGUE(4)
+INT8_DEFINE_EPILOGUE(16)
+
+/* Stores 4 codes at a multiple of 4 bytes; those from `left` on are padding channels: zeros. */
+CLQ_INLINE void int8_store4(int4 q, int left, __global uchar *y) {
+    uint word = as_uint(convert_uchar4(q));
+    *(__global uint *)y = left >= 4 ? word : word & ((1u << (8 * left)) - 1u);
+}
+
+#endif

@@ -1,0 +1,202 @@
+/* int8 convolution, CPU schedule (see conv_int8.h): an implicit matrix product over taps.
+ *
+ * A work-item computes item_tiles x item_blocks register tiles of MR pixels x NR channels:
+ *
+ *            taps * depth                         NR = NV vectors
+ *        +------------------+                   +----------------+
+ *     MR | panel: widened x |  x  weights of -> | acc, registers |  -> line -> codes
+ *        +------------------+     the block     +----------------+
+ *
+ * The panel is filled from the image, row i with the inputs of pixel i, tap after tap. One panel
+ * serves all blocks of the item when it holds all taps (and there is one group); else each block
+ * fills it chunk by chunk. Sums start with the channels' start values and go through `line` in
+ * memory to the epilogue, 16 channels at a time. */
+#include "dot4.h"
+#include "int8_epilogue.h"
+
+#ifndef MR /* pixels of a tile: 1, 5, 6, 8, 12, 20 */
+#define MR 5
+#endif
+#ifndef NV /* vectors of a tile: 1, 2, 3, 4 */
+#define NV 2
+#endif
+#ifndef KC /* inputs of a panel row, a multiple of 64; at least 64 */
+#define KC 4864
+#endif
+
+#define NR (NV * DOTV_LANES)
+#define ROW (KC / DOTV_STEP) /* words of a panel row */
+
+typedef struct tile_rows {
+    int y[MR], x[MR]; /* input pixel of the first tap, may lie outside */
+    long at[MR];      /* its offset in bytes */
+} tile_rows;
+
+/* n inputs, a multiple of 4 */
+static inline void copy_inputs(int *row, __global const uchar *from, int n) {
+    int k = 0;
+    for (; k + 16 <= n; k += 16)
+        dotv_widen16(from + k, row + k / DOTV_STEP);
+    for (; k < n; k += 4)
+        dotv_widen4(from + k, row + k / DOTV_STEP);
+}
+
+static inline void fill_inputs(int *row, int word, int n) {
+    for (int k = 0; k < n / DOTV_STEP; k++)
+        row[k] = word;
+}
+
+/* Channels c .. c + n of taps tap .. tap + taps, side by side. */
+static inline void fill_panel(int *panel, __global const uchar *x, const conv_int8 *s,
+                              const tile_rows *rows, int tap, int taps, int c, int n) {
+    const int outside = DOTV_STEP == 4 ? s->x_zero * 0x01010101 : s->x_zero * 0x00010001;
+    const int run = s->run_taps;
+    int ky = tap / s->kw, kx = tap - ky * s->kw;
+    for (int t = 0; t < taps; t += run) {
+        const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
+        const long shift = ((long)dy * s->iw + dx) * s->in_pitch + c;
+        for (int i = 0; i < MR; i++) {
+            const bool in_y = (uint)(rows->y[i] + dy) < (uint)s->ih;
+            const int first = rows->x[i] + dx;
+            int *row = panel + i * ROW + t * n / DOTV_STEP;
+            __global const uchar *from = x + rows->at[i] + shift;
+            if (in_y && first >= 0 && first + run <= s->iw) {
+                copy_inputs(row, from, run * n);
+            } else {
+                for (int u = 0; u < run; u++) {
+                    int *to = row + u * n / DOTV_STEP;
+                    if (in_y && (uint)(first + u) < (uint)s->iw)
+                        copy_inputs(to, from + u * n, n);
+                    else
+                        fill_inputs(to, outside, n);
+                }
+            }
+        }
+        kx += run;
+        if (kx == s->kw) {
+            kx = 0;
+            ky++;
+        }
+    }
+}
+
+/* Float results of `rows` pixels x `columns` channels of one block. */
+static inline void finish_real(const int *line, const conv_int8 *s, __global const int *channel,
+                               int stride, __global float *y, int rows, int columns) {
+    for (int i = 0; i < rows; i++) {
+        int c = 0;
+        for (; c + 16 <= columns; c += 16)
+            vstore16(int8_real16(vload16(0, line + i * NR + c), channel + c, stride, s->epilogue),
+                     0, y + c);
+        for (; c < columns; c += 4) {
+            float4 real =
+                int8_real4(vload4(0, line + i * NR + c), channel + c, stride, s->epilogue);
+            for (int k = 0; k < min(4, columns - c); k++)
+                y[c + k] = k == 0 ? real.x : k == 1 ? real.y : k == 2 ? real.z : real.w;
+        }
+        y += s->oc;
+    }
+}
+
+/* Codes of `rows` pixels x `columns` channels of one block, and zeros up to a multiple of 4. */
+static inline void finish_codes(const int *line, const conv_int8 *s, __global const int *channel,
+                                int stride, __global const uchar *residual, __global uchar *y,
+                                int rows, int columns) {
+    int c = 0;
+    for (; c + 16 <= columns; c += 16)
+        for (int i = 0; i < rows; i++) {
+            const long at = (long)i * s->out_pitch + c;
+            int16 q = int8_code16(vload16(0, line + i * NR + c), channel + c, stride,
+                                  residual ? residual + at : residual, s->epilogue);
+            /* As words: some compilers store unaligned bytes one by one. */
+            vstore4(as_uint4(convert_uchar16(q)), 0, (__global uint *)(y + at));
+        }
+    for (; c < columns; c += 4)
+        for (int i = 0; i < rows; i++) {
+            const long at = (long)i * s->out_pitch + c;
+            int4 q = int8_code4(vload4(0, line + i * NR + c), channel + c, stride,
+                                residual ? residual + at : residual, s->epilogue);
+            int8_store4(q, columns - c, y + at);
+        }
+}
+
+__kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_element *weights,
+                               __global const int *channels, __global const uchar *residual,
+                               __global uchar *y, __global const conv_int8 *shape) {
+    const conv_int8 s = *shape;
+    const int taps = s.kh * s.kw, steps = taps * s.depth / DOTV_STEP;
+    const int stride = s.blocks * NR;
+    const int block_begin = (int)get_global_id(s.block_dim) * s.item_blocks;
+    const int block_end = min(block_begin + s.item_blocks, s.blocks);
+    const int m_begin = (int)get_global_id(1 - s.block_dim) * s.item_tiles * MR;
+    const int m_end = min(m_begin + s.item_tiles * MR, s.pixels);
+    const bool whole = s.chunk_taps >= taps && s.depth <= KC && s.group_blocks == s.blocks;
+    int panel[MR * ROW] __attribute__((aligned(64)));
+    int line[MR * NR] __attribute__((aligned(64)));
+    tile_rows rows;
+
+    int ox = m_begin % s.ow, oy = m_begin / s.ow % s.oh, n = m_begin / s.ow / s.oh;
+    for (int m = m_begin; m < m_end; m += MR) {
+        for (int i = 0; i < MR; i++) { /* rows past the last pixel repeat it */
+            rows.y[i] = oy * s.stride_h - s.pad_top;
+            rows.x[i] = ox * s.stride_w - s.pad_left;
+            rows.at[i] = (((long)n * s.ih + rows.y[i]) * s.iw + rows.x[i]) * s.in_pitch;
+            if (m + i + 1 < s.pixels && ++ox == s.ow) {
+                ox = 0;
+                if (++oy == s.oh) {
+                    oy = 0;
+                    n++;
+                }
+            }
+        }
+        for (int block = block_begin; block < block_end; block++) {
+            const int group = block / s.group_blocks;
+            const int column = (block - group * s.group_blocks) * NR;
+            const int channel = group * s.group_oc + column;
+            __global const dotv_acc *w =
+                (__global const dotv_acc *)(weights + (long)block * steps * NR * DOTV_STEP);
+            dotv_acc acc[MR * NV];
+#pragma unroll
+            for (int v = 0; v < NV; v++) {
+                dotv_acc start = ((__global const dotv_acc *)(channels + block * NR))[v];
+#pragma unroll
+                for (int i = 0; i < MR; i++)
+                    acc[i * NV + v] = start;
+            }
+            for (int tap = 0; tap < taps; tap += s.chunk_taps) {
+                const int chunk = min(s.chunk_taps, taps - tap);
+                for (int c = 0; c < s.depth; c += KC) {
+                    const int depth = min(KC, s.depth - c);
+                    if (!whole || block == block_begin)
+                        fill_panel(panel, x + group * s.depth, &s, &rows, tap, chunk, c, depth);
+                    const int count = chunk * depth / DOTV_STEP;
+                    for (int k = 0; k < count; k++) {
+                        dotv_acc b[NV];
+#pragma unroll
+                        for (int v = 0; v < NV; v++)
+                            b[v] = w[k * NV + v];
+#pragma unroll
+                        for (int i = 0; i < MR; i++) {
+                            const int a = panel[i * ROW + k];
+#pragma unroll
+                            for (int v = 0; v < NV; v++)
+                                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
+                        }
+                    }
+                    w += count * NV;
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < MR * NV; i++)
+                DOTV_CAT(vstore, DOTV_LANES)(acc[i], 0, line + i * DOTV_LANES);
+            const int rows_here = min(MR, s.pixels - m), columns = min(NR, s.group_oc - column);
+            const long at = (long)m * s.out_pitch + channel;
+            if (s.epilogue.float_output)
+                finish_real(line, &s, channels + block * NR, stride,
+                            (__global float *)y + (long)m * s.oc + channel, rows_here, columns);
+            else
+                finish_codes(line, &s, channels + block * NR, stride,
+                             residual ? residual + at : residual, y + at, rows_here, columns);
+        }
+    }
+}
