@@ -15,17 +15,22 @@ enum { PROBE_WORDS = 40, MMA_WORDS = 16 * 8 };
 
 /* ---- the processor ---- */
 
-/* Runs cpu_probe at one register width. */
-static clq_status run_cpu_probe(clq_device *device, unsigned simd, uint32_t words[17]) {
+/* Runs cpu_probe at one register width. *built is false when it does not even compile. */
+static clq_status run_cpu_probe(clq_device *device, unsigned simd, uint32_t words[17],
+                                bool *built) {
     clq_status status = CLQ_OK;
     clq_buffer *buffer = NULL;
     clq_kernel *kernel = NULL;
     const char *options = simd == 64   ? "-DCLQ_PROBE_SIMD=64"
                           : simd == 32 ? "-DCLQ_PROBE_SIMD=32"
                                        : "-DCLQ_PROBE_SIMD=16";
-    CLQ_GOTO(status, cleanup,
-             clq_kernel_get_dot(device, "cpu_probe", options, CLQ_DOT_PORTABLE, &kernel));
+    *built = clq_kernel_get_dot(device, "cpu_probe", options, CLQ_DOT_PORTABLE, &kernel) == CLQ_OK;
+    if (!*built) {
+        clq_log_debug("%s cannot be asked for cpuid: %s", device->info.name, clq_last_error());
+        return CLQ_OK;
+    }
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, 17 * sizeof words[0], &buffer));
+    CLQ_GOTO(status, cleanup, clq_buffer_fill(buffer, 0, 17 * sizeof words[0], 0));
     CLQ_GOTO(status, cleanup, CLQ_LAUNCH(device, kernel, CLQ_RANGE1(1), CLQ_BUF(buffer)));
     CLQ_GOTO(status, cleanup, clq_buffer_read(buffer, 0, 17 * sizeof words[0], words));
 cleanup:
@@ -33,26 +38,24 @@ cleanup:
     return status;
 }
 
-static void probe_cpu(clq_device *device, const clq_host_cpu *cpu) {
-    uint32_t words[17];
-    if (!device->info.is_cpu || cpu->simd_bytes == 0) {
-        return;
+static clq_status probe_cpu(clq_device *device, const clq_host_cpu *cpu) {
+    if (!device->info.is_cpu) {
+        return CLQ_OK;
     }
     for (unsigned simd = cpu->simd_bytes; simd >= 16; simd /= 2) {
-        memset(words, 0, sizeof words);
-        if (run_cpu_probe(device, simd, words) != CLQ_OK) {
-            clq_log_debug("%s cannot be asked for cpuid: %s", device->info.name, clq_last_error());
-            return;
-        }
-        if (memcmp(words, cpu->identity, sizeof cpu->identity) != 0) {
-            return;
+        uint32_t words[17] = {0};
+        bool built;
+        CLQ_TRY(run_cpu_probe(device, simd, words, &built));
+        if (!built || memcmp(words, cpu->identity, sizeof cpu->identity) != 0) {
+            return CLQ_OK;
         }
         device->info.is_host_cpu = true;
         if (words[16] == simd) {
             device->info.simd_bytes = simd;
-            return;
+            return CLQ_OK;
         }
     }
+    return CLQ_OK;
 }
 
 /* ---- the dot paths ---- */
@@ -116,28 +119,33 @@ static clq_status create_buffers(clq_device *device, const probe_data *data, pro
     return clq_buffer_write(b->sums, 0, bytes, data->sums);
 }
 
-static bool outputs_match(clq_buffer *out, const int32_t *expected, size_t count) {
+static clq_status compare_output(clq_buffer *out, const int32_t *expected, size_t count,
+                                 bool *equal) {
     int32_t got[OUT_WORDS];
-    return clq_buffer_read(out, 0, count * sizeof got[0], got) == CLQ_OK &&
-           memcmp(got, expected, count * sizeof got[0]) == 0;
+    CLQ_TRY(clq_buffer_read(out, 0, count * sizeof got[0], got));
+    *equal = memcmp(got, expected, count * sizeof got[0]) == 0;
+    return CLQ_OK;
 }
 
-static bool probe_lanes(clq_device *device, clq_dot dot, const probe_data *data,
-                        const probe_buffers *b) {
+/* Each probe sets *works; a status other than CLQ_OK means that it could not be found out. A kernel
+ * that does not build is an answer. */
+static clq_status probe_lanes(clq_device *device, clq_dot dot, const probe_data *data,
+                              const probe_buffers *b, bool *works) {
     clq_kernel *kernel = NULL;
-    int32_t expected[OUT_WORDS] = {0};
-    if (clq_kernel_get_dot(device, "dot_probe", NULL, dot, &kernel) != CLQ_OK ||
-        clq_buffer_fill(b->out, 0, sizeof expected, 0x5a5a5a5a) != CLQ_OK ||
-        CLQ_LAUNCH(device, kernel, CLQ_RANGE1(1), CLQ_BUF(b->acts), CLQ_BUF(b->weights),
-                   CLQ_BUF(b->sums), CLQ_BUF(b->packed), CLQ_BUF(b->out),
-                   CLQ_I32(PROBE_WORDS)) != CLQ_OK ||
-        clq_buffer_read(b->out, 0, sizeof expected[0], expected) != CLQ_OK) {
-        return false;
+    int32_t expected[OUT_WORDS] = {0}, lanes;
+    *works = false;
+    if (clq_kernel_get_dot(device, "dot_probe", NULL, dot, &kernel) != CLQ_OK) {
+        return CLQ_OK;
     }
-    int32_t lanes = expected[0];
+    CLQ_TRY(clq_buffer_fill(b->out, 0, sizeof expected, 0));
+    CLQ_TRY(CLQ_LAUNCH(device, kernel, CLQ_RANGE1(1), CLQ_BUF(b->acts), CLQ_BUF(b->weights),
+                       CLQ_BUF(b->sums), CLQ_BUF(b->packed), CLQ_BUF(b->out),
+                       CLQ_I32(PROBE_WORDS)));
+    CLQ_TRY(clq_buffer_read(b->out, 0, sizeof lanes, &lanes));
     if (lanes != 4 && lanes != 8 && lanes != MAX_LANES) {
-        return false;
+        return CLQ_OK; /* the compiler's target lacks the path */
     }
+    expected[0] = lanes;
     for (int i = 0; i < PROBE_WORDS; i++) {
         expected[1 + i] = dot4_host(data->acts[i], data->weights[i], data->sums[i]);
         for (int lane = 0; lane < lanes; lane++) {
@@ -145,19 +153,21 @@ static bool probe_lanes(clq_device *device, clq_dot dot, const probe_data *data,
             *sum = dot4_host(data->acts[i], data->weights[(i + lane) % PROBE_WORDS], *sum);
         }
     }
-    return outputs_match(b->out, expected, 1 + PROBE_WORDS + (size_t)lanes);
+    return compare_output(b->out, expected, 1 + PROBE_WORDS + (size_t)lanes, works);
 }
 
-static bool probe_mma(clq_device *device, const probe_data *data, const probe_buffers *b) {
+static clq_status probe_mma(clq_device *device, const probe_data *data, const probe_buffers *b,
+                            bool *works) {
     clq_kernel *kernel = NULL;
     int32_t expected[MMA_WORDS];
-    if (clq_kernel_get_dot(device, "dot_probe_mma", NULL, CLQ_DOT_MMA, &kernel) != CLQ_OK ||
-        clq_launch(
-            device, kernel, (clq_range){1, {32, 1, 1}, {32, 1, 1}},
-            (clq_arg[]){CLQ_BUF(b->acts), CLQ_BUF(b->weights), CLQ_BUF(b->sums), CLQ_BUF(b->out)},
-            4) != CLQ_OK) {
-        return false;
+    *works = false;
+    if (clq_kernel_get_dot(device, "dot_probe_mma", NULL, CLQ_DOT_MMA, &kernel) != CLQ_OK) {
+        return CLQ_OK;
     }
+    CLQ_TRY(clq_buffer_fill(b->out, 0, sizeof expected, 0));
+    CLQ_TRY(clq_launch(
+        device, kernel, (clq_range){1, {32, 1, 1}, {32, 1, 1}},
+        (clq_arg[]){CLQ_BUF(b->acts), CLQ_BUF(b->weights), CLQ_BUF(b->sums), CLQ_BUF(b->out)}, 4));
     for (int row = 0; row < 16; row++) {
         for (int column = 0; column < 8; column++) {
             int32_t sum = data->sums[row * 8 + column];
@@ -167,7 +177,7 @@ static bool probe_mma(clq_device *device, const probe_data *data, const probe_bu
             expected[row * 8 + column] = sum;
         }
     }
-    return outputs_match(b->out, expected, MMA_WORDS);
+    return compare_output(b->out, expected, MMA_WORDS, works);
 }
 
 /* Whether trying a path is safe: the x86 instructions need a processor that has them, the others
@@ -195,11 +205,23 @@ static bool may_try(const clq_device *device, clq_dot dot, const clq_host_cpu *c
     }
 }
 
-static bool works(clq_device *device, clq_dot dot, const probe_data *data, const probe_buffers *b) {
-    return probe_lanes(device, dot, data, b) && (dot != CLQ_DOT_MMA || probe_mma(device, data, b));
+static clq_status probe_dot(clq_device *device, clq_dot dot, const probe_data *data,
+                            const probe_buffers *b) {
+    bool works = false;
+    CLQ_TRY(probe_lanes(device, dot, data, b, &works));
+    if (works && dot == CLQ_DOT_MMA) {
+        CLQ_TRY(probe_mma(device, data, b, &works));
+    }
+    if (works) {
+        device->info.dots |= 1u << dot;
+    } else {
+        clq_log_debug("%s: the dot path %s does not work", device->info.name, clq_dot_name(dot));
+    }
+    return CLQ_OK;
 }
 
-static clq_status probe_dots(clq_device *device, const clq_host_cpu *cpu) {
+/* *sure is cleared when a path was left out because the device failed, not because it answered. */
+static clq_status probe_dots(clq_device *device, const clq_host_cpu *cpu, bool *sure) {
     probe_data data = {0};
     probe_buffers buffers = {0};
     fill_probe_data(&data);
@@ -208,18 +230,19 @@ static clq_status probe_dots(clq_device *device, const clq_host_cpu *cpu) {
         if (!may_try(device, (clq_dot)dot, cpu)) {
             continue;
         }
-        if (works(device, (clq_dot)dot, &data, &buffers)) {
-            device->info.dots |= 1u << dot;
-        } else {
-            clq_log_debug("%s: dot path %s does not work", device->info.name,
-                          clq_dot_name((clq_dot)dot));
+        status = probe_dot(device, (clq_dot)dot, &data, &buffers);
+        if (status != CLQ_OK && dot != CLQ_DOT_PORTABLE) {
+            clq_log_warn("%s: trying the dot path %s failed: %s", device->info.name,
+                         clq_dot_name((clq_dot)dot), clq_last_error());
+            *sure = false;
+            status = CLQ_OK;
         }
     }
     release_buffers(&buffers);
     CLQ_TRY(status);
     if (!(device->info.dots & (1u << CLQ_DOT_PORTABLE))) {
-        return clq_fail_in(CLQ_DEVICE, "%s cannot compute an integer dot product in plain OpenCL C",
-                           device->info.name);
+        return clq_fail(CLQ_DEVICE, "%s does not compute an integer dot product in plain OpenCL C",
+                        device->info.name);
     }
     return CLQ_OK;
 }
@@ -278,9 +301,16 @@ clq_status clq_probe(clq_device *device) {
     clq_host_cpu cpu = clq_read_host_cpu();
     clq_cache_key key = outcome_key(device, &cpu);
     if (!recall(device, key)) {
-        probe_cpu(device, &cpu);
-        CLQ_TRY(probe_dots(device, &cpu));
-        remember(device, key);
+        bool sure = true;
+        if (probe_cpu(device, &cpu) != CLQ_OK) {
+            clq_log_warn("%s: asking for the processor failed: %s", device->info.name,
+                         clq_last_error());
+            sure = false;
+        }
+        CLQ_TRY(probe_dots(device, &cpu, &sure));
+        if (sure) {
+            remember(device, key);
+        }
     }
     device->info.dot = best_dot(&device->info);
     return CLQ_OK;

@@ -5,6 +5,7 @@
 #include <CL/cl.h>
 
 #include "clquant/device.h"
+#include "device/kernel_registry.h"
 
 /* ---- choose.c, capabilities.c ---- */
 
@@ -52,7 +53,10 @@ typedef struct clq_programs {
     clq_kernel *buckets[CLQ_KERNEL_BUCKETS];
 } clq_programs;
 
-/* clq_kernel_get on a given dot path. */
+/* clq_kernel_get on a given dot path, and for a kernel that need not be in the registry (`entry`
+ * must outlive the device). */
+clq_status clq_kernel_get_entry(clq_device *device, const clq_kernel_entry *entry,
+                                const char *options, clq_dot dot, clq_kernel **kernel);
 clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
                               clq_dot dot, clq_kernel **kernel);
 void clq_programs_free(clq_device *device);

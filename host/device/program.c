@@ -161,22 +161,18 @@ static clq_status create_kernel(const clq_device *device, const clq_program *pro
     return CLQ_OK;
 }
 
-clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
-                              clq_dot dot, clq_kernel **kernel) {
+clq_status clq_kernel_get_entry(clq_device *device, const clq_kernel_entry *entry,
+                                const char *options, clq_dot dot, clq_kernel **kernel) {
     options = options ? options : "";
-    uint64_t hash = clq_hash64_seeded(name, strlen(name), (uint64_t)dot);
+    uint64_t hash = clq_hash64_seeded(entry->name, strlen(entry->name), (uint64_t)dot);
     hash = clq_hash64_seeded(options, strlen(options), hash);
     clq_kernel **bucket = &device->programs.buckets[hash % CLQ_KERNEL_BUCKETS];
     for (clq_kernel *k = *bucket; k; k = k->next) {
-        if (k->hash == hash && k->program->dot == dot && strcmp(k->name, name) == 0 &&
-            strcmp(k->program->options, options) == 0) {
+        if (k->hash == hash && k->program->dot == dot && k->program->source == entry->source &&
+            strcmp(k->name, entry->name) == 0 && strcmp(k->program->options, options) == 0) {
             *kernel = k;
             return CLQ_OK;
         }
-    }
-    const clq_kernel_entry *entry = find_entry(name);
-    if (!entry) {
-        return clq_fail(CLQ_INTERNAL, "kernel %s is not in kernels/registry.def", name);
     }
     clq_program *program = NULL;
     clq_kernel *made = NULL;
@@ -187,6 +183,16 @@ clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *
     *bucket = made;
     *kernel = made;
     return CLQ_OK;
+}
+
+clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
+                              clq_dot dot, clq_kernel **kernel) {
+    const clq_kernel_entry *entry = find_entry(name);
+    *kernel = NULL;
+    if (!entry) {
+        return clq_fail(CLQ_INTERNAL, "kernel %s is not in kernels/registry.def", name);
+    }
+    return clq_kernel_get_entry(device, entry, options, dot, kernel);
 }
 
 clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
