@@ -1,6 +1,7 @@
 /* Making, copying and searching graphs. */
 #include <clquant/ops.h>
 
+#include <limits.h>
 #include <string.h>
 
 #include "graph/shape.h"
@@ -48,19 +49,26 @@ void clq_graph_destroy(clq_graph *graph) {
 
 /* ---- adding values and nodes ---- */
 
-/* The array with room for one more element, zeroed; the caller raises the count once it is filled.
- * NULL (the array is as it was) when memory ran out. */
-static void *grow(void *array, int count, size_t size) {
-    char *grown = clq_realloc(array, (size_t)count + 1, size);
-    if (grown) {
-        memset(grown + (size_t)count * size, 0, size);
+/* The array with room for one more than `count` elements, the new one zeroed; the caller raises the
+ * count once it is filled. NULL (the array is as it was) when memory ran out. */
+static void *grow(void *array, int count, int *capacity, size_t size) {
+    char *grown = array;
+    if (count >= *capacity) {
+        int more = count > INT_MAX / 2 ? INT_MAX : count < 8 ? 8 : 2 * count;
+        grown = clq_realloc(array, (size_t)more, size);
+        if (!grown) {
+            return NULL;
+        }
+        *capacity = more;
     }
+    memset(grown + (size_t)count * size, 0, size);
     return grown;
 }
 
 /* The text, type and shape of `value` are copied; id is set last. */
 static clq_status add_value(clq_graph *graph, const clq_value *value, const void *data, int *id) {
-    clq_value *values = grow(graph->values, graph->value_count, sizeof *values);
+    clq_value *values =
+        grow(graph->values, graph->value_count, &graph->value_capacity, sizeof *values);
     if (!values) {
         return CLQ_NO_MEMORY;
     }
@@ -149,7 +157,7 @@ clq_status clq_graph_add_node(clq_graph *graph, const char *op_name, const char 
         return clq_fail(CLQ_BAD_DATA, "node \"%s\": there is no operator \"%s\"", name, op_name);
     }
     CLQ_TRY(check_inputs(graph, op, name, inputs, input_count));
-    clq_node *nodes = grow(graph->nodes, graph->node_count, sizeof *nodes);
+    clq_node *nodes = grow(graph->nodes, graph->node_count, &graph->node_capacity, sizeof *nodes);
     if (!nodes) {
         return CLQ_NO_MEMORY;
     }
@@ -211,7 +219,8 @@ static clq_status clone_values(const clq_graph *graph, clq_graph *clone) {
 
 static clq_status clone_nodes(const clq_graph *graph, clq_graph *clone) {
     for (int i = 0; i < graph->node_count; i++) {
-        clq_node *nodes = grow(clone->nodes, clone->node_count, sizeof *nodes);
+        clq_node *nodes =
+            grow(clone->nodes, clone->node_count, &clone->node_capacity, sizeof *nodes);
         if (!nodes) {
             return CLQ_NO_MEMORY;
         }
@@ -304,7 +313,8 @@ clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char 
         return CLQ_OK;
     }
     char *name = clq_strdup(key);
-    clq_metadata *metadata = grow(graph->metadata, graph->metadata_count, sizeof *metadata);
+    clq_metadata *metadata =
+        clq_realloc(graph->metadata, (size_t)graph->metadata_count + 1, sizeof *metadata);
     if (metadata) {
         graph->metadata = metadata;
     }

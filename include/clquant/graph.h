@@ -84,6 +84,7 @@ typedef struct clq_graph {
     clq_metadata *metadata;
     int metadata_count;
     bool folded;
+    int value_capacity, node_capacity; /* allocated elements: the builder's own */
 } clq_graph;
 
 /* ---- building ---- */

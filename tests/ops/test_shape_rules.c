@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "base/rng.h"
 #include "support/clq_test.h"
 
 static clq_graph *graph_with_input(clq_shape shape) {
@@ -362,6 +363,51 @@ static void shortcut_a_rules(void **state) {
     clq_graph_destroy(g);
 }
 
+/* Extreme attributes: a rule accepts or refuses, without overflow (run under UBSan), and what it
+ * accepts is within the limits. */
+static void extreme_attributes(void **state) {
+    (void)state;
+    static const int extremes[] = {INT_MIN, -1,      0,           1,           2,      3,
+                                   5,       1 << 16, INT_MAX / 2, INT_MAX - 1, INT_MAX};
+    enum { EXTREMES = sizeof extremes / sizeof extremes[0] };
+    static const char *const ops[] = {"conv2d", "max_pool", "avg_pool", "shortcut_a"};
+    clq_graph *g = graph_with_input((clq_shape){4, {1, 5, 46339, 2}});
+    int w = add_parameter(g, "w", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){4, {4, 3, 2, 1}});
+    clq_rng rng = clq_rng_start(clq_test_seed(), 1);
+    int accepted = 0;
+    for (int round = 0; round < 40000; round++) {
+        union {
+            clq_conv2d_attrs conv;
+            clq_pool_attrs pool;
+            clq_pad_channels_attrs pad;
+            int words[16];
+        } attrs = {.words = {0}};
+        const char *op = ops[round % 4];
+        size_t words = round % 4 == 0 ? 10 : round % 4 == 3 ? 3 : 8;
+        bool mild = clq_bounded(clq_rng_next(&rng), 2) == 0;
+        for (size_t i = 0; i < words; i++) {
+            attrs.words[i] = mild && clq_bounded(clq_rng_next(&rng), 4) > 0
+                                 ? 1 + (int)clq_bounded(clq_rng_next(&rng), 3)
+                                 : extremes[clq_bounded(clq_rng_next(&rng), EXTREMES)];
+        }
+        if (round % 4 == 0) {
+            attrs.conv.kernel[0] = 3, attrs.conv.kernel[1] = 2, attrs.conv.groups = 2;
+        } else if (round % 4 < 3) {
+            attrs.pool.ceil_mode = mild;
+        }
+        clq_shape shape;
+        clq_status status = infer(g, op, &attrs, (int[]){0, w}, round % 4 == 0 ? 2 : 1, &shape);
+        if (status == CLQ_OK) {
+            accepted++;
+            assert_in_range(clq_shape_count(&shape), 1, INT_MAX);
+        } else {
+            assert_int_equal(status, CLQ_BAD_DATA);
+        }
+    }
+    assert_true(accepted > 100);
+    clq_graph_destroy(g);
+}
+
 static void registry_is_consistent(void **state) {
     (void)state;
     size_t count;
@@ -389,6 +435,7 @@ int main(void) {
         cmocka_unit_test(shapes_kept_or_flattened),
         cmocka_unit_test(add_wants_equal_shapes),
         cmocka_unit_test(shortcut_a_rules),
+        cmocka_unit_test(extreme_attributes),
         cmocka_unit_test(registry_is_consistent),
     };
     return cmocka_run_group_tests_name("shape_rules", tests, NULL, NULL);
