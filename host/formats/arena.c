@@ -39,7 +39,7 @@ clq_status clq_arena_take(clq_arena *arena, size_t count, size_t size, void **ou
                         "proportion to the file",
                         arena->limit);
     }
-    char *data;
+    char *data = NULL;
     if (bytes > LARGE) {
         CLQ_TRY(add_block(arena, bytes, &data));
     } else {

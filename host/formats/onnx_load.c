@@ -1,0 +1,407 @@
+/* Reading an ONNX model: see onnx_load.h for the parts. */
+#include "formats/onnx_load.h"
+
+#include <clquant/formats.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/log.h"
+
+enum { MAX_METADATA = 4096, NEWEST_OPSET = 25, OLDEST_OPSET = 7 };
+
+/* ---- binding names ---- */
+
+clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *operand) {
+    if (name[0] == '\0') {
+        return CLQ_OK;
+    }
+    if (clq_names_find(&load->bound, name) >= 0) {
+        return clq_fail(CLQ_BAD_DATA, "\"%.200s\" is defined twice", name);
+    }
+    CLQ_TRY(clq_names_set(&load->bound, name, load->operand_count));
+    load->operands[load->operand_count++] = *operand; /* there is room for every output */
+    return CLQ_OK;
+}
+
+clq_status onnx_bind_output(onnx_loader *load, const onnx_node *node, const onnx_operand *operand) {
+    return onnx_bind(load, onnx_output_name(node), operand);
+}
+
+clq_status onnx_bind_constant(onnx_loader *load, const onnx_node *node,
+                              const onnx_constant *constant) {
+    onnx_operand operand = {.constant = constant, .value = CLQ_NO_VALUE};
+    return onnx_bind_output(load, node, &operand);
+}
+
+int onnx_use_count(const onnx_loader *load, const char *name) {
+    int index = clq_names_find(&load->uses, name);
+    return index < 0 ? 0 : load->use_count[index];
+}
+
+/* ---- what matters ---- */
+
+static clq_status count_use(onnx_loader *load, const char *name, int *names) {
+    int index = name[0] ? clq_names_find(&load->uses, name) : 0;
+    if (name[0] == '\0') {
+        return CLQ_OK;
+    }
+    if (index < 0) {
+        index = (*names)++;
+        CLQ_TRY(clq_names_set(&load->uses, name, index));
+    }
+    load->use_count[index]++;
+    return CLQ_OK;
+}
+
+/* From the output back: which nodes it depends on, and who reads what among them. */
+static clq_status find_needed(onnx_loader *load) {
+    const Onnx__GraphProto *proto = load->proto;
+    int names = 0;
+    CLQ_TRY(count_use(load, proto->output[0]->name, &names));
+    for (size_t i = proto->n_node; i-- > 0;) {
+        const Onnx__NodeProto *node = proto->node[i];
+        for (size_t k = 0; k < node->n_output; k++) {
+            load->needed[i] |= onnx_use_count(load, node->output[k]) > 0;
+        }
+        for (size_t k = 0; load->needed[i] && k < node->n_input; k++) {
+            CLQ_TRY(count_use(load, node->input[k], &names));
+        }
+    }
+    return CLQ_OK;
+}
+
+/* Whether a needed node quantizes something that another node (not Constant) or the input makes. */
+static clq_status find_quantized(onnx_loader *load) {
+    clq_names constants = {0};
+    clq_status status = CLQ_OK;
+    for (size_t i = 0; i < load->proto->n_initializer && status == CLQ_OK; i++) {
+        const char *name = load->proto->initializer[i]->name;
+        status = clq_names_set(&constants, name ? name : "", 0);
+    }
+    for (size_t i = 0; i < load->proto->n_node && status == CLQ_OK; i++) {
+        const Onnx__NodeProto *node = load->proto->node[i];
+        bool constant = node->n_input == 0 || clq_names_find(&constants, node->input[0]) >= 0;
+        for (size_t k = 0; constant && k < node->n_output && status == CLQ_OK; k++) {
+            status = clq_names_set(&constants, node->output[k], 0);
+        }
+        load->has_q |= load->needed[i] && !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
+    }
+    clq_names_free(&constants);
+    return status;
+}
+
+/* ---- the graph's ends ---- */
+
+static clq_status check_header(const Onnx__ModelProto *model) {
+    if (model->ir_version < 1 || !model->graph) {
+        return clq_fail(CLQ_BAD_DATA, "not an ONNX model: it has no IR version or no graph");
+    }
+    if (model->n_functions > 0 || model->graph->n_sparse_initializer > 0) {
+        return clq_fail(CLQ_BAD_DATA, "functions and sparse initializers are not supported");
+    }
+    int64_t opset = -1;
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *set = model->opset_import[i];
+        if (!set->domain || !set->domain[0] || strcmp(set->domain, "ai.onnx") == 0) {
+            opset = set->version;
+        }
+    }
+    if (opset < OLDEST_OPSET) {
+        return clq_fail(CLQ_BAD_DATA, "opset %lld is not supported, only %d and later",
+                        (long long)opset, OLDEST_OPSET);
+    }
+    if (opset > NEWEST_OPSET) {
+        clq_log(CLQ_LOG_WARN, "opset %lld is newer than %d, the last one known", (long long)opset,
+                NEWEST_OPSET);
+    }
+    return CLQ_OK;
+}
+
+/* Texts that protobuf leaves NULL, and counts that later code relies on. */
+static clq_status check_graph(const Onnx__GraphProto *proto) {
+    if (proto->n_node == 0 || proto->n_node > ONNX_MAX_NODES) {
+        return clq_fail(CLQ_BAD_DATA, "%zu nodes, must be 1..%d", proto->n_node, ONNX_MAX_NODES);
+    }
+    if (proto->n_initializer > ONNX_MAX_VALUES || proto->n_input > ONNX_MAX_VALUES) {
+        return clq_fail(CLQ_BAD_DATA, "more than %d initializers or inputs", ONNX_MAX_VALUES);
+    }
+    for (size_t i = 0; i < proto->n_node; i++) {
+        const Onnx__NodeProto *node = proto->node[i];
+        if (!node->op_type || node->n_input > ONNX_MAX_INPUTS || node->n_output < 1 ||
+            node->n_output > ONNX_MAX_INPUTS) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "node %zu: must have an operator, up to %d inputs and 1..%d outputs", i,
+                            ONNX_MAX_INPUTS, ONNX_MAX_INPUTS);
+        }
+    }
+    if (proto->n_output != 1 || !proto->output[0]->name || !proto->output[0]->name[0]) {
+        return clq_fail(CLQ_BAD_DATA, "%zu outputs, must be 1 with a name", proto->n_output);
+    }
+    return CLQ_OK;
+}
+
+/* (N, C, H, W) or (N, C) of floats, with numbers for all but N. */
+static clq_status read_input_shape(const Onnx__ValueInfoProto *info, clq_shape *shape,
+                                   int64_t *batch) {
+    const Onnx__TypeProto *type = info->type;
+    int64_t dim[4];
+    if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type ||
+        type->tensor_type->elem_type != ONNX_FLOAT || !type->tensor_type->shape) {
+        return clq_fail(CLQ_BAD_DATA, "input \"%.200s\": must be a float tensor with a shape",
+                        info->name);
+    }
+    const Onnx__TensorShapeProto *file = type->tensor_type->shape;
+    if (file->n_dim != 4 && file->n_dim != 2) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "input \"%.200s\": has %zu dimensions, must be (N, C, H, W) "
+                        "or (N, C)",
+                        info->name, file->n_dim);
+    }
+    for (size_t i = 0; i < file->n_dim; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = file->dim[i];
+        bool known = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        dim[i] = known && d->dim_value > 0 ? d->dim_value : 0;
+        if (i > 0 && dim[i] == 0) {
+            return clq_fail(CLQ_BAD_DATA, "input \"%.200s\": dimension %zu must be a number >= 1",
+                            info->name, i);
+        }
+    }
+    *batch = dim[0] > 0 ? dim[0] : ONNX_BATCH;
+    *shape = file->n_dim == 4 ? (clq_shape){4, {1, dim[2], dim[3], dim[1]}}
+                              : (clq_shape){2, {1, dim[1]}};
+    return CLQ_OK;
+}
+
+/* Inputs that have an initializer are parameters (IR version 3); one other is left. */
+static clq_status add_input(onnx_loader *load) {
+    const Onnx__ValueInfoProto *input = NULL;
+    clq_shape shape;
+    char *name;
+    onnx_operand operand = {0};
+    for (size_t i = 0; i < load->proto->n_input; i++) {
+        const Onnx__ValueInfoProto *info = load->proto->input[i];
+        if (!info->name || !info->name[0]) {
+            return clq_fail(CLQ_BAD_DATA, "input %zu has no name", i);
+        }
+        if (clq_names_find(&load->bound, info->name) >= 0) {
+            continue;
+        }
+        if (input) {
+            return clq_fail(CLQ_BAD_DATA, "inputs \"%.100s\" and \"%.100s\": there must be one",
+                            input->name, info->name);
+        }
+        input = info;
+    }
+    if (!input) {
+        return clq_fail(CLQ_BAD_DATA, "the graph has no input");
+    }
+    CLQ_TRY(read_input_shape(input, &shape, &load->batch));
+    CLQ_TRY(onnx_unique_name(load, input->name, &name));
+    CLQ_TRY(clq_graph_add_input(load->graph, name, shape, &operand.value));
+    return onnx_bind(load, input->name, &operand);
+}
+
+static clq_status bind_initializers(onnx_loader *load) {
+    for (size_t i = 0; i < load->proto->n_initializer; i++) {
+        const Onnx__TensorProto *tensor = load->proto->initializer[i];
+        onnx_operand operand = {.value = CLQ_NO_VALUE};
+        if (!tensor->name || !tensor->name[0]) {
+            return clq_fail(CLQ_BAD_DATA, "initializer %zu has no name", i);
+        }
+        if (onnx_use_count(load, tensor->name) > 0) { /* an unused one is bound to be known */
+            CLQ_TRY(onnx_constant_read(&load->arena, tensor, tensor->name, &operand.constant));
+        }
+        CLQ_TRY(onnx_bind(load, tensor->name, &operand));
+    }
+    return CLQ_OK;
+}
+
+static clq_status set_output(onnx_loader *load) {
+    const char *name = load->proto->output[0]->name;
+    int index = clq_names_find(&load->bound, name);
+    onnx_operand *operand = index < 0 ? NULL : &load->operands[index];
+    if (!operand || operand->constant || operand->codes || operand->stride[0] ||
+        load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) {
+        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is not the real result of a node", name);
+    }
+    static const int no_pad[4];
+    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
+        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is a padded image", name);
+    }
+    clq_graph_set_output(load->graph, operand->value);
+    if (!operand->dequantized && load->graph->values[operand->value].q.count > 0) {
+        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is read without the rounding", name);
+    }
+    return CLQ_OK;
+}
+
+/* ---- nodes ---- */
+
+static const struct {
+    const char *op;
+    onnx_op_function *function;
+} operators[] = {
+    {"Conv", onnx_conv},
+    {"Gemm", onnx_gemm},
+    {"MatMul", onnx_matmul},
+    {"BatchNormalization", onnx_batch_norm},
+    {"Add", onnx_add},
+    {"Sum", onnx_add},
+    {"Relu", onnx_relu},
+    {"Clip", onnx_clip},
+    {"Tanh", onnx_tanh},
+    {"Sigmoid", onnx_sigmoid},
+    {"Dropout", onnx_dropout},
+    {"MaxPool", onnx_max_pool},
+    {"AveragePool", onnx_average_pool},
+    {"GlobalAveragePool", onnx_global_pool},
+    {"ReduceMean", onnx_reduce_mean},
+    {"Identity", onnx_identity},
+    {"Flatten", onnx_flatten},
+    {"Reshape", onnx_reshape},
+    {"Squeeze", onnx_squeeze},
+    {"Unsqueeze", onnx_unsqueeze},
+    {"Slice", onnx_slice},
+    {"Pad", onnx_pad},
+    {"QuantizeLinear", onnx_quantize},
+    {"DequantizeLinear", onnx_dequantize},
+};
+
+static clq_status load_node(onnx_loader *load, const Onnx__NodeProto *proto) {
+    onnx_node node = {.proto = proto, .op = proto->op_type};
+    if (proto->domain && proto->domain[0] && strcmp(proto->domain, "ai.onnx") != 0) {
+        return onnx_fail(&node, "operators of the domain \"%.60s\" are not supported",
+                         proto->domain);
+    }
+    for (size_t i = 0; i < proto->n_input; i++) {
+        const char *name = proto->input[i];
+        if (name[0] && clq_names_find(&load->bound, name) < 0) {
+            return onnx_fail(&node, "reads \"%.200s\", which nothing before it makes", name);
+        }
+    }
+    bool done;
+    CLQ_TRY(onnx_fold_node(load, &node, &done));
+    for (size_t i = 0; !done && i < sizeof operators / sizeof operators[0]; i++) {
+        if (strcmp(operators[i].op, node.op) == 0) {
+            if (onnx_input(load, &node, 0) == NULL) {
+                return onnx_fail(&node, "input 0 is missing");
+            }
+            CLQ_TRY(operators[i].function(load, &node));
+            done = true;
+        }
+    }
+    return done ? onnx_attributes_done(&node)
+                : onnx_fail(&node, "this operator is not supported here");
+}
+
+static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model) {
+    if (model->n_metadata_props > MAX_METADATA) {
+        return clq_fail(CLQ_BAD_DATA, "%zu metadata_props, at most %d are allowed",
+                        model->n_metadata_props, MAX_METADATA);
+    }
+    for (size_t i = 0; i < model->n_metadata_props; i++) {
+        const char *key = model->metadata_props[i]->key, *text = model->metadata_props[i]->value;
+        if (!key || !key[0] || clq_graph_get_metadata(load->graph, key)) {
+            return clq_fail(CLQ_BAD_DATA, "metadata_props: \"%.100s\" is empty or there twice",
+                            key ? key : "");
+        }
+        if (load->own && strcmp(key, ONNX_FORM_KEY) == 0) { /* says how to read this file */
+            load->keep_form = text && strcmp(text, "trained") == 0;
+            load->keep_float = text && strcmp(text, "quantized") == 0;
+            continue;
+        }
+        CLQ_TRY(clq_graph_set_metadata(load->graph, key, text ? text : ""));
+    }
+    return CLQ_OK;
+}
+
+static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
+    const Onnx__GraphProto *proto = model->graph;
+    load->proto = proto;
+    load->own = model->producer_name && strcmp(model->producer_name, "clquant") == 0;
+    CLQ_TRY(clq_graph_create(proto->name, &load->graph));
+    CLQ_TRY(load_metadata(load, model));
+
+    /* Every bound name is an initializer, the input or an output; every used one an input. */
+    size_t names = proto->n_initializer + 2, uses = 2;
+    for (size_t i = 0; i < proto->n_node; i++) {
+        names += proto->node[i]->n_output;
+        uses += proto->node[i]->n_input;
+    }
+    void *memory;
+    CLQ_TRY(clq_arena_take(&load->arena, names, sizeof *load->operands, &memory));
+    load->operands = memory;
+    CLQ_TRY(clq_arena_take(&load->arena, uses, sizeof *load->use_count, &memory));
+    load->use_count = memory;
+    CLQ_TRY(clq_arena_take(&load->arena, proto->n_node, sizeof *load->needed, &memory));
+    load->needed = memory;
+
+    CLQ_TRY(find_needed(load));
+    CLQ_TRY(find_quantized(load));
+    CLQ_TRY(bind_initializers(load));
+    CLQ_TRY(add_input(load));
+    for (size_t i = 0; i < proto->n_node; i++) {
+        if (load->needed[i]) {
+            CLQ_TRY(load_node(load, proto->node[i]));
+        }
+    }
+    CLQ_TRY(set_output(load));
+    CLQ_TRY(onnx_finish_layouts(load));
+    CLQ_TRY(onnx_finish_qparams(load));
+    return clq_graph_validate(load->graph);
+}
+
+/* Without batch norm and dropout the folded form is the same network: activations are fused. */
+static clq_status choose_form(const onnx_loader *load, clq_graph **graph) {
+    if (load->has_q) {
+        (*graph)->folded = true;
+        return CLQ_OK;
+    }
+    for (int i = 0; i < (*graph)->node_count; i++) {
+        const char *op = (*graph)->nodes[i].op->name;
+        if (load->keep_form || strcmp(op, "batch_norm") == 0 || strcmp(op, "dropout") == 0) {
+            return CLQ_OK;
+        }
+    }
+    clq_graph *folded;
+    CLQ_TRY(clq_graph_fold(*graph, &folded));
+    clq_graph_destroy(*graph);
+    *graph = folded;
+    return CLQ_OK;
+}
+
+clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
+                                clq_graph **graph) {
+    onnx_loader load = {0};
+    clq_onnx_memory memory;
+    Onnx__ModelProto *model = NULL;
+    clq_status status;
+    CLQ_GOTO(status, cleanup, clq_onnx_unpack(data, size, &memory, &model));
+    load.arena.limit = load.parameter_limit = clq_onnx_memory_limit(size);
+    CLQ_GOTO(status, cleanup, check_header(model));
+    CLQ_GOTO(status, cleanup, check_graph(model->graph));
+    CLQ_GOTO(status, cleanup, load_model(&load, model));
+    CLQ_GOTO(status, cleanup, choose_form(&load, &load.graph));
+    *graph = load.graph;
+    load.graph = NULL;
+cleanup:
+    clq_graph_destroy(load.graph);
+    clq_free(load.float_read);
+    clq_names_free(&load.bound);
+    clq_names_free(&load.uses);
+    clq_names_free(&load.names);
+    clq_arena_free(&load.arena);
+    clq_onnx_model_free(&memory, model);
+    return clq_fail_in(status, "%s", name);
+}
+
+clq_status clq_onnx_load(const char *path, clq_graph **graph) {
+    void *file = NULL;
+    size_t size = 0;
+    CLQ_TRY(clq_file_read(path, INT32_MAX, &file, &size));
+    clq_status status = clq_onnx_load_memory(file, size, path, graph);
+    clq_free(file);
+    return status;
+}

@@ -1,0 +1,245 @@
+/* The inside of the ONNX loader: what its files share.
+ *
+ *   onnx_load.c        reads a model: input, initializers, nodes in order, output
+ *   onnx_node.c        looking at one node: inputs, attributes, errors
+ *   onnx_constant.c    tensors of the file as host arrays
+ *   onnx_fold.c        nodes that only compute constants (shapes, transposed weights)
+ *   onnx_load_ops.c    nodes that become nodes of the graph
+ *   onnx_load_pool.c   the same: pooling
+ *   onnx_load_shape.c  nodes that only change an activation's shape; Slice and Pad
+ *   onnx_load_qdq.c    QuantizeLinear, DequantizeLinear, integer parameters
+ *   onnx_names.c       names for the graph's nodes and parameters
+ *
+ * The nodes are visited once, in the file's order, which ONNX demands to be topological. Every
+ * value name is bound to an operand: a constant, or an activation of the graph being built together
+ * with how the file sees it. Parameters are taken over in the file's element order first; when the
+ * graph stands, clq_layout_find knows which ones to turn. */
+#ifndef CLQ_FORMATS_ONNX_LOAD_H
+#define CLQ_FORMATS_ONNX_LOAD_H
+
+#include <clquant/ops.h>
+
+#include "formats/arena.h"
+#include "formats/names.h"
+#include "formats/onnx_wire.h"
+
+enum {
+    ONNX_MAX_RANK = 8,
+    ONNX_MAX_NODES = 1 << 14,
+    ONNX_MAX_VALUES = 1 << 17,
+    ONNX_MAX_INPUTS = 16,     /* of a node */
+    ONNX_MAX_ATTRIBUTES = 64, /* of a node */
+    ONNX_MAX_FOLDED = 1 << 16 /* elements that a shape computation may have */
+};
+
+/* Stands for the batch in computed shapes, when the file leaves it open. */
+#define ONNX_BATCH (INT64_MIN + INT64_C(0x62617463))
+
+/* The metadata key under which clquant writes a graph's form. */
+#define ONNX_FORM_KEY "clquant.form"
+
+/* Element types after loading; the file's other float types become FLOAT. */
+typedef Onnx__TensorProto__DataType onnx_type;
+#define ONNX_FLOAT ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT
+#define ONNX_UINT8 ONNX__TENSOR_PROTO__DATA_TYPE__UINT8
+#define ONNX_INT8 ONNX__TENSOR_PROTO__DATA_TYPE__INT8
+#define ONNX_INT32 ONNX__TENSOR_PROTO__DATA_TYPE__INT32
+#define ONNX_INT64 ONNX__TENSOR_PROTO__DATA_TYPE__INT64
+#define ONNX_BOOL ONNX__TENSOR_PROTO__DATA_TYPE__BOOL
+
+typedef struct onnx_constant {
+    const char *name; /* the value it was first bound to */
+    onnx_type type;
+    int rank;
+    int64_t dim[ONNX_MAX_RANK];
+    size_t count;     /* elements, product of dim */
+    const void *data; /* (count) */
+    /* Codes that went through DequantizeLinear: real = scale * (code - zero_point). */
+    const float *scale; /* (scale_count); NULL: plain numbers */
+    size_t scale_count; /* 1, or dim[axis] */
+    int axis;
+    int32_t zero_point;
+    const struct onnx_constant *unrounded; /* what QuantizeLinear made the codes from, or NULL */
+} onnx_constant;
+
+/* What a value name of the file stands for. */
+typedef struct onnx_operand {
+    const onnx_constant *constant; /* NULL: an activation */
+    int value;                     /* of the graph */
+    bool codes;                    /* behind QuantizeLinear, before DequantizeLinear */
+    bool dequantized;              /* behind DequantizeLinear */
+    bool unit_hw; /* the graph has (N, C) where the file has (N, C, 1, 1): after global pooling */
+    /* A Slice or Pad not yet in the graph: it becomes part of the node that reads it. */
+    int stride[2]; /* 0: none */
+    int pad[4];    /* zeros around the image: top, left, bottom, right */
+} onnx_operand;
+
+/* One node of the file. */
+typedef struct onnx_node {
+    const Onnx__NodeProto *proto;
+    const char *op;
+    uint64_t asked; /* attributes that were looked at */
+} onnx_node;
+
+typedef struct onnx_loader {
+    const Onnx__GraphProto *proto;
+    clq_arena arena;
+    size_t parameter_bytes, parameter_limit;
+
+    clq_names bound; /* value name -> index in operands */
+    onnx_operand *operands;
+    int operand_count;
+    clq_names uses;  /* value name -> index in use_count */
+    int *use_count;  /* readers among the nodes that matter, and the output */
+    bool *needed;    /* (n_node): the output depends on it */
+    clq_names names; /* names of the graph's values */
+
+    clq_graph *graph;
+    int64_t batch;    /* the declared one, or ONNX_BATCH */
+    bool has_q;       /* some activation is quantized */
+    bool own;         /* written by clquant: names are kept as they are */
+    bool keep_form;   /* written by clquant from a trained form */
+    bool keep_float;  /* written by clquant from a quantized form, whose parameters are float */
+    bool *float_read; /* (float_read_capacity): values read without QuantizeLinear's rounding */
+    int float_read_capacity;
+} onnx_loader;
+
+/* ---- onnx_node.c ---- */
+
+/* CLQ_BAD_DATA: `Conv "conv1": <rule>`. */
+clq_status onnx_fail(const onnx_node *node, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+size_t onnx_input_count(const onnx_node *node);
+const char *onnx_input_name(const onnx_node *node, size_t index); /* "" when absent */
+const char *onnx_output_name(const onnx_node *node);
+/* The operand of an input; NULL when it is absent (optional). */
+const onnx_operand *onnx_input(const onnx_loader *load, const onnx_node *node, size_t index);
+
+/* Inputs that must be there, and at most `most` of them. */
+clq_status onnx_want_inputs(const onnx_node *node, size_t least, size_t most);
+/* An input that is a constant; *constant is NULL when it is absent. */
+clq_status onnx_want_constant(const onnx_loader *load, const onnx_node *node, size_t index,
+                              const onnx_constant **constant);
+/* The same for small arrays of integers; absent: *count = 0. `what` goes in the error. */
+clq_status onnx_want_integers(const onnx_loader *load, const onnx_node *node, size_t index,
+                              const char *what, const int64_t **values, size_t *count);
+/* One number, float or not; `absent` when the input is not there. */
+clq_status onnx_want_scalar(const onnx_loader *load, const onnx_node *node, size_t index,
+                            const char *what, float absent, float *value);
+
+/* Attributes; a missing one leaves *value alone. CLQ_BAD_DATA for another type or number. */
+clq_status onnx_attribute_int(onnx_node *node, const char *name, int64_t least, int64_t most,
+                              int64_t *value);
+clq_status onnx_attribute_float(onnx_node *node, const char *name, float *value);
+clq_status onnx_attribute_text(onnx_node *node, const char *name, const char **value);
+/* `count` in: how many there must be, 0 for any number; out: how many there are, 0 when missing. */
+clq_status onnx_attribute_ints(onnx_node *node, const char *name, const int64_t **values,
+                               size_t *count);
+const Onnx__AttributeProto *onnx_attribute(onnx_node *node, const char *name);
+/* Marks an attribute as known that changes nothing here. */
+void onnx_attribute_ignore(onnx_node *node, const char *name);
+/* CLQ_BAD_DATA when an attribute was not looked at, so that none is passed over. */
+clq_status onnx_attributes_done(const onnx_node *node);
+
+/* ---- onnx_constant.c ---- */
+
+/* A tensor of the file. Its bytes are used in place where they can be. */
+clq_status onnx_constant_read(clq_arena *arena, const Onnx__TensorProto *tensor, const char *name,
+                              const onnx_constant **constant);
+/* A new constant with room for its elements at *data. */
+clq_status onnx_constant_make(clq_arena *arena, const char *name, onnx_type type, int rank,
+                              const int64_t *dim, onnx_constant **constant, void **data);
+size_t onnx_type_size(onnx_type type);
+/* Plain floats of a FLOAT constant or of dequantized codes. */
+clq_status onnx_constant_floats(clq_arena *arena, const onnx_constant *constant,
+                                const float **values);
+/* Axes of the dimensions swapped by `perm`. */
+clq_status onnx_constant_transpose(clq_arena *arena, const onnx_constant *in, const int *perm,
+                                   onnx_constant **out);
+/* Numpy's view of "1x3x8" for messages. */
+void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
+
+/* ---- onnx_load.c ---- */
+
+clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *operand);
+clq_status onnx_bind_output(onnx_loader *load, const onnx_node *node, const onnx_operand *operand);
+clq_status onnx_bind_constant(onnx_loader *load, const onnx_node *node,
+                              const onnx_constant *constant);
+int onnx_use_count(const onnx_loader *load, const char *name);
+
+/* ---- onnx_fold.c ---- */
+
+/* Evaluates a node all of whose inputs are constants, or Shape. *done is false when this is no
+ * operator that computes constants. */
+clq_status onnx_fold_node(onnx_loader *load, onnx_node *node, bool *done);
+
+/* ---- activations: onnx_load_shape.c ---- */
+
+/* How the file sees an activation: (N, C, H, W) or (N, C) with dim[0] the declared batch. */
+typedef struct onnx_dims {
+    int rank;
+    int64_t dim[4];
+} onnx_dims;
+onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *operand);
+
+/* Input `index` as a real activation: no codes, a pending Slice turned into a node. A pending Pad
+ * is an error unless `pad` is given to receive it. */
+clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
+                                onnx_operand *operand, int *pad);
+/* Makes a node of a pending Slice, or of Slice and channel Pad. */
+clq_status onnx_settle(onnx_loader *load, onnx_operand *operand);
+
+/* Adds a node to the graph and binds its output. `name` NULL: from the file's node. */
+clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
+                         const void *attrs, const int *inputs, int input_count,
+                         const onnx_operand *like);
+
+/* ---- onnx_names.c ---- */
+
+/* A name that no value of the graph has yet: `wanted`, or with _2, _3, ... behind it. */
+clq_status onnx_unique_name(onnx_loader *load, const char *wanted, char **name);
+/* "layer1.0.conv1" from a weight's name, else from torch's "/layer1/layer1.0/conv1/Conv", else the
+ * node's or output's name. `weight` may be NULL. */
+clq_status onnx_node_name(onnx_loader *load, const onnx_node *node, const char *weight,
+                          char **name);
+/* The parameter's own name when it says something, else `node_name`.`role`. */
+clq_status onnx_parameter_name(onnx_loader *load, const char *own, const char *node_name,
+                               const char *role, char **name);
+
+/* ---- parameters: onnx_load_qdq.c ---- */
+
+/* Adds `constant` as an F32 parameter of this shape (the file's element order). */
+clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_constant *constant,
+                          clq_value_kind kind, clq_shape shape, const char *node_name,
+                          const char *role, int *value);
+/* Adds weights and bias (may be NULL) of a conv2d or linear that reads `x`: S8 and S32 when both x
+ * and the weights are quantized, else F32. Stores ids in inputs[1], inputs[2] and their number. */
+clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                            const onnx_constant *weight, const onnx_constant *bias, clq_shape shape,
+                            const char *node_name, int inputs[3], int *input_count);
+/* Turns parameters into the graph's order, passes qparams along operators that share them, checks
+ * that the graph is wholly float or wholly quantized. */
+clq_status onnx_finish_layouts(onnx_loader *load);
+clq_status onnx_finish_qparams(onnx_loader *load);
+
+/* ---- one function for each operator ---- */
+
+typedef clq_status onnx_op_function(onnx_loader *load, onnx_node *node);
+onnx_op_function onnx_conv, onnx_batch_norm, onnx_gemm, onnx_matmul, onnx_add, onnx_relu, onnx_clip,
+    onnx_tanh, onnx_sigmoid, onnx_dropout; /* onnx_load_ops.c */
+onnx_op_function onnx_max_pool, onnx_average_pool, onnx_global_pool, onnx_reduce_mean;
+onnx_op_function onnx_identity, onnx_flatten, onnx_reshape, onnx_squeeze, onnx_unsqueeze,
+    onnx_slice, onnx_pad;                        /* onnx_load_shape.c */
+onnx_op_function onnx_quantize, onnx_dequantize; /* onnx_load_qdq.c */
+
+/* Windows of Conv and pooling: kernel_shape, strides, dilations, pads, auto_pad. onnx_load_pool.c
+ */
+typedef struct onnx_window {
+    int kernel[2], stride[2], dilation[2], pad[4];
+} onnx_window;
+/* `kernel` from kernel_shape; `weight` (NULL for pools) must agree with it. */
+clq_status onnx_read_window(onnx_node *node, const onnx_dims *x, const onnx_constant *weight,
+                            onnx_window *window);
+
+#endif

@@ -1,0 +1,166 @@
+/* Windows, and the pooling nodes. */
+#include <string.h>
+
+#include "formats/onnx_load.h"
+
+enum { MAX_WINDOW = 1 << 15 };
+
+/* Two or four numbers of an attribute, each in least..MAX_WINDOW. */
+static clq_status read_numbers(onnx_node *node, const char *name, size_t count, int64_t least,
+                               int *numbers, bool *there) {
+    const int64_t *values;
+    size_t found = count;
+    CLQ_TRY(onnx_attribute_ints(node, name, &values, &found));
+    *there = found > 0;
+    for (size_t i = 0; i < found; i++) {
+        if (values[i] < least || values[i] > MAX_WINDOW) {
+            return onnx_fail(node, "%s has %lld, must be %lld..%d", name, (long long)values[i],
+                             (long long)least, MAX_WINDOW);
+        }
+        numbers[i] = (int)values[i];
+    }
+    return CLQ_OK;
+}
+
+/* SAME: as many outputs as ceil(input / stride); what is odd goes behind (UPPER) or in front. */
+static void pad_same(const onnx_dims *x, bool upper, onnx_window *window) {
+    for (int axis = 0; axis < 2; axis++) {
+        int64_t size = x->dim[2 + axis], stride = window->stride[axis];
+        int64_t extent = (int64_t)window->dilation[axis] * (window->kernel[axis] - 1) + 1;
+        int64_t total = ((size - 1) / stride) * stride + extent - size;
+        total = total > 0 ? total : 0;
+        int64_t before = upper ? total / 2 : total - total / 2;
+        window->pad[axis] = (int)before;
+        window->pad[axis + 2] = (int)(total - before);
+    }
+}
+
+clq_status onnx_read_window(onnx_node *node, const onnx_dims *x, const onnx_constant *weight,
+                            onnx_window *window) {
+    bool has_kernel, has_stride, has_dilation, has_pads;
+    const char *auto_pad = "NOTSET";
+    *window = (onnx_window){.stride = {1, 1}, .dilation = {1, 1}};
+    if (x->rank != 4) {
+        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W)", x->rank);
+    }
+    CLQ_TRY(read_numbers(node, "kernel_shape", 2, 1, window->kernel, &has_kernel));
+    CLQ_TRY(read_numbers(node, "strides", 2, 1, window->stride, &has_stride));
+    CLQ_TRY(read_numbers(node, "dilations", 2, 1, window->dilation, &has_dilation));
+    CLQ_TRY(read_numbers(node, "pads", 4, 0, window->pad, &has_pads));
+    CLQ_TRY(onnx_attribute_text(node, "auto_pad", &auto_pad));
+    for (int axis = 0; weight && axis < 2; axis++) {
+        int64_t size = weight->dim[2 + axis];
+        if (size < 1 || size > MAX_WINDOW || (has_kernel && window->kernel[axis] != size)) {
+            return onnx_fail(node, "kernel_shape and the weights' shape disagree");
+        }
+        window->kernel[axis] = (int)size;
+    }
+    if (!weight && !has_kernel) {
+        return onnx_fail(node, "attribute kernel_shape is missing");
+    }
+    bool set = strcmp(auto_pad, "NOTSET") != 0 && auto_pad[0];
+    if (set && has_pads) {
+        return onnx_fail(node, "has both pads and auto_pad");
+    }
+    if (strncmp(auto_pad, "SAME", 4) == 0) {
+        pad_same(x, strcmp(auto_pad, "SAME_UPPER") == 0, window);
+    } else if (set && strcmp(auto_pad, "VALID") != 0) {
+        return onnx_fail(node, "auto_pad is \"%s\", which is unknown", auto_pad);
+    }
+    return CLQ_OK;
+}
+
+/* ---- pooling ---- */
+
+/* With a 1x1 window a pool only takes every k-th pixel, like a Slice. */
+static bool is_slice(const onnx_loader *load, const clq_pool_attrs *attrs) {
+    static const int no_pad[4];
+    return !load->own && attrs->kernel[0] == 1 && attrs->kernel[1] == 1 &&
+           memcmp(attrs->pad, no_pad, sizeof no_pad) == 0 && !attrs->ceil_mode;
+}
+
+static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
+                           bool count_include_pad) {
+    onnx_operand x;
+    onnx_window window;
+    int64_t ceil_mode = 0;
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    onnx_dims dims = onnx_activation_dims(load, &x);
+    CLQ_TRY(onnx_read_window(node, &dims, NULL, &window));
+    CLQ_TRY(onnx_attribute_int(node, "ceil_mode", 0, 1, &ceil_mode));
+    if (window.dilation[0] != 1 || window.dilation[1] != 1) {
+        return onnx_fail(node, "dilated pooling is not supported");
+    }
+    clq_pool_attrs attrs = {.kernel = {window.kernel[0], window.kernel[1]},
+                            .stride = {window.stride[0], window.stride[1]},
+                            .count_include_pad = count_include_pad,
+                            .ceil_mode = ceil_mode != 0};
+    memcpy(attrs.pad, window.pad, sizeof attrs.pad);
+    if (x.unit_hw) {
+        if (window.kernel[0] != 1 || window.kernel[1] != 1) {
+            return onnx_fail(node, "the window does not fit an image of 1 x 1");
+        }
+        return onnx_bind_output(load, node, &x);
+    }
+    if (is_slice(load, &attrs)) {
+        memcpy(x.stride, attrs.stride, sizeof x.stride);
+        return onnx_bind_output(load, node, &x);
+    }
+    return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, NULL);
+}
+
+clq_status onnx_max_pool(onnx_loader *load, onnx_node *node) {
+    onnx_attribute_ignore(node, "storage_order"); /* of the indices, which nobody reads */
+    return add_pool(load, node, "max_pool", false);
+}
+
+clq_status onnx_average_pool(onnx_loader *load, onnx_node *node) {
+    int64_t include = 0;
+    CLQ_TRY(onnx_attribute_int(node, "count_include_pad", 0, 1, &include));
+    return add_pool(load, node, "avg_pool", include != 0);
+}
+
+/* The mean over the image; `keeps` the two dimensions of 1. */
+static clq_status add_global(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                             bool keeps) {
+    x->unit_hw = keeps;
+    if (load->graph->values[x->value].shape.rank == 2) {
+        return onnx_bind_output(load, node, x);
+    }
+    return onnx_add_node(load, node, "global_avg_pool", NULL, NULL, &x->value, 1, x);
+}
+
+clq_status onnx_global_pool(onnx_loader *load, onnx_node *node) {
+    onnx_operand x;
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    if (onnx_activation_dims(load, &x).rank != 4) {
+        return onnx_fail(node, "input must be (N, C, H, W)");
+    }
+    return add_global(load, node, &x, true);
+}
+
+clq_status onnx_reduce_mean(onnx_loader *load, onnx_node *node) {
+    onnx_operand x;
+    const int64_t *axes;
+    size_t count = 0;
+    int64_t keepdims = 1;
+    unsigned seen = 0;
+    CLQ_TRY(onnx_want_inputs(node, 1, 2));
+    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    onnx_attribute_ignore(node, "noop_with_empty_axes");
+    CLQ_TRY(onnx_attribute_int(node, "keepdims", 0, 1, &keepdims));
+    CLQ_TRY(onnx_attribute_ints(node, "axes", &axes, &count));
+    if (count == 0) {
+        CLQ_TRY(onnx_want_integers(load, node, 1, "axes", &axes, &count));
+    }
+    for (size_t i = 0; i < count; i++) {
+        int64_t axis = axes[i] < 0 ? axes[i] + 4 : axes[i];
+        seen |= axis == 2 || axis == 3 ? 1u << axis : 1;
+    }
+    if (onnx_activation_dims(load, &x).rank != 4 || seen != 12) {
+        return onnx_fail(node, "only the mean over height and width of (N, C, H, W) is supported");
+    }
+    return add_global(load, node, &x, keepdims != 0);
+}

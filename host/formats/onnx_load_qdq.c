@@ -1,0 +1,460 @@
+/* Quantized models: QuantizeLinear and DequantizeLinear, and parameters, which may be codes.
+ *
+ * On an activation, QuantizeLinear sets the qparams of the graph's value and DequantizeLinear takes
+ * the codes back to "the same value, rounded". On constants both are carried out. A value that has
+ * qparams must not be read past them: the integer network only has the codes. */
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "formats/layout.h"
+#include "formats/onnx_load.h"
+
+/* ---- the two operators ---- */
+
+typedef struct quantizer {
+    const float *scale;
+    size_t scale_count;
+    int32_t zero_point;
+    onnx_type type;
+    int axis;
+} quantizer;
+
+/* The zero point: one number, the same for all channels. */
+static clq_status read_zero_point(const onnx_node *node, const onnx_constant *constant,
+                                  quantizer *q) {
+    q->type = constant->type;
+    if ((constant->count != 1 && constant->count != q->scale_count) || constant->count == 0 ||
+        constant->scale) {
+        return onnx_fail(node, "zero point and scale must be of one length");
+    }
+    for (size_t i = 0; i < constant->count; i++) {
+        int32_t code;
+        switch (constant->type) {
+        case ONNX_INT8:
+            code = ((const int8_t *)constant->data)[i];
+            break;
+        case ONNX_UINT8:
+            code = ((const uint8_t *)constant->data)[i];
+            break;
+        case ONNX_INT32:
+            code = ((const int32_t *)constant->data)[i];
+            break;
+        default:
+            return onnx_fail(node, "codes must be 8-bit (or 32-bit, for a bias)");
+        }
+        if (i > 0 && code != q->zero_point) {
+            return onnx_fail(node, "zero points differ from channel to channel");
+        }
+        q->zero_point = code;
+    }
+    return CLQ_OK;
+}
+
+/* Inputs 1 and 2 and the attributes. `type` is the one without a zero point. */
+static clq_status read_quantizer(onnx_loader *load, onnx_node *node, onnx_type type, quantizer *q) {
+    const onnx_constant *scale, *zero_point;
+    int64_t axis = 1, output_type = 0, block = 0;
+    *q = (quantizer){.type = type};
+    CLQ_TRY(onnx_want_inputs(node, 2, 3));
+    CLQ_TRY(onnx_want_constant(load, node, 1, &scale));
+    CLQ_TRY(onnx_want_constant(load, node, 2, &zero_point));
+    CLQ_TRY(onnx_attribute_int(node, "axis", -ONNX_MAX_RANK, ONNX_MAX_RANK - 1, &axis));
+    CLQ_TRY(onnx_attribute_int(node, "output_dtype", 0, INT_MAX, &output_type));
+    CLQ_TRY(onnx_attribute_int(node, "block_size", 0, 0, &block));
+    onnx_attribute_ignore(node, "saturate");
+    onnx_attribute_ignore(node, "precision");
+    if (scale->type != ONNX_FLOAT || scale->scale || scale->count == 0 || scale->rank > 1) {
+        return onnx_fail(node, "the scale must be a float or a vector of floats");
+    }
+    q->scale = scale->data;
+    q->scale_count = scale->count;
+    q->axis = (int)axis;
+    for (size_t i = 0; i < q->scale_count; i++) {
+        if (!(q->scale[i] > 0) || !isfinite(q->scale[i])) {
+            return onnx_fail(node, "scale %zu is %g, must be positive and finite", i,
+                             (double)q->scale[i]);
+        }
+    }
+    if (output_type) {
+        q->type = (onnx_type)output_type;
+    }
+    return zero_point ? read_zero_point(node, zero_point, q) : CLQ_OK;
+}
+
+/* Per channel: one scale for each index along the axis. */
+static clq_status check_axis(const onnx_node *node, const onnx_constant *constant, quantizer *q) {
+    q->axis += q->axis < 0 ? constant->rank : 0;
+    if (q->scale_count > 1 && (q->axis < 0 || q->axis >= constant->rank ||
+                               constant->dim[q->axis] != (int64_t)q->scale_count)) {
+        return onnx_fail(node, "%zu scales do not fit axis %d of \"%.100s\"", q->scale_count,
+                         q->axis, constant->name);
+    }
+    return CLQ_OK;
+}
+
+/* q = clamp(rint(x / scale) + zero_point), as everywhere. */
+static clq_status quantize_constant(onnx_loader *load, const onnx_node *node,
+                                    const onnx_constant *x, quantizer *q) {
+    onnx_constant *out;
+    void *data;
+    const float *values;
+    size_t inner = 1;
+    if (q->type != ONNX_INT8 && q->type != ONNX_UINT8) {
+        return onnx_fail(node, "only quantizes to 8 bits");
+    }
+    CLQ_TRY(check_axis(node, x, q));
+    CLQ_TRY(onnx_constant_floats(&load->arena, x, &values));
+    CLQ_TRY(onnx_constant_make(&load->arena, x->name, q->type, x->rank, x->dim, &out, &data));
+    float least = q->type == ONNX_INT8 ? -128 : 0, most = q->type == ONNX_INT8 ? 127 : 255;
+    for (int i = q->axis + 1; i < x->rank; i++) {
+        inner *= (size_t)x->dim[i];
+    }
+    for (size_t i = 0; i < x->count; i++) {
+        float scale = q->scale[q->scale_count > 1 ? i / inner % q->scale_count : 0];
+        float code = rintf(values[i] / scale) + (float)q->zero_point;
+        code = code >= least ? code : least; /* NaN too */
+        ((uint8_t *)data)[i] = (uint8_t)(int)(code <= most ? code : most);
+    }
+    out->unrounded = x;
+    return onnx_bind_constant(load, node, out);
+}
+
+clq_status onnx_quantize(onnx_loader *load, onnx_node *node) {
+    quantizer q;
+    CLQ_TRY(read_quantizer(load, node, ONNX_UINT8, &q));
+    onnx_operand x = *onnx_input(load, node, 0);
+    if (x.constant) {
+        return quantize_constant(load, node, x.constant, &q);
+    }
+    if (q.scale_count != 1 || (q.type != ONNX_UINT8 && q.type != ONNX_INT8) || x.codes) {
+        return onnx_fail(node, "an activation must have one scale and 8-bit codes");
+    }
+    clq_value *value = &load->graph->values[x.value];
+    int32_t zero_point = q.zero_point + (q.type == ONNX_INT8 ? 128 : 0); /* codes from 0 */
+    if (value->q.count == 0) {
+        CLQ_TRY(clq_qparams_set(&value->q, 1, q.scale, zero_point, CLQ_U8));
+    } else if (value->q.scale[0] != q.scale[0] || value->q.zero_point != zero_point) {
+        return onnx_fail(node, "quantizes \"%.100s\" a second time, by another scale or zero point",
+                         value->name);
+    }
+    x.codes = true;
+    x.dequantized = false;
+    return onnx_bind_output(load, node, &x);
+}
+
+static clq_status dequantize_constant(onnx_loader *load, const onnx_node *node,
+                                      const onnx_constant *codes, quantizer *q) {
+    void *copy;
+    CLQ_TRY(check_axis(node, codes, q));
+    bool is_code =
+        codes->type == ONNX_INT8 || codes->type == ONNX_UINT8 || codes->type == ONNX_INT32;
+    if (codes->scale || !is_code || (onnx_input_name(node, 2)[0] && q->type != codes->type)) {
+        return onnx_fail(node, "input and zero point must be 8-bit or 32-bit codes of one type");
+    }
+    CLQ_TRY(clq_arena_copy(&load->arena, codes, sizeof *codes, &copy));
+    onnx_constant *out = copy;
+    out->scale = q->scale;
+    out->scale_count = q->scale_count;
+    out->axis = q->scale_count > 1 ? q->axis : 0;
+    out->zero_point = q->zero_point;
+    static const char suffix[] = "_quantized"; /* ONNX Runtime's "fc.weight_quantized" */
+    size_t length = strlen(out->name), tail = sizeof suffix - 1;
+    if (length > tail && strcmp(out->name + length - tail, suffix) == 0) {
+        char *name;
+        CLQ_TRY(clq_arena_format(&load->arena, &name, "%.*s", (int)(length - tail), out->name));
+        out->name = name;
+    }
+    return onnx_bind_constant(load, node, out);
+}
+
+clq_status onnx_dequantize(onnx_loader *load, onnx_node *node) {
+    quantizer q;
+    onnx_operand x = *onnx_input(load, node, 0);
+    CLQ_TRY(read_quantizer(load, node, x.constant ? x.constant->type : ONNX_UINT8, &q));
+    if (x.constant) {
+        return dequantize_constant(load, node, x.constant, &q);
+    }
+    if (!x.codes) {
+        return onnx_fail(node, "the input holds no codes");
+    }
+    const clq_qparams *value = &load->graph->values[x.value].q;
+    int32_t zero_point = q.zero_point + (q.type == ONNX_INT8 ? 128 : 0);
+    if (q.scale_count != 1 || value->scale[0] != q.scale[0] || value->zero_point != zero_point) {
+        return onnx_fail(node, "scale and zero point differ from QuantizeLinear's");
+    }
+    x.codes = false;
+    x.dequantized = true;
+    return onnx_bind_output(load, node, &x);
+}
+
+/* ---- parameters ---- */
+
+static clq_status add_parameter(onnx_loader *load, const onnx_node *node,
+                                const onnx_constant *constant, clq_value_kind kind, clq_dtype dtype,
+                                clq_shape shape, const void *data, const char *node_name,
+                                const char *role, int *value) {
+    char *name;
+    size_t bytes = (size_t)clq_shape_count(&shape) * clq_dtype_size(dtype);
+    if (!clq_add_size(load->parameter_bytes, bytes, &load->parameter_bytes) ||
+        load->parameter_bytes > load->parameter_limit) {
+        return onnx_fail(node, "the same weights are used so often that they grow out of "
+                               "proportion to the file");
+    }
+    CLQ_TRY(onnx_parameter_name(load, constant ? constant->name : "", node_name, role, &name));
+    return clq_graph_add_parameter(load->graph, name, kind, dtype, shape, data, value);
+}
+
+clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_constant *constant,
+                          clq_value_kind kind, clq_shape shape, const char *node_name,
+                          const char *role, int *value) {
+    const float *data;
+    CLQ_TRY(onnx_constant_floats(&load->arena, constant, &data));
+    return add_parameter(load, node, constant, kind, CLQ_F32, shape, data, node_name, role, value);
+}
+
+/* S8 codes with zero point 0, from any 8-bit ones that fit. */
+static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const onnx_constant *weight,
+                              const int8_t **codes) {
+    void *data;
+    if (weight->type == ONNX_INT8 && weight->zero_point == 0) {
+        *codes = weight->data;
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_arena_take(&load->arena, weight->count, 1, &data));
+    for (size_t i = 0; i < weight->count; i++) {
+        int32_t code = weight->type == ONNX_INT8 ? ((const int8_t *)weight->data)[i]
+                                                 : ((const uint8_t *)weight->data)[i];
+        code -= weight->zero_point;
+        if (code < -128 || code > 127) {
+            return onnx_fail(node,
+                             "weights \"%.100s\" are asymmetric: code - zero point is %d, "
+                             "must be -128..127",
+                             weight->name, code);
+        }
+        ((int8_t *)data)[i] = (int8_t)code;
+    }
+    *codes = data;
+    return CLQ_OK;
+}
+
+/* A float or differently scaled bias to codes of scale x * w. */
+static clq_status quantize_bias(onnx_loader *load, const onnx_node *node, const onnx_constant *bias,
+                                const float *scale, size_t scale_count, int32_t *codes) {
+    bool exact = bias->scale && bias->type == ONNX_INT32 && bias->zero_point == 0 &&
+                 (bias->scale_count == scale_count || bias->scale_count == 1);
+    for (size_t i = 0; exact && i < scale_count; i++) {
+        float own = bias->scale[bias->scale_count == 1 ? 0 : i];
+        exact = fabsf(own - scale[i]) <= 1e-6f * scale[i];
+    }
+    if (exact) {
+        memcpy(codes, bias->data, bias->count * sizeof *codes);
+        return CLQ_OK;
+    }
+    const float *values;
+    CLQ_TRY(onnx_constant_floats(&load->arena, bias, &values));
+    for (size_t i = 0; i < bias->count; i++) {
+        double code = rint((double)values[i] / (double)scale[scale_count == 1 ? 0 : i]);
+        if (!(code >= INT32_MIN && code <= INT32_MAX)) {
+            return onnx_fail(node, "bias %zu, %g, does not fit 32 bits at scale %g", i,
+                             (double)values[i], (double)scale[scale_count == 1 ? 0 : i]);
+        }
+        codes[i] = (int32_t)code;
+    }
+    return CLQ_OK;
+}
+
+static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
+                                      const onnx_operand *x, const onnx_constant *weight,
+                                      const onnx_constant *bias, clq_shape shape,
+                                      const char *node_name, int inputs[3]) {
+    const int8_t *codes = NULL;
+    void *scale, *data;
+    if (weight->scale_count > 1 && weight->axis != 0) {
+        return onnx_fail(node, "weights must be quantized per output channel");
+    }
+    CLQ_TRY(shift_codes(load, node, weight, &codes));
+    CLQ_TRY(add_parameter(load, node, weight, CLQ_VALUE_PARAMETER, CLQ_S8, shape, codes, node_name,
+                          "weight", &inputs[1]));
+    CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
+                            weight->scale, 0, CLQ_S8));
+    if (!bias) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_arena_take(&load->arena, weight->scale_count, sizeof(float), &scale));
+    CLQ_TRY(clq_arena_take(&load->arena, bias->count, sizeof(int32_t), &data));
+    for (size_t i = 0; i < weight->scale_count; i++) {
+        ((float *)scale)[i] = load->graph->values[x->value].q.scale[0] * weight->scale[i];
+        if (!(((float *)scale)[i] > 0)) {
+            return onnx_fail(node, "the product of input and weight scale underflows");
+        }
+    }
+    CLQ_TRY(quantize_bias(load, node, bias, scale, weight->scale_count, data));
+    CLQ_TRY(add_parameter(load, node, bias, CLQ_VALUE_PARAMETER, CLQ_S32,
+                          (clq_shape){1, {shape.dim[0]}}, data, node_name, "bias", &inputs[2]));
+    return clq_qparams_set(&load->graph->values[inputs[2]].q, (int64_t)weight->scale_count, scale,
+                           0, CLQ_S32);
+}
+
+/* A bias of one element for all channels, spread out. */
+static clq_status spread_bias(onnx_loader *load, const onnx_node *node, int64_t channels,
+                              const onnx_constant **bias) {
+    if (!*bias || (int64_t)(*bias)->count == channels) {
+        return CLQ_OK;
+    }
+    const float *value;
+    onnx_constant *spread;
+    void *data;
+    if ((*bias)->count != 1 || (*bias)->scale || channels > INT32_MAX) {
+        return onnx_fail(node, "bias \"%.100s\" has %zu elements, must have %lld", (*bias)->name,
+                         (*bias)->count, (long long)channels);
+    }
+    CLQ_TRY(onnx_constant_floats(&load->arena, *bias, &value));
+    CLQ_TRY(
+        onnx_constant_make(&load->arena, (*bias)->name, ONNX_FLOAT, 1, &channels, &spread, &data));
+    for (int64_t i = 0; i < channels; i++) {
+        ((float *)data)[i] = *value;
+    }
+    *bias = spread;
+    return CLQ_OK;
+}
+
+clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                            const onnx_constant *weight, const onnx_constant *bias, clq_shape shape,
+                            const char *node_name, int inputs[3], int *input_count) {
+    clq_shape vector = {1, {shape.dim[0]}};
+    const onnx_constant *unrounded = load->keep_float ? weight->unrounded : NULL;
+    *input_count = bias ? 3 : 2;
+    CLQ_TRY(spread_bias(load, node, shape.dim[0], &bias));
+    if (x->dequantized && weight->scale && !unrounded) {
+        return add_integer_weights(load, node, x, weight, bias, shape, node_name, inputs);
+    }
+    CLQ_TRY(onnx_add_float(load, node, unrounded ? unrounded : weight, CLQ_VALUE_PARAMETER, shape,
+                           node_name, "weight", &inputs[1]));
+    if (unrounded) {
+        CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
+                                weight->scale, 0, CLQ_S8));
+    }
+    return bias ? onnx_add_float(load, node, bias, CLQ_VALUE_PARAMETER, vector, node_name, "bias",
+                                 &inputs[2])
+                : CLQ_OK;
+}
+
+/* ---- when the graph stands ---- */
+
+clq_status onnx_finish_layouts(onnx_loader *load) {
+    clq_graph *graph = load->graph;
+    void *memory;
+    CLQ_TRY(clq_arena_take(&load->arena, (size_t)graph->value_count, sizeof(clq_layout), &memory));
+    clq_layout *layouts = memory;
+    clq_layout_find(graph, layouts);
+    const clq_layout *out = &layouts[graph->output];
+    if (graph->values[graph->output].shape.rank == 2 && out->pixels > 1 && out->channels > 1) {
+        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": a flattened image cannot be the output",
+                        graph->values[graph->output].name);
+    }
+    for (int i = 0; i < graph->value_count; i++) {
+        clq_value *value = &graph->values[i];
+        if (!value->data || layouts[i].pixels == 1 || layouts[i].channels == 1) {
+            continue;
+        }
+        size_t size = clq_dtype_size(value->dtype);
+        void *turned = clq_calloc((size_t)clq_shape_count(&value->shape), size);
+        if (!turned) {
+            return CLQ_NO_MEMORY;
+        }
+        clq_layout_from_file(&layouts[i], size, value->data, turned);
+        clq_free(value->data);
+        value->data = turned;
+    }
+    return CLQ_OK;
+}
+
+static clq_status copy_qparams(clq_graph *graph, int from, int to, bool *changed) {
+    const clq_qparams *q = &graph->values[from].q;
+    if (q->count == 0 || graph->values[to].q.count > 0) {
+        return CLQ_OK;
+    }
+    *changed = true;
+    return clq_qparams_set(&graph->values[to].q, q->count, q->scale, q->zero_point, q->dtype);
+}
+
+/* Codes behind max_pool, flatten and relu mean what they mean before it, so qparams on one side
+ * hold on the other; a zero-padded shortcut may keep its input's. */
+static clq_status share_qparams(clq_graph *graph) {
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (int i = graph->node_count - 1; i >= 0; i--) {
+            const clq_node *node = &graph->nodes[i];
+            if (node->op->output_shares_qparams) {
+                CLQ_TRY(copy_qparams(graph, node->output, node->inputs[0], &changed));
+            }
+        }
+        for (int i = 0; i < graph->node_count; i++) {
+            const clq_node *node = &graph->nodes[i];
+            if (node->op->output_shares_qparams || strcmp(node->op->name, "shortcut_a") == 0) {
+                CLQ_TRY(copy_qparams(graph, node->inputs[0], node->output, &changed));
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
+static bool is_activation(const clq_value *value) {
+    return value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
+}
+
+/* Nothing between float and quantized. */
+static clq_status check_whole(const clq_graph *graph) {
+    bool integer = clq_graph_form(graph) == CLQ_FORM_INTEGER;
+    for (int i = 0; i < graph->value_count; i++) {
+        const clq_value *value = &graph->values[i];
+        if (is_activation(value) && value->q.count == 0 && i != graph->output) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "\"%.200s\" is not quantized, but other activations are: a network can "
+                            "only be quantized as a whole",
+                            value->name);
+        }
+        if (!is_activation(value) && integer && value->dtype == CLQ_F32) {
+            return clq_fail(
+                CLQ_BAD_DATA,
+                "\"%.200s\" is float, but other parameters are quantized: a network can "
+                "only be quantized as a whole",
+                value->name);
+        }
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        const clq_node *node = &graph->nodes[i];
+        const clq_qparams *x = &graph->values[node->inputs[0]].q;
+        const clq_qparams *y = &graph->values[node->output].q;
+        if (node->op->output_shares_qparams && y->count > 0 &&
+            (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point)) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "%s \"%.200s\": input and output must have the same scale and zero "
+                            "point",
+                            node->op->name, node->name);
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_finish_qparams(onnx_loader *load) {
+    clq_graph *graph = load->graph;
+    if (!load->has_q) {
+        return CLQ_OK;
+    }
+    for (int i = 0; i < graph->value_count && i < load->float_read_capacity; i++) {
+        if (load->float_read[i] && graph->values[i].q.count > 0) {
+            return clq_fail(
+                CLQ_BAD_DATA,
+                "\"%.200s\" is quantized, but also read without the rounding; a network "
+                "can only be quantized as a whole",
+                graph->values[i].name);
+        }
+    }
+    CLQ_TRY(share_qparams(graph));
+    return check_whole(graph);
+}

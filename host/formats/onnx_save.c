@@ -1,0 +1,205 @@
+/* Writing an ONNX model: see onnx_save.h for the parts. */
+#include "formats/onnx_save.h"
+
+#include <clquant/formats.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/files.h"
+
+enum { OPSET = 13, IR_VERSION = 8 };
+
+/* ---- the graph's ends ---- */
+
+/* Allocates a message into the variable `message` and initializes it. */
+#define MAKE(save, message, initialize)                                                            \
+    do {                                                                                           \
+        void *made_;                                                                               \
+        CLQ_TRY(clq_arena_take(&(save)->arena, 1, sizeof *(message), &made_));                     \
+        (message) = made_;                                                                         \
+        initialize(message);                                                                       \
+    } while (0)
+
+/* `value` in an array of one. */
+static clq_status list_of_one(onnx_saver *save, void *message, void *list) {
+    void *array;
+    CLQ_TRY(clq_arena_copy(&save->arena, &message, sizeof message, &array));
+    memcpy(list, &array, sizeof array);
+    return CLQ_OK;
+}
+
+static clq_status make_dimension(onnx_saver *save, int64_t size,
+                                 Onnx__TensorShapeProto__Dimension **out) {
+    Onnx__TensorShapeProto__Dimension *dim;
+    MAKE(save, dim, onnx__tensor_shape_proto__dimension__init);
+    if (size > 0) {
+        dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        dim->dim_value = size;
+    } else {
+        dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+        dim->dim_param = "N";
+    }
+    *out = dim;
+    return CLQ_OK;
+}
+
+/* A float tensor of a value's shape as the file sees it, with open batch. */
+static clq_status make_value_info(onnx_saver *save, const char *name, int value,
+                                  Onnx__ValueInfoProto **out) {
+    Onnx__ValueInfoProto *info;
+    Onnx__TypeProto *type;
+    Onnx__TypeProto__Tensor *tensor;
+    Onnx__TensorShapeProto *shape;
+    void *dims;
+    clq_shape file = clq_layout_file_shape(&save->graph->values[value].shape);
+    MAKE(save, info, onnx__value_info_proto__init);
+    MAKE(save, type, onnx__type_proto__init);
+    MAKE(save, tensor, onnx__type_proto__tensor__init);
+    MAKE(save, shape, onnx__tensor_shape_proto__init);
+    CLQ_TRY(clq_arena_take(&save->arena, CLQ_MAX_RANK, sizeof *shape->dim, &dims));
+    shape->dim = dims;
+    shape->n_dim = (size_t)file.rank;
+    for (int i = 0; i < file.rank; i++) {
+        CLQ_TRY(make_dimension(save, i == 0 ? 0 : file.dim[i], &shape->dim[i]));
+    }
+    tensor->has_elem_type = true;
+    tensor->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    tensor->shape = shape;
+    type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    type->tensor_type = tensor;
+    info->name = (char *)name;
+    info->type = type;
+    *out = info;
+    return CLQ_OK;
+}
+
+static clq_status make_graph(onnx_saver *save, Onnx__GraphProto **out) {
+    static const char input_name[] = "input", output_name[] = "logits";
+    const clq_graph *graph = save->graph;
+    Onnx__GraphProto *proto;
+    Onnx__ValueInfoProto *input, *output;
+    MAKE(save, proto, onnx__graph_proto__init);
+    CLQ_TRY(clq_names_set(&save->values, input_name, 1));
+    CLQ_TRY(clq_names_set(&save->values, output_name, 1));
+    CLQ_TRY(onnx_save_input(save, input_name));
+    for (int i = 0; i < graph->node_count; i++) {
+        CLQ_TRY(onnx_save_graph_node(save, &graph->nodes[i]));
+    }
+    CLQ_TRY(make_value_info(save, input_name, graph->input, &input));
+    CLQ_TRY(make_value_info(save, output_name, graph->output, &output));
+    CLQ_TRY(list_of_one(save, input, &proto->input));
+    CLQ_TRY(list_of_one(save, output, &proto->output));
+    proto->n_input = proto->n_output = 1;
+    proto->name = graph->name[0] ? graph->name : "network";
+    proto->node = save->node;
+    proto->n_node = save->node_count;
+    proto->initializer = save->tensor;
+    proto->n_initializer = save->tensor_count;
+    *out = proto;
+    return CLQ_OK;
+}
+
+/* ---- the model ---- */
+
+static const char *form_name(const clq_graph *graph) {
+    switch (clq_graph_form(graph)) {
+    case CLQ_FORM_INTEGER:
+        return "integer";
+    case CLQ_FORM_QUANTIZED:
+        return "quantized";
+    default:
+        return graph->folded ? "folded" : "trained";
+    }
+}
+
+static clq_status add_metadata(onnx_saver *save, Onnx__ModelProto *model, const char *key,
+                               const char *text) {
+    Onnx__StringStringEntryProto *entry;
+    MAKE(save, entry, onnx__string_string_entry_proto__init);
+    entry->key = (char *)key;
+    entry->value = (char *)text;
+    model->metadata_props[model->n_metadata_props++] = entry;
+    return CLQ_OK;
+}
+
+static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
+    const clq_graph *graph = save->graph;
+    Onnx__ModelProto *model;
+    Onnx__OperatorSetIdProto *opset;
+    void *metadata;
+    MAKE(save, model, onnx__model_proto__init);
+    MAKE(save, opset, onnx__operator_set_id_proto__init);
+    opset->domain = "";
+    opset->has_version = true;
+    opset->version = OPSET;
+    model->has_ir_version = true;
+    model->ir_version = IR_VERSION;
+    model->producer_name = "clquant";
+    CLQ_TRY(list_of_one(save, opset, &model->opset_import));
+    model->n_opset_import = 1;
+    CLQ_TRY(
+        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 1, sizeof(void *), &metadata));
+    model->metadata_props = metadata;
+    CLQ_TRY(add_metadata(save, model, ONNX_FORM_KEY, form_name(graph)));
+    for (int i = 0; i < graph->metadata_count; i++) {
+        if (strcmp(graph->metadata[i].key, ONNX_FORM_KEY) != 0) {
+            CLQ_TRY(add_metadata(save, model, graph->metadata[i].key, graph->metadata[i].value));
+        }
+    }
+    *out = model;
+    return make_graph(save, &model->graph);
+}
+
+/* protobuf-c hands out the packed bytes piece by piece. */
+typedef struct sink {
+    ProtobufCBuffer buffer;
+    clq_writer *writer;
+    clq_status status;
+} sink;
+
+static void append(ProtobufCBuffer *buffer, size_t size, const uint8_t *data) {
+    sink *s = (sink *)buffer;
+    if (s->status == CLQ_OK) {
+        s->status = clq_writer_write(s->writer, data, size);
+    }
+}
+
+static clq_status write_model(const Onnx__ModelProto *model, const char *path) {
+    size_t size = onnx__model_proto__get_packed_size(model);
+    if (size > INT32_MAX) {
+        return clq_fail(CLQ_BAD_DATA, "%s: a model of %zu bytes: protobuf ends at 2 GiB", path,
+                        size);
+    }
+    sink s = {.buffer = {append}, .status = CLQ_OK};
+    clq_status status;
+    CLQ_GOTO(status, cleanup, clq_writer_open(path, &s.writer));
+    onnx__model_proto__pack_to_buffer(model, &s.buffer);
+    CLQ_GOTO(status, cleanup, s.status);
+    status = clq_writer_commit(&s.writer);
+cleanup:
+    clq_writer_abort(&s.writer);
+    return status;
+}
+
+clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
+    onnx_saver save = {.graph = graph};
+    Onnx__ModelProto *model = NULL;
+    void *memory;
+    clq_status status;
+    CLQ_GOTO(status, cleanup, clq_fail_in(clq_graph_validate(graph), "%s", path));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_arena_take(&save.arena, (size_t)graph->value_count, sizeof *save.layouts, &memory));
+    save.layouts = memory;
+    CLQ_GOTO(status, cleanup,
+             clq_arena_take(&save.arena, (size_t)graph->value_count, sizeof *save.reads, &memory));
+    save.reads = memory;
+    clq_layout_find(graph, save.layouts);
+    CLQ_GOTO(status, cleanup, clq_fail_in(make_model(&save, &model), "%s", path));
+    status = write_model(model, path);
+cleanup:
+    clq_names_free(&save.values);
+    clq_names_free(&save.nodes);
+    clq_arena_free(&save.arena);
+    return status;
+}

@@ -1,0 +1,403 @@
+/* Each operator of the graph as ONNX nodes. */
+#include <string.h>
+
+#include "formats/onnx_save.h"
+
+#define TYPE(name) ONNX__TENSOR_PROTO__DATA_TYPE__##name
+
+/* ---- quantized values ---- */
+
+/* Scale and zero point of `q` as initializers named after `of`; they follow `x` in inputs[3]. */
+static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qparams *q,
+                               const char *x, const char *inputs[3]) {
+    int type = q->dtype == CLQ_U8 ? TYPE(UINT8) : q->dtype == CLQ_S8 ? TYPE(INT8) : TYPE(INT32);
+    bool parameter = q->dtype != CLQ_U8;
+    int rank = parameter && q->count > 1 ? 1 : 0;
+    size_t count = (size_t)q->count;
+    size_t size = q->dtype == CLQ_S32 ? count * 4 : count;
+    char *name;
+    void *zero_point;
+    CLQ_TRY(clq_arena_take(&save->arena, size, 1, &zero_point));
+    if (q->dtype == CLQ_U8) { /* all others are 0 */
+        *(uint8_t *)zero_point = (uint8_t)q->zero_point;
+    }
+    inputs[0] = x;
+    CLQ_TRY(clq_arena_format(&save->arena, &name, "%s_scale", of));
+    CLQ_TRY(onnx_save_tensor(save, name, TYPE(FLOAT), rank, &q->count, q->scale,
+                             count * sizeof *q->scale, &inputs[1]));
+    CLQ_TRY(clq_arena_format(&save->arena, &name, "%s_zero_point", of));
+    return onnx_save_tensor(save, name, type, rank, &q->count, zero_point, size, &inputs[2]);
+}
+
+static clq_status save_axis(onnx_saver *save, const clq_qparams *q, Onnx__NodeProto *node) {
+    return q->count > 1 ? onnx_save_int(save, node, "axis", 0) : CLQ_OK;
+}
+
+/* `op` is QuantizeLinear or DequantizeLinear; *output is a new value. */
+static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
+                              const clq_qparams *q, const char *const inputs[3],
+                              const char **output) {
+    Onnx__NodeProto *node;
+    char *name;
+    CLQ_TRY(clq_arena_format(&save->arena, &name, "%s/%s", of, op));
+    CLQ_TRY(onnx_save_name(save, &save->values, name, output));
+    CLQ_TRY(onnx_save_node(save, op, name, inputs, 3, *output, &node));
+    return save_axis(save, q, node);
+}
+
+/* ---- parameters ---- */
+
+/* A parameter's data in the file's order. */
+static clq_status file_data(onnx_saver *save, int value, const void **data) {
+    const clq_value *v = &save->graph->values[value];
+    const clq_layout *layout = &save->layouts[value];
+    size_t size = clq_dtype_size(v->dtype);
+    void *turned;
+    *data = v->data;
+    if (layout->pixels == 1 || layout->channels == 1) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_arena_take(&save->arena, (size_t)clq_shape_count(&v->shape), size, &turned));
+    clq_layout_to_file(layout, size, v->data, turned);
+    *data = turned;
+    return CLQ_OK;
+}
+
+/* *name is what the operator reads: the initializer, or behind it DequantizeLinear. */
+static clq_status save_parameter(onnx_saver *save, int value, const char **name) {
+    const clq_value *v = &save->graph->values[value];
+    if (save->reads[value]) { /* shared by several nodes */
+        *name = save->reads[value];
+        return CLQ_OK;
+    }
+    int type = v->dtype == CLQ_F32 ? TYPE(FLOAT) : v->dtype == CLQ_S8 ? TYPE(INT8) : TYPE(INT32);
+    clq_shape shape = clq_layout_file_shape(&v->shape);
+    const void *data;
+    const char *inputs[3];
+    CLQ_TRY(file_data(save, value, &data));
+    CLQ_TRY(onnx_save_tensor(save, v->name, type, shape.rank, shape.dim, data,
+                             (size_t)clq_shape_count(&shape) * clq_dtype_size(v->dtype), name));
+    if (v->q.count > 0) {
+        CLQ_TRY(save_qparams(save, v->name, &v->q, *name, inputs));
+        if (v->dtype == CLQ_F32) { /* quantized form: rounded on the way */
+            CLQ_TRY(save_linear(save, "QuantizeLinear", v->name, &v->q, inputs, &inputs[0]));
+        }
+        CLQ_TRY(save_linear(save, "DequantizeLinear", v->name, &v->q, inputs, name));
+    }
+    save->reads[value] = *name;
+    return CLQ_OK;
+}
+
+/* ---- chains ---- */
+
+/* One more ONNX node, reading inputs[0..count); the first of a chain has the base's name. */
+static clq_status step(onnx_chain *chain, const char *op, const char *const *inputs, size_t count,
+                       Onnx__NodeProto **node) {
+    onnx_saver *save = chain->save;
+    char *path;
+    const char *output;
+    CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/%s", chain->base, op));
+    if (op == chain->last) {
+        output = save->reads[chain->value];
+    } else {
+        CLQ_TRY(onnx_save_name(save, &save->values, path, &output));
+    }
+    bool first = clq_names_find(&save->nodes, chain->base) < 0;
+    CLQ_TRY(onnx_save_node(save, op, first ? chain->base : path, inputs, count, output, node));
+    chain->current = output;
+    return CLQ_OK;
+}
+
+static const char op_conv[] = "Conv", op_gemm[] = "Gemm", op_relu[] = "Relu", op_clip[] = "Clip",
+                  op_quantize[] = "QuantizeLinear", op_dequantize[] = "DequantizeLinear",
+                  op_add[] = "Add", op_flatten[] = "Flatten", op_slice[] = "Slice",
+                  op_pad[] = "Pad";
+
+/* Behind the operator `op`: which step is the last. */
+static void plan(onnx_chain *chain, const char *op, clq_act act) {
+    bool quantized = chain->save->graph->values[chain->value].q.count > 0;
+    chain->last = quantized              ? op_dequantize
+                  : act == CLQ_ACT_RELU  ? op_relu
+                  : act == CLQ_ACT_RELU6 ? op_clip
+                                         : op;
+}
+
+static clq_status save_clip(onnx_chain *chain) {
+    onnx_saver *save = chain->save;
+    Onnx__NodeProto *node;
+    if (!save->six) {
+        CLQ_TRY(onnx_save_scalar(save, "relu6_min", 0, &save->zero));
+        CLQ_TRY(onnx_save_scalar(save, "relu6_max", 6, &save->six));
+    }
+    const char *inputs[3] = {chain->current, save->zero, save->six};
+    return step(chain, op_clip, inputs, 3, &node);
+}
+
+/* The fused activation, then the rounding to codes and back. */
+static clq_status finish(onnx_chain *chain, clq_act act) {
+    onnx_saver *save = chain->save;
+    const clq_qparams *q = &save->graph->values[chain->value].q;
+    Onnx__NodeProto *node;
+    const char *inputs[3];
+    if (act == CLQ_ACT_RELU) {
+        CLQ_TRY(step(chain, op_relu, &chain->current, 1, &node));
+    } else if (act == CLQ_ACT_RELU6) {
+        CLQ_TRY(save_clip(chain));
+    }
+    if (q->count > 0) {
+        CLQ_TRY(save_qparams(save, chain->base, q, chain->current, inputs));
+        CLQ_TRY(step(chain, op_quantize, inputs, 3, &node));
+        inputs[0] = chain->current;
+        CLQ_TRY(step(chain, op_dequantize, inputs, 3, &node));
+    }
+    return CLQ_OK;
+}
+
+/* ---- operators ---- */
+
+static clq_status save_conv2d(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                              size_t count) {
+    const clq_conv2d_attrs *attrs = graph_node->attrs;
+    onnx_saver *save = chain->save;
+    Onnx__NodeProto *node;
+    plan(chain, op_conv, attrs->act);
+    CLQ_TRY(step(chain, op_conv, inputs, count, &node));
+    CLQ_TRY(onnx_save_ints(save, node, "dilations", attrs->dilation, 2));
+    CLQ_TRY(onnx_save_int(save, node, "group", attrs->groups));
+    CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs->kernel, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "pads", attrs->pad, 4));
+    CLQ_TRY(onnx_save_ints(save, node, "strides", attrs->stride, 2));
+    return finish(chain, attrs->act);
+}
+
+static clq_status save_gemm(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                            size_t count) {
+    const clq_linear_attrs *attrs = graph_node->attrs;
+    Onnx__NodeProto *node;
+    plan(chain, op_gemm, attrs->act);
+    CLQ_TRY(step(chain, op_gemm, inputs, count, &node));
+    CLQ_TRY(onnx_save_int(chain->save, node, "transB", 1));
+    return finish(chain, attrs->act);
+}
+
+static clq_status save_add(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                           size_t count) {
+    const clq_add_attrs *attrs = graph_node->attrs;
+    Onnx__NodeProto *node;
+    plan(chain, op_add, attrs->act);
+    CLQ_TRY(step(chain, op_add, inputs, count, &node));
+    return finish(chain, attrs->act);
+}
+
+static clq_status save_batch_norm(onnx_chain *chain, const clq_node *graph_node,
+                                  const char **inputs, size_t count) {
+    static const char op[] = "BatchNormalization";
+    const clq_batch_norm_attrs *attrs = graph_node->attrs;
+    Onnx__NodeProto *node;
+    plan(chain, op, CLQ_ACT_NONE);
+    CLQ_TRY(step(chain, op, inputs, count, &node));
+    CLQ_TRY(onnx_save_float(chain->save, node, "epsilon", attrs->epsilon));
+    CLQ_TRY(onnx_save_float(chain->save, node, "momentum", (float)(1 - (double)attrs->momentum)));
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+static clq_status save_pool(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                            size_t count) {
+    static const char op_max[] = "MaxPool", op_average[] = "AveragePool";
+    const clq_pool_attrs *attrs = graph_node->attrs;
+    onnx_saver *save = chain->save;
+    bool max = strcmp(graph_node->op->name, "max_pool") == 0;
+    Onnx__NodeProto *node;
+    plan(chain, max ? op_max : op_average, CLQ_ACT_NONE);
+    CLQ_TRY(step(chain, max ? op_max : op_average, inputs, count, &node));
+    CLQ_TRY(onnx_save_int(save, node, "ceil_mode", attrs->ceil_mode));
+    if (!max) {
+        CLQ_TRY(onnx_save_int(save, node, "count_include_pad", attrs->count_include_pad));
+    }
+    CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs->kernel, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "pads", attrs->pad, 4));
+    CLQ_TRY(onnx_save_ints(save, node, "strides", attrs->stride, 2));
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+/* (N, C, H, W) -> (N, C, 1, 1) -> (N, C), with codes behind both. */
+static clq_status save_global_pool(onnx_chain *chain, const clq_node *graph_node,
+                                   const char **inputs, size_t count) {
+    onnx_saver *save = chain->save;
+    const clq_qparams *q = &save->graph->values[graph_node->output].q;
+    Onnx__NodeProto *node;
+    const char *quantizer[3];
+    chain->last = op_flatten;
+    CLQ_TRY(step(chain, "GlobalAveragePool", inputs, count, &node));
+    if (q->count > 0) {
+        CLQ_TRY(save_qparams(save, chain->base, q, chain->current, quantizer));
+        CLQ_TRY(save_linear(save, op_quantize, chain->base, q, quantizer, &quantizer[0]));
+        CLQ_TRY(save_linear(save, op_dequantize, chain->base, q, quantizer, &chain->current));
+    }
+    plan(chain, op_flatten, CLQ_ACT_NONE);
+    CLQ_TRY(step(chain, op_flatten, &chain->current, 1, &node));
+    CLQ_TRY(onnx_save_int(save, node, "axis", 1));
+    if (q->count == 0) {
+        return CLQ_OK;
+    }
+    quantizer[0] = chain->current;
+    CLQ_TRY(step(chain, op_quantize, quantizer, 3, &node));
+    quantizer[0] = chain->current;
+    return step(chain, op_dequantize, quantizer, 3, &node);
+}
+
+/* x[:, :, ::s, ::s] and zero channels. */
+static clq_status save_shortcut(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                                size_t count) {
+    const clq_pad_channels_attrs *attrs = graph_node->attrs;
+    onnx_saver *save = chain->save;
+    const char *base = chain->base;
+    Onnx__NodeProto *node;
+    bool pads = attrs->front > 0 || attrs->back > 0;
+    chain->current = inputs[0];
+    (void)count;
+    plan(chain, pads ? op_pad : op_slice, CLQ_ACT_NONE);
+    if (attrs->stride > 1 || !pads) {
+        const int64_t zeros[2] = {0, 0}, ends[2] = {INT64_MAX, INT64_MAX}, axes[2] = {2, 3};
+        const int64_t steps[2] = {attrs->stride, attrs->stride};
+        const char *slice[5] = {chain->current};
+        char *path;
+        CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/%s", base, op_slice));
+        CLQ_TRY(onnx_save_longs(save, "slice_starts", zeros, 2, &slice[1]));
+        CLQ_TRY(onnx_save_longs(save, "slice_ends", ends, 2, &slice[2]));
+        CLQ_TRY(onnx_save_longs(save, "slice_axes", axes, 2, &slice[3]));
+        CLQ_TRY(onnx_save_longs(save, "slice_steps", steps, 2, &slice[4]));
+        if (pads) {
+            const char *sliced;
+            CLQ_TRY(onnx_save_name(save, &save->values, path, &sliced));
+            CLQ_TRY(onnx_save_node(save, op_slice, path, slice, 5, sliced, &node));
+            chain->current = sliced;
+        } else {
+            CLQ_TRY(step(chain, op_slice, slice, 5, &node));
+        }
+    }
+    if (pads) {
+        const int64_t around[8] = {0, attrs->front, 0, 0, 0, attrs->back, 0, 0};
+        const char *pad[3] = {chain->current};
+        CLQ_TRY(onnx_save_longs(save, "pad_channels", around, 8, &pad[1]));
+        CLQ_TRY(onnx_save_scalar(save, "pad_value", 0, &pad[2]));
+        CLQ_TRY(step(chain, op_pad, pad, 3, &node));
+    }
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+static clq_status save_dropout(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                               size_t count) {
+    static const char op[] = "Dropout";
+    const clq_dropout_attrs *attrs = graph_node->attrs;
+    Onnx__NodeProto *node;
+    const char *with_ratio[2] = {inputs[0]};
+    (void)count;
+    plan(chain, op, CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_scalar(chain->save, "dropout_ratio", attrs->probability, &with_ratio[1]));
+    CLQ_TRY(step(chain, op, with_ratio, 2, &node));
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+/* Operators without attributes of their own. */
+static clq_status save_plain(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                             size_t count) {
+    static const struct {
+        const char *op, *onnx;
+    } plain[] = {{"tanh", "Tanh"}, {"sigmoid", "Sigmoid"}, {"relu", op_relu}};
+    const char *op = NULL;
+    Onnx__NodeProto *node;
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        op = strcmp(plain[i].op, graph_node->op->name) == 0 ? plain[i].onnx : op;
+    }
+    plan(chain, op, CLQ_ACT_NONE);
+    CLQ_TRY(step(chain, op, inputs, count, &node));
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+static clq_status save_relu6(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                             size_t count) {
+    (void)graph_node;
+    (void)count;
+    chain->current = inputs[0];
+    plan(chain, op_clip, CLQ_ACT_NONE);
+    CLQ_TRY(save_clip(chain));
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+static clq_status save_flatten(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                               size_t count) {
+    Onnx__NodeProto *node;
+    (void)graph_node;
+    plan(chain, op_flatten, CLQ_ACT_NONE);
+    CLQ_TRY(step(chain, op_flatten, inputs, count, &node));
+    CLQ_TRY(onnx_save_int(chain->save, node, "axis", 1));
+    return finish(chain, CLQ_ACT_NONE);
+}
+
+static const struct {
+    const char *op;
+    clq_status (*save)(onnx_chain *chain, const clq_node *node, const char **inputs, size_t count);
+} operators[] = {
+    {"conv2d", save_conv2d},
+    {"linear", save_gemm},
+    {"batch_norm", save_batch_norm},
+    {"add", save_add},
+    {"relu", save_plain},
+    {"relu6", save_relu6},
+    {"tanh", save_plain},
+    {"sigmoid", save_plain},
+    {"max_pool", save_pool},
+    {"avg_pool", save_pool},
+    {"global_avg_pool", save_global_pool},
+    {"flatten", save_flatten},
+    {"dropout", save_dropout},
+    {"shortcut_a", save_shortcut},
+};
+
+/* The name that readers of a node's value take: "logits" for the network's. */
+static clq_status name_output(onnx_saver *save, const clq_node *node) {
+    if (node->output == save->graph->output) {
+        save->reads[node->output] = "logits"; /* kept free for it */
+        return CLQ_OK;
+    }
+    return onnx_save_name(save, &save->values, save->graph->values[node->output].name,
+                          &save->reads[node->output]);
+}
+
+clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node) {
+    const char *inputs[CLQ_MAX_INPUTS];
+    size_t count = 0;
+    for (int i = 0; i < node->input_count; i++) {
+        int value = node->inputs[i];
+        if (value == CLQ_NO_VALUE) {
+            continue; /* only a last one can be absent: the bias */
+        }
+        if (save->graph->values[value].data) {
+            CLQ_TRY(save_parameter(save, value, &inputs[count]));
+        } else {
+            inputs[count] = save->reads[value];
+        }
+        count++;
+    }
+    CLQ_TRY(name_output(save, node));
+    onnx_chain chain = {.save = save, .value = node->output, .base = node->name};
+    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
+        if (strcmp(operators[i].op, node->op->name) == 0) {
+            return operators[i].save(&chain, node, inputs, count);
+        }
+    }
+    return clq_fail(CLQ_USAGE, "%s \"%s\": cannot be written as ONNX", node->op->name, node->name);
+}
+
+clq_status onnx_save_input(onnx_saver *save, const char *name) {
+    const clq_qparams *q = &save->graph->values[save->graph->input].q;
+    const char *inputs[3];
+    save->reads[save->graph->input] = name;
+    if (q->count == 0) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(save_qparams(save, name, q, name, inputs));
+    CLQ_TRY(save_linear(save, op_quantize, name, q, inputs, &inputs[0]));
+    return save_linear(save, op_dequantize, name, q, inputs, &save->reads[save->graph->input]);
+}

@@ -1,0 +1,240 @@
+#include "formats/onnx_wire.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+/* ---- the scan ---- */
+
+enum wire_type { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
+
+enum { MAX_FIELDS = 1 << 24, MAX_FIELD_NUMBER = (1 << 29) - 1 };
+
+typedef struct scan {
+    const uint8_t *data;
+    size_t at;
+    size_t fields;
+} scan;
+
+static clq_status bad(const scan *s, const char *rule) {
+    return clq_fail(CLQ_BAD_DATA, "not an ONNX model: byte %zu: %s", s->at, rule);
+}
+
+static clq_status read_varint(scan *s, size_t end, uint64_t *value) {
+    *value = 0;
+    for (int shift = 0; shift < 70; shift += 7) {
+        if (s->at >= end) {
+            return bad(s, "a number is cut off");
+        }
+        uint8_t byte = s->data[s->at++];
+        if (shift == 63 && byte > 1) {
+            return bad(s, "a number exceeds 64 bits");
+        }
+        *value |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128) {
+            return CLQ_OK;
+        }
+    }
+    return bad(s, "a number exceeds 64 bits");
+}
+
+/* The wire type of single values of a field. */
+static unsigned value_wire_type(ProtobufCType type) {
+    switch (type) {
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_FIXED32:
+    case PROTOBUF_C_TYPE_FLOAT:
+        return FIXED32;
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return FIXED64;
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return BYTES;
+    default:
+        return VARINT;
+    }
+}
+
+/* Packed numbers: whole ones, and nothing else. */
+static clq_status scan_packed(scan *s, const ProtobufCFieldDescriptor *field, size_t end) {
+    size_t size = end - s->at;
+    switch (value_wire_type(field->type)) {
+    case FIXED32:
+        return size % 4 == 0 ? CLQ_OK : bad(s, "packed floats are cut off");
+    case FIXED64:
+        return size % 8 == 0 ? CLQ_OK : bad(s, "packed doubles are cut off");
+    default:
+        while (s->at < end) {
+            uint64_t value;
+            CLQ_TRY(read_varint(s, end, &value));
+        }
+        return CLQ_OK;
+    }
+}
+
+static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *message,
+                                                  uint64_t number, unsigned *index) {
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field(message, (unsigned)number);
+    *index = field ? (unsigned)(field - message->fields) : 0;
+    return field;
+}
+
+static clq_status scan_message(scan *s, const ProtobufCMessageDescriptor *message, size_t end,
+                               int depth);
+
+/* The bytes of a length-delimited field, from s->at to `end`. */
+static clq_status scan_bytes(scan *s, const ProtobufCFieldDescriptor *field, size_t end,
+                             int depth) {
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return scan_message(s, field->descriptor, end, depth + 1);
+    case PROTOBUF_C_TYPE_STRING:
+        return memchr(s->data + s->at, 0, end - s->at) ? bad(s, "a text contains a NUL") : CLQ_OK;
+    case PROTOBUF_C_TYPE_BYTES:
+        return CLQ_OK;
+    default: /* packed, for a repeated field of numbers */
+        return scan_packed(s, field, end);
+    }
+}
+
+/* Fields that may come once only have their bit in *seen; all members of a oneof share the last. */
+static clq_status check_once(scan *s, const ProtobufCFieldDescriptor *field, unsigned index,
+                             uint64_t *seen) {
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        return CLQ_OK;
+    }
+    uint64_t bit = UINT64_C(1) << (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF ? 63 : index);
+    if (*seen & bit) {
+        return bad(s, "a field comes twice that may come once");
+    }
+    *seen |= bit;
+    return CLQ_OK;
+}
+
+static clq_status scan_message(scan *s, const ProtobufCMessageDescriptor *message, size_t end,
+                               int depth) {
+    uint64_t seen = 0;
+    if (depth > CLQ_ONNX_MAX_DEPTH) {
+        return bad(s, "messages nest too deep");
+    }
+    while (s->at < end) {
+        uint64_t key, length;
+        unsigned index;
+        if (++s->fields > MAX_FIELDS) {
+            return bad(s, "too many fields");
+        }
+        CLQ_TRY(read_varint(s, end, &key));
+        unsigned type = (unsigned)(key & 7);
+        if (key >> 3 < 1 || key >> 3 > MAX_FIELD_NUMBER) {
+            return bad(s, "a field number is out of range");
+        }
+        const ProtobufCFieldDescriptor *field = find_field(message, key >> 3, &index);
+        bool packed = field && type == BYTES && field->label == PROTOBUF_C_LABEL_REPEATED;
+        if (field && type != value_wire_type(field->type) && !packed) {
+            return bad(s, "a field has another wire type than ONNX gives it");
+        }
+        if (field) {
+            CLQ_TRY(check_once(s, field, index, &seen));
+        }
+        switch (type) {
+        case VARINT:
+            CLQ_TRY(read_varint(s, end, &length));
+            continue;
+        case FIXED32:
+            length = 4;
+            break;
+        case FIXED64:
+            length = 8;
+            break;
+        case BYTES:
+            CLQ_TRY(read_varint(s, end, &length));
+            break;
+        default:
+            return bad(s, "groups and reserved wire types are not allowed");
+        }
+        if (length > end - s->at) {
+            return bad(s, "a field is longer than what holds it");
+        }
+        size_t field_end = s->at + (size_t)length;
+        if (type == BYTES && field) {
+            CLQ_TRY(scan_bytes(s, field, field_end, depth));
+        }
+        s->at = field_end;
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_onnx_scan(const uint8_t *data, size_t size) {
+    scan s = {.data = data};
+    if (size > INT32_MAX) {
+        return clq_fail(CLQ_BAD_DATA, "not an ONNX model: %zu bytes, protobuf ends at 2 GiB", size);
+    }
+    return scan_message(&s, &onnx__model_proto__descriptor, size, 1);
+}
+
+/* ---- unpacking with bounded memory ---- */
+
+typedef union header { /* before each block, keeps what follows aligned */
+    size_t size;
+    max_align_t alignment;
+} header;
+
+static void *capped_alloc(void *data, size_t size) {
+    clq_onnx_memory *memory = data;
+    size_t total;
+    if (!clq_add_size(size, sizeof(header), &total) || total > memory->limit - memory->live) {
+        memory->exceeded = true;
+        return NULL;
+    }
+    header *block = clq_realloc(NULL, total, 1);
+    if (!block) {
+        memory->exhausted = true;
+        return NULL;
+    }
+    block->size = total;
+    memory->live += total;
+    return block + 1;
+}
+
+static void capped_free(void *data, void *pointer) {
+    clq_onnx_memory *memory = data;
+    if (pointer) {
+        header *block = (header *)pointer - 1;
+        memory->live -= block->size;
+        clq_free(block);
+    }
+}
+
+size_t clq_onnx_memory_limit(size_t size) {
+    return size * 4 + ((size_t)64 << 20); /* size is below 2 GiB */
+}
+
+clq_status clq_onnx_unpack(const void *data, size_t size, clq_onnx_memory *memory,
+                           Onnx__ModelProto **model) {
+    CLQ_TRY(clq_onnx_scan(data, size));
+    *memory = (clq_onnx_memory){.allocator = {capped_alloc, capped_free, memory},
+                                .limit = clq_onnx_memory_limit(size)};
+    *model = onnx__model_proto__unpack(&memory->allocator, size, data);
+    if (*model) {
+        return CLQ_OK;
+    }
+    if (memory->exceeded) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "not an ONNX model: unpacking needs more than %zu bytes, out of proportion",
+                        memory->limit);
+    }
+    if (memory->exhausted) {
+        return CLQ_NO_MEMORY;
+    }
+    return clq_fail(CLQ_BAD_DATA, "not an ONNX model: protobuf-c cannot unpack it");
+}
+
+void clq_onnx_model_free(clq_onnx_memory *memory, Onnx__ModelProto *model) {
+    if (model) {
+        onnx__model_proto__free_unpacked(model, &memory->allocator);
+    }
+}

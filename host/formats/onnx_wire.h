@@ -1,0 +1,34 @@
+/* From bytes that may be hostile to an unpacked ONNX model. */
+#ifndef CLQ_FORMATS_ONNX_WIRE_H
+#define CLQ_FORMATS_ONNX_WIRE_H
+
+#include <clquant/base.h>
+
+#include "onnx.pb-c.h"
+
+/* Nested messages of a network: model, graph, node, attribute, tensor; 7 for a value's dimension.
+ */
+enum { CLQ_ONNX_MAX_DEPTH = 12 };
+
+/* Memory that loading a file of `size` bytes may use: in proportion, with room for small files that
+ * consist of many small messages. */
+size_t clq_onnx_memory_limit(size_t size);
+
+/* Checks the wire format by ONNX's schema before anything is allocated: protobuf-c recurses without
+ * a limit, merges repeated messages and counts on honest lengths. CLQ_BAD_DATA names the byte. */
+clq_status clq_onnx_scan(const uint8_t *data, size_t size);
+
+typedef struct clq_onnx_memory {
+    ProtobufCAllocator allocator;
+    size_t live, limit;
+    bool exceeded;  /* the limit, or */
+    bool exhausted; /* the machine's memory */
+} clq_onnx_memory;
+
+/* Scans and unpacks. The model lives in `memory`, which must stay where it is until
+ * clq_onnx_model_free. */
+clq_status clq_onnx_unpack(const void *data, size_t size, clq_onnx_memory *memory,
+                           Onnx__ModelProto **model);
+void clq_onnx_model_free(clq_onnx_memory *memory, Onnx__ModelProto *model); /* NULL ok */
+
+#endif
