@@ -81,7 +81,7 @@ double clq_figure_distance(int figure, double u, double v) {
     case STAR:
         return polygon(star, sizeof star / sizeof *star, u, v);
     case STRIPES:
-        return larger(box(u, v, 0.9, 0.9), bars(u, 0.72));
+        return larger(box(u, v, 0.9, 0.9), bars(u + 0.31, 0.62)); /* three of them */
     case CHECKER: {
         const double a = bars(u, 0.9), b = bars(v, 0.9);
         return larger(box(u, v, 0.9, 0.9),

@@ -35,6 +35,7 @@ clq_status clq_image_decode(const char *name, const void *data, size_t size, int
                             clq_image *image) {
     static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     static const uint8_t jpeg[] = {0xff, 0xd8, 0xff};
+    *image = (clq_image){0};
     if (size >= sizeof png && memcmp(data, png, sizeof png) == 0) {
         return clq_png_decode(name, data, size, channels, image);
     }

@@ -8,17 +8,19 @@ typedef struct decoder {
     const char *name;
     const uint8_t *data;
     size_t size, at;
-    int channels;
+    int channels; /* wanted; 3 once the file is known to have colours */
     png_structp png;
     png_infop info;
     png_bytep *rows;
     clq_image image;
     clq_status status;
+    bool out_of_memory;
 } decoder;
 
 static void on_error(png_structp png, png_const_charp message) {
     decoder *d = png_get_error_ptr(png);
-    d->status = clq_fail(CLQ_BAD_DATA, "%s: PNG: %s", d->name, message);
+    d->status =
+        clq_fail(d->out_of_memory ? CLQ_NO_MEMORY : CLQ_BAD_DATA, "%s: PNG: %s", d->name, message);
     png_longjmp(png, 1);
 }
 
@@ -38,8 +40,10 @@ static void read_bytes(png_structp png, png_bytep out, png_size_t size) {
 }
 
 static png_voidp allocate(png_structp png, png_alloc_size_t size) {
-    (void)png;
-    return clq_calloc(size, 1);
+    decoder *d = png_get_mem_ptr(png);
+    void *pointer = clq_calloc(size, 1);
+    d->out_of_memory |= pointer == NULL;
+    return pointer;
 }
 
 static void release(png_structp png, png_voidp pointer) {
@@ -47,16 +51,13 @@ static void release(png_structp png, png_voidp pointer) {
     clq_free(pointer);
 }
 
-/* Asks libpng for 8-bit grey or RGB whatever the file holds. */
+/* Asks libpng for 8-bit grey or RGB, the latter whenever the file has colours: libpng's own way to
+ * grey depends on the file's gamma. */
 static void set_transforms(decoder *d) {
-    int kind = png_get_color_type(d->png, d->info);
     png_set_expand(d->png); /* palettes and 1, 2, 4 bits to 8 bits */
     png_set_scale_16(d->png);
     png_set_strip_alpha(d->png);
-    bool colour = kind & PNG_COLOR_MASK_COLOR;
-    if (colour && d->channels == 1) {
-        png_set_rgb_to_gray_fixed(d->png, PNG_ERROR_ACTION_NONE, 29900, 58700);
-    } else if (!colour && d->channels == 3) {
+    if (!(png_get_color_type(d->png, d->info) & PNG_COLOR_MASK_COLOR) && d->channels == 3) {
         png_set_gray_to_rgb(d->png);
     }
     png_set_interlace_handling(d->png);
@@ -74,6 +75,9 @@ static void decode(decoder *d) {
     png_read_info(d->png, d->info);
     png_uint_32 height = png_get_image_height(d->png, d->info);
     png_uint_32 width = png_get_image_width(d->png, d->info);
+    if (png_get_color_type(d->png, d->info) & PNG_COLOR_MASK_COLOR) {
+        d->channels = 3;
+    }
     d->status = clq_image_create(d->name, height, width, d->channels, &d->image);
     if (d->status != CLQ_OK) {
         return;
@@ -95,12 +99,21 @@ static void decode(decoder *d) {
     png_read_end(d->png, NULL);
 }
 
+static clq_status to_grey(const char *name, clq_image *image) {
+    clq_image grey = {0};
+    CLQ_TRY(clq_image_create(name, image->height, image->width, 1, &grey));
+    clq_image_convert(image->data, 3, grey.data, 1, (size_t)image->height * (size_t)image->width);
+    clq_image_free(image);
+    *image = grey;
+    return CLQ_OK;
+}
+
 clq_status clq_png_decode(const char *name, const void *data, size_t size, int channels,
                           clq_image *image) {
     decoder d = {.name = name, .data = data, .size = size, .channels = channels};
     *image = (clq_image){0};
-    d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning, NULL,
-                                     allocate, release);
+    d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning, &d, allocate,
+                                     release);
     d.info = d.png ? png_create_info_struct(d.png) : NULL;
     if (d.info) {
         decode(&d);
@@ -109,6 +122,9 @@ clq_status clq_png_decode(const char *name, const void *data, size_t size, int c
     }
     png_destroy_read_struct(&d.png, &d.info, NULL);
     clq_free(d.rows);
+    if (d.status == CLQ_OK && d.image.channels != channels) {
+        d.status = to_grey(name, &d.image);
+    }
     if (d.status == CLQ_OK) {
         *image = d.image;
     } else {

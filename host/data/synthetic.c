@@ -58,32 +58,28 @@ static double draw(clq_rng *rng, double low, double high) {
     return low + (high - low) * ((double)clq_rng_next(rng) * 0x1p-32);
 }
 
-static colour draw_colour(clq_rng *rng) {
+static colour draw_colour(clq_rng *rng, double low, double high) {
     colour c;
     for (int i = 0; i < 3; i++) {
-        c.rgb[i] = draw(rng, 0.05, 0.95);
+        c.rgb[i] = draw(rng, low, high);
     }
     return c;
 }
 
-static double difference(colour a, colour b) {
-    double sum = 0;
-    for (int i = 0; i < 3; i++) {
-        sum += fabs(a.rgb[i] - b.rgb[i]);
-    }
-    return sum;
+static double brightness(colour c) {
+    return c.rgb[0] + c.rgb[1] + c.rgb[2];
 }
 
-/* A colour that stands out from both ends of the ground; gives up after some tries. */
-static colour draw_contrasting(clq_rng *rng, const colour ground[2], double least) {
-    colour c = draw_colour(rng);
+/* A colour that is brighter than both ends of the ground by `least`; white when none is found. */
+static colour draw_brighter(clq_rng *rng, const colour ground[2], double least) {
     for (int i = 0; i < 20; i++) {
-        if (difference(c, ground[0]) >= least && difference(c, ground[1]) >= least) {
-            break;
+        const colour c = draw_colour(rng, 0.3, 1);
+        if (brightness(c) >= brightness(ground[0]) + least &&
+            brightness(c) >= brightness(ground[1]) + least) {
+            return c;
         }
-        c = draw_colour(rng);
     }
-    return c;
+    return (colour){{1, 1, 1}};
 }
 
 static mark draw_mark(clq_rng *rng) {
@@ -95,15 +91,15 @@ static mark draw_mark(clq_rng *rng) {
     m.half_width = draw(rng, 0.05, 0.14);
     m.half_length = m.round ? m.half_width * draw(rng, 1, 2) : draw(rng, 0.15, 0.5);
     m.in_front = draw(rng, 0, 1) < 0.4;
-    m.paint = draw_colour(rng);
+    m.paint = draw_colour(rng, 0, 1);
     return m;
 }
 
 static void draw_scene(const synthetic *s, int64_t index, clq_rng *rng, scene *out) {
     const double noise = s->noise;
     out->figure = (int)(index % CLQ_FIGURES);
-    out->ground[0] = draw_colour(rng);
-    out->ground[1] = draw_colour(rng);
+    out->ground[0] = draw_colour(rng, 0.05, 0.6);
+    out->ground[1] = draw_colour(rng, 0.05, 0.6);
     for (int i = 0; i < 3; i++) { /* the two ends are alike */
         out->ground[1].rgb[i] = 0.5 * (out->ground[0].rgb[i] + out->ground[1].rgb[i]);
     }
@@ -114,19 +110,19 @@ static void draw_scene(const synthetic *s, int64_t index, clq_rng *rng, scene *o
             out->texture[y][x] = draw(rng, -amplitude, amplitude);
         }
     }
-    out->radius = draw(rng, 0.34, 0.7);
-    const double reach = 1.05 - out->radius;
+    out->radius = draw(rng, 0.5, 0.85);
+    const double reach = 1 - out->radius;
     out->x = draw(rng, -reach, reach);
     out->y = draw(rng, -reach, reach);
-    clq_turn(draw(rng, 0, 1), &out->sine, &out->cosine);
-    out->stretch = draw(rng, 0.8, 1.25);
-    out->paint = draw_contrasting(rng, out->ground, 0.9 - 0.7 * noise);
-    out->mark_count = (int)draw(rng, 0, 1 + 2 * MAX_MARKS * noise);
+    clq_turn(draw(rng, -0.12, 0.12), &out->sine, &out->cosine);
+    out->stretch = draw(rng, 0.87, 1.15);
+    out->paint = draw_brighter(rng, out->ground, 0.9 - 0.6 * noise);
+    out->mark_count = (int)draw(rng, 0, 1 + 6 * noise);
     out->mark_count = out->mark_count > MAX_MARKS ? MAX_MARKS : out->mark_count;
     for (int i = 0; i < out->mark_count; i++) {
         out->marks[i] = draw_mark(rng);
     }
-    out->sigma = draw(rng, 0.01, 0.01 + 0.2 * noise);
+    out->sigma = draw(rng, 0.01, 0.01 + 0.16 * noise);
 }
 
 static double texture_at(const scene *s, double x, double y) {

@@ -1,0 +1,394 @@
+/* Tables: csv and npy, whole and broken, splitting and batches. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "data/csv.h"
+#include "data/npy.h"
+#include "support/clq_test.h"
+#include "support/image_files.h"
+
+#include <clquant/data.h>
+
+static const char *put(const char *name, const char *text) {
+    const char *path = clq_test_temp_path(name);
+    char *folder = clq_path_folder(path);
+    assert_ok(clq_make_dirs(folder));
+    clq_free(folder);
+    test_file_write(path, text, strlen(text));
+    return path;
+}
+
+static clq_table *open_ok(const char *path, clq_table_options options) {
+    clq_table *table = NULL;
+    assert_ok(clq_table_open(path, &options, &table));
+    return table;
+}
+
+static void assert_fails(const char *path, clq_table_options options, clq_status status,
+                         const char *text) {
+    clq_table *table = NULL;
+    assert_status(clq_table_open(path, &options, &table), status);
+    assert_error_has(text);
+    assert_null(table);
+}
+
+/* ---- csv ---- */
+
+static void csv_has_headers_quotes_and_comments(void **state) {
+    (void)state;
+    clq_csv csv;
+    assert_ok(clq_csv_read(put("a.csv", "\xef\xbb\xbf# made by hand\r\n"
+                                        "\"first, one\" , second,third\r\n"
+                                        "\r\n"
+                                        " 1 ,2.5,\"say \"\"hi\"\"\"\r\n"
+                                        "-3e2,,\"two\nlines\"\n"
+                                        "5,6,end"),
+                           &csv));
+    assert_int_equal(csv.rows, 3);
+    assert_int_equal(csv.columns, 3);
+    assert_true(csv.has_header);
+    assert_string_equal(clq_csv_cell(&csv, -1, 0), "first, one");
+    assert_string_equal(clq_csv_cell(&csv, -1, 1), "second");
+    assert_string_equal(clq_csv_cell(&csv, 0, 0), "1");
+    assert_string_equal(clq_csv_cell(&csv, 0, 2), "say \"hi\"");
+    assert_string_equal(clq_csv_cell(&csv, 1, 1), "");
+    assert_string_equal(clq_csv_cell(&csv, 1, 2), "two\nlines");
+    assert_string_equal(clq_csv_cell(&csv, 2, 2), "end");
+    assert_int_equal(csv.lines[1], 4);
+    assert_int_equal(csv.lines[3], 7);
+    clq_csv_free(&csv);
+    assert_ok(clq_csv_read(put("b.csv", "1,a\n2,b\n"), &csv));
+    assert_false(csv.has_header);
+    assert_int_equal(csv.rows, 2);
+    clq_csv_free(&csv);
+}
+
+static void broken_csv_is_refused(void **state) {
+    (void)state;
+    assert_fails(put("a.csv", ""), (clq_table_options){0}, CLQ_BAD_DATA, "no rows");
+    assert_fails(put("a.csv", "x,y\n"), (clq_table_options){0}, CLQ_BAD_DATA, "a header and no");
+    assert_fails(put("a.csv", "1,2\n3\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv:2: 1 cells where the first line has 2");
+    assert_fails(put("a.csv", "1,2\n\"3,4\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv:2: a quote that is never closed");
+    assert_fails(put("a.csv", "1,2\n\"3\"4,5\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "behind a closing quote");
+    assert_fails(put("a.csv", "a,b\n1,2\nx,3\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv:3: column 1: \"x\" is not a number");
+    assert_fails(put("a.csv", "1,2\ninf,3\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "is not a number");
+    assert_fails(put("a.csv", "1\n2\n"), (clq_table_options){0}, CLQ_BAD_DATA, "1 columns");
+    assert_fails(put("a.csv", "1,1\n"), (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
+                 "too few to split");
+    assert_fails(clq_test_temp_path("no.csv"), (clq_table_options){0}, CLQ_NO_INPUT, "no.csv");
+    const char *path = clq_test_temp_path("nul.csv");
+    test_file_write(path, "1,2\n3,\0\n", 8);
+    assert_fails(path, (clq_table_options){0}, CLQ_BAD_DATA, "holds a NUL");
+}
+
+/* 50 rows "i, -i, target". */
+static const char *put_rows(const char *name, const char *const *targets, int kinds) {
+    char text[4096];
+    size_t used = 0;
+    for (int i = 0; i < 50; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "%d,%d,%s\n", i, -i,
+                                 targets[i % kinds]);
+    }
+    return put(name, text);
+}
+
+static void a_file_is_split_by_seed(void **state) {
+    (void)state;
+    const char *const names[] = {"oak", "ash", "elm"};
+    const char *path = put_rows("trees.csv", names, 3);
+    int seen[50] = {0};
+    for (int split = 0; split < 2; split++) {
+        clq_table *table = open_ok(path, (clq_table_options){.split = (clq_split)split, .seed = 4});
+        assert_int_equal(table->rows, split ? 10 : 40);
+        assert_int_equal(table->features, 2);
+        assert_int_equal(table->targets, 0);
+        assert_null(table->y);
+        assert_int_equal(table->class_count, 3);
+        assert_string_equal(table->class_names[0], "ash");
+        assert_string_equal(table->class_names[2], "oak");
+        for (int64_t i = 0; i < table->rows; i++) {
+            const int row = (int)table->x[2 * i];
+            seen[row]++;
+            assert_true(table->x[2 * i + 1] == (float)-row);
+            assert_string_equal(table->class_names[table->labels[i]], names[row % 3]);
+        }
+        clq_table_close(table);
+    }
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(seen[i], 1);
+    }
+}
+
+static void targets_are_told_apart(void **state) {
+    (void)state;
+    const char *const integers[] = {"0", "3"}, *const reals[] = {"0.5", "3"};
+    const char *path = put_rows("integers.csv", integers, 2);
+    clq_table *table = open_ok(path, (clq_table_options){0});
+    assert_int_equal(table->class_count, 4);
+    assert_string_equal(table->class_names[3], "3");
+    clq_table_close(table);
+    table = open_ok(path, (clq_table_options){.target = CLQ_TARGET_REGRESSION});
+    assert_int_equal(table->class_count, 0);
+    assert_int_equal(table->targets, 1);
+    assert_null(table->labels);
+    clq_table_close(table);
+    table = open_ok(path, (clq_table_options){.target_columns = 2});
+    assert_int_equal(table->features, 1);
+    assert_int_equal(table->targets, 2);
+    assert_true(table->y[1] == 0.0f || table->y[1] == 3.0f);
+    clq_table_close(table);
+    path = put_rows("reals.csv", reals, 2);
+    table = open_ok(path, (clq_table_options){0});
+    assert_int_equal(table->targets, 1);
+    clq_table_close(table);
+    assert_fails(path, (clq_table_options){.target = CLQ_TARGET_CLASS}, CLQ_BAD_DATA,
+                 "class numbers must be whole");
+    assert_fails(path, (clq_table_options){.target_columns = 3}, CLQ_BAD_DATA, "3 columns");
+    assert_fails(path, (clq_table_options){.test_fraction = 1}, CLQ_USAGE, "test fraction");
+}
+
+static void a_folder_may_hold_both_splits(void **state) {
+    (void)state;
+    put("f/train.csv", "w,h,kind\n1,2,b\n3,4,a\n5,6,c\n");
+    put("f/test.csv", "w,h,kind\n7,8,c\n");
+    const char *folder = clq_test_temp_path("f");
+    clq_table *table = open_ok(folder, (clq_table_options){0});
+    assert_int_equal(table->rows, 3);
+    assert_string_equal(table->column_names[1], "h");
+    clq_table_close(table);
+    table = open_ok(folder, (clq_table_options){.split = CLQ_SPLIT_TEST});
+    assert_int_equal(table->rows, 1);
+    assert_int_equal(table->labels[0], 2);
+    assert_int_equal(table->class_count, 3);
+    clq_table_close(table);
+    put("f/test.csv", "w,h,kind\n7,8,c\n7,8,d\n");
+    assert_fails(folder, (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
+                 "test.csv:3: class \"d\" is not one of the 3 of training");
+    put("f/test.csv", "7,c\n");
+    assert_fails(folder, (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
+                 "2 columns where");
+    put("g/readme", "");
+    assert_fails(clq_test_temp_path("g"), (clq_table_options){0}, CLQ_NO_INPUT, "no table in it");
+}
+
+/* ---- npy ---- */
+
+/* An npy file of version 1 with this dictionary and data. */
+static const char *put_npy(const char *name, const char *dictionary, const void *data,
+                           size_t size) {
+    uint8_t file[1024] = "\x93NUMPY\x01";
+    const size_t length = strlen(dictionary);
+    file[7] = 0;
+    file[8] = (uint8_t)length;
+    file[9] = (uint8_t)(length >> 8);
+    memcpy(file + 10, dictionary, length);
+    memcpy(file + 10 + length, data, size);
+    const char *path = clq_test_temp_path(name);
+    test_file_write(path, file, 10 + length + size);
+    return path;
+}
+
+static void npy_is_written_and_read(void **state) {
+    (void)state;
+    const float values[6] = {1, -2.5f, 3e20f, 0, 1e-30f, 7};
+    const char *path = clq_test_temp_path("a.npy");
+    clq_npy array;
+    assert_ok(clq_npy_write(path, values, 2, 3));
+    assert_ok(clq_npy_read(path, &array));
+    assert_int_equal(array.rank, 2);
+    assert_int_equal(array.dims[0], 2);
+    assert_int_equal(array.dims[1], 3);
+    assert_false(array.is_integer);
+    assert_memory_equal(array.values, values, sizeof values);
+    clq_npy_free(&array);
+    void *file = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(path, 1000, &file, &size));
+    assert_int_equal(size, 128 + 24); /* the header is padded to 64 bytes' multiple */
+    for (size_t cut = 0; cut < size; cut++) {
+        test_file_write(path, file, cut);
+        assert_status(clq_npy_read(path, &array), CLQ_BAD_DATA);
+        assert_error_has("a.npy");
+        assert_null(array.values);
+    }
+    clq_free(file);
+}
+
+static void npy_types_are_converted(void **state) {
+    (void)state;
+    const struct {
+        const char *type;
+        uint8_t bytes[16];
+        size_t size;
+        float expected[2];
+        bool is_integer;
+    } cases[] = {
+        {"|i1", {0xff, 5}, 2, {-1, 5}, true},
+        {"|u1", {0xff, 5}, 2, {255, 5}, true},
+        {"|b1", {1, 0}, 2, {1, 0}, true},
+        {"<i2", {0xfe, 0xff, 0, 1}, 4, {-2, 256}, true},
+        {"<u2", {0xfe, 0xff, 0, 1}, 4, {65534, 256}, true},
+        {"<i4", {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0}, 8, {-1, 1}, true},
+        {"<u4", {0, 0, 0, 0x80, 1, 0, 0, 0}, 8, {2147483648.0f, 1}, true},
+        {"<i8", {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 9}, 16, {-1, 9}, true},
+        {"<f8", {0, 0, 0, 0, 0, 0, 0xf8, 0x3f}, 16, {1.5f, 0}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char dictionary[128];
+        snprintf(dictionary, sizeof dictionary,
+                 "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }\n", cases[i].type);
+        const char *path = put_npy("t.npy", dictionary, cases[i].bytes, cases[i].size);
+        clq_npy array;
+        assert_ok(clq_npy_read(path, &array));
+        assert_int_equal(array.rank, 1);
+        assert_int_equal(array.is_integer, cases[i].is_integer);
+        assert_memory_equal(array.values, cases[i].expected, sizeof cases[i].expected);
+        clq_npy_free(&array);
+    }
+}
+
+static void broken_npy_is_refused(void **state) {
+    (void)state;
+    const char *const bad[][2] = {
+        {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,)}", "type"},
+        {"{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", "type"},
+        {"{'descr': '<f4', 'fortran_order': True, 'shape': (2,)}", "C order"},
+        {"{'descr': '<f4', 'shape': (2,)}", "C order"},
+        {"{'descr': '<f4', 'fortran_order': False}", "no shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': ()}", "single number"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (0,)}", "shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}", "shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (2", "shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,2)}", "shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,4)}", "shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", "8 bytes of data"},
+        {"{'descr': '<f8', 'fortran_order': False, 'shape': (2,)}", "8 bytes of data"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "not finite"},
+        {"", "type"},
+    };
+    const uint8_t data[8] = {0, 0, 0, 0, 0, 0, 0xc0, 0x7f};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        clq_npy array;
+        assert_status(clq_npy_read(put_npy("b.npy", bad[i][0], data, sizeof data), &array),
+                      CLQ_BAD_DATA);
+        assert_error_has(bad[i][1]);
+        assert_null(array.values);
+    }
+}
+
+static void npy_makes_tables(void **state) {
+    (void)state;
+    const float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    const float y[4] = {0.5f, 1, 1.5f, 2};
+    char *folder = clq_strdup(clq_test_temp_path("n"));
+    assert_ok(clq_make_dirs(folder));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/x.npy"), x, 4, 2));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/y.npy"), y, 4, 1));
+    clq_table *table = open_ok(folder, (clq_table_options){.test_fraction = 0.25});
+    assert_int_equal(table->rows, 3);
+    assert_int_equal(table->targets, 1);
+    assert_true(table->x[1] == 2 * table->y[0] * 2);
+    clq_table_close(table);
+    /* Splits of their own, and integers as classes. */
+    const uint8_t labels[4] = {0, 2, 1, 0};
+    assert_ok(clq_npy_write(clq_test_temp_path("n/x_train.npy"), x, 4, 2));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/x_test.npy"), x, 1, 2));
+    put_npy("n/y_train.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", labels,
+            4);
+    put_npy("n/y_test.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", labels, 1);
+    table = open_ok(folder, (clq_table_options){.split = CLQ_SPLIT_TEST});
+    assert_int_equal(table->rows, 1);
+    assert_int_equal(table->class_count, 3);
+    clq_table_close(table);
+    put_npy("n/y_train.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", labels,
+            3);
+    assert_fails(folder, (clq_table_options){0}, CLQ_BAD_DATA, "equal numbers of rows");
+    clq_free(folder);
+}
+
+/* ---- use ---- */
+
+static void batches_cover_an_epoch_in_random_order(void **state) {
+    (void)state;
+    const char *const targets[] = {"0.25"};
+    clq_table *table = open_ok(put_rows("r.csv", targets, 1), (clq_table_options){0});
+    float x[2 * 16], y[16];
+    int in_order = 0, total = 0;
+    bool seen[50] = {false};
+    for (int64_t k = 0;; k++) {
+        int count = 0;
+        assert_ok(clq_table_batch(table, 3, (clq_loader_position){2, k}, 16, x, y, NULL, &count));
+        if (count == 0) {
+            break;
+        }
+        assert_int_equal(count, k == 2 ? 8 : 16);
+        for (int i = 0; i < count; i++) {
+            assert_false(seen[(int)x[2 * i]]);
+            seen[(int)x[2 * i]] = true;
+            assert_true(y[i] == 0.25f);
+            in_order += i > 0 && x[2 * i] > x[2 * i - 2];
+            total++;
+        }
+    }
+    assert_int_equal(total, 40);
+    assert_in_range(in_order, 8, 32);
+    clq_table_close(table);
+}
+
+static void features_are_normalized(void **state) {
+    (void)state;
+    clq_table *table = open_ok(put("n.csv", "1,5,0.5\n3,5,0.5\n1,5,0.5\n3,5,0.5\n"),
+                               (clq_table_options){.test_fraction = 1e-9});
+    float mean[2], std[2];
+    assert_int_equal(table->rows, 4);
+    clq_table_measure(table, mean, std);
+    assert_true(mean[0] == 2 && std[0] == 1 && mean[1] == 5 && std[1] == 0);
+    clq_table_normalize(table, mean, std);
+    assert_true(table->x[0] == -1 && table->x[1] == 0 && table->x[2] == 1);
+    clq_table_close(table);
+}
+
+static void out_of_memory_leaves_nothing(void **state) {
+    (void)state;
+    const char *const names[] = {"oak", "ash", "elm"};
+    const char *path = put_rows("trees.csv", names, 3);
+    clq_status status = CLQ_NO_MEMORY;
+    for (long n = 1; n < 200 && status != CLQ_OK; n++) {
+        clq_table *table = NULL;
+        clq_test_fail_allocation(n);
+        status = clq_table_open(path, NULL, &table);
+        clq_table_close(table);
+        const long live = clq_test_live_allocations();
+        clq_test_restore_allocator();
+        assert_int_equal(live, 0);
+        assert_true(status == CLQ_OK || status == CLQ_NO_MEMORY);
+    }
+    assert_int_equal(status, CLQ_OK);
+}
+
+int main(void) {
+#define WITH_FILES(name)                                                                           \
+    cmocka_unit_test_setup_teardown(name, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
+    const struct CMUnitTest tests[] = {
+        WITH_FILES(csv_has_headers_quotes_and_comments),
+        WITH_FILES(broken_csv_is_refused),
+        WITH_FILES(a_file_is_split_by_seed),
+        WITH_FILES(targets_are_told_apart),
+        WITH_FILES(a_folder_may_hold_both_splits),
+        WITH_FILES(npy_is_written_and_read),
+        WITH_FILES(npy_types_are_converted),
+        WITH_FILES(broken_npy_is_refused),
+        WITH_FILES(npy_makes_tables),
+        WITH_FILES(batches_cover_an_epoch_in_random_order),
+        WITH_FILES(features_are_normalized),
+        WITH_FILES(out_of_memory_leaves_nothing),
+    };
+    return cmocka_run_group_tests_name("data/table", tests, NULL, NULL);
+}
