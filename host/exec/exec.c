@@ -96,6 +96,20 @@ static clq_status take_params(clq_exec *exec) {
     return CLQ_OK;
 }
 
+/* Tables with the graph's qparams when the caller gives none. */
+static clq_status take_qstate(clq_exec *exec) {
+    const clq_exec_mode mode = exec->options.mode;
+    if (mode != CLQ_EXEC_FAKE_QUANT && mode != CLQ_EXEC_QAT) {
+        exec->options.qstate = NULL;
+        return CLQ_OK;
+    }
+    if (exec->options.qstate == NULL) {
+        CLQ_TRY(clq_qstate_create(exec->device, exec->graph, &exec->own_qstate));
+        exec->options.qstate = exec->own_qstate;
+    }
+    return CLQ_OK;
+}
+
 static clq_status allocate(clq_exec *exec) {
     const size_t values = (size_t)exec->graph->value_count;
     exec->steps = clq_calloc((size_t)exec->graph->node_count, sizeof *exec->steps);
@@ -151,6 +165,7 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
     exec->options = *options;
     CLQ_GOTO(status, cleanup, allocate(exec));
     CLQ_GOTO(status, cleanup, take_params(exec));
+    CLQ_GOTO(status, cleanup, take_qstate(exec));
     CLQ_GOTO(status, cleanup, clq_exec_make_tensors(exec));
     CLQ_GOTO(status, cleanup, clq_exec_make_steps(exec));
     CLQ_GOTO(status, cleanup, make_real(exec, graph->input, &exec->real_input, &exec->input));
@@ -183,6 +198,7 @@ void clq_exec_destroy(clq_exec *exec) {
     clq_buffer_release(exec->real_input);
     clq_buffer_release(exec->real_output);
     clq_params_destroy(exec->own_params);
+    clq_qstate_destroy(exec->own_qstate);
     clq_free(exec->buffers);
     clq_free(exec->steps);
     clq_free(exec->values);

@@ -18,6 +18,7 @@ struct clq_exec {
     const clq_graph *graph;
     clq_exec_options options;
     clq_params *own_params; /* when the caller gave none */
+    clq_qstate *own_qstate; /* likewise */
     clq_exec_step *steps;   /* (graph->node_count), step_count used, in order of execution */
     int step_count;
     clq_tensor *values;    /* (graph->value_count) */

@@ -1,11 +1,10 @@
 /* The operators in the quantized modes (FAKE_QUANT, QAT, INT8): one table an operator, filled in by
  * host/ops/NAME_quantized.c and named by the operator's descriptor as clq_op.quantized.
  *
- * Activations with qparams: INT8 holds u8 codes q with pitch, the float modes hold q - z as F32. In
- * the float modes scale and zero point come from run->qstate at the value's id when there is one,
- * else from value->q. Values without qparams are real. Gradients are F32 and of real values. An
- * operator that must not run in these modes (batch_norm, dropout: clq_graph_fold removes them) has
- * no table. */
+ * Activations with qparams: INT8 holds u8 codes q with pitch, and goes by value->q; the float modes
+ * hold q - z as F32, and go by run->qstate at the value's id. Values without qparams are real.
+ * Gradients are F32 and of real values. An operator that must not run in these modes (batch_norm,
+ * dropout: clq_graph_fold removes them) has no table. */
 #ifndef CLQUANT_OPS_QUANTIZED_H
 #define CLQUANT_OPS_QUANTIZED_H
 
@@ -15,6 +14,10 @@ extern const clq_quantized_op clq_conv2d_quantized, clq_linear_quantized, clq_ad
     clq_activation_quantized, /* relu, relu6, tanh, sigmoid: by node->op */
     clq_max_pool_quantized, clq_avg_pool_quantized, clq_global_avg_pool_quantized,
     clq_flatten_quantized, clq_shortcut_a_quantized;
+
+/* Tables with the qparams in the graph's values; weights keep their scales. */
+clq_status clq_qstate_create(clq_device *device, const clq_graph *graph, clq_qstate **qstate);
+void clq_qstate_destroy(clq_qstate *qstate); /* NULL ok */
 
 /* The network's edges, queued by the executor. The codes' tensor.value carries the qparams.
  *
@@ -27,5 +30,11 @@ clq_status clq_quantize_activation(clq_device *device, const clq_graph *graph,
 clq_status clq_dequantize_activation(clq_device *device, const clq_graph *graph,
                                      const clq_qstate *qstate, const clq_tensor *codes,
                                      const clq_tensor *real);
+
+/* FAKE_QUANT, conv2d and linear: whether bound (13) holds for the loaded parameters, so that sums
+ * are exact in float; otherwise they are made in int32. True for other nodes. */
+bool clq_layer_is_float_exact(const clq_op_run *run);
+/* INT8: the dot-product path that a conv2d or linear node runs on. False for other nodes. */
+bool clq_layer_dot(const clq_op_run *run, clq_dot *dot);
 
 #endif

@@ -50,4 +50,5 @@ const clq_op clq_op_shortcut_a = {
     .forward = shortcut_a_forward,
     .backward = shortcut_a_backward,
     .quantized = &clq_shortcut_a_quantized,
+    .output_shares_qparams = true,
 };

@@ -38,7 +38,7 @@ typedef struct clq_exec_options {
     clq_exec_mode mode;
     int batch;           /* >= 1 */
     clq_params *params;  /* shared; NULL: the executor makes its own. Unused in INT8 mode */
-    clq_qstate *qstate;  /* FAKE_QUANT and QAT with F32 parameters; else NULL */
+    clq_qstate *qstate;  /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
     bool keep_all;       /* every value has its own buffer and no node runs in another's epilogue:
                             clq_exec_value works for every value */
     bool no_fusion;      /* no node runs in another's epilogue (tests) */

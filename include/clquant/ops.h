@@ -66,12 +66,18 @@ typedef enum clq_exec_mode {
 typedef struct clq_exec clq_exec;
 
 /* Scales, zero points and observers of every quantized activation, in device tables indexed by value
- * id, so that a QAT step never waits for the host. Made by quant/, read by operators. */
+ * id, so that a QAT step never waits for the host, and how weights get their scales. Made by quant/ (or,
+ * for FAKE_QUANT, from the graph's qparams by the executor), read by operators. */
 typedef struct clq_qstate {
     clq_buffer *scale;      /* F32 (value_count) */
     clq_buffer *zero_point; /* S32 (value_count) */
-    clq_buffer *range;      /* F32 (value_count, 2): min and max seen in this step */
-    bool observe;           /* operators also update `range` */
+    clq_buffer *range;      /* F32 (value_count, 2): the largest -x and the largest x seen, both >= 0 */
+    bool observe;           /* QAT: operators also widen `range` */
+    /* load_parameters gives F32 weights scales by equation (5) of docs/quantization.md; otherwise they
+     * keep those of value->q. */
+    bool choose_weight_scales;
+    bool per_tensor_weights;
+    int max_shift; /* scales are powers of two, exponents within +-max_shift; -1: any scale */
 } clq_qstate;
 
 typedef struct clq_tensor {
@@ -91,7 +97,7 @@ typedef struct clq_op_run {
     int node_index;
     clq_exec_mode mode;
     int batch;
-    const clq_qstate *qstate; /* FAKE_QUANT and QAT with F32 parameters; else NULL */
+    const clq_qstate *qstate; /* FAKE_QUANT and QAT; else NULL */
     int requantizer;          /* INT8: clq_requantizer */
     clq_tensor in[CLQ_MAX_INPUTS], out;
     /* Backward: gradient of the loss with respect to each input and to the output, F32, of the

@@ -1,21 +1,7 @@
-/* Pooling: x (N, IH, IW, C) -> y (N, OH, OW, C). Output pixel (oh, ow) sees rows oh * SH - PT + kh,
- * 0 <= kh < KH, and columns likewise. Backward gathers: every input pixel looks at the windows that cover
- * it, so sums have a fixed order and need no atomics. */
-#include "pixels.h"
-
-#define POOL_SHAPE                                                                                 \
-    int batch, int IH, int IW, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PT, int PL
-#define X_AT(h, w) PIXEL(n, h, w, IH, IW, C)
-#define Y_AT(h, w) PIXEL(n, h, w, OH, OW, C)
-
-/* Runs BODY for every pixel (ih, iw) of output (h, w)'s window that lies in the image. */
-#define FOR_WINDOW(BODY)                                                                           \
-    for (int kh = max(0, PT - h * SH); kh < KH && h * SH - PT + kh < IH; kh++) {                   \
-        for (int kw = max(0, PL - w * SW); kw < KW && w * SW - PL + kw < IW; kw++) {               \
-            const int ih = h * SH - PT + kh, iw = w * SW - PL + kw;                                \
-            BODY                                                                                   \
-        }                                                                                          \
-    }
+/* Pooling of x (N, IH, IW, C) to y (N, OH, OW, C); windows as in pool_window.h. Backward gathers:
+ * every input pixel looks at the windows that cover it, so sums have a fixed order and need no
+ * atomics. */
+#include "pool_window.h"
 
 /* Runs BODY for every output (oh, ow) whose window covers input (h, w). */
 #define FOR_COVERING(BODY)                                                                         \
@@ -70,19 +56,7 @@ __kernel void max_pool_grad_f32(__global const float *dy, __global const ushort 
 
 /* ---- average ---- */
 
-/* 1 / how many pixels the mean of output (oh, ow) counts: those in the image, or, with the padding, those
- * in the padded image, where a window may hang over its end (ceil_mode). */
-static inline float reciprocal_count(int oh, int ow, int IH, int IW, int KH, int KW, int SH, int SW,
-                                     int PT, int PL, int PB, int PR, int include_pad) {
-    const int top = oh * SH - PT, left = ow * SW - PL;
-    const int bottom = min(top + KH, include_pad ? IH + PB : IH);
-    const int right = min(left + KW, include_pad ? IW + PR : IW);
-    const int height = bottom - (include_pad ? top : max(top, 0));
-    const int width = right - (include_pad ? left : max(left, 0));
-    return 1.0f / ((float)height * (float)width);
-}
-#define RECIPROCAL(oh, ow)                                                                         \
-    reciprocal_count(oh, ow, IH, IW, KH, KW, SH, SW, PT, PL, PB, PR, include_pad)
+#define RECIPROCAL(oh, ow) (1.0f / (float)WINDOW_COUNT(oh, ow))
 
 #define AVG_CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16)                                           \
     {                                                                                              \

@@ -1,0 +1,158 @@
+/* relu and relu6 as nodes of their own, which clamp codes; tanh and sigmoid, which are tables of
+ * 256 codes (computed in QAT, where the scales are on the device). run->state is the table. */
+#include <math.h>
+
+#include "kernels/include/scales.h"
+#include "ops/quantized_run.h"
+#include "ops/registry.h"
+
+static bool clamps(const clq_op_run *run) {
+    return run->node->op == &clq_op_relu || run->node->op == &clq_op_relu6;
+}
+
+static clq_act act_of(const clq_op_run *run) {
+    return run->node->op == &clq_op_relu6 ? CLQ_ACT_RELU6 : CLQ_ACT_RELU;
+}
+
+static bool is_sigmoid(const clq_op_run *run) {
+    return run->node->op == &clq_op_sigmoid;
+}
+
+/* ---- tables ---- */
+
+static bool has_table(const clq_op_run *run) {
+    return run->mode == CLQ_EXEC_INT8 || (run->mode == CLQ_EXEC_FAKE_QUANT && !clamps(run));
+}
+
+static void fill_clamp(const clq_op_run *run, uint8_t table[256]) {
+    const clq_int8_range range = clq_int8_range_of(run->in[0].value, act_of(run));
+    for (int q = 0; q < 256; q++) {
+        table[q] = (uint8_t)(q < range.lo ? range.lo : q > range.hi ? range.hi : q);
+    }
+}
+
+typedef struct code_meaning {
+    float scale;
+    int32_t zero_point;
+} code_meaning;
+
+static void fill_curve(const clq_op_run *run, code_meaning x, code_meaning y, uint8_t table[256]) {
+    for (int q = 0; q < 256; q++) {
+        const double real = (double)x.scale * (q - x.zero_point);
+        const double f = is_sigmoid(run) ? 1 / (1 + exp(-real)) : tanh(real);
+        table[q] = (uint8_t)clq_quantize_code((float)f, y.scale, (float)y.zero_point, 0, 255);
+    }
+}
+
+static clq_status read_meaning(const clq_op_run *run, const clq_tensor *tensor,
+                               code_meaning *meaning) {
+    const size_t at = (size_t)clq_table_index(run->graph, tensor) * 4;
+    CLQ_TRY(clq_buffer_read(run->qstate->scale, at, sizeof meaning->scale, &meaning->scale));
+    return clq_buffer_read(run->qstate->zero_point, at, sizeof meaning->zero_point,
+                           &meaning->zero_point);
+}
+
+static code_meaning graph_meaning(const clq_tensor *tensor) {
+    return (code_meaning){tensor->value->q.scale[0], tensor->value->q.zero_point};
+}
+
+static clq_status prepare(clq_op_run *run) {
+    CLQ_TRY(clq_check_codes(run, true));
+    if (clamps(run)) {
+        CLQ_TRY(clq_check_shared(run));
+    }
+    if (!has_table(run)) {
+        return CLQ_OK;
+    }
+    clq_buffer *table = NULL;
+    CLQ_TRY(clq_buffer_create(run->device, 256, &table));
+    run->state = table;
+    return CLQ_OK;
+}
+
+static clq_status load_parameters(clq_op_run *run) {
+    uint8_t table[256];
+    if (!has_table(run)) {
+        return CLQ_OK;
+    }
+    code_meaning x = graph_meaning(&run->in[0]), y = graph_meaning(&run->out);
+    if (clamps(run)) {
+        fill_clamp(run, table);
+    } else {
+        if (run->mode == CLQ_EXEC_FAKE_QUANT) {
+            CLQ_TRY(read_meaning(run, &run->in[0], &x));
+            CLQ_TRY(read_meaning(run, &run->out, &y));
+        }
+        fill_curve(run, x, y, table);
+    }
+    return clq_buffer_write(run->state, 0, sizeof table, table);
+}
+
+static void release(clq_op_run *run) {
+    clq_buffer_release(run->state);
+}
+
+/* ---- forward ---- */
+
+static clq_status clamp_codes(clq_op_run *run, int64_t count) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "clip_codes", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
+                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), CLQ_TABLES(run),
+                      CLQ_INDEX(run, out), CLQ_I32(act_of(run)), CLQ_I32(count));
+}
+
+static clq_status look_up_codes(clq_op_run *run, int64_t count) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "lookup_codes", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
+                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(run->state),
+                      CLQ_BUF(run->qstate->zero_point), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, out),
+                      CLQ_I32(count));
+}
+
+static clq_status forward(clq_op_run *run) {
+    const int64_t count = clq_shape_count(&run->out.shape);
+    clq_kernel *kernel = NULL;
+    if (run->mode == CLQ_EXEC_INT8) {
+        return clq_int8_lookup(run->device, run->in[0].buffer, run->state, run->out.buffer,
+                               clq_pixels(&run->out), clq_channels(&run->out));
+    }
+    if (clamps(run)) {
+        return clamp_codes(run, count);
+    }
+    if (run->mode == CLQ_EXEC_FAKE_QUANT) {
+        return look_up_codes(run, count);
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "curve_codes_train", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, count),
+                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), CLQ_TABLES(run),
+                      CLQ_BUF(run->qstate->range), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, out),
+                      CLQ_I32(is_sigmoid(run)), CLQ_I32(count));
+}
+
+/* ---- backward ---- */
+
+static clq_status backward(clq_op_run *run) {
+    const int64_t count = clq_shape_count(&run->out.shape);
+    const clq_range range = clq_codes_range(run->device, count);
+    clq_kernel *kernel = NULL;
+    if (run->grad_in[0].buffer == NULL) {
+        return CLQ_OK;
+    }
+    if (clamps(run)) {
+        CLQ_TRY(clq_kernel_get(run->device, "clip_codes_gradient", NULL, &kernel));
+        return CLQ_LAUNCH(run->device, kernel, range, CLQ_BUF(run->in[0].buffer),
+                          CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->grad_in[0].buffer),
+                          CLQ_TABLES(run), CLQ_INDEX(run, out), CLQ_I32(act_of(run)),
+                          CLQ_I32(run->accumulate[0]), CLQ_I32(count));
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "curve_codes_gradient", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, range, CLQ_BUF(run->in[0].buffer),
+                      CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->grad_in[0].buffer),
+                      CLQ_TABLES(run), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, out),
+                      CLQ_I32(is_sigmoid(run)), CLQ_I32(run->accumulate[0]), CLQ_I32(count));
+}
+
+const clq_quantized_op clq_activation_quantized = {prepare, load_parameters, forward, backward,
+                                                   release};

@@ -1,0 +1,47 @@
+#include "ops/quantized.h"
+
+static clq_status upload(clq_device *device, size_t size, const void *data, clq_buffer **buffer) {
+    CLQ_TRY(clq_buffer_create(device, size, buffer));
+    return clq_buffer_write(*buffer, 0, size, data);
+}
+
+clq_status clq_qstate_create(clq_device *device, const clq_graph *graph, clq_qstate **result) {
+    clq_status status = CLQ_NO_MEMORY;
+    const size_t count = (size_t)graph->value_count;
+    clq_qstate *qstate = clq_calloc(1, sizeof *qstate);
+    float *scale = clq_calloc(count, sizeof *scale);
+    int32_t *zero_point = clq_calloc(count, sizeof *zero_point);
+    if (!qstate || !scale || !zero_point) {
+        goto cleanup;
+    }
+    for (size_t v = 0; v < count; v++) {
+        const clq_value *value = &graph->values[v];
+        const bool activation =
+            value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
+        scale[v] = activation && value->q.count > 0 ? value->q.scale[0] : 1.0f;
+        zero_point[v] = activation && value->q.count > 0 ? value->q.zero_point : 0;
+    }
+    qstate->max_shift = -1;
+    CLQ_GOTO(status, cleanup, upload(device, count * sizeof *scale, scale, &qstate->scale));
+    CLQ_GOTO(status, cleanup,
+             upload(device, count * sizeof *zero_point, zero_point, &qstate->zero_point));
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, 2 * count * sizeof(float), &qstate->range));
+    CLQ_GOTO(status, cleanup, clq_buffer_fill(qstate->range, 0, 2 * count * sizeof(float), 0));
+    *result = qstate;
+    qstate = NULL;
+cleanup:
+    clq_qstate_destroy(qstate);
+    clq_free(scale);
+    clq_free(zero_point);
+    return status;
+}
+
+void clq_qstate_destroy(clq_qstate *qstate) {
+    if (qstate == NULL) {
+        return;
+    }
+    clq_buffer_release(qstate->scale);
+    clq_buffer_release(qstate->zero_point);
+    clq_buffer_release(qstate->range);
+    clq_free(qstate);
+}

@@ -1,0 +1,99 @@
+#include "ops/quantized_run.h"
+
+#include "kernels/include/scales.h"
+
+enum { CODE_GRAIN = 4096 }; /* codes an item handles at least */
+
+clq_status clq_check_codes(const clq_op_run *run, bool output_too) {
+    for (int i = 0; i < run->node->input_count; i++) {
+        const clq_value *value = run->in[i].value;
+        if (value != NULL && value->data == NULL && value->q.count == 0) {
+            return clq_fail(CLQ_USAGE, "reads \"%s\", which is not quantized", value->name);
+        }
+    }
+    const clq_value *output = &run->graph->values[run->node->output];
+    if (output_too && output->q.count == 0) {
+        return clq_fail(CLQ_USAGE, "its output is not quantized, which %s cannot do",
+                        run->node->op->name);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_check_shared(const clq_op_run *run) {
+    const clq_qparams *x = &run->in[0].value->q, *y = &run->out.value->q;
+    if (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point) {
+        return clq_fail(CLQ_USAGE, "%s keeps codes, but \"%s\" and \"%s\" differ in qparams",
+                        run->node->op->name, run->in[0].value->name, run->out.value->name);
+    }
+    return CLQ_OK;
+}
+
+clq_range clq_codes_range(const clq_device *device, int64_t count) {
+    return CLQ_RANGE1(clq_work_items(device, count, CODE_GRAIN));
+}
+
+clq_range clq_observing_range(const clq_device *device, int64_t count) {
+    enum { GROUP = 128, MAX_GROUPS = 512 };
+    if (clq_device_get_info(device)->schedule == CLQ_SCHEDULE_CPU) {
+        return clq_codes_range(device, count);
+    }
+    const int64_t groups = (count + GROUP - 1) / GROUP;
+    return (clq_range){
+        1, {(size_t)(groups < MAX_GROUPS ? groups : MAX_GROUPS) * GROUP, 1, 1}, {GROUP, 1, 1}};
+}
+
+clq_status clq_mask_create(const clq_op_run *run, clq_buffer **mask) {
+    return clq_buffer_create(run->device, (size_t)clq_shape_count(&run->out.shape), mask);
+}
+
+clq_status clq_mask_gradient(const clq_op_run *run, clq_buffer *mask) {
+    const int64_t count = clq_shape_count(&run->out.shape);
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "mask_gradient", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(mask),
+                      CLQ_BUF(run->grad_out.buffer), CLQ_I32(count));
+}
+
+static clq_op_run as_real(const clq_op_run *run, void *state) {
+    clq_op_run real = *run;
+    real.mode = run->mode == CLQ_EXEC_QAT ? CLQ_EXEC_TRAIN : CLQ_EXEC_FLOAT;
+    real.state = state;
+    return real;
+}
+
+clq_status clq_call_real(const clq_op_run *run, clq_status (*function)(clq_op_run *),
+                         void **state) {
+    if (function == NULL) {
+        return CLQ_OK;
+    }
+    clq_op_run real = as_real(run, *state);
+    const clq_status status = function(&real);
+    *state = real.state;
+    return status;
+}
+
+void clq_release_real(const clq_op_run *run, void *state) {
+    if (run->node->op->release != NULL) {
+        clq_op_run real = as_real(run, state);
+        run->node->op->release(&real);
+    }
+}
+
+clq_int8_range clq_int8_range_of(const clq_value *value, clq_act act) {
+    clq_int8_range range = {value->q.scale[0], value->q.zero_point, 0, 255};
+    if (act != CLQ_ACT_NONE) {
+        range.lo = range.zero_point;
+    }
+    if (act == CLQ_ACT_RELU6) {
+        range.hi = (int32_t)clq_relu6_code(range.scale, (float)range.zero_point);
+    }
+    return range;
+}
+
+int clq_channels(const clq_tensor *tensor) {
+    return (int)tensor->shape.dim[tensor->shape.rank - 1];
+}
+
+int64_t clq_pixels(const clq_tensor *tensor) {
+    return clq_shape_count(&tensor->shape) / clq_channels(tensor);
+}

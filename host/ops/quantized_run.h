@@ -1,0 +1,49 @@
+/* What the quantized operators' files share. */
+#ifndef CLQUANT_OPS_QUANTIZED_RUN_H
+#define CLQUANT_OPS_QUANTIZED_RUN_H
+
+#include "ops/elementwise.h"
+#include "ops/int8_elementwise.h"
+#include "ops/quantized.h"
+
+/* Index of an activation in the tables of clq_qstate. */
+static inline int clq_table_index(const clq_graph *graph, const clq_tensor *tensor) {
+    return (int)(tensor->value - graph->values);
+}
+
+static inline bool clq_is_quantized(const clq_tensor *tensor) {
+    return tensor->value->q.count > 0;
+}
+
+/* CLQ_USAGE when an activation that the node reads or writes is not quantized. */
+clq_status clq_check_codes(const clq_op_run *run, bool output_too);
+
+/* CLQ_USAGE when the output's qparams are not the input's: operators that keep codes. */
+clq_status clq_check_shared(const clq_op_run *run);
+
+/* The kernels' arguments for the tables; requantize.cl. */
+#define CLQ_TABLES(run) CLQ_BUF((run)->qstate->scale), CLQ_BUF((run)->qstate->zero_point)
+#define CLQ_INDEX(run, tensor) CLQ_I32(clq_table_index((run)->graph, &(run)->tensor))
+
+/* Work-items for `count` codes. Kernels that observe join their ranges at the end, so on the GPU
+ * schedule they want fewer items, in groups. */
+clq_range clq_codes_range(const clq_device *device, int64_t count);
+clq_range clq_observing_range(const clq_device *device, int64_t count);
+
+/* QAT: a u8 for every element of the output, 1 where the gradient passes. */
+clq_status clq_mask_create(const clq_op_run *run, clq_buffer **mask);
+/* grad_out = 0 where mask is 0. */
+clq_status clq_mask_gradient(const clq_op_run *run, clq_buffer *mask);
+
+/* Calls a function of the operator's FP32 form, to which codes are as good as reals: as FLOAT in
+ * FAKE_QUANT, as TRAIN in QAT. `state` is what that form keeps in run->state. NULL functions
+ * succeed. */
+clq_status clq_call_real(const clq_op_run *run, clq_status (*function)(clq_op_run *), void **state);
+void clq_release_real(const clq_op_run *run, void *state);
+
+/* INT8: an activation's meaning, and the codes that it may take. */
+clq_int8_range clq_int8_range_of(const clq_value *value, clq_act act);
+int64_t clq_pixels(const clq_tensor *tensor);
+int clq_channels(const clq_tensor *tensor);
+
+#endif

@@ -1,0 +1,97 @@
+/* Scales and zero points from ranges: equations (3) to (6) of docs/quantization.md, shared by the
+ * host (calibration, conversion) and the device (QAT), so that both give the same bits. C11 and
+ * OpenCL C; every line is one IEEE operation. */
+#ifndef CLQ_SCALES_H
+#define CLQ_SCALES_H
+
+#include "requantize.h"
+
+#ifdef __OPENCL_VERSION__
+#define CLQ_FLOAT_BITS(x) as_int(x)
+#define CLQ_BITS_FLOAT(x) as_float(x)
+#define CLQ_RINT(x) rint(x)
+#else
+#include <math.h>
+#define CLQ_FLOAT_BITS(x) clq_float_bits(x)
+#define CLQ_BITS_FLOAT(x) clq_bits_float(x)
+#define CLQ_RINT(x) rintf(x)
+static inline float clq_bits_float(int32_t x) {
+    union {
+        int32_t bits;
+        float real;
+    } u = {x};
+    return u.real;
+}
+#endif
+
+/* No scale is smaller: values that only a smaller one could tell from 0 count as 0, and products
+ * and quotients of two scales stay normal numbers. */
+#define CLQ_LEAST_SCALE 0x1p-60f
+/* A channel's bias keeps below this many steps; with (13) then, sums stay below 2^24. */
+#define CLQ_BIAS_STEPS 0x1p23f
+/* max_shift for scales that are not rounded to powers of two. */
+#define CLQ_ANY_SCALE (-1)
+
+/* (6) on a normal number: the power of two with the nearest exponent, ties impossible (sqrt(2) is
+ * irrational; 0x3504f3 is the fraction of the largest float below it). */
+CLQ_INLINE float clq_nearest_pow2(float scale, int max_shift) {
+    const int bits = CLQ_FLOAT_BITS(scale);
+    int exponent = (bits >> 23) - 127 + ((bits & 0x7fffff) > 0x3504f3 ? 1 : 0);
+    exponent = exponent < -max_shift ? -max_shift : exponent;
+    exponent = exponent > max_shift ? max_shift : exponent;
+    return CLQ_BITS_FLOAT((exponent + 127) << 23);
+}
+
+/* A scale before rounding -> the scale. 0 means nothing was seen, which any scale represents. */
+CLQ_INLINE float clq_settle_scale(float scale, int max_shift) {
+    scale = scale > 0.0f ? CLQ_AT_LEAST(scale, CLQ_LEAST_SCALE) : scale == 0.0f ? 1.0f : scale;
+    return max_shift < 0 ? scale : clq_nearest_pow2(scale, max_shift);
+}
+
+/* (3), (4) for the range [-low, high], low and high >= 0 */
+CLQ_INLINE float clq_range_scale(float low, float high, int symmetric, int max_shift) {
+    if (symmetric) {
+        const float width = low > high ? low : high;
+        return clq_settle_scale(width / (low > 0.0f ? 127.0f : 255.0f), max_shift);
+    }
+    const float width = high + low;
+    return clq_settle_scale(width / 255.0f, max_shift);
+}
+CLQ_INLINE int clq_range_zero_point(float low, float scale, int symmetric) {
+    if (symmetric) {
+        return low > 0.0f ? 128 : 0;
+    }
+    return (int)clq_quantize_code(low, scale, 0.0f, 0.0f, 255.0f);
+}
+
+/* (5): of weights with largest magnitude `max_abs`, whose bias has the magnitude `bias` (0: none,
+ * or scales per tensor) */
+CLQ_INLINE float clq_weights_scale(float max_abs, float bias, float x_scale, int max_shift) {
+    const float steps = x_scale * CLQ_BIAS_STEPS;
+    const float for_weights = max_abs / 127.0f;
+    const float for_bias = bias / steps;
+    return clq_settle_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
+}
+
+/* (2) for weights; for biases, which keep 2^30 so that sums stay within int32 */
+CLQ_INLINE float clq_weight_code(float w, float scale) {
+    return clq_quantize_code(w, scale, 0.0f, -127.0f, 127.0f);
+}
+CLQ_INLINE float clq_bias_code(float b, float scale) {
+    float code = CLQ_RINT(b / scale);
+    code = CLQ_AT_LEAST(code, -0x1p30f);
+    return CLQ_AT_MOST(code, 0x1p30f);
+}
+
+/* (12): from the sum of `count` codes to their mean's code */
+CLQ_INLINE float clq_pool_factor(float x_scale, float y_scale, int count) {
+    const float steps = y_scale * (float)count;
+    return x_scale / steps;
+}
+
+/* The code of 6, where ReLU6 clamps. */
+CLQ_INLINE float clq_relu6_code(float scale, float z) {
+    return clq_quantize_code(6.0f, scale, z, 0.0f, 255.0f);
+}
+
+#endif

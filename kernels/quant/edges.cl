@@ -1,0 +1,37 @@
+/* The edges of a network on codes: reals to codes by (2) and back by (1). */
+#include "codes.h"
+
+#define QUANTIZE_BODY(OBSERVE, W)                                                                  \
+    {                                                                                              \
+        const float##W real = LOAD##W(x + i);                                                      \
+        OBSERVE(W, real)                                                                           \
+        STORE##W(clq_quantize_code##W(real, s, 0.0f, b.lo, b.hi), y + i);                          \
+    }
+#define UNSEEN(W, real)
+#define SEEN(W, real) RANGE_ADD(W, real);
+
+__kernel void quantize_codes(__global const float *x, __global float *y,
+                             __global const float *scale, __global const int *zero_point, int value,
+                             int count) {
+    const float s = scale[value];
+    const code_bounds b = clq_code_bounds(s, zero_point[value], ACT_NONE);
+    FOR_EACH_CODE(count, QUANTIZE_BODY, UNSEEN);
+}
+
+__kernel void quantize_codes_observe(__global const float *x, __global float *y,
+                                     __global const float *scale, __global const int *zero_point,
+                                     __global float *range, int value, int count) {
+    RANGE_BEGIN;
+    const float s = scale[value];
+    const code_bounds b = clq_code_bounds(s, zero_point[value], ACT_NONE);
+    FOR_EACH_CODE(count, QUANTIZE_BODY, SEEN);
+    RANGE_END(range, value);
+}
+
+#define DEQUANTIZE_BODY(ARG, W) STORE##W(LOAD##W(x + i) * s, y + i);
+
+__kernel void dequantize_codes(__global const float *x, __global float *y,
+                               __global const float *scale, int value, int count) {
+    const float s = scale[value];
+    FOR_EACH_CODE(count, DEQUANTIZE_BODY, 0);
+}

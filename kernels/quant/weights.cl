@@ -1,0 +1,157 @@
+/* A layer's parameters on codes: weights (OC, K) and biases (OC) to codes, and the factors of (9)
+ * and (10). One work-item (GPU: one work-group) does one output channel.
+ *
+ *   scale, zero_point          of all activations; x is the layer's input, y its output or -1 when
+ *                              that is not quantized
+ *   multiplier                 (OC + 16) M of (9); 0 when y is -1
+ *   real_multiplier            (OC + 16) x_scale * w_scale; both repeat as codes.h says */
+#include "codes.h"
+
+/* FOR_EACH_IN_ROW(k, BODY): BODY(W) for every `j` in 0 .. k-1 of this channel. */
+#ifdef CLQ_SCHEDULE_CPU
+#define CHANNEL get_global_id(0)
+#define IS_FIRST 1
+#define FOR_EACH_IN_ROW(k, BODY)                                                                   \
+    do {                                                                                           \
+        int j = 0;                                                                                 \
+        for (; j + 16 <= (k); j += 16) {                                                           \
+            BODY(16)                                                                               \
+        }                                                                                          \
+        for (; j < (k); j++) {                                                                     \
+            BODY(1)                                                                                \
+        }                                                                                          \
+    } while (0)
+#else
+#define CHANNEL get_group_id(0)
+#define IS_FIRST (get_local_id(0) == 0)
+#define FOR_EACH_IN_ROW(k, BODY)                                                                   \
+    for (int j = get_local_id(0); j < (k); j += get_local_size(0)) {                               \
+        BODY(1)                                                                                    \
+    }
+#endif
+
+/* ---- scales: (5) ---- */
+
+/* The largest magnitude of all weights: the larger of largest[0] and largest[1], which start as 0.
+ */
+#define LARGEST_BODY(ARG, W) RANGE_ADD(W, LOAD##W(w + i));
+
+__kernel void weights_largest(__global const float *w, __global float *largest, int count) {
+    RANGE_BEGIN;
+    FOR_EACH_CODE(count, LARGEST_BODY, 0);
+    RANGE_END(largest, 0);
+}
+
+/* One scale for all channels. */
+__kernel void weights_scale_tensor(__global const float *largest, __global float *w_scale,
+                                   int max_shift, int oc) {
+    const int channel = get_global_id(0);
+    if (channel < oc) {
+        w_scale[channel] =
+            clq_weights_scale(RANGE_MAX(largest[0], largest[1]), 0.0f, 1.0f, max_shift);
+    }
+}
+
+#define MAGNITUDE_BODY(W) RANGE_ADD(W, LOAD##W(w + j));
+
+/* A scale for each channel. bias may be NULL. */
+__kernel void weights_scale_channel(__global const float *w, __global const float *bias,
+                                    __global const float *scale, int x, __global float *w_scale,
+                                    int max_shift, int k) {
+    RANGE_BEGIN;
+    const int channel = CHANNEL;
+    w += (long)channel * k;
+    FOR_EACH_IN_ROW(k, MAGNITUDE_BODY);
+#ifdef CLQ_SCHEDULE_CPU
+    const float magnitude =
+        RANGE_MAX(RANGE_MAX(low1, high1), clq_max_of_16(RANGE_MAX(low16, high16)));
+#else
+    atomic_max(&group_[0], as_int(RANGE_MAX(low1, high1)));
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const float magnitude = as_float(group_[0]);
+#endif
+    if (IS_FIRST) {
+        const float b = bias ? fabs(bias[channel]) : 0.0f;
+        w_scale[channel] = clq_weights_scale(magnitude, b, scale[x], max_shift);
+    }
+}
+
+/* ---- codes: (2) ---- */
+
+static inline void clq_put_multipliers(__global float *multiplier, __global float *real_multiplier,
+                                       float w_scale, __global const float *scale, int x, int y,
+                                       int channel, int oc) {
+    const float real = scale[x] * w_scale;
+    const float m = y >= 0 ? real / scale[y] : 0.0f;
+    for (int i = channel; i < oc + 16; i += oc) {
+        multiplier[i] = m;
+        real_multiplier[i] = real;
+    }
+}
+
+/* The factors alone, for codes that came from the host. */
+__kernel void layer_multipliers(__global const float *w_scale, __global const float *scale, int x,
+                                int y, __global float *multiplier, __global float *real_multiplier,
+                                int oc) {
+    const int channel = get_global_id(0);
+    if (channel < oc) {
+        clq_put_multipliers(multiplier, real_multiplier, w_scale[channel], scale, x, y, channel,
+                            oc);
+    }
+}
+
+#define CODES_BODY(W)                                                                              \
+    {                                                                                              \
+        const float##W q = clq_quantize_code##W(LOAD##W(w + j), s, 0.0f, -127.0f, 127.0f);         \
+        STORE##W(q, codes + j);                                                                    \
+        if (reals) {                                                                               \
+            STORE##W(q *s, reals + j);                                                             \
+        }                                                                                          \
+    }
+
+/* reals: w_scale * code, or NULL. bias and bias_codes may both be NULL. */
+__kernel void quantize_weights(__global const float *w, __global const float *bias,
+                               __global const float *w_scale, __global const float *scale, int x,
+                               int y, __global float *codes, __global float *reals,
+                               __global float *bias_codes, __global float *multiplier,
+                               __global float *real_multiplier, int oc, int k) {
+    const int channel = CHANNEL;
+    const float s = w_scale[channel];
+    if (IS_FIRST) {
+        clq_put_multipliers(multiplier, real_multiplier, s, scale, x, y, channel, oc);
+        if (bias) {
+            const float unit = scale[x] * s;
+            bias_codes[channel] = clq_bias_code(bias[channel], unit);
+        }
+    }
+    w += (long)channel * k;
+    codes += (long)channel * k;
+    if (reals) {
+        reals += (long)channel * k;
+    }
+    FOR_EACH_IN_ROW(k, CODES_BODY);
+}
+
+/* ---- backward: dw came as sum of (q_x - z_x) g; (14) wants it times x_scale, and 0 where the
+ * weight's code was clamped, which only rounded or given scales (`may_clip`) bring about ---- */
+
+#define GRADIENT_BODY(W)                                                                           \
+    {                                                                                              \
+        float##W g = LOAD##W(dw + j) * x_scale;                                                    \
+        if (may_clip) {                                                                            \
+            const float##W q = clq_quantize_code##W(LOAD##W(w + j), s, 0.0f, -128.0f, 128.0f);     \
+            g = ((q >= -127.0f) & (q <= 127.0f)) ? g : (float##W)(0.0f);                           \
+        }                                                                                          \
+        STORE##W(g, dw + j);                                                                       \
+    }
+
+__kernel void weights_gradient(__global float *dw, __global const float *w,
+                               __global const float *w_scale, __global const float *scale, int x,
+                               int may_clip, int k) {
+    const int channel = CHANNEL;
+    const float s = w_scale[channel];
+    const float x_scale = scale[x];
+    dw += (long)channel * k;
+    w += (long)channel * k;
+    FOR_EACH_IN_ROW(k, GRADIENT_BODY);
+}
