@@ -26,7 +26,8 @@
  *                      acc[lane] + sum over k < DOTV_STEP of x[k] * w[lane][k], where w is
  *                      DOTV_LANES * DOTV_STEP elements: lane after lane, its inputs together
  *      void dotv_widen16(__global const uchar *from, int *to), dotv_widen4
- *                      16 (4) activations as 16 / DOTV_STEP (4 / DOTV_STEP) words for dotv_step
+ *                      16 (4) activations as 16 / DOTV_STEP (4 / DOTV_STEP) words for
+ *                      dotv_step; `from` is a multiple of 4
  *
  *    A tile widens its activations once into a private panel, row after row; then a step reads one
  *    word a row, which x86 broadcasts in the load, and NV vectors of weights:
@@ -174,7 +175,7 @@ DOT4_INLINE void dotv_widen16(__global const uchar *from, int *to) {
 }
 
 DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
-    *to = as_int(vload4(0, from));
+    *to = *(__global const int *)from;
 }
 
 /* vpdpbusd takes the four products of a lane in one go. Written as assembly because LLVM 15 aborts
@@ -205,7 +206,8 @@ DOT4_INLINE void dotv_widen16(__global const uchar *from, int *to) {
 }
 
 DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
-    vstore2(as_int2(convert_ushort4(vload4(0, from))), 0, to);
+    uchar4 word = as_uchar4(*(__global const uint *)from); /* vload4 may read byte after byte */
+    vstore2(as_int2(convert_ushort4(word)), 0, to);
 }
 
 DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {

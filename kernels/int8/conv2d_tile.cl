@@ -32,11 +32,16 @@ typedef struct tile_rows {
     long at[MR];      /* its offset in bytes */
 } tile_rows;
 
-/* n inputs, a multiple of 4 */
+/* n inputs, a multiple of 4; the last 16 of a longer row may overlap those before. */
 static inline void copy_inputs(int *row, __global const uchar *from, int n) {
     int k = 0;
     for (; k + 16 <= n; k += 16)
         dotv_widen16(from + k, row + k / DOTV_STEP);
+    if (k < n && n > 16) {
+        k = n - 16;
+        dotv_widen16(from + k, row + k / DOTV_STEP);
+        return;
+    }
     for (; k < n; k += 4)
         dotv_widen4(from + k, row + k / DOTV_STEP);
 }
