@@ -1,0 +1,184 @@
+/* Losses against the plain reference in double; totals over batches. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/loss.h"
+#include "support/op_run.h"
+#include "support/ref_ops.h"
+
+/* exp and log within a few units in the last place, sums of K terms. */
+static const double ABSOLUTE = 1e-6, RELATIVE = 1e-5;
+
+typedef struct loss_case {
+    int n, k;
+    double smoothing;
+    float spread; /* logits lie in [-spread, spread] */
+} loss_case;
+
+static const loss_case cases[] = {
+    {1, 1, 0, 1},   {1, 2, 0, 3},      {7, 10, 0, 5},       {128, 10, 0.1, 5},
+    {3, 17, 0, 90}, {5, 1000, 0.1, 8}, {33, 100, 0.999, 2},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+typedef struct loss_data {
+    size_t count;
+    float *logits, *targets, *loss, *gradient;
+    int32_t *labels;
+} loss_data;
+
+/* Labels, and targets that are their one-hot vectors or, soft, distributions. */
+static loss_data make_data(const loss_case *c, bool soft) {
+    const size_t count = (size_t)(c->n * c->k);
+    loss_data d = {.count = count,
+                   .logits = random_floats(count, -c->spread, c->spread, 1),
+                   .targets = random_floats(count, 0, 1, 2),
+                   .loss = malloc((size_t)c->n * 4),
+                   .gradient = malloc(count * 4),
+                   .labels = malloc((size_t)c->n * 4)};
+    clq_test_fill_s32(d.labels, (size_t)c->n, 0, c->k - 1, 3);
+    for (int i = 0; i < c->n; i++) {
+        float *row = d.targets + i * c->k, sum = 0;
+        for (int j = 0; j < c->k; j++) {
+            row[j] = soft ? row[j] : (float)(j == d.labels[i]);
+            sum += row[j];
+        }
+        for (int j = 0; j < c->k; j++) {
+            row[j] /= sum;
+        }
+    }
+    return d;
+}
+
+static void free_data(loss_data *d) {
+    free(d->logits), free(d->targets), free(d->loss), free(d->gradient), free(d->labels);
+}
+
+static clq_loss *make_loss(clq_loss_kind kind, const loss_case *c) {
+    clq_loss *loss = NULL;
+    assert_ok(
+        clq_loss_create(test_device, kind, &(clq_shape){2, {c->n, c->k}}, c->smoothing, &loss));
+    return loss;
+}
+
+static void check_loss(clq_loss_kind kind, const loss_case *c, bool soft) {
+    loss_data d = make_data(c, soft);
+    clq_loss *loss = make_loss(kind, c);
+    clq_buffer *logits = make_buffer(d.logits, d.count * 4);
+    clq_buffer *gradient = make_buffer(NULL, d.count * 4);
+    clq_buffer *targets =
+        soft ? make_buffer(d.targets, d.count * 4) : make_buffer(d.labels, (size_t)c->n * 4);
+    clq_loss_totals totals;
+    double sum = 0;
+    (kind == CLQ_LOSS_MSE ? ref_mean_squared_error : ref_softmax_cross_entropy)(
+        c->n, c->k, d.logits, d.targets, c->smoothing, d.loss, d.gradient);
+    for (int i = 0; i < c->n; i++) {
+        sum += d.loss[i];
+    }
+    assert_ok((soft ? clq_loss_run_soft : clq_loss_run)(loss, logits, targets, gradient));
+    assert_buffer_close(clq_loss_samples(loss), d.loss, (size_t)c->n, ABSOLUTE * 10, RELATIVE);
+    assert_buffer_close(gradient, d.gradient, d.count, ABSOLUTE, RELATIVE);
+    assert_ok(clq_loss_read(loss, &totals));
+    assert_true(fabs(totals.loss - sum) <= 1e-5 * (1 + sum));
+    assert_true(totals.samples == c->n);
+    clq_buffer_release(logits);
+    clq_buffer_release(gradient);
+    clq_buffer_release(targets);
+    clq_loss_destroy(loss);
+    free_data(&d);
+}
+
+static void test_cross_entropy(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        check_loss(CLQ_LOSS_CROSS_ENTROPY, &cases[i], false);
+        check_loss(CLQ_LOSS_CROSS_ENTROPY, &cases[i], true);
+    }
+}
+
+static void test_mean_squared_error(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        check_loss(CLQ_LOSS_MSE, &cases[i], false);
+        check_loss(CLQ_LOSS_MSE, &cases[i], true);
+    }
+}
+
+/* ---- hits ---- */
+
+static clq_loss_totals count_hits(const float *row, int k, int32_t label) {
+    const loss_case c = {1, k, 0, 0};
+    clq_loss *loss = make_loss(CLQ_LOSS_CROSS_ENTROPY, &c);
+    clq_buffer *logits = make_buffer(row, (size_t)k * 4), *labels = make_buffer(&label, 4);
+    clq_loss_totals totals;
+    assert_ok(clq_loss_run(loss, logits, labels, NULL));
+    assert_ok(clq_loss_read(loss, &totals));
+    clq_buffer_release(logits);
+    clq_buffer_release(labels);
+    clq_loss_destroy(loss);
+    return totals;
+}
+
+static void test_hits(void **state) {
+    (void)state;
+    const float falling[] = {9, 8, 7, 6, 5, 4, 3}, equal[] = {1, 1, 1, 1, 1, 1, 1};
+    const float broken[] = {9, NAN, 7, 6, 5, 4, 3};
+    for (int label = 0; label < 7; label++) {
+        assert_true(count_hits(falling, 7, label).top1 == (label == 0));
+        assert_true(count_hits(falling, 7, label).top5 == (label < 5));
+        assert_true(count_hits(equal, 7, label).top1 == (label == 0)); /* the lower index first */
+        assert_true(count_hits(equal, 7, label).top5 == (label < 5));
+        assert_true(count_hits(broken, 7, label).top1 == 0);
+    }
+    assert_true(count_hits(falling, 7, -1).top5 == 0);
+    assert_true(count_hits(falling, 7, 7).top5 == 0);
+    assert_true(isnan(count_hits(broken, 7, 0).loss));
+}
+
+/* ---- totals ---- */
+
+static void test_totals_over_batches(void **state) {
+    (void)state;
+    const loss_case c = {64, 10, 0, 4};
+    loss_data d = make_data(&c, false);
+    clq_loss *loss = make_loss(CLQ_LOSS_CROSS_ENTROPY, &c);
+    clq_buffer *logits = make_buffer(d.logits, d.count * 4);
+    clq_buffer *labels = make_buffer(d.labels, 64 * 4);
+    clq_loss_totals one, many;
+    assert_ok(clq_loss_run(loss, logits, labels, NULL));
+    assert_ok(clq_loss_read(loss, &one));
+    assert_ok(clq_loss_reset(loss));
+    for (int i = 0; i < 500; i++) {
+        assert_ok(clq_loss_run(loss, logits, labels, NULL));
+    }
+    assert_ok(clq_loss_read(loss, &many));
+    /* Compensated: 32,000 samples lose nothing that a float's last bit could not. */
+    assert_true(fabs(many.loss / 500 - one.loss) <= 1e-6 * one.loss);
+    assert_true(many.samples == 32000 && many.top1 == 500 * one.top1);
+    assert_true(many.top5 == 500 * one.top5 && one.top5 > one.top1);
+    clq_buffer_release(logits);
+    clq_buffer_release(labels);
+    clq_loss_destroy(loss);
+    free_data(&d);
+}
+
+static void test_rules(void **state) {
+    (void)state;
+    clq_loss *loss = NULL;
+    assert_status(
+        clq_loss_create(test_device, CLQ_LOSS_MSE, &(clq_shape){4, {1, 2, 2, 3}}, 0, &loss),
+        CLQ_USAGE);
+    assert_status(clq_loss_create(test_device, CLQ_LOSS_MSE, &(clq_shape){2, {1, 2}}, 1, &loss),
+                  CLQ_USAGE);
+    assert_null(loss);
+    clq_loss_destroy(NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_mean_squared_error),
+        cmocka_unit_test(test_hits),          cmocka_unit_test(test_totals_over_batches),
+        cmocka_unit_test(test_rules),
+    };
+    return RUN_ON_BOTH_SCHEDULES(tests);
+}
