@@ -197,6 +197,7 @@ clq_status clq_choose_device(const char *selector, clq_found_device *chosen) {
     }
     CLQ_TRY(clq_find_devices(&found, &count));
     if (count == 0) {
+        clq_free(found);
         return clq_fail(CLQ_DEVICE, "the OpenCL platforms of this machine have no device");
     }
     if (selector && *selector) {

@@ -128,14 +128,15 @@ static clq_status compare_output(clq_buffer *out, const int32_t *expected, size_
 }
 
 /* Each probe sets *works; a status other than CLQ_OK means that it could not be found out. A kernel
- * that does not build is an answer. */
+ * that does not build is an answer, but for plain OpenCL C. */
 static clq_status probe_lanes(clq_device *device, clq_dot dot, const probe_data *data,
                               const probe_buffers *b, bool *works) {
     clq_kernel *kernel = NULL;
     int32_t expected[OUT_WORDS] = {0}, lanes;
     *works = false;
-    if (clq_kernel_get_dot(device, "dot_probe", NULL, dot, &kernel) != CLQ_OK) {
-        return CLQ_OK;
+    clq_status built = clq_kernel_get_dot(device, "dot_probe", NULL, dot, &kernel);
+    if (built != CLQ_OK) {
+        return dot == CLQ_DOT_PORTABLE ? built : CLQ_OK;
     }
     CLQ_TRY(clq_buffer_fill(b->out, 0, sizeof expected, 0));
     CLQ_TRY(CLQ_LAUNCH(device, kernel, CLQ_RANGE1(1), CLQ_BUF(b->acts), CLQ_BUF(b->weights),
