@@ -12,8 +12,8 @@ enum { SIDE = 32, PIXELS = SIDE * SIDE, MAX_FILES = 5 };
 
 static const char *const train10[] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                                       "data_batch_4.bin", "data_batch_5.bin"};
-static const char *const names10[] = {"airplane", "automobile", "bird",  "cat",  "deer",
-                                      "dog",      "frog",       "horse", "ship", "truck"};
+const char *const clq_cifar10_names[10] = {"airplane", "automobile", "bird",  "cat",  "deer",
+                                           "dog",      "frog",       "horse", "ship", "truck"};
 
 typedef struct cifar {
     uint8_t *records; /* (count, label_bytes + 3 * PIXELS) */
@@ -157,7 +157,7 @@ clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_
     source->channels = 3;
     source->class_count = classes;
     c->label_bytes = ten ? 1 : 2;
-    clq_normalization_constants(source->kind, 3, source->mean, source->std);
+    source->constants = source->kind;
     for (int i = 0; i < file_count; i++) {
         CLQ_TRY(append_file(folder, files[i], source));
     }
@@ -170,7 +170,7 @@ clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_
     }
     CLQ_TRY(read_names(folder, ten ? "batches.meta.txt" : "fine_label_names.txt", source));
     if (!source->class_names && ten) {
-        CLQ_TRY(clq_source_set_names(source, names10, 10));
+        CLQ_TRY(clq_source_set_names(source, clq_cifar10_names, 10));
     }
     return CLQ_OK;
 }

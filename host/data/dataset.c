@@ -309,11 +309,7 @@ static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
     d->info.class_names = (const char *const *)s->class_names;
     CLQ_TRY(choose_shape(d, o));
     CLQ_TRY(select_images(d, o));
-    memcpy(d->info.mean, s->mean, sizeof d->info.mean);
-    memcpy(d->info.std, s->std, sizeof d->info.std);
-    if (d->info.channels != s->channels) {
-        clq_normalization_constants(s->kind, d->info.channels, d->info.mean, d->info.std);
-    }
+    clq_normalization_constants(s->constants, d->info.channels, d->info.mean, d->info.std);
     CLQ_TRY(load_all(d, o));
     d->info.in_memory = d->images != NULL;
     return CLQ_OK;

@@ -13,10 +13,10 @@ typedef struct clq_source {
     int64_t count;
     int height, width, channels; /* of the stored images; height 0: they differ */
     int class_count;
-    char **class_names; /* owned, (class_count) owned strings */
-    int32_t *labels;    /* owned, (count) */
-    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
-    bool shuffled; /* any first part of it is a fair sample */
+    char **class_names;    /* owned, (class_count) owned strings */
+    int32_t *labels;       /* owned, (count) */
+    const char *constants; /* for clq_normalization_constants */
+    bool shuffled;         /* any first part of it is a fair sample */
     /* Makes image `index`, from any thread. `channels` as in clq_image_decode, for sources whose
      * files may hold either; the others ignore it. */
     clq_status (*get)(const void *state, int64_t index, int channels, clq_image *image);
@@ -38,6 +38,8 @@ clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *optio
 bool clq_cifar_here(const char *folder, int classes);
 bool clq_idx_here(const char *folder);
 bool clq_folder_here(const char *folder);
+
+extern const char *const clq_cifar10_names[10];
 
 /* Copies `count` names. */
 clq_status clq_source_set_names(clq_source *source, const char *const *names, int count);

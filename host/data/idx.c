@@ -210,8 +210,7 @@ clq_status clq_idx_open(const char *folder, clq_split split, clq_source *source)
     CLQ_GOTO(status, cleanup, read_images(images, source));
     CLQ_GOTO(status, cleanup, read_labels(labels, source));
     CLQ_GOTO(status, cleanup, count_other_classes(folder, split, source));
-    clq_normalization_constants(source->channels == 1 ? "mnist" : "imagenet", source->channels,
-                                source->mean, source->std);
+    source->constants = source->channels == 1 ? "mnist" : "imagenet";
 
 cleanup:
     clq_free(images);

@@ -276,7 +276,7 @@ clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *optio
     source->height = source->width = s->side;
     source->count = options->split == CLQ_SPLIT_TRAIN ? train : test;
     CLQ_TRY(clq_source_set_names(source, clq_figure_names, CLQ_FIGURES));
-    clq_normalization_constants("synthetic", 3, source->mean, source->std);
+    source->constants = "synthetic";
     source->labels = clq_calloc((size_t)source->count, sizeof *source->labels);
     if (!source->labels) {
         return CLQ_NO_MEMORY;
