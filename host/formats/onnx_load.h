@@ -125,7 +125,7 @@ clq_status onnx_want_constant(const onnx_loader *load, const onnx_node *node, si
 clq_status onnx_want_integers(const onnx_loader *load, const onnx_node *node, size_t index,
                               const char *what, const int64_t **values, size_t *count);
 /* One number, float or not; `absent` when the input is not there. */
-clq_status onnx_want_scalar(const onnx_loader *load, const onnx_node *node, size_t index,
+clq_status onnx_want_scalar(onnx_loader *load, const onnx_node *node, size_t index,
                             const char *what, float absent, float *value);
 
 /* Attributes; a missing one leaves *value alone. CLQ_BAD_DATA for another type or number. */

@@ -91,6 +91,20 @@ clq_status onnx_settle(onnx_loader *load, onnx_operand *operand) {
     return CLQ_OK;
 }
 
+/* The input to be seen in another way: not read yet. */
+static clq_status view(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
+    static const int no_pad[4];
+    CLQ_TRY(peek(load, node, 0, operand));
+    if (operand->stride[0] > 0) {
+        CLQ_TRY(mark_read(load, operand));
+        CLQ_TRY(onnx_settle(load, operand));
+    }
+    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
+        return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
+    }
+    return CLQ_OK;
+}
+
 clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
                                 onnx_operand *operand, int *pad) {
     static const int no_pad[4];
@@ -121,6 +135,7 @@ static clq_status flatten(onnx_loader *load, const onnx_node *node, onnx_operand
         x->unit_hw = false;
         return onnx_bind_output(load, node, x);
     }
+    CLQ_TRY(mark_read(load, x));
     return onnx_add_node(load, node, "flatten", NULL, NULL, &x->value, 1, NULL);
 }
 
@@ -128,7 +143,7 @@ clq_status onnx_flatten(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     int64_t axis = 1;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(view(load, node, &x));
     CLQ_TRY(onnx_attribute_int(node, "axis", INT_MIN, INT_MAX, &axis));
     if (axis != 1 && axis != 1 - onnx_activation_dims(load, &x).rank) {
         return onnx_fail(node, "axis is %lld, must be 1", (long long)axis);
@@ -146,7 +161,7 @@ clq_status onnx_reshape(onnx_loader *load, onnx_node *node) {
     size_t rank;
     int64_t allowzero = 0, features;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(view(load, node, &x));
     CLQ_TRY(onnx_want_integers(load, node, 1, "the shape", &shape, &rank));
     CLQ_TRY(onnx_attribute_int(node, "allowzero", 0, 1, &allowzero));
     for (size_t i = 0; allowzero && i < rank; i++) {
@@ -208,7 +223,7 @@ clq_status onnx_squeeze(onnx_loader *load, onnx_node *node) {
     const int64_t *axes;
     size_t count;
     CLQ_TRY(onnx_want_inputs(node, 1, 2));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(view(load, node, &x));
     CLQ_TRY(read_axes(load, node, &axes, &count));
     onnx_dims dims = onnx_activation_dims(load, &x);
     if (dims.rank != 4 || dims.dim[2] != 1 || dims.dim[3] != 1 || !are_hw(axes, count)) {
@@ -222,7 +237,7 @@ clq_status onnx_unsqueeze(onnx_loader *load, onnx_node *node) {
     const int64_t *axes;
     size_t count;
     CLQ_TRY(onnx_want_inputs(node, 1, 2));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(view(load, node, &x));
     CLQ_TRY(read_axes(load, node, &axes, &count));
     if (onnx_activation_dims(load, &x).rank != 2 || !are_hw(axes, count)) {
         return onnx_fail(node, "may only add height and width to (N, C)");

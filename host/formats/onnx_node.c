@@ -83,30 +83,25 @@ clq_status onnx_want_integers(const onnx_loader *load, const onnx_node *node, si
     return CLQ_OK;
 }
 
-clq_status onnx_want_scalar(const onnx_loader *load, const onnx_node *node, size_t index,
+clq_status onnx_want_scalar(onnx_loader *load, const onnx_node *node, size_t index,
                             const char *what, float absent, float *value) {
     const onnx_constant *constant;
+    const float *floats;
     CLQ_TRY(onnx_want_constant(load, node, index, &constant));
     *value = absent;
     if (!constant) {
         return CLQ_OK;
     }
-    if (constant->count != 1 || constant->scale) {
+    if (constant->count != 1) {
         return onnx_fail(node, "%s must be one number", what);
     }
-    switch (constant->type) {
-    case ONNX_FLOAT:
-        *value = *(const float *)constant->data;
-        return CLQ_OK;
-    case ONNX_INT64:
+    if (constant->type == ONNX_INT64) {
         *value = (float)*(const int64_t *)constant->data;
         return CLQ_OK;
-    case ONNX_INT32:
-        *value = (float)*(const int32_t *)constant->data;
-        return CLQ_OK;
-    default:
-        return onnx_fail(node, "%s must be a float or an integer", what);
     }
+    CLQ_TRY(onnx_constant_floats(&load->arena, constant, &floats));
+    *value = floats[0];
+    return CLQ_OK;
 }
 
 /* ---- attributes ---- */

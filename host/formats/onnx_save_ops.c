@@ -29,20 +29,18 @@ static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qpara
     return onnx_save_tensor(save, name, type, rank, &q->count, zero_point, size, &inputs[2]);
 }
 
-static clq_status save_axis(onnx_saver *save, const clq_qparams *q, Onnx__NodeProto *node) {
-    return q->count > 1 ? onnx_save_int(save, node, "axis", 0) : CLQ_OK;
-}
-
 /* `op` is QuantizeLinear or DequantizeLinear; *output is a new value. */
 static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
                               const clq_qparams *q, const char *const inputs[3],
                               const char **output) {
     Onnx__NodeProto *node;
     char *name;
+    const char *made;
     CLQ_TRY(clq_arena_format(&save->arena, &name, "%s/%s", of, op));
-    CLQ_TRY(onnx_save_name(save, &save->values, name, output));
-    CLQ_TRY(onnx_save_node(save, op, name, inputs, 3, *output, &node));
-    return save_axis(save, q, node);
+    CLQ_TRY(onnx_save_name(save, &save->values, name, &made));
+    CLQ_TRY(onnx_save_node(save, op, name, inputs, 3, made, &node));
+    *output = made; /* last: it may be inputs[0] */
+    return q->count > 1 ? onnx_save_int(save, node, "axis", 0) : CLQ_OK;
 }
 
 /* ---- parameters ---- */
