@@ -329,7 +329,7 @@ clq_status clq_conv_sum_load_weights(clq_conv_sum *sum, clq_buffer *w) {
     const clq_range range =
         CLQ_RANGE3(depth, (size_t)s->groups * (size_t)s->col_tiles, (size_t)sum->taps);
     return CLQ_LAUNCH(sum->device, sum->pack, range, CLQ_BUF(w), CLQ_BUF(sum->tables),
-                      CLQ_BUF(sum->packed), CLQ_I32(CHANNELS));
+                      CLQ_BUF(sum->packed), CLQ_I32(sum->taps), CLQ_I32(CHANNELS));
 }
 
 clq_status clq_conv_sum_run(clq_conv_sum *sum, clq_buffer *src, clq_buffer *bias,

@@ -4,10 +4,10 @@
 #include "conv_shape.h"
 
 __kernel void conv2d_f32_pack(__global const float *w, __global const conv_shape *shape,
-                              __global float *packed, int channels) {
+                              __global float *packed, int tap_count, int channels) {
     const conv_shape s = *shape;
     const int tile = get_global_id(1), t = get_global_id(2);
-    if (tile >= s.groups * s.col_tiles) {
+    if (tile >= s.groups * s.col_tiles || t >= tap_count) {
         return;
     }
     const conv_tap tap = CONV_TAPS(shape)[t];

@@ -14,59 +14,91 @@ size_t ref_conv2d_y_count(const clq_conv_geometry *g) {
     return (size_t)g->n * (size_t)g->oh * (size_t)g->ow * (size_t)g->oc;
 }
 
-/* One product of the convolution: indices into y, x (in pixels and channels) and w. */
-typedef struct product {
-    size_t y, x_pixel, w;
-    int x_channel, oc;
-} product;
+/* The part of the convolution that one tap contributes to one output pixel. */
+typedef struct contribution {
+    size_t x_pixel, y_pixel;
+    size_t tap; /* kh * KW + kw */
+} contribution;
 
-typedef void visit_function(void *context, product p);
+typedef void visit_function(void *context, contribution c);
 
-/* Calls visit for every product whose source pixel lies inside the image. */
-static void for_each_product(const clq_conv_geometry *g, visit_function *visit, void *context) {
-    const int in = g->ic / g->groups, out = g->oc / g->groups;
+/* Calls visit for every output pixel and tap whose source pixel lies inside the image. */
+static void for_each_contribution(const clq_conv_geometry *g, visit_function *visit,
+                                  void *context) {
     for (int n = 0; n < g->n; n++)
         for (int oy = 0; oy < g->oh; oy++)
             for (int ox = 0; ox < g->ow; ox++)
-                for (int oc = 0; oc < g->oc; oc++)
-                    for (int kh = 0; kh < g->kh; kh++)
-                        for (int kw = 0; kw < g->kw; kw++) {
-                            const int iy = oy * g->stride_h - g->pad_top + kh * g->dilation_h;
-                            const int ix = ox * g->stride_w - g->pad_left + kw * g->dilation_w;
-                            if (iy < 0 || iy >= g->ih || ix < 0 || ix >= g->iw) {
-                                continue;
-                            }
-                            for (int c = 0; c < in; c++) {
-                                visit(context,
-                                      (product){
-                                          .y = (((size_t)n * g->oh + oy) * g->ow + ox) * g->oc + oc,
-                                          .x_pixel = ((size_t)n * g->ih + iy) * g->iw + ix,
-                                          .w = (((size_t)oc * g->kh + kh) * g->kw + kw) * in + c,
-                                          .x_channel = oc / out * in + c,
-                                          .oc = oc});
-                            }
+                for (int kh = 0; kh < g->kh; kh++)
+                    for (int kw = 0; kw < g->kw; kw++) {
+                        const int iy = oy * g->stride_h - g->pad_top + kh * g->dilation_h;
+                        const int ix = ox * g->stride_w - g->pad_left + kw * g->dilation_w;
+                        if (iy < 0 || iy >= g->ih || ix < 0 || ix >= g->iw) {
+                            continue;
                         }
+                        visit(context,
+                              (contribution){.x_pixel = ((size_t)n * g->ih + iy) * g->iw + ix,
+                                             .y_pixel = ((size_t)n * g->oh + oy) * g->ow + ox,
+                                             .tap = (size_t)kh * g->kw + kw});
+                    }
+}
+
+/* Input channels of a group; the first one that output channel oc reads; where its weights of the
+ * tap begin. */
+static int group_channels(const clq_conv_geometry *g) {
+    return g->ic / g->groups;
+}
+
+static int first_channel(const clq_conv_geometry *g, int oc) {
+    return oc / (g->oc / g->groups) * group_channels(g);
+}
+
+static size_t weights_at(const clq_conv_geometry *g, int oc, size_t tap) {
+    return ((size_t)oc * (size_t)(g->kh * g->kw) + tap) * (size_t)group_channels(g);
 }
 
 typedef struct float_context {
-    int ic;
+    const clq_conv_geometry *g;
     const float *x, *dy, *w;
     double *sums;
 } float_context;
 
-static void add_to_y(void *context, product p) {
-    const float_context *c = context;
-    c->sums[p.y] += (double)c->x[p.x_pixel * c->ic + p.x_channel] * c->w[p.w];
+static void add_to_y(void *context, contribution c) {
+    const float_context *f = context;
+    const float *x = f->x + c.x_pixel * (size_t)f->g->ic;
+    double *y = f->sums + c.y_pixel * (size_t)f->g->oc;
+    for (int oc = 0; oc < f->g->oc; oc++) {
+        const int first = first_channel(f->g, oc);
+        const size_t at = weights_at(f->g, oc, c.tap);
+        for (int i = 0; i < group_channels(f->g); i++) {
+            y[oc] += (double)x[first + i] * f->w[at + (size_t)i];
+        }
+    }
 }
 
-static void add_to_dx(void *context, product p) {
-    const float_context *c = context;
-    c->sums[p.x_pixel * c->ic + p.x_channel] += (double)c->dy[p.y] * c->w[p.w];
+static void add_to_dx(void *context, contribution c) {
+    const float_context *f = context;
+    const float *dy = f->dy + c.y_pixel * (size_t)f->g->oc;
+    double *dx = f->sums + c.x_pixel * (size_t)f->g->ic;
+    for (int oc = 0; oc < f->g->oc; oc++) {
+        const int first = first_channel(f->g, oc);
+        const size_t at = weights_at(f->g, oc, c.tap);
+        for (int i = 0; i < group_channels(f->g); i++) {
+            dx[first + i] += (double)dy[oc] * f->w[at + (size_t)i];
+        }
+    }
 }
 
-static void add_to_dw(void *context, product p) {
-    const float_context *c = context;
-    c->sums[p.w] += (double)c->dy[p.y] * c->x[p.x_pixel * c->ic + p.x_channel];
+static void add_to_dw(void *context, contribution c) {
+    const float_context *f = context;
+    const float *x = f->x + c.x_pixel * (size_t)f->g->ic;
+    const float *dy = f->dy + c.y_pixel * (size_t)f->g->oc;
+    for (int oc = 0; oc < f->g->oc; oc++) {
+        const int first = first_channel(f->g, oc);
+        const size_t at = weights_at(f->g, oc, c.tap);
+        for (int i = 0; i < group_channels(f->g); i++) {
+            f->sums[at + (size_t)i] += (double)dy[oc] * x[first + i];
+        }
+    }
 }
 
 static double activate(clq_act act, double y) {
@@ -79,8 +111,8 @@ static double activate(clq_act act, double y) {
 void ref_conv2d_f32(const clq_conv_geometry *g, const float *x, const float *w, const float *bias,
                     const float *residual, clq_act act, float *y) {
     const size_t count = ref_conv2d_y_count(g);
-    float_context context = {g->ic, x, NULL, w, calloc(count, sizeof(double))};
-    for_each_product(g, add_to_y, &context);
+    float_context context = {g, x, NULL, w, calloc(count, sizeof(double))};
+    for_each_contribution(g, add_to_y, &context);
     for (size_t i = 0; i < count; i++) {
         const double biased = context.sums[i] + (bias ? bias[i % (size_t)g->oc] : 0);
         y[i] = (float)activate(act, biased + (residual ? residual[i] : 0));
@@ -91,8 +123,8 @@ void ref_conv2d_f32(const clq_conv_geometry *g, const float *x, const float *w, 
 void ref_conv2d_f32_backward_data(const clq_conv_geometry *g, const float *dy, const float *w,
                                   bool accumulate, float *dx) {
     const size_t count = ref_conv2d_x_count(g);
-    float_context context = {g->ic, NULL, dy, w, calloc(count, sizeof(double))};
-    for_each_product(g, add_to_dx, &context);
+    float_context context = {g, NULL, dy, w, calloc(count, sizeof(double))};
+    for_each_contribution(g, add_to_dx, &context);
     for (size_t i = 0; i < count; i++) {
         dx[i] = (float)(context.sums[i] + (accumulate ? dx[i] : 0));
     }
@@ -102,8 +134,8 @@ void ref_conv2d_f32_backward_data(const clq_conv_geometry *g, const float *dy, c
 void ref_conv2d_f32_backward_weights(const clq_conv_geometry *g, const float *x, const float *dy,
                                      float *dw, float *db) {
     const size_t count = ref_conv2d_w_count(g);
-    float_context context = {g->ic, x, dy, NULL, calloc(count, sizeof(double))};
-    for_each_product(g, add_to_dw, &context);
+    float_context context = {g, x, dy, NULL, calloc(count, sizeof(double))};
+    for_each_contribution(g, add_to_dw, &context);
     for (size_t i = 0; i < count; i++) {
         dw[i] = (float)context.sums[i];
     }
@@ -118,25 +150,33 @@ void ref_conv2d_f32_backward_weights(const clq_conv_geometry *g, const float *x,
 }
 
 typedef struct int8_context {
-    int pitch;
+    const clq_conv_geometry *g;
+    size_t pitch;
     int32_t zero_point;
     const uint8_t *x;
     const int8_t *w;
     int32_t *sums;
 } int8_context;
 
-static void add_codes(void *context, product p) {
-    const int8_context *c = context;
-    c->sums[p.y] +=
-        (c->x[p.x_pixel * (size_t)c->pitch + (size_t)p.x_channel] - c->zero_point) * c->w[p.w];
+static void add_codes(void *context, contribution c) {
+    const int8_context *f = context;
+    const uint8_t *x = f->x + c.x_pixel * f->pitch;
+    int32_t *y = f->sums + c.y_pixel * (size_t)f->g->oc;
+    for (int oc = 0; oc < f->g->oc; oc++) {
+        const int first = first_channel(f->g, oc);
+        const size_t at = weights_at(f->g, oc, c.tap);
+        for (int i = 0; i < group_channels(f->g); i++) {
+            y[oc] += (x[first + i] - f->zero_point) * f->w[at + (size_t)i];
+        }
+    }
 }
 
 void ref_conv2d_int8_sums(const clq_conv_geometry *g, const uint8_t *x, int pitch,
                           int32_t x_zero_point, const int8_t *w, const int32_t *bias,
                           int32_t *sums) {
-    int8_context context = {pitch, x_zero_point, x, w, sums};
+    int8_context context = {g, (size_t)pitch, x_zero_point, x, w, sums};
     for (size_t i = 0; i < ref_conv2d_y_count(g); i++) {
         sums[i] = bias ? bias[i % (size_t)g->oc] : 0;
     }
-    for_each_product(g, add_codes, &context);
+    for_each_contribution(g, add_codes, &context);
 }
