@@ -70,7 +70,7 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
     const clq_tensor *output = clq_exec_output(exec);
     const int batch = clq_exec_get_options(exec)->batch;
     clq_status status = CLQ_OK;
-    clq_progress progress;
+    clq_progress progress = {0};
     clq_sha256 hash;
     clq_evaluation e = {0};
     float *rows = NULL;
@@ -88,10 +88,8 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
         goto cleanup;
     }
     clq_sha256_init(&hash);
+    clq_progress_begin(&progress, label ? label : "", "images", clq_feed_batches(feed) * batch);
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
-    if (label) {
-        clq_progress_begin(&progress, label, "images", clq_feed_batches(feed) * batch);
-    }
     for (;;) {
         const int32_t *labels = NULL;
         int count = 0;
@@ -114,9 +112,6 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                                 100 * e.top1 / (double)e.images);
         }
     }
-    if (label) {
-        clq_progress_end(&progress);
-    }
     if (e.images == 0) {
         status = clq_fail(CLQ_BAD_DATA, "no images to evaluate");
         goto cleanup;
@@ -128,6 +123,7 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
     *evaluation = e;
     e.confusion = NULL;
 cleanup:
+    clq_progress_end(&progress);
     clq_free(e.confusion);
     clq_free(rows);
     return status;

@@ -225,12 +225,11 @@ static clq_status one_step(trainer *t) {
                          clq_exec_output_gradient(t->exec)->buffer));
     CLQ_TRY(clq_exec_backward(t->exec));
     CLQ_TRY(clq_optimizer_step(t->optimizer, lr, t->step));
-    CLQ_TRY(clq_exec_load_parameters(t->exec));
     t->step++;
     if (hooks && hooks->after_step) {
         CLQ_TRY(hooks->after_step(hooks->context, t->step));
     }
-    return CLQ_OK;
+    return clq_exec_load_parameters(t->exec);
 }
 
 /* Mean loss and accuracy of the epoch so far; CLQ_DIVERGED when the loss is no number any more. */
