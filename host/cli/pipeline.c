@@ -1,9 +1,5 @@
 #include "cli/pipeline.h"
 
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/log.h"
 #include "base/text.h"
 
@@ -39,23 +35,6 @@ static clq_status set_floats(clq_graph *graph, const char *key, const float *val
     return status;
 }
 
-static clq_status get_floats(const clq_graph *graph, const char *key, int count, float *values,
-                             bool *found) {
-    const char *text = clq_graph_get_metadata(graph, key);
-    *found = text != NULL;
-    for (int i = 0; text && i < count; i++) {
-        char *end;
-        values[i] = strtof(text, &end);
-        if (end == text || !isfinite(values[i]) || *end != (i + 1 < count ? ',' : '\0')) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "the model's metadata \"%s\" must be %d numbers with commas, is \"%s\"",
-                            key, count, clq_graph_get_metadata(graph, key));
-        }
-        text = end + 1;
-    }
-    return CLQ_OK;
-}
-
 clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
                               const clq_dataset *dataset) {
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
@@ -71,28 +50,6 @@ clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *
     }
     clq_text_free(&names);
     return status;
-}
-
-clq_status clq_model_normalisation(const clq_graph *graph, const clq_dataset *dataset,
-                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]) {
-    const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    bool has_mean, has_std;
-    memcpy(mean, info->mean, sizeof info->mean);
-    memcpy(std, info->std, sizeof info->std);
-    CLQ_TRY(get_floats(graph, "clquant.mean", info->channels, mean, &has_mean));
-    CLQ_TRY(get_floats(graph, "clquant.std", info->channels, std, &has_std));
-    for (int c = 0; c < info->channels; c++) {
-        if (!(std[c] > 0)) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "the model's metadata \"clquant.std\" must be positive, is %g",
-                            (double)std[c]);
-        }
-    }
-    if (has_mean != has_std) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "the model has metadata \"clquant.mean\" or \"clquant.std\", but not both");
-    }
-    return CLQ_OK;
 }
 
 /* ---- data ---- */
@@ -117,7 +74,7 @@ clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split spl
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed) {
     clq_feed_options options = {.batch = batch, .threads = 2};
-    CLQ_TRY(clq_model_normalisation(graph, dataset, options.mean, options.std));
+    CLQ_TRY(clq_graph_normalisation(graph, dataset, options.mean, options.std));
     return clq_feed_create(device, dataset, &options, feed);
 }
 
@@ -210,7 +167,7 @@ static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_d
     clq_graph *folded = NULL;
     clq_feed *feed = NULL;
     CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
-    CLQ_GOTO(status, cleanup, clq_model_normalisation(trained, train, options.mean, options.std));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(trained, train, options.mean, options.std));
     CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
     CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config));
     *out = folded;
@@ -252,7 +209,7 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_datas
                          .out = out,
                          .phase = "qat",
                          .resume = resume};
-    CLQ_GOTO(status, cleanup, clq_model_normalisation(graph, train, job.mean, job.std));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, train, job.mean, job.std));
     CLQ_GOTO(status, cleanup, clq_qat(&job, config, &history, &history_count));
     CLQ_GOTO(status, cleanup, clq_convert(graph, config, integer));
 cleanup:
@@ -276,7 +233,7 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *tr
                          .phase = "train",
                          .recipe_json = recipe_text,
                          .resume = resume};
-    CLQ_TRY(clq_model_normalisation(graph, train, job.mean, job.std));
+    CLQ_TRY(clq_graph_normalisation(graph, train, job.mean, job.std));
     const clq_status status = clq_train(&job, &history, &history_count);
     clq_free(history);
     return status;

@@ -20,11 +20,6 @@ clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out);
 /* Writes normalisation and class names into the graph's metadata. */
 clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
                               const clq_dataset *dataset);
-/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
- */
-clq_status clq_model_normalisation(const clq_graph *graph, const clq_dataset *dataset,
-                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
-
 /* ---- data ---- */
 
 /* Opens a split so that it fits the graph's input; `limit` 0: all. */

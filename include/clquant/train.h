@@ -86,6 +86,10 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
                          clq_buffer **label_buffer);
 
+/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own. */
+clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
+                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
+
 /* ---- evaluation ---- */
 
 typedef struct clq_evaluation {
@@ -113,6 +117,7 @@ typedef struct clq_epoch_record {
 typedef struct clq_train_hooks {
     void *context;
     clq_status (*before_step)(void *context, int64_t step);
+    /* Before the executor loads the optimizer's new parameters. */
     clq_status (*after_step)(void *context, int64_t step);
     clq_status (*evaluate)(void *context, clq_evaluation *evaluation); /* replaces the default test evaluation */
     /* Named buffers that belong into the checkpoint and come back on resume (observers). */
