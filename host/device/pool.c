@@ -57,6 +57,11 @@ static cl_int allocate(clq_device *device, size_t size, cl_mem *memory) {
 
 clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
     clq_pool *pool = &device->pool;
+    if (size > device->info.max_allocation) {
+        return clq_fail(CLQ_NO_MEMORY,
+                        "a buffer of %zu bytes exceeds what %s allows in one buffer, %llu bytes",
+                        size, device->info.name, (unsigned long long)device->info.max_allocation);
+    }
     uint64_t class_size;
     size_t class = pool_class(size, &class_size);
     if (pool->cached[class]) {
@@ -64,11 +69,6 @@ clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
         pool->cached[class] = (*block)->next;
         pool->cached_bytes -= (*block)->size;
         return CLQ_OK;
-    }
-    if (size > device->info.max_allocation) {
-        return clq_fail(CLQ_NO_MEMORY,
-                        "a buffer of %zu bytes exceeds what %s allows in one buffer, %llu bytes",
-                        size, device->info.name, (unsigned long long)device->info.max_allocation);
     }
     if (class_size > device->info.max_allocation) {
         class_size = device->info.max_allocation;
