@@ -16,7 +16,7 @@ static const constants known[] = {
     {"cifar10", {0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}},
     {"cifar100", {0.5071f, 0.4865f, 0.4409f}, {0.2673f, 0.2564f, 0.2762f}},
     {"mnist", {0.1307f, 0.1307f, 0.1307f}, {0.3081f, 0.3081f, 0.3081f}},
-    {"synthetic", {0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}},
+    {"synthetic", {0.412f, 0.412f, 0.412f}, {0.216f, 0.216f, 0.216f}},
 };
 
 void clq_normalization_constants(const char *kind, int channels, float mean[CLQ_MAX_CHANNELS],
