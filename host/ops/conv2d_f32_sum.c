@@ -205,17 +205,28 @@ static bool plan_patch(clq_conv_sum *sum, const extent *e, const clq_conv_tile *
     return true;
 }
 
+/* Column tiles of an item: as many as have their weights in half a second-level cache together;
+ * fewer when that leaves too few items. Row tiles of an item: a few, to save the start of items. */
 static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
+    enum { CACHED_WEIGHTS = 128 * 1024, MAX_ROW_TILES = 8 };
     const conv_shape *s = &sum->shape;
     const size_t pixels = (size_t)s->n * (size_t)e->grid_h * (size_t)e->grid_w;
     const size_t rows = clq_ceil_div(pixels, (size_t)tile->rows);
-    const size_t columns = (size_t)s->groups * (size_t)s->col_tiles;
-    /* A few tiles an item save the start of an item, as long as there are items enough. */
-    size_t tiles = rows * columns / WANTED_ITEMS;
-    tiles = tiles < 1 ? 1 : tiles > 8 ? 8 : tiles;
-    sum->range = CLQ_RANGE3(clq_ceil_div(rows, tiles), columns, (size_t)s->phases);
-    sum->extra[0] = (int)tiles;
-    sum->extras = 1;
+    const size_t tile_bytes =
+        (size_t)e->taps * (size_t)s->depth * (size_t)tile->cols * sizeof(float);
+    const size_t col_tiles = (size_t)s->col_tiles, groups = (size_t)s->groups;
+    size_t cols = tile_bytes ? CACHED_WEIGHTS / tile_bytes : col_tiles;
+    cols = cols < 1 ? 1 : cols > col_tiles ? col_tiles : cols;
+    while (cols > 1 && rows * groups * clq_ceil_div(col_tiles, cols) < WANTED_ITEMS) {
+        cols = (cols + 1) / 2;
+    }
+    const size_t columns = groups * clq_ceil_div(col_tiles, cols);
+    size_t row_tiles = rows * columns / WANTED_ITEMS;
+    row_tiles = row_tiles < 1 ? 1 : row_tiles > MAX_ROW_TILES ? MAX_ROW_TILES : row_tiles;
+    sum->range = CLQ_RANGE3(clq_ceil_div(rows, row_tiles), columns, (size_t)s->phases);
+    sum->extra[0] = (int)row_tiles;
+    sum->extra[1] = (int)cols;
+    sum->extras = 2;
 }
 
 static void plan_depthwise(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {

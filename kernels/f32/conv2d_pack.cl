@@ -3,6 +3,9 @@
  * phases); with the GPU schedule (column of the tile + channel * col_tile, tile, tap). */
 #include "conv_shape.h"
 
+#define BLOCK 16
+#define MAX_COLS 64 /* columns of the widest tile */
+
 __kernel void conv2d_f32_pack(__global const float *w, __global const conv_shape *shape,
                               __global float *packed, int tap_count, int channels) {
     const conv_shape s = *shape;
@@ -26,10 +29,27 @@ __kernel void conv2d_f32_pack(__global const float *w, __global const conv_shape
     }
 #else
     const int begin = (int)get_global_id(0) * channels, end = min(begin + channels, s.depth);
-    for (int j = 0; j < s.col_tile; j++) {
+    if (s.w_col == 1) { /* rows of columns already */
         for (int c = begin; c < end; c++) {
-            to[(size_t)c * s.col_tile + j] =
-                j < cols ? from[(size_t)j * s.w_col + (size_t)c * s.w_depth] : 0;
+            for (int j = 0; j < s.col_tile; j++) {
+                to[(size_t)c * s.col_tile + j] = j < cols ? from[j + (size_t)c * s.w_depth] : 0;
+            }
+        }
+        return;
+    }
+    /* Transposes blocks of BLOCK channels: whole cache lines are read, then written. */
+    float block[MAX_COLS][BLOCK];
+    for (int c0 = begin; c0 < end; c0 += BLOCK) {
+        const int count = min(BLOCK, end - c0);
+        for (int j = 0; j < cols; j++) {
+            for (int c = 0; c < count; c++) {
+                block[j][c] = from[(size_t)j * s.w_col + (size_t)(c0 + c) * s.w_depth];
+            }
+        }
+        for (int c = 0; c < count; c++) {
+            for (int j = 0; j < s.col_tile; j++) {
+                to[(size_t)(c0 + c) * s.col_tile + j] = j < cols ? block[j][c] : 0;
+            }
         }
     }
 #endif

@@ -46,23 +46,32 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
                        (uint)src_y < (uint)s.src_h ? s.src_w : 0, s.src_c, s.depth, s.depth);
     }
 
+    /* From a grid pixel to the next one, in its row or at the start of the next: in patch and dst. */
+    const int at_next_x = s.step_w * s.depth;
+    const int at_next_y = s.step_h * pitch - (w - 1) * at_next_x;
+    const long out_next_x = (long)s.dst_step_w * s.dst_c;
+    const long out_next_y = (long)s.dst_step_h * s.dst_w * s.dst_c - (w - 1) * out_next_x;
+    const long first_out = (((long)n * s.dst_h + gy0 * s.dst_step_h + phase.out_y) * s.dst_w +
+                            gx0 * s.dst_step_w + phase.out_x) * s.dst_c;
+
     for (int tile = first_tile; tile < last_tile; tile++) {
         const int col = tile * NR, channel = group * s.cols + col;
         __global const float *weights =
             packed + ((size_t)s.groups * s.col_tiles * phase.first_tap +
                       ((size_t)group * s.col_tiles + tile) * phase.taps) * s.depth * NR;
-        int x = 0, y = 0;
+        int x = 0, at = 0;
+        long out = first_out + channel;
         for (int m = 0; m < w * h; m += MR) {
             int row_at[MR];
             long row_dst[MR];
             UNROLLED_FOR(i, MR) {
-                row_at[i] = y * s.step_h * pitch + x * s.step_w * s.depth;
-                row_dst[i] =
-                    (((long)n * s.dst_h + (gy0 + y) * s.dst_step_h + phase.out_y) * s.dst_w +
-                     (gx0 + x) * s.dst_step_w + phase.out_x) * s.dst_c + channel;
-                if (m + i + 1 < w * h && ++x == w) {
-                    x = 0;
-                    y++;
+                row_at[i] = at;
+                row_dst[i] = out;
+                if (m + i + 1 < w * h) {
+                    const bool wrap = ++x == w;
+                    x = wrap ? 0 : x;
+                    at += wrap ? at_next_y : at_next_x;
+                    out += wrap ? out_next_y : out_next_x;
                 }
             }
             fvec acc[MR * NV];
