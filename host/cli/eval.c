@@ -2,12 +2,13 @@
 
 #include "base/json.h"
 #include "cli/cli.h"
+#include "cli/dump.h"
 #include "cli/npy.h"
 #include "cli/pipeline.h"
 
 typedef struct options {
     clq_common common;
-    const char *model, *data, *logits;
+    const char *model, *data, *logits, *inputs, *codes;
     int split, resize;
     int64_t limit;
     double min_top1;
@@ -32,6 +33,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
     case 'l':
         o->logits = argument;
+        return 0;
+    case 'I':
+        o->inputs = argument;
+        return 0;
+    case 'C':
+        o->codes = argument;
         return 0;
     case 'm':
         return clq_option_result(state, clq_option_f64("--min-top1", argument, 0, 1, &o->min_top1));
@@ -58,6 +65,10 @@ static const struct argp_option argp_options[] = {
     {"resize", 'r', "PIXELS", 0,
      "Shorter side before the centre crop (256 for a 224 crop is usual)", 0},
     {"logits", 'l', "FILE.npy", 0, "Also write all logits (images, classes) as float32", 0},
+    {"inputs", 'I', "FILE.npy", 0, "Also write the normalised images (images, C, H, W) as float32",
+     0},
+    {"codes", 'C', "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
+     0},
     {"min-top1", 'm', "FRACTION", 0, "Gate: exit code 1 when the top-1 accuracy is lower", 0},
     {0},
 };
@@ -86,7 +97,14 @@ static clq_status evaluate(const options *o, clq_device *device, const clq_graph
     CLQ_GOTO(status, cleanup,
              clq_stage_evaluate(device, graph, dataset, "eval", &evaluation, logits));
     if (logits) {
-        CLQ_GOTO(status, cleanup, clq_npy_write(o->logits, logits, images, classes));
+        CLQ_GOTO(status, cleanup,
+                 clq_npy_write(o->logits, logits, &(clq_shape){2, {images, classes}}));
+    }
+    if (o->inputs) {
+        CLQ_GOTO(status, cleanup, clq_dump_inputs(device, graph, dataset, o->inputs));
+    }
+    if (o->codes) {
+        CLQ_GOTO(status, cleanup, clq_dump_codes(device, graph, dataset, o->codes));
     }
     if (o->common.json) {
         json_t *json = clq_evaluation_to_json(&evaluation, dataset);

@@ -1,0 +1,152 @@
+#include "cli/dump.h"
+
+#include <string.h>
+
+#include "cli/npy.h"
+#include "cli/pipeline.h"
+
+/* (H, W, C) to (C, H, W). */
+static void to_chw(const float *hwc, int64_t height, int64_t width, int64_t channels, float *chw) {
+    for (int64_t p = 0; p < height * width; p++) {
+        for (int64_t c = 0; c < channels; c++) {
+            chw[c * height * width + p] = hwc[p * channels + c];
+        }
+    }
+}
+
+clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                           const char *path) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    const size_t pixels = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
+    const int batch = clq_eval_batch(graph, info->count);
+    const clq_shape shape = {4, {info->count, info->channels, info->height, info->width}};
+    clq_status status = CLQ_OK;
+    clq_feed *feed = NULL;
+    clq_buffer *buffer = NULL;
+    int64_t done = 0;
+    float *all = clq_calloc((size_t)info->count, pixels * sizeof *all);
+    float *images = clq_calloc((size_t)batch, pixels * sizeof *images);
+    if (!all || !images) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_data_feed(device, graph, dataset, batch, &feed));
+    CLQ_GOTO(status, cleanup,
+             clq_buffer_create(device, (size_t)batch * pixels * sizeof *all, &buffer));
+    for (;;) {
+        int count;
+        CLQ_GOTO(status, cleanup, clq_feed_next(feed, buffer, &count, NULL, NULL));
+        if (count == 0) {
+            break;
+        }
+        CLQ_GOTO(status, cleanup,
+                 clq_buffer_read(buffer, 0, (size_t)count * pixels * sizeof *all, images));
+        for (int i = 0; i < count; i++) {
+            to_chw(images + (size_t)i * pixels, info->height, info->width, info->channels,
+                   all + (size_t)done++ * pixels);
+        }
+    }
+    CLQ_GOTO(status, cleanup, clq_npy_write(path, all, &shape));
+cleanup:
+    clq_buffer_release(buffer);
+    clq_feed_destroy(feed);
+    clq_free(images);
+    clq_free(all);
+    return status;
+}
+
+/* One value's codes of all images, without the padding channels. */
+typedef struct codes {
+    uint8_t *data; /* NULL: the value has none */
+    size_t per_image;
+} codes;
+
+static clq_status take_codes(const clq_tensor *tensor, int64_t first, int count, codes *to) {
+    const size_t channels = (size_t)tensor->shape.dim[tensor->shape.rank - 1],
+                 pitch = (size_t)tensor->pitch;
+    const size_t pixels = to->per_image / channels * (size_t)count;
+    uint8_t *raw = clq_calloc(pixels, pitch);
+    if (!raw) {
+        return CLQ_NO_MEMORY;
+    }
+    const clq_status status = clq_buffer_read(tensor->buffer, 0, pixels * pitch, raw);
+    for (size_t p = 0; status == CLQ_OK && p < pixels; p++) {
+        memcpy(to->data + (size_t)first * to->per_image + p * channels, raw + p * pitch, channels);
+    }
+    clq_free(raw);
+    return status;
+}
+
+static clq_status save_codes(const clq_graph *graph, const codes *all, int64_t images,
+                             const char *path) {
+    clq_tensors *tensors = NULL;
+    clq_status status = clq_tensors_create(&tensors);
+    for (int v = 0; v < graph->value_count && status == CLQ_OK; v++) {
+        if (all[v].data) {
+            clq_shape shape = graph->values[v].shape;
+            shape.dim[0] = images;
+            status = clq_tensors_lend(tensors, graph->values[v].name, CLQ_FILE_U8, shape.rank,
+                                      shape.dim, all[v].data);
+        }
+    }
+    if (status == CLQ_OK) {
+        status = clq_tensors_save(tensors, path);
+    }
+    clq_tensors_destroy(tensors);
+    return status;
+}
+
+clq_status clq_dump_codes(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                          const char *path) {
+    const int64_t images = clq_dataset_get_info(dataset)->count;
+    const int batch = clq_eval_batch(graph, images);
+    const clq_exec_options options = {.mode = CLQ_EXEC_INT8, .batch = batch, .keep_all = true};
+    clq_status status = CLQ_OK;
+    clq_exec *exec = NULL;
+    clq_feed *feed = NULL;
+    if (clq_graph_form(graph) != CLQ_FORM_INTEGER) {
+        return clq_fail(CLQ_USAGE, "only a quantized model has codes");
+    }
+    codes *all = clq_calloc((size_t)graph->value_count, sizeof *all);
+    if (!all) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_GOTO(status, cleanup, clq_exec_create(device, graph, &options, &exec));
+    CLQ_GOTO(status, cleanup, clq_data_feed(device, graph, dataset, batch, &feed));
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_tensor *tensor = clq_exec_value(exec, v);
+        if (tensor && tensor->dtype == CLQ_U8) {
+            all[v].per_image = (size_t)clq_shape_count(&graph->values[v].shape);
+            all[v].data = clq_calloc((size_t)images, all[v].per_image);
+            if (!all[v].data) {
+                status = CLQ_NO_MEMORY;
+                goto cleanup;
+            }
+        }
+    }
+    for (int64_t first = 0;;) {
+        int count;
+        CLQ_GOTO(status, cleanup,
+                 clq_feed_next(feed, clq_exec_input(exec)->buffer, &count, NULL, NULL));
+        if (count == 0) {
+            break;
+        }
+        CLQ_GOTO(status, cleanup, clq_exec_forward(exec));
+        for (int v = 0; v < graph->value_count; v++) {
+            if (all[v].data) {
+                CLQ_GOTO(status, cleanup,
+                         take_codes(clq_exec_value(exec, v), first, count, &all[v]));
+            }
+        }
+        first += count;
+    }
+    CLQ_GOTO(status, cleanup, save_codes(graph, all, images, path));
+cleanup:
+    for (int v = 0; v < graph->value_count; v++) {
+        clq_free(all[v].data);
+    }
+    clq_free(all);
+    clq_feed_destroy(feed);
+    clq_exec_destroy(exec);
+    return status;
+}

@@ -1,0 +1,18 @@
+/* What went into a network and what came out of every layer, for comparison with other runtimes. */
+#ifndef CLQUANT_CLI_DUMP_H
+#define CLQUANT_CLI_DUMP_H
+
+#include <clquant/clquant.h>
+
+/* Writes the normalised images as the model's ONNX input expects them: .npy, float32 (images, C, H,
+ * W). */
+clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                           const char *path);
+
+/* Writes the codes of every quantized activation of an integer network: safetensors, one U8 tensor
+ * a value, (images, H, W, C) or (images, C), named like the value. CLQ_USAGE for a network that is
+ * not quantized. */
+clq_status clq_dump_codes(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                          const char *path);
+
+#endif

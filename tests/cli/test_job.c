@@ -1,0 +1,114 @@
+/* The whole job through the command on a tiny network, stage by stage and at once, and killed on
+ * the way. */
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "cli/command.h"
+
+#define DATA "synthetic:train=512,test=128,size=16"
+
+static const char recipe[] =
+    "{\"name\": \"tiny\", \"network\": {\"name\": \"resnet20\", \"seed\": 3}, \"train\": "
+    "{\"epochs\": 2, \"batch\": 32, "
+    "\"checkpoint_steps\": 3, \"schedule\": {\"lr\": 0.05}}, \"ptq\": {\"images\": 64}, \"qat\": "
+    "{\"epochs\": 1, "
+    "\"schedule\": {\"name\": \"cosine\", \"lr\": 0.002}}, \"bench\": {\"iterations\": 5}}";
+
+static json_t *read_json(const char *name) {
+    json_t *json = NULL;
+    assert_ok(clq_json_load(clq_test_temp_path(name), &json));
+    return json;
+}
+
+static void run_does_everything(void **state) {
+    (void)state;
+    static const char *const files[] = {
+        "fp32.onnx",         "ptq.onnx",       "qat.onnx",      "weights.safetensors",
+        "eval-fp32.json",    "eval-ptq.json",  "eval-qat.json", "verify-ptq.json",
+        "verify-qat.json",   "bench.json",     "run.json",      "report/index.html",
+        "train/history.csv", "qat/history.csv"};
+    const char *path = text_file("recipe.json", recipe);
+    assert_exit(0, "run %s --data " DATA " --out %s", path, clq_test_temp_path("out"));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "out/%s", files[i]);
+        if (!clq_file_exists(clq_test_temp_path(name))) {
+            fail_msg("%s is missing", name);
+        }
+    }
+    json_t *json = read_json("out/run.json");
+    json_t *ptq = json_object_get(json, "ptq"), *qat = json_object_get(json, "qat");
+    assert_int_equal(json_integer_value(json_object_get(ptq, "mismatched_codes")), 0);
+    assert_int_equal(json_integer_value(json_object_get(qat, "mismatched_codes")), 0);
+    assert_true(json_is_real(json_object_get(qat, "speedup")));
+    json_decref(json);
+}
+
+static void stages_take_and_give_files(void **state) {
+    (void)state;
+    const char *fp32 = clq_test_temp_path("out/fp32.onnx"),
+               *ptq = clq_test_temp_path("stage-ptq.onnx");
+    assert_exit(0, "ptq %s --data " DATA " --images 64 -o %s", fp32, ptq);
+    assert_exit(0, "eval %s --data " DATA " --json --logits %s", ptq,
+                clq_test_temp_path("logits.npy"));
+    assert_printed("\"logits_sha256\"");
+    assert_exit(CLQ_GATE_FAILED, "eval %s --data " DATA " --min-top1 1.0", ptq);
+    assert_exit(0, "verify %s --data " DATA " --limit 32 --json", ptq);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0, "ptq %s --data " DATA " --images 64 --scale pow2 --activations symmetric -o %s",
+                fp32, ptq);
+    assert_exit(0, "verify %s --data " DATA " --limit 32", ptq);
+    assert_exit(0, "bench %s %s -i 3 --json", fp32, ptq);
+    assert_printed("\"peak_fraction\"");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " -o %s", ptq, clq_test_temp_path("again.onnx"));
+    assert_printed("already quantized");
+}
+
+/* Starts `clquant train` and kills it after `milliseconds`. */
+static void start_and_kill(const char *recipe_path, const char *out, long milliseconds) {
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        execl(CLQ_BINARY_DIR "/clquant", "clquant", "train", recipe_path, "--data", DATA, "--out",
+              out, "--resume", "--quiet", (char *)NULL);
+        _exit(127);
+    }
+    const struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    nanosleep(&time, NULL);
+    kill(child, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+static void killed_training_resumes_to_the_same_bits(void **state) {
+    (void)state;
+    enum { KILLS = 4 };
+    char whole[512], killed[512], path[512];
+    clq_rng rng = clq_rng_start(clq_test_seed(), 77);
+    snprintf(path, sizeof path, "%s", text_file("recipe.json", recipe));
+    snprintf(whole, sizeof whole, "%s", clq_test_temp_path("whole"));
+    snprintf(killed, sizeof killed, "%s", clq_test_temp_path("killed"));
+    assert_exit(0, "train %s --data " DATA " --out %s", path, whole);
+    for (int i = 0; i < KILLS; i++) {
+        start_and_kill(path, killed, 200 + (long)clq_bounded(clq_rng_next(&rng), 1500));
+    }
+    assert_exit(0, "train %s --data " DATA " --out %s --resume", path, killed);
+    char line[2048];
+    snprintf(line, sizeof line,
+             "cd %s && for f in *.safetensors model.onnx; do cmp -s $f %s/$f || exit 1; done",
+             whole, killed);
+    assert_int_equal(system(line), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_does_everything),
+        cmocka_unit_test(stages_take_and_give_files),
+        cmocka_unit_test(killed_training_resumes_to_the_same_bits),
+    };
+    return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
+}

@@ -1,0 +1,107 @@
+/* Exit codes and error texts of the command for bad flags, files, recipes, models and data. */
+#include "cli/command.h"
+
+static void help_is_everywhere(void **state) {
+    (void)state;
+    static const char *const commands[] = {"run",   "train",  "eval",   "ptq",  "qat",    "convert",
+                                           "bench", "verify", "report", "demo", "devices"};
+    assert_exit(0, "--help");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        assert_printed(commands[i]);
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        assert_exit(0, "%s --help", commands[i]);
+        assert_printed("Usage: clquant");
+        assert_printed("--device");
+    }
+    assert_exit(0, "--version");
+}
+
+static void bad_flags_are_usage_errors(void **state) {
+    (void)state;
+    assert_exit(CLQ_USAGE, " ");
+    assert_exit(CLQ_USAGE, "frobnicate");
+    assert_printed("no command \"frobnicate\"");
+    assert_exit(CLQ_USAGE, "eval");
+    assert_exit(CLQ_USAGE, "eval --no-such-flag");
+    assert_exit(CLQ_USAGE, "eval model.onnx --data synthetic --limit minus");
+    assert_printed("--limit: must be an integer");
+    assert_exit(CLQ_USAGE, "ptq model.onnx --data synthetic -o q.onnx --scale octal");
+    assert_printed("--scale: must be one of float, pow2");
+    assert_exit(CLQ_USAGE, "convert --network resnet51 -o %s", clq_test_temp_path("x.onnx"));
+    assert_printed("resnet50");
+}
+
+static void missing_files_are_no_input(void **state) {
+    (void)state;
+    assert_exit(CLQ_NO_INPUT, "eval %s --data synthetic", clq_test_temp_path("absent.onnx"));
+    assert_printed("absent.onnx");
+    assert_exit(CLQ_NO_INPUT, "run %s --data synthetic --out %s", clq_test_temp_path("absent.json"),
+                clq_test_temp_path("out"));
+    assert_exit(CLQ_NO_INPUT, "report %s", clq_test_temp_path("absent"));
+}
+
+static void bad_recipes_name_the_place(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"{", "recipe.json:1"},
+        {"[]", "recipe.json"},
+        {"{\"train\": {\"epochs\": -3}}", "train.epochs: must be an integer in 1..100000, is -3"},
+        {"{\"train\": {\"epoch\": 3}}", "epochs"},
+        {"{\"train\": {\"optimizer\": {\"name\": \"lion\"}}}", "train.optimizer.name"},
+        {"{\"train\": {\"schedule\": {\"lr\": \"fast\"}}}", "train.schedule.lr"},
+        {"{\"data\": {\"mean\": [0.5], \"std\": [0.1, 0.2]}}", "data.std"},
+        {"{\"ptq\": {\"scale\": 3}}", "ptq.scale"},
+        {"{\"network\": {\"shortcut\": \"C\"}}", "network.shortcut"},
+        {"{\"train\": {}, \"train\": {}}", "recipe.json"},
+        {"{\"name\": \"no network\"}", "names no network"},
+        {"{\"network\": {\"name\": \"resnet20\", \"classes\": 3}}", "has 10 classes"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = text_file("recipe.json", cases[i].text);
+        assert_exit(CLQ_BAD_DATA, "run %s --data synthetic:train=64,test=16,size=8 --out %s", path,
+                    clq_test_temp_path("out"));
+        assert_printed(cases[i].part);
+    }
+    const char *path = text_file("recipe.json", "{}");
+    assert_exit(CLQ_USAGE, "run %s --data synthetic --out %s --set nonsense", path,
+                clq_test_temp_path("out"));
+    assert_printed("KEY=VALUE");
+}
+
+static void bad_models_are_bad_data(void **state) {
+    (void)state;
+    const char *path =
+        text_file("noise.onnx", "this is no protobuf at all, but it is long enough to try");
+    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic", path);
+    assert_printed("noise.onnx");
+    path = text_file("empty.onnx", "");
+    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic", path);
+    path = text_file("noise.safetensors", "xxxxxxxxxxxxxxxxxxxxxxxxxx");
+    assert_exit(CLQ_BAD_DATA, "convert --network resnet20 --weights %s -o %s", path,
+                clq_test_temp_path("m.onnx"));
+    assert_printed("noise.safetensors");
+}
+
+static void bad_data_and_devices(void **state) {
+    (void)state;
+    const char *model = clq_test_temp_path("mlp.onnx");
+    assert_exit(0, "convert --network mlp --size 8 --channels 3 --classes 10 -o %s", model);
+    assert_exit(CLQ_NO_INPUT, "eval %s --data %s", model, clq_test_temp_path("nowhere"));
+    assert_exit(CLQ_DEVICE, "eval %s --data synthetic:size=8,test=8 -d nonesuch", model);
+    assert_printed("nonesuch");
+    assert_exit(CLQ_USAGE, "verify %s", model);
+    assert_printed("not a quantized model");
+    assert_exit(CLQ_CANNOT_CREATE, "convert --network mlp --size 8 -o /nowhere/at/all.onnx");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_is_everywhere),         cmocka_unit_test(bad_flags_are_usage_errors),
+        cmocka_unit_test(missing_files_are_no_input), cmocka_unit_test(bad_recipes_name_the_place),
+        cmocka_unit_test(bad_models_are_bad_data),    cmocka_unit_test(bad_data_and_devices),
+    };
+    return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
+}
