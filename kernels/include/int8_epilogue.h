@@ -4,6 +4,7 @@
 #define CLQ_INT8_EPILOGUE_H
 
 #include "conv_int8.h"
+#include "int8_codes.h"
 #include "requantize.h"
 
 #ifndef CLQ_REQUANT /* 0 float, 1 fixed, 2 shift */
@@ -45,11 +46,5 @@
 
 INT8_DEFINE_EPILOGUE(4)
 INT8_DEFINE_EPILOGUE(16)
-
-/* Stores 4 codes at a multiple of 4 bytes; those from `left` on are padding channels: zeros. */
-CLQ_INLINE void int8_store4(int4 q, int left, __global uchar *y) {
-    uint word = as_uint(convert_uchar4(q));
-    *(__global uint *)y = left >= 4 ? word : word & ((1u << (8 * left)) - 1u);
-}
 
 #endif

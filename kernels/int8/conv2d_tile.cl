@@ -113,15 +113,14 @@ static inline void finish_codes(const int *line, const conv_int8 *s, __global co
             const long at = (long)i * s->out_pitch + c;
             int16 q = int8_code16(vload16(0, line + i * NR + c), channel + c, stride,
                                   residual ? residual + at : residual, s->epilogue);
-            /* As words: some compilers store unaligned bytes one by one. */
-            vstore4(as_uint4(convert_uchar16(q)), 0, (__global uint *)(y + at));
+            codes_store16(q, y + at);
         }
     for (; c < columns; c += 4)
         for (int i = 0; i < rows; i++) {
             const long at = (long)i * s->out_pitch + c;
             int4 q = int8_code4(vload4(0, line + i * NR + c), channel + c, stride,
                                 residual ? residual + at : residual, s->epilogue);
-            int8_store4(q, columns - c, y + at);
+            codes_store4(q, columns - c, y + at);
         }
 }
 
