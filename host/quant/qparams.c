@@ -1,7 +1,9 @@
 /* From ranges to scales and zero points: equations (3) to (6) of docs/quantization.md. */
 #include <math.h>
 
-#include <clquant/quant.h>
+#include "kernels/include/scales.h"
+#include "ops/conv2d_int8.h"
+#include "quant/internal.h"
 
 void clq_quant_config_init(clq_quant_config *config) {
     *config = (clq_quant_config){
@@ -9,6 +11,11 @@ void clq_quant_config_init(clq_quant_config *config) {
 }
 
 clq_status clq_quant_config_check(const clq_quant_config *config) {
+    if ((unsigned)config->observer > CLQ_OBSERVER_MOVING_AVERAGE ||
+        (unsigned)config->scale > CLQ_SCALE_POW2) {
+        return clq_fail(CLQ_USAGE, "unknown observer %d or kind of scale %d", (int)config->observer,
+                        (int)config->scale);
+    }
     if (!(config->averaging > 0 && config->averaging <= 1)) {
         return clq_fail(CLQ_USAGE, "averaging must be in (0, 1], is %g", config->averaging);
     }
@@ -18,10 +25,17 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     if (config->images < 1) {
         return clq_fail(CLQ_USAGE, "images must be at least 1, is %lld", (long long)config->images);
     }
-    if (config->requantizer == 2 && config->scale != CLQ_SCALE_POW2) {
+    if (config->requantizer < CLQ_REQUANT_FLOAT || config->requantizer > CLQ_REQUANT_SHIFT) {
+        return clq_fail(CLQ_USAGE, "unknown requantizer %d", config->requantizer);
+    }
+    if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
         return clq_fail(CLQ_USAGE, "the shift requantizer needs power-of-two scales");
     }
     return CLQ_OK;
+}
+
+int clq_scale_shift(const clq_quant_config *config) {
+    return config->scale == CLQ_SCALE_POW2 ? config->max_shift : CLQ_ANY_SCALE;
 }
 
 clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float *pow2) {
@@ -29,22 +43,7 @@ clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float
         return clq_fail(CLQ_BAD_DATA, "%s: a scale must be positive and finite, is %g", name,
                         (double)scale);
     }
-    const double exponent = rint(log2((double)scale));
-    *pow2 = ldexpf(1.0f, (int)fmin(fmax(exponent, -max_shift), max_shift));
-    return CLQ_OK;
-}
-
-/* `width / steps`, 1 for a width of 0, rounded to a power of two where the configuration says so.
- */
-static clq_status scale_of(const clq_quant_config *config, const char *name, float width,
-                           float steps, float *scale) {
-    *scale = width > 0 ? width / steps : 1.0f;
-    if (*scale < 0x1p-126f) { /* a range so small that its scale is no normal number */
-        *scale = 0x1p-126f;
-    }
-    if (config->scale == CLQ_SCALE_POW2) {
-        return clq_scale_to_pow2(name, *scale, config->max_shift, scale);
-    }
+    *pow2 = clq_nearest_pow2(scale, max_shift);
     return CLQ_OK;
 }
 
@@ -54,19 +53,13 @@ clq_status clq_activation_qparams(const clq_quant_config *config, const char *na
         return clq_fail(CLQ_BAD_DATA, "%s: the observed range [%g, %g] is not a finite interval",
                         name, (double)min, (double)max);
     }
-    min = fminf(min, 0);
-    max = fmaxf(max, 0);
-    if (config->symmetric_activations) {
-        *zero_point = min < 0 ? 128 : 0;
-        return scale_of(config, name, fmaxf(-min, max), min < 0 ? 127.0f : 255.0f, scale);
-    }
-    const double width = (double)max - (double)min;
-    if (width > 3.0e38) {
+    const float low = fmaxf(-min, 0), high = fmaxf(max, 0);
+    if (!isfinite(low + high)) {
         return clq_fail(CLQ_BAD_DATA, "%s: the observed range [%g, %g] is wider than a float", name,
                         (double)min, (double)max);
     }
-    CLQ_TRY(scale_of(config, name, max - min, 255.0f, scale));
-    *zero_point = (int32_t)fminf(fmaxf(rintf(-min / *scale), 0.0f), 255.0f);
+    *scale = clq_range_scale(low, high, config->symmetric_activations, clq_scale_shift(config));
+    *zero_point = clq_range_zero_point(low, *scale, config->symmetric_activations);
     return CLQ_OK;
 }
 
@@ -75,5 +68,6 @@ clq_status clq_weight_scale(const clq_quant_config *config, const char *name, fl
     if (!isfinite(max_abs) || max_abs < 0) {
         return clq_fail(CLQ_BAD_DATA, "%s: a weight is not finite", name);
     }
-    return scale_of(config, name, max_abs, 127.0f, scale);
+    *scale = clq_weights_scale(max_abs, 0, 1, clq_scale_shift(config));
+    return CLQ_OK;
 }

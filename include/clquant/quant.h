@@ -15,7 +15,7 @@ typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 
 typedef struct clq_quant_config {
     clq_observer_kind observer;
-    double averaging;          /* moving average: weight of the new range, default 0.01 (PTQ) */
+    double averaging;          /* moving average: weight of a batch's range, default 0.01. QAT always averages */
     bool symmetric_activations; /* zero_point 128 (0 when the range is not negative); default affine */
     bool per_tensor_weights;   /* default per channel */
     clq_scale_kind scale;
@@ -46,15 +46,17 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
 /* Quantized form -> integer form: weights S8, biases S32. The output of a last linear or conv2d stays real. */
 clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config, clq_graph **integer);
 
-/* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place. job->mode, params, qstate and hooks
- * are set by this function. */
+/* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams. Observers
+ * start from the graph's qparams and stop after the first epoch (half of the steps when there is only
+ * one). job->mode, params, qstate and hooks are set by this function. */
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count);
 
 /* ---- verification ---- */
 
 typedef struct clq_layer_path {
-    const char *name, *op, *precision, *dot_path;
+    const char *name, *op, *precision, *dot_path; /* dot_path "" where there are no dot products */
+    bool float_exact; /* the fake-quantized sums are proven exact in FP32; else they were made in int32 */
 } clq_layer_path;
 
 typedef struct clq_verification {
@@ -71,8 +73,10 @@ typedef struct clq_verification {
     int layer_count;
 } clq_verification;
 
-/* Compares, on up to `limit` images, every code of the fake-quantized evaluation (FP32 kernels on codes)
- * with the integer network's, and the integer network's logits on every dot path of the device. */
+/* Compares, on up to `limit` images (0: all), every code of the fake-quantized evaluation (FP32 kernels
+ * on codes) with the integer network's, and both outputs' bits with those of the integer network with
+ * fused additions; then runs the integer network on every dot path of the device. Differences are counted,
+ * not errors. An output that differs counts as a mismatched code. */
 clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset *dataset, int batch,
                       int64_t limit, clq_verification *verification);
 void clq_verification_clear(clq_verification *verification);

@@ -1,22 +1,23 @@
 /* Compares the codes of a fake-quantized network, floats q - z (pixels, channels), with those of
- * the integer network, u8 q (pixels, pitch). result[0] counts the codes that differ, result[1]
- * becomes the lowest place (pixel * channels + channel) of one. */
+ * the integer network, u8 q (pixels, pitch). result (values, 2) starts as 0: [value][0] counts the
+ * codes that differ, [value][1] is INT_MAX less the lowest place (pixel * channels + channel) of
+ * one. */
 __kernel void compare_codes(__global const float *fake, __global const uchar *codes,
                             __global const int *zero_point, int value,
                             volatile __global int *result, int pixels, int channels, int pitch) {
-    const int z = zero_point[value];
+    const float z = (float)zero_point[value];
     int wrong = 0, first = INT_MAX;
     for (int pixel = get_global_id(0); pixel < pixels; pixel += get_global_size(0)) {
         for (int c = 0; c < channels; c++) {
             const int place = pixel * channels + c;
-            if (fake[place] + (float)z != (float)codes[(long)pixel * pitch + c]) {
+            if (fake[place] + z != (float)codes[(long)pixel * pitch + c]) {
                 wrong++;
                 first = min(first, place);
             }
         }
     }
     if (wrong > 0) {
-        atomic_add(result, wrong);
-        atomic_min(result + 1, first);
+        atomic_add(result + 2 * value, wrong);
+        atomic_max(result + 2 * value + 1, INT_MAX - first);
     }
 }

@@ -1,8 +1,12 @@
 /* Observers: from what a step saw to the scales of the next. */
 #include "codes.h"
 
-/* Widens value's range by `count` reals. */
-#define OBSERVE_BODY(ARG, W) RANGE_ADD(W, LOAD##W(x + i));
+/* Widens value's range by `count` reals. NaN counts as infinite, so that it is noticed. */
+#define OBSERVE_BODY(ARG, W)                                                                       \
+    {                                                                                              \
+        const float##W real = LOAD##W(x + i);                                                      \
+        RANGE_ADD(W, real == real ? real : (float##W)(INFINITY));                                  \
+    }
 
 __kernel void observe_reals(__global const float *x, __global float *range, int value, int count) {
     RANGE_BEGIN;

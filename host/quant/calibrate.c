@@ -1,0 +1,150 @@
+/* PTQ: the float network runs on calibration images while a kernel observes every activation. */
+#include <string.h>
+
+#include "base/progress.h"
+#include "ops/quantized_run.h"
+#include "quant/internal.h"
+
+typedef struct calibration {
+    clq_device *device;
+    clq_graph *graph;
+    const clq_quant_config *config;
+    clq_exec *exec;
+    clq_kernel *observe;
+    int *observers; /* (value_count) */
+    clq_buffer
+        *ranges;    /* F32 (value_count, 2): the largest -x and the largest x, as in clq_qstate */
+    float *seen;    /* the same on the host */
+    float *average; /* moving average of `seen` over the batches */
+    int64_t batches;
+    int count; /* images of this batch that are part of the calibration */
+} calibration;
+
+/* Widens the tensor's range by the batch's valid images. */
+static clq_status observe(calibration *c, const clq_tensor *tensor) {
+    const int value = clq_table_index(c->graph, tensor);
+    const int64_t count = clq_shape_count(&tensor->shape) / tensor->shape.dim[0] * c->count;
+    if (c->observers[value] != value) {
+        return CLQ_OK;
+    }
+    return CLQ_LAUNCH(c->device, c->observe, clq_observing_range(c->device, count),
+                      CLQ_BUF(tensor->buffer), CLQ_BUF(c->ranges), CLQ_I32(value), CLQ_I32(count));
+}
+
+static clq_status observe_node(void *context, const clq_op_run *run) {
+    return observe(context, &run->out);
+}
+
+static size_t range_bytes(const calibration *c) {
+    return 2 * (size_t)c->graph->value_count * sizeof(float);
+}
+
+static clq_status open_calibration(calibration *c, int batch) {
+    const size_t values = (size_t)c->graph->value_count;
+    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true};
+    c->observers = clq_calloc(values, sizeof *c->observers);
+    c->seen = clq_calloc(2 * values, sizeof *c->seen);
+    c->average = clq_calloc(2 * values, sizeof *c->average);
+    if (!c->observers || !c->seen || !c->average) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_TRY(clq_find_observers(c->graph, c->observers));
+    CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
+    CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));
+    CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
+    CLQ_TRY(clq_exec_create(c->device, c->graph, &options, &c->exec));
+    clq_exec_set_hook(c->exec, observe_node, c);
+    return CLQ_OK;
+}
+
+static void close_calibration(calibration *c) {
+    clq_exec_destroy(c->exec);
+    clq_buffer_release(c->ranges);
+    clq_free(c->observers);
+    clq_free(c->seen);
+    clq_free(c->average);
+}
+
+/* Moving average: takes the batch's ranges into the average and starts anew. */
+static clq_status end_batch(calibration *c) {
+    if (c->config->observer != CLQ_OBSERVER_MOVING_AVERAGE) {
+        return CLQ_OK;
+    }
+    const float weight = c->batches == 0 ? 1.0f : (float)c->config->averaging;
+    CLQ_TRY(clq_buffer_read(c->ranges, 0, range_bytes(c), c->seen));
+    CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
+    for (int i = 0; i < 2 * c->graph->value_count; i++) {
+        c->average[i] = c->average[i] * (1.0f - weight) + c->seen[i] * weight;
+    }
+    return CLQ_OK;
+}
+
+static clq_status run_images(calibration *c, clq_feed *feed) {
+    const clq_tensor *input = clq_exec_input(c->exec);
+    clq_status status = CLQ_OK;
+    clq_progress progress;
+    int64_t images = 0;
+    clq_progress_begin(&progress, "calibrate", "images", c->config->images);
+    while (images < c->config->images) {
+        CLQ_GOTO(status, cleanup, clq_feed_next(feed, input->buffer, &c->count, NULL, NULL));
+        if (c->count == 0) {
+            break;
+        }
+        if (c->count > c->config->images - images) {
+            c->count = (int)(c->config->images - images);
+        }
+        CLQ_GOTO(status, cleanup, observe(c, input));
+        CLQ_GOTO(status, cleanup, clq_exec_forward(c->exec));
+        CLQ_GOTO(status, cleanup, end_batch(c));
+        c->batches++;
+        images += c->count;
+        clq_progress_update(&progress, images, NULL);
+    }
+    if (images == 0) {
+        status = clq_fail(CLQ_BAD_DATA, "no images to calibrate with");
+    }
+cleanup:
+    clq_progress_end(&progress);
+    return status;
+}
+
+static clq_status set_qparams(calibration *c) {
+    const float *ranges = c->average;
+    if (c->config->observer == CLQ_OBSERVER_MIN_MAX) {
+        CLQ_TRY(clq_buffer_read(c->ranges, 0, range_bytes(c), c->seen));
+        ranges = c->seen;
+    }
+    for (int v = 0; v < c->graph->value_count; v++) {
+        clq_value *value = &c->graph->values[v];
+        const int observer = c->observers[v];
+        float scale = 1;
+        int32_t zero_point = 0;
+        if (observer < 0) {
+            if (!value->data) {
+                clq_qparams_clear(&value->q);
+            }
+            continue;
+        }
+        const float *range = ranges + 2 * (size_t)observer;
+        CLQ_TRY(clq_activation_qparams(c->config, value->name, -range[0], range[1], &scale,
+                                       &zero_point));
+        CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, CLQ_U8));
+    }
+    return clq_set_weight_qparams(c->config, c->graph);
+}
+
+clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
+                         const clq_quant_config *config) {
+    clq_status status = CLQ_OK;
+    calibration c = {.device = device, .graph = folded, .config = config};
+    CLQ_TRY(clq_quant_config_check(config));
+    if (clq_graph_form(folded) == CLQ_FORM_INTEGER) {
+        return clq_fail(CLQ_USAGE, "graph %s is an integer network already", folded->name);
+    }
+    CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
+    CLQ_GOTO(status, cleanup, run_images(&c, feed));
+    CLQ_GOTO(status, cleanup, set_qparams(&c));
+cleanup:
+    close_calibration(&c);
+    return status;
+}

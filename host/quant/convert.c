@@ -1,0 +1,137 @@
+/* Quantized form -> integer form: equations (2), (5) and (8) of docs/quantization.md. */
+#include <stdlib.h>
+
+#include "kernels/include/scales.h"
+#include "ops/multiplier.h"
+#include "quant/internal.h"
+
+/* Gives `value` integer data (taken over, also on failure). */
+static clq_status replace_data(clq_value *value, clq_dtype dtype, void *data, int64_t scales,
+                               const float *scale) {
+    clq_status status = clq_qparams_set(&value->q, scales, scale, 0, dtype);
+    if (status != CLQ_OK) {
+        clq_free(data);
+        return status;
+    }
+    clq_free(value->data);
+    value->data = data;
+    value->dtype = dtype;
+    return CLQ_OK;
+}
+
+static clq_status convert_weights(const clq_quant_config *config, clq_value *w,
+                                  const float *scale) {
+    const int64_t oc = w->shape.dim[0], count = clq_shape_count(&w->shape), k = count / oc;
+    const float *real = w->data;
+    int8_t *codes = clq_calloc((size_t)count, sizeof *codes);
+    if (!codes) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        codes[i] = (int8_t)clq_weight_code(real[i], scale[i / k]);
+    }
+    return replace_data(w, CLQ_S8, codes, config->per_tensor_weights ? 1 : oc, scale);
+}
+
+static clq_status convert_bias(clq_value *bias, float x_scale, const float *w_scale) {
+    const int64_t oc = bias->shape.dim[0];
+    const float *real = bias->data;
+    clq_status status = CLQ_NO_MEMORY;
+    int32_t *codes = clq_calloc((size_t)oc, sizeof *codes);
+    float *scale = clq_calloc((size_t)oc, sizeof *scale);
+    if (!codes || !scale) {
+        clq_free(codes);
+        goto cleanup;
+    }
+    for (int64_t c = 0; c < oc; c++) {
+        scale[c] = x_scale * w_scale[c];
+        codes[c] = (int32_t)clq_bias_code(real[c], scale[c]);
+    }
+    status = replace_data(bias, CLQ_S32, codes, oc, scale);
+cleanup:
+    clq_free(scale);
+    return status;
+}
+
+/* Every sum fits int32, and every factor of (8) is a normal number. */
+static clq_status check_layer(const clq_graph *graph, const clq_node *node, const float *w_scale) {
+    const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
+    const clq_value *bias = clq_layer_bias(graph, node);
+    const clq_qparams *x = &graph->values[node->inputs[CLQ_LAYER_X]].q;
+    const clq_qparams *y = &graph->values[node->output].q;
+    const int64_t oc = w->shape.dim[0], k = clq_shape_count(&w->shape) / oc;
+    for (int64_t c = 0; c < oc; c++) {
+        const int8_t *row = (const int8_t *)w->data + c * k;
+        int64_t sum = bias ? llabs(((const int32_t *)bias->data)[c]) : 0;
+        float m;
+        for (int64_t i = 0; i < k; i++) {
+            sum += 255 * (row[i] < 0 ? -row[i] : row[i]);
+        }
+        if (sum > INT32_MAX) {
+            return clq_fail(CLQ_BAD_DATA, "node %s: the sums of channel %lld may leave 32 bits",
+                            node->name, (long long)c);
+        }
+        CLQ_TRY(clq_fail_in(
+            clq_multiplier_float(x->scale[0], w_scale[c], y->count > 0 ? y->scale[0] : 1.0f, &m),
+            "node %s, channel %lld", node->name, (long long)c));
+    }
+    return CLQ_OK;
+}
+
+static clq_status convert_layer(const clq_quant_config *config, clq_graph *graph,
+                                const clq_node *node) {
+    clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
+    clq_value *bias = (clq_value *)clq_layer_bias(graph, node);
+    float *scale = clq_calloc((size_t)w->shape.dim[0], sizeof *scale);
+    clq_status status = CLQ_OK;
+    if (!scale) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_GOTO(status, cleanup, clq_layer_weight_scales(config, graph, node, scale));
+    CLQ_GOTO(status, cleanup, convert_weights(config, w, scale));
+    if (bias) {
+        const float x_scale = graph->values[node->inputs[CLQ_LAYER_X]].q.scale[0];
+        CLQ_GOTO(status, cleanup, convert_bias(bias, x_scale, scale));
+    }
+    CLQ_GOTO(status, cleanup, check_layer(graph, node, scale));
+cleanup:
+    clq_free(scale);
+    return status;
+}
+
+/* Everything that the integer network reads between its input and its output must be codes. */
+static clq_status check_activations(const clq_graph *graph) {
+    for (int n = 0; n < graph->node_count; n++) {
+        for (int i = 0; i < graph->nodes[n].input_count; i++) {
+            const int id = graph->nodes[n].inputs[i];
+            if (id != CLQ_NO_VALUE && !graph->values[id].data && graph->values[id].q.count == 0) {
+                return clq_fail(CLQ_USAGE, "node %s reads \"%s\", which is not quantized",
+                                graph->nodes[n].name, graph->values[id].name);
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config,
+                       clq_graph **integer) {
+    clq_status status = CLQ_OK;
+    clq_graph *graph = NULL;
+    CLQ_TRY(clq_quant_config_check(config));
+    if (clq_graph_form(quantized) != CLQ_FORM_QUANTIZED) {
+        return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
+                        quantized->name);
+    }
+    CLQ_TRY(check_activations(quantized));
+    CLQ_TRY(clq_graph_clone(quantized, &graph));
+    for (int n = 0; n < graph->node_count; n++) {
+        if (clq_is_layer(&graph->nodes[n])) {
+            CLQ_GOTO(status, cleanup, convert_layer(config, graph, &graph->nodes[n]));
+        }
+    }
+    *integer = graph;
+    graph = NULL;
+cleanup:
+    clq_graph_destroy(graph);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* What the files of quant/ share. */
+#ifndef CLQUANT_QUANT_INTERNAL_H
+#define CLQUANT_QUANT_INTERNAL_H
+
+#include <clquant/quant.h>
+
+/* Inputs of conv2d and linear nodes, the layers with weights. */
+enum { CLQ_LAYER_X, CLQ_LAYER_W, CLQ_LAYER_BIAS };
+
+bool clq_is_layer(const clq_node *node);
+/* The layer's bias, or NULL. */
+const clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node);
+
+/* max_shift as kernels/include/scales.h wants it. */
+int clq_scale_shift(const clq_quant_config *config);
+
+/* Whose observed range each value goes by, by value id: its own, that of the value whose codes it
+ * shares (max_pool, flatten, relu, ...), or -1 for values that are not quantized: parameters, and
+ * the network's output when a layer without activation makes it. `observers` (value_count).
+ * CLQ_USAGE when an operator has no quantized form. */
+clq_status clq_find_observers(const clq_graph *graph, int *observers);
+
+/* Equation (5) for a layer with F32 parameters and a quantized input: scale[OC], also with one
+ * scale for all. CLQ_BAD_DATA names a parameter that is not finite. */
+clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_graph *graph,
+                                   const clq_node *node, float *scale);
+/* Sets the scales of all layers' weights in the graph. */
+clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph);
+
+#endif

@@ -1,0 +1,119 @@
+/* Which values get qparams, and the scales of weights. */
+#include <math.h>
+
+#include "kernels/include/scales.h"
+#include "ops/registry.h"
+#include "quant/internal.h"
+
+bool clq_is_layer(const clq_node *node) {
+    return node->op == &clq_op_conv2d || node->op == &clq_op_linear;
+}
+
+const clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node) {
+    const bool has_bias =
+        node->input_count > CLQ_LAYER_BIAS && node->inputs[CLQ_LAYER_BIAS] != CLQ_NO_VALUE;
+    return has_bias ? &graph->values[node->inputs[CLQ_LAYER_BIAS]] : NULL;
+}
+
+static clq_act act_of(const clq_node *node) {
+    return node->op == &clq_op_conv2d ? ((const clq_conv2d_attrs *)node->attrs)->act
+                                      : ((const clq_linear_attrs *)node->attrs)->act;
+}
+
+/* The network's output stays real when a layer without activation makes it and nobody else reads
+ * it. */
+static bool stays_real(const clq_graph *graph, const clq_node *node) {
+    return node->output == graph->output && clq_is_layer(node) && act_of(node) == CLQ_ACT_NONE &&
+           clq_graph_use_count(graph, node->output) == 1;
+}
+
+clq_status clq_find_observers(const clq_graph *graph, int *observers) {
+    for (int v = 0; v < graph->value_count; v++) {
+        observers[v] = -1;
+    }
+    observers[graph->input] = graph->input;
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        if (node->op->quantized == NULL) {
+            return clq_fail(CLQ_USAGE,
+                            "node %s: %s does not exist in a quantized network; fold it first",
+                            node->name, node->op->name);
+        }
+        if (!stays_real(graph, node)) {
+            observers[node->output] =
+                node->op->output_shares_qparams ? observers[node->inputs[0]] : node->output;
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_finite(const clq_value *value) {
+    const float *data = value->data;
+    const int64_t count = clq_shape_count(&value->shape);
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(data[i])) {
+            return clq_fail(CLQ_BAD_DATA, "%s: element %lld is not finite", value->name,
+                            (long long)i);
+        }
+    }
+    return CLQ_OK;
+}
+
+static float largest_magnitude(const float *data, size_t count) {
+    float largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        largest = fmaxf(largest, fabsf(data[i]));
+    }
+    return largest;
+}
+
+clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_graph *graph,
+                                   const clq_node *node, float *scale) {
+    const clq_value *x = &graph->values[node->inputs[CLQ_LAYER_X]];
+    const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
+    const clq_value *bias = clq_layer_bias(graph, node);
+    const size_t oc = (size_t)w->shape.dim[0], k = (size_t)clq_shape_count(&w->shape) / oc;
+    const int shift = clq_scale_shift(config);
+    const float *data = w->data, *biases = bias ? bias->data : NULL;
+    if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
+        return clq_fail(CLQ_USAGE, "node %s: its parameters are integers already", node->name);
+    }
+    if (x->q.count == 0) {
+        return clq_fail(CLQ_USAGE, "node %s: its input \"%s\" is not quantized", node->name,
+                        x->name);
+    }
+    CLQ_TRY(check_finite(w));
+    if (bias) {
+        CLQ_TRY(check_finite(bias));
+    }
+    const float all = largest_magnitude(data, oc * k);
+    for (size_t c = 0; c < oc; c++) {
+        scale[c] = config->per_tensor_weights
+                       ? clq_weights_scale(all, 0, 1, shift)
+                       : clq_weights_scale(largest_magnitude(data + c * k, k),
+                                           biases ? fabsf(biases[c]) : 0, x->q.scale[0], shift);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph) {
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        if (!clq_is_layer(node)) {
+            continue;
+        }
+        clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
+        const int64_t oc = w->shape.dim[0];
+        float *scale = clq_calloc((size_t)oc, sizeof *scale);
+        if (!scale) {
+            return CLQ_NO_MEMORY;
+        }
+        clq_status status = clq_layer_weight_scales(config, graph, node, scale);
+        if (status == CLQ_OK) {
+            status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0, CLQ_S8);
+        }
+        clq_free(scale);
+        CLQ_TRY(status);
+    }
+    return CLQ_OK;
+}

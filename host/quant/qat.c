@@ -1,0 +1,172 @@
+/* Quantization-aware training.
+ *
+ * A step quantizes with the scales of the tables in clq_qstate. While observers run, its kernels
+ * also note what they saw, and one launch behind the step moves the running ranges towards that and
+ * makes the next step's scales. Observers start from calibration, always average, and stop after
+ * the first epoch (half of the steps when there is only one): from then on scales are fixed and
+ * training settles on the codes that inference will use. */
+#include "ops/quantized_run.h"
+#include "quant/internal.h"
+
+typedef struct observers {
+    clq_device *device;
+    const clq_quant_config *config;
+    clq_qstate *qstate;
+    clq_kernel *update;
+    clq_buffer *running; /* F32 (value_count, 2): the observers' ranges, as in clq_qstate */
+    clq_buffer *source;  /* S32 (value_count): clq_find_observers */
+    int values;
+    int64_t steps; /* observers run in steps 0 .. steps - 1 */
+} observers;
+
+static size_t range_bytes(const observers *o) {
+    return 2 * (size_t)o->values * sizeof(float);
+}
+
+/* The ranges that the calibrated qparams stand for. */
+static clq_status start_ranges(observers *o, const clq_graph *graph) {
+    float *ranges = clq_calloc(2 * (size_t)o->values, sizeof *ranges);
+    if (!ranges) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int v = 0; v < o->values; v++) {
+        const clq_value *value = &graph->values[v];
+        if (!value->data && value->q.count > 0) {
+            ranges[2 * v] = value->q.scale[0] * (float)value->q.zero_point;
+            ranges[2 * v + 1] = value->q.scale[0] * (float)(255 - value->q.zero_point);
+        }
+    }
+    const clq_status status = clq_buffer_write(o->running, 0, range_bytes(o), ranges);
+    clq_free(ranges);
+    return status;
+}
+
+static clq_status start_sources(observers *o, const clq_graph *graph) {
+    const size_t bytes = (size_t)o->values * sizeof(int);
+    int *sources = clq_calloc((size_t)o->values, sizeof *sources);
+    if (!sources) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = clq_find_observers(graph, sources);
+    if (status == CLQ_OK) {
+        status = clq_buffer_write(o->source, 0, bytes, sources);
+    }
+    clq_free(sources);
+    return status;
+}
+
+static clq_status open_observers(observers *o, const clq_graph *graph) {
+    CLQ_TRY(clq_qstate_create(o->device, graph, &o->qstate));
+    o->qstate->choose_weight_scales = true;
+    o->qstate->per_tensor_weights = o->config->per_tensor_weights;
+    o->qstate->max_shift = clq_scale_shift(o->config);
+    CLQ_TRY(clq_buffer_create(o->device, range_bytes(o), &o->running));
+    CLQ_TRY(clq_buffer_create(o->device, (size_t)o->values * sizeof(int), &o->source));
+    CLQ_TRY(clq_kernel_get(o->device, "observer_update", NULL, &o->update));
+    CLQ_TRY(start_ranges(o, graph));
+    return start_sources(o, graph);
+}
+
+static void close_observers(observers *o) {
+    clq_qstate_destroy(o->qstate);
+    clq_buffer_release(o->running);
+    clq_buffer_release(o->source);
+}
+
+static clq_status before_step(void *context, int64_t step) {
+    observers *o = context;
+    o->qstate->observe = step < o->steps;
+    return CLQ_OK;
+}
+
+static clq_status after_step(void *context, int64_t step) {
+    observers *o = context;
+    (void)step;
+    if (!o->qstate->observe) {
+        return CLQ_OK;
+    }
+    o->qstate->observe = false; /* evaluation must not widen ranges */
+    clq_device_set_label(o->device, "observers");
+    CLQ_TRY(CLQ_LAUNCH(o->device, o->update, CLQ_RANGE1((size_t)o->values),
+                       CLQ_BUF(o->qstate->range), CLQ_BUF(o->running), CLQ_BUF(o->source),
+                       CLQ_BUF(o->qstate->scale), CLQ_BUF(o->qstate->zero_point),
+                       CLQ_F32(o->config->averaging), CLQ_I32(o->config->symmetric_activations),
+                       CLQ_I32(clq_scale_shift(o->config)), CLQ_I32(o->values)));
+    CLQ_TRY(clq_buffer_fill(o->qstate->range, 0, range_bytes(o), 0));
+    clq_device_set_label(o->device, "");
+    return CLQ_OK;
+}
+
+/* The tables, and the trained weights' scales, into the graph. */
+static clq_status store_qparams(const observers *o, clq_graph *graph) {
+    const size_t values = (size_t)o->values;
+    clq_status status = CLQ_NO_MEMORY;
+    float *scale = clq_calloc(values, sizeof *scale);
+    int32_t *zero_point = clq_calloc(values, sizeof *zero_point);
+    if (!scale || !zero_point) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(o->qstate->scale, 0, values * sizeof *scale, scale));
+    CLQ_GOTO(status, cleanup,
+             clq_buffer_read(o->qstate->zero_point, 0, values * sizeof *zero_point, zero_point));
+    for (int v = 0; v < o->values; v++) {
+        clq_value *value = &graph->values[v];
+        if (!value->data && value->q.count > 0) {
+            CLQ_GOTO(status, cleanup,
+                     clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], CLQ_U8));
+        }
+    }
+    status = clq_set_weight_qparams(o->config, graph);
+cleanup:
+    clq_free(scale);
+    clq_free(zero_point);
+    return status;
+}
+
+/* Steps in which observers run. */
+static int64_t observing_steps(const clq_train_job *job) {
+    const int64_t epoch = clq_dataset_get_info(job->train)->count / job->config.batch;
+    return job->config.epochs > 1 ? epoch : (epoch + 1) / 2;
+}
+
+clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
+                   int *history_count) {
+    clq_status status = CLQ_OK;
+    observers o = {.device = job->device, .config = config, .values = job->graph->value_count};
+    *history = NULL;
+    *history_count = 0;
+    CLQ_TRY(clq_quant_config_check(config));
+    CLQ_TRY(clq_train_config_check(&job->config));
+    if (clq_graph_form(job->graph) != CLQ_FORM_QUANTIZED) {
+        return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
+                        job->graph->name);
+    }
+    CLQ_GOTO(status, cleanup, open_observers(&o, job->graph));
+    o.steps = observing_steps(job);
+    const char *const names[] = {"observer.range", "observer.scale", "observer.zero_point"};
+    clq_buffer *const buffers[] = {o.running, o.qstate->scale, o.qstate->zero_point};
+    const clq_train_hooks hooks = {
+        .context = &o,
+        .before_step = before_step,
+        .after_step = after_step,
+        .buffer_count = 3,
+        .buffer_names = names,
+        .buffers = buffers,
+    };
+    job->mode = CLQ_EXEC_QAT;
+    job->params = NULL;
+    job->qstate = o.qstate;
+    job->hooks = &hooks;
+    CLQ_GOTO(status, cleanup, clq_train(job, history, history_count));
+    CLQ_GOTO(status, cleanup, store_qparams(&o, job->graph));
+cleanup:
+    if (status != CLQ_OK) {
+        clq_free(*history);
+        *history = NULL;
+        *history_count = 0;
+    }
+    job->qstate = NULL;
+    job->hooks = NULL;
+    close_observers(&o);
+    return status;
+}
