@@ -249,10 +249,14 @@ static clq_status probe_dots(clq_device *device, const clq_host_cpu *cpu, bool *
 }
 
 /* The ladder's choice. cl_khr_integer_dot_product may be emulated, slower than plain code: it is
- * only taken where the driver says that it is not. */
+ * only taken where the driver says that it is not. The vector steps of the CPU schedule know the
+ * x86 instructions and plain code, so there the other paths would be that in name only. */
 static clq_dot best_dot(const clq_device_info *info) {
     for (int dot = 0; dot < CLQ_DOT_PORTABLE; dot++) {
-        if (info->dots & (1u << dot) && (dot != CLQ_DOT_KHR || info->has_int8_dot_khr)) {
+        bool has_steps = info->schedule == CLQ_SCHEDULE_GPU ||
+                         (dot >= CLQ_DOT_AVX512VNNI && dot <= CLQ_DOT_AVX2);
+        if (info->dots & (1u << dot) && has_steps &&
+            (dot != CLQ_DOT_KHR || info->has_int8_dot_khr)) {
             return (clq_dot)dot;
         }
     }

@@ -33,6 +33,9 @@ static clq_status build_options(const clq_device *device, clq_dot dot, const cha
         clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     }
     clq_text_puts(&text, "=1");
+    if (dot == CLQ_DOT_KHR && strncmp(device->info.version, "OpenCL 3.", 9) == 0) {
+        clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
+    }
     if (device->divides_correctly) {
         clq_text_puts(&text, " -cl-fp32-correctly-rounded-divide-sqrt");
     }
