@@ -61,11 +61,16 @@ typedef struct reading {
     int node;  /* the last of them; -1: the output */
 } reading;
 
-static reading *count_readers(const clq_graph *graph) {
-    reading *readers = clq_calloc((size_t)graph->value_count, sizeof *readers);
-    if (readers == NULL) {
-        return NULL;
-    }
+typedef struct scheduler {
+    clq_exec *exec;
+    reading *readers;       /* (value_count) */
+    bool *ready;            /* (value_count): there before the next step */
+    bool *fused;            /* (node_count): runs in another node's epilogue */
+    clq_exec_step *waiting; /* (waiting_count): steps whose residual is not there yet */
+    int waiting_count;
+} scheduler;
+
+static void count_readers(const clq_graph *graph, reading *readers) {
     for (int n = 0; n < graph->node_count; n++) {
         for (int k = 0; k < graph->nodes[n].input_count; k++) {
             const int value = graph->nodes[n].inputs[k];
@@ -77,62 +82,57 @@ static reading *count_readers(const clq_graph *graph) {
     }
     readers[graph->output].count++;
     readers[graph->output].node = -1;
-    return readers;
 }
 
 /* The node that alone reads `value`, when it is of operator `op`; else -1. */
-static int only_reader(const clq_graph *graph, const reading *readers, int value,
-                       const clq_op *op) {
-    const reading *r = &readers[value];
-    return r->count == 1 && r->node >= 0 && graph->nodes[r->node].op == op ? r->node : -1;
-}
-
-/* The addend that is not `value`. */
-static int other_input(const clq_node *add, int value) {
-    return add->inputs[0] == value ? add->inputs[1] : add->inputs[0];
+static int only_reader(const scheduler *s, int value, const clq_op *op) {
+    const reading *r = &s->readers[value];
+    const clq_node *nodes = s->exec->graph->nodes;
+    return r->count == 1 && r->node >= 0 && nodes[r->node].op == op ? r->node : -1;
 }
 
 /* Lets run's node also do the relu or relu6 that follows it. */
-static void try_act(const clq_exec *exec, const reading *readers, clq_op_run *run, int *output,
-                    bool *fused) {
+static void try_act(scheduler *s, clq_op_run *run, int *output) {
     const clq_op *op = run->node->op;
     bool (*can)(const clq_op_run *) = run->fused_add != NULL ? op->can_fuse_add : op->can_fuse_act;
-    int act = only_reader(exec->graph, readers, *output, &clq_op_relu);
+    int act = only_reader(s, *output, &clq_op_relu);
     if (act < 0) {
-        act = only_reader(exec->graph, readers, *output, &clq_op_relu6);
+        act = only_reader(s, *output, &clq_op_relu6);
     }
     if (act < 0 || can == NULL) {
         return;
     }
-    run->fused_act = &exec->graph->nodes[act];
+    run->fused_act = &s->exec->graph->nodes[act];
     if (!can(run)) {
         run->fused_act = NULL;
         return;
     }
-    fused[act] = true;
+    s->fused[act] = true;
     *output = run->fused_act->output;
 }
 
-/* Lets run's node also do the addition that follows it, when the other addend is there by then. */
-static void try_add(const clq_exec *exec, const reading *readers, clq_op_run *run, int *output,
-                    bool *fused) {
+/* Lets run's node also do the addition that follows it. An addend that is not there yet is waited
+ * for, unless the node that makes it can do the addition itself. */
+static void try_add(scheduler *s, clq_op_run *run, int *output) {
+    const clq_graph *graph = s->exec->graph;
     const clq_op *op = run->node->op;
-    const int add = only_reader(exec->graph, readers, *output, &clq_op_add);
+    const int add = only_reader(s, *output, &clq_op_add);
     if (add < 0 || op->can_fuse_add == NULL) {
         return;
     }
-    const int other = other_input(&exec->graph->nodes[add], *output);
-    if (exec->graph->values[other].producer >= run->node_index) {
+    const int *inputs = graph->nodes[add].inputs;
+    const int other = inputs[0] == *output ? inputs[1] : inputs[0];
+    if (!s->ready[other] && graph->nodes[graph->values[other].producer].op->can_fuse_add != NULL) {
         return;
     }
-    run->fused_add = &exec->graph->nodes[add];
-    run->residual = exec->values[other];
+    run->fused_add = &graph->nodes[add];
+    run->residual = s->exec->values[other];
     if (!op->can_fuse_add(run)) {
         run->fused_add = NULL;
         run->residual = (clq_tensor){0};
         return;
     }
-    fused[add] = true;
+    s->fused[add] = true;
     *output = run->fused_add->output;
 }
 
@@ -160,6 +160,33 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
     }
 }
 
+static int value_id(const clq_exec *exec, const clq_tensor *tensor) {
+    return (int)(tensor->value - exec->graph->values);
+}
+
+static bool can_start(const scheduler *s, const clq_exec_step *step) {
+    const clq_tensor *residual = &step->run.residual;
+    return residual->value == NULL || s->ready[value_id(s->exec, residual)];
+}
+
+/* Puts a step in its place, and behind it the steps that waited for its result. */
+static void place(scheduler *s, const clq_exec_step *step) {
+    if (!can_start(s, step)) {
+        s->waiting[s->waiting_count++] = *step;
+        return;
+    }
+    s->exec->steps[s->exec->step_count++] = *step;
+    s->ready[value_id(s->exec, &step->run.out)] = true;
+    for (int w = 0; w < s->waiting_count; w++) {
+        if (can_start(s, &s->waiting[w])) {
+            const clq_exec_step next = s->waiting[w];
+            s->waiting[w] = s->waiting[--s->waiting_count];
+            place(s, &next);
+            w = -1; /* the list has changed */
+        }
+    }
+}
+
 static clq_status check_node(const clq_exec *exec, const clq_node *node) {
     const clq_exec_mode mode = exec->options.mode;
     if (clq_mode_is_quantized(mode) && node->op->quantized == NULL) {
@@ -175,7 +202,7 @@ static clq_status check_node(const clq_exec *exec, const clq_node *node) {
 }
 
 static bool *flag_of(const clq_exec *exec, bool *flags, const clq_tensor *tensor) {
-    return &flags[tensor->value - exec->graph->values];
+    return &flags[value_id(exec, tensor)];
 }
 
 /* A value's gradient is wanted when something learned lies behind it and the output before it.
@@ -209,40 +236,71 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
     }
 }
 
-clq_status clq_exec_make_steps(clq_exec *exec) {
+static clq_status check_parameters(const scheduler *s) {
+    for (int v = 0; v < s->exec->graph->value_count; v++) {
+        const clq_value *value = &s->exec->graph->values[v];
+        if (value->kind == CLQ_VALUE_PARAMETER && s->readers[v].count > 1) {
+            return clq_fail(CLQ_USAGE,
+                            "parameter %s has %d readers; training can give it only one gradient",
+                            value->name, s->readers[v].count);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status schedule(scheduler *s) {
+    clq_exec *exec = s->exec;
     const clq_graph *graph = exec->graph;
     const bool fusing = !exec->options.no_fusion && !exec->options.keep_all;
-    clq_status status = CLQ_NO_MEMORY;
-    reading *readers = count_readers(graph);
-    bool *fused = clq_calloc((size_t)graph->node_count, sizeof *fused);
-    bool *reached = clq_calloc((size_t)graph->value_count, sizeof *reached);
-    if (readers == NULL || fused == NULL || reached == NULL) {
-        goto cleanup;
-    }
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (fused[n]) {
+        clq_exec_step step = {.backward = false};
+        int output = node->output;
+        if (s->fused[n]) {
             continue;
         }
-        CLQ_GOTO(status, cleanup, check_node(exec, node));
-        clq_exec_step *step = &exec->steps[exec->step_count++];
-        int output = node->output;
-        start_run(exec, n, &step->run);
-        step->work =
+        CLQ_TRY(check_node(exec, node));
+        start_run(exec, n, &step.run);
+        step.work =
             node->op->macs ? 2.0 * (double)node->op->macs(graph, node) * exec->options.batch : 0;
         if (fusing) {
-            try_add(exec, readers, &step->run, &output, fused);
-            try_act(exec, readers, &step->run, &output, fused);
+            try_add(s, &step.run, &output);
+            try_act(s, &step.run, &output);
         }
-        step->run.out = exec->values[output];
+        step.run.out = exec->values[output];
+        place(s, &step);
     }
+    return s->waiting_count == 0
+               ? CLQ_OK
+               : clq_fail(CLQ_INTERNAL, "node %s waits for a value that nobody makes",
+                          s->waiting[0].run.node->name);
+}
+
+clq_status clq_exec_make_steps(clq_exec *exec) {
+    const size_t values = (size_t)exec->graph->value_count;
+    const size_t nodes = (size_t)exec->graph->node_count;
+    clq_status status = CLQ_NO_MEMORY;
+    scheduler s = {.exec = exec};
+    bool *reached = clq_calloc(values, sizeof *reached);
+    s.readers = clq_calloc(values, sizeof *s.readers);
+    s.ready = clq_calloc(values, sizeof *s.ready);
+    s.fused = clq_calloc(nodes, sizeof *s.fused);
+    s.waiting = clq_calloc(nodes, sizeof *s.waiting);
+    if (!reached || !s.readers || !s.ready || !s.fused || !s.waiting) {
+        goto cleanup;
+    }
+    count_readers(exec->graph, s.readers);
+    s.ready[exec->graph->input] = true;
+    CLQ_GOTO(status, cleanup, schedule(&s));
     if (clq_mode_trains(exec->options.mode)) {
+        CLQ_GOTO(status, cleanup, check_parameters(&s));
         mark_gradients(exec, reached);
     }
-    status = CLQ_OK;
 cleanup:
-    clq_free(readers);
-    clq_free(fused);
     clq_free(reached);
+    clq_free(s.readers);
+    clq_free(s.ready);
+    clq_free(s.fused);
+    clq_free(s.waiting);
     return status;
 }

@@ -61,7 +61,7 @@
     const int begin = part * part_rows;                                                            \
     const int end = min(begin + part_rows, rows);                                                  \
     const int r0 = begin, r1 = end;                                                                \
-    if (c < cols) {                                                                                \
+    if (c < cols && begin < rows) {                                                                \
         ROWS(1, 1, float, LOAD1, STORE1)                                                           \
     }
 #endif
