@@ -1,0 +1,502 @@
+/* The executor on small networks: what it computes, and that how it computes it changes nothing. */
+#include <math.h>
+#include <string.h>
+
+#include "exec/small_net.h"
+#include "support/ref_conv2d.h"
+#include "support/ref_ops.h"
+
+enum { BATCH = 3 };
+
+/* ---- forward against composed references ---- */
+
+/* One tensor of the reference's walk. */
+static void ref_node(const clq_graph *graph, const clq_node *node, float **values) {
+    const clq_shape *x = &graph->values[node->inputs[0]].shape;
+    const clq_shape *y = &graph->values[node->output].shape;
+    const size_t count = (size_t)clq_shape_count(y) * BATCH;
+    const float *in = values[node->inputs[0]];
+    float *out = values[node->output] = malloc(count * sizeof *out);
+    const char *op = node->op->name;
+    if (strcmp(op, "conv2d") == 0) {
+        const clq_conv2d_attrs *a = node->attrs;
+        const clq_conv_geometry g = {BATCH,
+                                     (int)x->dim[1],
+                                     (int)x->dim[2],
+                                     (int)x->dim[3],
+                                     (int)y->dim[3],
+                                     a->kernel[0],
+                                     a->kernel[1],
+                                     (int)y->dim[1],
+                                     (int)y->dim[2],
+                                     a->stride[0],
+                                     a->stride[1],
+                                     a->pad[0],
+                                     a->pad[1],
+                                     1,
+                                     1,
+                                     1};
+        const float *bias = node->input_count > 2 ? values[node->inputs[2]] : NULL;
+        ref_conv2d_f32(&g, in, values[node->inputs[1]], bias, NULL, a->act, out);
+    } else if (strcmp(op, "linear") == 0) {
+        const clq_conv_geometry g = {
+            BATCH, 1, 1, (int)x->dim[1], (int)y->dim[1], 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1};
+        ref_conv2d_f32(&g, in, values[node->inputs[1]], values[node->inputs[2]], NULL, CLQ_ACT_NONE,
+                       out);
+    } else if (strcmp(op, "batch_norm") == 0) {
+        const ref_batch_norm bn = {.rows = (int)(y->dim[1] * y->dim[2]) * BATCH,
+                                   .channels = (int)y->dim[3],
+                                   .epsilon = 1e-5f,
+                                   .x = in,
+                                   .gamma = values[node->inputs[1]],
+                                   .beta = values[node->inputs[2]]};
+        ref_batch_norm_infer(&bn, values[node->inputs[3]], values[node->inputs[4]], out);
+    } else if (strcmp(op, "global_avg_pool") == 0) {
+        const ref_pool p = {.n = BATCH,
+                            .ih = (int)x->dim[1],
+                            .iw = (int)x->dim[2],
+                            .c = (int)x->dim[3],
+                            .oh = 1,
+                            .ow = 1,
+                            .kh = (int)x->dim[1],
+                            .kw = (int)x->dim[2],
+                            .sh = 1,
+                            .sw = 1};
+        ref_avg_pool(&p, in, out);
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            out[i] = strcmp(op, "add") == 0 ? in[i] + values[node->inputs[1]][i] : fmaxf(in[i], 0);
+        }
+    }
+}
+
+static float *ref_forward(const clq_graph *graph, const float *x, float **values) {
+    memset(values, 0, (size_t)graph->value_count * sizeof *values);
+    for (int v = 0; v < graph->value_count; v++) {
+        values[v] = graph->values[v].data;
+    }
+    values[graph->input] = (float *)x;
+    for (int n = 0; n < graph->node_count; n++) {
+        ref_node(graph, &graph->nodes[n], values);
+    }
+    return values[graph->output];
+}
+
+static void check_forward(clq_graph *graph, bool keep_all, bool no_fusion) {
+    clq_exec *exec = make_exec(
+        graph, (clq_exec_options){.batch = BATCH, .keep_all = keep_all, .no_fusion = no_fusion});
+    float **values = calloc((size_t)graph->value_count, sizeof *values);
+    fill_input(exec, 1);
+    float *x = read_tensor(clq_exec_input(exec));
+    const float *expected = ref_forward(graph, x, values);
+    assert_ok(clq_exec_forward(exec));
+    assert_buffer_close(clq_exec_output(exec)->buffer, expected, 5 * BATCH, 2e-5, 2e-5);
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_tensor *tensor = clq_exec_value(exec, v);
+        if (keep_all) {
+            assert_non_null(tensor);
+        }
+        if (tensor && graph->values[v].kind == CLQ_VALUE_ACTIVATION) {
+            float *actual = read_tensor(tensor);
+            assert_close_f32(actual, values[v],
+                             clq_test_shape_of((size_t)clq_shape_count(&tensor->shape)), 5e-5,
+                             5e-5);
+            free(actual);
+        }
+    }
+    for (int n = 0; n < graph->node_count; n++) {
+        free(values[graph->nodes[n].output]);
+    }
+    free(values), free(x);
+    clq_exec_destroy(exec);
+}
+
+static void test_forward(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu");
+    for (int options = 0; options < 4; options++) {
+        check_forward(graph, options & 1, options & 2);
+    }
+    clq_graph_destroy(graph);
+}
+
+/* The folded network, with additions and activations in the convolutions' epilogues. */
+static void test_folded_forward(void **state) {
+    (void)state;
+    for (int shortcut = 'A'; shortcut <= 'B'; shortcut++) {
+        clq_graph *graph = residual_net((char)shortcut, "relu"), *folded = NULL;
+        float *results[3];
+        assert_ok(clq_graph_fold(graph, &folded));
+        for (int k = 0; k < 3; k++) {
+            clq_exec *exec = make_exec(k == 0 ? graph : folded,
+                                       (clq_exec_options){.batch = BATCH, .no_fusion = k == 1});
+            fill_input(exec, 1);
+            assert_ok(clq_exec_forward(exec));
+            results[k] = read_tensor(clq_exec_output(exec));
+            clq_exec_destroy(exec);
+        }
+        for (int k = 1; k < 3; k++) {
+            assert_close_f32(results[k], results[0], clq_test_shape_of(BATCH, 5), 2e-5, 2e-5);
+        }
+        for (int k = 0; k < 3; k++) {
+            free(results[k]);
+        }
+        clq_graph_destroy(folded);
+        clq_graph_destroy(graph);
+    }
+}
+
+/* ---- training: plans and fusion change no bit ---- */
+
+typedef struct step_result {
+    float *output, *gradient, *values; /* values: after the step, so running statistics too */
+    size_t count, state_bytes;
+    clq_exec_memory memory;
+} step_result;
+
+/* Two steps, so that what the first left in shared buffers would show. */
+static step_result train_step(clq_graph *graph, bool keep_all, bool no_fusion) {
+    step_result r = {0};
+    clq_params *params = NULL;
+    assert_ok(clq_params_create(test_device, graph, true, &params));
+    clq_exec *exec = make_exec(graph, (clq_exec_options){.mode = CLQ_EXEC_TRAIN,
+                                                         .batch = BATCH,
+                                                         .params = params,
+                                                         .keep_all = keep_all,
+                                                         .no_fusion = no_fusion,
+                                                         .seed = 3});
+    float *dy = random_floats(5 * BATCH, -1, 1, 50);
+    for (int s = 0; s < 2; s++) {
+        fill_input(exec, (uint64_t)s);
+        clq_exec_set_step(exec, (uint64_t)s);
+        assert_ok(clq_exec_forward(exec));
+        free(r.output);
+        r.output = read_tensor(clq_exec_output(exec));
+        run_backward(exec, dy);
+    }
+    r.count = clq_params_count(params);
+    r.gradient = read_floats(clq_params_flat_gradient(params));
+    const int mean = clq_graph_find_value(graph, "b2.bn2.running_mean");
+    r.values = read_floats(clq_params_value(params, mean));
+    r.state_bytes = clq_buffer_size(clq_params_value(params, mean));
+    r.memory = clq_exec_measure(exec);
+    free(dy);
+    clq_exec_destroy(exec);
+    clq_params_destroy(params);
+    return r;
+}
+
+static void free_result(step_result *r) {
+    free(r->output), free(r->gradient), free(r->values);
+}
+
+static void test_training_is_the_same_however_run(void **state) {
+    (void)state;
+    for (int shortcut = 'A'; shortcut <= 'B'; shortcut++) {
+        clq_graph *graph = residual_net((char)shortcut, "relu");
+        step_result plain = train_step(graph, true, true);
+        for (int options = 0; options < 3; options++) {
+            step_result other = train_step(graph, options & 1, options & 2);
+            assert_equal_bits(other.output, plain.output, 5 * BATCH * sizeof(float));
+            assert_equal_bits(other.gradient, plain.gradient, plain.count * sizeof(float));
+            assert_equal_bits(other.values, plain.values, plain.state_bytes);
+            if (!(options & 1)) {
+                assert_true(other.memory.activations < plain.memory.activations);
+            }
+            free_result(&other);
+        }
+        free_result(&plain);
+        clq_graph_destroy(graph);
+    }
+}
+
+/* ---- gradients by differences, through a whole network ---- */
+
+static double loss_of(clq_exec *exec, const float *dy) {
+    double sum = 0;
+    assert_ok(clq_exec_load_parameters(exec));
+    assert_ok(clq_exec_forward(exec));
+    float *y = read_tensor(clq_exec_output(exec));
+    for (int64_t i = 0; i < clq_shape_count(&clq_exec_output(exec)->shape); i++) {
+        sum += (double)dy[i] * y[i];
+    }
+    free(y);
+    return sum;
+}
+
+/* Central differences, as in tests/ops/test_gradients.c: with smooth activations, e = 2^-6 and
+ * outputs about 1 they are good to some 1e-3. */
+static void check_gradients(clq_graph *graph) {
+    clq_params *params = NULL;
+    assert_ok(clq_params_create(test_device, graph, true, &params));
+    clq_exec *exec = make_exec(
+        graph,
+        (clq_exec_options){.mode = CLQ_EXEC_TRAIN, .batch = BATCH, .params = params, .seed = 3});
+    const size_t outputs = (size_t)clq_shape_count(&clq_exec_output(exec)->shape);
+    float *dy = random_floats(outputs, -1, 1, 50);
+    const float e = 0x1p-6f;
+    fill_input(exec, 1);
+    loss_of(exec, dy);
+    run_backward(exec, dy);
+    for (int v = 0; v < graph->value_count; v++) {
+        if (graph->values[v].kind != CLQ_VALUE_PARAMETER) {
+            continue;
+        }
+        clq_buffer *buffer = clq_params_value(params, v);
+        float *w = read_floats(buffer), *dw = read_floats(clq_params_gradient(params, v));
+        const size_t count = (size_t)clq_shape_count(&graph->values[v].shape);
+        for (size_t k = 0; k < count; k += 1 + count / 6) {
+            const float up = w[k] + e, down = w[k] - e;
+            assert_ok(clq_buffer_write(buffer, k * sizeof(float), sizeof up, &up));
+            const double above = loss_of(exec, dy);
+            assert_ok(clq_buffer_write(buffer, k * sizeof(float), sizeof down, &down));
+            const double below = loss_of(exec, dy);
+            assert_ok(clq_buffer_write(buffer, k * sizeof(float), sizeof *w, &w[k]));
+            const double expected = (above - below) / (2 * (double)e);
+            if (!(fabs(dw[k] - expected) <= 5e-3 + 1e-2 * fabs(expected))) {
+                fail_msg("%s[%zu]: gradient %g, differences say %g", graph->values[v].name, k,
+                         (double)dw[k], expected);
+            }
+        }
+        free(w), free(dw);
+    }
+    free(dy);
+    clq_exec_destroy(exec);
+    clq_params_destroy(params);
+}
+
+static void test_gradients(void **state) {
+    (void)state;
+    for (int shortcut = 'A'; shortcut <= 'B'; shortcut++) {
+        clq_graph *graph = residual_net((char)shortcut, "tanh");
+        check_gradients(graph);
+        clq_graph_destroy(graph);
+    }
+}
+
+/* A value with four readers, one of which reads it twice, and a pooled and a flattened branch. */
+static void test_gradients_of_shared_values(void **state) {
+    (void)state;
+    const clq_pool_attrs pool = {.kernel = {3, 2}, .stride = {2, 2}, .pad = {1, 0, 1, 0}};
+    const clq_dropout_attrs drop = {0.25f};
+    net n = net_begin((clq_shape){4, {1, 5, 4, 3}});
+    const int x = net_conv(&n, "conv", n.at, 6, 3, 1, true);
+    const int t = net_unary(&n, "tanh", "tanh", x);
+    const int s = net_unary(&n, "sigmoid", "sigmoid", x);
+    const int twice = net_add(&n, "twice", x, x);
+    const int c = net_conv(&n, "conv2", x, 6, 3, 1, false);
+    const int sum = net_add(&n, "sum1", net_add(&n, "sum0", t, s), net_add(&n, "sum2", twice, c));
+    const int dropped = net_node(&n, "dropout", "dropout", &drop, &sum, 1);
+    net_node(&n, "avg_pool", "pool", &pool, &dropped, 1);
+    net_unary(&n, "flatten", "flatten", n.at);
+    net_linear(&n, "fc", n.at, 5);
+    clq_graph *graph = net_end(&n);
+    check_gradients(graph);
+    clq_graph_destroy(graph);
+}
+
+/* ---- the hook, values, memory ---- */
+
+static clq_status count_nodes(void *context, const clq_op_run *run) {
+    int *seen = context;
+    seen[0] += 1 + (run->fused_add != NULL) + (run->fused_act != NULL);
+    seen[1] += run->fused_add != NULL;
+    seen[2] += run->fused_act != NULL;
+    return CLQ_OK;
+}
+
+static void test_hook(void **state) {
+    (void)state;
+    for (int shortcut = 'A'; shortcut <= 'B'; shortcut++) {
+        clq_graph *graph = residual_net((char)shortcut, "relu");
+        for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
+            int seen[3] = {0};
+            clq_exec *exec =
+                make_exec(graph, (clq_exec_options){.batch = BATCH, .no_fusion = no_fusion});
+            clq_exec_set_hook(exec, count_nodes, seen);
+            fill_input(exec, 1);
+            assert_ok(clq_exec_forward(exec));
+            assert_int_equal(seen[0], graph->node_count);
+            assert_int_equal(seen[1], no_fusion ? 0 : 2);
+            assert_int_equal(seen[2], no_fusion ? 0 : 5);
+            clq_exec_destroy(exec);
+        }
+        clq_graph_destroy(graph);
+    }
+}
+
+static clq_status refuse(void *context, const clq_op_run *run) {
+    (void)context;
+    return clq_fail(CLQ_GATE_FAILED, "seen %s", run->node->name);
+}
+
+static void test_hook_can_stop(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu");
+    clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = 1});
+    clq_exec_set_hook(exec, refuse, NULL);
+    assert_status(clq_exec_forward(exec), CLQ_GATE_FAILED);
+    assert_error_has("seen stem");
+    clq_exec_destroy(exec);
+    clq_graph_destroy(graph);
+}
+
+static void test_inference_memory(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu"), *folded = NULL;
+    assert_ok(clq_graph_fold(graph, &folded));
+    clq_exec *exec = make_exec(folded, (clq_exec_options){.batch = 2});
+    const clq_exec_memory memory = clq_exec_measure(exec);
+    const uint64_t map = 2 * 8 * 6 * 8 * sizeof(float), input = 2 * 8 * 6 * 3 * sizeof(float);
+    assert_true(memory.largest == map && memory.second_largest == map);
+    /* The block's input, its middle and its output, and the network's input, which stays. */
+    assert_true(memory.activations <= 3 * map + input + 64);
+    clq_exec_destroy(exec);
+    clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
+}
+
+/* The input stays, so that a benchmark may run forward again and again. */
+static void test_forward_twice(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('A', "relu");
+    clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = BATCH});
+    fill_input(exec, 1);
+    assert_ok(clq_exec_forward(exec));
+    float *first = read_tensor(clq_exec_output(exec));
+    assert_ok(clq_exec_forward(exec));
+    float *second = read_tensor(clq_exec_output(exec));
+    assert_equal_bits(first, second, 5 * BATCH * sizeof(float));
+    free(first), free(second);
+    clq_exec_destroy(exec);
+    clq_graph_destroy(graph);
+}
+
+/* ---- a training and an evaluation executor on the same parameters ---- */
+
+static void test_shared_parameters(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu");
+    clq_params *params = NULL;
+    assert_ok(clq_params_create(test_device, graph, true, &params));
+    clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = 2, .params = params});
+    fill_input(exec, 1);
+    assert_ok(clq_exec_forward(exec));
+    float *before = read_tensor(clq_exec_output(exec));
+
+    clq_exec *train =
+        make_exec(graph, (clq_exec_options){.mode = CLQ_EXEC_TRAIN, .batch = 2, .params = params});
+    fill_input(train, 2);
+    assert_ok(clq_exec_forward(train)); /* moves the running statistics */
+    assert_ok(clq_exec_load_parameters(exec));
+    assert_ok(clq_exec_forward(exec));
+    float *after = read_tensor(clq_exec_output(exec));
+    assert_memory_not_equal(before, after, 10 * sizeof(float));
+
+    assert_ok(clq_params_download(params));
+    clq_exec *fresh = make_exec(graph, (clq_exec_options){.batch = 2});
+    fill_input(fresh, 1);
+    assert_ok(clq_exec_forward(fresh));
+    float *reloaded = read_tensor(clq_exec_output(fresh));
+    assert_equal_bits(after, reloaded, 10 * sizeof(float));
+    free(before), free(after), free(reloaded);
+    clq_exec_destroy(fresh);
+    clq_exec_destroy(train);
+    clq_exec_destroy(exec);
+    clq_params_destroy(params);
+    clq_graph_destroy(graph);
+}
+
+/* ---- what does not go ---- */
+
+static void assert_refused(clq_graph *graph, clq_exec_options options, const char *why) {
+    clq_exec *exec = NULL;
+    assert_status(clq_exec_create(test_device, graph, &options, &exec), CLQ_USAGE);
+    assert_error_has(why);
+    assert_null(exec);
+}
+
+static void test_rules(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu"), *folded = NULL;
+    clq_params *fixed = NULL;
+    assert_ok(clq_graph_fold(graph, &folded));
+    assert_ok(clq_params_create(test_device, graph, false, &fixed));
+    assert_refused(graph, (clq_exec_options){.batch = 0}, "batch");
+    assert_refused(graph, (clq_exec_options){.batch = 2000000000}, "too large");
+    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = (clq_exec_mode)17}, "mode");
+    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_INT8}, "float form");
+    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_QAT}, "float form");
+    assert_refused(folded, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_TRAIN}, "folded");
+    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_TRAIN, .params = fixed},
+                   "gradients");
+    clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = 1});
+    assert_status(clq_exec_backward(exec), CLQ_USAGE);
+    assert_null(clq_exec_output_gradient(exec));
+    assert_null(clq_exec_value(exec, -1));
+    assert_null(clq_exec_value(exec, graph->value_count));
+    clq_exec_destroy(exec);
+    clq_exec_destroy(NULL);
+    clq_params_destroy(fixed);
+    clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
+}
+
+static void test_one_gradient_a_parameter(void **state) {
+    (void)state;
+    net n = net_begin((clq_shape){2, {1, 4}});
+    const clq_linear_attrs attrs = {CLQ_ACT_NONE};
+    const int w =
+        net_parameter(&n, "fc", "weight", CLQ_VALUE_PARAMETER, (clq_shape){2, {4, 4}}, -1, 1);
+    net_node(&n, "linear", "fc1", &attrs, (int[]){n.at, w}, 2);
+    net_node(&n, "linear", "fc2", &attrs, (int[]){n.at, w}, 2);
+    clq_graph *graph = net_end(&n);
+    assert_refused(graph, (clq_exec_options){.batch = 2, .mode = CLQ_EXEC_TRAIN}, "2 readers");
+    clq_exec_destroy(make_exec(graph, (clq_exec_options){.batch = 2}));
+    clq_graph_destroy(graph);
+}
+
+/* A branch that nobody reads must neither disturb nor be trained. */
+static void test_dead_branch(void **state) {
+    (void)state;
+    net n = net_begin((clq_shape){4, {1, 4, 4, 3}});
+    const int x = net_conv(&n, "conv", n.at, 4, 3, 1, true);
+    net_conv(&n, "dead", x, 7, 3, 1, true);
+    net_unary(&n, "relu", "dead_relu", n.at);
+    net_unary(&n, "global_avg_pool", "pool", x);
+    net_linear(&n, "fc", n.at, 5);
+    clq_graph *graph = net_end(&n);
+    clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = BATCH, .mode = CLQ_EXEC_TRAIN});
+    float *dy = random_floats(5 * BATCH, -1, 1, 1);
+    fill_input(exec, 1);
+    assert_ok(clq_exec_forward(exec));
+    run_backward(exec, dy);
+    const int dead = clq_graph_find_value(graph, "dead.weight");
+    clq_params *params = clq_exec_get_options(exec)->params;
+    float *gradient = read_floats(clq_params_gradient(params, dead));
+    for (int i = 0; i < 7 * 3 * 3 * 4; i++) {
+        assert_true(gradient[i] == 0);
+    }
+    free(gradient), free(dy);
+    clq_exec_destroy(exec);
+    clq_graph_destroy(graph);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_folded_forward),
+        cmocka_unit_test(test_training_is_the_same_however_run),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_gradients_of_shared_values),
+        cmocka_unit_test(test_hook),
+        cmocka_unit_test(test_hook_can_stop),
+        cmocka_unit_test(test_inference_memory),
+        cmocka_unit_test(test_forward_twice),
+        cmocka_unit_test(test_shared_parameters),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_one_gradient_a_parameter),
+        cmocka_unit_test(test_dead_branch),
+    };
+    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+}
