@@ -1,0 +1,104 @@
+/* The dot paths of processors that this machine may not have: clang compiles the kernels for them
+ * and the intended instruction must come out, without spills in the peak loops. Skipped without
+ * clang. Whether the values are right is probed where such a processor is. */
+#include "support/clq_test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clquant/base.h"
+
+#define X86 "-target x86_64-linux-gnu "
+#define NVIDIA "-target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_80 "
+#define PTX70 "-Xclang -target-feature -Xclang +ptx70 "
+#define AMD "-target amdgcn-amd-amdhsa -nogpulib "
+
+typedef struct target {
+    const char *dot, *schedule, *simd, *options;
+    const char *probe; /* in the assembly of int8/dot_probe.cl */
+    const char *peak;  /* in that of int8/peak.cl */
+} target;
+
+static const target targets[] = {
+    {"AVX512VNNI", "CPU", "64", X86 "-march=skylake-avx512", "vpdpbusd\t%zmm", "vpdpbusd\t%zmm"},
+    {"AVXVNNI", "CPU", "32", X86 "-march=haswell", "{vex}\tvpdpbusd\t%ymm",
+     "{vex}\tvpdpbusd\t%ymm"},
+    {"AVX2", "CPU", "32", X86 "-march=haswell", "vpmaddwd\t%ymm", "vpmaddwd\t%ymm"},
+    {"PORTABLE", "CPU", "16", X86 "-msse2", "", ""},
+    {"PORTABLE", "GPU", "0", X86 "-msse2", "", ""},
+    {"AVX512VNNI", "CPU", "64", X86 "-msse2 -Wno-psabi", "", ""}, /* stands aside */
+    {"MMA", "GPU", "0", NVIDIA PTX70, "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32",
+     "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32"},
+    {"DP4A", "GPU", "0", NVIDIA PTX70, "dp4a.u32.s32", "dp4a.u32.s32"},
+    {"AMD", "GPU", "0", AMD "-mcpu=gfx906", "v_dot4_i32_i8", "v_dot4_i32_i8"},
+    {"AMD", "GPU", "0", AMD "-mcpu=gfx1030", "v_dot4", "v_dot4"},
+};
+
+/* The assembly of a kernel file (free it), or NULL when clang fails. */
+static char *compile(const target *t, const char *file) {
+    char *command = clq_format(
+        "clang -x cl %s -Xclang -finclude-default-header -O2 -Werror -DCLQ_SCHEDULE_%s=1 "
+        "-DCLQ_DOT_%s=1 -DCLQ_SIMD_BYTES=%s -I" CLQ_SOURCE_DIR
+        "/kernels/include -S -o - " CLQ_SOURCE_DIR "/kernels/%s",
+        t->options, t->schedule, t->dot, t->simd, file);
+    enum { MAX_TEXT = 1 << 20 };
+    char *text = calloc(MAX_TEXT, 1);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t size = fread(text, 1, MAX_TEXT - 1, pipe);
+    int result = pclose(pipe);
+    if (result != 0 || size == 0) {
+        print_error("%s\n", command);
+        free(text);
+        text = NULL;
+    }
+    clq_free(command);
+    return text;
+}
+
+/* Accumulators live in registers: nothing in the loop touches the stack. */
+static bool loop_spills(const char *assembly, const char *mnemonic) {
+    const char *first = strstr(assembly, mnemonic), *last = first;
+    for (const char *hit = first; hit; hit = strstr(hit + 1, mnemonic)) {
+        last = hit;
+    }
+    const char *stack = first ? strstr(first, "%rsp") : NULL;
+    return stack && stack < last;
+}
+
+/* Whether this clang has the backend that the options ask for. */
+static bool has_backend(const target *t) {
+    return system(strstr(t->options, "x86_64") ? "clang -print-targets 2>&1 | grep -q x86-64"
+                  : strstr(t->options, "nvptx")
+                      ? "clang -print-targets 2>&1 | grep -q nvptx64"
+                      : "clang -print-targets 2>&1 | grep -q amdgcn") == 0;
+}
+
+static void test_targets(void **state) {
+    (void)state;
+    if (system("clang --version >/dev/null 2>&1") != 0) {
+        skip();
+    }
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        if (!has_backend(&targets[i])) {
+            continue;
+        }
+        char *probe = compile(&targets[i], "int8/dot_probe.cl");
+        char *peak = compile(&targets[i], "int8/peak.cl");
+        assert_non_null(probe);
+        assert_non_null(peak);
+        assert_non_null(strstr(probe, targets[i].probe));
+        assert_non_null(strstr(peak, targets[i].peak));
+        if (targets[i].peak[0]) {
+            assert_false(loop_spills(peak, targets[i].peak));
+        }
+        free(probe);
+        free(peak);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets)};
+    return cmocka_run_group_tests_name("targets", tests, NULL, NULL);
+}
