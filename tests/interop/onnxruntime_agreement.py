@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Runs a QDQ model in ONNX Runtime and compares logits, top-1 and every activation's codes with clquant.
+
+    onnxruntime_agreement.py --clquant build/clquant --model qat.onnx --data DIR [--limit 1000] [--json FILE]
+    onnxruntime_agreement.py --clquant build/clquant --self-test
+
+Exit code 0: top-1 agrees on at least --min-agreement of the images; 1: it does not; 77: numpy, onnx or
+onnxruntime is missing (the test counts as skipped). --self-test trains and quantizes a small network on the
+synthetic set first.
+"""
+import argparse
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+except ImportError as error:
+    print(f"skipped: {error}")
+    sys.exit(77)
+
+
+def load_safetensors(path):
+    with open(path, "rb") as file:
+        blob = file.read()
+    size = struct.unpack("<Q", blob[:8])[0]
+    header = json.loads(blob[8 : 8 + size])
+    tensors = {}
+    for name, info in header.items():
+        if name != "__metadata__":
+            begin, end = info["data_offsets"]
+            assert info["dtype"] == "U8", name
+            data = np.frombuffer(blob, np.uint8, end - begin, 8 + size + begin)
+            tensors[name] = data.reshape(info["shape"])
+    return tensors
+
+
+def quantize_outputs(model):
+    """Names of the u8 tensors that QuantizeLinear makes from activations."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    ]
+
+
+def session(model, inputs, outputs, batch=50):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count()
+    run = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    name = run.get_inputs()[0].name
+    parts = [run.run(outputs, {name: inputs[i : i + batch]}) for i in range(0, len(inputs), batch)]
+    return [np.concatenate(column) for column in zip(*parts)]
+
+
+def compare_codes(model, inputs, ours):
+    """Adds every quantized activation to the outputs and counts differing codes by value.
+
+    The file names a QuantizeLinear output after the value, with a suffix; the longest value name that is its prefix
+    is the value."""
+    names = quantize_outputs(model)
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    for name in names:
+        extended.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, None))
+    results = session(extended, inputs, names)
+    rows = []
+    for name, theirs in zip(names, results):
+        candidates = [value for value in ours if name.startswith(value)]
+        if not candidates:
+            continue
+        value = max(candidates, key=len)
+        if theirs.ndim == 4:
+            theirs = theirs.transpose(0, 2, 3, 1)
+        if theirs.size != ours[value].size:
+            continue
+        difference = np.abs(theirs.reshape(ours[value].shape).astype(int) - ours[value].astype(int))
+        rows.append({"value": value, "codes": int(difference.size), "differ": int((difference > 0).sum()),
+                     "largest": int(difference.max())})
+    return rows
+
+
+def compare(clquant, model_path, data, limit):
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {key: os.path.join(folder, key) for key in ("logits.npy", "inputs.npy", "codes.safetensors")}
+        subprocess.run(
+            [clquant, "eval", model_path, "--data", data, "--limit", str(limit), "--quiet", "--logits",
+             paths["logits.npy"], "--inputs", paths["inputs.npy"], "--codes", paths["codes.safetensors"]],
+            check=True, stdout=subprocess.DEVNULL)
+        logits, inputs = np.load(paths["logits.npy"]), np.load(paths["inputs.npy"])
+        codes = load_safetensors(paths["codes.safetensors"])
+    model = onnx.load(model_path)
+    onnx.checker.check_model(model)
+    theirs = session(model, inputs, None)[0]
+    rows = compare_codes(model, inputs, codes)
+    return {
+        "onnxruntime": ort.__version__,
+        "images": len(inputs),
+        "top1_agreement": float((theirs.argmax(1) == logits.argmax(1)).mean()),
+        "largest_logit_difference": float(np.abs(theirs - logits).max()),
+        "codes": sum(row["codes"] for row in rows),
+        "differing_codes": sum(row["differ"] for row in rows),
+        "values": rows,
+    }
+
+
+def self_test_model(clquant, folder):
+    recipe = os.path.join(folder, "recipe.json")
+    with open(recipe, "w") as file:
+        json.dump({"network": {"name": "resnet20"}, "train": {"epochs": 1, "batch": 32}}, file)
+    data = "synthetic:train=1024,test=256,size=16"
+    subprocess.run([clquant, "train", recipe, "--data", data, "--out", folder, "--quiet"], check=True)
+    model = os.path.join(folder, "ptq.onnx")
+    subprocess.run([clquant, "ptq", os.path.join(folder, "model.onnx"), "--data", data, "-o", model, "--quiet"],
+                   check=True)
+    return model, data
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clquant", default="build/clquant")
+    parser.add_argument("--model")
+    parser.add_argument("--data")
+    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--min-agreement", type=float, default=0.999)
+    parser.add_argument("--json")
+    parser.add_argument("--self-test", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.self_test:
+            options.model, options.data = self_test_model(options.clquant, folder)
+            options.limit, options.min_agreement = 256, 0.99
+        result = compare(options.clquant, options.model, options.data, options.limit)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(result, file, indent=2)
+    for row in result["values"]:
+        if row["differ"]:
+            print(f"{row['value']}: {row['differ']} of {row['codes']} codes differ, by at most {row['largest']}")
+    print(f"ONNX Runtime {result['onnxruntime']}: top-1 agrees on {100 * result['top1_agreement']:.2f} % of "
+          f"{result['images']} images; {result['differing_codes']} of {result['codes']} codes differ; largest logit "
+          f"difference {result['largest_logit_difference']:.3g}")
+    return 0 if result["top1_agreement"] >= options.min_agreement else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
