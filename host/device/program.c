@@ -32,7 +32,7 @@ static clq_status build_options(const clq_device *device, clq_dot dot, const cha
     for (const char *c = clq_dot_name(dot); *c; c++) {
         clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     }
-    clq_text_puts(&text, "=1");
+    clq_text_puts(&text, "=1 -w"); /* some drivers print warnings on stderr */
     if (dot == CLQ_DOT_KHR && strncmp(device->info.version, "OpenCL 3.", 9) == 0) {
         clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
     }
