@@ -1,0 +1,34 @@
+/* Which pictures a run gives. */
+#ifndef CLQUANT_REPORT_PICTURES_H
+#define CLQUANT_REPORT_PICTURES_H
+
+#include "report/plot.h"
+#include "report/run_data.h"
+
+typedef enum clq_picture_group {
+    CLQ_PICTURE_COMPARISON,
+    CLQ_PICTURE_TRAIN,
+    CLQ_PICTURE_QAT,
+    CLQ_PICTURE_CONFUSION,
+} clq_picture_group;
+
+enum { CLQ_MAX_PICTURES = 8, CLQ_CURVES = 2 };
+
+typedef struct clq_pictures {
+    clq_picture items[CLQ_MAX_PICTURES];
+    clq_picture_group groups[CLQ_MAX_PICTURES];
+    int count;
+    /* what they draw */
+    clq_line_plot curves[2 * CLQ_CURVES];
+    int curve_count;
+    clq_matrix_plot matrices[CLQ_RUN_VARIANTS];
+    clq_bar_plot comparison;
+    char titles[CLQ_MAX_PICTURES][96];
+    double *columns; /* epochs and values of all curves; owned */
+} clq_pictures;
+
+/* `data` must outlive the pictures, which must not move. Clear after a failure too. */
+clq_status clq_pictures_make(clq_pictures *pictures, const clq_run_data *data);
+void clq_pictures_clear(clq_pictures *pictures);
+
+#endif

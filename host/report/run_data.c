@@ -1,0 +1,232 @@
+/* The folder of a run: which files there are, run.json and the histories. */
+#include "report/run_data.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/files.h"
+
+const char *const clq_run_keys[CLQ_RUN_VARIANTS] = {"fp32", "ptq", "qat"};
+const char *const clq_run_titles[CLQ_RUN_VARIANTS] = {"FP32", "PTQ int8", "QAT int8"};
+
+/* Beyond any loss or time that means something, and far from overflow in the plots' arithmetic. */
+static const double LARGE = 1e30;
+
+clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double min, double max,
+                             double *value) {
+    if (json_is_null(json_object_get(reader->object, key))) {
+        *value = NAN;
+        return CLQ_OK;
+    }
+    return clq_json_read_f64(reader, key, min, max, value);
+}
+
+clq_status clq_run_read_schema(clq_json_reader *reader) {
+    int schema;
+    CLQ_TRY(clq_json_require(reader, "schema"));
+    return clq_json_read_int(reader, "schema", 1, 1, &schema);
+}
+
+/* ---- run.json ---- */
+
+static clq_status read_summary(clq_json_reader *top, clq_run_variant v, clq_run_summary *out) {
+    clq_json_reader reader;
+    if (!clq_json_has(top, clq_run_keys[v])) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_json_read_object(top, clq_run_keys[v], &reader));
+    CLQ_TRY(clq_run_read_real(&reader, "top1", 0, 1, &out->top1));
+    CLQ_TRY(clq_run_read_real(&reader, "loss", -LARGE, LARGE, &out->loss));
+    CLQ_TRY(clq_run_read_real(&reader, "size_bytes", 0, 1e18, &out->size_bytes));
+    CLQ_TRY(clq_run_read_real(&reader, "latency_ms", 0, LARGE, &out->latency_ms));
+    CLQ_TRY(clq_run_read_real(&reader, "speedup", 0, LARGE, &out->speedup));
+    CLQ_TRY(clq_json_read_i64(&reader, "mismatched_codes", 0, INT64_MAX, &out->mismatched_codes));
+    out->present = true;
+    return CLQ_OK;
+}
+
+static clq_status read_run(const char *file, const json_t *json, clq_run_data *data) {
+    clq_json_reader reader;
+    CLQ_TRY(clq_json_reader_init(&reader, file, json));
+    CLQ_TRY(clq_run_read_schema(&reader));
+    CLQ_TRY(clq_json_read_string(&reader, "name", &data->name));
+    CLQ_TRY(clq_json_read_string(&reader, "device", &data->device));
+    CLQ_TRY(clq_json_read_string(&reader, "dot_path", &data->dot_path));
+    CLQ_TRY(clq_json_read_string(&reader, "created", &data->created));
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        CLQ_TRY(read_summary(&reader, v, &data->summaries[v]));
+    }
+    return CLQ_OK;
+}
+
+/* ---- history.json ---- */
+
+static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_record *out) {
+    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    CLQ_TRY(clq_json_require(reader, "epoch"));
+    CLQ_TRY(clq_json_read_int(reader, "epoch", 0, INT32_MAX, &out->epoch));
+    if (out->epoch <= previous) {
+        return clq_json_fail(reader, "epoch", "must be more than the one before, %d, is %d",
+                             previous, out->epoch);
+    }
+    CLQ_TRY(clq_run_read_real(reader, "lr", 0, LARGE, &out->lr));
+    CLQ_TRY(clq_run_read_real(reader, "train_loss", -LARGE, LARGE, &out->train_loss));
+    CLQ_TRY(clq_run_read_real(reader, "train_top1", 0, 1, &out->train_top1));
+    CLQ_TRY(clq_run_read_real(reader, "test_loss", -LARGE, LARGE, &out->test_loss));
+    CLQ_TRY(clq_run_read_real(reader, "test_top1", 0, 1, &out->test_top1));
+    CLQ_TRY(clq_run_read_real(reader, "images_per_second", 0, LARGE, &out->images_per_second));
+    return clq_run_read_real(reader, "seconds", 0, LARGE, &out->seconds);
+}
+
+static clq_status read_history(const char *file, const json_t *json, clq_history *history) {
+    clq_json_reader top, row;
+    CLQ_TRY(clq_json_reader_init(&top, file, NULL));
+    if (!json_is_array(json) || json_array_size(json) > CLQ_RUN_MAX_EPOCHS) {
+        return clq_fail(CLQ_BAD_DATA, "%s: must be an array of at most %d epochs", file,
+                        CLQ_RUN_MAX_EPOCHS);
+    }
+    int previous = -1;
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        clq_epoch_record record;
+        CLQ_TRY(clq_json_read_element(&top, "", json, i, &row));
+        CLQ_TRY(read_epoch(&row, previous, &record));
+        CLQ_TRY(clq_history_add(history, &record));
+        previous = record.epoch;
+    }
+    return CLQ_OK;
+}
+
+/* ---- the folder ---- */
+
+/* Parses folder/name when it is there. *json (NULL: it is not) belongs to `data`; `path` is the
+ * caller's in any case. */
+static clq_status load(clq_run_data *data, const char *folder, const char *name, char **path,
+                       json_t **json) {
+    *json = NULL;
+    *path = clq_path_join(folder, name);
+    if (!*path) {
+        return CLQ_NO_MEMORY;
+    }
+    if (!clq_file_exists(*path)) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_json_load(*path, json));
+    data->trees[data->tree_count++] = *json;
+    return CLQ_OK;
+}
+
+typedef enum part { RUN, TRAIN, QAT, EVALUATION, VERIFICATION, BENCH } part;
+
+static clq_status read_part(clq_run_data *data, const char *folder, const char *name, part which,
+                            clq_run_variant v) {
+    json_t *json;
+    char *path;
+    clq_status status = load(data, folder, name, &path, &json);
+    if (status == CLQ_OK && json) {
+        switch (which) {
+        case RUN:
+            status = read_run(path, json, data);
+            break;
+        case TRAIN:
+            status = read_history(path, json, &data->train);
+            break;
+        case QAT:
+            status = read_history(path, json, &data->qat);
+            break;
+        case EVALUATION:
+            status = clq_run_read_evaluation(path, json, &data->evaluations[v]);
+            break;
+        case VERIFICATION:
+            status = clq_run_read_verification(path, json, &data->verifications[v]);
+            break;
+        case BENCH:
+            status = clq_run_read_bench(path, json, data);
+            break;
+        }
+    }
+    clq_free(path);
+    return status;
+}
+
+static void complete(double *value, double other) {
+    if (isnan(*value)) {
+        *value = other;
+    }
+}
+
+/* The comparison's gaps from the stages' own files, for a folder that has no run.json. */
+static void complete_summaries(clq_run_data *data) {
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        clq_run_summary *summary = &data->summaries[v];
+        const clq_run_evaluation *evaluation = &data->evaluations[v];
+        if (evaluation->present) {
+            complete(&summary->top1, evaluation->top1);
+            complete(&summary->loss, evaluation->loss);
+            summary->present = true;
+        }
+        for (size_t i = 0; i < data->bench_count; i++) {
+            if (strcmp(data->benches[i].model, clq_run_keys[v]) == 0) {
+                complete(&summary->size_bytes, data->benches[i].bytes);
+                complete(&summary->latency_ms, data->benches[i].latency.median);
+                summary->present = true;
+                break;
+            }
+        }
+        if (summary->mismatched_codes < 0 && data->verifications[v].present) {
+            summary->mismatched_codes = data->verifications[v].mismatched;
+            summary->present = true;
+        }
+        if (summary->latency_ms > 0) {
+            complete(&summary->speedup,
+                     data->summaries[CLQ_RUN_FP32].latency_ms / summary->latency_ms);
+        }
+    }
+}
+
+clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
+    data->name = data->device = data->dot_path = data->created = "";
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, -1};
+    }
+    if (!clq_is_folder(folder)) {
+        return clq_fail(CLQ_NO_INPUT, "%s: no such folder", folder);
+    }
+    CLQ_TRY(read_part(data, folder, "run.json", RUN, 0));
+    CLQ_TRY(read_part(data, folder, "train/history.json", TRAIN, 0));
+    CLQ_TRY(read_part(data, folder, "qat/history.json", QAT, 0));
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        static const char *const evals[] = {"eval-fp32.json", "eval-ptq.json", "eval-qat.json"};
+        static const char *const verifies[] = {"verify-fp32.json", "verify-ptq.json",
+                                               "verify-qat.json"};
+        CLQ_TRY(read_part(data, folder, evals[v], EVALUATION, v));
+        CLQ_TRY(read_part(data, folder, verifies[v], VERIFICATION, v));
+    }
+    CLQ_TRY(read_part(data, folder, "bench.json", BENCH, 0));
+    if (data->tree_count == 0) {
+        return clq_fail(CLQ_NO_INPUT,
+                        "%s: has no run.json, train/history.json, eval-fp32.json, bench.json or "
+                        "other result of a run",
+                        folder);
+    }
+    complete_summaries(data);
+    return CLQ_OK;
+}
+
+void clq_run_data_clear(clq_run_data *data) {
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        clq_free(data->evaluations[v].confusion);
+        clq_free(data->evaluations[v].names);
+        clq_free(data->verifications[v].paths);
+        clq_free(data->verifications[v].path_sha256);
+    }
+    for (size_t i = 0; i < data->bench_count; i++) {
+        clq_free(data->benches[i].layers);
+    }
+    clq_free(data->benches);
+    clq_history_clear(&data->train);
+    clq_history_clear(&data->qat);
+    for (size_t i = 0; i < data->tree_count; i++) {
+        json_decref(data->trees[i]);
+    }
+    *data = (clq_run_data){0};
+}

@@ -1,0 +1,97 @@
+/* What a run left in its folder, read and checked. */
+#ifndef CLQUANT_REPORT_RUN_DATA_H
+#define CLQUANT_REPORT_RUN_DATA_H
+
+#include <clquant/bench.h>
+
+#include "base/json.h"
+#include "train/history.h"
+
+/* The networks of a run, in the order of the tables. */
+typedef enum clq_run_variant {
+    CLQ_RUN_FP32,
+    CLQ_RUN_PTQ,
+    CLQ_RUN_QAT,
+    CLQ_RUN_VARIANTS
+} clq_run_variant;
+extern const char *const clq_run_keys[CLQ_RUN_VARIANTS];   /* "fp32": in file names and JSON */
+extern const char *const clq_run_titles[CLQ_RUN_VARIANTS]; /* "FP32" */
+
+enum { CLQ_RUN_MAX_CLASSES = 4096, CLQ_RUN_MAX_EPOCHS = 100000, CLQ_RUN_MAX_LAYERS = 10000 };
+
+/* eval-*.json */
+typedef struct clq_run_evaluation {
+    bool present;
+    double top1, top5, loss; /* fractions; NaN: not known */
+    int64_t images;
+    int classes;        /* 0: no confusion matrix */
+    int64_t *confusion; /* (classes, classes): [true class][predicted class]; owned */
+    const char **names; /* (classes); owned array of the JSON's strings; NULL inside, where the
+                           network has more classes than the data set, or itself: no name */
+} clq_run_evaluation;
+
+/* verify-*.json */
+typedef struct clq_run_verification {
+    bool present;
+    int64_t images, compared, mismatched;
+    const char *first_mismatch; /* "" for none */
+    const char *sha256;         /* of the logits */
+    const char **paths;         /* (path_count); owned array of the names of dot paths */
+    const char **path_sha256;   /* (path_count); owned array */
+    size_t path_count;
+} clq_run_verification;
+
+typedef struct clq_run_layer {
+    const char *name, *op, *precision, *dot_path;
+    double ms, gops, peak_fraction;
+} clq_run_layer;
+
+/* One result of bench.json. */
+typedef struct clq_run_bench {
+    const char *model, *device, *precision, *dot_path;
+    int batch, iterations;
+    clq_latency latency; /* ms */
+    double images_per_second, gops, peak_gops, peak_fraction, bytes, h2d_ms, d2h_ms;
+    clq_run_layer *layers; /* (layer_count), owned */
+    size_t layer_count;
+    double layers_ms; /* sum over the layers */
+} clq_run_bench;
+
+/* A row of the comparison: run.json's values and, where it has none, those of the other files. */
+typedef struct clq_run_summary {
+    bool present;
+    double top1, loss, size_bytes, latency_ms, speedup; /* NaN: not known */
+    int64_t mismatched_codes;                           /* -1: not known */
+} clq_run_summary;
+
+typedef struct clq_run_data {
+    const char *name, *device, *dot_path, *created; /* "" when not known */
+    clq_run_summary summaries[CLQ_RUN_VARIANTS];
+    clq_run_evaluation evaluations[CLQ_RUN_VARIANTS];
+    clq_run_verification verifications[CLQ_RUN_VARIANTS];
+    clq_history train, qat;
+    clq_run_bench *benches; /* (bench_count), owned */
+    size_t bench_count;
+    json_t *trees[16]; /* the parsed files, which own all strings */
+    size_t tree_count;
+} clq_run_data;
+
+/* Reads all files that are there. CLQ_NO_INPUT when there is none; CLQ_BAD_DATA names the file, the
+ * place and the rule broken. Keys not known here are ignored, so files may gain some. `data` starts
+ * zeroed and is cleared by the caller, after a failure too. */
+clq_status clq_run_data_read(clq_run_data *data, const char *folder);
+void clq_run_data_clear(clq_run_data *data);
+
+/* ---- between run_data.c, run_eval.c and run_bench.c ---- */
+
+/* A number within the limits, or null, which stands for NaN; a missing key leaves *value. */
+clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double min, double max,
+                             double *value);
+clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run_evaluation *out);
+clq_status clq_run_read_verification(const char *file, const json_t *json,
+                                     clq_run_verification *out);
+clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data *data);
+/* `schema` must be there and 1. */
+clq_status clq_run_read_schema(clq_json_reader *reader);
+
+#endif

@@ -1,0 +1,203 @@
+#include "report/tables.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/files.h"
+
+/* ---- cells ---- */
+
+static void put_text(clq_text *out, const char *text) {
+    if (!strpbrk(text, ",\"\r\n")) {
+        clq_text_puts(out, text);
+        return;
+    }
+    clq_text_puts(out, "\"");
+    for (const char *c = text; *c; c++) {
+        clq_text_append(out, c, 1);
+        if (*c == '"') {
+            clq_text_puts(out, "\"");
+        }
+    }
+    clq_text_puts(out, "\"");
+}
+
+/* A comma and the number; nothing behind the comma when it is not known. */
+static void put_number(clq_text *out, double value) {
+    clq_text_puts(out, ",");
+    if (isfinite(value)) {
+        clq_text_printf(out, "%.9g", value);
+    }
+}
+
+/* ---- tables: each leaves `out` empty when there is nothing to tell ---- */
+
+static void comparison(const clq_run_data *data, int unused, clq_text *out) {
+    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32];
+    (void)unused;
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        const clq_run_summary *s = &data->summaries[v];
+        if (!s->present) {
+            continue;
+        }
+        if (out->size == 0) {
+            clq_text_puts(out, "network,top1,drop_points,loss,size_bytes,compression,latency_ms,"
+                               "speedup,mismatched_codes\n");
+        }
+        put_text(out, clq_run_keys[v]);
+        put_number(out, s->top1);
+        put_number(out, 100 * (fp32->top1 - s->top1));
+        put_number(out, s->loss);
+        put_number(out, s->size_bytes);
+        put_number(out, fp32->size_bytes / s->size_bytes);
+        put_number(out, s->latency_ms);
+        put_number(out, s->speedup);
+        clq_text_puts(out, ",");
+        if (s->mismatched_codes >= 0) {
+            clq_text_printf(out, "%" PRId64, s->mismatched_codes);
+        }
+        clq_text_puts(out, "\n");
+    }
+}
+
+static void curves(const clq_run_data *data, int qat, clq_text *out) {
+    const clq_history *history = qat ? &data->qat : &data->train;
+    for (int i = 0; i < history->count; i++) {
+        const clq_epoch_record *r = &history->records[i];
+        if (i == 0) {
+            clq_text_puts(out, "epoch,lr,train_loss,train_top1,test_loss,test_top1,"
+                               "images_per_second,seconds\n");
+        }
+        clq_text_printf(out, "%d", r->epoch);
+        put_number(out, r->lr);
+        put_number(out, r->train_loss);
+        put_number(out, r->train_top1);
+        put_number(out, r->test_loss);
+        put_number(out, r->test_top1);
+        put_number(out, r->images_per_second);
+        put_number(out, r->seconds);
+        clq_text_puts(out, "\n");
+    }
+}
+
+static void put_class(const clq_run_evaluation *evaluation, int c, clq_text *out) {
+    if (evaluation->names && evaluation->names[c]) {
+        put_text(out, evaluation->names[c]);
+    } else {
+        clq_text_printf(out, "%d", c);
+    }
+}
+
+static void confusion(const clq_run_data *data, int v, clq_text *out) {
+    const clq_run_evaluation *evaluation = &data->evaluations[v];
+    const int classes = evaluation->classes;
+    if (classes == 0) {
+        return;
+    }
+    clq_text_puts(out, "true\\predicted");
+    for (int c = 0; c < classes; c++) {
+        clq_text_puts(out, ",");
+        put_class(evaluation, c, out);
+    }
+    for (int r = 0; r < classes; r++) {
+        clq_text_puts(out, "\n");
+        put_class(evaluation, r, out);
+        for (int c = 0; c < classes; c++) {
+            clq_text_printf(out, ",%" PRId64,
+                            evaluation->confusion[(size_t)r * (size_t)classes + (size_t)c]);
+        }
+    }
+    clq_text_puts(out, "\n");
+}
+
+static void bench(const clq_run_data *data, int unused, clq_text *out) {
+    (void)unused;
+    for (size_t i = 0; i < data->bench_count; i++) {
+        const clq_run_bench *b = &data->benches[i];
+        if (i == 0) {
+            clq_text_puts(out, "model,device,precision,dot_path,batch,iterations,min_ms,mean_ms,"
+                               "median_ms,p90_ms,p95_ms,p99_ms,images_per_second,gops,peak_gops,"
+                               "peak_fraction,bytes,h2d_ms,d2h_ms\n");
+        }
+        const char *const texts[] = {b->model, b->device, b->precision, b->dot_path};
+        for (int t = 0; t < 4; t++) {
+            clq_text_puts(out, t ? "," : "");
+            put_text(out, texts[t]);
+        }
+        clq_text_printf(out, ",%d,%d", b->batch, b->iterations);
+        const double numbers[] = {b->latency.min,
+                                  b->latency.mean,
+                                  b->latency.median,
+                                  b->latency.p90,
+                                  b->latency.p95,
+                                  b->latency.p99,
+                                  b->images_per_second,
+                                  b->gops,
+                                  b->peak_gops,
+                                  b->peak_fraction,
+                                  b->bytes,
+                                  b->h2d_ms,
+                                  b->d2h_ms};
+        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+            put_number(out, numbers[n]);
+        }
+        clq_text_puts(out, "\n");
+    }
+}
+
+static void layers(const clq_run_data *data, int unused, clq_text *out) {
+    (void)unused;
+    for (size_t i = 0; i < data->bench_count; i++) {
+        const clq_run_bench *b = &data->benches[i];
+        for (size_t l = 0; l < b->layer_count; l++) {
+            const clq_run_layer *layer = &b->layers[l];
+            if (out->size == 0) {
+                clq_text_puts(out, "model,device,layer,op,precision,dot_path,ms,share,gops,"
+                                   "peak_fraction\n");
+            }
+            const char *const texts[] = {b->model,  b->device,        layer->name,
+                                         layer->op, layer->precision, layer->dot_path};
+            for (int t = 0; t < 6; t++) {
+                clq_text_puts(out, t ? "," : "");
+                put_text(out, texts[t]);
+            }
+            put_number(out, layer->ms);
+            put_number(out, b->layers_ms > 0 ? layer->ms / b->layers_ms : NAN);
+            put_number(out, layer->gops);
+            put_number(out, layer->peak_fraction);
+            clq_text_puts(out, "\n");
+        }
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*fill)(const clq_run_data *data, int which, clq_text *out);
+    int which;
+} tables[] = {
+    {"comparison.csv", comparison, 0},
+    {"train.csv", curves, 0},
+    {"qat.csv", curves, 1},
+    {"confusion-fp32.csv", confusion, CLQ_RUN_FP32},
+    {"confusion-ptq.csv", confusion, CLQ_RUN_PTQ},
+    {"confusion-qat.csv", confusion, CLQ_RUN_QAT},
+    {"bench.csv", bench, 0},
+    {"layers.csv", layers, 0},
+};
+
+clq_status clq_tables_write(const clq_run_data *data, const char *folder) {
+    clq_status status = CLQ_OK;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && status == CLQ_OK; i++) {
+        clq_text text = {0};
+        tables[i].fill(data, tables[i].which, &text);
+        status = clq_text_status(&text);
+        if (status == CLQ_OK && text.size > 0) {
+            char *path = clq_path_join(folder, tables[i].name);
+            status = path ? clq_file_write_atomic(path, text.data, text.size) : CLQ_NO_MEMORY;
+            clq_free(path);
+        }
+        clq_text_free(&text);
+    }
+    return status;
+}
