@@ -11,13 +11,21 @@ typedef struct place {
 } place;
 
 static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int oc) {
+    if (plan->kind == CLQ_INT8_DEPTHWISE) {
+        return (place){oc / plan->nr, oc % plan->nr, 0};
+    }
     int group = oc / (g->oc / g->groups), merged = group / plan->merged_groups;
     int within = oc - merged * plan->shape.group_oc;
     return (place){merged * plan->shape.group_blocks + within / plan->nr, within % plan->nr,
                    group % plan->merged_groups * (g->ic / g->groups)};
 }
 
+/* Packed weights of one channel, with those that are zero for the layout's sake. */
 static size_t block_inputs(const clq_int8_plan *plan) {
+    if (plan->kind == CLQ_INT8_DEPTHWISE) {
+        int words = (plan->shape.kh + plan->step - 1) / plan->step;
+        return (size_t)words * (size_t)plan->step * (size_t)plan->shape.kw;
+    }
     return (size_t)plan->shape.kh * (size_t)plan->shape.kw * (size_t)plan->shape.depth;
 }
 
@@ -30,8 +38,37 @@ size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
     return (size_t)plan->shape.blocks * (size_t)plan->nr * 3 * sizeof(int32_t);
 }
 
+static void put_weight(const clq_int8_plan *plan, void *packed, size_t at, int8_t w) {
+    if (plan->element_bytes == 1) {
+        ((int8_t *)packed)[at] = w;
+    } else {
+        ((int16_t *)packed)[at] = w;
+    }
+}
+
+/* [blocks][KW][KH / STEP][NR][STEP], or with STEP = 1 (GPU schedule) [KH][KW][blocks][NR]. */
+static void pack_depthwise(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                           void *packed) {
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, kw = (size_t)g->kw;
+    size_t rows = block_inputs(plan) / kw;
+    for (size_t oc = 0; oc < (size_t)g->oc; oc++) {
+        for (size_t ky = 0; ky < (size_t)g->kh; ky++) {
+            for (size_t kx = 0; kx < kw; kx++, w++) {
+                size_t at = step == 1 ? (ky * kw + kx) * (size_t)plan->shape.blocks * nr + oc
+                                      : (((oc / nr * kw + kx) * rows + ky / step * step) * nr +
+                                         oc % nr * step + ky % step);
+                put_weight(plan, packed, at, *w);
+            }
+        }
+    }
+}
+
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
+    if (plan->kind == CLQ_INT8_DEPTHWISE) {
+        pack_depthwise(plan, g, w, packed);
+        return;
+    }
     size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
     int inputs = g->ic / g->groups;
     for (int oc = 0; oc < g->oc; oc++) {
@@ -41,11 +78,7 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
                 size_t k = (size_t)p.block * block_inputs(plan) + (size_t)tap * depth +
                            (size_t)(p.first_input + c);
                 size_t at = (k / step * nr + (size_t)p.lane) * step + k % step;
-                if (plan->element_bytes == 1) {
-                    ((int8_t *)packed)[at] = *w;
-                } else {
-                    ((int16_t *)packed)[at] = *w;
-                }
+                put_weight(plan, packed, at, *w);
             }
         }
     }

@@ -155,6 +155,71 @@ static void plan_tile(const clq_device_info *info, const clq_conv_geometry *g, i
              t.rows, t.vectors, kc, requantizer);
 }
 
+/* ---- work-groups (kernels/int8/conv2d_group.cl) ---- */
+
+enum { GROUP_SIDE = 8 }; /* work-items of a group in either direction */
+
+static void plan_group(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
+                       clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    plan->kind = CLQ_INT8_GROUP;
+    plan->dot = info->dot;
+    plan->step = 4;
+    plan->element_bytes = 1;
+    /* The larger tile reads half as much; the smaller gives every compute unit something to do. */
+    int side = 8;
+    set_groups(g, plan, side * GROUP_SIDE);
+    if ((long)s->blocks * divide_up(s->pixels, side * GROUP_SIDE) < 4L * info->compute_units ||
+        s->group_oc <= 4 * GROUP_SIDE) {
+        side = 4;
+        set_groups(g, plan, side * GROUP_SIDE);
+    }
+    plan->range = CLQ_RANGE2((size_t)s->blocks * GROUP_SIDE,
+                             (size_t)divide_up(s->pixels, side * GROUP_SIDE) * GROUP_SIDE);
+    plan->range.local[0] = plan->range.local[1] = GROUP_SIDE;
+    plan->range.local[2] = 1;
+    snprintf(plan->options, sizeof plan->options, "-DRM=%d -DRN=%d -DCLQ_REQUANT=%d", side, side,
+             requantizer);
+}
+
+/* ---- depthwise (kernels/int8/conv2d_depthwise.cl) ---- */
+
+enum { DEPTHWISE_PANEL = 256, DEPTHWISE_CHUNK = 16, DEPTHWISE_GRAIN = 8 };
+
+/* Whether the CPU schedule's panel holds a window and some more columns. */
+static bool fits_panel(const clq_conv_geometry *g, int step) {
+    long reach = (long)(g->kw - 1) * g->dilation_w + 1;
+    return reach * divide_up(g->kh, step) <= DEPTHWISE_PANEL / 2 && g->stride_w <= reach;
+}
+
+static void plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
+                           clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
+    int lanes = 0, step = 1;
+    if (cpu) {
+        vector_form(info, &lanes, &step);
+    }
+    plan->kind = CLQ_INT8_DEPTHWISE;
+    plan->dot = cpu ? info->dot : CLQ_DOT_PORTABLE;
+    plan->step = step;
+    plan->element_bytes = cpu && step == 2 ? 2 : 1;
+    plan->nr = cpu ? DEPTHWISE_CHUNK : 4;
+    plan->merged_groups = 1;
+    s->depth = 1;
+    s->group_oc = 1;
+    s->group_blocks = 1;
+    s->blocks = divide_up(g->oc, plan->nr);
+    int64_t units = (int64_t)s->blocks * (cpu ? g->n * g->oh : s->pixels);
+    int64_t items = units;
+    if (cpu) {
+        items = (int64_t)info->compute_units * ITEMS_PER_UNIT;
+        items = items > units / DEPTHWISE_GRAIN ? units / DEPTHWISE_GRAIN : items;
+    }
+    plan->range = CLQ_RANGE1((size_t)(items > 0 ? items : 1));
+    snprintf(plan->options, sizeof plan->options, "-DCLQ_REQUANT=%d", requantizer);
+}
+
 void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
                         clq_requantizer requantizer, clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
@@ -175,5 +240,14 @@ void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
     s->pad_left = g->pad_left;
     s->dilation_h = g->dilation_h;
     s->dilation_w = g->dilation_w;
-    plan_tile(info, g, (int)requantizer, plan);
+    int lanes, step;
+    vector_form(info, &lanes, &step);
+    bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
+    if (g->groups > 1 && g->groups == g->ic && g->ic == g->oc && (!cpu || fits_panel(g, step))) {
+        plan_depthwise(info, g, (int)requantizer, plan);
+    } else if (cpu) {
+        plan_tile(info, g, (int)requantizer, plan);
+    } else {
+        plan_group(info, g, (int)requantizer, plan);
+    }
 }

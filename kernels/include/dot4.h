@@ -25,6 +25,8 @@
  *      dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w)
  *                      acc[lane] + sum over k < DOTV_STEP of x[k] * w[lane][k], where w is
  *                      DOTV_LANES * DOTV_STEP elements: lane after lane, its inputs together
+ *      dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w)
+ *                      the same with a word of its own for each lane
  *      void dotv_widen16(__global const uchar *from, int *to), dotv_widen4
  *                      16 (4) activations as 16 / DOTV_STEP (4 / DOTV_STEP) words for
  *                      dotv_step; `from` is a multiple of 4
@@ -180,13 +182,12 @@ DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
 
 /* vpdpbusd takes the four products of a lane in one go. Written as assembly because LLVM 15 aborts
  * on its builtin, and because PoCL may not name the extension to the compiler at all. */
-DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
+DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w) {
 #if DOT4_AVAILABLE
-    dotv_acc spread = x;
 #ifdef CLQ_DOT_AVX512VNNI
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(spread), "v"(w));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
 #else
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(spread), "x"(w));
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w));
 #endif
     return acc;
 #else
@@ -210,10 +211,10 @@ DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
     vstore2(as_int2(convert_ushort4(word)), 0, to);
 }
 
-DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
+DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w) {
 #if defined(CLQ_DOT_AVX2) && DOT4_AVAILABLE
-    dotv_acc spread = x, products;
-    __asm__("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(spread), "x"(w));
+    dotv_acc products;
+    __asm__("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(x), "x"(w));
     return acc + products;
 #else
     return acc + (x & 0xff) * ((w << 16) >> 16) + ((x >> 16) & 0xff) * (w >> 16);
@@ -221,6 +222,10 @@ DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
 }
 
 #endif
+
+DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
+    return dotv_mac(acc, (dotv_acc)(x), w);
+}
 
 /* ---- 3. a tile of a warp ---- */
 

@@ -25,4 +25,15 @@ CODES_INLINE void codes_store4(int4 q, int left, __global uchar *p) {
     *(__global uint *)p = left >= 4 ? word : word & ((1u << (8 * left)) - 1u);
 }
 
+/* Reals of 4 channels, of which `left` exist. */
+CODES_INLINE void store_reals4(float4 v, int left, __global float *p) {
+    p[0] = v.x;
+    if (left > 1)
+        p[1] = v.y;
+    if (left > 2)
+        p[2] = v.z;
+    if (left > 3)
+        p[3] = v.w;
+}
+
 #endif

@@ -93,12 +93,9 @@ static inline void finish_real(const int *line, const conv_int8 *s, __global con
         for (; c + 16 <= columns; c += 16)
             vstore16(int8_real16(vload16(0, line + i * NR + c), channel + c, stride, s->epilogue),
                      0, y + c);
-        for (; c < columns; c += 4) {
-            float4 real =
-                int8_real4(vload4(0, line + i * NR + c), channel + c, stride, s->epilogue);
-            for (int k = 0; k < min(4, columns - c); k++)
-                y[c + k] = k == 0 ? real.x : k == 1 ? real.y : k == 2 ? real.z : real.w;
-        }
+        for (; c < columns; c += 4)
+            store_reals4(int8_real4(vload4(0, line + i * NR + c), channel + c, stride, s->epilogue),
+                         columns - c, y + c);
         y += s->oc;
     }
 }

@@ -60,16 +60,6 @@ __kernel void int8_quantize(__global const float *real, __global uchar *codes, i
     FOR_EACH_WORD(words, row, channels, QUANTIZE16, QUANTIZE4);
 }
 
-static inline void store_reals(float4 v, int left, __global float *p) {
-    p[0] = v.x;
-    if (left > 1)
-        p[1] = v.y;
-    if (left > 2)
-        p[2] = v.z;
-    if (left > 3)
-        p[3] = v.w;
-}
-
 __kernel void int8_dequantize(__global const uchar *codes, __global float *real, int pixels,
                               int channels, float scale, int zero) {
     const int row = (channels + 3) / 4;
@@ -78,8 +68,8 @@ __kernel void int8_dequantize(__global const uchar *codes, __global float *real,
     vstore16((float16)(scale)*convert_float16(codes_load16(codes + (w)*4) - (int16)(zero)), 0,     \
              real + (w)*4)
 #define DEQUANTIZE4(w, left)                                                                       \
-    store_reals((float4)(scale)*convert_float4(codes_load4(codes + (w)*4) - (int4)(zero)), left,   \
-                real + (w) / row * channels + (w) % row * 4)
+    store_reals4((float4)(scale)*convert_float4(codes_load4(codes + (w)*4) - (int4)(zero)), left,  \
+                 real + (w) / row * channels + (w) % row * 4)
     FOR_EACH_WORD(words, row, channels, DEQUANTIZE16, DEQUANTIZE4);
 }
 

@@ -372,6 +372,41 @@ static void test_extremes(void **state) {
     }
 }
 
+/* y written by the convolution alone, then added by the stand-alone kernel. */
+static void test_fused_residual_equals_unfused(void **state) {
+    conv_case c = plain;
+    (void)state;
+    c.k = 3;
+    c.pad = 1;
+    c.ic = 12;
+    c.oc = 45;
+    c.residual = true;
+    conv_data d;
+    make_data(&c, &d);
+    run_conv(&d);
+    uint8_t *fused = malloc(d.y_bytes);
+    memcpy(fused, d.actual, d.y_bytes);
+    const clq_conv2d_int8_params *p = &d.params;
+    clq_int8_range a = {p->y_scale, p->y_zero_point, 0, 255};
+    clq_int8_range b = {p->r_scale, p->r_zero_point, 0, 255};
+    clq_int8_range out = {p->out_scale, p->out_zero_point, p->out_lo, p->out_hi};
+    d.params.has_residual = false;
+    run_conv(&d);
+    clq_buffer *y = NULL, *r = NULL;
+    int pixels = d.g.n * d.g.oh * d.g.ow;
+    assert_ok(clq_buffer_create(device, d.y_bytes, &y));
+    assert_ok(clq_buffer_create(device, d.y_bytes, &r));
+    assert_ok(clq_buffer_write(y, 0, d.y_bytes, d.actual));
+    assert_ok(clq_buffer_write(r, 0, d.y_bytes, d.residual));
+    assert_ok(clq_int8_add(device, y, a, r, b, y, out, pixels, d.g.oc));
+    assert_ok(clq_buffer_read(y, 0, d.y_bytes, d.actual));
+    assert_equal_bits(d.actual, fused, d.y_bytes);
+    clq_buffer_release(y);
+    clq_buffer_release(r);
+    free(fused);
+    free_data(&d);
+}
+
 static void test_bad_parameters(void **state) {
     (void)state;
     conv_case c = plain;
@@ -435,15 +470,21 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channels),       cmocka_unit_test(test_pixels_and_windows),
-        cmocka_unit_test(test_depths),         cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_groups),         cmocka_unit_test(test_depthwise),
-        cmocka_unit_test(test_requantizers),   cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_bad_parameters), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_pixels_and_windows),
+        cmocka_unit_test(test_depths),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_requantizers),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_fused_residual_equals_unfused),
+        cmocka_unit_test(test_bad_parameters),
+        cmocka_unit_test(test_out_of_memory),
     };
     int failures = 0;
     static const char *const schedules[] = {"cpu", "gpu"};
-    for (size_t i = 0; i < 1; i++) {
+    for (size_t i = 0; i < 2; i++) {
         setenv("CLQUANT_SCHEDULE", schedules[i], 1);
         failures += cmocka_run_group_tests_name(schedules[i], tests, open_device, close_device);
     }

@@ -1,0 +1,168 @@
+/* int8 depthwise convolution (see conv_int8.h): each output channel has one input channel.
+ *
+ * CPU schedule: a unit is 16 channels of one output row. Columns of the image are first turned into
+ * words, STEP rows of one channel to a lane, so that a dot product takes up to STEP taps at once
+ * and a column serves all the windows that it is in:
+ *
+ *     rows of x    a b c d        panel   [a e i 0] [b f j 0] [c g k 0] [d h l 0]   (STEP 4, KH 3)
+ *                  e f g h                 \_______ window 0 _______/
+ *                  i j k l                           \_______ window 1 _______/
+ *
+ *     weights   [channels / 16][KW][KH / STEP][16][STEP], rows beyond KH zero
+ *
+ * GPU schedule: a unit is 4 channels of one output pixel; weights [taps][pitch] bytes.
+ * Channel tables as in conv_int8.h with NR = 16 and 4. */
+#include "dot4.h"
+#include "elementwise.h"
+#include "int8_epilogue.h"
+
+#ifdef CLQ_SCHEDULE_CPU
+
+#define CHUNK 16
+#define VECTORS (CHUNK / DOTV_LANES)
+#ifndef PANEL /* words of 16 channels that the panel holds */
+#define PANEL 256
+#endif
+
+/* Codes of 16 channels, of which `left` lie inside the pixel: the rest is not touched. */
+static inline int16 load_chunk(__global const uchar *p, int left) {
+    uint words[4] = {0, 0, 0, 0};
+    if (left >= CHUNK)
+        return codes_load16(p);
+    for (int i = 0; i * 4 < left; i++)
+        words[i] = ((__global const uint *)p)[i];
+    return convert_int16(as_uchar16(vload4(0, words)));
+}
+
+/* The words of one column; `column` points to its first row, and `inside` says whether it exists.
+ */
+static inline void fill_column(int *panel, __global const uchar *column, bool inside, int y0,
+                               int left, const conv_int8 *s) {
+    const long row = (long)s->dilation_h * s->iw * s->in_pitch;
+    for (int ky = 0; ky < s->kh; ky += DOTV_STEP, panel += CHUNK) {
+        int16 word = (int16)(0);
+        for (int r = 0; r < min(DOTV_STEP, s->kh - ky); r++) {
+            const int iy = y0 + (ky + r) * s->dilation_h;
+            int16 q = (int16)(s->x_zero);
+            if (inside && (uint)iy < (uint)s->ih)
+                q = load_chunk(column + (ky + r) * row, left);
+            word |= q << (r * (32 / DOTV_STEP));
+        }
+        vstore16(word, 0, panel);
+    }
+}
+
+static inline void finish_chunk(int16 acc, __global const int *channel, int stride, int left,
+                                __global const uchar *residual, __global uchar *y, bool is_real,
+                                const int8_epilogue e) {
+    if (is_real) {
+        float real[CHUNK];
+        vstore16(int8_real16(acc, channel, stride, e), 0, real);
+        for (int c = 0; c < min(left, CHUNK); c++)
+            ((__global float *)y)[c] = real[c];
+    } else if (left >= CHUNK) {
+        codes_store16(int8_code16(acc, channel, stride, residual, e), y);
+    } else {
+        int sums[CHUNK];
+        vstore16(acc, 0, sums);
+        for (int c = 0; c < left; c += 4)
+            codes_store4(int8_code4(vload4(0, sums + c), channel + c, stride,
+                                    residual ? residual + c : residual, e),
+                         left - c, y + c);
+    }
+}
+
+__kernel void conv2d_int8_depthwise(__global const uchar *x, __global const dotv_element *weights,
+                                    __global const int *channels, __global const uchar *residual,
+                                    __global uchar *y, __global const conv_int8 *shape) {
+    const conv_int8 s = *shape;
+    const int groups = (s.kh + DOTV_STEP - 1) / DOTV_STEP, stride = s.blocks * CHUNK;
+    const int reach = (s.kw - 1) * s.dilation_w + 1;
+    const int outputs = (PANEL / groups - reach) / s.stride_w + 1; /* that a panel serves */
+    const long units = (long)(s.pixels / s.ow) * s.blocks;
+    int panel[PANEL * CHUNK] __attribute__((aligned(64)));
+    long unit, end;
+    clq_share(units, 1, &unit, &end);
+    for (; unit < end; unit++) {
+        const int block = (int)(unit % s.blocks), c = block * CHUNK, left = s.oc - c;
+        const long row = unit / s.blocks, n = row / s.oh;
+        const int y0 = (int)(row % s.oh) * s.stride_h - s.pad_top;
+        const int words = s.kw * groups * CHUNK;
+        __global const int *w = (__global const int *)weights + (long)block * words;
+        for (int ox = 0; ox < s.ow; ox += outputs) {
+            const int count = min(outputs, s.ow - ox), x0 = ox * s.stride_w - s.pad_left;
+            for (int i = 0; i < (count - 1) * s.stride_w + reach; i++)
+                fill_column(panel + i * groups * CHUNK,
+                            x + ((n * s.ih + y0) * s.iw + x0 + i) * s.in_pitch + c,
+                            (uint)(x0 + i) < (uint)s.iw, y0, left, &s);
+            for (int o = 0; o < count; o++) {
+                const int *p = panel + o * s.stride_w * groups * CHUNK;
+                const long pixel = row * s.ow + ox + o, at = pixel * s.out_pitch + c;
+                dotv_acc acc[VECTORS];
+                int sums[CHUNK];
+#pragma unroll
+                for (int v = 0; v < VECTORS; v++)
+                    acc[v] = DOTV_CAT(vload, DOTV_LANES)(v, channels + c);
+                for (int kx = 0; kx < s.kw; kx++)
+                    for (int g = 0; g < groups; g++) {
+                        const int *q = p + (kx * s.dilation_w * groups + g) * CHUNK;
+                        __global const int *k = w + (kx * groups + g) * CHUNK;
+#pragma unroll
+                        for (int v = 0; v < VECTORS; v++)
+                            acc[v] = dotv_mac(acc[v], DOTV_CAT(vload, DOTV_LANES)(v, q),
+                                              DOTV_CAT(vload, DOTV_LANES)(v, k));
+                    }
+#pragma unroll
+                for (int v = 0; v < VECTORS; v++)
+                    DOTV_CAT(vstore, DOTV_LANES)(acc[v], v, sums);
+                if (s.epilogue.float_output)
+                    finish_chunk(vload16(0, sums), channels + c, stride, left, 0,
+                                 (__global uchar *)((__global float *)y + pixel * s.oc + c), true,
+                                 s.epilogue);
+                else
+                    finish_chunk(vload16(0, sums), channels + c, stride, left,
+                                 residual ? residual + at : residual, y + at, false, s.epilogue);
+            }
+        }
+    }
+}
+
+#else
+
+__kernel void conv2d_int8_depthwise(__global const uchar *x, __global const char *weights,
+                                    __global const int *channels, __global const uchar *residual,
+                                    __global uchar *y, __global const conv_int8 *shape) {
+    const conv_int8 s = *shape;
+    const int stride = s.blocks * 4;
+    const long units = (long)s.pixels * s.blocks, unit = get_global_id(0);
+    if (unit >= units)
+        return;
+    const int c = (int)(unit % s.blocks) * 4, left = s.oc - c;
+    const long pixel = unit / s.blocks, n = pixel / s.ow / s.oh;
+    const int y0 = (int)(pixel / s.ow % s.oh) * s.stride_h - s.pad_top;
+    const int x0 = (int)(pixel % s.ow) * s.stride_w - s.pad_left;
+    int4 acc = vload4(0, channels + c);
+    for (int ky = 0; ky < s.kh; ky++) {
+        const int iy = y0 + ky * s.dilation_h;
+        for (int kx = 0; kx < s.kw; kx++) {
+            const int ix = x0 + kx * s.dilation_w;
+            const char4 w =
+                as_char4(*(__global const uint *)(weights + (ky * s.kw + kx) * s.in_pitch + c));
+            int4 q = (int4)(s.x_zero);
+            if ((uint)iy < (uint)s.ih && (uint)ix < (uint)s.iw)
+                q = codes_load4(x + ((n * s.ih + iy) * s.iw + ix) * s.in_pitch + c);
+            acc += q * convert_int4(w);
+        }
+    }
+    if (s.epilogue.float_output) {
+        store_reals4(int8_real4(acc, channels + c, stride, s.epilogue), left,
+                     (__global float *)y + pixel * s.oc + c);
+        return;
+    }
+    const long at = pixel * s.out_pitch + c;
+    codes_store4(
+        int8_code4(acc, channels + c, stride, residual ? residual + at : residual, s.epilogue),
+        left, y + at);
+}
+
+#endif
