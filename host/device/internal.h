@@ -72,7 +72,7 @@ typedef struct clq_block {
     struct clq_block *next;
 } clq_block;
 
-enum { CLQ_POOL_CLASSES = 8 * 56 }; /* eight a power of two, see clq_pool_class */
+enum { CLQ_POOL_CLASSES = 8 * 56 }; /* eight a power of two, see pool.c */
 
 typedef struct clq_pool {
     clq_block *cached[CLQ_POOL_CLASSES];

@@ -1,14 +1,18 @@
 /* Device memory blocks, kept for reuse.
  *
  * Sizes are rounded up to classes, eight a power of two, so at most 1/8 is wasted and a training
- * step finds the blocks of the step before it. The queue is in order: a block that goes back
- * while queued work still uses it can be handed out at once. When an allocation fails the cached
- * blocks are released and it is tried again. */
+ * step finds the blocks of the step before it. The queue is in order: a block that goes back while
+ * queued work still uses it can be handed out at once. Cached blocks are released when they and the
+ * live ones exceed by a quarter what was ever used at once (a CPU's driver would swap rather than
+ * fail), and when an allocation fails, which is then tried again. */
 #include "base/checked.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
 
-enum { MIN_SHIFT = 8 }; /* the smallest class holds 256 bytes */
+enum {
+    MIN_SHIFT = 8,          /* the smallest class holds 256 bytes */
+    SPARE_BYTES = 64 << 20, /* always allowed */
+};
 
 /* The class of a size and the bytes of its blocks. */
 static size_t pool_class(uint64_t size, uint64_t *class_size) {
@@ -55,6 +59,12 @@ static cl_int allocate(clq_device *device, size_t size, cl_mem *memory) {
     return error;
 }
 
+/* What the pool may hold, used or not: little more than was ever used at once. */
+static uint64_t size_limit(const clq_pool *pool, size_t size) {
+    uint64_t used = pool->live + size > pool->peak ? pool->live + size : pool->peak;
+    return used + used / 4 + SPARE_BYTES;
+}
+
 clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
     clq_pool *pool = &device->pool;
     if (size > device->info.max_allocation) {
@@ -78,6 +88,9 @@ clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
         return CLQ_NO_MEMORY;
     }
     made->size = (size_t)class_size;
+    if (pool->live + pool->cached_bytes + class_size > size_limit(pool, size)) {
+        clq_pool_trim(device);
+    }
     cl_int error = allocate(device, made->size, &made->memory);
     if (error != CL_SUCCESS && pool->cached_bytes > 0) {
         clFinish(device->queue);

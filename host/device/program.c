@@ -164,24 +164,37 @@ static clq_status create_kernel(const clq_device *device, const clq_program *pro
     return CLQ_OK;
 }
 
+static uint64_t kernel_hash(const char *name, const char *options, clq_dot dot) {
+    uint64_t hash = clq_hash64_seeded(name, strlen(name), (uint64_t)dot);
+    return clq_hash64_seeded(options, strlen(options), hash);
+}
+
+/* A kernel made before, or NULL. `source` NULL: of any program. */
+static clq_kernel *find_made(const clq_device *device, const char *name, const char *options,
+                             clq_dot dot, const char *source) {
+    uint64_t hash = kernel_hash(name, options, dot);
+    clq_kernel *k = device->programs.buckets[hash % CLQ_KERNEL_BUCKETS];
+    while (k && !(k->hash == hash && k->program->dot == dot && strcmp(k->name, name) == 0 &&
+                  strcmp(k->program->options, options) == 0 &&
+                  (!source || k->program->source == source))) {
+        k = k->next;
+    }
+    return k;
+}
+
 clq_status clq_kernel_get_entry(clq_device *device, const clq_kernel_entry *entry,
                                 const char *options, clq_dot dot, clq_kernel **kernel) {
     options = options ? options : "";
-    uint64_t hash = clq_hash64_seeded(entry->name, strlen(entry->name), (uint64_t)dot);
-    hash = clq_hash64_seeded(options, strlen(options), hash);
-    clq_kernel **bucket = &device->programs.buckets[hash % CLQ_KERNEL_BUCKETS];
-    for (clq_kernel *k = *bucket; k; k = k->next) {
-        if (k->hash == hash && k->program->dot == dot && k->program->source == entry->source &&
-            strcmp(k->name, entry->name) == 0 && strcmp(k->program->options, options) == 0) {
-            *kernel = k;
-            return CLQ_OK;
-        }
+    *kernel = find_made(device, entry->name, options, dot, entry->source);
+    if (*kernel) {
+        return CLQ_OK;
     }
     clq_program *program = NULL;
     clq_kernel *made = NULL;
     CLQ_TRY(get_program(device, entry, options, dot, &program));
     CLQ_TRY(create_kernel(device, program, entry->name, &made));
-    made->hash = hash;
+    made->hash = kernel_hash(entry->name, options, dot);
+    clq_kernel **bucket = &device->programs.buckets[made->hash % CLQ_KERNEL_BUCKETS];
     made->next = *bucket;
     *bucket = made;
     *kernel = made;
@@ -190,8 +203,11 @@ clq_status clq_kernel_get_entry(clq_device *device, const clq_kernel_entry *entr
 
 clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
                               clq_dot dot, clq_kernel **kernel) {
+    *kernel = find_made(device, name, options ? options : "", dot, NULL);
+    if (*kernel) {
+        return CLQ_OK;
+    }
     const clq_kernel_entry *entry = find_entry(name);
-    *kernel = NULL;
     if (!entry) {
         return clq_fail(CLQ_INTERNAL, "kernel %s is not in kernels/registry.def", name);
     }

@@ -157,6 +157,22 @@ static void test_pool_classes(void **state) {
     clq_pool_trim(device);
 }
 
+/* Buffers of ever other sizes do not pile up. */
+static void test_pool_is_bounded(void **state) {
+    (void)state;
+    uint64_t live, peak, held = 0;
+    clq_pool_trim(device);
+    for (size_t size = 1 << 20; size < 200 << 20; size += size / 8 + 1) {
+        clq_buffer *buffer = NULL;
+        assert_ok(clq_buffer_create(device, size, &buffer));
+        clq_buffer_release(buffer);
+        held = device->pool.cached_bytes > held ? device->pool.cached_bytes : held;
+    }
+    clq_device_memory(device, &live, &peak);
+    assert_true(held <= 3 * peak / 2 + (64 << 20));
+    clq_pool_trim(device);
+}
+
 static void test_too_large(void **state) {
     (void)state;
     clq_buffer *buffer = NULL;
@@ -186,10 +202,15 @@ static void test_host_memory_runs_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_fill_and_copy),
-        cmocka_unit_test(test_bounds),     cmocka_unit_test(test_views),
-        cmocka_unit_test(test_pool),       cmocka_unit_test(test_pool_classes),
-        cmocka_unit_test(test_too_large),  cmocka_unit_test(test_host_memory_runs_out),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_fill_and_copy),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_pool_classes),
+        cmocka_unit_test(test_pool_is_bounded),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_host_memory_runs_out),
     };
     return cmocka_run_group_tests_name("buffer", tests, open_device, close_device);
 }
