@@ -160,7 +160,7 @@ static json_t *summary(const job *j) {
 
 static clq_status print_summary(const job *j) {
     enum { COLUMNS = 9 };
-    static const char *const headers[COLUMNS] = {"",           "top-1",    "drop",
+    static const char *const headers[COLUMNS] = {"",           "top-1",    "drop, points",
                                                  "loss",       "size MB",  "smaller",
                                                  "latency ms", "speed-up", "mismatched codes"};
     static const int right[COLUMNS] = {0, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -176,7 +176,7 @@ static clq_status print_summary(const job *j) {
         const double bytes = (double)clq_graph_measure(j->graphs[v]).bytes;
         snprintf(row[0], 32, "%s", titles[v]);
         snprintf(row[1], 32, "%.2f %%", 100 * j->evaluations[v].top1);
-        snprintf(row[2], 32, "%+.2f", 100 * (j->evaluations[v].top1 - j->evaluations[FP32].top1));
+        snprintf(row[2], 32, "%.2f", 100 * (j->evaluations[FP32].top1 - j->evaluations[v].top1));
         snprintf(row[3], 32, "%.4f", j->evaluations[v].loss);
         snprintf(row[4], 32, "%.3f", bytes / 1e6);
         snprintf(row[5], 32, "%.2fx", size / bytes);

@@ -100,12 +100,13 @@ clq_status clq_optimizer_step(clq_optimizer *o, double lr, int64_t step) {
                           CLQ_F32(o->config.optimizer.weight_decay),
                           CLQ_I32(o->config.optimizer.nesterov));
     }
-    return CLQ_LAUNCH(
-        o->device, o->kernel, range, CLQ_BUF(w), CLQ_BUF(g), CLQ_BUF(o->moments[0]),
-        CLQ_BUF(o->moments[1]), CLQ_BUF(o->decays), CLQ_U32(o->count), CLQ_U32(o->unit),
-        CLQ_F32(lr), CLQ_F32(beta1), CLQ_F32(beta2), CLQ_F32(o->config.optimizer.epsilon),
-        CLQ_F32(o->config.optimizer.weight_decay), CLQ_F32(1.0 - pow(beta1, (double)step + 1.0)),
-        CLQ_F32(sqrt(1.0 - pow(beta2, (double)step + 1.0))));
+    return CLQ_LAUNCH(o->device, o->kernel, range, CLQ_BUF(w), CLQ_BUF(g), CLQ_BUF(o->moments[0]),
+                      CLQ_BUF(o->moments[1]), CLQ_BUF(o->decays), CLQ_U32(o->count),
+                      CLQ_U32(o->unit), CLQ_F32(lr), CLQ_F32(beta1), CLQ_F32(1.0 - beta1),
+                      CLQ_F32(beta2), CLQ_F32(1.0 - beta2), CLQ_F32(o->config.optimizer.epsilon),
+                      CLQ_F32(o->config.optimizer.weight_decay),
+                      CLQ_F32(1.0 - pow(beta1, (double)step + 1.0)),
+                      CLQ_F32(sqrt(1.0 - pow(beta2, (double)step + 1.0))));
 }
 
 size_t clq_optimizer_buffers(clq_optimizer *optimizer, const char *names[CLQ_OPTIMIZER_MAX_BUFFERS],

@@ -28,16 +28,17 @@ __kernel void optimizer_sgd(__global float *restrict w, __global const float *re
 }
 
 /* Adam (Kingma and Ba, 2015) with L2 weight decay. correction1 = 1 - beta1^t,
- * correction2 = sqrt(1 - beta2^t), t counted from 1. */
+ * correction2 = sqrt(1 - beta2^t), t counted from 1. rest1 = 1 - beta1 and rest2 = 1 - beta2 come from the host,
+ * which computes them in double: 1 - 0.999f is off by 5e-5. */
 __kernel void optimizer_adam(__global float *restrict w, __global const float *restrict g,
                              __global float *restrict m, __global float *restrict v,
                              __global const uchar *restrict decays, uint n, uint unit, float lr,
-                             float beta1, float beta2, float epsilon, float weight_decay,
-                             float correction1, float correction2) {
+                             float beta1, float rest1, float beta2, float rest2, float epsilon,
+                             float weight_decay, float correction1, float correction2) {
     FOR_EACH_FLOAT(i, decay) {
         const float step = g[i] + (decay ? weight_decay : 0.0f) * w[i];
-        const float first = beta1 * m[i] + (1.0f - beta1) * step;
-        const float second = beta2 * v[i] + (1.0f - beta2) * step * step;
+        const float first = beta1 * m[i] + rest1 * step;
+        const float second = beta2 * v[i] + rest2 * step * step;
         m[i] = first;
         v[i] = second;
         w[i] -= lr / correction1 * first / (sqrt(second) / correction2 + epsilon);
