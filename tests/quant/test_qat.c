@@ -1,0 +1,232 @@
+/* Quantization-aware training: the loop, its observers, its checkpoint, what it hands over. */
+#include <math.h>
+
+#include "support/op_run.h"
+#include "support/quant_nets.h"
+
+enum { SIZE = 12, BATCH = 16, IMAGES = 128 };
+
+static clq_graph *calibrated(const clq_quant_config *config) {
+    clq_graph *graph = net_folded(net_everything(SIZE));
+    net_calibrate(test_device, graph, config, 32, 8);
+    return graph;
+}
+
+static clq_train_job job_of(clq_graph *graph, clq_dataset *train, clq_dataset *test, int epochs) {
+    const clq_dataset_info *info = clq_dataset_get_info(train);
+    clq_train_job job = {
+        .device = test_device, .graph = graph, .train = train, .test = test, .phase = "qat"};
+    clq_train_config_init(&job.config);
+    job.config.epochs = epochs;
+    job.config.batch = BATCH;
+    job.config.schedule.lr = 0.01;
+    job.config.loader_threads = 1;
+    memcpy(job.mean, info->mean, sizeof job.mean);
+    memcpy(job.std, info->std, sizeof job.std);
+    return job;
+}
+
+static void run_qat(clq_train_job *job, const clq_quant_config *config, double *first_loss,
+                    double *last_loss) {
+    clq_epoch_record *history = NULL;
+    int count = 0;
+    assert_ok(clq_qat(job, config, &history, &count));
+    if (count > 0) {
+        *first_loss = history[0].train_loss;
+        *last_loss = history[count - 1].train_loss;
+    }
+    clq_free(history);
+}
+
+static uint64_t bits_of(const clq_graph *graph) {
+    uint64_t hash = 1469598103934665603u;
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        const unsigned char *data = value->data;
+        const size_t size =
+            data ? (size_t)clq_shape_count(&value->shape) * clq_dtype_size(value->dtype) : 0;
+        for (size_t i = 0; i < size; i++) {
+            hash = (hash ^ data[i]) * 1099511628211u;
+        }
+        for (int64_t i = 0; i < value->q.count; i++) {
+            uint32_t bits;
+            memcpy(&bits, &value->q.scale[i], sizeof bits);
+            hash = (hash ^ bits) * 1099511628211u;
+        }
+        hash = (hash ^ (uint32_t)value->q.zero_point) * 1099511628211u;
+    }
+    return hash;
+}
+
+/* The loss falls, and what comes out converts to a network that computes the same codes. */
+static void training_leads_to_an_equal_integer_network(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 3; variant++) {
+        clq_quant_config config;
+        clq_quant_config_init(&config);
+        config.scale = variant == 1 ? CLQ_SCALE_POW2 : CLQ_SCALE_FLOAT;
+        config.per_tensor_weights = variant == 2;
+        config.symmetric_activations = variant == 2;
+        clq_graph *graph = calibrated(&config), *integer = NULL;
+        clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+        clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 24);
+        clq_train_job job = job_of(graph, train, test, 4);
+        clq_verification v;
+        double first = 0, last = 0;
+        run_qat(&job, &config, &first, &last);
+        assert_true(last < first);
+        assert_null(job.qstate);
+        assert_ok(clq_graph_validate(graph));
+        assert_ok(clq_convert(graph, &config, &integer));
+        assert_ok(clq_graph_validate(integer));
+        assert_ok(clq_verify(test_device, integer, test, 8, 0, &v));
+        assert_string_equal(v.first_mismatch, "");
+        assert_int_equal(v.mismatched_codes, 0);
+        clq_verification_clear(&v);
+        clq_graph_destroy(integer);
+        clq_graph_destroy(graph);
+        clq_dataset_close(train);
+        clq_dataset_close(test);
+    }
+}
+
+/* The fake-quantized evaluation of the trained quantized form (weights quantized on the device) and
+ * the integer network (quantized on the host) give the same logits. */
+static void device_and_host_quantize_weights_alike(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = calibrated(&config), *integer = NULL;
+    clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 24);
+    clq_feed *feed = net_feed(test_device, test, 8);
+    assert_ok(clq_convert(graph, &config, &integer));
+    char hashes[2][65];
+    for (int i = 0; i < 2; i++) {
+        const clq_exec_options options = {.mode = i ? CLQ_EXEC_INT8 : CLQ_EXEC_FAKE_QUANT,
+                                          .batch = 8};
+        clq_exec *exec = NULL;
+        clq_evaluation evaluation;
+        assert_ok(clq_exec_create(test_device, i ? integer : graph, &options, &exec));
+        assert_ok(clq_evaluate(exec, feed, NULL, &evaluation, NULL));
+        memcpy(hashes[i], evaluation.logits_sha256, sizeof hashes[i]);
+        clq_evaluation_clear(&evaluation);
+        clq_exec_destroy(exec);
+    }
+    assert_string_equal(hashes[0], hashes[1]);
+    clq_feed_destroy(feed);
+    clq_dataset_close(test);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(integer);
+}
+
+static uint64_t train_bits(const char *out, int stop_after, bool resume, int epochs) {
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = calibrated(&config);
+    clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_train_job job = job_of(graph, train, NULL, epochs);
+    double first = 0, last = 0;
+    job.out = out;
+    job.resume = resume;
+    job.stop_after_steps = stop_after;
+    job.config.checkpoint_steps = 3;
+    run_qat(&job, &config, &first, &last);
+    const uint64_t bits = bits_of(graph);
+    clq_graph_destroy(graph);
+    clq_dataset_close(train);
+    return bits;
+}
+
+static void same_bits_every_run(void **state) {
+    (void)state;
+    assert_true(train_bits(NULL, 0, false, 2) == train_bits(NULL, 0, false, 2));
+}
+
+/* Stopped while observers run, and after. */
+static void resumes_to_the_same_bits(void **state) {
+    (void)state;
+    const uint64_t whole = train_bits(NULL, 0, false, 2);
+    const int stops[] = {4, 11};
+    for (int i = 0; i < 2; i++) {
+        const char *out = clq_test_temp_path(i ? "late" : "early");
+        train_bits(out, stops[i], false, 2);
+        assert_true(train_bits(out, 0, true, 2) == whole);
+    }
+}
+
+/* Values that share codes keep sharing qparams; scales are fixed after the first epoch. */
+static void qparams_stay_shared(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = calibrated(&config);
+    clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_train_job job = job_of(graph, train, NULL, 2);
+    double first, last;
+    run_qat(&job, &config, &first, &last);
+    int shared = 0;
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        if (node->op->output_shares_qparams) {
+            const clq_qparams *x = &graph->values[node->inputs[0]].q;
+            const clq_qparams *y = &graph->values[node->output].q;
+            assert_true(x->scale[0] == y->scale[0]);
+            assert_int_equal(x->zero_point, y->zero_point);
+            shared++;
+        }
+    }
+    assert_true(shared >= 4);
+    clq_graph_destroy(graph);
+    clq_dataset_close(train);
+}
+
+static void divergence_is_noticed(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = calibrated(&config);
+    clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_train_job job = job_of(graph, train, NULL, 3);
+    clq_epoch_record *history = NULL;
+    int count = 0;
+    job.config.schedule.lr = 1000;
+    job.config.schedule.warmup_epochs = 0;
+    assert_status(clq_qat(&job, &config, &history, &count), CLQ_DIVERGED);
+    assert_null(history);
+    clq_graph_destroy(graph);
+    clq_dataset_close(train);
+}
+
+static void wants_a_calibrated_graph(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = net_folded(net_everything(SIZE));
+    clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_train_job job = job_of(graph, train, NULL, 1);
+    clq_epoch_record *history = NULL;
+    int count = 0;
+    assert_status(clq_qat(&job, &config, &history, &count), CLQ_USAGE);
+    assert_error_has("calibrate");
+    clq_graph_destroy(graph);
+    clq_dataset_close(train);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(training_leads_to_an_equal_integer_network),
+        cmocka_unit_test(device_and_host_quantize_weights_alike),
+        cmocka_unit_test(qparams_stay_shared),
+        cmocka_unit_test(same_bits_every_run),
+        cmocka_unit_test_setup_teardown(resumes_to_the_same_bits, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
+        cmocka_unit_test(divergence_is_noticed),
+        cmocka_unit_test(wants_a_calibrated_graph),
+    };
+    const struct CMUnitTest on_gpu[] = {
+        cmocka_unit_test(training_leads_to_an_equal_integer_network),
+        cmocka_unit_test(device_and_host_quantize_weights_alike),
+    };
+    return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
+           cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
+}
