@@ -59,6 +59,29 @@ static uint64_t bits_of(const clq_graph *graph) {
 }
 
 /* The loss falls, and what comes out converts to a network that computes the same codes. */
+static void train_and_verify(const clq_quant_config *config, int images, int epochs) {
+    clq_graph *graph = calibrated(config), *integer = NULL;
+    clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, images);
+    clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 24);
+    clq_train_job job = job_of(graph, train, test, epochs);
+    clq_verification v;
+    double first = 0, last = 0;
+    run_qat(&job, config, &first, &last);
+    assert_true(last < first);
+    assert_null(job.qstate);
+    assert_ok(clq_graph_validate(graph));
+    assert_ok(clq_convert(graph, config, &integer));
+    assert_ok(clq_graph_validate(integer));
+    assert_ok(clq_verify(test_device, integer, test, 8, 0, &v));
+    assert_string_equal(v.first_mismatch, "");
+    assert_int_equal(v.mismatched_codes, 0);
+    clq_verification_clear(&v);
+    clq_graph_destroy(integer);
+    clq_graph_destroy(graph);
+    clq_dataset_close(train);
+    clq_dataset_close(test);
+}
+
 static void training_leads_to_an_equal_integer_network(void **state) {
     (void)state;
     for (int variant = 0; variant < 3; variant++) {
@@ -67,27 +90,15 @@ static void training_leads_to_an_equal_integer_network(void **state) {
         config.scale = variant == 1 ? CLQ_SCALE_POW2 : CLQ_SCALE_FLOAT;
         config.per_tensor_weights = variant == 2;
         config.symmetric_activations = variant == 2;
-        clq_graph *graph = calibrated(&config), *integer = NULL;
-        clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
-        clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 24);
-        clq_train_job job = job_of(graph, train, test, 4);
-        clq_verification v;
-        double first = 0, last = 0;
-        run_qat(&job, &config, &first, &last);
-        assert_true(last < first);
-        assert_null(job.qstate);
-        assert_ok(clq_graph_validate(graph));
-        assert_ok(clq_convert(graph, &config, &integer));
-        assert_ok(clq_graph_validate(integer));
-        assert_ok(clq_verify(test_device, integer, test, 8, 0, &v));
-        assert_string_equal(v.first_mismatch, "");
-        assert_int_equal(v.mismatched_codes, 0);
-        clq_verification_clear(&v);
-        clq_graph_destroy(integer);
-        clq_graph_destroy(graph);
-        clq_dataset_close(train);
-        clq_dataset_close(test);
+        train_and_verify(&config, IMAGES, 4);
     }
+}
+
+static void the_same_on_the_gpu_schedule(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    train_and_verify(&config, 2 * BATCH, 2);
 }
 
 /* The fake-quantized evaluation of the trained quantized form (weights quantized on the device) and
@@ -224,7 +235,7 @@ int main(void) {
         cmocka_unit_test(wants_a_calibrated_graph),
     };
     const struct CMUnitTest on_gpu[] = {
-        cmocka_unit_test(training_leads_to_an_equal_integer_network),
+        cmocka_unit_test(the_same_on_the_gpu_schedule),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
     };
     return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
