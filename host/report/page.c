@@ -1,6 +1,8 @@
 #include "report/page.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 /* ---- text ---- */
 
@@ -42,6 +44,15 @@ void clq_page_number(clq_text *html, double value, int decimals, const char *suf
         clq_text_printf(html, "%.*f%s", decimals, value, suffix);
     }
     clq_text_puts(html, "</td>");
+}
+
+void clq_page_count(clq_text *html, int64_t count) {
+    char digits[24];
+    const int length = snprintf(digits, sizeof digits, "%" PRId64, count);
+    for (int i = 0; i < length; i++) {
+        clq_text_puts(html, i > 0 && (length - i) % 3 == 0 && length > 4 ? "\u202f" : "");
+        clq_text_append(html, digits + i, 1);
+    }
 }
 
 /* ---- pictures ---- */

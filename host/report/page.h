@@ -14,6 +14,8 @@ extern const char clq_page_style[]; /* CSS */
 void clq_page_puts(clq_text *html, const char *text);
 /* "<td class=n>" with the number, or a dash when it is not finite. */
 void clq_page_number(clq_text *html, double value, int decimals, const char *suffix);
+/* The number (>= 0), digits in groups of three. */
+void clq_page_count(clq_text *html, int64_t count);
 
 void clq_page_headline(const clq_run_data *data, clq_text *html);
 void clq_page_comparison(const clq_run_data *data, clq_text *html);

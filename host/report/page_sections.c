@@ -1,9 +1,22 @@
 /* The tables of the page. */
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "report/page.h"
+
+static void put_count(clq_text *html, int64_t count, const char *class) {
+    clq_text_printf(html, "<td class=\"n%s\">", class);
+    if (count < 0) {
+        clq_text_puts(html, "\u2013");
+    } else {
+        clq_page_count(html, count);
+    }
+    clq_text_puts(html, "</td>");
+}
+
+static const char *judgement(int64_t mismatched) {
+    return mismatched < 0 ? "" : mismatched ? " bad" : " good";
+}
 
 static void put_cell(clq_text *html, const char *text) {
     clq_text_puts(html, "<td>");
@@ -40,10 +53,10 @@ void clq_page_headline(const clq_run_data *data, clq_text *html) {
     put_card(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7", "smaller");
     put_card(html, s->speedup, 2, "\u00d7", "speed-up");
     if (s->mismatched_codes >= 0) {
-        clq_text_printf(html,
-                        "<div class=card><b class=%s>%" PRId64
-                        "</b><span>mismatched codes</span></div>\n",
-                        s->mismatched_codes ? "bad" : "good", s->mismatched_codes);
+        clq_text_printf(html, "<div class=card><b class=\"%s\">",
+                        judgement(s->mismatched_codes) + 1);
+        clq_page_count(html, s->mismatched_codes);
+        clq_text_puts(html, "</b><span>mismatched codes</span></div>\n");
     }
     clq_text_puts(html, "</div>\n");
 }
@@ -76,7 +89,7 @@ void clq_page_comparison(const clq_run_data *data, clq_text *html) {
         clq_page_number(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7");
         clq_page_number(html, s->latency_ms, 3, "");
         clq_page_number(html, s->speedup, 2, "\u00d7");
-        clq_page_number(html, s->mismatched_codes < 0 ? NAN : (double)s->mismatched_codes, 0, "");
+        put_count(html, s->mismatched_codes, judgement(s->mismatched_codes));
         clq_text_puts(html, "</tr>\n");
     }
     if (open) {
@@ -91,10 +104,9 @@ void clq_page_comparison(const clq_run_data *data, clq_text *html) {
 
 static void put_verification(const clq_run_verification *check, const char *title, clq_text *html) {
     clq_text_printf(html, "<tr><th>%s</th>", title);
-    clq_page_number(html, (double)check->images, 0, "");
-    clq_page_number(html, check->compared < 0 ? NAN : (double)check->compared, 0, "");
-    clq_text_printf(html, "<td class=\"n %s\">%" PRId64 "</td>", check->mismatched ? "bad" : "good",
-                    check->mismatched);
+    put_count(html, check->images, "");
+    put_count(html, check->compared, "");
+    put_count(html, check->mismatched, judgement(check->mismatched));
     put_cell(html, check->first_mismatch);
     clq_text_puts(html, "<td class=long>");
     for (size_t i = 0; i < check->path_count; i++) {

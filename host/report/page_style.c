@@ -40,6 +40,7 @@ const char clq_page_style[] =
     "border-radius:10px}\n"
     "@media (prefers-color-scheme:dark){figure{background:#161b21}}\n"
     "img{display:block;width:100%;height:auto;max-width:60rem;margin:0 auto}\n"
+    ".wide{overflow-x:auto}.wide img{min-width:38rem}\n"
     "details{margin-top:.8rem}\n"
     "summary{cursor:pointer;padding:.35rem 0;font-weight:600;overflow-wrap:anywhere}\n"
     "@media print{body{background:#fff}.card,.scroll,figure{break-inside:avoid}}\n";

@@ -34,7 +34,7 @@ clq_axis clq_axis_fit(double low, double high, int max_ticks, bool whole, bool t
     /* A span too small for its numbers would give ticks that round to each other. */
     const double least = 1e-9 * fmax(fabs(low), fabs(high));
     if (high - low <= least) {
-        const double pad = whole ? 0.5 : low == 0 ? 0.5 : fmax(0.1 * fabs(low), least);
+        const double pad = fmax(whole || low == 0 ? 0.5 : 0.1 * fabs(low), least);
         low -= pad;
         high += pad;
     }
@@ -44,7 +44,7 @@ clq_axis clq_axis_fit(double low, double high, int max_ticks, bool whole, bool t
     axis.step = nice_step((high - low) / (max_ticks - 1), whole);
     if (!tight) {
         low = axis.step * floor(low / axis.step + 1e-9);
-        high = axis.step * ceil(high / axis.step - 1e-9);
+        high = fmax(axis.step * ceil(high / axis.step - 1e-9), low + axis.step);
     }
     axis.low = low;
     axis.high = high;

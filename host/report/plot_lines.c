@@ -135,17 +135,13 @@ static void draw_legend(cairo_t *cr, const clq_theme *theme, const clq_line_plot
     }
 }
 
-/* The curve breaks where a value is missing; a value between two missing ones is a dot. */
-static bool draw_curve(cairo_t *cr, const clq_line_plot *plot, const double *values,
-                       const frame *f) {
-    const size_t stride = plot->count / MAX_POINTS + 1;
-    bool pen_down = false, any = false;
-    cairo_set_line_width(cr, 2);
-    cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
-    cairo_set_line_cap(cr, CAIRO_LINE_CAP_ROUND);
+/* A line through all values that are there, or only where neighbours are (`gaps` false). */
+static void trace(cairo_t *cr, const clq_line_plot *plot, const double *values, const frame *f,
+                  size_t stride, bool gaps) {
+    bool pen_down = false;
     for (size_t i = 0; i < plot->count; i += stride) {
         if (!isfinite(values[i])) {
-            pen_down = false;
+            pen_down = pen_down && gaps;
             continue;
         }
         const double x = place_x(f, plot->x[i]), y = place_y(f, values[i]);
@@ -154,12 +150,28 @@ static bool draw_curve(cairo_t *cr, const clq_line_plot *plot, const double *val
         } else {
             cairo_move_to(cr, x, y);
         }
-        pen_down = any = true;
+        pen_down = true;
     }
     cairo_stroke(cr);
+}
+
+/* Values that were not measured, as when only some epochs are evaluated, are bridged by dashes. */
+static bool draw_curve(cairo_t *cr, const clq_line_plot *plot, const double *values,
+                       const frame *f) {
+    static const double dashes[] = {3, 4};
+    const size_t stride = plot->count / MAX_POINTS + 1;
+    bool any = false;
+    cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
+    cairo_set_line_width(cr, 1.2);
+    cairo_set_dash(cr, dashes, 2, 0);
+    trace(cr, plot, values, f, stride, true);
+    cairo_set_line_width(cr, 2);
+    cairo_set_dash(cr, NULL, 0, 0);
+    trace(cr, plot, values, f, stride, false);
     for (size_t i = 0; i < plot->count; i += stride) {
         const bool before = i >= stride && isfinite(values[i - stride]);
         const bool after = i + stride < plot->count && isfinite(values[i + stride]);
+        any |= isfinite(values[i]) != 0;
         if (isfinite(values[i]) && (plot->count <= MARKED_POINTS || (!before && !after))) {
             dot(cr, place_x(f, plot->x[i]), place_y(f, values[i]), 3);
         }

@@ -14,6 +14,7 @@ typedef struct layout {
     double left, top, side, cell; /* of the square of cells */
     int stride;                   /* every stride-th class has its label */
     bool turned;                  /* column labels stand on end */
+    double label_y;               /* of the axis' title, under the cells */
 } layout;
 
 static int64_t count_at(const clq_matrix_plot *plot, int r, int c) {
@@ -26,6 +27,11 @@ static double row_sum(const clq_matrix_plot *plot, int r) {
         sum += (double)count_at(plot, r, c);
     }
     return sum;
+}
+
+/* The square root lets a confusion of one in a hundred be seen beside a diagonal near 1. */
+static double shade_of(double share) {
+    return sqrt(share);
 }
 
 /* Valid until the next call with the same buffer. */
@@ -48,9 +54,11 @@ static layout lay_out(cairo_t *cr, const clq_matrix_plot *plot, int width, int h
     widest = fmin(widest, MAX_NAME);
     l.left = widest + 36;
     l.top = 40;
-    l.side = fmin(width - l.left - 74, height - l.top - widest - 40);
+    const double across = width - l.left - 74, down = height - l.top;
+    l.turned = widest > fmin(across, down - 60) / plot->classes - 6;
+    l.label_y = l.turned ? widest + 26 : 36;
+    l.side = fmin(across, down - l.label_y - 14);
     l.cell = l.side / plot->classes;
-    l.turned = widest > l.cell - 6;
     l.stride = 1;
     if (l.cell < MIN_LABEL_PITCH) {
         static const int strides[] = {2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000};
@@ -71,7 +79,7 @@ static void draw_rectangles(cairo_t *cr, const clq_theme *theme, const clq_matri
         const double sum = row_sum(plot, r);
         for (int c = 0; c < plot->classes; c++) {
             const double share = sum > 0 ? (double)count_at(plot, r, c) / sum : 0;
-            clq_set_color(cr, clq_mix(theme->heat[0], theme->heat[1], share));
+            clq_set_color(cr, clq_mix(theme->heat[0], theme->heat[1], shade_of(share)));
             cairo_rectangle(cr, l->left + c * l->cell, l->top + r * l->cell, l->cell - gap,
                             l->cell - gap);
             cairo_fill(cr);
@@ -108,7 +116,8 @@ static void draw_image(cairo_t *cr, const clq_theme *theme, const clq_matrix_plo
             for (int y = block * repeat; y < (block + 1) * repeat; y++) {
                 uint32_t *row = (uint32_t *)(void *)(data + (size_t)y * pitch);
                 for (int x = 0; x < size; x++) {
-                    row[x] = pixel_of(clq_mix(theme->heat[0], theme->heat[1], shares[x / repeat]));
+                    row[x] = pixel_of(
+                        clq_mix(theme->heat[0], theme->heat[1], shade_of(shares[x / repeat])));
                 }
             }
         }
@@ -146,9 +155,9 @@ static void draw_counts(cairo_t *cr, const clq_theme *theme, const clq_matrix_pl
             const int64_t count = count_at(plot, r, c);
             const double share = sum > 0 ? (double)count / sum : 0;
             snprintf(text, sizeof text, "%" PRId64, count);
-            clq_set_color(cr, share > 0.45 ? theme->ground
-                              : count > 0  ? theme->text
-                                           : clq_mix(theme->muted, theme->heat[0], 0.55));
+            clq_set_color(cr, shade_of(share) > 0.5 ? theme->ground
+                              : count > 0           ? theme->text
+                                                    : clq_mix(theme->muted, theme->heat[0], 0.55));
             clq_draw_text(cr, text, l->left + (c + 0.5) * l->cell, l->top + (r + 0.5) * l->cell,
                           CLQ_CENTER, 0);
         }
@@ -156,7 +165,7 @@ static void draw_counts(cairo_t *cr, const clq_theme *theme, const clq_matrix_pl
 }
 
 static void draw_labels(cairo_t *cr, const clq_theme *theme, const clq_matrix_plot *plot,
-                        const layout *l, int height) {
+                        const layout *l) {
     char buffer[16];
     const double bottom = l->top + l->side, middle = l->side / 2;
     clq_set_font(cr, LABEL - 0.5, false);
@@ -173,24 +182,29 @@ static void draw_labels(cairo_t *cr, const clq_theme *theme, const clq_matrix_pl
     }
     clq_set_font(cr, LABEL, false);
     clq_set_color(cr, theme->muted);
-    clq_draw_text(cr, "predicted class", l->left + middle, height - 12, CLQ_CENTER, 0);
+    clq_draw_text(cr, "predicted class", l->left + middle, bottom + l->label_y, CLQ_CENTER, 0);
     clq_draw_turned(cr, "true class", 12, l->top + middle, CLQ_CENTER, 0, -M_PI / 2);
 }
 
 static void draw_scale(cairo_t *cr, const clq_theme *theme, const layout *l) {
-    enum { STEPS = 50 };
-    const double x = l->left + l->side + 16, step = l->side / STEPS;
-    for (int i = 0; i < STEPS; i++) {
-        clq_set_color(cr, clq_mix(theme->heat[1], theme->heat[0], (double)i / (STEPS - 1)));
-        cairo_rectangle(cr, x, l->top + i * step, 10, step + (i + 1 < STEPS ? 0.5 : 0));
-        cairo_fill(cr);
+    static const int percents[] = {0, 1, 5, 10, 25, 50, 75, 100};
+    const double x = l->left + l->side + 16, bottom = l->top + l->side;
+    cairo_pattern_t *ramp = cairo_pattern_create_linear(0, bottom, 0, l->top);
+    for (int i = 0; i < 2; i++) {
+        cairo_pattern_add_color_stop_rgb(ramp, i, theme->heat[i].r, theme->heat[i].g,
+                                         theme->heat[i].b);
     }
+    cairo_set_source(cr, ramp);
+    cairo_rectangle(cr, x, l->top, 10, l->side);
+    cairo_fill(cr);
+    cairo_pattern_destroy(ramp);
     clq_set_font(cr, LABEL - 1.5, false);
     clq_set_color(cr, theme->muted);
-    for (int percent = 0; percent <= 100; percent += 50) {
+    for (size_t i = 0; i < sizeof percents / sizeof *percents; i++) {
         char label[16];
-        snprintf(label, sizeof label, "%d %%", percent);
-        clq_draw_text(cr, label, x + 15, l->top + l->side * (1 - percent / 100.0), CLQ_LEFT, 0);
+        snprintf(label, sizeof label, "%d %%", percents[i]);
+        clq_draw_text(cr, label, x + 15, bottom - l->side * shade_of(percents[i] / 100.0), CLQ_LEFT,
+                      0);
     }
 }
 
@@ -207,6 +221,6 @@ void clq_matrix_plot_draw(cairo_t *cr, const clq_theme *theme, int width, int he
     } else {
         draw_image(cr, theme, plot, &l);
     }
-    draw_labels(cr, theme, plot, &l, height);
+    draw_labels(cr, theme, plot, &l);
     draw_scale(cr, theme, &l);
 }
