@@ -65,7 +65,8 @@ static void paste(FILE *out, const char *relative, int depth) {
 }
 
 int main(int argc, char **argv) {
-    static char names[MAX_KERNELS][128], files[MAX_KERNELS][PATH_SIZE], programs[MAX_KERNELS][PATH_SIZE];
+    static char names[MAX_KERNELS][128], files[MAX_KERNELS][PATH_SIZE],
+        programs[MAX_KERNELS][PATH_SIZE];
     int program_of[MAX_KERNELS], kernel_count = 0, program_count = 0;
     char path[PATH_SIZE], line[LINE_SIZE];
     if (argc != 3) {
@@ -78,7 +79,8 @@ int main(int argc, char **argv) {
         die("cannot open", path);
     }
     while (fgets(line, sizeof line, registry)) {
-        if (sscanf(line, "CLQ_KERNEL(%127[^,], \"%511[^\"]\")", names[kernel_count], files[kernel_count]) != 2) {
+        if (sscanf(line, "CLQ_KERNEL(%127[^,], \"%511[^\"]\")", names[kernel_count],
+                   files[kernel_count]) != 2) {
             continue;
         }
         int p = 0;
@@ -110,7 +112,8 @@ int main(int argc, char **argv) {
     for (int k = 0; k < kernel_count; k++) {
         fprintf(out, "    {\"%s\", \"%s\", source_%d},\n", names[k], files[k], program_of[k]);
     }
-    fprintf(out, "    {0, 0, 0}};\nconst unsigned long clq_kernel_registry_count = %d;\n", kernel_count);
+    fprintf(out, "    {0, 0, 0}};\nconst unsigned long clq_kernel_registry_count = %d;\n",
+            kernel_count);
     if (fclose(out) != 0) {
         die("cannot write", argv[2]);
     }

@@ -7,7 +7,6 @@
 
 #include <clquant/ops.h>
 
-
 typedef struct clq_conv_geometry {
     int n, ih, iw, ic;
     int oc, kh, kw;

@@ -34,7 +34,8 @@ typedef enum clq_status {
 const char *clq_last_error(void);
 
 /* Sets the last error and returns `status`, for `return clq_fail(CLQ_USAGE, "...", ...)`. */
-clq_status clq_fail(clq_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+clq_status clq_fail(clq_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Puts "context: " in front of the last error and returns `status` unchanged, so that a caller
  * can name the file or recipe in which a lower layer failed. No effect on CLQ_OK. */
@@ -42,21 +43,21 @@ clq_status clq_fail_in(clq_status status, const char *context_format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Forwards a failure to the caller. */
-#define CLQ_TRY(expression)                   \
-    do {                                      \
-        clq_status clq_try_ = (expression);   \
-        if (clq_try_ != CLQ_OK) {             \
-            return clq_try_;                  \
-        }                                     \
+#define CLQ_TRY(expression)                                                                        \
+    do {                                                                                           \
+        clq_status clq_try_ = (expression);                                                        \
+        if (clq_try_ != CLQ_OK) {                                                                  \
+            return clq_try_;                                                                       \
+        }                                                                                          \
     } while (0)
 
 /* Stores the result in `status` and jumps to the function's one clean-up label on failure. */
-#define CLQ_GOTO(status, label, expression)   \
-    do {                                      \
-        (status) = (expression);              \
-        if ((status) != CLQ_OK) {             \
-            goto label;                       \
-        }                                     \
+#define CLQ_GOTO(status, label, expression)                                                        \
+    do {                                                                                           \
+        (status) = (expression);                                                                   \
+        if ((status) != CLQ_OK) {                                                                  \
+            goto label;                                                                            \
+        }                                                                                          \
     } while (0)
 
 /* ---- memory ---- */
@@ -101,7 +102,12 @@ void clq_set_file_ops(const clq_file_ops *ops);
 
 /* ---- log ---- */
 
-typedef enum clq_log_level { CLQ_LOG_ERROR, CLQ_LOG_WARN, CLQ_LOG_INFO, CLQ_LOG_DEBUG } clq_log_level;
+typedef enum clq_log_level {
+    CLQ_LOG_ERROR,
+    CLQ_LOG_WARN,
+    CLQ_LOG_INFO,
+    CLQ_LOG_DEBUG
+} clq_log_level;
 
 /* Receives finished lines without a newline. */
 typedef void (*clq_log_sink)(void *context, clq_log_level level, const char *line);

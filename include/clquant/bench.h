@@ -16,12 +16,12 @@ typedef struct clq_latency {
 clq_latency clq_latency_of(double *samples_ms, size_t count);
 
 typedef struct clq_bench_layer {
-    char *name, *op;        /* owned */
-    double ms;              /* median of the profiled iterations */
-    double gops;            /* 1e9 operations a second; a multiply-add is two */
-    double peak_fraction;   /* of the device's measured peak of that precision */
-    const char *precision;  /* "fp32" or "int8" */
-    const char *dot_path;   /* "" for fp32 */
+    char *name, *op;       /* owned */
+    double ms;             /* median of the profiled iterations */
+    double gops;           /* 1e9 operations a second; a multiply-add is two */
+    double peak_fraction;  /* of the device's measured peak of that precision */
+    const char *precision; /* "fp32" or "int8" */
+    const char *dot_path;  /* "" for fp32 */
 } clq_bench_layer;
 
 typedef struct clq_bench_result {
@@ -33,8 +33,8 @@ typedef struct clq_bench_result {
     int iterations;
     clq_latency latency;
     double images_per_second, gops, peak_gops, peak_fraction;
-    int64_t bytes; /* of parameters */
-    double h2d_ms, d2h_ms; /* medians: input to the device, logits back */
+    int64_t bytes;           /* of parameters */
+    double h2d_ms, d2h_ms;   /* medians: input to the device, logits back */
     clq_bench_layer *layers; /* owned; empty unless asked for */
     int layer_count;
 } clq_bench_result;
@@ -54,11 +54,11 @@ typedef struct clq_bench_options {
     uint64_t seed;  /* of the random input */
 } clq_bench_options;
 
-/* Runs all cases in turn, one iteration of each at a time, so that drift of the machine hits all alike.
- * results[count]; free each with clq_bench_result_clear. Latency is from queueing the forward to its end,
- * transfers apart. */
-clq_status clq_bench_run(const clq_bench_case *cases, size_t count, const clq_bench_options *options,
-                         clq_bench_result *results);
+/* Runs all cases in turn, one iteration of each at a time, so that drift of the machine hits all
+ * alike. results[count]; free each with clq_bench_result_clear. Latency is from queueing the
+ * forward to its end, transfers apart. */
+clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
+                         const clq_bench_options *options, clq_bench_result *results);
 void clq_bench_result_clear(clq_bench_result *result);
 
 #ifdef __cplusplus

@@ -26,8 +26,8 @@
  *     bench.h    latency, throughput, roofline
  *     report.h   tables, pictures, the HTML page
  *
- * Objects are made by *_create, *_open or *_load and given back by *_destroy, *_close or *_free, all
- * of which accept NULL. Functions return a clq_status; clq_last_error() has the text. */
+ * Objects are made by *_create, *_open or *_load and given back by *_destroy, *_close or *_free,
+ * all of which accept NULL. Functions return a clq_status; clq_last_error() has the text. */
 #ifndef CLQUANT_H
 #define CLQUANT_H
 

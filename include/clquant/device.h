@@ -47,10 +47,11 @@ typedef struct clq_device_info {
     char driver[128];
     int platform_index, device_index; /* "-d PLATFORM:DEVICE" */
     bool is_cpu, is_gpu;
-    bool is_host_cpu;     /* the device executes on this process's own processor */
+    bool is_host_cpu; /* the device executes on this process's own processor */
     bool has_fp16, has_int8_dot_khr;
     unsigned compute_units;
-    unsigned simd_bytes;  /* host SIMD register width usable on a host CPU: 64, 32, 16; 0 elsewhere */
+    unsigned
+        simd_bytes; /* host SIMD register width usable on a host CPU: 64, 32, 16; 0 elsewhere */
     size_t max_work_group;
     uint64_t global_memory, max_allocation, local_memory; /* bytes, as reported: advice */
     size_t base_alignment; /* bytes; offset alignment of clq_buffer_view */
@@ -110,7 +111,13 @@ void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak)
 clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
                           clq_kernel **kernel);
 
-typedef enum clq_arg_kind { CLQ_ARG_BUFFER, CLQ_ARG_I32, CLQ_ARG_U32, CLQ_ARG_F32, CLQ_ARG_LOCAL } clq_arg_kind;
+typedef enum clq_arg_kind {
+    CLQ_ARG_BUFFER,
+    CLQ_ARG_I32,
+    CLQ_ARG_U32,
+    CLQ_ARG_F32,
+    CLQ_ARG_LOCAL
+} clq_arg_kind;
 
 typedef struct clq_arg {
     clq_arg_kind kind;
@@ -144,8 +151,8 @@ typedef struct clq_range {
 /* Queues one launch; does not wait. */
 clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, const clq_arg *args,
                       size_t arg_count);
-#define CLQ_LAUNCH(device, kernel, range, ...)                              \
-    clq_launch((device), (kernel), (range), (clq_arg[]){__VA_ARGS__},       \
+#define CLQ_LAUNCH(device, kernel, range, ...)                                                     \
+    clq_launch((device), (kernel), (range), (clq_arg[]){__VA_ARGS__},                              \
                sizeof((clq_arg[]){__VA_ARGS__}) / sizeof(clq_arg))
 
 /* Waits until everything queued has finished; reports a failure of any of it. */
@@ -157,7 +164,7 @@ typedef struct clq_profile_entry {
     const char *label;  /* clq_device_set_label at the time of the launch; "" when unset */
     const char *kernel; /* registry name, or "write"/"read"/"fill"/"copy" */
     double ms;
-    double flops;       /* clq_device_set_work at the time of the launch; 0 when unset */
+    double flops; /* clq_device_set_work at the time of the launch; 0 when unset */
 } clq_profile_entry;
 
 /* Starts recording (drops earlier entries) or stops it. Off by default. */

@@ -15,17 +15,18 @@ extern "C" {
 
 typedef struct clq_params clq_params;
 
-/* Uploads the graph's F32 parameters and states. PARAMETER values lie one after the other in one flat
- * buffer (each padded to the device's base_alignment with zeros), so the optimizer is one kernel;
- * with `trainable`, gradients have a flat buffer of the same layout. The graph must outlive it. */
+/* Uploads the graph's F32 parameters and states. PARAMETER values lie one after the other in one
+ * flat buffer (each padded to the device's base_alignment with zeros), so the optimizer is one
+ * kernel; with `trainable`, gradients have a flat buffer of the same layout. The graph must outlive
+ * it. */
 clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
                              clq_params **params);
-void clq_params_destroy(clq_params *params);            /* NULL ok */
-clq_status clq_params_upload(clq_params *params);       /* graph -> device */
-clq_status clq_params_download(clq_params *params);     /* device -> graph's host data */
-clq_buffer *clq_params_flat(clq_params *params);        /* F32 (clq_params_count) */
+void clq_params_destroy(clq_params *params);              /* NULL ok */
+clq_status clq_params_upload(clq_params *params);         /* graph -> device */
+clq_status clq_params_download(clq_params *params);       /* device -> graph's host data */
+clq_buffer *clq_params_flat(clq_params *params);          /* F32 (clq_params_count) */
 clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
-size_t clq_params_count(const clq_params *params);      /* padded floats in the flat buffers */
+size_t clq_params_count(const clq_params *params);        /* padded floats in the flat buffers */
 /* View of one PARAMETER or STATE value; NULL when the value is neither. Owned by params. */
 clq_buffer *clq_params_value(clq_params *params, int value);
 clq_buffer *clq_params_gradient(clq_params *params, int value);
@@ -36,13 +37,13 @@ size_t clq_params_offset(const clq_params *params, int value);
 
 typedef struct clq_exec_options {
     clq_exec_mode mode;
-    int batch;           /* >= 1 */
-    clq_params *params;  /* shared; NULL: the executor makes its own. Unused in INT8 mode */
-    clq_qstate *qstate;  /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
-    bool keep_all;       /* every value has its own buffer and no node runs in another's epilogue:
-                            clq_exec_value works for every value */
-    bool no_fusion;      /* no node runs in another's epilogue (tests) */
-    int requantizer;     /* INT8: clq_requantizer, 0 = float */
+    int batch;          /* >= 1 */
+    clq_params *params; /* shared; NULL: the executor makes its own. Unused in INT8 mode */
+    clq_qstate *qstate; /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
+    bool keep_all;      /* every value has its own buffer and no node runs in another's epilogue:
+                           clq_exec_value works for every value */
+    bool no_fusion;     /* no node runs in another's epilogue (tests) */
+    int requantizer;    /* INT8: clq_requantizer, 0 = float */
     uint64_t seed;
 } clq_exec_options;
 
@@ -56,8 +57,8 @@ clq_tensor *clq_exec_input(clq_exec *exec);
 /* F32 (batch, ...): logits. Real values in every mode. */
 clq_tensor *clq_exec_output(clq_exec *exec);
 clq_tensor *clq_exec_output_gradient(clq_exec *exec); /* TRAIN and QAT: fill before backward */
-/* A value's tensor of the latest forward; NULL when its buffer was reused (see keep_all). In FAKE_QUANT
- * mode floats q - z, in INT8 mode u8 codes q with tensor.pitch. */
+/* A value's tensor of the latest forward; NULL when its buffer was reused (see keep_all). In
+ * FAKE_QUANT mode floats q - z, in INT8 mode u8 codes q with tensor.pitch. */
 clq_tensor *clq_exec_value(clq_exec *exec, int value);
 
 /* Queue work; none waits for it. */
@@ -67,8 +68,8 @@ clq_status clq_exec_backward(clq_exec *exec);
 void clq_exec_set_step(clq_exec *exec, uint64_t step); /* dropout's counter */
 const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
 
-/* Called after each node's forward has been queued (calibration, comparison of codes), for nodes that
- * run in another's epilogue only as that node's run->fused_add and fused_act. */
+/* Called after each node's forward has been queued (calibration, comparison of codes), for nodes
+ * that run in another's epilogue only as that node's run->fused_add and fused_act. */
 typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
 

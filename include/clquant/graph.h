@@ -54,9 +54,9 @@ typedef struct clq_value {
     clq_value_kind kind;
     clq_dtype dtype; /* of `data`, or of the activation */
     clq_shape shape;
-    void *data;      /* PARAMETER and STATE: owned host copy; otherwise NULL */
+    void *data; /* PARAMETER and STATE: owned host copy; otherwise NULL */
     clq_qparams q;
-    int producer;    /* node that writes it, -1 for inputs and parameters */
+    int producer; /* node that writes it, -1 for inputs and parameters */
 } clq_value;
 
 typedef struct clq_op clq_op; /* descriptor of an operator: clquant/ops.h */
@@ -98,8 +98,8 @@ clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape sha
 /* A parameter or state tensor; `data` (F32/S8/S32 in the shape's order) is copied, NULL = zeros. */
 clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
                                    clq_dtype dtype, clq_shape shape, const void *data, int *value);
-/* Adds a node (attrs copied), infers its output's shape and creates the output value, named like the
- * node. CLQ_BAD_DATA when the operator's shape rule is broken: the text names node and rule. */
+/* Adds a node (attrs copied), infers its output's shape and creates the output value, named like
+ * the node. CLQ_BAD_DATA when the operator's shape rule is broken: the text names node and rule. */
 clq_status clq_graph_add_node(clq_graph *graph, const char *op, const char *name, const void *attrs,
                               const int *inputs, int input_count, int *output);
 void clq_graph_set_output(clq_graph *graph, int value);
@@ -117,8 +117,8 @@ clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, in
                            clq_dtype dtype);
 void clq_qparams_clear(clq_qparams *q);
 
-/* Full check of a graph that came from outside: ids in range, order, arity, shapes, parameter kinds,
- * finite parameter values, qparams; CLQ_BAD_DATA names the first offender. */
+/* Full check of a graph that came from outside: ids in range, order, arity, shapes, parameter
+ * kinds, finite parameter values, qparams; CLQ_BAD_DATA names the first offender. */
 clq_status clq_graph_validate(const clq_graph *graph);
 
 typedef enum clq_form { CLQ_FORM_FLOAT, CLQ_FORM_QUANTIZED, CLQ_FORM_INTEGER } clq_form;
@@ -132,9 +132,10 @@ clq_graph_size clq_graph_measure(const clq_graph *graph);
 
 /* ---- passes ---- */
 
-/* Folds batch_norm into the conv2d or linear before it (w' = w * gamma / sqrt(var + eps), in double),
- * fuses relu/relu6 into the node before it where that is its only use, removes dropout. Makes a
- * new graph; parameters keep their names (conv "x.conv1" gains "x.conv1.bias" when it had none). */
+/* Folds batch_norm into the conv2d or linear before it (w' = w * gamma / sqrt(var + eps), in
+ * double), fuses relu/relu6 into the node before it where that is its only use, removes dropout.
+ * Makes a new graph; parameters keep their names (conv "x.conv1" gains "x.conv1.bias" when it had
+ * none). */
 clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
 
 #ifdef __cplusplus

@@ -16,7 +16,7 @@ typedef enum clq_act { CLQ_ACT_NONE, CLQ_ACT_RELU, CLQ_ACT_RELU6 } clq_act;
 
 /* ---- attributes; an operator not listed has none ---- */
 
-typedef struct clq_conv2d_attrs { /* "conv2d": x, w (OC,KH,KW,IC/G), [bias (OC)] */
+typedef struct clq_conv2d_attrs {          /* "conv2d": x, w (OC,KH,KW,IC/G), [bias (OC)] */
     int kernel[2], stride[2], dilation[2]; /* height, width */
     int pad[4];                            /* top, left, bottom, right */
     int groups;
@@ -27,8 +27,9 @@ typedef struct clq_linear_attrs { /* "linear": x (N,IN), w (OUT,IN), [bias (OUT)
     clq_act act;
 } clq_linear_attrs;
 
-typedef struct clq_batch_norm_attrs { /* "batch_norm": x, gamma, beta, running_mean, running_var (C) */
-    float epsilon, momentum;          /* torch's meaning: new = (1 - momentum) old + momentum batch */
+typedef struct clq_batch_norm_attrs { /* "batch_norm": x, gamma, beta, running_mean, running_var (C)
+                                       */
+    float epsilon, momentum; /* torch's meaning: new = (1 - momentum) old + momentum batch */
 } clq_batch_norm_attrs;
 
 typedef struct clq_add_attrs { /* "add": a, b of equal shape */
@@ -45,13 +46,15 @@ typedef struct clq_dropout_attrs { /* "dropout" */
     float probability;
 } clq_dropout_attrs;
 
-typedef struct clq_pad_channels_attrs { /* "shortcut_a": strided, zero-padded channels, no parameters */
+typedef struct clq_pad_channels_attrs { /* "shortcut_a": strided, zero-padded channels, no
+                                           parameters */
     int stride;
     int front, back; /* zero channels added before and after */
 } clq_pad_channels_attrs;
 
-/* "relu", "relu6", "tanh", "sigmoid", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,H,W,C)->(N,HWC) in
- * the order H,W,C: no attributes. Formats convert a flatten's following weights from C,H,W order. */
+/* "relu", "relu6", "tanh", "sigmoid", "global_avg_pool" (N,H,W,C)->(N,C), "flatten"
+ * (N,H,W,C)->(N,HWC) in the order H,W,C: no attributes. Formats convert a flatten's following
+ * weights from C,H,W order. */
 
 /* ---- running an operator ---- */
 
@@ -65,16 +68,16 @@ typedef enum clq_exec_mode {
 
 typedef struct clq_exec clq_exec;
 
-/* Scales, zero points and observers of every quantized activation, in device tables indexed by value
- * id, so that a QAT step never waits for the host, and how weights get their scales. Made by quant/ (or,
- * for FAKE_QUANT, from the graph's qparams by the executor), read by operators. */
+/* Scales, zero points and observers of every quantized activation, in device tables indexed by
+ * value id, so that a QAT step never waits for the host, and how weights get their scales. Made by
+ * quant/ (or, for FAKE_QUANT, from the graph's qparams by the executor), read by operators. */
 typedef struct clq_qstate {
     clq_buffer *scale;      /* F32 (value_count) */
     clq_buffer *zero_point; /* S32 (value_count) */
-    clq_buffer *range;      /* F32 (value_count, 2): the largest -x and the largest x seen, both >= 0 */
-    bool observe;           /* QAT: operators also widen `range` */
-    /* load_parameters gives F32 weights scales by equation (5) of docs/quantization.md; otherwise they
-     * keep those of value->q. */
+    clq_buffer *range; /* F32 (value_count, 2): the largest -x and the largest x seen, both >= 0 */
+    bool observe;      /* QAT: operators also widen `range` */
+    /* load_parameters gives F32 weights scales by equation (5) of docs/quantization.md; otherwise
+     * they keep those of value->q. */
     bool choose_weight_scales;
     bool per_tensor_weights;
     int max_shift; /* scales are powers of two, exponents within +-max_shift; -1: any scale */
@@ -107,8 +110,8 @@ typedef struct clq_op_run {
     clq_tensor grad_in[CLQ_MAX_INPUTS], grad_out;
     bool accumulate[CLQ_MAX_INPUTS];
     /* An "add" node that reads this node's output and nothing else does, executed in this node's
-     * epilogue: `residual` is its other input, `out` the add's output. When training (batch_norm only)
-     * the gradient goes to grad_residual as well. */
+     * epilogue: `residual` is its other input, `out` the add's output. When training (batch_norm
+     * only) the gradient goes to grad_residual as well. */
     const clq_node *fused_add;
     clq_tensor residual, grad_residual;
     bool accumulate_residual;
@@ -154,9 +157,11 @@ struct clq_op {
      * run->mode. NULL: never. */
     bool (*can_fuse_add)(const clq_op_run *run);
     bool (*can_fuse_act)(const clq_op_run *run); /* the same for fused_act alone */
-    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten, relu */
+    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten,
+                                   relu */
     bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
-    int64_t (*macs)(const clq_graph *graph, const clq_node *node); /* multiply-adds for one input; NULL = 0 */
+    int64_t (*macs)(const clq_graph *graph,
+                    const clq_node *node); /* multiply-adds for one input; NULL = 0 */
 };
 
 typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kind;

@@ -10,45 +10,53 @@
 extern "C" {
 #endif
 
-typedef enum clq_observer_kind { CLQ_OBSERVER_MIN_MAX, CLQ_OBSERVER_MOVING_AVERAGE } clq_observer_kind;
+typedef enum clq_observer_kind {
+    CLQ_OBSERVER_MIN_MAX,
+    CLQ_OBSERVER_MOVING_AVERAGE
+} clq_observer_kind;
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 
 typedef struct clq_quant_config {
     clq_observer_kind observer;
-    double averaging;          /* moving average: weight of a batch's range, default 0.01. QAT always averages */
-    bool symmetric_activations; /* zero_point 128 (0 when the range is not negative); default affine */
-    bool per_tensor_weights;   /* default per channel */
+    double averaging; /* moving average: weight of a batch's range, default 0.01. QAT always
+                         averages */
+    bool symmetric_activations; /* zero_point 128 (0 when the range is not negative); default affine
+                                 */
+    bool per_tensor_weights;    /* default per channel */
     clq_scale_kind scale;
-    int max_shift;             /* POW2: exponent clamped to +-max_shift, default 8 */
-    int64_t images;            /* calibration images, default 512 */
-    int requantizer;           /* clq_requantizer */
+    int max_shift;   /* POW2: exponent clamped to +-max_shift, default 8 */
+    int64_t images;  /* calibration images, default 512 */
+    int requantizer; /* clq_requantizer */
 } clq_quant_config;
 
 void clq_quant_config_init(clq_quant_config *config);
 clq_status clq_quant_config_check(const clq_quant_config *config);
 
-/* Activation qparams of the range [min, max] (widened to contain 0), u8. `name` goes in the error of a
- * range that is not finite. A degenerate range gives scale 1. */
+/* Activation qparams of the range [min, max] (widened to contain 0), u8. `name` goes in the error
+ * of a range that is not finite. A degenerate range gives scale 1. */
 clq_status clq_activation_qparams(const clq_quant_config *config, const char *name, float min,
                                   float max, float *scale, int32_t *zero_point);
 /* Scale of s8 weights with largest magnitude `max_abs` (0 gives 1). */
 clq_status clq_weight_scale(const clq_quant_config *config, const char *name, float max_abs,
                             float *scale);
-/* Nearest power of two: 2^rint(log2(scale)), exponent clamped to +-max_shift. CLQ_BAD_DATA names the
- * tensor when scale <= 0 or not finite. */
+/* Nearest power of two: 2^rint(log2(scale)), exponent clamped to +-max_shift. CLQ_BAD_DATA names
+ * the tensor when scale <= 0 or not finite. */
 clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float *pow2);
 
-/* PTQ: runs up to config->images of the feed through the folded float graph, observes every activation, and
- * sets qparams on the graph's values (activations and weights): the quantized form. */
+/* PTQ: runs up to config->images of the feed through the folded float graph, observes every
+ * activation, and sets qparams on the graph's values (activations and weights): the quantized form.
+ */
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config);
 
-/* Quantized form -> integer form: weights S8, biases S32. The output of a last linear or conv2d stays real. */
-clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config, clq_graph **integer);
+/* Quantized form -> integer form: weights S8, biases S32. The output of a last linear or conv2d
+ * stays real. */
+clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config,
+                       clq_graph **integer);
 
-/* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams. Observers
- * start from the graph's qparams and stop after the first epoch (half of the steps when there is only
- * one). job->mode, params, qstate and hooks are set by this function. */
+/* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams.
+ * Observers start from the graph's qparams and stop after the first epoch (half of the steps when
+ * there is only one). job->mode, params, qstate and hooks are set by this function. */
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count);
 
@@ -56,7 +64,8 @@ clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch
 
 typedef struct clq_layer_path {
     const char *name, *op, *precision, *dot_path; /* dot_path "" where there are no dot products */
-    bool float_exact; /* the fake-quantized sums are proven exact in FP32; else they were made in int32 */
+    bool float_exact; /* the fake-quantized sums are proven exact in FP32; else they were made in
+                         int32 */
 } clq_layer_path;
 
 typedef struct clq_verification {
@@ -73,10 +82,10 @@ typedef struct clq_verification {
     int layer_count;
 } clq_verification;
 
-/* Compares, on up to `limit` images (0: all), every code of the fake-quantized evaluation (FP32 kernels
- * on codes) with the integer network's, and both outputs' bits with those of the integer network with
- * fused additions; then runs the integer network on every dot path of the device. Differences are counted,
- * not errors. An output that differs counts as a mismatched code. */
+/* Compares, on up to `limit` images (0: all), every code of the fake-quantized evaluation (FP32
+ * kernels on codes) with the integer network's, and both outputs' bits with those of the integer
+ * network with fused additions; then runs the integer network on every dot path of the device.
+ * Differences are counted, not errors. An output that differs counts as a mismatched code. */
 clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset *dataset, int batch,
                       int64_t limit, clq_verification *verification);
 void clq_verification_clear(clq_verification *verification);

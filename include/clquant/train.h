@@ -36,8 +36,8 @@ typedef struct clq_train_config {
     } optimizer;
     struct {
         clq_schedule_kind kind;
-        double lr;              /* the highest learning rate */
-        double warmup_epochs;   /* linear from 0; may be fractional */
+        double lr;            /* the highest learning rate */
+        double warmup_epochs; /* linear from 0; may be fractional */
         double final_ratio, eta_min, gamma;
         int milestones[CLQ_MAX_MILESTONES], milestone_count;
         double t_0, t_mult;
@@ -48,7 +48,7 @@ typedef struct clq_train_config {
         int crop_padding;
         bool flip;
     } augment;
-    int loader_threads; /* never changes the result */
+    int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
 } clq_train_config;
 
@@ -82,11 +82,13 @@ int64_t clq_feed_batches(const clq_feed *feed); /* batches an epoch */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
 /* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch); `count` images are
  * valid (fewer only at the end when not training; the rest of x repeats the last), 0 at the epoch's
- * end. labels: host pointer valid until the next call; label_buffer: the same, S32 (batch), on the device. */
+ * end. labels: host pointer valid until the next call; label_buffer: the same, S32 (batch), on the
+ * device. */
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
                          clq_buffer **label_buffer);
 
-/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own. */
+/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
+ */
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
 
@@ -100,8 +102,8 @@ typedef struct clq_evaluation {
     char logits_sha256[65];  /* of all logits, F32 little-endian, in dataset order */
 } clq_evaluation;
 
-/* Runs the whole feed through any inference executor. `logits` (images, classes) may be NULL; otherwise
- * it receives all logits. Shows progress under `label` (NULL: none). */
+/* Runs the whole feed through any inference executor. `logits` (images, classes) may be NULL;
+ * otherwise it receives all logits. Shows progress under `label` (NULL: none). */
 clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                         clq_evaluation *evaluation, float *logits);
 void clq_evaluation_clear(clq_evaluation *evaluation);
@@ -119,7 +121,8 @@ typedef struct clq_train_hooks {
     clq_status (*before_step)(void *context, int64_t step);
     /* Before the executor loads the optimizer's new parameters. */
     clq_status (*after_step)(void *context, int64_t step);
-    clq_status (*evaluate)(void *context, clq_evaluation *evaluation); /* replaces the default test evaluation */
+    clq_status (*evaluate)(void *context,
+                           clq_evaluation *evaluation); /* replaces the default test evaluation */
     /* Named buffers that belong into the checkpoint and come back on resume (observers). */
     size_t buffer_count;
     const char *const *buffer_names;
@@ -128,7 +131,7 @@ typedef struct clq_train_hooks {
 
 typedef struct clq_train_job {
     clq_device *device;
-    clq_graph *graph; /* in: initial parameters; out: trained ones */
+    clq_graph *graph;          /* in: initial parameters; out: trained ones */
     clq_dataset *train, *test; /* test may be NULL */
     clq_train_config config;
     float mean[4], std[4];
@@ -136,15 +139,16 @@ typedef struct clq_train_job {
     clq_params *params; /* NULL: made from graph */
     clq_qstate *qstate; /* QAT */
     const clq_train_hooks *hooks;
-    const char *out; /* folder for history.csv, history.json, checkpoints; NULL: none */
-    const char *phase; /* "train" or "qat": names files and the progress bar */
+    const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
+    const char *phase;       /* "train" or "qat": names files and the progress bar */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
-    bool resume;     /* continue from the newest good checkpoint in `out` when there is one */
+    bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
 
-/* Trains. On success graph holds the parameters and *history (owned by the caller, clq_free) the epochs.
- * CLQ_DIVERGED when the loss becomes NaN or infinite: names epoch and step, the last checkpoint stays. */
+/* Trains. On success graph holds the parameters and *history (owned by the caller, clq_free) the
+ * epochs. CLQ_DIVERGED when the loss becomes NaN or infinite: names epoch and step, the last
+ * checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
 #ifdef __cplusplus
