@@ -91,4 +91,10 @@ clq_status clq_json_dump_stdout(const json_t *json);
 /* Compact text (clq_free it) with 17 digits, so that every double reads back as the same bits. */
 clq_status clq_json_dump_exact(const json_t *json, char **text);
 
+/* ---- for memory.c and json.c ---- */
+
+/* Set when an allocation of jansson's fails. Its parser goes on after some of them and drops a
+ * byte of a string. */
+extern _Thread_local bool clq_json_exhausted;
+
 #endif

@@ -6,11 +6,16 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/json.h"
 
 static clq_allocator custom; /* .reallocate is NULL while the C library's allocator is in use */
 
+_Thread_local bool clq_json_exhausted;
+
 static void *allocate(size_t size) {
-    return clq_realloc(NULL, size, 1);
+    void *pointer = clq_realloc(NULL, size, 1);
+    clq_json_exhausted |= pointer == NULL;
+    return pointer;
 }
 
 void clq_set_allocator(const clq_allocator *allocator) {
