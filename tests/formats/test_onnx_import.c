@@ -1,0 +1,716 @@
+/* The ways in which exporters write things, one by one; and what is refused, with which words. */
+#include "formats/onnx_make.h"
+
+#include <clquant/ops.h>
+
+#include "formats/ref_forward.h"
+
+static const clq_node *node_at(const clq_graph *graph, int index, const char *op) {
+    assert_in_range(index, 0, graph->node_count - 1);
+    assert_string_equal(graph->nodes[index].op->name, op);
+    return &graph->nodes[index];
+}
+
+static const clq_value *input_of(const clq_graph *graph, const clq_node *node, int index) {
+    return &graph->values[node->inputs[index]];
+}
+
+/* A convolution "c" from x to `out` with 4 channels. */
+static void add_conv(make_model *m, const char *out) {
+    make_weights(m, "conv1.weight", DIMS(4, 3, 3, 3));
+    make_node(m, "Conv", "x,conv1.weight", out);
+    make_ints(m, "kernel_shape", 3, 3);
+    make_ints(m, "pads", 1, 1, 1, 1);
+}
+
+static void add_dimension_input(make_model *m, int64_t c, int64_t h, int64_t w) {
+    int64_t dim[4] = {-1, c, h, w};
+    m->inputs[0] = make_info(m, "x", 4, dim);
+}
+
+/* ---- Conv ---- */
+
+static void conv_attributes(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    const float *w = make_weights(m, "w", DIMS(6, 1, 3, 2));
+    make_node(m, "Conv", "x,w", "y")->name = make_text(m, "/features/features.3/conv/Conv");
+    make_ints(m, "strides", 2, 1);
+    make_ints(m, "dilations", 1, 3);
+    make_ints(m, "pads", 1, 0, 2, 3);
+    make_int(m, "group", 3);
+    clq_graph *graph = make_finish(m);
+    const clq_node *node = node_at(graph, 0, "conv2d");
+    const clq_conv2d_attrs *a = node->attrs;
+    assert_string_equal(node->name, "features.3.conv");
+    assert_int_equal(a->kernel[0] * 10 + a->kernel[1], 32);
+    assert_int_equal(a->stride[0] * 10 + a->stride[1], 21);
+    assert_int_equal(a->dilation[0] * 10 + a->dilation[1], 13);
+    assert_memory_equal(a->pad, ((int[]){1, 0, 2, 3}), sizeof a->pad);
+    assert_int_equal(a->groups, 3);
+    const clq_value *weight = input_of(graph, node, 1);
+    assert_string_equal(weight->name, "w");
+    assert_memory_equal(weight->data, w, 36 * sizeof *w); /* one channel: the same order */
+    clq_graph_destroy(graph);
+}
+
+static void conv_weight_order(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    const float *file = make_weights(m, "onnx::Conv_12", DIMS(2, 3, 3, 2));
+    float copy[36];
+    memcpy(copy, file, sizeof copy);
+    make_node(m, "Conv", "x,onnx::Conv_12", "y");
+    clq_graph *graph = make_finish(m);
+    const clq_value *weight = input_of(graph, node_at(graph, 0, "conv2d"), 1);
+    assert_string_equal(weight->name, "y.weight"); /* a made-up name is replaced */
+    const float *w = weight->data;
+    for (int o = 0; o < 2; o++) {
+        for (int c = 0; c < 3; c++) {
+            for (int p = 0; p < 6; p++) {
+                assert_true(w[(o * 6 + p) * 3 + c] == copy[(o * 3 + c) * 6 + p]);
+            }
+        }
+    }
+    clq_graph_destroy(graph);
+}
+
+/* Paddings of an input of 8 x 8 by a kernel of 3 x 4 with stride 2. */
+static void check_auto_pad(const char *auto_pad, int top, int left, int bottom, int right) {
+    make_model *m = make_start();
+    make_weights(m, "w", DIMS(4, 3, 3, 4));
+    make_node(m, "Conv", "x,w", "y");
+    make_ints(m, "strides", 2, 2);
+    make_string(m, "auto_pad", auto_pad);
+    clq_graph *graph = make_finish(m);
+    const clq_conv2d_attrs *a = node_at(graph, 0, "conv2d")->attrs;
+    assert_int_equal(a->pad[0], top);
+    assert_int_equal(a->pad[1], left);
+    assert_int_equal(a->pad[2], bottom);
+    assert_int_equal(a->pad[3], right);
+    clq_graph_destroy(graph);
+}
+
+static void auto_pad(void **state) {
+    (void)state;
+    check_auto_pad("SAME_UPPER", 0, 1, 1, 1);
+    check_auto_pad("SAME_LOWER", 1, 1, 0, 1);
+    check_auto_pad("VALID", 0, 0, 0, 0);
+    check_auto_pad("NOTSET", 0, 0, 0, 0);
+}
+
+static void conv_then_add(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    add_conv(m, "c");
+    make_weights(m, "b", DIMS(1, 4, 1, 1));
+    make_node(m, "Add", "b,c", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 1);
+    assert_int_equal(node_at(graph, 0, "conv2d")->input_count, 3);
+    clq_graph_destroy(graph);
+}
+
+static void padded_conv(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_longs(m, "pads", 0, 0, 2, 1, 0, 0, 3, 4);
+    make_node(m, "Pad", "x,pads", "padded");
+    make_weights(m, "w", DIMS(4, 3, 3, 3));
+    make_node(m, "Conv", "padded,w", "y");
+    make_ints(m, "pads", 1, 1, 1, 1);
+    clq_graph *graph = make_finish(m);
+    const clq_conv2d_attrs *a = node_at(graph, 0, "conv2d")->attrs;
+    assert_memory_equal(a->pad, ((int[]){3, 2, 4, 5}), sizeof a->pad);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_longs(m, "pads", 0, 0, 2, 1, 0, 0, 3, 4);
+    make_node(m, "Pad", "x,pads", "padded");
+    make_node(m, "MaxPool", "padded", "y");
+    make_ints(m, "kernel_shape", 2, 2);
+    make_refused(m, "Pad is only supported before Conv");
+}
+
+static void conv_on_pooled(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "GlobalAveragePool", "x", "p");
+    make_weights(m, "w", DIMS(5, 3, 1, 1));
+    make_node(m, "Conv", "p,w", "c");
+    make_node(m, "Flatten", "c", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 2);
+    node_at(graph, 1, "linear");
+    clq_graph_destroy(graph);
+}
+
+/* ---- Gemm and MatMul ---- */
+
+static void check_linear(make_model *m, const float *w, bool transposed, bool bias) {
+    float copy[15];
+    memcpy(copy, w, sizeof copy);
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 2);
+    const clq_node *node = node_at(graph, 1, "linear");
+    assert_int_equal(node->input_count, bias ? 3 : 2);
+    const float *ours = input_of(graph, node, 1)->data;
+    for (int o = 0; o < 5; o++) {
+        for (int i = 0; i < 3; i++) {
+            assert_true(ours[o * 3 + i] == copy[transposed ? o * 3 + i : i * 5 + o]);
+        }
+    }
+    clq_graph_destroy(graph);
+}
+
+static make_model *start_pooled(void) {
+    make_model *m = make_start();
+    make_node(m, "GlobalAveragePool", "x", "p");
+    make_node(m, "Flatten", "p", "f");
+    return m;
+}
+
+static void gemm(void **state) {
+    (void)state;
+    make_model *m = start_pooled();
+    const float *w = make_weights(m, "w", DIMS(3, 5));
+    make_weights(m, "b", DIMS(1, 5));
+    make_node(m, "Gemm", "f,w,b", "y");
+    check_linear(m, w, false, true);
+
+    m = start_pooled();
+    w = make_weights(m, "w", DIMS(5, 3));
+    make_scalar(m, "b", 0.5f);
+    make_node(m, "Gemm", "f,w,b", "y");
+    make_int(m, "transB", 1);
+    make_float(m, "alpha", 1);
+    check_linear(m, w, true, true);
+
+    m = start_pooled();
+    make_weights(m, "w", DIMS(5, 3));
+    make_node(m, "Gemm", "f,w", "y");
+    make_int(m, "transB", 1);
+    make_float(m, "alpha", 0.5f);
+    make_refused(m, "alpha");
+
+    m = start_pooled();
+    make_weights(m, "w", DIMS(5, 3));
+    make_weights(m, "b", DIMS(4));
+    make_node(m, "Gemm", "f,w,b", "y");
+    make_int(m, "transB", 1);
+    make_refused(m, "bias \"b\" has 4 elements, must have 5");
+}
+
+static void matmul(void **state) {
+    (void)state;
+    make_model *m = start_pooled();
+    const float *w = make_weights(m, "w", DIMS(3, 5));
+    make_node(m, "MatMul", "f,w", "y");
+    check_linear(m, w, false, false);
+
+    m = start_pooled();
+    w = make_weights(m, "w", DIMS(3, 5));
+    make_weights(m, "b", DIMS(5));
+    make_node(m, "MatMul", "f,w", "mm");
+    make_node(m, "Add", "mm,b", "y");
+    check_linear(m, w, false, true);
+
+    m = start_pooled(); /* torch leaves the transposition in the file */
+    w = make_weights(m, "fc.weight", DIMS(5, 3));
+    make_node(m, "Transpose", "fc.weight", "t");
+    make_ints(m, "perm", 1, 0);
+    make_node(m, "MatMul", "f,t", "y");
+    check_linear(m, w, true, false);
+}
+
+/* ---- flattening ---- */
+
+/* Behind a flatten of (3, 8, 8) the columns come in another order: the result must be the same. */
+static void flatten_order(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    const float *w = make_weights(m, "w", DIMS(2, 192));
+    float image[192], expected[2] = {0}, out[2];
+    clq_test_fill_f32(image, 192, -1, 1, 77);
+    for (int i = 0; i < 384; i++) {
+        expected[i / 192] += w[i] * image[i % 192];
+    }
+    make_node(m, "Flatten", "x", "f");
+    make_node(m, "Gemm", "f,w", "y");
+    make_int(m, "transB", 1);
+    clq_graph *graph = make_finish(m);
+    ref_forward(graph, image, out);
+    assert_close_f32(out, expected, clq_test_shape_of(2), 1e-4, 1e-4);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_node(m, "Flatten", "x", "y");
+    make_refused(m, "a flattened image cannot be the output");
+}
+
+static clq_graph *reshaped_to(int64_t a, int64_t b) {
+    make_model *m = make_start();
+    clq_graph *graph;
+    make_longs(m, "shape", a, b);
+    make_node(m, "Reshape", "x,shape", "f");
+    make_weights(m, "w", DIMS(2, 192));
+    make_node(m, "Gemm", "f,w", "y");
+    make_int(m, "transB", 1);
+    if (make_load(m, &graph) != CLQ_OK) {
+        assert_error_has("only (N, features) is supported");
+    }
+    make_free(m);
+    return graph;
+}
+
+static void reshape(void **state) {
+    (void)state;
+    static const int64_t good[][2] = {{0, -1}, {-1, 192}, {1, -1}, {0, 192}, {1, 192}};
+    static const int64_t bad[][2] = {{-1, -1}, {2, -1}, {-1, 96}, {192, 0}, {-1, 0}};
+    for (int i = 0; i < 5; i++) {
+        clq_graph *graph = reshaped_to(good[i][0], good[i][1]);
+        assert_non_null(graph);
+        node_at(graph, 0, "flatten");
+        clq_graph_destroy(graph);
+        assert_null(reshaped_to(bad[i][0], bad[i][1]));
+    }
+}
+
+/* x.view(x.size(0), -1) as torch writes it. */
+static void view_chain(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_tensor(m, "zero", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, SCALAR, &(int64_t){0}, 8);
+    make_longs(m, "axes", 0);
+    make_longs(m, "rest", -1);
+    make_node(m, "Shape", "x", "shape");
+    make_node(m, "Gather", "shape,zero", "n");
+    make_node(m, "Unsqueeze", "n,axes", "n1");
+    make_node(m, "Concat", "n1,rest", "target");
+    make_int(m, "axis", 0);
+    make_node(m, "Reshape", "x,target", "f");
+    make_weights(m, "w", DIMS(192, 2));
+    make_node(m, "MatMul", "f,w", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 2);
+    clq_graph_destroy(graph);
+
+    m = make_start(); /* calculating with the open batch */
+    make_longs(m, "two", 2);
+    make_node(m, "Shape", "x", "shape");
+    make_node(m, "Mul", "shape,two", "target");
+    make_node(m, "Reshape", "x,target", "y");
+    make_refused(m, "calculates with the batch");
+}
+
+static void pooled_views(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_longs(m, "axes", 2, 3);
+    make_node(m, "ReduceMean", "x", "r");
+    make_ints(m, "axes", -1, -2);
+    make_node(m, "Squeeze", "r,axes", "s");
+    make_node(m, "Unsqueeze", "s,axes", "u");
+    make_node(m, "Identity", "u", "i");
+    make_node(m, "Flatten", "i", "f");
+    make_weights(m, "w", DIMS(3, 2));
+    make_node(m, "MatMul", "f,w", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 2);
+    node_at(graph, 0, "global_avg_pool");
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_node(m, "ReduceMean", "x", "y");
+    make_ints(m, "axes", 1, 2);
+    make_refused(m, "only the mean over height and width");
+}
+
+/* ---- pooling, Slice, Pad ---- */
+
+static void pools(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "MaxPool", "x", "a");
+    make_ints(m, "kernel_shape", 3, 3);
+    make_ints(m, "strides", 2, 2);
+    make_int(m, "ceil_mode", 1);
+    make_int(m, "storage_order", 1);
+    make_node(m, "AveragePool", "a", "y");
+    make_ints(m, "kernel_shape", 2, 2);
+    make_string(m, "auto_pad", "SAME_UPPER");
+    make_int(m, "count_include_pad", 1);
+    clq_graph *graph = make_finish(m);
+    const clq_pool_attrs *max = node_at(graph, 0, "max_pool")->attrs;
+    assert_true(max->ceil_mode);
+    const clq_pool_attrs *average = node_at(graph, 1, "avg_pool")->attrs;
+    assert_true(average->count_include_pad);
+    assert_memory_equal(average->pad, ((int[]){0, 0, 1, 1}), sizeof average->pad);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_node(m, "MaxPool", "x", "y");
+    make_ints(m, "kernel_shape", 3, 3);
+    make_ints(m, "dilations", 2, 2);
+    make_refused(m, "dilated pooling");
+}
+
+static void add_slice(make_model *m, const char *in, const char *out, int64_t axis, int64_t step) {
+    char name[4][32];
+    int64_t values[4] = {0, INT64_MAX, axis, step};
+    char inputs[160];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name[i], sizeof name[i], "%s_%d", out, i);
+        make_longs(m, name[i], values[i]);
+    }
+    snprintf(inputs, sizeof inputs, "%s,%s,%s,%s,%s", in, name[0], name[1], name[2], name[3]);
+    make_node(m, "Slice", inputs, out);
+}
+
+static void shortcut_a(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    add_slice(m, "x", "s0", 0, 1);
+    add_slice(m, "s0", "s1", 2, 2);
+    add_slice(m, "s1", "s2", -1, 2);
+    make_longs(m, "pads", 0, 2, 0, 0, 0, 3, 0, 0);
+    make_scalar(m, "zero", 0);
+    make_node(m, "Pad", "s2,pads,zero", "y");
+    make_string(m, "mode", "constant");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 1);
+    const clq_pad_channels_attrs *a = node_at(graph, 0, "shortcut_a")->attrs;
+    assert_int_equal(a->stride, 2);
+    assert_int_equal(a->front, 2);
+    assert_int_equal(a->back, 3);
+    clq_graph_destroy(graph);
+
+    m = make_start(); /* by pooling of one pixel, as some write it */
+    make_node(m, "AveragePool", "x", "s");
+    make_ints(m, "kernel_shape", 1, 1);
+    make_ints(m, "strides", 2, 2);
+    make_longs(m, "pads", 0, 0, 0, 0, 0, 3, 0, 0);
+    make_node(m, "Pad", "s,pads", "y");
+    graph = make_finish(m);
+    assert_int_equal(graph->node_count, 1);
+    node_at(graph, 0, "shortcut_a");
+    clq_graph_destroy(graph);
+}
+
+static void lone_slice(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    add_slice(m, "x", "s", 2, 3);
+    make_node(m, "Relu", "s", "y");
+    clq_graph *graph = make_finish(m);
+    const clq_pool_attrs *a = node_at(graph, 0, "max_pool")->attrs;
+    assert_int_equal(a->kernel[0] * 10 + a->kernel[1], 11);
+    assert_int_equal(a->stride[0] * 10 + a->stride[1], 31);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    add_slice(m, "x", "s", 1, 2);
+    make_node(m, "Relu", "s", "y");
+    make_refused(m, "only every k-th row and column");
+
+    m = make_start();
+    make_longs(m, "pads", 0, 1, 0, 0, 0, 1, 0, 0);
+    make_scalar(m, "one", 1);
+    make_node(m, "Pad", "x,pads,one", "y");
+    make_refused(m, "only zeros");
+}
+
+/* ---- activations and norms ---- */
+
+static const char *clip_result(bool attributes, bool min, float low, bool max, float high) {
+    make_model *m = make_start();
+    clq_graph *graph;
+    make_scalar(m, "low", low);
+    make_scalar(m, "high", high);
+    make_node(m, "Clip",
+              attributes || (!min && !max) ? "x"
+              : max                        ? (min ? "x,low,high" : "x,-,high")
+                                           : "x,low",
+              "y");
+    if (attributes && min) {
+        make_float(m, "min", low);
+    }
+    if (attributes && max) {
+        make_float(m, "max", high);
+    }
+    clq_status status = make_load(m, &graph);
+    make_free(m);
+    if (status != CLQ_OK) {
+        assert_error_has("only 0..6 and 0.. are supported");
+        return "";
+    }
+    const char *op = graph->nodes[0].op->name;
+    clq_graph_destroy(graph);
+    return op;
+}
+
+static void clip(void **state) {
+    (void)state;
+    assert_string_equal(clip_result(false, true, 0, true, 6), "relu6");
+    assert_string_equal(clip_result(true, true, 0, true, 6), "relu6");
+    assert_string_equal(clip_result(false, true, 0, false, 0), "relu");
+    assert_string_equal(clip_result(true, true, 0, false, 0), "relu");
+    assert_string_equal(clip_result(false, true, 0, true, INFINITY), "relu");
+    assert_string_equal(clip_result(false, true, -1, true, 1), "");
+    assert_string_equal(clip_result(false, false, 0, true, 6), "");
+    assert_string_equal(clip_result(true, false, 0, false, 0), "");
+}
+
+static void batch_norm(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    float ones[3] = {1, 1, 1};
+    make_weights(m, "bn1.weight", DIMS(3));
+    make_weights(m, "bn1.bias", DIMS(3));
+    make_weights(m, "bn1.running_mean", DIMS(3));
+    make_tensor(m, "bn1.running_var", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(3), ones, 12);
+    make_node(m, "BatchNormalization", "x,bn1.weight,bn1.bias,bn1.running_mean,bn1.running_var",
+              "y,m,v");
+    make_float(m, "epsilon", 0.25f);
+    make_float(m, "momentum", 0.9f);
+    make_int(m, "training_mode", 1);
+    clq_graph *graph = make_finish(m);
+    assert_false(graph->folded);
+    const clq_node *node = node_at(graph, 0, "batch_norm");
+    const clq_batch_norm_attrs *a = node->attrs;
+    assert_string_equal(node->name, "bn1");
+    assert_true(a->epsilon == 0.25f && a->momentum == 0.1f);
+    assert_int_equal(input_of(graph, node, 3)->kind, CLQ_VALUE_STATE);
+    assert_string_equal(input_of(graph, node, 4)->name, "bn1.running_var");
+    clq_graph_destroy(graph);
+}
+
+static void dropout(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_scalar(m, "ratio", 0.125f);
+    make_tensor(m, "yes", ONNX__TENSOR_PROTO__DATA_TYPE__BOOL, SCALAR, "\1", 1);
+    make_node(m, "Dropout", "x,ratio,yes", "y,mask");
+    clq_graph *graph = make_finish(m);
+    const clq_dropout_attrs *a = node_at(graph, 0, "dropout")->attrs;
+    assert_true(a->probability == 0.125f);
+    assert_false(graph->folded);
+    clq_graph_destroy(graph);
+}
+
+/* ---- tensors ---- */
+
+static void tensor_types(void **state) {
+    (void)state;
+    static const double doubles[3] = {1, 2.5, -3};
+    static const uint16_t halves[3] = {0x3c00, 0x4100, 0xc200};
+    static const uint16_t bfloats[3] = {0x3f80, 0x4020, 0xc040};
+    static const float floats[3] = {1, 2.5f, -3};
+    static int32_t words[3] = {0x3c00, 0x4100, 0xc200};
+    for (int kind = 0; kind < 5; kind++) {
+        make_model *m = start_pooled();
+        const void *data = kind == 0 ? (const void *)doubles : kind == 1 ? halves : bfloats;
+        static const int types[] = {
+            ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16,
+            ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+            ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16};
+        Onnx__TensorProto *w = make_tensor(m, "w", types[kind], DIMS(3, 1), data,
+                                           kind == 0  ? 24
+                                           : kind < 3 ? 6
+                                                      : 0);
+        if (kind == 3) {
+            w->has_raw_data = false;
+            w->n_float_data = 3;
+            w->float_data = (float *)floats;
+        } else if (kind == 4) {
+            w->has_raw_data = false;
+            w->n_int32_data = 3;
+            w->int32_data = words;
+        }
+        make_node(m, "MatMul", "f,w", "y");
+        clq_graph *graph = make_finish(m);
+        assert_memory_equal(input_of(graph, node_at(graph, 1, "linear"), 1)->data, floats, 12);
+        clq_graph_destroy(graph);
+    }
+}
+
+static void refused_tensors(void **state) {
+    (void)state;
+    static int64_t three[3] = {3, 5, 1};
+    for (int kind = 0; kind < 7; kind++) {
+        static const char *const errors[] = {"in another file", "do not make up its shape",
+                                             "out of range",    "element type 8",
+                                             "do not make up",  "out of range",
+                                             "have shape 3x5x1"};
+        make_model *m = start_pooled();
+        make_weights(m, "w", DIMS(3, 5));
+        Onnx__TensorProto *w = m->tensors[0];
+        switch (kind) {
+        case 0:
+            w->has_data_location = true;
+            w->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+            break;
+        case 1:
+            w->raw_data.len--;
+            break;
+        case 2:
+            w->dims[0] = -3;
+            break;
+        case 3:
+            w->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__STRING;
+            break;
+        case 4:
+            w->dims[0] = INT64_C(1) << 31;
+            break;
+        case 5:
+            w->dims[0] = w->dims[1] = INT64_C(1) << 62;
+            break;
+        default:
+            w->n_dims = 3;
+            w->dims = three;
+        }
+        make_node(m, "MatMul", "f,w", "y");
+        make_refused(m, errors[kind]);
+    }
+}
+
+/* Two nodes that read one initializer get parameters of their own. */
+static void shared_initializer(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_weights(m, "a.weight", DIMS(3, 3, 1, 1));
+    make_node(m, "Identity", "a.weight", "b.weight");
+    make_node(m, "Conv", "x,a.weight", "c1");
+    make_node(m, "Conv", "c1,b.weight", "c2");
+    make_node(m, "Conv", "c2,a.weight", "y");
+    clq_graph *graph = make_finish(m);
+    static const char *const names[3][2] = {
+        {"a", "a.weight"}, {"b", "b.weight"}, {"a_2", "a_2.weight"}};
+    for (int i = 0; i < 3; i++) {
+        const clq_node *node = node_at(graph, i, "conv2d");
+        assert_string_equal(node->name, names[i][0]);
+        assert_string_equal(input_of(graph, node, 1)->name, names[i][1]);
+    }
+    clq_graph_destroy(graph);
+}
+
+/* ---- the graph ---- */
+
+static void unused_parts(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "NonMaxSuppression", "x", "unused");
+    make_tensor(m, "text", ONNX__TENSOR_PROTO__DATA_TYPE__STRING, DIMS(1), NULL, 0);
+    make_node(m, "Relu", "x", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 1);
+    clq_graph_destroy(graph);
+}
+
+static void refused_graphs(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "LeakyRelu", "x", "y")->name = make_text(m, "act7");
+    make_refused(m, "LeakyRelu \"act7\": this operator is not supported");
+
+    m = make_start();
+    make_node(m, "Relu", "x", "y")->domain = make_text(m, "com.example");
+    make_refused(m, "domain \"com.example\"");
+
+    m = make_start();
+    make_node(m, "Relu", "x", "y");
+    make_int(m, "slope", 1);
+    make_refused(m, "attribute \"slope\" is not supported");
+
+    m = make_start();
+    make_node(m, "Relu", "b", "a"); /* a cycle */
+    make_node(m, "Relu", "a", "b");
+    make_node(m, "Add", "x,b", "y");
+    make_refused(m, "reads \"b\", which nothing before it makes");
+
+    m = make_start();
+    make_node(m, "Relu", "x", "a");
+    make_node(m, "Tanh", "x", "a");
+    make_node(m, "Relu", "a", "y");
+    make_refused(m, "\"a\" is defined twice");
+
+    m = make_start();
+    m->inputs[m->graph.n_input++] = make_info(m, "z", 2, (int64_t[]){1, 3});
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "there must be one");
+
+    m = make_start();
+    m->outputs[m->graph.n_output++] = make_info(m, "z", 2, (int64_t[]){1, 3});
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "2 outputs");
+
+    m = make_start();
+    add_dimension_input(m, 3, -1, 8);
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "dimension 2 must be a number");
+
+    m = make_start();
+    m->opset.version = 6;
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "opset 6");
+
+    m = make_start();
+    make_refused(m, "0 nodes");
+
+    m = make_start();
+    make_node(m, "Identity", "x", "y");
+    make_refused(m, "is not the real result of a node");
+
+    m = make_start();
+    add_dimension_input(m, 3, INT64_C(1) << 40, INT64_C(1) << 40);
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "more than 2^31 - 1 elements");
+}
+
+static void metadata(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    Onnx__StringStringEntryProto entry;
+    onnx__string_string_entry_proto__init(&entry);
+    entry.key = make_text(m, "clquant.std");
+    entry.value = make_text(m, "1,2,3");
+    m->metadata[0] = m->metadata[1] = &entry;
+    m->model.n_metadata_props = 1;
+    make_node(m, "Relu", "x", "y");
+    clq_graph *graph;
+    assert_ok(make_load(m, &graph));
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.std"), "1,2,3");
+    clq_graph_destroy(graph);
+    m->model.n_metadata_props = 2;
+    make_refused(m, "there twice");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv_attributes),
+        cmocka_unit_test(conv_weight_order),
+        cmocka_unit_test(auto_pad),
+        cmocka_unit_test(conv_then_add),
+        cmocka_unit_test(padded_conv),
+        cmocka_unit_test(conv_on_pooled),
+        cmocka_unit_test(gemm),
+        cmocka_unit_test(matmul),
+        cmocka_unit_test(flatten_order),
+        cmocka_unit_test(reshape),
+        cmocka_unit_test(view_chain),
+        cmocka_unit_test(pooled_views),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(shortcut_a),
+        cmocka_unit_test(lone_slice),
+        cmocka_unit_test(clip),
+        cmocka_unit_test(batch_norm),
+        cmocka_unit_test(dropout),
+        cmocka_unit_test(tensor_types),
+        cmocka_unit_test(refused_tensors),
+        cmocka_unit_test(unused_parts),
+        cmocka_unit_test(shared_initializer),
+        cmocka_unit_test(refused_graphs),
+        cmocka_unit_test(metadata),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,263 @@
+/* Quantized models as other programs write them. */
+#include "formats/onnx_make.h"
+
+#include <clquant/ops.h>
+
+#include "formats/ref_forward.h"
+
+/* How the model below is written. */
+typedef struct variant {
+    bool signed_activations; /* int8 with zero point; else uint8 */
+    bool per_tensor, unsigned_weights, float_bias, foreign_bias_scale, float_weights;
+    bool relu_between; /* Conv -> Relu -> Q */
+} variant;
+
+static void add_pair(make_model *m, const char *in, const char *out, const char *scale,
+                     const char *zero_point) {
+    char inputs[96], codes[32];
+    snprintf(codes, sizeof codes, "%s_codes", out);
+    snprintf(inputs, sizeof inputs, "%s,%s,%s", in, scale, zero_point);
+    make_node(m, "QuantizeLinear", inputs, codes);
+    snprintf(inputs, sizeof inputs, "%s,%s,%s", codes, scale, zero_point);
+    make_node(m, "DequantizeLinear", inputs, out);
+}
+
+static void add_weights(make_model *m, const variant *v) {
+    static const float scales[2] = {0.25f, 0.125f};
+    if (v->float_weights) {
+        make_weights(m, "w", DIMS(2, 3, 1, 1));
+        return;
+    }
+    make_tensor(m, "w_scale", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+                v->per_tensor ? SCALAR : DIMS(2), scales, v->per_tensor ? 4 : 8);
+    if (v->unsigned_weights) {
+        static const uint8_t codes[6] = {0, 255, 128, 129, 1, 77};
+        make_tensor(m, "w_codes", ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, DIMS(2, 3, 1, 1), codes, 6);
+        make_byte(m, "w_zero", false, 128);
+    } else {
+        make_codes(m, "w_codes", DIMS(2, 3, 1, 1));
+        make_tensor(m, "w_zero", ONNX__TENSOR_PROTO__DATA_TYPE__INT8,
+                    v->per_tensor ? SCALAR : DIMS(2), "\0\0", v->per_tensor ? 1 : 2);
+    }
+    make_node(m, "DequantizeLinear", "w_codes,w_scale,w_zero", "w");
+    make_int(m, "axis", 0);
+}
+
+static void add_bias(make_model *m, const variant *v) {
+    float scales[2] = {0.5f * 0.25f, 0.5f * (v->per_tensor ? 0.25f : 0.125f)};
+    int32_t codes[2] = {1000, -77};
+    if (v->float_bias) {
+        float reals[2] = {codes[0] * scales[0] + 0.001f, codes[1] * scales[1]};
+        make_tensor(m, "b", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(2), reals, 8);
+        return;
+    }
+    if (v->foreign_bias_scale) {
+        for (int i = 0; i < 2; i++) {
+            scales[i] /= 2;
+            codes[i] *= 2;
+        }
+    }
+    make_tensor(m, "b_codes", ONNX__TENSOR_PROTO__DATA_TYPE__INT32, DIMS(2), codes, 8);
+    make_tensor(m, "b_scale", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+                v->per_tensor ? SCALAR : DIMS(2), scales, v->per_tensor ? 4 : 8);
+    make_node(m, "DequantizeLinear", "b_codes,b_scale", "b");
+    make_int(m, "axis", 0);
+}
+
+/* x -> Q -> DQ -> Conv 1x1 [-> Relu] -> Q -> DQ -> MaxPool (no Q) -> GlobalAveragePool -> Q -> DQ
+ */
+static make_model *make_quantized(variant v) {
+    make_model *m = make_start();
+    make_scalar(m, "x_scale", 0.5f);
+    make_byte(m, "x_zero", v.signed_activations, v.signed_activations ? -28 : 100);
+    make_scalar(m, "c_scale", 2);
+    make_byte(m, "c_zero", v.signed_activations, v.signed_activations ? -128 : 0);
+    add_pair(m, "x", "xq", "x_scale", "x_zero");
+    add_weights(m, &v);
+    add_bias(m, &v);
+    make_node(m, "Conv", "xq,w,b", "c");
+    if (v.relu_between) {
+        make_node(m, "Relu", "c", "r");
+    }
+    add_pair(m, v.relu_between ? "r" : "c", "cq", "c_scale", "c_zero");
+    make_node(m, "MaxPool", "cq", "p");
+    make_ints(m, "kernel_shape", 2, 2);
+    make_node(m, "GlobalAveragePool", "p", "g");
+    make_node(m, "Flatten", "g", "f");
+    add_pair(m, "f", "y", "c_scale", "c_zero");
+    return m;
+}
+
+static void check_codes(const clq_graph *graph, variant v) {
+    const clq_node *conv = &graph->nodes[0];
+    const clq_value *weight = &graph->values[conv->inputs[1]];
+    const clq_value *bias = &graph->values[conv->inputs[2]];
+    assert_int_equal(weight->dtype, CLQ_S8);
+    assert_int_equal(weight->q.count, v.per_tensor ? 1 : 2);
+    assert_true(weight->q.scale[0] == 0.25f);
+    assert_int_equal(bias->dtype, CLQ_S32);
+    assert_true(bias->q.scale[0] == 0.125f);
+    assert_int_equal(((const int32_t *)bias->data)[0], 1000);
+    assert_int_equal(((const int32_t *)bias->data)[1], -77);
+    if (v.unsigned_weights) {
+        assert_memory_equal(weight->data, ((int8_t[]){-128, 127, 0, 1, -127, -51}), 6);
+    }
+}
+
+static void check(variant v) {
+    clq_graph *graph = make_finish(make_quantized(v));
+    assert_true(graph->folded);
+    assert_int_equal(graph->node_count, 3);
+    const clq_qparams *x = &graph->values[graph->input].q;
+    assert_int_equal(x->dtype, CLQ_U8);
+    assert_int_equal(x->zero_point, 100); /* from int8: + 128, the same reals */
+    assert_true(x->scale[0] == 0.5f);
+    assert_int_equal(graph->values[graph->output].q.zero_point, 0);
+    const clq_conv2d_attrs *conv = graph->nodes[0].attrs;
+    assert_int_equal(conv->act, v.relu_between ? CLQ_ACT_RELU : CLQ_ACT_NONE);
+    /* MaxPool's codes are its input's. */
+    assert_true(graph->values[graph->nodes[1].output].q.scale[0] == 2);
+    if (v.float_weights) {
+        assert_int_equal(clq_graph_form(graph), CLQ_FORM_QUANTIZED);
+    } else {
+        assert_int_equal(clq_graph_form(graph), CLQ_FORM_INTEGER);
+        check_codes(graph, v);
+    }
+    clq_graph_destroy(graph);
+}
+
+static void variants(void **state) {
+    (void)state;
+    check((variant){0});
+    check((variant){.signed_activations = true});
+    check((variant){.per_tensor = true});
+    check((variant){.per_tensor = true, .unsigned_weights = true});
+    check((variant){.float_bias = true});
+    check((variant){.foreign_bias_scale = true});
+    check((variant){.relu_between = true});
+    check((variant){.float_weights = true, .float_bias = true});
+}
+
+/* torch's exporter leaves weights float and rounds them in the file: QuantizeLinear of a constant.
+ */
+static void fake_quantized_weights(void **state) {
+    (void)state;
+    static const float reals[6] = {0.3f, -40, 0.375f, 0.06f, 40, -0.3125f};
+    make_model *m = make_quantized((variant){0});
+    for (size_t i = 0; i < m->graph.n_initializer; i++) {
+        Onnx__TensorProto *tensor = m->tensors[i];
+        if (strcmp(tensor->name, "w_codes") == 0) {
+            tensor->name = make_text(m, "w_real");
+            tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+            tensor->raw_data = (ProtobufCBinaryData){24, (uint8_t *)reals};
+        }
+    }
+    make_node(m, "QuantizeLinear", "w_real,w_scale,w_zero", "w_codes");
+    make_int(m, "axis", 0);
+    Onnx__NodeProto *last = m->nodes[m->graph.n_node - 1]; /* must come first */
+    memmove(m->nodes + 1, m->nodes, (m->graph.n_node - 1) * sizeof *m->nodes);
+    m->nodes[0] = last;
+    clq_graph *graph = make_finish(m);
+    const clq_value *weight = &graph->values[graph->nodes[0].inputs[1]];
+    assert_string_equal(weight->name, "w_real");
+    /* Ties to even: 0.375 / 0.25 = 1.5, -0.3125 / 0.125 = -2.5. */
+    assert_memory_equal(weight->data, ((int8_t[]){1, -128, 2, 0, 127, -2}), 6);
+    clq_graph_destroy(graph);
+}
+
+/* Weights alone quantized: nothing to compute on codes, so they are floats. */
+static void weights_only(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    variant v = {0};
+    add_weights(m, &v);
+    make_node(m, "Conv", "x,w", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(clq_graph_form(graph), CLQ_FORM_FLOAT);
+    const clq_value *weight = &graph->values[graph->nodes[0].inputs[1]];
+    assert_int_equal(weight->dtype, CLQ_F32);
+    assert_int_equal(weight->q.count, 0);
+    clq_graph_destroy(graph);
+}
+
+static Onnx__TensorProto *find_tensor(make_model *m, const char *name) {
+    for (size_t i = 0; i < m->graph.n_initializer; i++) {
+        if (strcmp(m->tensors[i]->name, name) == 0) {
+            return m->tensors[i];
+        }
+    }
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static Onnx__NodeProto *find_maker(make_model *m, const char *output) {
+    for (size_t i = 0; i < m->graph.n_node; i++) {
+        if (strcmp(m->nodes[i]->output[0], output) == 0) {
+            return m->nodes[i];
+        }
+    }
+    fail_msg("no node makes %s", output);
+    return NULL;
+}
+
+static void refused(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){0}); /* weights with a zero point of their own */
+    find_tensor(m, "w_zero")->raw_data.data[0] = 3;
+    make_refused(m, "zero points differ");
+
+    m = make_quantized((variant){.per_tensor = true, .unsigned_weights = true});
+    find_tensor(m, "w_zero")->raw_data.data[0] = 100;
+    make_refused(m, "weights \"w_codes\" are asymmetric");
+
+    m = make_quantized((variant){0}); /* per input channel */
+    find_maker(m, "w")->attribute[0]->i = 1;
+    make_refused(m, "2 scales do not fit axis 1");
+
+    m = make_quantized((variant){0}); /* other parameters behind than before */
+    find_maker(m, "xq")->input[1] = make_text(m, "c_scale");
+    make_refused(m, "scale and zero point differ from QuantizeLinear's");
+
+    m = make_quantized((variant){0}); /* codes read as if they were reals */
+    find_maker(m, "c")->input[0] = make_text(m, "xq_codes");
+    make_refused(m, "holds codes");
+
+    m = make_quantized((variant){0}); /* a reader that goes past the rounding */
+    find_maker(m, "p")->input[0] = make_text(m, "c");
+    find_maker(m, "g")->input[0] = make_text(m, "cq");
+    make_node(m, "GlobalAveragePool", "p", "g2");
+    make_node(m, "Flatten", "g2", "f2");
+    make_node(m, "Add", "y,f2", "z");
+    m->outputs[0]->name = make_text(m, "z");
+    make_refused(m, "also read without the rounding");
+
+    m = make_quantized((variant){0}); /* a part left float */
+    find_maker(m, "c")->input[0] = make_text(m, "x");
+    make_refused(m, "is not quantized, but other activations are");
+
+    m = make_quantized((variant){0}); /* 16 bits */
+    find_tensor(m, "c_zero")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT16;
+    make_refused(m, "element type 5");
+
+    m = make_quantized((variant){0});
+    ((float *)find_tensor(m, "x_scale")->raw_data.data)[0] = -1;
+    make_refused(m, "scale 0 is -1, must be positive and finite");
+
+    m = make_quantized((variant){0});
+    ((float *)find_tensor(m, "w_scale")->raw_data.data)[1] = NAN;
+    make_refused(m, "must be positive and finite");
+
+    m = make_quantized((variant){.float_bias = true});
+    ((float *)find_tensor(m, "b")->raw_data.data)[0] = 1e30f;
+    make_refused(m, "does not fit 32 bits");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(variants),
+        cmocka_unit_test(fake_quantized_weights),
+        cmocka_unit_test(weights_only),
+        cmocka_unit_test(refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
