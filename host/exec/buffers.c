@@ -109,7 +109,14 @@ static bool works_in_place(const clq_exec *exec, const clq_exec_step *step) {
            (step->run.node->op->flags & CLQ_OP_IN_PLACE) != 0;
 }
 
-/* Outputs that overwrite an input read for the last time. */
+/* Lets `out` be `in` seen in another shape: both live until nobody reads either. */
+static void share_view(planner *p, int in, int out) {
+    clq_lifetime *a = &p->lives[in], *b = &p->lives[out];
+    b->alias = in;
+    a->last = b->last = a->last > b->last ? a->last : b->last;
+}
+
+/* Outputs that overwrite an input read for the last time, or are the input's memory anyway. */
 static void share_activations(planner *p) {
     clq_exec *exec = p->exec;
     for (int s = 0; s < exec->step_count; s++) {
@@ -118,6 +125,10 @@ static void share_activations(planner *p) {
             continue;
         }
         const int out = value_id(exec, &run->out);
+        if (run->node->op->flags & CLQ_OP_VIEW) {
+            share_view(p, value_id(exec, &run->in[0]), out);
+            continue;
+        }
         for (int i = 0; i < run->node->input_count; i++) {
             if (is_activation(&run->in[i]) &&
                 can_take_over(p, value_id(exec, &run->in[i]), out, s)) {

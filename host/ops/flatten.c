@@ -25,7 +25,7 @@ const clq_op clq_op_flatten = {
     .infer = clq_infer_flatten,
     .forward = flatten_forward,
     .backward = flatten_backward,
-    .flags = CLQ_OP_IN_PLACE,
+    .flags = CLQ_OP_IN_PLACE | CLQ_OP_VIEW,
     .quantized = &clq_flatten_quantized,
     .output_shares_qparams = true,
 };

@@ -293,8 +293,8 @@ __kernel void batch_norm_grad_finish_f32(__global const float *partial, __global
     } while (0)
 #else
 #define FOR_CELLS(CELL, F)                                                                         \
-    for (long at = get_global_id(0); at < (long)rows * cols; at += get_global_size(0)) {           \
-        const int c = (int)(at % cols);                                                            \
+    for (uint at = get_global_id(0); at < (uint)rows * cols; at += get_global_size(0)) {           \
+        const int c = (int)(at % (uint)cols);                                                      \
         CELL(F, float, LOAD1, STORE1)                                                              \
     }
 #endif

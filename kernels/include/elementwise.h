@@ -4,7 +4,8 @@
  *
  * runs BODY(ARG, T, LOAD, STORE) for every `i` in 0 .. count-1: T is float16 or float, LOAD(p) reads
  * the T at p, STORE(v, p) writes it. CPU schedule: a work-item does one long piece, 16 elements at a
- * time. GPU schedule: neighbouring work-items do neighbouring elements. */
+ * time. GPU schedule: neighbouring work-items do neighbouring elements. Arrays have less than 2^31 elements,
+ * so that indices fit an int where 64-bit division would be slow. */
 #ifndef CLQ_ELEMENTWISE_H
 #define CLQ_ELEMENTWISE_H
 
@@ -35,7 +36,7 @@ static inline void clq_share(long count, long grain, long *begin, long *end) {
     } while (0)
 #else
 #define FOR_EACH(count, BODY, ARG)                                                                 \
-    for (long i = get_global_id(0); i < (count); i += get_global_size(0)) {                        \
+    for (uint i = get_global_id(0); i < (uint)(count); i += get_global_size(0)) {                  \
         BODY(ARG, float, LOAD1, STORE1)                                                            \
     }
 #endif

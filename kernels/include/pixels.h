@@ -33,11 +33,11 @@
     }
 #else
 #define FOR_PIXELS(n_count, height, width, channels, CELL)                                         \
-    for (long i_ = get_global_id(0); i_ < (long)(n_count) * (height) * (width) * (channels);       \
-         i_ += get_global_size(0)) {                                                               \
-        const int c = (int)(i_ % (channels)), w = (int)(i_ / (channels) % (width));                \
-        const int h = (int)(i_ / (channels) / (width) % (height));                                 \
-        const int n = (int)(i_ / (channels) / (width) / (height));                                 \
+    const uint count_ = (uint)(n_count) * (height) * (width) * (channels);                         \
+    for (uint i_ = get_global_id(0); i_ < count_; i_ += get_global_size(0)) {                      \
+        const uint pixel_ = i_ / (uint)(channels), row_ = pixel_ / (uint)(width);                  \
+        const int c = (int)(i_ - pixel_ * (channels)), w = (int)(pixel_ - row_ * (width));         \
+        const int h = (int)(row_ % (uint)(height)), n = (int)(row_ / (uint)(height));              \
         CELL(float, int, LOAD1, STORE1, LOAD_U16_1, STORE_U16_1)                                   \
     }
 #endif

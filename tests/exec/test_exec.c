@@ -372,6 +372,33 @@ static void test_forward_twice(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* A flatten is its input's memory. What follows must not overwrite the network's input through it,
+ * nor a value that others still read. */
+static void test_views(void **state) {
+    (void)state;
+    for (int keep_all = 0; keep_all < 2; keep_all++) {
+        net n = net_begin((clq_shape){4, {1, 2, 2, 3}});
+        const int flat = net_unary(&n, "flatten", "flatten", n.at);
+        const int act = net_unary(&n, "relu", "relu", flat);
+        const int squashed = net_unary(&n, "tanh", "tanh", flat);
+        net_add(&n, "add", act, squashed);
+        clq_graph *graph = net_end(&n);
+        clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = 2, .keep_all = keep_all});
+        fill_input(exec, 1);
+        float *x = read_tensor(clq_exec_input(exec));
+        assert_ok(clq_exec_forward(exec));
+        float *after = read_tensor(clq_exec_input(exec));
+        float *y = read_tensor(clq_exec_output(exec));
+        assert_equal_bits(after, x, 24 * sizeof(float));
+        for (int i = 0; i < 24; i++) {
+            assert_true(fabs(y[i] - (fmax(x[i], 0) + tanh(x[i]))) < 1e-6);
+        }
+        free(x), free(after), free(y);
+        clq_exec_destroy(exec);
+        clq_graph_destroy(graph);
+    }
+}
+
 /* ---- a training and an evaluation executor on the same parameters ---- */
 
 static void test_shared_parameters(void **state) {
@@ -493,6 +520,7 @@ int main(void) {
         cmocka_unit_test(test_hook_can_stop),
         cmocka_unit_test(test_inference_memory),
         cmocka_unit_test(test_forward_twice),
+        cmocka_unit_test(test_views),
         cmocka_unit_test(test_shared_parameters),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_one_gradient_a_parameter),
