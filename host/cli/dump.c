@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "cli/npy.h"
 #include "cli/pipeline.h"
+#include "data/npy.h"
 
 /* (H, W, C) to (C, H, W). */
 static void to_chw(const float *hwc, int64_t height, int64_t width, int64_t channels, float *chw) {
@@ -19,7 +19,7 @@ clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_datas
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     const size_t pixels = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
     const int batch = clq_eval_batch(graph, info->count);
-    const clq_shape shape = {4, {info->count, info->channels, info->height, info->width}};
+    const int64_t dims[] = {info->count, info->channels, info->height, info->width};
     clq_status status = CLQ_OK;
     clq_feed *feed = NULL;
     clq_buffer *buffer = NULL;
@@ -46,7 +46,7 @@ clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_datas
                    all + (size_t)done++ * pixels);
         }
     }
-    CLQ_GOTO(status, cleanup, clq_npy_write(path, all, &shape));
+    CLQ_GOTO(status, cleanup, clq_npy_write(path, all, dims, 4));
 cleanup:
     clq_buffer_release(buffer);
     clq_feed_destroy(feed);

@@ -3,8 +3,8 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "cli/dump.h"
-#include "cli/npy.h"
 #include "cli/pipeline.h"
+#include "data/npy.h"
 
 typedef struct options {
     clq_common common;
@@ -98,7 +98,7 @@ static clq_status evaluate(const options *o, clq_device *device, const clq_graph
              clq_stage_evaluate(device, graph, dataset, "eval", &evaluation, logits));
     if (logits) {
         CLQ_GOTO(status, cleanup,
-                 clq_npy_write(o->logits, logits, &(clq_shape){2, {images, classes}}));
+                 clq_npy_write(o->logits, logits, (int64_t[]){images, classes}, 2));
     }
     if (o->inputs) {
         CLQ_GOTO(status, cleanup, clq_dump_inputs(device, graph, dataset, o->inputs));

@@ -168,22 +168,28 @@ static void put_float(float value, uint8_t bytes[4]) {
     }
 }
 
-clq_status clq_npy_write(const char *path, const float *values, int64_t rows, int64_t columns) {
+clq_status clq_npy_write(const char *path, const float *values, const int64_t *dims, int rank) {
     char header[HEADER_SIZE + 1];
     clq_writer *writer = NULL;
     clq_status status;
+    int64_t count = 1;
     /* Magic, version 1.0, length of the rest; the whole padded to 128 bytes. */
+    memset(header, ' ', sizeof header);
     memcpy(header, "\x93NUMPY\x01\x00", 8);
     header[8] = HEADER_SIZE - 10;
     header[9] = 0;
     int used = 10 + snprintf(header + 10, sizeof header - 10,
-                             "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }",
-                             (long long)rows, (long long)columns);
-    memset(header + used, ' ', (size_t)(HEADER_SIZE - used));
+                             "{'descr': '<f4', 'fortran_order': False, 'shape': (");
+    for (int d = 0; d < rank; d++) {
+        used += snprintf(header + used, sizeof header - (size_t)used, "%lld,", (long long)dims[d]);
+        count *= dims[d];
+    }
+    used += snprintf(header + used, sizeof header - (size_t)used, "), }");
+    header[used] = ' ';
     header[HEADER_SIZE - 1] = '\n';
     CLQ_TRY(clq_writer_open(path, &writer));
     CLQ_GOTO(status, cleanup, clq_writer_write(writer, header, HEADER_SIZE));
-    for (int64_t i = 0; i < rows * columns; i++) {
+    for (int64_t i = 0; i < count; i++) {
         uint8_t bytes[4];
         put_float(values[i], bytes);
         CLQ_GOTO(status, cleanup, clq_writer_write(writer, bytes, sizeof bytes));

@@ -19,7 +19,8 @@ typedef struct clq_npy {
 clq_status clq_npy_read(const char *path, clq_npy *array);
 void clq_npy_free(clq_npy *array);
 
-/* Writes values (rows, columns) as little-endian f4, complete or not at all. */
-clq_status clq_npy_write(const char *path, const float *values, int64_t rows, int64_t columns);
+/* Writes values (dims[0], ..., dims[rank - 1]), rank 1 to CLQ_NPY_MAX_RANK, as little-endian f4,
+ * complete or not at all. */
+clq_status clq_npy_write(const char *path, const float *values, const int64_t *dims, int rank);
 
 #endif

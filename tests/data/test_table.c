@@ -200,7 +200,7 @@ static void npy_is_written_and_read(void **state) {
     const float values[6] = {1, -2.5f, 3e20f, 0, 1e-30f, 7};
     const char *path = clq_test_temp_path("a.npy");
     clq_npy array;
-    assert_ok(clq_npy_write(path, values, 2, 3));
+    assert_ok(clq_npy_write(path, values, (int64_t[]){2, 3}, 2));
     assert_ok(clq_npy_read(path, &array));
     assert_int_equal(array.rank, 2);
     assert_int_equal(array.dims[0], 2);
@@ -289,8 +289,8 @@ static void npy_makes_tables(void **state) {
     const float y[4] = {0.5f, 1, 1.5f, 2};
     char *folder = clq_strdup(clq_test_temp_path("n"));
     assert_ok(clq_make_dirs(folder));
-    assert_ok(clq_npy_write(clq_test_temp_path("n/x.npy"), x, 4, 2));
-    assert_ok(clq_npy_write(clq_test_temp_path("n/y.npy"), y, 4, 1));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/x.npy"), x, (int64_t[]){4, 2}, 2));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/y.npy"), y, (int64_t[]){4, 1}, 2));
     clq_table *table = open_ok(folder, (clq_table_options){.test_fraction = 0.25});
     assert_int_equal(table->rows, 3);
     assert_int_equal(table->targets, 1);
@@ -298,8 +298,8 @@ static void npy_makes_tables(void **state) {
     clq_table_close(table);
     /* Splits of their own, and integers as classes. */
     const uint8_t labels[4] = {0, 2, 1, 0};
-    assert_ok(clq_npy_write(clq_test_temp_path("n/x_train.npy"), x, 4, 2));
-    assert_ok(clq_npy_write(clq_test_temp_path("n/x_test.npy"), x, 1, 2));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/x_train.npy"), x, (int64_t[]){4, 2}, 2));
+    assert_ok(clq_npy_write(clq_test_temp_path("n/x_test.npy"), x, (int64_t[]){1, 2}, 2));
     put_npy("n/y_train.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", labels,
             4);
     put_npy("n/y_test.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", labels, 1);
