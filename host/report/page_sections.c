@@ -142,7 +142,16 @@ void clq_page_verification(const clq_run_data *data, clq_text *html) {
 
 /* ---- benchmark ---- */
 
-static void put_result(const clq_run_bench *b, clq_text *html) {
+static bool one_device(const clq_run_data *data) {
+    for (size_t i = 1; i < data->bench_count; i++) {
+        if (strcmp(data->benches[i].device, data->benches[0].device) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_result(const clq_run_bench *b, bool with_device, clq_text *html) {
     clq_text_puts(html, "<tr><th>");
     clq_page_puts(html, b->model);
     clq_text_puts(html, "</th>");
@@ -157,7 +166,9 @@ static void put_result(const clq_run_bench *b, clq_text *html) {
     clq_page_number(html, 100 * b->peak_fraction, 1, " %");
     clq_page_number(html, b->h2d_ms, 3, "");
     clq_page_number(html, b->d2h_ms, 3, "");
-    put_cell(html, b->device);
+    if (with_device) {
+        put_cell(html, b->device);
+    }
     clq_text_puts(html, "</tr>\n");
 }
 
@@ -196,19 +207,27 @@ void clq_page_bench(const clq_run_data *data, clq_text *html) {
     if (data->bench_count == 0) {
         return;
     }
+    const bool with_device = !one_device(data);
     clq_text_puts(html,
                   "<h2>Benchmark</h2>\n<div class=scroll><table>\n<thead><tr><th>Model</th><th>"
                   "Precision</th><th>Dot path</th><th class=n>Batch</th><th class=n>Median, ms</th>"
                   "<th class=n>Min</th><th class=n>p99</th><th class=n>Images/s</th><th class=n>"
                   "GOPS</th><th class=n>Of peak</th><th class=n>To device, ms</th><th class=n>"
-                  "Back, ms</th><th>Device</th></tr></thead>\n<tbody>\n");
+                  "Back, ms</th>");
+    clq_text_puts(html, with_device ? "<th>Device</th>" : "");
+    clq_text_puts(html, "</tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < data->bench_count; i++) {
-        put_result(&data->benches[i], html);
+        put_result(&data->benches[i], with_device, html);
     }
-    clq_text_puts(html, "</tbody></table></div>\n<p class=note>Latency is from queueing the "
-                        "forward pass to its end, transfers apart. The peak is the device's own, "
-                        "measured with the same kind of arithmetic. One multiply-add is two "
-                        "operations.</p>\n");
+    clq_text_puts(html, "</tbody></table></div>\n<p class=note>");
+    if (!with_device && *data->benches[0].device) {
+        clq_text_puts(html, "Measured on ");
+        clq_page_puts(html, data->benches[0].device);
+        clq_text_puts(html, ". ");
+    }
+    clq_text_puts(html, "Latency is from queueing the forward pass to its end, transfers apart. "
+                        "The peak is the device's own, measured with the same kind of arithmetic. "
+                        "One multiply-add is two operations.</p>\n");
     for (size_t i = 0; i < data->bench_count; i++) {
         if (data->benches[i].layer_count > 0) {
             put_layers(&data->benches[i], html);
