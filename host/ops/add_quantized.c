@@ -28,6 +28,24 @@ static clq_status forward_int8(clq_op_run *run) {
                         clq_channels(&run->out));
 }
 
+static clq_status forward_train(clq_op_run *run, int64_t count) {
+    clq_kernel *kernel = NULL;
+    if (!run->qstate->observe) {
+        CLQ_TRY(clq_kernel_get(run->device, "add_codes_train", NULL, &kernel));
+        return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
+                          CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
+                          CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
+                          CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out),
+                          CLQ_I32(act_of(run)), CLQ_I32(count));
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "add_codes_observe", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, count),
+                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
+                      CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
+                      CLQ_BUF(run->qstate->range), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]),
+                      CLQ_INDEX(run, out), CLQ_I32(act_of(run)), CLQ_I32(count));
+}
+
 static clq_status forward(clq_op_run *run) {
     const int64_t count = clq_shape_count(&run->out.shape);
     clq_kernel *kernel = NULL;
@@ -42,12 +60,7 @@ static clq_status forward(clq_op_run *run) {
                           CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out), CLQ_I32(act_of(run)),
                           CLQ_I32(count));
     }
-    CLQ_TRY(clq_kernel_get(run->device, "add_codes_train", NULL, &kernel));
-    return CLQ_LAUNCH(
-        run->device, kernel, clq_observing_range(run->device, count), CLQ_BUF(run->in[0].buffer),
-        CLQ_BUF(run->in[1].buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
-        CLQ_BUF(run->qstate->range), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]),
-        CLQ_INDEX(run, out), CLQ_I32(act_of(run)), CLQ_I32(run->qstate->observe), CLQ_I32(count));
+    return forward_train(run, count);
 }
 
 static clq_status backward(clq_op_run *run) {
