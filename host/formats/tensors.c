@@ -121,7 +121,7 @@ clq_status clq_tensors_insert(clq_tensors *tensors, const clq_file_tensor *tenso
 clq_status clq_tensors_lend(clq_tensors *tensors, const char *name, clq_file_dtype dtype, int rank,
                             const int64_t *dim, const void *data) {
     clq_file_tensor tensor = {.name = name, .dtype = dtype, .rank = rank, .data = data};
-    for (int i = 0; i < rank && i < CLQ_FILE_MAX_RANK; i++) {
+    for (int i = 0; rank <= CLQ_FILE_MAX_RANK && i < rank; i++) {
         tensor.dim[i] = dim[i];
     }
     return clq_tensors_insert(tensors, &tensor);
