@@ -9,11 +9,15 @@
 /* The pixels are cut into parts until there are about this many work-items. The number depends on
  * the shape alone, so that the order of the sums does. */
 enum { WANTED_ITEMS = 128, MIN_PART_PIXELS = 256 };
-/* Column tiles of an item together cover about this many columns, to share the patch. */
-enum { ITEM_COLUMNS = 64 };
+/* An item's sums should stay in the second-level cache. */
+enum { ITEM_SUMS_BYTES = 96 * 1024 };
 
 static int min_int(int a, int b) {
     return a < b ? a : b;
+}
+
+static int max_int(int a, int b) {
+    return a > b ? a : b;
 }
 
 static int ceil_div(int a, int b) {
@@ -98,7 +102,7 @@ static double block_cost(const void *context, int h, int w) {
     const double rows = round_up(s->run_taps * channels, c->tile->rows);
     const double tiles = (double)s->runs * rows / c->tile->rows;
     const double patch = (double)patch_width(s, w) * patch_height(s, h) * channels;
-    const double add = s->tiles * (tiles * ((pixels + 4) * step + 12) + 3 * pixels * vectors);
+    const double add = s->tiles * tiles * ((pixels + 4) * step + 12);
     const double copy = 2 * patch / c->tile->vector + 10 * patch_height(s, h) + 100;
     return ceil_div(s->depth, channels) * (add + copy);
 }
@@ -106,7 +110,7 @@ static double block_cost(const void *context, int h, int w) {
 static clq_status plan_blocks(clq_conv_weights *weights, const clq_conv_tile *tile) {
     conv_weights_shape *s = &weights->shape;
     const block_context context = {s, tile};
-    s->tiles = min_int(s->col_tiles, ITEM_COLUMNS / tile->cols > 1 ? ITEM_COLUMNS / tile->cols : 1);
+    s->tiles = min_int(s->col_tiles, CONV_ITEM_COLUMNS / tile->cols);
     s->pick_h = s->kh == 1 ? s->stride_h : 1;
     s->pick_w = s->kw == 1 ? s->stride_w : 1;
     s->run_taps = s->dilation_w == 1 ? s->kw : 1;
@@ -127,7 +131,10 @@ static clq_status plan_blocks(clq_conv_weights *weights, const clq_conv_tile *ti
 
     const int64_t pixels = (int64_t)s->n * s->grid_h * s->grid_w;
     const int64_t blocks = (int64_t)s->n * s->blocks_h * s->blocks_w;
-    const int64_t items = (int64_t)s->channel_blocks * s->groups * ceil_div(s->col_tiles, s->tiles);
+    const int sums_bytes = s->runs * s->run_pad * s->tiles * tile->cols * (int)sizeof(float);
+    s->item_blocks = min_int(s->channel_blocks, max_int(1, ITEM_SUMS_BYTES / sums_bytes));
+    const int64_t items = (int64_t)ceil_div(s->channel_blocks, s->item_blocks) * s->groups *
+                          ceil_div(s->col_tiles, s->tiles);
     int64_t parts = (WANTED_ITEMS + items - 1) / items;
     parts = parts < pixels / MIN_PART_PIXELS ? parts : pixels / MIN_PART_PIXELS;
     parts = parts < blocks ? parts : blocks;
@@ -145,7 +152,7 @@ static clq_status plan_cpu(clq_conv_weights *weights, const clq_conv_tile *tile)
         row_bytes * (size_t)s->channel_blocks * (size_t)s->runs * (size_t)s->run_pad;
     weights->partial_bias_size = row_bytes;
     weights->range =
-        CLQ_RANGE3((size_t)s->channel_blocks,
+        CLQ_RANGE3((size_t)ceil_div(s->channel_blocks, s->item_blocks),
                    (size_t)(s->groups * ceil_div(s->col_tiles, s->tiles)), (size_t)s->parts);
     weights->reduce_range =
         CLQ_RANGE3((size_t)ceil_div(s->depth, REDUCE_CHANNELS), (size_t)(s->kh * s->kw), tiles);

@@ -1,27 +1,45 @@
 /* FP32 convolution, gradient of the weights, CPU schedule (see conv_weights_shape).
  *
- * A work-item sums a part of the pixels for `channels` source channels x `tiles` column tiles. It
- * walks the part in blocks of up to CONV_BLOCK_PIXELS pixels. Of each block it copies
+ * A work-item sums a part of the pixels for some source channels x `tiles` column tiles. It walks
+ * the part in blocks of up to CONV_BLOCK_PIXELS pixels. Of each block it copies
  *
- *   patch  the source pixels that the block's taps reach, zeros outside the image
- *   grad   one column tile of the output gradient, [pixel][NR], zeros past the last column
+ *   grads  the output gradient, [column tile][pixel][NR], zeros past the last column
+ *   patch  for a block of channels, the source pixels that the taps reach, zeros outside the image
  *
  * and adds, for every tile of MR rows (neighbours in a run, so neighbours in the patch):
  *
- *   acc[i][j] += patch[at(pixel) + row + i] * grad[pixel][j]
+ *   acc[i][j] += patch[at(pixel) + row + i] * grads[pixel][j]
  *
- * The partial sums stay in the work-item's part of `partial` between blocks;
- * conv2d_f32_weights_reduce adds the parts up in order. */
+ * meanwhile asking for what it will copy next. The partial sums stay in the work-item's part of
+ * `partial` between blocks; conv2d_f32_weights_reduce adds the parts up in order. */
+#include "ahead.h"
 #include "conv_patch.h"
 #include "conv_shape.h"
 #include "tile.h"
 
-/* Copies the gradient's columns [col, col + cols) for the block's pixels. */
-static inline void copy_grad(__global const float *grad, float *to, int w, int h, int grid_w,
-                             int dst_c, int cols) {
-    for (int y = 0; y < h; y++) {
-        for (int x = 0; x < w; x++, to += NR) {
-            __global const float *from = grad + ((long)y * grid_w + x) * dst_c;
+/* Part of an image: grid pixels [gy0, gy0 + h) x [gx0, gx0 + w). */
+typedef struct grid_block {
+    int n, gy0, gx0, h, w;
+} grid_block;
+
+static inline grid_block find_block(const conv_weights_shape *s, int index) {
+    const int y = index / s->blocks_w, n = y / s->blocks_h;
+    grid_block b;
+    b.n = n;
+    b.gx0 = (index - y * s->blocks_w) * s->block_w;
+    b.gy0 = (y - n * s->blocks_h) * s->block_h;
+    b.w = min(s->block_w, s->grid_w - b.gx0);
+    b.h = min(s->block_h, s->grid_h - b.gy0);
+    return b;
+}
+
+/* Copies the gradient's columns [0, cols) for the block's pixels. */
+static inline void copy_grad(const conv_weights_shape *s, const grid_block *b,
+                             __global const float *grad, int cols, float *to) {
+    grad += (((long)b->n * s->grid_h + b->gy0) * s->grid_w + b->gx0) * s->dst_c;
+    for (int y = 0; y < b->h; y++, grad += (long)s->grid_w * s->dst_c) {
+        for (int x = 0; x < b->w; x++, to += NR) {
+            __global const float *from = grad + (long)x * s->dst_c;
             if (cols >= NR) {
                 UNROLLED_FOR(j, NV) {
                     FVEC_STORE(FVEC_LOAD(from + j * VL), to + j * VL);
@@ -31,6 +49,34 @@ static inline void copy_grad(__global const float *grad, float *to, int w, int h
                     to[j] = j < cols ? from[j] : 0;
                 }
             }
+        }
+    }
+}
+
+static inline int patch_height(const conv_weights_shape *s, const grid_block *b) {
+    return ((b->h - 1) * s->stride_h + (s->kh - 1) * s->dilation_h) / s->pick_h + 1;
+}
+
+/* Copies the source pixels of `depth` channels that the block's taps reach. */
+static inline void copy_patch(const conv_weights_shape *s, const grid_block *b,
+                              __global const float *src, int depth, float *patch) {
+    const int pitch = s->patch_w * s->channels, height = patch_height(s, b);
+    for (int y = 0; y < height; y++, patch += pitch) {
+        const int src_y = b->gy0 * s->stride_h - s->pad_top + y * s->pick_h;
+        copy_patch_row(src + ((long)b->n * s->src_h + src_y) * s->src_w * s->src_c, patch,
+                       b->gx0 * s->stride_w - s->pad_left, s->pick_w, s->patch_w,
+                       (uint)src_y < (uint)s->src_h ? s->src_w : 0, s->src_c, depth,
+                       s->channels);
+    }
+}
+
+/* Where each of the block's pixels begins in the patch. */
+static inline void find_pixels(const conv_weights_shape *s, const grid_block *b, int *at) {
+    const int step_y = s->stride_h / s->pick_h * s->patch_w * s->channels;
+    const int step_x = s->stride_w / s->pick_w * s->channels;
+    for (int y = 0; y < b->h; y++) {
+        for (int x = 0; x < b->w; x++) {
+            *at++ = y * step_y + x * step_x;
         }
     }
 }
@@ -51,15 +97,34 @@ static inline void sum_grad(const float *grad, int pixels, __global float *sum, 
     }
 }
 
+/* What copy_grad of `cols` columns and copy_patch will read, padding not counted. */
+static inline ahead plan_grad(const conv_weights_shape *s, const grid_block *b,
+                              __global const float *grad, int cols, int times) {
+    return plan_ahead(grad + (((long)b->n * s->grid_h + b->gy0) * s->grid_w + b->gx0) * s->dst_c,
+                      b->h, (long)s->grid_w * s->dst_c, b->w, s->dst_c, cols, times);
+}
+
+static inline ahead plan_patch(const conv_weights_shape *s, const grid_block *b,
+                               __global const float *src, int depth, int times) {
+    const int y = max(b->gy0 * s->stride_h - s->pad_top, 0);
+    const int x = max(b->gx0 * s->stride_w - s->pad_left, 0);
+    return plan_ahead(src + (((long)b->n * s->src_h + y) * s->src_w + x) * s->src_c,
+                      patch_height(s, b), (long)s->pick_h * s->src_w * s->src_c, s->patch_w,
+                      (long)s->pick_w * s->src_c, depth, times);
+}
+
 /* Adds the block to all rows of one column tile. */
 static inline void add_block(const conv_weights_shape *s, const float *patch, const int *at,
-                             const float *grad, int pixels, __global float *sums, bool first) {
+                             const float *grad, int pixels, __global float *sums, bool first,
+                             ahead *next_patch, ahead *next_grad) {
     const int pitch = s->patch_w * s->channels;
     for (int run = 0; run < s->runs; run++) {
         const int tap = run * s->run_taps, ky = tap / s->kw, kx = tap - ky * s->kw;
         const float *origin = patch + ky * s->dilation_h / s->pick_h * pitch +
                               kx * s->dilation_w / s->pick_w * s->channels;
         for (int row = 0; row < s->run_pad; row += MR, sums += MR * NR, origin += MR) {
+            ask_ahead(next_patch);
+            ask_ahead(next_grad);
             fvec acc[MR * NV];
             if (first) {
                 TILE_CLEAR(acc);
@@ -80,58 +145,55 @@ static inline void add_block(const conv_weights_shape *s, const float *patch, co
     }
 }
 
-/* Item (channel block, column block of all groups, part). partial_bias is [part][column]. */
+/* Item (item_blocks channel blocks, `tiles` column tiles of a group, part). partial_bias is
+ * [part][column]. */
 __kernel void conv2d_f32_weights(__global const float *src, __global const float *grad,
                                  __global const conv_weights_shape *shape,
                                  __global float *partial, __global float *partial_bias) {
     const conv_weights_shape s = *shape;
-    const int channel_block = get_global_id(0), part = get_global_id(2);
+    const int first_channels = (int)get_global_id(0) * s.item_blocks, part = get_global_id(2);
+    const int last_channels = min(first_channels + s.item_blocks, s.channel_blocks);
     const int col_blocks = (s.col_tiles + s.tiles - 1) / s.tiles;
     const int group = (int)get_global_id(1) / col_blocks;
     const int first_tile = ((int)get_global_id(1) - group * col_blocks) * s.tiles;
-    const int last_tile = min(first_tile + s.tiles, s.col_tiles);
-    const int channel = channel_block * s.channels;
-    const int depth = min(s.channels, s.depth - channel);
-    const int step_h = s.stride_h / s.pick_h, step_w = s.stride_w / s.pick_w;
-    const int pitch = s.patch_w * s.channels;
+    const int tiles = min(s.tiles, s.col_tiles - first_tile);
+    const size_t tile_size = (size_t)s.runs * s.run_pad * NR; /* of a channel block's sums */
+    const size_t column_tile = ((size_t)part * s.groups + group) * s.col_tiles + first_tile;
+    src += group * s.depth;
+    grad += group * s.cols + first_tile * NR;
 
     float patch[CONV_PATCH_FLOATS + MR]; /* a run's padding reads past the last pixel */
-    float block_grad[CONV_BLOCK_PIXELS * NR];
+    float grads[CONV_BLOCK_PIXELS * CONV_ITEM_COLUMNS];
     int at[CONV_BLOCK_PIXELS];
-
     const int blocks = s.n * s.blocks_h * s.blocks_w;
     const int begin = (long)blocks * part / s.parts, end = (long)blocks * (part + 1) / s.parts;
-    for (int block = begin; block < end; block++) {
-        const int block_y = block / s.blocks_w, n = block_y / s.blocks_h;
-        const int gx0 = (block - block_y * s.blocks_w) * s.block_w;
-        const int gy0 = (block_y - n * s.blocks_h) * s.block_h;
-        const int w = min(s.block_w, s.grid_w - gx0), h = min(s.block_h, s.grid_h - gy0);
-        for (int y = 0; y < h; y++) {
-            for (int x = 0; x < w; x++) {
-                at[y * w + x] = y * step_h * pitch + x * step_w * s.channels;
+    const int asks = s.runs * s.run_pad / MR * tiles; /* calls of ask_ahead per channel block */
+    for (int index = begin; index < end; index++) {
+        const grid_block block = find_block(&s, index), next = find_block(&s, min(index + 1, end - 1));
+        const int pixels = block.w * block.h;
+        find_pixels(&s, &block, at);
+        for (int tile = 0; tile < tiles; tile++) {
+            float *tile_grad = grads + tile * pixels * NR;
+            copy_grad(&s, &block, grad + tile * NR, s.cols - (first_tile + tile) * NR, tile_grad);
+            if (first_channels == 0) {
+                sum_grad(tile_grad, pixels, partial_bias + (column_tile + tile) * NR,
+                         index == begin);
             }
         }
-        const int patch_h = (h - 1) * step_h + (s.kh - 1) * s.dilation_h / s.pick_h + 1;
-        for (int y = 0; y < patch_h; y++) {
-            const int src_y = gy0 * s.stride_h - s.pad_top + y * s.pick_h;
-            copy_patch_row(src + ((long)n * s.src_h + src_y) * s.src_w * s.src_c +
-                               group * s.depth + channel,
-                           patch + y * pitch, gx0 * s.stride_w - s.pad_left, s.pick_w, s.patch_w,
-                           (uint)src_y < (uint)s.src_h ? s.src_w : 0, s.src_c, depth, s.channels);
-        }
-        for (int tile = first_tile; tile < last_tile; tile++) {
-            const size_t column_tile = ((size_t)part * s.groups + group) * s.col_tiles + tile;
-            const int col = tile * NR;
-            copy_grad(grad + (((long)n * s.grid_h + gy0) * s.grid_w + gx0) * s.dst_c +
-                          group * s.cols + col,
-                      block_grad, w, h, s.grid_w, s.dst_c, s.cols - col);
-            if (channel_block == 0) {
-                sum_grad(block_grad, w * h, partial_bias + column_tile * NR, block == begin);
+        ahead next_grad = plan_grad(&s, &next, grad, min(tiles * NR, s.cols - first_tile * NR),
+                                    asks * (last_channels - first_channels));
+        for (int channels = first_channels; channels < last_channels; channels++) {
+            const int channel = channels * s.channels;
+            copy_patch(&s, &block, src + channel, min(s.channels, s.depth - channel), patch);
+            const bool more = channels + 1 < last_channels;
+            ahead next_patch = plan_patch(
+                &s, more ? &block : &next,
+                src + (more ? channels + 1 : first_channels) * s.channels, s.channels, asks);
+            for (int tile = 0; tile < tiles; tile++) {
+                add_block(&s, patch, at, grads + tile * pixels * NR, pixels,
+                          partial + ((column_tile + tile) * s.channel_blocks + channels) * tile_size,
+                          index == begin, &next_patch, &next_grad);
             }
-            add_block(&s, patch, at, block_grad, w * h,
-                      partial + (column_tile * s.channel_blocks + channel_block) * s.runs *
-                                    s.run_pad * NR,
-                      block == begin);
         }
     }
 }

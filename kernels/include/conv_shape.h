@@ -45,9 +45,10 @@ typedef struct conv_tap {
     int phase;
 } conv_tap;
 
-/* Backward-weights. A work-item of the CPU schedule owns `channels` channels of a group and `tiles`
- * column tiles, and walks a part of the image blocks. From each block it copies the source pixels
- * it needs into a patch, where the taps of one kernel row are one run of rows of the result:
+/* Backward-weights. A work-item of the CPU schedule owns `item_blocks` blocks of `channels` channels
+ * of a group and `tiles` column tiles, and walks a part of the image blocks. From each block it
+ * copies the source pixels it needs into a patch, where the taps of one kernel row are one run of
+ * rows of the result:
  *
  *   run kh: rows f = kw * channels + c        run_rows = KW * channels, padded to run_pad
  *
@@ -61,7 +62,7 @@ typedef struct conv_weights_shape {
     int kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
     int col_tiles, col_tile;
     int parts;
-    int channels, channel_blocks, tiles;
+    int channels, channel_blocks, item_blocks, tiles;
     int runs, run_taps, run_rows, run_pad; /* run_taps: taps of a run */
     int block_h, block_w, blocks_h, blocks_w;
     int pick_h, pick_w; /* source pixels from one patch pixel to the next */
@@ -70,8 +71,9 @@ typedef struct conv_weights_shape {
 
 /* Room of the private patch in floats: what a first-level cache of 32 KB holds beside the rest. */
 #define CONV_PATCH_FLOATS 6144
-/* The most pixels of a backward-weights block. */
+/* The most pixels of a backward-weights block, and columns of its work-item. */
 #define CONV_BLOCK_PIXELS 128
+#define CONV_ITEM_COLUMNS 64
 
 #ifdef __OPENCL_C_VERSION__
 #define CONV_PHASES(shape) ((__global const conv_phase *)((shape) + 1))
