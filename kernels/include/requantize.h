@@ -115,17 +115,14 @@
         return clq_clamp_int##SUFFIX(pa + pb, z, lo, hi);                                          \
     }                                                                                              \
                                                                                                    \
-    /* (5); a NaN becomes lo. Told by its bits, since compilers are free with comparisons. */      \
-    CLQ_INLINE F clq_quotient##SUFFIX(F x, float scale) {                                          \
-        F lowest = (F)(-3.0e38f);                                                                  \
-        F q = x / (F)(scale);                                                                      \
-        return (BITS(q) & (I)(0x7fffffff)) > (I)(0x7f800000) ? lowest : q;                         \
-    }                                                                                              \
+    /* (5); as a code NaN stays NaN, as an int it becomes lo */                                    \
     CLQ_INLINE F clq_quantize_code##SUFFIX(F x, float scale, float z, float lo, float hi) {        \
-        return clq_clamp_code##SUFFIX(clq_quotient##SUFFIX(x, scale), z, lo, hi);                  \
+        return clq_clamp_code##SUFFIX(x / (F)(scale), z, lo, hi);                                  \
     }                                                                                              \
     CLQ_INLINE I clq_quantize_int##SUFFIX(F x, float scale, float z, float lo, float hi) {         \
-        return clq_clamp_int##SUFFIX(clq_quotient##SUFFIX(x, scale), z, lo, hi);                   \
+        F v = x / (F)(scale);                                                                      \
+        v = (BITS(v) & (I)(0x7fffffff)) > (I)(0x7f800000) ? (F)(-1024.0f) : v;                     \
+        return clq_clamp_int##SUFFIX(v, z, lo, hi);                                                \
     }
 
 #ifdef __OPENCL_VERSION__

@@ -116,6 +116,7 @@ static void test_quantize(void **state) {
     assert_int_equal(clq_quantize_int(0.25f, 0.5f, 0, 0, 255), 0);
     assert_int_equal(clq_quantize_int(0.75f, 0.5f, 0, 0, 255), 2);
     assert_int_equal(clq_quantize_int(-0.75f, 0.5f, 9, 0, 255), 7);
+    assert_true(isnan(clq_quantize_code(NAN, 0.1f, 7, 3, 255)));
     assert_true(clq_quantize_code(-0.75f, 0.5f, 9, 0, 255) == 7.0f);
 }
 
