@@ -49,7 +49,9 @@ clq_status clq_json_parse(const char *name, const void *text, size_t size, json_
     json_error_t error;
     clq_json_exhausted = false;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    if (clq_json_exhausted || (!json && json_error_code(&error) == json_error_out_of_memory)) {
+    const bool unset = !json && error.line == -1; /* jansson could not even begin */
+    if (clq_json_exhausted || unset ||
+        (!json && json_error_code(&error) == json_error_out_of_memory)) {
         json_decref(json);
         return clq_fail(CLQ_NO_MEMORY, "%s: out of memory parsing it", name);
     }
