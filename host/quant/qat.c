@@ -5,6 +5,7 @@
  * makes the next step's scales. Observers start from calibration, always average, and stop after
  * the first epoch (half of the steps when there is only one): from then on scales are fixed and
  * training settles on the codes that inference will use. */
+#include "base/hash.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
@@ -129,6 +130,13 @@ static int64_t observing_steps(const clq_train_job *job) {
     return job->config.epochs > 1 ? epoch : (epoch + 1) / 2;
 }
 
+/* By field, since padding bytes are not defined. */
+static uint64_t config_hash(const clq_quant_config *config) {
+    const double numbers[] = {config->averaging, config->symmetric_activations,
+                              config->per_tensor_weights, config->scale, config->max_shift};
+    return clq_hash64(numbers, sizeof numbers);
+}
+
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count) {
     clq_status status = CLQ_OK;
@@ -149,6 +157,7 @@ clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch
         .context = &o,
         .before_step = before_step,
         .after_step = after_step,
+        .config_hash = config_hash(config),
         .buffer_count = 3,
         .buffer_names = names,
         .buffers = buffers,

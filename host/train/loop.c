@@ -76,7 +76,8 @@ static uint64_t config_hash(const trainer *t) {
     clq_train_config config = t->job->config;
     config.loader_threads = 1; /* never changes the result */
     config.checkpoint_steps = 0;
-    uint64_t hash = clq_hash64_seeded(data, sizeof data, (uint64_t)t->job->mode);
+    const uint64_t start = t->job->hooks ? t->job->hooks->config_hash : 0;
+    uint64_t hash = clq_hash64_seeded(data, sizeof data, start + (uint64_t)t->job->mode);
     /* By field, since padding bytes are not defined. */
     const double numbers[] = {config.epochs,
                               config.batch,

@@ -123,6 +123,8 @@ typedef struct clq_train_hooks {
     clq_status (*after_step)(void *context, int64_t step);
     clq_status (*evaluate)(void *context,
                            clq_evaluation *evaluation); /* replaces the default test evaluation */
+    /* Of what else must not change between stop and resume. */
+    uint64_t config_hash;
     /* Named buffers that belong into the checkpoint and come back on resume (observers). */
     size_t buffer_count;
     const char *const *buffer_names;
