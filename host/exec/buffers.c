@@ -67,7 +67,7 @@ static int backward_reads(const clq_exec *exec, const clq_exec_step *step) {
         return CLQ_READS_INPUT | CLQ_READS_OUTPUT;
     }
     return step->run.node->op->backward_reads |
-           (step->run.fused_act != NULL ? CLQ_READS_OUTPUT : 0);
+           (step->run.fused_act != NULL && step->run.fused_add != NULL ? CLQ_READS_OUTPUT : 0);
 }
 
 static void plan_activations(planner *p) {

@@ -115,7 +115,8 @@ typedef struct clq_op_run {
     const clq_node *fused_add;
     clq_tensor residual, grad_residual;
     bool accumulate_residual;
-    /* A "relu" or "relu6" node that alone reads the result so far, executed in the epilogue too. */
+    /* A "relu" or "relu6" node that alone reads the result so far, executed in the epilogue too.
+     * When training, `out` is there in backward only behind a fused_add too. */
     const clq_node *fused_act;
     void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */

@@ -66,14 +66,21 @@
     }
 #endif
 
-/* Sums s[N], q[N] of columns c.. start from, and go back to, this part's row of `partial`. */
+/* Sums s[N], q[N] of a chunk's columns c.., then added to this part's row of `partial`: sums of sums
+ * round less than one long sum. */
 #define SUM0(c) (partial + (long)part * 2 * cols + (c))
 #define SUM1(c) (partial + ((long)part * 2 + 1) * cols + (c))
-#define LOAD_SUMS(N, W, T, LOAD)                                                                   \
+#define BEGIN_SUMS(N, T)                                                                           \
     T s[N], q[N];                                                                                  \
     _Pragma("unroll") for (int j = 0; j < N; j++) {                                                \
-        s[j] = r0 == begin ? (T)(0.0f) : LOAD(SUM0(c + j * W));                                    \
-        q[j] = r0 == begin ? (T)(0.0f) : LOAD(SUM1(c + j * W));                                    \
+        s[j] = q[j] = (T)(0.0f);                                                                   \
+    }
+#define ADD_UP_SUMS(N, W, LOAD)                                                                    \
+    if (r0 != begin) {                                                                             \
+        _Pragma("unroll") for (int j = 0; j < N; j++) {                                            \
+            s[j] += LOAD(SUM0(c + j * W));                                                         \
+            q[j] += LOAD(SUM1(c + j * W));                                                         \
+        }                                                                                          \
     }
 #define STORE_SUMS(N, W, STORE)                                                                    \
     _Pragma("unroll") for (int j = 0; j < N; j++) {                                                \
@@ -86,7 +93,7 @@
 #define STATS_ROWS(N, W, T, LOAD, STORE)                                                           \
     {                                                                                              \
         T shift[N];                                                                                \
-        LOAD_SUMS(N, W, T, LOAD)                                                                   \
+        BEGIN_SUMS(N, T)                                                                           \
         _Pragma("unroll") for (int j = 0; j < N; j++) {                                            \
             shift[j] = LOAD(x + (long)begin * cols + c + j * W);                                   \
         }                                                                                          \
@@ -97,6 +104,7 @@
                 q[j] = mad(d, d, q[j]);                                                            \
             }                                                                                      \
         }                                                                                          \
+        ADD_UP_SUMS(N, W, LOAD)                                                                    \
         if (r1 == end) {                                                                           \
             _Pragma("unroll") for (int j = 0; j < N; j++) {                                        \
                 const T mean = s[j] / (T)((float)(end - begin));                                   \
@@ -115,7 +123,7 @@ __kernel void batch_norm_stats_f32(__global const float *x, __global float *part
 /* Sums of g and of g * (x - mean). MASK turns g = dy into what the activation lets through. */
 #define GRAD_ROWS(MASK, N, W, T, LOAD, STORE)                                                      \
     {                                                                                              \
-        LOAD_SUMS(N, W, T, LOAD)                                                                   \
+        BEGIN_SUMS(N, T)                                                                           \
         for (int r = r0; r < r1; r++) {                                                            \
             _Pragma("unroll") for (int j = 0; j < N; j++) {                                        \
                 const int col = c + j * W;                                                         \
@@ -127,6 +135,7 @@ __kernel void batch_norm_stats_f32(__global const float *x, __global float *part
                 q[j] = mad(g, centred, q[j]);                                                      \
             }                                                                                      \
         }                                                                                          \
+        ADD_UP_SUMS(N, W, LOAD)                                                                    \
         STORE_SUMS(N, W, STORE)                                                                    \
     }
 
