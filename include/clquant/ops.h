@@ -134,9 +134,9 @@ typedef struct clq_quantized_op {
 /* What of the forward pass an operator's FP32 backward reads; decides what training keeps. */
 enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
 
-/* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its size,
- * and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape, so that it
- * may be in[0]'s buffer while that is still read. */
+/* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its
+ * size, and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape,
+ * so that it may be in[0]'s buffer while that is still read. */
 enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2 };
 
 struct clq_op {

@@ -1,8 +1,8 @@
 /* Batch normalisation over the rows of x (R, C), C = channels, forward and backward.
  *
- * The kernels see x as (rows, cols) where cols = F * C and rows = R / F: with few channels F rows side by
- * side fill the vectors. Column j belongs to channel j % C. Per-column tables (cols floats each), in
- * this order in one buffer `t`:
+ * The kernels see x as (rows, cols) where cols = F * C and rows = R / F: with few channels F rows
+ * side by side fill the vectors. Column j belongs to channel j % C. Per-column tables (cols floats
+ * each), in this order in one buffer `t`:
  *
  *   MEAN, A = gamma / sqrt(var + epsilon), BETA        forward: y = (x - MEAN) * A + BETA
  *   K1, K0                                             backward: dx = A * g + (x - MEAN) * K1 + K0
@@ -10,7 +10,8 @@
  *
  * Sums over rows are taken in parts: part p does rows p * part_rows ..., its sums go to
  * partial (parts, 2, cols), and one small kernel adds the parts up. All in a fixed order. g is dy,
- * masked where an activation was fused behind the normalisation: a relu with `top` infinite, or relu6. */
+ * masked where an activation was fused behind the normalisation: a relu with `top` infinite, or
+ * relu6. */
 #include "elementwise.h"
 
 #define MEAN(c) (t + (c))
@@ -20,7 +21,7 @@
 #define K0(c) (t + 4 * cols + (c))
 #define INVSTD(c) (t + 5 * cols + (c))
 
-/* Floats of x that a chunk of rows holds while its columns are visited block by block: half an L1. */
+/* Floats of x that a chunk of rows holds while its columns are visited block by block: half L1. */
 #ifndef CHUNK
 #define CHUNK 4096
 #endif
@@ -33,8 +34,8 @@
 
 /* ---- sums over rows ---- */
 
-/* Runs ROWS(N, T, LOAD, STORE) for all columns of rows begin .. end-1: `N` T's starting at column c for
- * rows r0 <= r < r1. */
+/* Runs ROWS(N, T, LOAD, STORE) for all columns of rows begin .. end-1: `N` T's starting at column c
+ * for rows r0 <= r < r1. */
 #ifdef CLQ_SCHEDULE_CPU
 #define FOR_COLUMNS(ROWS)                                                                          \
     const int part = get_global_id(0);                                                             \
@@ -66,8 +67,8 @@
     }
 #endif
 
-/* Sums s[N], q[N] of a chunk's columns c.., then added to this part's row of `partial`: sums of sums
- * round less than one long sum. */
+/* Sums s[N], q[N] of a chunk's columns c.., then added to this part's row of `partial`: sums of
+ * sums round less than one long sum. */
 #define SUM0(c) (partial + (long)part * 2 * cols + (c))
 #define SUM1(c) (partial + ((long)part * 2 + 1) * cols + (c))
 #define BEGIN_SUMS(N, T)                                                                           \
@@ -139,8 +140,9 @@ __kernel void batch_norm_stats_f32(__global const float *x, __global float *part
         STORE_SUMS(N, W, STORE)                                                                    \
     }
 
-/* No activation; one right behind the normalisation, recomputed from x; one behind an addition, seen in
- * its output y: then g is written back over dy, for the residual's gradient and the last pass. */
+/* No activation; one right behind the normalisation, recomputed from x; one behind an addition,
+ * seen in its output y: then g is written back over dy, for the residual's gradient and the last
+ * pass. */
 #define NO_MASK(T, LOAD, STORE)
 #define ACT_MASK(T, LOAD, STORE)                                                                  \
     const T z = mad(centred, LOAD(A(col)), LOAD(BETA(col)));                                       \

@@ -1,6 +1,6 @@
-/* Dropout: y = x / (1 - p) where a draw in [0, 1) is >= p, else 0. Element i takes word i % 4 of the
- * Philox block at counter i / 4, so forward and backward, which runs the same kernel on gradients, see the
- * same mask on any schedule. */
+/* Dropout: y = x / (1 - p) where a draw in [0, 1) is >= p, else 0. Element i takes word i % 4 of
+ * the Philox block at counter i / 4, so forward and backward, which runs the same kernel on
+ * gradients, see the same mask on any schedule. */
 #include "elementwise.h"
 #include "philox.h"
 

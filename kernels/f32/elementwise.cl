@@ -1,4 +1,4 @@
-/* Activations, addition, and their gradients: one pass each. The output may be one of the inputs. */
+/* Activations, addition, and their gradients: one pass each. The output may be an input. */
 #include "elementwise.h"
 
 /* ---- y = f(x) ---- */

@@ -1,14 +1,15 @@
-/* Loss functions over logits (N, K): the loss of each sample, its gradient, whether it was right, and the
- * sums of all that over many batches, without a wait for the host.
+/* Loss functions over logits (N, K): the loss of each sample, its gradient, whether it was right,
+ * and the sums of all that over many batches, without a wait for the host.
  *
- * A target is a class (labels int (N)) or a distribution over the classes (soft float (N, K)), the other
- * pointer being null. A label outside 0 .. K-1 is no class: nothing is read outside the arrays. */
+ * A target is a class (labels int (N)) or a distribution over the classes (soft float (N, K)), the
+ * other pointer being null. A label outside 0 .. K-1 is no class: nothing is read outside the
+ * arrays. */
 #pragma OPENCL FP_CONTRACT OFF
 
 /* ---- whether a sample was right ---- */
 
-/* How many classes a sample's logits put before `target`: equal ones rank by index. NaN ranks last as
- * target and first otherwise, so that a broken network is never right. */
+/* How many classes a sample's logits put before `target`: equal ones rank by index. NaN ranks last
+ * as target and first otherwise, so that a broken network is never right. */
 static inline int rank_of(__global const float *x, int K, int target) {
     int above = 0;
     if (isnan(x[target])) {
@@ -103,8 +104,8 @@ __kernel void mean_squared_error_f32(__global const float *logits, __global cons
 
 /* ---- totals ---- */
 
-/* Adds a batch to the totals (5): the loss, what rounding lost of it (Kahan 1965), samples, top-1 and
- * top-5 hits, the counts exact up to 2^24. One work-item. */
+/* Adds a batch to the totals (5): the loss, what rounding lost of it (Kahan 1965), samples, top-1
+ * and top-5 hits, the counts exact up to 2^24. One work-item. */
 __kernel void loss_totals(__global const float *sample_loss, __global const int *sample_rank,
                           __global float *totals, int N) {
     float sum = totals[0], lost = totals[1];

@@ -1,5 +1,5 @@
-/* ResNet's parameterless shortcut (option A): y (N, OH, OW, front + C + back) takes every stride-th pixel
- * of x (N, IH, IW, C) and puts zero channels around it. */
+/* ResNet's parameterless shortcut (option A): y (N, OH, OW, front + C + back) takes every stride-th
+ * pixel of x (N, IH, IW, C) and puts zero channels around it. */
 #include "pixels.h"
 
 /* A pixel of y at a time, whose three runs of channels the compiler turns into vector copies. */

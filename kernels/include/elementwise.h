@@ -2,10 +2,10 @@
  *
  *   FOR_EACH(count, BODY, ARG)
  *
- * runs BODY(ARG, T, LOAD, STORE) for every `i` in 0 .. count-1: T is float16 or float, LOAD(p) reads
- * the T at p, STORE(v, p) writes it. CPU schedule: a work-item does one long piece, 16 elements at a
- * time. GPU schedule: neighbouring work-items do neighbouring elements. Arrays have less than 2^31 elements,
- * so that indices fit an int where 64-bit division would be slow. */
+ * runs BODY(ARG, T, LOAD, STORE) for every `i` in 0 .. count-1: T is float16 or float, LOAD(p)
+ * reads the T at p, STORE(v, p) writes it. CPU schedule: a work-item does one long piece, 16
+ * elements at a time. GPU schedule: neighbouring work-items do neighbouring elements. Arrays have
+ * less than 2^31 elements, so that indices fit an int where 64-bit division would be slow. */
 #ifndef CLQ_ELEMENTWISE_H
 #define CLQ_ELEMENTWISE_H
 

@@ -2,9 +2,10 @@
  *
  *   FOR_PIXELS(n_count, height, width, channels, CELL)
  *
- * runs CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16) for every n, h, w and channels c ..: T is float16 or
- * float, I the int type of its width; the last two move T-many ushort as I. CPU schedule: a work-item does
- * whole rows. GPU schedule: neighbouring work-items do neighbouring channels. */
+ * runs CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16) for every n, h, w and channels c ..: T is
+ * float16 or float, I the int type of its width; the last two move T-many ushort as I. CPU
+ * schedule: a work-item does whole rows. GPU schedule: neighbouring work-items do neighbouring
+ * channels. */
 #ifndef CLQ_PIXELS_H
 #define CLQ_PIXELS_H
 
