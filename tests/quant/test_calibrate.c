@@ -1,0 +1,299 @@
+/* Calibration: ranges equal those of plain loops over the float network's values, and conversion
+ * follows from them. */
+#include <math.h>
+
+#include "kernels/include/scales.h"
+#include "support/op_run.h"
+#include "support/quant_nets.h"
+
+enum { SIZE = 13, IMAGES = 22, BATCH = 8 };
+
+/* ---- ranges by plain loops ---- */
+
+typedef struct ranges {
+    float (*low)[3], (*high)[3]; /* (value_count, batches) */
+} ranges;
+
+/* The float network's extremes of every value in every batch, of valid images only. */
+static ranges ref_ranges(const clq_graph *graph, int images) {
+    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT, .batch = BATCH, .keep_all = true};
+    ranges r = {calloc((size_t)graph->value_count, sizeof *r.low),
+                calloc((size_t)graph->value_count, sizeof *r.high)};
+    clq_exec *exec = NULL;
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, BATCH);
+    assert_ok(clq_exec_create(test_device, graph, &options, &exec));
+    for (int batch = 0, left = images; left > 0; batch++) {
+        int count = 0;
+        assert_ok(clq_feed_next(feed, clq_exec_input(exec)->buffer, &count, NULL, NULL));
+        count = count < left ? count : left;
+        left -= count;
+        assert_ok(clq_exec_forward(exec));
+        for (int v = 0; v < graph->value_count; v++) {
+            if (graph->values[v].data) {
+                continue;
+            }
+            const clq_tensor *tensor = clq_exec_value(exec, v);
+            float *x = read_floats(tensor->buffer);
+            const int64_t valid = clq_shape_count(&graph->values[v].shape) * count;
+            for (int64_t i = 0; i < valid; i++) {
+                r.low[v][batch] = fmaxf(r.low[v][batch], -x[i]);
+                r.high[v][batch] = fmaxf(r.high[v][batch], x[i]);
+            }
+            free(x);
+        }
+    }
+    clq_exec_destroy(exec);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    return r;
+}
+
+static void check_ranges(const clq_quant_config *config) {
+    const int images = config->images < IMAGES ? (int)config->images : IMAGES;
+    const int batches = (images + BATCH - 1) / BATCH;
+    clq_graph *graph = net_folded(net_everything(SIZE));
+    const ranges r = ref_ranges(graph, images);
+    net_calibrate(test_device, graph, config, IMAGES, BATCH);
+    assert_int_equal(clq_graph_form(graph), CLQ_FORM_QUANTIZED);
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        int from = v; /* whose range counts */
+        if (value->data) {
+            continue;
+        }
+        if (v == graph->output) {
+            assert_int_equal(value->q.count, 0);
+            continue;
+        }
+        while (graph->values[from].producer >= 0 &&
+               graph->nodes[graph->values[from].producer].op->output_shares_qparams) {
+            from = graph->nodes[graph->values[from].producer].inputs[0];
+        }
+        float low = r.low[from][0], high = r.high[from][0], scale;
+        for (int b = 1; b < batches; b++) {
+            const float weight = (float)config->averaging;
+            const bool averages = config->observer == CLQ_OBSERVER_MOVING_AVERAGE;
+            low = averages ? low * (1 - weight) + r.low[from][b] * weight
+                           : fmaxf(low, r.low[from][b]);
+            high = averages ? high * (1 - weight) + r.high[from][b] * weight
+                            : fmaxf(high, r.high[from][b]);
+        }
+        int32_t zero_point;
+        assert_ok(clq_activation_qparams(config, value->name, -low, high, &scale, &zero_point));
+        assert_int_equal(value->q.count, 1);
+        assert_int_equal(value->q.dtype, CLQ_U8);
+        assert_int_equal(value->q.zero_point, zero_point);
+        assert_true(value->q.scale[0] == scale);
+    }
+    free(r.low);
+    free(r.high);
+    clq_graph_destroy(graph);
+}
+
+static void extremes_of_all_images(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    check_ranges(&config);
+    config.images = 13; /* ends within a batch */
+    check_ranges(&config);
+    config.symmetric_activations = true;
+    check_ranges(&config);
+}
+
+static void averages_of_batches(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    config.observer = CLQ_OBSERVER_MOVING_AVERAGE;
+    config.averaging = 0.3;
+    check_ranges(&config);
+}
+
+static void calibration_repeats_itself(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = net_folded(net_everything(SIZE)), *again = NULL;
+    assert_ok(clq_graph_clone(graph, &again));
+    net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+    net_calibrate(test_device, again, &config, IMAGES, BATCH);
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_qparams *a = &graph->values[v].q, *b = &again->values[v].q;
+        assert_int_equal(a->count, b->count);
+        assert_int_equal(a->zero_point, b->zero_point);
+        for (int64_t i = 0; i < a->count; i++) {
+            assert_true(a->scale[i] == b->scale[i]);
+        }
+    }
+    clq_graph_destroy(graph);
+    clq_graph_destroy(again);
+}
+
+static void broken_networks_are_named(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, BATCH);
+    clq_graph *graph = net_folded(net_everything(SIZE));
+    float *bias = graph->values[clq_graph_find_value(graph, "b1.conv1.weight")].data;
+    bias[0] = INFINITY;
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config), CLQ_BAD_DATA);
+    assert_error_has("b1");
+    clq_graph_destroy(graph);
+    /* not folded */
+    const clq_network_options options = {.network = "resnet20", .size = SIZE};
+    graph = net_built(&options);
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config), CLQ_USAGE);
+    assert_error_has("fold");
+    clq_graph_destroy(graph);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+}
+
+/* ---- conversion ---- */
+
+static void check_layer(const clq_graph *from, const clq_graph *to, const clq_node *node,
+                        const clq_quant_config *config) {
+    const clq_value *w = &from->values[node->inputs[1]], *wq = &to->values[node->inputs[1]];
+    const float *real = w->data, x_scale = from->values[node->inputs[0]].q.scale[0];
+    const int8_t *codes = wq->data;
+    const int64_t oc = w->shape.dim[0], k = clq_shape_count(&w->shape) / oc;
+    assert_int_equal(wq->dtype, CLQ_S8);
+    assert_int_equal(wq->q.count, config->per_tensor_weights ? 1 : oc);
+    for (int64_t c = 0; c < oc; c++) {
+        const float scale = wq->q.scale[config->per_tensor_weights ? 0 : c];
+        int most = 0;
+        for (int64_t i = c * k; i < (c + 1) * k; i++) {
+            const float code = rintf(real[i] / scale);
+            assert_int_equal(codes[i], (int)fmaxf(-127, fminf(127, code)));
+            most = abs(codes[i]) > most ? abs(codes[i]) : most;
+        }
+        if (!config->per_tensor_weights && config->scale == CLQ_SCALE_FLOAT) {
+            assert_int_equal(most, 127); /* the channel's largest weight */
+        }
+        if (node->input_count > 2) {
+            const clq_value *b = &from->values[node->inputs[2]], *bq = &to->values[node->inputs[2]];
+            const float unit = x_scale * scale;
+            assert_int_equal(bq->dtype, CLQ_S32);
+            assert_true(bq->q.scale[c] == unit);
+            assert_int_equal(((int32_t *)bq->data)[c], (int)rintf(((float *)b->data)[c] / unit));
+        }
+    }
+}
+
+static void conversion_rounds_weights_and_biases(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 3; variant++) {
+        clq_quant_config config;
+        clq_quant_config_init(&config);
+        config.per_tensor_weights = variant == 1;
+        config.scale = variant == 2 ? CLQ_SCALE_POW2 : CLQ_SCALE_FLOAT;
+        clq_graph *graph = net_folded(net_everything(SIZE)), *integer = NULL;
+        int layers = 0;
+        net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+        assert_ok(clq_convert(graph, &config, &integer));
+        assert_int_equal(clq_graph_form(integer), CLQ_FORM_INTEGER);
+        assert_ok(clq_graph_validate(integer));
+        for (int n = 0; n < graph->node_count; n++) {
+            const char *op = graph->nodes[n].op->name;
+            if (strcmp(op, "conv2d") == 0 || strcmp(op, "linear") == 0) {
+                check_layer(graph, integer, &integer->nodes[n], &config);
+                layers++;
+            }
+        }
+        assert_int_equal(layers, 8);
+        assert_status(clq_convert(integer, &config, &graph), CLQ_USAGE);
+        clq_graph_destroy(graph);
+        clq_graph_destroy(integer);
+    }
+}
+
+/* A layer of zeros, a dead channel with a bias, and a constant activation. */
+static void degenerate_layers_convert(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = net_folded(net_everything(SIZE)), *integer = NULL;
+    clq_value *zeros = &graph->values[clq_graph_find_value(graph, "stem.weight")];
+    clq_value *dead = &graph->values[clq_graph_find_value(graph, "b2.conv1.weight")];
+    clq_value *bias = &graph->values[clq_graph_find_value(graph, "b2.conv1.bias")];
+    const size_t k = (size_t)(clq_shape_count(&dead->shape) / dead->shape.dim[0]);
+    memset(zeros->data, 0, (size_t)clq_shape_count(&zeros->shape) * sizeof(float));
+    for (size_t i = 0; i < k; i++) {
+        ((float *)dead->data)[i] = (float)i * 1e-42f; /* subnormal */
+    }
+    ((float *)bias->data)[0] = 0.75f;
+    net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+    assert_ok(clq_convert(graph, &config, &integer));
+    bias = &integer->values[clq_graph_find_value(integer, "b2.conv1.bias")];
+    const double real = (double)((int32_t *)bias->data)[0] * (double)bias->q.scale[0];
+    assert_true(fabs(real - 0.75) < 1e-5);
+    clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, 9);
+    clq_verification v;
+    assert_ok(clq_verify(test_device, integer, data, 4, 0, &v));
+    assert_string_equal(v.first_mismatch, "");
+    for (int i = 0; i < v.layer_count; i++) {
+        assert_true(v.layers[i].float_exact);
+    }
+    clq_verification_clear(&v);
+    clq_dataset_close(data);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(integer);
+}
+
+static void conversion_wants_finite_weights(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = net_folded(net_everything(SIZE)), *integer = NULL;
+    net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+    ((float *)graph->values[clq_graph_find_value(graph, "fc1.weight")].data)[3] = NAN;
+    assert_status(clq_convert(graph, &config, &integer), CLQ_BAD_DATA);
+    assert_error_has("fc1.weight");
+    assert_null(integer);
+    clq_graph_destroy(graph);
+}
+
+/* Every allocation fails in turn: an error, and nothing leaks. */
+static void conversion_survives_failing_allocations(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = net_folded(net_everything(SIZE));
+    net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+    for (long nth = 1;; nth++) {
+        clq_graph *integer = NULL;
+        clq_test_fail_allocation(nth);
+        const clq_status status = clq_convert(graph, &config, &integer);
+        if (status == CLQ_OK) {
+            clq_graph_destroy(integer);
+            break;
+        }
+        assert_int_equal(status, CLQ_NO_MEMORY);
+        assert_int_equal(clq_test_live_allocations(), 0);
+    }
+    clq_test_restore_allocator();
+    clq_graph_destroy(graph);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(extremes_of_all_images),
+        cmocka_unit_test(averages_of_batches),
+        cmocka_unit_test(calibration_repeats_itself),
+        cmocka_unit_test(broken_networks_are_named),
+        cmocka_unit_test(conversion_rounds_weights_and_biases),
+        cmocka_unit_test(degenerate_layers_convert),
+        cmocka_unit_test(conversion_wants_finite_weights),
+        cmocka_unit_test(conversion_survives_failing_allocations),
+    };
+    const struct CMUnitTest on_gpu[] = {
+        cmocka_unit_test(extremes_of_all_images),
+        cmocka_unit_test(averages_of_batches),
+    };
+    return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
+           cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
+}

@@ -1,0 +1,281 @@
+/* From ranges to scales: the equations of docs/quantization.md, on the host and on the device. */
+#include <math.h>
+
+#include "kernels/include/scales.h"
+#include "support/op_run.h"
+#include "support/quant_nets.h"
+
+static clq_quant_config config_of(clq_scale_kind scale, bool symmetric) {
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    config.scale = scale;
+    config.symmetric_activations = symmetric;
+    return config;
+}
+
+typedef struct range_case {
+    float min, max;
+    clq_scale_kind kind;
+    bool symmetric;
+    float scale;
+    int zero_point;
+} range_case;
+
+static const range_case ranges[] = {
+    {0, 255, CLQ_SCALE_FLOAT, false, 1, 0},
+    {-1, 1, CLQ_SCALE_FLOAT, false, 2.0f / 255, 127}, /* 1 / (2 / 255) is just below 127.5 */
+    {-255, 0, CLQ_SCALE_FLOAT, false, 1, 255},
+    {2, 5, CLQ_SCALE_FLOAT, false, 5.0f / 255, 0},     /* widened to contain 0 */
+    {-5, -2, CLQ_SCALE_FLOAT, false, 5.0f / 255, 255}, /* likewise */
+    {-0.1f, 25.4f, CLQ_SCALE_FLOAT, false, 25.5f / 255, 1},
+    {0, 0, CLQ_SCALE_FLOAT, false, 1, 0},
+    {-0.0f, 0, CLQ_SCALE_FLOAT, true, 1, 0},
+    {3, 3, CLQ_SCALE_FLOAT, false, 3.0f / 255, 0}, /* a single value */
+    {-3, -3, CLQ_SCALE_FLOAT, true, 3.0f / 127, 128},
+    {0, 510, CLQ_SCALE_FLOAT, true, 2, 0},
+    {-1, 254, CLQ_SCALE_FLOAT, true, 2, 128},
+    {-254, 1, CLQ_SCALE_FLOAT, true, 2, 128},
+    {0, 1e-30f, CLQ_SCALE_FLOAT, false, 0x1p-60f, 0}, /* no scale is smaller */
+    {-100, 155, CLQ_SCALE_POW2, false, 1, 100},
+    {-64, 64, CLQ_SCALE_POW2, false, 0.5f, 128},    /* 128 / 255 = 0.502 */
+    {0, 360, CLQ_SCALE_POW2, false, 1, 0},          /* 1.4118 < sqrt(2) */
+    {0, 361, CLQ_SCALE_POW2, false, 2, 0},          /* 1.4157 > sqrt(2) */
+    {0, 1e9f, CLQ_SCALE_POW2, false, 256, 0},       /* exponent at most 8 */
+    {-1e-9f, 0, CLQ_SCALE_POW2, false, 0x1p-8f, 0}, /* and at least -8 */
+    {0, 0, CLQ_SCALE_POW2, true, 1, 0},
+    {-127, 3, CLQ_SCALE_POW2, true, 1, 128},
+};
+enum { RANGES = sizeof ranges / sizeof *ranges };
+
+static void activation_qparams(void **state) {
+    (void)state;
+    for (int i = 0; i < RANGES; i++) {
+        const range_case *c = &ranges[i];
+        const clq_quant_config config = config_of(c->kind, c->symmetric);
+        float scale = 0;
+        int32_t zero_point = -1;
+        assert_ok(clq_activation_qparams(&config, "x", c->min, c->max, &scale, &zero_point));
+        if (scale != c->scale || zero_point != c->zero_point) {
+            fail_msg("case %d: scale %.9g zero point %d, expected %.9g and %d", i, (double)scale,
+                     zero_point, (double)c->scale, c->zero_point);
+        }
+    }
+}
+
+static void ranges_must_be_finite_intervals(void **state) {
+    (void)state;
+    const float bad[][2] = {{NAN, 1},      {0, NAN}, {-INFINITY, 1},
+                            {0, INFINITY}, {2, 1},   {-3e38f, 3e38f}};
+    const clq_quant_config config = config_of(CLQ_SCALE_FLOAT, false);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        float scale;
+        int32_t zero_point;
+        assert_status(clq_activation_qparams(&config, "layer1.out", bad[i][0], bad[i][1], &scale,
+                                             &zero_point),
+                      CLQ_BAD_DATA);
+        assert_error_has("layer1.out");
+    }
+}
+
+/* 0 keeps its meaning, and the ends of the range are at most half a step beyond the codes. */
+static void codes_cover_the_range(void **state) {
+    (void)state;
+    float ends[2000];
+    clq_test_fill_f32(ends, 2000, -50, 50, 1);
+    for (int i = 0; i < 2000; i += 2) {
+        const float min = fminf(ends[i], ends[i + 1]), max = fmaxf(ends[i], ends[i + 1]);
+        for (int symmetric = 0; symmetric < 2; symmetric++) {
+            const clq_quant_config config = config_of(CLQ_SCALE_FLOAT, symmetric);
+            float scale;
+            int32_t z;
+            assert_ok(clq_activation_qparams(&config, "x", min, max, &scale, &z));
+            assert_true(z >= 0 && z <= 255);
+            assert_true(scale * (float)(0 - z) <= fminf(min, 0) + 0.501f * scale);
+            assert_true(scale * (float)(255 - z) >= fmaxf(max, 0) - 0.501f * scale);
+        }
+    }
+}
+
+static void pow2_scales(void **state) {
+    (void)state;
+    float pow2;
+    for (int e = -40; e <= 40; e++) {
+        const float exact = ldexpf(1, e);
+        const float clamped = ldexpf(1, e < -20 ? -20 : e > 20 ? 20 : e);
+        assert_ok(clq_scale_to_pow2("x", exact, 20, &pow2));
+        assert_true(pow2 == clamped);
+        assert_ok(clq_scale_to_pow2("x", exact * 1.414f, 20, &pow2));
+        assert_true(pow2 == clamped);
+        assert_ok(clq_scale_to_pow2("x", exact * 0.708f, 20, &pow2));
+        assert_true(pow2 == clamped);
+    }
+    /* Neighbours of sqrt(2), against log2. */
+    for (int i = -3; i <= 3; i++) {
+        const float scale = 1.41421354f + (float)i * 0x1p-23f;
+        assert_ok(clq_scale_to_pow2("x", scale, 8, &pow2));
+        assert_true(pow2 == (float)exp2(rint(log2((double)scale))));
+    }
+    const float bad[] = {0, -0.0f, -1, NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_status(clq_scale_to_pow2("conv7.weight", bad[i], 8, &pow2), CLQ_BAD_DATA);
+        assert_error_has("conv7.weight");
+    }
+    assert_ok(clq_scale_to_pow2("x", 1e-42f, 8, &pow2)); /* subnormal */
+    assert_true(pow2 == 0x1p-8f);
+}
+
+static void weight_scales(void **state) {
+    (void)state;
+    const clq_quant_config any = config_of(CLQ_SCALE_FLOAT, false);
+    const clq_quant_config pow2 = config_of(CLQ_SCALE_POW2, false);
+    float scale;
+    assert_ok(clq_weight_scale(&any, "w", 127, &scale));
+    assert_true(scale == 1);
+    assert_ok(clq_weight_scale(&any, "w", 0, &scale));
+    assert_true(scale == 1);
+    assert_ok(clq_weight_scale(&pow2, "w", 1, &scale));
+    assert_true(scale == 0x1p-7f);
+    assert_status(clq_weight_scale(&any, "w", NAN, &scale), CLQ_BAD_DATA);
+    assert_status(clq_weight_scale(&any, "w", -1, &scale), CLQ_BAD_DATA);
+    /* A dead channel: its scale is large enough for its bias to fit. */
+    scale = clq_weights_scale(1e-20f, 0.5f, 0.02f, CLQ_ANY_SCALE);
+    assert_true(fabsf(clq_bias_code(0.5f, 0.02f * scale)) <= 0x1p23f);
+    assert_true(fabsf(clq_bias_code(0.5f, 0.02f * scale) * (0.02f * scale) - 0.5f) < 1e-6f);
+    assert_true(clq_weights_scale(0, 0, 1, CLQ_ANY_SCALE) == 1);
+}
+
+static void bias_codes(void **state) {
+    (void)state;
+    assert_true(clq_bias_code(2.5f, 1) == 2);
+    assert_true(clq_bias_code(-3.5f, 1) == -4);
+    assert_true(clq_bias_code(0x1p22f + 0.5f, 1) == 0x1p22f);
+    assert_true(clq_bias_code(1e30f, 1) == 0x1p30f);
+    assert_true(clq_bias_code(-1e30f, 1) == -0x1p30f);
+}
+
+static void configurations_are_checked(void **state) {
+    (void)state;
+    clq_quant_config good = config_of(CLQ_SCALE_POW2, false), bad = good;
+    good.requantizer = 2;
+    assert_ok(clq_quant_config_check(&good));
+    bad.averaging = 0;
+    assert_status(clq_quant_config_check(&bad), CLQ_USAGE);
+    bad = good;
+    bad.max_shift = 31;
+    assert_status(clq_quant_config_check(&bad), CLQ_USAGE);
+    bad = good;
+    bad.images = 0;
+    assert_status(clq_quant_config_check(&bad), CLQ_USAGE);
+    bad = good;
+    bad.requantizer = 3;
+    assert_status(clq_quant_config_check(&bad), CLQ_USAGE);
+    bad = good;
+    bad.scale = CLQ_SCALE_FLOAT;
+    assert_status(clq_quant_config_check(&bad), CLQ_USAGE);
+    assert_error_has("power-of-two");
+}
+
+/* ---- the device's observers compute the same ---- */
+
+static void check_observers(const float *ranges_in, int values, clq_scale_kind kind,
+                            bool symmetric) {
+    const clq_quant_config config = config_of(kind, symmetric);
+    const int shift = kind == CLQ_SCALE_POW2 ? config.max_shift : CLQ_ANY_SCALE;
+    int *source = malloc((size_t)values * sizeof *source);
+    for (int v = 0; v < values; v++) {
+        source[v] = v;
+    }
+    const size_t bytes = 2 * (size_t)values * sizeof(float);
+    clq_buffer *seen = make_buffer(ranges_in, bytes), *running = make_buffer(NULL, bytes);
+    clq_buffer *sources = make_buffer(source, (size_t)values * sizeof *source);
+    clq_buffer *scales = make_buffer(NULL, bytes / 2), *zeros = make_buffer(NULL, bytes / 2);
+    clq_kernel *kernel = NULL;
+    assert_ok(clq_buffer_fill(running, 0, bytes, 0));
+    assert_ok(clq_kernel_get(test_device, "observer_update", NULL, &kernel));
+    assert_ok(CLQ_LAUNCH(test_device, kernel, CLQ_RANGE1((size_t)values), CLQ_BUF(seen),
+                         CLQ_BUF(running), CLQ_BUF(sources), CLQ_BUF(scales), CLQ_BUF(zeros),
+                         CLQ_F32(1), CLQ_I32(symmetric), CLQ_I32(shift), CLQ_I32(values)));
+    float *scale = read_floats(scales);
+    int32_t *zero_point = (int32_t *)read_floats(zeros);
+    for (int v = 0; v < values; v++) {
+        float expected;
+        int32_t zero;
+        assert_ok(clq_activation_qparams(&config, "x", -ranges_in[2 * v], ranges_in[2 * v + 1],
+                                         &expected, &zero));
+        if (scale[v] != expected || zero_point[v] != zero) {
+            fail_msg("[%g, %g]: device %.9g and %d, host %.9g and %d", (double)-ranges_in[2 * v],
+                     (double)ranges_in[2 * v + 1], (double)scale[v], zero_point[v],
+                     (double)expected, zero);
+        }
+    }
+    clq_buffer *const buffers[] = {seen, running, sources, scales, zeros};
+    for (int i = 0; i < 5; i++) {
+        clq_buffer_release(buffers[i]);
+    }
+    free(scale);
+    free(zero_point);
+    free(source);
+}
+
+static void device_observers_follow_the_same_rules(void **state) {
+    (void)state;
+    enum { VALUES = 3001 };
+    float *some = random_floats(2 * VALUES, 0, 1, 3);
+    for (int v = 0; v < VALUES; v++) {
+        const float magnitude = ldexpf(1, v % 60 - 30);
+        some[2 * v] = v % 5 == 0 ? 0 : some[2 * v] * magnitude;
+        some[2 * v + 1] = v % 7 == 0 ? 0 : some[2 * v + 1] * magnitude;
+    }
+    for (int kind = CLQ_SCALE_FLOAT; kind <= CLQ_SCALE_POW2; kind++) {
+        check_observers(some, VALUES, (clq_scale_kind)kind, false);
+        check_observers(some, VALUES, (clq_scale_kind)kind, true);
+    }
+    free(some);
+}
+
+/* (1 - a) old + a new, or the extremes; a value that shares codes goes by its source. */
+static void observers_average(void **state) {
+    (void)state;
+    const float seen[] = {1, 3, 100, 100, 8, 8}, old[] = {2, 1, 2, 1, 5, 5};
+    const int source[] = {0, 0, -1};
+    for (int extremes = 0; extremes < 2; extremes++) {
+        clq_buffer *s = make_buffer(seen, sizeof seen), *r = make_buffer(old, sizeof old);
+        clq_buffer *o = make_buffer(source, sizeof source);
+        clq_buffer *scale = make_buffer(seen, 12), *zero = make_buffer(seen, 12);
+        clq_kernel *kernel = NULL;
+        assert_ok(clq_kernel_get(test_device, "observer_update", NULL, &kernel));
+        assert_ok(CLQ_LAUNCH(test_device, kernel, CLQ_RANGE1(3), CLQ_BUF(s), CLQ_BUF(r), CLQ_BUF(o),
+                             CLQ_BUF(scale), CLQ_BUF(zero), CLQ_F32(extremes ? 0 : 0.25f),
+                             CLQ_I32(false), CLQ_I32(CLQ_ANY_SCALE), CLQ_I32(3)));
+        float *running = read_floats(r), *scales = read_floats(scale);
+        const float low = extremes ? 2 : 1.75f, high = extremes ? 3 : 1.5f;
+        for (int v = 0; v < 2; v++) {
+            assert_true(running[2 * v] == low && running[2 * v + 1] == high);
+            assert_true(scales[v] == (low + high) / 255);
+        }
+        assert_true(running[4] == 5 && running[5] == 5 && scales[2] == seen[2]);
+        free(running);
+        free(scales);
+        clq_buffer *const buffers[] = {s, r, o, scale, zero};
+        for (int i = 0; i < 5; i++) {
+            clq_buffer_release(buffers[i]);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest host[] = {
+        cmocka_unit_test(activation_qparams),
+        cmocka_unit_test(ranges_must_be_finite_intervals),
+        cmocka_unit_test(codes_cover_the_range),
+        cmocka_unit_test(pow2_scales),
+        cmocka_unit_test(weight_scales),
+        cmocka_unit_test(bias_codes),
+        cmocka_unit_test(configurations_are_checked),
+    };
+    const struct CMUnitTest device[] = {
+        cmocka_unit_test(device_observers_follow_the_same_rules),
+        cmocka_unit_test(observers_average),
+    };
+    return cmocka_run_group_tests_name("host", host, NULL, NULL) + RUN_ON_BOTH_SCHEDULES(device);
+}
