@@ -229,13 +229,24 @@ static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *t
     sum->extras = 2;
 }
 
+/* An item takes a grid row of all channels, or less of it when there are few rows. */
 static void plan_depthwise(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
     const conv_shape *s = &sum->shape;
-    sum->range =
-        CLQ_RANGE3((size_t)s->col_tiles, clq_ceil_div((size_t)e->grid_w, (size_t)tile->rows),
-                   (size_t)s->phases * (size_t)s->n * (size_t)e->grid_h);
-    sum->extra[0] = e->grid_h;
-    sum->extras = 1;
+    const size_t rows = (size_t)s->phases * (size_t)s->n * (size_t)e->grid_h;
+    const size_t steps = clq_ceil_div((size_t)e->grid_w, (size_t)tile->rows);
+    const size_t col_tiles = (size_t)s->col_tiles;
+    size_t tiles = col_tiles, item_steps = steps;
+    if (clq_device_get_info(sum->device)->schedule == CLQ_SCHEDULE_GPU) {
+        tiles = item_steps = 1;
+    }
+    while (tiles > 1 && rows * clq_ceil_div(col_tiles, tiles) < WANTED_ITEMS) {
+        tiles = (tiles + 1) / 2;
+    }
+    sum->range = CLQ_RANGE3(clq_ceil_div(col_tiles, tiles), clq_ceil_div(steps, item_steps), rows);
+    sum->extra[0] = (int)tiles;
+    sum->extra[1] = (int)item_steps;
+    sum->extra[2] = e->grid_h;
+    sum->extras = 3;
 }
 
 static void plan_block(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
@@ -255,7 +266,7 @@ static clq_status choose_kernel(clq_conv_sum *sum, const clq_conv_geometry *g,
     const extent e = find_extent(phases, s->phases);
     const bool depthwise = is_depthwise(g);
     const clq_conv_tile tile =
-        depthwise ? clq_conv_channel_tile(info, 4) : clq_conv_choose_tile(info, s->cols);
+        depthwise ? clq_conv_channel_tile(info, s->cols) : clq_conv_choose_tile(info, s->cols);
     s->col_tile = tile.cols;
     s->col_tiles = (s->cols + tile.cols - 1) / tile.cols;
     const char *name = "conv2d_f32_tile";

@@ -44,12 +44,24 @@ clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
     return tile;
 }
 
-clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int rows) {
-    const bool gpu = info->schedule == CLQ_SCHEDULE_GPU;
-    clq_conv_tile tile = {.rows = gpu ? 1 : rows};
-    tile.vector = gpu ? 1 : info->simd_bytes >= 64 ? 16 : info->simd_bytes == 32 ? 8 : 4;
-    tile.cols = tile.vector;
-    snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=1", tile.rows);
+clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
+    clq_conv_tile tile = {.rows = 1, .cols = 1, .vector = 1};
+    if (info->schedule == CLQ_SCHEDULE_GPU) {
+        snprintf(tile.options, sizeof tile.options, "-DMR=1 -DNV=1");
+        return tile;
+    }
+    /* The widest vectors that divide the channels, if any do. */
+    const int widest = info->simd_bytes >= 64 ? 16 : info->simd_bytes == 32 ? 8 : 4;
+    tile.vector = widest;
+    while (tile.vector > 4 && channels % tile.vector != 0) {
+        tile.vector /= 2;
+    }
+    tile.vector = channels % tile.vector == 0 ? tile.vector : widest;
+    const int vectors = channels % (2 * tile.vector) == 0 ? 2 : 1;
+    tile.rows = 6;
+    tile.cols = vectors * tile.vector;
+    snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=%d -DVECTOR_BYTES=%d", tile.rows,
+             vectors, tile.vector * (int)sizeof(float));
     return tile;
 }
 

@@ -16,8 +16,8 @@ typedef struct clq_conv_tile {
 /* The tile for a matrix of `cols` columns: what the device's registers hold, with few columns
  * wasted. */
 clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols);
-/* The tile for channel vectors without a broadcast (depthwise): `rows` pixels, one vector. */
-clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int rows);
+/* The tile of pixels x channel vectors for a depthwise convolution. */
+clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
 
 /* What one block of h x w grid pixels costs, in any unit; negative when it does not fit. */
 typedef double clq_conv_block_cost(const void *context, int h, int w);

@@ -196,13 +196,15 @@ static clq_status plan_gpu(clq_conv_weights *weights, const clq_conv_tile *tile)
 /* ---- depthwise ---- */
 
 static clq_status plan_depthwise(clq_conv_weights *weights, const clq_conv_tile *tile) {
-    enum { MAX_PARTS = 32 };
+    enum { MAX_TAPS = 32 }; /* as in conv2d_depthwise.cl */
     conv_weights_shape *s = &weights->shape;
     const int sums = s->kh * s->kw + 1; /* and the bias */
-    s->parts = min_int(MAX_PARTS, s->n * s->grid_h);
+    const int parts = ceil_div(2 * WANTED_ITEMS, s->col_tiles);
+    s->parts = min_int(parts, s->n * s->grid_h);
     weights->partial_size =
         (size_t)s->parts * (size_t)sums * (size_t)s->col_tiles * (size_t)tile->cols * sizeof(float);
-    weights->range = CLQ_RANGE3((size_t)s->col_tiles, (size_t)sums, (size_t)s->parts);
+    weights->range =
+        CLQ_RANGE3((size_t)s->col_tiles, (size_t)ceil_div(sums, MAX_TAPS), (size_t)s->parts);
     weights->reduce_range = CLQ_RANGE2((size_t)s->cols, (size_t)sums);
     CLQ_TRY(clq_kernel_get(weights->device, "conv2d_f32_depthwise_weights", tile->options,
                            &weights->kernel));
@@ -226,7 +228,7 @@ clq_status clq_conv_weights_init(clq_conv_weights *weights, clq_device *device,
         s->cols = geometry->ic;
     }
     const clq_conv_tile tile =
-        depthwise ? clq_conv_channel_tile(info, 4) : clq_conv_choose_tile(info, s->cols);
+        depthwise ? clq_conv_channel_tile(info, s->cols) : clq_conv_choose_tile(info, s->cols);
     s->col_tile = tile.cols;
     s->col_tiles = ceil_div(s->cols, tile.cols);
     if (depthwise) {

@@ -24,122 +24,176 @@ static inline void load_channels(__global const float *p, int cols, fvec *v) {
     }
 }
 
-/* Item (column tile, MR neighbours of a grid row, (phase * N + n) * grid rows + grid row). */
-__kernel void conv2d_f32_depthwise(__global const float *src, __global const float *packed,
-                                   __global const conv_shape *shape, __global const float *bias,
-                                   __global const float *residual, __global float *dst, float lo,
-                                   float hi, int max_grid_h) {
-    const conv_shape s = *shape;
-    const int image_row = get_global_id(2), image = image_row / max_grid_h;
-    const int phase_index = image / s.n, n = image - phase_index * s.n;
-    const int gy = image_row - image * max_grid_h, gx = (int)get_global_id(1) * MR;
-    const int tile = get_global_id(0), col = tile * NR, cols = s.cols - col;
-    if (tile >= s.col_tiles || phase_index >= s.phases) {
-        return;
+/* acc[i] += src[i * step] * w for the first `count` of MR neighbouring pixels. */
+static inline void add_tap(__global const float *src, long step, int count, int cols,
+                           __global const float *w, fvec *acc) {
+    fvec wv[NV];
+    UNROLLED_FOR(j, NV) {
+        wv[j] = FVEC_LOAD(w + j * VL);
     }
-    const conv_phase phase = CONV_PHASES(shape)[phase_index];
-    if (gy >= phase.grid_h || gx >= phase.grid_w) {
-        return;
+    UNROLLED_FOR(i, MR) {
+        if (i < count) {
+            fvec a[NV];
+            load_channels(src + i * step, cols, a);
+            UNROLLED_FOR(j, NV) {
+                acc[i * NV + j] = FVEC_FMA(a[j], wv[j], acc[i * NV + j]);
+            }
+        }
     }
-    __global const float *w = packed + ((size_t)s.col_tiles * phase.first_tap +
-                                        (size_t)tile * phase.taps) * NR;
-    fvec acc[MR * NV];
-    TILE_CLEAR(acc);
-    for (int t = 0; t < phase.taps; t++, w += NR) {
-        const conv_tap tap = CONV_TAPS(shape)[phase.first_tap + t];
-        const int y = gy * s.step_h + tap.dy;
-        if ((uint)y >= (uint)s.src_h) {
+}
+
+/* MR neighbours of a grid row, the first of which is (gy, gx), for one column tile. */
+static inline void add_taps(__global const conv_shape *shape, const conv_shape *s,
+                            const conv_phase *phase, __global const float *src, int gy, int gx,
+                            int cols, __global const float *w, fvec *acc) {
+    const int rows = phase->grid_w - gx;
+    const long step = (long)s->step_w * s->src_c;
+    const int last_x = (gx + MR - 1) * s->step_w + phase->tap_dx +
+                       (phase->taps_w - 1) * phase->tap_step_dx;
+    const bool whole = rows >= MR && cols >= NR && last_x < s->src_w &&
+                       gx * s->step_w + phase->tap_dx >= 0;
+    for (int t = 0; t < phase->taps; t++, w += NR) {
+        const conv_tap tap = CONV_TAPS(shape)[phase->first_tap + t];
+        const int y = gy * s->step_h + tap.dy, x = gx * s->step_w + tap.dx;
+        if ((uint)y >= (uint)s->src_h) {
             continue;
         }
-        __global const float *row = src + ((long)n * s.src_h + y) * s.src_w * s.src_c + col;
+        __global const float *from = src + ((long)y * s->src_w + x) * s->src_c;
+        if (whole) {
+            add_tap(from, step, MR, NR, w, acc);
+            continue;
+        }
         UNROLLED_FOR(i, MR) {
-            const int x = (gx + i) * s.step_w + tap.dx;
-            if ((uint)x < (uint)s.src_w && gx + i < phase.grid_w) {
+            if (i < rows && (uint)(x + i * s->step_w) < (uint)s->src_w) {
                 fvec a[NV];
-                load_channels(row + (long)x * s.src_c, cols, a);
+                load_channels(from + i * step, cols, a);
                 UNROLLED_FOR(j, NV) {
                     acc[i * NV + j] = FVEC_FMA(a[j], FVEC_LOAD(w + j * VL), acc[i * NV + j]);
                 }
             }
         }
     }
-    UNROLLED_FOR(i, MR) {
-        if (gx + i < phase.grid_w) {
-            const long at = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
-                             (gx + i) * s.dst_step_w + phase.out_x) * s.dst_c + col;
-            store_row(acc + i * NV, bias ? bias + col : bias, residual ? residual + at : residual,
-                      dst + at, cols, lo, hi);
+}
+
+/* Item (`tiles` column tiles, `steps` times MR neighbours of a grid row, (phase * N + n) *
+ * max_grid_h + grid row). */
+__kernel void conv2d_f32_depthwise(__global const float *src, __global const float *packed,
+                                   __global const conv_shape *shape, __global const float *bias,
+                                   __global const float *residual, __global float *dst, float lo,
+                                   float hi, int tiles, int steps, int max_grid_h) {
+    const conv_shape s = *shape;
+    const int image_row = get_global_id(2), image = image_row / max_grid_h;
+    const int phase_index = image / s.n, n = image - phase_index * s.n;
+    const int gy = image_row - image * max_grid_h;
+    const int first_tile = (int)get_global_id(0) * tiles;
+    const int last_tile = min(first_tile + tiles, s.col_tiles);
+    if (phase_index >= s.phases) {
+        return;
+    }
+    const conv_phase phase = CONV_PHASES(shape)[phase_index];
+    if (gy >= phase.grid_h) {
+        return;
+    }
+    const int begin = (int)get_global_id(1) * steps * MR;
+    const int end = min(begin + steps * MR, phase.grid_w);
+    src += (long)n * s.src_h * s.src_w * s.src_c;
+    const long row = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
+                      phase.out_x) * s.dst_c;
+    for (int tile = first_tile; tile < last_tile; tile++) {
+        const int col = tile * NR;
+        __global const float *w =
+            packed + ((size_t)s.col_tiles * phase.first_tap + (size_t)tile * phase.taps) * NR;
+        for (int gx = begin; gx < end; gx += MR) {
+            fvec acc[MR * NV];
+            long at[MR];
+            TILE_CLEAR(acc);
+            add_taps(shape, &s, &phase, src + col, gy, gx, s.cols - col, w, acc);
+            UNROLLED_FOR(i, MR) {
+                at[i] = row + (long)min(gx + i, phase.grid_w - 1) * s.dst_step_w * s.dst_c;
+            }
+            store_tile(acc, bias ? bias + col : bias, residual ? residual + col : residual,
+                       dst + col, at, phase.grid_w - gx, s.cols - col, lo, hi);
         }
     }
 }
 
-/* acc += grad * src for NR channels; src NULL stands for ones. */
-static inline void add_product(__global const float *grad, __global const float *src, int cols,
-                               fvec *acc) {
-    fvec g[NV], x[NV];
-    load_channels(grad, cols, g);
-    if (src) {
-        load_channels(src, cols, x);
+#define MAX_TAPS 32 /* sums that an item keeps */
+
+/* sums += the sum over `count` pixels of grad * src, which may be NULL for ones. */
+static inline void add_row(__global const float *grad, long grad_step, __global const float *src,
+                           long src_step, int count, int cols, float *sums) {
+    fvec acc[MR * NV]; /* MR independent sums hide the latency of the addition */
+    TILE_CLEAR(acc);
+    for (int p = 0; p < count; p += MR) {
+        UNROLLED_FOR(i, MR) {
+            if (p + i < count) {
+                fvec g[NV], x[NV];
+                load_channels(grad + (p + i) * grad_step, cols, g);
+                if (src) {
+                    load_channels(src + (p + i) * src_step, cols, x);
+                }
+                UNROLLED_FOR(j, NV) {
+                    acc[i * NV + j] = src ? FVEC_FMA(g[j], x[j], acc[i * NV + j])
+                                          : acc[i * NV + j] + g[j];
+                }
+            }
+        }
     }
     UNROLLED_FOR(j, NV) {
-        acc[j] = src ? FVEC_FMA(g[j], x[j], acc[j]) : acc[j] + g[j];
+        fvec sum = FVEC_LOAD(sums + j * VL);
+        UNROLLED_FOR(i, MR) {
+            sum += acc[i * NV + j];
+        }
+        FVEC_STORE(sum, sums + j * VL);
     }
 }
 
-/* Sums grad * src over the grid rows of one part, for one tap or (tap == taps) grad alone, the
- * gradient of the bias. Item (column tile, tap, part); partial is [part][tap][column]. */
-#define CHAINS 4 /* independent sums, to hide the latency of the addition */
-
+/* Sums grad * src over the grid rows of one part for up to MAX_TAPS taps; the tap after the last
+ * stands for grad alone, the gradient of the bias. Item (column tile, MAX_TAPS taps, part); partial
+ * is [part][tap][column]. */
 __kernel void conv2d_f32_depthwise_weights(__global const float *src, __global const float *grad,
                                            __global const conv_weights_shape *shape,
                                            __global float *partial) {
     const conv_weights_shape s = *shape;
     const int tile = get_global_id(0), col = tile * NR, cols = s.cols - col;
-    const int tap = get_global_id(1), part = get_global_id(2), taps = s.kh * s.kw;
-    if (tile >= s.col_tiles || tap > taps || part >= s.parts) {
+    const int part = get_global_id(2), taps = s.kh * s.kw;
+    const int first_tap = (int)get_global_id(1) * MAX_TAPS;
+    const int last_tap = min(first_tap + MAX_TAPS, taps + 1);
+    if (tile >= s.col_tiles || first_tap >= last_tap || part >= s.parts) {
         return;
-    }
-    const bool bias = tap == taps;
-    const int dy = tap / s.kw * s.dilation_h - s.pad_top;
-    const int dx = tap % s.kw * s.dilation_w - s.pad_left;
-    /* The grid columns whose source pixel lies inside the image. */
-    int begin_x = 0, end_x = s.grid_w;
-    if (!bias) {
-        begin_x = clamp((s.stride_w - 1 - dx) / s.stride_w, 0, s.grid_w);
-        end_x = clamp((s.src_w - dx + s.stride_w - 1) / s.stride_w, begin_x, s.grid_w);
     }
     const int rows = s.n * s.grid_h;
     const int begin = (long)rows * part / s.parts, end = (long)rows * (part + 1) / s.parts;
-    fvec acc[CHAINS * NV];
-    UNROLLED_FOR(i, CHAINS * NV) {
-        acc[i] = (fvec)0;
+    float sums[MAX_TAPS * NR];
+    for (int i = 0; i < MAX_TAPS * NR; i++) {
+        sums[i] = 0;
     }
     for (int row = begin; row < end; row++) {
-        const int n = row / s.grid_h, y = (row - n * s.grid_h) * s.stride_h + dy;
-        if (!bias && (uint)y >= (uint)s.src_h) {
-            continue;
-        }
+        const int n = row / s.grid_h, gy = row - n * s.grid_h;
         __global const float *g = grad + (long)row * s.grid_w * s.dst_c + col;
-        __global const float *x = src + (((long)n * s.src_h + y) * s.src_w + dx) * s.src_c + col;
-        const long step = (long)s.stride_w * s.src_c;
-        int gx = begin_x;
-        for (; gx + CHAINS <= end_x; gx += CHAINS) {
-            UNROLLED_FOR(i, CHAINS) {
-                add_product(g + (long)(gx + i) * s.dst_c, bias ? 0 : x + (gx + i) * step, cols,
-                            acc + i * NV);
+        for (int tap = first_tap; tap < last_tap; tap++) {
+            float *to = sums + (tap - first_tap) * NR;
+            if (tap == taps) {
+                add_row(g, s.dst_c, 0, 0, s.grid_w, cols, to);
+                continue;
+            }
+            const int ky = tap / s.kw, y = gy * s.stride_h + ky * s.dilation_h - s.pad_top;
+            const int dx = (tap - ky * s.kw) * s.dilation_w - s.pad_left;
+            /* The grid columns whose source pixel lies inside the image. */
+            const int x0 = clamp((s.stride_w - 1 - dx) / s.stride_w, 0, s.grid_w);
+            const int x1 = clamp((s.src_w - dx + s.stride_w - 1) / s.stride_w, x0, s.grid_w);
+            if ((uint)y < (uint)s.src_h) {
+                const long at = ((long)n * s.src_h + y) * s.src_w + x0 * s.stride_w + dx;
+                add_row(g + (long)x0 * s.dst_c, s.dst_c, src + at * s.src_c + col,
+                        (long)s.stride_w * s.src_c, x1 - x0, cols, to);
             }
         }
-        for (; gx < end_x; gx++) {
-            add_product(g + (long)gx * s.dst_c, bias ? 0 : x + gx * step, cols, acc);
-        }
     }
-    __global float *to = partial + ((size_t)part * (taps + 1) + tap) * s.col_tiles * NR + col;
-    UNROLLED_FOR(j, NV) {
-        fvec sum = acc[j];
-        UNROLLED_FOR(i, CHAINS - 1) {
-            sum += acc[(i + 1) * NV + j];
+    for (int tap = first_tap; tap < last_tap; tap++) {
+        for (int j = 0; j < NR; j++) {
+            partial[((size_t)part * (taps + 1) + tap) * s.col_tiles * NR + col + j] =
+                sums[(tap - first_tap) * NR + j];
         }
-        FVEC_STORE(sum, to + j * VL);
     }
 }
 

@@ -60,7 +60,7 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
             packed + ((size_t)s.groups * s.col_tiles * phase.first_tap +
                       ((size_t)group * s.col_tiles + tile) * phase.taps) * s.depth * NR;
         int x = 0, at = 0;
-        long out = first_out + channel;
+        long out = first_out;
         for (int m = 0; m < w * h; m += MR) {
             int row_at[MR];
             long row_dst[MR];
@@ -82,15 +82,10 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
                 UNROLLED_FOR(i, MR) {
                     rows[i] = patch + row_at[i] + t * phase.tap_step_dy * pitch;
                 }
-                TILE_RUN(acc, rows, b, phase.taps_w * s.depth);
+                TILE_RUN(acc, rows, b, 0, phase.taps_w * s.depth);
             }
-            UNROLLED_FOR(i, MR) {
-                if (m + i < w * h) {
-                    store_row(acc + i * NV, bias ? bias + channel : bias,
-                              residual ? residual + row_dst[i] : residual, dst + row_dst[i],
-                              s.cols - col, lo, hi);
-                }
-            }
+            store_tile(acc, bias ? bias + channel : bias, residual ? residual + channel : residual,
+                       dst + channel, row_dst, w * h - m, s.cols - col, lo, hi);
         }
     }
 }

@@ -9,9 +9,13 @@
  *
  * A tap that falls outside the image reads a row of zeros instead. Rows past the last pixel
  * repeat it and are not stored. */
+#include "ahead.h"
 #include "conv_epilogue.h"
 #include "conv_shape.h"
 #include "tile.h"
+
+#define ASK_CHANNELS 64    /* a 1x1 convolution asks ahead once for so many channels, */
+#define ASK_FLOATS   4096 /* if the pixels of a tile are no more than this */
 
 /* Item (row tiles, column tiles of a group, phase). */
 __kernel void conv2d_f32_tile(__global const float *src, __global const float *packed,
@@ -48,7 +52,7 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
             row_x[i] = gx * s.step_w;
             row_src[i] = (((long)n * s.src_h + row_y[i]) * s.src_w + row_x[i]) * s.src_c;
             row_dst[i] = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
-                          gx * s.dst_step_w + phase.out_x) * s.dst_c + group * s.cols;
+                          gx * s.dst_step_w + phase.out_x) * s.dst_c;
             if (m + i + 1 < pixels && ++gx == phase.grid_w) {
                 gx = 0;
                 if (++gy == phase.grid_h) {
@@ -57,6 +61,11 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
                 }
             }
         }
+        /* A 1x1 convolution reads every source pixel once, so nothing of the next tile is cached. */
+        const bool ask = phase.taps == 1 && MR * s.depth <= ASK_FLOATS;
+        const int run = ask ? ASK_CHANNELS : s.depth, runs = (s.depth + run - 1) / run;
+        ahead next = plan_ahead(src + row_src[MR - 1] + s.step_w * s.src_c, 1, 0, MR,
+                                (long)s.step_w * s.src_c, s.depth, (last_tile - first_tile) * runs);
         __global const float *b = weights; /* runs on from one column tile to the next */
         for (int tile = first_tile; tile < last_tile; tile++) {
             fvec acc[MR * NV];
@@ -70,16 +79,17 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
                                         ((uint)(row_x[i] + tap.dx) < (uint)s.src_w);
                     rows[i] = inside ? src + (row_src[i] + tap_src) : zeros;
                 }
-                TILE_RUN(acc, rows, b, s.depth);
-            }
-            const int col = tile * NR;
-            UNROLLED_FOR(i, MR) {
-                if (m + i < pixels) {
-                    store_row(acc + i * NV, bias ? bias + group * s.cols + col : bias,
-                              residual ? residual + row_dst[i] + col : residual,
-                              dst + row_dst[i] + col, s.cols - col, lo, hi);
+                for (int c = 0; c < s.depth; c += run) {
+                    if (ask) {
+                        ask_ahead(&next);
+                    }
+                    TILE_RUN(acc, rows, b, c, min(c + run, s.depth));
                 }
             }
+            const int col = tile * NR;
+            const int channel = group * s.cols + col;
+            store_tile(acc, bias ? bias + channel : bias, residual ? residual + channel : residual,
+                       dst + channel, row_dst, pixels - m, s.cols - col, lo, hi);
         }
     }
 }

@@ -7,26 +7,10 @@
 /* act is a clamp to [lo, hi] that lets NaN through, so that a diverged network shows. */
 #define CONV_ACT(y, lo, hi) ((y) < (lo) ? (lo) : (y) > (hi) ? (hi) : (y))
 
-/* One row of a tile, of which `cols` columns exist. The pointers are those of the row's first
- * column; bias and residual may be NULL, residual may be dst. */
-static inline void store_row(const fvec *acc, __global const float *bias,
-                             __global const float *residual, __global float *dst, int cols,
-                             float lo, float hi) {
-    if (cols >= NR) {
-        UNROLLED_FOR(j, NV) {
-            fvec y = acc[j];
-            if (bias) {
-                y += FVEC_LOAD(bias + j * VL);
-            }
-            if (residual) {
-                y += FVEC_LOAD(residual + j * VL);
-            }
-            y = y < lo ? (fvec)lo : y;
-            y = y > hi ? (fvec)hi : y;
-            FVEC_STORE(y, dst + j * VL);
-        }
-        return;
-    }
+/* The first `cols` (< NR) columns of one row. */
+static inline void store_part(const fvec *acc, __global const float *bias,
+                              __global const float *residual, __global float *dst, int cols,
+                              float lo, float hi) {
     float row[NR];
     UNROLLED_FOR(j, NV) {
         FVEC_STORE(acc[j], row + j * VL);
@@ -40,6 +24,47 @@ static inline void store_row(const fvec *acc, __global const float *bias,
             y += residual[j];
         }
         dst[j] = CONV_ACT(y, lo, hi);
+    }
+}
+
+/* The first `rows` rows and `cols` columns of a tile; row i goes to dst + at[i]. bias and residual
+ * may be NULL, residual may be dst. */
+static inline void store_tile(fvec *acc, __global const float *bias,
+                              __global const float *residual, __global float *dst, const long *at,
+                              int rows, int cols, float lo, float hi) {
+    if (cols < NR) {
+        UNROLLED_FOR(i, MR) {
+            if (i < rows) {
+                store_part(acc + i * NV, bias, residual ? residual + at[i] : residual, dst + at[i],
+                           cols, lo, hi);
+            }
+        }
+        return;
+    }
+    if (bias) {
+        UNROLLED_FOR(j, NV) {
+            const fvec b = FVEC_LOAD(bias + j * VL);
+            UNROLLED_FOR(i, MR) {
+                acc[i * NV + j] += b;
+            }
+        }
+    }
+    if (residual) {
+        UNROLLED_FOR(i, MR) {
+            UNROLLED_FOR(j, NV) {
+                acc[i * NV + j] += FVEC_LOAD(residual + at[i] + j * VL);
+            }
+        }
+    }
+    UNROLLED_FOR(i, MR) {
+        if (i < rows) {
+            UNROLLED_FOR(j, NV) {
+                fvec y = acc[i * NV + j];
+                y = y < lo ? (fvec)lo : y;
+                y = y > hi ? (fvec)hi : y;
+                FVEC_STORE(y, dst + at[i] + j * VL);
+            }
+        }
     }
 }
 

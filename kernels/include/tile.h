@@ -19,18 +19,21 @@
 #ifndef CLQ_SIMD_BYTES
 #define CLQ_SIMD_BYTES 0
 #endif
+#ifndef VECTOR_BYTES /* 16, 32, 64: narrower than the registers where the channels ask for it */
+#define VECTOR_BYTES CLQ_SIMD_BYTES
+#endif
 
 #if defined(CLQ_SCHEDULE_GPU)
 #define VL 1
 typedef float fvec;
 #define FVEC_LOAD(p) (*(p))
 #define FVEC_STORE(v, p) (*(p) = (v))
-#elif CLQ_SIMD_BYTES >= 64
+#elif VECTOR_BYTES >= 64
 #define VL 16
 typedef float16 fvec;
 #define FVEC_LOAD(p) vload16(0, p)
 #define FVEC_STORE(v, p) vstore16(v, 0, p)
-#elif CLQ_SIMD_BYTES == 32
+#elif VECTOR_BYTES == 32
 #define VL 8
 typedef float8 fvec;
 #define FVEC_LOAD(p) vload8(0, p)
@@ -66,10 +69,10 @@ typedef float4 fvec;
         }                                                                                          \
     }
 
-/* acc[i] += sum over c < count of rows[i][c] * b[c], with pointers rows[MR] of either address space
- * and b of NR floats a step. Leaves b behind the last step. */
-#define TILE_RUN(acc, rows, b, count)                                                              \
-    _Pragma("unroll 2") for (int c_ = 0; c_ < (count); c_++, (b) += NR)                            \
+/* acc[i] += sum over begin <= c < end of rows[i][c] * b[c], with pointers rows[MR] of either address
+ * space and b of NR floats a step. Leaves b behind the last step. */
+#define TILE_RUN(acc, rows, b, begin, end)                                                         \
+    _Pragma("unroll 2") for (int c_ = (begin); c_ < (end); c_++, (b) += NR)                        \
         TILE_STEP(acc, (rows)[i_][c_], b)
 
 #endif
