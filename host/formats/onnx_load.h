@@ -35,9 +35,6 @@ enum {
 /* Stands for the batch in computed shapes, when the file leaves it open. */
 #define ONNX_BATCH (INT64_MIN + INT64_C(0x62617463))
 
-/* The metadata key under which clquant writes a graph's form. */
-#define ONNX_FORM_KEY "clquant.form"
-
 /* Element types after loading; the file's other float types become FLOAT. */
 typedef Onnx__TensorProto__DataType onnx_type;
 #define ONNX_FLOAT ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT

@@ -86,9 +86,13 @@ static clq_status read_quantizer(onnx_loader *load, onnx_node *node, onnx_type t
 
 /* Per channel: one scale for each index along the axis. */
 static clq_status check_axis(const onnx_node *node, const onnx_constant *constant, quantizer *q) {
+    if (q->scale_count == 1) {
+        q->axis = 0; /* of no meaning */
+        return CLQ_OK;
+    }
     q->axis += q->axis < 0 ? constant->rank : 0;
-    if (q->scale_count > 1 && (q->axis < 0 || q->axis >= constant->rank ||
-                               constant->dim[q->axis] != (int64_t)q->scale_count)) {
+    if (q->axis < 0 || q->axis >= constant->rank ||
+        constant->dim[q->axis] != (int64_t)q->scale_count) {
         return onnx_fail(node, "%zu scales do not fit axis %d of \"%.100s\"", q->scale_count,
                          q->axis, constant->name);
     }
@@ -158,7 +162,7 @@ static clq_status dequantize_constant(onnx_loader *load, const onnx_node *node,
     onnx_constant *out = copy;
     out->scale = q->scale;
     out->scale_count = q->scale_count;
-    out->axis = q->scale_count > 1 ? q->axis : 0;
+    out->axis = q->axis;
     out->zero_point = q->zero_point;
     static const char suffix[] = "_quantized"; /* ONNX Runtime's "fc.weight_quantized" */
     size_t length = strlen(out->name), tail = sizeof suffix - 1;
@@ -222,6 +226,9 @@ static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const on
     if (weight->type == ONNX_INT8 && weight->zero_point == 0) {
         *codes = weight->data;
         return CLQ_OK;
+    }
+    if (weight->type != ONNX_INT8 && weight->type != ONNX_UINT8) {
+        return onnx_fail(node, "weights \"%.100s\" must be 8-bit codes", weight->name);
     }
     CLQ_TRY(clq_arena_take(&load->arena, weight->count, 1, &data));
     for (size_t i = 0; i < weight->count; i++) {

@@ -14,10 +14,7 @@
 #include "formats/arena.h"
 #include "formats/layout.h"
 #include "formats/names.h"
-#include "onnx.pb-c.h"
-
-/* The metadata key under which clquant writes a graph's form. */
-#define ONNX_FORM_KEY "clquant.form"
+#include "formats/onnx_wire.h"
 
 enum { ONNX_SAVE_MAX_INPUTS = 5, ONNX_SAVE_MAX_ATTRIBUTES = 8 };
 

@@ -10,6 +10,10 @@
  */
 enum { CLQ_ONNX_MAX_DEPTH = 12 };
 
+/* The metadata key under which clquant writes a graph's form: trained, folded, quantized, integer.
+ */
+#define ONNX_FORM_KEY "clquant.form"
+
 /* Memory that loading a file of `size` bytes may use: in proportion, with room for small files that
  * consist of many small messages. */
 size_t clq_onnx_memory_limit(size_t size);

@@ -214,6 +214,13 @@ static void refused(void **state) {
     find_maker(m, "w")->attribute[0]->i = 1;
     make_refused(m, "2 scales do not fit axis 1");
 
+    static const int32_t wide[6] = {1, 2, 3, 4, 5, 6};
+    m = make_quantized((variant){.per_tensor = true}); /* 32-bit weights */
+    find_tensor(m, "w_codes")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
+    find_tensor(m, "w_codes")->raw_data = (ProtobufCBinaryData){24, (uint8_t *)wide};
+    find_maker(m, "w")->n_input = 2;
+    make_refused(m, "must be 8-bit codes");
+
     m = make_quantized((variant){0}); /* other parameters behind than before */
     find_maker(m, "xq")->input[1] = make_text(m, "c_scale");
     make_refused(m, "scale and zero point differ from QuantizeLinear's");
