@@ -38,6 +38,8 @@ static clq_status build_options(const clq_device *device, clq_dot dot, const cha
     }
     if (device->divides_correctly) {
         clq_text_puts(&text, " -cl-fp32-correctly-rounded-divide-sqrt");
+    } else {
+        clq_text_puts(&text, " -DCLQ_INEXACT_DIVIDE=1"); /* kernels/include/requantize.h */
     }
     if (*options) {
         clq_text_printf(&text, " %s", options);

@@ -51,9 +51,36 @@
 #define CLQ_ROUNDER 12582912.0f
 #define CLQ_ROUNDER_BITS 0x4b400000
 
+/* Correctly rounded quotients also where the device's own division is not: the host then builds
+ * with CLQ_INEXACT_DIVIDE. One Newton step makes the reciprocal good to its last bit, two steps
+ * with the exact remainder the quotient (Markstein 1990). Huge quotients are the device's, as
+ * remainders overflow. CLQ_RECIPROCAL lets tests worsen the start. */
+#ifdef CLQ_INEXACT_DIVIDE
+#ifndef CLQ_RECIPROCAL
+#define CLQ_RECIPROCAL(y) (1.0f / (y))
+#endif
+#define CLQ_DEFINE_DIVIDE(SUFFIX, F)                                                               \
+    CLQ_INLINE F clq_divide##SUFFIX(F x, F y) {                                                    \
+        const F first = CLQ_RECIPROCAL(y);                                                         \
+        const F reciprocal = fma(fma(-first, y, (F)(1.0f)), first, first);                         \
+        F q = x * reciprocal;                                                                      \
+        const F rough = q;                                                                         \
+        q = fma(fma(-q, y, x), reciprocal, q);                                                     \
+        q = fma(fma(-q, y, x), reciprocal, q);                                                     \
+        return fabs(rough) < (F)(0x1p100f) ? q : rough;                                            \
+    }
+#else
+#define CLQ_DEFINE_DIVIDE(SUFFIX, F)                                                               \
+    CLQ_INLINE F clq_divide##SUFFIX(F x, F y) {                                                    \
+        return x / y;                                                                              \
+    }
+#endif
+
 /* All functions at one width: SUFFIX is empty, 4, 8 or 16; F, I, U, L are its float, int, unsigned
  * and 64-bit types, TO_F.. the conversions to them, BITS a float's bits. */
 #define CLQ_DEFINE_REQUANTIZE(SUFFIX, F, I, U, L, TO_F, TO_I, TO_U, TO_L, BITS)                    \
+    CLQ_DEFINE_DIVIDE(SUFFIX, F)                                                                   \
+                                                                                                   \
     /* clamp(rint(v) + z, lo, hi). The clamp comes first: its bounds are integers, which rint      \
      * keeps, and it brings v into the rounder's reach. */                                         \
     CLQ_INLINE F clq_rounder_sum##SUFFIX(F v, float z, float lo, float hi) {                       \
@@ -117,10 +144,10 @@
                                                                                                    \
     /* (5); as a code NaN stays NaN, as an int it becomes lo */                                    \
     CLQ_INLINE F clq_quantize_code##SUFFIX(F x, float scale, float z, float lo, float hi) {        \
-        return clq_clamp_code##SUFFIX(x / (F)(scale), z, lo, hi);                                  \
+        return clq_clamp_code##SUFFIX(clq_divide##SUFFIX(x, (F)(scale)), z, lo, hi);               \
     }                                                                                              \
     CLQ_INLINE I clq_quantize_int##SUFFIX(F x, float scale, float z, float lo, float hi) {         \
-        F v = x / (F)(scale);                                                                      \
+        F v = clq_divide##SUFFIX(x, (F)(scale));                                                   \
         v = (BITS(v) & (I)(0x7fffffff)) > (I)(0x7f800000) ? (F)(-1024.0f) : v;                     \
         return clq_clamp_int##SUFFIX(v, z, lo, hi);                                                \
     }

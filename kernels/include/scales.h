@@ -52,10 +52,10 @@ CLQ_INLINE float clq_settle_scale(float scale, int max_shift) {
 CLQ_INLINE float clq_range_scale(float low, float high, int symmetric, int max_shift) {
     if (symmetric) {
         const float width = low > high ? low : high;
-        return clq_settle_scale(width / (low > 0.0f ? 127.0f : 255.0f), max_shift);
+        return clq_settle_scale(clq_divide(width, low > 0.0f ? 127.0f : 255.0f), max_shift);
     }
     const float width = high + low;
-    return clq_settle_scale(width / 255.0f, max_shift);
+    return clq_settle_scale(clq_divide(width, 255.0f), max_shift);
 }
 CLQ_INLINE int clq_range_zero_point(float low, float scale, int symmetric) {
     if (symmetric) {
@@ -68,8 +68,8 @@ CLQ_INLINE int clq_range_zero_point(float low, float scale, int symmetric) {
  * or scales per tensor) */
 CLQ_INLINE float clq_weights_scale(float max_abs, float bias, float x_scale, int max_shift) {
     const float steps = x_scale * CLQ_BIAS_STEPS;
-    const float for_weights = max_abs / 127.0f;
-    const float for_bias = bias / steps;
+    const float for_weights = clq_divide(max_abs, 127.0f);
+    const float for_bias = clq_divide(bias, steps);
     return clq_settle_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
 }
 
@@ -78,7 +78,7 @@ CLQ_INLINE float clq_weight_code(float w, float scale) {
     return clq_quantize_code(w, scale, 0.0f, -127.0f, 127.0f);
 }
 CLQ_INLINE float clq_bias_code(float b, float scale) {
-    float code = CLQ_RINT(b / scale);
+    float code = CLQ_RINT(clq_divide(b, scale));
     code = CLQ_AT_LEAST(code, -0x1p30f);
     return CLQ_AT_MOST(code, 0x1p30f);
 }
@@ -86,7 +86,7 @@ CLQ_INLINE float clq_bias_code(float b, float scale) {
 /* (12): from the sum of `count` codes to their mean's code */
 CLQ_INLINE float clq_pool_factor(float x_scale, float y_scale, int count) {
     const float steps = y_scale * (float)count;
-    return x_scale / steps;
+    return clq_divide(x_scale, steps);
 }
 
 /* The code of 6, where ReLU6 clamps. */

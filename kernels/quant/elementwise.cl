@@ -10,7 +10,8 @@
 __kernel void add_codes(__global const float *a, __global const float *b, __global float *y,
                         __global const float *scale, __global const int *zero_point, int a_value,
                         int b_value, int value, int act, int count) {
-    const float ma = scale[a_value] / scale[value], mb = scale[b_value] / scale[value];
+    const float ma = clq_divide(scale[a_value], scale[value]);
+    const float mb = clq_divide(scale[b_value], scale[value]);
     const code_bounds at = clq_code_bounds(scale[value], zero_point[value], act);
     FOR_EACH_CODE(count, ADD_BODY, 0);
 }
@@ -34,7 +35,8 @@ __kernel void add_codes_train(__global const float *a, __global const float *b, 
                               __global uchar *mask, __global const float *scale,
                               __global const int *zero_point, int a_value, int b_value, int value,
                               int act, int count) {
-    const float ma = scale[a_value] / scale[value], mb = scale[b_value] / scale[value];
+    const float ma = clq_divide(scale[a_value], scale[value]);
+    const float mb = clq_divide(scale[b_value], scale[value]);
     const code_bounds at = clq_code_bounds(scale[value], zero_point[value], act);
     FOR_EACH_CODE(count, ADD_TRAIN_BODY, UNSEEN);
 }
@@ -45,7 +47,7 @@ __kernel void add_codes_observe(__global const float *a, __global const float *b
                                 int b_value, int value, int act, int count) {
     RANGE_BEGIN;
     const float sa = scale[a_value], sb = scale[b_value];
-    const float ma = sa / scale[value], mb = sb / scale[value];
+    const float ma = clq_divide(sa, scale[value]), mb = clq_divide(sb, scale[value]);
     const code_bounds at = clq_code_bounds(scale[value], zero_point[value], act);
     const float least = act == ACT_NONE ? -INFINITY : 0.0f;
     const float ceiling = act == ACT_RELU6 ? 6.0f : INFINITY;

@@ -82,7 +82,7 @@ static inline void clq_put_multipliers(__global float *multiplier, __global floa
                                        float w_scale, __global const float *scale, int x, int y,
                                        int channel, int oc) {
     const float real = scale[x] * w_scale;
-    const float m = y >= 0 ? real / scale[y] : 0.0f;
+    const float m = y >= 0 ? clq_divide(real, scale[y]) : 0.0f;
     for (int i = channel; i < oc + 16; i += oc) {
         multiplier[i] = m;
         real_multiplier[i] = real;

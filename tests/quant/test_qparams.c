@@ -263,6 +263,46 @@ static void observers_average(void **state) {
     }
 }
 
+/* Devices whose division is not correctly rounded make up for it; here their reciprocal is off by
+ * 2.5 ulp in either direction. */
+static void inexact_divisions_are_corrected(void **state) {
+    (void)state;
+    enum { OC = 50000 };
+    const char *const options[] = {
+        NULL, "-DCLQ_INEXACT_DIVIDE=1",
+        "-DCLQ_INEXACT_DIVIDE=1 -DCLQ_RECIPROCAL(y)=((1.0f/(y))*1.0000003f)",
+        "-DCLQ_INEXACT_DIVIDE=1 -DCLQ_RECIPROCAL(y)=((1.0f/(y))*0.9999997f)"};
+    const float divisors[] = {1, 3, 0x1.fffffep0f, 0x1.000002p0f, 1.7f, 0.0123f, 0x1p-40f, 255};
+    float *w_scale = random_floats(OC, 0.001f, 9, 5);
+    clq_buffer *w = make_buffer(w_scale, OC * sizeof *w_scale);
+    clq_buffer *m = make_buffer(NULL, (OC + 16) * sizeof(float));
+    clq_buffer *real = make_buffer(NULL, (OC + 16) * sizeof(float));
+    for (size_t d = 0; d < sizeof divisors / sizeof *divisors; d++) {
+        const float scales[] = {1, divisors[d]};
+        clq_buffer *scale = make_buffer(scales, sizeof scales);
+        for (int o = 0; o < 4; o++) {
+            clq_kernel *kernel = NULL;
+            assert_ok(clq_kernel_get(test_device, "layer_multipliers", options[o], &kernel));
+            assert_ok(CLQ_LAUNCH(test_device, kernel, CLQ_RANGE1(OC), CLQ_BUF(w), CLQ_BUF(scale),
+                                 CLQ_I32(0), CLQ_I32(1), CLQ_BUF(m), CLQ_BUF(real), CLQ_I32(OC)));
+            float *got = read_floats(m);
+            for (int i = 0; i < OC + 16; i++) {
+                const float expected = w_scale[i % OC] / divisors[d];
+                if (got[i] != expected) {
+                    fail_msg("%.9g / %.9g: %.9g, expected %.9g (%s)", (double)w_scale[i % OC],
+                             (double)divisors[d], (double)got[i], (double)expected, options[o]);
+                }
+            }
+            free(got);
+        }
+        clq_buffer_release(scale);
+    }
+    clq_buffer_release(w);
+    clq_buffer_release(m);
+    clq_buffer_release(real);
+    free(w_scale);
+}
+
 int main(void) {
     const struct CMUnitTest host[] = {
         cmocka_unit_test(activation_qparams),
@@ -276,6 +316,7 @@ int main(void) {
     const struct CMUnitTest device[] = {
         cmocka_unit_test(device_observers_follow_the_same_rules),
         cmocka_unit_test(observers_average),
+        cmocka_unit_test(inexact_divisions_are_corrected),
     };
     return cmocka_run_group_tests_name("host", host, NULL, NULL) + RUN_ON_BOTH_SCHEDULES(device);
 }
