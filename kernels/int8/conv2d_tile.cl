@@ -27,6 +27,14 @@
 #define NR (NV * DOTV_LANES)
 #define ROW (KC / DOTV_STEP) /* words of a panel row */
 
+/* Whole tiles are finished without leaving the registers, where that is short. */
+#define IN_REGISTERS (CLQ_REQUANT == 0 && NR % 16 == 0 && DOTV_LANES >= 8)
+#if DOTV_LANES == 16
+#define JOIN16(v) ((v)[0])
+#else
+#define JOIN16(v) ((int16)((v)[0], (v)[1]))
+#endif
+
 typedef struct tile_rows {
     int y[MR], x[MR]; /* input pixel of the first tap, may lie outside */
     long at[MR];      /* its offset in bytes */
@@ -51,36 +59,37 @@ static inline void fill_inputs(int *row, int word, int n) {
         row[k] = word;
 }
 
-/* Channels c .. c + n of taps tap .. tap + taps, side by side. */
+/* Channels c .. c + n of taps tap .. tap + taps, side by side; run_taps of them at a time. */
 static inline void fill_panel(int *panel, __global const uchar *x, const conv_int8 *s,
                               const tile_rows *rows, int tap, int taps, int c, int n) {
     const int outside = DOTV_STEP == 4 ? s->x_zero * 0x01010101 : s->x_zero * 0x00010001;
-    const int run = s->run_taps;
-    int ky = tap / s->kw, kx = tap - ky * s->kw;
-    for (int t = 0; t < taps; t += run) {
-        const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
-        const long shift = ((long)dy * s->iw + dx) * s->in_pitch + c;
-        for (int i = 0; i < MR; i++) {
-            const bool in_y = (uint)(rows->y[i] + dy) < (uint)s->ih;
-            const int first = rows->x[i] + dx;
-            int *row = panel + i * ROW + t * n / DOTV_STEP;
-            __global const uchar *from = x + rows->at[i] + shift;
-            if (in_y && first >= 0 && first + run <= s->iw) {
+    const int run = s->run_taps, first_y = tap / s->kw, first_x = tap - first_y * s->kw;
+    const long line = (long)s->iw * s->in_pitch;
+    for (int i = 0; i < MR; i++) {
+        int ky = first_y, kx = first_x;
+        int *row = panel + i * ROW;
+        for (int t = 0; t < taps; t += run) {
+            const int iy = rows->y[i] + ky * s->dilation_h, dx = kx * s->dilation_w;
+            const int ix = rows->x[i] + dx;
+            __global const uchar *from =
+                x + rows->at[i] + ky * s->dilation_h * line + dx * s->in_pitch + c;
+            const bool in_y = (uint)iy < (uint)s->ih;
+            if (in_y && ix >= 0 && ix + run <= s->iw) {
                 copy_inputs(row, from, run * n);
+                row += run * n / DOTV_STEP;
             } else {
-                for (int u = 0; u < run; u++) {
-                    int *to = row + u * n / DOTV_STEP;
-                    if (in_y && (uint)(first + u) < (uint)s->iw)
-                        copy_inputs(to, from + u * n, n);
+                for (int u = 0; u < run; u++, row += n / DOTV_STEP) {
+                    if (in_y && (uint)(ix + u) < (uint)s->iw)
+                        copy_inputs(row, from + u * n, n);
                     else
-                        fill_inputs(to, outside, n);
+                        fill_inputs(row, outside, n);
                 }
             }
-        }
-        kx += run;
-        if (kx == s->kw) {
-            kx = 0;
-            ky++;
+            kx += run;
+            if (kx == s->kw) {
+                kx = 0;
+                ky++;
+            }
         }
     }
 }
@@ -187,11 +196,28 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                     w += count * NV;
                 }
             }
+            const int rows_here = min(MR, s.pixels - m), columns = min(NR, s.group_oc - column);
+            const long at = (long)m * s.out_pitch + channel;
+#if IN_REGISTERS
+            if (rows_here == MR && columns == NR && !s.epilogue.float_output) {
+#pragma unroll
+                for (int i = 0; i < MR; i++) {
+                    const long to = at + (long)i * s.out_pitch;
+#pragma unroll
+                    for (int c = 0; c < NR; c += 16) {
+                        const int16 sum = JOIN16(acc + i * NV + c / DOTV_LANES);
+                        codes_store16(int8_code16(sum, channels + block * NR + c, stride,
+                                                  residual ? residual + to + c : residual,
+                                                  s.epilogue),
+                                      y + to + c);
+                    }
+                }
+                continue;
+            }
+#endif
 #pragma unroll
             for (int i = 0; i < MR * NV; i++)
                 DOTV_CAT(vstore, DOTV_LANES)(acc[i], 0, line + i * DOTV_LANES);
-            const int rows_here = min(MR, s.pixels - m), columns = min(NR, s.group_oc - column);
-            const long at = (long)m * s.out_pitch + channel;
             if (s.epilogue.float_output)
                 finish_real(line, &s, channels + block * NR, stride,
                             (__global float *)y + (long)m * s.oc + channel, rows_here, columns);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/internal.h"
 #include "support/clq_test.h"
 #include "support/ref_int8.h"
 
@@ -169,6 +170,14 @@ static void compare(const conv_case *c, conv_data *d, const char *path) {
     }
 }
 
+/* The paths that work here, and the AVX-512 one also where the kernel compiler lacks it: then C
+ * stands in for its instruction (kernels/include/dot4.h), with the same tiles and packing. */
+static bool can_check(const clq_device_info *info, clq_dot dot) {
+    bool stands_in =
+        dot == CLQ_DOT_AVX512VNNI && info->schedule == CLQ_SCHEDULE_CPU && info->simd_bytes < 64;
+    return (info->dots & (1u << dot)) != 0 || stands_in;
+}
+
 static void check(conv_case c) {
     const clq_device_info *info = clq_device_get_info(device);
     clq_dot first = info->dot;
@@ -176,14 +185,14 @@ static void check(conv_case c) {
     make_data(&c, &d);
     ref_conv2d_int8(&d.g, &d.params, d.x, d.residual, d.expected);
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
-        if (info->dots & (1u << dot)) {
-            assert_ok(clq_device_set_dot(device, (clq_dot)dot));
+        if (can_check(info, (clq_dot)dot)) {
+            device->info.dot = (clq_dot)dot; /* clq_device_set_dot refuses what stands in */
             memset(d.actual, 0xee, d.y_bytes);
             run_conv(&d);
             compare(&c, &d, clq_dot_name((clq_dot)dot));
         }
     }
-    assert_ok(clq_device_set_dot(device, first));
+    device->info.dot = first;
     free_data(&d);
 }
 
