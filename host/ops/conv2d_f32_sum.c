@@ -8,9 +8,6 @@
 /* Sums over fewer channels than this go through a private patch: below it, working out where a
  * tap's pixels are costs more than copying them. */
 enum { PATCH_DEPTH = 32 };
-/* Work-items of a launch to aim for: enough to even out the cores of a large machine. */
-enum { WANTED_ITEMS = 512 };
-
 double clq_conv_operations(const clq_conv_geometry *g) {
     return 2.0 * g->n * g->oh * g->ow * g->oc * g->kh * g->kw * (g->ic / g->groups);
 }
@@ -140,6 +137,10 @@ static int max_int(int a, int b) {
     return a > b ? a : b;
 }
 
+static size_t clamp_size(size_t value, size_t low, size_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
 static extent find_extent(const conv_phase *phases, int count) {
     extent e = {.runs = true};
     for (int i = 0; i < count; i++) {
@@ -153,6 +154,13 @@ static extent find_extent(const conv_phase *phases, int count) {
         e.runs = e.runs && (p->taps_w <= 1 || p->tap_step_dx == 1);
     }
     return e;
+}
+
+/* How many work-items a launch needs to keep all cores busy to the end. Nothing but speed depends
+ * on it: an output element's sum is the same however the tiles are shared out. */
+static size_t wanted_items(const clq_device *device) {
+    const size_t units = clq_device_get_info(device)->compute_units;
+    return 8 * units > 32 ? 8 * units : 32;
 }
 
 typedef struct patch_context {
@@ -192,7 +200,8 @@ static bool plan_patch(clq_conv_sum *sum, const extent *e, const clq_conv_tile *
                           clq_ceil_div((size_t)e->grid_w, (size_t)w);
     /* All columns from one patch, unless that leaves cores idle. */
     int tiles = s->col_tiles;
-    while (tiles > 1 && blocks * (size_t)((s->col_tiles + tiles - 1) / tiles) < WANTED_ITEMS / 8) {
+    while (tiles > 1 &&
+           blocks * (size_t)((s->col_tiles + tiles - 1) / tiles) < wanted_items(sum->device)) {
         tiles = (tiles + 1) / 2;
     }
     sum->range =
@@ -205,28 +214,37 @@ static bool plan_patch(clq_conv_sum *sum, const extent *e, const clq_conv_tile *
     return true;
 }
 
-/* Column tiles of an item: as many as have their weights in half a second-level cache together;
- * fewer when that leaves too few items. Row tiles of an item: a few, to save the start of items. */
+/* An item's row tiles are as many as leave their pixels in the second-level cache, its columns as
+ * many as there are. When that makes too few items, an item gives up first the columns, if their
+ * weights do not stay in the cache anyway, then rows. */
 static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
-    enum { CACHED_WEIGHTS = 128 * 1024, MAX_ROW_TILES = 8 };
+    enum { CACHED_WEIGHTS = 128 * 1024, CACHED_PIXELS = 128 * 1024, MAX_ROW_TILES = 12 };
     const conv_shape *s = &sum->shape;
+    const size_t wanted = wanted_items(sum->device);
     const size_t pixels = (size_t)s->n * (size_t)e->grid_h * (size_t)e->grid_w;
     const size_t rows = clq_ceil_div(pixels, (size_t)tile->rows);
-    const size_t tile_bytes =
-        (size_t)e->taps * (size_t)s->depth * (size_t)tile->cols * sizeof(float);
     const size_t col_tiles = (size_t)s->col_tiles, groups = (size_t)s->groups;
-    size_t cols = tile_bytes ? CACHED_WEIGHTS / tile_bytes : col_tiles;
-    cols = cols < 1 ? 1 : cols > col_tiles ? col_tiles : cols;
-    while (cols > 1 && rows * groups * clq_ceil_div(col_tiles, cols) < WANTED_ITEMS) {
-        cols = (cols + 1) / 2;
+    const size_t depth_bytes = (size_t)s->depth * sizeof(float);
+    const size_t tile_weights = (size_t)max_int(e->taps, 1) * depth_bytes * (size_t)tile->cols;
+    const size_t tile_pixels = (size_t)tile->rows * (size_t)(s->step_h * s->step_w) * depth_bytes;
+
+    size_t cols = clamp_size(CACHED_WEIGHTS / tile_weights, 1, col_tiles), item_cols = col_tiles;
+    size_t row_tiles = clamp_size(CACHED_PIXELS / tile_pixels, 4, MAX_ROW_TILES);
+    while (item_cols * row_tiles > 1 &&
+           groups * clq_ceil_div(col_tiles, item_cols) * clq_ceil_div(rows, row_tiles) < wanted) {
+        if (item_cols > cols || row_tiles == 1) {
+            item_cols = (item_cols + 1) / 2;
+        } else {
+            row_tiles = (row_tiles + 1) / 2;
+        }
     }
-    const size_t columns = groups * clq_ceil_div(col_tiles, cols);
-    size_t row_tiles = rows * columns / WANTED_ITEMS;
-    row_tiles = row_tiles < 1 ? 1 : row_tiles > MAX_ROW_TILES ? MAX_ROW_TILES : row_tiles;
-    sum->range = CLQ_RANGE3(clq_ceil_div(rows, row_tiles), columns, (size_t)s->phases);
+    cols = cols < item_cols ? cols : item_cols;
+    sum->range = CLQ_RANGE3(groups * clq_ceil_div(col_tiles, item_cols),
+                            clq_ceil_div(rows, row_tiles), (size_t)s->phases);
     sum->extra[0] = (int)row_tiles;
-    sum->extra[1] = (int)cols;
-    sum->extras = 2;
+    sum->extra[1] = (int)item_cols;
+    sum->extra[2] = (int)cols;
+    sum->extras = 3;
 }
 
 /* An item takes a grid row of all channels, or less of it when there are few rows. */
@@ -239,7 +257,7 @@ static void plan_depthwise(clq_conv_sum *sum, const extent *e, const clq_conv_ti
     if (clq_device_get_info(sum->device)->schedule == CLQ_SCHEDULE_GPU) {
         tiles = item_steps = 1;
     }
-    while (tiles > 1 && rows * clq_ceil_div(col_tiles, tiles) < WANTED_ITEMS) {
+    while (tiles > 1 && rows * clq_ceil_div(col_tiles, tiles) < wanted_items(sum->device)) {
         tiles = (tiles + 1) / 2;
     }
     sum->range = CLQ_RANGE3(clq_ceil_div(col_tiles, tiles), clq_ceil_div(steps, item_steps), rows);

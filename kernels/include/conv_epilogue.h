@@ -7,36 +7,22 @@
 /* act is a clamp to [lo, hi] that lets NaN through, so that a diverged network shows. */
 #define CONV_ACT(y, lo, hi) ((y) < (lo) ? (lo) : (y) > (hi) ? (hi) : (y))
 
-/* The first `cols` (< NR) columns of one row. */
-static inline void store_part(const fvec *acc, __global const float *bias,
-                              __global const float *residual, __global float *dst, int cols,
-                              float lo, float hi) {
-    float row[NR];
-    UNROLLED_FOR(j, NV) {
-        FVEC_STORE(acc[j], row + j * VL);
-    }
-    for (int j = 0; j < cols; j++) {
-        float y = row[j];
-        if (bias) {
-            y += bias[j];
-        }
-        if (residual) {
-            y += residual[j];
-        }
-        dst[j] = CONV_ACT(y, lo, hi);
-    }
-}
-
 /* The first `rows` rows and `cols` columns of a tile; row i goes to dst + at[i]. bias and residual
  * may be NULL, residual may be dst. */
 static inline void store_tile(fvec *acc, __global const float *bias,
                               __global const float *residual, __global float *dst, const long *at,
                               int rows, int cols, float lo, float hi) {
-    if (cols < NR) {
-        UNROLLED_FOR(i, MR) {
-            if (i < rows) {
-                store_part(acc + i * NV, bias, residual ? residual + at[i] : residual, dst + at[i],
-                           cols, lo, hi);
+    if (cols < NR) { /* through memory, in plain loops */
+        float part[MR * NR];
+        UNROLLED_FOR(i, MR * NV) {
+            FVEC_STORE(acc[i], part + i * VL);
+        }
+        for (int i = 0; i < min(rows, MR); i++) {
+            for (int j = 0; j < cols; j++) {
+                float y = part[i * NR + j];
+                y += bias ? bias[j] : 0;
+                y += residual ? residual[at[i] + j] : 0;
+                dst[at[i] + j] = CONV_ACT(y, lo, hi);
             }
         }
         return;
