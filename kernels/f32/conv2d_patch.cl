@@ -36,7 +36,7 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
     const int first_tile = ((int)get_global_id(1) - group * col_blocks) * tiles;
     const int last_tile = min(first_tile + tiles, s.col_tiles);
 
-    float patch[CONV_PATCH_FLOATS];
+    float patch[CONV_PATCH_FLOATS] __attribute__((aligned(64)));
     const int patch_w = (w - 1) * s.step_w + phase.taps_w, pitch = patch_w * s.depth;
     const int patch_h = (h - 1) * s.step_h + (phase.taps_h - 1) * phase.tap_step_dy + 1;
     for (int y = 0; y < patch_h && phase.taps > 0; y++) {

@@ -162,8 +162,9 @@ __kernel void conv2d_f32_weights(__global const float *src, __global const float
     src += group * s.depth;
     grad += group * s.cols + first_tile * NR;
 
-    float patch[CONV_PATCH_FLOATS + MR]; /* a run's padding reads past the last pixel */
-    float grads[CONV_BLOCK_PIXELS * CONV_ITEM_COLUMNS];
+    /* A run's padding reads past the last pixel of the patch. */
+    float patch[CONV_PATCH_FLOATS + MR] __attribute__((aligned(64)));
+    float grads[CONV_BLOCK_PIXELS * CONV_ITEM_COLUMNS] __attribute__((aligned(64)));
     int at[CONV_BLOCK_PIXELS];
     const int blocks = s.n * s.blocks_h * s.blocks_w;
     const int begin = (long)blocks * part / s.parts, end = (long)blocks * (part + 1) / s.parts;
