@@ -58,7 +58,7 @@ clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
     }
     tile.vector = channels % tile.vector == 0 ? tile.vector : widest;
     const int vectors = channels % (2 * tile.vector) == 0 ? 2 : 1;
-    tile.rows = 6;
+    tile.rows = 4;
     tile.cols = vectors * tile.vector;
     snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=%d -DVECTOR_BYTES=%d", tile.rows,
              vectors, tile.vector * (int)sizeof(float));

@@ -24,49 +24,42 @@ static inline void load_channels(__global const float *p, int cols, fvec *v) {
     }
 }
 
-/* acc[i] += src[i * step] * w for the first `count` of MR neighbouring pixels. */
-static inline void add_tap(__global const float *src, long step, int count, int cols,
-                           __global const float *w, fvec *acc) {
-    fvec wv[NV];
-    UNROLLED_FOR(j, NV) {
-        wv[j] = FVEC_LOAD(w + j * VL);
-    }
-    UNROLLED_FOR(i, MR) {
-        if (i < count) {
-            fvec a[NV];
-            load_channels(src + i * step, cols, a);
+/* acc = the sum over taps for MR neighbours of a grid row, the first of which is (gy, gx): none
+ * reaches outside the image sideways, and all NR channels exist. */
+static inline void sum_inside(__global const conv_shape *shape, const conv_shape *s,
+                              const conv_phase *phase, __global const float *src, int gy, int gx,
+                              __global const float *w, fvec *acc) {
+    const long step = (long)s->step_w * s->src_c;
+    TILE_CLEAR(acc);
+    for (int t = 0; t < phase->taps; t++, w += NR) {
+        const conv_tap tap = CONV_TAPS(shape)[phase->first_tap + t];
+        const int y = gy * s->step_h + tap.dy, x = gx * s->step_w + tap.dx;
+        if ((uint)y < (uint)s->src_h) {
+            __global const float *from = src + ((long)y * s->src_w + x) * s->src_c;
             UNROLLED_FOR(j, NV) {
-                acc[i * NV + j] = FVEC_FMA(a[j], wv[j], acc[i * NV + j]);
+                const fvec wv = FVEC_LOAD(w + j * VL);
+                UNROLLED_FOR(i, MR) {
+                    acc[i * NV + j] =
+                        FVEC_FMA(FVEC_LOAD(from + i * step + j * VL), wv, acc[i * NV + j]);
+                }
             }
         }
     }
 }
 
-/* MR neighbours of a grid row, the first of which is (gy, gx), for one column tile. */
-static inline void add_taps(__global const conv_shape *shape, const conv_shape *s,
-                            const conv_phase *phase, __global const float *src, int gy, int gx,
-                            int cols, __global const float *w, fvec *acc) {
-    const int rows = phase->grid_w - gx;
-    const long step = (long)s->step_w * s->src_c;
-    const int last_x = (gx + MR - 1) * s->step_w + phase->tap_dx +
-                       (phase->taps_w - 1) * phase->tap_step_dx;
-    const bool whole = rows >= MR && cols >= NR && last_x < s->src_w &&
-                       gx * s->step_w + phase->tap_dx >= 0;
+/* The same with every neighbour and channel checked; `cols` channels exist. */
+static inline void sum_checked(__global const conv_shape *shape, const conv_shape *s,
+                               const conv_phase *phase, __global const float *src, int gy, int gx,
+                               int cols, __global const float *w, fvec *acc) {
+    TILE_CLEAR(acc);
     for (int t = 0; t < phase->taps; t++, w += NR) {
         const conv_tap tap = CONV_TAPS(shape)[phase->first_tap + t];
-        const int y = gy * s->step_h + tap.dy, x = gx * s->step_w + tap.dx;
-        if ((uint)y >= (uint)s->src_h) {
-            continue;
-        }
-        __global const float *from = src + ((long)y * s->src_w + x) * s->src_c;
-        if (whole) {
-            add_tap(from, step, MR, NR, w, acc);
-            continue;
-        }
+        const int y = gy * s->step_h + tap.dy;
         UNROLLED_FOR(i, MR) {
-            if (i < rows && (uint)(x + i * s->step_w) < (uint)s->src_w) {
+            const int x = (gx + i) * s->step_w + tap.dx;
+            if (gx + i < phase->grid_w && (uint)y < (uint)s->src_h && (uint)x < (uint)s->src_w) {
                 fvec a[NV];
-                load_channels(from + i * step, cols, a);
+                load_channels(src + ((long)y * s->src_w + x) * s->src_c, cols, a);
                 UNROLLED_FOR(j, NV) {
                     acc[i * NV + j] = FVEC_FMA(a[j], FVEC_LOAD(w + j * VL), acc[i * NV + j]);
                 }
@@ -99,17 +92,23 @@ __kernel void conv2d_f32_depthwise(__global const float *src, __global const flo
     src += (long)n * s.src_h * s.src_w * s.src_c;
     const long row = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
                       phase.out_x) * s.dst_c;
-    for (int tile = first_tile; tile < last_tile; tile++) {
-        const int col = tile * NR;
-        __global const float *w =
-            packed + ((size_t)s.col_tiles * phase.first_tap + (size_t)tile * phase.taps) * NR;
-        for (int gx = begin; gx < end; gx += MR) {
+    for (int gx = begin; gx < end; gx += MR) {
+        const int first_x = gx * s.step_w + phase.tap_dx;
+        const int last_x = first_x + (MR - 1) * s.step_w + (phase.taps_w - 1) * phase.tap_step_dx;
+        const bool inside = gx + MR <= phase.grid_w && first_x >= 0 && last_x < s.src_w;
+        long at[MR];
+        UNROLLED_FOR(i, MR) {
+            at[i] = row + (long)min(gx + i, phase.grid_w - 1) * s.dst_step_w * s.dst_c;
+        }
+        for (int tile = first_tile; tile < last_tile; tile++) {
+            const int col = tile * NR;
+            __global const float *w =
+                packed + ((size_t)s.col_tiles * phase.first_tap + (size_t)tile * phase.taps) * NR;
             fvec acc[MR * NV];
-            long at[MR];
-            TILE_CLEAR(acc);
-            add_taps(shape, &s, &phase, src + col, gy, gx, s.cols - col, w, acc);
-            UNROLLED_FOR(i, MR) {
-                at[i] = row + (long)min(gx + i, phase.grid_w - 1) * s.dst_step_w * s.dst_c;
+            if (inside && s.cols - col >= NR) {
+                sum_inside(shape, &s, &phase, src + col, gy, gx, w, acc);
+            } else {
+                sum_checked(shape, &s, &phase, src + col, gy, gx, s.cols - col, w, acc);
             }
             store_tile(acc, bias ? bias + col : bias, residual ? residual + col : residual,
                        dst + col, at, phase.grid_w - gx, s.cols - col, lo, hi);

@@ -436,7 +436,8 @@ static int close_device(void **state) {
     return 0;
 }
 
-int main(void) {
+/* An argument runs only the groups whose name contains it. */
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward),          cmocka_unit_test(test_backward_data),
         cmocka_unit_test(test_backward_weights), cmocka_unit_test(test_real_data),
@@ -455,8 +456,10 @@ int main(void) {
     };
     int failed = 0;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
-        failed += _cmocka_run_group_tests(groups[i].name, tests, sizeof tests / sizeof *tests,
-                                          groups[i].open, close_device);
+        if (argc < 2 || strstr(groups[i].name, argv[1])) {
+            failed += _cmocka_run_group_tests(groups[i].name, tests, sizeof tests / sizeof *tests,
+                                              groups[i].open, close_device);
+        }
     }
     return failed;
 }
