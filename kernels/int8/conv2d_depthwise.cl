@@ -24,6 +24,8 @@
 #define PANEL 256
 #endif
 
+#define TOGETHER 4 /* windows that share the loads of their weights */
+
 /* Codes of 16 channels, of which `left` lie inside the pixel: the rest is not touched. */
 static inline int16 load_chunk(__global const uchar *p, int left) {
     uint words[4] = {0, 0, 0, 0};
@@ -48,23 +50,45 @@ static inline void fill_column(int *panel, __global const uchar *column, bool in
                 q = load_chunk(column + (ky + r) * row, left);
             word |= q << (r * (32 / DOTV_STEP));
         }
-        vstore16(word, 0, panel);
+        *(int16 *)panel = word; /* one store, where vstore16 may take three */
     }
 }
 
-static inline void finish_chunk(int16 acc, __global const int *channel, int stride, int left,
-                                __global const uchar *residual, __global uchar *y, bool is_real,
+/* Sums of TOGETHER windows; window i starts at panel[i], a word of weights has `groups` parts. */
+static inline void sum_windows(int *sums, int *const *panel, __global const int *w,
+                               __global const int *start, int groups, const conv_int8 *s) {
+    dotv_acc acc[TOGETHER * VECTORS];
+#pragma unroll
+    for (int i = 0; i < TOGETHER * VECTORS; i++)
+        acc[i] = DOTV_CAT(vload, DOTV_LANES)(i % VECTORS, start);
+    for (int kx = 0; kx < s->kw; kx++)
+        for (int g = 0; g < groups; g++, w += CHUNK) {
+            const int at = (kx * s->dilation_w * groups + g) * CHUNK;
+#pragma unroll
+            for (int v = 0; v < VECTORS; v++) {
+                const dotv_acc k = DOTV_CAT(vload, DOTV_LANES)(v, w);
+#pragma unroll
+                for (int i = 0; i < TOGETHER; i++)
+                    acc[i * VECTORS + v] = dotv_mac(
+                        acc[i * VECTORS + v], DOTV_CAT(vload, DOTV_LANES)(v, panel[i] + at), k);
+            }
+        }
+#pragma unroll
+    for (int i = 0; i < TOGETHER * VECTORS; i++)
+        *(dotv_acc *)(sums + i * DOTV_LANES) = acc[i];
+}
+
+/* One pixel's chunk, of which `left` channels exist. */
+static inline void finish_chunk(const int *sums, __global const int *channel, int stride, int left,
+                                __global const uchar *residual, __global uchar *y,
                                 const int8_epilogue e) {
-    if (is_real) {
-        float real[CHUNK];
-        vstore16(int8_real16(acc, channel, stride, e), 0, real);
-        for (int c = 0; c < min(left, CHUNK); c++)
-            ((__global float *)y)[c] = real[c];
+    if (e.float_output) {
+        for (int c = 0; c < min(left, CHUNK); c += 4)
+            store_reals4(int8_real4(vload4(0, sums + c), channel + c, stride, e), left - c,
+                         (__global float *)y + c);
     } else if (left >= CHUNK) {
-        codes_store16(int8_code16(acc, channel, stride, residual, e), y);
+        codes_store16(int8_code16(vload16(0, sums), channel, stride, residual, e), y);
     } else {
-        int sums[CHUNK];
-        vstore16(acc, 0, sums);
         for (int c = 0; c < left; c += 4)
             codes_store4(int8_code4(vload4(0, sums + c), channel + c, stride,
                                     residual ? residual + c : residual, e),
@@ -81,47 +105,32 @@ __kernel void conv2d_int8_depthwise(__global const uchar *x, __global const dotv
     const int outputs = (PANEL / groups - reach) / s.stride_w + 1; /* that a panel serves */
     const long units = (long)(s.pixels / s.ow) * s.blocks;
     int panel[PANEL * CHUNK] __attribute__((aligned(64)));
+    int sums[TOGETHER * CHUNK] __attribute__((aligned(64)));
     long unit, end;
     clq_share(units, 1, &unit, &end);
     for (; unit < end; unit++) {
         const int block = (int)(unit % s.blocks), c = block * CHUNK, left = s.oc - c;
         const long row = unit / s.blocks, n = row / s.oh;
         const int y0 = (int)(row % s.oh) * s.stride_h - s.pad_top;
-        const int words = s.kw * groups * CHUNK;
-        __global const int *w = (__global const int *)weights + (long)block * words;
+        __global const int *w = (__global const int *)weights + (long)block * s.kw * groups * CHUNK;
         for (int ox = 0; ox < s.ow; ox += outputs) {
             const int count = min(outputs, s.ow - ox), x0 = ox * s.stride_w - s.pad_left;
             for (int i = 0; i < (count - 1) * s.stride_w + reach; i++)
                 fill_column(panel + i * groups * CHUNK,
                             x + ((n * s.ih + y0) * s.iw + x0 + i) * s.in_pitch + c,
                             (uint)(x0 + i) < (uint)s.iw, y0, left, &s);
-            for (int o = 0; o < count; o++) {
-                const int *p = panel + o * s.stride_w * groups * CHUNK;
-                const long pixel = row * s.ow + ox + o, at = pixel * s.out_pitch + c;
-                dotv_acc acc[VECTORS];
-                int sums[CHUNK];
-#pragma unroll
-                for (int v = 0; v < VECTORS; v++)
-                    acc[v] = DOTV_CAT(vload, DOTV_LANES)(v, channels + c);
-                for (int kx = 0; kx < s.kw; kx++)
-                    for (int g = 0; g < groups; g++) {
-                        const int *q = p + (kx * s.dilation_w * groups + g) * CHUNK;
-                        __global const int *k = w + (kx * groups + g) * CHUNK;
-#pragma unroll
-                        for (int v = 0; v < VECTORS; v++)
-                            acc[v] = dotv_mac(acc[v], DOTV_CAT(vload, DOTV_LANES)(v, q),
-                                              DOTV_CAT(vload, DOTV_LANES)(v, k));
-                    }
-#pragma unroll
-                for (int v = 0; v < VECTORS; v++)
-                    DOTV_CAT(vstore, DOTV_LANES)(acc[v], v, sums);
-                if (s.epilogue.float_output)
-                    finish_chunk(vload16(0, sums), channels + c, stride, left, 0,
-                                 (__global uchar *)((__global float *)y + pixel * s.oc + c), true,
+            for (int o = 0; o < count; o += TOGETHER) {
+                int *windows[TOGETHER];
+                for (int i = 0; i < TOGETHER; i++) /* those past the last repeat it */
+                    windows[i] = panel + min(o + i, count - 1) * s.stride_w * groups * CHUNK;
+                sum_windows(sums, windows, w, channels + c, groups, &s);
+                for (int i = 0; i < min(TOGETHER, count - o); i++) {
+                    const long pixel = row * s.ow + ox + o + i, at = pixel * s.out_pitch + c;
+                    finish_chunk(sums + i * CHUNK, channels + c, stride, left,
+                                 residual ? residual + at : residual,
+                                 y + (s.epilogue.float_output ? (pixel * s.oc + c) * 4 : at),
                                  s.epilogue);
-                else
-                    finish_chunk(vload16(0, sums), channels + c, stride, left,
-                                 residual ? residual + at : residual, y + at, false, s.epilogue);
+                }
             }
         }
     }
