@@ -195,7 +195,7 @@ static void macs_are_counted(void **state) {
 
 static void linear_rules(void **state) {
     (void)state;
-    clq_shape shape;
+    clq_shape shape = {0};
     clq_graph *g = graph_with_input((clq_shape){2, {1, 6}});
     int w = add_parameter(g, "w", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){2, {5, 6}});
     int w7 = add_parameter(g, "w7", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){2, {5, 7}});
@@ -259,7 +259,7 @@ static void pool_shapes(void **state) {
     (void)state;
     static const char *const ops[2] = {"max_pool", "avg_pool"};
     for (int i = 0; i < 2; i++) {
-        clq_shape shape;
+        clq_shape shape = {0};
         clq_pool_attrs a = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1, 1, 1}};
         assert_ok(pool(ops[i], a, &shape));
         assert_shape(shape, 3, 4, 5);
@@ -281,7 +281,7 @@ static void pool_shapes(void **state) {
 static void pool_refuses(void **state) {
     (void)state;
     const clq_pool_attrs good = {.kernel = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1}};
-    clq_shape shape;
+    clq_shape shape = {0};
     clq_pool_attrs a = good;
     a.kernel[0] = 9; /* 6 + 2 rows */
     assert_status(pool("max_pool", a, &shape), CLQ_BAD_DATA);
@@ -308,7 +308,7 @@ static void shapes_kept_or_flattened(void **state) {
     (void)state;
     static const char *const kept[] = {"relu", "relu6", "tanh", "sigmoid", "dropout"};
     clq_graph *g = graph_with_input((clq_shape){4, {1, 4, 5, 6}});
-    clq_shape shape;
+    clq_shape shape = {0};
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         assert_ok(infer(g, kept[i], NULL, (int[]){0}, 1, &shape));
         assert_shape(shape, 4, 5, 6);
