@@ -58,13 +58,13 @@ static void begin(planner *p, const clq_tensor *tensor, int time) {
         (clq_lifetime){.bytes = tensor_bytes(tensor), .first = time, .last = time, .alias = -1};
 }
 
-/* What training keeps for the backward pass. The quantized operators may read all they had. */
+/* What training keeps for the backward pass. */
 static int backward_reads(const clq_exec *exec, const clq_exec_step *step) {
     if (!step->backward) {
         return 0;
     }
     if (exec->options.mode == CLQ_EXEC_QAT) {
-        return CLQ_READS_INPUT | CLQ_READS_OUTPUT;
+        return step->run.node->op->quantized->backward_reads;
     }
     return step->run.node->op->backward_reads |
            (step->run.fused_act != NULL && step->run.fused_add != NULL ? CLQ_READS_OUTPUT : 0);

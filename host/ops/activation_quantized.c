@@ -154,5 +154,5 @@ static clq_status backward(clq_op_run *run) {
                       CLQ_I32(is_sigmoid(run)), CLQ_I32(run->accumulate[0]), CLQ_I32(count));
 }
 
-const clq_quantized_op clq_activation_quantized = {prepare, load_parameters, forward, backward,
-                                                   release};
+const clq_quantized_op clq_activation_quantized = {prepare,  load_parameters, forward,
+                                                   backward, release,         CLQ_READS_INPUT};

@@ -82,4 +82,4 @@ static clq_status backward(clq_op_run *run) {
                       CLQ_I32(true), CLQ_I32(count));
 }
 
-const clq_quantized_op clq_add_quantized = {prepare, NULL, forward, backward, release};
+const clq_quantized_op clq_add_quantized = {prepare, NULL, forward, backward, release, 0};

@@ -29,10 +29,10 @@ static void release(clq_op_run *run) {
     }
 }
 
-const clq_quantized_op clq_conv2d_quantized = {prepare, load_parameters, forward,
-                                               clq_layer_codes_backward, release};
-const clq_quantized_op clq_linear_quantized = {prepare, load_parameters, forward,
-                                               clq_layer_codes_backward, release};
+const clq_quantized_op clq_conv2d_quantized = {
+    prepare, load_parameters, forward, clq_layer_codes_backward, release, CLQ_READS_INPUT};
+const clq_quantized_op clq_linear_quantized = {
+    prepare, load_parameters, forward, clq_layer_codes_backward, release, CLQ_READS_INPUT};
 
 bool clq_layer_dot(const clq_op_run *run, clq_dot *dot) {
     const clq_quantized_op *op = run->node->op->quantized;

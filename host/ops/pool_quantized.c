@@ -48,8 +48,8 @@ static void max_release(clq_op_run *run) {
     }
 }
 
-const clq_quantized_op clq_max_pool_quantized = {max_prepare, NULL, max_forward, max_backward,
-                                                 max_release};
+const clq_quantized_op clq_max_pool_quantized = {max_prepare,  NULL,        max_forward,
+                                                 max_backward, max_release, 0};
 
 /* ---- averages: equation (12). run->state is the clq_int8_avg_pool in INT8, the mask in QAT ----
  */
@@ -117,7 +117,7 @@ static clq_status avg_backward(clq_op_run *run) {
     return clq_call_real(run, run->node->op->backward, &none);
 }
 
-const clq_quantized_op clq_avg_pool_quantized = {avg_prepare, NULL, avg_forward, avg_backward,
-                                                 avg_release};
-const clq_quantized_op clq_global_avg_pool_quantized = {avg_prepare, NULL, avg_forward,
-                                                        avg_backward, avg_release};
+const clq_quantized_op clq_avg_pool_quantized = {avg_prepare,  NULL,        avg_forward,
+                                                 avg_backward, avg_release, 0};
+const clq_quantized_op clq_global_avg_pool_quantized = {avg_prepare,  NULL,        avg_forward,
+                                                        avg_backward, avg_release, 0};

@@ -44,6 +44,6 @@ static clq_status shortcut_a_forward(clq_op_run *run) {
     return clq_int8_shortcut_a(run->device, run->in[0].buffer, run->out.buffer, &shape);
 }
 
-const clq_quantized_op clq_flatten_quantized = {prepare, NULL, flatten_forward, backward, NULL};
-const clq_quantized_op clq_shortcut_a_quantized = {prepare, NULL, shortcut_a_forward, backward,
-                                                   NULL};
+const clq_quantized_op clq_flatten_quantized = {prepare, NULL, flatten_forward, backward, NULL, 0};
+const clq_quantized_op clq_shortcut_a_quantized = {prepare,  NULL, shortcut_a_forward,
+                                                   backward, NULL, 0};

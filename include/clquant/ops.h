@@ -122,6 +122,9 @@ typedef struct clq_op_run {
     uint64_t seed, step; /* for dropout: Philox key and counter */
 } clq_op_run;
 
+/* What of the forward pass an operator's backward reads; decides what training keeps. */
+enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
+
 /* What an operator does in the quantized modes (FAKE_QUANT, QAT, INT8); NULLs as in clq_op. */
 typedef struct clq_quantized_op {
     clq_status (*prepare)(clq_op_run *run);
@@ -129,10 +132,8 @@ typedef struct clq_quantized_op {
     clq_status (*forward)(clq_op_run *run);
     clq_status (*backward)(clq_op_run *run); /* QAT */
     void (*release)(clq_op_run *run);
+    int backward_reads; /* CLQ_READS_* */
 } clq_quantized_op;
-
-/* What of the forward pass an operator's FP32 backward reads; decides what training keeps. */
-enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
 
 /* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its
  * size, and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape,
