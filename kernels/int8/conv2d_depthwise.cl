@@ -36,21 +36,39 @@ static inline int16 load_chunk(__global const uchar *p, int left) {
     return convert_int16(as_uchar16(vload4(0, words)));
 }
 
-/* The words of one column; `column` points to its first row, and `inside` says whether it exists.
- */
-static inline void fill_column(int *panel, __global const uchar *column, bool inside, int y0,
-                               int left, const conv_int8 *s) {
-    const long row = (long)s->dilation_h * s->iw * s->in_pitch;
-    for (int ky = 0; ky < s->kh; ky += DOTV_STEP, panel += CHUNK) {
-        int16 word = (int16)(0);
-        for (int r = 0; r < min(DOTV_STEP, s->kh - ky); r++) {
-            const int iy = y0 + (ky + r) * s->dilation_h;
-            int16 q = (int16)(s->x_zero);
-            if (inside && (uint)iy < (uint)s->ih)
-                q = load_chunk(column + (ky + r) * row, left);
-            word |= q << (r * (32 / DOTV_STEP));
-        }
-        *(int16 *)panel = word; /* one store, where vstore16 may take three */
+/* Puts codes into byte or half `shift` of a column's word; the first row there clears the rest. */
+static inline void put_codes(int *word, int16 q, int shift) {
+    const int16 old = shift == 0 ? (int16)(0) : *(const int16 *)word;
+    *(int16 *)word = old | q << shift; /* one store, where vstore16 may take three */
+}
+
+/* One row of the window for `count` columns, `groups` words apart; those from `first` to `last` lie
+ * inside the image, and the codes of column i at from + i * pitch. */
+static inline void fill_row(int *panel, int groups, int shift, __global const uchar *from,
+                            int pitch, int count, int first, int last, int left, int zero) {
+    const int16 outside = (int16)(zero);
+    int i = 0;
+    for (; i < first; i++)
+        put_codes(panel + i * groups * CHUNK, outside, shift);
+    if (left >= CHUNK)
+        for (; i < last; i++)
+            put_codes(panel + i * groups * CHUNK, codes_load16(from + (long)i * pitch), shift);
+    for (; i < last; i++)
+        put_codes(panel + i * groups * CHUNK, load_chunk(from + (long)i * pitch, left), shift);
+    for (; i < count; i++)
+        put_codes(panel + i * groups * CHUNK, outside, shift);
+}
+
+/* The words of `count` columns, the first of which is column x0 of row y0, at `from`. */
+static inline void fill_columns(int *panel, __global const uchar *from, int y0, int x0, int count,
+                                int groups, int left, const conv_int8 *s) {
+    const int first = clamp(-x0, 0, count), last = clamp(s->iw - x0, first, count);
+    for (int ky = 0; ky < s->kh; ky++) {
+        const int dy = ky * s->dilation_h;
+        const bool inside = (uint)(y0 + dy) < (uint)s->ih;
+        fill_row(panel + ky / DOTV_STEP * CHUNK, groups, ky % DOTV_STEP * (32 / DOTV_STEP),
+                 from + (long)dy * s->iw * s->in_pitch, s->in_pitch, count, inside ? first : count,
+                 inside ? last : count, left, s->x_zero);
     }
 }
 
@@ -115,10 +133,8 @@ __kernel void conv2d_int8_depthwise(__global const uchar *x, __global const dotv
         __global const int *w = (__global const int *)weights + (long)block * s.kw * groups * CHUNK;
         for (int ox = 0; ox < s.ow; ox += outputs) {
             const int count = min(outputs, s.ow - ox), x0 = ox * s.stride_w - s.pad_left;
-            for (int i = 0; i < (count - 1) * s.stride_w + reach; i++)
-                fill_column(panel + i * groups * CHUNK,
-                            x + ((n * s.ih + y0) * s.iw + x0 + i) * s.in_pitch + c,
-                            (uint)(x0 + i) < (uint)s.iw, y0, left, &s);
+            fill_columns(panel, x + ((n * s.ih + y0) * s.iw + x0) * s.in_pitch + c, y0, x0,
+                         (count - 1) * s.stride_w + reach, groups, left, &s);
             for (int o = 0; o < count; o += TOGETHER) {
                 int *windows[TOGETHER];
                 for (int i = 0; i < TOGETHER; i++) /* those past the last repeat it */
