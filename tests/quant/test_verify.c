@@ -1,4 +1,6 @@
 /* The fake-quantized network on FP32 kernels and the integer network, code by code. */
+#include <limits.h>
+
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 
@@ -134,6 +136,42 @@ static void layers_are_listed(void **state) {
     clq_graph_destroy(integer);
 }
 
+/* What verification rests on: differences are counted, the first one found, padding left alone. */
+static void differing_codes_are_found(void **state) {
+    (void)state;
+    enum { PIXELS = 1013, CHANNELS = 5, PITCH = 8, ZERO = 17, WRONG = 3 };
+    const int places[WRONG] = {4007, 2511, 5064};
+    static float fake[PIXELS * CHANNELS];
+    static uint8_t codes[PIXELS * PITCH];
+    const int zero_points[] = {0, ZERO};
+    const int start[4] = {0};
+    int result[4];
+    for (int i = 0; i < PIXELS * CHANNELS; i++) {
+        const int code = i * 7 % 256;
+        fake[i] = (float)(code - ZERO);
+        codes[i / CHANNELS * PITCH + i % CHANNELS] = (uint8_t)code;
+    }
+    for (int i = 0; i < WRONG; i++) {
+        fake[places[i]] += i == 1 ? 1.0f : 0.5f;
+    }
+    clq_buffer *a = make_buffer(fake, sizeof fake), *b = make_buffer(codes, sizeof codes);
+    clq_buffer *z = make_buffer(zero_points, sizeof zero_points);
+    clq_buffer *r = make_buffer(start, sizeof start);
+    clq_kernel *kernel = NULL;
+    assert_ok(clq_kernel_get(test_device, "compare_codes", NULL, &kernel));
+    assert_ok(CLQ_LAUNCH(test_device, kernel, CLQ_RANGE1(7), CLQ_BUF(a), CLQ_BUF(b), CLQ_BUF(z),
+                         CLQ_I32(1), CLQ_BUF(r), CLQ_I32(PIXELS), CLQ_I32(CHANNELS),
+                         CLQ_I32(PITCH)));
+    assert_ok(clq_buffer_read(r, 0, sizeof result, result));
+    assert_int_equal(result[0], 0);
+    assert_int_equal(result[2], WRONG);
+    assert_int_equal(INT_MAX - result[3], 2511);
+    clq_buffer *const buffers[] = {a, b, z, r};
+    for (int i = 0; i < 4; i++) {
+        clq_buffer_release(buffers[i]);
+    }
+}
+
 static void limit_is_kept(void **state) {
     (void)state;
     clq_quant_config config;
@@ -170,6 +208,7 @@ int main(void) {
         cmocka_unit_test(codes_agree_in_resnet20),
         cmocka_unit_test(codes_agree_where_floats_do_not_suffice),
         cmocka_unit_test(layers_are_listed),
+        cmocka_unit_test(differing_codes_are_found),
         cmocka_unit_test(limit_is_kept),
         cmocka_unit_test(only_integer_graphs_are_verified),
     };
