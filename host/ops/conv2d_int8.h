@@ -46,8 +46,8 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv);
 void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv); /* NULL ok */
 
-/* The dot-product path that it was built for: the device's at creation. CLQ_DOT_PORTABLE for
- * depthwise convolutions, which have none. */
+/* The dot-product path its kernel uses: the device's at creation, but dp4a where only matrix
+ * products use mma. */
 clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv);
 
 /* Queued. x u8, residual u8 like y (NULL unless has_residual), y u8, or float (N, OH, OW, OC) with

@@ -22,11 +22,12 @@ static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int
 
 /* Packed weights of one channel, with those that are zero for the layout's sake. */
 static size_t block_inputs(const clq_int8_plan *plan) {
+    size_t kh = (size_t)plan->shape.kh, kw = (size_t)plan->shape.kw, step = (size_t)plan->step;
     if (plan->kind == CLQ_INT8_DEPTHWISE) {
-        int words = (plan->shape.kh + plan->step - 1) / plan->step;
-        return (size_t)words * (size_t)plan->step * (size_t)plan->shape.kw;
+        return plan->by_columns ? kw * ((kh + step - 1) / step * step)
+                                : (kh * kw + step - 1) / step * step;
     }
-    return (size_t)plan->shape.kh * (size_t)plan->shape.kw * (size_t)plan->shape.depth;
+    return kh * kw * (size_t)plan->shape.depth;
 }
 
 size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
@@ -46,19 +47,20 @@ static void put_weight(const clq_int8_plan *plan, void *packed, size_t at, int8_
     }
 }
 
-/* [blocks][KW][KH / STEP][NR][STEP], or with STEP = 1 (GPU schedule) [KH][KW][blocks][NR]. */
+/* By columns [blocks][KW][KH / STEP][NR][STEP], else [KH * KW / STEP][blocks * NR][STEP]. */
 static void pack_depthwise(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
     size_t step = (size_t)plan->step, nr = (size_t)plan->nr, kw = (size_t)g->kw;
-    size_t rows = block_inputs(plan) / kw;
+    size_t columns = (size_t)plan->shape.blocks * nr, words = block_inputs(plan) / kw / step;
     for (size_t oc = 0; oc < (size_t)g->oc; oc++) {
-        for (size_t ky = 0; ky < (size_t)g->kh; ky++) {
-            for (size_t kx = 0; kx < kw; kx++, w++) {
-                size_t at = step == 1 ? (ky * kw + kx) * (size_t)plan->shape.blocks * nr + oc
-                                      : (((oc / nr * kw + kx) * rows + ky / step * step) * nr +
-                                         oc % nr * step + ky % step);
-                put_weight(plan, packed, at, *w);
+        for (size_t tap = 0; tap < (size_t)g->kh * kw; tap++, w++) {
+            size_t ky = tap / kw, kx = tap % kw;
+            size_t word = ((oc / nr * kw + kx) * words + ky / step) * nr + oc % nr, k = ky % step;
+            if (!plan->by_columns) {
+                word = tap / step * columns + oc;
+                k = tap % step;
             }
+            put_weight(plan, packed, word * step + k, *w);
         }
     }
 }

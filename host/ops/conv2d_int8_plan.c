@@ -159,11 +159,17 @@ static void plan_tile(const clq_device_info *info, const clq_conv_geometry *g, i
 
 enum { GROUP_SIDE = 8 }; /* work-items of a group in either direction */
 
+/* Tensor cores have a kernel of their own; elsewhere their processors use the instruction of a
+ * single lane. */
+static clq_dot lane_dot(const clq_device_info *info) {
+    return info->dot == CLQ_DOT_MMA ? CLQ_DOT_DP4A : info->dot;
+}
+
 static void plan_group(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
                        clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
     plan->kind = CLQ_INT8_GROUP;
-    plan->dot = info->dot;
+    plan->dot = lane_dot(info);
     plan->step = 4;
     plan->element_bytes = 1;
     /* The larger tile reads half as much; the smaller gives every compute unit something to do. */
@@ -196,14 +202,15 @@ static void plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
                            clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
     bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
-    int lanes = 0, step = 1;
+    int lanes, step = 4;
     if (cpu) {
         vector_form(info, &lanes, &step);
     }
     plan->kind = CLQ_INT8_DEPTHWISE;
-    plan->dot = cpu ? info->dot : CLQ_DOT_PORTABLE;
+    plan->dot = lane_dot(info);
+    plan->by_columns = cpu;
     plan->step = step;
-    plan->element_bytes = cpu && step == 2 ? 2 : 1;
+    plan->element_bytes = step == 2 ? 2 : 1;
     plan->nr = cpu ? DEPTHWISE_CHUNK : 4;
     plan->merged_groups = 1;
     s->depth = 1;

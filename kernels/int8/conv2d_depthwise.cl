@@ -10,8 +10,8 @@
  *
  *     weights   [channels / 16][KW][KH / STEP][16][STEP], rows beyond KH zero
  *
- * GPU schedule: a unit is 4 channels of one output pixel; weights [taps][pitch] bytes.
- * Channel tables as in conv_int8.h with NR = 16 and 4. */
+ * GPU schedule: a unit is 4 channels of one output pixel, 4 taps at a time; weights [taps /
+ * 4][pitch][4]. Channel tables as in conv_int8.h with NR = 16 and 4. */
 #include "dot4.h"
 #include "elementwise.h"
 #include "int8_epilogue.h"
@@ -154,11 +154,21 @@ __kernel void conv2d_int8_depthwise(__global const uchar *x, __global const dotv
 
 #else
 
-__kernel void conv2d_int8_depthwise(__global const uchar *x, __global const char *weights,
+/* 4 channels of one tap; tap may lie beyond the last, where weights are zero. */
+static inline uint tap_word(__global const uchar *image, int y0, int x0, int tap,
+                            const conv_int8 *s) {
+    const int ky = tap / s->kw, kx = tap - ky * s->kw;
+    const int iy = y0 + ky * s->dilation_h, ix = x0 + kx * s->dilation_w;
+    if ((uint)iy >= (uint)s->ih || (uint)ix >= (uint)s->iw)
+        return (uint)s->x_zero * 0x01010101u;
+    return *(__global const uint *)(image + ((long)iy * s->iw + ix) * s->in_pitch);
+}
+
+__kernel void conv2d_int8_depthwise(__global const uchar *x, __global const uint *weights,
                                     __global const int *channels, __global const uchar *residual,
                                     __global uchar *y, __global const conv_int8 *shape) {
     const conv_int8 s = *shape;
-    const int stride = s.blocks * 4;
+    const int stride = s.blocks * 4, taps = s.kh * s.kw;
     const long units = (long)s.pixels * s.blocks, unit = get_global_id(0);
     if (unit >= units)
         return;
@@ -166,18 +176,18 @@ __kernel void conv2d_int8_depthwise(__global const uchar *x, __global const char
     const long pixel = unit / s.blocks, n = pixel / s.ow / s.oh;
     const int y0 = (int)(pixel / s.ow % s.oh) * s.stride_h - s.pad_top;
     const int x0 = (int)(pixel % s.ow) * s.stride_w - s.pad_left;
+    __global const uchar *image = x + n * s.ih * s.iw * s.in_pitch + c;
     int4 acc = vload4(0, channels + c);
-    for (int ky = 0; ky < s.kh; ky++) {
-        const int iy = y0 + ky * s.dilation_h;
-        for (int kx = 0; kx < s.kw; kx++) {
-            const int ix = x0 + kx * s.dilation_w;
-            const char4 w =
-                as_char4(*(__global const uint *)(weights + (ky * s.kw + kx) * s.in_pitch + c));
-            int4 q = (int4)(s.x_zero);
-            if ((uint)iy < (uint)s.ih && (uint)ix < (uint)s.iw)
-                q = codes_load4(x + ((n * s.ih + iy) * s.iw + ix) * s.in_pitch + c);
-            acc += q * convert_int4(w);
-        }
+    for (int tap = 0; tap < taps; tap += 4) {
+        const uchar4 t0 = as_uchar4(tap_word(image, y0, x0, tap, &s));
+        const uchar4 t1 = as_uchar4(tap_word(image, y0, x0, tap + 1, &s));
+        const uchar4 t2 = as_uchar4(tap_word(image, y0, x0, tap + 2, &s));
+        const uchar4 t3 = as_uchar4(tap_word(image, y0, x0, tap + 3, &s));
+        const uint4 w = vload4(0, weights + tap / 4 * stride + c);
+        acc.x = dot4_us(as_uint((uchar4)(t0.x, t1.x, t2.x, t3.x)), w.x, acc.x);
+        acc.y = dot4_us(as_uint((uchar4)(t0.y, t1.y, t2.y, t3.y)), w.y, acc.y);
+        acc.z = dot4_us(as_uint((uchar4)(t0.z, t1.z, t2.z, t3.z)), w.z, acc.z);
+        acc.w = dot4_us(as_uint((uchar4)(t0.w, t1.w, t2.w, t3.w)), w.w, acc.w);
     }
     if (s.epilogue.float_output) {
         store_reals4(int8_real4(acc, channels + c, stride, s.epilogue), left,
