@@ -9,9 +9,24 @@ struct clq_conv2d_f32 {
     clq_conv_weights backward_weights;
 };
 
+/* The kernels count pixels and weights in 32 bits, with room for a tile beyond the last. */
+static clq_status check_size(const clq_conv_geometry *g) {
+    const double limit = 1 << 30;
+    const double in = (double)g->n * g->ih * g->iw, out = (double)g->n * g->oh * g->ow;
+    const double weights = (double)g->oc * g->kh * g->kw * (g->ic / g->groups);
+    if (in > limit || out > limit || weights > limit) {
+        return clq_fail(CLQ_NO_MEMORY,
+                        "a convolution of %dx%dx%d pixels with %.0f weights: the limit is %.0f "
+                        "pixels and as many weights",
+                        g->n, g->ih, g->iw, weights, limit);
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
                                  int directions, clq_conv2d_f32 **conv) {
     clq_status status = CLQ_OK;
+    CLQ_TRY(check_size(geometry));
     clq_conv2d_f32 *made = clq_calloc(1, sizeof *made);
     if (!made) {
         return CLQ_NO_MEMORY;

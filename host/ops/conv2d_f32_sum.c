@@ -5,9 +5,10 @@
 
 #include "base/checked.h"
 
-/* Sums over fewer channels than this go through a private patch: below it, working out where a
+/* Sums over up to this many channels go through a private patch: for those, working out where a
  * tap's pixels are costs more than copying them. */
 enum { PATCH_DEPTH = 32 };
+
 double clq_conv_operations(const clq_conv_geometry *g) {
     return 2.0 * g->n * g->oh * g->ow * g->oc * g->kh * g->kw * (g->ic / g->groups);
 }

@@ -393,6 +393,18 @@ static void test_wrong_direction_is_refused(void **state) {
     fixture_free(&f);
 }
 
+static void test_too_large_is_refused(void **state) {
+    clq_conv2d_f32 *conv = NULL;
+    clq_conv_geometry g = geometry_of(&cases[0]);
+    g.ic = g.oc = 1 << 20;
+    assert_status(clq_conv2d_f32_create(*state, &g, CLQ_CONV_FORWARD, &conv), CLQ_NO_MEMORY);
+    assert_error_has("limit");
+    g = geometry_of(&cases[0]);
+    g.n = 1 << 28;
+    assert_status(clq_conv2d_f32_create(*state, &g, CLQ_CONV_FORWARD, &conv), CLQ_NO_MEMORY);
+    assert_null(conv);
+}
+
 /* Every allocation of creation failing in turn leaves nothing behind. */
 static void test_out_of_memory(void **state) {
     clq_device *device = *state;
@@ -463,9 +475,13 @@ static int close_device(void **state) {
 /* An argument runs only the groups whose name contains it. */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward),          cmocka_unit_test(test_backward_data),
-        cmocka_unit_test(test_backward_weights), cmocka_unit_test(test_real_data),
-        cmocka_unit_test(test_nan_passes_relu),  cmocka_unit_test(test_wrong_direction_is_refused),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_backward_data),
+        cmocka_unit_test(test_backward_weights),
+        cmocka_unit_test(test_real_data),
+        cmocka_unit_test(test_nan_passes_relu),
+        cmocka_unit_test(test_wrong_direction_is_refused),
+        cmocka_unit_test(test_too_large_is_refused),
         cmocka_unit_test(test_out_of_memory),
     };
     const struct {
