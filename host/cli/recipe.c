@@ -151,7 +151,7 @@ static void init_qat(clq_recipe *out) {
     out->qat = out->train;
     out->qat.epochs = 0;
     out->qat.schedule.kind = CLQ_LR_COSINE;
-    out->qat.schedule.lr = out->train.schedule.lr * 0.005;
+    out->qat.schedule.lr = out->train.schedule.lr * 0.0005;
     out->qat.schedule.warmup_epochs = 0;
     out->qat.schedule.eta_min = 0;
     out->qat_quant = out->ptq;
