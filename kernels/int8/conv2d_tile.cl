@@ -35,6 +35,9 @@
 #define JOIN16(v) ((int16)((v)[0], (v)[1]))
 #endif
 
+/* 64 bytes at any word: moved as a whole, where vload16 and vstore16 may take pieces. */
+typedef int16 words16 __attribute__((aligned(4)));
+
 typedef struct tile_rows {
     int y[MR], x[MR]; /* input pixel of the first tap, may lie outside */
     long at[MR];      /* its offset in bytes */
@@ -43,6 +46,10 @@ typedef struct tile_rows {
 /* n inputs, a multiple of 4; the last 16 of a longer row may overlap those before. */
 static inline void copy_inputs(int *row, __global const uchar *from, int n) {
     int k = 0;
+#if DOTV_STEP == 4
+    for (; k + 64 <= n; k += 64)
+        *(words16 *)(row + k / 4) = *(__global const words16 *)(from + k);
+#endif
     for (; k + 16 <= n; k += 16)
         dotv_widen16(from + k, row + k / DOTV_STEP);
     if (k < n && n > 16) {
@@ -217,7 +224,7 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
 #endif
 #pragma unroll
             for (int i = 0; i < MR * NV; i++)
-                DOTV_CAT(vstore, DOTV_LANES)(acc[i], 0, line + i * DOTV_LANES);
+                *(dotv_acc *)(line + i * DOTV_LANES) = acc[i];
             if (s.epilogue.float_output)
                 finish_real(line, &s, channels + block * NR, stride,
                             (__global float *)y + (long)m * s.oc + channel, rows_here, columns);
