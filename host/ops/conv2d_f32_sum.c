@@ -206,8 +206,7 @@ static bool plan_patch(clq_conv_sum *sum, const extent *e, const clq_conv_tile *
         tiles = (tiles + 1) / 2;
     }
     sum->range =
-        CLQ_RANGE3(blocks, (size_t)s->groups * clq_ceil_div((size_t)s->col_tiles, (size_t)tiles),
-                   (size_t)s->phases);
+        CLQ_RANGE2(blocks, (size_t)s->groups * clq_ceil_div((size_t)s->col_tiles, (size_t)tiles));
     sum->extra[0] = h;
     sum->extra[1] = w;
     sum->extra[2] = tiles;
