@@ -189,6 +189,28 @@ static void limit_is_kept(void **state) {
     clq_graph_destroy(integer);
 }
 
+/* Allocations fail in turn (every third, as there are many): an error, and nothing breaks. */
+static void verification_survives_failing_allocations(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_graph *integer = NULL;
+    clq_quant_config_init(&config);
+    clq_verification v = verify(make_mlp, &config, &integer);
+    clq_verification_clear(&v);
+    clq_dataset *data = net_data(CLQ_SPLIT_TEST, 9, 3);
+    clq_status status = CLQ_NO_MEMORY;
+    for (long nth = 1; status != CLQ_OK; nth += 3) {
+        clq_test_fail_allocation(nth);
+        status = clq_verify(test_device, integer, data, 2, 0, &v);
+        assert_true(status == CLQ_OK || status == CLQ_NO_MEMORY);
+    }
+    clq_test_restore_allocator();
+    assert_int_equal(v.mismatched_codes, 0);
+    clq_verification_clear(&v);
+    clq_dataset_close(data);
+    clq_graph_destroy(integer);
+}
+
 static void only_integer_graphs_are_verified(void **state) {
     (void)state;
     clq_graph *graph = net_folded(make_mlp());
@@ -210,6 +232,7 @@ int main(void) {
         cmocka_unit_test(layers_are_listed),
         cmocka_unit_test(differing_codes_are_found),
         cmocka_unit_test(limit_is_kept),
+        cmocka_unit_test(verification_survives_failing_allocations),
         cmocka_unit_test(only_integer_graphs_are_verified),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);
