@@ -70,7 +70,7 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
             continue;
         }
         const int pitch = copy_patch(&s, &phase, src, n, gy0, gx0, h, w, patch);
-        /* From a grid pixel to the next one, in its row or at the start of the next: in patch and dst. */
+        /* From a grid pixel to the next, in its row or the next row: in patch and dst. */
         const int at_next_x = s.step_w * s.depth;
         const int at_next_y = s.step_h * pitch - (w - 1) * at_next_x;
         const long out_next_x = (long)s.dst_step_w * s.dst_c;
@@ -100,8 +100,8 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
                 }
                 fvec acc[MR * NV];
                 sum_patch(&s, &phase, patch, pitch, row_at, weights, acc);
-                store_tile(acc, bias ? bias + channel : bias, residual ? residual + channel : residual,
-                           dst + channel, row_dst, w * h - m, s.cols - col, lo, hi);
+                store_tile(acc, bias ? bias + channel : bias,
+                           residual ? residual + channel : residual, dst + channel, row_dst, w * h - m, s.cols - col, lo, hi);
             }
         }
     }

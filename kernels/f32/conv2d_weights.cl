@@ -170,7 +170,8 @@ __kernel void conv2d_f32_weights(__global const float *src, __global const float
     const int begin = (long)blocks * part / s.parts, end = (long)blocks * (part + 1) / s.parts;
     const int asks = s.runs * s.run_pad / MR * tiles; /* calls of ask_ahead per channel block */
     for (int index = begin; index < end; index++) {
-        const grid_block block = find_block(&s, index), next = find_block(&s, min(index + 1, end - 1));
+        const grid_block block = find_block(&s, index);
+        const grid_block next = find_block(&s, min(index + 1, end - 1));
         const int pixels = block.w * block.h;
         find_pixels(&s, &block, at);
         for (int tile = 0; tile < tiles; tile++) {
@@ -192,7 +193,8 @@ __kernel void conv2d_f32_weights(__global const float *src, __global const float
                 src + (more ? channels + 1 : first_channels) * s.channels, s.channels, asks);
             for (int tile = 0; tile < tiles; tile++) {
                 add_block(&s, patch, at, grads + tile * pixels * NR, pixels,
-                          partial + ((column_tile + tile) * s.channel_blocks + channels) * tile_size,
+                          partial +
+                              ((column_tile + tile) * s.channel_blocks + channels) * tile_size,
                           index == begin, &next_patch, &next_grad);
             }
         }

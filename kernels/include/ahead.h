@@ -15,8 +15,8 @@
 
 /* `rows` rows of `pieces` pieces of `lines` cache lines each; the position of the next line. */
 typedef struct ahead {
-    __global const float *row;
-    long row_step, piece_step; /* floats */
+    __global const float *row, *at; /* at: the piece */
+    long row_step, piece_step;      /* floats */
     int rows, pieces, lines;
     int piece, line;
     int share; /* lines to ask for at a time */
@@ -26,7 +26,7 @@ typedef struct ahead {
 static inline ahead plan_ahead(__global const float *row, int rows, long row_step, int pieces,
                                long piece_step, int floats, int times) {
     ahead a;
-    a.row = row;
+    a.row = a.at = row;
     a.row_step = row_step;
     a.piece_step = piece_step;
     a.rows = rows;
@@ -43,13 +43,15 @@ static inline ahead plan_ahead(__global const float *row, int rows, long row_ste
 
 static inline void ask_ahead(ahead *a) {
     for (int i = 0; i < a->share && a->rows > 0; i++) {
-        PREFETCH(a->row + a->piece * a->piece_step + a->line * LINE_FLOATS);
+        PREFETCH(a->at + a->line * LINE_FLOATS);
         if (++a->line == a->lines) {
             a->line = 0;
+            a->at += a->piece_step;
             if (++a->piece == a->pieces) {
                 a->piece = 0;
-                a->row += a->row_step;
                 a->rows--;
+                a->row += a->row_step;
+                a->at = a->row;
             }
         }
     }

@@ -45,8 +45,8 @@ typedef struct conv_tap {
     int phase;
 } conv_tap;
 
-/* Backward-weights. A work-item of the CPU schedule owns `item_blocks` blocks of `channels` channels
- * of a group and `tiles` column tiles, and walks a part of the image blocks. From each block it
+/* Backward-weights. A work-item of the CPU schedule owns `item_blocks` blocks of `channels`
+ * channels of a group and `tiles` column tiles, and walks a part of the image blocks. From each it
  * copies the source pixels it needs into a patch, where the taps of one kernel row are one run of
  * rows of the result:
  *

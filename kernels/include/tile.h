@@ -6,7 +6,8 @@
  *        v   ...                acc[MR * NV - 1]
  *
  * MR * NV accumulators, NV columns and a broadcast must fit the register file: 6 x 2 for AVX2, SSE
- * and NEON (16 registers of 8 or 4 floats); 6 x 4, 8 x 3, 12 x 2 or 12 x 1 for AVX-512 (32 of 16). */
+ * and NEON (16 registers of 8 or 4 floats); 6 x 4, 8 x 3, 12 x 2 or 12 x 1 for AVX-512 (32 of
+ * 16). */
 #ifndef CLQ_TILE_H
 #define CLQ_TILE_H
 
@@ -69,8 +70,8 @@ typedef float4 fvec;
         }                                                                                          \
     }
 
-/* acc[i] += sum over begin <= c < end of rows[i][c] * b[c], with pointers rows[MR] of either address
- * space and b of NR floats a step. Leaves b behind the last step. */
+/* acc[i] += sum over begin <= c < end of rows[i][c] * b[c], with pointers rows[MR] of either
+ * address space and b of NR floats a step. Leaves b behind the last step. */
 #define TILE_RUN(acc, rows, b, begin, end)                                                         \
     _Pragma("unroll 2") for (int c_ = (begin); c_ < (end); c_++, (b) += NR)                        \
         TILE_STEP(acc, (rows)[i_][c_], b)
