@@ -10,7 +10,6 @@ static const char *const observer_names[] = {"minmax", "moving_average"};
 static const char *const scale_names[] = {"float", "pow2"};
 static const char *const activation_names[] = {"affine", "symmetric"};
 static const char *const weight_names[] = {"per_channel", "per_tensor"};
-static const char *const requantizer_names[] = {"float", "fixed", "shift"};
 
 #define COUNT(names) (sizeof(names) / sizeof *(names))
 
@@ -139,7 +138,6 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     READ_ENUM(r, "scale", scale_names, config->scale);
     READ_ENUM(r, "activations", activation_names, config->symmetric_activations);
     READ_ENUM(r, "weights", weight_names, config->per_tensor_weights);
-    READ_ENUM(r, "requantizer", requantizer_names, config->requantizer);
     CLQ_TRY(clq_json_read_f64(r, "averaging", 1e-6, 1, &config->averaging));
     CLQ_TRY(clq_json_read_int(r, "max_shift", 0, 30, &config->max_shift));
     return clq_json_read_i64(r, "images", 1, INT32_MAX, &config->images);

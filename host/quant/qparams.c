@@ -25,12 +25,6 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     if (config->images < 1) {
         return clq_fail(CLQ_USAGE, "images must be at least 1, is %lld", (long long)config->images);
     }
-    if (config->requantizer < CLQ_REQUANT_FLOAT || config->requantizer > CLQ_REQUANT_SHIFT) {
-        return clq_fail(CLQ_USAGE, "unknown requantizer %d", config->requantizer);
-    }
-    if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
-        return clq_fail(CLQ_USAGE, "the shift requantizer needs power-of-two scales");
-    }
     return CLQ_OK;
 }
 

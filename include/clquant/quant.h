@@ -26,7 +26,6 @@ typedef struct clq_quant_config {
     clq_scale_kind scale;
     int max_shift;   /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images;  /* calibration images, default 512 */
-    int requantizer; /* clq_requantizer */
 } clq_quant_config;
 
 void clq_quant_config_init(clq_quant_config *config);
