@@ -101,7 +101,8 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
                 fvec acc[MR * NV];
                 sum_patch(&s, &phase, patch, pitch, row_at, weights, acc);
                 store_tile(acc, bias ? bias + channel : bias,
-                           residual ? residual + channel : residual, dst + channel, row_dst, w * h - m, s.cols - col, lo, hi);
+                           residual ? residual + channel : residual, dst + channel, row_dst,
+                           w * h - m, s.cols - col, lo, hi);
             }
         }
     }

@@ -15,16 +15,16 @@
 #include "conv_shape.h"
 #include "tile.h"
 
-#define ASK_CHANNELS 64    /* a 1x1 convolution asks ahead once for so many channels, */
-#define ASK_FLOATS   4096 /* if the pixels of a tile are no more than this */
+#define ASK_CHANNELS 64 /* a 1x1 convolution asks ahead once for so many channels, */
+#define ASK_FLOATS 4096 /* if the pixels of a tile are no more than this */
 
-/* Source pixel (y, x) of every row's tap 0 and where the rows are in src and dst. */
+/* Of every row: the source pixel under a tap at (0, 0), and where the row is in src and dst. */
 typedef struct tile_rows {
     int y[MR], x[MR];
     long src[MR], dst[MR];
 } tile_rows;
 
-/* One row of tiles at row_tile, for the column tiles of the weights from `b` on. */
+/* `tiles` tiles side by side, whose weights begin at b; `rows` and `columns` of theirs exist. */
 static inline void compute_tiles(__global const conv_shape *shape, const conv_shape *s,
                                  const conv_phase *phase, __global const float *src,
                                  __global const float *zeros, const tile_rows *r, int rows,
