@@ -24,8 +24,8 @@ typedef struct clq_quant_config {
                                  */
     bool per_tensor_weights;    /* default per channel */
     clq_scale_kind scale;
-    int max_shift;   /* POW2: exponent clamped to +-max_shift, default 8 */
-    int64_t images;  /* calibration images, default 512 */
+    int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
+    int64_t images; /* calibration images, default 512 */
 } clq_quant_config;
 
 void clq_quant_config_init(clq_quant_config *config);
