@@ -83,6 +83,7 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
     static const char *const kernels[] = {
         [CLQ_INT8_TILE] = "conv2d_int8_tile",
         [CLQ_INT8_GROUP] = "conv2d_int8_group",
+        [CLQ_INT8_MMA] = "conv2d_int8_mma",
         [CLQ_INT8_DEPTHWISE] = "conv2d_int8_depthwise",
     };
     clq_status status = CLQ_OK;

@@ -159,17 +159,11 @@ static void plan_tile(const clq_device_info *info, const clq_conv_geometry *g, i
 
 enum { GROUP_SIDE = 8 }; /* work-items of a group in either direction */
 
-/* Tensor cores have a kernel of their own; elsewhere their processors use the instruction of a
- * single lane. */
-static clq_dot lane_dot(const clq_device_info *info) {
-    return info->dot == CLQ_DOT_MMA ? CLQ_DOT_DP4A : info->dot;
-}
-
 static void plan_group(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
                        clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
     plan->kind = CLQ_INT8_GROUP;
-    plan->dot = lane_dot(info);
+    plan->dot = info->dot;
     plan->step = 4;
     plan->element_bytes = 1;
     /* The larger tile reads half as much; the smaller gives every compute unit something to do. */
@@ -186,6 +180,31 @@ static void plan_group(const clq_device_info *info, const clq_conv_geometry *g, 
     plan->range.local[2] = 1;
     snprintf(plan->options, sizeof plan->options, "-DRM=%d -DRN=%d -DCLQ_REQUANT=%d", side, side,
              requantizer);
+}
+
+/* ---- tensor cores (kernels/int8/conv2d_mma.cl) ---- */
+
+enum { MMA_ITEMS = 128, MMA_CHANNELS = 64, MMA_ROWS = 32 /* of a group, times MT */ };
+
+static void plan_mma(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
+                     clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    plan->kind = CLQ_INT8_MMA;
+    plan->dot = info->dot;
+    plan->step = 4;
+    plan->element_bytes = 1;
+    set_groups(g, plan, MMA_CHANNELS);
+    /* Taller tiles as long as every compute unit has some. */
+    int tall = 4;
+    while (tall > 1 &&
+           (long)s->blocks * divide_up(s->pixels, tall * MMA_ROWS) < 2L * info->compute_units) {
+        tall /= 2;
+    }
+    plan->range =
+        CLQ_RANGE2((size_t)s->blocks * MMA_ITEMS, (size_t)divide_up(s->pixels, tall * MMA_ROWS));
+    plan->range.local[0] = MMA_ITEMS;
+    plan->range.local[1] = plan->range.local[2] = 1;
+    snprintf(plan->options, sizeof plan->options, "-DMT=%d -DCLQ_REQUANT=%d", tall, requantizer);
 }
 
 /* ---- depthwise (kernels/int8/conv2d_depthwise.cl) ---- */
@@ -207,7 +226,7 @@ static void plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
         vector_form(info, &lanes, &step);
     }
     plan->kind = CLQ_INT8_DEPTHWISE;
-    plan->dot = lane_dot(info);
+    plan->dot = info->dot == CLQ_DOT_MMA ? CLQ_DOT_DP4A : info->dot; /* no matrix product here */
     plan->by_columns = cpu;
     plan->step = step;
     plan->element_bytes = step == 2 ? 2 : 1;
@@ -254,6 +273,8 @@ void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
         plan_depthwise(info, g, (int)requantizer, plan);
     } else if (cpu) {
         plan_tile(info, g, (int)requantizer, plan);
+    } else if (info->dot == CLQ_DOT_MMA) {
+        plan_mma(info, g, (int)requantizer, plan);
     } else {
         plan_group(info, g, (int)requantizer, plan);
     }

@@ -6,10 +6,16 @@
 #include "kernels/include/conv_int8.h"
 #include "ops/conv2d_int8.h"
 
-typedef enum clq_int8_kind { CLQ_INT8_TILE, CLQ_INT8_GROUP, CLQ_INT8_DEPTHWISE } clq_int8_kind;
+/* A kernel each: conv2d_tile, conv2d_group, conv2d_mma, conv2d_depthwise below kernels/int8. */
+typedef enum clq_int8_kind {
+    CLQ_INT8_TILE,  /* CPU schedule: register tile */
+    CLQ_INT8_GROUP, /* GPU schedule: work-group tile */
+    CLQ_INT8_MMA,   /* GPU schedule: tensor cores */
+    CLQ_INT8_DEPTHWISE,
+} clq_int8_kind;
 
 typedef struct clq_int8_plan {
-    clq_int8_kind kind; /* CPU tile, GPU work-group tile, depthwise on either schedule */
+    clq_int8_kind kind;
     clq_dot dot;
     int nr;            /* output channels of a block */
     int step;          /* inputs of a word of packed weights */

@@ -76,6 +76,7 @@ DOT4_INLINE int dot4_portable(uint a, uint w, int acc) {
 }
 
 #if defined(CLQ_DOT_MMA) || defined(CLQ_DOT_DP4A)
+#if !defined(__x86_64__) && !defined(__aarch64__) /* PTX, as far as the compiler tells */
 #define DOT4_AVAILABLE 1
 /* sm_61 and later. */
 DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
@@ -83,6 +84,7 @@ DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
     __asm__("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(w), "r"(acc));
     return sum;
 }
+#endif
 
 #elif defined(CLQ_DOT_KHR)
 #if defined(cl_khr_integer_dot_product) ||                                                         \
@@ -229,7 +231,7 @@ DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
 
 /* ---- 3. a tile of a warp ---- */
 
-#ifdef CLQ_DOT_MMA
+#if defined(CLQ_DOT_MMA) && DOT4_AVAILABLE
 #define DOT4_HAS_MMA 1
 /* sm_80 and later. Volatile: all 32 work-items must arrive together. */
 DOT4_INLINE int4 mma_us(uint4 a, uint2 w, int4 acc) {

@@ -33,7 +33,7 @@
 #ifndef CLQ_REQUANTIZE_H
 #define CLQ_REQUANTIZE_H
 
-#ifdef __OPENCL_VERSION__
+#ifdef __OPENCL_C_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
 #define CLQ_INLINE static inline __attribute__((always_inline))
 #else
@@ -152,7 +152,7 @@
         return clq_clamp_int##SUFFIX(v, z, lo, hi);                                                \
     }
 
-#ifdef __OPENCL_VERSION__
+#ifdef __OPENCL_C_VERSION__
 CLQ_DEFINE_REQUANTIZE(, float, int, uint, long, convert_float, convert_int, convert_uint,
                       convert_long, as_int)
 CLQ_DEFINE_REQUANTIZE(4, float4, int4, uint4, long4, convert_float4, convert_int4, convert_uint4,

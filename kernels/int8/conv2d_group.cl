@@ -8,6 +8,7 @@
  *     channels  j * 4 * TN + 4 * tx .. + 3                    j < RN / 4
  *
  * Weights are packed with NR = BN, STEP = 4. */
+#include "conv_int8_gather.h"
 #include "dot4.h"
 #include "int8_epilogue.h"
 
@@ -24,32 +25,6 @@
 #endif
 #define BM (TM * RM)
 #define BN (TN * RN)
-
-/* The input pixel of the first tap of an output pixel, which may lie outside the image. */
-typedef struct first_pixel {
-    int y, x;
-    long at; /* bytes */
-} first_pixel;
-
-static inline first_pixel locate(int pixel, const conv_int8 *s) {
-    first_pixel p;
-    const int row = pixel / s->ow, n = row / s->oh;
-    p.y = (row - n * s->oh) * s->stride_h - s->pad_top;
-    p.x = (pixel - row * s->ow) * s->stride_w - s->pad_left;
-    p.at = (((long)n * s->ih + p.y) * s->iw + p.x) * s->in_pitch;
-    return p;
-}
-
-/* Word k of a row: 4 inputs of one tap. */
-static inline uint input_word(__global const uchar *x, first_pixel p, int k, int depth,
-                              const conv_int8 *s) {
-    const int tap = k / depth, c = (k - tap * depth) * 4;
-    const int ky = tap / s->kw, kx = tap - ky * s->kw;
-    const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
-    if ((uint)(p.y + dy) >= (uint)s->ih || (uint)(p.x + dx) >= (uint)s->iw)
-        return (uint)s->x_zero * 0x01010101u;
-    return *(__global const uint *)(x + p.at + ((long)dy * s->iw + dx) * s->in_pitch + c);
-}
 
 __kernel __attribute__((reqd_work_group_size(TN, TM, 1))) void
 conv2d_int8_group(__global const uchar *x, __global const uint *weights,
@@ -86,8 +61,10 @@ conv2d_int8_group(__global const uchar *x, __global const uint *weights,
             a[fetch_k][item / BK + i * (TM * TN / BK)] =
                 k0 + fetch_k < words ? input_word(xg, fetch[i], k0 + fetch_k, depth, &s) : 0u;
 #pragma unroll
-        for (int i = item; i < BK * BN; i += TM * TN)
-            b[i / BN][i % BN] = k0 + i / BN < words ? w[(long)k0 * BN + i] : 0u;
+        for (int i = 0; i < BK * BN / (TM * TN); i++) {
+            const int at = item + i * TM * TN;
+            b[at / BN][at % BN] = k0 + at / BN < words ? w[(long)k0 * BN + at] : 0u;
+        }
         barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
         for (int k = 0; k < BK; k++) {
