@@ -111,7 +111,6 @@ static void choose_items(const clq_device_info *info, const tile *t, int kc, clq
     long blocks = 1, item_tiles;
     if (whole) {
         blocks = CACHED_WEIGHTS / block_bytes;
-        blocks = blocks < 64 / plan->nr ? 64 / plan->nr : blocks;
         blocks = blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks;
     }
     item_tiles = ITEM_MACS / (block_macs * t->rows * blocks) + 1;
