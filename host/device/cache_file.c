@@ -28,8 +28,7 @@ void clq_cache_key_add_text(clq_cache_key *key, const char *text) {
     clq_cache_key_add(key, text, strlen(text));
 }
 
-/* The folder (clq_free it); NULL for no cache. */
-static char *cache_folder(void) {
+char *clq_cache_folder(void) {
     const char *off = getenv("CLQUANT_CACHE");
     if (off && strcmp(off, "0") == 0) {
         return NULL;
@@ -47,7 +46,7 @@ static char *cache_folder(void) {
 }
 
 bool clq_cache_enabled(void) {
-    char *folder = cache_folder();
+    char *folder = clq_cache_folder();
     bool enabled = folder != NULL;
     clq_free(folder);
     return enabled;
@@ -77,7 +76,7 @@ bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *si
     bool good = false;
     void *file = NULL;
     size_t file_size = 0;
-    char *path = NULL, *folder = cache_folder();
+    char *path = NULL, *folder = clq_cache_folder();
     if (!folder) {
         return false;
     }
@@ -111,7 +110,7 @@ void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size
     clq_writer *writer = NULL;
     clq_status status = CLQ_NO_MEMORY;
     unsigned char header[HEADER_SIZE];
-    char *path = NULL, *folder = cache_folder();
+    char *path = NULL, *folder = clq_cache_folder();
     if (!folder || size > MAX_FILE - HEADER_SIZE) {
         goto cleanup;
     }

@@ -31,6 +31,8 @@ bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *si
 /* Failing to store is no error: it is logged (debug) and forgotten. */
 void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size_t size);
 
+/* The folder (clq_free it); NULL: there is none to use, or memory ran out. */
+char *clq_cache_folder(void);
 /* Whether there is a folder to use. */
 bool clq_cache_enabled(void);
 

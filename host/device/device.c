@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "device/choose.h"
 #include "device/cl_status.h"
+#include "device/tuning.h"
 
 static const char *const dot_names[CLQ_DOT_COUNT] = {
     "mma", "dp4a", "avx512vnni", "avxvnni", "avx2", "khr", "amd", "arm", "portable",
@@ -85,6 +86,7 @@ clq_status clq_device_open(const char *selector, clq_device **device) {
         CLQ_GOTO(status, cleanup, clq_fail_in(clq_dot_parse(forced, &dot), "CLQUANT_DOT"));
         CLQ_GOTO(status, cleanup, clq_fail_in(clq_device_set_dot(made, dot), "CLQUANT_DOT"));
     }
+    CLQ_GOTO(status, cleanup, clq_tuning_open(made));
     *device = made;
     made = NULL;
 cleanup:
@@ -103,6 +105,7 @@ void clq_device_close(clq_device *device) {
         clq_log_warn("closing %s with %llu buffers not released", device->info.name,
                      (unsigned long long)device->pool.live_handles);
     }
+    clq_tuning_close(device);
     clq_profile_free(device);
     clq_pool_trim(device);
     clq_programs_free(device);

@@ -3,6 +3,7 @@
 #define CLQ_DEVICE_INTERNAL_H
 
 #include <CL/cl.h>
+#include <jansson.h>
 
 #include "clquant/device.h"
 #include "device/kernel_registry.h"
@@ -135,6 +136,7 @@ struct clq_device {
     clq_programs programs;
     clq_pool pool;
     clq_profile profile;
+    json_t *tuning;                             /* key -> choice: tuning.h */
     double peak_fp32, peak_int8[CLQ_DOT_COUNT]; /* 0: not measured yet */
 };
 

@@ -57,6 +57,10 @@ void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
     }
 }
 
+const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
+    return conv->directions & CLQ_CONV_FORWARD ? &conv->forward.plan.choice : NULL;
+}
+
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {
     if (conv->directions & CLQ_CONV_FORWARD) {
         CLQ_TRY(clq_conv_sum_load_weights(&conv->forward, w));

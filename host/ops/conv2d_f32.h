@@ -9,7 +9,7 @@
 
 #include <clquant/device.h>
 
-#include "ops/conv_geometry.h"
+#include "ops/conv_choice.h"
 
 typedef struct clq_conv2d_f32 clq_conv2d_f32;
 
@@ -20,6 +20,9 @@ enum { CLQ_CONV_FORWARD = 1, CLQ_CONV_BACKWARD_DATA = 2, CLQ_CONV_BACKWARD_WEIGH
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
                                  int directions, clq_conv2d_f32 **conv);
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv); /* NULL ok */
+
+/* How the forward runs: as tuned for its device, or by heuristics. NULL without a forward. */
+const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv);
 
 /* Repacks w (OC, KH, KW, IC/G) for the directions; call whenever w changed. */
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w);

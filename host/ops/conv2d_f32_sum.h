@@ -5,9 +5,7 @@
 
 #include <clquant/device.h>
 
-#include "kernels/include/conv_shape.h"
-#include "ops/conv2d_f32_tile.h"
-#include "ops/conv_geometry.h"
+#include "ops/conv2d_f32_plan.h"
 
 typedef struct clq_conv_sum {
     clq_device *device;
@@ -16,9 +14,7 @@ typedef struct clq_conv_sum {
     clq_buffer *tables; /* conv_shape, its phases, its taps */
     clq_buffer *packed; /* weights, then a row of zeros */
     clq_kernel *kernel, *pack;
-    clq_range range;
-    int extra[3]; /* the kernel's last arguments */
-    int extras;
+    clq_f32_plan plan;
     double operations;
 } clq_conv_sum;
 
@@ -30,8 +26,5 @@ clq_status clq_conv_sum_load_weights(clq_conv_sum *sum, clq_buffer *w);
 /* dst = act(sum + bias + residual); bias and residual may be NULL, residual may be dst. */
 clq_status clq_conv_sum_run(clq_conv_sum *sum, clq_buffer *src, clq_buffer *bias,
                             clq_buffer *residual, clq_act act, clq_buffer *dst);
-
-/* 2 * N * OH * OW * OC * KH * KW * IC / G: the operations of each direction. */
-double clq_conv_operations(const clq_conv_geometry *geometry);
 
 #endif

@@ -3,65 +3,85 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "ops/conv_choice.h"
+#include "ops/conv_class.h"
 
-typedef struct tile_choice {
-    int simd_bytes, rows, vectors;
-    double cost; /* per multiply-add: how far a full tile stays from the peak */
-} tile_choice;
-
-/* Accumulators + one row of weights + a broadcast fill the registers: 32 with 64-byte vectors, 16
- * below. Narrow tiles load more per multiply-add. */
-static const tile_choice choices[] = {
-    {64, 6, 4, 1.0}, {64, 8, 3, 1.0},  {64, 12, 2, 1.02}, {64, 12, 1, 1.15},
-    {32, 6, 2, 1.0}, {32, 8, 1, 1.25}, {16, 6, 2, 1.0},   {16, 8, 1, 1.25},
-};
-
-clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
-    clq_conv_tile tile = {0};
-    if (info->schedule == CLQ_SCHEDULE_GPU) {
-        tile.group = info->max_work_group >= 256 ? 16 : info->max_work_group >= 64 ? 8 : 4;
-        tile.rows = tile.cols = tile.group * 4;
-        tile.vector = 1;
-        snprintf(tile.options, sizeof tile.options, "-DWG=%d", tile.group);
-        return tile;
-    }
-    const int simd = info->simd_bytes >= 64 ? 64 : info->simd_bytes == 32 ? 32 : 16;
-    const tile_choice *best = NULL;
+bool clq_conv_find_tile(const clq_device_info *info, int cols, const int wanted[2],
+                        clq_conv_tile *tile) {
+    const clq_f32_form *form = clq_f32_form_of(info);
+    const clq_register_tile *best = NULL;
     double best_cost = 0;
-    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
-        const tile_choice *c = &choices[i];
-        const size_t width = (size_t)c->vectors * (size_t)simd / sizeof(float);
-        const double cost = (double)clq_round_up((size_t)cols, width) * c->cost;
-        if (c->simd_bytes == simd && (!best || cost < best_cost)) {
-            best = c;
+    *tile = (clq_conv_tile){.vector = form->simd_bytes / (int)sizeof(float)};
+    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        const clq_register_tile *t = &form->tiles[i];
+        const size_t width = (size_t)(t->vectors * tile->vector);
+        const double cost = (double)clq_round_up((size_t)cols, width) * t->cost;
+        if (clq_allows(wanted[0], t->rows) && clq_allows(wanted[1], t->vectors) &&
+            (!best || cost < best_cost)) {
+            best = t;
             best_cost = cost;
         }
     }
-    tile.rows = best->rows;
-    tile.vector = simd / (int)sizeof(float);
-    tile.cols = best->vectors * tile.vector;
-    snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=%d", best->rows, best->vectors);
+    if (!best) {
+        return false;
+    }
+    tile->rows = best->rows;
+    tile->cols = best->vectors * tile->vector;
+    snprintf(tile->options, sizeof tile->options, "-DMR=%d -DNV=%d", best->rows, best->vectors);
+    return true;
+}
+
+bool clq_conv_group_tile(const clq_device_info *info, int wanted, clq_conv_tile *tile) {
+    const int *sides = clq_conv_class_of(info)->gpu.f32_sides;
+    int side = 0;
+    /* The largest that fits; the last is taken to fit everywhere. */
+    for (; *sides > 0 && side == 0; sides++) {
+        const bool fits = (size_t)*sides * (size_t)*sides <= info->max_work_group;
+        side = clq_allows(wanted, *sides) && (fits || sides[1] == 0) ? *sides : 0;
+    }
+    *tile = (clq_conv_tile){.group = side, .rows = 4 * side, .cols = 4 * side, .vector = 1};
+    snprintf(tile->options, sizeof tile->options, "-DWG=%d", side);
+    return side > 0;
+}
+
+clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
+    static const int any[2] = {0, 0};
+    clq_conv_tile tile;
+    if (info->schedule == CLQ_SCHEDULE_GPU) {
+        clq_conv_group_tile(info, 0, &tile);
+    } else {
+        clq_conv_find_tile(info, cols, any, &tile);
+    }
     return tile;
 }
 
-clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
-    clq_conv_tile tile = {.rows = 1, .cols = 1, .vector = 1};
+bool clq_conv_find_channel_tile(const clq_device_info *info, int channels, const int wanted[2],
+                                clq_conv_tile *tile) {
+    *tile = (clq_conv_tile){.rows = 1, .cols = 1, .vector = 1};
     if (info->schedule == CLQ_SCHEDULE_GPU) {
-        snprintf(tile.options, sizeof tile.options, "-DMR=1 -DNV=1");
-        return tile;
+        snprintf(tile->options, sizeof tile->options, "-DMR=1 -DNV=1");
+        return true;
     }
     /* The widest vectors that divide the channels, if any do. */
-    const int widest = info->simd_bytes >= 64 ? 16 : info->simd_bytes == 32 ? 8 : 4;
-    tile.vector = widest;
-    while (tile.vector > 4 && channels % tile.vector != 0) {
-        tile.vector /= 2;
+    const int widest = clq_f32_form_of(info)->simd_bytes / (int)sizeof(float);
+    tile->vector = widest;
+    while (tile->vector > 4 && channels % tile->vector != 0) {
+        tile->vector /= 2;
     }
-    tile.vector = channels % tile.vector == 0 ? tile.vector : widest;
-    const int vectors = channels % (2 * tile.vector) == 0 ? 2 : 1;
-    tile.rows = 4;
-    tile.cols = vectors * tile.vector;
-    snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=%d -DVECTOR_BYTES=%d", tile.rows,
-             vectors, tile.vector * (int)sizeof(float));
+    tile->vector = channels % tile->vector == 0 ? tile->vector : widest;
+    const int fitting = channels % (2 * tile->vector) == 0 ? 2 : 1;
+    const int vectors = wanted[1] > 0 ? wanted[1] : fitting;
+    tile->rows = 4;
+    tile->cols = vectors * tile->vector;
+    snprintf(tile->options, sizeof tile->options, "-DMR=%d -DNV=%d -DVECTOR_BYTES=%d", tile->rows,
+             vectors, tile->vector * (int)sizeof(float));
+    return clq_allows(wanted[0], tile->rows) && vectors <= 2;
+}
+
+clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
+    static const int any[2] = {0, 0};
+    clq_conv_tile tile;
+    clq_conv_find_channel_tile(info, channels, any, &tile);
     return tile;
 }
 

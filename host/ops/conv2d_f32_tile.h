@@ -10,7 +10,7 @@ typedef struct clq_conv_tile {
     int cols;         /* NR; GPU: columns of a work-group */
     int group;        /* GPU: work-items along each side of a work-group */
     int vector;       /* floats a vector: rows * cols / vector multiply-adds a step */
-    char options[48]; /* for clq_kernel_get */
+    char options[64]; /* for clq_kernel_get */
 } clq_conv_tile;
 
 /* The tile for a matrix of `cols` columns: what the device's registers hold, with few columns
@@ -18,6 +18,14 @@ typedef struct clq_conv_tile {
 clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols);
 /* The tile of pixels x channel vectors for a depthwise convolution. */
 clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
+
+/* The same with rows x vectors, or the side of the work-group, as `wanted` where that is not 0;
+ * false when the device has no such tile. */
+bool clq_conv_find_tile(const clq_device_info *info, int cols, const int wanted[2],
+                        clq_conv_tile *tile);
+bool clq_conv_group_tile(const clq_device_info *info, int wanted, clq_conv_tile *tile);
+bool clq_conv_find_channel_tile(const clq_device_info *info, int channels, const int wanted[2],
+                                clq_conv_tile *tile);
 
 /* What one block of h x w grid pixels costs, in any unit; negative when it does not fit. */
 typedef double clq_conv_block_cost(const void *context, int h, int w);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "ops/conv2d_f32_sum.h"
+#include "ops/conv2d_f32_shape.h"
 #include "ops/conv2d_f32_tile.h"
 
 /* The pixels are cut into parts until there are about this many work-items. The number depends on
@@ -217,8 +217,7 @@ static clq_status plan_depthwise(clq_conv_weights *weights, const clq_conv_tile 
 clq_status clq_conv_weights_init(clq_conv_weights *weights, clq_device *device,
                                  const clq_conv_geometry *geometry) {
     const clq_device_info *info = clq_device_get_info(device);
-    const bool depthwise = geometry->groups > 1 && geometry->groups == geometry->ic &&
-                           geometry->groups == geometry->oc;
+    const bool depthwise = clq_conv_is_depthwise(geometry);
     conv_weights_shape *s = &weights->shape;
     weights->device = device;
     weights->operations = clq_conv_operations(geometry);

@@ -1,5 +1,6 @@
 #include "ops/conv2d_int8.h"
 
+#include "base/log.h"
 #include "ops/conv2d_int8_plan.h"
 #include "ops/multiplier.h"
 
@@ -8,6 +9,7 @@ struct clq_conv2d_int8 {
     clq_kernel *kernel;
     clq_range range;
     clq_dot dot;
+    clq_conv_choice choice;
     bool has_residual;
     clq_buffer *weights, *channels, *shape;
 };
@@ -78,13 +80,29 @@ cleanup:
     return status;
 }
 
+/* As tuned for this device, where that is known and can be had. */
+static void make_plan(const clq_device *device, const clq_conv_geometry *geometry,
+                      clq_requantizer requantizer, clq_int8_plan *plan) {
+    const clq_device_info *info = clq_device_get_info(device);
+    char key[CLQ_CONV_KEY];
+    clq_conv_choice choice;
+    clq_conv_key(device, CLQ_CONV_INT8, geometry, key);
+    if (clq_conv_tuned(device, key, &choice)) {
+        if (clq_int8_make_plan(info, geometry, requantizer, &choice, plan)) {
+            return;
+        }
+        clq_log_debug("%s: the tuned choice cannot be had here", key);
+    }
+    clq_int8_make_plan(info, geometry, requantizer, NULL, plan);
+}
+
 clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
     static const char *const kernels[] = {
-        [CLQ_INT8_TILE] = "conv2d_int8_tile",
-        [CLQ_INT8_GROUP] = "conv2d_int8_group",
-        [CLQ_INT8_MMA] = "conv2d_int8_mma",
-        [CLQ_INT8_DEPTHWISE] = "conv2d_int8_depthwise",
+        [CLQ_CONV_TILE] = "conv2d_int8_tile",
+        [CLQ_CONV_GROUP] = "conv2d_int8_group",
+        [CLQ_CONV_MMA] = "conv2d_int8_mma",
+        [CLQ_CONV_DEPTHWISE] = "conv2d_int8_depthwise",
     };
     clq_status status = CLQ_OK;
     clq_int8_plan plan;
@@ -93,16 +111,17 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
     if (!made) {
         return CLQ_NO_MEMORY;
     }
-    clq_int8_make_plan(clq_device_get_info(device), geometry, params->requantizer, &plan);
+    make_plan(device, geometry, params->requantizer, &plan);
     plan.shape.x_zero = params->x_zero_point;
     CLQ_GOTO(status, cleanup, make_epilogue(params, &plan.shape.epilogue));
     made->device = device;
     made->range = plan.range;
     made->dot = plan.dot;
+    made->choice = plan.choice;
     made->has_residual = params->has_residual;
     CLQ_GOTO(status, cleanup, upload_constants(made, &plan, geometry, params));
     CLQ_GOTO(status, cleanup,
-             clq_kernel_get(device, kernels[plan.kind], plan.options, &made->kernel));
+             clq_kernel_get(device, kernels[plan.kernel], plan.options, &made->kernel));
     *conv = made;
     made = NULL;
 cleanup:
@@ -121,6 +140,10 @@ void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv) {
 
 clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv) {
     return conv->dot;
+}
+
+const clq_conv_choice *clq_conv2d_int8_choice(const clq_conv2d_int8 *conv) {
+    return &conv->choice;
 }
 
 clq_status clq_conv2d_int8_forward(clq_conv2d_int8 *conv, clq_buffer *x, clq_buffer *residual,

@@ -8,7 +8,7 @@
 
 #include <clquant/device.h>
 
-#include "ops/conv_geometry.h"
+#include "ops/conv_choice.h"
 
 typedef struct clq_conv2d_int8 clq_conv2d_int8;
 
@@ -49,6 +49,8 @@ void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv); /* NULL ok */
 /* The dot-product path its kernel uses: the device's at creation, but dp4a where only matrix
  * products use mma. */
 clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv);
+/* How it runs: as tuned for its device, or by heuristics. */
+const clq_conv_choice *clq_conv2d_int8_choice(const clq_conv2d_int8 *conv);
 
 /* Queued. x u8, residual u8 like y (NULL unless has_residual), y u8, or float (N, OH, OW, OC) with
  * float_output. */

@@ -11,7 +11,7 @@ typedef struct place {
 } place;
 
 static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int oc) {
-    if (plan->kind == CLQ_INT8_DEPTHWISE) {
+    if (plan->kernel == CLQ_CONV_DEPTHWISE) {
         return (place){oc / plan->nr, oc % plan->nr, 0};
     }
     int group = oc / (g->oc / g->groups), merged = group / plan->merged_groups;
@@ -23,7 +23,7 @@ static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int
 /* Packed weights of one channel, with those that are zero for the layout's sake. */
 static size_t block_inputs(const clq_int8_plan *plan) {
     size_t kh = (size_t)plan->shape.kh, kw = (size_t)plan->shape.kw, step = (size_t)plan->step;
-    if (plan->kind == CLQ_INT8_DEPTHWISE) {
+    if (plan->kernel == CLQ_CONV_DEPTHWISE) {
         return plan->by_columns ? kw * ((kh + step - 1) / step * step)
                                 : (kh * kw + step - 1) / step * step;
     }
@@ -67,7 +67,7 @@ static void pack_depthwise(const clq_int8_plan *plan, const clq_conv_geometry *g
 
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
-    if (plan->kind == CLQ_INT8_DEPTHWISE) {
+    if (plan->kernel == CLQ_CONV_DEPTHWISE) {
         pack_depthwise(plan, g, w, packed);
         return;
     }

@@ -1,16 +1,9 @@
 /* Choosing kernel, register tile and work-items of an integer convolution. */
 #include <stdio.h>
+#include <string.h>
 
 #include "ops/conv2d_int8_plan.h"
-
-enum {
-    PANEL_BYTES = 48 * 1024, /* private panel of a work-item: streams through the first cache */
-    MAX_KC = 4864,           /* inputs of a panel row: 3 x 3 x 512 and a little */
-    CACHED_WEIGHTS =
-        256 * 1024,          /* weights that an item uses again and again; half a second cache */
-    ITEM_MACS = 1000 * 1000, /* enough to forget the cost of starting an item */
-    ITEMS_PER_UNIT = 4       /* so that the last items to finish leave little idle */
-};
+#include "ops/conv_class.h"
 
 static int divide_up(int a, int b) {
     return a / b + (a % b != 0);
@@ -22,48 +15,24 @@ static int round_up(int a, int b) {
 
 /* ---- registers ---- */
 
-/* Sums of a register tile: rows x vectors of `lanes`. `cost` is what one multiplication takes
- * compared with the best tile (loads of weights and activations for each). */
-typedef struct tile {
-    int rows, vectors;
-    float cost;
-} tile;
-
-/* As in kernels/include/dot4.h, which says what fits the registers. */
-static void vector_form(const clq_device_info *info, int *lanes, int *step) {
-    bool vnni = info->dot == CLQ_DOT_AVX512VNNI || info->dot == CLQ_DOT_AVXVNNI;
-    *step = vnni ? 4 : 2;
-    if (info->dot == CLQ_DOT_AVX512VNNI) {
-        *lanes = 16;
-    } else if (vnni || info->dot == CLQ_DOT_AVX2 || info->simd_bytes >= 32) {
-        *lanes = 8;
-    } else {
-        *lanes = 4;
-    }
-}
-
-static tile choose_tile(int pixels, int channels, int lanes, int step) {
-    static const tile wide[] = {
-        {6, 4, 1.0f}, {5, 4, 1.02f}, {8, 3, 1.03f}, {12, 2, 1.05f}, {20, 1, 1.15f}};
-    static const tile narrow[] = {{6, 2, 1.0f}, {12, 1, 1.1f}};
-    static const tile narrow_pairs[] = {{5, 2, 1.0f}, {10, 1, 1.1f}};
-    const tile *tiles = lanes == 16 ? wide : step == 4 ? narrow : narrow_pairs;
-    int count = lanes == 16 ? 5 : 2;
-    tile best = tiles[0];
+/* The tile that `wanted` asks for, or the one that wastes least; false when the registers have no
+ * such tile. One pixel needs one row. */
+static bool choose_tile(const clq_int8_form *form, int pixels, int channels, const int wanted[2],
+                        clq_register_tile *tile) {
     double least = 0;
-    if (pixels == 1) {
-        best.rows = 1;
-        return best;
-    }
-    for (int i = 0; i < count; i++) {
-        double rows = round_up(pixels, tiles[i].rows);
-        double cost = rows * round_up(channels, tiles[i].vectors * lanes) * (double)tiles[i].cost;
-        if (i == 0 || cost < least) {
+    *tile = (clq_register_tile){0};
+    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        clq_register_tile t = form->tiles[i];
+        t.rows = pixels == 1 ? 1 : t.rows;
+        double rows = round_up(pixels, t.rows);
+        double cost = pixels == 1 ? i : rows * round_up(channels, t.vectors * form->lanes) * t.cost;
+        if (clq_allows(wanted[0], t.rows) && clq_allows(wanted[1], t.vectors) &&
+            (tile->rows == 0 || cost < least)) {
             least = cost;
-            best = tiles[i];
+            *tile = t;
         }
     }
-    return best;
+    return tile->rows > 0;
 }
 
 /* ---- groups ---- */
@@ -101,19 +70,20 @@ static long items_of(int tiles, int item_tiles, int blocks, int item_blocks) {
 
 /* Blocks that share a panel, then tiles that share those blocks' weights, then fewer of either
  * until every compute unit has some items. */
-static void choose_items(const clq_device_info *info, const tile *t, int kc, clq_int8_plan *plan) {
+static void choose_items(const clq_device_info *info, int tiles, int rows, int kc,
+                         clq_int8_plan *plan) {
+    const clq_conv_class *class = clq_conv_class_of(info);
     conv_int8 *s = &plan->shape;
-    int taps = s->kh * s->kw, tiles = divide_up(s->pixels, t->rows);
+    int taps = s->kh * s->kw;
     long block_macs = (long)taps * s->depth * plan->nr;
-    long block_bytes = block_macs * plan->element_bytes;
-    long wanted = (long)info->compute_units * ITEMS_PER_UNIT;
+    long wanted = (long)info->compute_units * class->int8.items_per_unit;
     bool whole = (long)taps * s->depth <= kc && s->group_blocks == s->blocks;
     long blocks = 1, item_tiles;
     if (whole) {
-        blocks = CACHED_WEIGHTS / block_bytes;
+        blocks = class->int8.cached_weights / (block_macs * plan->element_bytes);
         blocks = blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks;
     }
-    item_tiles = ITEM_MACS / (block_macs * t->rows * blocks) + 1;
+    item_tiles = class->int8.item_macs / (block_macs * rows * blocks) + 1;
     item_tiles = item_tiles > tiles ? tiles : item_tiles;
     while (item_tiles > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
         item_tiles = (item_tiles + 1) / 2;
@@ -123,87 +93,126 @@ static void choose_items(const clq_device_info *info, const tile *t, int kc, clq
     }
     s->item_tiles = (int)item_tiles;
     s->item_blocks = (int)blocks;
+}
+
+static bool plan_items(const clq_device_info *info, const clq_conv_choice *wanted, int rows, int kc,
+                       clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    int tiles = divide_up(s->pixels, rows);
+    choose_items(info, tiles, rows, kc, plan);
+    if (wanted->items[0] > 0) {
+        s->item_tiles = wanted->items[0];
+        s->item_blocks = wanted->items[1];
+    }
+    long weights = (long)s->kh * s->kw * s->depth * plan->nr * plan->element_bytes * s->blocks;
     /* The larger operand is walked slowly, so that each of its parts is read once. */
-    s->block_dim = (long)s->blocks * block_bytes > (long)s->pixels * s->in_pitch ? 1 : 0;
+    s->block_dim = weights > (long)s->pixels * s->in_pitch ? 1 : 0;
+    if (wanted->order > 0) {
+        s->block_dim = wanted->order == 1;
+    }
     size_t counts[2] = {(size_t)divide_up(tiles, s->item_tiles),
                         (size_t)divide_up(s->blocks, s->item_blocks)};
     plan->range =
         s->block_dim ? CLQ_RANGE2(counts[0], counts[1]) : CLQ_RANGE2(counts[1], counts[0]);
+    plan->choice.items[0] = s->item_tiles;
+    plan->choice.items[1] = s->item_blocks;
+    plan->choice.order = s->block_dim ? 1 : 2;
+    return s->item_tiles <= tiles && s->item_blocks <= s->blocks && wanted->order <= 2;
 }
 
-static void plan_tile(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
-                      clq_int8_plan *plan) {
+static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
+                      const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    const clq_conv_class *class = clq_conv_class_of(info);
+    const clq_int8_form *form = clq_int8_form_of(info);
     conv_int8 *s = &plan->shape;
-    int lanes, step;
-    vector_form(info, &lanes, &step);
-    tile t = choose_tile(s->pixels, g->oc / g->groups == g->oc ? g->oc : 4 * lanes, lanes, step);
+    clq_register_tile t;
+    if (!choose_tile(form, s->pixels, g->groups == 1 ? g->oc : 4 * form->lanes, wanted->tile, &t)) {
+        return false;
+    }
     int taps = g->kh * g->kw;
-    plan->kind = CLQ_INT8_TILE;
-    plan->dot = info->dot;
-    plan->step = step;
-    plan->element_bytes = step == 4 ? 1 : 2;
-    set_groups(g, plan, t.vectors * lanes);
-    int kc = PANEL_BYTES / (t.rows * plan->element_bytes) / 64 * 64;
-    kc = kc > MAX_KC ? MAX_KC : kc;
+    plan->step = form->step;
+    plan->element_bytes = form->element_bytes;
+    set_groups(g, plan, t.vectors * form->lanes);
+    int kc = class->int8.panel_bytes / (t.rows * plan->element_bytes) / 64 * 64;
+    kc = kc > class->int8.max_inputs ? class->int8.max_inputs : kc;
     bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && g->kw * s->depth <= 64 &&
                       taps * s->depth <= kc;
     s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
     s->run_taps = whole_rows ? g->kw : 1;
-    choose_items(info, &t, kc, plan);
-    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DCLQ_REQUANT=%d",
-             t.rows, t.vectors, kc, requantizer);
+    plan->choice.tile[0] = t.rows;
+    plan->choice.tile[1] = t.vectors;
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d", t.rows, t.vectors, kc);
+    return plan_items(info, wanted, t.rows, kc, plan);
 }
 
 /* ---- work-groups (kernels/int8/conv2d_group.cl) ---- */
 
 enum { GROUP_SIDE = 8 }; /* work-items of a group in either direction */
 
-static void plan_group(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
-                       clq_int8_plan *plan) {
+static bool plan_group(const clq_device_info *info, const clq_conv_geometry *g,
+                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    const clq_conv_class *class = clq_conv_class_of(info);
     conv_int8 *s = &plan->shape;
-    plan->kind = CLQ_INT8_GROUP;
-    plan->dot = info->dot;
-    plan->step = 4;
-    plan->element_bytes = 1;
+    int side = 0;
     /* The larger tile reads half as much; the smaller gives every compute unit something to do. */
-    int side = 8;
-    set_groups(g, plan, side * GROUP_SIDE);
-    if ((long)s->blocks * divide_up(s->pixels, side * GROUP_SIDE) < 4L * info->compute_units ||
-        s->group_oc <= 4 * GROUP_SIDE) {
-        side = 4;
+    for (const int *next = class->gpu.int8_sides; *next > 0; next++) {
+        if (!clq_allows(wanted->side, *next)) {
+            continue;
+        }
+        side = *next;
         set_groups(g, plan, side * GROUP_SIDE);
+        if ((long)s->blocks * divide_up(s->pixels, side * GROUP_SIDE) >=
+                (long)class->gpu.int8_groups_per_unit * info->compute_units &&
+            s->group_oc > side / 2 * GROUP_SIDE) {
+            break;
+        }
     }
+    if (side == 0) {
+        return false;
+    }
+    if (info->dot == CLQ_DOT_MMA) {
+        plan->dot = CLQ_DOT_DP4A;
+    }
+    plan->choice.side = side;
     plan->range = CLQ_RANGE2((size_t)s->blocks * GROUP_SIDE,
                              (size_t)divide_up(s->pixels, side * GROUP_SIDE) * GROUP_SIDE);
     plan->range.local[0] = plan->range.local[1] = GROUP_SIDE;
     plan->range.local[2] = 1;
-    snprintf(plan->options, sizeof plan->options, "-DRM=%d -DRN=%d -DCLQ_REQUANT=%d", side, side,
-             requantizer);
+    snprintf(plan->options, sizeof plan->options, "-DRM=%d -DRN=%d", side, side);
+    return true;
 }
 
 /* ---- tensor cores (kernels/int8/conv2d_mma.cl) ---- */
 
 enum { MMA_ITEMS = 128, MMA_CHANNELS = 64, MMA_ROWS = 32 /* of a group, times MT */ };
 
-static void plan_mma(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
-                     clq_int8_plan *plan) {
+static bool plan_mma(const clq_device_info *info, const clq_conv_geometry *g,
+                     const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    const clq_conv_class *class = clq_conv_class_of(info);
     conv_int8 *s = &plan->shape;
-    plan->kind = CLQ_INT8_MMA;
-    plan->dot = info->dot;
-    plan->step = 4;
-    plan->element_bytes = 1;
+    int height = 0;
     set_groups(g, plan, MMA_CHANNELS);
     /* Taller tiles as long as every compute unit has some. */
-    int tall = 4;
-    while (tall > 1 &&
-           (long)s->blocks * divide_up(s->pixels, tall * MMA_ROWS) < 2L * info->compute_units) {
-        tall /= 2;
+    for (const int *next = class->gpu.mma_heights; *next > 0; next++) {
+        if (!clq_allows(wanted->height, *next)) {
+            continue;
+        }
+        height = *next;
+        if ((long)s->blocks * divide_up(s->pixels, height * MMA_ROWS) >=
+            (long)class->gpu.mma_groups_per_unit * info->compute_units) {
+            break;
+        }
     }
+    if (height == 0 || info->dot != CLQ_DOT_MMA) {
+        return false;
+    }
+    plan->choice.height = height;
     plan->range =
-        CLQ_RANGE2((size_t)s->blocks * MMA_ITEMS, (size_t)divide_up(s->pixels, tall * MMA_ROWS));
+        CLQ_RANGE2((size_t)s->blocks * MMA_ITEMS, (size_t)divide_up(s->pixels, height * MMA_ROWS));
     plan->range.local[0] = MMA_ITEMS;
     plan->range.local[1] = plan->range.local[2] = 1;
-    snprintf(plan->options, sizeof plan->options, "-DMT=%d -DCLQ_REQUANT=%d", tall, requantizer);
+    snprintf(plan->options, sizeof plan->options, "-DMT=%d", height);
+    return true;
 }
 
 /* ---- depthwise (kernels/int8/conv2d_depthwise.cl) ---- */
@@ -216,19 +225,26 @@ static bool fits_panel(const clq_conv_geometry *g, int step) {
     return reach * divide_up(g->kh, step) <= DEPTHWISE_PANEL / 2 && g->stride_w <= reach;
 }
 
-static void plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
-                           clq_int8_plan *plan) {
+static bool is_depthwise(const clq_device_info *info, const clq_conv_geometry *g) {
+    return clq_conv_is_depthwise(g) &&
+           (info->schedule == CLQ_SCHEDULE_GPU || fits_panel(g, clq_int8_form_of(info)->step));
+}
+
+static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g,
+                           const clq_conv_choice *wanted, clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
     bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
-    int lanes, step = 4;
-    if (cpu) {
-        vector_form(info, &lanes, &step);
+    if (!is_depthwise(info, g)) {
+        return false;
     }
-    plan->kind = CLQ_INT8_DEPTHWISE;
-    plan->dot = info->dot == CLQ_DOT_MMA ? CLQ_DOT_DP4A : info->dot; /* no matrix product here */
+    if (info->dot == CLQ_DOT_MMA) {
+        plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
+    }
+    if (cpu) {
+        plan->step = clq_int8_form_of(info)->step;
+        plan->element_bytes = plan->step == 2 ? 2 : 1;
+    }
     plan->by_columns = cpu;
-    plan->step = step;
-    plan->element_bytes = step == 2 ? 2 : 1;
     plan->nr = cpu ? DEPTHWISE_CHUNK : 4;
     plan->merged_groups = 1;
     s->depth = 1;
@@ -238,17 +254,21 @@ static void plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
     int64_t units = (int64_t)s->blocks * (cpu ? g->n * g->oh : s->pixels);
     int64_t items = units;
     if (cpu) {
-        items = (int64_t)info->compute_units * ITEMS_PER_UNIT;
+        items = (int64_t)info->compute_units * clq_conv_class_of(info)->int8.items_per_unit;
         items = items > units / DEPTHWISE_GRAIN ? units / DEPTHWISE_GRAIN : items;
+        items = wanted->shares > 0 ? wanted->shares : items > 0 ? items : 1;
+        plan->choice.shares = (int)items;
     }
-    plan->range = CLQ_RANGE1((size_t)(items > 0 ? items : 1));
-    snprintf(plan->options, sizeof plan->options, "-DCLQ_REQUANT=%d", requantizer);
+    plan->range = CLQ_RANGE1((size_t)items);
+    return items <= units;
 }
 
-void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
-                        clq_requantizer requantizer, clq_int8_plan *plan) {
+/* ---- the choice ---- */
+
+static void start_plan(const clq_device_info *info, const clq_conv_geometry *g,
+                       clq_int8_plan *plan) {
+    *plan = (clq_int8_plan){.dot = info->dot, .step = 4, .element_bytes = 1};
     conv_int8 *s = &plan->shape;
-    *plan = (clq_int8_plan){0};
     s->pixels = g->n * g->oh * g->ow;
     s->ih = g->ih;
     s->iw = g->iw;
@@ -265,16 +285,116 @@ void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
     s->pad_left = g->pad_left;
     s->dilation_h = g->dilation_h;
     s->dilation_w = g->dilation_w;
-    int lanes, step;
-    vector_form(info, &lanes, &step);
-    bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
-    if (g->groups > 1 && g->groups == g->ic && g->ic == g->oc && (!cpu || fits_panel(g, step))) {
-        plan_depthwise(info, g, (int)requantizer, plan);
-    } else if (cpu) {
-        plan_tile(info, g, (int)requantizer, plan);
-    } else if (info->dot == CLQ_DOT_MMA) {
-        plan_mma(info, g, (int)requantizer, plan);
-    } else {
-        plan_group(info, g, (int)requantizer, plan);
+}
+
+static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv_geometry *g) {
+    if (is_depthwise(info, g)) {
+        return CLQ_CONV_DEPTHWISE;
+    }
+    return info->schedule == CLQ_SCHEDULE_CPU ? CLQ_CONV_TILE
+           : info->dot == CLQ_DOT_MMA         ? CLQ_CONV_MMA
+                                              : CLQ_CONV_GROUP;
+}
+
+bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
+                        clq_requantizer requantizer, const clq_conv_choice *choice,
+                        clq_int8_plan *plan) {
+    static const clq_conv_choice open = {0};
+    const clq_conv_choice *wanted = choice ? choice : &open;
+    bool cpu = info->schedule == CLQ_SCHEDULE_CPU, made = false;
+    start_plan(info, g, plan);
+    plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g);
+    plan->choice.kernel = plan->kernel;
+    switch (plan->kernel) {
+    case CLQ_CONV_TILE:
+        made = cpu && plan_tile(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_GROUP:
+        made = !cpu && plan_group(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_MMA:
+        made = !cpu && plan_mma(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_DEPTHWISE:
+        made = plan_depthwise(info, g, wanted, plan);
+        break;
+    default:
+        break;
+    }
+    size_t length = strlen(plan->options);
+    snprintf(plan->options + length, sizeof plan->options - length, " -DCLQ_REQUANT=%d",
+             (int)requantizer);
+    return made;
+}
+
+/* ---- candidates ---- */
+
+typedef struct search {
+    const clq_device_info *info;
+    const clq_conv_geometry *geometry;
+    clq_conv_candidates *found;
+} search;
+
+/* Adds a choice that can be had, with what it leaves open filled in; whether it could. */
+static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_choice *whole) {
+    clq_int8_plan plan;
+    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, choice, &plan)) {
+        return false;
+    }
+    clq_conv_add_candidate(s->found, &plan.choice);
+    if (whole) {
+        *whole = plan.choice;
+    }
+    return true;
+}
+
+/* Every tile, each with work-items around the heuristics', in both orders. */
+static void consider_tiles(const search *s) {
+    const clq_int8_form *form = clq_int8_form_of(s->info);
+    int rows = s->geometry->n * s->geometry->oh * s->geometry->ow == 1 ? 1 : 0;
+    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        clq_conv_choice whole, choice = {.kernel = CLQ_CONV_TILE};
+        choice.tile[0] = rows ? rows : form->tiles[i].rows;
+        choice.tile[1] = form->tiles[i].vectors;
+        if (!consider(s, &choice, &whole)) {
+            continue;
+        }
+        for (int scaling = 0; scaling < CLQ_ITEM_SCALINGS; scaling++) {
+            choice = clq_conv_scale_items(&whole, scaling);
+            for (choice.order = 1; choice.order <= 2; choice.order++) {
+                consider(s, &choice, NULL);
+            }
+        }
+    }
+}
+
+static void consider_groups(const search *s) {
+    const clq_conv_class *class = clq_conv_class_of(s->info);
+    for (const int *side = class->gpu.int8_sides; *side > 0; side++) {
+        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .side = *side}, NULL);
+    }
+    for (const int *height = class->gpu.mma_heights; *height > 0; height++) {
+        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_MMA, .height = *height}, NULL);
+    }
+}
+
+static void consider_shares(const search *s, int shares) {
+    for (int factor = 1; factor <= 8; factor *= 2) {
+        clq_conv_choice choice = {.kernel = CLQ_CONV_DEPTHWISE, .shares = shares * factor};
+        consider(s, &choice, NULL);
+    }
+}
+
+void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
+                         clq_conv_candidates *candidates) {
+    const search s = {info, geometry, candidates};
+    clq_conv_choice first = {0};
+    candidates->count = 0;
+    consider(&s, &first, &first);
+    if (first.kernel != CLQ_CONV_DEPTHWISE) {
+        consider_tiles(&s);
+        consider_groups(&s);
+    } else if (first.shares > 0) {
+        consider_shares(&s, (int)info->compute_units);
     }
 }

@@ -5,17 +5,10 @@
 
 #include "kernels/include/conv_int8.h"
 #include "ops/conv2d_int8.h"
-
-/* A kernel each: conv2d_tile, conv2d_group, conv2d_mma, conv2d_depthwise below kernels/int8. */
-typedef enum clq_int8_kind {
-    CLQ_INT8_TILE,  /* CPU schedule: register tile */
-    CLQ_INT8_GROUP, /* GPU schedule: work-group tile */
-    CLQ_INT8_MMA,   /* GPU schedule: tensor cores */
-    CLQ_INT8_DEPTHWISE,
-} clq_int8_kind;
+#include "ops/conv_choice.h"
 
 typedef struct clq_int8_plan {
-    clq_int8_kind kind;
+    clq_conv_kernel kernel;
     clq_dot dot;
     int nr;            /* output channels of a block */
     int step;          /* inputs of a word of packed weights */
@@ -25,11 +18,18 @@ typedef struct clq_int8_plan {
     conv_int8 shape;
     char options[96]; /* build options of the kernel */
     clq_range range;
+    clq_conv_choice choice; /* what was chosen, whole */
 } clq_int8_plan;
 
-/* Chooses kernel, tile and work-items. Never affects a result's bits. */
-void clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *geometry,
-                        clq_requantizer requantizer, clq_int8_plan *plan);
+/* Chooses kernel, tile and work-items: as `choice` states, the rest (NULL: all) by heuristics.
+ * False when this device or shape cannot have that choice. Never affects a result's bits. */
+bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *geometry,
+                        clq_requantizer requantizer, const clq_conv_choice *choice,
+                        clq_int8_plan *plan);
+
+/* Choices worth measuring, the heuristics' first. */
+void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
+                         clq_conv_candidates *candidates);
 
 /* Bytes of the packed weights and of the channel table (conv_int8.h). */
 size_t clq_int8_weight_bytes(const clq_int8_plan *plan);

@@ -17,4 +17,8 @@ typedef struct clq_conv_geometry {
     int groups; /* ic and oc are multiples of it; groups == ic == oc is depthwise */
 } clq_conv_geometry;
 
+static inline bool clq_conv_is_depthwise(const clq_conv_geometry *g) {
+    return g->groups > 1 && g->groups == g->ic && g->groups == g->oc;
+}
+
 #endif

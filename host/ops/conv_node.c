@@ -9,11 +9,12 @@ static bool is_linear(const clq_op_run *run) {
     return run->node->op == &clq_op_linear;
 }
 
-clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
-    const int64_t *x = run->in[X].shape.dim, *w = run->in[W].shape.dim, *y = run->out.shape.dim;
-    if (is_linear(run)) {
+/* From the shapes of input, weights and output; x and y may have another batch in front. */
+static clq_conv_geometry make_geometry(const clq_node *node, int batch, const int64_t *x,
+                                       const int64_t *w, const int64_t *y) {
+    if (node->op == &clq_op_linear) {
         return (clq_conv_geometry){
-            .n = (int)x[0],
+            .n = batch,
             .ih = 1,
             .iw = 1,
             .ic = (int)x[1],
@@ -29,9 +30,9 @@ clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
             .groups = 1,
         };
     }
-    const clq_conv2d_attrs *attrs = run->node->attrs;
+    const clq_conv2d_attrs *attrs = node->attrs;
     return (clq_conv_geometry){
-        .n = (int)x[0],
+        .n = batch,
         .ih = (int)x[1],
         .iw = (int)x[2],
         .ic = (int)x[3],
@@ -48,6 +49,22 @@ clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
         .dilation_w = attrs->dilation[1],
         .groups = attrs->groups,
     };
+}
+
+clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
+    return make_geometry(run->node, (int)run->in[X].shape.dim[0], run->in[X].shape.dim,
+                         run->in[W].shape.dim, run->out.shape.dim);
+}
+
+bool clq_conv_graph_geometry(const clq_graph *graph, const clq_node *node, int batch,
+                             clq_conv_geometry *geometry) {
+    if (node->op != &clq_op_conv2d && node->op != &clq_op_linear) {
+        return false;
+    }
+    const clq_value *values = graph->values;
+    *geometry = make_geometry(node, batch, values[node->inputs[X]].shape.dim,
+                              values[node->inputs[W]].shape.dim, values[node->output].shape.dim);
+    return true;
 }
 
 clq_act clq_conv_node_act(const clq_op_run *run) {

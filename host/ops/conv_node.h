@@ -8,6 +8,10 @@
  * a 1x1 image; run->node tells which of the two it is. */
 clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run);
 
+/* The same of a graph's node; false when it is neither of the two. */
+bool clq_conv_graph_geometry(const clq_graph *graph, const clq_node *node, int batch,
+                             clq_conv_geometry *geometry);
+
 /* The activation in the node's attributes. */
 clq_act clq_conv_node_act(const clq_op_run *run);
 

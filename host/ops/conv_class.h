@@ -1,0 +1,59 @@
+/* What the planners of the convolutions assume about a device: its class's row of constants in
+ * conv_class.c, and the register tiles of its vectors. These are the defaults that `clquant tune`
+ * starts from and measures against. */
+#ifndef CLQUANT_OPS_CONV_CLASS_H
+#define CLQUANT_OPS_CONV_CLASS_H
+
+#include <clquant/device.h>
+
+enum { CLQ_MAX_TILES = 6, CLQ_MAX_SIDES = 4 };
+
+/* rows x vectors of sums. `cost` is what a multiplication takes compared with the best tile (each
+ * loads weights and activations for its sums). */
+typedef struct clq_register_tile {
+    int rows, vectors; /* 0 rows: behind the last of a list */
+    double cost;
+} clq_register_tile;
+
+/* The integer vectors of a dot path, as in kernels/include/dot4.h. */
+typedef struct clq_int8_form {
+    int lanes, step;   /* output channels of a vector, inputs of a word */
+    int element_bytes; /* of a packed weight */
+    clq_register_tile tiles[CLQ_MAX_TILES];
+} clq_int8_form;
+
+typedef struct clq_f32_form {
+    int simd_bytes;
+    clq_register_tile tiles[CLQ_MAX_TILES];
+} clq_f32_form;
+
+typedef struct clq_conv_class {
+    const char *name;
+    struct {                /* conv2d_int8_tile */
+        int panel_bytes;    /* of a work-item: streams through the first cache */
+        int max_inputs;     /* of a panel row */
+        int cached_weights; /* bytes that an item uses again and again: half a second cache */
+        int item_macs;      /* enough to forget the cost of starting an item */
+        int items_per_unit; /* so that the last items to finish leave little idle */
+    } int8;
+    struct {                               /* conv2d_f32_tile and conv2d_f32_patch */
+        int cached_weights, cached_pixels; /* bytes in the second cache */
+        int max_row_tiles;                 /* of a work-item */
+        int patch_depth; /* sums over up to so many channels go through a private patch: for those,
+                            working out where a tap's pixels are costs more than copying them */
+        int items_per_unit, min_items;
+    } f32;
+    struct {                            /* work-groups; lists end with 0, the largest first */
+        int int8_sides[CLQ_MAX_SIDES];  /* pixels and channels of a work-item */
+        int int8_groups_per_unit;       /* that the largest side must leave */
+        int mma_heights[CLQ_MAX_SIDES]; /* tiles of 16 rows of a warp */
+        int mma_groups_per_unit;
+        int f32_sides[CLQ_MAX_SIDES]; /* work-items of a group in either direction */
+    } gpu;
+} clq_conv_class;
+
+const clq_conv_class *clq_conv_class_of(const clq_device_info *info);
+const clq_int8_form *clq_int8_form_of(const clq_device_info *info);
+const clq_f32_form *clq_f32_form_of(const clq_device_info *info);
+
+#endif
