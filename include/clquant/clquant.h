@@ -43,5 +43,6 @@
 #include <clquant/quant.h>
 #include <clquant/report.h>
 #include <clquant/train.h>
+#include <clquant/tune.h>
 
 #endif

@@ -3,8 +3,9 @@
 
 static void help_is_everywhere(void **state) {
     (void)state;
-    static const char *const commands[] = {"run",   "train",  "eval",   "ptq",  "qat",    "convert",
-                                           "bench", "verify", "report", "demo", "devices"};
+    static const char *const commands[] = {"run",    "train",   "eval",    "ptq",
+                                           "qat",    "convert", "bench",   "verify",
+                                           "report", "demo",    "devices", "tune"};
     assert_exit(0, "--help");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         assert_printed(commands[i]);
