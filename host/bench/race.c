@@ -66,7 +66,16 @@ static size_t tensor_bytes(const race *r, int h, int w, int c) {
                                       : pixels * (size_t)c * sizeof(float);
 }
 
-/* Small numbers, as codes or as floats. */
+/* Codes as behind a ReLU: half of them 0, few in the upper half. */
+static void fill_codes(uint8_t *codes, size_t count, clq_rng *rng) {
+    for (size_t i = 0; i < count; i++) {
+        const int32_t a = (int32_t)clq_bounded(clq_rng_next(rng), 256);
+        const int32_t b = (int32_t)clq_bounded(clq_rng_next(rng), 256);
+        codes[i] = (uint8_t)(a < 128 ? 0 : (a - 128) * b / 128);
+    }
+}
+
+/* Small numbers, as weights or as floats. */
 static void fill_random(const race *r, void *data, size_t bytes, clq_rng *rng) {
     if (r->family == CLQ_CONV_INT8) {
         for (size_t i = 0; i < bytes; i++) {
@@ -85,7 +94,11 @@ static clq_status make_input(race *r, clq_rng *rng) {
     if (!data) {
         return CLQ_NO_MEMORY;
     }
-    fill_random(r, data, bytes, rng);
+    if (r->family == CLQ_CONV_INT8) {
+        fill_codes(data, bytes, rng);
+    } else {
+        fill_random(r, data, bytes, rng);
+    }
     clq_status status = clq_buffer_create(r->device, bytes, &r->source);
     if (status == CLQ_OK) {
         status = clq_buffer_write(r->source, 0, bytes, data);
@@ -146,12 +159,8 @@ static clq_status create_entrant(race *r, entrant *e) {
         CLQ_TRY(clq_conv2d_f32_create(r->device, r->geometry, CLQ_CONV_FORWARD, &e->f32));
         return clq_conv2d_f32_load_weights(e->f32, r->w);
     }
-    const clq_conv2d_int8_params params = {.w = r->host_w,
-                                           .w_scale = r->w_scale,
-                                           .x_scale = 0.02f,
-                                           .x_zero_point = 3,
-                                           .y_scale = 0.02f,
-                                           .y_hi = 255};
+    const clq_conv2d_int8_params params = {
+        .w = r->host_w, .w_scale = r->w_scale, .x_scale = 0.02f, .y_scale = 0.02f, .y_hi = 255};
     return clq_conv2d_int8_create(r->device, r->geometry, &params, &e->int8);
 }
 

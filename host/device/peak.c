@@ -43,10 +43,11 @@ static clq_status measure(clq_device *device, clq_kernel *kernel, clq_range rang
 }
 
 static clq_range peak_range(const clq_device_info *info) {
-    clq_range range = CLQ_RANGE1((size_t)info->compute_units * 8); /* some for every core */
+    const size_t units = info->compute_units;
+    clq_range range = CLQ_RANGE1(units > 1 ? units * 8 : 16); /* some for every core */
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         range.local[0] = info->max_work_group < 256 ? info->max_work_group : 256;
-        range.global[0] = (size_t)info->compute_units * 8 * range.local[0];
+        range.global[0] = units * 8 * range.local[0];
     }
     return range;
 }

@@ -71,6 +71,9 @@ static clq_status upload_constants(clq_conv2d_int8 *conv, const clq_int8_plan *p
     }
     CLQ_GOTO(status, cleanup, clq_int8_pack_channels(plan, geometry, params, channels));
     clq_int8_pack_weights(plan, geometry, params->w, weights);
+    if (plan->kernel == CLQ_CONV_SPLIT) {
+        clq_int8_list_unfit(plan, weights, channels);
+    }
     CLQ_GOTO(status, cleanup, upload(conv->device, weights, weight_bytes, &conv->weights));
     CLQ_GOTO(status, cleanup, upload(conv->device, channels, channel_bytes, &conv->channels));
     CLQ_GOTO(status, cleanup, upload(conv->device, &plan->shape, sizeof plan->shape, &conv->shape));
@@ -82,26 +85,26 @@ cleanup:
 
 /* As tuned for this device, where that is known and can be had. */
 static void make_plan(const clq_device *device, const clq_conv_geometry *geometry,
-                      clq_requantizer requantizer, clq_int8_plan *plan) {
+                      const clq_conv2d_int8_params *params, clq_int8_plan *plan) {
     const clq_device_info *info = clq_device_get_info(device);
     char key[CLQ_CONV_KEY];
     clq_conv_choice choice;
     clq_conv_key(device, CLQ_CONV_INT8, geometry, key);
     if (clq_conv_tuned(device, key, &choice)) {
-        if (clq_int8_make_plan(info, geometry, requantizer, &choice, plan)) {
+        if (clq_int8_make_plan(info, geometry, params->requantizer, params->x_zero_point, &choice,
+                               plan)) {
             return;
         }
         clq_log_debug("%s: the tuned choice cannot be had here", key);
     }
-    clq_int8_make_plan(info, geometry, requantizer, NULL, plan);
+    clq_int8_make_plan(info, geometry, params->requantizer, params->x_zero_point, NULL, plan);
 }
 
 clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
     static const char *const kernels[] = {
-        [CLQ_CONV_TILE] = "conv2d_int8_tile",
-        [CLQ_CONV_GROUP] = "conv2d_int8_group",
-        [CLQ_CONV_MMA] = "conv2d_int8_mma",
+        [CLQ_CONV_TILE] = "conv2d_int8_tile",           [CLQ_CONV_SPLIT] = "conv2d_int8_tile",
+        [CLQ_CONV_GROUP] = "conv2d_int8_group",         [CLQ_CONV_MMA] = "conv2d_int8_mma",
         [CLQ_CONV_DEPTHWISE] = "conv2d_int8_depthwise",
     };
     clq_status status = CLQ_OK;
@@ -111,8 +114,7 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
     if (!made) {
         return CLQ_NO_MEMORY;
     }
-    make_plan(device, geometry, params->requantizer, &plan);
-    plan.shape.x_zero = params->x_zero_point;
+    make_plan(device, geometry, params, &plan);
     CLQ_GOTO(status, cleanup, make_epilogue(params, &plan.shape.epilogue));
     made->device = device;
     made->range = plan.range;

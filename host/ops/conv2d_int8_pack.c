@@ -30,13 +30,19 @@ static size_t block_inputs(const clq_int8_plan *plan) {
     return kh * kw * (size_t)plan->shape.depth;
 }
 
+/* Room for a block's list of steps that do not pair. */
+static size_t unfit_room(const clq_int8_plan *plan) {
+    return plan->kernel == CLQ_CONV_SPLIT ? block_inputs(plan) / (size_t)plan->step / 2 + 1 : 0;
+}
+
 size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
     return (size_t)plan->shape.blocks * block_inputs(plan) * (size_t)plan->nr *
            (size_t)plan->element_bytes;
 }
 
 size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
-    return (size_t)plan->shape.blocks * (size_t)plan->nr * 3 * sizeof(int32_t);
+    size_t channels = (size_t)plan->shape.blocks * (size_t)plan->nr * 3;
+    return (channels + (size_t)plan->shape.blocks * unfit_room(plan)) * sizeof(int32_t);
 }
 
 static void put_weight(const clq_int8_plan *plan, void *packed, size_t at, int8_t w) {
@@ -83,6 +89,36 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
                 put_weight(plan, packed, at, *w);
             }
         }
+    }
+}
+
+/* Whether the weights w of a step and those of the next, behind them, fit a pair (dot4.h). */
+static bool fits_pair(const int8_t *w, size_t step_weights) {
+    for (size_t i = 0; i < step_weights; i += 2) {
+        const int four[] = {w[i], w[i + 1], w[step_weights + i], w[step_weights + i + 1]};
+        int positive = 0, negative = 0;
+        for (int k = 0; k < 4; k++) {
+            positive += four[k] > 0 ? four[k] : 0;
+            negative -= four[k] < 0 ? four[k] : 0;
+        }
+        if (positive > CONV_PAIR_LIMIT || negative > CONV_PAIR_LIMIT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void clq_int8_list_unfit(const clq_int8_plan *plan, const int8_t *packed, int32_t *channels) {
+    size_t step_weights = (size_t)plan->nr * (size_t)plan->step;
+    size_t steps = block_inputs(plan) / (size_t)plan->step, blocks = (size_t)plan->shape.blocks;
+    for (size_t block = 0; block < blocks; block++) {
+        int32_t *unfit = channels + blocks * (size_t)plan->nr * 3 + block * unfit_room(plan);
+        for (size_t step = 0; step + 1 < steps; step += 2) {
+            if (!fits_pair(packed + (block * steps + step) * step_weights, step_weights)) {
+                *unfit++ = (int32_t)step;
+            }
+        }
+        *unfit = INT32_MAX;
     }
 }
 

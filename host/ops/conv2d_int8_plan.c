@@ -120,13 +120,23 @@ static bool plan_items(const clq_device_info *info, const clq_conv_choice *wante
     return s->item_tiles <= tiles && s->item_blocks <= s->blocks && wanted->order <= 2;
 }
 
+/* Splitting pays where few activations are above 127, as behind a ReLU. Pairs of steps must not
+ * straddle the panel's chunks: whole taps are pairs, or all of it fits the smallest panel. */
+static bool can_split(const clq_device_info *info, const clq_conv_geometry *g, int x_zero) {
+    enum { LOW_ZERO_POINT = 64, SMALL_PANEL = 2048 };
+    bool whole = g->ic / g->groups % 8 == 0 || (long)g->kh * g->kw * g->ic <= SMALL_PANEL;
+    return whole && x_zero < LOW_ZERO_POINT && clq_int8_form_of(info, true) != NULL;
+}
+
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
-    const clq_int8_form *form = clq_int8_form_of(info);
+    const bool split = plan->kernel == CLQ_CONV_SPLIT;
+    const clq_int8_form *form = clq_int8_form_of(info, split);
     conv_int8 *s = &plan->shape;
     clq_register_tile t;
-    if (!choose_tile(form, s->pixels, g->groups == 1 ? g->oc : 4 * form->lanes, wanted->tile, &t)) {
+    if (!form || (split && !can_split(info, g, s->x_zero)) ||
+        !choose_tile(form, s->pixels, g->groups == 1 ? g->oc : 4 * form->lanes, wanted->tile, &t)) {
         return false;
     }
     int taps = g->kh * g->kw;
@@ -135,13 +145,13 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     set_groups(g, plan, t.vectors * form->lanes);
     int kc = class->int8.panel_bytes / (t.rows * plan->element_bytes) / 64 * 64;
     kc = kc > class->int8.max_inputs ? class->int8.max_inputs : kc;
-    bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && g->kw * s->depth <= 64 &&
-                      taps * s->depth <= kc;
+    bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && taps * s->depth <= kc;
     s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
     s->run_taps = whole_rows ? g->kw : 1;
     plan->choice.tile[0] = t.rows;
     plan->choice.tile[1] = t.vectors;
-    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d", t.rows, t.vectors, kc);
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
+             t.vectors, kc, split);
     return plan_items(info, wanted, t.rows, kc, plan);
 }
 
@@ -226,8 +236,8 @@ static bool fits_panel(const clq_conv_geometry *g, int step) {
 }
 
 static bool is_depthwise(const clq_device_info *info, const clq_conv_geometry *g) {
-    return clq_conv_is_depthwise(g) &&
-           (info->schedule == CLQ_SCHEDULE_GPU || fits_panel(g, clq_int8_form_of(info)->step));
+    return clq_conv_is_depthwise(g) && (info->schedule == CLQ_SCHEDULE_GPU ||
+                                        fits_panel(g, clq_int8_form_of(info, false)->step));
 }
 
 static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g,
@@ -241,7 +251,7 @@ static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
         plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
     }
     if (cpu) {
-        plan->step = clq_int8_form_of(info)->step;
+        plan->step = clq_int8_form_of(info, false)->step;
         plan->element_bytes = plan->step == 2 ? 2 : 1;
     }
     plan->by_columns = cpu;
@@ -265,10 +275,11 @@ static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
 
 /* ---- the choice ---- */
 
-static void start_plan(const clq_device_info *info, const clq_conv_geometry *g,
+static void start_plan(const clq_device_info *info, const clq_conv_geometry *g, int32_t x_zero,
                        clq_int8_plan *plan) {
     *plan = (clq_int8_plan){.dot = info->dot, .step = 4, .element_bytes = 1};
     conv_int8 *s = &plan->shape;
+    s->x_zero = x_zero;
     s->pixels = g->n * g->oh * g->ow;
     s->ih = g->ih;
     s->iw = g->iw;
@@ -287,26 +298,29 @@ static void start_plan(const clq_device_info *info, const clq_conv_geometry *g,
     s->dilation_w = g->dilation_w;
 }
 
-static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv_geometry *g) {
+static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv_geometry *g,
+                                     const conv_int8 *s) {
     if (is_depthwise(info, g)) {
         return CLQ_CONV_DEPTHWISE;
     }
-    return info->schedule == CLQ_SCHEDULE_CPU ? CLQ_CONV_TILE
-           : info->dot == CLQ_DOT_MMA         ? CLQ_CONV_MMA
-                                              : CLQ_CONV_GROUP;
+    if (info->schedule == CLQ_SCHEDULE_CPU) {
+        return can_split(info, g, s->x_zero) ? CLQ_CONV_SPLIT : CLQ_CONV_TILE;
+    }
+    return info->dot == CLQ_DOT_MMA ? CLQ_CONV_MMA : CLQ_CONV_GROUP;
 }
 
 bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
-                        clq_requantizer requantizer, const clq_conv_choice *choice,
-                        clq_int8_plan *plan) {
+                        clq_requantizer requantizer, int32_t x_zero_point,
+                        const clq_conv_choice *choice, clq_int8_plan *plan) {
     static const clq_conv_choice open = {0};
     const clq_conv_choice *wanted = choice ? choice : &open;
     bool cpu = info->schedule == CLQ_SCHEDULE_CPU, made = false;
-    start_plan(info, g, plan);
-    plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g);
+    start_plan(info, g, x_zero_point, plan);
+    plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g, &plan->shape);
     plan->choice.kernel = plan->kernel;
     switch (plan->kernel) {
     case CLQ_CONV_TILE:
+    case CLQ_CONV_SPLIT:
         made = cpu && plan_tile(info, g, wanted, plan);
         break;
     case CLQ_CONV_GROUP:
@@ -338,7 +352,7 @@ typedef struct search {
 /* Adds a choice that can be had, with what it leaves open filled in; whether it could. */
 static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_choice *whole) {
     clq_int8_plan plan;
-    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, choice, &plan)) {
+    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, 0, choice, &plan)) {
         return false;
     }
     clq_conv_add_candidate(s->found, &plan.choice);
@@ -349,11 +363,11 @@ static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_ch
 }
 
 /* Every tile, each with work-items around the heuristics', in both orders. */
-static void consider_tiles(const search *s) {
-    const clq_int8_form *form = clq_int8_form_of(s->info);
+static void consider_tiles(const search *s, clq_conv_kernel kernel) {
+    const clq_int8_form *form = clq_int8_form_of(s->info, kernel == CLQ_CONV_SPLIT);
     int rows = s->geometry->n * s->geometry->oh * s->geometry->ow == 1 ? 1 : 0;
-    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
-        clq_conv_choice whole, choice = {.kernel = CLQ_CONV_TILE};
+    for (int i = 0; form && i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        clq_conv_choice whole, choice = {.kernel = kernel};
         choice.tile[0] = rows ? rows : form->tiles[i].rows;
         choice.tile[1] = form->tiles[i].vectors;
         if (!consider(s, &choice, &whole)) {
@@ -392,7 +406,8 @@ void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *g
     candidates->count = 0;
     consider(&s, &first, &first);
     if (first.kernel != CLQ_CONV_DEPTHWISE) {
-        consider_tiles(&s);
+        consider_tiles(&s, CLQ_CONV_SPLIT);
+        consider_tiles(&s, CLQ_CONV_TILE);
         consider_groups(&s);
     } else if (first.shares > 0) {
         consider_shares(&s, (int)info->compute_units);

@@ -22,12 +22,13 @@ typedef struct clq_int8_plan {
 } clq_int8_plan;
 
 /* Chooses kernel, tile and work-items: as `choice` states, the rest (NULL: all) by heuristics.
- * False when this device or shape cannot have that choice. Never affects a result's bits. */
+ * False when this device, shape or zero point cannot have that choice. Never affects a result's
+ * bits. */
 bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *geometry,
-                        clq_requantizer requantizer, const clq_conv_choice *choice,
-                        clq_int8_plan *plan);
+                        clq_requantizer requantizer, int32_t x_zero_point,
+                        const clq_conv_choice *choice, clq_int8_plan *plan);
 
-/* Choices worth measuring, the heuristics' first. */
+/* Choices worth measuring for an input whose zero point is low, the heuristics' first. */
 void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
                          clq_conv_candidates *candidates);
 
@@ -38,6 +39,8 @@ size_t clq_int8_channel_bytes(const clq_int8_plan *plan);
 /* Fill host arrays of those sizes, given zeroed. */
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *geometry,
                            const int8_t *w, void *packed);
+/* Behind the channels of CLQ_CONV_SPLIT: the steps of the packed weights that do not pair. */
+void clq_int8_list_unfit(const clq_int8_plan *plan, const int8_t *packed, int32_t *channels);
 clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, int32_t *channels);
 

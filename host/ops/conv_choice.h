@@ -16,6 +16,7 @@
 typedef enum clq_conv_kernel {
     CLQ_CONV_ANY,
     CLQ_CONV_TILE,      /* conv2d_*_tile: register tiles */
+    CLQ_CONV_SPLIT,     /* conv2d_int8_tile with split activations (kernels/include/dot4.h) */
     CLQ_CONV_PATCH,     /* conv2d_f32_patch: register tiles from a private patch */
     CLQ_CONV_GROUP,     /* conv2d_int8_group, conv2d_f32_block: work-groups */
     CLQ_CONV_MMA,       /* conv2d_int8_mma: tensor cores */
@@ -25,11 +26,11 @@ typedef enum clq_conv_kernel {
 
 typedef struct clq_conv_choice {
     clq_conv_kernel kernel;
-    int tile[2];  /* TILE, PATCH, f32 DEPTHWISE: rows x vectors of a register tile */
+    int tile[2];  /* TILE, SPLIT, PATCH, f32 DEPTHWISE: rows x vectors of a register tile */
     int items[2]; /* register tiles of a work-item: below each other x side by side */
     int block[2]; /* PATCH: grid pixels of a work-item, height x width */
     int cols;     /* f32 TILE: tiles side by side whose weights stay in the cache */
-    int order;    /* int8 TILE: neighbouring items 1: share weights, 2: share pixels */
+    int order;    /* int8 TILE, SPLIT: neighbouring items 1: share weights, 2: share pixels */
     int shares;   /* int8 DEPTHWISE: work-items of the launch */
     int side;     /* GROUP: of a work-item's square of sums (int8), of the group (f32) */
     int height;   /* MMA: tiles of 16 pixels of a warp */

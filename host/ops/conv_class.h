@@ -53,7 +53,8 @@ typedef struct clq_conv_class {
 } clq_conv_class;
 
 const clq_conv_class *clq_conv_class_of(const clq_device_info *info);
-const clq_int8_form *clq_int8_form_of(const clq_device_info *info);
+/* `split`: of CLQ_CONV_SPLIT, which only some dot paths have: NULL otherwise. */
+const clq_int8_form *clq_int8_form_of(const clq_device_info *info, bool split);
 const clq_f32_form *clq_f32_form_of(const clq_device_info *info);
 
 #endif

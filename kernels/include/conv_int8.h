@@ -10,9 +10,14 @@
  *         can be multiplied instead of codes less the zero point. A tap outside the image reads
  *         x_zero, and so adds nothing.
  *     [1] the requantizer's factor: float M, int mantissa or int shift (requantize.h)
- *     [2] the shift of the fixed-point mantissa */
+ *     [2] the shift of the fixed-point mantissa
+ *   unfit     [blocks][steps / 2 + 1] int32 behind the channels, only with DOTV_SPLIT (dot4.h): the
+ *     even steps of the block whose weights may not be taken as a pair with the next step's,
+ *     ascending, then INT_MAX */
 #ifndef CLQ_CONV_INT8_H
 #define CLQ_CONV_INT8_H
+
+#define CONV_PAIR_LIMIT 258 /* dot4.h, dotv_pair */
 
 /* From a sum, less its start, to an output code. Zero points and bounds are whole numbers. */
 typedef struct int8_epilogue {

@@ -43,6 +43,26 @@
  *    sums (6 rows x 4) of 32 registers with 4 inputs a step; 10 (5 x 2) of 16 with 2, as products
  *    need one more. (Splitting words into 16 bits in the loop instead costs a quarter more.)
  *
+ *    AVX2 has two forms. vpmaddubsw multiplies bytes twice as fast as vpmaddwd multiplies 16 bits,
+ *    but its sums of two products saturate at 16 bits. By default therefore everything is widened.
+ *    With DOTV_SPLIT (bytes, 4 a step) an activation is split, x = low + 128 * bit with
+ *    low = x & 127, which makes both parts' products exact: 2 * 127 * 127 < 2^15. That pays where
+ *    few activations are above 127, as behind a ReLU. dotv_step and dotv_mac then take lows only.
+ *
+ *      uint dotv_split32(__global const uchar *from, int *low)
+ *                      the lows of 32 activations as 8 words; bit i of the result is from[i]'s bit
+ *      dotv_acc dotv_pair(dotv_acc acc, dotv_acc x0, dotv_acc x1, __global const dotv_acc *w0, *w1)
+ *                      two steps of lows at once, x0 with w0 and x1 with w1: their products are
+ *                      added before they are widened. For this the weights of the two steps must
+ *                      fit: in each half of a lane (inputs 0, 1 and 2, 3) neither the positive
+ *                      ones of the four nor the negative ones may add up to more than 258, as
+ *                      127 * 258 < 2^15
+ *      dotv_acc dotv_add_bits(dotv_acc halves, int bits, __global const dotv_acc *w)
+ *                      a step of bits (bytes of 0 or 1), on 16-bit sums for both halves of a lane;
+ *                      up to DOTV_BIT_STEPS of them from 0 on
+ *      dotv_acc dotv_join_halves(dotv_acc halves, int factor)
+ *                      factor * (low half + high half) as 32 bits
+ *
  * 3. A 16x8 tile of a warp (CLQ_DOT_MMA; DOT4_HAS_MMA is 1)
  *
  *      int4 mma_us(uint4 a, uint2 w, int4 acc)     acc + A (16x32, u8) * W (32x8, s8)
@@ -153,10 +173,14 @@ DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
 #define DOTV_CAT_(a, b) a##b
 #define DOTV_CAT(a, b) DOTV_CAT_(a, b)
 
+#ifndef DOTV_SPLIT
+#define DOTV_SPLIT 0
+#endif
+
 #if defined(CLQ_DOT_AVX512VNNI)
 #define DOTV_LANES 16
 #define DOTV_STEP 4
-#elif defined(CLQ_DOT_AVXVNNI)
+#elif defined(CLQ_DOT_AVXVNNI) || DOTV_SPLIT
 #define DOTV_LANES 8
 #define DOTV_STEP 4
 #else
@@ -174,6 +198,20 @@ typedef DOTV_CAT(int, DOTV_LANES) dotv_acc;
 
 typedef char dotv_element;
 
+#if DOTV_SPLIT
+/* factor * (low + high) for the two 16-bit sums of each lane. */
+DOT4_INLINE dotv_acc dotv_join_halves(dotv_acc halves, int factor) {
+#if DOT4_AVAILABLE
+    __asm__("vpmaddwd %2, %1, %0"
+            : "=x"(halves)
+            : "x"(halves), "x"((dotv_acc)(factor * 0x00010001)));
+    return halves;
+#else
+    return factor * (((halves << 16) >> 16) + (halves >> 16));
+#endif
+}
+#endif
+
 DOT4_INLINE void dotv_widen16(__global const uchar *from, int *to) {
     vstore4(as_int4(vload16(0, from)), 0, to);
 }
@@ -185,13 +223,16 @@ DOT4_INLINE void dotv_widen4(__global const uchar *from, int *to) {
 /* vpdpbusd takes the four products of a lane in one go. Written as assembly because LLVM 15 aborts
  * on its builtin, and because PoCL may not name the extension to the compiler at all. */
 DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w) {
-#if DOT4_AVAILABLE
-#ifdef CLQ_DOT_AVX512VNNI
+#if DOT4_AVAILABLE && defined(CLQ_DOT_AVX512VNNI)
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
-#else
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w));
-#endif
     return acc;
+#elif DOT4_AVAILABLE && defined(CLQ_DOT_AVXVNNI)
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w));
+    return acc;
+#elif DOT4_AVAILABLE && defined(CLQ_DOT_AVX2)
+    dotv_acc products;
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(products) : "x"(x), "x"(w));
+    return acc + dotv_join_halves(products, 1);
 #else
     acc += (x & 0xff) * ((w << 24) >> 24) + ((x >> 8) & 0xff) * ((w << 16) >> 24);
     return acc + ((x >> 16) & 0xff) * ((w << 8) >> 24) + ((x >> 24) & 0xff) * (w >> 24);
@@ -228,6 +269,50 @@ DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w) {
 DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {
     return dotv_mac(acc, (dotv_acc)(x), w);
 }
+
+#if DOTV_SPLIT
+typedef int8 dotv_words8 __attribute__((aligned(4)));
+
+DOT4_INLINE uint dotv_split32(__global const uchar *from, int *low) {
+    const int8 words = *(__global const dotv_words8 *)from;
+    uint highs = 0;
+    *(dotv_words8 *)low = words & 0x7f7f7f7f;
+#if DOT4_AVAILABLE
+    __asm__("vpmovmskb %1, %0" : "=r"(highs) : "x"(words));
+#else
+    for (int i = 0; i < 32; i++)
+        highs |= (uint)(from[i] >> 7) << i;
+#endif
+    return highs;
+}
+
+DOT4_INLINE dotv_acc dotv_pair(dotv_acc acc, dotv_acc x0, dotv_acc x1,
+                               __global const dotv_acc *w0, __global const dotv_acc *w1) {
+#if DOT4_AVAILABLE
+    /* Weights straight from memory: 10 sums leave no registers for them. */
+    short16 p0, p1;
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(p0) : "x"(x0), "m"(*w0));
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(p1) : "x"(x1), "m"(*w1));
+    return acc + dotv_join_halves(as_int8(p0 + p1), 1);
+#else
+    return dotv_mac(dotv_mac(acc, x0, *w0), x1, *w1);
+#endif
+}
+
+#define DOTV_BIT_STEPS 128 /* 2 * 127 * 128 < 2^15 */
+
+DOT4_INLINE dotv_acc dotv_add_bits(dotv_acc halves, int bits, __global const dotv_acc *w) {
+    short16 products;
+#if DOT4_AVAILABLE
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(products) : "x"((dotv_acc)(bits)), "m"(*w));
+#else
+    const dotv_acc low = (bits & 1) * ((*w << 24) >> 24) + (bits >> 8 & 1) * ((*w << 16) >> 24);
+    const dotv_acc high = (bits >> 16 & 1) * ((*w << 8) >> 24) + (bits >> 24 & 1) * (*w >> 24);
+    products = as_short16((low & 0xffff) | high << 16);
+#endif
+    return as_int8(as_short16(halves) + products);
+}
+#endif
 
 /* ---- 3. a tile of a warp ---- */
 

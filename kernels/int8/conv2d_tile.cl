@@ -10,7 +10,10 @@
  * The panel is filled from the image, row i with the inputs of pixel i, tap after tap. One panel
  * serves all blocks of the item when it holds all taps (and there is one group); else each block
  * fills it chunk by chunk. Sums start with the channels' start values and go through `line` in
- * memory to the epilogue, 16 channels at a time. */
+ * memory to the epilogue, 16 channels at a time.
+ *
+ * With DOTV_SPLIT (dot4.h) the panel holds the activations' lows. Their highs, of which there are
+ * few, are kept as a list of words and multiplied behind the panel, row by row. */
 #include "dot4.h"
 #include "int8_epilogue.h"
 
@@ -43,8 +46,68 @@ typedef struct tile_rows {
     long at[MR];      /* its offset in bytes */
 } tile_rows;
 
-/* n inputs, a multiple of 4; the last 16 of a longer row may overlap those before. */
-static inline void copy_inputs(int *row, __global const uchar *from, int n) {
+/* The inputs of MR pixels as words, and with DOTV_SPLIT what was split off them. */
+typedef struct input_panel {
+    int words[MR * ROW];
+#if DOTV_SPLIT
+    int high_bits[MR * ROW], high_steps[MR * ROW]; /* of each row, the words that are not 0 */
+    int highs[MR];                                 /* how many a row has */
+    int most_highs;                                /* rows with fewer are filled up with 0 */
+#endif
+} input_panel;
+
+#if DOTV_SPLIT
+#define HIGH_BITS 0x80808080
+
+static inline void add_high(input_panel *panel, int i, int step, int word) {
+    const int at = i * ROW + panel->highs[i]++;
+    panel->high_bits[at] = (uint)(word & HIGH_BITS) >> 7;
+    panel->high_steps[at] = step;
+}
+
+static inline void even_highs(input_panel *panel) {
+    panel->most_highs = 0;
+    for (int i = 0; i < MR; i++)
+        panel->most_highs = max(panel->most_highs, panel->highs[i]);
+    for (int i = 0; i < MR; i++)
+        while (panel->highs[i] < panel->most_highs)
+            add_high(panel, i, 0, 0);
+}
+
+/* n inputs, a multiple of 4, to row i from step `step` on. */
+static inline void copy_inputs(input_panel *panel, int i, int step, __global const uchar *from,
+                               int n) {
+    int *row = panel->words + i * ROW + step;
+    int k = 0;
+    for (; k + 32 <= n; k += 32) {
+        uint highs = dotv_split32(from + k, row + k / 4);
+        while (highs != 0) {
+            const int word = (31 - (int)clz(highs)) / 4;
+            add_high(panel, i, step + k / 4 + word, ((__global const int *)(from + k))[word]);
+            highs &= (1u << 4 * word) - 1;
+        }
+    }
+    for (; k < n; k += 4) {
+        const int word = *(__global const int *)(from + k);
+        row[k / 4] = word & ~HIGH_BITS;
+        if (word & HIGH_BITS)
+            add_high(panel, i, step + k / 4, word);
+    }
+}
+
+static inline void fill_inputs(input_panel *panel, int i, int step, int word, int n) {
+    for (int k = 0; k < n / 4; k++) {
+        panel->words[i * ROW + step + k] = word & ~HIGH_BITS;
+        if (word & HIGH_BITS)
+            add_high(panel, i, step + k, word);
+    }
+}
+#else
+/* n inputs, a multiple of 4, to row i from step `step` on; the last 16 of a longer row may overlap
+ * those before. */
+static inline void copy_inputs(input_panel *panel, int i, int step, __global const uchar *from,
+                               int n) {
+    int *row = panel->words + i * ROW + step;
     int k = 0;
 #if DOTV_STEP == 4
     for (; k + 64 <= n; k += 64)
@@ -61,20 +124,23 @@ static inline void copy_inputs(int *row, __global const uchar *from, int n) {
         dotv_widen4(from + k, row + k / DOTV_STEP);
 }
 
-static inline void fill_inputs(int *row, int word, int n) {
+static inline void fill_inputs(input_panel *panel, int i, int step, int word, int n) {
     for (int k = 0; k < n / DOTV_STEP; k++)
-        row[k] = word;
+        panel->words[i * ROW + step + k] = word;
 }
+#endif
 
 /* Channels c .. c + n of taps tap .. tap + taps, side by side; run_taps of them at a time. */
-static inline void fill_panel(int *panel, __global const uchar *x, const conv_int8 *s,
+static inline void fill_panel(input_panel *panel, __global const uchar *x, const conv_int8 *s,
                               const tile_rows *rows, int tap, int taps, int c, int n) {
     const int outside = DOTV_STEP == 4 ? s->x_zero * 0x01010101 : s->x_zero * 0x00010001;
     const int run = s->run_taps, first_y = tap / s->kw, first_x = tap - first_y * s->kw;
     const long line = (long)s->iw * s->in_pitch;
     for (int i = 0; i < MR; i++) {
-        int ky = first_y, kx = first_x;
-        int *row = panel + i * ROW;
+        int ky = first_y, kx = first_x, step = 0;
+#if DOTV_SPLIT
+        panel->highs[i] = 0;
+#endif
         for (int t = 0; t < taps; t += run) {
             const int iy = rows->y[i] + ky * s->dilation_h, dx = kx * s->dilation_w;
             const int ix = rows->x[i] + dx;
@@ -82,14 +148,14 @@ static inline void fill_panel(int *panel, __global const uchar *x, const conv_in
                 x + rows->at[i] + ky * s->dilation_h * line + dx * s->in_pitch + c;
             const bool in_y = (uint)iy < (uint)s->ih;
             if (in_y && ix >= 0 && ix + run <= s->iw) {
-                copy_inputs(row, from, run * n);
-                row += run * n / DOTV_STEP;
+                copy_inputs(panel, i, step, from, run * n);
+                step += run * n / DOTV_STEP;
             } else {
-                for (int u = 0; u < run; u++, row += n / DOTV_STEP) {
+                for (int u = 0; u < run; u++, step += n / DOTV_STEP) {
                     if (in_y && (uint)(ix + u) < (uint)s->iw)
-                        copy_inputs(row, from + u * n, n);
+                        copy_inputs(panel, i, step, from + u * n, n);
                     else
-                        fill_inputs(row, outside, n);
+                        fill_inputs(panel, i, step, outside, n);
                 }
             }
             kx += run;
@@ -99,6 +165,88 @@ static inline void fill_panel(int *panel, __global const uchar *x, const conv_in
             }
         }
     }
+#if DOTV_SPLIT
+    even_highs(panel);
+#endif
+}
+
+/* acc += the panel's step k times w[NV]. */
+static inline void add_step(const input_panel *panel, int k, __global const dotv_acc *w,
+                            dotv_acc *acc) {
+    dotv_acc b[NV];
+#pragma unroll
+    for (int v = 0; v < NV; v++)
+        b[v] = w[v];
+#pragma unroll
+    for (int i = 0; i < MR; i++) {
+        const int a = panel->words[i * ROW + k];
+#pragma unroll
+        for (int v = 0; v < NV; v++)
+            acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
+    }
+}
+
+#if DOTV_SPLIT
+/* acc += the panel's steps k and k + 1, whose weights may be taken as pairs. */
+static inline void add_pair(const input_panel *panel, int k, __global const dotv_acc *w,
+                            dotv_acc *acc) {
+#pragma unroll
+    for (int i = 0; i < MR; i++) {
+        const dotv_acc x0 = panel->words[i * ROW + k], x1 = panel->words[i * ROW + k + 1];
+#pragma unroll
+        for (int v = 0; v < NV; v++)
+            acc[i * NV + v] = dotv_pair(acc[i * NV + v], x0, x1, w + v, w + NV + v);
+    }
+}
+
+/* acc += the panel's highs, whose products wait for their factor of 128 in 16 bits. */
+static inline void add_highs(const input_panel *panel, __global const dotv_acc *w, dotv_acc *acc) {
+    for (int begin = 0; begin < panel->most_highs; begin += DOTV_BIT_STEPS) {
+        const int end = min(begin + DOTV_BIT_STEPS, panel->most_highs);
+        dotv_acc halves[MR * NV];
+#pragma unroll
+        for (int i = 0; i < MR * NV; i++)
+            halves[i] = 0;
+        for (int h = begin; h < end; h++) {
+#pragma unroll
+            for (int i = 0; i < MR; i++) {
+                __global const dotv_acc *b = w + panel->high_steps[i * ROW + h] * NV;
+                const int bits = panel->high_bits[i * ROW + h];
+#pragma unroll
+                for (int v = 0; v < NV; v++)
+                    halves[i * NV + v] = dotv_add_bits(halves[i * NV + v], bits, b + v);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < MR * NV; i++)
+            acc[i] += dotv_join_halves(halves[i], 128);
+    }
+}
+#endif
+
+/* acc += `count` steps of the panel times w[count][NV], the weights of a block from its step
+ * `first` on. */
+static inline void add_steps(const input_panel *panel, int count, __global const dotv_acc *w,
+                             __global const int *unfit, int first, dotv_acc *acc) {
+    int k = 0;
+#if DOTV_SPLIT
+    while (*unfit < first)
+        unfit++;
+    while (k + 1 < count) {
+        const int end = min(*unfit - first, count - 1);
+        for (; k < end; k += 2)
+            add_pair(panel, k, w + k * NV, acc);
+        if (k + 1 < count) {
+            add_step(panel, k, w + k * NV, acc);
+            add_step(panel, k + 1, w + k * NV + NV, acc);
+            k += 2;
+            unfit++;
+        }
+    }
+    add_highs(panel, w, acc);
+#endif
+    for (; k < count; k++)
+        add_step(panel, k, w + k * NV, acc);
 }
 
 /* Float results of `rows` pixels x `columns` channels of one block. */
@@ -148,7 +296,7 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     const int m_begin = (int)get_global_id(1 - s.block_dim) * s.item_tiles * MR;
     const int m_end = min(m_begin + s.item_tiles * MR, s.pixels);
     const bool whole = s.chunk_taps >= taps && s.depth <= KC && s.group_blocks == s.blocks;
-    int panel[MR * ROW] __attribute__((aligned(64)));
+    input_panel panel __attribute__((aligned(64)));
     int line[MR * NR] __attribute__((aligned(64)));
     tile_rows rows;
 
@@ -180,27 +328,18 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                 for (int i = 0; i < MR; i++)
                     acc[i * NV + v] = start;
             }
+            __global const int *unfit = channels + 3 * stride + block * (steps / 2 + 1);
+            int done = 0; /* steps */
             for (int tap = 0; tap < taps; tap += s.chunk_taps) {
                 const int chunk = min(s.chunk_taps, taps - tap);
                 for (int c = 0; c < s.depth; c += KC) {
                     const int depth = min(KC, s.depth - c);
                     if (!whole || block == block_begin)
-                        fill_panel(panel, x + group * s.depth, &s, &rows, tap, chunk, c, depth);
+                        fill_panel(&panel, x + group * s.depth, &s, &rows, tap, chunk, c, depth);
                     const int count = chunk * depth / DOTV_STEP;
-                    for (int k = 0; k < count; k++) {
-                        dotv_acc b[NV];
-#pragma unroll
-                        for (int v = 0; v < NV; v++)
-                            b[v] = w[k * NV + v];
-#pragma unroll
-                        for (int i = 0; i < MR; i++) {
-                            const int a = panel[i * ROW + k];
-#pragma unroll
-                            for (int v = 0; v < NV; v++)
-                                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
-                        }
-                    }
+                    add_steps(&panel, count, w, unfit, done, acc);
                     w += count * NV;
+                    done += count;
                 }
             }
             const int rows_here = min(MR, s.pixels - m), columns = min(NR, s.group_oc - column);

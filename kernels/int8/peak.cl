@@ -2,10 +2,22 @@
  * accumulators that never leave their registers and do not wait for each other. The data is all
  * zeros, which the compiler does not know and the hardware does not mind; each sum also serves as
  * an operand, so that no product can be moved out of the loop. */
+#ifdef CLQ_DOT_AVX2
+#define DOTV_SPLIT 1 /* the faster form */
+#endif
 #include "dot4.h"
 
-#if defined(CLQ_SCHEDULE_CPU) &&                                                                   \
-    (defined(CLQ_DOT_AVX512VNNI) || defined(CLQ_DOT_AVXVNNI) || defined(CLQ_DOT_AVX2))
+#if defined(CLQ_SCHEDULE_CPU) && DOTV_SPLIT
+/* Pairs of steps. Their weights come from memory as in the convolution: any will do. */
+#define ACCUMULATORS 10
+#define OPERATIONS (DOTV_LANES * DOTV_STEP * 2 * 2)
+typedef dotv_acc peak_acc;
+#define ANY_WEIGHTS ((__global const dotv_acc *)sinks)
+#define STEP(acc, i)                                                                               \
+    (acc[i] = dotv_pair(acc[i], acc[i], acc[i], ANY_WEIGHTS, ANY_WEIGHTS + 1))
+#define SUM(v) ((v).s0 + (v).s3)
+#elif defined(CLQ_SCHEDULE_CPU) &&                                                                 \
+    (defined(CLQ_DOT_AVX512VNNI) || defined(CLQ_DOT_AVXVNNI))
 /* Of 32 or 16 registers. */
 #define ACCUMULATORS (DOTV_LANES == 16 ? 24 : 12)
 #define OPERATIONS (DOTV_LANES * DOTV_STEP * 2)
@@ -33,7 +45,7 @@ typedef int peak_acc;
 #define SUM(v) (v)
 #endif
 
-/* sinks[global size]: keeps the work alive; operations[0]: what one work-item does an iteration;
+/* sinks[global size, at least 16]: keeps the work alive; operations[0]: what one work-item does an iteration;
  * zero is 0. */
 __kernel void peak_int8(__global int *sinks, __global int *operations, int zero, int iterations) {
     peak_acc acc[ACCUMULATORS];

@@ -24,7 +24,7 @@ static const target targets[] = {
     {"AVX512VNNI", "CPU", "64", X86 "-march=skylake-avx512", "vpdpbusd\t%zmm", "vpdpbusd\t%zmm"},
     {"AVXVNNI", "CPU", "32", X86 "-march=haswell", "{vex}\tvpdpbusd\t%ymm",
      "{vex}\tvpdpbusd\t%ymm"},
-    {"AVX2", "CPU", "32", X86 "-march=haswell", "vpmaddwd\t%ymm", "vpmaddwd\t%ymm"},
+    {"AVX2", "CPU", "32", X86 "-march=haswell", "vpmaddwd\t%ymm", "vpmaddubsw\t"},
     {"PORTABLE", "CPU", "16", X86 "-msse2", "", ""},
     {"PORTABLE", "GPU", "0", X86 "-msse2", "", ""},
     {"AVX512VNNI", "CPU", "64", X86 "-msse2 -Wno-psabi", "", ""}, /* stands aside */
