@@ -18,13 +18,12 @@
 #define INT8_DEFINE_EPILOGUE(W)                                                                    \
     CLQ_INLINE int##W int8_code##W(int##W acc, __global const int *channel, int stride,            \
                                    __global const uchar *residual, int8_epilogue e) {              \
-        int##W q = INT8_REQUANTIZE(W, acc, channel + stride, stride, e);                           \
         if (residual) {                                                                            \
-            int##W r = convert_int##W(vload##W(0, residual)) - (int##W)((int)e.r_zero);            \
-            q = clq_add_int##W(q - (int##W)((int)e.y_zero), e.y_factor, r, e.r_factor, e.out_zero, \
-                               e.out_lo, e.out_hi);                                                \
+            float##W q = INT8_CENTRED(W, acc, channel + stride, stride, e);                        \
+            float##W r = convert_float##W(vload##W(0, residual)) - (float##W)(e.r_zero);           \
+            return clq_add_int##W(q, e.y_factor, r, e.r_factor, e.out_zero, e.out_lo, e.out_hi);   \
         }                                                                                          \
-        return q;                                                                                  \
+        return INT8_REQUANTIZE(W, acc, channel + stride, stride, e);                               \
     }                                                                                              \
     CLQ_INLINE float##W int8_real##W(int##W acc, __global const int *channel, int stride,          \
                                      int8_epilogue e) {                                            \
@@ -32,7 +31,10 @@
         return e.float_relu ? CLQ_AT_LEAST(real, (float##W)(0.0f)) : real;                         \
     }
 
+/* INT8_CENTRED: the code of y less its zero point. */
 #if CLQ_REQUANT == 0
+#define INT8_CENTRED(W, acc, factors, stride, e)                                                   \
+    clq_requantize_centred##W(acc, as_float##W(vload##W(0, factors)), e.y_zero, e.y_lo, e.y_hi)
 #define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
     clq_requantize_float##W(acc, as_float##W(vload##W(0, factors)), e.y_zero, e.y_lo, e.y_hi)
 #elif CLQ_REQUANT == 1
@@ -42,6 +44,10 @@
 #else
 #define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
     clq_requantize_shift##W(acc, vload##W(0, factors), (int)e.y_zero, (int)e.y_lo, (int)e.y_hi)
+#endif
+#if CLQ_REQUANT != 0
+#define INT8_CENTRED(W, acc, factors, stride, e)                                                   \
+    (convert_float##W(INT8_REQUANTIZE(W, acc, factors, stride, e)) - (float##W)(e.y_zero))
 #endif
 
 INT8_DEFINE_EPILOGUE(4)

@@ -103,6 +103,10 @@
     CLQ_INLINE I clq_requantize_float##SUFFIX(I acc, F m, float z, float lo, float hi) {           \
         return clq_clamp_int##SUFFIX(TO_F(acc) * m, z, lo, hi);                                    \
     }                                                                                              \
+    /* The same code less z. */                                                                    \
+    CLQ_INLINE F clq_requantize_centred##SUFFIX(I acc, F m, float z, float lo, float hi) {         \
+        return clq_rounder_sum##SUFFIX(TO_F(acc) * m, z, lo, hi) - (F)(CLQ_ROUNDER);               \
+    }                                                                                              \
                                                                                                    \
     /* (2) */                                                                                      \
     CLQ_INLINE I clq_requantize_fixed##SUFFIX(I acc, I m, I s, int z, int lo, int hi) {            \
@@ -136,9 +140,9 @@
         F pb = b * (F)(mb);                                                                        \
         return clq_clamp_code##SUFFIX(pa + pb, z, lo, hi);                                         \
     }                                                                                              \
-    CLQ_INLINE I clq_add_int##SUFFIX(I a, float ma, I b, float mb, float z, float lo, float hi) {  \
-        F pa = TO_F(a) * (F)(ma);                                                                  \
-        F pb = TO_F(b) * (F)(mb);                                                                  \
+    CLQ_INLINE I clq_add_int##SUFFIX(F a, float ma, F b, float mb, float z, float lo, float hi) {  \
+        F pa = a * (F)(ma);                                                                        \
+        F pb = b * (F)(mb);                                                                        \
         return clq_clamp_int##SUFFIX(pa + pb, z, lo, hi);                                          \
     }                                                                                              \
                                                                                                    \

@@ -79,13 +79,15 @@ __kernel void int8_add(__global const uchar *a, __global const uchar *b, __globa
     const int row = (channels + 3) / 4;
     const long words = (long)pixels * row;
 #define ADD16(w)                                                                                   \
-    codes_store16(clq_add_int16(codes_load16(a + (w)*4) - (int16)(a_zero), a_factor,               \
-                                codes_load16(b + (w)*4) - (int16)(b_zero), b_factor, zero, lo,     \
-                                hi),                                                               \
+    codes_store16(clq_add_int16(convert_float16(codes_load16(a + (w)*4) - (int16)(a_zero)),        \
+                                a_factor,                                                          \
+                                convert_float16(codes_load16(b + (w)*4) - (int16)(b_zero)),        \
+                                b_factor, zero, lo, hi),                                           \
                   y + (w)*4)
 #define ADD4(w, left)                                                                              \
-    codes_store4(clq_add_int4(codes_load4(a + (w)*4) - (int4)(a_zero), a_factor,                   \
-                              codes_load4(b + (w)*4) - (int4)(b_zero), b_factor, zero, lo, hi),    \
+    codes_store4(clq_add_int4(convert_float4(codes_load4(a + (w)*4) - (int4)(a_zero)), a_factor,   \
+                              convert_float4(codes_load4(b + (w)*4) - (int4)(b_zero)), b_factor,   \
+                              zero, lo, hi),                                                       \
                  left, y + (w)*4)
     FOR_EACH_WORD(words, row, channels, ADD16, ADD4);
 }
