@@ -12,7 +12,8 @@ def row(contestant, minimum, problem=None):
 
 class Report(unittest.TestCase):
     def test_ratio_is_to_the_fastest_rival(self):
-        [ratio] = report.ratios([row("clquant", 10), row("openvino", 15), row("ncnn", 12), row("onnxruntime-exact", 20)])
+        [ratio] = report.ratios([row("clquant", 10), row("openvino", 15), row("ncnn", 12),
+                                 row("onnxruntime-exact", 20)])
         self.assertEqual(ratio["rival"], "ncnn")
         self.assertAlmostEqual(ratio["ratio_min"], 1.2)
         self.assertAlmostEqual(ratio["ratio_median"], 1.2)
@@ -27,7 +28,8 @@ class Report(unittest.TestCase):
         self.assertIsNone(report.judge({"relative_difference": 1e-4}, "fp32"))
         self.assertIsNone(report.judge({"relative_difference": 0.1, "int8_layers": 54}, "int8"))
         self.assertEqual(report.judge({"relative_difference": 0.1}, "fp32"), "computes something else")
-        self.assertEqual(report.judge({"relative_difference": 1.4, "int8_layers": 54}, "int8"), "computes something else")
+        self.assertEqual(report.judge({"relative_difference": 1.4, "int8_layers": 54}, "int8"),
+                         "computes something else")
         self.assertEqual(report.judge({"relative_difference": 0.0, "int8_layers": 0}, "int8"), "does not run in int8")
 
 

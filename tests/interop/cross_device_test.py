@@ -43,8 +43,8 @@ class CrossDevice(unittest.TestCase):
         """Returns the exit code and the rows."""
         out = self.folder / "rows.json"
         result = subprocess.run(
-            [sys.executable, SCRIPT, "--clquant", self.folder / "clquant", "--intel", self.folder / "none", "--json", out,
-             *arguments], env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", **environment},
+            [sys.executable, SCRIPT, "--clquant", self.folder / "clquant", "--intel", self.folder / "none",
+             "--json", out, *arguments], env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", **environment},
             stdout=subprocess.DEVNULL)
         return result.returncode, json.loads(out.read_text())
 

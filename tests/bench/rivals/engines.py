@@ -105,8 +105,8 @@ class Ncnn:
 
 
 class Torch:
-    """The network built layer by layer from the ONNX file: traced, frozen and fused in FP32; FBGEMM's quantized operators
-    in int8. Its peak memory includes the reading of the file."""
+    """The network built layer by layer from the ONNX file: traced, frozen and fused in FP32; FBGEMM's quantized
+    operators in int8. Its peak memory includes the reading of the file."""
     package = "torch"
 
     def __init__(self, model, inputs, threads):

@@ -12,8 +12,8 @@ def python_with(folder, packages):
     python = Path(folder).absolute() / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    listed = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True)
-    present = {line.split("==")[0] for line in listed.stdout.splitlines()}
+    listed = subprocess.check_output([python, "-m", "pip", "list", "--format=freeze"], text=True)
+    present = {line.split("==")[0] for line in listed.splitlines()}
     missing = [package for package in packages if package not in present]
     if missing:
         print(f"installing {', '.join(missing)} in {folder}", flush=True)

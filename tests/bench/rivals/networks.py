@@ -3,11 +3,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-BUILT_IN = {  # name -> arguments of `clquant convert`, input size
-    "resnet50-224": (["--network", "resnet50", "--stem", "imagenet", "--size", "224", "--classes", "1000"], 224),
-    "resnet50-32": (["--network", "resnet50", "--stem", "cifar", "--size", "32", "--classes", "10"], 32),
-    "resnet18-224": (["--network", "resnet18", "--stem", "imagenet", "--size", "224", "--classes", "1000"], 224),
-    "mobilenet_v2-224": (["--network", "mobilenet_v2", "--stem", "imagenet", "--size", "224", "--classes", "1000"], 224),
+BUILT_IN = {  # name -> arguments of `clquant convert`: network, stem, size, classes
+    "resnet50-224": ("resnet50", "imagenet", 224, 1000),
+    "resnet50-32": ("resnet50", "cifar", 32, 10),
+    "resnet18-224": ("resnet18", "imagenet", 224, 1000),
+    "mobilenet_v2-224": ("mobilenet_v2", "imagenet", 224, 1000),
 }
 EXPORTER = Path(__file__).parent / "ncnn_export.py"
 
@@ -32,13 +32,14 @@ def _run(*command):
 def make_case(name, precision, folder, clquant, python, images):
     """Uses NAME-fp32.onnx or NAME-int8.onnx in the folder, or makes it: random weights, batch norm folded (which every
     rival does by itself), quantized per channel on synthetic images."""
-    arguments, size = BUILT_IN[name]
+    network, stem, size, classes = BUILT_IN[name]
     data = f"synthetic:train=64,test={images},size={size}"
     folder.mkdir(parents=True, exist_ok=True)
     fp32 = folder / f"{name}-fp32.onnx"
     model = folder / f"{name}-{precision}.onnx"
     if not fp32.exists():
-        _run(clquant, "convert", *arguments, "--fold", "--output", fp32)
+        _run(clquant, "convert", "--network", network, "--stem", stem, "--size", size, "--classes", classes, "--fold",
+             "--output", fp32)
     if not model.exists():
         _run(clquant, "ptq", fp32, "--data", data, "--images", 32, "--output", model)
     case = Case(name, precision, model, model.with_suffix(".ncnn"), folder / f"{name}-{precision}-inputs.npy",

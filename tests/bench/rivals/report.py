@@ -33,9 +33,9 @@ def print_case(rows):
     lines = []
     for row in rows:
         int8 = row.get("dot_path") or f"{row.get('int8_layers', 0)}/{row.get('layers', 0)}"
-        lines.append([row["contestant"], f"{row['min_ms']:.2f}", f"{row['median_ms']:.2f}", f"{100 * row['spread']:.0f} %",
-                      f"{100 * row['relative_difference']:.2g} %", int8 if row["precision"] == "int8" else "-",
-                      row["problem"] or "ok"])
+        lines.append([row["contestant"], f"{row['min_ms']:.2f}", f"{row['median_ms']:.2f}",
+                      f"{100 * row['spread']:.0f} %", f"{100 * row['relative_difference']:.2g} %",
+                      int8 if row["precision"] == "int8" else "-", row["problem"] or "ok"])
     print_table([_case_name(rows[0]), "min ms", "median", "spread", "logits off", "int8", "result"], lines)
 
 
@@ -86,12 +86,13 @@ def print_memory(memory):
     first, second = memory["largest_activations_bytes"]
     ours = memory["rows"][0]
     within = ours["peak_bytes"] - ours["idle_bytes"] <= memory["bound_bytes"]
-    print(f"clquant is {'within' if within else 'ABOVE'} the bound: weights {memory['weights_bytes'] / MEGABYTE:.1f} + 1.5 x ({first / MEGABYTE:.2f} + "
-          f"{second / MEGABYTE:.2f}) + 64 = {memory['bound_bytes'] / MEGABYTE:.1f} MB")
+    verdict = "within" if within else "ABOVE"
+    print(f"clquant is {verdict} the bound: weights {memory['weights_bytes'] / MEGABYTE:.1f} + "
+          f"1.5 x ({first / MEGABYTE:.2f} + {second / MEGABYTE:.2f}) + 64 = {memory['bound_bytes'] / MEGABYTE:.1f} MB")
 
 
 def print_setting(result):
     cpu = result["processor"]
     versions = sorted({f"{row['contestant']} {row['version']}" for row in result["rows"] if "version" in row})
-    print(f"{cpu['name']}, {' '.join(cpu['instruction_sets'])}; {result['threads']} threads, {result['rounds']} rounds of "
-          f"{result['iterations']} iterations; {', '.join(versions)}")
+    print(f"{cpu['name']}, {' '.join(cpu['instruction_sets'])}; {result['threads']} threads, {result['rounds']} rounds "
+          f"of {result['iterations']} iterations; {', '.join(versions)}")
