@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "clquant/device.h"
+#include "device/tuning.h"
 #include "ops/conv2d_f32.h"
+#include "ops/conv2d_f32_plan.h"
 #include "support/clq_test.h"
 #include "support/ref_conv2d.h"
 
@@ -365,6 +367,89 @@ static void test_real_data(void **state) {
     }
 }
 
+/* The forward with a choice as if `clquant tune` had kept it (NULL: none); the output, to be freed.
+ * *used: how it ran. */
+static float *run_as(clq_device *device, const fixture *f, const char *choice,
+                     clq_conv_choice *used) {
+    char key[CLQ_CONV_KEY];
+    clq_conv2d_f32 *conv = NULL;
+    clq_conv_key(device, CLQ_CONV_F32, &f->g, key);
+    assert_ok(clq_tuning_set(device, key, choice));
+    assert_ok(clq_conv2d_f32_create(device, &f->g, CLQ_CONV_FORWARD, &conv));
+    assert_ok(clq_tuning_set(device, key, NULL));
+    assert_ok(clq_conv2d_f32_load_weights(conv, f->dw.view));
+    *used = *clq_conv2d_f32_choice(conv);
+    guarded y = guarded_create(device, NULL, f->y_count);
+    assert_ok(
+        clq_conv2d_f32_forward(conv, f->dx.view, f->db.view, f->dy.view, CLQ_ACT_RELU, y.view));
+    float *out = guarded_read(&y);
+    guarded_release(&y);
+    clq_conv2d_f32_destroy(conv);
+    return out;
+}
+
+static void check_candidates(clq_device *device, int index) {
+    const clq_conv_geometry g = geometry_of(&cases[index]);
+    char text[CLQ_CHOICE_TEXT];
+    clq_conv_candidates candidates;
+    clq_conv_choice used;
+    fixture f = fixture_create(device, g, CLQ_CONV_FORWARD, false);
+    float *expected = malloc(f.y_count * sizeof *expected);
+    float *first = run_as(device, &f, NULL, &used);
+    ref_conv2d_f32(&f.g, f.x, f.w, f.bias, f.y, CLQ_ACT_RELU, expected);
+    assert_close_f32(first, expected, clq_test_shape_of(f.y_count), 2e-4, 2e-5);
+    clq_f32_candidates(clq_device_get_info(device), &f.g, &candidates);
+    assert_true(candidates.count > 0);
+    assert_memory_equal(&used, &candidates.list[0], sizeof used);
+    for (int i = 0; i < candidates.count; i++) {
+        char message[256];
+        clq_conv_choice_text(&candidates.list[i], text);
+        float *y = run_as(device, &f, text, &used);
+        assert_memory_equal(&used, &candidates.list[i], sizeof used);
+        if (!clq_test_equal_bits(y, first, f.y_count * sizeof *y, message, sizeof message)) {
+            print_case(index, &g);
+            fail_msg("%s: %s", text, message);
+        }
+        free(y);
+    }
+    free(first);
+    free(expected);
+    fixture_free(&f);
+}
+
+/* Whatever is chosen, real data give the same bits: the products are added in one order. */
+static void test_candidates(void **state) {
+    static const int picked[] = {5, 8, 10, 16, 21, 22, 30, 37, 42, 47, 49};
+    for (size_t i = 0; i < sizeof picked / sizeof *picked; i++) {
+        const clq_conv_geometry g = geometry_of(&cases[picked[i]]);
+        if (!too_large(&g)) {
+            check_candidates(*state, picked[i]);
+        }
+    }
+}
+
+/* What no plan can follow is left aside. */
+static void test_stale_choices(void **state) {
+    static const char *const stale[] = {"nonsense",
+                                        "kernel=tile tile=7x9",
+                                        "kernel=tile items=1x9999",
+                                        "kernel=tile items=2x2 cols=3",
+                                        "kernel=patch block=4096x4096",
+                                        "kernel=patch items=2x1",
+                                        "kernel=group side=5",
+                                        "kernel=mma",
+                                        "kernel=depthwise"};
+    const clq_conv_geometry g = geometry_of(&cases[10]);
+    fixture f = fixture_create(*state, g, CLQ_CONV_FORWARD, false);
+    clq_conv_choice expected, used;
+    free(run_as(*state, &f, NULL, &expected));
+    for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) {
+        free(run_as(*state, &f, stale[i], &used));
+        assert_memory_equal(&used, &expected, sizeof used);
+    }
+    fixture_free(&f);
+}
+
 /* A NaN must reach the output through ReLU, or a diverged network would look fine. */
 static void test_nan_passes_relu(void **state) {
     clq_device *device = *state;
@@ -479,6 +564,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_backward_data),
         cmocka_unit_test(test_backward_weights),
         cmocka_unit_test(test_real_data),
+        cmocka_unit_test(test_candidates),
+        cmocka_unit_test(test_stale_choices),
         cmocka_unit_test(test_nan_passes_relu),
         cmocka_unit_test(test_wrong_direction_is_refused),
         cmocka_unit_test(test_too_large_is_refused),
