@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "support/clq_test.h"
 
-enum { COUNT = 200, SEEDS = 60 };
+enum { COUNT = 200, SEEDS = 16 };
 static const double ACCEPTED = 1.05;
 
 static clq_rng rng;

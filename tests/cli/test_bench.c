@@ -1,6 +1,4 @@
 /* `clquant bench` as a user runs it: batches, models, gates, start-up times, wrong flags. */
-#include <unistd.h>
-
 #include "base/files.h"
 #include "base/json.h"
 #include "cli/command.h"
@@ -117,8 +115,6 @@ static void compare_fails_slower_runs_only(void **state) {
     path = scaled_base(base, 1e4);
     assert_exit(0, "bench %s -i 5 -w 1 --compare %s --max-regress 0%%", int8, path);
     assert_printed("faster");
-    assert_exit(CLQ_BAD_DATA, "bench %s -i 3 -w 1 --batch 2 --compare %s", int8, path);
-    assert_printed("none of its 2 results");
     json_decref(base);
 }
 
@@ -136,50 +132,20 @@ static void bad_bases_end_before_measuring(void **state) {
 
 /* ---- --startup ---- */
 
-/* PoCL leaves an empty one of its own in every run. */
-static int files_below(const char *folder) {
-    char line[1024];
-    int count = -1;
-    snprintf(line, sizeof line, "find %s -type f ! -name 'tempfile*' | wc -l", folder);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    assert_int_equal(fscanf(pipe, "%d", &count), 1);
-    pclose(pipe);
-    return count;
-}
-
-static void startup_uses_caches_of_its_own(void **state) {
-    char caches[512], temporary[512];
+static void startup_times_are_in_the_json(void **state) {
+    static const char *const keys[] = {"cold_ms", "second_ms", "warm_ms"};
     (void)state;
-    snprintf(caches, sizeof caches, "%s", clq_test_temp_path("caches"));
-    snprintf(temporary, sizeof temporary, "%s", clq_test_temp_path("temporary"));
-    assert_ok(clq_make_dirs(caches));
-    assert_ok(clq_make_dirs(temporary));
-    setenv("TMPDIR", temporary, 1);
-    setenv("CLQUANT_CACHE_DIR", caches, 1);
-    setenv("POCL_CACHE_DIR", caches, 1);
-    for (int i = 0; i < 3; i++) { /* the user's caches are complete */
-        assert_exit(0, "bench %s -i 3 -w 1", int8);
-    }
-    const int files = files_below(caches);
     assert_exit(0, "bench %s -i 3 -w 1 --startup --json", int8);
-    assert_int_equal(files_below(caches), files);
-    assert_int_equal(rmdir(temporary), 0); /* nothing is left there: rmdir takes empty ones only */
     json_t *json = printed_json();
     const json_t *startup =
         json_object_get(json_array_get(json_object_get(json, "results"), 0), "startup");
-    const double cold = json_real_value(json_object_get(startup, "cold_ms"));
-    assert_true(cold > 0 && json_real_value(json_object_get(startup, "second_ms")) > 0);
-    assert_true(json_real_value(json_object_get(startup, "warm_ms")) > 0);
+    for (int i = 0; i < 3; i++) {
+        assert_true(json_real_value(json_object_get(startup, keys[i])) > 0);
+    }
     json_decref(json);
-    assert_ok(clq_make_dirs(temporary));
     assert_exit(CLQ_DEVICE, "bench %s --startup -d nonesuch", int8);
     assert_printed("nonesuch");
     assert_printed("ended with exit code 69");
-    assert_int_equal(rmdir(temporary), 0);
-    unsetenv("TMPDIR");
-    unsetenv("CLQUANT_CACHE_DIR");
-    unsetenv("POCL_CACHE_DIR");
 }
 
 /* ---- usage ---- */
@@ -220,7 +186,7 @@ int main(void) {
         cmocka_unit_test(files_of_one_name_are_told_apart),
         cmocka_unit_test(compare_fails_slower_runs_only),
         cmocka_unit_test(bad_bases_end_before_measuring),
-        cmocka_unit_test(startup_uses_caches_of_its_own),
+        cmocka_unit_test(startup_times_are_in_the_json),
         cmocka_unit_test(wrong_flags_are_usage_errors),
     };
     return cmocka_run_group_tests(tests, setup, clq_test_teardown_temp_dir);
