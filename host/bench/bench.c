@@ -4,166 +4,200 @@
 #include <clquant/bench.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/progress.h"
-#include "base/rng.h"
-#include "bench/layers.h"
+#include "bench/explain.h"
+#include "bench/runner.h"
 
-enum { MIN_ITERATIONS = 10, MAX_ITERATIONS = 2000, WARMUP = 3 };
-static const double AUTO_SECONDS = 1.0; /* of samples for each case, when no count is given */
+enum { MIN_ITERATIONS = 10, WARMUP = 3 };
+static const double WARMUP_SECONDS = 0.1;
+static const double GOAL_SECONDS = 1.0, MAX_GOAL_SECONDS = 4.0; /* of each case */
+static const double STABLE = 0.01;                              /* clq_median_error */
+static const double TURN_SECONDS = 0.01;
 
-typedef struct runner {
-    const clq_bench_case *item;
-    clq_graph *folded; /* NULL: the case's own graph runs */
-    clq_exec *exec;
-    double *total, *h2d, *d2h; /* (MAX_ITERATIONS or the chosen count) ms */
-    float *input, *output;
-} runner;
+/* ---- turns ---- */
 
-static const clq_graph *graph_of(const runner *r) {
-    return r->folded ? r->folded : r->item->graph;
-}
-
-static bool is_integer(const runner *r) {
-    return clq_graph_form(graph_of(r)) == CLQ_FORM_INTEGER;
-}
-
-static clq_status open_runner(runner *r, int capacity, uint64_t seed) {
-    const clq_bench_case *item = r->item;
-    switch (clq_graph_form(item->graph)) {
-    case CLQ_FORM_FLOAT:
-        CLQ_TRY(clq_graph_fold(item->graph, &r->folded));
-        break;
-    case CLQ_FORM_INTEGER:
-        break;
-    default:
-        return clq_fail(CLQ_USAGE,
-                        "%s: a quantized graph must be converted before it is benchmarked",
-                        item->name);
+/* How far a case is on its way; 1 or more when it has all it needs. */
+static double progress_of(const clq_bench_runner *r, const clq_bench_options *options) {
+    const double by_capacity = (double)r->count / r->capacity;
+    if (options->iterations || by_capacity >= 1) {
+        return by_capacity;
     }
-    const clq_exec_options options = {.mode = is_integer(r) ? CLQ_EXEC_INT8 : CLQ_EXEC_FLOAT,
-                                      .batch = item->batch};
-    CLQ_TRY(clq_exec_create(item->device, graph_of(r), &options, &r->exec));
-    const size_t inputs = (size_t)clq_shape_count(&clq_exec_input(r->exec)->shape);
-    const size_t outputs = (size_t)clq_shape_count(&clq_exec_output(r->exec)->shape);
-    r->input = clq_calloc(inputs, sizeof *r->input);
-    r->output = clq_calloc(outputs, sizeof *r->output);
-    r->total = clq_calloc((size_t)capacity, sizeof *r->total);
-    r->h2d = clq_calloc((size_t)capacity, sizeof *r->h2d);
-    r->d2h = clq_calloc((size_t)capacity, sizeof *r->d2h);
-    if (!r->input || !r->output || !r->total || !r->h2d || !r->d2h) {
-        return CLQ_NO_MEMORY;
-    }
-    clq_rng rng = clq_rng_start(seed, 0);
-    for (size_t i = 0; i < inputs; i++) {
-        r->input[i] = 4 * clq_uniform(clq_rng_next(&rng)) - 2;
-    }
-    return CLQ_OK;
+    const double by_count = (double)r->count / MIN_ITERATIONS;
+    const double by_time = r->seconds / r->goal_seconds;
+    return by_count < by_time ? by_count : by_time;
 }
 
-static void close_runner(runner *r) {
-    clq_exec_destroy(r->exec);
-    clq_graph_destroy(r->folded);
-    clq_free(r->input);
-    clq_free(r->output);
-    clq_free(r->total);
-    clq_free(r->h2d);
-    clq_free(r->d2h);
-}
-
-static clq_status iterate(runner *r, int i) {
-    clq_tensor *input = clq_exec_input(r->exec), *output = clq_exec_output(r->exec);
+static clq_status warm_up(clq_bench_runner *r, const clq_bench_options *options) {
     const double start = clq_now_seconds();
-    CLQ_TRY(clq_buffer_write(input->buffer, 0,
-                             (size_t)clq_shape_count(&input->shape) * sizeof(float), r->input));
-    const double uploaded = clq_now_seconds();
-    CLQ_TRY(clq_exec_forward(r->exec));
-    CLQ_TRY(clq_device_finish(r->item->device));
-    const double computed = clq_now_seconds();
-    CLQ_TRY(clq_buffer_read(output->buffer, 0,
-                            (size_t)clq_shape_count(&output->shape) * sizeof(float), r->output));
-    const double downloaded = clq_now_seconds();
-    r->h2d[i] = 1e3 * (uploaded - start);
-    r->total[i] = 1e3 * (computed - uploaded);
-    r->d2h[i] = 1e3 * (downloaded - computed);
+    const int wanted = options->warmup ? options->warmup : WARMUP;
+    for (int i = 0; i < wanted || (!options->warmup && clq_now_seconds() - start < WARMUP_SECONDS);
+         i++) {
+        CLQ_TRY(clq_bench_runner_iterate(r, false));
+    }
+    r->goal_seconds = GOAL_SECONDS;
     return CLQ_OK;
 }
 
-/* All cases once a round, until there are enough rounds; *count is how many. */
-static clq_status measure(runner *runners, size_t runner_count, const clq_bench_options *options,
-                          int capacity, int *count) {
-    const int warmup = options->warmup ? options->warmup : WARMUP;
+/* Some milliseconds of one case. A short one first runs once untimed, because the turns of the
+ * others have emptied the caches. */
+static clq_status take_turn(clq_bench_runner *r, bool alone, const clq_bench_options *options) {
+    const double start = clq_now_seconds();
+    if (!alone) {
+        const bool is_long = r->count > 0 && r->seconds / r->count > TURN_SECONDS;
+        if (!is_long) {
+            CLQ_TRY(clq_bench_runner_iterate(r, false));
+        }
+    }
+    do {
+        CLQ_TRY(clq_bench_runner_iterate(r, true));
+    } while (clq_now_seconds() - start < TURN_SECONDS && progress_of(r, options) < 1);
+    if (!options->iterations && progress_of(r, options) >= 1 &&
+        r->goal_seconds < MAX_GOAL_SECONDS) {
+        double error;
+        clq_bench_runner_latency(r, CLQ_TIME_FORWARD, &error);
+        r->goal_seconds *= error > STABLE ? 2 : 1;
+    }
+    return CLQ_OK;
+}
+
+/* The case that is furthest from its goal; NULL when all have got there. `done`: how many have. */
+static clq_bench_runner *choose_next(clq_bench_runner *runners, size_t count,
+                                     const clq_bench_options *options, int64_t *done) {
+    clq_bench_runner *next = NULL;
+    double least = 1;
+    *done = 0;
+    for (size_t c = 0; c < count; c++) {
+        const double progress = progress_of(&runners[c], options);
+        *done += progress >= 1;
+        if (progress < least) {
+            least = progress;
+            next = &runners[c];
+        }
+    }
+    return next;
+}
+
+static clq_status measure(clq_bench_runner *runners, size_t count,
+                          const clq_bench_options *options) {
     clq_progress progress;
     clq_status status = CLQ_OK;
-    for (int i = 0; i < warmup; i++) {
-        for (size_t c = 0; c < runner_count; c++) {
-            CLQ_TRY(iterate(&runners[c], 0));
-        }
+    int64_t done = 0;
+    clq_bench_runner *next;
+    clq_progress_begin(&progress, "bench", "cases", (int64_t)count);
+    for (size_t c = 0; c < count; c++) {
+        clq_progress_update(&progress, 0, "warming up %s", runners[c].item->name);
+        CLQ_GOTO(status, cleanup, warm_up(&runners[c], options));
     }
-    clq_progress_begin(&progress, "bench", "rounds", options->iterations);
-    const double start = clq_now_seconds();
-    for (*count = 0; *count < capacity; (*count)++) {
-        const double spent = clq_now_seconds() - start;
-        if (!options->iterations && *count >= MIN_ITERATIONS &&
-            spent > AUTO_SECONDS * (double)runner_count) {
-            break;
+    while ((next = choose_next(runners, count, options, &done)) != NULL) {
+        clq_progress_update(&progress, done, "%s, batch %d, iteration %d", next->item->name,
+                            next->item->batch, next->count);
+        CLQ_GOTO(status, cleanup, take_turn(next, count == 1, options));
+    }
+    for (int round = 0; options->layers && round < CLQ_PROFILED_ROUNDS; round++) {
+        clq_progress_update(&progress, (int64_t)count, "layers, round %d of %d", round + 1,
+                            CLQ_PROFILED_ROUNDS);
+        for (size_t c = 0; c < count; c++) {
+            CLQ_GOTO(status, cleanup, clq_layer_profile_run(runners[c].layers, round));
         }
-        for (size_t c = 0; c < runner_count; c++) {
-            CLQ_GOTO(status, cleanup, iterate(&runners[c], *count));
-        }
-        clq_progress_update(&progress, *count + 1, NULL);
     }
 cleanup:
     clq_progress_end(&progress);
     return status;
 }
 
-static clq_status fill_result(runner *r, int count, bool layers, clq_bench_result *result) {
-    const clq_graph_size size = clq_graph_measure(graph_of(r));
+/* ---- results ---- */
+
+/* At most CLQ_BENCH_MAX_SAMPLES of the latencies, evenly chosen, in order. */
+static clq_status keep_samples(const clq_bench_runner *r, clq_bench_result *result) {
+    const size_t count = (size_t)r->count;
+    result->sample_count = count < CLQ_BENCH_MAX_SAMPLES ? count : CLQ_BENCH_MAX_SAMPLES;
+    result->samples = clq_calloc(result->sample_count, sizeof *result->samples);
+    if (!result->samples) {
+        return CLQ_NO_MEMORY;
+    }
+    for (size_t i = 0; i < result->sample_count; i++) {
+        result->samples[i] = r->times[CLQ_TIME_FORWARD][i * count / result->sample_count];
+    }
+    return CLQ_OK;
+}
+
+static clq_status fill_result(clq_bench_runner *r, clq_bench_result *result) {
+    const clq_graph_size size = clq_graph_measure(clq_bench_runner_graph(r));
     const clq_device_info *info = clq_device_get_info(r->item->device);
-    double fp32_peak, int8_peak;
-    CLQ_TRY(clq_device_peak(r->item->device, &fp32_peak, &int8_peak));
+    const bool integer = clq_bench_runner_is_integer(r);
+    CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
     result->model = clq_strdup(r->item->name);
     result->device = clq_strdup(info->name);
     if (!result->model || !result->device) {
         return CLQ_NO_MEMORY;
     }
     result->batch = r->item->batch;
-    result->precision = is_integer(r) ? "int8" : "fp32";
-    result->dot_path = is_integer(r) ? clq_dot_name(info->dot) : "";
-    result->iterations = count;
-    result->latency = clq_latency_of(r->total, (size_t)count);
-    result->h2d_ms = clq_latency_of(r->h2d, (size_t)count).median;
-    result->d2h_ms = clq_latency_of(r->d2h, (size_t)count).median;
+    result->precision = integer ? "int8" : "fp32";
+    result->dot_path = integer ? clq_dot_name(info->dot) : "";
+    result->iterations = r->count;
+    result->latency = clq_bench_runner_latency(r, CLQ_TIME_FORWARD, &result->median_error);
+    result->h2d_ms = clq_bench_runner_latency(r, CLQ_TIME_H2D, NULL).median;
+    result->d2h_ms = clq_bench_runner_latency(r, CLQ_TIME_D2H, NULL).median;
+    result->h2d_host_ms = clq_bench_runner_latency(r, CLQ_TIME_H2D_HOST, NULL).median;
+    result->d2h_host_ms = clq_bench_runner_latency(r, CLQ_TIME_D2H_HOST, NULL).median;
     result->images_per_second = 1e3 * result->batch / result->latency.median;
     result->gops = 2e-6 * (double)size.macs * result->batch / result->latency.median;
-    result->peak_gops = is_integer(r) ? int8_peak : fp32_peak;
+    result->peak_gops = integer ? result->limits.int8_gops : result->limits.fp32_gflops;
     result->peak_fraction = result->gops / result->peak_gops;
     result->bytes = size.bytes;
-    return layers ? clq_bench_layers(r->item->device, r->exec, graph_of(r), result) : CLQ_OK;
+    CLQ_TRY(keep_samples(r, result));
+    return r->layers ? clq_layer_profile_fill(r->layers, result) : CLQ_OK;
+}
+
+static void warn_about_peaks(const clq_bench_result *result) {
+    for (int i = 0; i < result->layer_count; i++) {
+        const clq_bench_layer *layer = &result->layers[i];
+        if (layer->peak_fraction > 1) {
+            clq_log_warn("%s, batch %d: layer %s runs at %.0f %% of the peak measured for %s %s, "
+                         "so that peak is wrong",
+                         result->model, result->batch, layer->name, 100 * layer->peak_fraction,
+                         layer->precision, layer->dot_path);
+        }
+    }
+}
+
+static void explain(const clq_bench_case *cases, size_t c, clq_bench_result *results) {
+    const clq_device_info *info = clq_device_get_info(cases[c].device);
+    const clq_bench_bounds bounds = {.limits = results[c].limits,
+                                     .compute_units = info->compute_units,
+                                     .gpu_schedule = info->schedule == CLQ_SCHEDULE_GPU,
+                                     .cache = info->cache,
+                                     .network_weights = results[c].bytes};
+    clq_explain_result(&bounds, &results[cases[c].fp32 - cases], &results[c]);
 }
 
 clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
                          const clq_bench_options *options, clq_bench_result *results) {
-    const int capacity = options->iterations ? options->iterations : MAX_ITERATIONS;
     clq_status status = CLQ_OK;
-    int iterations = 0;
     memset(results, 0, count * sizeof *results);
-    runner *runners = clq_calloc(count, sizeof *runners);
+    clq_bench_runner *runners = clq_calloc(count, sizeof *runners);
     if (!runners) {
         return CLQ_NO_MEMORY;
     }
     for (size_t c = 0; c < count; c++) {
-        runners[c].item = &cases[c];
-        CLQ_GOTO(status, cleanup, open_runner(&runners[c], capacity, options->seed));
+        clq_device_limits limits; /* remembered by the device */
+        CLQ_GOTO(status, cleanup, clq_device_measure_limits(cases[c].device, &limits));
+        CLQ_GOTO(status, cleanup, clq_bench_runner_open(&cases[c], options, &runners[c]));
     }
-    CLQ_GOTO(status, cleanup, measure(runners, count, options, capacity, &iterations));
+    CLQ_GOTO(status, cleanup, measure(runners, count, options));
     for (size_t c = 0; c < count; c++) {
-        CLQ_GOTO(status, cleanup,
-                 fill_result(&runners[c], iterations, options->layers, &results[c]));
+        CLQ_GOTO(status, cleanup, fill_result(&runners[c], &results[c]));
+        warn_about_peaks(&results[c]);
+    }
+    for (size_t c = 0; c < count; c++) {
+        if (cases[c].fp32 && options->layers) {
+            explain(cases, c, results);
+        }
     }
 cleanup:
     for (size_t c = 0; c < count; c++) {
-        close_runner(&runners[c]);
+        clq_bench_runner_close(&runners[c]);
         if (status != CLQ_OK) {
             clq_bench_result_clear(&results[c]);
         }
@@ -176,8 +210,10 @@ void clq_bench_result_clear(clq_bench_result *result) {
     for (int i = 0; i < result->layer_count; i++) {
         clq_free(result->layers[i].name);
         clq_free(result->layers[i].op);
+        clq_free(result->layers[i].fused);
     }
     clq_free(result->layers);
+    clq_free(result->samples);
     clq_free(result->model);
     clq_free(result->device);
     *result = (clq_bench_result){0};

@@ -13,6 +13,22 @@ static json_t *latency_to_json(const clq_latency *latency) {
     return json;
 }
 
+/* null where the layer has no FP32 form to compare with. */
+static json_t *explanation_to_json(const clq_bench_layer *layer) {
+    if (layer->fp32_ms == 0) {
+        return json_null();
+    }
+    json_t *json = json_object();
+    json_object_set_new(json, "fp32_ms", clq_json_real(layer->fp32_ms));
+    json_object_set_new(json, "speedup", clq_json_real(layer->fp32_ms / layer->ms));
+    json_object_set_new(json, "cause",
+                        layer->cause == CLQ_CAUSE_NONE
+                            ? json_null()
+                            : json_string(clq_bench_cause_name(layer->cause)));
+    json_object_set_new(json, "text", json_string(layer->why));
+    return json;
+}
+
 static json_t *layer_to_json(const clq_bench_layer *layer) {
     json_t *json = json_object();
     json_object_set_new(json, "name", json_string(layer->name));
@@ -22,6 +38,36 @@ static json_t *layer_to_json(const clq_bench_layer *layer) {
     json_object_set_new(json, "peak_fraction", clq_json_real(layer->peak_fraction));
     json_object_set_new(json, "precision", json_string(layer->precision));
     json_object_set_new(json, "dot_path", json_string(layer->dot_path));
+    json_object_set_new(json, "fused", json_string(layer->fused));
+    json_object_set_new(json, "share", clq_json_real(layer->share));
+    json_object_set_new(json, "peak_gops", clq_json_real(layer->peak_gops));
+    json_object_set_new(json, "above_peak", json_boolean(layer->peak_fraction > 1));
+    json_object_set_new(json, "bytes", json_integer(layer->bytes));
+    json_object_set_new(json, "weight_bytes", json_integer(layer->weight_bytes));
+    json_object_set_new(json, "gbs", clq_json_real(layer->gbs));
+    json_object_set_new(json, "launches", json_integer(layer->launches));
+    json_object_set_new(json, "work_items", json_integer(layer->work_items));
+    json_object_set_new(json, "work_groups", json_integer(layer->work_groups));
+    json_object_set_new(json, "explain", explanation_to_json(layer));
+    return json;
+}
+
+static json_t *samples_to_json(const clq_bench_result *result) {
+    json_t *json = json_array();
+    for (size_t i = 0; i < result->sample_count; i++) {
+        json_array_append_new(json, clq_json_real(result->samples[i]));
+    }
+    return json;
+}
+
+static json_t *startup_to_json(const clq_bench_startup *startup) {
+    if (startup->cold == 0) {
+        return json_null();
+    }
+    json_t *json = json_object();
+    json_object_set_new(json, "cold_ms", clq_json_real(startup->cold));
+    json_object_set_new(json, "second_ms", clq_json_real(startup->second));
+    json_object_set_new(json, "warm_ms", clq_json_real(startup->warm));
     return json;
 }
 
@@ -41,6 +87,17 @@ static json_t *result_to_json(const clq_bench_result *result) {
     json_object_set_new(json, "bytes", json_integer(result->bytes));
     json_object_set_new(json, "h2d_ms", clq_json_real(result->h2d_ms));
     json_object_set_new(json, "d2h_ms", clq_json_real(result->d2h_ms));
+    json_object_set_new(json, "h2d_host_ms", clq_json_real(result->h2d_host_ms));
+    json_object_set_new(json, "d2h_host_ms", clq_json_real(result->d2h_host_ms));
+    json_object_set_new(json, "kernel_ms", clq_json_real(result->kernel_ms));
+    json_object_set_new(json, "median_error", clq_json_real(result->median_error));
+    json_object_set_new(json, "fp32_peak_gops", clq_json_real(result->limits.fp32_gflops));
+    json_object_set_new(json, "bandwidth_gbs", clq_json_real(result->limits.memory_gbs));
+    json_object_set_new(json, "cache_bandwidth_gbs", clq_json_real(result->limits.cache_gbs));
+    json_object_set_new(json, "requantize_gcodes", clq_json_real(result->limits.requantize_gcodes));
+    json_object_set_new(json, "launch_us", clq_json_real(result->limits.launch_us));
+    json_object_set_new(json, "startup", startup_to_json(&result->startup));
+    json_object_set_new(json, "samples_ms", samples_to_json(result));
     for (int i = 0; i < result->layer_count; i++) {
         json_array_append_new(layers, layer_to_json(&result->layers[i]));
     }

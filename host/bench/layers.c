@@ -2,97 +2,226 @@
 
 #include <string.h>
 
-enum { PROFILED_ITERATIONS = 10 };
+#include "ops/quantized.h"
 
-/* A layer's time in each profiled iteration. */
-typedef struct layer_samples {
-    const char *name;
-    double ms[PROFILED_ITERATIONS];
-    double flops;
-} layer_samples;
+/* One step of the executor, or a conversion at its edges. */
+typedef struct step {
+    const char *label;             /* of its launches */
+    const char *name, *op, *fused; /* as in clq_bench_layer, lent */
+    double operations;
+    int64_t weight_bytes, bytes, codes;
+    bool multiplies; /* has a dot path: */
+    clq_dot dot;
+    int launches;
+    int64_t work_items, work_groups; /* of the longest launch of the latest round */
+    double ms[CLQ_PROFILED_ROUNDS];
+} step;
 
-typedef struct samples {
-    layer_samples *layers; /* (capacity) */
-    int count, capacity;
-} samples;
+struct clq_layer_profile {
+    clq_device *device;
+    clq_exec *exec;
+    const clq_graph *graph;
+    step *steps; /* (node_count + 2) */
+    int step_count;
+};
 
-static layer_samples *find_or_add(samples *s, const char *name) {
-    for (int i = 0; i < s->count; i++) {
-        if (strcmp(s->layers[i].name, name) == 0) {
-            return &s->layers[i];
+/* ---- what layers do ---- */
+
+static int64_t code_bytes(const clq_shape *shape) {
+    const int64_t channels = shape->dim[shape->rank - 1];
+    return clq_shape_count(shape) / channels * ((channels + 3) / 4 * 4);
+}
+
+static int64_t tensor_bytes(const clq_tensor *tensor) {
+    return tensor->dtype == CLQ_U8
+               ? code_bytes(&tensor->shape)
+               : clq_shape_count(&tensor->shape) * (int64_t)clq_dtype_size(tensor->dtype);
+}
+
+static void add_input(const clq_tensor *tensor, step *s) {
+    const int64_t size = tensor->value ? tensor_bytes(tensor) : 0;
+    s->bytes += size;
+    s->weight_bytes += tensor->value && tensor->value->data ? size : 0;
+}
+
+/* The executor's hook: appends the node that was just queued. */
+static clq_status note_step(void *context, const clq_op_run *run) {
+    clq_layer_profile *profile = context;
+    const clq_node *node = run->node;
+    step *s = &profile->steps[profile->step_count++];
+    *s = (step){.label = node->name,
+                .name = node->name,
+                .op = node->op->name,
+                .fused = run->fused_add ? run->fused_add->name : "",
+                .bytes = tensor_bytes(&run->out)};
+    for (int i = 0; i < node->input_count; i++) {
+        add_input(&run->in[i], s);
+    }
+    add_input(&run->residual, s);
+    if (node->op->macs) {
+        s->operations = 2.0 * (double)node->op->macs(run->graph, node) * run->batch;
+    }
+    if (run->out.dtype == CLQ_U8 && !node->op->output_shares_qparams) {
+        s->codes = clq_shape_count(&run->out.shape);
+    }
+    s->multiplies = clq_layer_dot(run, &s->dot);
+    return CLQ_OK;
+}
+
+/* The conversion between reals and codes at one end of an integer network; it launches nothing
+ * where that end is real. `shape`: of the reals, with the batch. */
+static void add_edge(clq_layer_profile *profile, const char *label, const char *name,
+                     const char *op, const clq_shape *shape) {
+    profile->steps[profile->step_count++] =
+        (step){.label = label,
+               .name = name,
+               .op = op,
+               .fused = "",
+               .bytes = clq_shape_count(shape) * (int64_t)sizeof(float) + code_bytes(shape)};
+}
+
+clq_status clq_layer_profile_open(clq_device *device, clq_exec *exec, const clq_graph *graph,
+                                  clq_layer_profile **profile) {
+    clq_layer_profile *made = clq_calloc(1, sizeof *made);
+    if (!made) {
+        return CLQ_NO_MEMORY;
+    }
+    *made = (clq_layer_profile){.device = device, .exec = exec, .graph = graph};
+    made->steps = clq_calloc((size_t)graph->node_count + 2, sizeof *made->steps);
+    if (!made->steps) {
+        clq_free(made);
+        return CLQ_NO_MEMORY;
+    }
+    add_edge(made, "quantize input", "input", "quantize", &clq_exec_input(exec)->shape);
+    clq_exec_set_hook(exec, note_step, made);
+    const clq_status status = clq_exec_forward(exec);
+    clq_exec_set_hook(exec, NULL, NULL);
+    if (status != CLQ_OK) {
+        clq_layer_profile_close(made);
+        return status;
+    }
+    add_edge(made, "dequantize output", "output", "dequantize", &clq_exec_output(exec)->shape);
+    *profile = made;
+    return CLQ_OK;
+}
+
+void clq_layer_profile_close(clq_layer_profile *profile) {
+    if (profile) {
+        clq_free(profile->steps);
+        clq_free(profile);
+    }
+}
+
+/* ---- how long they take ---- */
+
+/* The step of a launch: entries come in the order of the steps, so the search starts at the step
+ * before it. NULL when there is none. */
+static step *find_step(clq_layer_profile *profile, int *at, const char *label) {
+    for (int i = 0; i < profile->step_count; i++) {
+        step *s = &profile->steps[(*at + i) % profile->step_count];
+        if (strcmp(s->label, label) == 0) {
+            *at = (int)(s - profile->steps);
+            return s;
         }
     }
-    if (s->count == s->capacity) {
-        return NULL;
-    }
-    s->layers[s->count].name = name;
-    return &s->layers[s->count++];
+    return NULL;
 }
 
-/* The name must outlive the profile's entries, so it is the graph's where a node has it. */
-static const char *lasting_name(const clq_graph *graph, const char *label) {
-    const int node = clq_graph_find_node(graph, label);
-    return node >= 0 ? graph->nodes[node].name : strcmp(label, "output") == 0 ? "output" : "input";
-}
-
-static clq_status add_iteration(samples *s, const clq_graph *graph, clq_device *device,
-                                int iteration) {
+static clq_status add_round(clq_layer_profile *profile, int round) {
     const clq_profile_entry *entries;
     size_t count;
-    CLQ_TRY(clq_device_profile_entries(device, &entries, &count));
+    int at = 0;
+    double longest = 0;
+    CLQ_TRY(clq_device_profile_entries(profile->device, &entries, &count));
+    for (int i = 0; i < profile->step_count; i++) {
+        profile->steps[i].launches = 0;
+    }
     for (size_t i = 0; i < count; i++) {
-        layer_samples *layer = find_or_add(s, lasting_name(graph, entries[i].label));
-        if (!layer) {
-            return clq_fail(CLQ_INTERNAL, "more layers ran than the graph has");
+        step *s = find_step(profile, &at, entries[i].label);
+        if (!s) {
+            return clq_fail(CLQ_INTERNAL, "no layer is called \"%s\"", entries[i].label);
         }
-        layer->ms[iteration] += entries[i].ms;
-        layer->flops += iteration == 0 ? entries[i].flops : 0;
+        if (s->launches++ == 0 || entries[i].ms > longest) {
+            longest = entries[i].ms;
+            s->work_items = (int64_t)entries[i].work_items;
+            s->work_groups = (int64_t)entries[i].work_groups;
+        }
+        s->ms[round] += entries[i].ms;
     }
     return CLQ_OK;
 }
 
-static clq_status fill_layers(const samples *s, const clq_graph *graph, clq_bench_result *result) {
-    result->layers = clq_calloc((size_t)s->count + 1, sizeof *result->layers);
+clq_status clq_layer_profile_run(clq_layer_profile *profile, int round) {
+    clq_status status = CLQ_OK;
+    CLQ_TRY(clq_exec_forward(profile->exec)); /* brings its data back into the caches */
+    CLQ_TRY(clq_device_profile(profile->device, true));
+    CLQ_GOTO(status, cleanup, clq_exec_forward(profile->exec));
+    CLQ_GOTO(status, cleanup, add_round(profile, round));
+cleanup:
+    if (clq_device_profile(profile->device, false) != CLQ_OK && status == CLQ_OK) {
+        status = CLQ_DEVICE;
+    }
+    return status;
+}
+
+/* ---- results ---- */
+
+/* The int8 peak on a path, which need not be the device's own. */
+static clq_status peak_of(clq_device *device, clq_dot dot, double *gops) {
+    const clq_dot present = clq_device_get_info(device)->dot;
+    double fp32_gflops;
+    CLQ_TRY(clq_device_set_dot(device, dot));
+    const clq_status status = clq_device_peak(device, &fp32_gflops, gops);
+    CLQ_TRY(clq_device_set_dot(device, present));
+    return status;
+}
+
+static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
+                             const clq_bench_result *result, clq_bench_layer *layer) {
+    double sorted[CLQ_PROFILED_ROUNDS];
+    memcpy(sorted, s->ms, sizeof sorted);
+    *layer = (clq_bench_layer){.name = clq_strdup(s->name),
+                               .op = clq_strdup(s->op),
+                               .fused = clq_strdup(s->fused),
+                               .ms = clq_latency_of(sorted, CLQ_PROFILED_ROUNDS).median,
+                               .operations = s->operations,
+                               .peak_gops = result->peak_gops,
+                               .weight_bytes = s->weight_bytes,
+                               .bytes = s->bytes,
+                               .codes = s->codes,
+                               .launches = s->launches,
+                               .work_items = s->work_items,
+                               .work_groups = s->work_groups,
+                               .precision = result->precision,
+                               .dot_path = s->multiplies ? clq_dot_name(s->dot) : ""};
+    if (!layer->name || !layer->op || !layer->fused) {
+        return CLQ_NO_MEMORY;
+    }
+    if (s->multiplies) {
+        CLQ_TRY(peak_of(profile->device, s->dot, &layer->peak_gops));
+    }
+    if (layer->ms > 0) {
+        layer->gops = 1e-6 * s->operations / layer->ms;
+        layer->gbs = 1e-6 * (double)s->bytes / layer->ms;
+    }
+    layer->peak_fraction = layer->gops / layer->peak_gops;
+    return CLQ_OK;
+}
+
+clq_status clq_layer_profile_fill(const clq_layer_profile *profile, clq_bench_result *result) {
+    result->layers = clq_calloc((size_t)profile->step_count, sizeof *result->layers);
     if (!result->layers) {
         return CLQ_NO_MEMORY;
     }
-    for (int i = 0; i < s->count; i++) {
-        layer_samples *from = &s->layers[i];
-        clq_bench_layer *to = &result->layers[result->layer_count++];
-        const int node = clq_graph_find_node(graph, from->name);
-        to->name = clq_strdup(from->name);
-        to->op = clq_strdup(node >= 0 ? graph->nodes[node].op->name : "quantize");
-        if (!to->name || !to->op) {
-            return CLQ_NO_MEMORY;
+    for (int i = 0; i < profile->step_count; i++) {
+        if (profile->steps[i].launches > 0) {
+            clq_bench_layer *layer = &result->layers[result->layer_count++];
+            CLQ_TRY(fill_layer(profile, &profile->steps[i], result, layer));
+            result->kernel_ms += layer->ms;
         }
-        to->ms = clq_latency_of(from->ms, PROFILED_ITERATIONS).median;
-        to->gops = to->ms > 0 ? 1e-6 * from->flops / to->ms : 0;
-        to->peak_fraction = to->gops / result->peak_gops;
-        to->precision = result->precision;
-        to->dot_path = result->dot_path;
+    }
+    for (int i = 0; i < result->layer_count && result->kernel_ms > 0; i++) {
+        result->layers[i].share = result->layers[i].ms / result->kernel_ms;
     }
     return CLQ_OK;
-}
-
-clq_status clq_bench_layers(clq_device *device, clq_exec *exec, const clq_graph *graph,
-                            clq_bench_result *result) {
-    samples s = {.capacity =
-                     graph->node_count + 2}; /* and quantizing the input, dequantizing the output */
-    clq_status status = CLQ_OK;
-    s.layers = clq_calloc((size_t)s.capacity, sizeof *s.layers);
-    if (!s.layers) {
-        return CLQ_NO_MEMORY;
-    }
-    for (int i = 0; i < PROFILED_ITERATIONS; i++) {
-        CLQ_GOTO(status, cleanup, clq_device_profile(device, true));
-        CLQ_GOTO(status, cleanup, clq_exec_forward(exec));
-        CLQ_GOTO(status, cleanup, add_iteration(&s, graph, device, i));
-    }
-    CLQ_GOTO(status, cleanup, fill_layers(&s, graph, result));
-cleanup:
-    if (clq_device_profile(device, false) != CLQ_OK && status == CLQ_OK) {
-        status = CLQ_DEVICE;
-    }
-    clq_free(s.layers);
-    return status;
 }

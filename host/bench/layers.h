@@ -1,13 +1,23 @@
-/* Times layer by layer, from the device's own events. */
+/* Layer by layer: what each does, from shapes, and how long it takes, from the device's events. */
 #ifndef CLQUANT_BENCH_LAYERS_H
 #define CLQUANT_BENCH_LAYERS_H
 
 #include <clquant/bench.h>
 
-/* Runs the executor a few times with profiling and fills result->layers: one entry for each label
- * the executor gave its launches (the nodes that ran), in order of execution, with the median time.
- * result's precision, dot_path, batch and peak_gops must be set. */
-clq_status clq_bench_layers(clq_device *device, clq_exec *exec, const clq_graph *graph,
-                            clq_bench_result *result);
+enum { CLQ_PROFILED_ROUNDS = 15 };
+
+typedef struct clq_layer_profile clq_layer_profile;
+
+/* Runs one forward to see which layers there are. All arguments must outlive the profile. */
+clq_status clq_layer_profile_open(clq_device *device, clq_exec *exec, const clq_graph *graph,
+                                  clq_layer_profile **profile);
+void clq_layer_profile_close(clq_layer_profile *profile); /* NULL ok */
+
+/* Two forwards, the second one recorded; round 0..CLQ_PROFILED_ROUNDS-1, each once. */
+clq_status clq_layer_profile_run(clq_layer_profile *profile, int round);
+
+/* Fills result->layers: those that launched anything, in order of execution, with the medians of
+ * all rounds; and kernel_ms. result->precision and limits must be set. */
+clq_status clq_layer_profile_fill(const clq_layer_profile *profile, clq_bench_result *result);
 
 #endif

@@ -8,8 +8,7 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The value below which `fraction` of the sorted samples lie, interpolated between neighbours. */
-static double percentile(const double *sorted, size_t count, double fraction) {
+double clq_quantile(const double *sorted, size_t count, double fraction) {
     const double position = fraction * (double)(count - 1);
     const size_t below = (size_t)floor(position);
     const size_t above = below + 1 < count ? below + 1 : below;
@@ -27,8 +26,20 @@ clq_latency clq_latency_of(double *samples_ms, size_t count) {
     }
     return (clq_latency){.min = samples_ms[0],
                          .mean = sum / (double)count,
-                         .median = percentile(samples_ms, count, 0.5),
-                         .p90 = percentile(samples_ms, count, 0.9),
-                         .p95 = percentile(samples_ms, count, 0.95),
-                         .p99 = percentile(samples_ms, count, 0.99)};
+                         .median = clq_quantile(samples_ms, count, 0.5),
+                         .p90 = clq_quantile(samples_ms, count, 0.9),
+                         .p95 = clq_quantile(samples_ms, count, 0.95),
+                         .p99 = clq_quantile(samples_ms, count, 0.99)};
+}
+
+double clq_median_error(const double *sorted, size_t count) {
+    if (count == 0) {
+        return 0;
+    }
+    /* Ranks that enclose the median of the distribution 19 times of 20, whatever its form. */
+    const double centre = 0.5 * (double)(count - 1), reach = 0.98 * sqrt((double)count);
+    const double low = floor(centre - reach), high = ceil(centre + reach);
+    const size_t first = low > 0 ? (size_t)low : 0;
+    const size_t last = high < (double)(count - 1) ? (size_t)high : count - 1;
+    return 0.5 * (sorted[last] - sorted[first]) / clq_quantile(sorted, count, 0.5);
 }

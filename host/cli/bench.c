@@ -4,19 +4,54 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "bench/bench_json.h"
+#include "bench/fp32_form.h"
+#include "bench/runner.h"
+#include "cli/bench_print.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
-#include "report/table.h"
+#include "cli/startup.h"
 
-enum { MAX_MODELS = 32, MAX_DEVICES = 8 };
+enum { MAX_MODELS = 32, MAX_DEVICES = 8, MAX_BATCHES = 16, MAX_BATCH = 65536 };
 
 typedef struct options {
     clq_common common;
-    const char *models[MAX_MODELS], *devices[MAX_DEVICES];
-    int model_count, device_count, batch;
-    bool layers;
+    const char *models[MAX_MODELS], *devices[MAX_DEVICES], *base;
+    int batches[MAX_BATCHES];
+    size_t model_count, device_count, batch_count;
+    bool layers, explain, startup, first_result;
+    double max_regress; /* negative: not given */
     clq_bench_options bench;
 } options;
+
+/* ---- options ---- */
+
+enum { MAX_REGRESS = 256, FIRST_RESULT };
+
+static error_t add_device(options *o, struct argp_state *state, const char *device) {
+    if (o->device_count == MAX_DEVICES) {
+        argp_error(state, "at most %d devices", MAX_DEVICES);
+    }
+    o->devices[o->device_count++] = device;
+    return 0;
+}
+
+static error_t add_model(options *o, struct argp_state *state, const char *model) {
+    if (o->model_count == MAX_MODELS) {
+        argp_error(state, "at most %d models", MAX_MODELS);
+    }
+    o->models[o->model_count++] = model;
+    return 0;
+}
+
+static error_t check_options(const options *o, struct argp_state *state) {
+    if (o->model_count == 0) {
+        argp_error(state, "needs a model");
+    }
+    if (o->max_regress >= 0 && !o->base) {
+        argp_error(state, "--max-regress needs --compare");
+    }
+    return 0;
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -25,13 +60,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         state->child_inputs[0] = &o->common;
         return 0;
     case 'd':
-        if (o->device_count == MAX_DEVICES) {
-            argp_error(state, "at most %d devices", MAX_DEVICES);
-        }
-        o->devices[o->device_count++] = argument;
-        return 0;
+        return add_device(o, state, argument);
     case 'b':
-        return clq_option_result(state, clq_option_int("--batch", argument, 1, 65536, &o->batch));
+        return clq_option_result(state, clq_option_ints("--batch", argument, 1, MAX_BATCH,
+                                                        o->batches, MAX_BATCHES, &o->batch_count));
     case 'i':
         return clq_option_result(
             state, clq_option_int("--iterations", argument, 1, 1000000, &o->bench.iterations));
@@ -41,17 +73,25 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'L':
         o->layers = true;
         return 0;
+    case 'e':
+        o->explain = true;
+        return 0;
+    case 's':
+        o->startup = true;
+        return 0;
+    case 'c':
+        o->base = argument;
+        return 0;
+    case MAX_REGRESS:
+        return clq_option_result(state,
+                                 clq_option_fraction("--max-regress", argument, &o->max_regress));
+    case FIRST_RESULT:
+        o->first_result = true;
+        return 0;
     case ARGP_KEY_ARG:
-        if (o->model_count == MAX_MODELS) {
-            argp_error(state, "at most %d models", MAX_MODELS);
-        }
-        o->models[o->model_count++] = argument;
-        return 0;
+        return add_model(o, state, argument);
     case ARGP_KEY_END:
-        if (o->model_count == 0) {
-            argp_error(state, "needs a model");
-        }
-        return 0;
+        return check_options(o, state);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -59,10 +99,23 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"device", 'd', "DEVICE", 0, "P:D indices, part of a name, cpu or gpu; may be repeated", 0},
-    {"batch", 'b', "N", 0, "Images at once (default 1)", 0},
-    {"iterations", 'i', "N", 0, "Timed iterations of each model (default: about a second's)", 0},
-    {"warmup", 'w', "N", 0, "Iterations before timing (default 3)", 0},
+    {"batch", 'b', "N[,N...]", 0, "Images at once (default 1)", 0},
+    {"iterations", 'i', "N", 0,
+     "Timed iterations of each case (default: a second's, more while the median is not stable)", 0},
+    {"warmup", 'w', "N", 0, "Iterations of each case before timing (default 3 and 0.1 s)", 0},
     {"layers", 'L', NULL, 0, "Print the table of layers too (--json always has it)", 0},
+    {"explain", 'e', NULL, 0,
+     "Say of each int8 layer that is not twice as fast as in FP32 why; the FP32 form is measured "
+     "too, made from the integer model if none of the models is it",
+     0},
+    {"startup", 's', NULL, 0,
+     "Also time from process start to first result, with empty and with full kernel caches (in a "
+     "temporary folder)",
+     0},
+    {"compare", 'c', "BASE.json", 0,
+     "Gate: exit code 1 when a median is certainly slower than in an earlier run's --json", 0},
+    {"max-regress", MAX_REGRESS, "5%", 0, "How much slower --compare accepts (default 5%)", 0},
+    {"first-result", FIRST_RESULT, NULL, OPTION_HIDDEN, "What --startup runs", 0},
     {0},
 };
 static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
@@ -70,157 +123,278 @@ static const struct argp argp = {
     argp_options,
     parse,
     "MODEL.onnx...",
-    "Measures latency and throughput, with every layer against the device's measured peak. "
-    "Several models and devices run in turn, so that drift hits all alike.",
+    "Measures latency, throughput and transfers, with every layer against what the device was "
+    "measured to do. All models, devices and batches run in turn, so that drift hits all alike.",
     children,
     NULL,
     NULL};
 
-/* ---- text ---- */
+/* ---- models ---- */
 
-enum { CELL = 64 };
+typedef struct network {
+    char *name; /* owned, as is the graph */
+    clq_graph *graph;
+    int fp32; /* index of the network that is its FP32 form; -1: none, or not wanted */
+} network;
 
-static clq_status print_results(const clq_bench_result *results, size_t count) {
-    enum { COLUMNS = 11 };
-    static const char *const headers[COLUMNS] = {"model",     "device",    "precision", "batch",
-                                                 "median ms", "min",       "p99",       "img/s",
-                                                 "GOPS",      "% of peak", "MB"};
-    static const int right[COLUMNS] = {0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-    char(*text)[CELL] = clq_calloc(count * COLUMNS, CELL);
-    const char **cells = clq_calloc(count * COLUMNS, sizeof *cells);
-    clq_status status = CLQ_NO_MEMORY;
-    if (text && cells) {
-        for (size_t i = 0; i < count; i++) {
-            const clq_bench_result *r = &results[i];
-            char(*row)[CELL] = text + i * COLUMNS;
-            snprintf(row[0], CELL, "%s", r->model);
-            snprintf(row[1], CELL, "%s", r->device);
-            snprintf(row[2], CELL, "%s %s", r->precision, r->dot_path);
-            snprintf(row[3], CELL, "%d", r->batch);
-            snprintf(row[4], CELL, "%.3f", r->latency.median);
-            snprintf(row[5], CELL, "%.3f", r->latency.min);
-            snprintf(row[6], CELL, "%.3f", r->latency.p99);
-            snprintf(row[7], CELL, "%.1f", r->images_per_second);
-            snprintf(row[8], CELL, "%.1f", r->gops);
-            snprintf(row[9], CELL, "%.1f", 100 * r->peak_fraction);
-            snprintf(row[10], CELL, "%.2f", (double)r->bytes / 1e6);
+/* A second network for every integer one may be its FP32 form. */
+enum { MAX_NETWORKS = 2 * MAX_MODELS };
+
+typedef struct session {
+    const options *options;
+    network networks[MAX_NETWORKS]; /* the models, in order, then FP32 forms made here */
+    size_t network_count;
+    clq_device *devices[MAX_DEVICES];
+    clq_bench_case *cases; /* (devices, networks, batches) */
+    clq_bench_result *results;
+    size_t case_count;
+    clq_bench_startup *startups; /* (devices, models, batches); NULL: not wanted */
+    clq_bench_base base;
+    clq_comparison comparison;
+} session;
+
+/* The file's stem; its path where another model has the same stem. */
+static char *model_name(const options *o, size_t m) {
+    char *name = clq_path_stem(o->models[m]);
+    for (size_t i = 0; name && i < o->model_count; i++) {
+        char *other = clq_path_stem(o->models[i]);
+        const bool same = other && i != m && strcmp(name, other) == 0;
+        clq_free(other);
+        if (same) {
+            clq_free(name);
+            return clq_strdup(o->models[m]);
         }
-        for (size_t i = 0; i < count * COLUMNS; i++) {
-            cells[i] = text[i];
-        }
-        status = clq_table_print(stdout, headers, right, COLUMNS, cells, (int)count);
     }
-    clq_free(text);
-    clq_free(cells);
-    return status;
+    return name;
 }
 
-static clq_status print_layers(const clq_bench_result *r) {
-    enum { COLUMNS = 7 };
-    static const char *const headers[COLUMNS] = {"layer", "op",        "ms",  "share %",
-                                                 "GOPS",  "% of peak", "path"};
-    static const int right[COLUMNS] = {0, 0, 1, 1, 1, 1, 0};
-    const size_t count = (size_t)r->layer_count * COLUMNS;
-    char(*text)[CELL] = clq_calloc(count, CELL);
-    const char **cells = clq_calloc(count, sizeof *cells);
-    clq_status status = CLQ_NO_MEMORY;
-    double total = 0;
-    for (int i = 0; i < r->layer_count; i++) {
-        total += r->layers[i].ms;
-    }
-    if (text && cells) {
-        for (int i = 0; i < r->layer_count; i++) {
-            const clq_bench_layer *layer = &r->layers[i];
-            char(*row)[CELL] = text + i * COLUMNS;
-            snprintf(row[0], CELL, "%s", layer->name);
-            snprintf(row[1], CELL, "%s", layer->op);
-            snprintf(row[2], CELL, "%.4f", layer->ms);
-            snprintf(row[3], CELL, "%.1f", total > 0 ? 100 * layer->ms / total : 0);
-            snprintf(row[4], CELL, "%.1f", layer->gops);
-            snprintf(row[5], CELL, "%.1f%s", 100 * layer->peak_fraction,
-                     layer->peak_fraction > 1 ? " peak too low" : "");
-            snprintf(row[6], CELL, "%s %s", layer->precision, layer->dot_path);
-        }
-        for (size_t i = 0; i < count; i++) {
-            cells[i] = text[i];
-        }
-        printf("\n%s, %s on %s, batch %d, profiled %.3f ms\n", r->model, r->precision, r->device,
-               r->batch, total);
-        status = clq_table_print(stdout, headers, right, COLUMNS, cells, r->layer_count);
-    }
-    clq_free(text);
-    clq_free(cells);
-    return status;
-}
-
-static clq_status print_all(const options *o, const clq_bench_result *results, size_t count) {
-    if (o->common.json) {
-        json_t *json = clq_bench_to_json(results, count);
-        const clq_status status = json ? clq_json_dump_stdout(json) : CLQ_NO_MEMORY;
-        json_decref(json);
-        return status;
-    }
-    CLQ_TRY(print_results(results, count));
-    for (size_t i = 0; o->layers && i < count; i++) {
-        CLQ_TRY(print_layers(&results[i]));
+static clq_status open_models(session *s) {
+    const options *o = s->options;
+    for (size_t m = 0; m < o->model_count; m++) {
+        network *n = &s->networks[s->network_count++];
+        n->fp32 = -1;
+        n->name = model_name(o, m);
+        CLQ_TRY(n->name ? CLQ_OK : CLQ_NO_MEMORY);
+        CLQ_TRY(clq_model_open(o->models[m], &n->graph));
     }
     return CLQ_OK;
 }
 
+/* Gives every integer network its FP32 form: a given model's, else one made from it. */
+static clq_status find_fp32_forms(session *s) {
+    for (size_t m = 0; m < s->options->model_count; m++) {
+        network *integer = &s->networks[m];
+        if (clq_graph_form(integer->graph) != CLQ_FORM_INTEGER) {
+            continue;
+        }
+        for (size_t i = 0; i < s->options->model_count && integer->fp32 < 0; i++) {
+            if (clq_bench_is_fp32_form(s->networks[i].graph, integer->graph)) {
+                integer->fp32 = (int)i;
+            }
+        }
+        if (integer->fp32 < 0) {
+            network *made = &s->networks[s->network_count];
+            integer->fp32 = (int)s->network_count++;
+            made->fp32 = -1;
+            made->name = clq_format("%s as fp32", integer->name);
+            CLQ_TRY(made->name ? CLQ_OK : CLQ_NO_MEMORY);
+            CLQ_TRY(clq_dequantize(integer->graph, &made->graph));
+        }
+    }
+    return CLQ_OK;
+}
+
+/* ---- time from start to first result ---- */
+
+/* What the child of --startup does. */
+static clq_status give_first_result(const options *o) {
+    const clq_bench_options bench = {.iterations = 1};
+    clq_status status = CLQ_OK;
+    clq_graph *graph = NULL;
+    clq_device *device = NULL;
+    clq_bench_runner runner = {0};
+    CLQ_GOTO(status, cleanup, clq_model_open(o->models[0], &graph));
+    CLQ_GOTO(status, cleanup, clq_device_open(o->devices[0], &device));
+    const clq_bench_case item = {.graph = graph, .device = device, .batch = o->batches[0]};
+    CLQ_GOTO(status, cleanup, clq_bench_runner_open(&item, &bench, &runner));
+    CLQ_GOTO(status, cleanup, clq_bench_runner_iterate(&runner, false));
+    puts("first result");
+    fflush(stdout);
+cleanup:
+    clq_bench_runner_close(&runner);
+    clq_device_close(device);
+    clq_graph_destroy(graph);
+    return status;
+}
+
+/* `device` NULL: not said. */
+static clq_status measure_startup(const char *model, const char *device, int batch,
+                                  clq_bench_startup *startup) {
+    enum { MOST = 16 };
+    const char *argv[MOST] = {"clquant", "bench", "--first-result", "--quiet"};
+    char batch_text[16];
+    int count = 4;
+    snprintf(batch_text, sizeof batch_text, "%d", batch);
+    argv[count++] = "--batch";
+    argv[count++] = batch_text;
+    if (device) {
+        argv[count++] = "--device";
+        argv[count++] = device;
+    }
+    argv[count++] = "--";
+    argv[count] = model;
+    return clq_startup_measure((char *const *)argv, startup);
+}
+
+static clq_status measure_startups(session *s) {
+    const options *o = s->options;
+    clq_bench_startup *next;
+    s->startups = clq_calloc(o->device_count * o->model_count * o->batch_count, sizeof *next);
+    if (!s->startups) {
+        return CLQ_NO_MEMORY;
+    }
+    next = s->startups;
+    for (size_t d = 0; d < o->device_count; d++) {
+        for (size_t m = 0; m < o->model_count; m++) {
+            for (size_t b = 0; b < o->batch_count; b++) {
+                CLQ_TRY(measure_startup(o->models[m], o->devices[d], o->batches[b], next++));
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
+/* ---- cases ---- */
+
+static size_t case_index(const session *s, size_t device, size_t network, size_t batch) {
+    return (device * s->network_count + network) * s->options->batch_count + batch;
+}
+
+static clq_status make_cases(session *s) {
+    const options *o = s->options;
+    s->case_count = o->device_count * s->network_count * o->batch_count;
+    s->cases = clq_calloc(s->case_count, sizeof *s->cases);
+    s->results = clq_calloc(s->case_count, sizeof *s->results);
+    if (!s->cases || !s->results) {
+        return CLQ_NO_MEMORY;
+    }
+    for (size_t d = 0; d < o->device_count; d++) {
+        for (size_t n = 0; n < s->network_count; n++) {
+            const network *of = &s->networks[n];
+            for (size_t b = 0; b < o->batch_count; b++) {
+                s->cases[case_index(s, d, n, b)] = (clq_bench_case){
+                    .name = of->name,
+                    .graph = of->graph,
+                    .device = s->devices[d],
+                    .batch = o->batches[b],
+                    .fp32 = of->fp32 < 0 ? NULL : &s->cases[case_index(s, d, (size_t)of->fp32, b)]};
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
+static void hand_out_startups(session *s) {
+    const options *o = s->options;
+    const clq_bench_startup *next = s->startups;
+    for (size_t d = 0; next && d < o->device_count; d++) {
+        for (size_t m = 0; m < o->model_count; m++) {
+            for (size_t b = 0; b < o->batch_count; b++) {
+                s->results[case_index(s, d, m, b)].startup = *next++;
+            }
+        }
+    }
+}
+
 /* ---- the command ---- */
 
+static clq_status print_json(const session *s) {
+    json_t *json = clq_bench_to_json(s->results, s->case_count);
+    if (s->options->base) {
+        json_object_set_new(json, "compare", clq_comparison_to_json(&s->comparison));
+    }
+    const clq_status status = json ? clq_json_dump_stdout(json) : CLQ_NO_MEMORY;
+    json_decref(json);
+    return status;
+}
+
+static clq_status print_text(const session *s) {
+    const options *o = s->options;
+    for (size_t d = 0; d < o->device_count; d++) {
+        clq_print_device(clq_device_get_info(s->devices[d]),
+                         &s->results[case_index(s, d, 0, 0)].limits);
+    }
+    putchar('\n');
+    CLQ_TRY(clq_print_results(s->results, s->case_count));
+    for (size_t i = 0; o->layers && i < s->case_count; i++) {
+        CLQ_TRY(clq_print_layers(&s->results[i]));
+    }
+    for (size_t i = 0; i < s->case_count; i++) {
+        if (s->results[i].explained) {
+            CLQ_TRY(clq_print_explanations(&s->results[i]));
+        }
+    }
+    return o->base ? clq_print_comparison(&s->comparison) : CLQ_OK;
+}
+
+static clq_status bench(session *s) {
+    const options *o = s->options;
+    if (o->base) {
+        CLQ_TRY(clq_bench_base_read(o->base, &s->base));
+    }
+    CLQ_TRY(open_models(s));
+    if (o->startup) {
+        CLQ_TRY(measure_startups(s)); /* before there are devices, which have threads */
+    }
+    if (o->explain) {
+        CLQ_TRY(find_fp32_forms(s));
+    }
+    for (size_t d = 0; d < o->device_count; d++) {
+        CLQ_TRY(clq_device_open(o->devices[d], &s->devices[d]));
+    }
+    CLQ_TRY(make_cases(s));
+    CLQ_TRY(clq_bench_run(s->cases, s->case_count, &o->bench, s->results));
+    hand_out_startups(s);
+    if (o->base) {
+        CLQ_TRY(clq_bench_compare(&s->base, s->results, s->case_count,
+                                  o->max_regress < 0 ? 0.05 : o->max_regress, &s->comparison));
+    }
+    CLQ_TRY(o->common.json ? print_json(s) : print_text(s));
+    return o->base ? clq_comparison_gate(&s->comparison) : CLQ_OK;
+}
+
+static void close_session(session *s) {
+    clq_comparison_clear(&s->comparison);
+    clq_bench_base_clear(&s->base);
+    for (size_t i = 0; s->results && i < s->case_count; i++) {
+        clq_bench_result_clear(&s->results[i]);
+    }
+    clq_free(s->results);
+    clq_free(s->cases);
+    clq_free(s->startups);
+    for (size_t n = 0; n < s->network_count; n++) {
+        clq_graph_destroy(s->networks[n].graph);
+        clq_free(s->networks[n].name);
+    }
+    for (size_t d = 0; d < s->options->device_count; d++) {
+        clq_device_close(s->devices[d]);
+    }
+}
+
 static clq_status run(int argc, char **argv) {
-    options o = {.batch = 1};
-    clq_status status = CLQ_OK;
-    clq_device *devices[MAX_DEVICES] = {NULL};
-    clq_graph *graphs[MAX_MODELS] = {NULL};
-    char *names[MAX_MODELS] = {NULL};
-    clq_bench_case *cases = NULL;
-    clq_bench_result *results = NULL;
-    size_t count = 0;
+    options o = {.batches = {1}, .batch_count = 1, .max_regress = -1};
     bool done;
     CLQ_TRY(clq_parse(&argp, "bench", argc, argv, &o, &done));
-    o.bench.layers = o.layers || o.common.json;
+    o.bench.layers = o.layers || o.explain || o.common.json;
     if (o.device_count == 0) {
         o.devices[o.device_count++] = NULL;
     }
-    for (int m = 0; m < o.model_count; m++) {
-        CLQ_GOTO(status, cleanup, clq_model_open(o.models[m], &graphs[m]));
-        names[m] = clq_path_stem(o.models[m]);
-        if (!names[m]) {
-            status = CLQ_NO_MEMORY;
-            goto cleanup;
-        }
+    if (o.first_result) {
+        return give_first_result(&o);
     }
-    for (int d = 0; d < o.device_count; d++) {
-        CLQ_GOTO(status, cleanup, clq_device_open(o.devices[d], &devices[d]));
-    }
-    cases = clq_calloc((size_t)(o.model_count * o.device_count), sizeof *cases);
-    results = clq_calloc((size_t)(o.model_count * o.device_count), sizeof *results);
-    if (!cases || !results) {
-        status = CLQ_NO_MEMORY;
-        goto cleanup;
-    }
-    for (int d = 0; d < o.device_count; d++) {
-        for (int m = 0; m < o.model_count; m++) {
-            cases[count++] = (clq_bench_case){names[m], graphs[m], devices[d], o.batch};
-        }
-    }
-    CLQ_GOTO(status, cleanup, clq_bench_run(cases, count, &o.bench, results));
-    CLQ_GOTO(status, cleanup, print_all(&o, results, count));
-cleanup:
-    for (size_t i = 0; results && i < count; i++) {
-        clq_bench_result_clear(&results[i]);
-    }
-    clq_free(results);
-    clq_free(cases);
-    for (int m = 0; m < o.model_count; m++) {
-        clq_graph_destroy(graphs[m]);
-        clq_free(names[m]);
-    }
-    for (int d = 0; d < o.device_count; d++) {
-        clq_device_close(devices[d]);
-    }
+    session s = {.options = &o};
+    const clq_status status = bench(&s);
+    close_session(&s);
     return status;
 }
 

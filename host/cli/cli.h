@@ -46,6 +46,11 @@ clq_status clq_option_enum(const char *option, const char *text, const char *con
 /* "0.485,0.456,0.406" into values[capacity]. */
 clq_status clq_option_floats(const char *option, const char *text, float *values, size_t capacity,
                              size_t *count);
+/* "1,8,32" into values[capacity], each in min..max and none twice. */
+clq_status clq_option_ints(const char *option, const char *text, int min, int max, int *values,
+                           size_t capacity, size_t *count);
+/* "5%" or "0.05", at least 0. */
+clq_status clq_option_fraction(const char *option, const char *text, double *value);
 
 clq_status clq_option_seed(const char *text, uint64_t *seed);
 /* A "KEY=VALUE" for the recipe, kept in overrides[CLQ_MAX_OVERRIDES]. */

@@ -131,6 +131,45 @@ clq_status clq_option_floats(const char *option, const char *text, float *values
     }
 }
 
+clq_status clq_option_ints(const char *option, const char *text, int min, int max, int *values,
+                           size_t capacity, size_t *count) {
+    const char *at = text;
+    *count = 0;
+    for (;;) {
+        char *end;
+        errno = 0;
+        const long number = strtol(at, &end, 10);
+        bool good = !errno && end != at && number >= min && number <= max &&
+                    (!*end || *end == ',') && *count < capacity;
+        for (size_t i = 0; i < *count; i++) {
+            good = good && values[i] != number;
+        }
+        if (!good) {
+            return clq_fail(CLQ_USAGE,
+                            "%s: must be up to %zu different integers in %d..%d with commas, is "
+                            "\"%s\"",
+                            option, capacity, min, max, text);
+        }
+        values[(*count)++] = (int)number;
+        if (!*end) {
+            return CLQ_OK;
+        }
+        at = end + 1;
+    }
+}
+
+clq_status clq_option_fraction(const char *option, const char *text, double *value) {
+    char *end;
+    errno = 0;
+    double number = strtod(text, &end);
+    const bool percent = end != text && strcmp(end, "%") == 0;
+    if (errno || end == text || (*end && !percent) || !isfinite(number) || number < 0) {
+        return clq_fail(CLQ_USAGE, "%s: must be like 5%% or 0.05, is \"%s\"", option, text);
+    }
+    *value = percent ? number / 100 : number;
+    return CLQ_OK;
+}
+
 clq_status clq_option_seed(const char *text, uint64_t *seed) {
     int64_t number = 0;
     CLQ_TRY(clq_option_i64("--seed", text, 0, INT64_MAX, &number));

@@ -109,7 +109,7 @@ static clq_status queued(clq_device *device, cl_int error, const char *what, siz
         return clq_cl_fail(error, "%s of %zu bytes on %s", what, size, device->info.name);
     }
     if (event) {
-        clq_profile_add(device, what, *event);
+        clq_profile_add(device, what, NULL, *event);
     }
     return CLQ_OK;
 }

@@ -139,7 +139,7 @@ clq_status clq_query_device(cl_platform_id platform, cl_device_id id, clq_device
     }
     cl_device_type type = 0;
     cl_uint units = 0, align_bits = 0, native_floats = 0;
-    cl_ulong global = 0, allocation = 0, local = 0;
+    cl_ulong global = 0, allocation = 0, local = 0, cache = 0;
     CLQ_TRY(query_value(id, CL_DEVICE_TYPE, &type, sizeof type));
     CLQ_TRY(query_value(id, CL_DEVICE_MAX_COMPUTE_UNITS, &units, sizeof units));
     CLQ_TRY(query_value(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, &align_bits, sizeof align_bits));
@@ -148,6 +148,7 @@ clq_status clq_query_device(cl_platform_id platform, cl_device_id id, clq_device
     CLQ_TRY(query_value(id, CL_DEVICE_GLOBAL_MEM_SIZE, &global, sizeof global));
     CLQ_TRY(query_value(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &allocation, sizeof allocation));
     CLQ_TRY(query_value(id, CL_DEVICE_LOCAL_MEM_SIZE, &local, sizeof local));
+    CLQ_TRY(query_value(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, &cache, sizeof cache));
     CLQ_TRY(query_value(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, &info->max_work_group,
                         sizeof info->max_work_group));
     CLQ_TRY(clq_has_extension(id, "cl_khr_fp16", &info->has_fp16));
@@ -158,6 +159,7 @@ clq_status clq_query_device(cl_platform_id platform, cl_device_id id, clq_device
     info->global_memory = global;
     info->max_allocation = allocation;
     info->local_memory = local;
+    info->cache = cache;
     info->base_alignment = align_bits >= 8 ? align_bits / 8 : 1;
     info->simd_bytes = info->is_cpu ? vector_bytes(native_floats) : 0;
     CLQ_TRY(choose_schedule(info, &info->schedule));

@@ -119,8 +119,9 @@ typedef struct clq_profile {
 
 /* The event argument of the next enqueue: NULL while recording is off. */
 cl_event *clq_profile_event(clq_device *device, cl_event *event);
-/* Records a queued command; takes the event. */
-void clq_profile_add(clq_device *device, const char *kernel, cl_event event);
+/* Records a queued command; takes the event. `range`: of a launch, settled; NULL for copies. */
+void clq_profile_add(clq_device *device, const char *kernel, const clq_range *range,
+                     cl_event event);
 void clq_profile_free(clq_device *device);
 
 /* ---- device.c ---- */
@@ -138,7 +139,21 @@ struct clq_device {
     clq_profile profile;
     json_t *tuning;                             /* key -> choice: tuning.h */
     double peak_fp32, peak_int8[CLQ_DOT_COUNT]; /* 0: not measured yet */
+    clq_device_limits limits;                   /* but for those; launch_us 0: not measured yet */
 };
+
+/* ---- peak.c: micro-kernels ---- */
+
+/* Work-items enough for every compute unit. */
+clq_range clq_peak_range(const clq_device_info *info);
+/* The time of some launches in a chain, on the host's clock. */
+clq_status clq_time_launches(clq_device *device, clq_kernel *kernel, clq_range range,
+                             const clq_arg *args, size_t arg_count, int launches, double *seconds);
+/* The best rate of many runs, in 1e9 a second, of a kernel whose args are: sinks; operations, where
+ * it writes how many one work-item does an iteration; constants; and last the iterations, which
+ * are chosen here. */
+clq_status clq_measure_rate(clq_device *device, clq_kernel *kernel, clq_range range, clq_arg *args,
+                            size_t arg_count, double *giga_per_second);
 
 /* ---- dot_probe.c ---- */
 

@@ -127,7 +127,7 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
                            range_text(range.local, range.dims, local_text));
     }
     if (event) {
-        clq_profile_add(device, kernel->name, *event);
+        clq_profile_add(device, kernel->name, &range, *event);
     }
     device->profile.work = 0;
     return CLQ_OK;

@@ -6,19 +6,25 @@
 enum { REPEATS = 40, FIRST_ITERATIONS = 200 };
 static const double run_seconds = 0.004; /* wanted of one run */
 
-static clq_status time_run(clq_device *device, clq_kernel *kernel, clq_range range,
-                           const clq_arg *args, size_t arg_count, double *seconds) {
+clq_status clq_time_launches(clq_device *device, clq_kernel *kernel, clq_range range,
+                             const clq_arg *args, size_t arg_count, int launches, double *seconds) {
     CLQ_TRY(clq_device_finish(device));
     double start = clq_now_seconds();
-    CLQ_TRY(clq_launch(device, kernel, range, args, arg_count));
+    for (int i = 0; i < launches; i++) {
+        CLQ_TRY(clq_launch(device, kernel, range, args, arg_count));
+    }
     CLQ_TRY(clq_device_finish(device));
     *seconds = clq_now_seconds() - start;
     return CLQ_OK;
 }
 
-/* args: sinks, operations, constants, and last the iterations. */
-static clq_status measure(clq_device *device, clq_kernel *kernel, clq_range range, clq_arg *args,
-                          size_t arg_count, double *giga_per_second) {
+static clq_status time_run(clq_device *device, clq_kernel *kernel, clq_range range,
+                           const clq_arg *args, size_t arg_count, double *seconds) {
+    return clq_time_launches(device, kernel, range, args, arg_count, 1, seconds);
+}
+
+clq_status clq_measure_rate(clq_device *device, clq_kernel *kernel, clq_range range, clq_arg *args,
+                            size_t arg_count, double *giga_per_second) {
     int32_t iterations = FIRST_ITERATIONS, operations = 0;
     double seconds = 0, best = 0;
     args[arg_count - 1] = CLQ_I32(iterations);
@@ -42,7 +48,7 @@ static clq_status measure(clq_device *device, clq_kernel *kernel, clq_range rang
     return CLQ_OK;
 }
 
-static clq_range peak_range(const clq_device_info *info) {
+clq_range clq_peak_range(const clq_device_info *info) {
     const size_t units = info->compute_units;
     clq_range range = CLQ_RANGE1(units > 1 ? units * 8 : 16); /* some for every core */
     if (info->schedule == CLQ_SCHEDULE_GPU) {
@@ -60,12 +66,12 @@ static clq_status measure_peaks(clq_device *device, clq_buffer *sinks, clq_buffe
         clq_arg args[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_F32(0.5f), CLQ_F32(1.0f),
                           CLQ_I32(0)};
         CLQ_TRY(clq_kernel_get(device, "peak_f32", NULL, &kernel));
-        CLQ_TRY(measure(device, kernel, range, args, sizeof args / sizeof args[0], fp32));
+        CLQ_TRY(clq_measure_rate(device, kernel, range, args, sizeof args / sizeof args[0], fp32));
     }
     if (*int8 == 0) {
         clq_arg args[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_I32(0), CLQ_I32(0)};
         CLQ_TRY(clq_kernel_get(device, "peak_int8", NULL, &kernel));
-        CLQ_TRY(measure(device, kernel, range, args, sizeof args / sizeof args[0], int8));
+        CLQ_TRY(clq_measure_rate(device, kernel, range, args, sizeof args / sizeof args[0], int8));
     }
     return CLQ_OK;
 }
@@ -73,7 +79,7 @@ static clq_status measure_peaks(clq_device *device, clq_buffer *sinks, clq_buffe
 clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8_gops) {
     clq_status status = CLQ_OK;
     clq_buffer *sinks = NULL, *operations = NULL;
-    clq_range range = peak_range(&device->info);
+    clq_range range = clq_peak_range(&device->info);
     bool recording = device->profile.on;
     device->profile.on = false; /* these launches are nobody's work */
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, range.global[0] * sizeof(float), &sinks));

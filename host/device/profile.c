@@ -111,7 +111,17 @@ cl_event *clq_profile_event(clq_device *device, cl_event *event) {
     return device->profile.on ? event : NULL;
 }
 
-void clq_profile_add(clq_device *device, const char *kernel, cl_event event) {
+/* The work-items and work-groups of a settled range. */
+static void count_items(const clq_range *range, clq_profile_entry *entry) {
+    entry->work_items = entry->work_groups = 1;
+    for (unsigned d = 0; d < range->dims; d++) {
+        entry->work_items *= range->global[d];
+        entry->work_groups *= range->global[d] / range->local[d];
+    }
+}
+
+void clq_profile_add(clq_device *device, const char *kernel, const clq_range *range,
+                     cl_event event) {
     clq_profile *profile = &device->profile;
     const char *label = entry_label(profile);
     if (!label ||
@@ -124,8 +134,11 @@ void clq_profile_add(clq_device *device, const char *kernel, cl_event event) {
         return;
     }
     profile->pending[profile->pending_count++] = (clq_pending){event, profile->entry_count};
-    profile->entries[profile->entry_count++] =
-        (clq_profile_entry){.label = label, .kernel = kernel, .flops = profile->work};
+    clq_profile_entry *entry = &profile->entries[profile->entry_count++];
+    *entry = (clq_profile_entry){.label = label, .kernel = kernel, .flops = profile->work};
+    if (range) {
+        count_items(range, entry);
+    }
     if (profile->pending_count % DRAIN_INTERVAL == 0) {
         drain(profile, false);
     }

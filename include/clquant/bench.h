@@ -1,4 +1,5 @@
-/* Benchmarks: latency, throughput, per-layer times against the device's measured peak. */
+/* Benchmarks: latency, throughput, per-layer times against what the device was measured to do, and
+ * why a layer is not faster. */
 #ifndef CLQUANT_BENCH_H
 #define CLQUANT_BENCH_H
 
@@ -8,36 +9,88 @@
 extern "C" {
 #endif
 
+/* ---- statistics ---- */
+
 typedef struct clq_latency {
     double min, mean, median, p90, p95, p99; /* milliseconds */
 } clq_latency;
 
 /* Order statistics of `count` samples (sorted in place); percentiles interpolate linearly. */
 clq_latency clq_latency_of(double *samples_ms, size_t count);
+/* The value below which `fraction` of the sorted samples lie, interpolated; count >= 1. */
+double clq_quantile(const double *sorted, size_t count, double fraction);
+/* Half the width of the median's 95 % interval, as a fraction of the median; 0 for no samples. */
+double clq_median_error(const double *sorted, size_t count);
+
+/* ---- results ---- */
+
+/* Why a layer's int8 form is not at least twice as fast as its FP32 form; host/bench/explain.c has
+ * the rules. */
+typedef enum clq_bench_cause {
+    CLQ_CAUSE_NONE,        /* it is, or there is no FP32 form to compare with */
+    CLQ_CAUSE_LAUNCH,      /* starting its kernels takes the time */
+    CLQ_CAUSE_PARALLELISM, /* parts of the device have nothing to do */
+    CLQ_CAUSE_MEMORY,      /* moving its bytes takes the time */
+    CLQ_CAUSE_REQUANTIZE,  /* making codes of its sums takes the time */
+    CLQ_CAUSE_NO_DOT,      /* arithmetic takes the time, and its path has no dot instruction */
+    CLQ_CAUSE_OTHER,       /* none of these; the text says at how much of the peak */
+} clq_bench_cause;
+/* "no dot instruction", "memory-bound", ...; "" for NONE. */
+const char *clq_bench_cause_name(clq_bench_cause cause);
 
 typedef struct clq_bench_layer {
-    char *name, *op;       /* owned */
-    double ms;             /* median of the profiled iterations */
-    double gops;           /* 1e9 operations a second; a multiply-add is two */
-    double peak_fraction;  /* of the device's measured peak of that precision */
-    const char *precision; /* "fp32" or "int8" */
-    const char *dot_path;  /* "" for fp32 */
+    char *name, *op;      /* owned. "input" and "output" are the conversions to and from codes */
+    char *fused;          /* owned: the add that runs in the layer's epilogue; "" for none */
+    double ms;            /* median of the profiled iterations, by the device's events */
+    double share;         /* of the time of all layers */
+    double operations;    /* of one forward; a multiply-add is two */
+    double gops;          /* 1e9 operations a second */
+    double peak_gops;     /* measured for the layer's precision and dot path */
+    double peak_fraction; /* above 1, the peak was measured too low */
+    int64_t weight_bytes; /* of parameters, from their shapes */
+    int64_t bytes;        /* those, and the activations read and written */
+    double gbs;           /* 1e9 of these bytes a second */
+    int64_t codes;        /* u8 codes made of sums */
+    int launches;         /* kernels of one forward */
+    int64_t work_items, work_groups; /* of the launch that takes longest */
+    const char *precision;           /* "fp32" or "int8" */
+    const char *dot_path;  /* the layer's own; "" where there are no dot products, and for fp32 */
+    double fp32_ms;        /* explained: the FP32 form's time; 0 when there is none */
+    clq_bench_cause cause; /* explained */
+    char why[96];          /* explained: the cause with its numbers; "" for NONE */
 } clq_bench_layer;
+
+/* From the start of a process to its first result, in ms. All 0 when not measured. */
+typedef struct clq_bench_startup {
+    double cold, second, warm; /* empty kernel caches; the run after that; the caches complete */
+} clq_bench_startup;
+
+enum { CLQ_BENCH_MAX_SAMPLES = 512 };
 
 typedef struct clq_bench_result {
     char *model;  /* owned */
     char *device; /* owned */
     int batch;
     const char *precision; /* "fp32" or "int8" */
-    const char *dot_path;
+    const char *dot_path;  /* the device's; "" for fp32 */
     int iterations;
-    clq_latency latency;
+    clq_latency latency; /* from queueing the forward to its end, transfers apart; host's clock */
+    double median_error; /* clq_median_error of it */
+    double *samples;     /* (sample_count) ms, owned: latencies in order, evenly chosen of all */
+    size_t sample_count; /* at most CLQ_BENCH_MAX_SAMPLES */
     double images_per_second, gops, peak_gops, peak_fraction;
-    int64_t bytes;           /* of parameters */
-    double h2d_ms, d2h_ms;   /* medians: input to the device, logits back */
-    clq_bench_layer *layers; /* owned; empty unless asked for */
+    int64_t bytes;                   /* of parameters */
+    double h2d_ms, d2h_ms;           /* medians by the device's events: input there, output back */
+    double h2d_host_ms, d2h_host_ms; /* the same by the host's clock */
+    double kernel_ms;                /* sum over the layers; 0 unless asked for */
+    clq_device_limits limits;        /* the device's */
+    clq_bench_startup startup;       /* for the caller to fill in */
+    clq_bench_layer *layers;         /* owned; empty unless asked for */
     int layer_count;
+    bool explained; /* there was an FP32 form to explain the layers with */
 } clq_bench_result;
+
+/* ---- running ---- */
 
 /* One model on one device. FP32 graphs are folded first; integer graphs run on integers. */
 typedef struct clq_bench_case {
@@ -45,18 +98,22 @@ typedef struct clq_bench_case {
     const clq_graph *graph;
     clq_device *device;
     int batch;
+    /* For an integer graph: the case among the same `cases` that is its FP32 form, on the same
+     * device and with the same batch; its layers explain this one's. NULL: not explained. */
+    const struct clq_bench_case *fp32;
 } clq_bench_case;
 
 typedef struct clq_bench_options {
-    int iterations; /* 0: until ~1 s of samples, at least 10 */
-    int warmup;     /* 0: 3 */
+    int iterations; /* of each case. 0: about a second's, at least 10, and up to four times as many
+                       until the median's interval is within 1 % of it */
+    int warmup;     /* iterations. 0: 3 and at least 0.1 s */
     bool layers;    /* also profile per layer, in separate iterations */
     uint64_t seed;  /* of the random input */
 } clq_bench_options;
 
-/* Runs all cases in turn, one iteration of each at a time, so that drift of the machine hits all
- * alike. results[count]; free each with clq_bench_result_clear. Latency is from queueing the
- * forward to its end, transfers apart. */
+/* Runs all cases in turn, some milliseconds each at a time and whichever is furthest from its goal
+ * first, so that drift of the machine hits all alike. results[count]; free each with
+ * clq_bench_result_clear. CLQ_USAGE for a quantized graph that is not converted. */
 clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
                          const clq_bench_options *options, clq_bench_result *results);
 void clq_bench_result_clear(clq_bench_result *result);

@@ -23,7 +23,7 @@
  *     formats.h  ONNX and safetensors
  *     train.h    training, evaluation
  *     quant.h    PTQ, QAT, conversion, verification
- *     bench.h    latency, throughput, roofline
+ *     bench.h    latency, throughput, layers against the device's limits
  *     report.h   tables, pictures, the HTML page
  *
  * Objects are made by *_create, *_open or *_load and given back by *_destroy, *_close or *_free,

@@ -54,6 +54,7 @@ typedef struct clq_device_info {
         simd_bytes; /* host SIMD register width usable on a host CPU: 64, 32, 16; 0 elsewhere */
     size_t max_work_group;
     uint64_t global_memory, max_allocation, local_memory; /* bytes, as reported: advice */
+    uint64_t cache; /* bytes of the largest cache of global memory, as reported; 0: none known */
     size_t base_alignment; /* bytes; offset alignment of clq_buffer_view */
     clq_schedule schedule; /* CLQUANT_SCHEDULE=cpu|gpu forces one (tests) */
     clq_dot dot;           /* first path of the ladder that compiled and gave the right values */
@@ -81,6 +82,17 @@ clq_status clq_device_set_dot(clq_device *device, clq_dot dot);
  * in 1e9 operations a second (a multiply-add is two). Measured once per open device, ~0.5 s.
  * int8 is measured on the device's current dot path. */
 clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8_gops);
+
+/* What bounds the speed of this device, each measured by a micro-kernel. */
+typedef struct clq_device_limits {
+    double fp32_gflops, int8_gops; /* clq_device_peak */
+    double requantize_gcodes;      /* 1e9 int32 sums a second turned into u8 codes */
+    double memory_gbs;             /* 1e9 bytes a second read from memory */
+    double cache_gbs;              /* the same from info.cache; memory_gbs when there is none */
+    double launch_us;              /* one kernel in a long in-order chain of empty ones */
+} clq_device_limits;
+/* Measured once per open device, ~1 s. Takes up to 1 GiB of device memory meanwhile. */
+clq_status clq_device_measure_limits(clq_device *device, clq_device_limits *limits);
 
 /* ---- memory ---- */
 
@@ -165,6 +177,7 @@ typedef struct clq_profile_entry {
     const char *kernel; /* registry name, or "write"/"read"/"fill"/"copy" */
     double ms;
     double flops; /* clq_device_set_work at the time of the launch; 0 when unset */
+    size_t work_items, work_groups; /* of a launch; 0 for copies */
 } clq_profile_entry;
 
 /* Starts recording (drops earlier entries) or stops it. Off by default. */

@@ -53,6 +53,10 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
 clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config,
                        clq_graph **integer);
 
+/* Integer form -> folded float form with the same nodes and names, whose weights and biases are the
+ * reals that the codes stand for: the network's FP32 twin, to compare speed or values with. */
+clq_status clq_dequantize(const clq_graph *integer, clq_graph **real);
+
 /* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams.
  * Observers start from the graph's qparams and stop after the first epoch (half of the steps when
  * there is only one). job->mode, params, qstate and hooks are set by this function. */

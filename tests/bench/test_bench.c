@@ -7,7 +7,8 @@
 
 #include "base/json.h"
 #include "bench/bench_json.h"
-#include "support/clq_test.h"
+#include "bench/fp32_form.h"
+#include "support/quant_nets.h"
 
 enum { BATCH = 2, INPUTS = 64, HIDDEN = 32, CLASSES = 10, ITERATIONS = 5 };
 static const double MACS = INPUTS * HIDDEN + HIDDEN * CLASSES;
@@ -44,7 +45,8 @@ static void result_describes_the_run(void **state) {
     clq_graph *graph = small_mlp();
     clq_bench_result results[2];
     (void)state;
-    const clq_bench_case cases[] = {{"one", graph, device, 1}, {"two", graph, device, BATCH}};
+    const clq_bench_case cases[] = {{"one", graph, device, 1, NULL},
+                                    {"two", graph, device, BATCH, NULL}};
     const clq_bench_options options = {.iterations = ITERATIONS, .warmup = 1, .layers = true};
     assert_ok(clq_bench_run(cases, 2, &options, results));
     for (int i = 0; i < 2; i++) {
@@ -60,6 +62,10 @@ static void result_describes_the_run(void **state) {
         assert_true(r->latency.min <= r->latency.median && r->latency.median <= r->latency.p90);
         assert_true(r->latency.p90 <= r->latency.p95 && r->latency.p95 <= r->latency.p99);
         assert_true(r->h2d_ms > 0 && r->d2h_ms > 0);
+        assert_true(r->h2d_host_ms > 0 && r->d2h_host_ms > 0);
+        assert_int_equal(r->sample_count, ITERATIONS);
+        assert_true(r->median_error >= 0 && isfinite(r->median_error));
+        assert_true(r->limits.memory_gbs > 0 && r->limits.launch_us > 0);
         assert_true(r->peak_gops > 0);
         /* The derived figures follow from the measured ones. */
         assert_float_equal(r->images_per_second * r->latency.median / (1e3 * r->batch), 1, 1e-9);
@@ -77,8 +83,9 @@ static void layers_are_those_that_ran(void **state) {
     clq_graph *graph = small_mlp();
     clq_bench_result result;
     int linear = 0;
+    double share = 0;
     (void)state;
-    const clq_bench_case item = {"mlp", graph, device, BATCH};
+    const clq_bench_case item = {"mlp", graph, device, BATCH, NULL};
     const clq_bench_options options = {.iterations = ITERATIONS, .warmup = 1, .layers = true};
     assert_ok(clq_bench_run(&item, 1, &options, &result));
     assert_true(result.layer_count >= 2);
@@ -92,8 +99,12 @@ static void layers_are_those_that_ran(void **state) {
             assert_float_equal(layer->peak_fraction * result.peak_gops / layer->gops, 1, 1e-9);
             linear++;
         }
+        share += layer->share;
+        assert_true(layer->launches > 0 && layer->work_items > 0 && layer->work_groups > 0);
+        assert_float_equal(layer->gbs * layer->ms / (1e-6 * (double)layer->bytes), 1, 1e-9);
     }
     assert_int_equal(linear, 2);
+    assert_float_equal(share, 1, 1e-9);
     clq_bench_result_clear(&result);
     clq_graph_destroy(graph);
 }
@@ -102,13 +113,147 @@ static void without_layers_there_are_none(void **state) {
     clq_graph *graph = small_mlp();
     clq_bench_result result;
     (void)state;
-    const clq_bench_case item = {"mlp", graph, device, 1};
+    const clq_bench_case item = {"mlp", graph, device, 1, NULL};
     const clq_bench_options options = {.iterations = 1, .warmup = 1};
     assert_ok(clq_bench_run(&item, 1, &options, &result));
     assert_int_equal(result.layer_count, 0);
     assert_null(result.layers);
     clq_bench_result_clear(&result);
     clq_graph_destroy(graph);
+}
+
+static void many_iterations_are_kept_as_bounded_samples(void **state) {
+    enum { MANY = CLQ_BENCH_MAX_SAMPLES + 90 };
+    clq_graph *graph = small_mlp();
+    clq_bench_result result;
+    (void)state;
+    const clq_bench_case item = {"mlp", graph, device, 1, NULL};
+    const clq_bench_options options = {.iterations = MANY, .warmup = 1};
+    assert_ok(clq_bench_run(&item, 1, &options, &result));
+    assert_int_equal(result.iterations, MANY);
+    assert_int_equal(result.sample_count, CLQ_BENCH_MAX_SAMPLES);
+    for (size_t i = 0; i < result.sample_count; i++) {
+        assert_true(result.samples[i] >= result.latency.min);
+    }
+    clq_bench_result_clear(&result);
+    clq_graph_destroy(graph);
+}
+
+/* ---- an integer network beside its FP32 form ---- */
+
+typedef struct pair {
+    clq_graph *fp32, *integer;
+} pair;
+
+static pair make_pair(void) {
+    clq_quant_config config;
+    pair made = {net_folded(net_everything(12)), NULL};
+    clq_graph *calibrated = NULL;
+    clq_quant_config_init(&config);
+    assert_ok(clq_graph_clone(made.fp32, &calibrated));
+    net_calibrate(device, calibrated, &config, 8, 4);
+    assert_ok(clq_convert(calibrated, &config, &made.integer));
+    clq_graph_destroy(calibrated);
+    return made;
+}
+
+static void destroy_pair(pair *p) {
+    clq_graph_destroy(p->fp32);
+    clq_graph_destroy(p->integer);
+}
+
+static const clq_bench_layer *layer_of(const clq_bench_result *result, const char *name) {
+    for (int i = 0; i < result->layer_count; i++) {
+        if (strcmp(result->layers[i].name, name) == 0) {
+            return &result->layers[i];
+        }
+    }
+    fail_msg("no layer %s", name);
+    return NULL;
+}
+
+/* The layer "stem": 3 to 13 channels, 3x3, 12x12 pixels; "b1.conv2": 13 to 13, with an addition. */
+static void check_bytes(const clq_bench_result *fp32, const clq_bench_result *int8, int batch) {
+    const int64_t pixels = 12 * 12 * (int64_t)batch, stem = 13 * 9 * 3 + 13;
+    assert_int_equal(layer_of(fp32, "stem")->weight_bytes, 4 * stem);
+    assert_int_equal(layer_of(fp32, "stem")->bytes, 4 * (stem + pixels * (3 + 13)));
+    assert_int_equal(layer_of(int8, "stem")->weight_bytes, stem - 13 + 4 * 13);
+    assert_int_equal(layer_of(int8, "stem")->bytes, stem - 13 + 4 * 13 + pixels * (4 + 16));
+    assert_int_equal(layer_of(int8, "stem")->codes, pixels * 13);
+    assert_int_equal(layer_of(int8, "input")->bytes, pixels * (4 * 3 + 4));
+    const clq_bench_layer *fused = layer_of(int8, "b1.conv2");
+    assert_string_equal(fused->fused, "b1.add");
+    assert_int_equal(fused->bytes - fused->weight_bytes, pixels * 3 * 16);
+}
+
+static void int8_is_explained_by_fp32_at_every_batch(void **state) {
+    enum { CASES = 4 };
+    pair nets = make_pair();
+    clq_bench_result results[CASES];
+    clq_bench_case cases[CASES] = {{"real", nets.fp32, device, 1, NULL},
+                                   {"real", nets.fp32, device, 3, NULL},
+                                   {"codes", nets.integer, device, 1, &cases[0]},
+                                   {"codes", nets.integer, device, 3, &cases[1]}};
+    const clq_bench_options options = {.iterations = 3, .warmup = 1, .layers = true};
+    (void)state;
+    assert_ok(clq_bench_run(cases, CASES, &options, results));
+    for (int i = 2; i < CASES; i++) {
+        const clq_bench_result *fp32 = &results[i - 2], *int8 = &results[i];
+        assert_true(int8->explained && !fp32->explained);
+        assert_string_equal(int8->precision, "int8");
+        assert_int_equal(int8->batch, fp32->batch);
+        check_bytes(fp32, int8, int8->batch);
+        for (int l = 0; l < int8->layer_count; l++) {
+            const clq_bench_layer *layer = &int8->layers[l];
+            /* Reals need no conversion, and their flatten is only another shape. */
+            const bool alone = clq_graph_find_node(nets.integer, layer->name) < 0 ||
+                               strcmp(layer->op, "flatten") == 0;
+            assert_int_equal(layer->fp32_ms > 0, !alone);
+            const bool slow = !alone && layer->fp32_ms < 2 * layer->ms;
+            assert_int_equal(layer->cause != CLQ_CAUSE_NONE, slow);
+            assert_int_equal(layer->why[0] != '\0', slow);
+        }
+        assert_string_equal(layer_of(int8, "stem")->dot_path,
+                            clq_dot_name(clq_device_get_info(device)->dot));
+        assert_string_equal(layer_of(int8, "avg")->dot_path, "");
+        assert_string_equal(layer_of(fp32, "stem")->dot_path, "");
+    }
+    for (int i = 0; i < CASES; i++) {
+        clq_bench_result_clear(&results[i]);
+    }
+    destroy_pair(&nets);
+}
+
+static void fp32_form_is_known_by_names_and_shapes(void **state) {
+    pair nets = make_pair();
+    clq_graph *trained = net_everything(12), *smaller = net_everything(11), *other = small_mlp();
+    (void)state;
+    assert_true(clq_bench_is_fp32_form(nets.fp32, nets.integer));
+    assert_true(clq_bench_is_fp32_form(trained, nets.integer));
+    assert_false(clq_bench_is_fp32_form(smaller, nets.integer));
+    assert_false(clq_bench_is_fp32_form(other, nets.integer));
+    assert_false(clq_bench_is_fp32_form(nets.integer, nets.integer));
+    assert_false(clq_bench_is_fp32_form(nets.fp32, nets.fp32));
+    clq_graph_destroy(trained);
+    clq_graph_destroy(smaller);
+    clq_graph_destroy(other);
+    destroy_pair(&nets);
+}
+
+static void quantized_graphs_must_be_converted(void **state) {
+    pair nets = make_pair();
+    clq_quant_config config;
+    clq_bench_result results[2];
+    (void)state;
+    clq_quant_config_init(&config);
+    net_calibrate(device, nets.fp32, &config, 8, 4);
+    const clq_bench_case cases[] = {{"codes", nets.integer, device, 1, NULL},
+                                    {"between", nets.fp32, device, 1, NULL}};
+    const clq_bench_options options = {.iterations = 1, .warmup = 1};
+    assert_status(clq_bench_run(cases, 2, &options, results), CLQ_USAGE);
+    assert_error_has("between");
+    assert_null(results[0].model);
+    destroy_pair(&nets);
 }
 
 /* ---- JSON ---- */
@@ -125,15 +270,55 @@ static void assert_keys(const json_t *object, const char *const *keys) {
 
 static void json_has_the_documented_keys(void **state) {
     static const char *const top[] = {"schema", "results", NULL};
-    static const char *const result_keys[] = {
-        "model",     "device",        "batch",      "precision", "dot_path",
-        "gops",      "iterations",    "latency_ms", "bytes",     "images_per_second",
-        "peak_gops", "peak_fraction", "h2d_ms",     "d2h_ms",    "layers",
-        NULL};
+    static const char *const result_keys[] = {"model",
+                                              "device",
+                                              "batch",
+                                              "precision",
+                                              "dot_path",
+                                              "gops",
+                                              "iterations",
+                                              "latency_ms",
+                                              "bytes",
+                                              "images_per_second",
+                                              "peak_gops",
+                                              "peak_fraction",
+                                              "h2d_ms",
+                                              "d2h_ms",
+                                              "layers",
+                                              "h2d_host_ms",
+                                              "d2h_host_ms",
+                                              "kernel_ms",
+                                              "median_error",
+                                              "fp32_peak_gops",
+                                              "bandwidth_gbs",
+                                              "cache_bandwidth_gbs",
+                                              "requantize_gcodes",
+                                              "launch_us",
+                                              "startup",
+                                              "samples_ms",
+                                              NULL};
     static const char *const latency_keys[] = {"min", "mean", "median", "p90", "p95", "p99", NULL};
-    static const char *const layer_keys[] = {"name",          "op",        "ms",       "gops",
-                                             "peak_fraction", "precision", "dot_path", NULL};
-    clq_bench_layer layer = {"conv1", "conv2d", 0.5, NAN, 0.25, "int8", "avx2"};
+    static const char *const layer_keys[] = {
+        "name",       "op",          "ms",           "gops",  "peak_fraction",
+        "precision",  "dot_path",    "fused",        "share", "peak_gops",
+        "above_peak", "bytes",       "weight_bytes", "gbs",   "launches",
+        "work_items", "work_groups", "explain",      NULL};
+    static const char *const explain_keys[] = {"fp32_ms", "speedup", "cause", "text", NULL};
+    static const char *const startup_keys[] = {"cold_ms", "second_ms", "warm_ms", NULL};
+    double samples[] = {3, 1, 2};
+    clq_bench_layer layers[] = {
+        {.name = "conv1",
+         .op = "conv2d",
+         .fused = "add1",
+         .ms = 0.5,
+         .gops = NAN,
+         .peak_fraction = 1.25,
+         .precision = "int8",
+         .dot_path = "avx2",
+         .fp32_ms = 0.75,
+         .cause = CLQ_CAUSE_MEMORY,
+         .why = "memory-bound: yes"},
+        {.name = "input", .op = "quantize", .fused = "", .precision = "int8", .dot_path = ""}};
     const clq_bench_result result = {.model = "m \"quoted\"",
                                      .device = "d",
                                      .batch = 4,
@@ -143,8 +328,11 @@ static void json_has_the_documented_keys(void **state) {
                                      .latency = {1, 2, 3, 4, 5, 6},
                                      .peak_fraction = INFINITY,
                                      .bytes = INT64_C(5000000000),
-                                     .layers = &layer,
-                                     .layer_count = 1};
+                                     .samples = samples,
+                                     .sample_count = 3,
+                                     .startup = {900, 400, 300},
+                                     .layers = layers,
+                                     .layer_count = 2};
     (void)state;
     json_t *json = clq_bench_to_json(&result, 1);
     assert_keys(json, top);
@@ -163,6 +351,17 @@ static void json_has_the_documented_keys(void **state) {
     const json_t *first_layer = json_array_get(json_object_get(first, "layers"), 0);
     assert_keys(first_layer, layer_keys);
     assert_true(json_is_null(json_object_get(first_layer, "gops"))); /* NaN */
+    assert_true(json_is_true(json_object_get(first_layer, "above_peak")));
+    const json_t *explain = json_object_get(first_layer, "explain");
+    assert_keys(explain, explain_keys);
+    assert_float_equal(json_real_value(json_object_get(explain, "speedup")), 1.5, 1e-12);
+    assert_string_equal(json_string_value(json_object_get(explain, "cause")), "memory-bound");
+    const json_t *second_layer = json_array_get(json_object_get(first, "layers"), 1);
+    assert_true(json_is_null(json_object_get(second_layer, "explain")));
+    const json_t *times = json_object_get(first, "samples_ms");
+    assert_int_equal(json_array_size(times), 3);
+    assert_float_equal(json_real_value(json_array_get(times, 0)), 3, 0); /* in order of time */
+    assert_keys(json_object_get(first, "startup"), startup_keys);
     json_decref(json);
 }
 
@@ -178,6 +377,10 @@ int main(void) {
         cmocka_unit_test(result_describes_the_run),
         cmocka_unit_test(layers_are_those_that_ran),
         cmocka_unit_test(without_layers_there_are_none),
+        cmocka_unit_test(many_iterations_are_kept_as_bounded_samples),
+        cmocka_unit_test(int8_is_explained_by_fp32_at_every_batch),
+        cmocka_unit_test(fp32_form_is_known_by_names_and_shapes),
+        cmocka_unit_test(quantized_graphs_must_be_converted),
         cmocka_unit_test(json_has_the_documented_keys),
         cmocka_unit_test(json_of_nothing_is_an_empty_list),
     };

@@ -54,12 +54,35 @@ static void no_sample_gives_zeros(void **state) {
     assert_float_equal(latency.p99, 0, 0);
 }
 
+static void quantiles_are_those_of_the_latency(void **state) {
+    const double sorted[] = {1, 2, 3, 4};
+    (void)state;
+    assert_float_equal(clq_quantile(sorted, 4, 0), 1, 0);
+    assert_float_equal(clq_quantile(sorted, 4, 0.5), 2.5, 1e-12);
+    assert_float_equal(clq_quantile(sorted, 4, 1), 4, 0);
+}
+
+/* Of 100 samples those at 39 and 60, counted from 0, enclose the median: 49.5 -+ 9.8, outwards. */
+static void error_of_the_median_is_half_its_interval(void **state) {
+    double sorted[100];
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        sorted[i] = 50.5 + i; /* median 100 */
+    }
+    assert_float_equal(clq_median_error(sorted, 100), 0.5 * (60 - 39) / 100, 1e-12);
+    assert_float_equal(clq_median_error((double[]){7}, 1), 0, 0);
+    assert_float_equal(clq_median_error((double[]){1, 3}, 2), 0.5, 1e-12); /* all there is */
+    assert_float_equal(clq_median_error(NULL, 0), 0, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(percentiles_interpolate_between_samples),
         cmocka_unit_test(few_samples_are_interpolated_too),
         cmocka_unit_test(one_sample_is_every_statistic),
         cmocka_unit_test(no_sample_gives_zeros),
+        cmocka_unit_test(quantiles_are_those_of_the_latency),
+        cmocka_unit_test(error_of_the_median_is_half_its_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,11 +246,32 @@ static void test_peak(void **state) {
     assert_int_equal(live, after);
 }
 
+static void test_limits(void **state) {
+    (void)state;
+    clq_device_limits limits = {0}, again = {0};
+    uint64_t live, after, peak;
+    double fp32 = 0, int8 = 0;
+    clq_device_memory(device, &live, &peak);
+    assert_ok(clq_device_measure_limits(device, &limits));
+    print_message("%.1f Gcodes/s, memory %.1f GB/s, cache %.1f GB/s, launch %.2f us\n",
+                  limits.requantize_gcodes, limits.memory_gbs, limits.cache_gbs, limits.launch_us);
+    assert_ok(clq_device_peak(device, &fp32, &int8));
+    assert_true(limits.fp32_gflops == fp32 && limits.int8_gops == int8);
+    assert_true(limits.requantize_gcodes > 0.01 && limits.requantize_gcodes < 1e6);
+    assert_true(limits.memory_gbs > 0.1 && limits.memory_gbs < 1e5);
+    assert_true(limits.cache_gbs >= limits.memory_gbs && limits.cache_gbs < 1e6);
+    assert_true(limits.launch_us > 0.01 && limits.launch_us < 1e5);
+    assert_ok(clq_device_measure_limits(device, &again)); /* remembered */
+    assert_memory_equal(&limits, &again, sizeof limits);
+    clq_device_memory(device, &after, &peak);
+    assert_int_equal(live, after);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_path), cmocka_unit_test(test_host_cpu),
         cmocka_unit_test(test_switching),  cmocka_unit_test(test_forced),
-        cmocka_unit_test(test_peak),
+        cmocka_unit_test(test_peak),       cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests_name("dot", tests, setup, teardown);
 }

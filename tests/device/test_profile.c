@@ -72,6 +72,8 @@ static void test_entries(void **state) {
         assert_string_equal(entries[i].label, expected[i].label);
         assert_string_equal(entries[i].kernel, expected[i].kernel);
         assert_true(entries[i].flops == expected[i].work);
+        assert_int_equal(entries[i].work_items, strcmp(expected[i].kernel, "test_work") == 0);
+        assert_int_equal(entries[i].work_groups, entries[i].work_items);
         assert_true(entries[i].ms >= 0 && entries[i].ms < 10000);
     }
     assert_true(entries[1].ms > entries[2].ms); /* the long one */

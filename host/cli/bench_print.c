@@ -1,0 +1,266 @@
+#include "cli/bench_print.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "report/table.h"
+
+/* ---- a table that is filled cell by cell ---- */
+
+enum { CELL = 128, MAX_COLUMNS = 24 };
+
+typedef struct column {
+    const char *header;
+    bool is_number;
+} column;
+
+typedef struct table {
+    const column *columns;
+    size_t column_count, row_count;
+    size_t filled; /* cells, row after row */
+    char (*text)[CELL];
+} table;
+
+static clq_status table_open(table *t, const column *columns, size_t column_count,
+                             size_t row_count) {
+    *t = (table){.columns = columns, .column_count = column_count, .row_count = row_count};
+    t->text = clq_calloc(column_count * row_count, CELL);
+    return t->text ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+static void put(table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(table *t, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    vsnprintf(t->text[t->filled++], CELL, format, list);
+    va_end(list);
+}
+
+/* Prints and frees it. */
+static clq_status table_close(table *t) {
+    const char *headers[MAX_COLUMNS];
+    int right[MAX_COLUMNS];
+    clq_status status = CLQ_NO_MEMORY;
+    const char **cells = clq_calloc(t->filled + 1, sizeof *cells);
+    for (size_t c = 0; c < t->column_count; c++) {
+        headers[c] = t->columns[c].header;
+        right[c] = t->columns[c].is_number;
+    }
+    for (size_t i = 0; cells && i < t->filled; i++) {
+        cells[i] = t->text[i];
+    }
+    if (cells) {
+        status = clq_table_print(stdout, headers, right, (int)t->column_count, cells,
+                                 (int)(t->filled / t->column_count));
+    }
+    clq_free(cells);
+    clq_free(t->text);
+    return status;
+}
+
+#define COLUMN_COUNT(columns) (sizeof(columns) / sizeof *(columns))
+
+/* ---- devices and results ---- */
+
+void clq_print_device(const clq_device_info *info, const clq_device_limits *limits) {
+    printf("%d:%d %s: %.0f GFLOPS fp32, %.0f GOPS int8 (%s, %.2fx), requantizes %.1f G/s, memory "
+           "%.1f GB/s, cache %.1f GB/s, a launch %.1f us\n",
+           info->platform_index, info->device_index, info->name, limits->fp32_gflops,
+           limits->int8_gops, clq_dot_name(info->dot), limits->int8_gops / limits->fp32_gflops,
+           limits->requantize_gcodes, limits->memory_gbs, limits->cache_gbs, limits->launch_us);
+}
+
+static clq_status print_startups(const clq_bench_result *results, size_t count) {
+    static const column columns[] = {{"from start to first result", false},
+                                     {"device", false},
+                                     {"batch", true},
+                                     {"cold ms", true},
+                                     {"second", true},
+                                     {"warm", true}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), count));
+    for (size_t i = 0; i < count; i++) {
+        const clq_bench_result *r = &results[i];
+        if (r->startup.cold > 0) {
+            put(&t, "%s", r->model);
+            put(&t, "%s", r->device);
+            put(&t, "%d", r->batch);
+            put(&t, "%.0f", r->startup.cold);
+            put(&t, "%.0f", r->startup.second);
+            put(&t, "%.0f", r->startup.warm);
+        }
+    }
+    if (t.filled > 0) {
+        putchar('\n');
+        return table_close(&t);
+    }
+    clq_free(t.text);
+    return CLQ_OK;
+}
+
+clq_status clq_print_results(const clq_bench_result *results, size_t count) {
+    static const column columns[] = {{"model", false}, {"device", false}, {"precision", false},
+                                     {"batch", true},  {"min ms", true},  {"mean", true},
+                                     {"median", true}, {"+-%", true},     {"p90", true},
+                                     {"p95", true},    {"p99", true},     {"n", true},
+                                     {"img/s", true},  {"GOPS", true},    {"% of peak", true},
+                                     {"h2d ms", true}, {"d2h ms", true},  {"MB", true}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), count));
+    for (size_t i = 0; i < count; i++) {
+        const clq_bench_result *r = &results[i];
+        put(&t, "%s", r->model);
+        put(&t, "%s", r->device);
+        put(&t, "%s %s", r->precision, r->dot_path);
+        put(&t, "%d", r->batch);
+        put(&t, "%.3f", r->latency.min);
+        put(&t, "%.3f", r->latency.mean);
+        put(&t, "%.3f", r->latency.median);
+        put(&t, "%.1f", 100 * r->median_error);
+        put(&t, "%.3f", r->latency.p90);
+        put(&t, "%.3f", r->latency.p95);
+        put(&t, "%.3f", r->latency.p99);
+        put(&t, "%d", r->iterations);
+        put(&t, "%.1f", r->images_per_second);
+        put(&t, "%.1f", r->gops);
+        put(&t, "%.1f", 100 * r->peak_fraction);
+        put(&t, "%.4f", r->h2d_ms);
+        put(&t, "%.4f", r->d2h_ms);
+        put(&t, "%.2f", (double)r->bytes / 1e6);
+    }
+    CLQ_TRY(table_close(&t));
+    return print_startups(results, count);
+}
+
+/* ---- layers ---- */
+
+static void print_heading(const clq_bench_result *r) {
+    printf("\n%s, %s on %s, batch %d: kernels %.3f ms of %.3f ms\n", r->model, r->precision,
+           r->device, r->batch, r->kernel_ms, r->latency.median);
+}
+
+clq_status clq_print_layers(const clq_bench_result *r) {
+    static const column columns[] = {{"layer", false},    {"op", false},  {"ms", true},
+                                     {"share %", true},   {"GOPS", true}, {"% of peak", true},
+                                     {"kB moved", true},  {"GB/s", true}, {"launches", true},
+                                     {"precision", false}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->layer_count));
+    for (int i = 0; i < r->layer_count; i++) {
+        const clq_bench_layer *layer = &r->layers[i];
+        put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
+        put(&t, "%s", layer->op);
+        put(&t, "%.4f", layer->ms);
+        put(&t, "%.1f", 100 * layer->share);
+        put(&t, "%.1f", layer->gops);
+        put(&t, "%.1f%s", 100 * layer->peak_fraction,
+            layer->peak_fraction > 1 ? " peak too low" : "");
+        put(&t, "%.1f", (double)layer->bytes / 1e3);
+        put(&t, "%.1f", layer->gbs);
+        put(&t, "%d", layer->launches);
+        put(&t, "%s %s", layer->precision, layer->dot_path);
+    }
+    print_heading(r);
+    return table_close(&t);
+}
+
+/* "of the int8 time: no dot instruction 61 %, other 20 %, at least 2x 3 %" */
+static void print_causes(const clq_bench_result *r) {
+    double shares[CLQ_CAUSE_OTHER + 1] = {0}, fp32_ms = 0, alone = 0;
+    const char *separator = " ";
+    for (int i = 0; i < r->layer_count; i++) {
+        const clq_bench_layer *layer = &r->layers[i];
+        fp32_ms += layer->fp32_ms;
+        if (layer->fp32_ms > 0) {
+            shares[layer->cause] += layer->share;
+        } else {
+            alone += layer->share;
+        }
+    }
+    printf("FP32 takes %.2fx the time in these kernels. Of the int8 time:", fp32_ms / r->kernel_ms);
+    for (int c = CLQ_CAUSE_NONE; c <= (int)CLQ_CAUSE_OTHER; c++) {
+        if (shares[c] > 0) {
+            printf("%s%s %.0f %%", separator,
+                   c == (int)CLQ_CAUSE_NONE ? "at least 2x as fast"
+                                            : clq_bench_cause_name((clq_bench_cause)c),
+                   100 * shares[c]);
+            separator = ", ";
+        }
+    }
+    if (alone > 0) {
+        printf("%sonly in int8 %.0f %%", separator, 100 * alone);
+    }
+    puts(".");
+}
+
+clq_status clq_print_explanations(const clq_bench_result *r) {
+    static const column columns[] = {{"layer", false},  {"op", false},     {"int8 ms", true},
+                                     {"fp32 ms", true}, {"speedup", true}, {"why not 2x", false}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->layer_count));
+    for (int i = 0; i < r->layer_count; i++) {
+        const clq_bench_layer *layer = &r->layers[i];
+        put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
+        put(&t, "%s", layer->op);
+        put(&t, "%.4f", layer->ms);
+        if (layer->fp32_ms > 0) {
+            put(&t, "%.4f", layer->fp32_ms);
+            put(&t, "%.2fx", layer->fp32_ms / layer->ms);
+        } else {
+            put(&t, "-");
+            put(&t, "-");
+        }
+        put(&t, "%s", layer->fp32_ms > 0 ? layer->why : "only in int8");
+    }
+    print_heading(r);
+    CLQ_TRY(table_close(&t));
+    print_causes(r);
+    return CLQ_OK;
+}
+
+/* ---- comparison ---- */
+
+static void print_missing(const clq_comparison *comparison) {
+    for (size_t i = 0; i < comparison->base->row_count; i++) {
+        const clq_base_row *row = &comparison->base->rows[i];
+        if (!row->used) {
+            printf("missing in this run: %s, %s on %s, batch %d\n", row->model, row->precision,
+                   row->device, row->batch);
+        }
+    }
+    for (size_t i = 0; i < comparison->count; i++) {
+        const clq_bench_result *r = comparison->changes[i].result;
+        if (!comparison->changes[i].row) {
+            printf("missing in %s: %s, %s on %s, batch %d\n", comparison->base->path, r->model,
+                   r->precision, r->device, r->batch);
+        }
+    }
+}
+
+clq_status clq_print_comparison(const clq_comparison *comparison) {
+    static const column columns[] = {
+        {"compared", false}, {"device", false},      {"precision", false},    {"batch", true},
+        {"median ms", true}, {"times base's", true}, {"95 % interval", true}, {"verdict", false}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), comparison->count));
+    for (size_t i = 0; i < comparison->count; i++) {
+        const clq_change *change = &comparison->changes[i];
+        const clq_bench_result *r = change->result;
+        if (!change->row) {
+            continue;
+        }
+        put(&t, "%s", r->model);
+        put(&t, "%s", r->device);
+        put(&t, "%s", r->precision);
+        put(&t, "%d", r->batch);
+        put(&t, "%.3f", r->latency.median);
+        put(&t, "%.3f", change->ratio.value);
+        put(&t, "%.3f..%.3f", change->ratio.low, change->ratio.high);
+        put(&t, "%s", change->failed ? "FAILED: slower" : change->ratio.high < 1 ? "faster" : "ok");
+    }
+    printf("\nAgainst %s, at most %g %% slower:\n", comparison->base->path,
+           100 * comparison->max_regress);
+    CLQ_TRY(table_close(&t));
+    print_missing(comparison);
+    return CLQ_OK;
+}
