@@ -111,7 +111,8 @@ static clq_status measure(job *j) {
     for (variant v = FP32; v < VARIANTS; v++) {
         if (j->graphs[v]) {
             order[count] = v;
-            cases[count++] = (clq_bench_case){keys[v], j->graphs[v], j->device, 1, NULL};
+            const clq_bench_case *fp32 = v == FP32 ? NULL : &cases[0];
+            cases[count++] = (clq_bench_case){keys[v], j->graphs[v], j->device, 1, fp32};
         }
     }
     const clq_bench_options options = {.iterations = j->recipe->bench_iterations, .layers = true};
