@@ -183,8 +183,9 @@ static clq_status print_summary(const job *j) {
         snprintf(row[5], 32, "%.2fx", size / bytes);
         snprintf(row[6], 32, "%.3f", j->benches[v].latency.median);
         snprintf(row[7], 32, "%.2fx", speedup(j, v));
-        snprintf(row[8], 32, v == FP32 ? "" : "%lld",
-                 (long long)j->verifications[v].mismatched_codes);
+        if (v != FP32) {
+            snprintf(row[8], 32, "%lld", (long long)j->verifications[v].mismatched_codes);
+        }
         rows++;
     }
     for (int i = 0; i < rows * COLUMNS; i++) {
