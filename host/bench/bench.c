@@ -15,6 +15,23 @@ static const double GOAL_SECONDS = 1.0, MAX_GOAL_SECONDS = 4.0; /* of each case 
 static const double STABLE = 0.01;                              /* clq_median_error */
 static const double TURN_SECONDS = 0.01;
 
+/* Measures the devices and opens the cases. */
+static clq_status prepare(const clq_bench_case *cases, size_t count,
+                          const clq_bench_options *options, clq_bench_runner *runners) {
+    clq_device_limits limits; /* remembered by the device */
+    clq_status status = CLQ_OK;
+    clq_progress progress;
+    clq_progress_begin(&progress, "prepare", "cases", (int64_t)count);
+    for (size_t c = 0; c < count; c++) {
+        clq_progress_update(&progress, (int64_t)c, "%s", cases[c].name);
+        CLQ_GOTO(status, cleanup, clq_device_measure_limits(cases[c].device, &limits));
+        CLQ_GOTO(status, cleanup, clq_bench_runner_open(&cases[c], options, &runners[c]));
+    }
+cleanup:
+    clq_progress_end(&progress);
+    return status;
+}
+
 /* ---- turns ---- */
 
 /* How far a case is on its way; 1 or more when it has all it needs. */
@@ -180,11 +197,7 @@ clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
     if (!runners) {
         return CLQ_NO_MEMORY;
     }
-    for (size_t c = 0; c < count; c++) {
-        clq_device_limits limits; /* remembered by the device */
-        CLQ_GOTO(status, cleanup, clq_device_measure_limits(cases[c].device, &limits));
-        CLQ_GOTO(status, cleanup, clq_bench_runner_open(&cases[c], options, &runners[c]));
-    }
+    CLQ_GOTO(status, cleanup, prepare(cases, count, options, runners));
     CLQ_GOTO(status, cleanup, measure(runners, count, options));
     for (size_t c = 0; c < count; c++) {
         CLQ_GOTO(status, cleanup, fill_result(&runners[c], &results[c]));

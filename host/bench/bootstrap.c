@@ -1,18 +1,17 @@
 #include "bench/bootstrap.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/rng.h"
 
-enum { RESAMPLES = 1000 };
+enum { RESAMPLES = 1000, BLOCKS = 8 };
 static const double TAIL = 0.025; /* on either side of the 95 % interval */
 
 /* Samples that follow each other share the machine's mood of that moment, so they are drawn in
- * runs of about the square root of their number, which keeps most of what they share; the run after
- * the last sample goes on with the first. */
+ * eight runs of neighbours, which keep what they share; a run that reaches the last sample goes on
+ * with the first. */
 static void resample(clq_rng *rng, const double *samples, size_t count, double *drawn) {
-    const size_t run = (size_t)ceil(sqrt((double)count));
+    const size_t run = (count + BLOCKS - 1) / BLOCKS;
     for (size_t i = 0; i < count;) {
         size_t from = clq_bounded(clq_rng_next(rng), (uint32_t)count);
         for (size_t k = 0; k < run && i < count; k++, i++) {

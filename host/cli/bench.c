@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/progress.h"
 #include "bench/bench_json.h"
 #include "bench/fp32_form.h"
 #include "bench/runner.h"
@@ -248,20 +249,22 @@ static clq_status measure_startup(const char *model, const char *device, int bat
 
 static clq_status measure_startups(session *s) {
     const options *o = s->options;
-    clq_bench_startup *next;
-    s->startups = clq_calloc(o->device_count * o->model_count * o->batch_count, sizeof *next);
+    const size_t per_device = o->model_count * o->batch_count, count = o->device_count * per_device;
+    clq_status status = CLQ_OK;
+    clq_progress progress;
+    s->startups = clq_calloc(count, sizeof *s->startups);
     if (!s->startups) {
         return CLQ_NO_MEMORY;
     }
-    next = s->startups;
-    for (size_t d = 0; d < o->device_count; d++) {
-        for (size_t m = 0; m < o->model_count; m++) {
-            for (size_t b = 0; b < o->batch_count; b++) {
-                CLQ_TRY(measure_startup(o->models[m], o->devices[d], o->batches[b], next++));
-            }
-        }
+    clq_progress_begin(&progress, "startup", "cases", (int64_t)count);
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        const char *model = o->models[i / o->batch_count % o->model_count];
+        clq_progress_update(&progress, (int64_t)i, "%s", model);
+        status = measure_startup(model, o->devices[i / per_device], o->batches[i % o->batch_count],
+                                 &s->startups[i]);
     }
-    return CLQ_OK;
+    clq_progress_end(&progress);
+    return status;
 }
 
 /* ---- cases ---- */
@@ -295,14 +298,10 @@ static clq_status make_cases(session *s) {
 }
 
 static void hand_out_startups(session *s) {
-    const options *o = s->options;
-    const clq_bench_startup *next = s->startups;
-    for (size_t d = 0; next && d < o->device_count; d++) {
-        for (size_t m = 0; m < o->model_count; m++) {
-            for (size_t b = 0; b < o->batch_count; b++) {
-                s->results[case_index(s, d, m, b)].startup = *next++;
-            }
-        }
+    const size_t models = s->options->model_count, batches = s->options->batch_count;
+    for (size_t i = 0; s->startups && i < s->options->device_count * models * batches; i++) {
+        const size_t at = case_index(s, i / (models * batches), i / batches % models, i % batches);
+        s->results[at].startup = s->startups[i];
     }
 }
 

@@ -27,7 +27,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"no-peak", 'P', NULL, 0, "Do not measure the arithmetic peaks", 0},
+    {"no-peak", 'P', NULL, 0, "Do not measure the peaks", 0},
     {0},
 };
 static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
@@ -37,7 +37,10 @@ static const struct argp argp = {
     children,     NULL,
     NULL};
 
-static json_t *to_json(const clq_device_info *info, double fp32, double int8, const char *error) {
+/* `limits`: launch_us 0 when not measured. */
+static json_t *to_json(const clq_device_info *info, const clq_device_limits *limits,
+                       const char *error) {
+    const bool measured = limits->launch_us > 0;
     json_t *json = json_object(), *dots = json_array();
     char id[32];
     snprintf(id, sizeof id, "%d:%d", info->platform_index, info->device_index);
@@ -66,15 +69,26 @@ static json_t *to_json(const clq_device_info *info, double fp32, double int8, co
     json_object_set_new(json, "dot_path",
                         error ? json_null() : json_string(clq_dot_name(info->dot)));
     json_object_set_new(json, "dot_paths", dots);
-    json_object_set_new(json, "fp32_gflops", fp32 > 0 ? clq_json_real(fp32) : json_null());
-    json_object_set_new(json, "int8_gops", int8 > 0 ? clq_json_real(int8) : json_null());
+    const struct {
+        const char *key;
+        double value;
+    } rates[] = {{"fp32_gflops", limits->fp32_gflops},
+                 {"int8_gops", limits->int8_gops},
+                 {"requantize_gcodes", limits->requantize_gcodes},
+                 {"bandwidth_gbs", limits->memory_gbs},
+                 {"cache_bandwidth_gbs", limits->cache_gbs},
+                 {"launch_us", limits->launch_us}};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        json_object_set_new(json, rates[i].key,
+                            measured ? clq_json_real(rates[i].value) : json_null());
+    }
     if (error) {
         json_object_set_new(json, "error", json_string(error));
     }
     return json;
 }
 
-static void print(const clq_device_info *info, double fp32, double int8, const char *error) {
+static void print(const clq_device_info *info, const clq_device_limits *limits, const char *error) {
     printf("%d:%d  %s\n", info->platform_index, info->device_index, info->name);
     printf("     %s, %s, driver %s\n", info->platform, info->version, info->driver);
     printf("     %s, %u compute units, %.1f GiB memory (%.1f GiB at once), %" PRIu64 " KiB local\n",
@@ -98,9 +112,11 @@ static void print(const clq_device_info *info, double fp32, double int8, const c
         }
     }
     putchar('\n');
-    if (fp32 > 0) {
-        printf("     measured peaks: %.0f GFLOPS fp32, %.0f GOPS int8 (%.2fx)\n", fp32, int8,
-               int8 / fp32);
+    if (limits->launch_us > 0) {
+        printf("     measured peaks: %.0f GFLOPS fp32, %.0f GOPS int8 (%.2fx)\n",
+               limits->fp32_gflops, limits->int8_gops, limits->int8_gops / limits->fp32_gflops);
+        printf("     measured: memory %.1f GB/s, cache %.1f GB/s, a launch %.1f us\n",
+               limits->memory_gbs, limits->cache_gbs, limits->launch_us);
     }
 }
 
@@ -109,19 +125,19 @@ static void print(const clq_device_info *info, double fp32, double int8, const c
 static clq_status show(const options *o, const clq_device_info *listed, json_t *array) {
     clq_device *device = NULL;
     clq_device_info info = *listed;
-    double fp32 = 0, int8 = 0;
+    clq_device_limits limits = {0};
     char selector[32];
     snprintf(selector, sizeof selector, "%d:%d", listed->platform_index, listed->device_index);
     clq_status status = clq_device_open(selector, &device);
     if (status == CLQ_OK) {
         info = *clq_device_get_info(device);
-        status = o->no_peak ? CLQ_OK : clq_device_peak(device, &fp32, &int8);
+        status = o->no_peak ? CLQ_OK : clq_device_measure_limits(device, &limits);
     }
     const char *error = status == CLQ_OK ? NULL : clq_last_error();
     if (array) {
-        json_array_append_new(array, to_json(&info, fp32, int8, error));
+        json_array_append_new(array, to_json(&info, &limits, error));
     } else {
-        print(&info, fp32, int8, error);
+        print(&info, &limits, error);
     }
     clq_device_close(device);
     return CLQ_OK;

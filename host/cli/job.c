@@ -111,7 +111,8 @@ static clq_status measure(job *j) {
     for (variant v = FP32; v < VARIANTS; v++) {
         if (j->graphs[v]) {
             order[count] = v;
-            cases[count++] = (clq_bench_case){keys[v], j->graphs[v], j->device, 1, NULL};
+            const clq_bench_case *fp32 = v == FP32 ? NULL : &cases[0];
+            cases[count++] = (clq_bench_case){keys[v], j->graphs[v], j->device, 1, fp32};
         }
     }
     const clq_bench_options options = {.iterations = j->recipe->bench_iterations, .layers = true};
@@ -182,8 +183,9 @@ static clq_status print_summary(const job *j) {
         snprintf(row[5], 32, "%.2fx", size / bytes);
         snprintf(row[6], 32, "%.3f", j->benches[v].latency.median);
         snprintf(row[7], 32, "%.2fx", speedup(j, v));
-        snprintf(row[8], 32, v == FP32 ? "" : "%lld",
-                 (long long)j->verifications[v].mismatched_codes);
+        if (v != FP32) {
+            snprintf(row[8], 32, "%lld", (long long)j->verifications[v].mismatched_codes);
+        }
         rows++;
     }
     for (int i = 0; i < rows * COLUMNS; i++) {

@@ -4,46 +4,78 @@
 #include "device/internal.h"
 
 enum {
-    REPEATS = 12,
-    CHAIN = 200,            /* launches */
-    CACHE_READS = 16,       /* of the whole buffer in a run */
-    SINK_BYTES = 4 * 4 * 16 /* of a work-item of peak_requantize */
+    RUNS = 12,
+    CHAIN = 200,             /* launches */
+    MAX_REPEATS = 1 << 16,   /* of the whole buffer in a run */
+    SINK_BYTES = 4 * 4 * 16, /* of a work-item of peak_requantize */
+    LEAST_TRIED = 1 << 20    /* bytes */
 };
+static const double RUN_SECONDS = 0.002;
 static const uint64_t least_memory = UINT64_C(64) << 20, most_memory = UINT64_C(1) << 30;
 
 /* ---- reading ---- */
 
-/* Reads `size` bytes, or a little less, `reads` times in one launch. */
-static clq_status measure_reading(clq_device *device, uint64_t size, int reads, double *gbs) {
-    const clq_range range = clq_peak_range(&device->info);
-    const bool gpu = device->info.schedule == CLQ_SCHEDULE_GPU;
-    const size_t local = gpu ? range.local[0] : 1, groups = range.global[0] / local;
-    const size_t vector = gpu ? 16 : 64, step = 4 * local; /* of read_bandwidth */
-    const size_t chunk = size / (groups * vector) / step * step;
-    const double bytes = (double)(chunk * groups * vector) * reads;
-    clq_status status = CLQ_OK;
+/* How read_bandwidth walks a buffer. */
+typedef struct reading {
+    clq_range range;
+    size_t chunk; /* vectors of a work-group; 0: the buffer is too small */
+    size_t bytes; /* of all work-groups */
+} reading;
+
+static reading plan_reading(const clq_device_info *info, uint64_t size) {
+    const bool gpu = info->schedule == CLQ_SCHEDULE_GPU;
+    reading r = {.range = clq_peak_range(info)};
+    const size_t local = gpu ? r.range.local[0] : 1;
+    const size_t vector = gpu ? 16 : 64, step = 4 * local; /* bytes; vectors at a time */
+    size_t groups = r.range.global[0] / local;
+    while (groups > info->compute_units && size < (uint64_t)groups * step * vector) {
+        groups /= 2;
+    }
+    r.range.global[0] = groups * local;
+    r.chunk = (size_t)(size / (groups * vector)) / step * step;
+    r.bytes = r.chunk * groups * vector;
+    return r;
+}
+
+/* The best rate of many runs, each with so many repeats that its launch does not count. */
+static clq_status time_reading(clq_device *device, const reading *r, clq_arg args[4], double *gbs) {
+    int32_t repeats = 1;
+    double seconds = 0;
     clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(device, "read_bandwidth", NULL, &kernel));
+    args[3] = CLQ_I32(repeats);
+    CLQ_TRY(clq_time_launches(device, kernel, r->range, args, 4, 1, &seconds)); /* compiles */
+    while (repeats < MAX_REPEATS) {
+        CLQ_TRY(clq_time_launches(device, kernel, r->range, args, 4, 1, &seconds));
+        if (seconds >= RUN_SECONDS) {
+            break;
+        }
+        repeats *= 2;
+        args[3] = CLQ_I32(repeats);
+    }
+    for (int i = 0; i < RUNS; i++) {
+        CLQ_TRY(clq_time_launches(device, kernel, r->range, args, 4, 1, &seconds));
+        const double rate = seconds > 0 ? 1e-9 * (double)r->bytes * repeats / seconds : 0;
+        *gbs = rate > *gbs ? rate : *gbs;
+    }
+    return CLQ_OK;
+}
+
+/* Of a buffer of `size` bytes or a little less; 0 when that is too few. */
+static clq_status measure_reading(clq_device *device, uint64_t size, double *gbs) {
+    const reading r = plan_reading(&device->info, size);
+    clq_status status = CLQ_OK;
     clq_buffer *data = NULL, *sinks = NULL;
-    double best = 0;
-    if (chunk == 0) {
-        *gbs = 0;
+    *gbs = 0;
+    if (r.chunk == 0) {
         return CLQ_OK;
     }
-    CLQ_GOTO(status, cleanup, clq_kernel_get(device, "read_bandwidth", NULL, &kernel));
-    CLQ_GOTO(status, cleanup, clq_buffer_create(device, chunk * groups * vector, &data));
-    CLQ_GOTO(status, cleanup, clq_buffer_create(device, range.global[0] * 4, &sinks));
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, r.bytes, &data));
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, r.range.global[0] * 4, &sinks));
     /* Memory that was never written may not exist. */
-    CLQ_GOTO(status, cleanup, clq_buffer_fill(data, 0, chunk * groups * vector, 1));
-    const clq_arg args[] = {CLQ_BUF(data), CLQ_BUF(sinks), CLQ_I32(chunk), CLQ_I32(reads)};
-    for (int i = 0; i < REPEATS; i++) {
-        double seconds = 0;
-        CLQ_GOTO(status, cleanup,
-                 clq_time_launches(device, kernel, range, args, sizeof args / sizeof *args, 1,
-                                   &seconds));
-        const double rate = seconds > 0 ? 1e-9 * bytes / seconds : 0;
-        best = rate > best ? rate : best;
-    }
-    *gbs = best;
+    CLQ_GOTO(status, cleanup, clq_buffer_fill(data, 0, r.bytes, 1));
+    clq_arg args[] = {CLQ_BUF(data), CLQ_BUF(sinks), CLQ_I32(r.chunk), CLQ_I32(1)};
+    CLQ_GOTO(status, cleanup, time_reading(device, &r, args, gbs));
 cleanup:
     clq_buffer_release(data);
     clq_buffer_release(sinks);
@@ -59,9 +91,15 @@ static uint64_t memory_size(const clq_device_info *info) {
 }
 
 static clq_status measure_memory(clq_device *device, clq_device_limits *limits) {
-    CLQ_TRY(measure_reading(device, memory_size(&device->info), 1, &limits->memory_gbs));
+    uint64_t size = memory_size(&device->info);
+    clq_status status = measure_reading(device, size, &limits->memory_gbs);
+    while (status == CLQ_NO_MEMORY && size > LEAST_TRIED) { /* what is reported may not be free */
+        size /= 2;
+        status = measure_reading(device, size, &limits->memory_gbs);
+    }
+    CLQ_TRY(status);
     clq_pool_trim(device); /* so large a block is not wanted again */
-    CLQ_TRY(measure_reading(device, device->info.cache / 4, CACHE_READS, &limits->cache_gbs));
+    CLQ_TRY(measure_reading(device, device->info.cache / 4, &limits->cache_gbs));
     if (limits->cache_gbs < limits->memory_gbs) {
         limits->cache_gbs = limits->memory_gbs;
     }
@@ -95,7 +133,7 @@ static clq_status measure_launches(clq_device *device, double *us) {
     CLQ_GOTO(status, cleanup, clq_kernel_get(device, "launch_nothing", NULL, &kernel));
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, 64, &sinks));
     const clq_arg args[] = {CLQ_BUF(sinks)};
-    for (int i = 0; i < REPEATS; i++) {
+    for (int i = 0; i < RUNS; i++) {
         double seconds = 0;
         CLQ_GOTO(status, cleanup,
                  clq_time_launches(device, kernel, CLQ_RANGE1(1), args, 1, CHAIN, &seconds));
