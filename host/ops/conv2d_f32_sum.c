@@ -214,9 +214,10 @@ static bool plan_patch(clq_conv_sum *sum, const extent *e, const clq_conv_tile *
     return true;
 }
 
-/* An item's row tiles are as many as leave their pixels in the second-level cache, its columns as
- * many as there are. When that makes too few items, an item gives up first the columns, if their
- * weights do not stay in the cache anyway, then rows. */
+/* An item's row tiles are as many as leave their pixels in the second-level cache, or as use
+ * weights often that do not stay there; its columns as many as there are. When that makes too few
+ * items, an item gives up first the columns, if their weights do not stay in the cache anyway, then
+ * rows. */
 static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
     enum { CACHED_WEIGHTS = 128 * 1024, CACHED_PIXELS = 128 * 1024, MAX_ROW_TILES = 12 };
     const conv_shape *s = &sum->shape;
@@ -229,7 +230,9 @@ static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *t
     const size_t tile_pixels = (size_t)tile->rows * (size_t)(s->step_h * s->step_w) * depth_bytes;
 
     size_t cols = clamp_size(CACHED_WEIGHTS / tile_weights, 1, col_tiles), item_cols = col_tiles;
-    size_t row_tiles = clamp_size(CACHED_PIXELS / tile_pixels, 4, MAX_ROW_TILES);
+    size_t row_tiles = tile_weights > CACHED_WEIGHTS
+                           ? MAX_ROW_TILES
+                           : clamp_size(CACHED_PIXELS / tile_pixels, 4, MAX_ROW_TILES);
     while (item_cols * row_tiles > 1 &&
            groups * clq_ceil_div(col_tiles, item_cols) * clq_ceil_div(rows, row_tiles) < wanted) {
         if (item_cols > cols || row_tiles == 1) {
@@ -284,7 +287,8 @@ static clq_status choose_kernel(clq_conv_sum *sum, const clq_conv_geometry *g,
     const extent e = find_extent(phases, s->phases);
     const bool depthwise = is_depthwise(g);
     const clq_conv_tile tile =
-        depthwise ? clq_conv_channel_tile(info, s->cols) : clq_conv_choose_tile(info, s->cols);
+        depthwise ? clq_conv_channel_tile(info, s->cols)
+                  : clq_conv_choose_tile(info, s->n * e.grid_h * e.grid_w, s->cols);
     s->col_tile = tile.cols;
     s->col_tiles = (s->cols + tile.cols - 1) / tile.cols;
     const char *name = "conv2d_f32_tile";

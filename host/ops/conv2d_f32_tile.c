@@ -12,11 +12,11 @@ typedef struct tile_choice {
 /* Accumulators + one row of weights + a broadcast fill the registers: 32 with 64-byte vectors, 16
  * below. Narrow tiles load more per multiply-add. */
 static const tile_choice choices[] = {
-    {64, 6, 4, 1.0}, {64, 8, 3, 1.0},  {64, 12, 2, 1.02}, {64, 12, 1, 1.15},
-    {32, 6, 2, 1.0}, {32, 8, 1, 1.25}, {16, 6, 2, 1.0},   {16, 8, 1, 1.25},
+    {64, 6, 4, 1.0}, {64, 8, 3, 1.0},  {64, 7, 3, 1.01}, {64, 12, 2, 1.02}, {64, 12, 1, 1.15},
+    {32, 6, 2, 1.0}, {32, 5, 2, 1.02}, {32, 8, 1, 1.25}, {16, 6, 2, 1.0},   {16, 8, 1, 1.25},
 };
 
-clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
+clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int cols) {
     clq_conv_tile tile = {0};
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         tile.group = info->max_work_group >= 256 ? 16 : info->max_work_group >= 64 ? 8 : 4;
@@ -31,7 +31,8 @@ clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         const tile_choice *c = &choices[i];
         const size_t width = (size_t)c->vectors * (size_t)simd / sizeof(float);
-        const double cost = (double)clq_round_up((size_t)cols, width) * c->cost;
+        const double cost = (double)clq_round_up((size_t)rows, (size_t)c->rows) *
+                            (double)clq_round_up((size_t)cols, width) * c->cost;
         if (c->simd_bytes == simd && (!best || cost < best_cost)) {
             best = c;
             best_cost = cost;

@@ -13,9 +13,9 @@ typedef struct clq_conv_tile {
     char options[48]; /* for clq_kernel_get */
 } clq_conv_tile;
 
-/* The tile for a matrix of `cols` columns: what the device's registers hold, with few columns
+/* The tile for a matrix of rows x cols: what the device's registers hold, with few of either
  * wasted. */
-clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols);
+clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int cols);
 /* The tile of pixels x channel vectors for a depthwise convolution. */
 clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
 

@@ -40,6 +40,11 @@ static const shape_case cases[] = {
     {SQUARE(37, 1, 1, 19, 10, 1, 1, 0, 1, 1)},
     {SQUARE(1, 1, 1, 64, 100, 1, 1, 0, 1, 1)},
     {SQUARE(1, 3, 4, 96, 48, 1, 1, 0, 1, 1)},
+    /* rows of tiles: 5 pixels each (7 x 7), unequal shares, a last row of one pixel, odd depth */
+    {SQUARE(1, 7, 7, 37, 64, 1, 1, 0, 1, 1)},
+    {SQUARE(1, 7, 7, 128, 48, 3, 1, 1, 1, 1)},
+    {SQUARE(1, 13, 14, 50, 96, 1, 2, 0, 1, 1)},
+    {SQUARE(1, 11, 29, 33, 32, 1, 1, 0, 1, 1)},
     /* strides, kernels, padding */
     {SQUARE(2, 9, 9, 16, 32, 3, 2, 1, 1, 1)},
     {SQUARE(1, 8, 10, 3, 16, 3, 2, 1, 1, 1)},
