@@ -287,8 +287,10 @@ static clq_status choose_kernel(clq_conv_sum *sum, const clq_conv_geometry *g,
     const extent e = find_extent(phases, s->phases);
     const bool depthwise = is_depthwise(g);
     const clq_conv_tile tile =
-        depthwise ? clq_conv_channel_tile(info, s->cols)
-                  : clq_conv_choose_tile(info, s->n * e.grid_h * e.grid_w, s->cols);
+        !depthwise ? clq_conv_choose_tile(info, s->n * e.grid_h * e.grid_w, s->cols)
+        : s->phases == 1 && e.runs
+            ? clq_conv_window_tile(info, s->cols, e.grid_w, e.taps_w, s->step_w)
+            : clq_conv_channel_tile(info, s->cols);
     s->col_tile = tile.cols;
     s->col_tiles = (s->cols + tile.cols - 1) / tile.cols;
     const char *name = "conv2d_f32_tile";

@@ -66,6 +66,29 @@ clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
     return tile;
 }
 
+clq_conv_tile clq_conv_window_tile(const clq_device_info *info, int channels, int grid_w,
+                                   int taps_w, int step_w) {
+    /* The sums, a row of taps and a source pixel stay in 16 registers. */
+    static const int rows[] = {7, 8, 4};
+    enum { MAX_TAPS = 7, MAX_STEP = 2, CHOICES = sizeof rows / sizeof *rows };
+    clq_conv_tile tile = clq_conv_channel_tile(info, channels);
+    if (info->schedule == CLQ_SCHEDULE_GPU || taps_w > MAX_TAPS || step_w > MAX_STEP) {
+        return tile;
+    }
+    tile.rows = rows[0];
+    for (int i = 1; i < CHOICES; i++) {
+        if (clq_round_up((size_t)grid_w, (size_t)rows[i]) <
+            clq_round_up((size_t)grid_w, (size_t)tile.rows)) {
+            tile.rows = rows[i];
+        }
+    }
+    tile.cols = tile.vector;
+    snprintf(tile.options, sizeof tile.options,
+             "-DMR=%d -DNV=1 -DVECTOR_BYTES=%d -DTAPS_W=%d -DSTEP_W=%d", tile.rows,
+             tile.vector * (int)sizeof(float), taps_w, step_w);
+    return tile;
+}
+
 /* The next smaller block edge that cuts `size` into more pieces; 0 when there is none. */
 static int next_edge(int size, int edge) {
     if (edge <= 1) {

@@ -10,7 +10,7 @@ typedef struct clq_conv_tile {
     int cols;         /* NR; GPU: columns of a work-group */
     int group;        /* GPU: work-items along each side of a work-group */
     int vector;       /* floats a vector: rows * cols / vector multiply-adds a step */
-    char options[48]; /* for clq_kernel_get */
+    char options[96]; /* for clq_kernel_get */
 } clq_conv_tile;
 
 /* The tile for a matrix of rows x cols: what the device's registers hold, with few of either
@@ -18,6 +18,10 @@ typedef struct clq_conv_tile {
 clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int cols);
 /* The tile of pixels x channel vectors for a depthwise convolution. */
 clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
+/* The same for rows of grid_w grid pixels, step_w source pixels apart, each the sum of taps_w
+ * source pixels next to each other in every row of taps. */
+clq_conv_tile clq_conv_window_tile(const clq_device_info *info, int channels, int grid_w,
+                                   int taps_w, int step_w);
 
 /* What one block of h x w grid pixels costs, in any unit; negative when it does not fit. */
 typedef double clq_conv_block_cost(const void *context, int h, int w);
