@@ -115,7 +115,8 @@ static bool choose_block(const planner *p, int *h, int *w) {
 
 static bool plan_patch(planner *p) {
     int h, w;
-    if (!clq_conv_find_tile(p->info, p->shape.cols, p->wanted->tile, &p->tile)) {
+    if (!clq_conv_find_tile(p->info, (int)pixel_count(p), p->shape.cols, p->wanted->tile,
+                            &p->tile)) {
         return false;
     }
     set_register_tile(p);
@@ -145,10 +146,11 @@ static bool plan_patch(planner *p) {
 
 /* ---- register tiles: conv2d_tile.cl ---- */
 
-/* An item's row tiles are as many as leave their pixels in the second-level cache, its columns as
- * many as there are. When that makes too few items, an item gives up first the columns, if their
- * weights do not stay in the cache anyway, then rows. */
-static void choose_items(const planner *p, size_t rows, size_t cached_cols, size_t *row_tiles,
+/* An item's row tiles are as many as leave their pixels in the second-level cache, or as use
+ * weights often that do not stay there; its columns as many as there are. When that makes too few
+ * items, an item gives up first the columns, if their weights do not stay in the cache anyway, then
+ * rows. */
+static void choose_items(const planner *p, size_t rows, size_t tile_weights, size_t *row_tiles,
                          size_t *item_cols) {
     const clq_conv_class *class = clq_conv_class_of(p->info);
     const conv_shape *s = &p->shape;
@@ -156,12 +158,15 @@ static void choose_items(const planner *p, size_t rows, size_t cached_cols, size
     const size_t tile_pixels =
         (size_t)p->tile.rows * (size_t)(s->step_h * s->step_w) * (size_t)s->depth * sizeof(float);
     *item_cols = col_tiles;
-    *row_tiles = clamp_size((size_t) class->f32.cached_pixels / tile_pixels, 4,
-                            (size_t) class->f32.max_row_tiles);
+    const size_t cached = (size_t) class->f32.cached_weights;
+    *row_tiles = (size_t) class->f32.max_row_tiles;
+    if (tile_weights <= cached) {
+        *row_tiles = clamp_size((size_t) class->f32.cached_pixels / tile_pixels, 4, *row_tiles);
+    }
     while (*item_cols * *row_tiles > 1 &&
            groups * clq_ceil_div(col_tiles, *item_cols) * clq_ceil_div(rows, *row_tiles) <
                wanted_items(p)) {
-        if (*item_cols > cached_cols || *row_tiles == 1) {
+        if (*item_cols > clamp_size(cached / tile_weights, 1, col_tiles) || *row_tiles == 1) {
             *item_cols = (*item_cols + 1) / 2;
         } else {
             *row_tiles = (*row_tiles + 1) / 2;
@@ -170,7 +175,8 @@ static void choose_items(const planner *p, size_t rows, size_t cached_cols, size
 }
 
 static bool plan_tile(planner *p) {
-    if (!clq_conv_find_tile(p->info, p->shape.cols, p->wanted->tile, &p->tile)) {
+    if (!clq_conv_find_tile(p->info, (int)pixel_count(p), p->shape.cols, p->wanted->tile,
+                            &p->tile)) {
         return false;
     }
     set_register_tile(p);
@@ -181,7 +187,7 @@ static bool plan_tile(planner *p) {
                                 sizeof(float) * (size_t)p->tile.cols;
     const size_t cached = (size_t)clq_conv_class_of(p->info)->f32.cached_weights;
     size_t cols = clamp_size(cached / tile_weights, 1, col_tiles), row_tiles, item_cols;
-    choose_items(p, rows, cols, &row_tiles, &item_cols);
+    choose_items(p, rows, tile_weights, &row_tiles, &item_cols);
     if (p->wanted->items[0] > 0) {
         row_tiles = (size_t)p->wanted->items[0];
         item_cols = (size_t)p->wanted->items[1];
@@ -202,7 +208,11 @@ static bool plan_tile(planner *p) {
 static bool plan_depthwise(planner *p) {
     const conv_shape *s = &p->shape;
     const bool gpu = p->info->schedule == CLQ_SCHEDULE_GPU;
-    if (!clq_conv_find_channel_tile(p->info, s->cols, p->wanted->tile, &p->tile)) {
+    const bool window =
+        s->phases == 1 && p->extent.runs &&
+        clq_conv_find_window_tile(p->info, s->cols, p->extent.grid_w, p->extent.taps_w, s->step_w,
+                                  p->wanted->tile, &p->tile);
+    if (!window && !clq_conv_find_channel_tile(p->info, s->cols, p->wanted->tile, &p->tile)) {
         return false;
     }
     set_register_tile(p);

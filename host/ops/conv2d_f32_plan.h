@@ -8,7 +8,7 @@
 
 typedef struct clq_f32_plan {
     const char *kernel_name;
-    char options[64]; /* build options of the kernel */
+    char options[96]; /* build options of the kernel */
     clq_range range;
     int col_tile, col_tiles; /* of conv_shape */
     int extra[3];            /* the kernel's last arguments */

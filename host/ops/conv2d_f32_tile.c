@@ -6,7 +6,7 @@
 #include "ops/conv_choice.h"
 #include "ops/conv_class.h"
 
-bool clq_conv_find_tile(const clq_device_info *info, int cols, const int wanted[2],
+bool clq_conv_find_tile(const clq_device_info *info, int rows, int cols, const int wanted[2],
                         clq_conv_tile *tile) {
     const clq_f32_form *form = clq_f32_form_of(info);
     const clq_register_tile *best = NULL;
@@ -15,7 +15,8 @@ bool clq_conv_find_tile(const clq_device_info *info, int cols, const int wanted[
     for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
         const clq_register_tile *t = &form->tiles[i];
         const size_t width = (size_t)(t->vectors * tile->vector);
-        const double cost = (double)clq_round_up((size_t)cols, width) * t->cost;
+        const double cost = (double)clq_round_up((size_t)rows, (size_t)t->rows) *
+                            (double)clq_round_up((size_t)cols, width) * t->cost;
         if (clq_allows(wanted[0], t->rows) && clq_allows(wanted[1], t->vectors) &&
             (!best || cost < best_cost)) {
             best = t;
@@ -44,13 +45,13 @@ bool clq_conv_group_tile(const clq_device_info *info, int wanted, clq_conv_tile 
     return side > 0;
 }
 
-clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
+clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int cols) {
     static const int any[2] = {0, 0};
     clq_conv_tile tile;
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         clq_conv_group_tile(info, 0, &tile);
     } else {
-        clq_conv_find_tile(info, cols, any, &tile);
+        clq_conv_find_tile(info, rows, cols, any, &tile);
     }
     return tile;
 }
@@ -83,6 +84,31 @@ clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
     clq_conv_tile tile;
     clq_conv_find_channel_tile(info, channels, any, &tile);
     return tile;
+}
+
+bool clq_conv_find_window_tile(const clq_device_info *info, int channels, int grid_w, int taps_w,
+                               int step_w, const int wanted[2], clq_conv_tile *tile) {
+    /* The sums, a row of taps and a source pixel stay in 16 registers. */
+    static const int rows[] = {7, 8, 4};
+    enum { MAX_TAPS = 7, MAX_STEP = 2, CHOICES = sizeof rows / sizeof *rows };
+    static const int any[2] = {0, 0};
+    if (info->schedule == CLQ_SCHEDULE_GPU || taps_w > MAX_TAPS || step_w > MAX_STEP ||
+        !clq_conv_find_channel_tile(info, channels, any, tile)) {
+        return false;
+    }
+    tile->rows = 0;
+    for (int i = 0; i < CHOICES; i++) {
+        if (clq_allows(wanted[0], rows[i]) &&
+            (tile->rows == 0 || clq_round_up((size_t)grid_w, (size_t)rows[i]) <
+                                    clq_round_up((size_t)grid_w, (size_t)tile->rows))) {
+            tile->rows = rows[i];
+        }
+    }
+    tile->cols = tile->vector;
+    snprintf(tile->options, sizeof tile->options,
+             "-DMR=%d -DNV=1 -DVECTOR_BYTES=%d -DTAPS_W=%d -DSTEP_W=%d", tile->rows,
+             tile->vector * (int)sizeof(float), taps_w, step_w);
+    return tile->rows > 0 && clq_allows(wanted[1], 1);
 }
 
 /* The next smaller block edge that cuts `size` into more pieces; 0 when there is none. */

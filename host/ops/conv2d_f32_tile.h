@@ -10,22 +10,26 @@ typedef struct clq_conv_tile {
     int cols;         /* NR; GPU: columns of a work-group */
     int group;        /* GPU: work-items along each side of a work-group */
     int vector;       /* floats a vector: rows * cols / vector multiply-adds a step */
-    char options[64]; /* for clq_kernel_get */
+    char options[96]; /* for clq_kernel_get */
 } clq_conv_tile;
 
-/* The tile for a matrix of `cols` columns: what the device's registers hold, with few columns
+/* The tile for a matrix of rows x cols: what the device's registers hold, with few of either
  * wasted. */
-clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols);
+clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int cols);
 /* The tile of pixels x channel vectors for a depthwise convolution. */
 clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
 
 /* The same with rows x vectors, or the side of the work-group, as `wanted` where that is not 0;
  * false when the device has no such tile. */
-bool clq_conv_find_tile(const clq_device_info *info, int cols, const int wanted[2],
+bool clq_conv_find_tile(const clq_device_info *info, int rows, int cols, const int wanted[2],
                         clq_conv_tile *tile);
 bool clq_conv_group_tile(const clq_device_info *info, int wanted, clq_conv_tile *tile);
 bool clq_conv_find_channel_tile(const clq_device_info *info, int channels, const int wanted[2],
                                 clq_conv_tile *tile);
+/* For rows of grid_w grid pixels, step_w source pixels apart, each the sum of taps_w source pixels
+ * next to each other in every row of taps; false where that is no gain. */
+bool clq_conv_find_window_tile(const clq_device_info *info, int channels, int grid_w, int taps_w,
+                               int step_w, const int wanted[2], clq_conv_tile *tile);
 
 /* What one block of h x w grid pixels costs, in any unit; negative when it does not fit. */
 typedef double clq_conv_block_cost(const void *context, int h, int w);

@@ -226,8 +226,9 @@ clq_status clq_conv_weights_init(clq_conv_weights *weights, clq_device *device,
         s->groups = s->depth = 1;
         s->cols = geometry->ic;
     }
-    const clq_conv_tile tile =
-        depthwise ? clq_conv_channel_tile(info, s->cols) : clq_conv_choose_tile(info, s->cols);
+    const clq_conv_tile tile = depthwise
+                                   ? clq_conv_channel_tile(info, s->cols)
+                                   : clq_conv_choose_tile(info, geometry->kw * s->depth, s->cols);
     s->col_tile = tile.cols;
     s->col_tiles = ceil_div(s->cols, tile.cols);
     if (depthwise) {

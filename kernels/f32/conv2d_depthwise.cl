@@ -24,6 +24,47 @@ static inline void load_channels(__global const float *p, int cols, fvec *v) {
     }
 }
 
+#ifdef TAPS_W /* constants of the window that the host knows */
+
+#define COLUMNS ((MR - 1) * STEP_W + TAPS_W) /* source columns under MR neighbours */
+
+/* acc = the sum over taps for MR neighbours of a grid row, the first of which is (gy, gx), with
+ * TAPS_W taps next to each other in each row of taps and STEP_W source pixels from neighbour to
+ * neighbour: a source pixel is loaded once for all of them. If not `inside`, source pixels may lie
+ * outside the image sideways. All NR channels exist. */
+static inline __attribute__((always_inline)) void
+sum_window(const conv_shape *s, const conv_phase *phase, __global const float *src, int gy, int gx,
+           __global const float *w, bool inside, fvec *acc) {
+    const int x0 = gx * STEP_W + phase->tap_dx;
+    TILE_CLEAR(acc);
+    for (int t = 0; t < phase->taps_h; t++, w += TAPS_W * NR) {
+        const int y = gy * s->step_h + phase->tap_dy + t * phase->tap_step_dy;
+        if ((uint)y >= (uint)s->src_h) {
+            continue;
+        }
+        __global const float *from = src + ((long)y * s->src_w + x0) * s->src_c;
+        fvec wv[TAPS_W * NV];
+        UNROLLED_FOR(k, TAPS_W * NV) {
+            wv[k] = FVEC_LOAD(w + k * VL);
+        }
+        UNROLLED_FOR(x, COLUMNS) {
+            if (inside || (uint)(x0 + x) < (uint)s->src_w) {
+                UNROLLED_FOR(j, NV) {
+                    const fvec v = FVEC_LOAD(from + (long)x * s->src_c + j * VL);
+                    UNROLLED_FOR(k, TAPS_W) {
+                        const int i = (x - k) / STEP_W;
+                        if (x >= k && (x - k) % STEP_W == 0 && i < MR) {
+                            acc[i * NV + j] = FVEC_FMA(v, wv[k * NV + j], acc[i * NV + j]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#else
+
 /* acc = the sum over taps for MR neighbours of a grid row, the first of which is (gy, gx): none
  * reaches outside the image sideways, and all NR channels exist. */
 static inline void sum_inside(__global const conv_shape *shape, const conv_shape *s,
@@ -47,7 +88,9 @@ static inline void sum_inside(__global const conv_shape *shape, const conv_shape
     }
 }
 
-/* The same with every neighbour and channel checked; `cols` channels exist. */
+#endif
+
+/* The sum with every neighbour and channel checked; `cols` channels exist. */
 static inline void sum_checked(__global const conv_shape *shape, const conv_shape *s,
                                const conv_phase *phase, __global const float *src, int gy, int gx,
                                int cols, __global const float *w, fvec *acc) {
@@ -105,8 +148,15 @@ __kernel void conv2d_f32_depthwise(__global const float *src, __global const flo
             __global const float *w =
                 packed + ((size_t)s.col_tiles * phase.first_tap + (size_t)tile * phase.taps) * NR;
             fvec acc[MR * NV];
+#ifdef TAPS_W
+            if (inside && s.cols - col >= NR) {
+                sum_window(&s, &phase, src + col, gy, gx, w, true, acc);
+            } else if (s.cols - col >= NR) {
+                sum_window(&s, &phase, src + col, gy, gx, w, false, acc);
+#else
             if (inside && s.cols - col >= NR) {
                 sum_inside(shape, &s, &phase, src + col, gy, gx, w, acc);
+#endif
             } else {
                 sum_checked(shape, &s, &phase, src + col, gy, gx, s.cols - col, w, acc);
             }

@@ -5,13 +5,15 @@
  *     MR |   acc[NV]    ...                          acc[i][j] += broadcast(a_i) * b[j]
  *        v   ...                acc[MR * NV - 1]
  *
- * MR * NV accumulators, NV columns and a broadcast must fit the register file: 6 x 2 for AVX2, SSE
- * and NEON (16 registers of 8 or 4 floats); 6 x 4, 8 x 3, 12 x 2 or 12 x 1 for AVX-512 (32 of
- * 16). */
+ * MR * NV accumulators, NV columns and a broadcast must fit the register file: 6 x 2 or 5 x 2 for
+ * AVX2, SSE and NEON (16 registers of 8 or 4 floats); 6 x 4, 7 x 3, 8 x 3, 12 x 2 or 12 x 1 for
+ * AVX-512 (32 of 16). */
 #ifndef CLQ_TILE_H
 #define CLQ_TILE_H
 
-#ifndef MR /* rows: 1, 6, 8, 12 */
+#include "prefetch.h"
+
+#ifndef MR /* rows: 1, 5, 6, 7, 8, 12 */
 #define MR 6
 #endif
 #ifndef NV /* vectors a row: 1..4 */
@@ -75,5 +77,35 @@ typedef float4 fvec;
 #define TILE_RUN(acc, rows, b, begin, end)                                                         \
     _Pragma("unroll 2") for (int c_ = (begin); c_ < (end); c_++, (b) += NR)                        \
         TILE_STEP(acc, (rows)[i_][c_], b)
+
+/* Memory to ask for while tiles are computed: `share` floats further on every second step. */
+typedef struct tile_ahead {
+    __global const float *at;
+    int share;
+} tile_ahead;
+
+/* `floats` floats within `steps` steps. */
+static inline tile_ahead plan_tile_ahead(__global const float *at, int floats, int steps) {
+    const tile_ahead a = {at, (int)(2 * (long)floats / max(steps, 1)) + (floats > 0)};
+    return a;
+}
+
+/* TILE_RUN that asks for memory at two places. */
+#define TILE_RUN_AHEAD(acc, rows, b, begin, end, ahead0, ahead1)                                   \
+    {                                                                                              \
+        int c_ = (begin);                                                                          \
+        for (; c_ + 1 < (end); c_ += 2, (b) += 2 * NR) {                                           \
+            PREFETCH((ahead0).at);                                                                 \
+            PREFETCH((ahead1).at);                                                                 \
+            (ahead0).at += (ahead0).share;                                                         \
+            (ahead1).at += (ahead1).share;                                                         \
+            TILE_STEP(acc, (rows)[i_][c_], b)                                                      \
+            TILE_STEP(acc, (rows)[i_][c_ + 1], (b) + NR)                                           \
+        }                                                                                          \
+        if (c_ < (end)) {                                                                          \
+            TILE_STEP(acc, (rows)[i_][c_], b)                                                      \
+            (b) += NR;                                                                             \
+        }                                                                                          \
+    }
 
 #endif

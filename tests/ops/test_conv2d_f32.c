@@ -42,6 +42,11 @@ static const shape_case cases[] = {
     {SQUARE(37, 1, 1, 19, 10, 1, 1, 0, 1, 1)},
     {SQUARE(1, 1, 1, 64, 100, 1, 1, 0, 1, 1)},
     {SQUARE(1, 3, 4, 96, 48, 1, 1, 0, 1, 1)},
+    /* rows of tiles: 5 pixels each (7 x 7), unequal shares, a last row of one pixel, odd depth */
+    {SQUARE(1, 7, 7, 37, 64, 1, 1, 0, 1, 1)},
+    {SQUARE(1, 7, 7, 128, 48, 3, 1, 1, 1, 1)},
+    {SQUARE(1, 13, 14, 50, 96, 1, 2, 0, 1, 1)},
+    {SQUARE(1, 11, 29, 33, 32, 1, 1, 0, 1, 1)},
     /* strides, kernels, padding */
     {SQUARE(2, 9, 9, 16, 32, 3, 2, 1, 1, 1)},
     {SQUARE(1, 8, 10, 3, 16, 3, 2, 1, 1, 1)},
@@ -79,6 +84,11 @@ static const shape_case cases[] = {
     {SQUARE(1, 9, 7, 3, 3, 5, 1, 2, 1, 3)},
     {SQUARE(1, 11, 13, 24, 24, 3, 3, 1, 2, 24)},
     {SQUARE(2, 6, 6, 17, 17, 3, 2, 0, 1, 17), .extra = 1},
+    {SQUARE(1, 14, 15, 40, 40, 3, 1, 1, 1, 40)},
+    {SQUARE(2, 15, 29, 32, 32, 3, 2, 1, 1, 32)},
+    {SQUARE(1, 9, 16, 24, 24, 5, 1, 2, 1, 24)},
+    {SQUARE(1, 16, 33, 16, 16, 7, 2, 3, 1, 16)},
+    {SQUARE(1, 6, 4, 12, 12, 3, 1, 0, 1, 12)},
     /* many pixels: several blocks, parts and tiles an item */
     {SQUARE(6, 20, 21, 16, 16, 3, 1, 1, 1, 1)},
     {SQUARE(4, 19, 19, 3, 33, 3, 1, 1, 1, 1)},

@@ -1,0 +1,13 @@
+/* Asking for a line of memory before it is needed. */
+#ifndef CLQ_PREFETCH_H
+#define CLQ_PREFETCH_H
+
+/* Never faults, whatever the address. PoCL's prefetch() does nothing; the builtin is clang's and
+ * cannot be used where the program goes through SPIR-V. */
+#if defined(__clang__) && !defined(__SPIR__) && !defined(__SPIRV__)
+#define PREFETCH(p) __builtin_prefetch((__private const void *)(size_t)(p))
+#else
+#define PREFETCH(p) prefetch(p, 1)
+#endif
+
+#endif
