@@ -9,7 +9,7 @@
 typedef struct options {
     clq_common common;
     const char *model, *data, *logits, *inputs, *codes;
-    int split, resize;
+    int split, resize, batch;
     int64_t limit;
     double min_top1;
 } options;
@@ -29,6 +29,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'n':
         return clq_option_result(state,
                                  clq_option_i64("--limit", argument, 1, INT32_MAX, &o->limit));
+    case 'b':
+        return clq_option_result(state, clq_option_int("--batch", argument, 1, 65536, &o->batch));
     case 'r':
         return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
     case 'l':
@@ -62,6 +64,7 @@ static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
     {"split", 's', "train|test", 0, "Which part (default test)", 0},
     {"limit", 'n', "N", 0, "At most N images, spread over the set", 0},
+    {"batch", 'b', "N", 0, "Images at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
     {"resize", 'r', "PIXELS", 0,
      "Shorter side before the centre crop (256 for a 224 crop is usual)", 0},
     {"logits", 'l', "FILE.npy", 0, "Also write all logits (images, classes) as float32", 0},
@@ -95,7 +98,7 @@ static clq_status evaluate(const options *o, clq_device *device, const clq_graph
         }
     }
     CLQ_GOTO(status, cleanup,
-             clq_stage_evaluate(device, graph, dataset, "eval", &evaluation, logits));
+             clq_stage_evaluate(device, graph, dataset, o->batch, "eval", &evaluation, logits));
     if (logits) {
         CLQ_GOTO(status, cleanup,
                  clq_npy_write(o->logits, logits, (int64_t[]){images, classes}, 2));

@@ -137,8 +137,9 @@ static clq_exec_mode inference_mode(const clq_graph *graph) {
 }
 
 clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
-                              const char *label, clq_evaluation *evaluation, float *logits) {
-    const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+                              int batch, const char *label, clq_evaluation *evaluation,
+                              float *logits) {
+    batch = batch ? batch : clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
     clq_status status = CLQ_OK;
     clq_graph *inference = NULL;
     clq_exec *exec = NULL;
