@@ -68,6 +68,20 @@ static long items_of(int tiles, int item_tiles, int blocks, int item_blocks) {
     return (long)divide_up(tiles, item_tiles) * divide_up(blocks, item_blocks);
 }
 
+/* The size of parts, at most `most` and more than half of that, that leaves the last part least
+ * empty: a core that is given half of the items should have half of the work. */
+static long even_part(long whole, long most) {
+    long best = most, least = whole;
+    for (long part = most; 2 * part > most; part--) {
+        long missing = (whole + part - 1) / part * part - whole;
+        if (missing < least) {
+            least = missing;
+            best = part;
+        }
+    }
+    return best;
+}
+
 /* Blocks that share a panel, then tiles that share those blocks' weights, then fewer of either
  * until every compute unit has some items. */
 static void choose_items(const clq_device_info *info, int tiles, int rows, int kc,
@@ -81,15 +95,15 @@ static void choose_items(const clq_device_info *info, int tiles, int rows, int k
     long blocks = 1, item_tiles;
     if (whole) {
         blocks = class->int8.cached_weights / (block_macs * plan->element_bytes);
-        blocks = blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks;
+        blocks = even_part(s->blocks, blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks);
     }
     item_tiles = class->int8.item_macs / (block_macs * rows * blocks) + 1;
-    item_tiles = item_tiles > tiles ? tiles : item_tiles;
+    item_tiles = even_part(tiles, item_tiles > tiles ? tiles : item_tiles);
     while (item_tiles > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
-        item_tiles = (item_tiles + 1) / 2;
+        item_tiles = even_part(tiles, (item_tiles + 1) / 2);
     }
     while (blocks > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
-        blocks = (blocks + 1) / 2;
+        blocks = even_part(s->blocks, (blocks + 1) / 2);
     }
     s->item_tiles = (int)item_tiles;
     s->item_blocks = (int)blocks;
