@@ -139,6 +139,25 @@ static void many_iterations_are_kept_as_bounded_samples(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Devices keep what they allocate, so only the statuses and the results tell. */
+static void failing_allocations_are_survived(void **state) {
+    clq_graph *graph = small_mlp();
+    clq_status status = CLQ_NO_MEMORY;
+    (void)state;
+    const clq_bench_case item = {"mlp", graph, device, 1, NULL};
+    const clq_bench_options options = {.iterations = 1, .warmup = 1, .layers = true};
+    for (long n = 1; status != CLQ_OK; n += 1 + n / 16) {
+        clq_bench_result result;
+        clq_test_fail_allocation(n);
+        status = clq_bench_run(&item, 1, &options, &result);
+        clq_test_restore_allocator();
+        assert_true(status == CLQ_OK || status == CLQ_NO_MEMORY);
+        assert_int_equal(result.model != NULL, status == CLQ_OK);
+        clq_bench_result_clear(&result);
+    }
+    clq_graph_destroy(graph);
+}
+
 /* ---- an integer network beside its FP32 form ---- */
 
 typedef struct pair {
@@ -378,6 +397,7 @@ int main(void) {
         cmocka_unit_test(layers_are_those_that_ran),
         cmocka_unit_test(without_layers_there_are_none),
         cmocka_unit_test(many_iterations_are_kept_as_bounded_samples),
+        cmocka_unit_test(failing_allocations_are_survived),
         cmocka_unit_test(int8_is_explained_by_fp32_at_every_batch),
         cmocka_unit_test(fp32_form_is_known_by_names_and_shapes),
         cmocka_unit_test(quantized_graphs_must_be_converted),
