@@ -18,7 +18,8 @@
 enum {
     HEAT_ROUNDS = 16,
     FINAL_ROUNDS = 15,
-    LEAST_ROUNDS = 3,            /* of either, however little time there is */
+    LEAST_HEAT_ROUNDS = 3, /* however little time there is */
+    LEAST_FINAL_ROUNDS = 7,
     FLUSH_BYTES = 32 << 20,      /* written to drive weights out of the caches */
     MAX_WEIGHT_BYTES = 512 << 20 /* of all entrants together */
 };
@@ -50,7 +51,6 @@ typedef struct race {
     clq_buffer *source, *x, *y, *flush;
     entrant entrants[CLQ_MAX_CANDIDATES]; /* the first is the default */
     int count;
-    double deadline;
 } race;
 
 /* ---- data ---- */
@@ -274,13 +274,14 @@ static void drop_slower(race *r, double factor) {
     }
 }
 
-static bool time_is_up(const race *r, int rounds) {
-    return rounds >= LEAST_ROUNDS && clq_now_seconds() > r->deadline;
-}
-
-static clq_status run_heats(race *r) {
+/* Most of the time, as there are many entrants. */
+static clq_status run_heats(race *r, double seconds) {
+    const double deadline = clq_now_seconds() + 0.75 * seconds;
     size_t heat = 0;
-    for (int round = 1; round <= HEAT_ROUNDS && !time_is_up(r, round - 1); round++) {
+    for (int round = 1; round <= HEAT_ROUNDS; round++) {
+        if (round > LEAST_HEAT_ROUNDS && clq_now_seconds() > deadline) {
+            break;
+        }
         CLQ_TRY(run_round(r));
         if (heat < sizeof heats / sizeof *heats && round == heats[heat].rounds) {
             drop_slower(r, heats[heat++].factor);
@@ -290,39 +291,38 @@ static clq_status run_heats(race *r) {
 }
 
 /* Only the default and the fastest other, with new times. */
-static clq_status run_final(race *r, entrant *other, clq_race_result *result) {
+static clq_status run_final(race *r, entrant *other, double seconds, clq_race_result *result) {
+    const double deadline = clq_now_seconds() + 0.25 * seconds;
     entrant *first = &r->entrants[0];
     for (int i = 1; i < r->count; i++) {
         r->entrants[i].out = &r->entrants[i] != other;
     }
     first->count = other->count = 0;
-    for (int round = 0; round < FINAL_ROUNDS && !time_is_up(r, round); round++) {
+    for (int round = 1; round <= FINAL_ROUNDS; round++) {
+        if (round > LEAST_FINAL_ROUNDS && clq_now_seconds() > deadline) {
+            break;
+        }
         CLQ_TRY(run_round(r));
     }
     const clq_latency before = clq_latency_of(first->ms, (size_t)first->count);
     const clq_latency after = clq_latency_of(other->ms, (size_t)other->count);
     result->better = before.min > MARGIN * after.min && before.median > MARGIN * after.median;
     result->best = result->better ? other->choice : first->choice;
-    result->default_ms = before.median;
-    result->best_ms = result->better ? after.median : before.median;
+    result->default_ms = before.min;
+    result->best_ms = result->better ? after.min : before.min;
     return CLQ_OK;
 }
 
 static clq_status run_race(race *r, double seconds, clq_race_result *result) {
-    /* The heats, with many entrants, get most of the time. */
-    const double start = clq_now_seconds();
-    r->deadline = start + 0.75 * seconds;
-    CLQ_TRY(run_heats(r));
-    r->deadline = start + seconds;
+    CLQ_TRY(run_heats(r, seconds));
     entrant *other = fastest(r, 1);
     result->entrants = r->count;
     if (other) {
-        return run_final(r, other, result);
+        return run_final(r, other, seconds, result);
     }
     result->better = false;
     result->best = r->entrants[0].choice;
-    result->default_ms = result->best_ms =
-        clq_latency_of(r->entrants[0].ms, (size_t)r->entrants[0].count).median;
+    result->default_ms = result->best_ms = least_ms(&r->entrants[0]);
     return CLQ_OK;
 }
 

@@ -8,7 +8,7 @@ typedef struct clq_race_result {
     int entrants; /* choices measured, the heuristics' among them */
     bool better;  /* `best` beats the default by more than noise */
     clq_conv_choice best;
-    double default_ms, best_ms; /* medians of the final */
+    double default_ms, best_ms; /* minima of the final */
 } clq_race_result;
 
 /* Runs the candidates of one shape in turn on random data, every launch with its weights out of the

@@ -161,14 +161,10 @@ clq_status clq_tune(clq_device *device, const clq_graph *const *graphs, int grap
     clq_status status = CLQ_OK;
     work_list list = {0};
     *report = (clq_tune_report){0};
-    char *path = clq_tuning_path(device);
-    if (!path) { /* found out before measuring */
-        return clq_tuning_save(device);
-    }
-    clq_free(path);
     for (int i = 0; i < graph_count; i++) {
         CLQ_GOTO(status, cleanup, add_model(device, graphs[i], options, &list));
     }
+    CLQ_GOTO(status, cleanup, clq_tuning_save(device)); /* fails before much was measured */
     report->layers = clq_calloc((size_t)list.count, sizeof *report->layers);
     if (!report->layers) {
         status = CLQ_NO_MEMORY;

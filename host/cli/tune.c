@@ -197,6 +197,7 @@ static clq_status run(int argc, char **argv) {
     bool done;
     CLQ_TRY(clq_parse(&argp, "tune", argc, argv, &o, &done));
     o.tune.batches = o.batches;
+    /* The device that is opened below reads and writes this file. */
     if (o.out && setenv("CLQUANT_TUNE", o.out, 1) != 0) {
         return clq_fail(CLQ_NO_MEMORY, "out of memory");
     }

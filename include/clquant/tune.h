@@ -24,7 +24,7 @@ typedef struct clq_tune_layer {
     char *choice;       /* owned: what the table now says; "default": by heuristics */
     int count;          /* layers of that shape, in all graphs and batches */
     int candidates;     /* measured; 0: the table had a choice, and there are no times */
-    double default_ms, best_ms; /* medians, measured in turn; equal when the default stays */
+    double default_ms, best_ms; /* minima, measured in turn; equal when the default stays */
 } clq_tune_layer;
 
 typedef struct clq_tune_report {

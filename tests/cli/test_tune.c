@@ -1,0 +1,149 @@
+/* clquant tune: what it keeps, where, and that the bits of an integer network never depend on it.
+ */
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "cli/command.h"
+
+#define DATA "synthetic:train=64,test=32,size=16"
+
+static char fp32[512], int8[512];
+
+static int setup(void **state) {
+    clq_test_setup_temp_dir(state);
+    unsetenv("CLQUANT_TUNE");
+    snprintf(fp32, sizeof fp32, "%s", clq_test_temp_path("fp32.onnx"));
+    snprintf(int8, sizeof int8, "%s", clq_test_temp_path("int8.onnx"));
+    assert_exit(0, "convert --network resnet20 --size 16 -o %s", fp32);
+    assert_exit(0, "ptq %s --data " DATA " --images 16 -o %s", fp32, int8);
+    return 0;
+}
+
+static int teardown(void **state) {
+    unsetenv("CLQUANT_TUNE");
+    return clq_test_teardown_temp_dir(state);
+}
+
+static json_t *load(const char *path) {
+    json_t *json = NULL;
+    assert_ok(clq_json_load(path, &json));
+    return json;
+}
+
+/* The hash of an evaluation's logits. */
+static const char *logits(const char *model) {
+    static char hash[2][72];
+    static int next;
+    char *text = hash[next++ % 2];
+    assert_exit(0, "eval %s --data " DATA " --json -q", model);
+    const char *at = strstr(command_output, "\"logits_sha256\": \"");
+    assert_non_null(at);
+    snprintf(text, 65, "%s", at + strlen("\"logits_sha256\": \""));
+    return text;
+}
+
+static void keeps_what_it_finds(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("tuned.json"));
+    assert_exit(0, "tune %s %s --batch 1,2 --seconds 0.5 -q -o %s", fp32, int8, path);
+    assert_printed("f32    1x16x16x3 16x3x3 s1x1 p1x1 d1x1 g1");
+    assert_printed("int8   2x8x8x32 32x3x3 s1x1 p1x1 d1x1 g1");
+    assert_printed("measured layers");
+    assert_printed(path);
+    json_t *file = load(path);
+    const size_t count = json_object_size(json_object_get(file, "choices"));
+    json_decref(file);
+    assert_int_equal(count, 28); /* 7 shapes, 2 forms, 2 batches */
+
+    assert_exit(0, "tune %s %s -q -o %s", fp32, int8, path); /* has all, measures nothing */
+    assert_printed("(as before)");
+    assert_null(strstr(command_output, "measured layers"));
+    assert_exit(0, "tune %s --force --seconds 0.1 -q -o %s --json", fp32, path);
+    json_t *json = NULL;
+    assert_ok(clq_json_parse("output", command_output, strlen(command_output), &json));
+    json_t *first = json_array_get(json_object_get(json, "results"), 0);
+    assert_int_equal(json_array_size(json_object_get(json, "results")), 7);
+    assert_true(json_integer_value(json_object_get(first, "candidates")) > 1);
+    assert_true(json_real_value(json_object_get(first, "default_ms")) >=
+                json_real_value(json_object_get(first, "best_ms")));
+    json_decref(json);
+}
+
+/* A file that makes every layer run unlike the default. */
+static void write_odd_choices(const char *path) {
+    const char *key;
+    json_t *choice;
+    void *at;
+    json_t *file = load(path), *choices = json_object_get(file, "choices");
+    json_object_foreach_safe(choices, at, key, choice) {
+        json_object_set_new(choices, key, json_string("kernel=tile items=1x1"));
+    }
+    assert_ok(clq_json_dump_file(path, file));
+    json_decref(file);
+}
+
+static void bits_do_not_depend_on_it(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("odd.json"));
+    const char *const models[] = {fp32, int8};
+    for (int m = 0; m < 2; m++) {
+        setenv("CLQUANT_TUNE", "off", 1);
+        const char *without = logits(models[m]);
+        /* Evaluations use the batch 32 here. */
+        assert_exit(0, "tune %s --batch 32 --seconds 0.05 -q -o %s", models[m], path);
+        setenv("CLQUANT_TUNE", path, 1);
+        assert_string_equal(logits(models[m]), without);
+        write_odd_choices(path);
+        assert_string_equal(logits(models[m]), without);
+        unlink(path);
+    }
+    assert_exit(0, "tune %s --batch 32 --seconds 0.05 -q -o %s", int8, path);
+    write_odd_choices(path);
+    assert_exit(0, "verify %s --data " DATA " --json", int8);
+    assert_printed("\"mismatched_codes\": 0");
+    unsetenv("CLQUANT_TUNE");
+}
+
+static void bad_files_only_warn(void **state) {
+    (void)state;
+    setenv("CLQUANT_TUNE", text_file("bad.json", "{\"schema\": 1, \"choices\""), 1);
+    assert_exit(0, "eval %s --data " DATA, int8);
+    assert_printed("ignoring the tuning file");
+    assert_printed("bad.json");
+    setenv("CLQUANT_TUNE", clq_test_temp_path("missing.json"), 1);
+    assert_exit(0, "eval %s --data " DATA, int8);
+    unsetenv("CLQUANT_TUNE");
+}
+
+static void bad_calls(void **state) {
+    (void)state;
+    assert_exit(CLQ_USAGE, "tune");
+    assert_exit(CLQ_USAGE, "tune %s --batch 0", fp32);
+    assert_printed("--batch");
+    assert_exit(CLQ_USAGE, "tune %s --batch 1.5", fp32);
+    assert_exit(CLQ_USAGE, "tune %s --batch 1,", fp32);
+    assert_exit(CLQ_USAGE, "tune %s --seconds soon", fp32);
+    const char *large = clq_test_temp_path("large.onnx");
+    assert_exit(0, "convert --network resnet20 --size 64 -o %s", large);
+    assert_exit(CLQ_USAGE, "tune %s --batch 65536 -o %s", large, clq_test_temp_path("t.json"));
+    assert_printed("too large");
+    assert_exit(CLQ_NO_INPUT, "tune %s", clq_test_temp_path("absent.onnx"));
+    assert_exit(CLQ_CANNOT_CREATE, "tune %s -q --seconds 0.01 -o %s/below.json", fp32, fp32);
+    setenv("CLQUANT_TUNE", "off", 1);
+    assert_exit(CLQ_USAGE, "tune %s", fp32);
+    assert_printed("CLQUANT_TUNE");
+    unsetenv("CLQUANT_TUNE");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_what_it_finds),
+        cmocka_unit_test(bits_do_not_depend_on_it),
+        cmocka_unit_test(bad_files_only_warn),
+        cmocka_unit_test(bad_calls),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
