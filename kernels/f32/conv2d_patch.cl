@@ -98,6 +98,9 @@ __kernel void conv2d_f32_patch(__global const float *src, __global const float *
                         out += wrap ? out_next_y : out_next_x;
                     }
                 }
+                UNROLLED_FOR(i, MR) { /* or the stores wait, and all that follow */
+                    PREFETCH(dst + channel + row_dst[i]);
+                }
                 fvec acc[MR * NV];
                 sum_patch(&s, &phase, patch, pitch, row_at, weights, acc);
                 store_tile(acc, bias ? bias + channel : bias,
