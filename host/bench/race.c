@@ -66,25 +66,34 @@ static size_t tensor_bytes(const race *r, int h, int w, int c) {
                                       : pixels * (size_t)c * sizeof(float);
 }
 
-/* Codes as behind a ReLU: half of them 0, few in the upper half. */
+/* Close to a normal distribution within -reach..reach, 4.6 standard deviations: the sum of eight
+ * hexadecimal digits. Values matter, as CLQ_CONV_SPLIT takes longer for large ones. */
+static int bell(clq_rng *rng, int reach) {
+    uint32_t bits = clq_rng_next(rng);
+    int sum = -60;
+    for (int i = 0; i < 8; i++, bits >>= 4) {
+        sum += (int)(bits & 15);
+    }
+    return sum * reach / 60;
+}
+
+/* Codes as behind a ReLU: about half of them 0. */
 static void fill_codes(uint8_t *codes, size_t count, clq_rng *rng) {
     for (size_t i = 0; i < count; i++) {
-        const int32_t a = (int32_t)clq_bounded(clq_rng_next(rng), 256);
-        const int32_t b = (int32_t)clq_bounded(clq_rng_next(rng), 256);
-        codes[i] = (uint8_t)(a < 128 ? 0 : (a - 128) * b / 128);
+        const int code = bell(rng, 255);
+        codes[i] = (uint8_t)(code > 0 ? code : 0);
     }
 }
 
-/* Small numbers, as weights or as floats. */
-static void fill_random(const race *r, void *data, size_t bytes, clq_rng *rng) {
-    if (r->family == CLQ_CONV_INT8) {
-        for (size_t i = 0; i < bytes; i++) {
-            ((int8_t *)data)[i] = (int8_t)(clq_bounded(clq_rng_next(rng), 255) - 127);
-        }
-        return;
+static void fill_weights(int8_t *w, size_t count, clq_rng *rng) {
+    for (size_t i = 0; i < count; i++) {
+        w[i] = (int8_t)bell(rng, 127);
     }
-    for (size_t i = 0; i < bytes / sizeof(float); i++) {
-        ((float *)data)[i] = 2 * clq_uniform(clq_rng_next(rng)) - 1;
+}
+
+static void fill_floats(float *x, size_t count, clq_rng *rng) {
+    for (size_t i = 0; i < count; i++) {
+        x[i] = 2 * clq_uniform(clq_rng_next(rng)) - 1;
     }
 }
 
@@ -97,7 +106,7 @@ static clq_status make_input(race *r, clq_rng *rng) {
     if (r->family == CLQ_CONV_INT8) {
         fill_codes(data, bytes, rng);
     } else {
-        fill_random(r, data, bytes, rng);
+        fill_floats(data, bytes / sizeof(float), rng);
     }
     clq_status status = clq_buffer_create(r->device, bytes, &r->source);
     if (status == CLQ_OK) {
@@ -120,7 +129,11 @@ static clq_status make_data(race *r, uint64_t seed) {
     if (!r->host_w || !r->w_scale) {
         return CLQ_NO_MEMORY;
     }
-    fill_random(r, r->host_w, bytes, &rng);
+    if (r->family == CLQ_CONV_INT8) {
+        fill_weights(r->host_w, bytes, &rng);
+    } else {
+        fill_floats(r->host_w, bytes / sizeof(float), &rng);
+    }
     for (int c = 0; c < g->oc; c++) {
         r->w_scale[c] = 0.001f;
     }
