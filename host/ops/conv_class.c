@@ -7,7 +7,7 @@
 /* clang-format off */
 /*         panel     inputs weights   macs     items   | weights   pixels    tiles depth items least */
 #define CPU_DEFAULTS \
-    .int8 = {48 * KIB, 4864,  256 * KIB, 1000000, 4}, \
+    .int8 = {48 * KIB, 4864,  320 * KIB, 1000000, 4}, \
     .f32 =                                             {128 * KIB, 128 * KIB, 12,   32,   8,    32}
 /*         int8 sides  groups  mma heights  groups  f32 sides */
 #define GPU_DEFAULTS \
