@@ -29,7 +29,7 @@ static const clq_int8_form int8_wide = {
     16, 4, 1, {{6, 4, 1.0}, {5, 4, 1.02}, {8, 3, 1.03}, {12, 2, 1.05}, {20, 1, 1.15}}};
 static const clq_int8_form int8_narrow = {8, 4, 1, {{6, 2, 1.0}, {12, 1, 1.1}}};
 static const clq_int8_form int8_pairs = {8, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
-static const clq_int8_form int8_split = {8, 4, 1, {{5, 2, 1.0}, {12, 1, 1.23}}};
+static const clq_int8_form int8_split = {8, 4, 1, {{5, 2, 1.0}}};
 static const clq_int8_form int8_pairs_of_4 = {4, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
 
 /* Accumulators + one row of weights + a broadcast fill the registers: 32 with 64-byte vectors, 16
