@@ -233,9 +233,11 @@ static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *t
     size_t row_tiles = tile_weights > CACHED_WEIGHTS
                            ? MAX_ROW_TILES
                            : clamp_size(CACHED_PIXELS / tile_pixels, 4, MAX_ROW_TILES);
+    const bool more_weights = col_tiles * tile_weights > pixels * depth_bytes;
+    const size_t fewest_cols = more_weights ? 1 : cols;
     while (item_cols * row_tiles > 1 &&
            groups * clq_ceil_div(col_tiles, item_cols) * clq_ceil_div(rows, row_tiles) < wanted) {
-        if (item_cols > cols || row_tiles == 1) {
+        if (item_cols > fewest_cols || row_tiles == 1) {
             item_cols = (item_cols + 1) / 2;
         } else {
             row_tiles = (row_tiles + 1) / 2;
