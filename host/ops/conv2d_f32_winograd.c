@@ -72,9 +72,8 @@ static const struct register_tile {
 };
 
 /* Cycles, bytes a cycle and bytes: measured on a Zen 3, and no more than a guide elsewhere. */
-enum { TILE_CYCLES = 24, LAUNCH_CYCLES = 10000, CACHE_BYTES = 480 * 1024 };
+enum { TILE_CYCLES = 24, LAUNCH_CYCLES = 15000, CACHE_BYTES = 480 * 1024 };
 static const double second_cache_rate = 16, third_cache_rate = 10, memory_rate = 9;
-static const double weights_rate = 20;    /* asked for ahead */
 static const double transform_cycles = 8; /* of a vector at a position */
 
 static double most(double a, double b) {
@@ -92,7 +91,7 @@ static double plan_cycles(const clq_device_info *info, const winograd_shape *s,
     const double products =
         count * plan->item_cols * (plan->block / tile->rows) * (s->depth * step + TILE_CYCLES);
     const double tile_weights = count * tile->vectors * tile->vector * s->depth * sizeof(float);
-    const double weights = plan->item_cols * tile_weights / weights_rate;
+    const double weights = plan->item_cols * tile_weights / third_cache_rate;
     const double block_bytes = count * plan->block * s->depth * sizeof(float);
     const double reads = ceil_div(plan->item_cols, plan->cols) * block_bytes /
                          (block_bytes <= CACHE_BYTES ? second_cache_rate : third_cache_rate);
