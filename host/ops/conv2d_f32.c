@@ -2,10 +2,18 @@
 
 #include "ops/conv2d_f32_sum.h"
 #include "ops/conv2d_f32_weights.h"
+#include "ops/conv2d_f32_winograd.h"
+
+/* Forward or backward-data: one of the two is prepared. */
+typedef struct direction {
+    bool by_winograd;
+    clq_conv_sum sum;
+    clq_conv_winograd winograd;
+} direction;
 
 struct clq_conv2d_f32 {
     int directions; /* CLQ_CONV_* */
-    clq_conv_sum forward, backward_data;
+    direction forward, backward_data;
     clq_conv_weights backward_weights;
 };
 
@@ -23,6 +31,31 @@ static clq_status check_size(const clq_conv_geometry *g) {
     return CLQ_OK;
 }
 
+static clq_status init_direction(direction *d, clq_device *device, const clq_conv_geometry *g,
+                                 int directions, bool backward) {
+    clq_winograd_plan plan;
+    d->by_winograd =
+        (directions & CLQ_CONV_WINOGRAD) && clq_winograd_choose(device, g, backward, &plan);
+    return d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
+                          : clq_conv_sum_init(&d->sum, device, g, backward);
+}
+
+static void free_direction(direction *d) {
+    clq_conv_sum_free(&d->sum);
+    clq_conv_winograd_free(&d->winograd);
+}
+
+static clq_status load_weights(direction *d, clq_buffer *w) {
+    return d->by_winograd ? clq_conv_winograd_load_weights(&d->winograd, w)
+                          : clq_conv_sum_load_weights(&d->sum, w);
+}
+
+static clq_status run_direction(direction *d, clq_buffer *src, clq_buffer *bias,
+                                clq_buffer *residual, clq_act act, clq_buffer *dst) {
+    return d->by_winograd ? clq_conv_winograd_run(&d->winograd, src, bias, residual, act, dst)
+                          : clq_conv_sum_run(&d->sum, src, bias, residual, act, dst);
+}
+
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
                                  int directions, clq_conv2d_f32 **conv) {
     clq_status status = CLQ_OK;
@@ -33,10 +66,12 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
     }
     made->directions = directions;
     if (directions & CLQ_CONV_FORWARD) {
-        CLQ_GOTO(status, failed, clq_conv_sum_init(&made->forward, device, geometry, false));
+        CLQ_GOTO(status, failed,
+                 init_direction(&made->forward, device, geometry, directions, false));
     }
     if (directions & CLQ_CONV_BACKWARD_DATA) {
-        CLQ_GOTO(status, failed, clq_conv_sum_init(&made->backward_data, device, geometry, true));
+        CLQ_GOTO(status, failed,
+                 init_direction(&made->backward_data, device, geometry, directions, true));
     }
     if (directions & CLQ_CONV_BACKWARD_WEIGHTS) {
         CLQ_GOTO(status, failed, clq_conv_weights_init(&made->backward_weights, device, geometry));
@@ -50,8 +85,8 @@ failed:
 
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
     if (conv) {
-        clq_conv_sum_free(&conv->forward);
-        clq_conv_sum_free(&conv->backward_data);
+        free_direction(&conv->forward);
+        free_direction(&conv->backward_data);
         clq_conv_weights_free(&conv->backward_weights);
         clq_free(conv);
     }
@@ -63,10 +98,10 @@ const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
 
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {
     if (conv->directions & CLQ_CONV_FORWARD) {
-        CLQ_TRY(clq_conv_sum_load_weights(&conv->forward, w));
+        CLQ_TRY(load_weights(&conv->forward, w));
     }
     if (conv->directions & CLQ_CONV_BACKWARD_DATA) {
-        CLQ_TRY(clq_conv_sum_load_weights(&conv->backward_data, w));
+        CLQ_TRY(load_weights(&conv->backward_data, w));
     }
     return CLQ_OK;
 }
@@ -80,7 +115,7 @@ clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffe
     if (!(conv->directions & CLQ_CONV_FORWARD)) {
         return not_created_for("forward");
     }
-    return clq_conv_sum_run(&conv->forward, x, bias, residual, act, y);
+    return run_direction(&conv->forward, x, bias, residual, act, y);
 }
 
 clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
@@ -88,8 +123,7 @@ clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, cl
     if (!(conv->directions & CLQ_CONV_BACKWARD_DATA)) {
         return not_created_for("backward-data");
     }
-    return clq_conv_sum_run(&conv->backward_data, dy, NULL, accumulate ? dx : NULL, CLQ_ACT_NONE,
-                            dx);
+    return run_direction(&conv->backward_data, dy, NULL, accumulate ? dx : NULL, CLQ_ACT_NONE, dx);
 }
 
 clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *dy,

@@ -13,7 +13,13 @@
 
 typedef struct clq_conv2d_f32 clq_conv2d_f32;
 
-enum { CLQ_CONV_FORWARD = 1, CLQ_CONV_BACKWARD_DATA = 2, CLQ_CONV_BACKWARD_WEIGHTS = 4 };
+enum {
+    CLQ_CONV_FORWARD = 1,
+    CLQ_CONV_BACKWARD_DATA = 2,
+    CLQ_CONV_BACKWARD_WEIGHTS = 4,
+    CLQ_CONV_WINOGRAD = 8 /* the first two may use Winograd's algorithm where that is faster; it
+                             rounds about twice as much, and sums of integers are not exact */
+};
 
 /* `directions`: which of CLQ_CONV_* will be called; only their memory is taken. The geometry must
  * already be valid (shape inference checked it). */
