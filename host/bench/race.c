@@ -49,7 +49,7 @@ typedef struct race {
     float *w_scale; /* int8: (OC) */
     clq_buffer *w;  /* f32: host_w */
     clq_buffer *source, *x, *y, *flush;
-    entrant entrants[CLQ_MAX_CANDIDATES]; /* the first is the default */
+    entrant entrants[CLQ_MAX_CANDIDATES + 1]; /* the first is the default */
     int count;
 } race;
 
@@ -169,7 +169,8 @@ static clq_status run_entrant(const race *r, const entrant *e) {
 /* Makes the convolution as any executor would, from the table. */
 static clq_status create_entrant(race *r, entrant *e) {
     if (r->family == CLQ_CONV_F32) {
-        CLQ_TRY(clq_conv2d_f32_create(r->device, r->geometry, CLQ_CONV_FORWARD, &e->f32));
+        const int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD;
+        CLQ_TRY(clq_conv2d_f32_create(r->device, r->geometry, directions, &e->f32));
         return clq_conv2d_f32_load_weights(e->f32, r->w);
     }
     const clq_conv2d_int8_params params = {
@@ -205,11 +206,16 @@ static void find_candidates(const race *r, clq_conv_candidates *candidates) {
 }
 
 static clq_status enter_all(race *r) {
+    static const clq_conv_choice open = {0};
     clq_conv_candidates candidates;
     find_candidates(r, &candidates);
-    for (int i = 0; i < candidates.count; i++) {
+    CLQ_TRY(enter(r, &open));
+    /* The default is the first candidate too, unless it is Winograd's algorithm. */
+    const clq_conv2d_f32 *f32 = r->entrants[0].f32;
+    const bool known = !f32 || clq_conv2d_f32_choice(f32);
+    for (int i = known ? 1 : 0; i < candidates.count; i++) {
         const clq_status status = enter(r, &candidates.list[i]);
-        if (status != CLQ_OK && (i == 0 || status != CLQ_DEVICE)) {
+        if (status != CLQ_OK && status != CLQ_DEVICE) {
             return status;
         }
         if (status != CLQ_OK) {

@@ -31,11 +31,21 @@ static clq_status check_size(const clq_conv_geometry *g) {
     return CLQ_OK;
 }
 
+/* Where it should be faster, unless something else was found to be. */
+static bool choose_winograd(const clq_device *device, const clq_conv_geometry *g, int directions,
+                            bool backward, clq_winograd_plan *plan) {
+    char key[CLQ_CONV_KEY];
+    clq_conv_choice choice;
+    clq_conv_key(device, CLQ_CONV_F32, g, key);
+    const bool tuned = !backward && clq_conv_tuned(device, key, &choice);
+    return (directions & CLQ_CONV_WINOGRAD) && !(tuned && choice.kernel != CLQ_CONV_ANY) &&
+           clq_winograd_choose(device, g, backward, plan);
+}
+
 static clq_status init_direction(direction *d, clq_device *device, const clq_conv_geometry *g,
                                  int directions, bool backward) {
     clq_winograd_plan plan;
-    d->by_winograd =
-        (directions & CLQ_CONV_WINOGRAD) && clq_winograd_choose(device, g, backward, &plan);
+    d->by_winograd = choose_winograd(device, g, directions, backward, &plan);
     return d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
                           : clq_conv_sum_init(&d->sum, device, g, backward);
 }
@@ -93,7 +103,8 @@ void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
 }
 
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
-    return conv->directions & CLQ_CONV_FORWARD ? &conv->forward.plan.choice : NULL;
+    const bool by_sum = (conv->directions & CLQ_CONV_FORWARD) && !conv->forward.by_winograd;
+    return by_sum ? &conv->forward.sum.plan.choice : NULL;
 }
 
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops/conv2d_f32_sum.h"
+#include "ops/conv2d_f32_shape.h"
 
 /* A launch takes as many blocks as have room for their transformed input in this. */
 enum { SCRATCH_BYTES = 16 << 20 };
