@@ -75,16 +75,20 @@ clq_conv_tile clq_conv_window_tile(const clq_device_info *info, int channels, in
     if (info->schedule == CLQ_SCHEDULE_GPU || taps_w > MAX_TAPS || step_w > MAX_STEP) {
         return tile;
     }
-    tile.rows = rows[0];
-    for (int i = 1; i < CHOICES; i++) {
-        if (clq_round_up((size_t)grid_w, (size_t)rows[i]) <
-            clq_round_up((size_t)grid_w, (size_t)tile.rows)) {
-            tile.rows = rows[i];
+    int vectors = tile.cols / tile.vector;
+    if (step_w == 1) { /* at a step of 2 neighbours share less, and whole lines are worth more */
+        vectors = 1;
+        tile.rows = rows[0];
+        for (int i = 1; i < CHOICES; i++) {
+            if (clq_round_up((size_t)grid_w, (size_t)rows[i]) <
+                clq_round_up((size_t)grid_w, (size_t)tile.rows)) {
+                tile.rows = rows[i];
+            }
         }
     }
-    tile.cols = tile.vector;
+    tile.cols = vectors * tile.vector;
     snprintf(tile.options, sizeof tile.options,
-             "-DMR=%d -DNV=1 -DVECTOR_BYTES=%d -DTAPS_W=%d -DSTEP_W=%d", tile.rows,
+             "-DMR=%d -DNV=%d -DVECTOR_BYTES=%d -DTAPS_W=%d -DSTEP_W=%d", tile.rows, vectors,
              tile.vector * (int)sizeof(float), taps_w, step_w);
     return tile;
 }
