@@ -216,8 +216,8 @@ static bool plan_patch(clq_conv_sum *sum, const extent *e, const clq_conv_tile *
 
 /* An item's row tiles are as many as leave their pixels in the second-level cache, or as use
  * weights often that do not stay there; its columns as many as there are. When that makes too few
- * items, an item gives up first the columns, if their weights do not stay in the cache anyway, then
- * rows. */
+ * items, an item gives up first the columns, if their weights do not stay in the cache anyway or
+ * are much and more than the pixels, then rows. */
 static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
     enum { CACHED_WEIGHTS = 128 * 1024, CACHED_PIXELS = 128 * 1024, MAX_ROW_TILES = 12 };
     const conv_shape *s = &sum->shape;
@@ -233,8 +233,9 @@ static void plan_tile(clq_conv_sum *sum, const extent *e, const clq_conv_tile *t
     size_t row_tiles = tile_weights > CACHED_WEIGHTS
                            ? MAX_ROW_TILES
                            : clamp_size(CACHED_PIXELS / tile_pixels, 4, MAX_ROW_TILES);
-    const bool more_weights = col_tiles * tile_weights > pixels * depth_bytes;
-    const size_t fewest_cols = more_weights ? 1 : cols;
+    const bool read_once =
+        tile_weights > CACHED_WEIGHTS / 4 && col_tiles * tile_weights > pixels * depth_bytes;
+    const size_t fewest_cols = read_once ? 1 : cols;
     while (item_cols * row_tiles > 1 &&
            groups * clq_ceil_div(col_tiles, item_cols) * clq_ceil_div(rows, row_tiles) < wanted) {
         if (item_cols > fewest_cols || row_tiles == 1) {
