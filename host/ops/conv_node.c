@@ -83,7 +83,7 @@ static clq_act epilogue_act(const clq_op_run *run) {
 
 clq_status clq_conv_node_prepare(clq_op_run *run) {
     const clq_conv_geometry geometry = clq_conv_node_geometry(run);
-    int directions = CLQ_CONV_FORWARD;
+    int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD;
     if (run->mode == CLQ_EXEC_TRAIN) {
         if (clq_conv_node_act(run) != CLQ_ACT_NONE) {
             return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "
@@ -93,7 +93,6 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
         directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
     }
     clq_conv2d_f32 *conv = NULL;
-    directions |= run->mode == CLQ_EXEC_FLOAT ? CLQ_CONV_WINOGRAD : 0;
     CLQ_TRY(clq_conv2d_f32_create(run->device, &geometry, directions, &conv));
     run->state = conv;
     return CLQ_OK;
