@@ -149,7 +149,7 @@ static bool plan_patch(planner *p) {
 /* An item's row tiles are as many as leave their pixels in the second-level cache, or as use
  * weights often that do not stay there; its columns as many as there are. When that makes too few
  * items, an item gives up first the columns, if their weights do not stay in the cache anyway or
- * are more than the pixels, then rows. */
+ * are much and more than the pixels, then rows. */
 static void choose_items(const planner *p, size_t rows, size_t tile_weights, size_t *row_tiles,
                          size_t *item_cols) {
     const clq_conv_class *class = clq_conv_class_of(p->info);
@@ -159,8 +159,8 @@ static void choose_items(const planner *p, size_t rows, size_t tile_weights, siz
         (size_t)p->tile.rows * (size_t)(s->step_h * s->step_w) * (size_t)s->depth * sizeof(float);
     const size_t pixels = pixel_count(p) * (size_t)s->depth * sizeof(float);
     const size_t cached = (size_t) class->f32.cached_weights;
-    const size_t fewest_cols =
-        col_tiles * tile_weights > pixels ? 1 : clamp_size(cached / tile_weights, 1, col_tiles);
+    const bool read_once = tile_weights > cached / 4 && col_tiles * tile_weights > pixels;
+    const size_t fewest_cols = read_once ? 1 : clamp_size(cached / tile_weights, 1, col_tiles);
     *item_cols = col_tiles;
     *row_tiles = (size_t) class->f32.max_row_tiles;
     if (tile_weights <= cached) {

@@ -88,7 +88,8 @@ clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels) {
 
 bool clq_conv_find_window_tile(const clq_device_info *info, int channels, int grid_w, int taps_w,
                                int step_w, const int wanted[2], clq_conv_tile *tile) {
-    /* The sums, a row of taps and a source pixel stay in 16 registers. */
+    /* The sums, a row of taps and a source pixel stay in 16 registers. At a step of 2 neighbours
+     * share less, and whole lines are worth more. */
     static const int rows[] = {7, 8, 4};
     enum { MAX_TAPS = 7, MAX_STEP = 2, CHOICES = sizeof rows / sizeof *rows };
     static const int any[2] = {0, 0};
@@ -96,19 +97,20 @@ bool clq_conv_find_window_tile(const clq_device_info *info, int channels, int gr
         !clq_conv_find_channel_tile(info, channels, any, tile)) {
         return false;
     }
+    const int vectors = step_w == 1 ? 1 : tile->cols / tile->vector;
     tile->rows = 0;
-    for (int i = 0; i < CHOICES; i++) {
+    for (int i = step_w == 1 ? 0 : CHOICES - 1; i < CHOICES; i++) {
         if (clq_allows(wanted[0], rows[i]) &&
             (tile->rows == 0 || clq_round_up((size_t)grid_w, (size_t)rows[i]) <
                                     clq_round_up((size_t)grid_w, (size_t)tile->rows))) {
             tile->rows = rows[i];
         }
     }
-    tile->cols = tile->vector;
+    tile->cols = vectors * tile->vector;
     snprintf(tile->options, sizeof tile->options,
-             "-DMR=%d -DNV=1 -DVECTOR_BYTES=%d -DTAPS_W=%d -DSTEP_W=%d", tile->rows,
+             "-DMR=%d -DNV=%d -DVECTOR_BYTES=%d -DTAPS_W=%d -DSTEP_W=%d", tile->rows, vectors,
              tile->vector * (int)sizeof(float), taps_w, step_w);
-    return tile->rows > 0 && clq_allows(wanted[1], 1);
+    return tile->rows > 0 && clq_allows(wanted[1], vectors);
 }
 
 /* The next smaller block edge that cuts `size` into more pieces; 0 when there is none. */
