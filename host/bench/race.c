@@ -169,7 +169,7 @@ static clq_status run_entrant(const race *r, const entrant *e) {
 /* Makes the convolution as any executor would, from the table. */
 static clq_status create_entrant(race *r, entrant *e) {
     if (r->family == CLQ_CONV_F32) {
-        const int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD;
+        const int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD | CLQ_CONV_TUNE_WINOGRAD;
         CLQ_TRY(clq_conv2d_f32_create(r->device, r->geometry, directions, &e->f32));
         return clq_conv2d_f32_load_weights(e->f32, r->w);
     }

@@ -37,7 +37,8 @@ static bool choose_winograd(const clq_device *device, const clq_conv_geometry *g
     char key[CLQ_CONV_KEY];
     clq_conv_choice choice;
     clq_conv_key(device, CLQ_CONV_F32, g, key);
-    const bool tuned = !backward && clq_conv_tuned(device, key, &choice);
+    const bool tuned =
+        (directions & CLQ_CONV_TUNE_WINOGRAD) && !backward && clq_conv_tuned(device, key, &choice);
     return (directions & CLQ_CONV_WINOGRAD) && !(tuned && choice.kernel != CLQ_CONV_ANY) &&
            clq_winograd_choose(device, g, backward, plan);
 }
