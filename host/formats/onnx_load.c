@@ -372,13 +372,11 @@ static clq_status choose_form(const onnx_loader *load, clq_graph **graph) {
     return CLQ_OK;
 }
 
-clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
+/* The graph of an unpacked model of `size` bytes, which it frees. */
+static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model, size_t size,
                                 clq_graph **graph) {
     onnx_loader load = {0};
-    clq_onnx_memory memory;
-    Onnx__ModelProto *model = NULL;
     clq_status status;
-    CLQ_GOTO(status, cleanup, clq_onnx_unpack(data, size, &memory, &model));
     load.arena.limit = load.parameter_limit = clq_onnx_memory_limit(size);
     CLQ_GOTO(status, cleanup, check_header(model));
     CLQ_GOTO(status, cleanup, check_graph(model->graph));
@@ -393,15 +391,32 @@ cleanup:
     clq_names_free(&load.uses);
     clq_names_free(&load.names);
     clq_arena_free(&load.arena);
-    clq_onnx_model_free(&memory, model);
+    clq_onnx_model_free(memory, model);
+    return status;
+}
+
+clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
+                                clq_graph **graph) {
+    clq_onnx_memory memory;
+    Onnx__ModelProto *model = NULL;
+    clq_status status = clq_onnx_unpack(data, size, &memory, &model);
+    if (status == CLQ_OK) {
+        status = load_unpacked(&memory, model, size, graph);
+    }
     return clq_fail_in(status, "%s", name);
 }
 
+/* As above, but the file's bytes are not kept beside the unpacked model and the graph. */
 clq_status clq_onnx_load(const char *path, clq_graph **graph) {
     void *file = NULL;
     size_t size = 0;
+    clq_onnx_memory memory;
+    Onnx__ModelProto *model = NULL;
     CLQ_TRY(clq_file_read(path, INT32_MAX, &file, &size));
-    clq_status status = clq_onnx_load_memory(file, size, path, graph);
+    clq_status status = clq_onnx_unpack(file, size, &memory, &model);
     clq_free(file);
-    return status;
+    if (status == CLQ_OK) {
+        status = load_unpacked(&memory, model, size, graph);
+    }
+    return clq_fail_in(status, "%s", path);
 }
