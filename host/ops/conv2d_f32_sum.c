@@ -267,6 +267,13 @@ static void plan_depthwise(clq_conv_sum *sum, const extent *e, const clq_conv_ti
     sum->extras = 3;
 }
 
+static clq_conv_tile choose_block_tile(const clq_device_info *info, const conv_shape *s,
+                                       const extent *e) {
+    const size_t pixels = (size_t)s->n * (size_t)e->grid_h * (size_t)e->grid_w;
+    return clq_conv_block_tile(info, pixels, s->cols, (size_t)s->groups * (size_t)s->phases,
+                               s->depth);
+}
+
 static void plan_block(clq_conv_sum *sum, const extent *e, const clq_conv_tile *tile) {
     const conv_shape *s = &sum->shape;
     const size_t pixels = (size_t)s->n * (size_t)e->grid_h * (size_t)e->grid_w;
@@ -283,8 +290,10 @@ static clq_status choose_kernel(clq_conv_sum *sum, const clq_conv_geometry *g,
     conv_shape *s = &sum->shape;
     const extent e = find_extent(phases, s->phases);
     const bool depthwise = is_depthwise(g);
-    const clq_conv_tile tile =
-        depthwise ? clq_conv_channel_tile(info, s->cols) : clq_conv_choose_tile(info, s->cols);
+    const clq_conv_tile tile = depthwise ? clq_conv_channel_tile(info, s->cols)
+                               : info->schedule == CLQ_SCHEDULE_GPU
+                                   ? choose_block_tile(info, s, &e)
+                                   : clq_conv_choose_tile(info, s->cols);
     s->col_tile = tile.cols;
     s->col_tiles = (s->cols + tile.cols - 1) / tile.cols;
     const char *name = "conv2d_f32_tile";

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "ops/group_tile.h"
 
 typedef struct tile_choice {
     int simd_bytes, rows, vectors;
@@ -41,6 +42,24 @@ clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols) {
     tile.vector = simd / (int)sizeof(float);
     tile.cols = best->vectors * tile.vector;
     snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=%d", best->rows, best->vectors);
+    return tile;
+}
+
+static const clq_group_tile block_tiles[] = {
+    {256, 128, 128, 1.0f, "-DWG=16 -DRM=8 -DRN=8 -DBK=8"},
+    {256, 128, 64, 1.1f, "-DWG=16 -DRM=8 -DRN=4 -DBK=16"},
+    {64, 64, 64, 1.1f, "-DWG=8 -DRM=8 -DRN=8 -DBK=8"},
+    {64, 32, 32, 1.6f, "-DWG=8 -DRM=4 -DRN=4 -DBK=16"},
+    {16, 16, 16, 3.5f, "-DWG=4 -DRM=4 -DRN=4 -DBK=16"}, /* for devices of small groups */
+};
+
+clq_conv_tile clq_conv_block_tile(const clq_device_info *info, size_t rows, int cols,
+                                  size_t products, int depth) {
+    const clq_group_tile *t = clq_choose_group_tile(
+        info, block_tiles, sizeof block_tiles / sizeof *block_tiles, rows, (size_t)cols, products);
+    clq_conv_tile tile = {.rows = t->rows, .cols = t->cols, .vector = 1};
+    tile.group = t->items >= 256 ? 16 : t->items >= 64 ? 8 : 4;
+    snprintf(tile.options, sizeof tile.options, "%s -DVEC=%d", t->options, depth % 4 == 0 ? 4 : 1);
     return tile;
 }
 

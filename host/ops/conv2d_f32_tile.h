@@ -16,6 +16,10 @@ typedef struct clq_conv_tile {
 /* The tile for a matrix of `cols` columns: what the device's registers hold, with few columns
  * wasted. */
 clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int cols);
+/* The tile of the GPU schedule for the sums over taps (conv2d_block.cl) of rows x cols each,
+ * `products` of them (groups, phases), over `depth` channels a tap. */
+clq_conv_tile clq_conv_block_tile(const clq_device_info *info, size_t rows, int cols,
+                                  size_t products, int depth);
 /* The tile of pixels x channel vectors for a depthwise convolution. */
 clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
 

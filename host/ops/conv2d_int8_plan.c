@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "ops/conv2d_int8_plan.h"
+#include "ops/group_tile.h"
 
 enum {
     PANEL_BYTES = 48 * 1024, /* private panel of a work-item: streams through the first cache */
@@ -154,56 +155,72 @@ static void plan_tile(const clq_device_info *info, const clq_conv_geometry *g, i
              t.rows, t.vectors, kc, requantizer);
 }
 
-/* ---- work-groups (kernels/int8/conv2d_group.cl) ---- */
+/* ---- work-groups (kernels/int8/conv2d_group.cl, conv2d_mma.cl) ---- */
 
-enum { GROUP_SIDE = 8 }; /* work-items of a group in either direction */
+static const clq_group_tile group_tiles[] = {
+    {256, 128, 128, 1.0f, "-DWG=16 -DRM=8 -DRN=8 -DBK=8"},
+    {256, 128, 64, 1.1f, "-DWG=16 -DRM=8 -DRN=4 -DBK=16"},
+    {64, 64, 64, 1.1f, "-DWG=8 -DRM=8 -DRN=8 -DBK=8"},
+    {64, 32, 32, 1.5f, "-DWG=8 -DRM=4 -DRN=4 -DBK=16"},
+    {16, 16, 16, 3.5f, "-DWG=4 -DRM=4 -DRN=4 -DBK=16"}, /* for devices of small groups */
+};
+
+static const clq_group_tile mma_tiles[] = {
+    {128, 128, 128, 1.0f, "-DWM=2 -DWN=2 -DMT=4 -DNT=8 -DSTAGES=3"},
+    {128, 128, 64, 1.2f, "-DWM=2 -DWN=2 -DMT=4 -DNT=4 -DSTAGES=4"},
+    {128, 64, 64, 1.4f, "-DWM=2 -DWN=2 -DMT=2 -DNT=4 -DSTAGES=4"},
+    {64, 64, 32, 1.5f, "-DWM=2 -DWN=1 -DMT=2 -DNT=4 -DSTAGES=4"},
+    {64, 32, 32, 1.9f, "-DWM=2 -DWN=1 -DMT=1 -DNT=4 -DSTAGES=4"},
+};
+
+/* An entry of the plan's tables. */
+static void set_tile(const clq_group_tile *tile, const clq_conv_geometry *g, int requantizer,
+                     clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    set_groups(g, plan, tile->cols);
+    const bool vectors = s->depth % 16 == 0 && s->in_pitch % 16 == 0;
+    snprintf(plan->options, sizeof plan->options, "%s -DVEC=%d -DCLQ_REQUANT=%d", tile->options,
+             vectors ? 4 : 1, requantizer);
+}
+
+static const clq_group_tile *choose_tile_of(const clq_device_info *info,
+                                            const clq_group_tile *tiles, size_t count,
+                                            const clq_conv_geometry *g, const clq_int8_plan *plan) {
+    return clq_choose_group_tile(info, tiles, count, (size_t)plan->shape.pixels,
+                                 (size_t)(g->oc / g->groups), (size_t)g->groups);
+}
 
 static void plan_group(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
                        clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
+    const clq_group_tile *tile =
+        choose_tile_of(info, group_tiles, sizeof group_tiles / sizeof *group_tiles, g, plan);
+    const size_t side = tile->items >= 256 ? 16 : tile->items >= 64 ? 8 : 4;
     plan->kind = CLQ_INT8_GROUP;
     plan->dot = info->dot;
     plan->step = 4;
     plan->element_bytes = 1;
-    /* The larger tile reads half as much; the smaller gives every compute unit something to do. */
-    int side = 8;
-    set_groups(g, plan, side * GROUP_SIDE);
-    if ((long)s->blocks * divide_up(s->pixels, side * GROUP_SIDE) < 4L * info->compute_units ||
-        s->group_oc <= 4 * GROUP_SIDE) {
-        side = 4;
-        set_groups(g, plan, side * GROUP_SIDE);
-    }
-    plan->range = CLQ_RANGE2((size_t)s->blocks * GROUP_SIDE,
-                             (size_t)divide_up(s->pixels, side * GROUP_SIDE) * GROUP_SIDE);
-    plan->range.local[0] = plan->range.local[1] = GROUP_SIDE;
+    set_tile(tile, g, requantizer, plan);
+    plan->range =
+        CLQ_RANGE2((size_t)s->blocks * side, (size_t)divide_up(s->pixels, tile->rows) * side);
+    plan->range.local[0] = plan->range.local[1] = side;
     plan->range.local[2] = 1;
-    snprintf(plan->options, sizeof plan->options, "-DRM=%d -DRN=%d -DCLQ_REQUANT=%d", side, side,
-             requantizer);
 }
-
-/* ---- tensor cores (kernels/int8/conv2d_mma.cl) ---- */
-
-enum { MMA_ITEMS = 128, MMA_CHANNELS = 64, MMA_ROWS = 32 /* of a group, times MT */ };
 
 static void plan_mma(const clq_device_info *info, const clq_conv_geometry *g, int requantizer,
                      clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
+    const clq_group_tile *tile =
+        choose_tile_of(info, mma_tiles, sizeof mma_tiles / sizeof *mma_tiles, g, plan);
     plan->kind = CLQ_INT8_MMA;
     plan->dot = info->dot;
-    plan->step = 4;
+    plan->step = 16;
     plan->element_bytes = 1;
-    set_groups(g, plan, MMA_CHANNELS);
-    /* Taller tiles as long as every compute unit has some. */
-    int tall = 4;
-    while (tall > 1 &&
-           (long)s->blocks * divide_up(s->pixels, tall * MMA_ROWS) < 2L * info->compute_units) {
-        tall /= 2;
-    }
-    plan->range =
-        CLQ_RANGE2((size_t)s->blocks * MMA_ITEMS, (size_t)divide_up(s->pixels, tall * MMA_ROWS));
-    plan->range.local[0] = MMA_ITEMS;
+    set_tile(tile, g, requantizer, plan);
+    plan->range = CLQ_RANGE2((size_t)s->blocks * (size_t)tile->items,
+                             (size_t)divide_up(s->pixels, tile->rows));
+    plan->range.local[0] = (size_t)tile->items;
     plan->range.local[1] = plan->range.local[2] = 1;
-    snprintf(plan->options, sizeof plan->options, "-DMT=%d -DCLQ_REQUANT=%d", tall, requantizer);
 }
 
 /* ---- depthwise (kernels/int8/conv2d_depthwise.cl) ---- */

@@ -23,7 +23,7 @@ typedef struct clq_int8_plan {
     int merged_groups; /* groups of the network in one group of `shape` */
     bool by_columns;   /* depthwise on the CPU schedule: its words are columns of the window */
     conv_int8 shape;
-    char options[96]; /* build options of the kernel */
+    char options[128]; /* build options of the kernel */
     clq_range range;
 } clq_int8_plan;
 

@@ -20,7 +20,7 @@
                                    __global const uchar *residual, int8_epilogue e) {              \
         int##W q = INT8_REQUANTIZE(W, acc, channel + stride, stride, e);                           \
         if (residual) {                                                                            \
-            int##W r = convert_int##W(vload##W(0, residual)) - (int##W)((int)e.r_zero);            \
+            int##W r = codes_load##W(residual) - (int##W)((int)e.r_zero);                          \
             q = clq_add_int##W(q - (int##W)((int)e.y_zero), e.y_factor, r, e.r_factor, e.out_zero, \
                                e.out_lo, e.out_hi);                                                \
         }                                                                                          \

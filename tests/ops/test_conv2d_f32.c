@@ -7,6 +7,7 @@
 
 #include "clquant/device.h"
 #include "ops/conv2d_f32.h"
+#include "ops/conv2d_f32_tile.h"
 #include "support/clq_test.h"
 #include "support/ref_conv2d.h"
 
@@ -243,26 +244,28 @@ static void check(int index, const clq_conv_geometry *g, const char *what, const
 
 /* ---- tests; *state is the device ---- */
 
+static void check_forward(clq_device *device, int i, clq_conv_geometry g) {
+    fixture f = fixture_create(device, g, CLQ_CONV_FORWARD, true);
+    const bool bias = i % 3 != 0, residual = i % 2 != 0;
+    const clq_act act = (clq_act)(i % 3);
+    guarded out = guarded_create(device, NULL, f.y_count);
+    float *expected = malloc(f.y_count * sizeof *expected);
+    ref_conv2d_f32(&f.g, f.x, f.w, bias ? f.bias : NULL, residual ? f.y : NULL, act, expected);
+    assert_ok(clq_conv2d_f32_forward(f.conv, f.dx.view, bias ? f.db.view : NULL,
+                                     residual ? f.dy.view : NULL, act, out.view));
+    check(i, &f.g, "y", &out, expected,
+          clq_test_shape_of((size_t)f.g.n, (size_t)f.g.oh, (size_t)f.g.ow, (size_t)f.g.oc));
+    free(expected);
+    guarded_release(&out);
+    fixture_free(&f);
+}
+
 static void test_forward(void **state) {
-    clq_device *device = *state;
     for (int i = 0; i < CASE_COUNT; i++) {
         const clq_conv_geometry g = geometry_of(&cases[i]);
-        if (too_large(&g)) {
-            continue;
+        if (!too_large(&g)) {
+            check_forward(*state, i, g);
         }
-        fixture f = fixture_create(device, g, CLQ_CONV_FORWARD, true);
-        const bool bias = i % 3 != 0, residual = i % 2 != 0;
-        const clq_act act = (clq_act)(i % 3);
-        guarded out = guarded_create(device, NULL, f.y_count);
-        float *expected = malloc(f.y_count * sizeof *expected);
-        ref_conv2d_f32(&f.g, f.x, f.w, bias ? f.bias : NULL, residual ? f.y : NULL, act, expected);
-        assert_ok(clq_conv2d_f32_forward(f.conv, f.dx.view, bias ? f.db.view : NULL,
-                                         residual ? f.dy.view : NULL, act, out.view));
-        check(i, &f.g, "y", &out, expected,
-              clq_test_shape_of((size_t)f.g.n, (size_t)f.g.oh, (size_t)f.g.ow, (size_t)f.g.oc));
-        free(expected);
-        guarded_release(&out);
-        fixture_free(&f);
     }
 }
 
@@ -383,6 +386,39 @@ static void test_nan_passes_relu(void **state) {
     fixture_free(&f);
 }
 
+/* Each tile of the GPU schedule: a device of one compute unit gives large ones to small shapes. */
+static void test_every_block_tile(void **state) {
+    static const struct {
+        shape_case shape;
+        size_t max_work_group;
+        int rows, cols; /* of the tile */
+    } tiles[] = {
+        {{SQUARE(1, 16, 16, 12, 128, 3, 1, 1, 1, 1)}, 256, 128, 128},
+        {{SQUARE(1, 17, 15, 7, 126, 3, 1, 1, 1, 1)}, 256, 128, 128},
+        {{SQUARE(1, 16, 16, 12, 64, 3, 1, 1, 1, 1)}, 256, 128, 64},
+        {{SQUARE(1, 24, 24, 20, 64, 1, 1, 0, 1, 1)}, 256, 64, 64},
+        {{SQUARE(1, 24, 23, 9, 61, 3, 1, 1, 1, 1)}, 256, 64, 64},
+        {{SQUARE(1, 5, 7, 8, 33, 3, 2, 1, 1, 1)}, 256, 32, 32},
+        {{SQUARE(1, 5, 7, 8, 33, 3, 2, 1, 1, 1)}, 16, 16, 16},
+    };
+    clq_device *device = *state;
+    clq_device_info *info = (clq_device_info *)clq_device_get_info(device), first = *info;
+    if (info->schedule == CLQ_SCHEDULE_CPU) {
+        skip();
+    }
+    info->compute_units = 1;
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const clq_conv_geometry g = geometry_of(&tiles[i].shape);
+        info->max_work_group = tiles[i].max_work_group;
+        const clq_conv_tile tile =
+            clq_conv_block_tile(info, (size_t)(g.n * g.oh * g.ow), g.oc, 1, g.ic);
+        assert_int_equal(tile.rows, tiles[i].rows);
+        assert_int_equal(tile.cols, tiles[i].cols);
+        check_forward(device, (int)i, g);
+    }
+    *info = first;
+}
+
 static void test_wrong_direction_is_refused(void **state) {
     clq_device *device = *state;
     const shape_case c = {SQUARE(1, 4, 4, 5, 6, 3, 1, 1, 1, 1)};
@@ -480,6 +516,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_backward_weights),
         cmocka_unit_test(test_real_data),
         cmocka_unit_test(test_nan_passes_relu),
+        cmocka_unit_test(test_every_block_tile),
         cmocka_unit_test(test_wrong_direction_is_refused),
         cmocka_unit_test(test_too_large_is_refused),
         cmocka_unit_test(test_out_of_memory),
