@@ -135,8 +135,14 @@ struct clq_device {
     clq_programs programs;
     clq_pool pool;
     clq_profile profile;
+    bool gemm_used;                             /* CLBlast keeps programs of this device */
     double peak_fp32, peak_int8[CLQ_DOT_COUNT]; /* 0: not measured yet */
 };
+
+/* ---- clblast.c ---- */
+
+/* Before the context goes: drops what CLBlast keeps of it. */
+void clq_gemm_forget(clq_device *device);
 
 /* ---- dot_probe.c ---- */
 

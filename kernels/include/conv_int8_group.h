@@ -24,7 +24,7 @@ static inline gather_row int8_row(int pixel, int group, const conv_int8 *s) {
     return row;
 }
 
-/* Requantizes the sums of channels c .. c + 3 of a block at pixel m, and stores those that exist. */
+/* Requantizes the sums of channels c .. c + 3 of a block at pixel m; stores those that exist. */
 static inline void int8_store4(int4 sum, long m, int block, int c, int nr, const conv_int8 *s,
                                __global const int *channels, __global const uchar *residual,
                                __global uchar *y) {
