@@ -49,7 +49,7 @@ static const clq_group_tile block_tiles[] = {
     {256, 128, 128, 1.0f, "-DWG=16 -DRM=8 -DRN=8 -DBK=8"},
     {256, 128, 64, 1.1f, "-DWG=16 -DRM=8 -DRN=4 -DBK=16"},
     {64, 64, 64, 1.1f, "-DWG=8 -DRM=8 -DRN=8 -DBK=8"},
-    {64, 32, 32, 1.6f, "-DWG=8 -DRM=4 -DRN=4 -DBK=16"},
+    {64, 32, 32, 1.6f, "-DWG=8 -DRM=4 -DRN=4 -DBK=32"},
     {16, 16, 16, 3.5f, "-DWG=4 -DRM=4 -DRN=4 -DBK=16"}, /* for devices of small groups */
 };
 

@@ -1,6 +1,7 @@
 /* The constants of an integer convolution in the order its kernels read them (conv_int8.h). */
 #include <string.h>
 
+#include "base/checked.h"
 #include "ops/conv2d_int8_plan.h"
 #include "ops/multiplier.h"
 
@@ -28,9 +29,7 @@ static size_t block_inputs(const clq_int8_plan *plan) {
                                 : (kh * kw + step - 1) / step * step;
     }
     size_t inputs = kh * kw * (size_t)plan->shape.depth;
-    return plan->kind == CLQ_INT8_MMA
-               ? (inputs + CONV_INT8_MMA_K - 1) / CONV_INT8_MMA_K * CONV_INT8_MMA_K
-               : inputs;
+    return plan->pad > 0 ? clq_round_up(inputs, (size_t)plan->pad) : inputs;
 }
 
 /* Where the weights of a block's channel lie among the others': conv2d_mma.cl has its own order. */

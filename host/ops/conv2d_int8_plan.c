@@ -161,7 +161,7 @@ static const clq_group_tile group_tiles[] = {
     {256, 128, 128, 1.0f, "-DWG=16 -DRM=8 -DRN=8 -DBK=8"},
     {256, 128, 64, 1.1f, "-DWG=16 -DRM=8 -DRN=4 -DBK=16"},
     {64, 64, 64, 1.1f, "-DWG=8 -DRM=8 -DRN=8 -DBK=8"},
-    {64, 32, 32, 1.5f, "-DWG=8 -DRM=4 -DRN=4 -DBK=16"},
+    {64, 32, 32, 1.5f, "-DWG=8 -DRM=4 -DRN=4 -DBK=32"},
     {16, 16, 16, 3.5f, "-DWG=4 -DRM=4 -DRN=4 -DBK=16"}, /* for devices of small groups */
 };
 
@@ -169,8 +169,8 @@ static const clq_group_tile mma_tiles[] = {
     {128, 128, 128, 1.0f, "-DWM=2 -DWN=2 -DMT=4 -DNT=8 -DSTAGES=3"},
     {128, 128, 64, 1.2f, "-DWM=2 -DWN=2 -DMT=4 -DNT=4 -DSTAGES=4"},
     {128, 64, 64, 1.4f, "-DWM=2 -DWN=2 -DMT=2 -DNT=4 -DSTAGES=4"},
-    {64, 64, 32, 1.5f, "-DWM=2 -DWN=1 -DMT=2 -DNT=4 -DSTAGES=4"},
-    {64, 32, 32, 1.9f, "-DWM=2 -DWN=1 -DMT=1 -DNT=4 -DSTAGES=4"},
+    {64, 64, 32, 1.5f, "-DWM=2 -DWN=1 -DMT=2 -DNT=4 -DBK=128 -DSTAGES=3"},
+    {64, 32, 32, 1.9f, "-DWM=2 -DWN=1 -DMT=1 -DNT=4 -DBK=128 -DSTAGES=4"},
 };
 
 /* An entry of the plan's tables. */
@@ -215,6 +215,7 @@ static void plan_mma(const clq_device_info *info, const clq_conv_geometry *g, in
     plan->kind = CLQ_INT8_MMA;
     plan->dot = info->dot;
     plan->step = 16;
+    plan->pad = CONV_INT8_MMA_PAD;
     plan->element_bytes = 1;
     set_tile(tile, g, requantizer, plan);
     plan->range = CLQ_RANGE2((size_t)s->blocks * (size_t)tile->items,

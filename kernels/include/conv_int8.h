@@ -15,7 +15,8 @@
 #ifndef CLQ_CONV_INT8_H
 #define CLQ_CONV_INT8_H
 
-#define CONV_INT8_MMA_K 64 /* inputs of a step on tensor cores */
+/* On tensor cores a channel's inputs are padded with zeros to a multiple of this. */
+#define CONV_INT8_MMA_PAD 128
 
 /* From a sum, less its start, to an output code. Zero points and bounds are whole numbers. */
 typedef struct int8_epilogue {

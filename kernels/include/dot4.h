@@ -89,7 +89,7 @@ DOT4_INLINE int dot4_portable(uint a, uint w, int acc) {
 }
 
 #if defined(CLQ_DOT_MMA) || defined(CLQ_DOT_DP4A)
-#if !defined(__x86_64__) && !defined(__aarch64__) /* PTX, as far as the compiler tells */
+#if !defined(__x86_64__) && !defined(__aarch64__) && !defined(__SPIR__) /* may be PTX */
 #define DOT4_AVAILABLE 1
 /* sm_61 and later. */
 DOT4_INLINE int dot4_us(uint a, uint w, int acc) {

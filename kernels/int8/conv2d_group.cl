@@ -35,6 +35,8 @@ conv2d_int8_group(__global const uchar *restrict x, __global const uint *restric
     for (int j = 0; j < RN; j += 4)
 #pragma unroll
         for (int i = 0; i < RM; i++)
-            int8_store4(vload4(j / 4, acc[i]), m0 + BLOCK_ROW(i, block_ly(item)), block,
-                        BLOCK_COLUMN(j, block_lx(item)), BN, &end, channels, residual, y);
+            int8_store4(vload4(j / 4, acc[i]),
+                        int8_locate(m0 + BLOCK_ROW(i, block_ly(item)), block,
+                                    BLOCK_COLUMN(j, block_lx(item)), BN, &end, channels),
+                        end.blocks * BN, &end.epilogue, residual, y);
 }

@@ -5,12 +5,12 @@
  * x 8 channels of them. The operands pass through a ring of STAGES stages in local memory, each BK
  * inputs deep and filled by asynchronous copies STAGES - 1 steps ahead:
  *
- *     a [BK / 16][BM]    chunks of 16 inputs; row r of chunk k is at r ^ 2k, so that neither its
- *     b [BK / 16][BN]    copies nor its loads, 8 chunks at a time, meet in a bank
+ *     a [BK / 16][BM]    chunks of 16 inputs; rows of `a` are permuted within 8 so that neither
+ *     b [BK / 16][BN]    its copies nor its loads, 8 chunks at a time, meet in a bank
  *
- * Weights are packed [blocks][K / 16][BN][16], K rounded up to a multiple of BK. For their channels
- * an order is taken in which a work-item's sums of four neighbouring tiles are those of 8
- * neighbouring channels: column 2t + e of tile q of four is channel 8t + 2q + e. */
+ * Weights are packed [blocks][K / 16][BN][16], K a multiple of CONV_INT8_MMA_PAD, with channels in
+ * an order in which a work-item's sums of four neighbouring tiles are those of 8 neighbouring
+ * channels: column 2t + e of tile q of four is channel 8t + 2q + e. */
 #include "conv_int8_group.h"
 #include "mma_stand_in.h"
 
@@ -32,7 +32,9 @@
 #ifndef VEC /* words that a copy takes: 4 where they lie in one tap and are aligned, else 1 */
 #define VEC 1
 #endif
-#define BK CONV_INT8_MMA_K
+#ifndef BK /* inputs of a stage: 64, 128; divides CONV_INT8_MMA_PAD */
+#define BK 64
+#endif
 #define CHUNKS (BK / 16)
 #define ITEMS (32 * WM * WN)
 #define BM (16 * MT * WM)
@@ -46,9 +48,9 @@
 #define COPY(to, from) copy_async4(to, from)
 #endif
 
-/* Chunk k of a row in `a`. */
+/* Chunk k of a row in `a`. Eight copies at a time are CHUNKS chunks of 8 / CHUNKS rows. */
 static inline int a_at(int k, int row) {
-    return k * BM + (row ^ 2 * k);
+    return k * BM + (row ^ k * (8 / CHUNKS));
 }
 
 /* Queues the copies of a stage. rows: of chunk item % CHUNKS, every ITEMS / CHUNKS-th row. */
@@ -132,8 +134,10 @@ conv2d_int8_mma(__global const uchar *restrict x, __global const uint *restrict 
     const int block = (int)get_group_id(0), m0 = (int)get_group_id(1) * BM;
     const int row = warp / WN * 16 * MT, column = warp % WN * 8 * NT;
     const gather g = int8_gather(&s);
-    const int steps = (g.taps_h * g.taps_w * g.depth + BK / 4 - 1) / (BK / 4);
-    __global const uint4 *w = (__global const uint4 *)weights + (long)block * steps * CHUNKS * BN;
+    const int inputs = g.taps_h * g.taps_w * s.depth, steps = (inputs + BK - 1) / BK;
+    const int chunks = (inputs + CONV_INT8_MMA_PAD - 1) / CONV_INT8_MMA_PAD *
+                       (CONV_INT8_MMA_PAD / 16);
+    __global const uint4 *w = (__global const uint4 *)weights + (long)block * chunks * BN;
 
     int4 acc[MT][NT];
 #pragma unroll
@@ -166,16 +170,22 @@ conv2d_int8_mma(__global const uchar *restrict x, __global const uint *restrict 
     }
 
     const conv_int8 end = *shape; /* read anew: registers are scarce before */
+    const int stride = end.blocks * BN;
+    const bool whole =
+        !end.epilogue.float_output && end.out_pitch % 8 == 0 && end.group_oc % 8 == 0;
 #pragma unroll
-    for (int j = 0; j < NT; j += 2) {
-        const int c = column + j / 4 * 32 + 8 * t + j % 4 * 2;
+    for (int j = 0; j < NT; j += 4) {
 #pragma unroll
         for (int i = 0; i < MT; i++) {
             const long m = m0 + row + i * 16 + item % 32 / 4;
-            int8_store4((int4)(acc[i][j].xy, acc[i][j + 1].xy), m, block, c, BN, &end, channels,
+            const int c = column + j * 8 + 8 * t;
+            int4 *sums = acc[i] + j;
+            int8_store8((int4)(sums[0].xy, sums[1].xy), (int4)(sums[2].xy, sums[3].xy),
+                        int8_locate(m, block, c, BN, &end, channels), stride, whole, &end.epilogue,
                         residual, y);
-            int8_store4((int4)(acc[i][j].zw, acc[i][j + 1].zw), m + 8, block, c, BN, &end, channels,
-                        residual, y);
+            int8_store8((int4)(sums[0].zw, sums[1].zw), (int4)(sums[2].zw, sums[3].zw),
+                        int8_locate(m + 8, block, c, BN, &end, channels), stride, whole,
+                        &end.epilogue, residual, y);
         }
     }
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "device/internal.h"
+#include "ops/conv2d_int8_plan.h"
 #include "support/clq_test.h"
 #include "support/ref_int8.h"
 
@@ -172,19 +173,32 @@ static void compare(const conv_case *c, conv_data *d, const char *path) {
 
 /* The paths that work here, and two that C stands in for where the kernel compiler lacks their
  * instruction (kernels/include/dot4.h), with the same tiles and packing: AVX-512 and tensor cores.
- * Only PoCL's compiler is known to tell that it lacks them. */
+ * PoCL's and Oclgrind's compilers are known to tell that they lack them. */
 static bool can_check(const clq_device_info *info, clq_dot dot) {
-    bool stands_in =
-        strcmp(info->platform, "Portable Computing Language") == 0 && info->is_cpu &&
-        (info->schedule == CLQ_SCHEDULE_CPU ? dot == CLQ_DOT_AVX512VNNI && info->simd_bytes < 64
-                                            : dot == CLQ_DOT_MMA);
+    bool pocl = strcmp(info->platform, "Portable Computing Language") == 0 && info->is_cpu;
+    bool knows = pocl || strcmp(info->platform, "Oclgrind") == 0;
+    bool stands_in = info->schedule == CLQ_SCHEDULE_CPU
+                         ? pocl && dot == CLQ_DOT_AVX512VNNI && info->simd_bytes < 64
+                         : knows && dot == CLQ_DOT_MMA;
     return (info->dots & (1u << dot)) != 0 || stands_in;
+}
+
+/* CLQ_TEST_MAX_MAC in the environment leaves out cases of more multiply-adds, for interpreters such
+ * as Oclgrind. */
+static bool too_large(const conv_case *c) {
+    const char *most = getenv("CLQ_TEST_MAX_MAC");
+    clq_conv_geometry g = geometry_of(c);
+    double products = (double)g.n * g.oh * g.ow * g.oc * g.kh * g.kw * (g.ic / g.groups);
+    return most && products > strtod(most, NULL);
 }
 
 static void check(conv_case c) {
     const clq_device_info *info = clq_device_get_info(device);
     clq_dot first = info->dot;
     conv_data d;
+    if (too_large(&c)) {
+        return;
+    }
     make_data(&c, &d);
     ref_conv2d_int8(&d.g, &d.params, d.x, d.residual, d.expected);
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
@@ -288,6 +302,56 @@ static void test_large_tiles(void **state) {
     c.stride = 2;
     c.n = 9;
     check(c);
+}
+
+/* Remembers a text once; how many different ones there are. */
+static int remember(char known[][128], int count, const char *text) {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(known[i], text) == 0) {
+            return count;
+        }
+    }
+    snprintf(known[count], 128, "%s", text);
+    return count + 1;
+}
+
+/* Each tile of the GPU schedule, whole and with a rest, with words that lie together and not. A
+ * device of one compute unit gives large tiles to small shapes. */
+static void test_every_group_tile(void **state) {
+    enum { SHAPES = 7, TILES = 5 };
+    static const int shapes[SHAPES][4] = {/* height, width, channels, work-items of a group */
+                                          {32, 16, 128, 256}, {30, 17, 100, 256}, {16, 16, 64, 256},
+                                          {24, 24, 64, 256},  {32, 16, 32, 256},  {5, 7, 33, 256},
+                                          {5, 7, 33, 16}};
+    clq_device_info *info = &device->info, first = *info;
+    static char known[4 * SHAPES][128];
+    (void)state;
+    if (info->schedule == CLQ_SCHEDULE_CPU) {
+        skip();
+    }
+    int tiles = 0;
+    info->compute_units = 1;
+    info->dots = 1u << CLQ_DOT_PORTABLE; /* and tensor cores; the others have the same tiles */
+    for (int i = 0; i < 2 * SHAPES; i++) {
+        const int *shape = shapes[i / 2];
+        conv_case c = plain;
+        c.h = shape[0];
+        c.w = shape[1];
+        c.oc = shape[2];
+        c.ic = i % 2 ? 32 : 12;
+        info->max_work_group = (size_t)shape[3];
+        check(c);
+        for (int dot = CLQ_DOT_MMA; dot <= CLQ_DOT_DP4A; dot++) {
+            const clq_conv_geometry g = geometry_of(&c);
+            clq_int8_plan plan;
+            info->dot = (clq_dot)dot;
+            clq_int8_make_plan(info, &g, CLQ_REQUANT_FLOAT, &plan);
+            tiles = remember(known, tiles, plan.options);
+            info->dot = first.dot;
+        }
+    }
+    *info = first;
+    assert_int_equal(tiles, 2 * 2 * TILES);
 }
 
 static void test_depths(void **state) {
@@ -491,9 +555,10 @@ static void test_out_of_memory(void **state) {
     free_data(&d);
 }
 
+/* A processor, which both schedules suit, unless CLQUANT_DEVICE says otherwise. */
 static int open_device(void **state) {
     (void)state;
-    return clq_device_open("cpu", &device) == CLQ_OK ? 0 : -1;
+    return clq_device_open(getenv("CLQUANT_DEVICE") ? NULL : "cpu", &device) == CLQ_OK ? 0 : -1;
 }
 
 static int close_device(void **state) {
@@ -502,20 +567,30 @@ static int close_device(void **state) {
     return 0;
 }
 
-int main(void) {
+/* An argument runs one schedule only. */
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channels),       cmocka_unit_test(test_pixels_and_windows),
-        cmocka_unit_test(test_large_tiles),    cmocka_unit_test(test_depths),
-        cmocka_unit_test(test_linear),         cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_depthwise),      cmocka_unit_test(test_requantizers),
-        cmocka_unit_test(test_extremes),       cmocka_unit_test(test_fused_residual_equals_unfused),
-        cmocka_unit_test(test_bad_parameters), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_pixels_and_windows),
+        cmocka_unit_test(test_large_tiles),
+        cmocka_unit_test(test_every_group_tile),
+        cmocka_unit_test(test_depths),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_requantizers),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_fused_residual_equals_unfused),
+        cmocka_unit_test(test_bad_parameters),
+        cmocka_unit_test(test_out_of_memory),
     };
     int failures = 0;
     static const char *const schedules[] = {"cpu", "gpu"};
     for (size_t i = 0; i < 2; i++) {
-        setenv("CLQUANT_SCHEDULE", schedules[i], 1);
-        failures += cmocka_run_group_tests_name(schedules[i], tests, open_device, close_device);
+        if (argc < 2 || strcmp(argv[1], schedules[i]) == 0) {
+            setenv("CLQUANT_SCHEDULE", schedules[i], 1);
+            failures += cmocka_run_group_tests_name(schedules[i], tests, open_device, close_device);
+        }
     }
     return failures;
 }
