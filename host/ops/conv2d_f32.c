@@ -1,10 +1,16 @@
 #include "ops/conv2d_f32.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/conv2d_f32_gemm.h"
 #include "ops/conv2d_f32_sum.h"
 #include "ops/conv2d_f32_weights.h"
 
 struct clq_conv2d_f32 {
     int directions; /* CLQ_CONV_* */
+    bool by_gemm;   /* forward: `gemm` instead of the sum over taps */
+    clq_conv_gemm gemm;
     clq_conv_sum forward, backward_data;
     clq_conv_weights backward_weights;
 };
@@ -23,6 +29,19 @@ static clq_status check_size(const clq_conv_geometry *g) {
     return CLQ_OK;
 }
 
+/* CLQUANT_GEMM=clblast asks for CLBlast where it suits. */
+static bool wants_gemm(const clq_device *device, const clq_conv_geometry *geometry) {
+    const char *gemm = getenv("CLQUANT_GEMM");
+    return gemm && strcmp(gemm, "clblast") == 0 && clq_conv_gemm_suits(device, geometry);
+}
+
+static clq_status init_forward(clq_conv2d_f32 *conv, clq_device *device,
+                               const clq_conv_geometry *geometry) {
+    conv->by_gemm = wants_gemm(device, geometry);
+    return conv->by_gemm ? clq_conv_gemm_init(&conv->gemm, device, geometry)
+                         : clq_conv_sum_init(&conv->forward, device, geometry, false);
+}
+
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
                                  int directions, clq_conv2d_f32 **conv) {
     clq_status status = CLQ_OK;
@@ -33,7 +52,7 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
     }
     made->directions = directions;
     if (directions & CLQ_CONV_FORWARD) {
-        CLQ_GOTO(status, failed, clq_conv_sum_init(&made->forward, device, geometry, false));
+        CLQ_GOTO(status, failed, init_forward(made, device, geometry));
     }
     if (directions & CLQ_CONV_BACKWARD_DATA) {
         CLQ_GOTO(status, failed, clq_conv_sum_init(&made->backward_data, device, geometry, true));
@@ -50,6 +69,7 @@ failed:
 
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
     if (conv) {
+        clq_conv_gemm_free(&conv->gemm);
         clq_conv_sum_free(&conv->forward);
         clq_conv_sum_free(&conv->backward_data);
         clq_conv_weights_free(&conv->backward_weights);
@@ -63,7 +83,8 @@ const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
 
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {
     if (conv->directions & CLQ_CONV_FORWARD) {
-        CLQ_TRY(clq_conv_sum_load_weights(&conv->forward, w));
+        CLQ_TRY(conv->by_gemm ? clq_conv_gemm_load_weights(&conv->gemm, w)
+                              : clq_conv_sum_load_weights(&conv->forward, w));
     }
     if (conv->directions & CLQ_CONV_BACKWARD_DATA) {
         CLQ_TRY(clq_conv_sum_load_weights(&conv->backward_data, w));
@@ -80,7 +101,8 @@ clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffe
     if (!(conv->directions & CLQ_CONV_FORWARD)) {
         return not_created_for("forward");
     }
-    return clq_conv_sum_run(&conv->forward, x, bias, residual, act, y);
+    return conv->by_gemm ? clq_conv_gemm_run(&conv->gemm, x, bias, residual, act, y)
+                         : clq_conv_sum_run(&conv->forward, x, bias, residual, act, y);
 }
 
 clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
