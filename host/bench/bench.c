@@ -125,6 +125,20 @@ cleanup:
 
 /* ---- results ---- */
 
+/* The limits once more, of each device. */
+static clq_status remeasure_devices(const clq_bench_case *cases, size_t count) {
+    for (size_t c = 0; c < count; c++) {
+        size_t first = 0;
+        while (cases[first].device != cases[c].device) {
+            first++;
+        }
+        if (first == c) {
+            CLQ_TRY(clq_device_remeasure_limits(cases[c].device));
+        }
+    }
+    return CLQ_OK;
+}
+
 /* At most CLQ_BENCH_MAX_SAMPLES of the latencies, evenly chosen, in order. */
 static clq_status keep_samples(const clq_bench_runner *r, clq_bench_result *result) {
     const size_t count = (size_t)r->count;
@@ -168,14 +182,21 @@ static clq_status fill_result(clq_bench_runner *r, clq_bench_result *result) {
 }
 
 static void warn_about_peaks(const clq_bench_result *result) {
+    const clq_bench_layer *worst = NULL;
+    int count = 0;
     for (int i = 0; i < result->layer_count; i++) {
         const clq_bench_layer *layer = &result->layers[i];
-        if (layer->peak_fraction > 1) {
-            clq_log_warn("%s, batch %d: layer %s runs at %.0f %% of the peak measured for %s %s, "
-                         "so that peak is wrong",
-                         result->model, result->batch, layer->name, 100 * layer->peak_fraction,
-                         layer->precision, layer->dot_path);
+        count += layer->peak_fraction > 1;
+        if (!worst || layer->peak_fraction > worst->peak_fraction) {
+            worst = layer;
         }
+    }
+    if (count > 0) {
+        clq_log_warn("%s, batch %d: %d layers run above the peak measured for %s%s%s (%s at %.0f "
+                     "%%), so that peak is wrong",
+                     result->model, result->batch, count, worst->precision,
+                     *worst->dot_path ? " " : "", worst->dot_path, worst->name,
+                     100 * worst->peak_fraction);
     }
 }
 
@@ -199,6 +220,7 @@ clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
     }
     CLQ_GOTO(status, cleanup, prepare(cases, count, options, runners));
     CLQ_GOTO(status, cleanup, measure(runners, count, options));
+    CLQ_GOTO(status, cleanup, remeasure_devices(cases, count));
     for (size_t c = 0; c < count; c++) {
         CLQ_GOTO(status, cleanup, fill_result(&runners[c], &results[c]));
         warn_about_peaks(&results[c]);

@@ -155,6 +155,9 @@ clq_status clq_time_launches(clq_device *device, clq_kernel *kernel, clq_range r
  * are chosen here. */
 clq_status clq_measure_rate(clq_device *device, clq_kernel *kernel, clq_range range, clq_arg *args,
                             size_t arg_count, double *giga_per_second);
+/* Fills in peak_fp32 and peak_int8 of the current dot path where they are not known; `again`:
+ * measures them in any case and keeps the better. */
+clq_status clq_measure_peaks(clq_device *device, bool again);
 
 /* ---- clblast.c ---- */
 

@@ -1,6 +1,8 @@
 /* What bounds a device besides arithmetic: memory and cache (kernels/f32/limits.cl), requantizing
  * (kernels/int8/requantize_peak.cl), launches. Each the best of several runs, so that some are
  * undisturbed. */
+#include <math.h>
+
 #include "device/internal.h"
 
 enum {
@@ -145,19 +147,36 @@ cleanup:
     return status;
 }
 
-clq_status clq_device_measure_limits(clq_device *device, clq_device_limits *limits) {
-    clq_device_limits *known = &device->limits;
+/* Keeps the better of what is known and what is measured now. */
+static clq_status measure_again(clq_device *device) {
+    clq_device_limits *known = &device->limits, now = {0};
     const bool recording = device->profile.on;
     clq_status status = CLQ_OK;
-    CLQ_TRY(clq_device_peak(device, &known->fp32_gflops, &known->int8_gops));
+    device->profile.on = false; /* these launches are nobody's work */
+    CLQ_GOTO(status, cleanup, measure_memory(device, &now));
+    CLQ_GOTO(status, cleanup, measure_requantizing(device, &now.requantize_gcodes));
+    CLQ_GOTO(status, cleanup, measure_launches(device, &now.launch_us));
     if (known->launch_us == 0) {
-        device->profile.on = false; /* these launches are nobody's work */
-        CLQ_GOTO(status, cleanup, measure_memory(device, known));
-        CLQ_GOTO(status, cleanup, measure_requantizing(device, &known->requantize_gcodes));
-        CLQ_GOTO(status, cleanup, measure_launches(device, &known->launch_us));
+        *known = now;
     }
-    *limits = *known;
+    known->memory_gbs = fmax(known->memory_gbs, now.memory_gbs);
+    known->cache_gbs = fmax(known->cache_gbs, now.cache_gbs);
+    known->requantize_gcodes = fmax(known->requantize_gcodes, now.requantize_gcodes);
+    known->launch_us = fmin(known->launch_us, now.launch_us);
 cleanup:
     device->profile.on = recording;
     return status;
+}
+
+clq_status clq_device_measure_limits(clq_device *device, clq_device_limits *limits) {
+    if (device->limits.launch_us == 0) {
+        CLQ_TRY(measure_again(device));
+    }
+    *limits = device->limits;
+    return clq_device_peak(device, &limits->fp32_gflops, &limits->int8_gops);
+}
+
+clq_status clq_device_remeasure_limits(clq_device *device) {
+    CLQ_TRY(clq_measure_peaks(device, true));
+    return measure_again(device);
 }

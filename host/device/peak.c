@@ -58,25 +58,21 @@ clq_range clq_peak_range(const clq_device_info *info) {
     return range;
 }
 
-static clq_status measure_peaks(clq_device *device, clq_buffer *sinks, clq_buffer *operations,
-                                clq_range range) {
+/* Measures a rate that is not known yet, or again to keep the better one. */
+static clq_status update(clq_device *device, const char *name, clq_range range, clq_arg *args,
+                         size_t arg_count, bool again, double *rate) {
     clq_kernel *kernel = NULL;
-    double *fp32 = &device->peak_fp32, *int8 = &device->peak_int8[device->info.dot];
-    if (*fp32 == 0) {
-        clq_arg args[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_F32(0.5f), CLQ_F32(1.0f),
-                          CLQ_I32(0)};
-        CLQ_TRY(clq_kernel_get(device, "peak_f32", NULL, &kernel));
-        CLQ_TRY(clq_measure_rate(device, kernel, range, args, sizeof args / sizeof args[0], fp32));
+    double now = 0;
+    if (*rate > 0 && !again) {
+        return CLQ_OK;
     }
-    if (*int8 == 0) {
-        clq_arg args[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_I32(0), CLQ_I32(0)};
-        CLQ_TRY(clq_kernel_get(device, "peak_int8", NULL, &kernel));
-        CLQ_TRY(clq_measure_rate(device, kernel, range, args, sizeof args / sizeof args[0], int8));
-    }
+    CLQ_TRY(clq_kernel_get(device, name, NULL, &kernel));
+    CLQ_TRY(clq_measure_rate(device, kernel, range, args, arg_count, &now));
+    *rate = now > *rate ? now : *rate;
     return CLQ_OK;
 }
 
-clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8_gops) {
+clq_status clq_measure_peaks(clq_device *device, bool again) {
     clq_status status = CLQ_OK;
     clq_buffer *sinks = NULL, *operations = NULL;
     clq_range range = clq_peak_range(&device->info);
@@ -84,12 +80,24 @@ clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8
     device->profile.on = false; /* these launches are nobody's work */
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, range.global[0] * sizeof(float), &sinks));
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, sizeof(int32_t), &operations));
-    CLQ_GOTO(status, cleanup, measure_peaks(device, sinks, operations, range));
-    *fp32_gflops = device->peak_fp32;
-    *int8_gops = device->peak_int8[device->info.dot];
+    clq_arg fp32[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_F32(0.5f), CLQ_F32(1.0f),
+                      CLQ_I32(0)};
+    clq_arg int8[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_I32(0), CLQ_I32(0)};
+    CLQ_GOTO(status, cleanup,
+             update(device, "peak_f32", range, fp32, 5, again, &device->peak_fp32));
+    CLQ_GOTO(
+        status, cleanup,
+        update(device, "peak_int8", range, int8, 4, again, &device->peak_int8[device->info.dot]));
 cleanup:
     device->profile.on = recording;
     clq_buffer_release(sinks);
     clq_buffer_release(operations);
     return status;
+}
+
+clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8_gops) {
+    CLQ_TRY(clq_measure_peaks(device, false));
+    *fp32_gflops = device->peak_fp32;
+    *int8_gops = device->peak_int8[device->info.dot];
+    return CLQ_OK;
 }

@@ -6,12 +6,19 @@
 #include "ops/conv2d_f32_gemm.h"
 #include "ops/conv2d_f32_sum.h"
 #include "ops/conv2d_f32_weights.h"
+#include "ops/conv2d_f32_winograd.h"
+
+/* Forward or backward-data: one of the three is prepared. */
+typedef struct direction {
+    bool by_gemm, by_winograd;
+    clq_conv_gemm gemm;
+    clq_conv_sum sum;
+    clq_conv_winograd winograd;
+} direction;
 
 struct clq_conv2d_f32 {
     int directions; /* CLQ_CONV_* */
-    bool by_gemm;   /* forward: `gemm` instead of the sum over taps */
-    clq_conv_gemm gemm;
-    clq_conv_sum forward, backward_data;
+    direction forward, backward_data;
     clq_conv_weights backward_weights;
 };
 
@@ -29,17 +36,52 @@ static clq_status check_size(const clq_conv_geometry *g) {
     return CLQ_OK;
 }
 
+/* Where it should be faster, unless something else was found to be. */
+static bool choose_winograd(const clq_device *device, const clq_conv_geometry *g, int directions,
+                            bool backward, clq_winograd_plan *plan) {
+    char key[CLQ_CONV_KEY];
+    clq_conv_choice choice;
+    clq_conv_key(device, CLQ_CONV_F32, g, key);
+    const bool tuned = !backward && clq_conv_tuned(device, key, &choice);
+    return (directions & CLQ_CONV_WINOGRAD) && !(tuned && choice.kernel != CLQ_CONV_ANY) &&
+           clq_winograd_choose(device, g, backward, plan);
+}
+
 /* CLQUANT_GEMM=clblast asks for CLBlast where it suits. */
 static bool wants_gemm(const clq_device *device, const clq_conv_geometry *geometry) {
     const char *gemm = getenv("CLQUANT_GEMM");
     return gemm && strcmp(gemm, "clblast") == 0 && clq_conv_gemm_suits(device, geometry);
 }
 
-static clq_status init_forward(clq_conv2d_f32 *conv, clq_device *device,
-                               const clq_conv_geometry *geometry) {
-    conv->by_gemm = wants_gemm(device, geometry);
-    return conv->by_gemm ? clq_conv_gemm_init(&conv->gemm, device, geometry)
-                         : clq_conv_sum_init(&conv->forward, device, geometry, false);
+static clq_status init_direction(direction *d, clq_device *device, const clq_conv_geometry *g,
+                                 int directions, bool backward) {
+    clq_winograd_plan plan;
+    d->by_gemm = !backward && wants_gemm(device, g);
+    if (d->by_gemm) {
+        return clq_conv_gemm_init(&d->gemm, device, g);
+    }
+    d->by_winograd = choose_winograd(device, g, directions, backward, &plan);
+    return d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
+                          : clq_conv_sum_init(&d->sum, device, g, backward);
+}
+
+static void free_direction(direction *d) {
+    clq_conv_gemm_free(&d->gemm);
+    clq_conv_sum_free(&d->sum);
+    clq_conv_winograd_free(&d->winograd);
+}
+
+static clq_status load_weights(direction *d, clq_buffer *w) {
+    return d->by_gemm       ? clq_conv_gemm_load_weights(&d->gemm, w)
+           : d->by_winograd ? clq_conv_winograd_load_weights(&d->winograd, w)
+                            : clq_conv_sum_load_weights(&d->sum, w);
+}
+
+static clq_status run_direction(direction *d, clq_buffer *src, clq_buffer *bias,
+                                clq_buffer *residual, clq_act act, clq_buffer *dst) {
+    return d->by_gemm       ? clq_conv_gemm_run(&d->gemm, src, bias, residual, act, dst)
+           : d->by_winograd ? clq_conv_winograd_run(&d->winograd, src, bias, residual, act, dst)
+                            : clq_conv_sum_run(&d->sum, src, bias, residual, act, dst);
 }
 
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
@@ -52,10 +94,12 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
     }
     made->directions = directions;
     if (directions & CLQ_CONV_FORWARD) {
-        CLQ_GOTO(status, failed, init_forward(made, device, geometry));
+        CLQ_GOTO(status, failed,
+                 init_direction(&made->forward, device, geometry, directions, false));
     }
     if (directions & CLQ_CONV_BACKWARD_DATA) {
-        CLQ_GOTO(status, failed, clq_conv_sum_init(&made->backward_data, device, geometry, true));
+        CLQ_GOTO(status, failed,
+                 init_direction(&made->backward_data, device, geometry, directions, true));
     }
     if (directions & CLQ_CONV_BACKWARD_WEIGHTS) {
         CLQ_GOTO(status, failed, clq_conv_weights_init(&made->backward_weights, device, geometry));
@@ -69,25 +113,24 @@ failed:
 
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
     if (conv) {
-        clq_conv_gemm_free(&conv->gemm);
-        clq_conv_sum_free(&conv->forward);
-        clq_conv_sum_free(&conv->backward_data);
+        free_direction(&conv->forward);
+        free_direction(&conv->backward_data);
         clq_conv_weights_free(&conv->backward_weights);
         clq_free(conv);
     }
 }
 
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
-    return conv->directions & CLQ_CONV_FORWARD ? &conv->forward.plan.choice : NULL;
+    const bool by_sum = (conv->directions & CLQ_CONV_FORWARD) && !conv->forward.by_winograd;
+    return by_sum ? &conv->forward.sum.plan.choice : NULL;
 }
 
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {
     if (conv->directions & CLQ_CONV_FORWARD) {
-        CLQ_TRY(conv->by_gemm ? clq_conv_gemm_load_weights(&conv->gemm, w)
-                              : clq_conv_sum_load_weights(&conv->forward, w));
+        CLQ_TRY(load_weights(&conv->forward, w));
     }
     if (conv->directions & CLQ_CONV_BACKWARD_DATA) {
-        CLQ_TRY(clq_conv_sum_load_weights(&conv->backward_data, w));
+        CLQ_TRY(load_weights(&conv->backward_data, w));
     }
     return CLQ_OK;
 }
@@ -101,8 +144,7 @@ clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffe
     if (!(conv->directions & CLQ_CONV_FORWARD)) {
         return not_created_for("forward");
     }
-    return conv->by_gemm ? clq_conv_gemm_run(&conv->gemm, x, bias, residual, act, y)
-                         : clq_conv_sum_run(&conv->forward, x, bias, residual, act, y);
+    return run_direction(&conv->forward, x, bias, residual, act, y);
 }
 
 clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
@@ -110,8 +152,7 @@ clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, cl
     if (!(conv->directions & CLQ_CONV_BACKWARD_DATA)) {
         return not_created_for("backward-data");
     }
-    return clq_conv_sum_run(&conv->backward_data, dy, NULL, accumulate ? dx : NULL, CLQ_ACT_NONE,
-                            dx);
+    return run_direction(&conv->backward_data, dy, NULL, accumulate ? dx : NULL, CLQ_ACT_NONE, dx);
 }
 
 clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *dy,

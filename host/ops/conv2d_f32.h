@@ -13,7 +13,13 @@
 
 typedef struct clq_conv2d_f32 clq_conv2d_f32;
 
-enum { CLQ_CONV_FORWARD = 1, CLQ_CONV_BACKWARD_DATA = 2, CLQ_CONV_BACKWARD_WEIGHTS = 4 };
+enum {
+    CLQ_CONV_FORWARD = 1,
+    CLQ_CONV_BACKWARD_DATA = 2,
+    CLQ_CONV_BACKWARD_WEIGHTS = 4,
+    CLQ_CONV_WINOGRAD = 8 /* the first two may use Winograd's algorithm where that is faster; it
+                             rounds about twice as much, and sums of integers are not exact */
+};
 
 /* `directions`: which of CLQ_CONV_* will be called; only their memory is taken. The geometry must
  * already be valid (shape inference checked it). */
@@ -21,7 +27,8 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
                                  int directions, clq_conv2d_f32 **conv);
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv); /* NULL ok */
 
-/* How the forward runs: as tuned for its device, or by heuristics. NULL without a forward. */
+/* How the forward's sum runs: as tuned for its device, or by heuristics. NULL without a forward or
+ * when Winograd's algorithm does it. */
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv);
 
 /* Repacks w (OC, KH, KW, IC/G) for the directions; call whenever w changed. */

@@ -149,8 +149,8 @@ static bool plan_patch(planner *p) {
 
 /* An item's row tiles are as many as leave their pixels in the second-level cache, or as use
  * weights often that do not stay there; its columns as many as there are. When that makes too few
- * items, an item gives up first the columns, if their weights do not stay in the cache anyway, then
- * rows. */
+ * items, an item gives up first the columns, if their weights do not stay in the cache anyway or
+ * are more than the pixels, then rows. */
 static void choose_items(const planner *p, size_t rows, size_t tile_weights, size_t *row_tiles,
                          size_t *item_cols) {
     const clq_conv_class *class = clq_conv_class_of(p->info);
@@ -158,8 +158,11 @@ static void choose_items(const planner *p, size_t rows, size_t tile_weights, siz
     const size_t groups = (size_t)s->groups, col_tiles = (size_t)s->col_tiles;
     const size_t tile_pixels =
         (size_t)p->tile.rows * (size_t)(s->step_h * s->step_w) * (size_t)s->depth * sizeof(float);
-    *item_cols = col_tiles;
+    const size_t pixels = pixel_count(p) * (size_t)s->depth * sizeof(float);
     const size_t cached = (size_t) class->f32.cached_weights;
+    const size_t fewest_cols =
+        col_tiles * tile_weights > pixels ? 1 : clamp_size(cached / tile_weights, 1, col_tiles);
+    *item_cols = col_tiles;
     *row_tiles = (size_t) class->f32.max_row_tiles;
     if (tile_weights <= cached) {
         *row_tiles = clamp_size((size_t) class->f32.cached_pixels / tile_pixels, 4, *row_tiles);
@@ -167,7 +170,7 @@ static void choose_items(const planner *p, size_t rows, size_t tile_weights, siz
     while (*item_cols * *row_tiles > 1 &&
            groups * clq_ceil_div(col_tiles, *item_cols) * clq_ceil_div(rows, *row_tiles) <
                wanted_items(p)) {
-        if (*item_cols > clamp_size(cached / tile_weights, 1, col_tiles) || *row_tiles == 1) {
+        if (*item_cols > fewest_cols || *row_tiles == 1) {
             *item_cols = (*item_cols + 1) / 2;
         } else {
             *row_tiles = (*row_tiles + 1) / 2;

@@ -135,12 +135,15 @@ static bool plan_items(const clq_device_info *info, const clq_conv_choice *wante
     return s->item_tiles <= tiles && s->item_blocks <= s->blocks && wanted->order <= 2;
 }
 
-/* Splitting pays where few activations are above 127, as behind a ReLU. Pairs of steps must not
- * straddle the panel's chunks: whole taps are pairs, or all of it fits the smallest panel. */
+/* Splitting pays where few activations are above 127, as behind a ReLU, in sums that are not short.
+ * Pairs of steps must not straddle the panel's chunks: whole taps are pairs, or all of it fits the
+ * smallest panel. */
 static bool can_split(const clq_device_info *info, const clq_conv_geometry *g, int x_zero) {
-    enum { LOW_ZERO_POINT = 64, SMALL_PANEL = 2048 };
-    bool whole = g->ic / g->groups % 8 == 0 || (long)g->kh * g->kw * g->ic <= SMALL_PANEL;
-    return whole && x_zero < LOW_ZERO_POINT && clq_int8_form_of(info, true) != NULL;
+    enum { LOW_ZERO_POINT = 64, SMALL_PANEL = 2048, SHORT_SUM = 64 };
+    const long taps = (long)g->kh * g->kw;
+    return clq_int8_form_of(info, true) != NULL && x_zero < LOW_ZERO_POINT &&
+           taps * (g->ic / g->groups) >= SHORT_SUM &&
+           (g->ic / g->groups % 8 == 0 || taps * g->ic <= SMALL_PANEL);
 }
 
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,

@@ -7,7 +7,7 @@
 /* clang-format off */
 /*         panel     inputs weights   macs     items   | weights   pixels    tiles depth items least */
 #define CPU_DEFAULTS \
-    .int8 = {48 * KIB, 4864,  256 * KIB, 1000000, 4}, \
+    .int8 = {48 * KIB, 4864,  320 * KIB, 1000000, 4}, \
     .f32 =                                             {128 * KIB, 128 * KIB, 12,   32,   8,    32}
 
 /* A GPU has the CPU schedule's constants too: CLQUANT_SCHEDULE can force it. */
@@ -26,7 +26,7 @@ static const clq_int8_form int8_wide = {
     16, 4, 1, {{6, 4, 1.0}, {5, 4, 1.02}, {8, 3, 1.03}, {12, 2, 1.05}, {20, 1, 1.15}}};
 static const clq_int8_form int8_narrow = {8, 4, 1, {{6, 2, 1.0}, {12, 1, 1.1}}};
 static const clq_int8_form int8_pairs = {8, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
-static const clq_int8_form int8_split = {8, 4, 1, {{5, 2, 1.0}, {12, 1, 1.23}}};
+static const clq_int8_form int8_split = {8, 4, 1, {{5, 2, 1.0}}};
 static const clq_int8_form int8_pairs_of_4 = {4, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
 
 /* Accumulators + one row of weights + a broadcast fill the registers: 32 with 64-byte vectors, 16

@@ -93,6 +93,7 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
         directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
     }
     clq_conv2d_f32 *conv = NULL;
+    directions |= run->mode == CLQ_EXEC_FLOAT ? CLQ_CONV_WINOGRAD : 0;
     CLQ_TRY(clq_conv2d_f32_create(run->device, &geometry, directions, &conv));
     run->state = conv;
     return CLQ_OK;

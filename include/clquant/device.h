@@ -93,6 +93,8 @@ typedef struct clq_device_limits {
 } clq_device_limits;
 /* Measured once per open device, ~1 s. Takes up to 1 GiB of device memory meanwhile. */
 clq_status clq_device_measure_limits(clq_device *device, clq_device_limits *limits);
+/* Measures all again and keeps the better of each, as the first time may have been disturbed. */
+clq_status clq_device_remeasure_limits(clq_device *device);
 
 /* ---- memory ---- */
 

@@ -28,6 +28,23 @@ static inline void load_channels(__global const float *p, int cols, fvec *v) {
 
 #define COLUMNS ((MR - 1) * STEP_W + TAPS_W) /* source columns under MR neighbours */
 
+/* Asks for the source rows that the next grid row adds, below the pixels of MR neighbours; a line
+ * serves several column tiles. */
+static inline void ask_next_row(const conv_shape *s, const conv_phase *phase,
+                                __global const float *src, int gy, int gx, int col) {
+    const int y = (gy + 1) * s->step_h + phase->tap_dy + (phase->taps_h - 1) * phase->tap_step_dy;
+    if (col % LINE_FLOATS != 0) {
+        return;
+    }
+    for (int i = 0; i < s->step_h && y - i < s->src_h; i++) {
+        __global const float *at =
+            src + ((long)(y - i) * s->src_w + gx * STEP_W + phase->tap_dx) * s->src_c + col;
+        UNROLLED_FOR(x, MR * STEP_W) {
+            PREFETCH(at + (long)x * s->src_c);
+        }
+    }
+}
+
 /* acc = the sum over taps for MR neighbours of a grid row, the first of which is (gy, gx), with
  * TAPS_W taps next to each other in each row of taps and STEP_W source pixels from neighbour to
  * neighbour: a source pixel is loaded once for all of them. If not `inside`, source pixels may lie
@@ -149,6 +166,7 @@ __kernel void conv2d_f32_depthwise(__global const float *src, __global const flo
                 packed + ((size_t)s.col_tiles * phase.first_tap + (size_t)tile * phase.taps) * NR;
             fvec acc[MR * NV];
 #ifdef TAPS_W
+            ask_next_row(&s, &phase, src, gy, gx, col);
             if (inside && s.cols - col >= NR) {
                 sum_window(&s, &phase, src + col, gy, gx, w, true, acc);
             } else if (s.cols - col >= NR) {

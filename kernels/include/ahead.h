@@ -5,8 +5,6 @@
 
 #include "prefetch.h"
 
-#define LINE_FLOATS 16
-
 /* `rows` rows of `pieces` pieces of `lines` cache lines each; the position of the next line. */
 typedef struct ahead {
     __global const float *row, *at; /* at: the piece */

@@ -54,4 +54,25 @@ static inline void store_tile(fvec *acc, __global const float *bias,
     }
 }
 
+/* The first `cols` columns of one vector, to dst + at; the rest as in store_tile. */
+static inline void store_vector(fvec y, __global const float *bias,
+                                __global const float *residual, __global float *dst, long at,
+                                int cols, float lo, float hi) {
+    if (cols < VL) {
+        float part[VL];
+        FVEC_STORE(y, part);
+        for (int j = 0; j < cols; j++) {
+            part[j] += bias ? bias[j] : 0;
+            part[j] += residual ? residual[at + j] : 0;
+            dst[at + j] = CONV_ACT(part[j], lo, hi);
+        }
+        return;
+    }
+    y += bias ? FVEC_LOAD(bias) : (fvec)0;
+    y += residual ? FVEC_LOAD(residual + at) : (fvec)0;
+    y = y < lo ? (fvec)lo : y;
+    y = y > hi ? (fvec)hi : y;
+    FVEC_STORE(y, dst + at);
+}
+
 #endif

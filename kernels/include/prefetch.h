@@ -10,4 +10,6 @@
 #define PREFETCH(p) prefetch(p, 1)
 #endif
 
+#define LINE_FLOATS 16 /* floats of a line of most caches */
+
 #endif

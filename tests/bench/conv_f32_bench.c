@@ -2,7 +2,8 @@
  *
  *   conv_f32_bench [FILTER [REPETITIONS [PEAK]]]
  *
- * For each layer whose name contains FILTER and each direction: the best time of a number of
+ * For each layer whose name contains FILTER and each direction (forward also as inference does it,
+ * where Winograd's algorithm may be used): the best time of a number of
  * repetitions, GFLOPS, and the fraction of the peak (measured unless PEAK gives it). Not a test. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,9 +42,14 @@ static const layer layers[] = {
     {"resnet50 7x7 512-2048 1x1", 8, 7, 512, 2048, 1, 1, 1},
     {"resnet50 fc 2048-1000", 8, 1, 2048, 1000, 1, 1, 1},
     {"batch1 56x56 64-64 3x3", 1, 56, 64, 64, 3, 1, 1},
+    {"batch1 28x28 128-128 3x3", 1, 28, 128, 128, 3, 1, 1},
     {"batch1 14x14 256-256 3x3", 1, 14, 256, 256, 3, 1, 1},
     {"batch1 7x7 512-512 3x3", 1, 7, 512, 512, 3, 1, 1},
     {"batch1 7x7 512-2048 1x1", 1, 7, 512, 2048, 1, 1, 1},
+    {"batch1 32x32 64-64 3x3", 1, 32, 64, 64, 3, 1, 1},
+    {"batch1 16x16 128-128 3x3", 1, 16, 128, 128, 3, 1, 1},
+    {"batch1 8x8 256-256 3x3", 1, 8, 256, 256, 3, 1, 1},
+    {"batch1 4x4 512-512 3x3", 1, 4, 512, 512, 3, 1, 1},
     {"mobilenet 56x56 144 dw", 8, 56, 144, 144, 3, 1, 144},
     {"mobilenet 28x28 192 dw/2", 8, 28, 192, 192, 3, 2, 192},
     {"mobilenet 14x14 576 dw", 8, 14, 576, 576, 3, 1, 576},
@@ -52,7 +58,7 @@ static const layer layers[] = {
 
 typedef struct job {
     clq_device *device;
-    clq_conv2d_f32 *conv;
+    clq_conv2d_f32 *conv, *inference;
     clq_buffer *x, *w, *y, *dx, *dw, *db;
 } job;
 
@@ -69,8 +75,12 @@ static clq_status run(job *j, int direction) {
         return clq_conv2d_f32_backward_data(j->conv, j->y, j->dx, false);
     case 2:
         return clq_conv2d_f32_backward_weights(j->conv, j->x, j->y, j->dw, j->db);
-    default:
+    case 3:
+        return clq_conv2d_f32_forward(j->inference, j->x, NULL, NULL, CLQ_ACT_NONE, j->y);
+    case 4:
         return clq_conv2d_f32_load_weights(j->conv, j->w);
+    default:
+        return clq_conv2d_f32_load_weights(j->inference, j->w);
     }
 }
 
@@ -123,11 +133,14 @@ static clq_status bench_layer(clq_device *device, const layer *l, int repetition
     CLQ_GOTO(status, cleanup, create_filled(device, (size_t)l->oc, &j.db));
     CLQ_GOTO(status, cleanup, clq_conv2d_f32_create(device, &g, 7, &j.conv));
     CLQ_GOTO(status, cleanup, clq_conv2d_f32_load_weights(j.conv, j.w));
+    CLQ_GOTO(status, cleanup,
+             clq_conv2d_f32_create(device, &g, CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD, &j.inference));
+    CLQ_GOTO(status, cleanup, clq_conv2d_f32_load_weights(j.inference, j.w));
     printf("%-30s", l->name);
-    for (int direction = 0; direction < 4; direction++) {
+    for (int direction = 0; direction < 6; direction++) {
         double best;
         CLQ_GOTO(status, cleanup, measure(&j, direction, repetitions, operations, &best));
-        if (direction < 3) {
+        if (direction < 4) {
             printf(" %8.3f ms %6.1f %4.0f%%", best * 1e3, operations / best * 1e-9,
                    operations / best * 1e-7 / peak);
         } else {
@@ -138,6 +151,7 @@ static clq_status bench_layer(clq_device *device, const layer *l, int repetition
     fflush(stdout);
 cleanup:
     clq_conv2d_f32_destroy(j.conv);
+    clq_conv2d_f32_destroy(j.inference);
     clq_buffer *all[] = {j.x, j.w, j.y, j.dx, j.dw, j.db};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         clq_buffer_release(all[i]);
@@ -153,8 +167,9 @@ static clq_status bench(const char *filter, int repetitions, double peak) {
     if (peak <= 0) {
         CLQ_GOTO(status, cleanup, clq_device_peak(device, &peak, &int8_peak));
     }
-    printf("%s, peak %.0f GFLOPS\n%-30s %-23s %-23s %-23s %s\n", clq_device_get_info(device)->name,
-           peak, "", " forward", " backward-data", " backward-weights", " load weights");
+    printf("%s, peak %.0f GFLOPS\n%-30s %-23s %-23s %-23s %-23s %s\n",
+           clq_device_get_info(device)->name, peak, "", " forward", " backward-data",
+           " backward-weights", " inference", " load weights, for inference");
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         if (strstr(layers[i].name, filter)) {
             CLQ_GOTO(status, cleanup, bench_layer(device, &layers[i], repetitions, peak));

@@ -263,6 +263,12 @@ static void test_limits(void **state) {
     assert_true(limits.launch_us > 0.01 && limits.launch_us < 1e5);
     assert_ok(clq_device_measure_limits(device, &again)); /* remembered */
     assert_memory_equal(&limits, &again, sizeof limits);
+    assert_ok(clq_device_remeasure_limits(device)); /* never gets worse */
+    assert_ok(clq_device_measure_limits(device, &again));
+    assert_true(again.fp32_gflops >= limits.fp32_gflops && again.int8_gops >= limits.int8_gops);
+    assert_true(again.requantize_gcodes >= limits.requantize_gcodes);
+    assert_true(again.memory_gbs >= limits.memory_gbs && again.cache_gbs >= limits.cache_gbs);
+    assert_true(again.launch_us <= limits.launch_us);
     clq_device_memory(device, &after, &peak);
     assert_int_equal(live, after);
 }

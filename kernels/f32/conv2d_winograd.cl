@@ -1,0 +1,210 @@
+/* FP32 3x3 convolution of stride 1 by Winograd's F(OUT x OUT, 3 x 3), CPU schedule: forward and
+ * backward-data (see winograd.h).
+ *
+ *   input   src tiles  -> transformed [block][position][tile][depth]
+ *   sums    for each position a matrix product: tiles x depth times depth x columns
+ *   output  sums       -> dst
+ *
+ * A work-item of the sums holds those of a block and a few column tiles, [position][column tile]
+ * [tile][NR], and turns them into output before it goes on to the next columns. Weights are packed
+ * [position][column tile][depth][NR]. */
+#include "ahead.h"
+#include "conv_epilogue.h"
+#include "winograd.h"
+
+/* Transforms a vector of channels: `from` points to the pixels of a tile. */
+static inline void transform_vector(__global const float *const *from, int c,
+                                    __global float *to, int position) {
+    fvec half_done[POSITIONS]; /* transposed */
+    UNROLLED_FOR(x, EDGE) {
+        fvec column[EDGE];
+        UNROLLED_FOR(y, EDGE) {
+            column[y] = FVEC_LOAD(from[y * EDGE + x] + c);
+        }
+        winograd_input(column, half_done + x * EDGE);
+    }
+    UNROLLED_FOR(y, EDGE) {
+        fvec line[EDGE], v[EDGE];
+        UNROLLED_FOR(x, EDGE) {
+            line[x] = half_done[x * EDGE + y];
+        }
+        winograd_input(line, v);
+        UNROLLED_FOR(x, EDGE) {
+            FVEC_STORE(v[x], to + (long)(y * EDGE + x) * position + c);
+        }
+    }
+}
+
+/* Transforms output tile `tile`'s input into its row `to` of every position; a tile past the last
+ * becomes zeros. */
+static inline void transform_tile(const winograd_shape *s, __global const float *src,
+                                  __global const float *zeros, int tile, __global float *to) {
+    const int row = tile / s->tiles_w, n = row / s->tiles_h;
+    const int y0 = (row - n * s->tiles_h) * OUT + s->first_y;
+    const int x0 = (tile - row * s->tiles_w) * OUT + s->first_x;
+    __global const float *from[POSITIONS];
+    for (int y = 0; y < EDGE; y++) {
+        for (int x = 0; x < EDGE; x++) {
+            const bool inside = (n < s->n) & ((uint)(y0 + y) < (uint)s->src_h) &
+                                ((uint)(x0 + x) < (uint)s->src_w);
+            const long at = (((long)n * s->src_h + y0 + y) * s->src_w + x0 + x) * s->depth;
+            from[y * EDGE + x] = inside ? src + at : zeros;
+        }
+    }
+    for (int c = 0; c < s->depth; c += VL) { /* the last vector may take some channels again */
+        transform_vector(from, min(c, s->depth - VL), to, s->position);
+    }
+}
+
+/* Item (`tiles` of the `total` tiles from first_block on). */
+__kernel void conv2d_f32_winograd_input(__global const float *src, __global const float *packed,
+                                        __global const winograd_shape *shape,
+                                        __global float *transformed, int first_block, int tiles,
+                                        int total) {
+    const winograd_shape s = *shape;
+    const int begin = (int)get_global_id(0) * tiles, end = min(begin + tiles, total);
+    for (int tile = begin; tile < end; tile++) {
+        const int block = tile / s.block;
+        transform_tile(&s, src, packed + s.zeros, first_block * s.block + tile,
+                       transformed + (size_t)block * POSITIONS * s.position +
+                           (size_t)(tile - block * s.block) * s.depth);
+    }
+}
+
+#define ASK_CHANNELS 64 /* asks for the next weights once for so many channels */
+
+/* The sums of one position: `rows` rows of `from` times `tiles` column tiles of weights b. The
+ * weights come from far, so those of the next tile, the last time `next`, are asked for meanwhile. */
+static inline void sum_position(const winograd_shape *s, __global const float *from, int rows,
+                                __global const float *b, int tiles, __global const float *next,
+                                float *sums) {
+    const int tile_weights = s->depth * NR, runs = (s->depth + ASK_CHANNELS - 1) / ASK_CHANNELS;
+    for (int tile = 0; tile < tiles; tile++, b += tile_weights) {
+        ahead later = plan_ahead(tile + 1 < tiles ? b + tile_weights : next, 1, 0, 1, 0,
+                                 tile_weights, rows / MR * runs);
+        for (int r = 0; r < rows; r += MR, sums += MR * NR) {
+            fvec acc[MR * NV];
+            __global const float *at[MR], *w = b;
+            UNROLLED_FOR(i, MR) {
+                at[i] = from + (size_t)(r + i) * s->depth;
+            }
+            TILE_CLEAR(acc);
+            for (int c = 0; c < s->depth; c += ASK_CHANNELS) {
+                ask_ahead(&later);
+                TILE_RUN(acc, at, w, c, min(c + ASK_CHANNELS, s->depth));
+            }
+            UNROLLED_FOR(i, MR * NV) {
+                FVEC_STORE(acc[i], sums + i * VL);
+            }
+        }
+    }
+}
+
+/* One vector of sums, `step` floats from position to position, to its OUT x OUT output pixels, of
+ * which h x w exist. `at` is where the first is in dst. */
+static inline void store_output(const winograd_shape *s, const float *sums, int step,
+                                __global const float *bias, __global const float *residual,
+                                __global float *dst, long at, int h, int w, int cols, float lo,
+                                float hi) {
+    fvec half_done[OUT * EDGE];
+    UNROLLED_FOR(x, EDGE) {
+        fvec column[EDGE], y[OUT];
+        UNROLLED_FOR(i, EDGE) {
+            column[i] = FVEC_LOAD(sums + (i * EDGE + x) * step);
+        }
+        winograd_output(column, y);
+        UNROLLED_FOR(i, OUT) {
+            half_done[i * EDGE + x] = y[i];
+        }
+    }
+    UNROLLED_FOR(i, OUT) {
+        fvec out[OUT];
+        winograd_output(half_done + i * EDGE, out);
+        UNROLLED_FOR(j, OUT) {
+            if (i < h && j < w) {
+                store_vector(out[j], bias, residual, dst,
+                             at + ((long)i * s->dst_w + j) * s->cols, cols, lo, hi);
+            }
+        }
+    }
+}
+
+/* Item (item_cols column tiles, block from first_block on); takes `cols` column tiles at a time. With
+ * `own` it transforms its input first. */
+__kernel void conv2d_f32_winograd(__global const float *src, __global const float *packed,
+                                  __global const winograd_shape *shape,
+                                  __global const float *bias, __global const float *residual,
+                                  __global float *dst, __global float *transformed, float lo,
+                                  float hi, int item_cols, int cols, int own, int first_block) {
+    const winograd_shape s = *shape;
+    const int first = (first_block + (int)get_global_id(1)) * s.block;
+    const int image_tiles = s.tiles_h * s.tiles_w;
+    const int count = min(s.block, s.n * image_tiles - first), rows = (count + MR - 1) / MR * MR;
+    const int begin = (int)get_global_id(0) * item_cols, end = min(begin + item_cols, s.col_tiles);
+    float sums[WINOGRAD_SUMS] __attribute__((aligned(64)));
+    transformed += get_global_id(1) * POSITIONS * s.position;
+    if (own) {
+        for (int r = 0; r < rows; r++) {
+            transform_tile(&s, src, packed + s.zeros, first + r, transformed + (size_t)r * s.depth);
+        }
+    }
+    for (int tile = begin; tile < end; tile += cols) {
+        const int tiles = min(cols, end - tile), step = tiles * rows * NR;
+        for (int p = 0; p < POSITIONS; p++) {
+            __global const float *b = packed + ((size_t)p * s.col_tiles + tile) * s.depth * NR;
+            sum_position(&s, transformed + (size_t)p * s.position, rows, b, tiles,
+                         b + (size_t)s.col_tiles * s.depth * NR, sums + p * step);
+        }
+        for (int r = 0; r < count; r++) {
+            const int row = (first + r) / s.tiles_w, n = row / s.tiles_h;
+            const int y = (row - n * s.tiles_h) * OUT, x = (first + r - row * s.tiles_w) * OUT;
+            const long at = (((long)n * s.dst_h + y) * s.dst_w + x) * s.cols;
+            for (int j = 0; j < tiles * NV && tile * NR + j * VL < s.cols; j++) {
+                const int col = tile * NR + j * VL;
+                const float *from = sums + (j / NV * rows + r) * NR + j % NV * VL;
+                store_output(&s, from, step, bias ? bias + col : bias,
+                             residual ? residual + col : residual, dst + col, at, s.dst_h - y,
+                             s.dst_w - x, s.cols - col, lo, hi);
+            }
+        }
+    }
+}
+
+/* Packs the weights. Item (`channels` channels, column tile). */
+__kernel void conv2d_f32_winograd_pack(__global const float *w,
+                                       __global const winograd_shape *shape,
+                                       __global float *packed, int channels) {
+    const winograd_shape s = *shape;
+    const int tile = get_global_id(1), cols = min(NR, s.cols - tile * NR);
+    const int begin = (int)get_global_id(0) * channels, end = min(begin + channels, s.depth);
+    const size_t position = (size_t)s.col_tiles * s.depth * NR;
+    w += (size_t)tile * NR * s.w_col + s.w_first;
+    for (int c = begin; c < end; c++) {
+        float taps[9 * NR];
+        for (int i = 0; i < 9 * NR; i++) {
+            const int t = i / NR, j = i - t * NR;
+            taps[i] = j < cols ? w[(long)j * s.w_col + (long)c * s.w_depth + t * s.w_tap] : 0;
+        }
+        __global float *to = packed + ((size_t)tile * s.depth + c) * NR;
+        for (int j = 0; j < NR; j += VL) {
+            fvec half_done[3 * EDGE];
+            UNROLLED_FOR(x, 3) {
+                fvec column[3], u[EDGE];
+                UNROLLED_FOR(y, 3) {
+                    column[y] = FVEC_LOAD(taps + (3 * y + x) * NR + j);
+                }
+                winograd_weights(column, u);
+                UNROLLED_FOR(y, EDGE) {
+                    half_done[3 * y + x] = u[y];
+                }
+            }
+            UNROLLED_FOR(y, EDGE) {
+                fvec u[EDGE];
+                winograd_weights(half_done + 3 * y, u);
+                UNROLLED_FOR(x, EDGE) {
+                    FVEC_STORE(u[x], to + (size_t)(y * EDGE + x) * position + j);
+                }
+            }
+        }
+    }
+}
