@@ -97,6 +97,10 @@ size_t clq_buffer_size(const clq_buffer *buffer) {
     return buffer->size;
 }
 
+bool clq_buffer_same(const clq_buffer *a, const clq_buffer *b) {
+    return a->block == b->block && a->offset == b->offset;
+}
+
 void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak) {
     *live = device->pool.live;
     *peak = device->pool.peak;

@@ -109,6 +109,7 @@ void clq_device_close(clq_device *device) {
     clq_profile_free(device);
     clq_pool_trim(device);
     clq_programs_free(device);
+    clq_gemm_forget(device);
     if (device->queue) {
         clReleaseCommandQueue(device->queue);
     }

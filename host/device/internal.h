@@ -138,6 +138,7 @@ struct clq_device {
     clq_pool pool;
     clq_profile profile;
     json_t *tuning;                             /* key -> choice: tuning.h */
+    bool gemm_used;                             /* CLBlast keeps programs of this device */
     double peak_fp32, peak_int8[CLQ_DOT_COUNT]; /* 0: not measured yet */
     clq_device_limits limits;                   /* but for those; launch_us 0: not measured yet */
 };
@@ -157,6 +158,11 @@ clq_status clq_measure_rate(clq_device *device, clq_kernel *kernel, clq_range ra
 /* Fills in peak_fp32 and peak_int8 of the current dot path where they are not known; `again`:
  * measures them in any case and keeps the better. */
 clq_status clq_measure_peaks(clq_device *device, bool again);
+
+/* ---- clblast.c ---- */
+
+/* Before the context goes: drops what CLBlast keeps of it. */
+void clq_gemm_forget(clq_device *device);
 
 /* ---- dot_probe.c ---- */
 

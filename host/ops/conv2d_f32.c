@@ -1,12 +1,17 @@
 #include "ops/conv2d_f32.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/conv2d_f32_gemm.h"
 #include "ops/conv2d_f32_sum.h"
 #include "ops/conv2d_f32_weights.h"
 #include "ops/conv2d_f32_winograd.h"
 
-/* Forward or backward-data: one of the two is prepared. */
+/* Forward or backward-data: one of the three is prepared. */
 typedef struct direction {
-    bool by_winograd;
+    bool by_gemm, by_winograd;
+    clq_conv_gemm gemm;
     clq_conv_sum sum;
     clq_conv_winograd winograd;
 } direction;
@@ -43,28 +48,41 @@ static bool choose_winograd(const clq_device *device, const clq_conv_geometry *g
            clq_winograd_choose(device, g, backward, plan);
 }
 
+/* CLQUANT_GEMM=clblast asks for CLBlast where it suits. */
+static bool wants_gemm(const clq_device *device, const clq_conv_geometry *geometry) {
+    const char *gemm = getenv("CLQUANT_GEMM");
+    return gemm && strcmp(gemm, "clblast") == 0 && clq_conv_gemm_suits(device, geometry);
+}
+
 static clq_status init_direction(direction *d, clq_device *device, const clq_conv_geometry *g,
                                  int directions, bool backward) {
     clq_winograd_plan plan;
+    d->by_gemm = !backward && wants_gemm(device, g);
+    if (d->by_gemm) {
+        return clq_conv_gemm_init(&d->gemm, device, g);
+    }
     d->by_winograd = choose_winograd(device, g, directions, backward, &plan);
     return d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
                           : clq_conv_sum_init(&d->sum, device, g, backward);
 }
 
 static void free_direction(direction *d) {
+    clq_conv_gemm_free(&d->gemm);
     clq_conv_sum_free(&d->sum);
     clq_conv_winograd_free(&d->winograd);
 }
 
 static clq_status load_weights(direction *d, clq_buffer *w) {
-    return d->by_winograd ? clq_conv_winograd_load_weights(&d->winograd, w)
-                          : clq_conv_sum_load_weights(&d->sum, w);
+    return d->by_gemm       ? clq_conv_gemm_load_weights(&d->gemm, w)
+           : d->by_winograd ? clq_conv_winograd_load_weights(&d->winograd, w)
+                            : clq_conv_sum_load_weights(&d->sum, w);
 }
 
 static clq_status run_direction(direction *d, clq_buffer *src, clq_buffer *bias,
                                 clq_buffer *residual, clq_act act, clq_buffer *dst) {
-    return d->by_winograd ? clq_conv_winograd_run(&d->winograd, src, bias, residual, act, dst)
-                          : clq_conv_sum_run(&d->sum, src, bias, residual, act, dst);
+    return d->by_gemm       ? clq_conv_gemm_run(&d->gemm, src, bias, residual, act, dst)
+           : d->by_winograd ? clq_conv_winograd_run(&d->winograd, src, bias, residual, act, dst)
+                            : clq_conv_sum_run(&d->sum, src, bias, residual, act, dst);
 }
 
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,

@@ -7,6 +7,7 @@
 #include "ops/conv2d_f32_shape.h"
 #include "ops/conv2d_f32_tile.h"
 #include "ops/conv_class.h"
+#include "ops/group_tile.h"
 
 /* The extremes of all phases: what a launch must cover. */
 typedef struct extent {
@@ -241,12 +242,16 @@ static bool plan_depthwise(planner *p) {
 /* ---- work-groups: conv2d_block.cl ---- */
 
 static bool plan_group(planner *p) {
-    if (!clq_conv_group_tile(p->info, p->wanted->side, &p->tile)) {
+    const conv_shape *s = &p->shape;
+    const int number =
+        clq_conv_group_tile(p->info, p->wanted->group, pixel_count(p), s->cols,
+                            (size_t)s->groups * (size_t)s->phases, s->depth, &p->tile);
+    if (number == 0) {
         return false;
     }
     set_tile(p);
     const size_t side = (size_t)p->tile.group;
-    p->plan->choice.side = p->tile.group;
+    p->plan->choice.group = number;
     p->plan->range = CLQ_RANGE3(clq_ceil_div(pixel_count(p), (size_t)p->tile.rows) * side,
                                 (size_t)p->shape.groups * (size_t)p->shape.col_tiles * side,
                                 (size_t)p->shape.phases);
@@ -388,7 +393,7 @@ void clq_f32_candidates(const clq_device_info *info, const clq_conv_geometry *ge
     }
     consider_tiles(&s, CLQ_CONV_TILE);
     consider_tiles(&s, CLQ_CONV_PATCH);
-    for (const int *side = clq_conv_class_of(info)->gpu.f32_sides; *side > 0; side++) {
-        consider(&s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .side = *side}, NULL);
+    for (int i = 1; i <= clq_f32_group_tiles.count; i++) {
+        consider(&s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .group = i}, NULL);
     }
 }

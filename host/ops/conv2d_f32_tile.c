@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "ops/conv_choice.h"
 #include "ops/conv_class.h"
+#include "ops/group_tile.h"
 
 bool clq_conv_find_tile(const clq_device_info *info, int rows, int cols, const int wanted[2],
                         clq_conv_tile *tile) {
@@ -32,27 +33,35 @@ bool clq_conv_find_tile(const clq_device_info *info, int rows, int cols, const i
     return true;
 }
 
-bool clq_conv_group_tile(const clq_device_info *info, int wanted, clq_conv_tile *tile) {
-    const int *sides = clq_conv_class_of(info)->gpu.f32_sides;
-    int side = 0;
-    /* The largest that fits; the last is taken to fit everywhere. */
-    for (; *sides > 0 && side == 0; sides++) {
-        const bool fits = (size_t)*sides * (size_t)*sides <= info->max_work_group;
-        side = clq_allows(wanted, *sides) && (fits || sides[1] == 0) ? *sides : 0;
+int clq_conv_group_tile(const clq_device_info *info, int wanted, size_t rows, int cols,
+                        size_t products, int depth, clq_conv_tile *tile) {
+    const int number =
+        clq_choose_group_tile(info, &clq_f32_group_tiles, wanted, rows, (size_t)cols, products);
+    if (number > 0) {
+        const clq_group_tile *t = &clq_f32_group_tiles.list[number - 1];
+        *tile = (clq_conv_tile){
+            .rows = t->rows, .cols = t->cols, .group = clq_group_side(t), .vector = 1};
+        snprintf(tile->options, sizeof tile->options, "%s -DVEC=%d", t->options,
+                 depth % 4 == 0 ? 4 : 1);
     }
-    *tile = (clq_conv_tile){.group = side, .rows = 4 * side, .cols = 4 * side, .vector = 1};
-    snprintf(tile->options, sizeof tile->options, "-DWG=%d", side);
-    return side > 0;
+    return number;
+}
+
+/* For conv2d_block_weights.cl: 4 x 4 sums a work-item. */
+static clq_conv_tile square_tile(const clq_device_info *info) {
+    const int side = info->max_work_group >= 256 ? 16 : info->max_work_group >= 64 ? 8 : 4;
+    clq_conv_tile tile = {.group = side, .rows = 4 * side, .cols = 4 * side, .vector = 1};
+    snprintf(tile.options, sizeof tile.options, "-DWG=%d", side);
+    return tile;
 }
 
 clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int cols) {
     static const int any[2] = {0, 0};
     clq_conv_tile tile;
     if (info->schedule == CLQ_SCHEDULE_GPU) {
-        clq_conv_group_tile(info, 0, &tile);
-    } else {
-        clq_conv_find_tile(info, rows, cols, any, &tile);
+        return square_tile(info);
     }
+    clq_conv_find_tile(info, rows, cols, any, &tile);
     return tile;
 }
 

@@ -19,17 +19,22 @@ clq_conv_tile clq_conv_choose_tile(const clq_device_info *info, int rows, int co
 /* The tile of pixels x channel vectors for a depthwise convolution. */
 clq_conv_tile clq_conv_channel_tile(const clq_device_info *info, int channels);
 
-/* The same with rows x vectors, or the side of the work-group, as `wanted` where that is not 0;
- * false when the device has no such tile. */
+/* The same with rows x vectors as `wanted` where that is not 0; false when the device has no such
+ * tile. */
 bool clq_conv_find_tile(const clq_device_info *info, int rows, int cols, const int wanted[2],
                         clq_conv_tile *tile);
-bool clq_conv_group_tile(const clq_device_info *info, int wanted, clq_conv_tile *tile);
 bool clq_conv_find_channel_tile(const clq_device_info *info, int channels, const int wanted[2],
                                 clq_conv_tile *tile);
 /* For rows of grid_w grid pixels, step_w source pixels apart, each the sum of taps_w source pixels
  * next to each other in every row of taps; false where that is no gain. */
 bool clq_conv_find_window_tile(const clq_device_info *info, int channels, int grid_w, int taps_w,
                                int step_w, const int wanted[2], clq_conv_tile *tile);
+
+/* The work-group tile of clq_f32_group_tiles for `products` (groups, phases) sums over taps of rows
+ * x cols each, `depth` channels a tap; its number as in clq_choose_group_tile, with `tile`
+ * unchanged when that is 0. */
+int clq_conv_group_tile(const clq_device_info *info, int wanted, size_t rows, int cols,
+                        size_t products, int depth, clq_conv_tile *tile);
 
 /* What one block of h x w grid pixels costs, in any unit; negative when it does not fit. */
 typedef double clq_conv_block_cost(const void *context, int h, int w);

@@ -115,6 +115,9 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
         return CLQ_NO_MEMORY;
     }
     make_plan(device, geometry, params, &plan);
+    for (int i = 0; i < 4; i++) {
+        plan.shape.outside[i] = (unsigned)params->x_zero_point * 0x01010101u;
+    }
     CLQ_GOTO(status, cleanup, make_epilogue(params, &plan.shape.epilogue));
     made->device = device;
     made->range = plan.range;

@@ -1,6 +1,7 @@
 /* The constants of an integer convolution in the order its kernels read them (conv_int8.h). */
 #include <string.h>
 
+#include "base/checked.h"
 #include "ops/conv2d_int8_plan.h"
 #include "ops/multiplier.h"
 
@@ -27,7 +28,17 @@ static size_t block_inputs(const clq_int8_plan *plan) {
         return plan->by_columns ? kw * ((kh + step - 1) / step * step)
                                 : (kh * kw + step - 1) / step * step;
     }
-    return kh * kw * (size_t)plan->shape.depth;
+    size_t inputs = kh * kw * (size_t)plan->shape.depth;
+    return plan->pad > 0 ? clq_round_up(inputs, (size_t)plan->pad) : inputs;
+}
+
+/* Where the weights of a block's channel lie among the others': conv2d_mma.cl has its own order. */
+static size_t weight_lane(const clq_int8_plan *plan, int lane) {
+    if (plan->kernel != CLQ_CONV_MMA) {
+        return (size_t)lane;
+    }
+    int within = lane % 32, t = within / 8, q = within % 8 / 2, e = within % 2;
+    return (size_t)(lane - within + 8 * q + 2 * t + e);
 }
 
 /* Room for a block's list of steps that do not pair. */
@@ -81,11 +92,12 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
     int inputs = g->ic / g->groups;
     for (int oc = 0; oc < g->oc; oc++) {
         place p = place_of(plan, g, oc);
+        size_t lane = weight_lane(plan, p.lane);
         for (int tap = 0; tap < g->kh * g->kw; tap++) {
             for (int c = 0; c < inputs; c++, w++) {
                 size_t k = (size_t)p.block * block_inputs(plan) + (size_t)tap * depth +
                            (size_t)(p.first_input + c);
-                size_t at = (k / step * nr + (size_t)p.lane) * step + k % step;
+                size_t at = (k / step * nr + lane) * step + k % step;
                 put_weight(plan, packed, at, *w);
             }
         }

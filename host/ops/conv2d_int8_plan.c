@@ -4,6 +4,7 @@
 
 #include "ops/conv2d_int8_plan.h"
 #include "ops/conv_class.h"
+#include "ops/group_tile.h"
 
 static int divide_up(int a, int b) {
     return a / b + (a % b != 0);
@@ -172,73 +173,57 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     return plan_items(info, wanted, t.rows, kc, plan);
 }
 
-/* ---- work-groups (kernels/int8/conv2d_group.cl) ---- */
+/* ---- work-groups (kernels/int8/conv2d_group.cl, conv2d_mma.cl) ---- */
 
-enum { GROUP_SIDE = 8 }; /* work-items of a group in either direction */
+/* The tile of a list, its channels as blocks and its options; NULL when it cannot be had. */
+static const clq_group_tile *set_group_tile(const clq_device_info *info, const clq_conv_geometry *g,
+                                            const clq_group_tiles *tiles, int wanted,
+                                            clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    plan->choice.group = clq_choose_group_tile(info, tiles, wanted, (size_t)s->pixels,
+                                               (size_t)(g->oc / g->groups), (size_t)g->groups);
+    if (plan->choice.group == 0) {
+        return NULL;
+    }
+    const clq_group_tile *tile = &tiles->list[plan->choice.group - 1];
+    set_groups(g, plan, tile->cols);
+    snprintf(plan->options, sizeof plan->options, "%s -DVEC=%d", tile->options,
+             s->depth % 16 == 0 && s->in_pitch % 16 == 0 ? 4 : 1);
+    return tile;
+}
 
 static bool plan_group(const clq_device_info *info, const clq_conv_geometry *g,
                        const clq_conv_choice *wanted, clq_int8_plan *plan) {
-    const clq_conv_class *class = clq_conv_class_of(info);
     conv_int8 *s = &plan->shape;
-    int side = 0;
-    /* The larger tile reads half as much; the smaller gives every compute unit something to do. */
-    for (const int *next = class->gpu.int8_sides; *next > 0; next++) {
-        if (!clq_allows(wanted->side, *next)) {
-            continue;
-        }
-        side = *next;
-        set_groups(g, plan, side * GROUP_SIDE);
-        if ((long)s->blocks * divide_up(s->pixels, side * GROUP_SIDE) >=
-                (long)class->gpu.int8_groups_per_unit * info->compute_units &&
-            s->group_oc > side / 2 * GROUP_SIDE) {
-            break;
-        }
-    }
-    if (side == 0) {
+    const clq_group_tile *tile =
+        set_group_tile(info, g, &clq_int8_group_tiles, wanted->group, plan);
+    if (!tile) {
         return false;
     }
+    const size_t side = (size_t)clq_group_side(tile);
     if (info->dot == CLQ_DOT_MMA) {
         plan->dot = CLQ_DOT_DP4A;
     }
-    plan->choice.side = side;
-    plan->range = CLQ_RANGE2((size_t)s->blocks * GROUP_SIDE,
-                             (size_t)divide_up(s->pixels, side * GROUP_SIDE) * GROUP_SIDE);
-    plan->range.local[0] = plan->range.local[1] = GROUP_SIDE;
+    plan->range =
+        CLQ_RANGE2((size_t)s->blocks * side, (size_t)divide_up(s->pixels, tile->rows) * side);
+    plan->range.local[0] = plan->range.local[1] = side;
     plan->range.local[2] = 1;
-    snprintf(plan->options, sizeof plan->options, "-DRM=%d -DRN=%d", side, side);
     return true;
 }
 
-/* ---- tensor cores (kernels/int8/conv2d_mma.cl) ---- */
-
-enum { MMA_ITEMS = 128, MMA_CHANNELS = 64, MMA_ROWS = 32 /* of a group, times MT */ };
-
 static bool plan_mma(const clq_device_info *info, const clq_conv_geometry *g,
                      const clq_conv_choice *wanted, clq_int8_plan *plan) {
-    const clq_conv_class *class = clq_conv_class_of(info);
     conv_int8 *s = &plan->shape;
-    int height = 0;
-    set_groups(g, plan, MMA_CHANNELS);
-    /* Taller tiles as long as every compute unit has some. */
-    for (const int *next = class->gpu.mma_heights; *next > 0; next++) {
-        if (!clq_allows(wanted->height, *next)) {
-            continue;
-        }
-        height = *next;
-        if ((long)s->blocks * divide_up(s->pixels, height * MMA_ROWS) >=
-            (long)class->gpu.mma_groups_per_unit * info->compute_units) {
-            break;
-        }
-    }
-    if (height == 0 || info->dot != CLQ_DOT_MMA) {
+    const clq_group_tile *tile = set_group_tile(info, g, &clq_mma_group_tiles, wanted->group, plan);
+    if (!tile || info->dot != CLQ_DOT_MMA) {
         return false;
     }
-    plan->choice.height = height;
-    plan->range =
-        CLQ_RANGE2((size_t)s->blocks * MMA_ITEMS, (size_t)divide_up(s->pixels, height * MMA_ROWS));
-    plan->range.local[0] = MMA_ITEMS;
+    plan->step = 16;
+    plan->pad = CONV_INT8_MMA_PAD;
+    plan->range = CLQ_RANGE2((size_t)s->blocks * (size_t)tile->items,
+                             (size_t)divide_up(s->pixels, tile->rows));
+    plan->range.local[0] = (size_t)tile->items;
     plan->range.local[1] = plan->range.local[2] = 1;
-    snprintf(plan->options, sizeof plan->options, "-DMT=%d", height);
     return true;
 }
 
@@ -400,12 +385,11 @@ static void consider_tiles(const search *s, clq_conv_kernel kernel) {
 }
 
 static void consider_groups(const search *s) {
-    const clq_conv_class *class = clq_conv_class_of(s->info);
-    for (const int *side = class->gpu.int8_sides; *side > 0; side++) {
-        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .side = *side}, NULL);
+    for (int i = 1; i <= clq_int8_group_tiles.count; i++) {
+        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .group = i}, NULL);
     }
-    for (const int *height = class->gpu.mma_heights; *height > 0; height++) {
-        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_MMA, .height = *height}, NULL);
+    for (int i = 1; i <= clq_mma_group_tiles.count; i++) {
+        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_MMA, .group = i}, NULL);
     }
 }
 

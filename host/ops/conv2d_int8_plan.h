@@ -12,11 +12,12 @@ typedef struct clq_int8_plan {
     clq_dot dot;
     int nr;            /* output channels of a block */
     int step;          /* inputs of a word of packed weights */
+    int pad;           /* to a multiple of so many inputs, zeros follow a channel's weights */
     int element_bytes; /* of a packed weight */
     int merged_groups; /* groups of the network in one group of `shape` */
     bool by_columns;   /* depthwise on the CPU schedule: its words are columns of the window */
     conv_int8 shape;
-    char options[96]; /* build options of the kernel */
+    char options[128]; /* build options of the kernel */
     clq_range range;
     clq_conv_choice choice; /* what was chosen, whole */
 } clq_int8_plan;

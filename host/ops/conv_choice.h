@@ -32,8 +32,7 @@ typedef struct clq_conv_choice {
     int cols;     /* f32 TILE: tiles side by side whose weights stay in the cache */
     int order;    /* int8 TILE, SPLIT: neighbouring items 1: share weights, 2: share pixels */
     int shares;   /* int8 DEPTHWISE: work-items of the launch */
-    int side;     /* GROUP: of a work-item's square of sums (int8), of the group (f32) */
-    int height;   /* MMA: tiles of 16 pixels of a warp */
+    int group;    /* GROUP, MMA: number of the work-group tile in its list (group_tile.h) */
 } clq_conv_choice;
 
 enum { CLQ_CHOICE_TEXT = 128, CLQ_CONV_KEY = 160, CLQ_MAX_CANDIDATES = 96 };

@@ -9,17 +9,14 @@
 #define CPU_DEFAULTS \
     .int8 = {48 * KIB, 4864,  320 * KIB, 1000000, 4}, \
     .f32 =                                             {128 * KIB, 128 * KIB, 12,   32,   8,    32}
-/*         int8 sides  groups  mma heights  groups  f32 sides */
-#define GPU_DEFAULTS \
-    .gpu = {{8, 4},    4,      {4, 2, 1},   2,      {16, 8, 4}}
 
-/* A CPU device has GPU constants too, and the reverse: CLQUANT_SCHEDULE can force either. */
+/* A GPU has the CPU schedule's constants too: CLQUANT_SCHEDULE can force it. */
 static const clq_conv_class classes[] = {
-    {.name = "CPU with AVX-512", CPU_DEFAULTS, GPU_DEFAULTS},
-    {.name = "CPU with AVX2",    CPU_DEFAULTS, GPU_DEFAULTS},
-    {.name = "CPU",              CPU_DEFAULTS, GPU_DEFAULTS},
-    {.name = "NVIDIA GPU",       CPU_DEFAULTS, GPU_DEFAULTS},
-    {.name = "GPU",              CPU_DEFAULTS, GPU_DEFAULTS},
+    {.name = "CPU with AVX-512", CPU_DEFAULTS},
+    {.name = "CPU with AVX2",    CPU_DEFAULTS},
+    {.name = "CPU",              CPU_DEFAULTS},
+    {.name = "NVIDIA GPU",       CPU_DEFAULTS},
+    {.name = "GPU",              CPU_DEFAULTS},
 };
 enum { CPU_AVX512, CPU_AVX2, CPU, GPU_NVIDIA, GPU };
 

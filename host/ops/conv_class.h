@@ -6,7 +6,7 @@
 
 #include <clquant/device.h>
 
-enum { CLQ_MAX_TILES = 6, CLQ_MAX_SIDES = 4 };
+enum { CLQ_MAX_TILES = 6 };
 
 /* rows x vectors of sums. `cost` is what a multiplication takes compared with the best tile (each
  * loads weights and activations for its sums). */
@@ -43,13 +43,6 @@ typedef struct clq_conv_class {
                             working out where a tap's pixels are costs more than copying them */
         int items_per_unit, min_items;
     } f32;
-    struct {                            /* work-groups; lists end with 0, the largest first */
-        int int8_sides[CLQ_MAX_SIDES];  /* pixels and channels of a work-item */
-        int int8_groups_per_unit;       /* that the largest side must leave */
-        int mma_heights[CLQ_MAX_SIDES]; /* tiles of 16 rows of a warp */
-        int mma_groups_per_unit;
-        int f32_sides[CLQ_MAX_SIDES]; /* work-items of a group in either direction */
-    } gpu;
 } clq_conv_class;
 
 const clq_conv_class *clq_conv_class_of(const clq_device_info *info);

@@ -106,6 +106,8 @@ clq_status clq_buffer_view(clq_buffer *parent, size_t offset, size_t size, clq_b
 /* Returns the memory to the pool; queued work that uses it still completes. NULL ok. */
 void clq_buffer_release(clq_buffer *buffer);
 size_t clq_buffer_size(const clq_buffer *buffer);
+/* Whether both start at the same byte of device memory. */
+bool clq_buffer_same(const clq_buffer *a, const clq_buffer *b);
 /* Blocking copies; CLQ_INTERNAL when the range lies outside the buffer. */
 clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data);
 clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data);
@@ -171,6 +173,16 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
 
 /* Waits until everything queued has finished; reports a failure of any of it. */
 clq_status clq_device_finish(clq_device *device);
+
+/* ---- matrix products by CLBlast ---- */
+
+/* Whether this build has CLBlast (the CMake option CLQ_CLBLAST). */
+bool clq_has_gemm_f32(void);
+/* Queues c = a b^T, or c += it when `accumulate`: row-major a (m, k), b (n, k), c (m, n), all
+ * sizes > 0. CLQ_USAGE without CLBlast. The order of its sums depends on the shape and on CLBlast's
+ * choices for the device. */
+clq_status clq_gemm_f32(clq_device *device, size_t m, size_t n, size_t k, clq_buffer *a,
+                        clq_buffer *b, bool accumulate, clq_buffer *c);
 
 /* ---- profiling by events ---- */
 

@@ -6,16 +6,16 @@
 #include "block.h"
 #include "conv_shape.h"
 
-#define OUTSIDE (-(1 << 30)) /* a row above every image */
-
 __kernel __attribute__((reqd_work_group_size(WG, WG, 1))) void
 conv2d_f32_block_weights(__global const float *src, __global const float *grad,
                          __global const conv_weights_shape *shape, __global float *partial,
                          __global float *partial_bias) {
-    __local float a_panel[BK * BM_PITCH], b_panel[BK * BN];
+    __local float4 panel[PANEL_VECTORS];
+    __local float *a_panel = (__local float *)panel, *b_panel = a_panel + BK * BM_PITCH;
     __local int pixel_y[BK], pixel_x[BK];
     __local long pixel_src[BK];
-    const int lx = get_local_id(0), ly = get_local_id(1), item = ly * WG + lx;
+    const int item = (int)get_local_id(1) * WG + (int)get_local_id(0);
+    const int lx = block_lx(item), ly = block_ly(item);
     const conv_weights_shape s = *shape;
     const int tile = get_group_id(1), group = tile / s.col_tiles, part = get_group_id(2);
     const int col = (tile - group * s.col_tiles) * BN;
@@ -25,19 +25,22 @@ conv2d_f32_block_weights(__global const float *src, __global const float *grad,
     /* This work-item always loads the same row of a_panel and column of b_panel. */
     const int row = item % BM, r = (int)get_group_id(0) * BM + row;
     const int tap = r / s.depth, ky = tap / s.kw;
-    const int dy = r < s.run_rows ? ky * s.dilation_h - s.pad_top : OUTSIDE;
+    const int dy = r < s.run_rows ? ky * s.dilation_h - s.pad_top : GATHER_NOWHERE;
     const int dx = (tap - ky * s.kw) * s.dilation_w - s.pad_left;
     const long tap_src = ((long)dy * s.src_w + dx) * s.src_c + group * s.depth + r - tap * s.depth;
     const bool col_exists = col + row < s.cols;
     __global const float *grad_col = grad + group * s.cols + col + row;
 
-    float4 acc[4] = {(float4)0, (float4)0, (float4)0, (float4)0};
+    float acc[RM][RN];
+    for (int i = 0; i < RM; i++)
+        for (int j = 0; j < RN; j++)
+            acc[i][j] = 0;
     float bias = 0;
     for (int p0 = begin; p0 < end; p0 += BK) {
         if (item < BK) {
             const int p = p0 + item, y = p / s.grid_w, n = y / s.grid_h;
             const int iy = (y - n * s.grid_h) * s.stride_h, ix = (p - y * s.grid_w) * s.stride_w;
-            pixel_y[item] = p < end ? iy : OUTSIDE;
+            pixel_y[item] = p < end ? iy : GATHER_NOWHERE;
             pixel_x[item] = ix;
             pixel_src[item] = (((long)n * s.src_h + iy) * s.src_w + ix) * s.src_c;
         }
@@ -50,7 +53,7 @@ conv2d_f32_block_weights(__global const float *src, __global const float *grad,
                 col_exists && p0 + k < end ? grad_col[(size_t)(p0 + k) * s.dst_c] : 0;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        block_multiply(a_panel, b_panel, lx, ly, acc);
+        block_multiply(panel, lx, ly, acc);
         for (int k = 0; k < BK && item < BN; k++) {
             bias += b_panel[k * BN + item];
         }
@@ -58,10 +61,12 @@ conv2d_f32_block_weights(__global const float *src, __global const float *grad,
 
     const size_t column_tile = (size_t)part * s.groups * s.col_tiles + tile;
     __global float *to =
-        partial + (column_tile * s.run_pad + get_group_id(0) * BM + 4 * ly) * BN + 4 * lx;
-    for (int i = 0; i < 4; i++) {
-        vstore4(acc[i], 0, to + i * BN);
-    }
+        partial + (column_tile * s.run_pad + get_group_id(0) * BM) * BN;
+    for (int i = 0; i < RM; i++)
+        for (int j = 0; j < RN; j += 4)
+            *(__global float4 *)(to + BLOCK_ROW(i, ly) * BN + BLOCK_COLUMN(j, lx)) =
+                vload4(j / 4, acc[i]);
+
     if (get_group_id(0) == 0 && item < BN) {
         partial_bias[column_tile * BN + item] = bias;
     }

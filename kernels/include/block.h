@@ -1,31 +1,172 @@
-/* The work-group tile of the GPU schedule: WG x WG work-items sum BM rows x BN columns, each 4 x 4
- * of them, from two panels in local memory that hold BK steps of the sum.
+/* The work-group tile of the GPU schedule: WG x WG work-items sum BM rows x BN columns, each RM x
+ * RN of them, from panels in local memory that hold BK steps of the sum:
  *
- *            a_panel[BK][BM_PITCH]    b_panel[BK][BN]
- *   acc[i] += a_panel[k][4 * ly + i] * b_panel[k][4 * lx .. 4 * lx + 3]
- */
+ *     a [BK][BM_PITCH]    b [BK][BN]    acc[i][j] += a[k][row i] * b[k][column j]
+ *
+ * A work-item's rows and columns are runs of 4, each read as one vector; its runs lie 4 * WG apart,
+ * so that neighbouring items read neighbouring vectors:
+ *
+ *     row i      i / 4 * 4 * WG + 4 * ly + i % 4        i < RM
+ *     column j   j / 4 * 4 * WG + 4 * lx + j % 4        j < RN
+ *
+ * Words are floats, or with BLOCK_INT8 four codes and four weights each (dot4.h). */
 #ifndef CLQ_BLOCK_H
 #define CLQ_BLOCK_H
+
+#include "gather.h"
 
 #ifndef WG /* side of the work-group: 16, 8, 4 */
 #define WG 16
 #endif
-#define ITEMS (WG * WG)
-#define BM (4 * WG)
-#define BN (4 * WG)
-#define BK 16             /* divides ITEMS */
-#define BM_PITCH (BM + 4) /* spreads a panel's columns over the banks */
+#ifndef RM /* rows of a work-item: 4, 8 */
+#define RM 4
+#endif
+#ifndef RN /* columns of a work-item: 4, 8 */
+#define RN 4
+#endif
+#ifndef BK /* steps of a panel: 8, 16. A multiple of ITEMS * 4 / BM and ITEMS * 4 / BN */
+#define BK 16
+#endif
+#ifndef VEC /* words that a load takes: 4 where they lie in one tap and are aligned, else 1 */
+#define VEC 1
+#endif
 
-/* acc[4] += the panels' product. */
-static inline void block_multiply(__local const float *a_panel, __local const float *b_panel,
-                                  int lx, int ly, float4 *acc) {
+#define ITEMS (WG * WG)
+#define BM (WG * RM)
+#define BN (WG * RN)
+#define BM_PITCH (BM + 4) /* spreads the columns of `a` over the banks */
+#define A_VECTORS (BM * BK / 4 / ITEMS) /* that a work-item fetches for a panel */
+#define B_VECTORS (BN * BK / 4 / ITEMS)
+#define PANEL_VECTORS (BK * (BM_PITCH + BN) / 4) /* a, then b */
+
+#ifdef BLOCK_INT8
+#include "dot4.h"
+typedef uint block_word;
+typedef uint4 block_word4;
+typedef int block_sum;
+#define BLOCK_ADD(acc, a, b) dot4_us(a, b, acc)
+#else
+typedef float block_word;
+typedef float4 block_word4;
+typedef float block_sum;
+#define BLOCK_ADD(acc, a, b) fma(a, b, acc)
+#endif
+
+#define BLOCK_ROW(i, ly) ((i) / 4 * 4 * WG + 4 * (ly) + (i) % 4)
+#define BLOCK_COLUMN(j, lx) ((j) / 4 * 4 * WG + 4 * (lx) + (j) % 4)
+
+/* The items that run together, 32 on most devices, take a part of the tile that is 8 wide: it needs
+ * fewer different vectors than a row of 16. */
+static inline int block_lx(int item) {
+    return WG == 16 ? item % 8 + item / 32 % 2 * 8 : item % WG;
+}
+
+static inline int block_ly(int item) {
+    return WG == 16 ? item / 8 % 4 + item / 64 * 4 : item / WG;
+}
+
+/* acc += the product of a panel. */
+static inline void block_multiply(__local const block_word4 *panel, int lx, int ly,
+                                  block_sum (*acc)[RN]) {
+    __local const block_word4 *a_panel = panel + ly, *b_panel = panel + BK * BM_PITCH / 4 + lx;
+#pragma unroll
     for (int k = 0; k < BK; k++) {
-        const float4 a = vload4(0, a_panel + k * BM_PITCH + 4 * ly);
-        const float4 b = vload4(0, b_panel + k * BN + 4 * lx);
-        acc[0] = fma((float4)a.x, b, acc[0]);
-        acc[1] = fma((float4)a.y, b, acc[1]);
-        acc[2] = fma((float4)a.z, b, acc[2]);
-        acc[3] = fma((float4)a.w, b, acc[3]);
+        block_word a[RM], b[RN];
+#pragma unroll
+        for (int i = 0; i < RM / 4; i++)
+            vstore4(a_panel[k * BM_PITCH / 4 + i * WG], i, a);
+#pragma unroll
+        for (int j = 0; j < RN / 4; j++)
+            vstore4(b_panel[k * BN / 4 + j * WG], j, b);
+#pragma unroll
+        for (int i = 0; i < RM; i++)
+#pragma unroll
+            for (int j = 0; j < RN; j++)
+                acc[i][j] = BLOCK_ADD(acc[i][j], a[i], b[j]);
+    }
+}
+
+/* ---- the product of gathered rows with packed weights ---- */
+
+/* A work-item fetches steps block_fetch_k .. + 3 of rows block_fetch_row(i). */
+static inline int block_fetch_k(int item) {
+    return item % (BK / 4) * 4;
+}
+
+static inline int block_fetch_row(int item, int i) {
+    return item / (BK / 4) + i * (ITEMS / (BK / 4));
+}
+
+/* What a work-item holds between the memories. */
+typedef struct block_fetched {
+    block_word a[A_VECTORS][4];
+    block_word4 b[B_VECTORS];
+} block_fetched;
+
+static inline void block_fetch(__global const block_word *src, const gather_row *rows,
+                               gather_step step, block_word outside, const gather *g,
+                               __global const block_word4 *weights, int weight_vectors, int item,
+                               block_fetched *to) {
+#pragma unroll
+    for (int k = 0; k < 4; k += VEC) {
+        const long offset = gather_offset(step, g);
+#pragma unroll
+        for (int i = 0; i < A_VECTORS; i++) {
+            const bool inside = gather_inside(rows[i], step, g);
+            __global const block_word *from = src + rows[i].at + offset;
+#if VEC == 4
+            vstore4(inside ? *(__global const block_word4 *)from : (block_word4)(outside), 0,
+                    to->a[i]);
+#else
+            to->a[i][k] = inside ? *from : outside;
+#endif
+        }
+        gather_advance(&step, VEC, g);
+    }
+#pragma unroll
+    for (int i = 0; i < B_VECTORS; i++)
+        to->b[i] = item + i * ITEMS < weight_vectors ? weights[item + i * ITEMS] : (block_word4)(0);
+}
+
+static inline void block_put(const block_fetched *from, int item, __local block_word4 *panel) {
+    __local block_word *a = (__local block_word *)panel + block_fetch_k(item) * BM_PITCH;
+#pragma unroll
+    for (int i = 0; i < A_VECTORS; i++)
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            a[k * BM_PITCH + block_fetch_row(item, i)] = from->a[i][k];
+#pragma unroll
+    for (int i = 0; i < B_VECTORS; i++)
+        panel[BK * BM_PITCH / 4 + item + i * ITEMS] = from->b[i];
+}
+
+/* acc += rows x weights. rows: those that this item fetches; outside: the word of a step outside
+ * the image; weights [steps][BN]; panels: two, so that one is filled while the other is read. */
+static inline void block_sum_rows(__global const block_word *src, const gather_row *rows,
+                                  block_word outside, const gather *g,
+                                  __global const block_word *weights,
+                                  __local block_word4 (*panels)[PANEL_VECTORS], int item,
+                                  block_sum (*acc)[RN]) {
+    __global const block_word4 *w = (__global const block_word4 *)weights;
+    const int steps = g->taps_h * g->taps_w * g->depth;
+    if (steps == 0)
+        return;
+    gather_step step = gather_first(block_fetch_k(item), g);
+    block_fetched fetched;
+    block_fetch(src, rows, step, outside, g, w, steps * (BN / 4), item, &fetched);
+    block_put(&fetched, item, panels[0]);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int k0 = 0; k0 < steps; k0 += BK) {
+        const int left = steps - k0 - BK, now = k0 / BK % 2;
+        if (left > 0) {
+            gather_advance(&step, BK, g);
+            w += BK * BN / 4;
+            block_fetch(src, rows, step, outside, g, w, left * (BN / 4), item, &fetched);
+        }
+        block_multiply(panels[now], block_lx(item), block_ly(item), acc);
+        if (left > 0)
+            block_put(&fetched, item, panels[1 - now]);
+        barrier(CLK_LOCAL_MEM_FENCE);
     }
 }
 

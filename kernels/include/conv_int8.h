@@ -5,6 +5,7 @@
  * host packs, for each block, in this order:
  *
  *   weights   [blocks][taps][depth / STEP][NR][STEP]    STEP inputs are one word of the dot product
+ *             (tensor cores: padded and ordered as conv2d_mma.cl says)
  *   channels  [3][blocks * NR] int32:
  *     [0] bias - x_zero * sum of the channel's weights: what the sums start with, so that raw codes
  *         can be multiplied instead of codes less the zero point. A tap outside the image reads
@@ -18,6 +19,8 @@
 #define CLQ_CONV_INT8_H
 
 #define CONV_PAIR_LIMIT 258 /* dot4.h, dotv_pair */
+/* On tensor cores a channel's inputs are padded with zeros to a multiple of this. */
+#define CONV_INT8_MMA_PAD 128
 
 /* From a sum, less its start, to an output code. Zero points and bounds are whole numbers. */
 typedef struct int8_epilogue {
@@ -29,6 +32,7 @@ typedef struct int8_epilogue {
 } int8_epilogue;
 
 typedef struct conv_int8 {
+    unsigned outside[4]; /* x_zero 16 times: what a tap outside the image reads; aligned */
     int pixels; /* N * OH * OW */
     int ih, iw, in_pitch;
     int oh, ow, oc, out_pitch;

@@ -75,7 +75,20 @@
  *      a.z  row g,     inputs 16+4t..16+4t+3    acc.x, acc.y  row g,     columns 2t, 2t+1
  *      a.w  row g + 8, inputs 16+4t..16+4t+3    acc.z, acc.w  row g + 8, columns 2t, 2t+1
  *
- *    (PTX ISA, "Matrix Fragments for mma.m16n8k32"). */
+ *    (PTX ISA, "Matrix Fragments for mma.m16n8k32"). They are fetched from local memory, 16 bytes
+ *    (16 inputs of a row or column) in one place, by
+ *
+ *      uint4 mma_load(__local const uint4 *row)    four 8x16-byte matrices (ldmatrix)
+ *
+ *    Work-item l names row l % 8 of matrix l / 8, and gets word t of row g of each matrix.
+ *
+ * 4. Copies from global to local memory, asynchronous where DOT4_HAS_COPY_ASYNC is 1
+ *
+ *      void copy_async16(__local uint *to, __global const uint *from)    16 bytes, aligned
+ *      void copy_async4(__local uint *to, __global const uint *from)     4 bytes
+ *      void copy_async_commit(void)      the copies since the last commit become a batch
+ *      COPY_ASYNC_WAIT(n)                until at most the last n batches of this work-item are
+ *                                        under way; a barrier shows the others theirs */
 #ifndef CLQ_DOT4_H
 #define CLQ_DOT4_H
 
@@ -96,7 +109,7 @@ DOT4_INLINE int dot4_portable(uint a, uint w, int acc) {
 }
 
 #if defined(CLQ_DOT_MMA) || defined(CLQ_DOT_DP4A)
-#if !defined(__x86_64__) && !defined(__aarch64__) /* PTX, as far as the compiler tells */
+#if !defined(__x86_64__) && !defined(__aarch64__) && !defined(__SPIR__) /* may be PTX */
 #define DOT4_AVAILABLE 1
 /* sm_61 and later. */
 DOT4_INLINE int dot4_us(uint a, uint w, int acc) {
@@ -318,6 +331,9 @@ DOT4_INLINE dotv_acc dotv_add_bits(dotv_acc halves, int bits, __global const dot
 
 #if defined(CLQ_DOT_MMA) && DOT4_AVAILABLE
 #define DOT4_HAS_MMA 1
+/* A pointer to local memory, as a number, counts from the start of local memory. */
+#define DOT4_LOCAL_ADDRESS(p) ((uint)(size_t)(p))
+
 /* sm_80 and later. Volatile: all 32 work-items must arrive together. */
 DOT4_INLINE int4 mma_us(uint4 a, uint2 w, int4 acc) {
     __asm__ volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
@@ -326,8 +342,52 @@ DOT4_INLINE int4 mma_us(uint4 a, uint2 w, int4 acc) {
                      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(w.x), "r"(w.y));
     return acc;
 }
+
+DOT4_INLINE uint4 mma_load(__local const uint4 *row) {
+    uint4 words;
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+                     : "r"(DOT4_LOCAL_ADDRESS(row))
+                     : "memory");
+    return words;
+}
 #else
 #define DOT4_HAS_MMA 0
+#endif
+
+/* ---- 4. asynchronous copies ---- */
+
+#if DOT4_HAS_MMA
+#define DOT4_HAS_COPY_ASYNC 1
+DOT4_INLINE void copy_async16(__local uint *to, __global const uint *from) {
+    __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(DOT4_LOCAL_ADDRESS(to)),
+                     "l"(from)
+                     : "memory");
+}
+
+DOT4_INLINE void copy_async4(__local uint *to, __global const uint *from) {
+    __asm__ volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(DOT4_LOCAL_ADDRESS(to)),
+                     "l"(from)
+                     : "memory");
+}
+
+DOT4_INLINE void copy_async_commit(void) {
+    __asm__ volatile("cp.async.commit_group;" ::: "memory");
+}
+#define COPY_ASYNC_WAIT(n) __asm__ volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
+#else
+#define DOT4_HAS_COPY_ASYNC 0
+DOT4_INLINE void copy_async16(__local uint *to, __global const uint *from) {
+    *(__local uint4 *)to = *(__global const uint4 *)from;
+}
+
+DOT4_INLINE void copy_async4(__local uint *to, __global const uint *from) {
+    *to = *from;
+}
+
+DOT4_INLINE void copy_async_commit(void) {
+}
+#define COPY_ASYNC_WAIT(n)
 #endif
 
 #endif

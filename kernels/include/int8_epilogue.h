@@ -20,7 +20,7 @@
                                    __global const uchar *residual, int8_epilogue e) {              \
         if (residual) {                                                                            \
             float##W q = INT8_CENTRED(W, acc, channel + stride, stride, e);                        \
-            float##W r = convert_float##W(vload##W(0, residual)) - (float##W)(e.r_zero);           \
+            float##W r = convert_float##W(codes_load##W(residual)) - (float##W)(e.r_zero);         \
             return clq_add_int##W(q, e.y_factor, r, e.r_factor, e.out_zero, e.out_lo, e.out_hi);   \
         }                                                                                          \
         return INT8_REQUANTIZE(W, acc, channel + stride, stride, e);                               \

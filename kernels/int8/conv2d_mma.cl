@@ -1,166 +1,191 @@
-/* int8 convolution on NVIDIA's tensor cores (see conv_int8.h and section 3 of dot4.h).
+/* int8 convolution on NVIDIA's tensor cores (see conv_int8.h and section 3 of dot4.h): a matrix
+ * product of the pixels' patches (never stored, see gather.h) with the packed weights.
  *
- * A work-group of 4 warps computes BM pixels x BN channels, BK words of 4 inputs at a time; a warp
- * MT x NT tiles of 16 pixels x 8 channels:
+ * A work-group of WM x WN warps computes BM pixels x BN channels, a warp MT x NT tiles of 16 pixels
+ * x 8 channels of them. The operands pass through a ring of STAGES stages in local memory, each BK
+ * inputs deep and filled by asynchronous copies STAGES - 1 steps ahead:
  *
- *     +--------+--------+      warp w: rows (w / 2) * 16 * MT .., channels (w % 2) * 8 * NT ..
- *     | warp 0 | warp 1 |      the next BK words are fetched into registers while these are
- *     +--------+--------+      multiplied
- *     | warp 2 | warp 3 |
- *     +--------+--------+
+ *     a [BK / 16][BM]    chunks of 16 inputs; rows of `a` are permuted within 8 so that neither
+ *     b [BK / 16][BN]    its copies nor its loads, 8 chunks at a time, meet in a bank
  *
- * Rows of `a` and `b` are padded so that the words a warp reads together lie in different banks.
- * Sums go to the epilogue through local memory, as a work-item holds two neighbouring channels and
- * codes are stored by four. Weights are packed with NR = BN, STEP = 4. */
-#include "conv_int8_gather.h"
-#include "dot4.h"
-#include "int8_epilogue.h"
+ * Weights are packed [blocks][K / 16][BN][16], K a multiple of CONV_INT8_MMA_PAD, with channels in
+ * an order in which a work-item's sums of four neighbouring tiles are those of 8 neighbouring
+ * channels: column 2t + e of tile q of four is channel 8t + 2q + e. */
+#include "conv_int8_group.h"
+#include "mma_stand_in.h"
 
 #ifndef MT /* 16-row tiles of a warp: 1, 2, 4 */
 #define MT 2
 #endif
-#ifndef NT /* 8-channel tiles of a warp */
+#ifndef NT /* 8-channel tiles of a warp: 4, 8 */
 #define NT 4
 #endif
-#define BK 16
-#define ITEMS 128
-#define BM (2 * 16 * MT)
-#define BN (2 * 8 * NT)
-#define A_WORDS (BM * BK / ITEMS) /* that a work-item fetches */
-#define B_WORDS (BN * BK / ITEMS)
-
-#if DOT4_HAS_MMA
-#define MULTIPLY(acc, a, w) acc = mma_us(a, w, acc)
-#else
-/* Elsewhere the fragments are exchanged through local memory: for tests of everything else. */
-static int4 exchange_mma(__local uint (*words)[6], uint4 a, uint2 w, int4 acc) {
-    const int item = (int)get_local_id(0), warp = item / 32 * 32;
-    const int g = item % 32 / 4, t = item % 4;
-    words[item][0] = a.x;
-    words[item][1] = a.y;
-    words[item][2] = a.z;
-    words[item][3] = a.w;
-    words[item][4] = w.x;
-    words[item][5] = w.y;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int k = 0; k < 4; k++) {
-        __local const uint *row = words[warp + g * 4 + k];
-        __local const uint *left = words[warp + 2 * t * 4 + k];
-        __local const uint *right = words[warp + (2 * t + 1) * 4 + k];
-        acc.x = dot4_portable(row[2], left[5], dot4_portable(row[0], left[4], acc.x));
-        acc.y = dot4_portable(row[2], right[5], dot4_portable(row[0], right[4], acc.y));
-        acc.z = dot4_portable(row[3], left[5], dot4_portable(row[1], left[4], acc.z));
-        acc.w = dot4_portable(row[3], right[5], dot4_portable(row[1], right[4], acc.w));
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    return acc;
-}
-#define MULTIPLY(acc, a, w) acc = exchange_mma(exchange, a, w, acc)
+#ifndef WM /* warps above each other */
+#define WM 2
 #endif
+#ifndef WN /* warps side by side */
+#define WN 2
+#endif
+#ifndef STAGES /* 2, 3, 4 */
+#define STAGES 3
+#endif
+#ifndef VEC /* words that a copy takes: 4 where they lie in one tap and are aligned, else 1 */
+#define VEC 1
+#endif
+#ifndef BK /* inputs of a stage: 64, 128; divides CONV_INT8_MMA_PAD */
+#define BK 64
+#endif
+#define CHUNKS (BK / 16)
+#define ITEMS (32 * WM * WN)
+#define BM (16 * MT * WM)
+#define BN (8 * NT * WN)
+#define A_CHUNKS (BM * CHUNKS / ITEMS) /* that a work-item copies */
+#define B_CHUNKS (BN * CHUNKS / ITEMS)
+
+#if VEC == 4
+#define COPY(to, from) copy_async16(to, from)
+#else
+#define COPY(to, from) copy_async4(to, from)
+#endif
+
+/* Chunk k of a row in `a`. Eight copies at a time are CHUNKS chunks of 8 / CHUNKS rows. */
+static inline int a_at(int k, int row) {
+    return k * BM + (row ^ k * (8 / CHUNKS));
+}
+
+/* Queues the copies of a stage. rows: of chunk item % CHUNKS, every ITEMS / CHUNKS-th row. */
+static inline void fetch(__global const uint *x, const gather_row *rows, gather_step step,
+                         __global const uint *outside, const gather *g,
+                         __global const uint4 *weights, __local uint4 *a, int item) {
+#pragma unroll
+    for (int k = 0; k < 4; k += VEC) {
+        const long offset = gather_offset(step, g);
+#pragma unroll
+        for (int i = 0; i < A_CHUNKS; i++) {
+            const int to = a_at(item % CHUNKS, item / CHUNKS + i * (ITEMS / CHUNKS));
+            COPY((__local uint *)(a + to) + k,
+                 gather_inside(rows[i], step, g) ? x + rows[i].at + offset : outside);
+        }
+        gather_advance(&step, VEC, g);
+    }
+#pragma unroll
+    for (int i = 0; i < B_CHUNKS; i++)
+        copy_async16((__local uint *)(a + CHUNKS * BM + item + i * ITEMS),
+                     (__global const uint *)(weights + item + i * ITEMS));
+}
+
+/* acc += the product of a stage. row, column: the warp's first. */
+static inline void multiply(__local const uint4 *a, int row, int column, int item,
+                            __local uint *exchange, int4 (*acc)[NT]) {
+    __local const uint4 *b = a + CHUNKS * BM;
+    const int lane = item % 32;
+#pragma unroll
+    for (int k = 0; k < CHUNKS; k += 2) {
+        uint4 rows[MT], columns[NT / 2];
+#if DOT4_HAS_MMA
+#define LOAD(ROW) mma_load(ROW(lane))
+#else
+        const int g = lane / 4, t = lane % 4;
+#define LOAD(ROW) STAND_IN_LOAD(ROW, g, t)
+#endif
+#define A_ROW(l) (a + a_at(k + (l) / 16, row + i * 16 + (l) % 16))
+#define B_ROW(l) (b + (k + (l) / 8 % 2) * BN + column + j * 16 + (l) / 16 * 8 + (l) % 8)
+#pragma unroll
+        for (int i = 0; i < MT; i++)
+            rows[i] = LOAD(A_ROW);
+#pragma unroll
+        for (int j = 0; j < NT / 2; j++)
+            columns[j] = LOAD(B_ROW);
+#if DOT4_HAS_MMA
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+            for (int i = 0; i < MT; i++)
+                acc[i][j] = mma_us(rows[i], j % 2 ? columns[j / 2].zw : columns[j / 2].xy,
+                                   acc[i][j]);
+#else
+        enum { PITCH = 4 * MT + 2 * NT };
+        for (int i = 0; i < MT; i++)
+            vstore4(rows[i], i, exchange + item * PITCH);
+        for (int j = 0; j < NT / 2; j++)
+            vstore4(columns[j], MT + j, exchange + item * PITCH);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int i = 0; i < MT; i++)
+            for (int j = 0; j < NT; j++)
+                acc[i][j] = stand_in_mma(exchange + item / 32 * 32 * PITCH, PITCH, 4 * i,
+                                         4 * MT + 2 * j, g, t, acc[i][j]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+    }
+}
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-conv2d_int8_mma(__global const uchar *x, __global const uint *weights, __global const int *channels,
-                __global const uchar *residual, __global uchar *y,
-                __global const conv_int8 *shape) {
-    __local uint a[BM][BK + 4];
-    __local uint b[BK][BN + 8];
-    __local int sums[BM][BN + 4];
-#if !DOT4_HAS_MMA
-    __local uint exchange[ITEMS][6];
+conv2d_int8_mma(__global const uchar *restrict x, __global const uint *restrict weights,
+                __global const int *restrict channels, __global const uchar *residual,
+                __global uchar *y, __global const conv_int8 *restrict shape) {
+    __local uint4 ring[STAGES][CHUNKS * (BM + BN)];
+#if DOT4_HAS_MMA
+    __local uint *exchange = 0;
+#else
+    __local uint exchange[ITEMS * (4 * MT + 2 * NT)];
 #endif
     const conv_int8 s = *shape;
-    const int item = (int)get_local_id(0), warp = item / 32, g = item % 32 / 4, t = item % 4;
+    const int item = (int)get_local_id(0), warp = item / 32, t = item % 4;
     const int block = (int)get_group_id(0), m0 = (int)get_group_id(1) * BM;
-    const int group = block / s.group_blocks, column = (block - group * s.group_blocks) * BN;
-    const int depth = s.depth / 4, words = s.kh * s.kw * depth;
-    const int row = warp / 2 * 16 * MT, channel = warp % 2 * 8 * NT;
-    __global const uchar *xg = x + group * s.depth;
-    __global const uint *w = weights + (long)block * words * BN;
+    const int row = warp / WN * 16 * MT, column = warp % WN * 8 * NT;
+    const gather g = int8_gather(&s);
+    const int inputs = g.taps_h * g.taps_w * s.depth, steps = (inputs + BK - 1) / BK;
+    const int chunks = (inputs + CONV_INT8_MMA_PAD - 1) / CONV_INT8_MMA_PAD *
+                       (CONV_INT8_MMA_PAD / 16);
+    __global const uint4 *w = (__global const uint4 *)weights + (long)block * chunks * BN;
 
     int4 acc[MT][NT];
 #pragma unroll
     for (int j = 0; j < NT; j++) {
-        __global const int *start = channels + block * BN + channel + j * 8 + 2 * t;
+        __global const int *start =
+            channels + block * BN + column + j / 4 * 32 + 8 * t + j % 4 * 2;
 #pragma unroll
         for (int i = 0; i < MT; i++)
             acc[i][j] = (int4)(start[0], start[1], start[0], start[1]);
     }
-    /* An item fetches word item % BK of rows item / BK, + ITEMS / BK, ... */
-    const int fetch_k = item % BK, fetch_row = item / BK;
-    first_pixel from[A_WORDS];
-    uint next_a[A_WORDS], next_b[B_WORDS];
+    gather_row rows[A_CHUNKS];
 #pragma unroll
-    for (int i = 0; i < A_WORDS; i++)
-        from[i] = locate(min(m0 + fetch_row + i * (ITEMS / BK), s.pixels - 1), &s);
-#define FETCH(k0)                                                                                  \
-    do {                                                                                           \
-        _Pragma("unroll") for (int i = 0; i < A_WORDS; i++) next_a[i] =                            \
-            (k0) + fetch_k < words ? input_word(xg, from[i], (k0) + fetch_k, depth, &s) : 0u;      \
-        _Pragma("unroll") for (int i = 0; i < B_WORDS; i++) {                                      \
-            const int at = item + i * ITEMS;                                                       \
-            next_b[i] = (k0) + at / BN < words ? w[(long)(k0)*BN + at] : 0u;                       \
-        }                                                                                          \
-    } while (0)
-
-    FETCH(0);
-    for (int k0 = 0; k0 < words; k0 += BK) {
-#pragma unroll
-        for (int i = 0; i < A_WORDS; i++)
-            a[fetch_row + i * (ITEMS / BK)][fetch_k] = next_a[i];
-#pragma unroll
-        for (int i = 0; i < B_WORDS; i++)
-            b[(item + i * ITEMS) / BN][(item + i * ITEMS) % BN] = next_b[i];
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (k0 + BK < words)
-            FETCH(k0 + BK);
-#pragma unroll
-        for (int k = 0; k < BK; k += 8) {
-            uint2 columns[NT];
-#pragma unroll
-            for (int j = 0; j < NT; j++) {
-                const int c = channel + j * 8 + g;
-                columns[j] = (uint2)(b[k + t][c], b[k + 4 + t][c]);
-            }
-#pragma unroll
-            for (int i = 0; i < MT; i++) {
-                __local const uint *top = a[row + i * 16 + g] + k + t;
-                __local const uint *bottom = a[row + i * 16 + 8 + g] + k + t;
-                const uint4 rows = (uint4)(top[0], bottom[0], top[4], bottom[4]);
-#pragma unroll
-                for (int j = 0; j < NT; j++)
-                    MULTIPLY(acc[i][j], rows, columns[j]);
-            }
+    for (int i = 0; i < A_CHUNKS; i++)
+        rows[i] = int8_row(m0 + item / CHUNKS + i * (ITEMS / CHUNKS), block / s.group_blocks, &s);
+    gather_step step = gather_first(item % CHUNKS * 4, &g);
+    for (int n = 1 - STAGES; n < steps; n++) {
+        if (n >= 0) {
+            COPY_ASYNC_WAIT(STAGES - 2);
+            barrier(CLK_LOCAL_MEM_FENCE);
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        if (n + STAGES - 1 < steps) {
+            fetch((__global const uint *)x, rows, step, shape->outside, &g, w,
+                  ring[(n + STAGES - 1) % STAGES], item);
+            gather_advance(&step, BK / 4, &g);
+            w += CHUNKS * BN;
+        }
+        copy_async_commit();
+        if (n >= 0)
+            multiply(ring[n % STAGES], row, column, item, exchange, acc);
     }
 
+    const conv_int8 end = *shape; /* read anew: registers are scarce before */
+    const int stride = end.blocks * BN;
+    const bool whole =
+        !end.epilogue.float_output && end.out_pitch % 8 == 0 && end.group_oc % 8 == 0;
 #pragma unroll
-    for (int i = 0; i < MT; i++)
+    for (int j = 0; j < NT; j += 4) {
 #pragma unroll
-        for (int j = 0; j < NT; j++) {
-            const int r = row + i * 16 + g, c = channel + j * 8 + 2 * t;
-            sums[r][c] = acc[i][j].x;
-            sums[r][c + 1] = acc[i][j].y;
-            sums[r + 8][c] = acc[i][j].z;
-            sums[r + 8][c + 1] = acc[i][j].w;
+        for (int i = 0; i < MT; i++) {
+            const long m = m0 + row + i * 16 + item % 32 / 4;
+            const int c = column + j * 8 + 8 * t;
+            int4 *sums = acc[i] + j;
+            int8_store8((int4)(sums[0].xy, sums[1].xy), (int4)(sums[2].xy, sums[3].xy),
+                        int8_locate(m, block, c, BN, &end, channels), stride, whole, &end.epilogue,
+                        residual, y);
+            int8_store8((int4)(sums[0].zw, sums[1].zw), (int4)(sums[2].zw, sums[3].zw),
+                        int8_locate(m + 8, block, c, BN, &end, channels), stride, whole,
+                        &end.epilogue, residual, y);
         }
-    barrier(CLK_LOCAL_MEM_FENCE);
-
-    const int stride = s.blocks * BN;
-    for (int i = item; i < BM * BN / 4; i += ITEMS) {
-        const int r = i / (BN / 4), c = i % (BN / 4) * 4, left = s.group_oc - column - c;
-        const long m = m0 + r, to = group * s.group_oc + column + c;
-        __global const int *table = channels + block * BN + c;
-        const int4 sum = vload4(0, &sums[r][c]);
-        if (m >= s.pixels || left <= 0)
-            continue;
-        if (s.epilogue.float_output)
-            store_reals4(int8_real4(sum, table, stride, s.epilogue), left,
-                         (__global float *)y + m * s.oc + to);
-        else
-            codes_store4(int8_code4(sum, table, stride,
-                                    residual ? residual + m * s.out_pitch + to : residual,
-                                    s.epilogue),
-                         left, y + m * s.out_pitch + to);
     }
 }

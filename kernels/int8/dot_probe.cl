@@ -28,18 +28,26 @@ __kernel void dot_probe(__global const uint *acts, __global const uint *weights,
     DOTV_CAT(vstore, DOTV_LANES)(acc, 0, out + 1 + count);
 }
 
-/* One warp: out (16, 8) = acts (16, 8 words) times weights (8 columns, 8 words) + sums (16, 8). */
+/* One warp: out (16, 8) = acts (16, 8 words) times weights (8 columns, 8 words) + sums (16, 8), by
+ * all that conv2d_mma.cl relies on. */
 __kernel __attribute__((reqd_work_group_size(32, 1, 1))) void
 dot_probe_mma(__global const uint *acts, __global const uint *weights, __global const int *sums,
               __global int *out) {
 #if DOT4_HAS_MMA
-    int g = (int)get_local_id(0) / 4, t = (int)get_local_id(0) % 4;
-    uint4 a = (uint4)(acts[g * 8 + t], acts[(g + 8) * 8 + t], acts[g * 8 + 4 + t],
-                      acts[(g + 8) * 8 + 4 + t]);
-    uint2 w = (uint2)(weights[g * 8 + t], weights[g * 8 + 4 + t]);
-    int top = g * 8 + 2 * t, bottom = (g + 8) * 8 + 2 * t;
+    __local uint4 rows[2][16], columns[2][8];
+    const int lane = (int)get_local_id(0), g = lane / 4, t = lane % 4;
+    copy_async16((__local uint *)&rows[lane / 16][lane % 16],
+                 acts + lane % 16 * 8 + lane / 16 * 4);
+    for (int i = 0; i < 2; i++)
+        copy_async4((__local uint *)&columns[i][g] + t, weights + g * 8 + i * 4 + t);
+    copy_async_commit();
+    COPY_ASYNC_WAIT(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const uint4 a = mma_load(&rows[lane / 16][lane % 16]);
+    const uint4 w = mma_load(&columns[lane / 8 % 2][lane % 8]);
+    const int top = g * 8 + 2 * t, bottom = (g + 8) * 8 + 2 * t;
     int4 acc = (int4)(sums[top], sums[top + 1], sums[bottom], sums[bottom + 1]);
-    acc = mma_us(a, w, acc);
+    acc = mma_us(a, w.xy, acc);
     out[top] = acc.x;
     out[top + 1] = acc.y;
     out[bottom] = acc.z;

@@ -81,8 +81,8 @@ static void test_stale_choices(void **state) {
         "kernel=tile items=1x99999",
         "kernel=tile order=3",
         "kernel=patch",
-        "kernel=group side=5",
-        "kernel=mma height=3",
+        "kernel=group group=9",
+        "kernel=mma group=9",
         "kernel=depthwise",
     };
     (void)state;

@@ -27,10 +27,10 @@ static void test_parts_parse_back(void **state) {
         {0},
         {.tile = {6, 4}},
         {.kernel = CLQ_CONV_PATCH, .tile = {12, 1}, .items = {1, 7}, .block = {9, 16}},
-        {.kernel = CLQ_CONV_GROUP, .side = 16},
-        {.kernel = CLQ_CONV_MMA, .height = 4},
+        {.kernel = CLQ_CONV_GROUP, .group = 3},
+        {.kernel = CLQ_CONV_MMA, .group = 4},
         {.kernel = CLQ_CONV_DEPTHWISE, .shares = 48},
-        {CLQ_CONV_TILE, {1, 2}, {3, 4}, {5, 6}, 7, 8, 9, 10, 1 << 24},
+        {CLQ_CONV_TILE, {1, 2}, {3, 4}, {5, 6}, 7, 8, 9, 1 << 24},
     };
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         char text[CLQ_CHOICE_TEXT];
@@ -59,7 +59,7 @@ static void test_other_texts_are_refused(void **state) {
         "kernel=tile tile=+5x2",
         "kernel=tile tile=5x2x3",
         "kernel=tile tile=5x2 tile=5x2",
-        "kernel=tile side=4 sides=4",
+        "kernel=tile group=4 groups=4",
         "kernel=tile order=1x2",
         "kernel=tile cols=16777217",
         "kernel=tile cols=99999999999999999999",
