@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "device/tuning.h"
 #include "ops/conv2d_f32.h"
+#include "ops/conv2d_f32_gemm.h"
 #include "ops/conv2d_f32_plan.h"
 #include "ops/conv2d_int8.h"
 #include "ops/conv2d_int8_plan.h"
@@ -169,7 +170,7 @@ static clq_status run_entrant(const race *r, const entrant *e) {
 /* Makes the convolution as any executor would, from the table. */
 static clq_status create_entrant(race *r, entrant *e) {
     if (r->family == CLQ_CONV_F32) {
-        const int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD | CLQ_CONV_TUNE_WINOGRAD;
+        const int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD | CLQ_CONV_TUNE;
         CLQ_TRY(clq_conv2d_f32_create(r->device, r->geometry, directions, &e->f32));
         return clq_conv2d_f32_load_weights(e->f32, r->w);
     }
@@ -196,6 +197,9 @@ static void find_candidates(const race *r, clq_conv_candidates *candidates) {
         clq_int8_candidates(info, r->geometry, candidates);
     } else {
         clq_f32_candidates(info, r->geometry, candidates);
+        if (clq_conv_gemm_suits(r->device, r->geometry)) {
+            clq_conv_add_candidate(candidates, &(clq_conv_choice){.kernel = CLQ_CONV_GEMM});
+        }
     }
     /* Packed weights take 1, 2 or 4 bytes each. */
     const size_t bytes = weight_count(r->geometry) * (r->family == CLQ_CONV_INT8 ? 2 : 4);

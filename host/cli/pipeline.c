@@ -16,11 +16,6 @@ clq_status clq_model_require_float(const char *path, const clq_graph *graph) {
     return CLQ_OK;
 }
 
-clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out) {
-    return clq_graph_form(graph) == CLQ_FORM_FLOAT ? clq_graph_fold(graph, out)
-                                                   : clq_graph_clone(graph, out);
-}
-
 /* "0.4914,0.4822,0.4465" with as many digits as a float needs. */
 static clq_status set_floats(clq_graph *graph, const char *key, const float *values, int count) {
     clq_text text = {0};
@@ -141,10 +136,13 @@ clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_da
                               float *logits) {
     batch = batch ? batch : clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
     clq_status status = CLQ_OK;
-    clq_graph *inference = NULL;
+    clq_graph *folded = NULL;
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup, clq_model_for_inference(graph, &inference));
+    if (clq_graph_form(graph) == CLQ_FORM_FLOAT) {
+        CLQ_GOTO(status, cleanup, clq_graph_fold(graph, &folded));
+    }
+    const clq_graph *inference = folded ? folded : graph;
     const clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
     CLQ_GOTO(status, cleanup, clq_exec_create(device, inference, &options, &exec));
     CLQ_GOTO(status, cleanup, clq_data_feed(device, inference, dataset, batch, &feed));
@@ -152,7 +150,7 @@ clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_da
 cleanup:
     clq_feed_destroy(feed);
     clq_exec_destroy(exec);
-    clq_graph_destroy(inference);
+    clq_graph_destroy(folded);
     return status;
 }
 

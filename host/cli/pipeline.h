@@ -15,8 +15,6 @@
 clq_status clq_model_open(const char *path, clq_graph **graph);
 /* CLQ_USAGE unless the graph is a float one that can be trained and quantized. */
 clq_status clq_model_require_float(const char *path, const clq_graph *graph);
-/* The graph as inference wants it: folded when it is float, a copy otherwise. */
-clq_status clq_model_for_inference(const clq_graph *graph, clq_graph **out);
 /* Writes normalisation and class names into the graph's metadata. */
 clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
                               const clq_dataset *dataset);

@@ -1,8 +1,5 @@
 #include "ops/conv2d_f32.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "ops/conv2d_f32_gemm.h"
 #include "ops/conv2d_f32_sum.h"
 #include "ops/conv2d_f32_weights.h"
@@ -36,32 +33,29 @@ static clq_status check_size(const clq_conv_geometry *g) {
     return CLQ_OK;
 }
 
-/* Where it should be faster, unless something else was found to be. */
-static bool choose_winograd(const clq_device *device, const clq_conv_geometry *g, int directions,
-                            bool backward, clq_winograd_plan *plan) {
+/* What the tuning table asks for; CLQ_CONV_ANY where it may not or does not. */
+static clq_conv_kernel tuned_kernel(const clq_device *device, const clq_conv_geometry *g,
+                                    int directions, bool backward) {
     char key[CLQ_CONV_KEY];
     clq_conv_choice choice;
     clq_conv_key(device, CLQ_CONV_F32, g, key);
-    const bool tuned =
-        (directions & CLQ_CONV_TUNE_WINOGRAD) && !backward && clq_conv_tuned(device, key, &choice);
-    return (directions & CLQ_CONV_WINOGRAD) && !(tuned && choice.kernel != CLQ_CONV_ANY) &&
-           clq_winograd_choose(device, g, backward, plan);
+    return (directions & CLQ_CONV_TUNE) && !backward && clq_conv_tuned(device, key, &choice)
+               ? choice.kernel
+               : CLQ_CONV_ANY;
 }
 
-/* CLQUANT_GEMM=clblast asks for CLBlast where it suits. */
-static bool wants_gemm(const clq_device *device, const clq_conv_geometry *geometry) {
-    const char *gemm = getenv("CLQUANT_GEMM");
-    return gemm && strcmp(gemm, "clblast") == 0 && clq_conv_gemm_suits(device, geometry);
-}
-
+/* The sum over taps is the default; CLBlast's product must be asked for, Winograd's algorithm is
+ * taken where it should be faster. */
 static clq_status init_direction(direction *d, clq_device *device, const clq_conv_geometry *g,
                                  int directions, bool backward) {
+    const clq_conv_kernel kernel = tuned_kernel(device, g, directions, backward);
     clq_winograd_plan plan;
-    d->by_gemm = !backward && wants_gemm(device, g);
+    d->by_gemm = kernel == CLQ_CONV_GEMM && clq_conv_gemm_suits(device, g);
     if (d->by_gemm) {
         return clq_conv_gemm_init(&d->gemm, device, g);
     }
-    d->by_winograd = choose_winograd(device, g, directions, backward, &plan);
+    d->by_winograd = kernel == CLQ_CONV_ANY && (directions & CLQ_CONV_WINOGRAD) &&
+                     clq_winograd_choose(device, g, backward, &plan);
     return d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
                           : clq_conv_sum_init(&d->sum, device, g, backward);
 }

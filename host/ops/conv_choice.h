@@ -21,6 +21,7 @@ typedef enum clq_conv_kernel {
     CLQ_CONV_GROUP,     /* conv2d_int8_group, conv2d_f32_block: work-groups */
     CLQ_CONV_MMA,       /* conv2d_int8_mma: tensor cores */
     CLQ_CONV_DEPTHWISE, /* conv2d_*_depthwise */
+    CLQ_CONV_GEMM,      /* f32: a matrix product by CLBlast, and conv2d_f32_finish */
     CLQ_CONV_KERNEL_COUNT
 } clq_conv_kernel;
 

@@ -92,7 +92,7 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
         directions |= run->grad_in[X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
         directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
     } else {
-        directions |= CLQ_CONV_TUNE_WINOGRAD;
+        directions |= CLQ_CONV_TUNE;
     }
     clq_conv2d_f32 *conv = NULL;
     CLQ_TRY(clq_conv2d_f32_create(run->device, &geometry, directions, &conv));

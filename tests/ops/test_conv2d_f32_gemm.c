@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ops/conv2d_f32.h"
+#include "device/tuning.h"
 #include "ops/conv2d_f32_gemm.h"
 #include "support/ref_conv2d.h"
 
@@ -133,19 +134,22 @@ static void test_choice(void **state) {
 }
 
 /* The same through the public convolution, with and without a launch of CLBlast. */
-static void test_environment(void **state) {
-    static const char *const values[] = {"clblast", ""};
+static void test_tuned(void **state) {
+    static const char *const choices[] = {"kernel=gemm", "kernel=group"};
     const clq_conv_geometry g = geometry_of(1, 6, 6, 8, 8);
+    char key[CLQ_CONV_KEY];
     const float ones[36 * 8] = {1};
     (void)state;
     skip_without_clblast();
-    for (int i = 0; i < 2; i++) {
+    clq_conv_key(device, CLQ_CONV_F32, &g, key);
+    for (int i = 0; i < 4; i++) { /* both choices, for inference and for training */
+        const int directions = CLQ_CONV_FORWARD | (i < 2 ? CLQ_CONV_TUNE : 0);
         clq_conv2d_f32 *conv = NULL;
         const clq_profile_entry *entries;
         size_t count, products = 0;
-        setenv("CLQUANT_GEMM", values[i], 1);
-        assert_ok(clq_conv2d_f32_create(device, &g, CLQ_CONV_FORWARD, &conv));
-        unsetenv("CLQUANT_GEMM");
+        assert_ok(clq_tuning_set(device, key, choices[i % 2]));
+        assert_ok(clq_conv2d_f32_create(device, &g, directions, &conv));
+        assert_ok(clq_tuning_set(device, key, NULL));
         clq_buffer *x = upload(ones, 36 * 8), *w = upload(ones, 64), *y = upload(ones, 36 * 8);
         assert_ok(clq_device_profile(device, true));
         assert_ok(clq_conv2d_f32_load_weights(conv, w));
@@ -188,7 +192,7 @@ static int close_device(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_epilogues),
                                        cmocka_unit_test(test_shapes), cmocka_unit_test(test_choice),
-                                       cmocka_unit_test(test_environment),
+                                       cmocka_unit_test(test_tuned),
                                        cmocka_unit_test(test_without_clblast)};
     return cmocka_run_group_tests_name("conv2d_f32_gemm", tests, open_device, close_device);
 }

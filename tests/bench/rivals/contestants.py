@@ -90,4 +90,5 @@ def peak_of_command(command):
 def clquant_memory(command, case):
     """Peak of a process that only opens the devices, and of one that also runs the model."""
     return {"idle_bytes": peak_of_command([command, "devices", "--no-peak"]),
-            "peak_bytes": peak_of_command([command, "bench", str(case.model), "--iterations", "1", "--warmup", "1"])}
+            "peak_bytes": peak_of_command([command, "eval", str(case.model), "--batch", "1", "--data",
+                                           f"synthetic:train=1,test=1,size={case.size}"])}

@@ -17,6 +17,7 @@ class Case:
     """One network in one precision. The images of `inputs` give `logits` in clquant."""
     name: str
     precision: str
+    size: int  # pixels on each side of an image
     model: Path  # ONNX, for clquant and the rivals that read it
     ncnn: Path  # of its .param and .bin, without suffix
     inputs: Path  # .npy, (images, C, H, W)
@@ -42,7 +43,7 @@ def make_case(name, precision, folder, clquant, python, images):
              "--output", fp32)
     if not model.exists():
         _run(clquant, "ptq", fp32, "--data", data, "--images", 32, "--output", model)
-    case = Case(name, precision, model, model.with_suffix(".ncnn"), folder / f"{name}-{precision}-inputs.npy",
+    case = Case(name, precision, size, model, model.with_suffix(".ncnn"), folder / f"{name}-{precision}-inputs.npy",
                 folder / f"{name}-{precision}-logits.npy")
     exported = Path(f"{case.ncnn}.bin")
     if not exported.exists() or exported.stat().st_mtime < model.stat().st_mtime:
