@@ -20,8 +20,8 @@ enum {
     /* The first two may use Winograd's algorithm where that should be faster; it rounds about twice
      * as much, and sums of integers are not exact. */
     CLQ_CONV_WINOGRAD = 8,
-    /* The tuning table may decide on that for the forward, or on CLBlast, and so on its bits: not in
-     * training. */
+    /* The tuning table may decide on that for the forward, or on CLBlast, and so on its bits: not
+     * in training. */
     CLQ_CONV_TUNE = 16
 };
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ops/conv2d_f32.h"
 #include "device/tuning.h"
+#include "ops/conv2d_f32.h"
 #include "ops/conv2d_f32_gemm.h"
 #include "support/ref_conv2d.h"
 
