@@ -188,8 +188,8 @@ clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
     winograd_shape *s = &conv->shape;
     conv->device = device;
     conv->plan = *plan;
-    conv->operations = clq_conv_operations(geometry);
     *s = make_shape(geometry, backward, plan, vector);
+    conv->operations = 2.0 * positions(plan) * tile_count(s) * s->depth * s->cols;
     const size_t block_bytes = (size_t)positions(plan) * (size_t)s->position * sizeof(float);
     const int fit = block_bytes < SCRATCH_BYTES ? (int)(SCRATCH_BYTES / block_bytes) : 1;
     conv->launch_blocks = min_int(fit, ceil_div(tile_count(s), s->block));
