@@ -8,7 +8,8 @@
 typedef struct step {
     const char *label;             /* of its launches */
     const char *name, *op, *fused; /* as in clq_bench_layer, lent */
-    double operations;
+    double operations; /* of the sum over taps */
+    double done;       /* by its launches of the latest round: Winograd's algorithm does fewer */
     int64_t weight_bytes, bytes, codes;
     bool multiplies; /* has a dot path: */
     clq_dot dot;
@@ -135,6 +136,7 @@ static clq_status add_round(clq_layer_profile *profile, int round) {
     CLQ_TRY(clq_device_profile_entries(profile->device, &entries, &count));
     for (int i = 0; i < profile->step_count; i++) {
         profile->steps[i].launches = 0;
+        profile->steps[i].done = 0;
     }
     for (size_t i = 0; i < count; i++) {
         step *s = find_step(profile, &at, entries[i].label);
@@ -147,6 +149,7 @@ static clq_status add_round(clq_layer_profile *profile, int round) {
             s->work_groups = (int64_t)entries[i].work_groups;
         }
         s->ms[round] += entries[i].ms;
+        s->done += entries[i].flops;
     }
     return CLQ_OK;
 }
@@ -201,7 +204,7 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
         CLQ_TRY(peak_of(profile->device, s->dot, &layer->peak_gops));
     }
     if (layer->ms > 0) {
-        layer->gops = 1e-6 * s->operations / layer->ms;
+        layer->gops = 1e-6 * s->done / layer->ms;
         layer->gbs = 1e-6 * (double)s->bytes / layer->ms;
     }
     layer->peak_fraction = layer->gops / layer->peak_gops;

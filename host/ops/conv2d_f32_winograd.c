@@ -246,6 +246,7 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
         const clq_range range =
             CLQ_RANGE2((size_t)ceil_div(s->col_tiles, plan->item_cols), (size_t)count);
         if (!plan->fused) {
+            clq_device_set_work(conv->device, 0);
             CLQ_GOTO(status, cleanup, run_input(conv, src, transformed, first, count));
         }
         clq_device_set_work(conv->device, conv->operations * count / blocks);
