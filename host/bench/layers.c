@@ -8,8 +8,8 @@
 typedef struct step {
     const char *label;             /* of its launches */
     const char *name, *op, *fused; /* as in clq_bench_layer, lent */
-    double operations; /* of the sum over taps */
-    double done;       /* by its launches of the latest round: Winograd's algorithm does fewer */
+    double operations;             /* of the sum over taps */
+    double done; /* by its launches of the latest round: Winograd's algorithm does fewer */
     int64_t weight_bytes, bytes, codes;
     bool multiplies; /* has a dot path: */
     clq_dot dot;

@@ -29,7 +29,7 @@ typedef struct clq_conv_winograd {
     clq_kernel *kernel, *input, *pack;
     int launch_blocks;    /* blocks of a launch */
     size_t scratch_bytes; /* for their transformed input, taken from the pool by each run */
-    double operations; /* that it really takes, transforms aside */
+    double operations;    /* that it really takes, transforms aside */
 } clq_conv_winograd;
 
 /* Whether Winograd's algorithm can be had and should be faster than the sum over taps; fills in the
