@@ -103,8 +103,11 @@ static void make_plan(const clq_device *device, const clq_conv_geometry *geometr
 clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
     static const char *const kernels[] = {
-        [CLQ_CONV_TILE] = "conv2d_int8_tile",           [CLQ_CONV_SPLIT] = "conv2d_int8_tile",
-        [CLQ_CONV_GROUP] = "conv2d_int8_group",         [CLQ_CONV_MMA] = "conv2d_int8_mma",
+        [CLQ_CONV_TILE] = "conv2d_int8_tile",
+        [CLQ_CONV_SPLIT] = "conv2d_int8_tile",
+        [CLQ_CONV_INT8_WINOGRAD] = "conv2d_int8_winograd",
+        [CLQ_CONV_GROUP] = "conv2d_int8_group",
+        [CLQ_CONV_MMA] = "conv2d_int8_mma",
         [CLQ_CONV_DEPTHWISE] = "conv2d_int8_depthwise",
     };
     clq_status status = CLQ_OK;

@@ -28,7 +28,8 @@ static size_t block_inputs(const clq_int8_plan *plan) {
         return plan->by_columns ? kw * ((kh + step - 1) / step * step)
                                 : (kh * kw + step - 1) / step * step;
     }
-    size_t inputs = kh * kw * (size_t)plan->shape.depth;
+    size_t taps = plan->kernel == CLQ_CONV_INT8_WINOGRAD ? CONV_WINOGRAD_POSITIONS : kh * kw;
+    size_t inputs = taps * (size_t)plan->shape.depth;
     return plan->pad > 0 ? clq_round_up(inputs, (size_t)plan->pad) : inputs;
 }
 
@@ -82,10 +83,48 @@ static void pack_depthwise(const clq_int8_plan *plan, const clq_conv_geometry *g
     }
 }
 
+/* (2 0 0; 1 1 1; 1 -1 1; 0 0 2) times g, whose elements are `step` apart. */
+static void winograd_weights(const int *g, int step, int *u) {
+    const int g0 = g[0], g1 = g[step], g2 = g[2 * step];
+    u[0] = 2 * g0;
+    u[1] = g0 + g1 + g2;
+    u[2] = g0 - g1 + g2;
+    u[3] = 2 * g2;
+}
+
+/* [blocks][positions][depth / STEP][NR][STEP] */
+static void pack_winograd(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                          int16_t *packed) {
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
+    size_t inputs = (size_t)g->ic;
+    for (size_t oc = 0; oc < (size_t)g->oc; oc++, w += 9 * inputs) {
+        for (size_t c = 0; c < inputs; c++) {
+            int taps[9], columns[3][4], u[4];
+            for (size_t tap = 0; tap < 9; tap++) {
+                taps[tap] = w[tap * inputs + c];
+            }
+            for (int x = 0; x < 3; x++) {
+                winograd_weights(taps + x, 3, columns[x]);
+            }
+            for (size_t y = 0; y < 4; y++) {
+                winograd_weights(&columns[0][y], 4, u);
+                for (size_t x = 0; x < 4; x++) {
+                    size_t k = oc / nr * block_inputs(plan) + (4 * y + x) * depth + c;
+                    packed[(k / step * nr + oc % nr) * step + k % step] = (int16_t)u[x];
+                }
+            }
+        }
+    }
+}
+
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
     if (plan->kernel == CLQ_CONV_DEPTHWISE) {
         pack_depthwise(plan, g, w, packed);
+        return;
+    }
+    if (plan->kernel == CLQ_CONV_INT8_WINOGRAD) {
+        pack_winograd(plan, g, w, packed);
         return;
     }
     size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;

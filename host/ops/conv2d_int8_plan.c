@@ -1,4 +1,5 @@
 /* Choosing kernel, register tile and work-items of an integer convolution. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -141,7 +142,7 @@ static bool plan_items(const clq_device_info *info, const clq_conv_choice *wante
 static bool can_split(const clq_device_info *info, const clq_conv_geometry *g, int x_zero) {
     enum { LOW_ZERO_POINT = 64, SMALL_PANEL = 2048, SHORT_SUM = 64 };
     const long taps = (long)g->kh * g->kw;
-    return clq_int8_form_of(info, true) != NULL && x_zero < LOW_ZERO_POINT &&
+    return clq_int8_form_of(info, CLQ_CONV_SPLIT) != NULL && x_zero < LOW_ZERO_POINT &&
            taps * (g->ic / g->groups) >= SHORT_SUM &&
            (g->ic / g->groups % 8 == 0 || taps * g->ic <= SMALL_PANEL);
 }
@@ -150,7 +151,7 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
     const bool split = plan->kernel == CLQ_CONV_SPLIT;
-    const clq_int8_form *form = clq_int8_form_of(info, split);
+    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
     conv_int8 *s = &plan->shape;
     clq_register_tile t;
     if (!form || (split && !can_split(info, g, s->x_zero)) ||
@@ -171,6 +172,88 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
              t.vectors, kc, split);
     return plan_items(info, wanted, t.rows, kc, plan);
+}
+
+/* ---- Winograd's algorithm (kernels/int8/conv2d_winograd.cl) ---- */
+
+static long winograd_tiles(const clq_conv_geometry *g) {
+    return (long)g->n * divide_up(g->oh, 2) * divide_up(g->ow, 2);
+}
+
+/* Whether the shape can have it. An input channel adds up to 4 * 255 * 9 * 127 to a sum, which must
+ * stay in int32. */
+static bool can_winograd(const clq_device_info *info, const clq_conv_geometry *g) {
+    enum { MOST_CHANNELS = INT32_MAX / (4 * 255 * 127 * 9) };
+    return info->schedule == CLQ_SCHEDULE_CPU && g->kh == 3 && g->kw == 3 && g->stride_h == 1 &&
+           g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
+           g->ic <= MOST_CHANNELS && clq_int8_form_of(info, CLQ_CONV_INT8_WINOGRAD) != NULL;
+}
+
+/* Whether an item's transformed input and its sums have room. */
+static bool fits_winograd(const clq_int8_plan *plan, long tiles) {
+    const long inputs = tiles * plan->shape.depth / plan->step + CONV_WINOGRAD_GAP;
+    return CONV_WINOGRAD_POSITIONS * inputs <= CONV_WINOGRAD_INPUT &&
+           CONV_WINOGRAD_POSITIONS * tiles * plan->nr <= CONV_WINOGRAD_SUMS;
+}
+
+/* What all items take on their compute units, in cycles for each input channel; measured on a
+ * Zen 3, and no more than a guide elsewhere. */
+static double winograd_cycles(const clq_device_info *info, const clq_int8_plan *plan, long tiles,
+                              long item_tiles, int item_blocks) {
+    const double transform = 2, products_rate = 25, weights_rate = 10;
+    const double numbers = CONV_WINOGRAD_POSITIONS * (double)plan->nr * item_blocks;
+    const long items = items_of((int)tiles, (int)item_tiles, plan->shape.blocks, item_blocks);
+    const long turns = (items + info->compute_units - 1) / info->compute_units;
+    return (double)turns * ((double)item_tiles * (transform + numbers / products_rate) +
+                            numbers * plan->element_bytes / weights_rate);
+}
+
+/* The cheapest of all ways to cut the work that fit. */
+static void choose_winograd_items(const clq_device_info *info, long tiles, int rows,
+                                  clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    double least = INFINITY;
+    for (int below = 1; below == 1 || fits_winograd(plan, (long)below * rows); below++) {
+        for (int beside = s->blocks; beside > 0; beside /= 2) {
+            const double cycles = winograd_cycles(info, plan, tiles, (long)below * rows, beside);
+            if (cycles < least) {
+                least = cycles;
+                s->item_tiles = below;
+                s->item_blocks = beside;
+            }
+        }
+    }
+}
+
+static bool plan_winograd(const clq_device_info *info, const clq_conv_geometry *g,
+                          const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    const long tiles = winograd_tiles(g);
+    clq_register_tile t;
+    if (!can_winograd(info, g)) {
+        return false;
+    }
+    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
+    if (!choose_tile(form, (int)tiles, g->oc, wanted->tile, &t)) {
+        return false;
+    }
+    plan->step = form->step;
+    plan->element_bytes = form->element_bytes;
+    set_groups(g, plan, t.vectors * form->lanes);
+    choose_winograd_items(info, tiles, t.rows, plan);
+    if (wanted->items[0] > 0) {
+        s->item_tiles = wanted->items[0];
+        s->item_blocks = wanted->items[1];
+    }
+    plan->range = CLQ_RANGE2((size_t)divide_up(s->blocks, s->item_blocks),
+                             (size_t)divide_up((int)tiles, s->item_tiles * t.rows));
+    plan->choice.tile[0] = t.rows;
+    plan->choice.tile[1] = t.vectors;
+    plan->choice.items[0] = s->item_tiles;
+    plan->choice.items[1] = s->item_blocks;
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d", t.rows, t.vectors);
+    return fits_winograd(plan, (long)s->item_tiles * t.rows) && s->item_blocks <= s->blocks &&
+           wanted->order == 0;
 }
 
 /* ---- work-groups (kernels/int8/conv2d_group.cl, conv2d_mma.cl) ---- */
@@ -239,7 +322,7 @@ static bool fits_panel(const clq_conv_geometry *g, int step) {
 
 static bool is_depthwise(const clq_device_info *info, const clq_conv_geometry *g) {
     return clq_conv_is_depthwise(g) && (info->schedule == CLQ_SCHEDULE_GPU ||
-                                        fits_panel(g, clq_int8_form_of(info, false)->step));
+                                        fits_panel(g, clq_int8_form_of(info, CLQ_CONV_TILE)->step));
 }
 
 static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g,
@@ -253,7 +336,7 @@ static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
         plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
     }
     if (cpu) {
-        plan->step = clq_int8_form_of(info, false)->step;
+        plan->step = clq_int8_form_of(info, CLQ_CONV_TILE)->step;
         plan->element_bytes = plan->step == 2 ? 2 : 1;
     }
     plan->by_columns = cpu;
@@ -300,10 +383,20 @@ static void start_plan(const clq_device_info *info, const clq_conv_geometry *g, 
     s->dilation_w = g->dilation_w;
 }
 
+/* Where multiplying less outweighs the transforms, and weights of 7 times the size. */
+static bool prefers_winograd(const clq_device_info *info, const clq_conv_geometry *g) {
+    enum { LEAST_CHANNELS = 32, LEAST_TILES = 16 };
+    return can_winograd(info, g) && info->dot == CLQ_DOT_AVX2 && g->ic >= LEAST_CHANNELS &&
+           g->oc >= LEAST_CHANNELS && winograd_tiles(g) >= LEAST_TILES;
+}
+
 static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv_geometry *g,
                                      const conv_int8 *s) {
     if (is_depthwise(info, g)) {
         return CLQ_CONV_DEPTHWISE;
+    }
+    if (prefers_winograd(info, g)) {
+        return CLQ_CONV_INT8_WINOGRAD;
     }
     if (info->schedule == CLQ_SCHEDULE_CPU) {
         return can_split(info, g, s->x_zero) ? CLQ_CONV_SPLIT : CLQ_CONV_TILE;
@@ -324,6 +417,9 @@ bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
     case CLQ_CONV_TILE:
     case CLQ_CONV_SPLIT:
         made = cpu && plan_tile(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_INT8_WINOGRAD:
+        made = plan_winograd(info, g, wanted, plan);
         break;
     case CLQ_CONV_GROUP:
         made = !cpu && plan_group(info, g, wanted, plan);
@@ -364,9 +460,9 @@ static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_ch
     return true;
 }
 
-/* Every tile, each with work-items around the heuristics', in both orders. */
+/* Every tile, each with work-items around the heuristics', in both orders where there are two. */
 static void consider_tiles(const search *s, clq_conv_kernel kernel) {
-    const clq_int8_form *form = clq_int8_form_of(s->info, kernel == CLQ_CONV_SPLIT);
+    const clq_int8_form *form = clq_int8_form_of(s->info, kernel);
     int rows = s->geometry->n * s->geometry->oh * s->geometry->ow == 1 ? 1 : 0;
     for (int i = 0; form && i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
         clq_conv_choice whole, choice = {.kernel = kernel};
@@ -375,9 +471,10 @@ static void consider_tiles(const search *s, clq_conv_kernel kernel) {
         if (!consider(s, &choice, &whole)) {
             continue;
         }
+        const int orders = whole.order > 0 ? 2 : 0;
         for (int scaling = 0; scaling < CLQ_ITEM_SCALINGS; scaling++) {
             choice = clq_conv_scale_items(&whole, scaling);
-            for (choice.order = 1; choice.order <= 2; choice.order++) {
+            for (choice.order = orders > 0; choice.order <= orders; choice.order++) {
                 consider(s, &choice, NULL);
             }
         }
@@ -407,6 +504,7 @@ void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *g
     candidates->count = 0;
     consider(&s, &first, &first);
     if (first.kernel != CLQ_CONV_DEPTHWISE) {
+        consider_tiles(&s, CLQ_CONV_INT8_WINOGRAD);
         consider_tiles(&s, CLQ_CONV_SPLIT);
         consider_tiles(&s, CLQ_CONV_TILE);
         consider_groups(&s);

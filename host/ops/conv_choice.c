@@ -11,7 +11,7 @@
 enum { MAX_PART = 1 << 24 };
 
 static const char *const kernel_names[CLQ_CONV_KERNEL_COUNT] = {
-    "default", "tile", "split", "patch", "group", "mma", "depthwise", "gemm",
+    "default", "tile", "split", "winograd", "patch", "group", "mma", "depthwise", "gemm",
 };
 
 /* The parts that are numbers, in the order of the text. */

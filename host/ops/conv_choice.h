@@ -15,19 +15,21 @@
 
 typedef enum clq_conv_kernel {
     CLQ_CONV_ANY,
-    CLQ_CONV_TILE,      /* conv2d_*_tile: register tiles */
-    CLQ_CONV_SPLIT,     /* conv2d_int8_tile with split activations (kernels/include/dot4.h) */
-    CLQ_CONV_PATCH,     /* conv2d_f32_patch: register tiles from a private patch */
-    CLQ_CONV_GROUP,     /* conv2d_int8_group, conv2d_f32_block: work-groups */
-    CLQ_CONV_MMA,       /* conv2d_int8_mma: tensor cores */
-    CLQ_CONV_DEPTHWISE, /* conv2d_*_depthwise */
-    CLQ_CONV_GEMM,      /* f32: a matrix product by CLBlast, and conv2d_f32_finish */
+    CLQ_CONV_TILE,          /* conv2d_*_tile: register tiles */
+    CLQ_CONV_SPLIT,         /* conv2d_int8_tile with split activations (kernels/include/dot4.h) */
+    CLQ_CONV_INT8_WINOGRAD, /* conv2d_int8_winograd: fewer multiplications, as exact */
+    CLQ_CONV_PATCH,         /* conv2d_f32_patch: register tiles from a private patch */
+    CLQ_CONV_GROUP,         /* conv2d_int8_group, conv2d_f32_block: work-groups */
+    CLQ_CONV_MMA,           /* conv2d_int8_mma: tensor cores */
+    CLQ_CONV_DEPTHWISE,     /* conv2d_*_depthwise */
+    CLQ_CONV_GEMM,          /* f32: a matrix product by CLBlast, and conv2d_f32_finish */
     CLQ_CONV_KERNEL_COUNT
 } clq_conv_kernel;
 
 typedef struct clq_conv_choice {
     clq_conv_kernel kernel;
-    int tile[2];  /* TILE, SPLIT, PATCH, f32 DEPTHWISE: rows x vectors of a register tile */
+    int tile[2];  /* TILE, SPLIT, INT8_WINOGRAD, PATCH, f32 DEPTHWISE: rows x vectors of a register
+                     tile */
     int items[2]; /* register tiles of a work-item: below each other x side by side */
     int block[2]; /* PATCH: grid pixels of a work-item, height x width */
     int cols;     /* f32 TILE: tiles side by side whose weights stay in the cache */

@@ -27,6 +27,8 @@ static const clq_int8_form int8_wide = {
 static const clq_int8_form int8_narrow = {8, 4, 1, {{6, 2, 1.0}, {12, 1, 1.1}}};
 static const clq_int8_form int8_pairs = {8, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
 static const clq_int8_form int8_split = {8, 4, 1, {{5, 2, 1.0}}};
+static const clq_int8_form int8_winograd = {8, 2, 2, {{5, 2, 1.0}, {4, 2, 1.05}}};
+static const clq_int8_form int8_winograd_of_4 = {4, 2, 2, {{5, 2, 1.0}, {4, 2, 1.05}}};
 static const clq_int8_form int8_pairs_of_4 = {4, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
 
 /* Accumulators + one row of weights + a broadcast fill the registers: 32 with 64-byte vectors, 16
@@ -45,19 +47,23 @@ const clq_conv_class *clq_conv_class_of(const clq_device_info *info) {
     return &classes[info->simd_bytes >= 64 ? CPU_AVX512 : info->simd_bytes == 32 ? CPU_AVX2 : CPU];
 }
 
-const clq_int8_form *clq_int8_form_of(const clq_device_info *info, bool split) {
-    if (split) {
+const clq_int8_form *clq_int8_form_of(const clq_device_info *info, clq_conv_kernel kernel) {
+    const bool winograd = kernel == CLQ_CONV_INT8_WINOGRAD;
+    if (kernel == CLQ_CONV_SPLIT) {
         return info->dot == CLQ_DOT_AVX2 ? &int8_split : NULL;
     }
     switch (info->dot) {
     case CLQ_DOT_AVX512VNNI:
-        return &int8_wide;
+        return winograd ? NULL : &int8_wide;
     case CLQ_DOT_AVXVNNI:
-        return &int8_narrow;
+        return winograd ? NULL : &int8_narrow;
     case CLQ_DOT_AVX2:
-        return &int8_pairs;
+        return winograd ? &int8_winograd : &int8_pairs;
     default:
-        return info->simd_bytes >= 32 ? &int8_pairs : &int8_pairs_of_4;
+        if (info->simd_bytes >= 32) {
+            return winograd ? &int8_winograd : &int8_pairs;
+        }
+        return winograd ? &int8_winograd_of_4 : &int8_pairs_of_4;
     }
 }
 

@@ -4,7 +4,7 @@
 #ifndef CLQUANT_OPS_CONV_CLASS_H
 #define CLQUANT_OPS_CONV_CLASS_H
 
-#include <clquant/device.h>
+#include "ops/conv_choice.h"
 
 enum { CLQ_MAX_TILES = 6 };
 
@@ -46,8 +46,9 @@ typedef struct clq_conv_class {
 } clq_conv_class;
 
 const clq_conv_class *clq_conv_class_of(const clq_device_info *info);
-/* `split`: of CLQ_CONV_SPLIT, which only some dot paths have: NULL otherwise. */
-const clq_int8_form *clq_int8_form_of(const clq_device_info *info, bool split);
+/* Of a kernel of the CPU schedule; NULL where the dot path has none: CLQ_CONV_SPLIT is only for
+ * AVX2, CLQ_CONV_INT8_WINOGRAD for words of two inputs. */
+const clq_int8_form *clq_int8_form_of(const clq_device_info *info, clq_conv_kernel kernel);
 const clq_f32_form *clq_f32_form_of(const clq_device_info *info);
 
 #endif

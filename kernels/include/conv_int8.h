@@ -5,7 +5,8 @@
  * host packs, for each block, in this order:
  *
  *   weights   [blocks][taps][depth / STEP][NR][STEP]    STEP inputs are one word of the dot product
- *             (tensor cores: padded and ordered as conv2d_mma.cl says)
+ *             (tensor cores: padded and ordered as conv2d_mma.cl says; Winograd: the taps are the
+ *             positions of the transformed weights)
  *   channels  [3][blocks * NR] int32:
  *     [0] bias - x_zero * sum of the channel's weights: what the sums start with, so that raw codes
  *         can be multiplied instead of codes less the zero point. A tap outside the image reads
@@ -21,6 +22,14 @@
 #define CONV_PAIR_LIMIT 258 /* dot4.h, dotv_pair */
 /* On tensor cores a channel's inputs are padded with zeros to a multiple of this. */
 #define CONV_INT8_MMA_PAD 128
+
+/* Winograd's algorithm (conv2d_winograd.cl): positions of a tile, room of a work-item for its
+ * transformed input and for its sums (words), and words that keep the positions from crowding into
+ * a few cache sets. */
+#define CONV_WINOGRAD_POSITIONS 16
+#define CONV_WINOGRAD_INPUT (80 * 1024)
+#define CONV_WINOGRAD_SUMS (8 * 1024)
+#define CONV_WINOGRAD_GAP 16
 
 /* From a sum, less its start, to an output code. Zero points and bounds are whole numbers. */
 typedef struct int8_epilogue {
@@ -45,7 +54,8 @@ typedef struct conv_int8 {
     /* CPU schedule */
     int chunk_taps;  /* taps whose inputs fit the panel together, at least 1 */
     int run_taps;    /* kw when a kernel row's inputs lie together in memory, else 1 */
-    int item_tiles;  /* register tiles (of MR pixels) of a work-item, one below the other */
+    int item_tiles;  /* register tiles (of MR pixels, or MR 2x2 tiles of Winograd's) of a work-item,
+                        one below the other */
     int item_blocks; /* blocks of a work-item */
     int block_dim;   /* which dimension of the launch counts blocks; 1 - block_dim counts tiles */
     int8_epilogue epilogue;

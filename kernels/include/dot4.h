@@ -18,7 +18,8 @@
  * 2. A vector of output channels (CPU schedule)
  *
  *      DOTV_LANES      output channels of one vector: 16, 8 or 4
- *      DOTV_STEP       inputs of one step, a word of activations: 4 as bytes, or 2 as 16 bits
+ *      DOTV_STEP       inputs of one step, a word of activations: 4 as bytes, or 2 as 16 bits,
+ *                      which may have a sign and must be above -2^15, as the weights
  *      dotv_acc        int vector of DOTV_LANES sums
  *      dotv_element    what packed weights are made of: char (4 a step) or short (2 a step)
  *
@@ -273,7 +274,7 @@ DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w) {
     __asm__("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(x), "x"(w));
     return acc + products;
 #else
-    return acc + (x & 0xff) * ((w << 16) >> 16) + ((x >> 16) & 0xff) * (w >> 16);
+    return acc + ((x << 16) >> 16) * ((w << 16) >> 16) + (x >> 16) * (w >> 16);
 #endif
 }
 
