@@ -84,7 +84,7 @@ static const struct argp argp = {argp_options,
                                  NULL,
                                  NULL};
 
-static clq_status evaluate(const options *o, clq_device *device, const clq_graph *graph,
+static clq_status evaluate(const options *o, clq_device *device, clq_graph *graph,
                            clq_dataset *dataset) {
     const int64_t classes = graph->values[graph->output].shape.dim[1];
     const int64_t images = clq_dataset_get_info(dataset)->count;
@@ -98,7 +98,8 @@ static clq_status evaluate(const options *o, clq_device *device, const clq_graph
         }
     }
     CLQ_GOTO(status, cleanup,
-             clq_stage_evaluate(device, graph, dataset, o->batch, "eval", &evaluation, logits));
+             clq_stage_evaluate(device, graph, !o->codes, dataset, o->batch, "eval", &evaluation,
+                                logits));
     if (logits) {
         CLQ_GOTO(status, cleanup,
                  clq_npy_write(o->logits, logits, (int64_t[]){images, classes}, 2));

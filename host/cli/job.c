@@ -85,8 +85,8 @@ static clq_status quantize(job *j) {
 static clq_status judge(job *j, variant v) {
     const int batch = clq_eval_batch(j->graphs[v], clq_dataset_get_info(j->test)->count);
     char name[32];
-    CLQ_TRY(
-        clq_stage_evaluate(j->device, j->graphs[v], j->test, 0, keys[v], &j->evaluations[v], NULL));
+    CLQ_TRY(clq_stage_evaluate(j->device, j->graphs[v], false, j->test, 0, keys[v],
+                               &j->evaluations[v], NULL));
     clq_log_info("%s: top-1 %.2f %%  loss %.4f", keys[v], 100 * j->evaluations[v].top1,
                  j->evaluations[v].loss);
     snprintf(name, sizeof name, "eval-%s.json", keys[v]);

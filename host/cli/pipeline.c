@@ -131,9 +131,9 @@ static clq_exec_mode inference_mode(const clq_graph *graph) {
     }
 }
 
-clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
-                              int batch, const char *label, clq_evaluation *evaluation,
-                              float *logits) {
+clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
+                              clq_dataset *dataset, int batch, const char *label,
+                              clq_evaluation *evaluation, float *logits) {
     batch = batch ? batch : clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
@@ -143,7 +143,8 @@ clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_da
         CLQ_GOTO(status, cleanup, clq_graph_fold(graph, &folded));
     }
     const clq_graph *inference = folded ? folded : graph;
-    const clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
+    clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
+    options.consumed = consumed && options.mode == CLQ_EXEC_INT8 ? graph : NULL;
     CLQ_GOTO(status, cleanup, clq_exec_create(device, inference, &options, &exec));
     CLQ_GOTO(status, cleanup, clq_data_feed(device, inference, dataset, batch, &feed));
     CLQ_GOTO(status, cleanup, clq_evaluate(exec, feed, label, evaluation, logits));

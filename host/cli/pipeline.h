@@ -38,10 +38,10 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
 int clq_eval_batch(const clq_graph *graph, int64_t images);
 
 /* Evaluates a graph of any form, `batch` images at once (0: clq_eval_batch); `logits` as in
- * clq_evaluate. */
-clq_status clq_stage_evaluate(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
-                              int batch, const char *label, clq_evaluation *evaluation,
-                              float *logits);
+ * clq_evaluate. An integer graph that is `consumed` cannot be run again. */
+clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
+                              clq_dataset *dataset, int batch, const char *label,
+                              clq_evaluation *evaluation, float *logits);
 /* Folds, calibrates on the training split, converts. `quantized` (the calibrated form) may be NULL.
  */
 clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,

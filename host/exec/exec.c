@@ -72,6 +72,11 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
         return clq_fail(CLQ_USAGE, "graph %s is in %s form, which mode %s cannot run", graph->name,
                         form_names[form], mode_names[options->mode]);
     }
+    if (options->consumed != NULL &&
+        (options->consumed != graph || options->mode != CLQ_EXEC_INT8)) {
+        return clq_fail(CLQ_USAGE, "mode %s cannot consume graph %s", mode_names[options->mode],
+                        options->consumed->name);
+    }
     if (clq_mode_trains(options->mode) && options->params != NULL &&
         clq_params_count(options->params) > 0 &&
         clq_params_flat_gradient(options->params) == NULL) {
@@ -141,11 +146,41 @@ static clq_status make_real(clq_exec *exec, int value, clq_buffer **buffer, clq_
     return CLQ_OK;
 }
 
+static bool is_read_after(const clq_exec *exec, int step, int value) {
+    for (int s = step + 1; s < exec->step_count; s++) {
+        const clq_node *node = exec->steps[s].run.node;
+        for (int i = 0; i < node->input_count; i++) {
+            if (node->inputs[i] == value) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Frees the data of the parameters that only this step's node still wanted. */
+static void consume_parameters(clq_exec *exec, int step) {
+    const clq_node *node = exec->steps[step].run.node;
+    for (int i = 0; i < node->input_count; i++) {
+        clq_value *value = node->inputs[i] == CLQ_NO_VALUE
+                               ? NULL
+                               : &exec->options.consumed->values[node->inputs[i]];
+        if (value != NULL && value->kind == CLQ_VALUE_PARAMETER &&
+            !is_read_after(exec, step, node->inputs[i])) {
+            clq_free(value->data);
+            value->data = NULL;
+        }
+    }
+}
+
 static clq_status prepare(clq_exec *exec) {
     uint64_t before = 0, after = 0, peak = 0;
     clq_device_memory(exec->device, &before, &peak);
     for (int s = 0; s < exec->step_count; s++) {
         CLQ_TRY(CALL(prepare, &exec->steps[s].run));
+        if (exec->options.consumed != NULL) {
+            consume_parameters(exec, s);
+        }
     }
     clq_device_memory(exec->device, &after, &peak);
     exec->memory.workspaces = after - before;

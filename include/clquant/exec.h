@@ -37,13 +37,15 @@ size_t clq_params_offset(const clq_params *params, int value);
 
 typedef struct clq_exec_options {
     clq_exec_mode mode;
-    int batch;          /* >= 1 */
-    clq_params *params; /* shared; NULL: the executor makes its own. Unused in INT8 mode */
-    clq_qstate *qstate; /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
-    bool keep_all;      /* every value has its own buffer and no node runs in another's epilogue:
-                           clq_exec_value works for every value */
-    bool no_fusion;     /* no node runs in another's epilogue (tests) */
-    int requantizer;    /* INT8: clq_requantizer, 0 = float */
+    int batch;           /* >= 1 */
+    clq_params *params;  /* shared; NULL: the executor makes its own. Unused in INT8 mode */
+    clq_qstate *qstate;  /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
+    bool keep_all;       /* every value has its own buffer and no node runs in another's epilogue:
+                            clq_exec_value works for every value */
+    bool no_fusion;      /* no node runs in another's epilogue (tests) */
+    int requantizer;     /* INT8: clq_requantizer, 0 = float */
+    clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
+                            parameters' data is freed as it reaches the device */
     uint64_t seed;
 } clq_exec_options;
 
