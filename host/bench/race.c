@@ -201,7 +201,8 @@ static void find_candidates(const race *r, clq_conv_candidates *candidates) {
             clq_conv_add_candidate(candidates, &(clq_conv_choice){.kernel = CLQ_CONV_GEMM});
         }
     }
-    /* Packed weights take 1, 2 or 4 bytes each. */
+    /* Packed weights take 4 bytes each, integers about 2 (from 1 to 3.6 by Winograd's algorithm).
+     */
     const size_t bytes = weight_count(r->geometry) * (r->family == CLQ_CONV_INT8 ? 2 : 4);
     const size_t most = MAX_WEIGHT_BYTES / bytes;
     if ((size_t)candidates->count > most) {

@@ -196,64 +196,86 @@ static bool fits_winograd(const clq_int8_plan *plan, long tiles) {
            CONV_WINOGRAD_POSITIONS * tiles * plan->nr <= CONV_WINOGRAD_SUMS;
 }
 
-/* What all items take on their compute units, in cycles for each input channel; measured on a
- * Zen 3, and no more than a guide elsewhere. */
-static double winograd_cycles(const clq_device_info *info, const clq_int8_plan *plan, long tiles,
-                              long item_tiles, int item_blocks) {
-    const double transform = 2, products_rate = 25, weights_rate = 10;
+/* What all items of item_tiles x item_blocks register tiles take on their compute units, in cycles
+ * for each input channel; measured on a Zen 3, and no more than a guide elsewhere. */
+static double winograd_cycles(const clq_device_info *info, const clq_int8_plan *plan, int tiles,
+                              const clq_register_tile *tile, int item_tiles, int item_blocks) {
+    const double transform = 2, products_rate = 25, weights_rate = 30;
     const double numbers = CONV_WINOGRAD_POSITIONS * (double)plan->nr * item_blocks;
-    const long items = items_of((int)tiles, (int)item_tiles, plan->shape.blocks, item_blocks);
+    const int rows = item_tiles * tile->rows;
+    const long items = items_of(tiles, rows, plan->shape.blocks, item_blocks);
     const long turns = (items + info->compute_units - 1) / info->compute_units;
-    return (double)turns * ((double)item_tiles * (transform + numbers / products_rate) +
+    return (double)turns * (rows * (transform + numbers / products_rate * tile->cost) +
                             numbers * plan->element_bytes / weights_rate);
 }
 
-/* The cheapest of all ways to cut the work that fit. */
-static void choose_winograd_items(const clq_device_info *info, long tiles, int rows,
-                                  clq_int8_plan *plan) {
-    conv_int8 *s = &plan->shape;
-    double least = INFINITY;
-    for (int below = 1; below == 1 || fits_winograd(plan, (long)below * rows); below++) {
-        for (int beside = s->blocks; beside > 0; beside /= 2) {
-            const double cycles = winograd_cycles(info, plan, tiles, (long)below * rows, beside);
-            if (cycles < least) {
-                least = cycles;
-                s->item_tiles = below;
-                s->item_blocks = beside;
+/* The cheapest of all ways to cut the work with the plan's tile that fit, if cheaper than *least.
+ */
+static bool choose_winograd_items(const clq_device_info *info, const clq_int8_plan *plan, int tiles,
+                                  const clq_register_tile *tile, double *least, int items[2]) {
+    bool cheaper = false;
+    for (int below = 1; fits_winograd(plan, (long)below * tile->rows); below++) {
+        for (int beside = plan->shape.blocks; beside > 0; beside /= 2) {
+            const double cycles = winograd_cycles(info, plan, tiles, tile, below, beside);
+            if (cycles < *least) {
+                *least = cycles;
+                items[0] = below;
+                items[1] = beside;
+                cheaper = true;
             }
         }
     }
+    return cheaper;
+}
+
+/* Tile and items together, as `wanted` allows; false when no tile can be had. */
+static bool choose_winograd(const clq_device_info *info, const clq_conv_geometry *g,
+                            const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
+    double least = INFINITY;
+    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        const clq_register_tile *t = &form->tiles[i];
+        if (!clq_allows(wanted->tile[0], t->rows) || !clq_allows(wanted->tile[1], t->vectors)) {
+            continue;
+        }
+        set_groups(g, plan, t->vectors * form->lanes);
+        if (choose_winograd_items(info, plan, (int)winograd_tiles(g), t, &least,
+                                  plan->choice.items)) {
+            plan->choice.tile[0] = t->rows;
+            plan->choice.tile[1] = t->vectors;
+        }
+    }
+    if (plan->choice.tile[0] == 0) {
+        return false;
+    }
+    set_groups(g, plan, plan->choice.tile[1] * form->lanes);
+    return true;
 }
 
 static bool plan_winograd(const clq_device_info *info, const clq_conv_geometry *g,
                           const clq_conv_choice *wanted, clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
-    const long tiles = winograd_tiles(g);
-    clq_register_tile t;
+    const clq_conv_choice *choice = &plan->choice;
     if (!can_winograd(info, g)) {
         return false;
     }
-    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
-    if (!choose_tile(form, (int)tiles, g->oc, wanted->tile, &t)) {
+    plan->step = clq_int8_form_of(info, plan->kernel)->step;
+    plan->element_bytes = clq_int8_form_of(info, plan->kernel)->element_bytes;
+    if (!choose_winograd(info, g, wanted, plan)) {
         return false;
     }
-    plan->step = form->step;
-    plan->element_bytes = form->element_bytes;
-    set_groups(g, plan, t.vectors * form->lanes);
-    choose_winograd_items(info, tiles, t.rows, plan);
     if (wanted->items[0] > 0) {
-        s->item_tiles = wanted->items[0];
-        s->item_blocks = wanted->items[1];
+        plan->choice.items[0] = wanted->items[0];
+        plan->choice.items[1] = wanted->items[1];
     }
+    s->item_tiles = choice->items[0];
+    s->item_blocks = choice->items[1];
+    const int rows = s->item_tiles * choice->tile[0];
     plan->range = CLQ_RANGE2((size_t)divide_up(s->blocks, s->item_blocks),
-                             (size_t)divide_up((int)tiles, s->item_tiles * t.rows));
-    plan->choice.tile[0] = t.rows;
-    plan->choice.tile[1] = t.vectors;
-    plan->choice.items[0] = s->item_tiles;
-    plan->choice.items[1] = s->item_blocks;
-    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d", t.rows, t.vectors);
-    return fits_winograd(plan, (long)s->item_tiles * t.rows) && s->item_blocks <= s->blocks &&
-           wanted->order == 0;
+                             (size_t)divide_up((int)winograd_tiles(g), rows));
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d", choice->tile[0],
+             choice->tile[1]);
+    return fits_winograd(plan, rows) && s->item_blocks <= s->blocks && wanted->order == 0;
 }
 
 /* ---- work-groups (kernels/int8/conv2d_group.cl, conv2d_mma.cl) ---- */

@@ -17,7 +17,7 @@
 #include "dot4.h"
 #include "prefetch.h"
 
-#ifndef MR /* output tiles of a register tile: 1, 4, 5 */
+#ifndef MR /* output tiles of a register tile: 4, 5 */
 #define MR 5
 #endif
 #ifndef NV /* vectors of a tile: 2 */
