@@ -1,5 +1,8 @@
 /* clquant COMMAND ...: finds the command and turns its status into the exit code. */
 #include <locale.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +33,15 @@ static void print_help(FILE *out) {
           out);
 }
 
+/* Lets large arrays go back to the system when they are freed, instead of raising the limit. */
+static void limit_heap(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+#endif
+}
+
 int main(int argc, char **argv) {
+    limit_heap();
     setlocale(LC_CTYPE, "");
     clq_set_log(NULL, NULL, CLQ_LOG_INFO);
     if (argc < 2) {

@@ -407,7 +407,7 @@ static void start_plan(const clq_device_info *info, const clq_conv_geometry *g, 
 
 /* Where multiplying less outweighs the transforms, and weights of 7 times the size. */
 static bool prefers_winograd(const clq_device_info *info, const clq_conv_geometry *g) {
-    enum { LEAST_CHANNELS = 32, LEAST_TILES = 32 };
+    enum { LEAST_CHANNELS = 32, LEAST_TILES = 16 };
     return can_winograd(info, g) && info->dot == CLQ_DOT_AVX2 && g->ic >= LEAST_CHANNELS &&
            g->oc >= LEAST_CHANNELS && winograd_tiles(g) >= LEAST_TILES;
 }
