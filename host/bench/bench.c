@@ -193,7 +193,7 @@ static void warn_about_peaks(const clq_bench_result *result) {
     }
     if (count > 0) {
         clq_log_warn("%s, batch %d: %d layers run above the peak measured for %s%s%s (%s at %.0f "
-                     "%%): they multiply less, by Winograd's algorithm, or that peak is wrong",
+                     "%%), so that peak is wrong",
                      result->model, result->batch, count, worst->precision,
                      *worst->dot_path ? " " : "", worst->dot_path, worst->name,
                      100 * worst->peak_fraction);

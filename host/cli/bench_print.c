@@ -154,7 +154,7 @@ clq_status clq_print_layers(const clq_bench_result *r) {
         put(&t, "%.1f", 100 * layer->share);
         put(&t, "%.1f", layer->gops);
         put(&t, "%.1f%s", 100 * layer->peak_fraction,
-            layer->peak_fraction > 1 ? " above peak" : "");
+            layer->peak_fraction > 1 ? " peak too low" : "");
         put(&t, "%.1f", (double)layer->bytes / 1e3);
         put(&t, "%.1f", layer->gbs);
         put(&t, "%d", layer->launches);

@@ -10,6 +10,7 @@ struct clq_conv2d_int8 {
     clq_range range;
     clq_dot dot;
     clq_conv_choice choice;
+    double operations; /* 0: as the caller has set them */
     bool has_residual;
     clq_buffer *weights, *channels, *shape;
 };
@@ -126,6 +127,7 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
     made->range = plan.range;
     made->dot = plan.dot;
     made->choice = plan.choice;
+    made->operations = plan.operations;
     made->has_residual = params->has_residual;
     CLQ_GOTO(status, cleanup, upload_constants(made, &plan, geometry, params));
     CLQ_GOTO(status, cleanup,
@@ -159,6 +161,9 @@ clq_status clq_conv2d_int8_forward(clq_conv2d_int8 *conv, clq_buffer *x, clq_buf
     if (conv->has_residual != (residual != NULL)) {
         return clq_fail(CLQ_INTERNAL, "integer convolution: a residual %s",
                         residual ? "that it was not made for" : "is missing");
+    }
+    if (conv->operations > 0) {
+        clq_device_set_work(conv->device, conv->operations);
     }
     return CLQ_LAUNCH(conv->device, conv->kernel, conv->range, CLQ_BUF(x), CLQ_BUF(conv->weights),
                       CLQ_BUF(conv->channels), CLQ_BUF(residual), CLQ_BUF(y), CLQ_BUF(conv->shape));

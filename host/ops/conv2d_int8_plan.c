@@ -273,6 +273,7 @@ static bool plan_winograd(const clq_device_info *info, const clq_conv_geometry *
     const int rows = s->item_tiles * choice->tile[0];
     plan->range = CLQ_RANGE2((size_t)divide_up(s->blocks, s->item_blocks),
                              (size_t)divide_up((int)winograd_tiles(g), rows));
+    plan->operations = 2.0 * CONV_WINOGRAD_POSITIONS * (double)winograd_tiles(g) * g->ic * g->oc;
     snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d", choice->tile[0],
              choice->tile[1]);
     return fits_winograd(plan, rows) && s->item_blocks <= s->blocks && wanted->order == 0;

@@ -20,6 +20,7 @@ typedef struct clq_int8_plan {
     char options[128]; /* build options of the kernel */
     clq_range range;
     clq_conv_choice choice; /* what was chosen, whole */
+    double operations;      /* where they are fewer than those of the sum over taps; else 0 */
 } clq_int8_plan;
 
 /* Chooses kernel, tile and work-items: as `choice` states, the rest (NULL: all) by heuristics.

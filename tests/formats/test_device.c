@@ -30,8 +30,8 @@ static float *to_nhwc(const clq_file_tensor *x) {
     return out;
 }
 
-static void check(const char *network, const char *file, clq_exec_mode mode, const char *expected,
-                  double absolute) {
+static void check(const char *network, const char *file, clq_exec_mode mode, bool consume,
+                  const char *expected, double absolute) {
     clq_graph *loaded = NULL, *graph = NULL;
     clq_exec *exec = NULL;
     clq_tensors *io = NULL;
@@ -41,12 +41,18 @@ static void check(const char *network, const char *file, clq_exec_mode mode, con
     assert_ok(clq_graph_fold(loaded, &graph));
     const clq_file_tensor *input = clq_tensors_find(io, "input");
     clq_exec_options options = {.mode = mode, .batch = (int)input->dim[0]};
+    options.consumed = consume ? graph : NULL;
     float *x = to_nhwc(input);
     assert_ok(clq_exec_create(device, graph, &options, &exec));
     assert_ok(clq_buffer_write(clq_exec_input(exec)->buffer, 0, input->size, x));
     assert_ok(clq_exec_forward(exec));
     size_t size = (size_t)input->dim[0] * CLASSES * sizeof(float);
     assert_ok(clq_buffer_read(clq_exec_output(exec)->buffer, 0, size, logits));
+    for (int v = 0; v < graph->value_count; v++) {
+        if (graph->values[v].kind == CLQ_VALUE_PARAMETER) {
+            assert_int_equal(graph->values[v].data == NULL, consume);
+        }
+    }
     const clq_qparams *q = &graph->values[graph->output].q;
     absolute += q->count ? q->scale[0] * 1.01 : 0; /* one code */
     assert_close_f32(logits, (const float *)clq_tensors_find(io, expected)->data,
@@ -62,15 +68,38 @@ static void float_networks(void **state) {
     (void)state;
     static const char *const files[] = {"_trained.onnx", "_eval.onnx", "_dynamo.onnx"};
     for (int i = 0; i < 3; i++) {
-        check("tiny", files[i], CLQ_EXEC_FLOAT, "logits", 1e-4);
-        check("shortcut_a", files[i], CLQ_EXEC_FLOAT, "logits", 1e-4);
+        check("tiny", files[i], CLQ_EXEC_FLOAT, false, "logits", 1e-4);
+        check("shortcut_a", files[i], CLQ_EXEC_FLOAT, false, "logits", 1e-4);
     }
 }
 
 static void integer_networks(void **state) {
     (void)state;
-    check("tiny", "_qdq.onnx", CLQ_EXEC_INT8, "logits_qdq", 0);
-    check("shortcut_a", "_qdq.onnx", CLQ_EXEC_INT8, "logits_qdq", 0);
+    for (int consume = 0; consume < 2; consume++) {
+        check("tiny", "_qdq.onnx", CLQ_EXEC_INT8, consume, "logits_qdq", 0);
+        check("shortcut_a", "_qdq.onnx", CLQ_EXEC_INT8, consume, "logits_qdq", 0);
+    }
+}
+
+/* Only integer networks, and only the graph that runs. */
+static void consuming_is_refused(void **state) {
+    (void)state;
+    clq_graph *graph = NULL, *other = NULL;
+    clq_exec *exec = NULL;
+    assert_ok(clq_onnx_load(data_path("tiny", "_qdq.onnx"), &graph));
+    assert_ok(clq_graph_clone(graph, &other));
+    assert_status(
+        clq_exec_create(device, graph,
+                        &(clq_exec_options){.mode = CLQ_EXEC_INT8, .batch = 1, .consumed = other},
+                        &exec),
+        CLQ_USAGE);
+    assert_status(
+        clq_exec_create(
+            device, graph,
+            &(clq_exec_options){.mode = CLQ_EXEC_FAKE_QUANT, .batch = 1, .consumed = graph}, &exec),
+        CLQ_USAGE);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(other);
 }
 
 static int open_device(void **state) {
@@ -89,6 +118,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_networks),
         cmocka_unit_test(integer_networks),
+        cmocka_unit_test(consuming_is_refused),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
