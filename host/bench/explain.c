@@ -13,7 +13,8 @@
  *
  *   1. launch-bound             launch has a share of a third
  *   2. too little parallelism   the longest launch has fewer work-groups than the device has
- * compute units or, on the GPU schedule, fewer than 128 work-items for each
+ *                               compute units or, on the GPU schedule, fewer than 128 work-items
+ *                               for each
  *   3. memory-bound,            memory, requantize or compute has the largest share of the three,
  *      requantize-bound,        and that is a third; compute only counts on a dot path without an
  *      no dot instruction       instruction that multiplies and adds four pairs (avx2, portable):

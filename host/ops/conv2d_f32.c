@@ -116,8 +116,9 @@ void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
 }
 
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
-    const bool by_sum = (conv->directions & CLQ_CONV_FORWARD) && !conv->forward.by_winograd;
-    return by_sum ? &conv->forward.sum.plan.choice : NULL;
+    const direction *d = &conv->forward;
+    const bool by_sum = (conv->directions & CLQ_CONV_FORWARD) && !d->by_gemm && !d->by_winograd;
+    return by_sum ? &d->sum.plan.choice : NULL;
 }
 
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {

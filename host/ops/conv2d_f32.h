@@ -32,7 +32,7 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv); /* NULL ok */
 
 /* How the forward's sum runs: as tuned for its device, or by heuristics. NULL without a forward or
- * when Winograd's algorithm does it. */
+ * when Winograd's algorithm or CLBlast does it. */
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv);
 
 /* Repacks w (OC, KH, KW, IC/G) for the directions; call whenever w changed. */

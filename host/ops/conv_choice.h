@@ -6,8 +6,9 @@
  *     kernel=tile tile=5x2 items=3x4 order=1
  *
  * A part that is not stated (0) is left to the heuristics. A choice never affects the bits of an
- * integer result. Nor do those of FP32 results depend on it: all kernels that can be chosen add an
- * output element's products in one order, taps, then channels. */
+ * integer result. In FP32 the planner's kernels all add an output element's products in one order,
+ * taps, then channels; CLBlast and Winograd's algorithm, which a choice also decides on, do not,
+ * and are chosen so for inference alone (CLQ_CONV_TUNE in conv2d_f32.h). */
 #ifndef CLQUANT_OPS_CONV_CHOICE_H
 #define CLQUANT_OPS_CONV_CHOICE_H
 

@@ -12,12 +12,12 @@
  * fills it chunk by chunk. Sums start with the channels' start values and go through `line` in
  * memory to the epilogue, 16 channels at a time.
  *
- * With DOTV_SPLIT (dot4.h) the panel holds the activations' lows. Their highs, of which there are
- * few, are kept as a list of words and multiplied behind the panel, row by row. */
+ * With DOTV_SPLIT (dot4.h) the panel holds the activations' lows. Their high bits, of which there
+ * are few, are kept as a list of words for each row and multiplied behind the panel. */
 #include "dot4.h"
 #include "int8_epilogue.h"
 
-#ifndef MR /* pixels of a tile: 1, 5, 6, 8, 12, 20 */
+#ifndef MR /* pixels of a tile: 1, 5, 6, 8, 10, 12, 20 */
 #define MR 5
 #endif
 #ifndef NV /* vectors of a tile: 1, 2, 3, 4 */

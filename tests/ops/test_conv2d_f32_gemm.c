@@ -159,6 +159,7 @@ static void test_tuned(void **state) {
             products += strcmp(entries[e].kernel, "clblast_gemm") == 0;
         }
         assert_int_equal(products, i == 0);
+        assert_int_equal(clq_conv2d_f32_choice(conv) == NULL, i == 0);
         assert_ok(clq_device_profile(device, false));
         clq_buffer_release(x);
         clq_buffer_release(w);
