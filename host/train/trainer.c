@@ -12,10 +12,17 @@
 
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
+    const clq_graph *graph = t->job->graph;
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *output = &graph->values[graph->output].shape;
+    const bool images = input->rank == 4;
     clq_feed_options options = {.batch = config->batch,
                                 .training = true,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
+                                .height = images ? (int)input->dim[1] : 0,
+                                .width = images ? (int)input->dim[2] : 0,
+                                .classes = (int)output->dim[1],
                                 .augment = config->augment};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
