@@ -97,6 +97,28 @@ clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals) {
     return CLQ_OK;
 }
 
+clq_status clq_loss_read_batch(clq_loss *loss, clq_loss_totals *batch) {
+    const size_t n = (size_t)loss->n;
+    clq_status status = CLQ_NO_MEMORY;
+    float *samples = clq_calloc(n, sizeof *samples);
+    int32_t *ranks = clq_calloc(n, sizeof *ranks);
+    *batch = (clq_loss_totals){.samples = (double)n};
+    if (!samples || !ranks) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(loss->samples, 0, n * sizeof *samples, samples));
+    CLQ_GOTO(status, cleanup, clq_buffer_read(loss->ranks, 0, n * sizeof *ranks, ranks));
+    for (size_t i = 0; i < n; i++) {
+        batch->loss += samples[i];
+        batch->top1 += ranks[i] < 1;
+        batch->top5 += ranks[i] < 5;
+    }
+cleanup:
+    clq_free(samples);
+    clq_free(ranks);
+    return status;
+}
+
 clq_buffer *clq_loss_samples(clq_loss *loss) {
     return loss->samples;
 }

@@ -30,6 +30,8 @@ typedef struct clq_loss_totals {
 
 clq_status clq_loss_reset(clq_loss *loss);
 clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals); /* waits */
+clq_status clq_loss_read_batch(clq_loss *loss,
+                               clq_loss_totals *batch); /* of the latest run; waits */
 /* F32 (N): each sample's loss in the latest run. */
 clq_buffer *clq_loss_samples(clq_loss *loss);
 /* The totals' memory, so that a checkpoint in the middle of an epoch keeps them: whole F32 words.

@@ -5,7 +5,8 @@
 #include "base/hash.h"
 
 void clq_train_config_init(clq_train_config *config) {
-    *config = (clq_train_config){.epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2};
+    *config = (clq_train_config){
+        .epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2, .log_steps = 10};
     config->optimizer.kind = CLQ_OPTIMIZER_SGD;
     config->optimizer.momentum = 0.9;
     config->optimizer.nesterov = true;
@@ -96,6 +97,7 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
     CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
     CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
+    CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
     CLQ_TRY(check_augment(&config->augment));
     return check_schedule(config);
 }

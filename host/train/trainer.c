@@ -129,7 +129,8 @@ clq_status clq_trainer_save(trainer *t) {
     json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
     const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
     json_decref(state);
-    return status;
+    CLQ_TRY(status);
+    return clq_train_log_mark(&t->log, "checkpoint", t->step);
 }
 
 clq_status clq_trainer_resume(trainer *t) {
@@ -153,6 +154,7 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
                  (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);
+    status = clq_train_log_mark(&t->log, "resume", t->step);
 cleanup:
     json_decref(state);
     return status;

@@ -9,6 +9,7 @@
 #include "ops/loss.h"
 #include "train/checkpoint.h"
 #include "train/history.h"
+#include "train/log.h"
 #include "train/optimizer.h"
 
 enum { CLQ_TRAINER_MAX_BUFFERS = 16 };
@@ -26,6 +27,7 @@ typedef struct trainer {
     int64_t steps_per_epoch;
     int64_t step; /* optimizer steps done */
     clq_progress progress;
+    clq_train_log log;
 } trainer;
 
 /* Opens what t->job asks for. Close it whatever the status. */

@@ -48,6 +48,7 @@ typedef struct clq_train_config {
     bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
+    int log_steps;        /* with a log file: a line every so many steps, each of which waits */
 } clq_train_config;
 
 /* Defaults: SGD Nesterov 0.9, weight decay 5e-4, one-cycle, cross-entropy, batch 128. */
@@ -147,6 +148,7 @@ typedef struct clq_train_job {
     const clq_train_hooks *hooks;
     const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
     const char *phase;       /* "train" or "qat": names files and the progress bar */
+    const char *log_file;    /* JSON lines are appended to it as things happen; NULL: none */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
     bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */

@@ -68,7 +68,7 @@ static void check_loss(clq_loss_kind kind, const loss_case *c, bool soft) {
     clq_buffer *gradient = make_buffer(NULL, d.count * 4);
     clq_buffer *targets =
         soft ? make_buffer(d.targets, d.count * 4) : make_buffer(d.labels, (size_t)c->n * 4);
-    clq_loss_totals totals;
+    clq_loss_totals totals, batch;
     double sum = 0;
     (kind == CLQ_LOSS_MSE ? ref_mean_squared_error : ref_softmax_cross_entropy)(
         c->n, c->k, d.logits, d.targets, c->smoothing, d.loss, d.gradient);
@@ -81,6 +81,9 @@ static void check_loss(clq_loss_kind kind, const loss_case *c, bool soft) {
     assert_ok(clq_loss_read(loss, &totals));
     assert_true(fabs(totals.loss - sum) <= 1e-5 * (1 + sum));
     assert_true(totals.samples == c->n);
+    assert_ok(clq_loss_read_batch(loss, &batch)); /* the only batch so far */
+    assert_true(fabs(batch.loss - totals.loss) <= 1e-5 * (1 + sum));
+    assert_true(batch.top1 == totals.top1 && batch.top5 == totals.top5 && batch.samples == c->n);
     clq_buffer_release(logits);
     clq_buffer_release(gradient);
     clq_buffer_release(targets);
