@@ -41,8 +41,10 @@ static clq_status open_executors(trainer *t) {
         CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
     }
     const clq_tensor *output = clq_exec_output(t->exec);
-    return clq_loss_create(job->device, job->config.loss, &output->shape,
-                           job->config.label_smoothing, &t->loss);
+    CLQ_TRY(clq_loss_create(job->device, job->config.loss, &output->shape,
+                            job->config.label_smoothing, &t->loss));
+    return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
+                                   : CLQ_OK;
 }
 
 /* What must be equal for a checkpoint to be continued: configuration, network and data. */
@@ -52,6 +54,7 @@ static uint64_t config_hash(const trainer *t) {
                             info->class_count};
     uint64_t hash = clq_train_config_hash(&t->job->config);
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
+    hash += t->distill ? clq_distill_hash(t->job) : 0;
     hash = clq_hash64_seeded(data, sizeof data, hash + (uint64_t)t->job->mode);
     for (int v = 0; v < t->job->graph->value_count; v++) {
         const clq_value *value = &t->job->graph->values[v];
@@ -107,6 +110,7 @@ clq_status clq_trainer_open(trainer *t) {
 }
 
 void clq_trainer_close(trainer *t) {
+    clq_distill_destroy(t->distill);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
     clq_exec_destroy(t->eval_exec);

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "ops/loss.h"
 #include "train/checkpoint.h"
+#include "train/distill.h"
 #include "train/history.h"
 #include "train/log.h"
 #include "train/optimizer.h"
@@ -21,6 +22,7 @@ typedef struct trainer {
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
+    clq_distill *distill; /* NULL: no teacher */
     clq_checkpoint checkpoint;
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;

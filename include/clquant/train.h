@@ -44,6 +44,11 @@ typedef struct clq_train_config {
     } schedule;
     clq_loss_kind loss;
     double label_smoothing;
+    struct {
+        const char *teacher; /* which network job.teacher is, for whoever opens it; NULL: none */
+        double weight;       /* of the teacher's word against the labels', 0..1; 0: off */
+        double temperature;  /* > 0 */
+    } distill;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
@@ -145,6 +150,8 @@ typedef struct clq_train_job {
     clq_exec_mode mode; /* TRAIN or QAT */
     clq_params *params; /* NULL: made from graph */
     clq_qstate *qstate; /* QAT */
+    const clq_graph
+        *teacher; /* a float network to distil from, as config.distill says; NULL: none */
     const clq_train_hooks *hooks;
     const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
     const char *phase;       /* "train" or "qat": names files and the progress bar */

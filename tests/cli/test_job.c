@@ -68,6 +68,22 @@ static void stages_take_and_give_files(void **state) {
     assert_printed("already quantized");
 }
 
+static void teachers_teach(void **state) {
+    (void)state;
+    const char *path = text_file("recipe.json", recipe);
+    const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *out = clq_test_temp_path("taught");
+    assert_exit(0, "train %s --data " DATA " --out %s --set train.distill.teacher=%s", path, out,
+                fp32);
+    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --set train.distill.teacher=fp32",
+                path, out);
+    assert_printed("\"fp32\" is for qat");
+    assert_exit(CLQ_NO_INPUT, "train %s --data " DATA " --out %s --set train.distill.teacher=no",
+                path, out);
+    assert_printed("distill.teacher");
+    assert_exit(0, "qat %s --data " DATA " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
+                clq_test_temp_path("taught.onnx"));
+}
+
 /* Starts `clquant train` with a log file and kills it after `milliseconds`. */
 static void start_and_kill(const char *recipe_path, const char *out, long milliseconds) {
     char log[600];
@@ -112,6 +128,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_does_everything),
         cmocka_unit_test(stages_take_and_give_files),
+        cmocka_unit_test(teachers_teach),
         cmocka_unit_test(killed_training_resumes_to_the_same_bits),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
