@@ -17,6 +17,7 @@ clq_status clq_trainer_step(trainer *t) {
     }
     CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
     clq_exec_set_step(t->exec, (uint64_t)t->step);
+    CLQ_TRY(clq_distill_run(t->distill, clq_exec_input(t->exec)->buffer));
     CLQ_TRY(clq_exec_forward(t->exec));
     CLQ_TRY(run_loss(t, &batch));
     CLQ_TRY(clq_exec_backward(t->exec));

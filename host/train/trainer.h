@@ -8,7 +8,9 @@
 #include "base/progress.h"
 #include "ops/loss.h"
 #include "train/checkpoint.h"
+#include "train/distill.h"
 #include "train/history.h"
+#include "train/log.h"
 #include "train/optimizer.h"
 
 enum { CLQ_TRAINER_MAX_BUFFERS = 16 };
@@ -20,12 +22,14 @@ typedef struct trainer {
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
+    clq_distill *distill; /* NULL: no teacher */
     clq_checkpoint checkpoint;
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;
     int64_t steps_per_epoch;
     int64_t step; /* optimizer steps done */
     clq_progress progress;
+    clq_train_log log;
 } trainer;
 
 /* Opens what t->job asks for. Close it whatever the status. */
