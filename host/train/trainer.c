@@ -26,8 +26,10 @@ static clq_status open_feeds(trainer *t) {
                                 .augment = config->augment};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
-    CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
-    t->steps_per_epoch = clq_feed_batches(t->feed);
+    if (t->job->train) {
+        CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
+        t->steps_per_epoch = clq_feed_batches(t->feed);
+    }
     if (t->job->test) {
         options.training = false;
         CLQ_TRY(clq_feed_create(t->job->device, t->job->test, &options, &t->test_feed));
@@ -56,13 +58,15 @@ static clq_status open_executors(trainer *t) {
 
 /* What must be equal for a checkpoint to be continued: configuration, network and data. */
 static uint64_t config_hash(const trainer *t) {
-    const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-    const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                            info->class_count};
-    uint64_t hash = clq_train_config_hash(&t->job->config);
+    uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
     hash += t->distill ? clq_distill_hash(t->job) : 0;
-    hash = clq_hash64_seeded(data, sizeof data, hash + (uint64_t)t->job->mode);
+    if (t->job->train) {
+        const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
+        const int64_t data[] = {info->count, info->height, info->width, info->channels,
+                                info->class_count};
+        hash = clq_hash64_seeded(data, sizeof data, hash);
+    }
     for (int v = 0; v < t->job->graph->value_count; v++) {
         const clq_value *value = &t->job->graph->values[v];
         hash = clq_hash64_seeded(value->name, strlen(value->name), hash);
