@@ -34,8 +34,9 @@ clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_datas
     CLQ_GOTO(status, cleanup,
              clq_buffer_create(device, (size_t)batch * pixels * sizeof *all, &buffer));
     for (;;) {
-        int count;
-        CLQ_GOTO(status, cleanup, clq_feed_next(feed, buffer, &count, NULL, NULL));
+        clq_feed_batch data;
+        CLQ_GOTO(status, cleanup, clq_feed_next(feed, buffer, &data));
+        const int count = data.count;
         if (count == 0) {
             break;
         }
@@ -125,9 +126,9 @@ clq_status clq_dump_codes(clq_device *device, const clq_graph *graph, clq_datase
         }
     }
     for (int64_t first = 0;;) {
-        int count;
-        CLQ_GOTO(status, cleanup,
-                 clq_feed_next(feed, clq_exec_input(exec)->buffer, &count, NULL, NULL));
+        clq_feed_batch data;
+        CLQ_GOTO(status, cleanup, clq_feed_next(feed, clq_exec_input(exec)->buffer, &data));
+        const int count = data.count;
         if (count == 0) {
             break;
         }

@@ -86,7 +86,9 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
     int64_t images = 0;
     clq_progress_begin(&progress, "calibrate", "images", c->config->images);
     while (images < c->config->images) {
-        CLQ_GOTO(status, cleanup, clq_feed_next(feed, input->buffer, &c->count, NULL, NULL));
+        clq_feed_batch batch;
+        CLQ_GOTO(status, cleanup, clq_feed_next(feed, input->buffer, &batch));
+        c->count = batch.count;
         if (c->count == 0) {
             break;
         }

@@ -214,11 +214,13 @@ static clq_status compare_outputs(verifier *s, int count) {
 
 /* The feed's next images; *count 0 at the end or when `limit` is reached. */
 static clq_status next_images(verifier *s, int64_t done, clq_buffer *x, int *count) {
+    clq_feed_batch batch;
     *count = 0;
     if (s->limit > 0 && done >= s->limit) {
         return CLQ_OK;
     }
-    CLQ_TRY(clq_feed_next(s->feed, x, count, NULL, NULL));
+    CLQ_TRY(clq_feed_next(s->feed, x, &batch));
+    *count = batch.count;
     if (s->limit > 0 && *count > s->limit - done) {
         *count = (int)(s->limit - done);
     }

@@ -91,14 +91,13 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
     clq_progress_begin(&progress, label ? label : "", "images", clq_feed_batches(feed) * batch);
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     for (;;) {
-        const int32_t *labels = NULL;
-        int count = 0;
-        CLQ_GOTO(status, cleanup,
-                 clq_feed_next(feed, clq_exec_input(exec)->buffer, &count, &labels, NULL));
+        clq_feed_batch data;
+        CLQ_GOTO(status, cleanup, clq_feed_next(feed, clq_exec_input(exec)->buffer, &data));
+        const int count = data.count;
         if (count == 0) {
             break;
         }
-        CLQ_GOTO(status, cleanup, check_labels(labels, count, e.classes));
+        CLQ_GOTO(status, cleanup, check_labels(data.labels, count, e.classes));
         CLQ_GOTO(status, cleanup, clq_exec_forward(exec));
         const size_t bytes = (size_t)count * (size_t)e.classes * sizeof *rows;
         CLQ_GOTO(status, cleanup, clq_buffer_read(output->buffer, 0, bytes, rows));
@@ -106,7 +105,7 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
         if (logits) {
             memcpy(logits + (size_t)e.images * (size_t)e.classes, rows, bytes);
         }
-        add_rows(&e, rows, labels, count);
+        add_rows(&e, rows, data.labels, count);
         if (label) {
             clq_progress_update(&progress, e.images, "top-1 %.2f %%",
                                 100 * e.top1 / (double)e.images);

@@ -36,8 +36,8 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                                    .height = info->height,
                                    .width = info->width,
                                    .channels = info->channels,
-                                   .crop_padding = options->crop_padding,
-                                   .flip = options->flip};
+                                   .crop_padding = options->augment.crop_padding,
+                                   .flip = options->augment.flip};
     clq_status status = CLQ_OK;
     *out = NULL;
     clq_feed *feed = clq_calloc(1, sizeof *feed);
@@ -90,10 +90,9 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
     return open_loader(feed);
 }
 
-clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
-                         clq_buffer **label_buffer) {
+clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     const clq_batch *batch = NULL;
-    *count = 0;
+    *out = (clq_feed_batch){0};
     if (feed->at_end) {
         feed->at_end = false;
         return CLQ_OK;
@@ -106,15 +105,10 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_
     for (int i = 0; i < feed->options.batch; i++) {
         feed->host_labels[i] = batch->labels[i < batch->count ? i : batch->count - 1];
     }
-    if (label_buffer) {
-        const size_t bytes = (size_t)feed->options.batch * sizeof(int32_t);
-        CLQ_TRY(clq_buffer_write(feed->labels, 0, bytes, feed->host_labels));
-        *label_buffer = feed->labels;
-    }
-    if (labels) {
-        *labels = feed->host_labels;
-    }
+    const size_t bytes = (size_t)feed->options.batch * sizeof(int32_t);
+    CLQ_TRY(clq_buffer_write(feed->labels, 0, bytes, feed->host_labels));
     feed->at_end = batch->last && !feed->options.training;
-    *count = batch->count;
+    *out = (clq_feed_batch){
+        .count = batch->count, .labels = feed->host_labels, .device_labels = feed->labels};
     return CLQ_OK;
 }

@@ -128,6 +128,28 @@ clq_status clq_loader_next(clq_loader *loader, const clq_batch **batch);
 clq_loader_position clq_loader_get_position(const clq_loader *loader);
 int64_t clq_loader_batches(const clq_loader *loader); /* in an epoch */
 
+/* ---- augmentation ---- */
+
+/* What training does to its images, by chance, before normalisation; zeroed: nothing. Pairs are
+ * {low, high}. */
+typedef struct clq_augment_config {
+    int crop_padding; /* random crop of the image with so many black pixels around it */
+    bool flip;        /* mirror every second image */
+    double rotation;  /* degrees, either way */
+    double translate; /* fraction of the size, either way and axis */
+    double scale[2];  /* {0, 0}: 1 */
+    struct {
+        double scale[2], ratio[2]; /* of the area, width by height; scale {0, 0}: off */
+    } resized_crop;
+    double brightness, contrast, saturation, hue; /* factors 1 +- x; hue in turns, at most 0.5 */
+    struct {
+        double probability, scale[2], ratio[2]; /* of an image; of its area; width by height */
+    } erase;
+    struct {
+        double alpha, probability; /* of Beta(alpha, alpha); of a batch. alpha 0: off */
+    } mixup, cutmix;
+} clq_augment_config;
+
 /* ---- tables: rows of float features ---- */
 
 typedef enum clq_target {

@@ -44,10 +44,8 @@ typedef struct clq_train_config {
     } schedule;
     clq_loss_kind loss;
     double label_smoothing;
-    struct {
-        int crop_padding;
-        bool flip;
-    } augment;
+    clq_augment_config augment;
+    bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
 } clq_train_config;
@@ -56,6 +54,8 @@ typedef struct clq_train_config {
 void clq_train_config_init(clq_train_config *config);
 /* CLQ_USAGE names the field that breaks a rule. */
 clq_status clq_train_config_check(const clq_train_config *config);
+/* Of all that changes the result. */
+uint64_t clq_train_config_hash(const clq_train_config *config);
 /* Learning rate of optimizer step `step` (0-based) with `steps_per_epoch`. Pure. */
 double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch);
 
@@ -70,9 +70,17 @@ typedef struct clq_feed_options {
     uint64_t seed;
     int threads;
     float mean[4], std[4];
-    int crop_padding;
-    bool flip;
+    clq_augment_config augment; /* when training */
 } clq_feed_options;
+
+/* What belongs to a batch of inputs; valid until the next call. */
+typedef struct clq_feed_batch {
+    int count;             /* samples that are valid: fewer than `batch` only at the end when not
+                              training, 0 past it. The rest repeat the last */
+    const int32_t *labels; /* (batch) host */
+    clq_buffer *device_labels; /* the same, S32 (batch) */
+    clq_buffer *targets;       /* F32 (batch, outputs): mixed labels; NULL: the labels say it all */
+} clq_feed_batch;
 
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
@@ -80,12 +88,8 @@ void clq_feed_destroy(clq_feed *feed);
 int64_t clq_feed_batches(const clq_feed *feed); /* batches an epoch */
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
-/* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch); `count` images are
- * valid (fewer only at the end when not training; the rest of x repeats the last), 0 at the epoch's
- * end. labels: host pointer valid until the next call; label_buffer: the same, S32 (batch), on the
- * device. */
-clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
-                         clq_buffer **label_buffer);
+/* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch). */
+clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
 
 /* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
  */

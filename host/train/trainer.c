@@ -1,0 +1,159 @@
+/* Opening a training, and its way into checkpoints and back. */
+#include "train/trainer.h"
+
+#include <string.h>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+
+/* ---- set-up ---- */
+
+static clq_status open_feeds(trainer *t) {
+    const clq_train_config *config = &t->job->config;
+    clq_feed_options options = {.batch = config->batch,
+                                .training = true,
+                                .seed = config->seed,
+                                .threads = config->loader_threads,
+                                .augment = config->augment};
+    memcpy(options.mean, t->job->mean, sizeof options.mean);
+    memcpy(options.std, t->job->std, sizeof options.std);
+    CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
+    t->steps_per_epoch = clq_feed_batches(t->feed);
+    if (t->job->test) {
+        options.training = false;
+        CLQ_TRY(clq_feed_create(t->job->device, t->job->test, &options, &t->test_feed));
+    }
+    return CLQ_OK;
+}
+
+static clq_status open_executors(trainer *t) {
+    const clq_train_job *job = t->job;
+    clq_exec_options options = {.mode = job->mode,
+                                .batch = job->config.batch,
+                                .params = t->params,
+                                .qstate = job->qstate,
+                                .seed = job->config.seed};
+    CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
+    if (job->test) {
+        options.mode = job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
+        CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
+    }
+    const clq_tensor *output = clq_exec_output(t->exec);
+    return clq_loss_create(job->device, job->config.loss, &output->shape,
+                           job->config.label_smoothing, &t->loss);
+}
+
+/* What must be equal for a checkpoint to be continued: configuration, network and data. */
+static uint64_t config_hash(const trainer *t) {
+    const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
+    const int64_t data[] = {info->count, info->height, info->width, info->channels,
+                            info->class_count};
+    uint64_t hash = clq_train_config_hash(&t->job->config);
+    hash += t->job->hooks ? t->job->hooks->config_hash : 0;
+    hash = clq_hash64_seeded(data, sizeof data, hash + (uint64_t)t->job->mode);
+    for (int v = 0; v < t->job->graph->value_count; v++) {
+        const clq_value *value = &t->job->graph->values[v];
+        hash = clq_hash64_seeded(value->name, strlen(value->name), hash);
+        hash =
+            clq_hash64_seeded(value->shape.dim, (size_t)value->shape.rank * sizeof(int64_t), hash);
+    }
+    return hash;
+}
+
+static clq_status describe_checkpoint(trainer *t) {
+    const char *names[CLQ_OPTIMIZER_MAX_BUFFERS];
+    clq_buffer *moments[CLQ_OPTIMIZER_MAX_BUFFERS];
+    const clq_train_hooks *hooks = t->job->hooks;
+    size_t count = clq_optimizer_buffers(t->optimizer, names, moments);
+    for (size_t i = 0; i < count; i++) {
+        t->buffers[i] = (clq_checkpoint_buffer){names[i], moments[i]};
+    }
+    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
+    for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
+        if (count == CLQ_TRAINER_MAX_BUFFERS) {
+            return clq_fail(CLQ_INTERNAL, "more than %d buffers in a checkpoint",
+                            CLQ_TRAINER_MAX_BUFFERS);
+        }
+        t->buffers[count++] = (clq_checkpoint_buffer){hooks->buffer_names[i], hooks->buffers[i]};
+    }
+    t->checkpoint = (clq_checkpoint){.folder = t->job->out,
+                                     .phase = t->job->phase,
+                                     .graph = t->job->graph,
+                                     .params = t->params,
+                                     .buffers = t->buffers,
+                                     .buffer_count = count,
+                                     .config_hash = config_hash(t),
+                                     .recipe = t->job->recipe_json};
+    return CLQ_OK;
+}
+
+clq_status clq_trainer_open(trainer *t) {
+    const clq_train_job *job = t->job;
+    CLQ_TRY(clq_train_config_check(&job->config));
+    if (job->out) {
+        CLQ_TRY(clq_make_dirs(job->out));
+    }
+    t->params = job->params;
+    if (!t->params) {
+        CLQ_TRY(clq_params_create(job->device, job->graph, true, &t->own_params));
+        t->params = t->own_params;
+    }
+    CLQ_TRY(open_feeds(t));
+    CLQ_TRY(open_executors(t));
+    CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
+    return describe_checkpoint(t);
+}
+
+void clq_trainer_close(trainer *t) {
+    clq_loss_destroy(t->loss);
+    clq_optimizer_destroy(t->optimizer);
+    clq_exec_destroy(t->eval_exec);
+    clq_exec_destroy(t->exec);
+    clq_feed_destroy(t->test_feed);
+    clq_feed_destroy(t->feed);
+    clq_params_destroy(t->own_params);
+    clq_history_clear(&t->history);
+}
+
+/* ---- checkpoints ---- */
+
+clq_status clq_trainer_save(trainer *t) {
+    if (!t->job->out) {
+        return CLQ_OK;
+    }
+    json_t *state = json_object();
+    json_object_set_new(state, "step", json_integer(t->step));
+    json_object_set_new(state, "steps_per_epoch", json_integer(t->steps_per_epoch));
+    json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
+    const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
+    json_decref(state);
+    return status;
+}
+
+clq_status clq_trainer_resume(trainer *t) {
+    clq_json_reader reader;
+    json_t *state = NULL;
+    int64_t steps_per_epoch = t->steps_per_epoch;
+    const json_t *history = NULL;
+    CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    if (!state) {
+        return CLQ_OK;
+    }
+    clq_status status = CLQ_OK;
+    CLQ_GOTO(status, cleanup, clq_json_reader_init(&reader, "checkpoint state", state));
+    CLQ_GOTO(status, cleanup, clq_json_read_i64(&reader, "step", 0, INT64_MAX / 2, &t->step));
+    CLQ_GOTO(status, cleanup,
+             clq_json_read_i64(&reader, "steps_per_epoch", t->steps_per_epoch, t->steps_per_epoch,
+                               &steps_per_epoch));
+    CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
+    CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
+    clq_history_read_timing(&t->history, t->job->out);
+    CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
+    clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
+                 (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);
+cleanup:
+    json_decref(state);
+    return status;
+}

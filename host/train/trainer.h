@@ -1,0 +1,43 @@
+/* A training under way: what the loop (loop.c), the step (step.c) and stop and resume (trainer.c)
+ * share. */
+#ifndef CLQUANT_TRAIN_TRAINER_H
+#define CLQUANT_TRAIN_TRAINER_H
+
+#include <clquant/train.h>
+
+#include "base/progress.h"
+#include "ops/loss.h"
+#include "train/checkpoint.h"
+#include "train/history.h"
+#include "train/optimizer.h"
+
+enum { CLQ_TRAINER_MAX_BUFFERS = 16 };
+
+typedef struct trainer {
+    clq_train_job *job;
+    clq_params *params, *own_params;
+    clq_exec *exec, *eval_exec;
+    clq_feed *feed, *test_feed;
+    clq_optimizer *optimizer;
+    clq_loss *loss;
+    clq_checkpoint checkpoint;
+    clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
+    clq_history history;
+    int64_t steps_per_epoch;
+    int64_t step; /* optimizer steps done */
+    clq_progress progress;
+} trainer;
+
+/* Opens what t->job asks for. Close it whatever the status. */
+clq_status clq_trainer_open(trainer *t);
+void clq_trainer_close(trainer *t);
+
+/* Writes a checkpoint of the present step into job->out, if there is one. */
+clq_status clq_trainer_save(trainer *t);
+/* Continues from the newest good checkpoint in job->out, if there is one. */
+clq_status clq_trainer_resume(trainer *t);
+
+/* One optimizer step, from the next batch to the parameters. Queues work, waits for nothing. */
+clq_status clq_trainer_step(trainer *t);
+
+#endif
