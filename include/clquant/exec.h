@@ -27,6 +27,8 @@ clq_status clq_params_download(clq_params *params);       /* device -> graph's h
 clq_buffer *clq_params_flat(clq_params *params);          /* F32 (clq_params_count) */
 clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
 size_t clq_params_count(const clq_params *params);        /* padded floats in the flat buffers */
+/* All STATE values (batch norm's running statistics), laid out likewise; NULL without any. */
+clq_buffer *clq_params_flat_states(clq_params *params);
 /* View of one PARAMETER or STATE value; NULL when the value is neither. Owned by params. */
 clq_buffer *clq_params_value(clq_params *params, int value);
 clq_buffer *clq_params_gradient(clq_params *params, int value);
