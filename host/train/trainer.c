@@ -13,15 +13,24 @@
 
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
+    const clq_graph *graph = t->job->graph;
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *output = &graph->values[graph->output].shape;
+    const bool images = input->rank == 4;
     clq_feed_options options = {.batch = config->batch,
                                 .training = true,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
+                                .height = images ? (int)input->dim[1] : 0,
+                                .width = images ? (int)input->dim[2] : 0,
+                                .classes = (int)output->dim[1],
                                 .augment = config->augment};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
-    CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
-    t->steps_per_epoch = clq_feed_batches(t->feed);
+    if (t->job->train) {
+        CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
+        t->steps_per_epoch = clq_feed_batches(t->feed);
+    }
     if (t->job->test) {
         options.training = false;
         CLQ_TRY(clq_feed_create(t->job->device, t->job->test, &options, &t->test_feed));
@@ -50,13 +59,15 @@ static clq_status open_executors(trainer *t) {
 
 /* What must be equal for a checkpoint to be continued: configuration, network and data. */
 static uint64_t config_hash(const trainer *t) {
-    const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-    const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                            info->class_count};
-    uint64_t hash = clq_train_config_hash(&t->job->config);
+    uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
     hash += t->distill ? clq_distill_hash(t->job) : 0;
-    hash = clq_hash64_seeded(data, sizeof data, hash + (uint64_t)t->job->mode);
+    if (t->job->train) {
+        const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
+        const int64_t data[] = {info->count, info->height, info->width, info->channels,
+                                info->class_count};
+        hash = clq_hash64_seeded(data, sizeof data, hash);
+    }
     for (int v = 0; v < t->job->graph->value_count; v++) {
         const clq_value *value = &t->job->graph->values[v];
         hash = clq_hash64_seeded(value->name, strlen(value->name), hash);

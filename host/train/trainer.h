@@ -32,7 +32,8 @@ typedef struct trainer {
     clq_train_log log;
 } trainer;
 
-/* Opens what t->job asks for. Close it whatever the status. */
+/* Opens what t->job asks for; without a training set (job->train NULL) there is no feed, and only
+ * clq_trainer_step_on steps. Close it whatever the status. */
 clq_status clq_trainer_open(trainer *t);
 void clq_trainer_close(trainer *t);
 
@@ -43,5 +44,7 @@ clq_status clq_trainer_resume(trainer *t);
 
 /* One optimizer step, from the next batch to the parameters. Queues work, waits for nothing. */
 clq_status clq_trainer_step(trainer *t);
+/* The same with what is in the executor's input; `batch` says what belongs to it. */
+clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch);
 
 #endif

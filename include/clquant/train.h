@@ -79,6 +79,9 @@ typedef struct clq_feed_options {
     uint64_t seed;
     int threads;
     float mean[4], std[4];
+    int height, width;          /* of the inputs; 0: the data set's */
+    bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
+    int classes;                /* of mixed labels; 0: the data set's */
     clq_augment_config augment; /* when training */
 } clq_feed_options;
 
@@ -88,9 +91,11 @@ typedef struct clq_feed_batch {
                               training, 0 past it. The rest repeat the last */
     const int32_t *labels; /* (batch) host */
     clq_buffer *device_labels; /* the same, S32 (batch) */
-    clq_buffer *targets;       /* F32 (batch, outputs): mixed labels; NULL: the labels say it all */
+    clq_buffer *targets;       /* F32 (batch, classes): mixed labels; NULL: the labels say it all */
 } clq_feed_batch;
 
+/* CLQ_USAGE: a batch or size out of range, a std that is not above 0, fewer classes than the data
+ * set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
