@@ -268,7 +268,7 @@ static clq_tensor gradient_of(const clq_exec *exec, const clq_tensor *tensor) {
     if (is_activation(tensor)) {
         return exec->gradients[v];
     }
-    if (exec->options.params != NULL) {
+    if (exec->options.params != NULL && !tensor->value->frozen) {
         gradient.buffer = clq_params_gradient(exec->options.params, v);
     }
     return gradient;

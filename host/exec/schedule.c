@@ -156,6 +156,7 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
     for (int i = 0; i < node->input_count; i++) {
         if (node->inputs[i] != CLQ_NO_VALUE) {
             run->in[i] = exec->values[node->inputs[i]];
+            run->frozen |= run->in[i].value->frozen;
         }
     }
 }
@@ -205,6 +206,10 @@ static bool *flag_of(const clq_exec *exec, bool *flags, const clq_tensor *tensor
     return &flags[value_id(exec, tensor)];
 }
 
+static bool learned(const clq_value *value) {
+    return value->kind == CLQ_VALUE_PARAMETER && !value->frozen;
+}
+
 /* A value's gradient is wanted when something learned lies behind it and the output before it.
  * Fills exec->wanted and step->backward. */
 static void mark_gradients(clq_exec *exec, bool *reached) {
@@ -212,8 +217,8 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
         clq_op_run *run = &exec->steps[s].run;
         bool learns = run->residual.value != NULL && *flag_of(exec, exec->wanted, &run->residual);
         for (int i = 0; i < run->node->input_count; i++) {
-            learns |= run->in[i].value != NULL && (run->in[i].value->kind == CLQ_VALUE_PARAMETER ||
-                                                   *flag_of(exec, exec->wanted, &run->in[i]));
+            learns |= run->in[i].value != NULL &&
+                      (learned(run->in[i].value) || *flag_of(exec, exec->wanted, &run->in[i]));
         }
         *flag_of(exec, exec->wanted, &run->out) = learns;
     }

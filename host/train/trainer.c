@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/freeze.h"
 
 /* ---- set-up ---- */
 
@@ -116,6 +117,7 @@ clq_status clq_trainer_open(trainer *t) {
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
+    CLQ_TRY(clq_freeze(job->graph, job->config.freeze, job->config.freeze_count));
     t->params = job->params;
     if (!t->params) {
         CLQ_TRY(clq_params_create(job->device, job->graph, true, &t->own_params));

@@ -118,6 +118,9 @@ typedef struct clq_op_run {
     /* A "relu" or "relu6" node that alone reads the result so far, executed in the epilogue too.
      * When training, `out` is there in backward only behind a fused_add too. */
     const clq_node *fused_act;
+    /* The node's parameters are frozen: no gradients for them, and batch norm takes its running
+     * statistics and leaves them alone. */
+    bool frozen;
     void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */
 } clq_op_run;

@@ -26,7 +26,7 @@ typedef enum clq_schedule_kind {
     CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
 } clq_schedule_kind;
 
-enum { CLQ_MAX_MILESTONES = 16 };
+enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32 };
 
 /* What happens when a step's loss or gradient is NaN or infinite. Either way nothing of the step
  * reaches parameters, running statistics or optimizer. */
@@ -69,6 +69,9 @@ typedef struct clq_train_config {
         double weight;       /* of the teacher's word against the labels', 0..1; 0: off */
         double temperature;  /* > 0 */
     } distill;
+    /* Parameters whose names begin so stay as they are, and so do their batch norms' statistics. */
+    const char *freeze[CLQ_MAX_FREEZE];
+    int freeze_count;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
