@@ -1,6 +1,6 @@
 /* Where the time of a training step goes.
  *
- *   train_step_bench [NETWORK [BATCH [STEPS]]]      default: resnet20 128 3
+ *   train_step_bench [NETWORK [BATCH [STEPS [recompute]]]]      default: resnet20 128 3
  *
  * Prints the wall time of the fastest step, and a table of kernels with calls, time, share and
  * GFLOPS: the fastest of STEPS executions of every launch, by the device's own clock. Data is
@@ -49,12 +49,12 @@ static clq_status fill_random(clq_buffer *buffer) {
     return status;
 }
 
-static clq_status open_bench(bench *b, const char *network, int batch) {
+static clq_status open_bench(bench *b, const char *network, int batch, bool recompute) {
     clq_network_options network_options = {.network = network, .stem = "cifar"};
     if (strstr(network, "mlp") != NULL) {
         network_options.stem = NULL;
     }
-    clq_exec_options options = {.mode = CLQ_EXEC_TRAIN, .batch = batch};
+    clq_exec_options options = {.mode = CLQ_EXEC_TRAIN, .batch = batch, .recompute = recompute};
     CLQ_TRY(clq_device_open(NULL, &b->device));
     CLQ_TRY(clq_network_build(&network_options, &b->graph));
     CLQ_TRY(clq_exec_create(b->device, b->graph, &options, &b->exec));
@@ -141,9 +141,9 @@ static clq_status print_table(bench *b, int steps) {
     return status;
 }
 
-static clq_status run(bench *b, const char *network, int batch, int steps) {
+static clq_status run(bench *b, const char *network, int batch, int steps, bool recompute) {
     double best = 1e30;
-    CLQ_TRY(open_bench(b, network, batch));
+    CLQ_TRY(open_bench(b, network, batch, recompute));
     CLQ_TRY(step(b)); /* builds the kernels */
     CLQ_TRY(clq_device_finish(b->device));
     for (int s = 0; s < steps; s++) {
@@ -155,16 +155,18 @@ static clq_status run(bench *b, const char *network, int batch, int steps) {
     }
     const clq_exec_memory memory = clq_exec_measure(b->exec);
     printf("%s, batch %d: %.1f ms a step, %.0f images/s; activations and gradients %.1f MB, "
-           "workspaces %.1f MB\n",
+           "workspaces %.1f MB, scratch %.1f MB\n",
            network, batch, best * 1e3, batch / best, (double)memory.activations * 1e-6,
-           (double)memory.workspaces * 1e-6);
+           (double)memory.workspaces * 1e-6, (double)clq_scratch_size(b->device) * 1e-6);
     return print_table(b, steps);
 }
 
 int main(int argc, char **argv) {
     bench b = {0};
-    const clq_status status = run(&b, argc > 1 ? argv[1] : "resnet20",
-                                  argc > 2 ? atoi(argv[2]) : 128, argc > 3 ? atoi(argv[3]) : 3);
+    const bool recompute = argc > 4 && strcmp(argv[4], "recompute") == 0;
+    const clq_status status =
+        run(&b, argc > 1 ? argv[1] : "resnet20", argc > 2 ? atoi(argv[2]) : 128,
+            argc > 3 ? atoi(argv[3]) : 3, recompute);
     if (status != CLQ_OK) {
         fprintf(stderr, "train_step_bench: %s\n", clq_last_error());
     }
