@@ -275,32 +275,54 @@ static clq_status create_buffers(clq_exec *exec, const clq_plan *plan) {
     return CLQ_OK;
 }
 
-static clq_status assign_buffers(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
-    const int values = exec->graph->value_count;
-    int *latest = clq_calloc((size_t)plan->buffer_count, sizeof *latest);
-    if (latest == NULL) {
+/* One view for all lifetimes that are aliases of each other. */
+static clq_status create_pieces(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
+    exec->pieces = clq_calloc((size_t)plan->count, sizeof *exec->pieces);
+    if (exec->pieces == NULL) {
         return CLQ_NO_MEMORY;
     }
-    for (int v = 0; v < values; v++) {
-        const int b = plan->buffer[v];
-        if (b >= 0) {
-            exec->values[v].buffer = exec->buffers[b];
-            latest[b] = lives[v].first > latest[b] ? lives[v].first : latest[b];
+    exec->piece_count = plan->count;
+    for (int i = 0; i < plan->count; i++) {
+        if (plan->group[i] == i) {
+            CLQ_TRY(clq_buffer_view(exec->buffers[plan->buffer[i]], (size_t)plan->offset[i],
+                                    (size_t)lives[i].bytes, &exec->pieces[i]));
         }
-        if (exec->gradients != NULL && plan->buffer[values + v] >= 0) {
-            exec->gradients[v].buffer = exec->buffers[plan->buffer[values + v]];
+    }
+    return CLQ_OK;
+}
+
+/* Whether the forward writes `later` into bytes of `value`, which came before. */
+static bool is_overwritten_by(const clq_lifetime *lives, const clq_plan *plan, int value,
+                              int later) {
+    return plan->buffer[value] >= 0 && plan->buffer[value] == plan->buffer[later] &&
+           lives[value].first < lives[later].first &&
+           plan->offset[value] < plan->offset[later] + lives[later].bytes &&
+           plan->offset[later] < plan->offset[value] + lives[value].bytes;
+}
+
+static clq_buffer *piece_of(const clq_exec *exec, const clq_plan *plan, int life) {
+    return plan->group[life] >= 0 ? exec->pieces[plan->group[life]] : NULL;
+}
+
+static void assign_pieces(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
+    const int values = exec->graph->value_count;
+    for (int v = 0; v < values; v++) {
+        clq_buffer *forward = piece_of(exec, plan, v);
+        clq_buffer *second = piece_of(exec, plan, 2 * values + v);
+        if (forward != NULL) {
+            exec->values[v].buffer = forward;
+        }
+        if (exec->gradients != NULL) {
+            exec->gradients[v].buffer = piece_of(exec, plan, values + v);
         }
         exec->again[v] = exec->values[v];
-        if (plan->buffer[2 * values + v] >= 0) {
-            exec->again[v].buffer = exec->buffers[plan->buffer[2 * values + v]];
+        if (second != NULL) {
+            exec->again[v].buffer = second;
+        }
+        for (int w = 0; w < values; w++) {
+            exec->overwritten[v] |= is_overwritten_by(lives, plan, v, w);
         }
     }
-    for (int v = 0; v < values; v++) {
-        const int b = plan->buffer[v];
-        exec->overwritten[v] = b >= 0 && lives[v].first < latest[b];
-    }
-    clq_free(latest);
-    return CLQ_OK;
 }
 
 static clq_tensor gradient_of(const clq_exec *exec, const clq_tensor *tensor) {
@@ -375,7 +397,8 @@ static clq_status make_plan(planner *p, clq_plan **plan) {
     if (exec->gradients != NULL) {
         plan_gradients(p);
     }
-    return clq_plan_create(p->lives, 3 * values, plan);
+    const clq_device_info *info = clq_device_get_info(exec->device);
+    return clq_plan_create(p->lives, 3 * values, info->base_alignment, info->max_allocation, plan);
 }
 
 /* Cuts the steps, with the budget whose plan is smallest. */
@@ -421,7 +444,8 @@ clq_status clq_exec_take_buffers(clq_exec *exec) {
     }
     CLQ_GOTO(status, cleanup, make_plan(&p, &plan));
     CLQ_GOTO(status, cleanup, create_buffers(exec, plan));
-    CLQ_GOTO(status, cleanup, assign_buffers(exec, p.lives, plan));
+    CLQ_GOTO(status, cleanup, create_pieces(exec, p.lives, plan));
+    assign_pieces(exec, p.lives, plan);
     note_sizes(exec, p.lives, plan);
     refresh_steps(exec);
 cleanup:

@@ -230,6 +230,9 @@ void clq_exec_destroy(clq_exec *exec) {
     for (int s = 0; s < exec->step_count; s++) {
         release(&exec->steps[s].run);
     }
+    for (int i = 0; i < exec->piece_count; i++) {
+        clq_buffer_release(exec->pieces[i]);
+    }
     for (int b = 0; b < exec->buffer_count; b++) {
         clq_buffer_release(exec->buffers[b]);
     }
@@ -237,6 +240,7 @@ void clq_exec_destroy(clq_exec *exec) {
     clq_buffer_release(exec->real_output);
     clq_params_destroy(exec->own_params);
     clq_qstate_destroy(exec->own_qstate);
+    clq_free(exec->pieces);
     clq_free(exec->buffers);
     clq_free(exec->steps);
     clq_free(exec->values);

@@ -32,6 +32,8 @@ struct clq_exec {
     bool *overwritten;     /* (graph->value_count): a later value of the forward has its buffer */
     clq_buffer **buffers;  /* (buffer_count), the plan's */
     int buffer_count;
+    clq_buffer **pieces; /* (piece_count): views of them; NULL where a lifetime has none */
+    int piece_count;
     clq_tensor input, output; /* real: values' own tensors, or apart when those are codes */
     clq_buffer *real_input, *real_output; /* then owned here */
     clq_exec_hook hook;
