@@ -44,6 +44,7 @@ static clq_status open_executors(trainer *t) {
                                 .batch = job->config.batch,
                                 .params = t->params,
                                 .qstate = job->qstate,
+                                .recompute = job->config.recompute,
                                 .seed = job->config.seed};
     CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
     if (job->test) {
