@@ -1,11 +1,13 @@
 #include <math.h>
+#include <string.h>
 
 #include <clquant/train.h>
 
 #include "base/hash.h"
 
 void clq_train_config_init(clq_train_config *config) {
-    *config = (clq_train_config){.epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2};
+    *config = (clq_train_config){
+        .epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2, .log_steps = 10};
     config->optimizer.kind = CLQ_OPTIMIZER_SGD;
     config->optimizer.momentum = 0.9;
     config->optimizer.nesterov = true;
@@ -20,7 +22,10 @@ void clq_train_config_init(clq_train_config *config) {
     config->schedule.gamma = 0.1;
     config->schedule.t_0 = 10;
     config->schedule.t_mult = 2;
+    config->ema.warmup = true;
     config->loss = CLQ_LOSS_CROSS_ENTROPY;
+    config->distill.weight = 0.5;
+    config->distill.temperature = 4;
     clq_augment_config *a = &config->augment;
     a->resized_crop.ratio[0] = 3.0 / 4.0;
     a->resized_crop.ratio[1] = 4.0 / 3.0;
@@ -94,9 +99,18 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("optimizer.beta1", config->optimizer.beta1, 0, 0.99999));
     CLQ_TRY(in_range("optimizer.beta2", config->optimizer.beta2, 0, 0.9999999));
     CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
+    CLQ_TRY(in_range("clip_norm", config->clip_norm, 0, 1e6));
+    CLQ_TRY(in_range("ema.decay", config->ema.decay, 0, 0.999999));
     CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
     CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
+    CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
+    CLQ_TRY(in_range("distill.temperature", config->distill.temperature, 1e-3, 1e3));
+    CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
     CLQ_TRY(check_augment(&config->augment));
+    if (config->distill.teacher && config->distill.weight > 0 &&
+        config->loss != CLQ_LOSS_CROSS_ENTROPY) {
+        return clq_fail(CLQ_USAGE, "distill needs the loss cross_entropy");
+    }
     return check_schedule(config);
 }
 
@@ -134,10 +148,19 @@ static uint64_t hash_augment(const clq_augment_config *a, uint64_t hash) {
 }
 
 static uint64_t hash_optimizer(const clq_train_config *config, uint64_t hash) {
-    const double numbers[] = {config->optimizer.kind,         config->optimizer.momentum,
-                              config->optimizer.weight_decay, config->optimizer.nesterov,
-                              config->optimizer.beta1,        config->optimizer.decay_norm_and_bias,
-                              config->optimizer.beta2,        config->optimizer.epsilon};
+    const double numbers[] = {
+        config->optimizer.kind,
+        config->optimizer.momentum,
+        config->optimizer.weight_decay,
+        config->optimizer.nesterov,
+        config->optimizer.beta1,
+        config->optimizer.beta2,
+        config->optimizer.epsilon,
+        config->clip_norm,
+        config->optimizer.decay_norm_and_bias,
+        config->ema.decay,
+        config->ema.warmup,
+    };
     return HASH(numbers, hash);
 }
 
@@ -156,6 +179,9 @@ uint64_t clq_train_config_hash(const clq_train_config *config) {
     const double numbers[] = {config->epochs, config->batch, (double)config->seed, config->loss,
                               config->label_smoothing};
     uint64_t hash = clq_hash64(numbers, sizeof numbers);
+    for (int i = 0; i < config->freeze_count; i++) {
+        hash = clq_hash64_seeded(config->freeze[i], strlen(config->freeze[i]) + 1, hash);
+    }
     hash = hash_augment(&config->augment, hash);
     hash = hash_optimizer(config, hash);
     return hash_schedule(config, hash);

@@ -7,15 +7,23 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/freeze.h"
 
 /* ---- set-up ---- */
 
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
+    const clq_graph *graph = t->job->graph;
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *output = &graph->values[graph->output].shape;
+    const bool images = input->rank == 4;
     clq_feed_options options = {.batch = config->batch,
                                 .training = true,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
+                                .height = images ? (int)input->dim[1] : 0,
+                                .width = images ? (int)input->dim[2] : 0,
+                                .classes = (int)output->dim[1],
                                 .augment = config->augment};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
@@ -36,6 +44,7 @@ static clq_status open_executors(trainer *t) {
                                 .batch = job->config.batch,
                                 .params = t->params,
                                 .qstate = job->qstate,
+                                .recompute = job->config.recompute,
                                 .seed = job->config.seed};
     CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
     if (job->test) {
@@ -43,14 +52,17 @@ static clq_status open_executors(trainer *t) {
         CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
     }
     const clq_tensor *output = clq_exec_output(t->exec);
-    return clq_loss_create(job->device, job->config.loss, &output->shape,
-                           job->config.label_smoothing, &t->loss);
+    CLQ_TRY(clq_loss_create(job->device, job->config.loss, &output->shape,
+                            job->config.label_smoothing, &t->loss));
+    return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
+                                   : CLQ_OK;
 }
 
 /* What must be equal for a checkpoint to be continued: configuration, network and data. */
 static uint64_t config_hash(const trainer *t) {
     uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
+    hash += t->distill ? clq_distill_hash(t->job) : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
         const int64_t data[] = {info->count, info->height, info->width, info->channels,
@@ -67,13 +79,8 @@ static uint64_t config_hash(const trainer *t) {
 }
 
 static clq_status describe_checkpoint(trainer *t) {
-    const char *names[CLQ_OPTIMIZER_MAX_BUFFERS];
-    clq_buffer *moments[CLQ_OPTIMIZER_MAX_BUFFERS];
     const clq_train_hooks *hooks = t->job->hooks;
-    size_t count = clq_optimizer_buffers(t->optimizer, names, moments);
-    for (size_t i = 0; i < count; i++) {
-        t->buffers[i] = (clq_checkpoint_buffer){names[i], moments[i]};
-    }
+    size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
     t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         if (count == CLQ_TRAINER_MAX_BUFFERS) {
@@ -93,12 +100,25 @@ static clq_status describe_checkpoint(trainer *t) {
     return CLQ_OK;
 }
 
+/* A step changes parameters, states, the loss's totals and what the hooks keep. */
+static clq_status open_health(trainer *t) {
+    const clq_train_hooks *hooks = t->job->hooks;
+    CLQ_TRY(clq_health_create(t->job->device, t->params, t->job->config.clip_norm, &t->health));
+    CLQ_TRY(clq_health_protect(t->health, clq_loss_totals_buffer(t->loss)));
+    for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
+        CLQ_TRY(clq_health_protect(t->health, hooks->buffers[i]));
+    }
+    clq_optimizer_obey(t->optimizer, clq_health_verdict(t->health));
+    return CLQ_OK;
+}
+
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
+    CLQ_TRY(clq_freeze(job->graph, job->config.freeze, job->config.freeze_count));
     t->params = job->params;
     if (!t->params) {
         CLQ_TRY(clq_params_create(job->device, job->graph, true, &t->own_params));
@@ -107,10 +127,13 @@ clq_status clq_trainer_open(trainer *t) {
     CLQ_TRY(open_feeds(t));
     CLQ_TRY(open_executors(t));
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
+    CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
 }
 
 void clq_trainer_close(trainer *t) {
+    clq_distill_destroy(t->distill);
+    clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
     clq_exec_destroy(t->eval_exec);
@@ -130,10 +153,20 @@ clq_status clq_trainer_save(trainer *t) {
     json_t *state = json_object();
     json_object_set_new(state, "step", json_integer(t->step));
     json_object_set_new(state, "steps_per_epoch", json_integer(t->steps_per_epoch));
+    json_object_set_new(state, "skipped_steps", json_integer(t->skipped.total));
+    json_object_set_new(state, "skipped_in_epoch", json_integer(t->skipped.in_epoch));
+    json_object_set_new(state, "skipped_in_a_row", json_integer(t->skipped.in_a_row));
     json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
     const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
     json_decref(state);
-    return status;
+    CLQ_TRY(status);
+    return clq_train_log_mark(&t->log, "checkpoint", t->step);
+}
+
+static clq_status read_skipped(clq_json_reader *r, skipped_steps *skipped) {
+    CLQ_TRY(clq_json_read_i64(r, "skipped_steps", 0, INT64_MAX, &skipped->total));
+    CLQ_TRY(clq_json_read_i64(r, "skipped_in_epoch", 0, INT64_MAX, &skipped->in_epoch));
+    return clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &skipped->in_a_row);
 }
 
 clq_status clq_trainer_resume(trainer *t) {
@@ -151,12 +184,14 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup,
              clq_json_read_i64(&reader, "steps_per_epoch", t->steps_per_epoch, t->steps_per_epoch,
                                &steps_per_epoch));
+    CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
     CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
     CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
     clq_history_read_timing(&t->history, t->job->out);
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
                  (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);
+    status = clq_train_log_mark(&t->log, "resume", t->step);
 cleanup:
     json_decref(state);
     return status;
