@@ -15,7 +15,8 @@ static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int
 /* ---- curves ---- */
 
 static void add_curve(clq_pictures *p, clq_picture_group group, const char *network,
-                      const char *key, bool loss, size_t count, const double *columns) {
+                      const char *key, bool loss, const char *loss_name, size_t count,
+                      const double *columns) {
     clq_line_plot *plot = &p->curves[p->curve_count++];
     char *title = p->titles[p->count];
     clq_picture *picture = add(p, group, 600, 360);
@@ -23,7 +24,7 @@ static void add_curve(clq_pictures *p, clq_picture_group group, const char *netw
     *plot = (clq_line_plot){
         .title = title,
         .x_label = "epoch",
-        .y_label = loss ? "cross-entropy" : "top-1 accuracy",
+        .y_label = loss ? loss_name : "top-1 accuracy",
         .y_suffix = loss ? "" : " %",
         .y_min = loss ? NAN : 0,
         .y_max = loss ? NAN : 100,
@@ -56,9 +57,16 @@ static void fill_columns(const clq_history *history, double *columns) {
 static void add_history(clq_pictures *p, clq_picture_group group, const char *network,
                         const char *key, const clq_history *history, double *columns) {
     if (history->count > 0) {
+        const size_t count = (size_t)history->count;
+        /* Without an accuracy it was a regression. */
+        const bool classes = isfinite(history->records[count - 1].train_top1) ||
+                             isfinite(history->records[count - 1].test_top1);
         fill_columns(history, columns);
-        add_curve(p, group, network, key, true, (size_t)history->count, columns);
-        add_curve(p, group, network, key, false, (size_t)history->count, columns);
+        add_curve(p, group, network, key, true, classes ? "cross-entropy" : "mean squared error",
+                  count, columns);
+        if (classes) {
+            add_curve(p, group, network, key, false, NULL, count, columns);
+        }
     }
 }
 
@@ -105,19 +113,23 @@ static void add_panel(clq_bar_plot *plot, const clq_run_data *data, const char *
 }
 
 static int decimals_for(double value) {
-    return value >= 100 ? 1 : value >= 10 ? 2 : 3;
+    return value >= 100 ? 1 : value >= 10 ? 2 : value >= 0.01 ? 3 : 6;
 }
 
 static void add_comparison(clq_pictures *p, const clq_run_data *data) {
     clq_bar_plot *plot = &p->comparison;
     const clq_run_summary *first = &data->summaries[CLQ_RUN_FP32];
-    plot->title = "Accuracy, size and latency";
+    plot->title = data->regression ? "R\u00b2, size and latency" : "Accuracy, size and latency";
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         if (data->summaries[v].present) {
             plot->names[plot->bar_count++] = clq_run_titles[v];
         }
     }
-    add_panel(plot, data, "top-1 accuracy, %", offsetof(clq_run_summary, top1), 100, 2);
+    if (data->regression) {
+        add_panel(plot, data, "R\u00b2", offsetof(clq_run_summary, r2), 1, 4);
+    } else {
+        add_panel(plot, data, "top-1 accuracy, %", offsetof(clq_run_summary, top1), 100, 2);
+    }
     add_panel(plot, data, "parameters, MB", offsetof(clq_run_summary, size_bytes), 1e-6,
               decimals_for(1e-6 * first->size_bytes));
     add_panel(plot, data, "latency, ms", offsetof(clq_run_summary, latency_ms), 1,

@@ -10,6 +10,30 @@
 
 /* ---- set-up ---- */
 
+/* What only one kind of data can have. */
+static clq_status check_data(const clq_train_job *job) {
+    const clq_dataset_info *info = clq_dataset_get_info(job->train);
+    clq_train_config plain = job->config, defaults;
+    CLQ_TRY(clq_graph_check_data(job->graph, job->train));
+    if (job->test) {
+        CLQ_TRY(clq_graph_check_data(job->graph, job->test));
+    }
+    if (info->targets > 0 &&
+        (job->config.loss != CLQ_LOSS_MSE || job->config.label_smoothing > 0)) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: has regression targets: the loss must be mse, without "
+                        "label smoothing",
+                        info->path);
+    }
+    clq_train_config_init(&defaults);
+    plain.augment = defaults.augment;
+    if (info->features > 0 &&
+        clq_train_config_hash(&plain) != clq_train_config_hash(&job->config)) {
+        return clq_fail(CLQ_USAGE, "%s: is a table; augmentation is for images", info->path);
+    }
+    return CLQ_OK;
+}
+
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
     clq_feed_options options = {.batch = config->batch,
@@ -48,8 +72,8 @@ static clq_status open_executors(trainer *t) {
 /* What must be equal for a checkpoint to be continued: configuration, network and data. */
 static uint64_t config_hash(const trainer *t) {
     const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-    const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                            info->class_count};
+    const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
+                            info->features, info->targets, info->class_count};
     uint64_t hash = clq_train_config_hash(&t->job->config);
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
     hash = clq_hash64_seeded(data, sizeof data, hash + (uint64_t)t->job->mode);
@@ -92,6 +116,7 @@ static clq_status describe_checkpoint(trainer *t) {
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
+    CLQ_TRY(check_data(job));
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
