@@ -95,7 +95,7 @@ clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run
     CLQ_TRY(clq_run_read_real(&reader, "top1", 0, 1, &out->top1));
     CLQ_TRY(clq_run_read_real(&reader, "top5", 0, 1, &out->top5));
     CLQ_TRY(clq_run_read_real(&reader, "loss", -1e30, 1e30, &out->loss));
-    CLQ_TRY(clq_run_read_real(&reader, "r2", -1e30, 1, &out->r2));
+    CLQ_TRY(clq_run_read_real(&reader, "r2", -CLQ_RUN_LARGE, 1, &out->r2));
     CLQ_TRY(read_confusion(&reader, out));
     CLQ_TRY(read_classes(&reader, out));
     out->present = true;

@@ -8,18 +8,13 @@
 
 enum { LOSS_CHECK_STEPS = 10 };
 
-static bool has_classes(const trainer *t) {
-    return clq_dataset_get_info(t->job->train)->targets == 0;
-}
-
-/* Mean loss and accuracy (NaN without classes) of the epoch so far; CLQ_DIVERGED when the loss is
+/* Mean loss and accuracy (NaN in a regression) of the epoch so far; CLQ_DIVERGED when the loss is
  * no number any more. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
     CLQ_TRY(clq_loss_read(t->loss, &totals));
     *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
     *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
-    *top1 = has_classes(t) ? *top1 : NAN;
     if (!isfinite(totals.loss)) {
         return clq_fail(
             CLQ_DIVERGED,
@@ -32,7 +27,7 @@ static clq_status read_loss(trainer *t, double *loss, double *top1) {
     return CLQ_OK;
 }
 
-/* "  top-1 93.75 %", or nothing without classes. */
+/* "  top-1 93.75 %", or nothing where it is not known. */
 static const char *top1_text(const char *name, double top1, char text[40]) {
     text[0] = '\0';
     if (!isnan(top1)) {
@@ -50,14 +45,18 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     const clq_train_config *config = &t->job->config;
     const double start = clq_now_seconds();
     const int64_t first = t->step, batch = first % t->steps_per_epoch;
-    double loss = 0, top1 = has_classes(t) ? 0 : NAN;
+    double loss = 0, top1 = NAN;
     char text[40];
     CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
+    clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
         CLQ_TRY(clq_loss_reset(t->loss));
     }
     while (t->step < (epoch + 1) * t->steps_per_epoch && !stopped(t)) {
         CLQ_TRY(clq_trainer_step(t));
+        CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step,
+                                   clq_learning_rate(config, t->step - 1, t->steps_per_epoch),
+                                   t->loss));
         if (t->step % LOSS_CHECK_STEPS == 0) {
             CLQ_TRY(read_loss(t, &loss, &top1));
         }
@@ -65,6 +64,7 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
             t->step % t->steps_per_epoch != 0) {
             CLQ_TRY(read_loss(t, &loss, &top1));
             CLQ_TRY(clq_trainer_save(t));
+            clq_train_log_time_from(&t->log, t->step);
         }
         clq_progress_update(&t->progress, t->step * config->batch,
                             "epoch %lld/%d  loss %.4g%s  lr %.4g", (long long)epoch + 1,
@@ -119,6 +119,7 @@ static clq_status run_epochs(trainer *t) {
         if (t->job->out) {
             CLQ_TRY(clq_history_write(&t->history, t->job->out));
         }
+        CLQ_TRY(clq_train_log_epoch(&t->log, &record, t->step));
         CLQ_TRY(clq_trainer_save(t));
     }
     return CLQ_OK;
@@ -129,12 +130,14 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     clq_status status = CLQ_OK;
     *history = NULL;
     *history_count = 0;
+    CLQ_GOTO(status, cleanup, clq_train_log_open(&t.log, job));
     CLQ_GOTO(status, cleanup, clq_trainer_open(&t));
     if (job->resume && job->out) {
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
     clq_progress_begin(&t.progress, job->phase, clq_feed_unit(t.feed),
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
+    clq_progress_continue(&t.progress, t.step * job->config.batch);
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
     if (status == CLQ_OK) {
@@ -144,6 +147,7 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
         t.history = (clq_history){0};
     }
 cleanup:
+    status = clq_train_log_close(&t.log, status, t.step);
     clq_trainer_close(&t);
     return status;
 }
