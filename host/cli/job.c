@@ -54,8 +54,8 @@ static clq_status train(job *j) {
     char *folder = clq_path_join(j->options->out, "train");
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
-        status = clq_stage_train(j->device, j->graphs[FP32], j->train, j->test, &j->recipe->train,
-                                 j->recipe->text, folder, j->options->resume);
+        status = clq_stage_train(j->device, NULL, j->graphs[FP32], j->train, j->test,
+                                 &j->recipe->train, j->recipe->text, folder, j->options->resume);
     }
     clq_free(folder);
     CLQ_TRY(status);
@@ -73,7 +73,7 @@ static clq_status quantize(job *j) {
     char *folder = clq_path_join(j->options->out, "qat");
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
-        status = clq_stage_qat(j->device, j->graphs[FP32], j->train, j->test, &j->recipe->qat,
+        status = clq_stage_qat(j->device, NULL, j->graphs[FP32], j->train, j->test, &j->recipe->qat,
                                &j->recipe->qat_quant, folder, j->options->resume, &j->graphs[QAT]);
     }
     clq_free(folder);

@@ -1,6 +1,7 @@
 #include "cli/pipeline.h"
 
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/text.h"
 
 /* ---- models ---- */
@@ -111,6 +112,17 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
                               given ? recipe->data.std : info->std, *train);
 }
 
+/* ---- ranks ---- */
+
+clq_status clq_ranks_join(clq_ranks **ranks) {
+    CLQ_TRY(clq_ranks_open(ranks));
+    if (clq_ranks_rank(*ranks) > 0) {
+        clq_progress_enable(false);
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    }
+    return CLQ_OK;
+}
+
 /* ---- stages ---- */
 
 int clq_eval_batch(const clq_graph *graph, int64_t images) {
@@ -192,8 +204,8 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
     return status;
 }
 
-clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         clq_dataset *test, const clq_train_config *training,
+clq_status clq_stage_qat(clq_device *device, clq_ranks *ranks, const clq_graph *trained,
+                         clq_dataset *train, clq_dataset *test, const clq_train_config *training,
                          const clq_quant_config *config, const char *out, bool resume,
                          clq_graph **integer) {
     clq_status status = CLQ_OK;
@@ -206,7 +218,8 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_datas
                          .train = train,
                          .test = test,
                          .config = *training,
-                         .out = out,
+                         .ranks = ranks,
+                         .out = clq_ranks_rank(ranks) == 0 ? out : NULL,
                          .phase = "qat",
                          .resume = resume};
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, train, job.mean, job.std));
@@ -218,8 +231,8 @@ cleanup:
     return status;
 }
 
-clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *train,
-                           clq_dataset *test, const clq_train_config *training,
+clq_status clq_stage_train(clq_device *device, clq_ranks *ranks, clq_graph *graph,
+                           clq_dataset *train, clq_dataset *test, const clq_train_config *training,
                            const char *recipe_text, const char *out, bool resume) {
     clq_epoch_record *history = NULL;
     int history_count = 0;
@@ -229,7 +242,8 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *tr
                          .test = test,
                          .config = *training,
                          .mode = CLQ_EXEC_TRAIN,
-                         .out = out,
+                         .ranks = ranks,
+                         .out = clq_ranks_rank(ranks) == 0 ? out : NULL,
                          .phase = "train",
                          .recipe_json = recipe_text,
                          .resume = resume};

@@ -32,6 +32,11 @@ clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test);
 
+/* ---- ranks ---- */
+
+/* Meets the other ranks, when there are any; all but rank 0 fall silent. */
+clq_status clq_ranks_join(clq_ranks **ranks);
+
 /* ---- stages ---- */
 
 /* Batch for evaluations: 64, or fewer for large images or small sets. */
@@ -49,13 +54,13 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
                          clq_graph **integer);
 /* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT into `out`, converts.
  */
-clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         clq_dataset *test, const clq_train_config *training,
+clq_status clq_stage_qat(clq_device *device, clq_ranks *ranks, const clq_graph *trained,
+                         clq_dataset *train, clq_dataset *test, const clq_train_config *training,
                          const clq_quant_config *config, const char *out, bool resume,
                          clq_graph **integer);
 /* FP32 training of `graph` in place, with history and checkpoints in `out`. */
-clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *train,
-                           clq_dataset *test, const clq_train_config *training,
+clq_status clq_stage_train(clq_device *device, clq_ranks *ranks, clq_graph *graph,
+                           clq_dataset *train, clq_dataset *test, const clq_train_config *training,
                            const char *recipe_text, const char *out, bool resume);
 
 /* ---- results ---- */

@@ -85,12 +85,14 @@ static const struct argp argp = {
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
+    clq_ranks *ranks = NULL;
     clq_device *device = NULL;
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL, *integer = NULL;
     clq_dataset *train = NULL, *test = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs || !recipe->qat.epochs) {
         recipe->qat.epochs = o.epochs ? o.epochs : 1;
@@ -103,12 +105,15 @@ static clq_status run(int argc, char **argv) {
         clq_data_open(o.data, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, resize, &train));
     CLQ_GOTO(status, cleanup,
              clq_data_open(o.data, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, resize, &test));
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup,
-             clq_stage_qat(device, graph, train, test, &recipe->qat, &recipe->qat_quant, o.folder,
-                           o.resume, &integer));
-    CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
-    clq_saved_print(o.common.json, o.out, graph, integer);
+             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_qat(device, ranks, graph, train, test, &recipe->qat, &recipe->qat_quant,
+                           o.folder, o.resume, &integer));
+    if (clq_ranks_rank(ranks) == 0) {
+        CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
+        clq_saved_print(o.common.json, o.out, graph, integer);
+    }
 cleanup:
     clq_dataset_close(train);
     clq_dataset_close(test);
@@ -116,6 +121,7 @@ cleanup:
     clq_graph_destroy(integer);
     clq_recipe_free(recipe);
     clq_device_close(device);
+    clq_ranks_close(ranks, status);
     return status;
 }
 

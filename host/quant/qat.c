@@ -5,7 +5,10 @@
  * makes the next step's scales. Observers start from calibration, always average, and stop after
  * the first epoch (half of the steps when there is only one): from then on scales are fixed and
  * training settles on the codes that inference will use. */
+#include <math.h>
+
 #include "base/hash.h"
+#include "base/ranks.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
@@ -16,6 +19,9 @@ typedef struct observers {
     clq_kernel *update;
     clq_buffer *running; /* F32 (value_count, 2): the observers' ranges, as in clq_qstate */
     clq_buffer *source;  /* S32 (value_count): clq_find_observers */
+    clq_ranks *ranks;
+    float
+        *host; /* (1 + ranks, value_count, 2), with several ranks: ranges of this one, and of all */
     int values;
     int64_t steps; /* observers run in steps 0 .. steps - 1 */
 } observers;
@@ -65,6 +71,12 @@ static clq_status open_observers(observers *o, const clq_graph *graph) {
     CLQ_TRY(clq_buffer_create(o->device, (size_t)o->values * sizeof(int), &o->source));
     CLQ_TRY(clq_kernel_get(o->device, "observer_update", NULL, &o->update));
     CLQ_TRY(start_ranges(o, graph));
+    if (o->ranks) {
+        o->host = clq_calloc(1 + (size_t)clq_ranks_size(o->ranks), range_bytes(o));
+        if (!o->host) {
+            return CLQ_NO_MEMORY;
+        }
+    }
     return start_sources(o, graph);
 }
 
@@ -72,12 +84,30 @@ static void close_observers(observers *o) {
     clq_qstate_destroy(o->qstate);
     clq_buffer_release(o->running);
     clq_buffer_release(o->source);
+    clq_free(o->host);
 }
 
 static clq_status before_step(void *context, int64_t step) {
     observers *o = context;
     o->qstate->observe = step < o->steps;
     return CLQ_OK;
+}
+
+/* Widens this rank's ranges to what any rank saw, so that all choose the same scales. */
+static clq_status widen_over_ranks(observers *o) {
+    const int floats = 2 * o->values;
+    float *all = o->host + floats;
+    if (!o->ranks) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_buffer_read(o->qstate->range, 0, range_bytes(o), o->host));
+    CLQ_TRY(clq_ranks_gather(o->ranks, o->host, range_bytes(o), all));
+    for (int r = 0; r < clq_ranks_size(o->ranks); r++) {
+        for (int i = 0; i < floats; i++) {
+            o->host[i] = fmaxf(o->host[i], all[r * floats + i]);
+        }
+    }
+    return clq_buffer_write(o->qstate->range, 0, range_bytes(o), o->host);
 }
 
 static clq_status after_step(void *context, int64_t step) {
@@ -87,6 +117,7 @@ static clq_status after_step(void *context, int64_t step) {
         return CLQ_OK;
     }
     o->qstate->observe = false; /* evaluation must not widen ranges */
+    CLQ_TRY(widen_over_ranks(o));
     clq_device_set_label(o->device, "observers");
     CLQ_TRY(CLQ_LAUNCH(o->device, o->update, CLQ_RANGE1((size_t)o->values),
                        CLQ_BUF(o->qstate->range), CLQ_BUF(o->running), CLQ_BUF(o->source),
@@ -140,7 +171,10 @@ static uint64_t config_hash(const clq_quant_config *config) {
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count) {
     clq_status status = CLQ_OK;
-    observers o = {.device = job->device, .config = config, .values = job->graph->value_count};
+    observers o = {.device = job->device,
+                   .config = config,
+                   .ranks = job->ranks,
+                   .values = job->graph->value_count};
     *history = NULL;
     *history_count = 0;
     CLQ_TRY(clq_quant_config_check(config));

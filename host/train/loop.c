@@ -10,7 +10,7 @@ enum { LOSS_CHECK_STEPS = 10 };
 /* Mean loss and accuracy of the epoch so far; CLQ_DIVERGED when the loss is no number any more. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
-    CLQ_TRY(clq_loss_read(t->loss, &totals));
+    CLQ_TRY(clq_trainer_read_totals(t, &totals));
     *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
     *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
     if (!isfinite(totals.loss)) {
@@ -113,9 +113,10 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     *history = NULL;
     *history_count = 0;
     CLQ_GOTO(status, cleanup, clq_trainer_open(&t));
-    if (job->resume && job->out) {
+    if (job->resume) {
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
+    CLQ_GOTO(status, cleanup, clq_trainer_share(&t));
     clq_progress_begin(&t.progress, job->phase, "images",
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     status = run_epochs(&t);

@@ -19,7 +19,9 @@ clq_status clq_trainer_step(trainer *t) {
     clq_exec_set_step(t->exec, (uint64_t)t->step);
     CLQ_TRY(clq_exec_forward(t->exec));
     CLQ_TRY(run_loss(t, &batch));
+    CLQ_TRY(clq_reducer_begin(t->reducer));
     CLQ_TRY(clq_exec_backward(t->exec));
+    CLQ_TRY(clq_reducer_finish(t->reducer));
     CLQ_TRY(clq_optimizer_step(t->optimizer, lr, t->step));
     t->step++;
     if (hooks && hooks->after_step) {
