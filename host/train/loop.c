@@ -121,6 +121,7 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
+    clq_reducer_log(t.reducer, job->phase);
     if (status == CLQ_OK) {
         CLQ_GOTO(status, cleanup, clq_params_download(t.params));
         *history = t.history.records;

@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/ranks.h"
 
 /* A bucket is large enough that its bytes cost more than its two messages to each rank, and small
@@ -30,8 +31,10 @@ struct clq_reducer {
     /* Buckets go through the stages in order; these many have passed: */
     int started, exchanged, gathered;
     bool exchanging, gathering; /* the next one is in this stage */
-    clq_reducer_times times;
+    int64_t steps;
     double busy_since;
+    double busy;    /* seconds in which a bucket was under way between ranks */
+    double exposed; /* seconds for which steps waited after their last gradient was read */
 };
 
 /* ---- set-up ---- */
@@ -184,7 +187,7 @@ static clq_status advance(clq_reducer *r) {
         if (busy && !was_busy) {
             r->busy_since = clq_now_seconds();
         } else if (was_busy && !busy) {
-            r->times.busy += clq_now_seconds() - r->busy_since;
+            r->busy += clq_now_seconds() - r->busy_since;
         }
     }
     return CLQ_OK;
@@ -239,14 +242,19 @@ clq_status clq_reducer_finish(clq_reducer *r) {
         clq_ranks_rest();
         CLQ_TRY(advance(r));
     }
-    r->times.steps++;
-    r->times.exposed += all_read > 0 ? clq_now_seconds() - all_read : 0;
+    r->steps++;
+    r->exposed += all_read > 0 ? clq_now_seconds() - all_read : 0;
     for (int i = 0; i < r->bucket_count; i++) {
         CLQ_TRY(clq_transfer_join(&r->buckets[i].transfer));
     }
     return CLQ_OK;
 }
 
-clq_reducer_times clq_reducer_get_times(const clq_reducer *reducer) {
-    return reducer->times;
+void clq_reducer_log(const clq_reducer *r, const char *name) {
+    if (r && r->steps > 0) {
+        const double ms = 1e3 / (double)r->steps;
+        clq_log_info("%s: gradients in %d buckets: %.2f ms a step between ranks, %.2f ms after the "
+                     "last was computed",
+                     name, r->bucket_count, ms * r->busy, ms * r->exposed);
+    }
 }

@@ -27,12 +27,7 @@ void clq_reducer_destroy(clq_reducer *reducer); /* NULL ok */
 clq_status clq_reducer_begin(clq_reducer *reducer);
 clq_status clq_reducer_finish(clq_reducer *reducer);
 
-/* What the exchange cost so far. */
-typedef struct clq_reducer_times {
-    int64_t steps;
-    double busy;    /* seconds in which a bucket was under way between ranks */
-    double exposed; /* seconds for which a step waited after its last gradient was read */
-} clq_reducer_times;
-clq_reducer_times clq_reducer_get_times(const clq_reducer *reducer);
+/* Logs what a step's exchange cost under `name`, and how much of that backward did not hide. */
+void clq_reducer_log(const clq_reducer *reducer, const char *name);
 
 #endif
