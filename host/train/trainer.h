@@ -8,7 +8,9 @@
 #include "base/progress.h"
 #include "ops/loss.h"
 #include "train/checkpoint.h"
+#include "train/distill.h"
 #include "train/history.h"
+#include "train/log.h"
 #include "train/optimizer.h"
 #include "train/reducer.h"
 
@@ -21,6 +23,7 @@ typedef struct trainer {
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
+    clq_distill *distill;   /* NULL: no teacher */
     clq_reducer *reducer;   /* NULL: one rank */
     clq_buffer *all_totals; /* several ranks: F32 (ranks, loss's totals), for the checkpoint */
     clq_checkpoint checkpoint;
@@ -29,9 +32,11 @@ typedef struct trainer {
     int64_t steps_per_epoch;
     int64_t step; /* optimizer steps done */
     clq_progress progress;
+    clq_train_log log;
 } trainer;
 
-/* Opens what t->job asks for. Close it whatever the status. */
+/* Opens what t->job asks for; without a training set (job->train NULL) there is no feed, and only
+ * clq_trainer_step_on steps. Close it whatever the status. */
 clq_status clq_trainer_open(trainer *t);
 void clq_trainer_close(trainer *t);
 
@@ -52,5 +57,7 @@ clq_status clq_trainer_read_totals(trainer *t, clq_loss_totals *totals);
 
 /* One optimizer step, from the next batch to the parameters. Queues work, waits for nothing. */
 clq_status clq_trainer_step(trainer *t);
+/* The same with what is in the executor's input; `batch` says what belongs to it. */
+clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch);
 
 #endif
