@@ -50,12 +50,22 @@ static clq_status save_weights(const job *j) {
 
 /* ---- stages ---- */
 
+static clq_stage_options stage(const job *j, const clq_train_config *config, const char *folder) {
+    return (clq_stage_options){.train = j->train,
+                               .test = j->test,
+                               .config = config,
+                               .recipe = j->recipe->text,
+                               .out = folder,
+                               .log_file = j->options->log_file,
+                               .resume = j->options->resume};
+}
+
 static clq_status train(job *j) {
     char *folder = clq_path_join(j->options->out, "train");
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
-        status = clq_stage_train(j->device, j->graphs[FP32], j->train, j->test, &j->recipe->train,
-                                 j->recipe->text, folder, j->options->resume);
+        const clq_stage_options options = stage(j, &j->recipe->train, folder);
+        status = clq_stage_train(j->device, j->graphs[FP32], &options);
     }
     clq_free(folder);
     CLQ_TRY(status);
@@ -73,8 +83,9 @@ static clq_status quantize(job *j) {
     char *folder = clq_path_join(j->options->out, "qat");
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
-        status = clq_stage_qat(j->device, j->graphs[FP32], j->train, j->test, &j->recipe->qat,
-                               &j->recipe->qat_quant, folder, j->options->resume, &j->graphs[QAT]);
+        const clq_stage_options options = stage(j, &j->recipe->qat, folder);
+        status = clq_stage_qat(j->device, j->graphs[FP32], &options, &j->recipe->qat_quant,
+                               &j->graphs[QAT]);
     }
     clq_free(folder);
     CLQ_TRY(status);

@@ -1,5 +1,7 @@
 #include "cli/pipeline.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "base/text.h"
 
@@ -192,49 +194,74 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
     return status;
 }
 
-clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         clq_dataset *test, const clq_train_config *training,
-                         const clq_quant_config *config, const char *out, bool resume,
-                         clq_graph **integer) {
+static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *phase,
+                            const clq_stage_options *options) {
+    return (clq_train_job){.device = device,
+                           .graph = graph,
+                           .train = options->train,
+                           .test = options->test,
+                           .config = *options->config,
+                           .mode = CLQ_EXEC_TRAIN,
+                           .out = options->out,
+                           .phase = phase,
+                           .log_file = options->log_file,
+                           .recipe_json = options->recipe,
+                           .resume = options->resume};
+}
+
+/* The network that config.distill.teacher names: `trained` where it is "fp32", else a file's, which
+ * is the caller's in *own. */
+static clq_status open_teacher(const clq_train_config *config, const clq_graph *trained,
+                               clq_graph **own, const clq_graph **teacher) {
+    const char *name = config->distill.teacher;
+    *teacher = NULL;
+    if (!name || config->distill.weight == 0) {
+        return CLQ_OK;
+    }
+    if (strcmp(name, "fp32") != 0) {
+        CLQ_TRY(clq_fail_in(clq_model_open(name, own), "distill.teacher"));
+        *teacher = *own;
+        return CLQ_OK;
+    }
+    if (!trained) {
+        return clq_fail(CLQ_USAGE, "distill.teacher: \"fp32\" is for qat; give an .onnx file");
+    }
+    *teacher = trained;
+    return CLQ_OK;
+}
+
+clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage_options *options) {
     clq_status status = CLQ_OK;
-    clq_graph *graph = NULL;
+    clq_graph *teacher = NULL;
     clq_epoch_record *history = NULL;
     int history_count = 0;
-    CLQ_GOTO(status, cleanup, calibrated(device, trained, train, config, training->seed, &graph));
-    clq_train_job job = {.device = device,
-                         .graph = graph,
-                         .train = train,
-                         .test = test,
-                         .config = *training,
-                         .out = out,
-                         .phase = "qat",
-                         .resume = resume};
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, train, job.mean, job.std));
+    clq_train_job job = job_of(device, graph, "train", options);
+    CLQ_GOTO(status, cleanup, open_teacher(options->config, NULL, &teacher, &job.teacher));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, job.mean, job.std));
+    CLQ_GOTO(status, cleanup, clq_train(&job, &history, &history_count));
+cleanup:
+    clq_free(history);
+    clq_graph_destroy(teacher);
+    return status;
+}
+
+clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
+                         const clq_stage_options *options, const clq_quant_config *config,
+                         clq_graph **integer) {
+    clq_status status = CLQ_OK;
+    clq_graph *graph = NULL, *teacher = NULL;
+    clq_epoch_record *history = NULL;
+    int history_count = 0;
+    CLQ_GOTO(status, cleanup,
+             calibrated(device, trained, options->train, config, options->config->seed, &graph));
+    clq_train_job job = job_of(device, graph, "qat", options);
+    CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, job.mean, job.std));
     CLQ_GOTO(status, cleanup, clq_qat(&job, config, &history, &history_count));
     CLQ_GOTO(status, cleanup, clq_convert(graph, config, integer));
 cleanup:
     clq_free(history);
+    clq_graph_destroy(teacher);
     clq_graph_destroy(graph);
-    return status;
-}
-
-clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *train,
-                           clq_dataset *test, const clq_train_config *training,
-                           const char *recipe_text, const char *out, bool resume) {
-    clq_epoch_record *history = NULL;
-    int history_count = 0;
-    clq_train_job job = {.device = device,
-                         .graph = graph,
-                         .train = train,
-                         .test = test,
-                         .config = *training,
-                         .mode = CLQ_EXEC_TRAIN,
-                         .out = out,
-                         .phase = "train",
-                         .recipe_json = recipe_text,
-                         .resume = resume};
-    CLQ_TRY(clq_graph_normalisation(graph, train, job.mean, job.std));
-    const clq_status status = clq_train(&job, &history, &history_count);
-    clq_free(history);
     return status;
 }

@@ -47,16 +47,22 @@ clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consume
 clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
                          const clq_quant_config *config, uint64_t seed, clq_graph **quantized,
                          clq_graph **integer);
-/* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT into `out`, converts.
- */
-clq_status clq_stage_qat(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         clq_dataset *test, const clq_train_config *training,
-                         const clq_quant_config *config, const char *out, bool resume,
+/* What both kinds of training need beside the network. */
+typedef struct clq_stage_options {
+    clq_dataset *train, *test;
+    const clq_train_config *config;
+    const char *recipe;   /* its text, kept in checkpoints and log */
+    const char *out;      /* folder for history and checkpoints; NULL: none */
+    const char *log_file; /* NULL: none */
+    bool resume;
+} clq_stage_options;
+
+/* FP32 training of `graph` in place. */
+clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage_options *options);
+/* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT, converts. */
+clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
+                         const clq_stage_options *options, const clq_quant_config *config,
                          clq_graph **integer);
-/* FP32 training of `graph` in place, with history and checkpoints in `out`. */
-clq_status clq_stage_train(clq_device *device, clq_graph *graph, clq_dataset *train,
-                           clq_dataset *test, const clq_train_config *training,
-                           const char *recipe_text, const char *out, bool resume);
 
 /* ---- results ---- */
 

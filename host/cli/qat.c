@@ -6,7 +6,7 @@
 
 typedef struct options {
     clq_common common;
-    const char *model, *data, *out, *folder, *recipe;
+    const char *model, *data, *out, *folder, *recipe, *log_file;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int resize, epochs;
@@ -30,6 +30,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'R':
         o->recipe = argument;
+        return 0;
+    case 'l':
+        o->log_file = argument;
         return 0;
     case 'e':
         return clq_option_result(state,
@@ -69,6 +72,7 @@ static const struct argp_option argp_options[] = {
     {"recipe", 'R', "FILE", 0, "Recipe whose \"qat\" section applies", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (qat.schedule.lr=0.01)", 0},
     {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
+    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
     {0},
 };
@@ -104,9 +108,14 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_data_open(o.data, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, resize, &test));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(status, cleanup,
-             clq_stage_qat(device, graph, train, test, &recipe->qat, &recipe->qat_quant, o.folder,
-                           o.resume, &integer));
+    const clq_stage_options stage = {.train = train,
+                                     .test = test,
+                                     .config = &recipe->qat,
+                                     .recipe = recipe->text,
+                                     .out = o.folder,
+                                     .log_file = o.log_file,
+                                     .resume = o.resume};
+    CLQ_GOTO(status, cleanup, clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &integer));
     CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
     clq_saved_print(o.common.json, o.out, graph, integer);
 cleanup:

@@ -11,7 +11,7 @@ static const char *const weight_names[] = {"per_channel", "per_tensor"};
 
 static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     clq_json_reader r;
-    const char *shortcut = "A";
+    const char *shortcut = NULL;
     int64_t hidden[CLQ_MAX_HIDDEN], seed = (int64_t)out->network.seed;
     size_t hidden_count = 0;
     CLQ_TRY(clq_json_read_object(recipe, "network", &r));
@@ -21,10 +21,10 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     CLQ_TRY(clq_json_read_int(&r, "channels", 1, 4, &out->network.channels));
     CLQ_TRY(clq_json_read_int(&r, "classes", 1, 100000, &out->network.classes));
     CLQ_TRY(clq_json_read_string(&r, "shortcut", &shortcut));
-    if (strcmp(shortcut, "A") != 0 && strcmp(shortcut, "B") != 0) {
+    if (shortcut && strcmp(shortcut, "A") != 0 && strcmp(shortcut, "B") != 0) {
         return clq_json_fail(&r, "shortcut", "must be \"A\" or \"B\"");
     }
-    out->network.shortcut = shortcut[0];
+    out->network.shortcut = shortcut ? shortcut[0] : '\0'; /* the network's default */
     CLQ_TRY(clq_json_read_string(&r, "activation", &out->network.activation));
     CLQ_TRY(clq_json_read_int(&r, "inputs", 1, 1 << 20, &out->network.inputs));
     CLQ_TRY(

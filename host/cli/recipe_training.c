@@ -100,6 +100,15 @@ static clq_status read_augment(clq_json_reader *section, clq_augment_config *a) 
     return clq_json_reader_finish(&r);
 }
 
+static clq_status read_distill(clq_json_reader *section, clq_train_config *config) {
+    clq_json_reader r;
+    CLQ_TRY(clq_json_read_object(section, "distill", &r));
+    CLQ_TRY(clq_json_read_string(&r, "teacher", &config->distill.teacher));
+    CLQ_TRY(clq_json_read_f64(&r, "weight", 0, 1, &config->distill.weight));
+    CLQ_TRY(clq_json_read_f64(&r, "temperature", 1e-3, 1e3, &config->distill.temperature));
+    return clq_json_reader_finish(&r);
+}
+
 clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
                                     clq_train_config *config) {
     int64_t seed = (int64_t)config->seed;
@@ -111,9 +120,11 @@ clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
     CLQ_TRY(clq_json_read_f64(r, "label_smoothing", 0, 0.999, &config->label_smoothing));
     CLQ_TRY(clq_json_read_int(r, "loader_threads", 1, 256, &config->loader_threads));
     CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", 0, 1 << 30, &config->checkpoint_steps));
+    CLQ_TRY(clq_json_read_int(r, "log_steps", 1, 1 << 30, &config->log_steps));
     CLQ_TRY(clq_json_read_bool(r, "recompute", &config->recompute));
     CLQ_TRY(clq_json_read_f64(r, "clip_norm", 0, 1e6, &config->clip_norm));
     CLQ_READ_ENUM(r, "on_nonfinite", nonfinite_names, config->on_nonfinite);
+    CLQ_TRY(read_distill(r, config));
     CLQ_TRY(read_augment(r, &config->augment));
     CLQ_TRY(read_optimizer(r, config));
     CLQ_TRY(read_ema(r, config));

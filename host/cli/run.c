@@ -26,6 +26,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'w':
         o->job.weights = argument;
         return 0;
+    case 'l':
+        o->job.log_file = argument;
+        return 0;
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
@@ -48,6 +51,7 @@ static const struct argp_option argp_options[] = {
     {"out", 'f', "DIR", 0, "Folder for models, results and the report", 0},
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.epochs=3)", 0},
+    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
     {0},
 };

@@ -15,14 +15,16 @@ static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int
 /* ---- curves ---- */
 
 static void add_curve(clq_pictures *p, clq_picture_group group, const char *network,
-                      const char *key, bool loss, size_t count, const double *columns) {
+                      const char *key, bool loss, const clq_run_curve *curve,
+                      const double *columns) {
+    const size_t count = (size_t)curve->history.count;
     clq_line_plot *plot = &p->curves[p->curve_count++];
     char *title = p->titles[p->count];
     clq_picture *picture = add(p, group, 600, 360);
     snprintf(title, sizeof *p->titles, "%s: %s", network, loss ? "loss" : "accuracy");
     *plot = (clq_line_plot){
         .title = title,
-        .x_label = "epoch",
+        .x_label = curve->unit,
         .y_label = loss ? "cross-entropy" : "top-1 accuracy",
         .y_suffix = loss ? "" : " %",
         .y_min = loss ? NAN : 0,
@@ -34,9 +36,8 @@ static void add_curve(clq_pictures *p, clq_picture_group group, const char *netw
         .series_count = 2,
     };
     snprintf(picture->name, sizeof picture->name, "%s-%s", key, loss ? "loss" : "accuracy");
-    snprintf(picture->alt, sizeof picture->alt,
-             "%s: %s by epoch, on the training and the test data", network,
-             loss ? "loss" : "accuracy");
+    snprintf(picture->alt, sizeof picture->alt, "%s: %s by %s, on the training and the test data",
+             network, loss ? "loss" : "accuracy", curve->unit);
     picture->draw = clq_line_plot_draw;
     picture->plot = plot;
 }
@@ -53,12 +54,12 @@ static void fill_columns(const clq_history *history, double *columns) {
     }
 }
 
-static void add_history(clq_pictures *p, clq_picture_group group, const char *network,
-                        const char *key, const clq_history *history, double *columns) {
-    if (history->count > 0) {
-        fill_columns(history, columns);
-        add_curve(p, group, network, key, true, (size_t)history->count, columns);
-        add_curve(p, group, network, key, false, (size_t)history->count, columns);
+static void add_curves(clq_pictures *p, clq_picture_group group, const char *network,
+                       const char *key, const clq_run_curve *curve, double *columns) {
+    if (curve->history.count > 0) {
+        fill_columns(&curve->history, columns);
+        add_curve(p, group, network, key, true, curve, columns);
+        add_curve(p, group, network, key, false, curve, columns);
     }
 }
 
@@ -133,16 +134,17 @@ static void add_comparison(clq_pictures *p, const clq_run_data *data) {
 }
 
 clq_status clq_pictures_make(clq_pictures *pictures, const clq_run_data *data) {
-    const size_t train = (size_t)data->train.count, qat = (size_t)data->qat.count;
+    const size_t train = (size_t)data->train.history.count;
+    const size_t qat = (size_t)data->qat.history.count;
     pictures->columns = clq_calloc(COLUMNS * (train + qat), sizeof *pictures->columns);
     if (!pictures->columns) {
         return CLQ_NO_MEMORY;
     }
     add_comparison(pictures, data);
-    add_history(pictures, CLQ_PICTURE_TRAIN, "FP32 training", "train", &data->train,
-                pictures->columns);
-    add_history(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
-                pictures->columns + COLUMNS * train);
+    add_curves(pictures, CLQ_PICTURE_TRAIN, "FP32 training", "train", &data->train,
+               pictures->columns);
+    add_curves(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
+               pictures->columns + COLUMNS * train);
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         add_confusion(pictures, data, v);
     }

@@ -64,25 +64,35 @@ typedef struct clq_run_summary {
     int64_t mismatched_codes;                           /* -1: not known */
 } clq_run_summary;
 
+/* A training's epochs or, before the first is finished, its steps. */
+typedef struct clq_run_curve {
+    clq_history history;
+    const char *unit; /* "epoch" or "step": what history.records[].epoch counts */
+} clq_run_curve;
+
 typedef struct clq_run_data {
     const char *name, *device, *dot_path, *created; /* "" when not known */
     clq_run_summary summaries[CLQ_RUN_VARIANTS];
     clq_run_evaluation evaluations[CLQ_RUN_VARIANTS];
     clq_run_verification verifications[CLQ_RUN_VARIANTS];
-    clq_history train, qat;
+    clq_run_curve train, qat;
     clq_run_bench *benches; /* (bench_count), owned */
     size_t bench_count;
     json_t *trees[16]; /* the parsed files, which own all strings */
     size_t tree_count;
 } clq_run_data;
 
-/* Reads all files that are there. CLQ_NO_INPUT when there is none; CLQ_BAD_DATA names the file, the
- * place and the rule broken. Keys not known here are ignored, so files may gain some. `data` starts
- * zeroed and is cleared by the caller, after a failure too. */
+/* Reads all files that are there; those of a training that still runs are fine. CLQ_NO_INPUT when
+ * there is none; CLQ_BAD_DATA names the file, the place and the rule broken. Keys not known here
+ * are ignored, so files may gain some. `data` starts zeroed and is cleared by the caller, after a
+ * failure too. */
 clq_status clq_run_data_read(clq_run_data *data, const char *folder);
 void clq_run_data_clear(clq_run_data *data);
 
-/* ---- between run_data.c, run_eval.c and run_bench.c ---- */
+/* ---- between run_data.c, run_log.c, run_eval.c and run_bench.c ---- */
+
+/* Beyond any loss or time that means something, and far from overflow in the plots' arithmetic. */
+#define CLQ_RUN_LARGE 1e30
 
 /* A number within the limits, or null, which stands for NaN; a missing key leaves *value. */
 clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double min, double max,
@@ -91,6 +101,8 @@ clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run
 clq_status clq_run_read_verification(const char *file, const json_t *json,
                                      clq_run_verification *out);
 clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data *data);
+/* Curves by step from folder/log.jsonl, if it is there, for trainings without a finished epoch. */
+clq_status clq_run_read_log(clq_run_data *data, const char *folder);
 /* `schema` must be there and 1. */
 clq_status clq_run_read_schema(clq_json_reader *reader);
 

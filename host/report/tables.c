@@ -62,12 +62,15 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
 }
 
 static void curves(const clq_run_data *data, int qat, clq_text *out) {
-    const clq_history *history = qat ? &data->qat : &data->train;
+    const clq_run_curve *curve = qat ? &data->qat : &data->train;
+    const clq_history *history = &curve->history;
     for (int i = 0; i < history->count; i++) {
         const clq_epoch_record *r = &history->records[i];
         if (i == 0) {
-            clq_text_puts(out, "epoch,lr,train_loss,train_top1,test_loss,test_top1,"
-                               "skipped_steps,images_per_second,seconds\n");
+            clq_text_printf(out,
+                            "%s,lr,train_loss,train_top1,test_loss,test_top1,"
+                            "skipped_steps,images_per_second,seconds\n",
+                            curve->unit);
         }
         clq_text_printf(out, "%d", r->epoch);
         put_number(out, r->lr);

@@ -5,7 +5,8 @@
 #include "base/hash.h"
 
 void clq_train_config_init(clq_train_config *config) {
-    *config = (clq_train_config){.epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2};
+    *config = (clq_train_config){
+        .epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2, .log_steps = 10};
     config->optimizer.kind = CLQ_OPTIMIZER_SGD;
     config->optimizer.momentum = 0.9;
     config->optimizer.nesterov = true;
@@ -22,6 +23,8 @@ void clq_train_config_init(clq_train_config *config) {
     config->schedule.t_mult = 2;
     config->ema.warmup = true;
     config->loss = CLQ_LOSS_CROSS_ENTROPY;
+    config->distill.weight = 0.5;
+    config->distill.temperature = 4;
     clq_augment_config *a = &config->augment;
     a->resized_crop.ratio[0] = 3.0 / 4.0;
     a->resized_crop.ratio[1] = 4.0 / 3.0;
@@ -99,7 +102,14 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("ema.decay", config->ema.decay, 0, 0.999999));
     CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
     CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
+    CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
+    CLQ_TRY(in_range("distill.temperature", config->distill.temperature, 1e-3, 1e3));
+    CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
     CLQ_TRY(check_augment(&config->augment));
+    if (config->distill.teacher && config->distill.weight > 0 &&
+        config->loss != CLQ_LOSS_CROSS_ENTROPY) {
+        return clq_fail(CLQ_USAGE, "distill needs the loss cross_entropy");
+    }
     return check_schedule(config);
 }
 

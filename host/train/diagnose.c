@@ -149,7 +149,7 @@ clq_status clq_trainer_check(trainer *t) {
         t->skipped.in_epoch++;
         t->skipped.in_a_row++;
         clq_log_warn("%s: step %lld (epoch %lld) skipped: %s", t->job->phase, step, epoch, f.text);
-        return CLQ_OK;
+        return clq_train_log_mark(&t->log, "skipped", t->step);
     }
     return clq_fail(CLQ_DIVERGED,
                     "%s: diverged in step %lld (epoch %lld, learning rate %g): %s; the last "

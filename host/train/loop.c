@@ -27,18 +27,23 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     const int64_t first = t->step, batch = first % t->steps_per_epoch;
     double loss = 0, top1 = 0;
     CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
+    clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
         CLQ_TRY(clq_loss_reset(t->loss));
         t->skipped.in_epoch = 0;
     }
     while (t->step < (epoch + 1) * t->steps_per_epoch && !stopped(t)) {
         CLQ_TRY(clq_trainer_step(t));
+        CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step,
+                                   clq_learning_rate(config, t->step - 1, t->steps_per_epoch),
+                                   t->loss));
         if (t->step % LOSS_SHOWN_STEPS == 0) {
             CLQ_TRY(read_loss(t, &loss, &top1));
         }
         if (config->checkpoint_steps && t->step % config->checkpoint_steps == 0 &&
             t->step % t->steps_per_epoch != 0) {
             CLQ_TRY(clq_trainer_save(t));
+            clq_train_log_time_from(&t->log, t->step);
         }
         clq_progress_update(&t->progress, t->step * config->batch,
                             "epoch %lld/%d  loss %.4f  top-1 %.2f %%  lr %.4g",
@@ -102,6 +107,7 @@ static clq_status run_epochs(trainer *t) {
         if (t->job->out) {
             CLQ_TRY(clq_history_write(&t->history, t->job->out));
         }
+        CLQ_TRY(clq_train_log_epoch(&t->log, &record, t->step));
         CLQ_TRY(clq_trainer_save(t));
     }
     return CLQ_OK;
@@ -112,12 +118,14 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     clq_status status = CLQ_OK;
     *history = NULL;
     *history_count = 0;
+    CLQ_GOTO(status, cleanup, clq_train_log_open(&t.log, job));
     CLQ_GOTO(status, cleanup, clq_trainer_open(&t));
     if (job->resume && job->out) {
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
     clq_progress_begin(&t.progress, job->phase, "images",
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
+    clq_progress_continue(&t.progress, t.step * job->config.batch);
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
     if (status == CLQ_OK) {
@@ -128,6 +136,7 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
         t.history = (clq_history){0};
     }
 cleanup:
+    status = clq_train_log_close(&t.log, status, t.step);
     clq_trainer_close(&t);
     return status;
 }

@@ -8,18 +8,17 @@ static clq_status run_loss(trainer *t, const clq_feed_batch *batch) {
                           : clq_loss_run(t->loss, output, batch->device_labels, gradient);
 }
 
-clq_status clq_trainer_step(trainer *t) {
+clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
     const clq_train_hooks *hooks = t->job->hooks;
     const double lr = clq_learning_rate(&t->job->config, t->step, t->steps_per_epoch);
-    clq_feed_batch batch;
     if (hooks && hooks->before_step) {
         CLQ_TRY(hooks->before_step(hooks->context, t->step));
     }
-    CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
     CLQ_TRY(clq_health_begin(t->health, clq_exec_input(t->exec)));
     clq_exec_set_step(t->exec, (uint64_t)t->step);
+    CLQ_TRY(clq_distill_run(t->distill, clq_exec_input(t->exec)->buffer));
     CLQ_TRY(clq_exec_forward(t->exec));
-    CLQ_TRY(run_loss(t, &batch));
+    CLQ_TRY(run_loss(t, batch));
     CLQ_TRY(clq_exec_backward(t->exec));
     CLQ_TRY(clq_health_judge(t->health, t->loss));
     CLQ_TRY(clq_optimizer_step(t->optimizer, lr, t->step - t->skipped.total));
@@ -28,6 +27,12 @@ clq_status clq_trainer_step(trainer *t) {
         CLQ_TRY(hooks->after_step(hooks->context, t->step));
     }
     CLQ_TRY(clq_health_restore(t->health));
-    CLQ_TRY(clq_exec_load_parameters(t->exec));
+    return clq_exec_load_parameters(t->exec);
+}
+
+clq_status clq_trainer_step(trainer *t) {
+    clq_feed_batch batch;
+    CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
+    CLQ_TRY(clq_trainer_step_on(t, &batch));
     return clq_trainer_check(t);
 }

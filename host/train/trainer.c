@@ -12,15 +12,24 @@
 
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
+    const clq_graph *graph = t->job->graph;
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *output = &graph->values[graph->output].shape;
+    const bool images = input->rank == 4;
     clq_feed_options options = {.batch = config->batch,
                                 .training = true,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
+                                .height = images ? (int)input->dim[1] : 0,
+                                .width = images ? (int)input->dim[2] : 0,
+                                .classes = (int)output->dim[1],
                                 .augment = config->augment};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
-    CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
-    t->steps_per_epoch = clq_feed_batches(t->feed);
+    if (t->job->train) {
+        CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
+        t->steps_per_epoch = clq_feed_batches(t->feed);
+    }
     if (t->job->test) {
         options.training = false;
         CLQ_TRY(clq_feed_create(t->job->device, t->job->test, &options, &t->test_feed));
@@ -41,18 +50,23 @@ static clq_status open_executors(trainer *t) {
         CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
     }
     const clq_tensor *output = clq_exec_output(t->exec);
-    return clq_loss_create(job->device, job->config.loss, &output->shape,
-                           job->config.label_smoothing, &t->loss);
+    CLQ_TRY(clq_loss_create(job->device, job->config.loss, &output->shape,
+                            job->config.label_smoothing, &t->loss));
+    return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
+                                   : CLQ_OK;
 }
 
 /* What must be equal for a checkpoint to be continued: configuration, network and data. */
 static uint64_t config_hash(const trainer *t) {
-    const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-    const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                            info->class_count};
-    uint64_t hash = clq_train_config_hash(&t->job->config);
+    uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
-    hash = clq_hash64_seeded(data, sizeof data, hash + (uint64_t)t->job->mode);
+    hash += t->distill ? clq_distill_hash(t->job) : 0;
+    if (t->job->train) {
+        const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
+        const int64_t data[] = {info->count, info->height, info->width, info->channels,
+                                info->class_count};
+        hash = clq_hash64_seeded(data, sizeof data, hash);
+    }
     for (int v = 0; v < t->job->graph->value_count; v++) {
         const clq_value *value = &t->job->graph->values[v];
         hash = clq_hash64_seeded(value->name, strlen(value->name), hash);
@@ -116,6 +130,7 @@ clq_status clq_trainer_open(trainer *t) {
 
 void clq_trainer_close(trainer *t) {
     clq_health_destroy(t->health);
+    clq_distill_destroy(t->distill);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
     clq_exec_destroy(t->eval_exec);
@@ -141,7 +156,8 @@ clq_status clq_trainer_save(trainer *t) {
     json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
     const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
     json_decref(state);
-    return status;
+    CLQ_TRY(status);
+    return clq_train_log_mark(&t->log, "checkpoint", t->step);
 }
 
 static clq_status read_skipped(clq_json_reader *r, skipped_steps *skipped) {
@@ -172,6 +188,7 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
                  (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);
+    status = clq_train_log_mark(&t->log, "resume", t->step);
 cleanup:
     json_decref(state);
     return status;

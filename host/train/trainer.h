@@ -8,8 +8,10 @@
 #include "base/progress.h"
 #include "ops/loss.h"
 #include "train/checkpoint.h"
+#include "train/distill.h"
 #include "train/health.h"
 #include "train/history.h"
+#include "train/log.h"
 #include "train/optimizer.h"
 
 enum { CLQ_TRAINER_MAX_BUFFERS = 16 };
@@ -27,6 +29,7 @@ typedef struct trainer {
     clq_optimizer *optimizer;
     clq_loss *loss;
     clq_health *health;
+    clq_distill *distill; /* NULL: no teacher */
     clq_checkpoint checkpoint;
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;
@@ -34,9 +37,11 @@ typedef struct trainer {
     int64_t step; /* steps done, skipped ones too */
     skipped_steps skipped;
     clq_progress progress;
+    clq_train_log log;
 } trainer;
 
-/* Opens what t->job asks for. Close it whatever the status. */
+/* Opens what t->job asks for; without a training set (job->train NULL) there is no feed, and only
+ * clq_trainer_step_on steps. Close it whatever the status. */
 clq_status clq_trainer_open(trainer *t);
 void clq_trainer_close(trainer *t);
 
@@ -45,9 +50,12 @@ clq_status clq_trainer_save(trainer *t);
 /* Continues from the newest good checkpoint in job->out, if there is one. */
 clq_status clq_trainer_resume(trainer *t);
 
-/* One optimizer step, from the next batch to the parameters. Waits for its verdict at the end. */
+/* One optimizer step, from the next batch to the parameters. A step that is not finite is explained
+ * and skipped, or CLQ_DIVERGED. Waits for the step. */
 clq_status clq_trainer_step(trainer *t);
-/* Reads the step's verdict. One that is not sound is explained and skipped, or CLQ_DIVERGED. */
+/* The same with what is in the executor's input; `batch` says what belongs to it. Queues work, and
+ * asks nothing: clq_trainer_check follows where there is a feed. */
+clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch);
 clq_status clq_trainer_check(trainer *t);
 
 #endif

@@ -64,10 +64,16 @@ typedef struct clq_train_config {
     clq_nonfinite on_nonfinite; /* never changes the result of steps that are finite */
     clq_loss_kind loss;
     double label_smoothing;
+    struct {
+        const char *teacher; /* which network job.teacher is, for whoever opens it; NULL: none */
+        double weight;       /* of the teacher's word against the labels', 0..1; 0: off */
+        double temperature;  /* > 0 */
+    } distill;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
+    int log_steps;        /* with a log file: a line every so many steps, each of which waits */
 } clq_train_config;
 
 /* Defaults: SGD Nesterov 0.9, weight decay 5e-4, one-cycle, cross-entropy, batch 128. */
@@ -90,6 +96,9 @@ typedef struct clq_feed_options {
     uint64_t seed;
     int threads;
     float mean[4], std[4];
+    int height, width;          /* of the inputs; 0: the data set's */
+    bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
+    int classes;                /* of mixed labels; 0: the data set's */
     clq_augment_config augment; /* when training */
 } clq_feed_options;
 
@@ -99,9 +108,11 @@ typedef struct clq_feed_batch {
                               training, 0 past it. The rest repeat the last */
     const int32_t *labels; /* (batch) host */
     clq_buffer *device_labels; /* the same, S32 (batch) */
-    clq_buffer *targets;       /* F32 (batch, outputs): mixed labels; NULL: the labels say it all */
+    clq_buffer *targets;       /* F32 (batch, classes): mixed labels; NULL: the labels say it all */
 } clq_feed_batch;
 
+/* CLQ_USAGE: a batch or size out of range, a std that is not above 0, fewer classes than the data
+ * set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
@@ -166,9 +177,12 @@ typedef struct clq_train_job {
     clq_exec_mode mode; /* TRAIN or QAT */
     clq_params *params; /* NULL: made from graph */
     clq_qstate *qstate; /* QAT */
+    const clq_graph
+        *teacher; /* a float network to distil from, as config.distill says; NULL: none */
     const clq_train_hooks *hooks;
     const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
     const char *phase;       /* "train" or "qat": names files and the progress bar */
+    const char *log_file;    /* JSON lines are appended to it as things happen; NULL: none */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
     bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */

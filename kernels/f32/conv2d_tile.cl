@@ -64,24 +64,25 @@ static inline void compute_tiles(__global const conv_shape *shape, const conv_sh
     }
 }
 
-/* Item (item_cols column tiles of a group, share of the rows of tiles, phase). */
+/* Item (phase, item_cols column tiles of a group, share of the rows of tiles). Phases differ in
+ * work, so neighbouring items take turns in them: cores get runs of items. */
 __kernel void conv2d_f32_tile(__global const float *src, __global const float *packed,
                               __global const conv_shape *shape, __global const float *bias,
                               __global const float *residual, __global float *dst, float lo,
                               float hi, int row_tiles, int item_cols, int cols) {
     const conv_shape s = *shape;
-    const conv_phase phase = CONV_PHASES(shape)[get_global_id(2)];
+    const conv_phase phase = CONV_PHASES(shape)[get_global_id(0)];
     const int pixels = s.n * phase.grid_h * phase.grid_w;
     const int all_rows = (pixels + MR - 1) / MR, shares = (all_rows + row_tiles - 1) / row_tiles;
-    const int share = get_global_id(1);
+    const int share = get_global_id(2);
     if (share >= shares) {
         return;
     }
     const int begin = (int)((long)all_rows * share / shares) * MR;
     const int end = (int)((long)all_rows * (share + 1) / shares) * MR;
     const int col_blocks = (s.col_tiles + item_cols - 1) / item_cols;
-    const int group = (int)get_global_id(0) / col_blocks;
-    const int first_tile = ((int)get_global_id(0) - group * col_blocks) * item_cols;
+    const int group = (int)get_global_id(1) / col_blocks;
+    const int first_tile = ((int)get_global_id(1) - group * col_blocks) * item_cols;
     const int last_tile = min(first_tile + item_cols, s.col_tiles);
     const int tile_steps = phase.taps * s.depth;
     __global const float *weights =
