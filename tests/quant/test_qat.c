@@ -222,11 +222,11 @@ static void nan_behind_a_quantizer_is_noticed(void **state) {
         if (in_data) {
             job.std[0] = 1e-42f;
         } else {
-            for (int v = 0; v < graph->value_count; v++) {
-                if (graph->values[v].kind == CLQ_VALUE_PARAMETER) {
-                    ((float *)graph->values[v].data)[0] = NAN; /* the last one stays */
-                }
+            int v = 0;
+            while (graph->values[v].kind != CLQ_VALUE_PARAMETER) {
+                v++;
             }
+            ((float *)graph->values[v].data)[0] = NAN;
         }
         assert_status(clq_qat(&job, &config, &history, &count), CLQ_DIVERGED);
         assert_error_has("diverged in step 1 (epoch 1");
