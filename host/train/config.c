@@ -1,4 +1,5 @@
 #include <math.h>
+#include <string.h>
 
 #include <clquant/train.h>
 
@@ -178,6 +179,9 @@ uint64_t clq_train_config_hash(const clq_train_config *config) {
     const double numbers[] = {config->epochs, config->batch, (double)config->seed, config->loss,
                               config->label_smoothing};
     uint64_t hash = clq_hash64(numbers, sizeof numbers);
+    for (int i = 0; i < config->freeze_count; i++) {
+        hash = clq_hash64_seeded(config->freeze[i], strlen(config->freeze[i]) + 1, hash);
+    }
     hash = hash_augment(&config->augment, hash);
     hash = hash_optimizer(config, hash);
     return hash_schedule(config, hash);

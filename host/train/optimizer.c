@@ -33,7 +33,8 @@ static clq_status upload_decays(clq_optimizer *optimizer, const clq_graph *graph
     }
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
-        if (value->kind != CLQ_VALUE_PARAMETER || !has_decay(&optimizer->config, value)) {
+        if (value->kind != CLQ_VALUE_PARAMETER || value->frozen ||
+            !has_decay(&optimizer->config, value)) {
             continue;
         }
         const size_t first = clq_params_offset(optimizer->params, v) / optimizer->unit;

@@ -28,8 +28,8 @@ typedef struct trainer {
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
-    clq_health *health;
     clq_distill *distill; /* NULL: no teacher */
+    clq_health *health;
     clq_checkpoint checkpoint;
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;
