@@ -29,12 +29,12 @@ clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
         CLQ_TRY(hooks->after_step(hooks->context, t->step));
     }
     CLQ_TRY(clq_health_restore(t->health));
-    CLQ_TRY(clq_exec_load_parameters(t->exec));
-    return clq_trainer_check(t);
+    return clq_exec_load_parameters(t->exec);
 }
 
 clq_status clq_trainer_step(trainer *t) {
     clq_feed_batch batch;
     CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
-    return clq_trainer_step_on(t, &batch);
+    CLQ_TRY(clq_trainer_step_on(t, &batch));
+    return clq_trainer_check(t);
 }

@@ -63,11 +63,12 @@ clq_status clq_trainer_gather_totals(trainer *t);
 /* The loss's totals so far, over all ranks. */
 clq_status clq_trainer_read_totals(trainer *t, clq_loss_totals *totals);
 
-/* One optimizer step, from the next batch to the parameters. Waits for its verdict at the end. */
+/* One optimizer step, from the next batch to the parameters. A step that is not finite is explained
+ * and skipped, or CLQ_DIVERGED. Waits for the step. */
 clq_status clq_trainer_step(trainer *t);
-/* The same with what is in the executor's input; `batch` says what belongs to it. */
+/* The same with what is in the executor's input; `batch` says what belongs to it. Queues work, and
+ * asks nothing: clq_trainer_check follows where there is a feed. */
 clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch);
-/* Reads the step's verdict. One that is not sound is explained and skipped, or CLQ_DIVERGED. */
 clq_status clq_trainer_check(trainer *t);
 
 #endif

@@ -221,6 +221,34 @@ static void divergence_is_noticed(void **state) {
     clq_dataset_close(train);
 }
 
+/* Codes are clamped, so that neither a weight nor an input that is no number shows in them. */
+static void nan_behind_a_quantizer_is_noticed(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    for (int in_data = 0; in_data < 2; in_data++) {
+        clq_graph *graph = calibrated(&config);
+        clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+        clq_train_job job = job_of(graph, train, NULL, 3);
+        clq_epoch_record *history = NULL;
+        int count = 0;
+        if (in_data) {
+            job.std[0] = 1e-42f;
+        } else {
+            int v = 0;
+            while (graph->values[v].kind != CLQ_VALUE_PARAMETER) {
+                v++;
+            }
+            ((float *)graph->values[v].data)[0] = NAN;
+        }
+        assert_status(clq_qat(&job, &config, &history, &count), CLQ_DIVERGED);
+        assert_error_has("diverged in step 1 (epoch 1");
+        assert_error_has(in_data ? "the batch of normalised inputs has " : " has NaN");
+        clq_graph_destroy(graph);
+        clq_dataset_close(train);
+    }
+}
+
 static void wants_a_calibrated_graph(void **state) {
     (void)state;
     clq_quant_config config;
@@ -285,6 +313,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(resumes_to_the_same_bits, clq_test_setup_temp_dir,
                                         clq_test_teardown_temp_dir),
         cmocka_unit_test(divergence_is_noticed),
+        cmocka_unit_test(nan_behind_a_quantizer_is_noticed),
         cmocka_unit_test(wants_a_calibrated_graph),
     };
     const struct CMUnitTest on_gpu[] = {
