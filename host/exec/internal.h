@@ -39,6 +39,7 @@ struct clq_exec {
     clq_exec_hook hook, backward_hook;
     void *hook_context, *backward_hook_context;
     clq_exec_memory memory;
+    uint64_t planned; /* bytes of the plan's buffers, borrowed ones too; 0: not planned yet */
 };
 
 static inline int clq_value_id(const clq_exec *exec, const clq_tensor *tensor) {

@@ -86,6 +86,7 @@ static clq_status open_executors(trainer *t) {
     CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
     if (job->test) {
         options.mode = job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
+        options.memory_of = t->exec; /* an evaluation comes between steps */
         CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
     }
     const clq_tensor *output = clq_exec_output(t->exec);

@@ -48,6 +48,9 @@ typedef struct clq_exec_options {
     bool recompute;      /* TRAIN and QAT: backward makes activations again instead of keeping them:
                             less memory, another forward's time, the same bits */
     bool no_fusion;      /* no node runs in another's epilogue (tests) */
+    clq_exec *memory_of; /* NULL, or an executor of the device that must outlive this one: the
+                            activations lie in its memory where they fit, so a run of either
+                            spoils what the other has left */
     int requantizer;     /* INT8: clq_requantizer, 0 = float */
     clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
                             parameters' data is freed as it reaches the device */
@@ -56,7 +59,8 @@ typedef struct clq_exec_options {
                          executor's batch */
 } clq_exec_options;
 
-/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode. */
+/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode;
+ * CLQ_NO_MEMORY says how much the device would have to hold. */
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
                            const clq_exec_options *options, clq_exec **exec);
 void clq_exec_destroy(clq_exec *exec); /* NULL ok */
