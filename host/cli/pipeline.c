@@ -87,6 +87,16 @@ static clq_status open_split(const clq_recipe *recipe, const char *data, clq_spl
     return clq_dataset_open(data, &options, dataset);
 }
 
+static clq_status load_weights(const clq_recipe *recipe, clq_graph *graph) {
+    if (!recipe->weights) {
+        return recipe->new_head ? clq_fail(CLQ_USAGE, "a new head (--new-head, network.new_head) "
+                                                      "needs weights for the rest of the network")
+                                : CLQ_OK;
+    }
+    return recipe->new_head ? clq_weights_load_new_head(graph, recipe->weights)
+                            : clq_weights_load(graph, recipe->weights);
+}
+
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test) {
     clq_network_options network = recipe->network;
@@ -108,6 +118,7 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     network.channels = info->channels;
     network.classes = network.classes ? network.classes : info->class_count;
     CLQ_TRY(clq_network_build(&network, graph));
+    CLQ_TRY(load_weights(recipe, *graph));
     const bool given = recipe->data.has_normalisation;
     return clq_model_describe(*graph, given ? recipe->data.mean : info->mean,
                               given ? recipe->data.std : info->std, *train);

@@ -84,6 +84,21 @@ static void teachers_teach(void **state) {
                 clq_test_temp_path("taught.onnx"));
 }
 
+/* The weights of a network for ten classes in one for twelve. */
+static void weights_for_other_classes_take_a_new_head(void **state) {
+    (void)state;
+    const char *path = text_file("recipe.json", recipe);
+    const char *weights = clq_test_temp_path("out/weights.safetensors");
+    const char *out = clq_test_temp_path("tuned");
+    assert_exit(CLQ_BAD_DATA, "train %s --data " DATA " --out %s -w %s --set network.classes=12",
+                path, out, weights);
+    assert_printed("must have (12, 64)");
+    assert_exit(0, "train %s --data " DATA " --out %s -w %s --new-head --set network.classes=12",
+                path, out, weights);
+    assert_printed("not loaded, as initialised: fc.weight, fc.bias");
+    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --new-head", path, out);
+}
+
 /* Starts `clquant train` with a log file and kills it after `milliseconds`. */
 static void start_and_kill(const char *recipe_path, const char *out, long milliseconds) {
     char log[600];
@@ -129,6 +144,7 @@ int main(void) {
         cmocka_unit_test(run_does_everything),
         cmocka_unit_test(stages_take_and_give_files),
         cmocka_unit_test(teachers_teach),
+        cmocka_unit_test(weights_for_other_classes_take_a_new_head),
         cmocka_unit_test(killed_training_resumes_to_the_same_bits),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
