@@ -161,13 +161,9 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
     }
 }
 
-static int value_id(const clq_exec *exec, const clq_tensor *tensor) {
-    return (int)(tensor->value - exec->graph->values);
-}
-
 static bool can_start(const scheduler *s, const clq_exec_step *step) {
     const clq_tensor *residual = &step->run.residual;
-    return residual->value == NULL || s->ready[value_id(s->exec, residual)];
+    return residual->value == NULL || s->ready[clq_value_id(s->exec, residual)];
 }
 
 /* Puts a step in its place, and behind it the steps that waited for its result. */
@@ -177,7 +173,7 @@ static void place(scheduler *s, const clq_exec_step *step) {
         return;
     }
     s->exec->steps[s->exec->step_count++] = *step;
-    s->ready[value_id(s->exec, &step->run.out)] = true;
+    s->ready[clq_value_id(s->exec, &step->run.out)] = true;
     for (int w = 0; w < s->waiting_count; w++) {
         if (can_start(s, &s->waiting[w])) {
             const clq_exec_step next = s->waiting[w];
@@ -203,7 +199,7 @@ static clq_status check_node(const clq_exec *exec, const clq_node *node) {
 }
 
 static bool *flag_of(const clq_exec *exec, bool *flags, const clq_tensor *tensor) {
-    return &flags[value_id(exec, tensor)];
+    return &flags[clq_value_id(exec, tensor)];
 }
 
 static bool learned(const clq_value *value) {

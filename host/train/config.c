@@ -22,6 +22,7 @@ void clq_train_config_init(clq_train_config *config) {
     config->schedule.gamma = 0.1;
     config->schedule.t_0 = 10;
     config->schedule.t_mult = 2;
+    config->ema.warmup = true;
     config->loss = CLQ_LOSS_CROSS_ENTROPY;
     config->distill.weight = 0.5;
     config->distill.temperature = 4;
@@ -113,6 +114,8 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("optimizer.beta1", config->optimizer.beta1, 0, 0.99999));
     CLQ_TRY(in_range("optimizer.beta2", config->optimizer.beta2, 0, 0.9999999));
     CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
+    CLQ_TRY(in_range("clip_norm", config->clip_norm, 0, 1e6));
+    CLQ_TRY(in_range("ema.decay", config->ema.decay, 0, 0.999999));
     CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
     CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
     CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
@@ -161,10 +164,19 @@ static uint64_t hash_augment(const clq_augment_config *a, uint64_t hash) {
 }
 
 static uint64_t hash_optimizer(const clq_train_config *config, uint64_t hash) {
-    const double numbers[] = {config->optimizer.kind,         config->optimizer.momentum,
-                              config->optimizer.weight_decay, config->optimizer.nesterov,
-                              config->optimizer.beta1,        config->optimizer.decay_norm_and_bias,
-                              config->optimizer.beta2,        config->optimizer.epsilon};
+    const double numbers[] = {
+        config->optimizer.kind,
+        config->optimizer.momentum,
+        config->optimizer.weight_decay,
+        config->optimizer.nesterov,
+        config->optimizer.beta1,
+        config->optimizer.beta2,
+        config->optimizer.epsilon,
+        config->clip_norm,
+        config->optimizer.decay_norm_and_bias,
+        config->ema.decay,
+        config->ema.warmup,
+    };
     return HASH(numbers, hash);
 }
 

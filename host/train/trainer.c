@@ -11,6 +11,33 @@
 
 /* ---- set-up ---- */
 
+/* What only one kind of data can have. */
+static clq_status check_data(const clq_train_job *job) {
+    clq_train_config plain = job->config, defaults;
+    if (!job->train) {
+        return CLQ_OK;
+    }
+    const clq_dataset_info *info = clq_dataset_get_info(job->train);
+    CLQ_TRY(clq_graph_check_data(job->graph, job->train));
+    if (job->test) {
+        CLQ_TRY(clq_graph_check_data(job->graph, job->test));
+    }
+    if (info->targets > 0 &&
+        (job->config.loss != CLQ_LOSS_MSE || job->config.label_smoothing > 0)) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: has regression targets: the loss must be mse, without "
+                        "label smoothing",
+                        info->path);
+    }
+    clq_train_config_init(&defaults);
+    plain.augment = defaults.augment;
+    if (info->features > 0 &&
+        clq_train_config_hash(&plain) != clq_train_config_hash(&job->config)) {
+        return clq_fail(CLQ_USAGE, "%s: is a table; augmentation is for images", info->path);
+    }
+    return CLQ_OK;
+}
+
 /* The graph whose shapes training has now. */
 static const clq_graph *training_graph(const trainer *t) {
     return t->resized ? t->resized : t->job->graph;
@@ -44,6 +71,7 @@ static clq_status open_executor(const trainer *t, bool training, clq_exec **exec
                                       .batch = job->config.batch,
                                       .params = t->params,
                                       .qstate = job->qstate,
+                                      .recompute = training && job->config.recompute,
                                       .seed = job->config.seed};
     return clq_exec_create(job->device, training ? training_graph(t) : job->graph, &options, exec);
 }
@@ -60,6 +88,9 @@ static clq_status open_sized(trainer *t, int size) {
     if (!t->loss) {
         CLQ_TRY(clq_loss_create(job->device, job->config.loss, &clq_exec_output(t->exec)->shape,
                                 job->config.label_smoothing, &t->loss));
+        if (job->train && clq_dataset_get_info(job->train)->targets > 0) {
+            clq_loss_set_regression(t->loss);
+        }
     }
     return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
                                    : CLQ_OK;
@@ -92,8 +123,8 @@ static uint64_t config_hash(const trainer *t) {
     hash += t->distill ? clq_distill_hash(t->job) : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-        const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                                info->class_count};
+        const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
+                                info->features, info->targets, info->class_count};
         hash = clq_hash64_seeded(data, sizeof data, hash);
     }
     for (int v = 0; v < t->job->graph->value_count; v++) {
@@ -106,13 +137,8 @@ static uint64_t config_hash(const trainer *t) {
 }
 
 static clq_status describe_checkpoint(trainer *t) {
-    const char *names[CLQ_OPTIMIZER_MAX_BUFFERS];
-    clq_buffer *moments[CLQ_OPTIMIZER_MAX_BUFFERS];
     const clq_train_hooks *hooks = t->job->hooks;
-    size_t count = clq_optimizer_buffers(t->optimizer, names, moments);
-    for (size_t i = 0; i < count; i++) {
-        t->buffers[i] = (clq_checkpoint_buffer){names[i], moments[i]};
-    }
+    size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
     t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         if (count == CLQ_TRAINER_MAX_BUFFERS) {
@@ -132,9 +158,22 @@ static clq_status describe_checkpoint(trainer *t) {
     return CLQ_OK;
 }
 
+/* A step changes parameters, states, the loss's totals and what the hooks keep. */
+static clq_status open_health(trainer *t) {
+    const clq_train_hooks *hooks = t->job->hooks;
+    CLQ_TRY(clq_health_create(t->job->device, t->params, t->job->config.clip_norm, &t->health));
+    CLQ_TRY(clq_health_protect(t->health, clq_loss_totals_buffer(t->loss)));
+    for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
+        CLQ_TRY(clq_health_protect(t->health, hooks->buffers[i]));
+    }
+    clq_optimizer_obey(t->optimizer, clq_health_verdict(t->health));
+    return CLQ_OK;
+}
+
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
+    CLQ_TRY(check_data(job));
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
@@ -151,11 +190,13 @@ clq_status clq_trainer_open(trainer *t) {
         CLQ_TRY(open_executor(t, false, &t->eval_exec));
     }
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
+    CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
 }
 
 void clq_trainer_close(trainer *t) {
     close_sized(t);
+    clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
     clq_exec_destroy(t->eval_exec);
@@ -173,11 +214,20 @@ clq_status clq_trainer_save(trainer *t) {
     json_t *state = json_object();
     json_object_set_new(state, "step", json_integer(t->step));
     json_object_set_new(state, "steps_per_epoch", json_integer(t->steps_per_epoch));
+    json_object_set_new(state, "skipped_steps", json_integer(t->skipped.total));
+    json_object_set_new(state, "skipped_in_epoch", json_integer(t->skipped.in_epoch));
+    json_object_set_new(state, "skipped_in_a_row", json_integer(t->skipped.in_a_row));
     json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
     const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
     json_decref(state);
     CLQ_TRY(status);
     return clq_train_log_mark(&t->log, "checkpoint", t->step);
+}
+
+static clq_status read_skipped(clq_json_reader *r, skipped_steps *skipped) {
+    CLQ_TRY(clq_json_read_i64(r, "skipped_steps", 0, INT64_MAX, &skipped->total));
+    CLQ_TRY(clq_json_read_i64(r, "skipped_in_epoch", 0, INT64_MAX, &skipped->in_epoch));
+    return clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &skipped->in_a_row);
 }
 
 clq_status clq_trainer_resume(trainer *t) {
@@ -195,6 +245,7 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup,
              clq_json_read_i64(&reader, "steps_per_epoch", t->steps_per_epoch, t->steps_per_epoch,
                                &steps_per_epoch));
+    CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
     CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
     CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
     clq_history_read_timing(&t->history, t->job->out);
