@@ -10,6 +10,7 @@
 #include "cli/command.h"
 
 #define DATA "synthetic:train=512,test=128,size=16"
+#define SOME "synthetic:train=64,test=32,size=16" /* where few steps say enough */
 
 static const char recipe[] =
     "{\"name\": \"tiny\", \"network\": {\"name\": \"resnet20\", \"seed\": 3}, \"train\": "
@@ -72,15 +73,15 @@ static void teachers_teach(void **state) {
     (void)state;
     const char *path = text_file("recipe.json", recipe);
     const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *out = clq_test_temp_path("taught");
-    assert_exit(0, "train %s --data " DATA " --out %s --set train.distill.teacher=%s", path, out,
+    assert_exit(0, "train %s --data " SOME " --out %s --set train.distill.teacher=%s", path, out,
                 fp32);
-    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --set train.distill.teacher=fp32",
+    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --set train.distill.teacher=fp32",
                 path, out);
     assert_printed("\"fp32\" is for qat");
-    assert_exit(CLQ_NO_INPUT, "train %s --data " DATA " --out %s --set train.distill.teacher=no",
+    assert_exit(CLQ_NO_INPUT, "train %s --data " SOME " --out %s --set train.distill.teacher=no",
                 path, out);
     assert_printed("distill.teacher");
-    assert_exit(0, "qat %s --data " DATA " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
+    assert_exit(0, "qat %s --data " SOME " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
                 clq_test_temp_path("taught.onnx"));
 }
 
@@ -90,13 +91,13 @@ static void weights_for_other_classes_take_a_new_head(void **state) {
     const char *path = text_file("recipe.json", recipe);
     const char *weights = clq_test_temp_path("out/weights.safetensors");
     const char *out = clq_test_temp_path("tuned");
-    assert_exit(CLQ_BAD_DATA, "train %s --data " DATA " --out %s -w %s --set network.classes=12",
+    assert_exit(CLQ_BAD_DATA, "train %s --data " SOME " --out %s -w %s --set network.classes=12",
                 path, out, weights);
     assert_printed("must have (12, 64)");
-    assert_exit(0, "train %s --data " DATA " --out %s -w %s --new-head --set network.classes=12",
+    assert_exit(0, "train %s --data " SOME " --out %s -w %s --new-head --set network.classes=12",
                 path, out, weights);
     assert_printed("not loaded, as initialised: fc.weight, fc.bias");
-    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --new-head", path, out);
+    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --new-head", path, out);
 }
 
 /* Starts `clquant train` with a log file and kills it after `milliseconds`. */
