@@ -252,9 +252,6 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
     CLQ_GOTO(status, cleanup, clq_make_dirs(options->out));
     CLQ_GOTO(status, cleanup,
              clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));
-    if (options->weights) {
-        CLQ_GOTO(status, cleanup, clq_weights_load(j.graphs[FP32], options->weights));
-    }
     CLQ_GOTO(status, cleanup, train(&j));
     CLQ_GOTO(status, cleanup, quantize(&j));
     for (variant v = FP32; v < VARIANTS; v++) {

@@ -167,6 +167,16 @@ static clq_status fit_table(const clq_recipe *recipe, const clq_dataset_info *in
     return CLQ_OK;
 }
 
+static clq_status load_weights(const clq_recipe *recipe, clq_graph *graph) {
+    if (!recipe->weights) {
+        return recipe->new_head ? clq_fail(CLQ_USAGE, "a new head (--new-head, network.new_head) "
+                                                      "needs weights for the rest of the network")
+                                : CLQ_OK;
+    }
+    return recipe->new_head ? clq_weights_load_new_head(graph, recipe->weights)
+                            : clq_weights_load(graph, recipe->weights);
+}
+
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test) {
     clq_network_options network = recipe->network;
@@ -185,6 +195,7 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     }
     network.classes = network.classes ? network.classes : info->class_count;
     CLQ_TRY(clq_network_build(&network, graph));
+    CLQ_TRY(load_weights(recipe, *graph));
     if (tables[0]) {
         CLQ_TRY(clq_graph_check_data(*graph, *train));
         CLQ_TRY(clq_graph_measure_table(*graph, tables[0]));

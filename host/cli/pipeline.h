@@ -27,8 +27,8 @@ clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset
                          int batch, clq_feed **feed);
 
 /* Opens both splits and builds the recipe's network for them (inputs and outputs from the data
- * where the recipe does not say), with normalisation and class names in its metadata. Tables are
- * normalised as the training split was measured. */
+ * where the recipe does not say) from its weights, with normalisation and class names in its
+ * metadata. Tables are normalised as the training split was measured. */
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test);
 

@@ -37,6 +37,8 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
         out->network.hidden = out->hidden;
         out->network.hidden_count = (int)hidden_count;
     }
+    CLQ_TRY(clq_json_read_string(&r, "weights", &out->weights));
+    CLQ_TRY(clq_json_read_bool(&r, "new_head", &out->new_head));
     CLQ_TRY(clq_json_read_i64(&r, "seed", 0, INT64_MAX, &seed));
     out->network.seed = (uint64_t)seed;
     return clq_json_reader_finish(&r);
@@ -91,6 +93,7 @@ static void init_qat(clq_recipe *out) {
     out->qat = out->train;
     out->qat.epochs = 0;
     out->qat.freeze_count = 0;
+    out->qat.progressive_count = 0;
     out->qat.schedule.kind = CLQ_LR_COSINE;
     out->qat.schedule.lr = out->train.schedule.lr * 0.0005;
     out->qat.schedule.warmup_epochs = 0;

@@ -17,6 +17,8 @@ typedef struct clq_recipe {
 
     clq_network_options network;
     int hidden[CLQ_MAX_HIDDEN];
+    const char *weights; /* the network starts from these; NULL: seeded */
+    bool new_head;       /* but for the last layer where its shape is another */
 
     struct {
         int size, resize;

@@ -120,6 +120,30 @@ static clq_status read_freeze(clq_json_reader *section, clq_train_config *config
     return CLQ_OK;
 }
 
+static clq_status read_progressive(clq_json_reader *section, clq_train_config *config) {
+    const json_t *array = NULL;
+    clq_json_reader r;
+    CLQ_TRY(clq_json_read_array(section, "progressive", &array));
+    if (!array) {
+        return CLQ_OK;
+    }
+    if (json_array_size(array) > CLQ_MAX_PROGRESSIVE) {
+        return clq_json_fail(section, "progressive", "must have at most %d entries",
+                             CLQ_MAX_PROGRESSIVE);
+    }
+    config->progressive_count = (int)json_array_size(array);
+    for (int i = 0; i < config->progressive_count; i++) {
+        int *until = &config->progressive[i].until_epoch, *size = &config->progressive[i].size;
+        CLQ_TRY(clq_json_read_element(section, "progressive", array, (size_t)i, &r));
+        CLQ_TRY(clq_json_require(&r, "until_epoch"));
+        CLQ_TRY(clq_json_require(&r, "size"));
+        CLQ_TRY(clq_json_read_int(&r, "until_epoch", 1, 100000, until));
+        CLQ_TRY(clq_json_read_int(&r, "size", 1, 4096, size));
+        CLQ_TRY(clq_json_reader_finish(&r));
+    }
+    return CLQ_OK;
+}
+
 static clq_status read_distill(clq_json_reader *section, clq_train_config *config) {
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(section, "distill", &r));
@@ -147,6 +171,7 @@ clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
     CLQ_TRY(clq_json_read_f64(r, "clip_norm", 0, 1e6, &config->clip_norm));
     CLQ_READ_ENUM(r, "on_nonfinite", nonfinite_names, config->on_nonfinite);
     CLQ_TRY(read_freeze(r, config));
+    CLQ_TRY(read_progressive(r, config));
     CLQ_TRY(read_augment(r, &config->augment));
     CLQ_TRY(read_optimizer(r, config));
     CLQ_TRY(read_ema(r, config));

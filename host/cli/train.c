@@ -10,7 +10,7 @@ typedef struct options {
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int epochs;
-    bool resume;
+    bool resume, new_head;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -30,6 +30,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'l':
         o->log_file = argument;
+        return 0;
+    case 'H':
+        o->new_head = true;
         return 0;
     case 'e':
         return clq_option_result(state,
@@ -64,6 +67,7 @@ static const struct argp_option argp_options[] = {
     {"out", 'f', "DIR", 0, "Receives model.onnx, weights.safetensors, history and checkpoints", 0},
     {"epochs", 'e', "N", 0, "Overrides train.epochs", 0},
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
+    {"new-head", 'H', NULL, 0, "Keep the seeded last layer where --weights has another", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.schedule.lr=0.1)", 0},
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"recompute", 'M', NULL, 0,
@@ -110,10 +114,9 @@ static clq_status run(int argc, char **argv) {
     if (o.epochs) {
         recipe->train.epochs = o.epochs;
     }
+    recipe->weights = o.weights ? o.weights : recipe->weights;
+    recipe->new_head |= o.new_head;
     CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
-    if (o.weights) {
-        CLQ_GOTO(status, cleanup, clq_weights_load(graph, o.weights));
-    }
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     const clq_stage_options stage = {.train = train,

@@ -37,6 +37,7 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     const int64_t first = t->step, batch = first % t->steps_per_epoch;
     double loss = 0, top1 = NAN;
     char text[40];
+    CLQ_TRY(clq_trainer_fit_epoch(t, epoch));
     CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
     clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {

@@ -44,14 +44,19 @@ static int rank_batch(const trainer *t) {
     return t->job->config.batch / clq_ranks_size(t->job->ranks);
 }
 
-static clq_status open_feeds(trainer *t) {
+/* The graph whose shapes training has now. */
+static const clq_graph *training_graph(const trainer *t) {
+    return t->resized ? t->resized : t->job->graph;
+}
+
+static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
     const clq_train_config *config = &t->job->config;
-    const clq_graph *graph = t->job->graph;
+    const clq_graph *graph = training ? training_graph(t) : t->job->graph;
     const clq_shape *input = &graph->values[graph->input].shape;
     const clq_shape *output = &graph->values[graph->output].shape;
     const bool images = input->rank == 4;
     clq_feed_options options = {.batch = rank_batch(t),
-                                .training = true,
+                                .training = training,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
                                 .height = images ? (int)input->dim[1] : 0,
@@ -62,41 +67,74 @@ static clq_status open_feeds(trainer *t) {
                                 .shards = clq_ranks_size(t->job->ranks)};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
-    if (t->job->train) {
-        CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
-        t->steps_per_epoch = clq_feed_batches(t->feed);
-    }
-    if (t->job->test) {
-        options.training = false;
-        CLQ_TRY(clq_feed_create(t->job->device, t->job->test, &options, &t->test_feed));
-    }
-    return CLQ_OK;
+    clq_dataset *dataset = training ? t->job->train : t->job->test;
+    return dataset ? clq_feed_create(t->job->device, dataset, &options, feed) : CLQ_OK;
 }
 
-static clq_status open_executors(trainer *t) {
+static clq_status open_executor(const trainer *t, bool training, clq_exec **exec) {
     const clq_train_job *job = t->job;
-    clq_exec_options options = {.mode = job->mode,
-                                .batch = rank_batch(t),
-                                .params = t->params,
-                                .qstate = job->qstate,
-                                .recompute = job->config.recompute,
-                                /* of dropout: each rank has masks of its own */
-                                .seed = job->config.seed + (uint64_t)clq_ranks_rank(job->ranks),
-                                .ranks = job->config.sync_batch_norm ? job->ranks : NULL};
-    CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
-    if (job->test) {
-        options.mode = job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
-        options.memory_of = t->exec; /* an evaluation comes between steps */
-        CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
+    const clq_exec_mode inference =
+        job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
+    const clq_exec_options options = {
+        .mode = training ? job->mode : inference,
+        .batch = rank_batch(t),
+        .params = t->params,
+        .qstate = job->qstate,
+        .recompute = training && job->config.recompute,
+        /* An evaluation comes between steps, so it may lie in the memory of an executor that stays.
+         */
+        .memory_of = training || job->config.progressive_count > 0 ? NULL : t->exec,
+        /* of dropout: each rank has masks of its own */
+        .seed = job->config.seed + (uint64_t)clq_ranks_rank(job->ranks),
+        .ranks = training && job->config.sync_batch_norm ? job->ranks : NULL};
+    return clq_exec_create(job->device, training ? training_graph(t) : job->graph, &options, exec);
+}
+
+/* What depends on the size of the training images: feed, executor, exchange of gradients, teacher.
+ */
+static clq_status open_sized(trainer *t, int size) {
+    const clq_train_job *job = t->job;
+    t->size = size;
+    if (size) {
+        CLQ_TRY(clq_fail_in(clq_graph_resize(job->graph, size, size, &t->resized), "progressive"));
     }
-    const clq_tensor *output = clq_exec_output(t->exec);
-    CLQ_TRY(clq_loss_create(job->device, job->config.loss, &output->shape,
-                            job->config.label_smoothing, &t->loss));
-    if (job->train && clq_dataset_get_info(job->train)->targets > 0) {
-        clq_loss_set_regression(t->loss);
+    CLQ_TRY(open_feed(t, true, &t->feed));
+    CLQ_TRY(open_executor(t, true, &t->exec));
+    if (job->ranks) {
+        CLQ_TRY(clq_reducer_create(job->device, job->graph, t->params, t->exec, job->ranks,
+                                   !job->config.sync_batch_norm, &t->reducer));
+    }
+    if (!t->loss) {
+        CLQ_TRY(clq_loss_create(job->device, job->config.loss, &clq_exec_output(t->exec)->shape,
+                                job->config.label_smoothing, &t->loss));
+        if (job->train && clq_dataset_get_info(job->train)->targets > 0) {
+            clq_loss_set_regression(t->loss);
+        }
     }
     return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
                                    : CLQ_OK;
+}
+
+static void close_sized(trainer *t) {
+    clq_reducer_destroy(t->reducer);
+    clq_distill_destroy(t->distill);
+    clq_exec_destroy(t->exec);
+    clq_feed_destroy(t->feed);
+    clq_graph_destroy(t->resized);
+    t->reducer = NULL;
+    t->distill = NULL;
+    t->exec = NULL;
+    t->feed = NULL;
+    t->resized = NULL;
+}
+
+clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch) {
+    const int size = clq_train_size(&t->job->config, epoch);
+    if (size == t->size) {
+        return CLQ_OK;
+    }
+    close_sized(t);
+    return open_sized(t, size);
 }
 
 /* What must be equal for a checkpoint to be continued: configuration, network, data, ranks. */
@@ -155,17 +193,11 @@ static clq_status open_health(trainer *t) {
     return CLQ_OK;
 }
 
-/* What several ranks need beside their executor. */
-static clq_status open_ranks(trainer *t) {
-    const clq_train_job *job = t->job;
-    const size_t ranks = (size_t)clq_ranks_size(job->ranks);
-    if (!job->ranks) {
-        return CLQ_OK;
-    }
-    CLQ_TRY(clq_reducer_create(job->device, job->graph, t->params, t->exec, job->ranks,
-                               !job->config.sync_batch_norm, &t->reducer));
-    return clq_buffer_create(job->device, ranks * clq_buffer_size(clq_loss_totals_buffer(t->loss)),
-                             &t->all_totals);
+/* Several ranks: room for the loss's totals of them all. */
+static clq_status open_totals(trainer *t) {
+    const size_t ranks = (size_t)clq_ranks_size(t->job->ranks);
+    const size_t size = clq_buffer_size(clq_loss_totals_buffer(t->loss));
+    return t->job->ranks ? clq_buffer_create(t->job->device, ranks * size, &t->all_totals) : CLQ_OK;
 }
 
 clq_status clq_trainer_open(trainer *t) {
@@ -185,25 +217,26 @@ clq_status clq_trainer_open(trainer *t) {
         CLQ_TRY(clq_params_create(job->device, job->graph, true, &t->own_params));
         t->params = t->own_params;
     }
-    CLQ_TRY(open_feeds(t));
-    CLQ_TRY(open_executors(t));
-    CLQ_TRY(open_ranks(t));
+    CLQ_TRY(open_sized(t, job->train ? clq_train_size(&job->config, 0) : 0));
+    t->steps_per_epoch = t->feed ? clq_feed_batches(t->feed) : 0;
+    if (job->test) {
+        CLQ_TRY(open_feed(t, false, &t->test_feed));
+        CLQ_TRY(open_executor(t, false, &t->eval_exec));
+    }
+    CLQ_TRY(open_totals(t));
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
     CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
 }
 
 void clq_trainer_close(trainer *t) {
-    clq_reducer_destroy(t->reducer);
+    clq_exec_destroy(t->eval_exec); /* may lie in the training executor's memory */
+    close_sized(t);
     clq_buffer_release(t->all_totals);
-    clq_distill_destroy(t->distill);
     clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
-    clq_exec_destroy(t->eval_exec);
-    clq_exec_destroy(t->exec);
     clq_feed_destroy(t->test_feed);
-    clq_feed_destroy(t->feed);
     clq_params_destroy(t->own_params);
     clq_history_clear(&t->history);
 }

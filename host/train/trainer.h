@@ -25,6 +25,8 @@ typedef struct skipped_steps {
 typedef struct trainer {
     clq_train_job *job;
     clq_params *params, *own_params;
+    int size;           /* of the training images, progressive; 0: the network's own */
+    clq_graph *resized; /* job->graph for that size; NULL: itself */
     clq_exec *exec, *eval_exec;
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
@@ -47,6 +49,9 @@ typedef struct trainer {
  * clq_trainer_step_on steps. Close it whatever the status. */
 clq_status clq_trainer_open(trainer *t);
 void clq_trainer_close(trainer *t);
+
+/* Opens feed, executor and teacher anew where the epoch (from 0) has images of another size. */
+clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch);
 
 /* Writes a checkpoint of the present step into job->out, if there is one. */
 clq_status clq_trainer_save(trainer *t);

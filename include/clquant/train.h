@@ -27,7 +27,7 @@ typedef enum clq_schedule_kind {
     CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
 } clq_schedule_kind;
 
-enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32 };
+enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32, CLQ_MAX_PROGRESSIVE = 8 };
 
 /* What happens when a step's loss or gradient is NaN or infinite. Either way nothing of the step
  * reaches parameters, running statistics or optimizer. */
@@ -74,6 +74,12 @@ typedef struct clq_train_config {
     /* Parameters whose names begin so stay as they are, and so do their batch norms' statistics. */
     const char *freeze[CLQ_MAX_FREEZE];
     int freeze_count;
+    /* Training images of size x size in the epochs before until_epoch, from the first entry to the
+     * last; behind them of the network's own size. */
+    struct {
+        int until_epoch, size;
+    } progressive[CLQ_MAX_PROGRESSIVE];
+    int progressive_count;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
     bool sync_batch_norm; /* several ranks: batch norm's statistics over the whole batch, not each
@@ -89,6 +95,8 @@ void clq_train_config_init(clq_train_config *config);
 clq_status clq_train_config_check(const clq_train_config *config);
 /* Of all that changes the result. */
 uint64_t clq_train_config_hash(const clq_train_config *config);
+/* Size of the training images of an epoch (from 0); 0: the network's own. Pure. */
+int clq_train_size(const clq_train_config *config, int64_t epoch);
 /* Learning rate of optimizer step `step` (0-based) with `steps_per_epoch`. Pure. */
 double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch);
 
