@@ -90,6 +90,7 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
 static void init_qat(clq_recipe *out) {
     out->qat = out->train;
     out->qat.epochs = 0;
+    out->qat.freeze_count = 0;
     out->qat.schedule.kind = CLQ_LR_COSINE;
     out->qat.schedule.lr = out->train.schedule.lr * 0.0005;
     out->qat.schedule.warmup_epochs = 0;

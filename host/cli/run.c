@@ -32,6 +32,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
+    case 'M':
+        return clq_option_result(
+            state, clq_option_override("train.recompute=true", o->overrides, &o->override_count));
     case 'C':
         o->job.resume = true;
         return 0;
@@ -52,6 +55,8 @@ static const struct argp_option argp_options[] = {
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.epochs=3)", 0},
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
+    {"recompute", 'M', NULL, 0,
+     "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
     {0},
 };

@@ -208,11 +208,12 @@ void clq_conv_winograd_free(clq_conv_winograd *conv) {
 }
 
 clq_status clq_conv_winograd_load_weights(clq_conv_winograd *conv, clq_buffer *w) {
-    enum { CHANNELS = 16 }; /* of an item */
+    enum { PACK_CHANNELS = 16 }; /* as in conv2d_winograd.cl */
     const winograd_shape *s = &conv->shape;
-    const clq_range range = CLQ_RANGE2((size_t)ceil_div(s->depth, CHANNELS), (size_t)s->col_tiles);
+    const clq_range range =
+        CLQ_RANGE2((size_t)ceil_div(s->depth, PACK_CHANNELS), (size_t)s->col_tiles);
     return CLQ_LAUNCH(conv->device, conv->pack, range, CLQ_BUF(w), CLQ_BUF(conv->shape_buffer),
-                      CLQ_BUF(conv->packed.buffer), CLQ_I32(CHANNELS));
+                      CLQ_BUF(conv->packed.buffer));
 }
 
 /* Transforms the input of `blocks` blocks from first_block on. */

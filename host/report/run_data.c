@@ -60,7 +60,7 @@ static clq_status read_run(const char *file, const json_t *json, clq_run_data *d
 /* ---- history.json ---- */
 
 static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_record *out) {
-    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     CLQ_TRY(clq_json_require(reader, "epoch"));
     CLQ_TRY(clq_json_read_int(reader, "epoch", 0, INT32_MAX, &out->epoch));
     if (out->epoch <= previous) {
@@ -73,6 +73,7 @@ static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_re
     CLQ_TRY(clq_run_read_real(reader, "train_top1", 0, 1, &out->train_top1));
     CLQ_TRY(clq_run_read_real(reader, "test_loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->test_loss));
     CLQ_TRY(clq_run_read_real(reader, "test_top1", 0, 1, &out->test_top1));
+    CLQ_TRY(clq_run_read_real(reader, "skipped_steps", 0, CLQ_RUN_LARGE, &out->skipped_steps));
     CLQ_TRY(
         clq_run_read_real(reader, "images_per_second", 0, CLQ_RUN_LARGE, &out->images_per_second));
     return clq_run_read_real(reader, "seconds", 0, CLQ_RUN_LARGE, &out->seconds);

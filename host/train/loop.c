@@ -6,24 +6,14 @@
 #include "base/log.h"
 #include "train/trainer.h"
 
-enum { LOSS_CHECK_STEPS = 10 };
+enum { LOSS_SHOWN_STEPS = 10 };
 
-/* Mean loss and accuracy (NaN in a regression) of the epoch so far; CLQ_DIVERGED when the loss is
- * no number any more. */
+/* Mean loss and accuracy (NaN in a regression) of the epoch so far. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
     CLQ_TRY(clq_loss_read(t->loss, &totals));
     *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
     *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
-    if (!isfinite(totals.loss)) {
-        return clq_fail(
-            CLQ_DIVERGED,
-            "%s: the loss became %s in epoch %lld, by step %lld (learning rate %g); the last "
-            "checkpoint is unharmed",
-            t->job->phase, isnan(totals.loss) ? "NaN" : "infinite",
-            (long long)((t->step - 1) / t->steps_per_epoch + 1), (long long)t->step,
-            clq_learning_rate(&t->job->config, t->step - 1, t->steps_per_epoch));
-    }
     return CLQ_OK;
 }
 
@@ -51,18 +41,18 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
         CLQ_TRY(clq_loss_reset(t->loss));
+        t->skipped.in_epoch = 0;
     }
     while (t->step < (epoch + 1) * t->steps_per_epoch && !stopped(t)) {
         CLQ_TRY(clq_trainer_step(t));
         CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step,
                                    clq_learning_rate(config, t->step - 1, t->steps_per_epoch),
                                    t->loss));
-        if (t->step % LOSS_CHECK_STEPS == 0) {
+        if (t->step % LOSS_SHOWN_STEPS == 0) {
             CLQ_TRY(read_loss(t, &loss, &top1));
         }
         if (config->checkpoint_steps && t->step % config->checkpoint_steps == 0 &&
             t->step % t->steps_per_epoch != 0) {
-            CLQ_TRY(read_loss(t, &loss, &top1));
             CLQ_TRY(clq_trainer_save(t));
             clq_train_log_time_from(&t->log, t->step);
         }
@@ -77,9 +67,16 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     record->train_loss = loss;
     record->train_top1 = top1;
     record->test_loss = record->test_top1 = NAN;
+    record->skipped_steps = (double)t->skipped.in_epoch;
     record->seconds = clq_now_seconds() - start;
     record->images_per_second = (double)((t->step - first) * config->batch) / record->seconds;
     return CLQ_OK;
+}
+
+/* Exchanges the network and its moving average, if there is one. */
+static clq_status swap_average(trainer *t) {
+    CLQ_TRY(clq_optimizer_swap_average(t->optimizer));
+    return clq_exec_load_parameters(t->exec);
 }
 
 static clq_status evaluate(trainer *t, clq_epoch_record *record) {
@@ -88,12 +85,14 @@ static clq_status evaluate(trainer *t, clq_epoch_record *record) {
     if (!t->job->test) {
         return CLQ_OK;
     }
+    CLQ_TRY(swap_average(t));
     if (hooks && hooks->evaluate) {
         CLQ_TRY(hooks->evaluate(hooks->context, &evaluation));
     } else {
         CLQ_TRY(clq_exec_load_parameters(t->eval_exec));
         CLQ_TRY(clq_evaluate(t->eval_exec, t->test_feed, NULL, &evaluation, NULL));
     }
+    CLQ_TRY(swap_average(t));
     record->test_loss = evaluation.loss;
     record->test_top1 = evaluation.top1;
     clq_evaluation_clear(&evaluation);
@@ -141,6 +140,7 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
     if (status == CLQ_OK) {
+        CLQ_GOTO(status, cleanup, clq_optimizer_swap_average(t.optimizer));
         CLQ_GOTO(status, cleanup, clq_params_download(t.params));
         *history = t.history.records;
         *history_count = t.history.count;

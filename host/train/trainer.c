@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/freeze.h"
 
 /* ---- set-up ---- */
 
@@ -70,6 +71,7 @@ static clq_status open_executors(trainer *t) {
                                 .batch = job->config.batch,
                                 .params = t->params,
                                 .qstate = job->qstate,
+                                .recompute = job->config.recompute,
                                 .seed = job->config.seed};
     CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
     if (job->test) {
@@ -107,13 +109,8 @@ static uint64_t config_hash(const trainer *t) {
 }
 
 static clq_status describe_checkpoint(trainer *t) {
-    const char *names[CLQ_OPTIMIZER_MAX_BUFFERS];
-    clq_buffer *moments[CLQ_OPTIMIZER_MAX_BUFFERS];
     const clq_train_hooks *hooks = t->job->hooks;
-    size_t count = clq_optimizer_buffers(t->optimizer, names, moments);
-    for (size_t i = 0; i < count; i++) {
-        t->buffers[i] = (clq_checkpoint_buffer){names[i], moments[i]};
-    }
+    size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
     t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         if (count == CLQ_TRAINER_MAX_BUFFERS) {
@@ -133,6 +130,18 @@ static clq_status describe_checkpoint(trainer *t) {
     return CLQ_OK;
 }
 
+/* A step changes parameters, states, the loss's totals and what the hooks keep. */
+static clq_status open_health(trainer *t) {
+    const clq_train_hooks *hooks = t->job->hooks;
+    CLQ_TRY(clq_health_create(t->job->device, t->params, t->job->config.clip_norm, &t->health));
+    CLQ_TRY(clq_health_protect(t->health, clq_loss_totals_buffer(t->loss)));
+    for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
+        CLQ_TRY(clq_health_protect(t->health, hooks->buffers[i]));
+    }
+    clq_optimizer_obey(t->optimizer, clq_health_verdict(t->health));
+    return CLQ_OK;
+}
+
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
@@ -140,6 +149,7 @@ clq_status clq_trainer_open(trainer *t) {
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
+    CLQ_TRY(clq_freeze(job->graph, job->config.freeze, job->config.freeze_count));
     t->params = job->params;
     if (!t->params) {
         CLQ_TRY(clq_params_create(job->device, job->graph, true, &t->own_params));
@@ -148,11 +158,13 @@ clq_status clq_trainer_open(trainer *t) {
     CLQ_TRY(open_feeds(t));
     CLQ_TRY(open_executors(t));
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
+    CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
 }
 
 void clq_trainer_close(trainer *t) {
     clq_distill_destroy(t->distill);
+    clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
     clq_exec_destroy(t->eval_exec);
@@ -172,11 +184,20 @@ clq_status clq_trainer_save(trainer *t) {
     json_t *state = json_object();
     json_object_set_new(state, "step", json_integer(t->step));
     json_object_set_new(state, "steps_per_epoch", json_integer(t->steps_per_epoch));
+    json_object_set_new(state, "skipped_steps", json_integer(t->skipped.total));
+    json_object_set_new(state, "skipped_in_epoch", json_integer(t->skipped.in_epoch));
+    json_object_set_new(state, "skipped_in_a_row", json_integer(t->skipped.in_a_row));
     json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
     const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
     json_decref(state);
     CLQ_TRY(status);
     return clq_train_log_mark(&t->log, "checkpoint", t->step);
+}
+
+static clq_status read_skipped(clq_json_reader *r, skipped_steps *skipped) {
+    CLQ_TRY(clq_json_read_i64(r, "skipped_steps", 0, INT64_MAX, &skipped->total));
+    CLQ_TRY(clq_json_read_i64(r, "skipped_in_epoch", 0, INT64_MAX, &skipped->in_epoch));
+    return clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &skipped->in_a_row);
 }
 
 clq_status clq_trainer_resume(trainer *t) {
@@ -194,6 +215,7 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup,
              clq_json_read_i64(&reader, "steps_per_epoch", t->steps_per_epoch, t->steps_per_epoch,
                                &steps_per_epoch));
+    CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
     CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
     CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
     clq_history_read_timing(&t->history, t->job->out);

@@ -13,7 +13,11 @@ extern "C" {
 
 /* ---- configuration; recipes and flags fill it in ---- */
 
-typedef enum clq_optimizer_kind { CLQ_OPTIMIZER_SGD, CLQ_OPTIMIZER_ADAM } clq_optimizer_kind;
+typedef enum clq_optimizer_kind {
+    CLQ_OPTIMIZER_SGD,
+    CLQ_OPTIMIZER_ADAM,  /* weight decay as an L2 term of the gradient */
+    CLQ_OPTIMIZER_ADAMW, /* Loshchilov & Hutter 2019: decoupled from the gradient */
+} clq_optimizer_kind;
 typedef enum clq_schedule_kind {
     CLQ_LR_CONSTANT,
     CLQ_LR_STEP,            /* lr * gamma^(number of milestones passed) */
@@ -22,7 +26,16 @@ typedef enum clq_schedule_kind {
     CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
 } clq_schedule_kind;
 
-enum { CLQ_MAX_MILESTONES = 16 };
+enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32 };
+
+/* What happens when a step's loss or gradient is NaN or infinite. Either way nothing of the step
+ * reaches parameters, running statistics or optimizer. */
+typedef enum clq_nonfinite {
+    CLQ_NONFINITE_STOP, /* CLQ_DIVERGED */
+    CLQ_NONFINITE_SKIP, /* goes on with the next batch, unless too many steps in a row fail */
+} clq_nonfinite;
+
+enum { CLQ_MAX_SKIPPED_IN_A_ROW = 10 };
 
 typedef struct clq_train_config {
     int epochs, batch;
@@ -42,6 +55,13 @@ typedef struct clq_train_config {
         int milestones[CLQ_MAX_MILESTONES], milestone_count;
         double t_0, t_mult;
     } schedule;
+    double clip_norm; /* gradients are scaled down to this L2 norm over all of them; 0: never */
+    struct {
+        double decay; /* of the moving average of parameters and running statistics, which is what
+                         is evaluated and what training gives back; 0: no average */
+        bool warmup;  /* in step t (from 0) the decay is at most (1 + t) / (10 + t) */
+    } ema;
+    clq_nonfinite on_nonfinite; /* never changes the result of steps that are finite */
     clq_loss_kind loss;
     double label_smoothing;
     struct {
@@ -49,6 +69,9 @@ typedef struct clq_train_config {
         double weight;       /* of the teacher's word against the labels', 0..1; 0: off */
         double temperature;  /* > 0 */
     } distill;
+    /* Parameters whose names begin so stay as they are, and so do their batch norms' statistics. */
+    const char *freeze[CLQ_MAX_FREEZE];
+    int freeze_count;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
@@ -157,7 +180,9 @@ void clq_evaluation_clear(clq_evaluation *evaluation);
 
 typedef struct clq_epoch_record {
     int epoch; /* 1-based */
-    double lr, train_loss, train_top1, test_loss, test_top1, images_per_second, seconds;
+    double lr, train_loss, train_top1, test_loss, test_top1;
+    double skipped_steps; /* see clq_nonfinite */
+    double images_per_second, seconds;
 } clq_epoch_record;
 
 /* What the quantization layer adds to the loop; all may be NULL. */
@@ -196,9 +221,9 @@ typedef struct clq_train_job {
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
 
-/* Trains. On success graph holds the parameters and *history (owned by the caller, clq_free) the
- * epochs. CLQ_DIVERGED when the loss becomes NaN or infinite: names epoch and step, the last
- * checkpoint stays. */
+/* Trains. On success graph holds the parameters (their moving average, if there is one) and
+ * *history (owned by the caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or
+ * gradient becomes NaN or infinite: names epoch, step and layer, the last checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
 #ifdef __cplusplus

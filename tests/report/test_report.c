@@ -16,7 +16,7 @@ static const char history[] =
     "[{\"epoch\":1,\"lr\":0.1,\"train_loss\":1.5,\"train_top1\":0.4,\"test_loss\":1.6,"
     "\"test_top1\":0.38,\"images_per_second\":900.0,\"seconds\":55.0},"
     "{\"epoch\":2,\"lr\":0.01,\"train_loss\":0.9,\"train_top1\":0.7,\"test_loss\":null,"
-    "\"test_top1\":null,\"images_per_second\":900.0,\"seconds\":55.0}]";
+    "\"test_top1\":null,\"skipped_steps\":2,\"images_per_second\":900.0,\"seconds\":55.0}]";
 static const char evaluation[] =
     "{\"schema\":1,\"top1\":0.75,\"top5\":1.0,\"loss\":0.5,\"images\":8,"
     "\"confusion\":[[3,1],[1,3]],\"logits_sha256\":\"ab\",\"classes\":[\"<i>cat</"
@@ -173,7 +173,7 @@ static void tables_hold_the_values(void **state) {
                              "<i>cat</i>,3,1\n\"a,\"\"b\",1,3\n");
     clq_free(csv);
     csv = get("report/train.csv");
-    assert_non_null(strstr(csv, "\n2,0.01,0.9,0.7,,,900,55\n"));
+    assert_non_null(strstr(csv, "\n2,0.01,0.9,0.7,,,2,900,55\n"));
     clq_free(csv);
     csv = get("report/layers.csv");
     assert_non_null(strstr(csv, "\nfp32,CPU,conv<1>,conv2d,fp32,,6,0.75,120,0.6\n"));

@@ -2,6 +2,8 @@
 #ifndef CLQ_TEST_SMALL_TRAINING_H
 #define CLQ_TEST_SMALL_TRAINING_H
 
+#include <string.h>
+
 #include <clquant/models.h>
 #include <clquant/train.h>
 
@@ -16,12 +18,13 @@ enum { EPOCHS = 3, BATCH = 16, STEPS_PER_EPOCH = 192 / BATCH };
 /* Of the network on images of size x size. */
 static inline clq_graph *build(const char *network, int size, int classes, uint64_t seed) {
     const int hidden[] = {32};
+    const bool mlp = strcmp(network, "mlp") == 0;
     const clq_network_options options = {.network = network,
                                          .size = size,
                                          .channels = 3,
                                          .classes = classes,
-                                         .hidden = hidden,
-                                         .hidden_count = 1,
+                                         .hidden = mlp ? hidden : NULL,
+                                         .hidden_count = mlp,
                                          .seed = seed};
     clq_graph *graph = NULL;
     assert_ok(clq_network_build(&options, &graph));

@@ -151,7 +151,7 @@ static void divergence_is_status_3(void **state) {
     job.config.schedule.lr = 1000;
     job.config.schedule.kind = CLQ_LR_CONSTANT;
     assert_status(run(&job, NULL), CLQ_DIVERGED);
-    assert_error_has("the loss became");
+    assert_error_has("diverged in step ");
     clq_graph_destroy(graph);
 }
 
@@ -180,8 +180,7 @@ static void history_is_written(void **state) {
     }
     assert_int_equal(lines, EPOCHS + 1);
     assert_int_equal(
-        strncmp(data, "epoch,lr,train_loss,train_top1,test_loss,test_top1,images_per_second", 68),
-        0);
+        strncmp(data, "epoch,lr,train_loss,train_top1,test_loss,test_top1,skipped_steps,", 65), 0);
     clq_free(data);
 }
 
