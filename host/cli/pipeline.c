@@ -97,23 +97,43 @@ clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split spl
     return table ? clq_graph_normalise_table(graph, table) : CLQ_OK;
 }
 
+/* Feeding a network's input without augmentation; images that training crops from lose their edges.
+ */
+static clq_status inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
+                                    clq_feed_options *options) {
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    const bool images = shape->rank == 4;
+    *options = (clq_feed_options){.batch = batch,
+                                  .threads = 2,
+                                  .height = images ? (int)shape->dim[1] : 0,
+                                  .width = images ? (int)shape->dim[2] : 0,
+                                  .centre_crop = true};
+    return clq_graph_normalisation(graph, dataset, options->mean, options->std);
+}
+
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed) {
-    clq_feed_options options = {.batch = batch, .threads = 2};
-    CLQ_TRY(clq_graph_normalisation(graph, dataset, options.mean, options.std));
+    clq_feed_options options;
+    CLQ_TRY(inference_options(graph, dataset, batch, &options));
     return clq_feed_create(device, dataset, &options, feed);
 }
 
-/* How a data set must be opened for the recipe's network. */
+/* How a data set must be opened for the recipe's network: what training crops from at random may be
+ * larger than the network's input. */
 static clq_status open_split(const clq_recipe *recipe, const char *data, clq_split split,
                              clq_dataset **dataset) {
-    const clq_dataset_options options = {
+    const bool train = split == CLQ_SPLIT_TRAIN;
+    clq_dataset_options options = {
         .split = split,
         .size = recipe->data.size ? recipe->data.size : recipe->network.size,
         .resize = recipe->data.resize,
         .channels = recipe->network.channels,
-        .limit = split == CLQ_SPLIT_TRAIN ? recipe->data.train_limit : recipe->data.test_limit,
+        .limit = train ? recipe->data.train_limit : recipe->data.test_limit,
         .table = recipe->data.table};
+    if (train && recipe->data.source_size) {
+        options.size = recipe->data.source_size;
+        options.resize = 0;
+    }
     return clq_dataset_open(data, &options, dataset);
 }
 
@@ -152,11 +172,12 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TRAIN, train));
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TEST, test));
     const clq_dataset_info *info = clq_dataset_get_info(*train);
+    const clq_dataset_info *input = recipe->data.source_size ? clq_dataset_get_info(*test) : info;
     clq_table *const tables[] = {clq_dataset_table(*train), clq_dataset_table(*test)};
     if (!network.network) {
         return clq_fail(CLQ_BAD_DATA, "the recipe names no network (network.name)");
     }
-    CLQ_TRY(tables[0] ? fit_table(recipe, info, &network) : fit_images(info, &network));
+    CLQ_TRY(tables[0] ? fit_table(recipe, info, &network) : fit_images(input, &network));
     if (network.classes && network.classes < info->class_count) {
         return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the recipe's network has %d", data,
                         info->class_count, network.classes);
@@ -226,13 +247,15 @@ static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_d
                              const clq_quant_config *config, uint64_t seed, clq_graph **out) {
     const int64_t available = clq_dataset_get_info(train)->count;
     const int64_t images = config->images < available ? config->images : available;
-    clq_feed_options options = {
-        .batch = clq_eval_batch(trained, images), .threads = 2, .seed = seed, .shuffle = true};
+    clq_feed_options options;
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
     clq_feed *feed = NULL;
     CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(trained, train, options.mean, options.std));
+    CLQ_GOTO(status, cleanup,
+             inference_options(trained, train, clq_eval_batch(trained, images), &options));
+    options.shuffle = true;
+    options.seed = seed;
     CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
     CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config));
     *out = folded;

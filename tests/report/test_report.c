@@ -264,8 +264,8 @@ static void steps_are_shown_until_an_epoch_is_done(void **state) {
     assert_png_decodes("report/train-loss.png");
     char *csv = get("report/train.csv");
     assert_string_equal(csv, "step,lr,train_loss,train_top1,test_loss,test_top1,"
-                             "images_per_second,seconds\n"
-                             "10,0.1,2.5,0.1,,,100,\n20,,,0.5,,,,\n30,,1.5,0.6,,,,\n");
+                             "skipped_steps,images_per_second,seconds\n"
+                             "10,0.1,2.5,0.1,,,,100,\n20,,,0.5,,,,,\n30,,1.5,0.6,,,,,\n");
     clq_free(csv);
     put("train/history.json", history);
     assert_ok(clq_report_write(folder, NULL));
