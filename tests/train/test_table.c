@@ -9,12 +9,9 @@
 
 #include "support/clq_test.h"
 
-#define SMOOTH                                                                                     \
-    CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv" /* 500 rows of 3 features, a number             \
-                                                    */
-#define RINGS                                                                                      \
-    CLQ_SOURCE_DIR "/tests/data/tables/rings.csv" /* 400 rows of 2 features, 3 classes             \
-                                                   */
+/* 500 rows of 3 features and a number; 400 rows of 2 features and one of 3 classes. */
+#define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv"
+#define RINGS CLQ_SOURCE_DIR "/tests/data/tables/rings.csv"
 
 enum { LIMIT = 37, BATCH = 8 };
 
