@@ -3,6 +3,7 @@
 struct clq_table_feed {
     const clq_table *table;
     clq_feed_options options;
+    int shard, shards; /* this feed's part of each batch of options.batch * shards rows */
     clq_buffer *device_labels, *device_targets; /* S32 (batch); F32 (batch, targets) or NULL */
     uint32_t *order;                            /* (rows): of `ordered`, or of the file */
     int64_t ordered;                            /* the epoch that `order` is of; -1: none */
@@ -39,9 +40,11 @@ static clq_status allocate(clq_table_feed *feed, clq_device *device) {
 clq_status clq_table_feed_create(clq_device *device, const clq_table *table,
                                  const clq_feed_options *options, clq_table_feed **out) {
     *out = NULL;
-    if (options->training && table->rows < options->batch) {
-        return clq_fail(CLQ_USAGE, "the table's %lld rows are less than one batch of %d",
-                        (long long)table->rows, options->batch);
+    const int shards = options->training && options->shards > 1 ? options->shards : 1;
+    const int64_t step = (int64_t)options->batch * shards;
+    if (options->training && table->rows < step) {
+        return clq_fail(CLQ_USAGE, "the table's %lld rows are less than one batch of %lld",
+                        (long long)table->rows, (long long)step);
     }
     clq_table_feed *feed = clq_calloc(1, sizeof *feed);
     if (!feed) {
@@ -49,6 +52,8 @@ clq_status clq_table_feed_create(clq_device *device, const clq_table *table,
     }
     feed->table = table;
     feed->options = *options;
+    feed->shard = shards > 1 ? options->shard : 0;
+    feed->shards = shards;
     feed->ordered = -1;
     const clq_status status = allocate(feed, device);
     if (status != CLQ_OK) {
@@ -82,7 +87,7 @@ const clq_table *clq_table_feed_table(const clq_table_feed *feed) {
 
 int64_t clq_table_feed_batches(const clq_table_feed *feed) {
     const int64_t rows = feed->table->rows, batch = feed->options.batch;
-    return feed->options.training ? rows / batch : (rows + batch - 1) / batch;
+    return feed->options.training ? rows / (batch * feed->shards) : (rows + batch - 1) / batch;
 }
 
 clq_status clq_table_feed_seek(clq_table_feed *feed, int64_t epoch, int64_t batch) {
@@ -98,7 +103,8 @@ clq_status clq_table_feed_seek(clq_table_feed *feed, int64_t epoch, int64_t batc
 /* Copies the rows of batch feed->next; how many there are. The last one is repeated to the end. */
 static int gather(clq_table_feed *feed) {
     const clq_feed_options *o = &feed->options;
-    const int64_t first = feed->next.batch * o->batch, left = feed->table->rows - first;
+    const int64_t first = (feed->next.batch * feed->shards + feed->shard) * o->batch;
+    const int64_t left = feed->table->rows - first;
     const int count = left < o->batch ? (int)left : o->batch;
     if ((o->training || o->shuffle) && feed->ordered != feed->next.epoch) {
         clq_table_order(feed->table, o->seed, feed->next.epoch, feed->order);

@@ -111,7 +111,7 @@ typedef struct clq_feed_options {
     bool training; /* shuffle, augment, drop the last partial batch */
     bool shuffle;  /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
-    int threads; /* images only, as all below */
+    int threads; /* images only, as all below but shard and shards */
     float mean[4], std[4];
     int height, width;          /* of the inputs; 0: the data set's */
     bool centre_crop;           /* to that size by cutting out the centre, not by scaling */

@@ -9,12 +9,9 @@
 
 #include "support/clq_test.h"
 
-#define SMOOTH                                                                                     \
-    CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv" /* 500 rows of 3 features, a number             \
-                                                    */
-#define RINGS                                                                                      \
-    CLQ_SOURCE_DIR "/tests/data/tables/rings.csv" /* 400 rows of 2 features, 3 classes             \
-                                                   */
+/* 500 rows of 3 features and a number; 400 rows of 2 features and one of 3 classes. */
+#define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv"
+#define RINGS CLQ_SOURCE_DIR "/tests/data/tables/rings.csv"
 
 enum { LIMIT = 37, BATCH = 8 };
 
@@ -108,6 +105,31 @@ static void rows_come_in_the_order_of_the_epoch(void **state) {
         clq_buffer_release(x);
         clq_dataset_close(dataset);
     }
+}
+
+/* Two ranks with half a batch each have the rows that one has. */
+static void shards_make_up_the_batch(void **state) {
+    (void)state;
+    clq_dataset *dataset = open_table(SMOOTH, CLQ_SPLIT_TRAIN, LIMIT, 0);
+    const clq_table *table = clq_dataset_table(dataset);
+    clq_buffer *x = NULL;
+    uint32_t order[LIMIT];
+    assert_ok(clq_buffer_create(device, BATCH * 3 * sizeof(float), &x));
+    for (int shard = 0; shard < 2; shard++) {
+        clq_feed *feed =
+            new_feed(dataset, (clq_feed_options){.training = true, .shard = shard, .shards = 2});
+        assert_int_equal(clq_feed_batches(feed), LIMIT / (2 * BATCH));
+        for (int k = 0; k < 2 * (LIMIT / (2 * BATCH)); k++) {
+            const int64_t batch = k % (LIMIT / (2 * BATCH));
+            clq_feed_batch fed;
+            clq_table_order(table, 5, k / (LIMIT / (2 * BATCH)), order);
+            assert_ok(clq_feed_next(feed, x, &fed));
+            check_batch(table, &fed, x, order, (2 * batch + shard) * BATCH);
+        }
+        clq_feed_destroy(feed);
+    }
+    clq_buffer_release(x);
+    clq_dataset_close(dataset);
 }
 
 static void evaluation_sees_every_row_once(void **state) {
@@ -374,6 +396,7 @@ static int close_device(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_in_the_order_of_the_epoch),
+        cmocka_unit_test(shards_make_up_the_batch),
         cmocka_unit_test(evaluation_sees_every_row_once),
         cmocka_unit_test(normalisation_is_kept_with_the_network),
         cmocka_unit_test(a_regression_is_judged_by_its_errors),
