@@ -292,6 +292,11 @@ void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
     exec->hook_context = context;
 }
 
+void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
+    exec->backward_hook = hook;
+    exec->backward_hook_context = context;
+}
+
 /* ---- running ---- */
 
 clq_status clq_exec_load_parameters(clq_exec *exec) {
@@ -346,6 +351,9 @@ static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
         if (step->backward) {
             clq_device_set_label(exec->device, step->run.node->name);
             CLQ_TRY(CALL(backward, &step->again));
+            if (exec->backward_hook != NULL) {
+                CLQ_TRY(exec->backward_hook(exec->backward_hook_context, &step->again));
+            }
         }
     }
     return CLQ_OK;

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/ranks.h"
 #include "train/freeze.h"
 
 /* ---- set-up ---- */
@@ -38,6 +39,11 @@ static clq_status check_data(const clq_train_job *job) {
     return CLQ_OK;
 }
 
+/* How much of a batch is this rank's. */
+static int rank_batch(const trainer *t) {
+    return t->job->config.batch / clq_ranks_size(t->job->ranks);
+}
+
 /* The graph whose shapes training has now. */
 static const clq_graph *training_graph(const trainer *t) {
     return t->resized ? t->resized : t->job->graph;
@@ -49,14 +55,16 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
     const clq_shape *input = &graph->values[graph->input].shape;
     const clq_shape *output = &graph->values[graph->output].shape;
     const bool images = input->rank == 4;
-    clq_feed_options options = {.batch = config->batch,
+    clq_feed_options options = {.batch = rank_batch(t),
                                 .training = training,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
                                 .height = images ? (int)input->dim[1] : 0,
                                 .width = images ? (int)input->dim[2] : 0,
                                 .classes = (int)output->dim[1],
-                                .augment = config->augment};
+                                .augment = config->augment,
+                                .shard = clq_ranks_rank(t->job->ranks),
+                                .shards = clq_ranks_size(t->job->ranks)};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
     clq_dataset *dataset = training ? t->job->train : t->job->test;
@@ -68,15 +76,18 @@ static clq_status open_executor(const trainer *t, bool training, clq_exec **exec
     const clq_exec_mode inference =
         job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
     const clq_exec_options options = {.mode = training ? job->mode : inference,
-                                      .batch = job->config.batch,
+                                      .batch = rank_batch(t),
                                       .params = t->params,
                                       .qstate = job->qstate,
                                       .recompute = training && job->config.recompute,
-                                      .seed = job->config.seed};
+                                      /* of dropout: each rank has masks of its own */
+                                      .seed =
+                                          job->config.seed + (uint64_t)clq_ranks_rank(job->ranks),
+                                      .ranks = job->config.sync_batch_norm ? job->ranks : NULL};
     return clq_exec_create(job->device, training ? training_graph(t) : job->graph, &options, exec);
 }
 
-/* What depends on the size of the training images: feed, executor, teacher. */
+/* What depends on the size of the training images: feed, executor, what belongs to it. */
 static clq_status open_sized(trainer *t, int size) {
     const clq_train_job *job = t->job;
     t->size = size;
@@ -92,15 +103,21 @@ static clq_status open_sized(trainer *t, int size) {
             clq_loss_set_regression(t->loss);
         }
     }
+    if (job->ranks) {
+        CLQ_TRY(clq_reducer_create(job->device, job->graph, t->params, t->exec, job->ranks,
+                                   !job->config.sync_batch_norm, &t->reducer));
+    }
     return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
                                    : CLQ_OK;
 }
 
 static void close_sized(trainer *t) {
+    clq_reducer_destroy(t->reducer);
     clq_distill_destroy(t->distill);
     clq_exec_destroy(t->exec);
     clq_feed_destroy(t->feed);
     clq_graph_destroy(t->resized);
+    t->reducer = NULL;
     t->distill = NULL;
     t->exec = NULL;
     t->feed = NULL;
@@ -116,10 +133,11 @@ clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch) {
     return open_sized(t, size);
 }
 
-/* What must be equal for a checkpoint to be continued: configuration, network and data. */
+/* What must be equal for a checkpoint to be continued: configuration, network, data, ranks. */
 static uint64_t config_hash(const trainer *t) {
     uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
+    hash += (uint64_t)clq_ranks_size(t->job->ranks);
     hash += t->distill ? clq_distill_hash(t->job) : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
@@ -139,7 +157,8 @@ static uint64_t config_hash(const trainer *t) {
 static clq_status describe_checkpoint(trainer *t) {
     const clq_train_hooks *hooks = t->job->hooks;
     size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
-    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
+    clq_buffer *totals = t->all_totals ? t->all_totals : clq_loss_totals_buffer(t->loss);
+    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", totals};
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         if (count == CLQ_TRAINER_MAX_BUFFERS) {
             return clq_fail(CLQ_INTERNAL, "more than %d buffers in a checkpoint",
@@ -174,6 +193,10 @@ clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
     CLQ_TRY(check_data(job));
+    if (job->config.batch % clq_ranks_size(job->ranks) != 0) {
+        return clq_fail(CLQ_USAGE, "batch must be a multiple of the number of ranks, is %d for %d",
+                        job->config.batch, clq_ranks_size(job->ranks));
+    }
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
@@ -189,6 +212,11 @@ clq_status clq_trainer_open(trainer *t) {
         CLQ_TRY(open_feed(t, false, &t->test_feed));
         CLQ_TRY(open_executor(t, false, &t->eval_exec));
     }
+    if (job->ranks) {
+        const size_t ranks = (size_t)clq_ranks_size(job->ranks);
+        const size_t totals = clq_buffer_size(clq_loss_totals_buffer(t->loss));
+        CLQ_TRY(clq_buffer_create(job->device, ranks * totals, &t->all_totals));
+    }
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
     CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
@@ -196,6 +224,7 @@ clq_status clq_trainer_open(trainer *t) {
 
 void clq_trainer_close(trainer *t) {
     close_sized(t);
+    clq_buffer_release(t->all_totals);
     clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
@@ -208,6 +237,7 @@ void clq_trainer_close(trainer *t) {
 /* ---- checkpoints ---- */
 
 clq_status clq_trainer_save(trainer *t) {
+    CLQ_TRY(clq_trainer_gather_totals(t));
     if (!t->job->out) {
         return CLQ_OK;
     }
@@ -235,7 +265,10 @@ clq_status clq_trainer_resume(trainer *t) {
     json_t *state = NULL;
     int64_t steps_per_epoch = t->steps_per_epoch;
     const json_t *history = NULL;
-    CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    if (t->job->out) {
+        CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    }
+    CLQ_TRY(clq_trainer_share_state(t, &state));
     if (!state) {
         return CLQ_OK;
     }
@@ -248,7 +281,9 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
     CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
     CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
-    clq_history_read_timing(&t->history, t->job->out);
+    if (t->job->out) {
+        clq_history_read_timing(&t->history, t->job->out);
+    }
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
                  (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);

@@ -13,6 +13,7 @@
 #include "train/history.h"
 #include "train/log.h"
 #include "train/optimizer.h"
+#include "train/reducer.h"
 
 enum { CLQ_TRAINER_MAX_BUFFERS = 16 };
 
@@ -30,7 +31,9 @@ typedef struct trainer {
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
-    clq_distill *distill; /* NULL: no teacher */
+    clq_distill *distill;   /* NULL: no teacher */
+    clq_reducer *reducer;   /* NULL: one rank */
+    clq_buffer *all_totals; /* several ranks: F32 (ranks, loss's totals), for the checkpoint */
     clq_health *health;
     clq_checkpoint checkpoint;
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
@@ -54,6 +57,16 @@ clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch);
 clq_status clq_trainer_save(trainer *t);
 /* Continues from the newest good checkpoint in job->out, if there is one. */
 clq_status clq_trainer_resume(trainer *t);
+
+/* together.c: what makes the ranks one training. With one rank they do nothing. */
+
+/* Everything a checkpoint holds, as rank 0 has it, to all ranks; *state is rank 0's, or NULL. */
+clq_status clq_trainer_share(trainer *t);
+clq_status clq_trainer_share_state(trainer *t, json_t **state);
+/* The loss's totals of all ranks into t->all_totals, for a checkpoint. */
+clq_status clq_trainer_gather_totals(trainer *t);
+/* The loss's totals so far, over all ranks. */
+clq_status clq_trainer_read_totals(trainer *t, clq_loss_totals *totals);
 
 /* One optimizer step, from the next batch to the parameters. Waits for its verdict at the end. */
 clq_status clq_trainer_step(trainer *t);

@@ -26,6 +26,7 @@ clq_status clq_params_upload(clq_params *params);         /* graph -> device */
 clq_status clq_params_download(clq_params *params);       /* device -> graph's host data */
 clq_buffer *clq_params_flat(clq_params *params);          /* F32 (clq_params_count) */
 clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
+clq_buffer *clq_params_flat_states(clq_params *params);   /* F32; NULL when there are none */
 size_t clq_params_count(const clq_params *params);        /* padded floats in the flat buffers */
 /* All STATE values (batch norm's running statistics), laid out likewise; NULL without any. */
 clq_buffer *clq_params_flat_states(clq_params *params);
@@ -51,6 +52,8 @@ typedef struct clq_exec_options {
     clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
                             parameters' data is freed as it reaches the device */
     uint64_t seed;
+    clq_ranks *ranks; /* TRAIN: batch norm takes its statistics over all of them; NULL: over this
+                         executor's batch */
 } clq_exec_options;
 
 /* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode. */
@@ -78,6 +81,8 @@ const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
  * that run in another's epilogue only as that node's run->fused_add and fused_act. */
 typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
+/* The same for backward: the gradients of the node's parameters have been queued. */
+void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *context);
 
 /* Bytes of activations (and gradients) the executor holds, their largest two, and what its
  * operators hold besides; all executors of a device share its scratch (clq_scratch_size). */

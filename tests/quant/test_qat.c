@@ -1,8 +1,12 @@
 /* Quantization-aware training: the loop, its observers, its checkpoint, what it hands over. */
 #include <math.h>
 
+#include "base/ranks.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
+#include "support/ranks_run.h"
+
+static clq_ranks *ranks; /* NULL but in as_rank */
 
 enum { SIZE = 12, BATCH = 16, IMAGES = 128 };
 
@@ -16,6 +20,7 @@ static clq_train_job job_of(clq_graph *graph, clq_dataset *train, clq_dataset *t
     const clq_dataset_info *info = clq_dataset_get_info(train);
     clq_train_job job = {
         .device = test_device, .graph = graph, .train = train, .test = test, .phase = "qat"};
+    job.ranks = ranks;
     clq_train_config_init(&job.config);
     job.config.epochs = epochs;
     job.config.batch = BATCH;
@@ -231,7 +236,46 @@ static void wants_a_calibrated_graph(void **state) {
     clq_dataset_close(train);
 }
 
-int main(void) {
+/* ---- two ranks ---- */
+
+enum { RANKS = 2 };
+
+/* Scales and weights are the same on both ranks, every time and through a checkpoint. */
+static void ranks_share_observers(void **state) {
+    (void)state;
+    uint64_t bits[RANKS];
+    const uint64_t mine = train_bits(NULL, 0, false, 2, false);
+    assert_ok(clq_ranks_gather(ranks, &mine, sizeof mine, bits));
+    assert_true(bits[0] == bits[1]);
+    const char *out = clq_ranks_rank(ranks) == 0 ? clq_test_temp_path("ranks") : NULL;
+    train_bits(out, 4, false, 2, false);
+    assert_true(train_bits(out, 0, true, 2, false) == mine);
+}
+
+static void ranks_train_an_equal_integer_network(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    train_and_verify(&config, IMAGES, 4);
+}
+
+static int as_rank(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ranks_share_observers, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
+        cmocka_unit_test(ranks_train_an_equal_integer_network),
+    };
+    assert_ok(clq_ranks_open(&ranks));
+    const int failed = cmocka_run_group_tests_name("ranks", tests, open_cpu_schedule, close_device);
+    clq_ranks_close(ranks, failed ? CLQ_GATE_FAILED : CLQ_OK);
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    (void)argc;
+    if (clq_ranks_launched()) {
+        return as_rank();
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_leads_to_an_equal_integer_network),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
@@ -247,6 +291,8 @@ int main(void) {
         cmocka_unit_test(the_same_on_the_gpu_schedule),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
     };
-    return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
-           cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
+    const int failed =
+        cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
+        cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
+    return failed || !ranks_can_run() ? failed : ranks_run(argv[0], RANKS);
 }

@@ -9,10 +9,12 @@
 
 #include "support/clq_test.h"
 
-#define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv" /* 500 rows of 3 features, a number  \
-                                                               */
-#define RINGS CLQ_SOURCE_DIR "/tests/data/tables/rings.csv"   /* 400 rows of 2 features, 3 classes \
-                                                               */
+#define SMOOTH                                                                                     \
+    CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv" /* 500 rows of 3 features, a number             \
+                                                    */
+#define RINGS                                                                                      \
+    CLQ_SOURCE_DIR "/tests/data/tables/rings.csv" /* 400 rows of 2 features, 3 classes             \
+                                                   */
 
 enum { LIMIT = 37, BATCH = 8 };
 
