@@ -68,7 +68,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: training and test split", 0},
+    {"data", 'D', "DIR", 0, "Images or a table: training and test split", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"out", 'f', "DIR", 0, "Folder for history and checkpoints (default none)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+static const char *const target_names[] = {"auto", "class", "regression"};
 static const char *const observer_names[] = {"minmax", "moving_average"};
 static const char *const scale_names[] = {"float", "pow2"};
 static const char *const activation_names[] = {"affine", "symmetric"};
@@ -61,6 +62,14 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     for (size_t i = 0; i < mean_count; i++) {
         out->data.mean[i] = (float)mean[i];
         out->data.std[i] = (float)std[i];
+    }
+    clq_table_options *table = &out->data.table;
+    CLQ_READ_ENUM(&r, "target", target_names, table->target);
+    CLQ_TRY(clq_json_read_int(&r, "target_columns", 1, 65536, &table->target_columns));
+    CLQ_TRY(clq_json_read_f64(&r, "test_fraction", 0, 0.999, &table->test_fraction));
+    if (table->target == CLQ_TARGET_CLASS && table->target_columns > 1) {
+        return clq_json_fail(&r, "target_columns", "must be 1 for classes, is %d",
+                             table->target_columns);
     }
     return clq_json_reader_finish(&r);
 }

@@ -40,9 +40,23 @@ static clq_status same_shape(const char *what, const clq_shape *teacher, const c
                     ours);
 }
 
-/* Both see the same normalised images. A teacher from elsewhere may not say what it wants. */
+/* A table's: the numbers as they stand in both networks. */
+static clq_status same_metadata(const clq_train_job *job, const char *key) {
+    const char *theirs = clq_graph_get_metadata(job->teacher, key);
+    const char *ours = clq_graph_get_metadata(job->graph, key);
+    if (theirs && strcmp(theirs, ours ? ours : "") != 0) {
+        return clq_fail(CLQ_USAGE, "the teacher was trained with another \"%s\"", key);
+    }
+    return CLQ_OK;
+}
+
+/* Both see the same normalised samples. A teacher from elsewhere may not say what it wants. */
 static clq_status same_normalisation(const clq_train_job *job) {
     float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    if (clq_dataset_get_info(job->train)->features > 0) {
+        CLQ_TRY(same_metadata(job, "clquant.mean"));
+        return same_metadata(job, "clquant.std");
+    }
     if (!clq_graph_get_metadata(job->teacher, "clquant.mean")) {
         return CLQ_OK;
     }

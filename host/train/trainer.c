@@ -11,6 +11,33 @@
 
 /* ---- set-up ---- */
 
+/* What only one kind of data can have. */
+static clq_status check_data(const clq_train_job *job) {
+    clq_train_config plain = job->config, defaults;
+    if (!job->train) {
+        return CLQ_OK;
+    }
+    const clq_dataset_info *info = clq_dataset_get_info(job->train);
+    CLQ_TRY(clq_graph_check_data(job->graph, job->train));
+    if (job->test) {
+        CLQ_TRY(clq_graph_check_data(job->graph, job->test));
+    }
+    if (info->targets > 0 &&
+        (job->config.loss != CLQ_LOSS_MSE || job->config.label_smoothing > 0)) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: has regression targets: the loss must be mse, without "
+                        "label smoothing",
+                        info->path);
+    }
+    clq_train_config_init(&defaults);
+    plain.augment = defaults.augment;
+    if (info->features > 0 &&
+        clq_train_config_hash(&plain) != clq_train_config_hash(&job->config)) {
+        return clq_fail(CLQ_USAGE, "%s: is a table; augmentation is for images", info->path);
+    }
+    return CLQ_OK;
+}
+
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
     const clq_graph *graph = t->job->graph;
@@ -54,6 +81,9 @@ static clq_status open_executors(trainer *t) {
     const clq_tensor *output = clq_exec_output(t->exec);
     CLQ_TRY(clq_loss_create(job->device, job->config.loss, &output->shape,
                             job->config.label_smoothing, &t->loss));
+    if (job->train && clq_dataset_get_info(job->train)->targets > 0) {
+        clq_loss_set_regression(t->loss);
+    }
     return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
                                    : CLQ_OK;
 }
@@ -65,8 +95,8 @@ static uint64_t config_hash(const trainer *t) {
     hash += t->distill ? clq_distill_hash(t->job) : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-        const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                                info->class_count};
+        const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
+                                info->features, info->targets, info->class_count};
         hash = clq_hash64_seeded(data, sizeof data, hash);
     }
     for (int v = 0; v < t->job->graph->value_count; v++) {
@@ -115,6 +145,7 @@ static clq_status open_health(trainer *t) {
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
+    CLQ_TRY(check_data(job));
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }

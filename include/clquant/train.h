@@ -90,14 +90,16 @@ double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t s
 
 /* ---- feeding ---- */
 
-typedef struct clq_feed clq_feed; /* loader + augmentation kernel + normalisation, on one device */
+/* Images: loader + augmentation kernel + normalisation. A table: its rows as they stand, so it is
+ * normalised before (clq_graph_normalise_table). On one device. */
+typedef struct clq_feed clq_feed;
 
 typedef struct clq_feed_options {
     int batch;
     bool training; /* shuffle, augment, drop the last partial batch */
-    bool shuffle;  /* without `training`: images in a random order (calibration) */
+    bool shuffle;  /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
-    int threads;
+    int threads; /* images only, as all below */
     float mean[4], std[4];
     int height, width;          /* of the inputs; 0: the data set's */
     bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
@@ -111,7 +113,9 @@ typedef struct clq_feed_batch {
                               training, 0 past it. The rest repeat the last */
     const int32_t *labels; /* (batch) host */
     clq_buffer *device_labels; /* the same, S32 (batch) */
-    clq_buffer *targets;       /* F32 (batch, classes): mixed labels; NULL: the labels say it all */
+    clq_buffer *targets;       /* F32 (batch, outputs): mixed labels, or numbers (regression: the
+                                  labels are 0 then); NULL: the labels say it all */
+    const float *numbers;      /* regression: the same on the host; else NULL */
 } clq_feed_batch;
 
 /* CLQ_USAGE: a batch or size out of range, a std that is not above 0, fewer classes than the data
@@ -119,29 +123,55 @@ typedef struct clq_feed_batch {
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
-int64_t clq_feed_batches(const clq_feed *feed); /* batches an epoch */
+const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
+const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
+int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
-/* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch). */
+/* Writes the next batch, normalised F32 NHWC or (N, features), into `x` (room for options.batch).
+ */
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
 
-/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
- */
+/* CLQ_BAD_DATA unless the data set's samples fit the network's input (images or rows of so many
+ * features) and, for a table, its outputs. */
+clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset);
+
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
+/* Keeps a normalisation of `count` channels or features in the metadata. */
+clq_status clq_graph_set_normalisation(clq_graph *graph, const float *mean, const float *std,
+                                       int count);
+/* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
+ * numbers to predict by "clquant.target_mean" and "clquant.target_std". Without metadata they stay
+ * as they are. */
+clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table);
+/* Measures a table and keeps its normalisation in the graph's metadata. */
+clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table);
 
 /* ---- evaluation ---- */
 
+/* How well numbers are predicted (regression). */
+typedef struct clq_fit {
+    double rmse; /* root of the mean squared error, in the data's unit */
+    double r2;   /* coefficient of determination: 1 - squared error / squared deviation from the
+                    mean of the evaluated numbers; NaN when these are all equal */
+} clq_fit;
+
 typedef struct clq_evaluation {
-    int64_t images;
-    int classes;
-    double top1, top5, loss; /* fractions 0..1; mean cross-entropy */
+    int64_t images;          /* or rows */
+    const char *unit;        /* "images" or "rows" */
+    int classes;             /* 0: regression */
+    double top1, top5, loss; /* fractions 0..1, NaN in regression; mean cross-entropy, or mean
+                                squared error of normalised numbers */
     int64_t *confusion;      /* (classes, classes): row = label, column = prediction; owned */
-    char logits_sha256[65];  /* of all logits, F32 little-endian, in dataset order */
+    int targets;             /* 0: classes */
+    clq_fit *fits;           /* (targets), owned */
+    double r2;               /* mean over the targets, NaN for classes */
+    char logits_sha256[65];  /* of all outputs, F32 little-endian, in dataset order */
 } clq_evaluation;
 
-/* Runs the whole feed through any inference executor. `logits` (images, classes) may be NULL;
- * otherwise it receives all logits. Shows progress under `label` (NULL: none). */
+/* Runs the whole feed through any inference executor. `logits` (images, outputs) may be NULL;
+ * otherwise it receives all outputs. Shows progress under `label` (NULL: none). */
 clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                         clq_evaluation *evaluation, float *logits);
 void clq_evaluation_clear(clq_evaluation *evaluation);

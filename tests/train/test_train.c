@@ -264,12 +264,12 @@ static void the_log_tells_of_failure(void **state) {
     job.config.schedule.lr = 1000;
     job.config.schedule.kind = CLQ_LR_CONSTANT;
     assert_status(run(&job, NULL), CLQ_DIVERGED);
-    assert_error_has("the loss became");
+    assert_error_has("diverged in step");
     json_t *lines = read_log(clq_test_temp_path("diverged.jsonl"));
     json_t *last = json_array_get(lines, json_array_size(lines) - 1);
     assert_string_equal(text_of(last, "event"), "error");
     assert_true(number_of(last, "exit_code") == CLQ_DIVERGED);
-    assert_non_null(strstr(text_of(last, "message"), "the loss became"));
+    assert_non_null(strstr(text_of(last, "message"), "diverged in step"));
     json_decref(lines);
     clq_graph_destroy(graph);
 }
