@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/text.h"
 
 /* Metadata of a model. */
@@ -197,6 +198,17 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     return describe(*graph, *train, recipe->data.table.test_fraction);
 }
 
+/* ---- ranks ---- */
+
+clq_status clq_ranks_join(clq_ranks **ranks) {
+    CLQ_TRY(clq_ranks_open(ranks));
+    if (clq_ranks_rank(*ranks) > 0) {
+        clq_progress_enable(false);
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    }
+    return CLQ_OK;
+}
+
 /* ---- stages ---- */
 
 int clq_eval_batch(const clq_graph *graph, int64_t images) {
@@ -282,15 +294,17 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
 
 static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *phase,
                             const clq_stage_options *options) {
+    const bool writes = clq_ranks_rank(options->ranks) == 0;
     return (clq_train_job){.device = device,
                            .graph = graph,
                            .train = options->train,
                            .test = options->test,
                            .config = *options->config,
                            .mode = CLQ_EXEC_TRAIN,
-                           .out = options->out,
+                           .ranks = options->ranks,
+                           .out = writes ? options->out : NULL,
                            .phase = phase,
-                           .log_file = options->log_file,
+                           .log_file = writes ? options->log_file : NULL,
                            .recipe_json = options->recipe,
                            .resume = options->resume};
 }

@@ -32,6 +32,11 @@ clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test);
 
+/* ---- ranks ---- */
+
+/* Meets the other ranks, when there are any; all but rank 0 fall silent. */
+clq_status clq_ranks_join(clq_ranks **ranks);
+
 /* ---- stages ---- */
 
 /* Batch for evaluations: 64, or fewer for large images or small sets. */
@@ -55,6 +60,7 @@ typedef struct clq_stage_options {
     const char *out;      /* folder for history and checkpoints; NULL: none */
     const char *log_file; /* NULL: none */
     bool resume;
+    clq_ranks *ranks; /* only rank 0 writes; NULL: alone */
 } clq_stage_options;
 
 /* FP32 training of `graph` in place. */

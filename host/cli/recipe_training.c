@@ -140,6 +140,7 @@ clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
     CLQ_TRY(clq_json_read_f64(r, "label_smoothing", 0, 0.999, &config->label_smoothing));
     CLQ_TRY(clq_json_read_int(r, "loader_threads", 1, 256, &config->loader_threads));
     CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", 0, 1 << 30, &config->checkpoint_steps));
+    CLQ_TRY(clq_json_read_bool(r, "sync_batch_norm", &config->sync_batch_norm));
     CLQ_TRY(clq_json_read_int(r, "log_steps", 1, 1 << 30, &config->log_steps));
     CLQ_TRY(clq_json_read_bool(r, "recompute", &config->recompute));
     CLQ_TRY(read_distill(r, config));

@@ -98,12 +98,14 @@ static clq_status save(const options *o, const clq_graph *graph) {
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
+    clq_ranks *ranks = NULL;
     clq_device *device = NULL;
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL;
     clq_dataset *train = NULL, *test = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs) {
         recipe->train.epochs = o.epochs;
@@ -112,22 +114,27 @@ static clq_status run(int argc, char **argv) {
     if (o.weights) {
         CLQ_GOTO(status, cleanup, clq_weights_load(graph, o.weights));
     }
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->train,
                                      .recipe = recipe->text,
                                      .out = o.out,
                                      .log_file = o.log_file,
-                                     .resume = o.resume};
+                                     .resume = o.resume,
+                                     .ranks = ranks};
     CLQ_GOTO(status, cleanup, clq_stage_train(device, graph, &stage));
-    CLQ_GOTO(status, cleanup, save(&o, graph));
+    if (clq_ranks_rank(ranks) == 0) {
+        CLQ_GOTO(status, cleanup, save(&o, graph));
+    }
 cleanup:
     clq_dataset_close(train);
     clq_dataset_close(test);
     clq_graph_destroy(graph);
     clq_recipe_free(recipe);
     clq_device_close(device);
+    clq_ranks_close(ranks, status);
     return status;
 }
 

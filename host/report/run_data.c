@@ -60,7 +60,7 @@ static clq_status read_run(const char *file, const json_t *json, clq_run_data *d
 /* ---- history.json ---- */
 
 static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_record *out) {
-    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    *out = clq_epoch_unknown(0);
     CLQ_TRY(clq_json_require(reader, "epoch"));
     CLQ_TRY(clq_json_read_int(reader, "epoch", 0, INT32_MAX, &out->epoch));
     if (out->epoch <= previous) {

@@ -176,8 +176,8 @@ static uint64_t hash_schedule(const clq_train_config *config, uint64_t hash) {
 }
 
 uint64_t clq_train_config_hash(const clq_train_config *config) {
-    const double numbers[] = {config->epochs, config->batch, (double)config->seed, config->loss,
-                              config->label_smoothing};
+    const double numbers[] = {config->epochs, config->batch,           (double)config->seed,
+                              config->loss,   config->label_smoothing, config->sync_batch_norm};
     uint64_t hash = clq_hash64(numbers, sizeof numbers);
     for (int i = 0; i < config->freeze_count; i++) {
         hash = clq_hash64_seeded(config->freeze[i], strlen(config->freeze[i]) + 1, hash);

@@ -26,7 +26,9 @@ static clq_status open_loader(clq_feed *feed) {
                                         .drop_last = o->training,
                                         .seed = o->seed,
                                         .threads = o->threads,
-                                        .start = feed->position};
+                                        .start = feed->position,
+                                        .shard = o->training ? o->shard : 0,
+                                        .shards = o->training ? o->shards : 0};
     clq_loader_destroy(feed->loader);
     feed->loader = NULL;
     return clq_loader_create(feed->dataset, &options, &feed->loader);

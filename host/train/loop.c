@@ -11,7 +11,7 @@ enum { LOSS_SHOWN_STEPS = 10 };
 /* Mean loss and accuracy (NaN in a regression) of the epoch so far. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
-    CLQ_TRY(clq_loss_read(t->loss, &totals));
+    CLQ_TRY(clq_trainer_read_totals(t, &totals));
     *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
     *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
     return CLQ_OK;
@@ -131,14 +131,16 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     *history_count = 0;
     CLQ_GOTO(status, cleanup, clq_train_log_open(&t.log, job));
     CLQ_GOTO(status, cleanup, clq_trainer_open(&t));
-    if (job->resume && job->out) {
+    if (job->resume) {
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
+    CLQ_GOTO(status, cleanup, clq_trainer_share(&t));
     clq_progress_begin(&t.progress, job->phase, clq_feed_unit(t.feed),
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     clq_progress_continue(&t.progress, t.step * job->config.batch);
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
+    clq_reducer_log(t.reducer, job->phase);
     if (status == CLQ_OK) {
         CLQ_GOTO(status, cleanup, clq_optimizer_swap_average(t.optimizer));
         CLQ_GOTO(status, cleanup, clq_params_download(t.params));

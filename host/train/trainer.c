@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/ranks.h"
 #include "train/freeze.h"
 
 /* ---- set-up ---- */
@@ -38,20 +39,27 @@ static clq_status check_data(const clq_train_job *job) {
     return CLQ_OK;
 }
 
+/* How much of a batch is this rank's. */
+static int rank_batch(const trainer *t) {
+    return t->job->config.batch / clq_ranks_size(t->job->ranks);
+}
+
 static clq_status open_feeds(trainer *t) {
     const clq_train_config *config = &t->job->config;
     const clq_graph *graph = t->job->graph;
     const clq_shape *input = &graph->values[graph->input].shape;
     const clq_shape *output = &graph->values[graph->output].shape;
     const bool images = input->rank == 4;
-    clq_feed_options options = {.batch = config->batch,
+    clq_feed_options options = {.batch = rank_batch(t),
                                 .training = true,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
                                 .height = images ? (int)input->dim[1] : 0,
                                 .width = images ? (int)input->dim[2] : 0,
                                 .classes = (int)output->dim[1],
-                                .augment = config->augment};
+                                .augment = config->augment,
+                                .shard = clq_ranks_rank(t->job->ranks),
+                                .shards = clq_ranks_size(t->job->ranks)};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
     if (t->job->train) {
@@ -68,14 +76,17 @@ static clq_status open_feeds(trainer *t) {
 static clq_status open_executors(trainer *t) {
     const clq_train_job *job = t->job;
     clq_exec_options options = {.mode = job->mode,
-                                .batch = job->config.batch,
+                                .batch = rank_batch(t),
                                 .params = t->params,
                                 .qstate = job->qstate,
                                 .recompute = job->config.recompute,
-                                .seed = job->config.seed};
+                                /* of dropout: each rank has masks of its own */
+                                .seed = job->config.seed + (uint64_t)clq_ranks_rank(job->ranks),
+                                .ranks = job->config.sync_batch_norm ? job->ranks : NULL};
     CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
     if (job->test) {
         options.mode = job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
+        options.memory_of = t->exec; /* an evaluation comes between steps */
         CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
     }
     const clq_tensor *output = clq_exec_output(t->exec);
@@ -88,10 +99,11 @@ static clq_status open_executors(trainer *t) {
                                    : CLQ_OK;
 }
 
-/* What must be equal for a checkpoint to be continued: configuration, network and data. */
+/* What must be equal for a checkpoint to be continued: configuration, network, data, ranks. */
 static uint64_t config_hash(const trainer *t) {
     uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
+    hash += (uint64_t)clq_ranks_size(t->job->ranks);
     hash += t->distill ? clq_distill_hash(t->job) : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
@@ -111,7 +123,8 @@ static uint64_t config_hash(const trainer *t) {
 static clq_status describe_checkpoint(trainer *t) {
     const clq_train_hooks *hooks = t->job->hooks;
     size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
-    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
+    clq_buffer *totals = t->all_totals ? t->all_totals : clq_loss_totals_buffer(t->loss);
+    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", totals};
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         if (count == CLQ_TRAINER_MAX_BUFFERS) {
             return clq_fail(CLQ_INTERNAL, "more than %d buffers in a checkpoint",
@@ -142,10 +155,27 @@ static clq_status open_health(trainer *t) {
     return CLQ_OK;
 }
 
+/* What several ranks need beside their executor. */
+static clq_status open_ranks(trainer *t) {
+    const clq_train_job *job = t->job;
+    const size_t ranks = (size_t)clq_ranks_size(job->ranks);
+    if (!job->ranks) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_reducer_create(job->device, job->graph, t->params, t->exec, job->ranks,
+                               !job->config.sync_batch_norm, &t->reducer));
+    return clq_buffer_create(job->device, ranks * clq_buffer_size(clq_loss_totals_buffer(t->loss)),
+                             &t->all_totals);
+}
+
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
     CLQ_TRY(check_data(job));
+    if (job->config.batch % clq_ranks_size(job->ranks) != 0) {
+        return clq_fail(CLQ_USAGE, "batch must be a multiple of the number of ranks, is %d for %d",
+                        job->config.batch, clq_ranks_size(job->ranks));
+    }
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
@@ -157,12 +187,15 @@ clq_status clq_trainer_open(trainer *t) {
     }
     CLQ_TRY(open_feeds(t));
     CLQ_TRY(open_executors(t));
+    CLQ_TRY(open_ranks(t));
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
     CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
 }
 
 void clq_trainer_close(trainer *t) {
+    clq_reducer_destroy(t->reducer);
+    clq_buffer_release(t->all_totals);
     clq_distill_destroy(t->distill);
     clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
@@ -178,6 +211,7 @@ void clq_trainer_close(trainer *t) {
 /* ---- checkpoints ---- */
 
 clq_status clq_trainer_save(trainer *t) {
+    CLQ_TRY(clq_trainer_gather_totals(t));
     if (!t->job->out) {
         return CLQ_OK;
     }
@@ -205,7 +239,10 @@ clq_status clq_trainer_resume(trainer *t) {
     json_t *state = NULL;
     int64_t steps_per_epoch = t->steps_per_epoch;
     const json_t *history = NULL;
-    CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    if (t->job->out) {
+        CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    }
+    CLQ_TRY(clq_trainer_share_state(t, &state));
     if (!state) {
         return CLQ_OK;
     }
@@ -218,7 +255,9 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
     CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
     CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
-    clq_history_read_timing(&t->history, t->job->out);
+    if (t->job->out) {
+        clq_history_read_timing(&t->history, t->job->out);
+    }
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
                  (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);

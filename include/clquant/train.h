@@ -6,6 +6,7 @@
 
 #include <clquant/data.h>
 #include <clquant/exec.h>
+#include <clquant/ranks.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,7 +39,8 @@ typedef enum clq_nonfinite {
 enum { CLQ_MAX_SKIPPED_IN_A_ROW = 10 };
 
 typedef struct clq_train_config {
-    int epochs, batch;
+    int epochs;
+    int batch; /* of all ranks together */
     uint64_t seed;
     struct {
         clq_optimizer_kind kind;
@@ -74,6 +76,8 @@ typedef struct clq_train_config {
     int freeze_count;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
+    bool sync_batch_norm; /* several ranks: batch norm's statistics over the whole batch, not each
+                             rank's part of it */
     int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
     int log_steps;        /* with a log file: a line every so many steps, each of which waits */
@@ -105,6 +109,7 @@ typedef struct clq_feed_options {
     bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
     int classes;                /* of mixed labels; 0: the data set's */
     clq_augment_config augment; /* when training */
+    int shard, shards;          /* when training: part of each batch, as in clq_loader_options */
 } clq_feed_options;
 
 /* What belongs to a batch of inputs; valid until the next call. */
@@ -213,17 +218,20 @@ typedef struct clq_train_job {
     const clq_graph
         *teacher; /* a float network to distil from, as config.distill says; NULL: none */
     const clq_train_hooks *hooks;
-    const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
-    const char *phase;       /* "train" or "qat": names files and the progress bar */
-    const char *log_file;    /* JSON lines are appended to it as things happen; NULL: none */
+    clq_ranks *ranks;     /* who train together, each with all of this job; NULL: alone */
+    const char *out;      /* rank 0: folder for history and checkpoints; NULL: none */
+    const char *phase;    /* "train" or "qat": names files and the progress bar */
+    const char *log_file; /* rank 0: JSON lines are appended to it as things happen; NULL: none */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
     bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
 
-/* Trains. On success graph holds the parameters (their moving average, if there is one) and
- * *history (owned by the caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or
- * gradient becomes NaN or infinite: names epoch, step and layer, the last checkpoint stays. */
+/* Trains. With ranks, each takes its part of every batch, and the gradients are means over all; the
+ * parameters and what `out` holds are rank 0's, and evaluations are made by every rank. On success
+ * graph holds the parameters (their moving average, if there is one) and *history (owned by the
+ * caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or gradient becomes NaN or
+ * infinite: names epoch, step and layer, the last checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
 #ifdef __cplusplus

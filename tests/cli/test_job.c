@@ -124,12 +124,39 @@ static void killed_training_resumes_to_the_same_bits(void **state) {
     assert_int_equal(system(line), 0);
 }
 
+/* Exit code 3 with step and layer, and the checkpoint before it is good: going on from there, the
+ * same step fails again. */
+static void divergence_names_step_and_layer(void **state) {
+    (void)state;
+    const char *path = text_file("recipe.json", recipe), *out = clq_test_temp_path("diverged");
+    char first[512];
+    int step = 0;
+    for (int start = 0; start < 2; start++) {
+        assert_exit(CLQ_DIVERGED,
+                    "train %s --data " DATA " --out %s --resume --set train.schedule.name=constant "
+                    "--set train.schedule.lr=1000 --set train.checkpoint_steps=1",
+                    path, out);
+        const char *message = strstr(command_output, "train: diverged in step ");
+        assert_non_null(message);
+        assert_non_null(strstr(message, "layer "));
+        if (start == 0) {
+            assert_int_equal(sscanf(message, "train: diverged in step %d ", &step), 1);
+            snprintf(first, sizeof first, "%.*s", (int)strcspn(message, "\n"), message);
+        }
+        assert_printed(first);
+    }
+    char name[128];
+    snprintf(name, sizeof name, "diverged/train-checkpoint-%09d.safetensors", step - 1);
+    assert_true(step > 1 && clq_file_exists(clq_test_temp_path(name)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_does_everything),
         cmocka_unit_test(stages_take_and_give_files),
         cmocka_unit_test(teachers_teach),
         cmocka_unit_test(killed_training_resumes_to_the_same_bits),
+        cmocka_unit_test(divergence_names_step_and_layer),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -12,27 +12,6 @@
 #include "base/json.h"
 #include "train/small_training.h"
 
-/* The bytes of the newest checkpoint in `folder`. */
-static uint64_t checkpoint_hash(const char *folder) {
-    char **names = NULL;
-    size_t count = 0, size = 0;
-    void *data = NULL;
-    uint64_t hash = 0;
-    assert_ok(clq_folder_list(folder, &names, &count));
-    for (size_t i = count; i-- > 0 && !data;) {
-        if (strstr(names[i], "checkpoint")) {
-            char *path = clq_path_join(folder, names[i]);
-            assert_ok(clq_file_read(path, 1 << 26, &data, &size));
-            hash = clq_hash64(data, size);
-            clq_free(path);
-        }
-    }
-    assert_non_null(data);
-    clq_free(data);
-    clq_folder_list_free(names, count);
-    return hash;
-}
-
 static uint64_t reference_hash, reference_checkpoint;
 
 static void it_learns(void **state) {
