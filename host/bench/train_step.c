@@ -14,7 +14,7 @@
 #include "quant/qat.h"
 #include "train/trainer.h"
 
-enum { WARMUP = 2, MIN_STEPS = 5, MAX_STEPS = 1000, PROFILED_STEPS = 5 };
+enum { WARMUP = 2, MIN_STEPS = 5, MAX_STEPS = 1000, PROFILED_STEPS = 3 };
 static const double GOAL_SECONDS = 3.0; /* of each case, when no number of steps is given */
 
 typedef struct kernel_time {

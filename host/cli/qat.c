@@ -42,6 +42,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
+    case 'M':
+        return clq_option_result(
+            state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
     case 'C':
         o->resume = true;
         return 0;
@@ -65,7 +68,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: training and test split", 0},
+    {"data", 'D', "DIR", 0, "Images or a table: training and test split", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"out", 'f', "DIR", 0, "Folder for history and checkpoints (default none)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
@@ -73,6 +76,8 @@ static const struct argp_option argp_options[] = {
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (qat.schedule.lr=0.01)", 0},
     {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
+    {"recompute", 'M', NULL, 0,
+     "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
     {0},
 };

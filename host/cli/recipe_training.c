@@ -1,10 +1,11 @@
 /* The keys of "train" and "qat": how to train. */
 #include "cli/recipe_keys.h"
 
-static const char *const optimizer_names[] = {"sgd", "adam"};
+static const char *const optimizer_names[] = {"sgd", "adam", "adamw"};
 static const char *const schedule_names[] = {"constant", "step", "one_cycle", "cosine",
                                              "cosine_restarts"};
 static const char *const loss_names[] = {"cross_entropy", "mse"};
+static const char *const nonfinite_names[] = {"stop", "skip"};
 
 static clq_status read_optimizer(clq_json_reader *section, clq_train_config *config) {
     clq_json_reader r;
@@ -17,6 +18,14 @@ static clq_status read_optimizer(clq_json_reader *section, clq_train_config *con
     CLQ_TRY(clq_json_read_f64(&r, "beta1", 0, 0.99999, &config->optimizer.beta1));
     CLQ_TRY(clq_json_read_f64(&r, "beta2", 0, 0.9999999, &config->optimizer.beta2));
     CLQ_TRY(clq_json_read_f64(&r, "epsilon", 1e-30, 1, &config->optimizer.epsilon));
+    return clq_json_reader_finish(&r);
+}
+
+static clq_status read_ema(clq_json_reader *section, clq_train_config *config) {
+    clq_json_reader r;
+    CLQ_TRY(clq_json_read_object(section, "ema", &r));
+    CLQ_TRY(clq_json_read_f64(&r, "decay", 0, 0.999999, &config->ema.decay));
+    CLQ_TRY(clq_json_read_bool(&r, "warmup", &config->ema.warmup));
     return clq_json_reader_finish(&r);
 }
 
@@ -91,6 +100,50 @@ static clq_status read_augment(clq_json_reader *section, clq_augment_config *a) 
     return clq_json_reader_finish(&r);
 }
 
+static clq_status read_freeze(clq_json_reader *section, clq_train_config *config) {
+    const json_t *array = NULL;
+    CLQ_TRY(clq_json_read_array(section, "freeze", &array));
+    if (!array) {
+        return CLQ_OK;
+    }
+    if (json_array_size(array) > CLQ_MAX_FREEZE) {
+        return clq_json_fail(section, "freeze", "must have at most %d names", CLQ_MAX_FREEZE);
+    }
+    config->freeze_count = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *prefix = json_string_value(json_array_get(array, i));
+        if (!prefix || !*prefix) {
+            return clq_json_fail(section, "freeze", "must be names of layers");
+        }
+        config->freeze[config->freeze_count++] = prefix;
+    }
+    return CLQ_OK;
+}
+
+static clq_status read_progressive(clq_json_reader *section, clq_train_config *config) {
+    const json_t *array = NULL;
+    clq_json_reader r;
+    CLQ_TRY(clq_json_read_array(section, "progressive", &array));
+    if (!array) {
+        return CLQ_OK;
+    }
+    if (json_array_size(array) > CLQ_MAX_PROGRESSIVE) {
+        return clq_json_fail(section, "progressive", "must have at most %d entries",
+                             CLQ_MAX_PROGRESSIVE);
+    }
+    config->progressive_count = (int)json_array_size(array);
+    for (int i = 0; i < config->progressive_count; i++) {
+        int *until = &config->progressive[i].until_epoch, *size = &config->progressive[i].size;
+        CLQ_TRY(clq_json_read_element(section, "progressive", array, (size_t)i, &r));
+        CLQ_TRY(clq_json_require(&r, "until_epoch"));
+        CLQ_TRY(clq_json_require(&r, "size"));
+        CLQ_TRY(clq_json_read_int(&r, "until_epoch", 1, 100000, until));
+        CLQ_TRY(clq_json_read_int(&r, "size", 1, 4096, size));
+        CLQ_TRY(clq_json_reader_finish(&r));
+    }
+    return CLQ_OK;
+}
+
 static clq_status read_distill(clq_json_reader *section, clq_train_config *config) {
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(section, "distill", &r));
@@ -115,7 +168,12 @@ clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
     CLQ_TRY(clq_json_read_int(r, "log_steps", 1, 1 << 30, &config->log_steps));
     CLQ_TRY(clq_json_read_bool(r, "recompute", &config->recompute));
     CLQ_TRY(read_distill(r, config));
+    CLQ_TRY(clq_json_read_f64(r, "clip_norm", 0, 1e6, &config->clip_norm));
+    CLQ_READ_ENUM(r, "on_nonfinite", nonfinite_names, config->on_nonfinite);
+    CLQ_TRY(read_freeze(r, config));
+    CLQ_TRY(read_progressive(r, config));
     CLQ_TRY(read_augment(r, &config->augment));
     CLQ_TRY(read_optimizer(r, config));
+    CLQ_TRY(read_ema(r, config));
     return read_schedule(r, config);
 }

@@ -74,7 +74,7 @@ static clq_status create_buffers(clq_augment *a) {
     if (!a->host_params || !a->partners) {
         return CLQ_NO_MEMORY;
     }
-    CLQ_TRY(clq_buffer_create(a->device, bytes, &a->images));
+    CLQ_TRY(clq_buffer_create(a->device, bytes + 1, &a->images)); /* see the kernel */
     CLQ_TRY(clq_buffer_create(a->device, fields * sizeof *a->host_params, &a->params));
     return create_table(a);
 }

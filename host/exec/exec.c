@@ -1,4 +1,5 @@
 /* Walks the steps: forward, backward, and what surrounds them. */
+#include "base/log.h"
 #include "exec/internal.h"
 #include "ops/quantized.h"
 
@@ -119,6 +120,7 @@ static clq_status allocate(clq_exec *exec) {
     const size_t values = (size_t)exec->graph->value_count;
     exec->steps = clq_calloc((size_t)exec->graph->node_count, sizeof *exec->steps);
     exec->values = clq_calloc(values, sizeof *exec->values);
+    exec->again = clq_calloc(values, sizeof *exec->again);
     exec->wanted = clq_calloc(values, sizeof *exec->wanted);
     exec->overwritten = clq_calloc(values, sizeof *exec->overwritten);
     if (clq_mode_trains(exec->options.mode)) {
@@ -127,8 +129,9 @@ static clq_status allocate(clq_exec *exec) {
             return CLQ_NO_MEMORY;
         }
     }
-    return exec->steps && exec->values && exec->wanted && exec->overwritten ? CLQ_OK
-                                                                            : CLQ_NO_MEMORY;
+    return exec->steps && exec->values && exec->again && exec->wanted && exec->overwritten
+               ? CLQ_OK
+               : CLQ_NO_MEMORY;
 }
 
 /* A real F32 tensor beside a value that holds codes. */
@@ -178,6 +181,7 @@ static clq_status prepare(clq_exec *exec) {
     clq_device_memory(exec->device, &before, &peak);
     for (int s = 0; s < exec->step_count; s++) {
         CLQ_TRY(CALL(prepare, &exec->steps[s].run));
+        exec->steps[s].again.state = exec->steps[s].run.state;
         if (exec->options.consumed != NULL) {
             consume_parameters(exec, s);
         }
@@ -185,6 +189,42 @@ static clq_status prepare(clq_exec *exec) {
     clq_device_memory(exec->device, &after, &peak);
     exec->memory.workspaces = after - before;
     return clq_exec_load_parameters(exec);
+}
+
+static double megabytes(uint64_t bytes) {
+    return (double)bytes * 1e-6;
+}
+
+/* Adds to a failure for want of memory how much this executor takes, and what takes less. */
+static clq_status explain_size(const clq_exec *exec, clq_status status) {
+    const clq_exec_options *options = &exec->options;
+    const clq_device_info *info = clq_device_get_info(exec->device);
+    const bool trains = clq_mode_trains(options->mode);
+    const size_t parameters = options->params != NULL ? clq_params_count(options->params) : 0;
+    return clq_fail_in(
+        status,
+        "batch %d in mode %s needs %.1f MB of activations%s beside %.1f MB of parameters%s, and %s "
+        "reports %.1f MB, %.1f MB in one buffer; a smaller batch%s takes less",
+        options->batch, mode_names[options->mode], megabytes(exec->planned),
+        trains ? " and gradients" : "", megabytes((trains ? 2 : 1) * parameters * sizeof(float)),
+        trains ? " and their gradients" : "", info->name, megabytes(info->global_memory),
+        megabytes(info->max_allocation),
+        trains && !options->recompute ? " or recompute (--recompute)" : "");
+}
+
+/* What a device reports is advice, and drivers of CPUs swap rather than fail. */
+static void warn_of_size(const clq_exec *exec) {
+    const clq_device_info *info = clq_device_get_info(exec->device);
+    uint64_t live, peak;
+    clq_device_memory(exec->device, &live, &peak);
+    if (live > info->global_memory) {
+        clq_log_warn("%s reports %.1f MB of memory and holds %.1f MB now; a smaller batch%s takes "
+                     "less",
+                     info->name, megabytes(info->global_memory), megabytes(live),
+                     clq_mode_trains(exec->options.mode) && !exec->options.recompute
+                         ? " or recompute (--recompute)"
+                         : "");
+    }
 }
 
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
@@ -213,9 +253,13 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
         exec->output = exec->values[graph->output];
     }
     CLQ_GOTO(status, cleanup, prepare(exec));
+    warn_of_size(exec);
     *result = exec;
     exec = NULL;
 cleanup:
+    if (status == CLQ_NO_MEMORY && exec->planned > 0) {
+        status = explain_size(exec, status);
+    }
     clq_exec_destroy(exec);
     return status;
 }
@@ -227,6 +271,9 @@ void clq_exec_destroy(clq_exec *exec) {
     for (int s = 0; s < exec->step_count; s++) {
         release(&exec->steps[s].run);
     }
+    for (int i = 0; i < exec->piece_count; i++) {
+        clq_buffer_release(exec->pieces[i]);
+    }
     for (int b = 0; b < exec->buffer_count; b++) {
         clq_buffer_release(exec->buffers[b]);
     }
@@ -234,9 +281,11 @@ void clq_exec_destroy(clq_exec *exec) {
     clq_buffer_release(exec->real_output);
     clq_params_destroy(exec->own_params);
     clq_qstate_destroy(exec->own_qstate);
+    clq_free(exec->pieces);
     clq_free(exec->buffers);
     clq_free(exec->steps);
     clq_free(exec->values);
+    clq_free(exec->again);
     clq_free(exec->gradients);
     clq_free(exec->wanted);
     clq_free(exec->overwritten);
@@ -275,7 +324,7 @@ clq_exec_memory clq_exec_measure(const clq_exec *exec) {
 
 void clq_exec_set_step(clq_exec *exec, uint64_t step) {
     for (int s = 0; s < exec->step_count; s++) {
-        exec->steps[s].run.step = step;
+        exec->steps[s].run.step = exec->steps[s].again.step = step;
     }
 }
 
@@ -300,6 +349,12 @@ clq_status clq_exec_load_parameters(clq_exec *exec) {
     return CLQ_OK;
 }
 
+static clq_status run_forward(clq_exec *exec, const clq_exec_step *step, clq_op_run *run) {
+    clq_device_set_label(exec->device, run->node->name);
+    clq_device_set_work(exec->device, step->work);
+    return CALL(forward, run);
+}
+
 clq_status clq_exec_forward(clq_exec *exec) {
     if (exec->real_input != NULL) {
         clq_device_set_label(exec->device, "quantize input");
@@ -308,9 +363,7 @@ clq_status clq_exec_forward(clq_exec *exec) {
     }
     for (int s = 0; s < exec->step_count; s++) {
         clq_exec_step *step = &exec->steps[s];
-        clq_device_set_label(exec->device, step->run.node->name);
-        clq_device_set_work(exec->device, step->work);
-        CLQ_TRY(CALL(forward, &step->run));
+        CLQ_TRY(run_forward(exec, step, &step->run));
         if (exec->hook != NULL) {
             CLQ_TRY(exec->hook(exec->hook_context, &step->run));
         }
@@ -325,20 +378,37 @@ clq_status clq_exec_forward(clq_exec *exec) {
     return CLQ_OK;
 }
 
+/* Steps begin .. end - 1: first what was not kept is made again. */
+static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
+    for (int s = begin; s < end; s++) {
+        clq_exec_step *step = &exec->steps[s];
+        if (step->reruns) {
+            CLQ_TRY(run_forward(exec, step, &step->again));
+        }
+    }
+    clq_device_set_work(exec->device, 0);
+    for (int s = end - 1; s >= begin; s--) {
+        clq_exec_step *step = &exec->steps[s];
+        if (step->backward) {
+            clq_device_set_label(exec->device, step->run.node->name);
+            CLQ_TRY(CALL(backward, &step->again));
+            if (exec->backward_hook != NULL) {
+                CLQ_TRY(exec->backward_hook(exec->backward_hook_context, &step->again));
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_exec_backward(clq_exec *exec) {
     if (exec->gradients == NULL) {
         return clq_fail(CLQ_USAGE, "mode %s has no backward pass", mode_names[exec->options.mode]);
     }
-    for (int s = exec->step_count - 1; s >= 0; s--) {
-        clq_exec_step *step = &exec->steps[s];
-        if (step->backward) {
-            clq_device_set_label(exec->device, step->run.node->name);
-            CLQ_TRY(CALL(backward, &step->run));
-            if (exec->backward_hook != NULL) {
-                CLQ_TRY(exec->backward_hook(exec->backward_hook_context, &step->run));
-            }
-        }
+    for (int end = exec->step_count, begin; end > 0; end = begin) {
+        begin = clq_exec_segment_begin(exec, end);
+        CLQ_TRY(run_segment_backward(exec, begin, end));
     }
+    clq_device_set_work(exec->device, 0);
     clq_device_set_label(exec->device, "");
     return CLQ_OK;
 }

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <string.h>
 
 #include <clquant/train.h>
 
@@ -21,6 +22,7 @@ void clq_train_config_init(clq_train_config *config) {
     config->schedule.gamma = 0.1;
     config->schedule.t_0 = 10;
     config->schedule.t_mult = 2;
+    config->ema.warmup = true;
     config->loss = CLQ_LOSS_CROSS_ENTROPY;
     config->distill.weight = 0.5;
     config->distill.temperature = 4;
@@ -55,6 +57,21 @@ static clq_status check_schedule(const clq_train_config *config) {
             return clq_fail(CLQ_USAGE, "schedule.milestones must increase: %d follows %d",
                             config->schedule.milestones[i], config->schedule.milestones[i - 1]);
         }
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_progressive(const clq_train_config *config) {
+    int last = 0;
+    for (int i = 0; i < config->progressive_count; i++) {
+        const int until = config->progressive[i].until_epoch;
+        CLQ_TRY(in_range("progressive.size", config->progressive[i].size, 1, 4096));
+        if (until <= last) {
+            return clq_fail(CLQ_USAGE,
+                            "progressive.until_epoch must increase from 1, %d follows %d", until,
+                            last);
+        }
+        last = until;
     }
     return CLQ_OK;
 }
@@ -97,11 +114,14 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("optimizer.beta1", config->optimizer.beta1, 0, 0.99999));
     CLQ_TRY(in_range("optimizer.beta2", config->optimizer.beta2, 0, 0.9999999));
     CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
+    CLQ_TRY(in_range("clip_norm", config->clip_norm, 0, 1e6));
+    CLQ_TRY(in_range("ema.decay", config->ema.decay, 0, 0.999999));
     CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
     CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
     CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
     CLQ_TRY(in_range("distill.temperature", config->distill.temperature, 1e-3, 1e3));
     CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
+    CLQ_TRY(check_progressive(config));
     CLQ_TRY(check_augment(&config->augment));
     if (config->distill.teacher && config->distill.weight > 0 &&
         config->loss != CLQ_LOSS_CROSS_ENTROPY) {
@@ -144,10 +164,19 @@ static uint64_t hash_augment(const clq_augment_config *a, uint64_t hash) {
 }
 
 static uint64_t hash_optimizer(const clq_train_config *config, uint64_t hash) {
-    const double numbers[] = {config->optimizer.kind,         config->optimizer.momentum,
-                              config->optimizer.weight_decay, config->optimizer.nesterov,
-                              config->optimizer.beta1,        config->optimizer.decay_norm_and_bias,
-                              config->optimizer.beta2,        config->optimizer.epsilon};
+    const double numbers[] = {
+        config->optimizer.kind,
+        config->optimizer.momentum,
+        config->optimizer.weight_decay,
+        config->optimizer.nesterov,
+        config->optimizer.beta1,
+        config->optimizer.beta2,
+        config->optimizer.epsilon,
+        config->clip_norm,
+        config->optimizer.decay_norm_and_bias,
+        config->ema.decay,
+        config->ema.warmup,
+    };
     return HASH(numbers, hash);
 }
 
@@ -166,12 +195,26 @@ uint64_t clq_train_config_hash(const clq_train_config *config) {
     const double numbers[] = {config->epochs, config->batch,           (double)config->seed,
                               config->loss,   config->label_smoothing, config->sync_batch_norm};
     uint64_t hash = clq_hash64(numbers, sizeof numbers);
+    for (int i = 0; i < config->freeze_count; i++) {
+        hash = clq_hash64_seeded(config->freeze[i], strlen(config->freeze[i]) + 1, hash);
+    }
+    hash = clq_hash64_seeded(config->progressive,
+                             (size_t)config->progressive_count * sizeof *config->progressive, hash);
     hash = hash_augment(&config->augment, hash);
     hash = hash_optimizer(config, hash);
     return hash_schedule(config, hash);
 }
 
-/* ---- learning rate ---- */
+/* ---- what changes from epoch to epoch ---- */
+
+int clq_train_size(const clq_train_config *config, int64_t epoch) {
+    for (int i = 0; i < config->progressive_count; i++) {
+        if (epoch < config->progressive[i].until_epoch) {
+            return config->progressive[i].size;
+        }
+    }
+    return 0;
+}
 
 /* Cosine from `high` at 0 to `low` at 1. */
 static double cosine(double high, double low, double progress) {

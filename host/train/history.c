@@ -18,6 +18,7 @@ static const struct {
     {"train_top1", offsetof(clq_epoch_record, train_top1)},
     {"test_loss", offsetof(clq_epoch_record, test_loss)},
     {"test_top1", offsetof(clq_epoch_record, test_top1)},
+    {"skipped_steps", offsetof(clq_epoch_record, skipped_steps)},
     {"images_per_second", offsetof(clq_epoch_record, images_per_second)},
     {"seconds", offsetof(clq_epoch_record, seconds)},
 };
@@ -25,6 +26,14 @@ enum { COLUMN_COUNT = sizeof columns / sizeof *columns, TIMING_COLUMNS = 2 };
 
 static double *field(clq_epoch_record *record, int column) {
     return (double *)(void *)((char *)record + columns[column].offset);
+}
+
+clq_epoch_record clq_epoch_unknown(int epoch) {
+    clq_epoch_record record = {.epoch = epoch};
+    for (int c = 0; c < COLUMN_COUNT; c++) {
+        *field(&record, c) = NAN;
+    }
+    return record;
 }
 
 clq_status clq_history_add(clq_history *history, const clq_epoch_record *record) {

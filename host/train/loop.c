@@ -1,28 +1,29 @@
 /* The training loop: epochs, evaluation, history, when to write checkpoints. */
 #include <math.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "train/trainer.h"
 
-enum { LOSS_CHECK_STEPS = 10 };
+enum { LOSS_SHOWN_STEPS = 10 };
 
-/* Mean loss and accuracy of the epoch so far; CLQ_DIVERGED when the loss is no number any more. */
+/* Mean loss and accuracy (NaN in a regression) of the epoch so far. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
     CLQ_TRY(clq_trainer_read_totals(t, &totals));
     *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
     *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
-    if (!isfinite(totals.loss)) {
-        return clq_fail(
-            CLQ_DIVERGED,
-            "%s: the loss became %s in epoch %lld, by step %lld (learning rate %g); the last "
-            "checkpoint is unharmed",
-            t->job->phase, isnan(totals.loss) ? "NaN" : "infinite",
-            (long long)((t->step - 1) / t->steps_per_epoch + 1), (long long)t->step,
-            clq_learning_rate(&t->job->config, t->step - 1, t->steps_per_epoch));
-    }
     return CLQ_OK;
+}
+
+/* "  top-1 93.75 %", or nothing where it is not known. */
+static const char *top1_text(const char *name, double top1, char text[40]) {
+    text[0] = '\0';
+    if (!isnan(top1)) {
+        snprintf(text, 40, "  %s %.2f %%", name, 100 * top1);
+    }
+    return text;
 }
 
 static bool stopped(const trainer *t) {
@@ -34,29 +35,31 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     const clq_train_config *config = &t->job->config;
     const double start = clq_now_seconds();
     const int64_t first = t->step, batch = first % t->steps_per_epoch;
-    double loss = 0, top1 = 0;
+    double loss = 0, top1 = NAN;
+    char text[40];
+    CLQ_TRY(clq_trainer_fit_epoch(t, epoch));
     CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
     clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
         CLQ_TRY(clq_loss_reset(t->loss));
+        t->skipped.in_epoch = 0;
     }
     while (t->step < (epoch + 1) * t->steps_per_epoch && !stopped(t)) {
         CLQ_TRY(clq_trainer_step(t));
         CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step,
                                    clq_learning_rate(config, t->step - 1, t->steps_per_epoch),
                                    t->loss));
-        if (t->step % LOSS_CHECK_STEPS == 0) {
+        if (t->step % LOSS_SHOWN_STEPS == 0) {
             CLQ_TRY(read_loss(t, &loss, &top1));
         }
         if (config->checkpoint_steps && t->step % config->checkpoint_steps == 0 &&
             t->step % t->steps_per_epoch != 0) {
-            CLQ_TRY(read_loss(t, &loss, &top1));
             CLQ_TRY(clq_trainer_save(t));
             clq_train_log_time_from(&t->log, t->step);
         }
         clq_progress_update(&t->progress, t->step * config->batch,
-                            "epoch %lld/%d  loss %.4f  top-1 %.2f %%  lr %.4g",
-                            (long long)epoch + 1, config->epochs, loss, 100 * top1,
+                            "epoch %lld/%d  loss %.4g%s  lr %.4g", (long long)epoch + 1,
+                            config->epochs, loss, top1_text("top-1", top1, text),
                             clq_learning_rate(config, t->step, t->steps_per_epoch));
     }
     CLQ_TRY(read_loss(t, &loss, &top1));
@@ -65,9 +68,16 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     record->train_loss = loss;
     record->train_top1 = top1;
     record->test_loss = record->test_top1 = NAN;
+    record->skipped_steps = (double)t->skipped.in_epoch;
     record->seconds = clq_now_seconds() - start;
     record->images_per_second = (double)((t->step - first) * config->batch) / record->seconds;
     return CLQ_OK;
+}
+
+/* Exchanges the network and its moving average, if there is one. */
+static clq_status swap_average(trainer *t) {
+    CLQ_TRY(clq_optimizer_swap_average(t->optimizer));
+    return clq_exec_load_parameters(t->exec);
 }
 
 static clq_status evaluate(trainer *t, clq_epoch_record *record) {
@@ -76,12 +86,14 @@ static clq_status evaluate(trainer *t, clq_epoch_record *record) {
     if (!t->job->test) {
         return CLQ_OK;
     }
+    CLQ_TRY(swap_average(t));
     if (hooks && hooks->evaluate) {
         CLQ_TRY(hooks->evaluate(hooks->context, &evaluation));
     } else {
         CLQ_TRY(clq_exec_load_parameters(t->eval_exec));
         CLQ_TRY(clq_evaluate(t->eval_exec, t->test_feed, NULL, &evaluation, NULL));
     }
+    CLQ_TRY(swap_average(t));
     record->test_loss = evaluation.loss;
     record->test_top1 = evaluation.top1;
     clq_evaluation_clear(&evaluation);
@@ -98,12 +110,12 @@ static clq_status run_epochs(trainer *t) {
         }
         CLQ_TRY(evaluate(t, &record));
         CLQ_TRY(clq_history_add(&t->history, &record));
-        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4f  top-1 %.2f %%  test loss %.4f  test "
-                     "top-1 %.2f %%  "
-                     "%.0f images/s",
+        char train[40], test[40];
+        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s  test loss %.4g%s  %.0f %s/s",
                      t->job->phase, record.epoch, t->job->config.epochs, record.lr,
-                     record.train_loss, 100 * record.train_top1, record.test_loss,
-                     100 * record.test_top1, record.images_per_second);
+                     record.train_loss, top1_text("top-1", record.train_top1, train),
+                     record.test_loss, top1_text("test top-1", record.test_top1, test),
+                     record.images_per_second, clq_feed_unit(t->feed));
         if (t->job->out) {
             CLQ_TRY(clq_history_write(&t->history, t->job->out));
         }
@@ -124,13 +136,14 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
     CLQ_GOTO(status, cleanup, clq_trainer_share(&t));
-    clq_progress_begin(&t.progress, job->phase, "images",
+    clq_progress_begin(&t.progress, job->phase, clq_feed_unit(t.feed),
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     clq_progress_continue(&t.progress, t.step * job->config.batch);
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
     clq_reducer_log(t.reducer, job->phase);
     if (status == CLQ_OK) {
+        CLQ_GOTO(status, cleanup, clq_optimizer_swap_average(t.optimizer));
         CLQ_GOTO(status, cleanup, clq_params_download(t.params));
         *history = t.history.records;
         *history_count = t.history.count;

@@ -56,6 +56,7 @@ typedef struct clq_value {
     clq_shape shape;
     void *data; /* PARAMETER and STATE: owned host copy; otherwise NULL */
     clq_qparams q;
+    bool frozen;  /* PARAMETER: training leaves it as it is */
     int producer; /* node that writes it, -1 for inputs and parameters */
 } clq_value;
 
@@ -137,6 +138,10 @@ clq_graph_size clq_graph_measure(const clq_graph *graph);
  * Makes a new graph; parameters keep their names (conv "x.conv1" gains "x.conv1.bias" when it had
  * none). */
 clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
+
+/* A copy for images of another height and width, all else and all ids the same. CLQ_BAD_DATA names
+ * the node whose rule that breaks, such as a linear layer behind a flatten. */
+clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized);
 
 #ifdef __cplusplus
 }

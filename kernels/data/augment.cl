@@ -20,7 +20,7 @@
  *
  * Both are 0 in the image's erased box.
  *
- * images (N, H, W, C) u8; params (1 + N, AUGMENT_FIELDS); table (C, 256), then C means, C stds; out
+ * images (N, H, W, C) u8, and one byte that is read but not used; params (1 + N, AUGMENT_FIELDS); table (C, 256), then C means, C stds; out
  * (B, OH, OW, C) with B >= N: images past the last repeat the last one.
  *
  * Work-items: (OH, B) one a row on the CPU schedule, (OH * OW, B) one a pixel on the GPU
@@ -54,11 +54,20 @@ static inline source source_of(__global const uchar *images, __global const floa
     return s;
 }
 
-/* Channel c of the pixels (y, x): 0..255; black outside of the image. */
-static inline vint code_at(const source *s, const vint y, const vint x, const int c) {
+/* codes[C] of the pixels (y, x): 0..255; black outside of the image. */
+static inline void read_codes(const source *s, const vint y, const vint x, vint codes[C]) {
     const vint inside = (y >= 0) & (y < s->height) & (x >= 0) & (x < s->width);
-    const vint at = inside ? (y * s->width + x) * C + c : (vint)(0);
-    return inside ? gather_u8(s->pixels, at) : (vint)(0);
+    const vint at = inside ? (y * s->width + x) * C : (vint)(0);
+#if C >= 3
+    const vint pixel = inside ? gather_4u8(s->pixels, at) : (vint)(0); /* faster than byte by byte */
+    for (int c = 0; c < C; c++) {
+        codes[c] = (pixel >> 8 * c) & 255;
+    }
+#else
+    for (int c = 0; c < C; c++) {
+        codes[c] = inside ? gather_u8(s->pixels + c, at) : (vint)(0);
+    }
+#endif
 }
 
 /* Whether the pixels (y, x) lie in the box, where there is one. */
@@ -71,6 +80,17 @@ static inline vint in_box(__global const float *box, const int y, const vint x) 
 /* ---- the pixels of one image ---- */
 
 #if GENERAL
+
+/* v[C] = between the pixels x[0] and x[1] of row y of the image: 0..255. */
+static inline void sample_row(const source *s, const vint y, const vint x[2], const vfloat part,
+                              vfloat v[C]) {
+    vint a[C], b[C];
+    read_codes(s, y, x[0], a);
+    read_codes(s, y, x[1], b);
+    for (int c = 0; c < C; c++) {
+        v[c] = TO_VFLOAT(a[c]) + part * TO_VFLOAT(b[c] - a[c]);
+    }
+}
 
 /* v[C] = the image at the pixels (y, x) of the output in 0..1; gives whether they show any of it. */
 static inline vint sample(const source *s, const int y, const vint x, vfloat v[C]) {
@@ -87,14 +107,11 @@ static inline vint sample(const source *s, const int y, const vint x, vfloat v[C
                            TO_VINT(clamp(x0 + 1.0f, left, right - 1.0f))};
     const vint tap_y[2] = {TO_VINT(clamp(y0, top, bottom - 1.0f)),
                            TO_VINT(clamp(y0 + 1.0f, top, bottom - 1.0f))};
+    vfloat above[C], below[C];
+    sample_row(s, tap_y[0], tap_x, ax, above);
+    sample_row(s, tap_y[1], tap_x, ax, below);
     for (int c = 0; c < C; c++) {
-        vfloat row[2];
-        for (int i = 0; i < 2; i++) {
-            const vfloat a = TO_VFLOAT(code_at(s, tap_y[i], tap_x[0], c));
-            const vfloat b = TO_VFLOAT(code_at(s, tap_y[i], tap_x[1], c));
-            row[i] = a + ax * (b - a);
-        }
-        v[c] = (row[0] + ay * (row[1] - row[0])) / 255.0f;
+        v[c] = (above[c] + ay * (below[c] - above[c])) / 255.0f;
     }
     return (across >= left) & (across < right) & (down >= top) & (down < bottom);
 }
@@ -119,8 +136,10 @@ static inline void shown(const source *s, __global const float *table, const int
     const vint sy = (vint)(y + (int)s->p[AUGMENT_DY]);
     const vint flipped = s->p[AUGMENT_FLIP] != 0.0f ? s->width - 1 - x : x;
     const vint sx = flipped + (int)s->p[AUGMENT_DX];
+    vint codes[C];
+    read_codes(s, sy, sx, codes);
     for (int c = 0; c < C; c++) {
-        const vfloat normal = gather_f32(table + c * 256, code_at(s, sy, sx, c));
+        const vfloat normal = gather_f32(table + c * 256, codes[c]);
         v[c] = erased ? (vfloat)(0.0f) : normal;
     }
 }
@@ -135,9 +154,13 @@ static inline void store(const vfloat v[C], const int count, __global float *to)
     for (int c = 0; c < C; c++) {
         SPREAD(v[c], lanes[c]);
     }
-    for (int lane = 0; lane < LANES && lane < count; lane++) {
-        for (int c = 0; c < C; c++) {
-            to[lane * C + c] = lanes[c][lane];
+    if (count >= LANES) {
+        for (int i = 0; i < LANES * C; i++) {
+            to[i] = lanes[i % C][i / C];
+        }
+    } else {
+        for (int i = 0; i < count * C; i++) {
+            to[i] = lanes[i % C][i / C];
         }
     }
 }
@@ -204,10 +227,12 @@ static inline ulong grey_of_row(const source *s, const int y, const int first_x,
     ulong sum = 0;
     for (int x = first_x; x < end_x; x += LANES) {
         const vint xs = x + LANE_NUMBERS;
+        vint codes[C];
         vfloat v[C];
         int steps[LANES];
+        read_codes(s, (vint)(y), xs, codes);
         for (int c = 0; c < C; c++) {
-            v[c] = TO_VFLOAT(code_at(s, (vint)(y), xs, c)) / 255.0f;
+            v[c] = TO_VFLOAT(codes[c]) / 255.0f;
         }
         clq_colour_steps(v, s->p, before);
         SPREAD(TO_VINT(rint(clq_grey(v) * 0x1p20f)), steps);

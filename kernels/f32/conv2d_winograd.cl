@@ -67,7 +67,7 @@ __kernel void conv2d_f32_winograd_input(__global const float *src, __global cons
         const int block = tile / s.block;
         transform_tile(&s, src, packed + s.zeros, first_block * s.block + tile,
                        transformed + (size_t)block * POSITIONS * s.position +
-                           (size_t)(tile - block * s.block) * s.depth);
+                           (size_t)(tile - block * s.block) * s.pitch);
     }
 }
 
@@ -86,7 +86,7 @@ static inline void sum_position(const winograd_shape *s, __global const float *f
             fvec acc[MR * NV];
             __global const float *at[MR], *w = b;
             UNROLLED_FOR(i, MR) {
-                at[i] = from + (size_t)(r + i) * s->depth;
+                at[i] = from + (size_t)(r + i) * s->pitch;
             }
             TILE_CLEAR(acc);
             for (int c = 0; c < s->depth; c += ASK_CHANNELS) {
@@ -145,7 +145,7 @@ __kernel void conv2d_f32_winograd(__global const float *src, __global const floa
     transformed += get_global_id(1) * POSITIONS * s.position;
     if (own) {
         for (int r = 0; r < rows; r++) {
-            transform_tile(&s, src, packed + s.zeros, first + r, transformed + (size_t)r * s.depth);
+            transform_tile(&s, src, packed + s.zeros, first + r, transformed + (size_t)r * s.pitch);
         }
     }
     for (int tile = begin; tile < end; tile += cols) {
@@ -170,41 +170,64 @@ __kernel void conv2d_f32_winograd(__global const float *src, __global const floa
     }
 }
 
-/* Packs the weights. Item (`channels` channels, column tile). */
+#define PACK_CHANNELS 16
+
+/* The kernels of `count` channels from `begin` on and `cols` columns, [tap][channel][NR]: whole
+ * cache lines are read. w points to the first column's first tap. */
+static inline void copy_taps(const winograd_shape *s, __global const float *w, int begin,
+                             int count, int cols, float (*taps)[PACK_CHANNELS * NR]) {
+    for (int t = 0; t < 9; t++, w += s->w_tap) {
+        __global const float *from = w + (long)begin * s->w_depth;
+        if (s->w_col == 1) {
+            for (int c = 0; c < count; c++, from += s->w_depth) {
+                for (int j = 0; j < NR; j++) {
+                    taps[t][c * NR + j] = j < cols ? from[j] : 0;
+                }
+            }
+        } else {
+            for (int j = 0; j < NR; j++, from += s->w_col) {
+                for (int c = 0; c < count; c++) {
+                    taps[t][c * NR + j] = j < cols ? from[c] : 0;
+                }
+            }
+        }
+    }
+}
+
+/* Packs the weights. Item (PACK_CHANNELS channels, column tile). */
 __kernel void conv2d_f32_winograd_pack(__global const float *w,
                                        __global const winograd_shape *shape,
-                                       __global float *packed, int channels) {
+                                       __global float *packed) {
     const winograd_shape s = *shape;
-    const int tile = get_global_id(1), cols = min(NR, s.cols - tile * NR);
-    const int begin = (int)get_global_id(0) * channels, end = min(begin + channels, s.depth);
-    const size_t position = (size_t)s.col_tiles * s.depth * NR;
-    w += (size_t)tile * NR * s.w_col + s.w_first;
-    for (int c = begin; c < end; c++) {
-        float taps[9 * NR];
-        for (int i = 0; i < 9 * NR; i++) {
-            const int t = i / NR, j = i - t * NR;
-            taps[i] = j < cols ? w[(long)j * s.w_col + (long)c * s.w_depth + t * s.w_tap] : 0;
-        }
-        __global float *to = packed + ((size_t)tile * s.depth + c) * NR;
-        for (int j = 0; j < NR; j += VL) {
-            fvec half_done[3 * EDGE];
-            UNROLLED_FOR(x, 3) {
-                fvec column[3], u[EDGE];
-                UNROLLED_FOR(y, 3) {
-                    column[y] = FVEC_LOAD(taps + (3 * y + x) * NR + j);
-                }
-                winograd_weights(column, u);
-                UNROLLED_FOR(y, EDGE) {
-                    half_done[3 * y + x] = u[y];
-                }
+    const int tile = get_global_id(1), begin = (int)get_global_id(0) * PACK_CHANNELS;
+    const int count = min(PACK_CHANNELS, s.depth - begin);
+    float taps[9][PACK_CHANNELS * NR], transformed[POSITIONS][PACK_CHANNELS * NR];
+    copy_taps(&s, w + (size_t)tile * NR * s.w_col + s.w_first, begin, count, s.cols - tile * NR,
+              taps);
+    for (int i = 0; i < count * NR; i += VL) {
+        fvec half_done[3 * EDGE];
+        UNROLLED_FOR(x, 3) {
+            fvec column[3], u[EDGE];
+            UNROLLED_FOR(y, 3) {
+                column[y] = FVEC_LOAD(taps[3 * y + x] + i);
             }
+            winograd_weights(column, u);
             UNROLLED_FOR(y, EDGE) {
-                fvec u[EDGE];
-                winograd_weights(half_done + 3 * y, u);
-                UNROLLED_FOR(x, EDGE) {
-                    FVEC_STORE(u[x], to + (size_t)(y * EDGE + x) * position + j);
-                }
+                half_done[3 * y + x] = u[y];
             }
+        }
+        UNROLLED_FOR(y, EDGE) {
+            fvec u[EDGE];
+            winograd_weights(half_done + 3 * y, u);
+            UNROLLED_FOR(x, EDGE) {
+                FVEC_STORE(u[x], transformed[y * EDGE + x] + i);
+            }
+        }
+    }
+    __global float *to = packed + ((size_t)tile * s.depth + begin) * NR;
+    for (int p = 0; p < POSITIONS; p++, to += (size_t)s.col_tiles * s.depth * NR) {
+        for (int i = 0; i < count * NR; i += VL) { /* one run, since positions lie far apart */
+            FVEC_STORE(FVEC_LOAD(transformed[p] + i), to + i);
         }
     }
 }

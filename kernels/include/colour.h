@@ -40,9 +40,11 @@ static inline void clq_turn_hue(vfloat v[C], const float turns) {
     const vfloat high = fmax(fmax(v[0], v[1]), v[2]);
     const vfloat d = high - fmin(fmin(v[0], v[1]), v[2]);
     const vfloat by = d > 0.0f ? d : (vfloat)(1.0f);
-    const vfloat h = v[0] == high   ? (v[1] - v[2]) / by
-                     : v[1] == high ? 2.0f + (v[2] - v[0]) / by
-                                    : 4.0f + (v[0] - v[1]) / by;
+    const vint red = v[0] == high, green = v[1] == high;
+    const vfloat from = red ? v[1] : green ? v[2] : v[0];
+    const vfloat to = red ? v[2] : green ? v[0] : v[1];
+    const vfloat sector = red ? (vfloat)(0.0f) : green ? (vfloat)(2.0f) : (vfloat)(4.0f);
+    const vfloat h = sector + (from - to) / by;
     for (int c = 0; c < C; c++) {
         const vfloat turned = (float)(5 - 2 * c) + h + 6.0f * turns;
         const vfloat k = turned - 6.0f * floor(turned * (1.0f / 6.0f));

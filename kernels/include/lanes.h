@@ -12,9 +12,9 @@ typedef int8 vint;
 #define TO_VINT(v) convert_int8(v)
 #define LANE_NUMBERS ((int8)(0, 1, 2, 3, 4, 5, 6, 7))
 #define SPREAD(v, array) vstore8((v), 0, (array)) /* to a private array of LANES elements */
-#define GATHER(p, at)                                                                              \
-    (p)[(at).s0], (p)[(at).s1], (p)[(at).s2], (p)[(at).s3], (p)[(at).s4], (p)[(at).s5],            \
-        (p)[(at).s6], (p)[(at).s7]
+#define FROM_LANES(READ, p, at)                                                                    \
+    READ(p, (at).s0), READ(p, (at).s1), READ(p, (at).s2), READ(p, (at).s3), READ(p, (at).s4),      \
+        READ(p, (at).s5), READ(p, (at).s6), READ(p, (at).s7)
 #else
 #define LANES 1
 typedef float vfloat;
@@ -23,15 +23,23 @@ typedef int vint;
 #define TO_VINT(v) convert_int(v)
 #define LANE_NUMBERS 0
 #define SPREAD(v, array) (*(array) = (v))
-#define GATHER(p, at) (p)[at]
+#define FROM_LANES(READ, p, at) READ(p, at)
 #endif
 
+#define ELEMENT_AT(p, at) (p)[at]
+#define WORD_AT(p, at) as_int(vload4(0, (p) + (at)))
+
 static inline vfloat gather_f32(__global const float *p, const vint at) {
-    return (vfloat)(GATHER(p, at));
+    return (vfloat)(FROM_LANES(ELEMENT_AT, p, at));
 }
 
 static inline vint gather_u8(__global const uchar *p, const vint at) {
-    return (vint)(GATHER(p, at));
+    return (vint)(FROM_LANES(ELEMENT_AT, p, at));
+}
+
+/* The four bytes from each p + at on, the first lowest. */
+static inline vint gather_4u8(__global const uchar *p, const vint at) {
+    return (vint)(FROM_LANES(WORD_AT, p, at));
 }
 
 #endif
