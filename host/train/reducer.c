@@ -5,9 +5,9 @@
 #include "base/log.h"
 #include "base/ranks.h"
 
-/* A bucket is large enough that its bytes cost more than its two messages to each rank, and small
- * enough that several fit into a backward pass: 4 MB, or an eighth of a small network. */
-enum { MOST_FLOATS = 1 << 20, LEAST_FLOATS = 1 << 14, LEAST_BUCKETS = 8 };
+/* A bucket is 4 MB, or as much more as makes a rank's piece 16 KB, whose bytes cost about what a
+ * message does; but always small enough that eight of them, or nearly so, fill a backward pass. */
+enum { BUCKET_FLOATS = 1 << 20, PIECE_FLOATS = 1 << 12, LEAST_FLOATS = 1 << 14, BUCKETS = 8 };
 
 typedef struct bucket {
     clq_buffer *view; /* its window on the device's buffer */
@@ -57,9 +57,11 @@ static clq_status cut_buckets(clq_reducer *r, clq_device *device, bool states) {
     const size_t unit = clq_device_get_info(device)->base_alignment / sizeof(float);
     const size_t count = clq_params_count(r->params);
     clq_buffer *flat_states = states ? clq_params_flat_states(r->params) : NULL;
-    size_t floats = count / LEAST_BUCKETS;
+    const size_t pieces = (size_t)clq_ranks_size(r->ranks) * PIECE_FLOATS;
+    const size_t most = pieces > BUCKET_FLOATS ? pieces : BUCKET_FLOATS;
+    size_t floats = count / BUCKETS;
     size_t largest = 0;
-    floats = floats < LEAST_FLOATS ? LEAST_FLOATS : floats > MOST_FLOATS ? MOST_FLOATS : floats;
+    floats = floats < LEAST_FLOATS ? LEAST_FLOATS : floats > most ? most : floats;
     floats = clq_round_up(floats, unit);
     r->buckets = clq_calloc(clq_ceil_div(count, floats) + 1, sizeof *r->buckets);
     if (!r->buckets) {
