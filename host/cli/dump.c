@@ -60,6 +60,24 @@ cleanup:
     return status;
 }
 
+clq_status clq_dump_labels(const clq_dataset *dataset, const char *path) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    if (!info->labels) {
+        return clq_fail(CLQ_USAGE, "%s: has no classes, so there are no labels to write",
+                        info->path);
+    }
+    float *labels = clq_calloc((size_t)info->count, sizeof *labels);
+    if (!labels) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int64_t i = 0; i < info->count; i++) {
+        labels[i] = (float)info->labels[i];
+    }
+    const clq_status status = clq_npy_write(path, labels, &info->count, 1);
+    clq_free(labels);
+    return status;
+}
+
 /* One value's codes of all images, without the padding channels. */
 typedef struct codes {
     uint8_t *data; /* NULL: the value has none */

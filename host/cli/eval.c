@@ -9,7 +9,7 @@
 
 typedef struct options {
     clq_common common;
-    const char *model, *data, *logits, *inputs, *codes;
+    const char *model, *data, *logits, *inputs, *labels, *codes;
     int split, resize, batch;
     int64_t limit;
     double min_top1, min_r2;
@@ -39,6 +39,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'I':
         o->inputs = argument;
+        return 0;
+    case 'L':
+        o->labels = argument;
         return 0;
     case 'C':
         o->codes = argument;
@@ -73,6 +76,7 @@ static const struct argp_option argp_options[] = {
     {"logits", 'l', "FILE.npy", 0, "Also write all outputs (images, classes) as float32", 0},
     {"inputs", 'I', "FILE.npy", 0, "Also write the normalised images (images, C, H, W) as float32",
      0},
+    {"labels", 'L', "FILE.npy", 0, "Also write their labels (images) as float32", 0},
     {"codes", 'C', "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
      0},
     {"min-top1", 'm', "FRACTION", 0, "Gate: exit code 1 when the top-1 accuracy is lower", 0},
@@ -124,6 +128,9 @@ static clq_status evaluate(const options *o, clq_device *device, clq_graph *grap
     }
     if (o->inputs) {
         CLQ_GOTO(status, cleanup, clq_dump_inputs(device, graph, dataset, o->inputs));
+    }
+    if (o->labels) {
+        CLQ_GOTO(status, cleanup, clq_dump_labels(dataset, o->labels));
     }
     if (o->codes) {
         CLQ_GOTO(status, cleanup, clq_dump_codes(device, graph, dataset, o->codes));
