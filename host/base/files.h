@@ -38,7 +38,7 @@ void clq_writer_abort(clq_writer **writer);
 clq_status clq_file_write_atomic(const char *path, const void *data, size_t size);
 
 /* A log-like file that grows by whole lines: each call is one write at the end, so a kill loses
- * at most the line being written. */
+ * at most the line being written. Opening ends a line that was torn so. */
 typedef struct clq_appender clq_appender;
 
 clq_status clq_appender_open(const char *path, clq_appender **appender);

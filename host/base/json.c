@@ -48,7 +48,9 @@ clq_status clq_json_parse(const char *name, const void *text, size_t size, json_
     CLQ_TRY(check_depth(name, text, size));
     json_error_t error;
     clq_json_exhausted = false;
+    clq_json_parsing = true;
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    clq_json_parsing = false;
     const bool unset = !json && error.line == -1; /* jansson could not even begin */
     if (clq_json_exhausted || unset ||
         (!json && json_error_code(&error) == json_error_out_of_memory)) {
@@ -162,12 +164,19 @@ clq_status clq_json_dump_stdout(const json_t *json) {
     return status;
 }
 
-clq_status clq_json_dump_exact(const json_t *json, char **out) {
+static clq_status dump_text(const json_t *json, size_t flags, char **out) {
     clq_text text = {0};
-    if (json_dump_callback(json, append_chunk, &text,
-                           JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY) != 0) {
+    if (json_dump_callback(json, append_chunk, &text, flags | JSON_ENCODE_ANY) != 0) {
         clq_text_free(&text);
         return clq_fail(CLQ_NO_MEMORY, "out of memory formatting JSON");
     }
     return clq_text_take(&text, out);
+}
+
+clq_status clq_json_dump_exact(const json_t *json, char **out) {
+    return dump_text(json, JSON_COMPACT | JSON_REAL_PRECISION(17), out);
+}
+
+clq_status clq_json_dump_line(const json_t *json, char **out) {
+    return dump_text(json, JSON_REAL_PRECISION(9), out);
 }

@@ -90,11 +90,12 @@ clq_status clq_json_dump_file(const char *path, const json_t *json);
 clq_status clq_json_dump_stdout(const json_t *json);
 /* Compact text (clq_free it) with 17 digits, so that every double reads back as the same bits. */
 clq_status clq_json_dump_exact(const json_t *json, char **text);
+/* One line for people and programs (clq_free it), with 9 digits and no newline. */
+clq_status clq_json_dump_line(const json_t *json, char **text);
 
 /* ---- for memory.c and json.c ---- */
 
-/* Set when an allocation of jansson's fails. Its parser goes on after some of them and drops a
- * byte of a string. */
-extern _Thread_local bool clq_json_exhausted;
+/* Whether jansson's parser runs, and whether an allocation failed meanwhile (memory.c). */
+extern _Thread_local bool clq_json_parsing, clq_json_exhausted;
 
 #endif

@@ -2,6 +2,7 @@
 #include "clquant/base.h"
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,18 +11,47 @@
 
 static clq_allocator custom; /* .reallocate is NULL while the C library's allocator is in use */
 
-_Thread_local bool clq_json_exhausted;
+/* ---- jansson's allocator while a custom one is in use ---- */
 
-static void *allocate(size_t size) {
-    void *pointer = clq_realloc(NULL, size, 1);
-    clq_json_exhausted |= pointer == NULL;
-    return pointer;
+_Thread_local bool clq_json_parsing, clq_json_exhausted;
+
+/* Before each of jansson's blocks; as large as the strictest alignment. */
+typedef union json_block {
+    bool emergency; /* from the C library's allocator */
+    max_align_t alignment;
+} json_block;
+
+/* jansson's parser goes on after some failed allocations, with a byte of a string less and then
+ * past its end. So while it runs a failure is noted and the C library helps out. */
+static void *json_allocate(size_t size) {
+    json_block *block = size < PTRDIFF_MAX ? clq_realloc(NULL, size + sizeof *block, 1) : NULL;
+    const bool failed = !block;
+    if (failed && clq_json_parsing) {
+        clq_json_exhausted = true;
+        block = malloc(size + sizeof *block);
+    }
+    if (!block) {
+        return NULL;
+    }
+    block->emergency = failed;
+    return block + 1;
 }
+
+static void json_release(void *pointer) {
+    json_block *block = pointer ? (json_block *)pointer - 1 : NULL;
+    if (block && block->emergency) {
+        free(block);
+    } else {
+        clq_free(block);
+    }
+}
+
+/* ---- the allocator ---- */
 
 void clq_set_allocator(const clq_allocator *allocator) {
     custom = allocator ? *allocator : (clq_allocator){0};
     /* jansson's trees too. Left alone by default, where it uses malloc and free like us. */
-    json_set_alloc_funcs(allocator ? allocate : malloc, allocator ? clq_free : free);
+    json_set_alloc_funcs(allocator ? json_allocate : malloc, allocator ? json_release : free);
 }
 
 /* The byte count of a request, at least 1 so that a zero-sized one yields a pointer too. */

@@ -45,6 +45,10 @@ void clq_progress_begin(clq_progress *progress, const char *label, const char *u
     progress->next_draw = progress->start + REDRAW_SECONDS;
 }
 
+void clq_progress_continue(clq_progress *progress, int64_t done) {
+    progress->before = done;
+}
+
 /* "42s", "3:07" or "1:02:03". */
 static void format_duration(double seconds, char out[24]) {
     double capped = seconds < 359999.0 ? seconds : 359999.0;
@@ -66,7 +70,7 @@ static void append(char *out, size_t out_size, const char *text) {
 void clq_progress_render(const clq_progress *progress, int64_t done, double elapsed,
                          const char *trailing, size_t columns, char *out, size_t out_size) {
     char part[LINE_SIZE];
-    double rate = elapsed > 0 ? (double)done / elapsed : 0;
+    double rate = elapsed > 0 ? (double)(done - progress->before) / elapsed : 0;
     snprintf(out, out_size, "%s ", progress->label);
     if (progress->total > 0) {
         double fraction = (double)done / (double)progress->total;

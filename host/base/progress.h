@@ -9,6 +9,7 @@ typedef struct clq_progress {
     char label[48];
     char unit[16];
     int64_t total;
+    int64_t before;   /* done before begin: part of the bar, not of the rate */
     double start;     /* clq_now_seconds at begin */
     double next_draw; /* not before this moment */
     bool drawn;
@@ -20,6 +21,8 @@ void clq_progress_enable(bool enabled);
 /* `unit` is the plural of what is counted ("images"); total <= 0 means unknown. Both texts are
  * copied, over-long ones cut. */
 void clq_progress_begin(clq_progress *progress, const char *label, const char *unit, int64_t total);
+/* Says behind begin that `done` were done earlier (a resumed training). */
+void clq_progress_continue(clq_progress *progress, int64_t done);
 
 /* Shows that `done` of the total are done, with rate, time left and `format`'s text behind them
  * (NULL for none). Redraws at most ten times a second, so call it freely. */

@@ -273,6 +273,16 @@ struct clq_appender {
     int fd;
 };
 
+/* Ends a last line that a kill tore. What has no place to seek to (a pipe) has no such line. */
+static clq_status end_torn_line(const clq_appender *appender) {
+    char last = '\n';
+    if (lseek(appender->fd, -1, SEEK_END) >= 0 &&
+        clq_file_ops_now()->read(appender->fd, &last, 1) < 0) {
+        return clq_fail(CLQ_IO, "%s: cannot read: %s", appender->path, strerror(errno));
+    }
+    return last == '\n' ? CLQ_OK : write_fully(appender->path, appender->fd, "\n", 1);
+}
+
 clq_status clq_appender_open(const char *path, clq_appender **out) {
     *out = NULL;
     clq_appender *appender = clq_calloc(1, sizeof *appender);
@@ -280,10 +290,14 @@ clq_status clq_appender_open(const char *path, clq_appender **out) {
     clq_status status = CLQ_NO_MEMORY;
     if (appender && copy) {
         appender->path = copy;
-        appender->fd = open_retrying(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
+        appender->fd = open_retrying(path, O_RDWR | O_CREAT | O_APPEND, 0666);
         if (appender->fd >= 0) {
             *out = appender;
-            return CLQ_OK;
+            status = end_torn_line(appender);
+            if (status != CLQ_OK) {
+                (void)clq_appender_close(out);
+            }
+            return status;
         }
         status =
             clq_fail(CLQ_CANNOT_CREATE, "%s: cannot open for appending: %s", path, strerror(errno));

@@ -114,3 +114,59 @@ json_t *clq_bench_to_json(const clq_bench_result *results, size_t count) {
     json_object_set_new(json, "results", array);
     return json;
 }
+
+/* ---- training steps ---- */
+
+static json_t *kernel_to_json(const clq_train_bench_kernel *kernel) {
+    json_t *json = json_object();
+    json_object_set_new(json, "name", json_string(kernel->name));
+    json_object_set_new(json, "calls", json_integer(kernel->calls));
+    json_object_set_new(json, "ms", clq_json_real(kernel->ms));
+    json_object_set_new(json, "share", clq_json_real(kernel->share));
+    json_object_set_new(json, "gflops", clq_json_real(kernel->gflops));
+    return json;
+}
+
+static json_t *step_to_json(const clq_latency *step) {
+    json_t *json = json_object();
+    json_object_set_new(json, "min", clq_json_real(step->min));
+    json_object_set_new(json, "mean", clq_json_real(step->mean));
+    json_object_set_new(json, "median", clq_json_real(step->median));
+    json_object_set_new(json, "p90", clq_json_real(step->p90));
+    return json;
+}
+
+static json_t *train_result_to_json(const clq_train_bench_result *result) {
+    json_t *json = json_object(), *kernels = json_array();
+    json_object_set_new(json, "model", json_string(result->model));
+    json_object_set_new(json, "device", json_string(result->device));
+    json_object_set_new(json, "mode", json_string(result->mode));
+    json_object_set_new(json, "batch", json_integer(result->batch));
+    json_object_set_new(json, "precision", json_string("fp32"));
+    json_object_set_new(json, "steps", json_integer(result->steps));
+    json_object_set_new(json, "step_ms", step_to_json(&result->step));
+    json_object_set_new(json, "images_per_second", clq_json_real(result->images_per_second));
+    json_object_set_new(json, "gflops", clq_json_real(result->gflops));
+    json_object_set_new(json, "peak_gflops", clq_json_real(result->peak_gflops));
+    json_object_set_new(json, "peak_fraction", clq_json_real(result->peak_fraction));
+    json_object_set_new(json, "bytes", json_integer((json_int_t)result->bytes));
+    json_object_set_new(json, "activation_bytes",
+                        json_integer((json_int_t)result->activation_bytes));
+    json_object_set_new(json, "workspace_bytes", json_integer((json_int_t)result->workspace_bytes));
+    json_object_set_new(json, "kernel_ms", clq_json_real(result->kernel_ms));
+    for (int i = 0; i < result->kernel_count; i++) {
+        json_array_append_new(kernels, kernel_to_json(&result->kernels[i]));
+    }
+    json_object_set_new(json, "kernels", kernels);
+    return json;
+}
+
+json_t *clq_train_bench_to_json(const clq_train_bench_result *results, size_t count) {
+    json_t *json = json_object(), *array = json_array();
+    json_object_set_new(json, "schema", json_integer(1));
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(array, train_result_to_json(&results[i]));
+    }
+    json_object_set_new(json, "results", array);
+    return json;
+}

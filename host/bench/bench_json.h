@@ -7,5 +7,6 @@
 #include <clquant/bench.h>
 
 json_t *clq_bench_to_json(const clq_bench_result *results, size_t count);
+json_t *clq_train_bench_to_json(const clq_train_bench_result *results, size_t count);
 
 #endif

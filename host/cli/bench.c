@@ -26,7 +26,7 @@ typedef struct options {
 
 /* ---- options ---- */
 
-enum { MAX_REGRESS = 256, FIRST_RESULT };
+enum { MAX_REGRESS = 256, FIRST_RESULT, TRAIN };
 
 static error_t add_device(options *o, struct argp_state *state, const char *device) {
     if (o->device_count == MAX_DEVICES) {
@@ -89,6 +89,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case FIRST_RESULT:
         o->first_result = true;
         return 0;
+    case TRAIN: /* another command, which run() has not seen */
+        argp_error(state, "--train must be written in full");
+        return 0;
     case ARGP_KEY_ARG:
         return add_model(o, state, argument);
     case ARGP_KEY_END:
@@ -104,6 +107,8 @@ static const struct argp_option argp_options[] = {
     {"iterations", 'i', "N", 0,
      "Timed iterations of each case (default: a second's, more while the median is not stable)", 0},
     {"warmup", 'w', "N", 0, "Iterations of each case before timing (default 3 and 0.1 s)", 0},
+    {"train", TRAIN, NULL, 0,
+     "Measure a training step instead; `clquant bench --train --help` lists what goes with it", 0},
     {"layers", 'L', NULL, 0, "Print the table of layers too (--json always has it)", 0},
     {"explain", 'e', NULL, 0,
      "Say of each int8 layer that is not twice as fast as in FP32 why; the FP32 form is measured "
@@ -123,7 +128,7 @@ static const struct argp_child children[] = {{&clq_common_argp, 0, "Common optio
 static const struct argp argp = {
     argp_options,
     parse,
-    "MODEL.onnx...",
+    "MODEL.onnx...\n--train NETWORK|RECIPE.json",
     "Measures latency, throughput and transfers, with every layer against what the device was "
     "measured to do. All models, devices and batches run in turn, so that drift hits all alike.",
     children,
@@ -380,7 +385,20 @@ static void close_session(session *s) {
     }
 }
 
+/* Training steps have options of their own. */
+static bool is_about_training(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--train") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static clq_status run(int argc, char **argv) {
+    if (is_about_training(argc, argv)) {
+        return clq_bench_train_command(argc, argv);
+    }
     options o = {.batches = {1}, .batch_count = 1, .max_regress = -1};
     bool done;
     CLQ_TRY(clq_parse(&argp, "bench", argc, argv, &o, &done));

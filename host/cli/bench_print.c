@@ -264,3 +264,59 @@ clq_status clq_print_comparison(const clq_comparison *comparison) {
     print_missing(comparison);
     return CLQ_OK;
 }
+
+/* ---- training steps ---- */
+
+static clq_status print_kernels(const clq_train_bench_result *r) {
+    static const column columns[] = {
+        {"kernel", false}, {"calls", true}, {"ms", true}, {"share %", true}, {"GFLOPS", true}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->kernel_count));
+    for (int i = 0; i < r->kernel_count; i++) {
+        const clq_train_bench_kernel *kernel = &r->kernels[i];
+        put(&t, "%s", kernel->name);
+        put(&t, "%d", kernel->calls);
+        put(&t, "%.3f", kernel->ms);
+        put(&t, "%.1f", 100 * kernel->share);
+        if (kernel->gflops > 0) {
+            put(&t, "%.1f", kernel->gflops);
+        } else {
+            put(&t, "-");
+        }
+    }
+    printf("\n%s, %s step, batch %d: kernels %.1f ms of %.1f ms\n", r->model, r->mode, r->batch,
+           r->kernel_ms, r->step.median);
+    return table_close(&t);
+}
+
+clq_status clq_print_train_results(const clq_train_bench_result *results, size_t count) {
+    static const column columns[] = {{"model", false},      {"step", false},     {"batch", true},
+                                     {"min ms", true},      {"mean", true},      {"median", true},
+                                     {"p90", true},         {"n", true},         {"img/s", true},
+                                     {"GFLOPS", true},      {"% of peak", true}, {"MB held", true},
+                                     {"activations", true}, {"workspaces", true}};
+    table t;
+    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), count));
+    for (size_t i = 0; i < count; i++) {
+        const clq_train_bench_result *r = &results[i];
+        put(&t, "%s", r->model);
+        put(&t, "%s", r->mode);
+        put(&t, "%d", r->batch);
+        put(&t, "%.2f", r->step.min);
+        put(&t, "%.2f", r->step.mean);
+        put(&t, "%.2f", r->step.median);
+        put(&t, "%.2f", r->step.p90);
+        put(&t, "%d", r->steps);
+        put(&t, "%.1f", r->images_per_second);
+        put(&t, "%.1f", r->gflops);
+        put(&t, "%.1f", 100 * r->peak_fraction);
+        put(&t, "%.1f", (double)r->bytes / 1e6);
+        put(&t, "%.1f", (double)r->activation_bytes / 1e6);
+        put(&t, "%.1f", (double)r->workspace_bytes / 1e6);
+    }
+    CLQ_TRY(table_close(&t));
+    for (size_t i = 0; i < count; i++) {
+        CLQ_TRY(print_kernels(&results[i]));
+    }
+    return CLQ_OK;
+}

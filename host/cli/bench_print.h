@@ -15,5 +15,7 @@ clq_status clq_print_layers(const clq_bench_result *result);
 clq_status clq_print_explanations(const clq_bench_result *result);
 /* A row a result, then what only one side has. */
 clq_status clq_print_comparison(const clq_comparison *comparison);
+/* A row a training step, then a row a kernel of each. */
+clq_status clq_print_train_results(const clq_train_bench_result *results, size_t count);
 
 #endif

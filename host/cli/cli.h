@@ -19,6 +19,10 @@ extern const clq_command clq_command_run, clq_command_train, clq_command_eval, c
 
 /* ---- options ---- */
 
+/* What --data may be. */
+#define CLQ_DATA_HELP                                                                              \
+    "Images: CIFAR binary, folders by class, idx, or synthetic; or a table: .csv, .npy"
+
 /* Options that every command takes: -d/--device, --json, -q/--quiet, -v/--verbose. A command's
  * option struct starts with one, so that its argp can use clq_common_argp as a child (the child's
  * input is the struct's address). */
@@ -58,6 +62,11 @@ clq_status clq_option_override(const char *text, const char **overrides, size_t 
 
 /* Options of quantization for `ptq`; the child's input is a clq_quant_config. */
 extern const struct argp clq_quant_argp;
+/* How a built-in network is made, all but its name; the child's input is a clq_network_options. */
+extern const struct argp clq_network_argp;
+
+/* `clquant bench --train`, which `bench` hands its arguments to. */
+clq_status clq_bench_train_command(int argc, char **argv);
 
 /* In a parser: keeps the first failure of an option for clq_parse to return. */
 error_t clq_option_result(struct argp_state *state, clq_status status);

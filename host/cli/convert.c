@@ -17,30 +17,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->network;
         return 0;
     case 'N':
         o->network.network = argument;
         return 0;
-    case 't':
-        o->network.stem = argument;
-        return 0;
-    case 'z':
-        return clq_option_result(state,
-                                 clq_option_int("--size", argument, 1, 4096, &o->network.size));
-    case 'c':
-        return clq_option_result(
-            state, clq_option_int("--classes", argument, 1, 100000, &o->network.classes));
-    case 'H':
-        return clq_option_result(
-            state, clq_option_int("--channels", argument, 1, 4, &o->network.channels));
-    case 'b':
-        if (strcmp(argument, "A") != 0 && strcmp(argument, "B") != 0) {
-            argp_error(state, "--shortcut: must be A or B, is \"%s\"", argument);
-        }
-        o->network.shortcut = argument[0];
-        return 0;
-    case 'S':
-        return clq_option_result(state, clq_option_seed(argument, &o->network.seed));
     case 'w':
         o->weights_in = argument;
         return 0;
@@ -83,12 +64,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"network", 'N', "NAME", 0, "Build this network (listed below)", 0},
-    {"stem", 't', "imagenet|cifar", 0, "7x7 stride 2 and max pool, or 3x3 stride 1", 0},
-    {"size", 'z', "PIXELS", 0, "Input height and width", 0},
-    {"classes", 'c', "N", 0, "Outputs", 0},
-    {"channels", 'H', "N", 0, "Input channels (default 3)", 0},
-    {"shortcut", 'b', "A|B", 0, "Of the CIFAR ResNets: zero-padded, or a 1x1 convolution", 0},
-    {"seed", 'S', "N", 0, "Of random weights (default 0)", 0},
     {"weights", 'w', "FILE", 0, "Load these weights (safetensors, torchvision's names)", 0},
     {"weights-out", 'W', "FILE", 0, "Write the weights (safetensors, torchvision's names)", 0},
     {"mean", 'm', "R,G,B", 0, "Normalisation kept in the model's metadata", 0},
@@ -98,29 +73,15 @@ static const struct argp_option argp_options[] = {
     {0},
 };
 
-/* Adds the list of networks to --help. */
-static char *help_filter(int key, const char *text, void *input) {
-    (void)input;
-    if (key != ARGP_KEY_HELP_POST_DOC) {
-        return (char *)text;
-    }
-    static char list[2048];
-    size_t used = (size_t)snprintf(list, sizeof list, "Networks:\n");
-    for (size_t i = 0; clq_network_list(i) && used < sizeof list; i++) {
-        used += (size_t)snprintf(list + used, sizeof list - used, "  %-13s %s\n",
-                                 clq_network_list(i)->name, clq_network_list(i)->summary);
-    }
-    return strdup(list);
-}
-
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_network_argp, 0, "Network:", 10}, {0}};
 static const struct argp argp = {
     argp_options,
     parse,
     "--network NAME -o M.onnx\nMODEL.onnx [--weights-out W.safetensors] [-o M.onnx]",
     "Makes a model file from a built-in network and weights, or converts one.",
     children,
-    help_filter,
+    NULL,
     NULL};
 
 /* Checks "R,G,B" against the input's channels and keeps it as metadata. */

@@ -8,9 +8,10 @@
 typedef struct clq_job_options {
     const char *data; /* folder or "synthetic" */
     const char *out;
-    const char *weights; /* start FP32 training from these; NULL: seeded */
-    bool resume;         /* continue training and QAT from their checkpoints */
-    bool json;           /* print run.json instead of the table */
+    const char *weights;  /* start FP32 training from these; NULL: seeded */
+    const char *log_file; /* of training and QAT, JSON lines; NULL: none */
+    bool resume;          /* continue training and QAT from their checkpoints */
+    bool json;            /* print run.json instead of the table */
 } clq_job_options;
 
 /* Leaves in `out`: fp32.onnx, ptq.onnx, qat.onnx, weights.safetensors, train/ and qat/ (history,

@@ -235,3 +235,65 @@ static const struct argp_option quant_options[] = {
     {0},
 };
 const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};
+
+/* ---- networks ---- */
+
+enum { SHORTCUT = 256 };
+
+static error_t parse_network(int key, char *argument, struct argp_state *state) {
+    clq_network_options *network = state->input;
+    clq_status status = CLQ_OK;
+    switch (key) {
+    case 't':
+        network->stem = argument;
+        break;
+    case 'z':
+        status = clq_option_int("--size", argument, 1, 4096, &network->size);
+        break;
+    case 'c':
+        status = clq_option_int("--classes", argument, 1, 100000, &network->classes);
+        break;
+    case 'H':
+        status = clq_option_int("--channels", argument, 1, 4, &network->channels);
+        break;
+    case SHORTCUT:
+        if (strcmp(argument, "A") != 0 && strcmp(argument, "B") != 0) {
+            argp_error(state, "--shortcut: must be A or B, is \"%s\"", argument);
+        }
+        network->shortcut = argument[0];
+        break;
+    case 'S':
+        status = clq_option_seed(argument, &network->seed);
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return clq_option_result(state, status);
+}
+
+/* Adds the list of networks to --help. */
+static char *list_networks(int key, const char *text, void *input) {
+    (void)input;
+    if (key != ARGP_KEY_HELP_POST_DOC) {
+        return (char *)text;
+    }
+    static char list[2048];
+    size_t used = (size_t)snprintf(list, sizeof list, "Networks:\n");
+    for (size_t i = 0; clq_network_list(i) && used < sizeof list; i++) {
+        used += (size_t)snprintf(list + used, sizeof list - used, "  %-13s %s\n",
+                                 clq_network_list(i)->name, clq_network_list(i)->summary);
+    }
+    return strdup(list);
+}
+
+static const struct argp_option network_options[] = {
+    {"stem", 't', "imagenet|cifar", 0, "7x7 stride 2 and max pool, or 3x3 stride 1", 10},
+    {"size", 'z', "PIXELS", 0, "Input height and width", 10},
+    {"classes", 'c', "N", 0, "Outputs", 10},
+    {"channels", 'H', "N", 0, "Input channels (default 3)", 10},
+    {"shortcut", SHORTCUT, "A|B", 0, "Of the CIFAR ResNets: zero-padded, or a 1x1 convolution", 10},
+    {"seed", 'S', "N", 0, "Of random weights (default 0)", 10},
+    {0},
+};
+const struct argp clq_network_argp = {network_options, parse_network, NULL, NULL, NULL,
+                                      list_networks,   NULL};

@@ -6,7 +6,7 @@
 
 typedef struct options {
     clq_common common;
-    const char *model, *data, *out, *folder, *recipe;
+    const char *model, *data, *out, *folder, *recipe, *log_file;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int resize, epochs;
@@ -31,6 +31,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'R':
         o->recipe = argument;
         return 0;
+    case 'l':
+        o->log_file = argument;
+        return 0;
     case 'e':
         return clq_option_result(state,
                                  clq_option_int("--epochs", argument, 1, 100000, &o->epochs));
@@ -39,6 +42,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
+    case 'M':
+        return clq_option_result(
+            state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
     case 'C':
         o->resume = true;
         return 0;
@@ -62,13 +68,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: training and test split", 0},
+    {"data", 'D', "DIR", 0, "Images or a table: training and test split", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"out", 'f', "DIR", 0, "Folder for history and checkpoints (default none)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
     {"recipe", 'R', "FILE", 0, "Recipe whose \"qat\" section applies", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (qat.schedule.lr=0.01)", 0},
     {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
+    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
+    {"recompute", 'M', NULL, 0,
+     "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
     {0},
 };
@@ -104,9 +113,14 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_data_open(o.data, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, resize, &test));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(status, cleanup,
-             clq_stage_qat(device, graph, train, test, &recipe->qat, &recipe->qat_quant, o.folder,
-                           o.resume, &integer));
+    const clq_stage_options stage = {.train = train,
+                                     .test = test,
+                                     .config = &recipe->qat,
+                                     .recipe = recipe->text,
+                                     .out = o.folder,
+                                     .log_file = o.log_file,
+                                     .resume = o.resume};
+    CLQ_GOTO(status, cleanup, clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &integer));
     CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
     clq_saved_print(o.common.json, o.out, graph, integer);
 cleanup:

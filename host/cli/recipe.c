@@ -1,29 +1,18 @@
 #include "cli/recipe.h"
 
+#include "cli/recipe_keys.h"
+
 #include <string.h>
 
-static const char *const optimizer_names[] = {"sgd", "adam"};
-static const char *const schedule_names[] = {"constant", "step", "one_cycle", "cosine",
-                                             "cosine_restarts"};
-static const char *const loss_names[] = {"cross_entropy", "mse"};
+static const char *const target_names[] = {"auto", "class", "regression"};
 static const char *const observer_names[] = {"minmax", "moving_average"};
 static const char *const scale_names[] = {"float", "pow2"};
 static const char *const activation_names[] = {"affine", "symmetric"};
 static const char *const weight_names[] = {"per_channel", "per_tensor"};
 
-#define COUNT(names) (sizeof(names) / sizeof *(names))
-
-/* Reads a key whose value is one of `names` into an enum. */
-#define READ_ENUM(reader, key, names, field)                                                       \
-    do {                                                                                           \
-        int index_ = (int)(field);                                                                 \
-        CLQ_TRY(clq_json_read_enum((reader), (key), (names), COUNT(names), &index_));              \
-        (field) = index_;                                                                          \
-    } while (0)
-
 static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     clq_json_reader r;
-    const char *shortcut = "A";
+    const char *shortcut = NULL;
     int64_t hidden[CLQ_MAX_HIDDEN], seed = (int64_t)out->network.seed;
     size_t hidden_count = 0;
     CLQ_TRY(clq_json_read_object(recipe, "network", &r));
@@ -33,10 +22,10 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     CLQ_TRY(clq_json_read_int(&r, "channels", 1, 4, &out->network.channels));
     CLQ_TRY(clq_json_read_int(&r, "classes", 1, 100000, &out->network.classes));
     CLQ_TRY(clq_json_read_string(&r, "shortcut", &shortcut));
-    if (strcmp(shortcut, "A") != 0 && strcmp(shortcut, "B") != 0) {
+    if (shortcut && strcmp(shortcut, "A") != 0 && strcmp(shortcut, "B") != 0) {
         return clq_json_fail(&r, "shortcut", "must be \"A\" or \"B\"");
     }
-    out->network.shortcut = shortcut[0];
+    out->network.shortcut = shortcut ? shortcut[0] : '\0'; /* the network's default */
     CLQ_TRY(clq_json_read_string(&r, "activation", &out->network.activation));
     CLQ_TRY(clq_json_read_int(&r, "inputs", 1, 1 << 20, &out->network.inputs));
     CLQ_TRY(
@@ -59,6 +48,7 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     size_t mean_count = 0, std_count = 0;
     CLQ_TRY(clq_json_read_object(recipe, "data", &r));
     CLQ_TRY(clq_json_read_int(&r, "size", 0, 4096, &out->data.size));
+    CLQ_TRY(clq_json_read_int(&r, "source_size", 0, 4096, &out->data.source_size));
     CLQ_TRY(clq_json_read_int(&r, "resize", 0, 8192, &out->data.resize));
     CLQ_TRY(clq_json_read_i64(&r, "train_limit", 0, INT32_MAX, &out->data.train_limit));
     CLQ_TRY(clq_json_read_i64(&r, "test_limit", 0, INT32_MAX, &out->data.test_limit));
@@ -73,71 +63,23 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
         out->data.mean[i] = (float)mean[i];
         out->data.std[i] = (float)std[i];
     }
-    return clq_json_reader_finish(&r);
-}
-
-static clq_status read_optimizer(clq_json_reader *section, clq_train_config *config) {
-    clq_json_reader r;
-    CLQ_TRY(clq_json_read_object(section, "optimizer", &r));
-    READ_ENUM(&r, "name", optimizer_names, config->optimizer.kind);
-    CLQ_TRY(clq_json_read_f64(&r, "momentum", 0, 0.99999, &config->optimizer.momentum));
-    CLQ_TRY(clq_json_read_bool(&r, "nesterov", &config->optimizer.nesterov));
-    CLQ_TRY(clq_json_read_f64(&r, "weight_decay", 0, 1, &config->optimizer.weight_decay));
-    CLQ_TRY(clq_json_read_bool(&r, "decay_norm_and_bias", &config->optimizer.decay_norm_and_bias));
-    CLQ_TRY(clq_json_read_f64(&r, "beta1", 0, 0.99999, &config->optimizer.beta1));
-    CLQ_TRY(clq_json_read_f64(&r, "beta2", 0, 0.9999999, &config->optimizer.beta2));
-    CLQ_TRY(clq_json_read_f64(&r, "epsilon", 1e-30, 1, &config->optimizer.epsilon));
-    return clq_json_reader_finish(&r);
-}
-
-static clq_status read_schedule(clq_json_reader *section, clq_train_config *config) {
-    clq_json_reader r;
-    int64_t milestones[CLQ_MAX_MILESTONES];
-    size_t milestone_count = 0;
-    CLQ_TRY(clq_json_read_object(section, "schedule", &r));
-    READ_ENUM(&r, "name", schedule_names, config->schedule.kind);
-    CLQ_TRY(clq_json_read_f64(&r, "lr", 0, 1000, &config->schedule.lr));
-    CLQ_TRY(clq_json_read_f64(&r, "warmup_epochs", 0, 1e6, &config->schedule.warmup_epochs));
-    CLQ_TRY(clq_json_read_f64(&r, "final_ratio", 0, 1, &config->schedule.final_ratio));
-    CLQ_TRY(clq_json_read_f64(&r, "eta_min", 0, 1000, &config->schedule.eta_min));
-    CLQ_TRY(clq_json_read_f64(&r, "gamma", 0, 1, &config->schedule.gamma));
-    CLQ_TRY(clq_json_read_f64(&r, "t_0", 1e-3, 1e6, &config->schedule.t_0));
-    CLQ_TRY(clq_json_read_f64(&r, "t_mult", 1, 1000, &config->schedule.t_mult));
-    CLQ_TRY(clq_json_read_i64_array(&r, "milestones", 0, 1000000, milestones, CLQ_MAX_MILESTONES,
-                                    &milestone_count));
-    for (size_t i = 0; i < milestone_count; i++) {
-        config->schedule.milestones[i] = (int)milestones[i];
-        config->schedule.milestone_count = (int)milestone_count;
+    clq_table_options *table = &out->data.table;
+    CLQ_READ_ENUM(&r, "target", target_names, table->target);
+    CLQ_TRY(clq_json_read_int(&r, "target_columns", 1, 65536, &table->target_columns));
+    CLQ_TRY(clq_json_read_f64(&r, "test_fraction", 0, 0.999, &table->test_fraction));
+    if (table->target == CLQ_TARGET_CLASS && table->target_columns > 1) {
+        return clq_json_fail(&r, "target_columns", "must be 1 for classes, is %d",
+                             table->target_columns);
     }
     return clq_json_reader_finish(&r);
 }
 
-/* The keys that "train" and "qat" have in common. */
-static clq_status read_training(clq_json_reader *r, int least_epochs, clq_train_config *config) {
-    clq_json_reader augment;
-    int64_t seed = (int64_t)config->seed;
-    CLQ_TRY(clq_json_read_int(r, "epochs", least_epochs, 100000, &config->epochs));
-    CLQ_TRY(clq_json_read_int(r, "batch", 1, 65536, &config->batch));
-    CLQ_TRY(clq_json_read_i64(r, "seed", 0, INT64_MAX, &seed));
-    config->seed = (uint64_t)seed;
-    READ_ENUM(r, "loss", loss_names, config->loss);
-    CLQ_TRY(clq_json_read_f64(r, "label_smoothing", 0, 0.999, &config->label_smoothing));
-    CLQ_TRY(clq_json_read_int(r, "loader_threads", 1, 256, &config->loader_threads));
-    CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", 0, 1 << 30, &config->checkpoint_steps));
-    CLQ_TRY(clq_json_read_object(r, "augment", &augment));
-    CLQ_TRY(clq_json_read_int(&augment, "crop_padding", 0, 1024, &config->augment.crop_padding));
-    CLQ_TRY(clq_json_read_bool(&augment, "flip", &config->augment.flip));
-    CLQ_TRY(clq_json_reader_finish(&augment));
-    CLQ_TRY(read_optimizer(r, config));
-    return read_schedule(r, config);
-}
-
 /* The keys that "ptq" and "qat" have in common. */
 static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
-    READ_ENUM(r, "observer", observer_names, config->observer);
-    READ_ENUM(r, "scale", scale_names, config->scale);
-    READ_ENUM(r, "activations", activation_names, config->symmetric_activations);
-    READ_ENUM(r, "weights", weight_names, config->per_tensor_weights);
+    CLQ_READ_ENUM(r, "observer", observer_names, config->observer);
+    CLQ_READ_ENUM(r, "scale", scale_names, config->scale);
+    CLQ_READ_ENUM(r, "activations", activation_names, config->symmetric_activations);
+    CLQ_READ_ENUM(r, "weights", weight_names, config->per_tensor_weights);
     CLQ_TRY(clq_json_read_f64(r, "averaging", 1e-6, 1, &config->averaging));
     CLQ_TRY(clq_json_read_int(r, "max_shift", 0, 30, &config->max_shift));
     return clq_json_read_i64(r, "images", 1, INT32_MAX, &config->images);
@@ -148,6 +90,7 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
 static void init_qat(clq_recipe *out) {
     out->qat = out->train;
     out->qat.epochs = 0;
+    out->qat.freeze_count = 0;
     out->qat.schedule.kind = CLQ_LR_COSINE;
     out->qat.schedule.lr = out->train.schedule.lr * 0.0005;
     out->qat.schedule.warmup_epochs = 0;
@@ -165,7 +108,7 @@ static clq_status read_recipe(const char *file, clq_recipe *out) {
     CLQ_TRY(read_data(&top, out));
 
     CLQ_TRY(clq_json_read_object(&top, "train", &section));
-    CLQ_TRY(read_training(&section, 1, &out->train));
+    CLQ_TRY(clq_recipe_read_training(&section, 1, &out->train));
     CLQ_TRY(clq_json_reader_finish(&section));
 
     CLQ_TRY(clq_json_read_object(&top, "ptq", &section));
@@ -174,7 +117,7 @@ static clq_status read_recipe(const char *file, clq_recipe *out) {
 
     init_qat(out);
     CLQ_TRY(clq_json_read_object(&top, "qat", &section));
-    CLQ_TRY(read_training(&section, 0, &out->qat));
+    CLQ_TRY(clq_recipe_read_training(&section, 0, &out->qat));
     CLQ_TRY(read_quantization(&section, &out->qat_quant));
     CLQ_TRY(clq_json_reader_finish(&section));
 

@@ -20,9 +20,11 @@ typedef struct clq_recipe {
 
     struct {
         int size, resize;
+        int source_size; /* of the images that training crops from at random; 0: size */
         int64_t train_limit, test_limit; /* 0: all */
         bool has_normalisation;          /* else the data set's usual one */
         float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+        clq_table_options table;
     } data;
 
     clq_train_config train; /* FP32 training */

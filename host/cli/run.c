@@ -26,9 +26,15 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'w':
         o->job.weights = argument;
         return 0;
+    case 'l':
+        o->job.log_file = argument;
+        return 0;
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
+    case 'M':
+        return clq_option_result(
+            state, clq_option_override("train.recompute=true", o->overrides, &o->override_count));
     case 'C':
         o->job.resume = true;
         return 0;
@@ -44,10 +50,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
     {"out", 'f', "DIR", 0, "Folder for models, results and the report", 0},
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.epochs=3)", 0},
+    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
+    {"recompute", 'M', NULL, 0,
+     "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
     {0},
 };

@@ -6,7 +6,7 @@
 
 typedef struct options {
     clq_common common;
-    const char *recipe, *data, *out, *weights;
+    const char *recipe, *data, *out, *weights, *log_file;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int epochs;
@@ -28,12 +28,18 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'w':
         o->weights = argument;
         return 0;
+    case 'l':
+        o->log_file = argument;
+        return 0;
     case 'e':
         return clq_option_result(state,
                                  clq_option_int("--epochs", argument, 1, 100000, &o->epochs));
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
+    case 'M':
+        return clq_option_result(
+            state, clq_option_override("train.recompute=true", o->overrides, &o->override_count));
     case 'C':
         o->resume = true;
         return 0;
@@ -54,11 +60,14 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
     {"out", 'f', "DIR", 0, "Receives model.onnx, weights.safetensors, history and checkpoints", 0},
     {"epochs", 'e', "N", 0, "Overrides train.epochs", 0},
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.schedule.lr=0.1)", 0},
+    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
+    {"recompute", 'M', NULL, 0,
+     "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out, to the same bits", 0},
     {0},
 };
@@ -104,9 +113,14 @@ static clq_status run(int argc, char **argv) {
         CLQ_GOTO(status, cleanup, clq_weights_load(graph, o.weights));
     }
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(
-        status, cleanup,
-        clq_stage_train(device, graph, train, test, &recipe->train, recipe->text, o.out, o.resume));
+    const clq_stage_options stage = {.train = train,
+                                     .test = test,
+                                     .config = &recipe->train,
+                                     .recipe = recipe->text,
+                                     .out = o.out,
+                                     .log_file = o.log_file,
+                                     .resume = o.resume};
+    CLQ_GOTO(status, cleanup, clq_stage_train(device, graph, &stage));
     CLQ_GOTO(status, cleanup, save(&o, graph));
 cleanup:
     clq_dataset_close(train);

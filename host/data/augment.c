@@ -4,33 +4,20 @@
 #include <stdio.h>
 
 #include "base/checked.h"
-#include "base/rng.h"
-#include "data/draws.h"
 
-enum { MAX_PADDING = 4096 };
+enum { MAX_PADDING = 4096, GREY_GROUP = 64 /* work-items an image on the GPU schedule */ };
 
 struct clq_augment {
     clq_device *device;
     clq_augment_options options;
-    clq_kernel *kernel;
     clq_buffer *images, *params, *table;
-    float *host_params; /* (B, AUGMENT_FIELDS) */
+    float *host_params; /* (1 + B, AUGMENT_FIELDS) */
+    uint32_t *partners; /* (B) */
+    /* Of the batch applied last: */
+    int count;
+    bool general; /* more happens to it than crop and flip */
+    clq_mix mix;
 };
-
-void clq_augment_draw(const clq_augment_options *options, uint64_t seed, int64_t epoch,
-                      int64_t position, float params[AUGMENT_FIELDS]) {
-    uint32_t words[4];
-    for (int i = 0; i < AUGMENT_FIELDS; i++) {
-        params[i] = 0;
-    }
-    /* 16 counters a position: room for more draws without changing these. */
-    clq_philox(seed, clq_draw_stream(CLQ_DRAW_AUGMENT, epoch), (uint64_t)position << 4, words);
-    const int pad = options->crop_padding;
-    const uint32_t places = 2 * (uint32_t)pad + 1;
-    params[AUGMENT_DY] = (float)((int)clq_bounded(words[0], places) - pad);
-    params[AUGMENT_DX] = (float)((int)clq_bounded(words[1], places) - pad);
-    params[AUGMENT_FLIP] = options->flip && words[2] >> 31 ? 1.0f : 0.0f;
-}
 
 void clq_augment_table(const clq_augment_options *options, float *table) {
     for (int c = 0; c < options->channels; c++) {
@@ -43,9 +30,11 @@ void clq_augment_table(const clq_augment_options *options, float *table) {
 
 static clq_status check_options(const clq_augment_options *o) {
     if (o->batch < 1 || o->height < 1 || o->width < 1 || o->channels < 1 ||
-        o->channels > CLQ_MAX_CHANNELS || o->crop_padding < 0 || o->crop_padding > MAX_PADDING) {
-        return clq_fail(CLQ_USAGE, "augment: batch %d of %d x %d x %d with padding %d", o->batch,
-                        o->height, o->width, o->channels, o->crop_padding);
+        o->channels > CLQ_MAX_CHANNELS || o->config.crop_padding < 0 ||
+        o->config.crop_padding > MAX_PADDING || o->out_height < 1 || o->out_width < 1) {
+        return clq_fail(CLQ_USAGE, "augment: batch %d of %d x %d x %d with padding %d to %d x %d",
+                        o->batch, o->height, o->width, o->channels, o->config.crop_padding,
+                        o->out_height, o->out_width);
     }
     for (int c = 0; c < o->channels; c++) {
         if (!(o->std[c] > 0) || !isfinite(o->std[c]) || !isfinite(o->mean[c])) {
@@ -58,6 +47,20 @@ static clq_status check_options(const clq_augment_options *o) {
     return CLQ_OK;
 }
 
+/* The table of all codes, then means and standard deviations. */
+static clq_status create_table(clq_augment *a) {
+    const clq_augment_options *o = &a->options;
+    const size_t codes = (size_t)o->channels * 256, count = codes + 2 * (size_t)o->channels;
+    float table[CLQ_MAX_CHANNELS * 258];
+    clq_augment_table(o, table);
+    for (int c = 0; c < o->channels; c++) {
+        table[codes + (size_t)c] = o->mean[c];
+        table[codes + (size_t)(o->channels + c)] = o->std[c];
+    }
+    CLQ_TRY(clq_buffer_create(a->device, count * sizeof *table, &a->table));
+    return clq_buffer_write(a->table, 0, count * sizeof *table, table);
+}
+
 static clq_status create_buffers(clq_augment *a) {
     const clq_augment_options *o = &a->options;
     size_t pixels, bytes;
@@ -65,36 +68,31 @@ static clq_status create_buffers(clq_augment *a) {
         !clq_mul_size(pixels, (size_t)o->channels, &bytes)) {
         return clq_fail(CLQ_NO_MEMORY, "augment: a batch of %d images is too big", o->batch);
     }
-    const size_t param_bytes = (size_t)o->batch * AUGMENT_FIELDS * sizeof(float);
-    const size_t table_bytes = (size_t)o->channels * 256 * sizeof(float);
-    float table[CLQ_MAX_CHANNELS * 256];
-    a->host_params = clq_calloc((size_t)o->batch * AUGMENT_FIELDS, sizeof *a->host_params);
-    if (!a->host_params) {
+    const size_t fields = (1 + (size_t)o->batch) * AUGMENT_FIELDS;
+    a->host_params = clq_calloc(fields, sizeof *a->host_params);
+    a->partners = clq_calloc((size_t)o->batch, sizeof *a->partners);
+    if (!a->host_params || !a->partners) {
         return CLQ_NO_MEMORY;
     }
-    CLQ_TRY(clq_buffer_create(a->device, bytes, &a->images));
-    CLQ_TRY(clq_buffer_create(a->device, param_bytes, &a->params));
-    CLQ_TRY(clq_buffer_create(a->device, table_bytes, &a->table));
-    clq_augment_table(o, table);
-    return clq_buffer_write(a->table, 0, table_bytes, table);
+    CLQ_TRY(clq_buffer_create(a->device, bytes + 1, &a->images)); /* see the kernel */
+    CLQ_TRY(clq_buffer_create(a->device, fields * sizeof *a->host_params, &a->params));
+    return create_table(a);
 }
 
 clq_status clq_augment_create(clq_device *device, const clq_augment_options *options,
                               clq_augment **augment) {
     *augment = NULL;
-    CLQ_TRY(check_options(options));
+    clq_augment_options o = *options;
+    o.out_height = o.out_height ? o.out_height : o.height;
+    o.out_width = o.out_width ? o.out_width : o.width;
+    CLQ_TRY(check_options(&o));
     clq_augment *a = clq_calloc(1, sizeof *a);
     if (!a) {
         return CLQ_NO_MEMORY;
     }
     a->device = device;
-    a->options = *options;
-    char build[16];
-    snprintf(build, sizeof build, "-DC=%d", options->channels);
-    clq_status status = clq_kernel_get(device, "augment", build, &a->kernel);
-    if (status == CLQ_OK) {
-        status = create_buffers(a);
-    }
+    a->options = o;
+    const clq_status status = create_buffers(a);
     if (status != CLQ_OK) {
         clq_augment_destroy(a);
         return status;
@@ -111,7 +109,70 @@ void clq_augment_destroy(clq_augment *augment) {
     clq_buffer_release(augment->params);
     clq_buffer_release(augment->table);
     clq_free(augment->host_params);
+    clq_free(augment->partners);
     clq_free(augment);
+}
+
+/* ---- a batch ---- */
+
+static bool on_cpu(const clq_augment *a) {
+    return clq_device_get_info(a->device)->schedule == CLQ_SCHEDULE_CPU;
+}
+
+/* Work-items that sum an image's grey. */
+static size_t grey_group(const clq_augment *a) {
+    return on_cpu(a) ? 1 : GREY_GROUP;
+}
+
+/* Whether pixels are taken from between others, or changed. */
+static bool is_general(const clq_augment_options *o, bool random) {
+    const clq_augment_config *c = &o->config;
+    const bool resized = o->out_height != o->height || o->out_width != o->width;
+    const bool moved =
+        c->rotation > 0 || c->translate > 0 || c->scale[0] > 0 || c->resized_crop.scale[1] > 0;
+    const bool coloured = c->brightness > 0 || c->contrast > 0 || c->saturation > 0 || c->hue > 0;
+    return resized || (random && (moved || coloured));
+}
+
+/* Of the program for the batch applied last. */
+static clq_status get_kernel(const clq_augment *a, const char *name, clq_kernel **kernel) {
+    char build[64];
+    snprintf(build, sizeof build, "-DC=%d -DGENERAL=%d -DWG=%zu", a->options.channels, a->general,
+             grey_group(a));
+    return clq_kernel_get(a->device, name, build, kernel);
+}
+
+static void draw_batch(clq_augment *a, const clq_batch *batch, bool random) {
+    clq_augment_options o = a->options;
+    float *row = a->host_params;
+    if (!random) {
+        o.config = (clq_augment_config){0};
+    }
+    clq_mix_draw(&o.config, batch->seed, batch->where.epoch, batch->position, batch->count,
+                 o.out_height, o.out_width, &a->mix, a->partners);
+    row[AUGMENT_KEEP] = a->mix.keep;
+    row[AUGMENT_CUT] = (float)a->mix.y;
+    row[AUGMENT_CUT + 1] = (float)a->mix.x;
+    row[AUGMENT_CUT + 2] = (float)a->mix.height;
+    row[AUGMENT_CUT + 3] = (float)a->mix.width;
+    row[AUGMENT_SHARE] = a->mix.share;
+    for (int i = 0; i < batch->count; i++) {
+        row += AUGMENT_FIELDS;
+        clq_augment_draw(&o, batch->seed, batch->where.epoch, batch->position + i, row);
+        row[AUGMENT_PARTNER] = (float)a->partners[i];
+    }
+    a->count = batch->count;
+    a->general = is_general(&a->options, random);
+}
+
+static clq_status launch_grey(clq_augment *a) {
+    const clq_augment_options *o = &a->options;
+    const size_t group = grey_group(a);
+    const clq_range range = {1, {(size_t)a->count * group, 1, 1}, {group, 1, 1}};
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(get_kernel(a, "augment_grey", &kernel));
+    return CLQ_LAUNCH(a->device, kernel, range, CLQ_BUF(a->images), CLQ_BUF(a->params),
+                      CLQ_I32(o->height), CLQ_I32(o->width));
 }
 
 clq_status clq_augment_apply(clq_augment *a, const clq_batch *batch, bool random, clq_buffer *out) {
@@ -124,18 +185,34 @@ clq_status clq_augment_apply(clq_augment *a, const clq_batch *batch, bool random
                         o->batch, o->height, o->width, o->channels, batch->count, batch->height,
                         batch->width, batch->channels);
     }
-    const clq_augment_options nothing = {0};
-    for (int i = 0; i < batch->count; i++) {
-        clq_augment_draw(random ? o : &nothing, batch->seed, batch->where.epoch,
-                         batch->position + i, a->host_params + i * AUGMENT_FIELDS);
-    }
+    draw_batch(a, batch, random);
     const size_t count = (size_t)batch->count;
     const size_t image_bytes = (size_t)o->height * (size_t)o->width * (size_t)o->channels;
+    const size_t param_bytes = (1 + count) * AUGMENT_FIELDS * sizeof(float);
     CLQ_TRY(clq_buffer_write(a->images, 0, count * image_bytes, batch->images));
-    CLQ_TRY(clq_buffer_write(a->params, 0, count * AUGMENT_FIELDS * sizeof(float), a->host_params));
-    const bool cpu = clq_device_get_info(a->device)->schedule == CLQ_SCHEDULE_CPU;
-    const size_t items = (size_t)o->height * (cpu ? 1 : (size_t)o->width);
-    return CLQ_LAUNCH(a->device, a->kernel, CLQ_RANGE2(items, (size_t)o->batch), CLQ_BUF(a->images),
+    CLQ_TRY(clq_buffer_write(a->params, 0, param_bytes, a->host_params));
+    if (random && o->config.contrast > 0) {
+        CLQ_TRY(launch_grey(a));
+    }
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(get_kernel(a, "augment", &kernel));
+    const size_t items = (size_t)o->out_height * (on_cpu(a) ? 1 : (size_t)o->out_width);
+    return CLQ_LAUNCH(a->device, kernel, CLQ_RANGE2(items, (size_t)o->batch), CLQ_BUF(a->images),
                       CLQ_BUF(a->params), CLQ_BUF(a->table), CLQ_BUF(out), CLQ_I32(batch->count),
-                      CLQ_I32(o->batch), CLQ_I32(o->height), CLQ_I32(o->width));
+                      CLQ_I32(o->batch), CLQ_I32(o->height), CLQ_I32(o->width),
+                      CLQ_I32(o->out_height), CLQ_I32(o->out_width));
+}
+
+bool clq_augment_is_mixed(const clq_augment *augment) {
+    return augment->mix.share < 1;
+}
+
+clq_status clq_augment_targets(clq_augment *a, clq_buffer *labels, int classes,
+                               clq_buffer *targets) {
+    const size_t batch = (size_t)a->options.batch;
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(get_kernel(a, "augment_targets", &kernel));
+    return CLQ_LAUNCH(a->device, kernel, CLQ_RANGE2((size_t)classes, batch), CLQ_BUF(a->params),
+                      CLQ_BUF(labels), CLQ_BUF(targets), CLQ_I32(a->count), CLQ_I32(batch),
+                      CLQ_I32(classes));
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "data/dataset.h"
 #include "data/parallel.h"
+#include "data/table.h"
 
 #define DEFAULT_MEMORY ((uint64_t)2 << 30)
 enum { MAX_SIZE = 4096 };
@@ -20,7 +21,8 @@ struct clq_dataset {
     bool first_part; /* a limit selects the first images, not evenly spread ones */
     int resize;      /* shorter side before the crop; 0: images are taken as they are */
     size_t image_bytes;
-    uint8_t *images; /* (count, H, W, C) or NULL */
+    uint8_t *images;  /* (count, H, W, C) or NULL */
+    clq_table *table; /* instead of all the above but info and path; or NULL */
 };
 
 /* ---- helpers for the kinds ---- */
@@ -115,11 +117,13 @@ static clq_status open_source(const char *path, const clq_dataset_options *optio
         return clq_synthetic_open(path + length, options, source);
     }
     if (!clq_file_exists(path)) {
-        return clq_fail(CLQ_NO_INPUT, "%s: no such folder (or \"synthetic\" for built-in data)",
-                        path);
+        return clq_fail(CLQ_NO_INPUT,
+                        "%s: no such folder or table (or \"synthetic\" for built-in data)", path);
     }
     if (!clq_is_folder(path)) {
-        return clq_fail(CLQ_BAD_DATA, "%s: is a file; a data set is a folder or \"synthetic\"",
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: is a file; a data set is a folder, a .csv or .npy file or "
+                        "\"synthetic\"",
                         path);
     }
     bool found = false;
@@ -135,7 +139,7 @@ static clq_status open_source(const char *path, const clq_dataset_options *optio
         return clq_fail(CLQ_NO_INPUT,
                         "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
                         "(CIFAR-100), train-images-idx3-ubyte (idx), train/ and test/ or val/ with "
-                        "one folder a class",
+                        "one folder a class, train.csv, x_train.npy and x.npy (tables)",
                         path);
     }
     return CLQ_OK;
@@ -200,6 +204,9 @@ clq_status clq_dataset_read(const clq_dataset *d, int64_t index, uint8_t *image)
     if (index < 0 || index >= d->info.count) {
         return clq_fail(CLQ_INTERNAL, "%s: image %lld of %lld asked for", d->path, (long long)index,
                         (long long)d->info.count);
+    }
+    if (d->table) {
+        return clq_fail(CLQ_USAGE, "%s: is a table, not images", d->path);
     }
     if (d->images) {
         memcpy(image, d->images + (size_t)index * d->image_bytes, d->image_bytes);
@@ -295,9 +302,28 @@ static clq_status load_all(clq_dataset *d, const clq_dataset_options *o) {
     return status;
 }
 
-static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
+static clq_status open_table(clq_dataset *d, const clq_dataset_options *o) {
+    clq_table_options options = o->table;
+    options.split = o->split;
+    CLQ_TRY(clq_table_open(d->path, &options, &d->table));
+    clq_table_limit(d->table, o->limit);
+    d->info = (clq_dataset_info){.kind = "table",
+                                 .path = d->path,
+                                 .split = o->split,
+                                 .count = d->table->rows,
+                                 .features = d->table->features,
+                                 .targets = d->table->targets,
+                                 .class_count = d->table->class_count,
+                                 .class_names = (const char *const *)d->table->class_names,
+                                 .labels = d->table->labels,
+                                 .in_memory = true};
+    clq_log_debug("%s: table, %lld rows of %d features, %d targets, %d classes", d->path,
+                  (long long)d->info.count, d->info.features, d->info.targets, d->info.class_count);
+    return CLQ_OK;
+}
+
+static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
     clq_source *s = &d->source;
-    CLQ_TRY(check_options(o));
     CLQ_TRY(open_source(d->path, o, s));
     if (!s->class_names) {
         CLQ_TRY(number_classes(s));
@@ -312,7 +338,15 @@ static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
     clq_normalization_constants(s->constants, d->info.channels, d->info.mean, d->info.std);
     CLQ_TRY(load_all(d, o));
     d->info.in_memory = d->images != NULL;
+    clq_log_debug("%s: %s, %lld images of %dx%dx%d, %d classes%s", d->path, d->info.kind,
+                  (long long)d->info.count, d->info.height, d->info.width, d->info.channels,
+                  d->info.class_count, d->images ? "" : ", decoded when needed");
     return CLQ_OK;
+}
+
+static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
+    CLQ_TRY(check_options(o));
+    return clq_table_here(d->path) ? open_table(d, o) : open_images(d, o);
 }
 
 clq_status clq_dataset_open(const char *path, const clq_dataset_options *options,
@@ -329,9 +363,6 @@ clq_status clq_dataset_open(const char *path, const clq_dataset_options *options
         clq_dataset_close(d);
         return status;
     }
-    clq_log_debug("%s: %s, %lld images of %dx%dx%d, %d classes%s", path, d->info.kind,
-                  (long long)d->info.count, d->info.height, d->info.width, d->info.channels,
-                  d->info.class_count, d->images ? "" : ", decoded when needed");
     *dataset = d;
     return CLQ_OK;
 }
@@ -341,6 +372,7 @@ void clq_dataset_close(clq_dataset *dataset) {
         return;
     }
     source_clear(&dataset->source);
+    clq_table_close(dataset->table);
     clq_free(dataset->labels);
     clq_free(dataset->images);
     clq_free(dataset->path);
@@ -349,4 +381,8 @@ void clq_dataset_close(clq_dataset *dataset) {
 
 const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset) {
     return &dataset->info;
+}
+
+clq_table *clq_dataset_table(clq_dataset *dataset) {
+    return dataset->table;
 }

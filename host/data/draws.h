@@ -7,8 +7,9 @@
 /* What a Philox stream is for: the top byte of its number. */
 typedef enum clq_draw {
     CLQ_DRAW_ORDER = 1,   /* the order of an epoch; counter: step of the shuffle */
-    CLQ_DRAW_AUGMENT = 2, /* augmentation; counter: position * CLQ_AUGMENT_BLOCKS + block */
+    CLQ_DRAW_AUGMENT = 2, /* augmentation; counter: position * 16 + block */
     CLQ_DRAW_SPLIT = 3,   /* which rows of a table are tests */
+    CLQ_DRAW_MIX = 4,     /* mixup and cutmix: keys of a batch's draws; counter: its position */
 } clq_draw;
 
 static inline uint64_t clq_draw_stream(clq_draw draw, int64_t epoch) {

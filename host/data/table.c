@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "base/files.h"
 #include "base/rng.h"
 #include "data/csv.h"
 #include "data/draws.h"
 #include "data/npy.h"
+#include "data/table.h"
 
 #define DEFAULT_TEST_FRACTION 0.2
 enum { MAX_CLASSES = 4096, MAX_AUTO_CLASSES = 1000 };
@@ -167,17 +167,20 @@ static clq_status csv_classes(const clq_csv *csv, const char *path, const clq_ta
                               classes *c) {
     const int column = csv->columns - 1;
     float value;
-    bool numbers = true, classlike = true;
+    int64_t numbers = 0;
+    bool classlike = true;
     int most = 1;
-    for (int64_t i = 0; i < csv->rows && numbers; i++) {
-        numbers = clq_csv_number(clq_csv_cell(csv, i, column), &value);
-        classlike = classlike && numbers && is_class_number(value);
+    for (int64_t i = 0; i < csv->rows; i++) {
+        const bool number = clq_csv_number(clq_csv_cell(csv, i, column), &value);
+        numbers += number;
+        classlike = classlike && number && is_class_number(value);
         most = classlike && value > (float)most ? (int)value : most;
     }
     const bool automatic = o->target == CLQ_TARGET_AUTO && o->target_columns <= 1;
-    c->words = !numbers;
+    c->words = numbers < csv->rows;
+    /* A word among numbers is more likely a broken number than a class. */
     c->used = o->target == CLQ_TARGET_CLASS ||
-              (automatic && (c->words || (classlike && most < MAX_AUTO_CLASSES)));
+              (automatic && (numbers == 0 || (classlike && most < MAX_AUTO_CLASSES)));
     if (!c->used) {
         return CLQ_OK;
     }
@@ -229,17 +232,18 @@ static clq_status csv_numbers(const char *path, const clq_csv *csv, int targets,
     return CLQ_OK;
 }
 
-static clq_status store_column_names(const clq_csv *csv, int features, clq_table *table) {
-    if (!csv->has_header) {
+/* The header's cells from column `first` on. */
+static clq_status copy_names(const clq_csv *csv, int first, int count, char ***names) {
+    if (!csv->has_header || count == 0) {
         return CLQ_OK;
     }
-    table->column_names = clq_calloc((size_t)features, sizeof *table->column_names);
-    if (!table->column_names) {
+    *names = clq_calloc((size_t)count, sizeof **names);
+    if (!*names) {
         return CLQ_NO_MEMORY;
     }
-    for (int i = 0; i < features; i++) {
-        table->column_names[i] = clq_strdup(clq_csv_cell(csv, -1, i));
-        if (!table->column_names[i]) {
+    for (int i = 0; i < count; i++) {
+        (*names)[i] = clq_strdup(clq_csv_cell(csv, -1, first + i));
+        if (!(*names)[i]) {
             return CLQ_NO_MEMORY;
         }
     }
@@ -261,7 +265,8 @@ static clq_status csv_to_table(const char *path, const clq_csv *csv, const class
     CLQ_GOTO(status, cleanup, csv_numbers(path, csv, targets, c, x, y));
     const rows r = {path, csv->rows, features, targets, x, y};
     CLQ_GOTO(status, cleanup, store_rows(&r, c, own_split, o, table));
-    CLQ_GOTO(status, cleanup, store_column_names(csv, features, table));
+    CLQ_GOTO(status, cleanup, copy_names(csv, 0, features, &table->column_names));
+    CLQ_GOTO(status, cleanup, copy_names(csv, features, table->targets, &table->target_names));
     status = store_class_names(c, table);
 
 cleanup:
@@ -334,7 +339,71 @@ cleanup:
     return status;
 }
 
+/* A file (rows, features + targets). */
+static clq_status open_npy(const char *path, const clq_table_options *o, clq_table *table) {
+    const int64_t targets = o->target_columns > 0 ? o->target_columns : 1;
+    clq_npy all = {0}, x = {0}, y = {0};
+    classes c = {0};
+    clq_status status;
+    CLQ_GOTO(status, cleanup, clq_npy_read(path, &all));
+    const int64_t rows = all.dims[0], columns = all.count / rows, features = columns - targets;
+    if (all.rank != 2 || features < 1 || features > INT32_MAX) {
+        status = clq_fail(CLQ_BAD_DATA,
+                          "%s: must be (rows, columns), with at least one feature and %lld targets",
+                          path, (long long)targets);
+        goto cleanup;
+    }
+    x.values = clq_calloc((size_t)(rows * features), sizeof *x.values);
+    y.values = clq_calloc((size_t)(rows * targets), sizeof *y.values);
+    if (!x.values || !y.values) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    y.count = rows * targets;
+    for (int64_t i = 0; i < rows; i++) {
+        const float *row = all.values + i * columns;
+        memcpy(x.values + i * features, row, (size_t)features * sizeof *row);
+        memcpy(y.values + i * targets, row + features, (size_t)targets * sizeof *row);
+    }
+    const bool countable =
+        o->target != CLQ_TARGET_REGRESSION && targets == 1 && count_numbers(&y, &c);
+    if (o->target == CLQ_TARGET_CLASS && !countable) {
+        status = clq_fail(CLQ_BAD_DATA, "%s: column %lld: class numbers must be whole and in 0..%d",
+                          path, (long long)columns, MAX_CLASSES - 1);
+        goto cleanup;
+    }
+    c.used = countable && (o->target == CLQ_TARGET_CLASS || c.count <= MAX_AUTO_CLASSES);
+    const struct rows r = {path, rows, (int)features, (int)targets, x.values, y.values};
+    CLQ_GOTO(status, cleanup, store_rows(&r, &c, false, o, table));
+    status = store_class_names(&c, table);
+
+cleanup:
+    clq_npy_free(&all);
+    clq_npy_free(&x);
+    clq_npy_free(&y);
+    return status;
+}
+
 /* ---- opening ---- */
+
+static bool ends_in(const char *path, const char *suffix) {
+    const size_t length = strlen(path), tail = strlen(suffix);
+    return length > tail && strcmp(path + length - tail, suffix) == 0;
+}
+
+bool clq_table_here(const char *path) {
+    static const char *const names[] = {"train.csv", "x_train.npy", "x.npy"};
+    bool found = false;
+    if (!clq_is_folder(path)) {
+        return ends_in(path, ".csv") || ends_in(path, ".npy");
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {
+        char *file = clq_path_join(path, names[i]);
+        found = file && clq_file_exists(file);
+        clq_free(file);
+    }
+    return found;
+}
 
 static clq_status open_folder(const char *folder, const clq_table_options *o, clq_table *table) {
     enum { CSV, TRAIN_CSV, X, Y, TRAIN_Y, WHOLE_X, WHOLE_Y, FILES };
@@ -389,6 +458,8 @@ clq_status clq_table_open(const char *path, const clq_table_options *options, cl
     clq_status status;
     if (clq_is_folder(path)) {
         status = open_folder(path, o, t);
+    } else if (ends_in(path, ".npy")) {
+        status = open_npy(path, o, t);
     } else {
         status = open_csv(path, NULL, o, t);
     }
@@ -400,77 +471,23 @@ clq_status clq_table_open(const char *path, const clq_table_options *options, cl
     return CLQ_OK;
 }
 
+static void free_names(char **names, int count) {
+    for (int i = 0; names && i < count; i++) {
+        clq_free(names[i]);
+    }
+    clq_free(names);
+}
+
 void clq_table_close(clq_table *table) {
     if (!table) {
         return;
     }
-    for (int i = 0; table->class_names && i < table->class_count; i++) {
-        clq_free(table->class_names[i]);
-    }
-    for (int i = 0; table->column_names && i < table->features; i++) {
-        clq_free(table->column_names[i]);
-    }
-    clq_free(table->class_names);
-    clq_free(table->column_names);
+    free_names(table->class_names, table->class_count);
+    free_names(table->column_names, table->features);
+    free_names(table->target_names, table->targets);
+    clq_free(table->target_std);
     clq_free(table->x);
     clq_free(table->y);
     clq_free(table->labels);
     clq_free(table);
-}
-
-/* ---- using ---- */
-
-clq_status clq_table_batch(const clq_table *table, uint64_t seed, clq_loader_position where,
-                           int batch, float *x, float *y, int32_t *labels, int *count) {
-    const int64_t first = where.batch * batch;
-    const size_t f = (size_t)table->features, t = (size_t)table->targets;
-    *count = 0;
-    if (where.epoch < 0 || where.batch < 0 || batch < 1 || first >= table->rows) {
-        return CLQ_OK;
-    }
-    const int n = table->rows - first < batch ? (int)(table->rows - first) : batch;
-    uint32_t *order = clq_calloc((size_t)table->rows, sizeof *order);
-    if (!order) {
-        return CLQ_NO_MEMORY;
-    }
-    clq_permutation(seed, clq_draw_stream(CLQ_DRAW_ORDER, where.epoch), (uint32_t)table->rows,
-                    order);
-    for (int i = 0; i < n; i++) {
-        const size_t row = order[first + i];
-        memcpy(x + (size_t)i * f, table->x + row * f, f * sizeof *x);
-        if (table->y && y) {
-            memcpy(y + (size_t)i * t, table->y + row * t, t * sizeof *y);
-        }
-        if (table->labels && labels) {
-            labels[i] = table->labels[row];
-        }
-    }
-    clq_free(order);
-    *count = n;
-    return CLQ_OK;
-}
-
-void clq_table_measure(const clq_table *table, float *mean, float *std) {
-    const size_t f = (size_t)table->features;
-    for (size_t k = 0; k < f; k++) {
-        double sum = 0, squares = 0;
-        for (int64_t i = 0; i < table->rows; i++) {
-            sum += table->x[(size_t)i * f + k];
-        }
-        const double m = sum / (double)table->rows;
-        for (int64_t i = 0; i < table->rows; i++) {
-            const double d = table->x[(size_t)i * f + k] - m;
-            squares += d * d;
-        }
-        mean[k] = (float)m;
-        std[k] = (float)sqrt(squares / (double)table->rows);
-    }
-}
-
-void clq_table_normalize(clq_table *table, const float *mean, const float *std) {
-    const size_t f = (size_t)table->features;
-    for (size_t i = 0; i < (size_t)table->rows * f; i++) {
-        const float s = std[i % f];
-        table->x[i] = (table->x[i] - mean[i % f]) / (s > 0 ? s : 1);
-    }
 }

@@ -86,6 +86,9 @@ void clq_buffer_release(clq_buffer *buffer) {
     device->pool.live_handles--;
     if (buffer->is_view) {
         clReleaseMemObject(buffer->memory);
+        if (buffer->is_scratch) {
+            clq_scratch_give(device);
+        }
     } else {
         device->pool.live -= buffer->size;
         clq_pool_give(device, buffer->block);

@@ -107,6 +107,7 @@ void clq_device_close(clq_device *device) {
     }
     clq_tuning_close(device);
     clq_profile_free(device);
+    clq_scratch_trim(device);
     clq_pool_trim(device);
     clq_programs_free(device);
     clq_gemm_forget(device);

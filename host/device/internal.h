@@ -94,7 +94,21 @@ struct clq_buffer {
     size_t offset;    /* in the block */
     clq_block *block; /* the memory; a view has its root's */
     bool is_view;
+    bool is_scratch; /* then is_view too */
 };
+
+/* ---- scratch.c ---- */
+
+typedef struct clq_scratch {
+    clq_buffer whole; /* not counted as live, like the pool's cached blocks */
+    size_t used;      /* bytes from its start up to which pieces may be taken */
+    int pieces;       /* taken and not yet released */
+} clq_scratch;
+
+/* A piece was released. */
+void clq_scratch_give(clq_device *device);
+/* Returns the memory to the pool when nobody has any of it. */
+void clq_scratch_trim(clq_device *device);
 
 /* ---- profile.c ---- */
 
@@ -136,6 +150,7 @@ struct clq_device {
     uint64_t identity;      /* hash of platform, device and driver, for the caches */
     clq_programs programs;
     clq_pool pool;
+    clq_scratch scratch;
     clq_profile profile;
     json_t *tuning;                             /* key -> choice: tuning.h */
     bool gemm_used;                             /* CLBlast keeps programs of this device */

@@ -92,8 +92,9 @@ clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
         clq_pool_trim(device);
     }
     cl_int error = allocate(device, made->size, &made->memory);
-    if (error != CL_SUCCESS && pool->cached_bytes > 0) {
+    if (error != CL_SUCCESS) {
         clFinish(device->queue);
+        clq_scratch_trim(device);
         clq_pool_trim(device);
         error = allocate(device, made->size, &made->memory);
     }

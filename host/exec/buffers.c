@@ -1,65 +1,82 @@
 /* Memory of activations and gradients.
  *
- * Time runs through S forward steps, the loss, and S backward steps:
+ * Time runs through S forward steps, the loss, and the backward pass, which goes from the last
+ * segment of steps to the first: the steps of the segment that run again, then its backward steps.
  *
- *   0 .. S-1 forward   S loss   S+1 .. 2S backward (step s at 2S - s)   2S+1 the end
+ *   0 .. S-1 forward   S loss   S+1 .. backward   p->end the end
  *
  * An activation lives from its step to its last reader, which may be a backward step; a gradient
- * from its first writer to the backward step of the value's producer. Lifetimes 0 .. V-1 are the
- * values, V .. 2V-1 their gradients. */
+ * from its first writer to the backward step of the value's producer. An activation that is made
+ * again lives twice, and backward steps read the second. Of V values, lifetimes 0 .. V-1 are the
+ * activations, V .. 2V-1 their gradients, 2V .. 3V-1 the second lives. */
 #include <string.h>
 
 #include "exec/internal.h"
 
 typedef struct planner {
     clq_exec *exec;
-    clq_lifetime *lives; /* (2 * value_count) */
+    clq_lifetime *lives; /* (3 * value_count) */
     bool *written;       /* (value_count): somebody has written the gradient */
+    int end;
 } planner;
-
-static int value_id(const clq_exec *exec, const clq_tensor *tensor) {
-    return (int)(tensor->value - exec->graph->values);
-}
-
-static bool is_activation(const clq_tensor *tensor) {
-    return tensor->value != NULL &&
-           (tensor->value->kind == CLQ_VALUE_INPUT || tensor->value->kind == CLQ_VALUE_ACTIVATION);
-}
-
-static uint64_t tensor_bytes(const clq_tensor *tensor) {
-    const int64_t channels = tensor->shape.dim[tensor->shape.rank - 1];
-    return (uint64_t)(clq_shape_count(&tensor->shape) / channels * tensor->pitch) *
-           clq_dtype_size(tensor->dtype);
-}
 
 static int loss_time(const clq_exec *exec) {
     return exec->step_count;
 }
 
-static int backward_time(const clq_exec *exec, int step) {
-    return 2 * exec->step_count - step;
+int clq_exec_segment_begin(const clq_exec *exec, int end) {
+    int begin = end - 1;
+    while (begin > 0 && exec->steps[begin - 1].segment == exec->steps[end - 1].segment) {
+        begin--;
+    }
+    return begin;
 }
 
-static int end_time(const clq_exec *exec) {
-    return 2 * exec->step_count + 1;
+static void set_times(planner *p) {
+    clq_exec *exec = p->exec;
+    int time = loss_time(exec);
+    for (int end = exec->step_count, begin; end > 0; end = begin) {
+        begin = clq_exec_segment_begin(exec, end);
+        for (int s = begin; s < end; s++) {
+            exec->steps[s].rerun_time = exec->steps[s].reruns ? ++time : -1;
+        }
+        for (int s = end - 1; s >= begin; s--) {
+            exec->steps[s].backward_time = ++time;
+        }
+    }
+    p->end = time + 1;
 }
 
 /* ---- lifetimes of activations ---- */
 
-static void extend(planner *p, const clq_tensor *tensor, int time) {
-    if (is_activation(tensor)) {
-        clq_lifetime *life = &p->lives[value_id(p->exec, tensor)];
-        life->last = time > life->last ? time : life->last;
+static void begin(planner *p, int life, const clq_tensor *tensor, int time) {
+    p->lives[life] =
+        (clq_lifetime){.bytes = clq_tensor_bytes(tensor), .first = time, .last = time, .alias = -1};
+}
+
+static void extend(planner *p, int life, int time) {
+    p->lives[life].last = time > p->lives[life].last ? time : p->lives[life].last;
+}
+
+static int second_life(const planner *p, int value) {
+    return 2 * p->exec->graph->value_count + value;
+}
+
+static void read_forward(planner *p, const clq_tensor *tensor, int time) {
+    if (clq_is_activation(tensor)) {
+        extend(p, clq_value_id(p->exec, tensor), time);
     }
 }
 
-static void begin(planner *p, const clq_tensor *tensor, int time) {
-    p->lives[value_id(p->exec, tensor)] =
-        (clq_lifetime){.bytes = tensor_bytes(tensor), .first = time, .last = time, .alias = -1};
+static void read_backward(planner *p, const clq_tensor *tensor, int time) {
+    if (clq_is_activation(tensor)) {
+        const int v = clq_value_id(p->exec, tensor), again = second_life(p, v);
+        extend(p, p->lives[again].bytes > 0 ? again : v, time);
+    }
 }
 
 /* What training keeps for the backward pass. */
-static int backward_reads(const clq_exec *exec, const clq_exec_step *step) {
+int clq_exec_backward_reads(const clq_exec *exec, const clq_exec_step *step) {
     if (!step->backward) {
         return 0;
     }
@@ -70,29 +87,53 @@ static int backward_reads(const clq_exec *exec, const clq_exec_step *step) {
            (step->run.fused_act != NULL && step->run.fused_add != NULL ? CLQ_READS_OUTPUT : 0);
 }
 
+static void plan_backward_reads(planner *p, const clq_exec_step *step) {
+    const clq_op_run *run = &step->run;
+    const int reads = clq_exec_backward_reads(p->exec, step);
+    if (reads & CLQ_READS_OUTPUT) {
+        read_backward(p, &run->out, step->backward_time);
+    }
+    for (int i = 0; i < run->node->input_count; i++) {
+        if (reads & CLQ_READS_INPUT) {
+            read_backward(p, &run->in[i], step->backward_time);
+        }
+        if (step->reruns) {
+            read_backward(p, &run->in[i], step->rerun_time);
+        }
+    }
+    if (step->reruns) {
+        read_backward(p, &run->residual, step->rerun_time);
+    }
+}
+
 static void plan_activations(planner *p) {
     clq_exec *exec = p->exec;
     const clq_graph *graph = exec->graph;
-    begin(p, &exec->values[graph->input], 0);
+    begin(p, graph->input, &exec->values[graph->input], 0);
     for (int s = 0; s < exec->step_count; s++) {
-        const clq_op_run *run = &exec->steps[s].run;
-        const int reads = backward_reads(exec, &exec->steps[s]);
-        begin(p, &run->out, s);
-        extend(p, &run->out, reads & CLQ_READS_OUTPUT ? backward_time(exec, s) : s);
-        for (int i = 0; i < run->node->input_count; i++) {
-            extend(p, &run->in[i], reads & CLQ_READS_INPUT ? backward_time(exec, s) : s);
+        const clq_exec_step *step = &exec->steps[s];
+        const int out = clq_value_id(exec, &step->run.out);
+        begin(p, out, &step->run.out, s);
+        if (step->reruns) {
+            begin(p, second_life(p, out), &step->run.out, step->rerun_time);
         }
-        extend(p, &run->residual, s);
+        for (int i = 0; i < step->run.node->input_count; i++) {
+            read_forward(p, &step->run.in[i], s);
+        }
+        read_forward(p, &step->run.residual, s);
+    }
+    for (int s = 0; s < exec->step_count; s++) {
+        plan_backward_reads(p, &exec->steps[s]);
     }
     /* The caller writes the input when he likes and may read the output until the next forward. */
     if (exec->real_input == NULL) {
-        p->lives[graph->input].last = end_time(exec);
+        p->lives[graph->input].last = p->end;
     }
-    p->lives[graph->output].last = end_time(exec);
+    p->lives[graph->output].last = p->end;
     if (exec->options.keep_all) {
         for (int v = 0; v < graph->value_count; v++) {
             p->lives[v].first = 0;
-            p->lives[v].last = end_time(exec);
+            p->lives[v].last = p->end;
         }
     }
 }
@@ -124,15 +165,15 @@ static void share_activations(planner *p) {
         if (!works_in_place(exec, &exec->steps[s])) {
             continue;
         }
-        const int out = value_id(exec, &run->out);
+        const int out = clq_value_id(exec, &run->out);
         if (run->node->op->flags & CLQ_OP_VIEW) {
-            share_view(p, value_id(exec, &run->in[0]), out);
+            share_view(p, clq_value_id(exec, &run->in[0]), out);
             continue;
         }
         for (int i = 0; i < run->node->input_count; i++) {
-            if (is_activation(&run->in[i]) &&
-                can_take_over(p, value_id(exec, &run->in[i]), out, s)) {
-                p->lives[out].alias = value_id(exec, &run->in[i]);
+            if (clq_is_activation(&run->in[i]) &&
+                can_take_over(p, clq_value_id(exec, &run->in[i]), out, s)) {
+                p->lives[out].alias = clq_value_id(exec, &run->in[i]);
                 break;
             }
         }
@@ -142,18 +183,18 @@ static void share_activations(planner *p) {
 /* ---- lifetimes of gradients ---- */
 
 static bool wants_gradient(const clq_exec *exec, const clq_tensor *tensor) {
-    return is_activation(tensor) && exec->wanted[value_id(exec, tensor)];
+    return clq_is_activation(tensor) && exec->wanted[clq_value_id(exec, tensor)];
 }
 
 /* A backward step at `time` writes the gradient of `tensor`; returns whether it adds to it. */
 static bool write_gradient(planner *p, const clq_tensor *tensor, int time) {
-    const int v = value_id(p->exec, tensor);
+    const int v = clq_value_id(p->exec, tensor);
     if (p->written[v]) {
         return true;
     }
     const clq_tensor *gradient = &p->exec->gradients[v];
-    p->lives[p->exec->graph->value_count + v] =
-        (clq_lifetime){.bytes = tensor_bytes(gradient), .first = time, .last = time, .alias = -1};
+    p->lives[p->exec->graph->value_count + v] = (clq_lifetime){
+        .bytes = clq_tensor_bytes(gradient), .first = time, .last = time, .alias = -1};
     p->written[v] = true;
     return false;
 }
@@ -162,7 +203,7 @@ static bool write_gradient(planner *p, const clq_tensor *tensor, int time) {
 static void share_gradient(planner *p, const clq_exec_step *step, int time) {
     const int values = p->exec->graph->value_count;
     const clq_op_run *run = &step->run;
-    const int from = values + value_id(p->exec, &run->out);
+    const int from = values + clq_value_id(p->exec, &run->out);
     const clq_tensor *candidates[CLQ_MAX_INPUTS + 1] = {NULL};
     int count = 0;
     if (wants_gradient(p->exec, &run->residual) && !run->accumulate_residual) {
@@ -174,7 +215,7 @@ static void share_gradient(planner *p, const clq_exec_step *step, int time) {
         }
     }
     for (int i = 0; i < count; i++) {
-        const int to = values + value_id(p->exec, candidates[i]);
+        const int to = values + clq_value_id(p->exec, candidates[i]);
         if (can_take_over(p, from, to, time)) {
             p->lives[to].alias = from;
             return;
@@ -188,11 +229,11 @@ static void plan_gradients(planner *p) {
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_exec_step *step = &exec->steps[s];
         clq_op_run *run = &step->run;
-        const int time = backward_time(exec, s);
+        const int time = step->backward_time;
         if (!step->backward) {
             continue;
         }
-        p->lives[exec->graph->value_count + value_id(exec, &run->out)].last = time;
+        p->lives[exec->graph->value_count + clq_value_id(exec, &run->out)].last = time;
         if (wants_gradient(exec, &run->residual)) {
             run->accumulate_residual = write_gradient(p, &run->residual, time);
         }
@@ -234,28 +275,54 @@ static clq_status create_buffers(clq_exec *exec, const clq_plan *plan) {
     return CLQ_OK;
 }
 
-static clq_status assign_buffers(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
-    const int values = exec->graph->value_count;
-    int *latest = clq_calloc((size_t)plan->buffer_count, sizeof *latest);
-    if (latest == NULL) {
+/* One view for all lifetimes that are aliases of each other. */
+static clq_status create_pieces(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
+    exec->pieces = clq_calloc((size_t)plan->count, sizeof *exec->pieces);
+    if (exec->pieces == NULL) {
         return CLQ_NO_MEMORY;
     }
-    for (int v = 0; v < values; v++) {
-        const int b = plan->buffer[v];
-        if (b >= 0) {
-            exec->values[v].buffer = exec->buffers[b];
-            latest[b] = lives[v].first > latest[b] ? lives[v].first : latest[b];
-        }
-        if (exec->gradients != NULL && plan->buffer[values + v] >= 0) {
-            exec->gradients[v].buffer = exec->buffers[plan->buffer[values + v]];
+    exec->piece_count = plan->count;
+    for (int i = 0; i < plan->count; i++) {
+        if (plan->group[i] == i) {
+            CLQ_TRY(clq_buffer_view(exec->buffers[plan->buffer[i]], (size_t)plan->offset[i],
+                                    (size_t)lives[i].bytes, &exec->pieces[i]));
         }
     }
-    for (int v = 0; v < values; v++) {
-        const int b = plan->buffer[v];
-        exec->overwritten[v] = b >= 0 && lives[v].first < latest[b];
-    }
-    clq_free(latest);
     return CLQ_OK;
+}
+
+/* Whether the forward writes `later` into bytes of `value`, which came before. */
+static bool is_overwritten_by(const clq_lifetime *lives, const clq_plan *plan, int value,
+                              int later) {
+    return plan->buffer[value] >= 0 && plan->buffer[value] == plan->buffer[later] &&
+           lives[value].first < lives[later].first &&
+           plan->offset[value] < plan->offset[later] + lives[later].bytes &&
+           plan->offset[later] < plan->offset[value] + lives[value].bytes;
+}
+
+static clq_buffer *piece_of(const clq_exec *exec, const clq_plan *plan, int life) {
+    return plan->group[life] >= 0 ? exec->pieces[plan->group[life]] : NULL;
+}
+
+static void assign_pieces(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
+    const int values = exec->graph->value_count;
+    for (int v = 0; v < values; v++) {
+        clq_buffer *forward = piece_of(exec, plan, v);
+        clq_buffer *second = piece_of(exec, plan, 2 * values + v);
+        if (forward != NULL) {
+            exec->values[v].buffer = forward;
+        }
+        if (exec->gradients != NULL) {
+            exec->gradients[v].buffer = piece_of(exec, plan, values + v);
+        }
+        exec->again[v] = exec->values[v];
+        if (second != NULL) {
+            exec->again[v].buffer = second;
+        }
+        for (int w = 0; w < values; w++) {
+            exec->overwritten[v] |= is_overwritten_by(lives, plan, v, w);
+        }
+    }
 }
 
 static clq_tensor gradient_of(const clq_exec *exec, const clq_tensor *tensor) {
@@ -263,30 +330,34 @@ static clq_tensor gradient_of(const clq_exec *exec, const clq_tensor *tensor) {
         return (clq_tensor){0};
     }
     clq_tensor gradient = *tensor;
-    const int v = value_id(exec, tensor);
+    const int v = clq_value_id(exec, tensor);
     gradient.buffer = NULL;
-    if (is_activation(tensor)) {
+    if (clq_is_activation(tensor)) {
         return exec->gradients[v];
     }
-    if (exec->options.params != NULL) {
+    if (exec->options.params != NULL && !tensor->value->frozen) {
         gradient.buffer = clq_params_gradient(exec->options.params, v);
     }
     return gradient;
+}
+
+static void refresh_run(const clq_exec *exec, const clq_tensor *values, clq_op_run *run) {
+    run->out = values[clq_value_id(exec, &run->out)];
+    if (run->residual.value != NULL) {
+        run->residual = values[clq_value_id(exec, &run->residual)];
+    }
+    for (int i = 0; i < run->node->input_count; i++) {
+        if (run->in[i].value != NULL) {
+            run->in[i] = values[clq_value_id(exec, &run->in[i])];
+        }
+    }
 }
 
 /* Copies the tensors, which now have buffers, into the steps. */
 static void refresh_steps(clq_exec *exec) {
     for (int s = 0; s < exec->step_count; s++) {
         clq_op_run *run = &exec->steps[s].run;
-        run->out = exec->values[value_id(exec, &run->out)];
-        if (run->residual.value != NULL) {
-            run->residual = exec->values[value_id(exec, &run->residual)];
-        }
-        for (int i = 0; i < run->node->input_count; i++) {
-            if (run->in[i].value != NULL) {
-                run->in[i] = exec->values[value_id(exec, &run->in[i])];
-            }
-        }
+        refresh_run(exec, exec->values, run);
         if (exec->gradients != NULL) {
             run->grad_out = gradient_of(exec, &run->out);
             run->grad_residual = gradient_of(exec, &run->residual);
@@ -294,6 +365,9 @@ static void refresh_steps(clq_exec *exec) {
                 run->grad_in[i] = gradient_of(exec, &run->in[i]);
             }
         }
+        exec->steps[s].again = *run;
+        exec->steps[s].again.again = true;
+        refresh_run(exec, exec->again, &exec->steps[s].again);
     }
 }
 
@@ -307,30 +381,71 @@ static void make_gradients(clq_exec *exec) {
     }
 }
 
+/* Plans for the steps as they are cut now. */
+static clq_status make_plan(planner *p, clq_plan **plan) {
+    clq_exec *exec = p->exec;
+    const int values = exec->graph->value_count;
+    for (int i = 0; i < 3 * values; i++) {
+        p->lives[i] = (clq_lifetime){.alias = -1};
+    }
+    memset(p->written, 0, (size_t)values * sizeof *p->written);
+    set_times(p);
+    plan_activations(p);
+    if (!exec->options.keep_all) {
+        share_activations(p);
+    }
+    if (exec->gradients != NULL) {
+        plan_gradients(p);
+    }
+    const clq_device_info *info = clq_device_get_info(exec->device);
+    return clq_plan_create(p->lives, 3 * values, info->base_alignment, info->max_allocation, plan);
+}
+
+/* Cuts the steps, with the budget whose plan is smallest. */
+static clq_status choose_segments(planner *p) {
+    clq_status status = CLQ_OK;
+    clq_segments *segments = NULL;
+    uint64_t best = UINT64_MAX, best_budget = 0, budget = 0;
+    CLQ_TRY(clq_segments_create(p->exec, &segments));
+    const uint64_t smallest = clq_segments_smallest(segments);
+    const uint64_t largest = clq_segments_largest(segments);
+    while (budget < largest) {
+        clq_plan *plan = NULL;
+        clq_segments_cut(segments, budget);
+        CLQ_GOTO(status, cleanup, make_plan(p, &plan));
+        if (plan->total < best) {
+            best = plan->total;
+            best_budget = budget;
+        }
+        clq_plan_destroy(plan);
+        budget = budget == 0 ? smallest : budget + budget / 4 + 1;
+    }
+    clq_segments_cut(segments, best_budget);
+cleanup:
+    clq_segments_destroy(segments);
+    return status;
+}
+
 clq_status clq_exec_take_buffers(clq_exec *exec) {
     const size_t values = (size_t)exec->graph->value_count;
     clq_status status = CLQ_NO_MEMORY;
     clq_plan *plan = NULL;
     planner p = {.exec = exec};
-    p.lives = clq_calloc(2 * values, sizeof *p.lives);
+    p.lives = clq_calloc(3 * values, sizeof *p.lives);
     p.written = clq_calloc(values, sizeof *p.written);
     if (p.lives == NULL || p.written == NULL) {
         goto cleanup;
     }
-    for (size_t i = 0; i < 2 * values; i++) {
-        p.lives[i].alias = -1;
-    }
-    plan_activations(&p);
-    if (!exec->options.keep_all) {
-        share_activations(&p);
-    }
     if (exec->gradients != NULL) {
         make_gradients(exec);
-        plan_gradients(&p);
     }
-    CLQ_GOTO(status, cleanup, clq_plan_create(p.lives, (int)(2 * values), &plan));
+    if (exec->options.recompute && exec->gradients != NULL && !exec->options.keep_all) {
+        CLQ_GOTO(status, cleanup, choose_segments(&p));
+    }
+    CLQ_GOTO(status, cleanup, make_plan(&p, &plan));
     CLQ_GOTO(status, cleanup, create_buffers(exec, plan));
-    CLQ_GOTO(status, cleanup, assign_buffers(exec, p.lives, plan));
+    CLQ_GOTO(status, cleanup, create_pieces(exec, p.lives, plan));
+    assign_pieces(exec, p.lives, plan);
     note_sizes(exec, p.lives, plan);
     refresh_steps(exec);
 cleanup:

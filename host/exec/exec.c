@@ -119,6 +119,7 @@ static clq_status allocate(clq_exec *exec) {
     const size_t values = (size_t)exec->graph->value_count;
     exec->steps = clq_calloc((size_t)exec->graph->node_count, sizeof *exec->steps);
     exec->values = clq_calloc(values, sizeof *exec->values);
+    exec->again = clq_calloc(values, sizeof *exec->again);
     exec->wanted = clq_calloc(values, sizeof *exec->wanted);
     exec->overwritten = clq_calloc(values, sizeof *exec->overwritten);
     if (clq_mode_trains(exec->options.mode)) {
@@ -127,8 +128,9 @@ static clq_status allocate(clq_exec *exec) {
             return CLQ_NO_MEMORY;
         }
     }
-    return exec->steps && exec->values && exec->wanted && exec->overwritten ? CLQ_OK
-                                                                            : CLQ_NO_MEMORY;
+    return exec->steps && exec->values && exec->again && exec->wanted && exec->overwritten
+               ? CLQ_OK
+               : CLQ_NO_MEMORY;
 }
 
 /* A real F32 tensor beside a value that holds codes. */
@@ -178,6 +180,7 @@ static clq_status prepare(clq_exec *exec) {
     clq_device_memory(exec->device, &before, &peak);
     for (int s = 0; s < exec->step_count; s++) {
         CLQ_TRY(CALL(prepare, &exec->steps[s].run));
+        exec->steps[s].again.state = exec->steps[s].run.state;
         if (exec->options.consumed != NULL) {
             consume_parameters(exec, s);
         }
@@ -227,6 +230,9 @@ void clq_exec_destroy(clq_exec *exec) {
     for (int s = 0; s < exec->step_count; s++) {
         release(&exec->steps[s].run);
     }
+    for (int i = 0; i < exec->piece_count; i++) {
+        clq_buffer_release(exec->pieces[i]);
+    }
     for (int b = 0; b < exec->buffer_count; b++) {
         clq_buffer_release(exec->buffers[b]);
     }
@@ -234,9 +240,11 @@ void clq_exec_destroy(clq_exec *exec) {
     clq_buffer_release(exec->real_output);
     clq_params_destroy(exec->own_params);
     clq_qstate_destroy(exec->own_qstate);
+    clq_free(exec->pieces);
     clq_free(exec->buffers);
     clq_free(exec->steps);
     clq_free(exec->values);
+    clq_free(exec->again);
     clq_free(exec->gradients);
     clq_free(exec->wanted);
     clq_free(exec->overwritten);
@@ -275,7 +283,7 @@ clq_exec_memory clq_exec_measure(const clq_exec *exec) {
 
 void clq_exec_set_step(clq_exec *exec, uint64_t step) {
     for (int s = 0; s < exec->step_count; s++) {
-        exec->steps[s].run.step = step;
+        exec->steps[s].run.step = exec->steps[s].again.step = step;
     }
 }
 
@@ -295,6 +303,12 @@ clq_status clq_exec_load_parameters(clq_exec *exec) {
     return CLQ_OK;
 }
 
+static clq_status run_forward(clq_exec *exec, const clq_exec_step *step, clq_op_run *run) {
+    clq_device_set_label(exec->device, run->node->name);
+    clq_device_set_work(exec->device, step->work);
+    return CALL(forward, run);
+}
+
 clq_status clq_exec_forward(clq_exec *exec) {
     if (exec->real_input != NULL) {
         clq_device_set_label(exec->device, "quantize input");
@@ -303,9 +317,7 @@ clq_status clq_exec_forward(clq_exec *exec) {
     }
     for (int s = 0; s < exec->step_count; s++) {
         clq_exec_step *step = &exec->steps[s];
-        clq_device_set_label(exec->device, step->run.node->name);
-        clq_device_set_work(exec->device, step->work);
-        CLQ_TRY(CALL(forward, &step->run));
+        CLQ_TRY(run_forward(exec, step, &step->run));
         if (exec->hook != NULL) {
             CLQ_TRY(exec->hook(exec->hook_context, &step->run));
         }
@@ -320,17 +332,34 @@ clq_status clq_exec_forward(clq_exec *exec) {
     return CLQ_OK;
 }
 
+/* Steps begin .. end - 1: first what was not kept is made again. */
+static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
+    for (int s = begin; s < end; s++) {
+        clq_exec_step *step = &exec->steps[s];
+        if (step->reruns) {
+            CLQ_TRY(run_forward(exec, step, &step->again));
+        }
+    }
+    clq_device_set_work(exec->device, 0);
+    for (int s = end - 1; s >= begin; s--) {
+        clq_exec_step *step = &exec->steps[s];
+        if (step->backward) {
+            clq_device_set_label(exec->device, step->run.node->name);
+            CLQ_TRY(CALL(backward, &step->again));
+        }
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_exec_backward(clq_exec *exec) {
     if (exec->gradients == NULL) {
         return clq_fail(CLQ_USAGE, "mode %s has no backward pass", mode_names[exec->options.mode]);
     }
-    for (int s = exec->step_count - 1; s >= 0; s--) {
-        clq_exec_step *step = &exec->steps[s];
-        if (step->backward) {
-            clq_device_set_label(exec->device, step->run.node->name);
-            CLQ_TRY(CALL(backward, &step->run));
-        }
+    for (int end = exec->step_count, begin; end > 0; end = begin) {
+        begin = clq_exec_segment_begin(exec, end);
+        CLQ_TRY(run_segment_backward(exec, begin, end));
     }
+    clq_device_set_work(exec->device, 0);
     clq_device_set_label(exec->device, "");
     return CLQ_OK;
 }

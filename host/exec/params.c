@@ -150,6 +150,10 @@ clq_buffer *clq_params_flat_gradient(clq_params *params) {
     return params->gradient;
 }
 
+clq_buffer *clq_params_flat_states(clq_params *params) {
+    return params->states;
+}
+
 size_t clq_params_count(const clq_params *params) {
     return params->count;
 }

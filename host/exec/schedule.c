@@ -156,17 +156,14 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
     for (int i = 0; i < node->input_count; i++) {
         if (node->inputs[i] != CLQ_NO_VALUE) {
             run->in[i] = exec->values[node->inputs[i]];
+            run->frozen |= run->in[i].value->frozen;
         }
     }
 }
 
-static int value_id(const clq_exec *exec, const clq_tensor *tensor) {
-    return (int)(tensor->value - exec->graph->values);
-}
-
 static bool can_start(const scheduler *s, const clq_exec_step *step) {
     const clq_tensor *residual = &step->run.residual;
-    return residual->value == NULL || s->ready[value_id(s->exec, residual)];
+    return residual->value == NULL || s->ready[clq_value_id(s->exec, residual)];
 }
 
 /* Puts a step in its place, and behind it the steps that waited for its result. */
@@ -176,7 +173,7 @@ static void place(scheduler *s, const clq_exec_step *step) {
         return;
     }
     s->exec->steps[s->exec->step_count++] = *step;
-    s->ready[value_id(s->exec, &step->run.out)] = true;
+    s->ready[clq_value_id(s->exec, &step->run.out)] = true;
     for (int w = 0; w < s->waiting_count; w++) {
         if (can_start(s, &s->waiting[w])) {
             const clq_exec_step next = s->waiting[w];
@@ -202,7 +199,11 @@ static clq_status check_node(const clq_exec *exec, const clq_node *node) {
 }
 
 static bool *flag_of(const clq_exec *exec, bool *flags, const clq_tensor *tensor) {
-    return &flags[value_id(exec, tensor)];
+    return &flags[clq_value_id(exec, tensor)];
+}
+
+static bool learned(const clq_value *value) {
+    return value->kind == CLQ_VALUE_PARAMETER && !value->frozen;
 }
 
 /* A value's gradient is wanted when something learned lies behind it and the output before it.
@@ -212,8 +213,8 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
         clq_op_run *run = &exec->steps[s].run;
         bool learns = run->residual.value != NULL && *flag_of(exec, exec->wanted, &run->residual);
         for (int i = 0; i < run->node->input_count; i++) {
-            learns |= run->in[i].value != NULL && (run->in[i].value->kind == CLQ_VALUE_PARAMETER ||
-                                                   *flag_of(exec, exec->wanted, &run->in[i]));
+            learns |= run->in[i].value != NULL &&
+                      (learned(run->in[i].value) || *flag_of(exec, exec->wanted, &run->in[i]));
         }
         *flag_of(exec, exec->wanted, &run->out) = learns;
     }

@@ -1,7 +1,6 @@
-/* Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
- * 2020, section 4.3): the largest value first, each into a buffer whose other tenants it never
- * meets, or a new one. Since sizes fall, every existing buffer is large enough; among the free ones
- * the smallest is taken, so large buffers stay open for large values. */
+/* Greedy by size with offsets (Pisarchyk and Lee, "Efficient memory management for deep neural net
+ * inference", 2020): the largest value first, each into the smallest gap that those it meets in
+ * time leave between them, or behind them all. */
 #include "graph/plan.h"
 
 #include <stdlib.h>
@@ -10,11 +9,12 @@
 /* A value, or several that share memory by alias. */
 typedef struct tenant {
     uint64_t bytes;
+    uint64_t offset;
     int first, last;
     int id; /* the lifetime that stands for the group */
 } tenant;
 
-/* The tenants of one buffer, in order of time. */
+/* The tenants of one buffer, in order of offset. */
 typedef struct occupancy {
     tenant *tenants;
     int count;
@@ -57,7 +57,8 @@ static int compare_size(const void *a, const void *b) {
 }
 
 /* One tenant a group that needs memory, largest first. Returns how many. */
-static int collect_tenants(const clq_lifetime *lifetimes, int count, int *parent, tenant *tenants) {
+static int collect_tenants(const clq_lifetime *lifetimes, int count, uint64_t alignment,
+                           int *parent, tenant *tenants) {
     for (int i = 0; i < count; i++) {
         const clq_lifetime *life = &lifetimes[i];
         tenant *group = &tenants[find_root(parent, i)];
@@ -66,7 +67,8 @@ static int collect_tenants(const clq_lifetime *lifetimes, int count, int *parent
         }
         bool fresh = group->bytes == 0;
         group->id = find_root(parent, i);
-        group->bytes = life->bytes > group->bytes ? life->bytes : group->bytes;
+        const uint64_t bytes = (life->bytes + alignment - 1) / alignment * alignment;
+        group->bytes = bytes > group->bytes ? bytes : group->bytes;
         group->first = fresh || life->first < group->first ? life->first : group->first;
         group->last = fresh || life->last > group->last ? life->last : group->last;
     }
@@ -80,56 +82,63 @@ static int collect_tenants(const clq_lifetime *lifetimes, int count, int *parent
 
 /* ---- assignment ---- */
 
-/* Where in the buffer's row of tenants `t` would stand. */
-static int position_of(const occupancy *buffer, const tenant *t) {
-    int low = 0, high = buffer->count;
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (buffer->tenants[middle].first < t->first) {
-            low = middle + 1;
-        } else {
-            high = middle;
+/* The smallest gap for `t`, or the place behind all that it meets. Returns whether it is a gap. */
+static bool find_place(const occupancy *buffer, const tenant *t, uint64_t *offset) {
+    uint64_t end = 0, best = UINT64_MAX;
+    for (int i = 0; i < buffer->count; i++) {
+        const tenant *other = &buffer->tenants[i];
+        if (other->last < t->first || other->first > t->last) {
+            continue;
         }
+        if (other->offset >= end + t->bytes && other->offset - end < best) {
+            best = other->offset - end;
+            *offset = end;
+        }
+        end = other->offset + other->bytes > end ? other->offset + other->bytes : end;
     }
-    return low;
-}
-
-static bool is_free(const occupancy *buffer, const tenant *t) {
-    int at = position_of(buffer, t);
-    return (at == 0 || buffer->tenants[at - 1].last < t->first) &&
-           (at == buffer->count || buffer->tenants[at].first > t->last);
+    if (best == UINT64_MAX) {
+        *offset = end;
+    }
+    return best != UINT64_MAX;
 }
 
 static clq_status move_in(occupancy *buffer, const tenant *t) {
-    int at = position_of(buffer, t);
     tenant *grown = clq_realloc(buffer->tenants, (size_t)buffer->count + 1, sizeof *grown);
     if (!grown) {
         return CLQ_NO_MEMORY;
     }
-    memmove(grown + at + 1, grown + at, (size_t)(buffer->count - at) * sizeof *grown);
+    int at = buffer->count++;
+    for (; at > 0 && grown[at - 1].offset > t->offset; at--) {
+        grown[at] = grown[at - 1];
+    }
     grown[at] = *t;
     buffer->tenants = grown;
-    buffer->count++;
     return CLQ_OK;
 }
 
-static clq_status assign(const tenant *tenants, int count, occupancy *buffers, clq_plan *plan) {
+static clq_status assign(tenant *tenants, int count, uint64_t limit, occupancy *buffers,
+                         clq_plan *plan) {
     for (int i = 0; i < count; i++) {
-        int chosen = plan->buffer_count;
-        /* Buffers were opened in order of falling size: the last free one is the smallest. */
-        for (int b = plan->buffer_count - 1; b >= 0; b--) {
-            if (is_free(&buffers[b], &tenants[i])) {
-                chosen = b;
+        tenant *t = &tenants[i];
+        int b = 0;
+        for (; b < plan->buffer_count; b++) {
+            if (find_place(&buffers[b], t, &t->offset) || t->offset + t->bytes <= limit) {
                 break;
             }
         }
-        if (chosen == plan->buffer_count) {
-            plan->size[plan->buffer_count++] = tenants[i].bytes;
-            plan->total += tenants[i].bytes;
+        if (b == plan->buffer_count) {
+            plan->buffer_count++;
+            t->offset = 0;
         }
-        CLQ_TRY(move_in(&buffers[chosen], &tenants[i]));
-        plan->buffer[tenants[i].id] = chosen;
-        plan->unshared += tenants[i].bytes;
+        const uint64_t end = t->offset + t->bytes;
+        plan->size[b] = end > plan->size[b] ? end : plan->size[b];
+        CLQ_TRY(move_in(&buffers[b], t));
+        plan->buffer[t->id] = b;
+        plan->offset[t->id] = t->offset;
+        plan->unshared += t->bytes;
+    }
+    for (int b = 0; b < plan->buffer_count; b++) {
+        plan->total += plan->size[b];
     }
     return CLQ_OK;
 }
@@ -164,7 +173,17 @@ static uint64_t most_alive(const tenant *tenants, int count, event *events) {
     return most;
 }
 
-clq_status clq_plan_create(const clq_lifetime *lifetimes, int count, clq_plan **result) {
+/* Gives every lifetime its group's place. */
+static void hand_out(const clq_lifetime *lifetimes, int *parent, clq_plan *plan) {
+    for (int i = 0; i < plan->count; i++) {
+        plan->group[i] = lifetimes[i].bytes > 0 ? find_root(parent, i) : -1;
+        plan->buffer[i] = plan->group[i] >= 0 ? plan->buffer[plan->group[i]] : -1;
+        plan->offset[i] = plan->group[i] >= 0 ? plan->offset[plan->group[i]] : 0;
+    }
+}
+
+clq_status clq_plan_create(const clq_lifetime *lifetimes, int count, uint64_t alignment,
+                           uint64_t limit, clq_plan **result) {
     clq_status status = CLQ_NO_MEMORY;
     size_t n = (size_t)count;
     clq_plan *plan = clq_calloc(1, sizeof *plan);
@@ -176,18 +195,18 @@ clq_status clq_plan_create(const clq_lifetime *lifetimes, int count, clq_plan **
         goto cleanup;
     }
     plan->count = count;
+    plan->group = clq_calloc(n, sizeof *plan->group);
     plan->buffer = clq_calloc(n, sizeof *plan->buffer);
+    plan->offset = clq_calloc(n, sizeof *plan->offset);
     plan->size = clq_calloc(n, sizeof *plan->size);
-    if (!plan->buffer || !plan->size) {
+    if (!plan->group || !plan->buffer || !plan->offset || !plan->size) {
         goto cleanup;
     }
     CLQ_GOTO(status, cleanup, group_aliases(lifetimes, count, parent));
-    int tenant_count = collect_tenants(lifetimes, count, parent, tenants);
-    CLQ_GOTO(status, cleanup, assign(tenants, tenant_count, buffers, plan));
+    int tenant_count = collect_tenants(lifetimes, count, alignment, parent, tenants);
+    CLQ_GOTO(status, cleanup, assign(tenants, tenant_count, limit, buffers, plan));
     plan->lower_bound = most_alive(tenants, tenant_count, events);
-    for (int i = 0; i < count; i++) {
-        plan->buffer[i] = lifetimes[i].bytes > 0 ? plan->buffer[find_root(parent, i)] : -1;
-    }
+    hand_out(lifetimes, parent, plan);
     *result = plan;
     plan = NULL;
 cleanup:
@@ -206,7 +225,9 @@ void clq_plan_destroy(clq_plan *plan) {
     if (!plan) {
         return;
     }
+    clq_free(plan->group);
     clq_free(plan->buffer);
+    clq_free(plan->offset);
     clq_free(plan->size);
     clq_free(plan);
 }

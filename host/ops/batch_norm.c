@@ -58,6 +58,11 @@ static void lay_out(batch_norm *bn, const clq_op_run *run) {
     bn->channel_items = clq_work_items(run->device, channels, 16);
 }
 
+/* Whether the batch's own statistics count. */
+static bool uses_batch(const clq_op_run *run) {
+    return run->mode == CLQ_EXEC_TRAIN && !run->frozen;
+}
+
 static clq_status batch_norm_prepare(clq_op_run *run) {
     batch_norm *bn = clq_calloc(1, sizeof *bn);
     if (bn == NULL) {
@@ -65,7 +70,7 @@ static clq_status batch_norm_prepare(clq_op_run *run) {
     }
     run->state = bn;
     lay_out(bn, run);
-    if (run->mode == CLQ_EXEC_TRAIN && (int64_t)bn->rows * bn->cols == bn->channels) {
+    if (uses_batch(run) && (int64_t)bn->rows * bn->cols == bn->channels) {
         return clq_fail(CLQ_USAGE, "batch statistics need more than one value a channel");
     }
     const size_t tables = (size_t)TABLES * (size_t)bn->cols + (size_t)bn->channels;
@@ -74,7 +79,8 @@ static clq_status batch_norm_prepare(clq_op_run *run) {
         const size_t sums = 2 * (size_t)bn->parts * (size_t)bn->cols;
         CLQ_TRY(clq_buffer_create(run->device, sums * sizeof(float), &bn->partial));
     }
-    return CLQ_OK;
+    /* Frozen, the backward tables stay zero: dx = A * g. */
+    return clq_buffer_fill(bn->tables, 0, tables * sizeof(float), 0);
 }
 
 static void batch_norm_release(clq_op_run *run) {
@@ -96,7 +102,7 @@ static float act_top(const clq_op_run *run) {
 static clq_status batch_norm_load_parameters(clq_op_run *run) {
     const clq_batch_norm_attrs *attrs = run->node->attrs;
     const batch_norm *bn = run->state;
-    if (run->mode == CLQ_EXEC_TRAIN) {
+    if (uses_batch(run)) {
         return CLQ_OK; /* every forward makes its own tables */
     }
     clq_kernel *kernel = NULL;
@@ -136,7 +142,7 @@ static clq_status batch_norm_forward(clq_op_run *run) {
     static const char *const kernels[2][2] = {{"batch_norm_f32", "batch_norm_act_f32"},
                                               {"batch_norm_add_f32", "batch_norm_add_act_f32"}};
     const batch_norm *bn = run->state;
-    if (run->mode == CLQ_EXEC_TRAIN) {
+    if (uses_batch(run) && !run->again) {
         CLQ_TRY(batch_statistics(run));
     }
     clq_kernel *kernel = NULL;
@@ -161,6 +167,9 @@ static clq_status parameter_gradients(clq_op_run *run) {
                        CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(bn->tables),
                        CLQ_BUF(bn->partial), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
                        CLQ_I32(bn->part_rows), CLQ_F32(act_top(run))));
+    if (run->frozen) {
+        return CLQ_OK;
+    }
     return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
                       CLQ_BUF(bn->tables), CLQ_BUF(run->grad_in[GAMMA].buffer),
                       CLQ_BUF(run->grad_in[BETA].buffer), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
@@ -169,7 +178,10 @@ static clq_status parameter_gradients(clq_op_run *run) {
 
 static clq_status batch_norm_backward(clq_op_run *run) {
     const batch_norm *bn = run->state;
-    CLQ_TRY(parameter_gradients(run));
+    const bool masks = run->fused_add != NULL && run->fused_act != NULL;
+    if (!run->frozen || masks) {
+        CLQ_TRY(parameter_gradients(run));
+    }
     /* Behind an addition, the sums have masked grad_out in place: it is the residual's gradient
      * too. */
     if (run->fused_add != NULL && run->grad_residual.buffer != NULL) {

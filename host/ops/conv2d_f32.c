@@ -9,12 +9,15 @@
 /* Forward or backward-data: one of the three is prepared. */
 typedef struct direction {
     bool by_gemm, by_winograd;
+    bool repacks;
+    clq_buffer *w; /* when it repacks: the weights */
     clq_conv_gemm gemm;
     clq_conv_sum sum;
     clq_conv_winograd winograd;
 } direction;
 
 struct clq_conv2d_f32 {
+    clq_device *device;
     int directions; /* CLQ_CONV_* */
     direction forward, backward_data;
     bool weights_by_winograd; /* one of the two is prepared */
@@ -47,6 +50,19 @@ static clq_conv_kernel tuned_kernel(const clq_device *device, const clq_conv_geo
                : CLQ_CONV_ANY;
 }
 
+static clq_conv_packed *packed_of(direction *d) {
+    return d->by_winograd ? &d->winograd.packed : &d->sum.packed;
+}
+
+static clq_status take_packed(direction *d, clq_device *device) {
+    const size_t transformed = d->by_winograd ? d->winograd.scratch_bytes : 0;
+    const size_t packed = d->repacks ? clq_conv_packed_bytes(packed_of(d)) : 0;
+    if (packed + transformed > 0) {
+        CLQ_TRY(clq_scratch_reserve(device, packed + transformed));
+    }
+    return d->repacks ? CLQ_OK : clq_conv_packed_take(packed_of(d), device, false);
+}
+
 /* The sum over taps is the default; CLBlast's product must be asked for, Winograd's algorithm is
  * taken where it should be faster. */
 static clq_status init_direction(direction *d, clq_device *device, const clq_conv_geometry *g,
@@ -59,8 +75,10 @@ static clq_status init_direction(direction *d, clq_device *device, const clq_con
     }
     d->by_winograd = kernel == CLQ_CONV_ANY && (directions & CLQ_CONV_WINOGRAD) &&
                      clq_winograd_choose(device, g, backward, &plan);
-    return d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
-                          : clq_conv_sum_init(&d->sum, device, g, backward);
+    CLQ_TRY(d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
+                           : clq_conv_sum_init(&d->sum, device, g, backward));
+    d->repacks = (directions & CLQ_CONV_REPACK) != 0;
+    return take_packed(d, device);
 }
 
 static clq_status init_weights(clq_conv2d_f32 *conv, clq_device *device,
@@ -78,17 +96,40 @@ static void free_direction(direction *d) {
     clq_conv_winograd_free(&d->winograd);
 }
 
-static clq_status load_weights(direction *d, clq_buffer *w) {
+static clq_status pack_weights(direction *d, clq_buffer *w) {
     return d->by_gemm       ? clq_conv_gemm_load_weights(&d->gemm, w)
            : d->by_winograd ? clq_conv_winograd_load_weights(&d->winograd, w)
                             : clq_conv_sum_load_weights(&d->sum, w);
 }
 
-static clq_status run_direction(direction *d, clq_buffer *src, clq_buffer *bias,
-                                clq_buffer *residual, clq_act act, clq_buffer *dst) {
+static clq_status load_weights(direction *d, clq_buffer *w) {
+    if (d->repacks) {
+        d->w = w;
+        return CLQ_OK;
+    }
+    return pack_weights(d, w);
+}
+
+static clq_status run_packed(direction *d, clq_buffer *src, clq_buffer *bias, clq_buffer *residual,
+                             clq_act act, clq_buffer *dst) {
     return d->by_gemm       ? clq_conv_gemm_run(&d->gemm, src, bias, residual, act, dst)
            : d->by_winograd ? clq_conv_winograd_run(&d->winograd, src, bias, residual, act, dst)
                             : clq_conv_sum_run(&d->sum, src, bias, residual, act, dst);
+}
+
+static clq_status run_direction(direction *d, clq_device *device, clq_buffer *src, clq_buffer *bias,
+                                clq_buffer *residual, clq_act act, clq_buffer *dst) {
+    clq_status status = CLQ_OK;
+    if (!d->repacks) {
+        return run_packed(d, src, bias, residual, act, dst);
+    }
+    clq_device_set_work(device, 0); /* packing is none of the convolution's */
+    CLQ_GOTO(status, cleanup, clq_conv_packed_take(packed_of(d), device, true));
+    CLQ_GOTO(status, cleanup, pack_weights(d, d->w));
+    CLQ_GOTO(status, cleanup, run_packed(d, src, bias, residual, act, dst));
+cleanup: /* the queued launches still complete */
+    clq_conv_packed_release(packed_of(d));
+    return status;
 }
 
 clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *geometry,
@@ -99,6 +140,7 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
     if (!made) {
         return CLQ_NO_MEMORY;
     }
+    made->device = device;
     made->directions = directions;
     if (directions & CLQ_CONV_FORWARD) {
         CLQ_GOTO(status, failed,
@@ -153,7 +195,7 @@ clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffe
     if (!(conv->directions & CLQ_CONV_FORWARD)) {
         return not_created_for("forward");
     }
-    return run_direction(&conv->forward, x, bias, residual, act, y);
+    return run_direction(&conv->forward, conv->device, x, bias, residual, act, y);
 }
 
 clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
@@ -161,7 +203,8 @@ clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, cl
     if (!(conv->directions & CLQ_CONV_BACKWARD_DATA)) {
         return not_created_for("backward-data");
     }
-    return run_direction(&conv->backward_data, dy, NULL, accumulate ? dx : NULL, CLQ_ACT_NONE, dx);
+    return run_direction(&conv->backward_data, conv->device, dy, NULL, accumulate ? dx : NULL,
+                         CLQ_ACT_NONE, dx);
 }
 
 clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *dy,

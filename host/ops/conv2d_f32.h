@@ -23,7 +23,10 @@ enum {
     CLQ_CONV_WINOGRAD_WEIGHTS = 16,
     /* The tuning table may decide on that for the forward, or on CLBlast, and so on its bits: not
      * in training. */
-    CLQ_CONV_TUNE = 32
+    CLQ_CONV_TUNE = 32,
+    /* For weights that change with every step: the first two pack them for each use, into scratch,
+     * instead of keeping packed copies. */
+    CLQ_CONV_REPACK = 64
 };
 
 /* `directions`: which of CLQ_CONV_* will be called; only their memory is taken. The geometry must
@@ -36,7 +39,8 @@ void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv); /* NULL ok */
  * when Winograd's algorithm or CLBlast does it. */
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv);
 
-/* Repacks w (OC, KH, KW, IC/G) for the directions; call whenever w changed. */
+/* Repacks w (OC, KH, KW, IC/G) for the directions; call whenever w changed. With CLQ_CONV_REPACK it
+ * only notes w, which must then outlive its use. */
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w);
 
 /* y = act(conv(x, w) + bias[oc] + residual). bias (OC) and residual (like y) may be NULL. */

@@ -197,9 +197,8 @@ static bool plan_tile(planner *p) {
         item_cols = (size_t)p->wanted->items[1];
     }
     cols = p->wanted->cols > 0 ? (size_t)p->wanted->cols : cols < item_cols ? cols : item_cols;
-    p->plan->range =
-        CLQ_RANGE3((size_t)s->phases, groups * clq_ceil_div(col_tiles, item_cols),
-                   clq_ceil_div(rows, row_tiles));
+    p->plan->range = CLQ_RANGE3((size_t)s->phases, groups * clq_ceil_div(col_tiles, item_cols),
+                                clq_ceil_div(rows, row_tiles));
     set_extra(p, row_tiles, item_cols, cols);
     p->plan->choice.items[0] = (int)row_tiles;
     p->plan->choice.items[1] = (int)item_cols;

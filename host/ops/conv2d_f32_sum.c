@@ -37,19 +37,18 @@ static clq_status choose_kernel(clq_conv_sum *sum, const clq_conv_geometry *geom
 
 /* ---- buffers ---- */
 
-/* The packed weights and behind them the zeros that taps outside the image read. */
-static clq_status take_weights(clq_conv_sum *sum) {
+static clq_status size_weights(clq_conv_sum *sum) {
     conv_shape *s = &sum->shape;
     const size_t weights = (size_t)s->groups * (size_t)s->col_tiles * (size_t)s->col_tile *
                            (size_t)s->depth * (size_t)sum->taps;
-    const size_t zeros = (size_t)s->depth * sizeof(float);
     if (weights > INT32_MAX) {
         return clq_fail(CLQ_NO_MEMORY, "a convolution with %zu packed weights: the limit is 2^31",
                         weights);
     }
     s->zeros = (int)weights;
-    CLQ_TRY(clq_buffer_create(sum->device, weights * sizeof(float) + zeros, &sum->packed));
-    return clq_buffer_fill(sum->packed, weights * sizeof(float), zeros, 0);
+    sum->packed.weights = weights;
+    sum->packed.zeros = (size_t)s->depth;
+    return CLQ_OK;
 }
 
 static clq_status upload_tables(clq_conv_sum *sum, const conv_phase *phases, const conv_tap *taps) {
@@ -76,7 +75,7 @@ clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
     }
     sum->taps = clq_f32_phases(geometry, backward, phases, taps);
     CLQ_GOTO(status, cleanup, choose_kernel(sum, geometry, backward, phases));
-    CLQ_GOTO(status, cleanup, take_weights(sum));
+    CLQ_GOTO(status, cleanup, size_weights(sum));
     CLQ_GOTO(status, cleanup, upload_tables(sum, phases, taps));
 cleanup:
     clq_free(phases);
@@ -86,7 +85,7 @@ cleanup:
 
 void clq_conv_sum_free(clq_conv_sum *sum) {
     clq_buffer_release(sum->tables);
-    clq_buffer_release(sum->packed);
+    clq_conv_packed_release(&sum->packed);
     memset(sum, 0, sizeof *sum);
 }
 
@@ -101,7 +100,7 @@ clq_status clq_conv_sum_load_weights(clq_conv_sum *sum, clq_buffer *w) {
     const clq_range range =
         CLQ_RANGE3(depth, (size_t)s->groups * (size_t)s->col_tiles, (size_t)sum->taps);
     return CLQ_LAUNCH(sum->device, sum->pack, range, CLQ_BUF(w), CLQ_BUF(sum->tables),
-                      CLQ_BUF(sum->packed), CLQ_I32(sum->taps), CLQ_I32(CHANNELS));
+                      CLQ_BUF(sum->packed.buffer), CLQ_I32(sum->taps), CLQ_I32(CHANNELS));
 }
 
 clq_status clq_conv_sum_run(clq_conv_sum *sum, clq_buffer *src, clq_buffer *bias,
@@ -110,7 +109,7 @@ clq_status clq_conv_sum_run(clq_conv_sum *sum, clq_buffer *src, clq_buffer *bias
     const float hi = act == CLQ_ACT_RELU6 ? 6.0f : INFINITY;
     const clq_arg args[] = {
         CLQ_BUF(src),
-        CLQ_BUF(sum->packed),
+        CLQ_BUF(sum->packed.buffer),
         CLQ_BUF(sum->tables),
         CLQ_BUF(bias),
         CLQ_BUF(residual),

@@ -6,19 +6,21 @@
 #include <clquant/device.h>
 
 #include "ops/conv2d_f32_plan.h"
+#include "ops/conv_packed.h"
 
 typedef struct clq_conv_sum {
     clq_device *device;
     conv_shape shape;
     int taps;           /* of all phases */
     clq_buffer *tables; /* conv_shape, its phases, its taps */
-    clq_buffer *packed; /* weights, then a row of zeros */
+    clq_conv_packed packed;
     clq_kernel *kernel, *pack;
     clq_f32_plan plan;
     double operations;
 } clq_conv_sum;
 
-/* `sum` must be zeroed. Takes the packed weights' memory; destroy after a failure too. */
+/* `sum` must be zeroed; free after a failure too. The caller takes the packed weights' memory
+ * before he loads weights and runs. */
 clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
                              const clq_conv_geometry *geometry, bool backward);
 void clq_conv_sum_free(clq_conv_sum *sum);

@@ -241,6 +241,7 @@ clq_status clq_conv_weights_init(clq_conv_weights *weights, clq_device *device,
     } else {
         CLQ_TRY(plan_cpu(weights, &tile));
     }
+    CLQ_TRY(clq_scratch_reserve(device, weights->partial_size + weights->partial_bias_size));
     CLQ_TRY(clq_buffer_create(device, sizeof *s, &weights->shape_buffer));
     return clq_buffer_write(weights->shape_buffer, 0, sizeof *s, s);
 }
@@ -274,12 +275,12 @@ clq_status clq_conv_weights_run(clq_conv_weights *weights, clq_buffer *x, clq_bu
                                 clq_buffer *dw, clq_buffer *db) {
     clq_status status = CLQ_OK;
     clq_buffer *partial = NULL, *partial_bias = NULL;
-    CLQ_GOTO(status, cleanup, clq_buffer_create(weights->device, weights->partial_size, &partial));
+    CLQ_GOTO(status, cleanup, clq_scratch_take(weights->device, weights->partial_size, &partial));
     if (weights->partial_bias_size == 0) {
         CLQ_GOTO(status, cleanup, run_depthwise(weights, x, dy, partial, dw, db));
     } else {
         CLQ_GOTO(status, cleanup,
-                 clq_buffer_create(weights->device, weights->partial_bias_size, &partial_bias));
+                 clq_scratch_take(weights->device, weights->partial_bias_size, &partial_bias));
         CLQ_GOTO(status, cleanup, run_tiles(weights, x, dy, partial, partial_bias, dw, db));
     }
 cleanup: /* the queued launches still complete */

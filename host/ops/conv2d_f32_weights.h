@@ -18,8 +18,7 @@ typedef struct clq_conv_weights {
     double operations;
 } clq_conv_weights;
 
-/* `weights` must be zeroed; free after a failure too. Scratch is taken from the pool by each run.
- */
+/* `weights` must be zeroed; free after a failure too. */
 clq_status clq_conv_weights_init(clq_conv_weights *weights, clq_device *device,
                                  const clq_conv_geometry *geometry);
 void clq_conv_weights_free(clq_conv_weights *weights);

@@ -174,15 +174,12 @@ bool clq_winograd_choose(const clq_device *device, const clq_conv_geometry *g, b
 
 /* ---- the interface ---- */
 
-/* The packed weights and behind them the zeros that input outside the image reads. */
-static clq_status take_weights(clq_conv_winograd *conv, size_t tile_cols) {
+static void size_weights(clq_conv_winograd *conv, size_t tile_cols) {
     winograd_shape *s = &conv->shape;
-    const size_t weights =
+    conv->packed.weights =
         (size_t)positions(&conv->plan) * (size_t)s->col_tiles * tile_cols * (size_t)s->depth;
-    const size_t zeros = (size_t)s->depth * sizeof(float);
-    s->zeros = (int)weights;
-    CLQ_TRY(clq_buffer_create(conv->device, weights * sizeof(float) + zeros, &conv->packed));
-    return clq_buffer_fill(conv->packed, weights * sizeof(float), zeros, 0);
+    conv->packed.zeros = (size_t)s->depth;
+    s->zeros = (int)conv->packed.weights;
 }
 
 clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
@@ -204,14 +201,14 @@ clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
     CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd", options, &conv->kernel));
     CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd_input", options, &conv->input));
     CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd_pack", options, &conv->pack));
-    CLQ_TRY(take_weights(conv, (size_t)(plan->vectors * vector)));
+    size_weights(conv, (size_t)(plan->vectors * vector));
     CLQ_TRY(clq_buffer_create(device, sizeof *s, &conv->shape_buffer));
     return clq_buffer_write(conv->shape_buffer, 0, sizeof *s, s);
 }
 
 void clq_conv_winograd_free(clq_conv_winograd *conv) {
     clq_buffer_release(conv->shape_buffer);
-    clq_buffer_release(conv->packed);
+    clq_conv_packed_release(&conv->packed);
     memset(conv, 0, sizeof *conv);
 }
 
@@ -221,7 +218,7 @@ clq_status clq_conv_winograd_load_weights(clq_conv_winograd *conv, clq_buffer *w
     const clq_range range =
         CLQ_RANGE2((size_t)ceil_div(s->depth, PACK_CHANNELS), (size_t)s->col_tiles);
     return CLQ_LAUNCH(conv->device, conv->pack, range, CLQ_BUF(w), CLQ_BUF(conv->shape_buffer),
-                      CLQ_BUF(conv->packed));
+                      CLQ_BUF(conv->packed.buffer));
 }
 
 clq_status clq_winograd_transform_input(clq_device *device, clq_kernel *kernel, clq_buffer *src,
@@ -243,7 +240,7 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
     const int blocks = ceil_div(tile_count(s), s->block);
     clq_status status = CLQ_OK;
     clq_buffer *transformed = NULL;
-    CLQ_TRY(clq_buffer_create(conv->device, conv->scratch_bytes, &transformed));
+    CLQ_TRY(clq_scratch_take(conv->device, conv->scratch_bytes, &transformed));
     for (int first = 0; first < blocks; first += conv->launch_blocks) {
         const int count = min_int(conv->launch_blocks, blocks - first);
         const clq_range range =
@@ -252,17 +249,17 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
             const int left = round_up(tile_count(s) - first * s->block, plan->rows);
             clq_device_set_work(conv->device, 0);
             CLQ_GOTO(status, cleanup,
-                     clq_winograd_transform_input(conv->device, conv->input, src, conv->packed,
-                                                  conv->shape_buffer, transformed, first,
-                                                  min_int(left, count * s->block)));
+                     clq_winograd_transform_input(
+                         conv->device, conv->input, src, conv->packed.buffer, conv->shape_buffer,
+                         transformed, first, min_int(left, count * s->block)));
         }
         clq_device_set_work(conv->device, conv->operations * count / blocks);
         CLQ_GOTO(status, cleanup,
-                 CLQ_LAUNCH(conv->device, conv->kernel, range, CLQ_BUF(src), CLQ_BUF(conv->packed),
-                            CLQ_BUF(conv->shape_buffer), CLQ_BUF(bias), CLQ_BUF(residual),
-                            CLQ_BUF(dst), CLQ_BUF(transformed), CLQ_F32(lo), CLQ_F32(hi),
-                            CLQ_I32(plan->item_cols), CLQ_I32(plan->cols), CLQ_I32(plan->fused),
-                            CLQ_I32(first)));
+                 CLQ_LAUNCH(conv->device, conv->kernel, range, CLQ_BUF(src),
+                            CLQ_BUF(conv->packed.buffer), CLQ_BUF(conv->shape_buffer),
+                            CLQ_BUF(bias), CLQ_BUF(residual), CLQ_BUF(dst), CLQ_BUF(transformed),
+                            CLQ_F32(lo), CLQ_F32(hi), CLQ_I32(plan->item_cols), CLQ_I32(plan->cols),
+                            CLQ_I32(plan->fused), CLQ_I32(first)));
     }
 cleanup: /* the queued launches still complete */
     clq_buffer_release(transformed);

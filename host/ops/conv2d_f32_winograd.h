@@ -8,6 +8,7 @@
 
 #include "kernels/include/winograd.h"
 #include "ops/conv_geometry.h"
+#include "ops/conv_packed.h"
 
 /* How the work is cut; see the kernel. Results depend on `out` alone. The sums of `cols` column
  * tiles of a block must fit WINOGRAD_SUMS. */
@@ -25,10 +26,10 @@ typedef struct clq_conv_winograd {
     winograd_shape shape;
     clq_winograd_plan plan;
     clq_buffer *shape_buffer;
-    clq_buffer *packed; /* weights, then a row of zeros */
+    clq_conv_packed packed;
     clq_kernel *kernel, *input, *pack;
     int launch_blocks;    /* blocks of a launch */
-    size_t scratch_bytes; /* for their transformed input, taken from the pool by each run */
+    size_t scratch_bytes; /* for their transformed input */
     double operations;    /* that it really takes, transforms aside */
 } clq_conv_winograd;
 
@@ -37,7 +38,8 @@ typedef struct clq_conv_winograd {
 bool clq_winograd_choose(const clq_device *device, const clq_conv_geometry *geometry, bool backward,
                          clq_winograd_plan *plan);
 
-/* `conv` must be zeroed. Takes the packed weights' memory; free after a failure too. */
+/* `conv` must be zeroed; free after a failure too. The caller takes the packed weights' memory
+ * before he loads weights and runs. */
 clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
                                   const clq_conv_geometry *geometry, bool backward,
                                   const clq_winograd_plan *plan);

@@ -89,6 +89,7 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
             return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "
                                        "train the network before it is folded");
         }
+        directions |= CLQ_CONV_REPACK;
         directions |= run->grad_in[X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
         directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
     } else {

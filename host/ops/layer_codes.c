@@ -57,7 +57,8 @@ static clq_status create_tables(const clq_op_run *run, layer_codes *layer) {
 }
 
 static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer) {
-    int directions = CLQ_CONV_FORWARD;
+    const int repack = run->mode == CLQ_EXEC_QAT ? CLQ_CONV_REPACK : 0;
+    int directions = CLQ_CONV_FORWARD | repack;
     if (run->mode == CLQ_EXEC_QAT && run->grad_in[W].buffer != NULL) {
         directions |= CLQ_CONV_BACKWARD_WEIGHTS | CLQ_CONV_WINOGRAD_WEIGHTS;
     }
@@ -65,7 +66,7 @@ static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer)
     if (run->mode == CLQ_EXEC_QAT && run->grad_in[X].buffer != NULL) {
         CLQ_TRY(create_floats(run, (size_t)layer->geometry.oc * layer->k, &layer->reals));
         CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry,
-                                      CLQ_CONV_BACKWARD_DATA | CLQ_CONV_WINOGRAD,
+                                      CLQ_CONV_BACKWARD_DATA | CLQ_CONV_WINOGRAD | repack,
                                       &layer->gradient));
     }
     return CLQ_OK;
@@ -315,21 +316,29 @@ static clq_status to_codes_train(const clq_op_run *run, const layer_codes *layer
         CLQ_I32(layer->act), CLQ_I32(count), CLQ_I32(layer->geometry.oc));
 }
 
-clq_status clq_layer_codes_forward(clq_op_run *run) {
-    layer_codes *layer = run->state;
+static clq_status requantize(const clq_op_run *run, const layer_codes *layer, clq_buffer *sums) {
     const int64_t count = clq_shape_count(&run->out.shape);
-    clq_buffer *sums = run->out.buffer;
-    if (layer->exact) {
-        CLQ_TRY(clq_layer_exact_forward(layer->exact, run->in[X].buffer, &sums));
-    } else {
-        CLQ_TRY(clq_conv2d_f32_forward(layer->conv, run->in[X].buffer, layer->bias_codes, NULL,
-                                       CLQ_ACT_NONE, sums));
-    }
     if (!clq_is_quantized(&run->out)) {
         return to_reals(run, layer, sums, count);
     }
     return run->mode == CLQ_EXEC_QAT ? to_codes_train(run, layer, count)
                                      : to_codes(run, layer, sums, count);
+}
+
+clq_status clq_layer_codes_forward(clq_op_run *run) {
+    layer_codes *layer = run->state;
+    clq_buffer *sums = NULL;
+    if (layer->exact) {
+        clq_status status = clq_layer_exact_forward(layer->exact, run->in[X].buffer, &sums);
+        if (status == CLQ_OK) {
+            status = requantize(run, layer, sums);
+        }
+        clq_buffer_release(sums);
+        return status;
+    }
+    CLQ_TRY(clq_conv2d_f32_forward(layer->conv, run->in[X].buffer, layer->bias_codes, NULL,
+                                   CLQ_ACT_NONE, run->out.buffer));
+    return requantize(run, layer, run->out.buffer);
 }
 
 /* ---- backward ---- */

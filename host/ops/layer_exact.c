@@ -8,7 +8,7 @@ struct clq_layer_exact {
     clq_kernel *kernel;
     clq_buffer *w;    /* S8 (G, KH, KW, IC/G, OC/G) and LANES bytes that are read but not used */
     clq_buffer *bias; /* S32 (OC), or NULL */
-    clq_buffer *sums;
+    size_t sums_bytes;
 };
 
 enum { LANES = 16 }; /* output channels of a work-item */
@@ -85,13 +85,14 @@ clq_status clq_layer_exact_create(clq_device *device, const clq_conv_geometry *g
     }
     exact->device = device;
     exact->geometry = *geometry;
-    const size_t sums = (size_t)g->n * (size_t)g->oh * (size_t)g->ow * (size_t)g->oc;
+    exact->sums_bytes =
+        (size_t)g->n * (size_t)g->oh * (size_t)g->ow * (size_t)g->oc * sizeof(int32_t);
     CLQ_GOTO(status, cleanup, clq_kernel_get(device, "conv2d_codes_exact", NULL, &exact->kernel));
     CLQ_GOTO(status, cleanup, upload_weights(exact, w));
     if (bias) {
         CLQ_GOTO(status, cleanup, upload_bias(exact, bias));
     }
-    CLQ_GOTO(status, cleanup, clq_buffer_create(device, sums * sizeof(int32_t), &exact->sums));
+    CLQ_GOTO(status, cleanup, clq_scratch_reserve(device, exact->sums_bytes));
     *result = exact;
     exact = NULL;
 cleanup:
@@ -105,7 +106,6 @@ void clq_layer_exact_destroy(clq_layer_exact *exact) {
     }
     clq_buffer_release(exact->w);
     clq_buffer_release(exact->bias);
-    clq_buffer_release(exact->sums);
     clq_free(exact);
 }
 
@@ -113,9 +113,9 @@ clq_status clq_layer_exact_forward(clq_layer_exact *exact, clq_buffer *x, clq_bu
     const clq_conv_geometry *g = &exact->geometry;
     const int pixels = g->n * g->oh * g->ow;
     const int blocks = (g->oc / g->groups + LANES - 1) / LANES * g->groups;
-    *sums = exact->sums;
+    CLQ_TRY(clq_scratch_take(exact->device, exact->sums_bytes, sums));
     return CLQ_LAUNCH(exact->device, exact->kernel, CLQ_RANGE2((size_t)pixels, (size_t)blocks),
-                      CLQ_BUF(x), CLQ_BUF(exact->w), CLQ_BUF(exact->bias), CLQ_BUF(exact->sums),
+                      CLQ_BUF(x), CLQ_BUF(exact->w), CLQ_BUF(exact->bias), CLQ_BUF(*sums),
                       CLQ_I32(pixels), CLQ_I32(g->ih), CLQ_I32(g->iw), CLQ_I32(g->ic),
                       CLQ_I32(g->oh), CLQ_I32(g->ow), CLQ_I32(g->oc), CLQ_I32(g->kh),
                       CLQ_I32(g->kw), CLQ_I32(g->stride_h), CLQ_I32(g->stride_w),

@@ -15,7 +15,8 @@ clq_status clq_layer_exact_create(clq_device *device, const clq_conv_geometry *g
                                   const float *w, const float *bias, clq_layer_exact **exact);
 void clq_layer_exact_destroy(clq_layer_exact *exact); /* NULL ok */
 
-/* x: codes q - z. Queues the work and lends the sums, S32 (N, OH, OW, OC). */
+/* x: codes q - z. Queues the work; *sums, S32 (N, OH, OW, OC), is scratch that the caller releases.
+ */
 clq_status clq_layer_exact_forward(clq_layer_exact *exact, clq_buffer *x, clq_buffer **sums);
 
 #endif

@@ -1,6 +1,7 @@
 #include "ops/loss.h"
 
 #include <limits.h>
+#include <math.h>
 
 enum { TOTAL_LOSS, TOTAL_LOST, TOTAL_SAMPLES, TOTAL_TOP1, TOTAL_TOP5, TOTALS };
 
@@ -9,9 +10,12 @@ struct clq_loss {
     clq_loss_kind kind;
     int n, classes;
     float smoothing;
-    clq_buffer *samples; /* F32 (N) */
-    clq_buffer *ranks;   /* S32 (N): classes put before the right one */
-    clq_buffer *totals;  /* F32 (TOTALS) */
+    bool regression;
+    clq_buffer *teacher;       /* F32 (N, classes), borrowed; NULL: none */
+    float weight, temperature; /* of the teacher */
+    clq_buffer *samples;       /* F32 (N) */
+    clq_buffer *ranks;         /* S32 (N): classes put before the right one */
+    clq_buffer *totals;        /* F32 (TOTALS) */
 };
 
 clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
@@ -55,6 +59,17 @@ void clq_loss_destroy(clq_loss *loss) {
     clq_free(loss);
 }
 
+clq_status clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight,
+                                double temperature) {
+    if (logits && loss->kind != CLQ_LOSS_CROSS_ENTROPY) {
+        return clq_fail(CLQ_USAGE, "a teacher needs the loss cross_entropy");
+    }
+    loss->teacher = logits;
+    loss->weight = (float)weight;
+    loss->temperature = (float)temperature;
+    return CLQ_OK;
+}
+
 static clq_status run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, clq_buffer *soft,
                       clq_buffer *gradient) {
     const char *name =
@@ -64,9 +79,10 @@ static clq_status run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, cl
     CLQ_TRY(clq_kernel_get(loss->device, name, NULL, &kernel));
     CLQ_TRY(clq_kernel_get(loss->device, "loss_totals", NULL, &totals));
     CLQ_TRY(CLQ_LAUNCH(loss->device, kernel, CLQ_RANGE1((size_t)loss->n), CLQ_BUF(logits),
-                       CLQ_BUF(labels), CLQ_BUF(soft), CLQ_BUF(gradient), CLQ_BUF(loss->samples),
-                       CLQ_BUF(loss->ranks), CLQ_I32(loss->n), CLQ_I32(loss->classes),
-                       CLQ_F32(loss->smoothing), CLQ_F32(1.0f / (float)loss->n)));
+                       CLQ_BUF(labels), CLQ_BUF(soft), CLQ_BUF(loss->teacher), CLQ_BUF(gradient),
+                       CLQ_BUF(loss->samples), CLQ_BUF(loss->ranks), CLQ_I32(loss->n),
+                       CLQ_I32(loss->classes), CLQ_F32(loss->smoothing), CLQ_F32(loss->weight),
+                       CLQ_F32(loss->temperature), CLQ_F32(1.0f / (float)loss->n)));
     CLQ_TRY(CLQ_LAUNCH(loss->device, totals, CLQ_RANGE1(1), CLQ_BUF(loss->samples),
                        CLQ_BUF(loss->ranks), CLQ_BUF(loss->totals), CLQ_I32(loss->n)));
     clq_device_set_label(loss->device, "");
@@ -83,6 +99,16 @@ clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *tar
     return run(loss, logits, NULL, targets, gradient);
 }
 
+void clq_loss_set_regression(clq_loss *loss) {
+    loss->regression = true;
+}
+
+static void forget_classes(const clq_loss *loss, clq_loss_totals *totals) {
+    if (loss->regression) {
+        totals->top1 = totals->top5 = NAN;
+    }
+}
+
 clq_status clq_loss_reset(clq_loss *loss) {
     return clq_buffer_fill(loss->totals, 0, TOTALS * sizeof(float), 0);
 }
@@ -94,7 +120,31 @@ clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals) {
                                 .top1 = words[TOTAL_TOP1],
                                 .top5 = words[TOTAL_TOP5],
                                 .samples = words[TOTAL_SAMPLES]};
+    forget_classes(loss, totals);
     return CLQ_OK;
+}
+
+clq_status clq_loss_read_batch(clq_loss *loss, clq_loss_totals *batch) {
+    const size_t n = (size_t)loss->n;
+    clq_status status = CLQ_NO_MEMORY;
+    float *samples = clq_calloc(n, sizeof *samples);
+    int32_t *ranks = clq_calloc(n, sizeof *ranks);
+    *batch = (clq_loss_totals){.samples = (double)n};
+    if (!samples || !ranks) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(loss->samples, 0, n * sizeof *samples, samples));
+    CLQ_GOTO(status, cleanup, clq_buffer_read(loss->ranks, 0, n * sizeof *ranks, ranks));
+    for (size_t i = 0; i < n; i++) {
+        batch->loss += samples[i];
+        batch->top1 += ranks[i] < 1;
+        batch->top5 += ranks[i] < 5;
+    }
+    forget_classes(loss, batch);
+cleanup:
+    clq_free(samples);
+    clq_free(ranks);
+    return status;
 }
 
 clq_buffer *clq_loss_samples(clq_loss *loss) {

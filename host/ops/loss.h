@@ -13,6 +13,13 @@ clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_sha
                            double label_smoothing, clq_loss **loss);
 void clq_loss_destroy(clq_loss *loss); /* NULL ok */
 
+/* From now on the loss is (1 - weight) * cross-entropy + weight * T^2 * KL(softmax(teacher / T) ||
+ * softmax(logits / T)) with T = temperature > 0 (Hinton et al. 2015). `logits` F32 (N, C) is what
+ * the teacher says of the same batch; it stays the caller's, who fills it before each run. NULL: no
+ * teacher. CLQ_USAGE for another loss than cross-entropy. */
+clq_status clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight,
+                                double temperature);
+
 /* logits (N, C); gradient (N, C) = d(mean loss) / d logits, NULL: not wanted. labels: S32 (N); mean
  * squared error takes them as one-hot vectors. Adds the batch to the totals: a sample is right when
  * its label, or its most probable class, has the largest logit. Queues work. */
@@ -23,6 +30,9 @@ clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
 clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets,
                              clq_buffer *gradient);
 
+/* The targets are numbers, not classes: top1 and top5 of totals become NaN. */
+void clq_loss_set_regression(clq_loss *loss);
+
 typedef struct clq_loss_totals {
     double loss; /* sum over samples */
     double top1, top5, samples;
@@ -30,6 +40,8 @@ typedef struct clq_loss_totals {
 
 clq_status clq_loss_reset(clq_loss *loss);
 clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals); /* waits */
+clq_status clq_loss_read_batch(clq_loss *loss,
+                               clq_loss_totals *batch); /* of the latest run; waits */
 /* F32 (N): each sample's loss in the latest run. */
 clq_buffer *clq_loss_samples(clq_loss *loss);
 /* The totals' memory, so that a checkpoint in the middle of an epoch keeps them: whole F32 words.

@@ -5,11 +5,15 @@
  * makes the next step's scales. Observers start from calibration, always average, and stop after
  * the first epoch (half of the steps when there is only one): from then on scales are fixed and
  * training settles on the codes that inference will use. */
+#include "quant/qat.h"
+
 #include "base/hash.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
-typedef struct observers {
+enum { KEPT_BUFFERS = 3 };
+
+struct clq_observers {
     clq_device *device;
     const clq_quant_config *config;
     clq_qstate *qstate;
@@ -18,14 +22,16 @@ typedef struct observers {
     clq_buffer *source;  /* S32 (value_count): clq_find_observers */
     int values;
     int64_t steps; /* observers run in steps 0 .. steps - 1 */
-} observers;
+    clq_buffer *kept[KEPT_BUFFERS];
+    clq_train_hooks hooks;
+};
 
-static size_t range_bytes(const observers *o) {
+static size_t range_bytes(const clq_observers *o) {
     return 2 * (size_t)o->values * sizeof(float);
 }
 
 /* The ranges that the calibrated qparams stand for. */
-static clq_status start_ranges(observers *o, const clq_graph *graph) {
+static clq_status start_ranges(clq_observers *o, const clq_graph *graph) {
     float *ranges = clq_calloc(2 * (size_t)o->values, sizeof *ranges);
     if (!ranges) {
         return CLQ_NO_MEMORY;
@@ -42,7 +48,7 @@ static clq_status start_ranges(observers *o, const clq_graph *graph) {
     return status;
 }
 
-static clq_status start_sources(observers *o, const clq_graph *graph) {
+static clq_status start_sources(clq_observers *o, const clq_graph *graph) {
     const size_t bytes = (size_t)o->values * sizeof(int);
     int *sources = clq_calloc((size_t)o->values, sizeof *sources);
     if (!sources) {
@@ -56,7 +62,7 @@ static clq_status start_sources(observers *o, const clq_graph *graph) {
     return status;
 }
 
-static clq_status open_observers(observers *o, const clq_graph *graph) {
+static clq_status open_observers(clq_observers *o, const clq_graph *graph) {
     CLQ_TRY(clq_qstate_create(o->device, graph, &o->qstate));
     o->qstate->choose_weight_scales = true;
     o->qstate->per_tensor_weights = o->config->per_tensor_weights;
@@ -68,20 +74,14 @@ static clq_status open_observers(observers *o, const clq_graph *graph) {
     return start_sources(o, graph);
 }
 
-static void close_observers(observers *o) {
-    clq_qstate_destroy(o->qstate);
-    clq_buffer_release(o->running);
-    clq_buffer_release(o->source);
-}
-
 static clq_status before_step(void *context, int64_t step) {
-    observers *o = context;
+    clq_observers *o = context;
     o->qstate->observe = step < o->steps;
     return CLQ_OK;
 }
 
 static clq_status after_step(void *context, int64_t step) {
-    observers *o = context;
+    clq_observers *o = context;
     (void)step;
     if (!o->qstate->observe) {
         return CLQ_OK;
@@ -99,7 +99,7 @@ static clq_status after_step(void *context, int64_t step) {
 }
 
 /* The tables, and the trained weights' scales, into the graph. */
-static clq_status store_qparams(const observers *o, clq_graph *graph) {
+static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
     const size_t values = (size_t)o->values;
     clq_status status = CLQ_NO_MEMORY;
     float *scale = clq_calloc(values, sizeof *scale);
@@ -137,45 +137,79 @@ static uint64_t config_hash(const clq_quant_config *config) {
     return clq_hash64(numbers, sizeof numbers);
 }
 
-clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
-                   int *history_count) {
-    clq_status status = CLQ_OK;
-    observers o = {.device = job->device, .config = config, .values = job->graph->value_count};
-    *history = NULL;
-    *history_count = 0;
+static void set_hooks(clq_observers *o) {
+    static const char *const names[KEPT_BUFFERS] = {"observer.range", "observer.scale",
+                                                    "observer.zero_point"};
+    o->kept[0] = o->running;
+    o->kept[1] = o->qstate->scale;
+    o->kept[2] = o->qstate->zero_point;
+    o->hooks = (clq_train_hooks){
+        .context = o,
+        .before_step = before_step,
+        .after_step = after_step,
+        .config_hash = config_hash(o->config),
+        .buffer_count = KEPT_BUFFERS,
+        .buffer_names = names,
+        .buffers = o->kept,
+    };
+}
+
+clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *config, int64_t steps,
+                                clq_observers **out) {
+    *out = NULL;
     CLQ_TRY(clq_quant_config_check(config));
-    CLQ_TRY(clq_train_config_check(&job->config));
     if (clq_graph_form(job->graph) != CLQ_FORM_QUANTIZED) {
         return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
                         job->graph->name);
     }
-    CLQ_GOTO(status, cleanup, open_observers(&o, job->graph));
-    o.steps = observing_steps(job);
-    const char *const names[] = {"observer.range", "observer.scale", "observer.zero_point"};
-    clq_buffer *const buffers[] = {o.running, o.qstate->scale, o.qstate->zero_point};
-    const clq_train_hooks hooks = {
-        .context = &o,
-        .before_step = before_step,
-        .after_step = after_step,
-        .config_hash = config_hash(config),
-        .buffer_count = 3,
-        .buffer_names = names,
-        .buffers = buffers,
-    };
+    clq_observers *o = clq_calloc(1, sizeof *o);
+    if (!o) {
+        return CLQ_NO_MEMORY;
+    }
+    *o = (clq_observers){
+        .device = job->device, .config = config, .values = job->graph->value_count, .steps = steps};
+    const clq_status status = open_observers(o, job->graph);
+    if (status != CLQ_OK) {
+        clq_observers_detach(job, o);
+        return status;
+    }
+    set_hooks(o);
     job->mode = CLQ_EXEC_QAT;
     job->params = NULL;
-    job->qstate = o.qstate;
-    job->hooks = &hooks;
+    job->qstate = o->qstate;
+    job->hooks = &o->hooks;
+    *out = o;
+    return CLQ_OK;
+}
+
+void clq_observers_detach(clq_train_job *job, clq_observers *o) {
+    if (!o) {
+        return;
+    }
+    job->qstate = NULL;
+    job->hooks = NULL;
+    clq_qstate_destroy(o->qstate);
+    clq_buffer_release(o->running);
+    clq_buffer_release(o->source);
+    clq_free(o);
+}
+
+clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
+                   int *history_count) {
+    clq_status status = CLQ_OK;
+    clq_observers *o = NULL;
+    *history = NULL;
+    *history_count = 0;
+    CLQ_TRY(clq_train_config_check(&job->config));
+    CLQ_GOTO(status, cleanup, clq_observers_attach(job, config, observing_steps(job), &o));
     CLQ_GOTO(status, cleanup, clq_train(job, history, history_count));
-    CLQ_GOTO(status, cleanup, store_qparams(&o, job->graph));
+    CLQ_GOTO(status, cleanup, store_qparams(o, job->graph));
 cleanup:
     if (status != CLQ_OK) {
         clq_free(*history);
         *history = NULL;
         *history_count = 0;
     }
-    job->qstate = NULL;
-    job->hooks = NULL;
-    close_observers(&o);
+    clq_observers_detach(job, o);
     return status;
 }

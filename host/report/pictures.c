@@ -14,16 +14,30 @@ static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int
 
 /* ---- curves ---- */
 
+/* Otherwise it was a regression. */
+static bool has_accuracy(const clq_history *history) {
+    for (int i = 0; i < history->count; i++) {
+        if (isfinite(history->records[i].train_top1) || isfinite(history->records[i].test_top1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_curve(clq_pictures *p, clq_picture_group group, const char *network,
-                      const char *key, bool loss, size_t count, const double *columns) {
+                      const char *key, bool loss, const clq_run_curve *curve,
+                      const double *columns) {
+    const size_t count = (size_t)curve->history.count;
     clq_line_plot *plot = &p->curves[p->curve_count++];
     char *title = p->titles[p->count];
     clq_picture *picture = add(p, group, 600, 360);
     snprintf(title, sizeof *p->titles, "%s: %s", network, loss ? "loss" : "accuracy");
     *plot = (clq_line_plot){
         .title = title,
-        .x_label = "epoch",
-        .y_label = loss ? "cross-entropy" : "top-1 accuracy",
+        .x_label = curve->unit,
+        .y_label = !loss                           ? "top-1 accuracy"
+                   : has_accuracy(&curve->history) ? "cross-entropy"
+                                                   : "mean squared error",
         .y_suffix = loss ? "" : " %",
         .y_min = loss ? NAN : 0,
         .y_max = loss ? NAN : 100,
@@ -34,9 +48,8 @@ static void add_curve(clq_pictures *p, clq_picture_group group, const char *netw
         .series_count = 2,
     };
     snprintf(picture->name, sizeof picture->name, "%s-%s", key, loss ? "loss" : "accuracy");
-    snprintf(picture->alt, sizeof picture->alt,
-             "%s: %s by epoch, on the training and the test data", network,
-             loss ? "loss" : "accuracy");
+    snprintf(picture->alt, sizeof picture->alt, "%s: %s by %s, on the training and the test data",
+             network, loss ? "loss" : "accuracy", curve->unit);
     picture->draw = clq_line_plot_draw;
     picture->plot = plot;
 }
@@ -53,12 +66,14 @@ static void fill_columns(const clq_history *history, double *columns) {
     }
 }
 
-static void add_history(clq_pictures *p, clq_picture_group group, const char *network,
-                        const char *key, const clq_history *history, double *columns) {
-    if (history->count > 0) {
-        fill_columns(history, columns);
-        add_curve(p, group, network, key, true, (size_t)history->count, columns);
-        add_curve(p, group, network, key, false, (size_t)history->count, columns);
+static void add_curves(clq_pictures *p, clq_picture_group group, const char *network,
+                       const char *key, const clq_run_curve *curve, double *columns) {
+    if (curve->history.count > 0) {
+        fill_columns(&curve->history, columns);
+        add_curve(p, group, network, key, true, curve, columns);
+    }
+    if (has_accuracy(&curve->history)) {
+        add_curve(p, group, network, key, false, curve, columns);
     }
 }
 
@@ -105,19 +120,23 @@ static void add_panel(clq_bar_plot *plot, const clq_run_data *data, const char *
 }
 
 static int decimals_for(double value) {
-    return value >= 100 ? 1 : value >= 10 ? 2 : 3;
+    return value >= 100 ? 1 : value >= 10 ? 2 : value >= 0.01 ? 3 : 6;
 }
 
 static void add_comparison(clq_pictures *p, const clq_run_data *data) {
     clq_bar_plot *plot = &p->comparison;
     const clq_run_summary *first = &data->summaries[CLQ_RUN_FP32];
-    plot->title = "Accuracy, size and latency";
+    plot->title = data->regression ? "R\u00b2, size and latency" : "Accuracy, size and latency";
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         if (data->summaries[v].present) {
             plot->names[plot->bar_count++] = clq_run_titles[v];
         }
     }
-    add_panel(plot, data, "top-1 accuracy, %", offsetof(clq_run_summary, top1), 100, 2);
+    if (data->regression) {
+        add_panel(plot, data, "R\u00b2", offsetof(clq_run_summary, r2), 1, 4);
+    } else {
+        add_panel(plot, data, "top-1 accuracy, %", offsetof(clq_run_summary, top1), 100, 2);
+    }
     add_panel(plot, data, "parameters, MB", offsetof(clq_run_summary, size_bytes), 1e-6,
               decimals_for(1e-6 * first->size_bytes));
     add_panel(plot, data, "latency, ms", offsetof(clq_run_summary, latency_ms), 1,
@@ -133,16 +152,17 @@ static void add_comparison(clq_pictures *p, const clq_run_data *data) {
 }
 
 clq_status clq_pictures_make(clq_pictures *pictures, const clq_run_data *data) {
-    const size_t train = (size_t)data->train.count, qat = (size_t)data->qat.count;
+    const size_t train = (size_t)data->train.history.count;
+    const size_t qat = (size_t)data->qat.history.count;
     pictures->columns = clq_calloc(COLUMNS * (train + qat), sizeof *pictures->columns);
     if (!pictures->columns) {
         return CLQ_NO_MEMORY;
     }
     add_comparison(pictures, data);
-    add_history(pictures, CLQ_PICTURE_TRAIN, "FP32 training", "train", &data->train,
-                pictures->columns);
-    add_history(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
-                pictures->columns + COLUMNS * train);
+    add_curves(pictures, CLQ_PICTURE_TRAIN, "FP32 training", "train", &data->train,
+               pictures->columns);
+    add_curves(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
+               pictures->columns + COLUMNS * train);
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         add_confusion(pictures, data, v);
     }

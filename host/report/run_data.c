@@ -9,9 +9,6 @@
 const char *const clq_run_keys[CLQ_RUN_VARIANTS] = {"fp32", "ptq", "qat"};
 const char *const clq_run_titles[CLQ_RUN_VARIANTS] = {"FP32", "PTQ int8", "QAT int8"};
 
-/* Beyond any loss or time that means something, and far from overflow in the plots' arithmetic. */
-static const double LARGE = 1e30;
-
 clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double min, double max,
                              double *value) {
     if (json_is_null(json_object_get(reader->object, key))) {
@@ -36,10 +33,11 @@ static clq_status read_summary(clq_json_reader *top, clq_run_variant v, clq_run_
     }
     CLQ_TRY(clq_json_read_object(top, clq_run_keys[v], &reader));
     CLQ_TRY(clq_run_read_real(&reader, "top1", 0, 1, &out->top1));
-    CLQ_TRY(clq_run_read_real(&reader, "loss", -LARGE, LARGE, &out->loss));
+    CLQ_TRY(clq_run_read_real(&reader, "r2", -CLQ_RUN_LARGE, 1, &out->r2));
+    CLQ_TRY(clq_run_read_real(&reader, "loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->loss));
     CLQ_TRY(clq_run_read_real(&reader, "size_bytes", 0, 1e18, &out->size_bytes));
-    CLQ_TRY(clq_run_read_real(&reader, "latency_ms", 0, LARGE, &out->latency_ms));
-    CLQ_TRY(clq_run_read_real(&reader, "speedup", 0, LARGE, &out->speedup));
+    CLQ_TRY(clq_run_read_real(&reader, "latency_ms", 0, CLQ_RUN_LARGE, &out->latency_ms));
+    CLQ_TRY(clq_run_read_real(&reader, "speedup", 0, CLQ_RUN_LARGE, &out->speedup));
     CLQ_TRY(clq_json_read_i64(&reader, "mismatched_codes", 0, INT64_MAX, &out->mismatched_codes));
     out->present = true;
     return CLQ_OK;
@@ -62,24 +60,28 @@ static clq_status read_run(const char *file, const json_t *json, clq_run_data *d
 /* ---- history.json ---- */
 
 static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_record *out) {
-    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     CLQ_TRY(clq_json_require(reader, "epoch"));
     CLQ_TRY(clq_json_read_int(reader, "epoch", 0, INT32_MAX, &out->epoch));
     if (out->epoch <= previous) {
         return clq_json_fail(reader, "epoch", "must be more than the one before, %d, is %d",
                              previous, out->epoch);
     }
-    CLQ_TRY(clq_run_read_real(reader, "lr", 0, LARGE, &out->lr));
-    CLQ_TRY(clq_run_read_real(reader, "train_loss", -LARGE, LARGE, &out->train_loss));
+    CLQ_TRY(clq_run_read_real(reader, "lr", 0, CLQ_RUN_LARGE, &out->lr));
+    CLQ_TRY(
+        clq_run_read_real(reader, "train_loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->train_loss));
     CLQ_TRY(clq_run_read_real(reader, "train_top1", 0, 1, &out->train_top1));
-    CLQ_TRY(clq_run_read_real(reader, "test_loss", -LARGE, LARGE, &out->test_loss));
+    CLQ_TRY(clq_run_read_real(reader, "test_loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->test_loss));
     CLQ_TRY(clq_run_read_real(reader, "test_top1", 0, 1, &out->test_top1));
-    CLQ_TRY(clq_run_read_real(reader, "images_per_second", 0, LARGE, &out->images_per_second));
-    return clq_run_read_real(reader, "seconds", 0, LARGE, &out->seconds);
+    CLQ_TRY(clq_run_read_real(reader, "skipped_steps", 0, CLQ_RUN_LARGE, &out->skipped_steps));
+    CLQ_TRY(
+        clq_run_read_real(reader, "images_per_second", 0, CLQ_RUN_LARGE, &out->images_per_second));
+    return clq_run_read_real(reader, "seconds", 0, CLQ_RUN_LARGE, &out->seconds);
 }
 
-static clq_status read_history(const char *file, const json_t *json, clq_history *history) {
+static clq_status read_history(const char *file, const json_t *json, clq_run_curve *curve) {
     clq_json_reader top, row;
+    curve->unit = "epoch";
     CLQ_TRY(clq_json_reader_init(&top, file, NULL));
     if (!json_is_array(json) || json_array_size(json) > CLQ_RUN_MAX_EPOCHS) {
         return clq_fail(CLQ_BAD_DATA, "%s: must be an array of at most %d epochs", file,
@@ -90,7 +92,7 @@ static clq_status read_history(const char *file, const json_t *json, clq_history
         clq_epoch_record record;
         CLQ_TRY(clq_json_read_element(&top, "", json, i, &row));
         CLQ_TRY(read_epoch(&row, previous, &record));
-        CLQ_TRY(clq_history_add(history, &record));
+        CLQ_TRY(clq_history_add(&curve->history, &record));
         previous = record.epoch;
     }
     return CLQ_OK;
@@ -161,6 +163,7 @@ static void complete_summaries(clq_run_data *data) {
         const clq_run_evaluation *evaluation = &data->evaluations[v];
         if (evaluation->present) {
             complete(&summary->top1, evaluation->top1);
+            complete(&summary->r2, evaluation->r2);
             complete(&summary->loss, evaluation->loss);
             summary->present = true;
         }
@@ -172,6 +175,7 @@ static void complete_summaries(clq_run_data *data) {
                 break;
             }
         }
+        data->regression |= isfinite(summary->r2);
         if (summary->mismatched_codes < 0 && data->verifications[v].present) {
             summary->mismatched_codes = data->verifications[v].mismatched;
             summary->present = true;
@@ -183,10 +187,29 @@ static void complete_summaries(clq_run_data *data) {
     }
 }
 
+double clq_run_score(const clq_run_data *data, clq_run_variant v) {
+    const clq_run_summary *summary = &data->summaries[v];
+    return data->regression ? summary->r2 : 100 * summary->top1;
+}
+
+/* The history that `clquant train` or `clquant qat` leave in their --out; checkpoints tell which.
+ */
+static clq_status read_stage_history(clq_run_data *data, const char *folder) {
+    char **names = NULL;
+    size_t count = 0;
+    part which = TRAIN;
+    CLQ_TRY(clq_folder_list(folder, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        which = strncmp(names[i], "qat-checkpoint-", 15) == 0 ? QAT : which;
+    }
+    clq_folder_list_free(names, count);
+    return read_part(data, folder, "history.json", which, 0);
+}
+
 clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
     data->name = data->device = data->dot_path = data->created = "";
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
-        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, -1};
+        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, NAN, -1};
     }
     if (!clq_is_folder(folder)) {
         return clq_fail(CLQ_NO_INPUT, "%s: no such folder", folder);
@@ -194,6 +217,10 @@ clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
     CLQ_TRY(read_part(data, folder, "run.json", RUN, 0));
     CLQ_TRY(read_part(data, folder, "train/history.json", TRAIN, 0));
     CLQ_TRY(read_part(data, folder, "qat/history.json", QAT, 0));
+    if (data->tree_count == 0) {
+        CLQ_TRY(read_stage_history(data, folder));
+    }
+    CLQ_TRY(clq_run_read_log(data, folder));
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         static const char *const evals[] = {"eval-fp32.json", "eval-ptq.json", "eval-qat.json"};
         static const char *const verifies[] = {"verify-fp32.json", "verify-ptq.json",
@@ -202,10 +229,10 @@ clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
         CLQ_TRY(read_part(data, folder, verifies[v], VERIFICATION, v));
     }
     CLQ_TRY(read_part(data, folder, "bench.json", BENCH, 0));
-    if (data->tree_count == 0) {
+    if (data->tree_count == 0 && data->train.history.count == 0 && data->qat.history.count == 0) {
         return clq_fail(CLQ_NO_INPUT,
-                        "%s: has no run.json, train/history.json, eval-fp32.json, bench.json or "
-                        "other result of a run",
+                        "%s: has no run.json, history.json, log.jsonl with steps, eval-fp32.json, "
+                        "bench.json or other result of a run",
                         folder);
     }
     complete_summaries(data);
@@ -223,8 +250,8 @@ void clq_run_data_clear(clq_run_data *data) {
         clq_free(data->benches[i].layers);
     }
     clq_free(data->benches);
-    clq_history_clear(&data->train);
-    clq_history_clear(&data->qat);
+    clq_history_clear(&data->train.history);
+    clq_history_clear(&data->qat.history);
     for (size_t i = 0; i < data->tree_count; i++) {
         json_decref(data->trees[i]);
     }

@@ -22,7 +22,7 @@ enum { CLQ_RUN_MAX_CLASSES = 4096, CLQ_RUN_MAX_EPOCHS = 100000, CLQ_RUN_MAX_LAYE
 /* eval-*.json */
 typedef struct clq_run_evaluation {
     bool present;
-    double top1, top5, loss; /* fractions; NaN: not known */
+    double top1, top5, loss, r2; /* top-1 and top-5 as fractions; NaN: not known */
     int64_t images;
     int classes;        /* 0: no confusion matrix */
     int64_t *confusion; /* (classes, classes): [true class][predicted class]; owned */
@@ -60,29 +60,43 @@ typedef struct clq_run_bench {
 /* A row of the comparison: run.json's values and, where it has none, those of the other files. */
 typedef struct clq_run_summary {
     bool present;
-    double top1, loss, size_bytes, latency_ms, speedup; /* NaN: not known */
-    int64_t mismatched_codes;                           /* -1: not known */
+    double top1, r2, loss, size_bytes, latency_ms, speedup; /* NaN: not known */
+    int64_t mismatched_codes;                               /* -1: not known */
 } clq_run_summary;
+
+/* A training's epochs or, before the first is finished, its steps. */
+typedef struct clq_run_curve {
+    clq_history history;
+    const char *unit; /* "epoch" or "step": what history.records[].epoch counts */
+} clq_run_curve;
 
 typedef struct clq_run_data {
     const char *name, *device, *dot_path, *created; /* "" when not known */
+    bool regression; /* compared by R2; otherwise by top-1 accuracy */
     clq_run_summary summaries[CLQ_RUN_VARIANTS];
     clq_run_evaluation evaluations[CLQ_RUN_VARIANTS];
     clq_run_verification verifications[CLQ_RUN_VARIANTS];
-    clq_history train, qat;
+    clq_run_curve train, qat;
     clq_run_bench *benches; /* (bench_count), owned */
     size_t bench_count;
     json_t *trees[16]; /* the parsed files, which own all strings */
     size_t tree_count;
 } clq_run_data;
 
-/* Reads all files that are there. CLQ_NO_INPUT when there is none; CLQ_BAD_DATA names the file, the
- * place and the rule broken. Keys not known here are ignored, so files may gain some. `data` starts
- * zeroed and is cleared by the caller, after a failure too. */
+/* Reads all files that are there; those of a training that still runs are fine. CLQ_NO_INPUT when
+ * there is none; CLQ_BAD_DATA names the file, the place and the rule broken. Keys not known here
+ * are ignored, so files may gain some. `data` starts zeroed and is cleared by the caller, after a
+ * failure too. */
 clq_status clq_run_data_read(clq_run_data *data, const char *folder);
 void clq_run_data_clear(clq_run_data *data);
 
-/* ---- between run_data.c, run_eval.c and run_bench.c ---- */
+/* What a network is compared by: R2 of a regression, else top-1 in percent; NaN: not known. */
+double clq_run_score(const clq_run_data *data, clq_run_variant v);
+
+/* ---- between run_data.c, run_log.c, run_eval.c and run_bench.c ---- */
+
+/* Beyond any loss or time that means something, and far from overflow in the plots' arithmetic. */
+#define CLQ_RUN_LARGE 1e30
 
 /* A number within the limits, or null, which stands for NaN; a missing key leaves *value. */
 clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double min, double max,
@@ -91,6 +105,8 @@ clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run
 clq_status clq_run_read_verification(const char *file, const json_t *json,
                                      clq_run_verification *out);
 clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data *data);
+/* Curves by step from folder/log.jsonl, if it is there, for trainings without a finished epoch. */
+clq_status clq_run_read_log(clq_run_data *data, const char *folder);
 /* `schema` must be there and 1. */
 clq_status clq_run_read_schema(clq_json_reader *reader);
 

@@ -43,7 +43,7 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
         }
         if (out->size == 0) {
             clq_text_puts(out, "network,top1,drop_points,loss,size_bytes,compression,latency_ms,"
-                               "speedup,mismatched_codes\n");
+                               "speedup,mismatched_codes,r2\n");
         }
         put_text(out, clq_run_keys[v]);
         put_number(out, s->top1);
@@ -57,17 +57,21 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
         if (s->mismatched_codes >= 0) {
             clq_text_printf(out, "%" PRId64, s->mismatched_codes);
         }
+        put_number(out, s->r2);
         clq_text_puts(out, "\n");
     }
 }
 
 static void curves(const clq_run_data *data, int qat, clq_text *out) {
-    const clq_history *history = qat ? &data->qat : &data->train;
+    const clq_run_curve *curve = qat ? &data->qat : &data->train;
+    const clq_history *history = &curve->history;
     for (int i = 0; i < history->count; i++) {
         const clq_epoch_record *r = &history->records[i];
         if (i == 0) {
-            clq_text_puts(out, "epoch,lr,train_loss,train_top1,test_loss,test_top1,"
-                               "images_per_second,seconds\n");
+            clq_text_printf(out,
+                            "%s,lr,train_loss,train_top1,test_loss,test_top1,"
+                            "skipped_steps,images_per_second,seconds\n",
+                            curve->unit);
         }
         clq_text_printf(out, "%d", r->epoch);
         put_number(out, r->lr);
@@ -75,6 +79,7 @@ static void curves(const clq_run_data *data, int qat, clq_text *out) {
         put_number(out, r->train_top1);
         put_number(out, r->test_loss);
         put_number(out, r->test_top1);
+        put_number(out, r->skipped_steps);
         put_number(out, r->images_per_second);
         put_number(out, r->seconds);
         clq_text_puts(out, "\n");

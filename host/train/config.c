@@ -1,9 +1,13 @@
 #include <math.h>
+#include <string.h>
 
 #include <clquant/train.h>
 
+#include "base/hash.h"
+
 void clq_train_config_init(clq_train_config *config) {
-    *config = (clq_train_config){.epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2};
+    *config = (clq_train_config){
+        .epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2, .log_steps = 10};
     config->optimizer.kind = CLQ_OPTIMIZER_SGD;
     config->optimizer.momentum = 0.9;
     config->optimizer.nesterov = true;
@@ -18,7 +22,18 @@ void clq_train_config_init(clq_train_config *config) {
     config->schedule.gamma = 0.1;
     config->schedule.t_0 = 10;
     config->schedule.t_mult = 2;
+    config->ema.warmup = true;
     config->loss = CLQ_LOSS_CROSS_ENTROPY;
+    config->distill.weight = 0.5;
+    config->distill.temperature = 4;
+    clq_augment_config *a = &config->augment;
+    a->resized_crop.ratio[0] = 3.0 / 4.0;
+    a->resized_crop.ratio[1] = 4.0 / 3.0;
+    a->erase.scale[0] = 0.02;
+    a->erase.scale[1] = 0.33;
+    a->erase.ratio[0] = 0.3;
+    a->erase.ratio[1] = 3.3;
+    a->mixup.probability = a->cutmix.probability = 1;
 }
 
 /* One rule of a configuration: `name` must lie in [low, high]. */
@@ -46,6 +61,36 @@ static clq_status check_schedule(const clq_train_config *config) {
     return CLQ_OK;
 }
 
+/* 0 <= low <= high <= most, and both above 0 unless both are 0. */
+static clq_status range_of(const char *name, const double range[2], double most) {
+    const bool off = range[0] == 0 && range[1] == 0;
+    if (!off && !(range[0] > 0 && range[0] <= range[1] && range[1] <= most)) {
+        return clq_fail(CLQ_USAGE, "%s must be [low, high] with 0 < low <= high <= %g, is [%g, %g]",
+                        name, most, range[0], range[1]);
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_augment(const clq_augment_config *a) {
+    CLQ_TRY(in_range("augment.crop_padding", a->crop_padding, 0, 1024));
+    CLQ_TRY(in_range("augment.rotation", a->rotation, 0, 180));
+    CLQ_TRY(in_range("augment.translate", a->translate, 0, 1));
+    CLQ_TRY(range_of("augment.scale", a->scale, 100));
+    CLQ_TRY(range_of("augment.resized_crop.scale", a->resized_crop.scale, 1));
+    CLQ_TRY(range_of("augment.resized_crop.ratio", a->resized_crop.ratio, 100));
+    CLQ_TRY(in_range("augment.brightness", a->brightness, 0, 100));
+    CLQ_TRY(in_range("augment.contrast", a->contrast, 0, 100));
+    CLQ_TRY(in_range("augment.saturation", a->saturation, 0, 100));
+    CLQ_TRY(in_range("augment.hue", a->hue, 0, 0.5));
+    CLQ_TRY(in_range("augment.erase.probability", a->erase.probability, 0, 1));
+    CLQ_TRY(range_of("augment.erase.scale", a->erase.scale, 1));
+    CLQ_TRY(range_of("augment.erase.ratio", a->erase.ratio, 100));
+    CLQ_TRY(in_range("augment.mixup.alpha", a->mixup.alpha, 0, 100));
+    CLQ_TRY(in_range("augment.mixup.probability", a->mixup.probability, 0, 1));
+    CLQ_TRY(in_range("augment.cutmix.alpha", a->cutmix.alpha, 0, 100));
+    return in_range("augment.cutmix.probability", a->cutmix.probability, 0, 1);
+}
+
 clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("epochs", config->epochs, 1, 100000));
     CLQ_TRY(in_range("batch", config->batch, 1, 65536));
@@ -54,11 +99,95 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("optimizer.beta1", config->optimizer.beta1, 0, 0.99999));
     CLQ_TRY(in_range("optimizer.beta2", config->optimizer.beta2, 0, 0.9999999));
     CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
+    CLQ_TRY(in_range("clip_norm", config->clip_norm, 0, 1e6));
+    CLQ_TRY(in_range("ema.decay", config->ema.decay, 0, 0.999999));
     CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
-    CLQ_TRY(in_range("augment.crop_padding", config->augment.crop_padding, 0, 1024));
     CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
+    CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
+    CLQ_TRY(in_range("distill.temperature", config->distill.temperature, 1e-3, 1e3));
+    CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
+    CLQ_TRY(check_augment(&config->augment));
+    if (config->distill.teacher && config->distill.weight > 0 &&
+        config->loss != CLQ_LOSS_CROSS_ENTROPY) {
+        return clq_fail(CLQ_USAGE, "distill needs the loss cross_entropy");
+    }
     return check_schedule(config);
 }
+
+/* ---- hash: by field, since padding bytes are not defined ---- */
+
+#define HASH(numbers, hash) clq_hash64_seeded((numbers), sizeof(numbers), (hash))
+
+static uint64_t hash_augment(const clq_augment_config *a, uint64_t hash) {
+    const double numbers[] = {
+        a->crop_padding,
+        a->flip,
+        a->rotation,
+        a->translate,
+        a->scale[0],
+        a->scale[1],
+        a->resized_crop.scale[0],
+        a->resized_crop.scale[1],
+        a->resized_crop.ratio[0],
+        a->resized_crop.ratio[1],
+        a->brightness,
+        a->contrast,
+        a->saturation,
+        a->hue,
+        a->erase.probability,
+        a->erase.scale[0],
+        a->erase.scale[1],
+        a->erase.ratio[0],
+        a->erase.ratio[1],
+        a->mixup.alpha,
+        a->mixup.probability,
+        a->cutmix.alpha,
+        a->cutmix.probability,
+    };
+    return HASH(numbers, hash);
+}
+
+static uint64_t hash_optimizer(const clq_train_config *config, uint64_t hash) {
+    const double numbers[] = {
+        config->optimizer.kind,
+        config->optimizer.momentum,
+        config->optimizer.weight_decay,
+        config->optimizer.nesterov,
+        config->optimizer.beta1,
+        config->optimizer.beta2,
+        config->optimizer.epsilon,
+        config->clip_norm,
+        config->optimizer.decay_norm_and_bias,
+        config->ema.decay,
+        config->ema.warmup,
+    };
+    return HASH(numbers, hash);
+}
+
+static uint64_t hash_schedule(const clq_train_config *config, uint64_t hash) {
+    const double numbers[] = {
+        config->schedule.kind,        config->schedule.lr,      config->schedule.warmup_epochs,
+        config->schedule.final_ratio, config->schedule.eta_min, config->schedule.gamma,
+        config->schedule.t_0,         config->schedule.t_mult,
+    };
+    hash = HASH(numbers, hash);
+    return clq_hash64_seeded(config->schedule.milestones,
+                             (size_t)config->schedule.milestone_count * sizeof(int), hash);
+}
+
+uint64_t clq_train_config_hash(const clq_train_config *config) {
+    const double numbers[] = {config->epochs, config->batch, (double)config->seed, config->loss,
+                              config->label_smoothing};
+    uint64_t hash = clq_hash64(numbers, sizeof numbers);
+    for (int i = 0; i < config->freeze_count; i++) {
+        hash = clq_hash64_seeded(config->freeze[i], strlen(config->freeze[i]) + 1, hash);
+    }
+    hash = hash_augment(&config->augment, hash);
+    hash = hash_optimizer(config, hash);
+    return hash_schedule(config, hash);
+}
+
+/* ---- learning rate ---- */
 
 /* Cosine from `high` at 0 to `low` at 1. */
 static double cosine(double high, double low, double progress) {

@@ -3,14 +3,17 @@
 #include <clquant/train.h>
 
 #include "data/augment.h"
+#include "train/table_feed.h"
 
 struct clq_feed {
+    clq_table_feed *table; /* does everything when the data set is a table; else NULL */
     clq_device *device;
     clq_dataset *dataset;
     clq_feed_options options;
     clq_loader *loader;
     clq_augment *augment;
     clq_buffer *labels;
+    clq_buffer *targets;  /* (batch, classes); NULL: batches are never mixed */
     int32_t *host_labels; /* (batch): those of the latest batch, the last one repeated to the end */
     clq_loader_position position;
     bool at_end; /* an epoch's last batch was given, and not in training */
@@ -29,34 +32,61 @@ static clq_status open_loader(clq_feed *feed) {
     return clq_loader_create(feed->dataset, &options, &feed->loader);
 }
 
-clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
-                           const clq_feed_options *options, clq_feed **out) {
-    const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    clq_augment_options augment = {.batch = options->batch,
+static clq_status open_augment(clq_feed *feed) {
+    const clq_feed_options *o = &feed->options;
+    const clq_dataset_info *info = clq_dataset_get_info(feed->dataset);
+    clq_augment_options options = {.batch = o->batch,
                                    .height = info->height,
                                    .width = info->width,
                                    .channels = info->channels,
-                                   .crop_padding = options->crop_padding,
-                                   .flip = options->flip};
+                                   .out_height = o->height,
+                                   .out_width = o->width,
+                                   .centre_crop = o->centre_crop,
+                                   .config = o->augment};
+    memcpy(options.mean, o->mean, sizeof options.mean);
+    memcpy(options.std, o->std, sizeof options.std);
+    return clq_augment_create(feed->device, &options, &feed->augment);
+}
+
+static clq_status create_labels(clq_feed *feed) {
+    clq_feed_options *o = &feed->options;
+    const clq_dataset_info *info = clq_dataset_get_info(feed->dataset);
+    const size_t batch = (size_t)o->batch;
+    const bool mixed = o->training && (o->augment.mixup.alpha > 0 || o->augment.cutmix.alpha > 0);
+    o->classes = o->classes ? o->classes : info->class_count;
+    if (o->classes < info->class_count) {
+        return clq_fail(CLQ_USAGE, "%s: has %d classes, the labels fed %d", info->path,
+                        info->class_count, o->classes);
+    }
+    feed->host_labels = clq_calloc(batch, sizeof *feed->host_labels);
+    if (!feed->host_labels) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_TRY(clq_buffer_create(feed->device, batch * sizeof *feed->host_labels, &feed->labels));
+    return mixed ? clq_buffer_create(feed->device, batch * (size_t)o->classes * sizeof(float),
+                                     &feed->targets)
+                 : CLQ_OK;
+}
+
+clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
+                           const clq_feed_options *options, clq_feed **out) {
     clq_status status = CLQ_OK;
     *out = NULL;
     clq_feed *feed = clq_calloc(1, sizeof *feed);
     if (!feed) {
         return CLQ_NO_MEMORY;
     }
+    if (clq_dataset_table(dataset)) {
+        CLQ_GOTO(status, cleanup,
+                 clq_table_feed_create(device, clq_dataset_table(dataset), options, &feed->table));
+        *out = feed;
+        return CLQ_OK;
+    }
     feed->device = device;
     feed->dataset = dataset;
     feed->options = *options;
-    memcpy(augment.mean, options->mean, sizeof augment.mean);
-    memcpy(augment.std, options->std, sizeof augment.std);
-    const size_t label_bytes = (size_t)options->batch * sizeof(int32_t);
-    feed->host_labels = clq_calloc((size_t)options->batch, sizeof(int32_t));
-    if (!feed->host_labels) {
-        status = CLQ_NO_MEMORY;
-        goto cleanup;
-    }
-    CLQ_GOTO(status, cleanup, clq_augment_create(device, &augment, &feed->augment));
-    CLQ_GOTO(status, cleanup, clq_buffer_create(device, label_bytes, &feed->labels));
+    CLQ_GOTO(status, cleanup, open_augment(feed));
+    CLQ_GOTO(status, cleanup, create_labels(feed));
     CLQ_GOTO(status, cleanup, open_loader(feed));
     *out = feed;
     feed = NULL;
@@ -69,18 +99,34 @@ void clq_feed_destroy(clq_feed *feed) {
     if (!feed) {
         return;
     }
+    clq_table_feed_destroy(feed->table);
     clq_loader_destroy(feed->loader);
     clq_augment_destroy(feed->augment);
     clq_buffer_release(feed->labels);
+    clq_buffer_release(feed->targets);
     clq_free(feed->host_labels);
     clq_free(feed);
 }
 
+const clq_table *clq_feed_table(const clq_feed *feed) {
+    return feed->table ? clq_table_feed_table(feed->table) : NULL;
+}
+
+const char *clq_feed_unit(const clq_feed *feed) {
+    return feed->table ? "rows" : "images";
+}
+
 int64_t clq_feed_batches(const clq_feed *feed) {
+    if (feed->table) {
+        return clq_table_feed_batches(feed->table);
+    }
     return clq_loader_batches(feed->loader);
 }
 
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
+    if (feed->table) {
+        return clq_table_feed_seek(feed->table, epoch, batch);
+    }
     const clq_loader_position now = clq_loader_get_position(feed->loader);
     feed->at_end = false;
     if (now.epoch == epoch && now.batch == batch) {
@@ -90,10 +136,12 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
     return open_loader(feed);
 }
 
-clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
-                         clq_buffer **label_buffer) {
+clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     const clq_batch *batch = NULL;
-    *count = 0;
+    *out = (clq_feed_batch){0};
+    if (feed->table) {
+        return clq_table_feed_next(feed->table, x, out);
+    }
     if (feed->at_end) {
         feed->at_end = false;
         return CLQ_OK;
@@ -106,15 +154,16 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_
     for (int i = 0; i < feed->options.batch; i++) {
         feed->host_labels[i] = batch->labels[i < batch->count ? i : batch->count - 1];
     }
-    if (label_buffer) {
-        const size_t bytes = (size_t)feed->options.batch * sizeof(int32_t);
-        CLQ_TRY(clq_buffer_write(feed->labels, 0, bytes, feed->host_labels));
-        *label_buffer = feed->labels;
-    }
-    if (labels) {
-        *labels = feed->host_labels;
+    const size_t bytes = (size_t)feed->options.batch * sizeof(int32_t);
+    CLQ_TRY(clq_buffer_write(feed->labels, 0, bytes, feed->host_labels));
+    if (clq_augment_is_mixed(feed->augment)) {
+        CLQ_TRY(
+            clq_augment_targets(feed->augment, feed->labels, feed->options.classes, feed->targets));
+        out->targets = feed->targets;
     }
     feed->at_end = batch->last && !feed->options.training;
-    *count = batch->count;
+    out->count = batch->count;
+    out->labels = feed->host_labels;
+    out->device_labels = feed->labels;
     return CLQ_OK;
 }

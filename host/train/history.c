@@ -18,6 +18,7 @@ static const struct {
     {"train_top1", offsetof(clq_epoch_record, train_top1)},
     {"test_loss", offsetof(clq_epoch_record, test_loss)},
     {"test_top1", offsetof(clq_epoch_record, test_top1)},
+    {"skipped_steps", offsetof(clq_epoch_record, skipped_steps)},
     {"images_per_second", offsetof(clq_epoch_record, images_per_second)},
     {"seconds", offsetof(clq_epoch_record, seconds)},
 };

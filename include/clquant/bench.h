@@ -1,9 +1,9 @@
 /* Benchmarks: latency, throughput, per-layer times against what the device was measured to do, and
- * why a layer is not faster. */
+ * why a layer is not faster; training steps, kernel by kernel. */
 #ifndef CLQUANT_BENCH_H
 #define CLQUANT_BENCH_H
 
-#include <clquant/exec.h>
+#include <clquant/quant.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -117,6 +117,54 @@ typedef struct clq_bench_options {
 clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
                          const clq_bench_options *options, clq_bench_result *results);
 void clq_bench_result_clear(clq_bench_result *result);
+
+/* ---- training steps ---- */
+
+/* The steps of one training: forward, loss, backward, optimizer, parameters loaded, as clq_train
+ * and clq_qat do them, on random inputs that lie on the device. */
+typedef struct clq_train_bench_case {
+    const char *name;
+    clq_graph *graph; /* trained form: FP32 steps. Quantized form (clq_calibrate):
+                         quantization-aware ones, observers running. Not changed */
+    clq_device *device;
+    const clq_train_config *config; /* batch, optimizer, loss, ...; the learning rate is taken as 0,
+                                       so that no number of steps diverges */
+    const clq_quant_config *quant;  /* of quantization-aware steps; else unused */
+} clq_train_bench_case;
+
+typedef struct clq_train_bench_kernel {
+    char *name;   /* owned; registry name, or "fill", "copy", ... */
+    int calls;    /* of one step */
+    double ms;    /* of all calls of a step: median of the profiled steps, by the device's events */
+    double share; /* of the time of all kernels */
+    double gflops; /* operations really done, 1e9 a second; 0 where none are counted */
+} clq_train_bench_kernel;
+
+typedef struct clq_train_bench_result {
+    char *model, *device;              /* owned */
+    const char *mode;                  /* "train" or "qat" */
+    int batch, steps;                  /* timed */
+    clq_latency step;                  /* from queueing a step to its end; host's clock */
+    double images_per_second, gflops;  /* at the median. Operations: three times the forward's sums
+                                          over taps, however they were computed */
+    double peak_gflops, peak_fraction; /* FP32, measured in the same run */
+    uint64_t
+        bytes; /* device memory held: parameters, gradients, optimizer state, activations, ... */
+    uint64_t activation_bytes, workspace_bytes; /* of these: clq_exec_measure */
+    double kernel_ms;                           /* sum of the kernels */
+    clq_device_limits limits;                   /* the device's */
+    clq_train_bench_kernel *kernels;            /* owned; the longest first */
+    int kernel_count;
+} clq_train_bench_result;
+
+/* Times steps of all cases in turn, one each at a time, after some warm-up; then profiles some
+ * more. options->iterations: timed steps of each (0: three seconds' worth, at least 5); warmup:
+ * steps before (0: 2); layers is not used. results[count]; free each with
+ * clq_train_bench_result_clear. CLQ_USAGE for a graph of another form or a configuration that
+ * breaks a rule. */
+clq_status clq_bench_train(const clq_train_bench_case *cases, size_t count,
+                           const clq_bench_options *options, clq_train_bench_result *results);
+void clq_train_bench_result_clear(clq_train_bench_result *result);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
 /* Data sets, the prefetching loader, and tables of features.
  *
  * A data set is a fixed list of labelled u8 images of one size, read in any order from any
- * thread. A loader serves it in batches whose content depends on (data set, seed, epoch, batch)
+ * thread, or a table: rows of float features with a class or numbers to predict. A loader serves
+ * images in batches whose content depends on (data set, seed, epoch, batch)
  * alone, never on the number of threads or on when training was interrupted. Letters: N images
  * in a batch, H height, W width, C channels; images are (H, W, C). */
 #ifndef CLQUANT_DATA_H
@@ -20,6 +21,22 @@ typedef enum clq_split { CLQ_SPLIT_TRAIN, CLQ_SPLIT_TEST } clq_split;
 /* ---- data sets ---- */
 
 typedef struct clq_dataset clq_dataset;
+typedef struct clq_table clq_table;
+
+/* What a table's last columns, or its file of targets, hold. */
+typedef enum clq_target {
+    CLQ_TARGET_AUTO,       /* class when the targets are words or small integers, else regression */
+    CLQ_TARGET_CLASS,      /* one column: a class name or number */
+    CLQ_TARGET_REGRESSION, /* numbers */
+} clq_target;
+
+typedef struct clq_table_options {
+    clq_split split;
+    clq_target target;
+    int target_columns;   /* csv and single .npy: so many last columns are targets; 0: 1 */
+    double test_fraction; /* of a file with no split of its own; 0: 0.2 */
+    uint64_t seed;        /* of that split */
+} clq_table_options;
 
 /* Zeroed means: everything of the training split as it is stored. */
 typedef struct clq_dataset_options {
@@ -30,16 +47,19 @@ typedef struct clq_dataset_options {
     int64_t limit; /* at most this many images, spread evenly over the set; 0: all */
     uint64_t seed; /* of the synthetic set */
     int threads;   /* for decoding; 0: one a processor */
-    uint64_t max_memory; /* decoded images up to this many bytes are kept; 0: 2 GiB */
+    uint64_t max_memory;     /* decoded images up to this many bytes are kept; 0: 2 GiB */
+    clq_table_options table; /* of a table; `split` stands above */
 } clq_dataset_options;
 
 typedef struct clq_dataset_info {
-    const char *kind; /* "cifar10", "cifar100", "folder", "idx" or "synthetic" */
+    const char *kind; /* "cifar10", "cifar100", "folder", "idx", "synthetic" or "table" */
     const char *path; /* as given to open */
     clq_split split;
-    int64_t count; /* 1 .. 2^31 - 1 */
-    int height, width, channels;
-    int class_count;
+    int64_t count;                  /* 1 .. 2^31 - 1 */
+    int height, width, channels;    /* of images; 0 in a table */
+    int features;                   /* of a table's row; 0: images */
+    int targets;                    /* numbers to predict of a row (regression); 0: classes */
+    int class_count;                /* regression: 0, and NULL for names and labels */
     const char *const *class_names; /* (class_count) */
     const int32_t *labels;          /* (count), each in 0 .. class_count - 1 */
     /* Usual normalisation of this kind of data: (u8 / 255 - mean) / std per channel. */
@@ -52,6 +72,7 @@ typedef struct clq_dataset_info {
  *   train.bin, test.bin                                           CIFAR-100 (fine labels)
  *   train-images-idx3-ubyte, t10k-images-idx3-ubyte, ...          idx, 3-D or 4-D (count, H, W, C)
  *   train/ and test/ (or val/), in them one folder a class        JPEG and PNG images
+ *   FILE.csv, FILE.npy, train.csv, x_train.npy, x.npy, ...        a table: clq_table_open
  *   "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see below
  * A folder that holds nothing but one other folder stands for that one. Class names come from
  * batches.meta.txt, fine_label_names.txt or the sorted folder names.
@@ -68,6 +89,8 @@ void clq_dataset_close(clq_dataset *dataset); /* NULL ok */
 
 /* Valid until close. */
 const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset);
+/* The table that the data set is, to read or to normalise; NULL: images. */
+clq_table *clq_dataset_table(clq_dataset *dataset);
 
 /* Image `index` (0 .. count - 1) into image[H * W * C]. May be called from any thread. Fails only
  * for sets that are not in memory: CLQ_NO_INPUT, CLQ_BAD_DATA name the file. */
@@ -128,23 +151,31 @@ clq_status clq_loader_next(clq_loader *loader, const clq_batch **batch);
 clq_loader_position clq_loader_get_position(const clq_loader *loader);
 int64_t clq_loader_batches(const clq_loader *loader); /* in an epoch */
 
+/* ---- augmentation ---- */
+
+/* What training does to its images, by chance, before normalisation; zeroed: nothing. Pairs are
+ * {low, high}. */
+typedef struct clq_augment_config {
+    int crop_padding; /* random crop of the image with so many black pixels around it */
+    bool flip;        /* mirror every second image */
+    double rotation;  /* degrees, either way */
+    double translate; /* fraction of the size, either way and axis */
+    double scale[2];  /* {0, 0}: 1 */
+    struct {
+        double scale[2], ratio[2]; /* of the area, width by height; scale {0, 0}: off */
+    } resized_crop;
+    double brightness, contrast, saturation, hue; /* factors 1 +- x; hue in turns, at most 0.5 */
+    struct {
+        double probability, scale[2], ratio[2]; /* of an image; of its area; width by height */
+    } erase;
+    struct {
+        double alpha, probability; /* of Beta(alpha, alpha); of a batch. alpha 0: off */
+    } mixup, cutmix;
+} clq_augment_config;
+
 /* ---- tables: rows of float features ---- */
 
-typedef enum clq_target {
-    CLQ_TARGET_AUTO,       /* class when the targets are words or small integers, else regression */
-    CLQ_TARGET_CLASS,      /* one column: a class name or number */
-    CLQ_TARGET_REGRESSION, /* numbers */
-} clq_target;
-
-typedef struct clq_table_options {
-    clq_split split;
-    clq_target target;
-    int target_columns;   /* csv: how many of the last columns are targets; 0: 1 */
-    double test_fraction; /* of a file with no split of its own; 0: 0.2 */
-    uint64_t seed;        /* of that split */
-} clq_table_options;
-
-typedef struct clq_table {
+struct clq_table {
     int64_t rows;
     int features;
     float *x;            /* (rows, features) */
@@ -154,25 +185,35 @@ typedef struct clq_table {
     int32_t *labels;     /* (rows) or NULL */
     char **class_names;  /* (class_count) or NULL */
     char **column_names; /* (features) or NULL when the file has none */
-} clq_table;
+    char **target_names; /* (targets), the same */
+    float *target_std;   /* (targets): the data's unit of each in y, once normalised; else NULL */
+};
 
-/* A .csv file, or a folder with train.csv and test.csv, with x_train.npy, y_train.npy, x_test.npy
- * and y_test.npy, or with x.npy and y.npy. Where a file has no split of its own, the rows that are
- * tests are drawn by `seed`. CLQ_NO_INPUT, CLQ_BAD_DATA (not a number, uneven row, ...: the text
- * names file, line and column). */
+/* A .csv or .npy file whose last columns are the targets, or a folder with train.csv and test.csv,
+ * with x_train.npy, y_train.npy, x_test.npy and y_test.npy, or with x.npy and y.npy. Where a file
+ * has no split of its own, the rows that are tests are drawn by `seed`. CLQ_NO_INPUT, CLQ_BAD_DATA
+ * (not a number, uneven row, ...: the text names file, line and column). */
 clq_status clq_table_open(const char *path, const clq_table_options *options, clq_table **table);
 void clq_table_close(clq_table *table); /* NULL ok */
 
-/* Rows of batch `where` into x (N, features) and y (N, targets) or labels (N), in the order a
- * loader with shuffle would use; *count = N, `batch` or fewer in the epoch's last one, 0 past the
- * end. */
-clq_status clq_table_batch(const clq_table *table, uint64_t seed, clq_loader_position where,
-                           int batch, float *x, float *y, int32_t *labels, int *count);
+/* Leaves at most `limit` rows, spread evenly over the table. */
+void clq_table_limit(clq_table *table, int64_t limit);
 
-/* Subtracts `mean` and divides by `std` (features), in place; 0 in `std` counts as 1. */
-void clq_table_normalize(clq_table *table, const float *mean, const float *std);
-/* Mean and standard deviation of each feature, in double, in the order of the rows. */
+/* The order of the rows in an epoch, as a loader with shuffle has it: order (rows). */
+void clq_table_order(const clq_table *table, uint64_t seed, int64_t epoch, uint32_t *order);
+/* Copies `count` rows, given by number, to x (count, features), and to y (count, targets) or
+ * labels (count), whichever the table has. */
+void clq_table_gather(const clq_table *table, const uint32_t *numbers, int count, float *x,
+                      float *y, int32_t *labels);
+
+/* Mean and standard deviation of each feature (features) or target (targets), in double, in the
+ * order of the rows. A column of one value has the deviation 1. */
 void clq_table_measure(const clq_table *table, float *mean, float *std);
+void clq_table_measure_targets(const clq_table *table, float *mean, float *std);
+/* Subtracts `mean` and divides by `std` (> 0), in place. */
+void clq_table_normalize(clq_table *table, const float *mean, const float *std);
+/* The same for the targets, of a table that has them as in the file; keeps `std`. */
+clq_status clq_table_normalize_targets(clq_table *table, const float *mean, const float *std);
 
 #ifdef __cplusplus
 }

@@ -115,7 +115,13 @@ clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void 
 clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern);
 clq_status clq_buffer_copy(clq_buffer *to, size_t to_offset, clq_buffer *from, size_t from_offset,
                            size_t size);
-/* Bytes now held by live buffers, and the highest value so far. */
+/* Memory for the length of a few launches (partial sums, repacked weights): as clq_buffer_create,
+ * but all share one allocation of the most that was reserved, since the queue is in order. Release
+ * it before another operation runs. `size` is the sum of what one operation takes at once. */
+clq_status clq_scratch_reserve(clq_device *device, size_t size);
+clq_status clq_scratch_take(clq_device *device, size_t size, clq_buffer **buffer);
+size_t clq_scratch_size(const clq_device *device); /* bytes now reserved */
+/* Bytes now held by live buffers, and the highest value so far. Scratch is not counted. */
 void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak);
 
 /* ---- programs and launches ---- */

@@ -27,6 +27,8 @@ clq_status clq_params_download(clq_params *params);       /* device -> graph's h
 clq_buffer *clq_params_flat(clq_params *params);          /* F32 (clq_params_count) */
 clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
 size_t clq_params_count(const clq_params *params);        /* padded floats in the flat buffers */
+/* All STATE values (batch norm's running statistics), laid out likewise; NULL without any. */
+clq_buffer *clq_params_flat_states(clq_params *params);
 /* View of one PARAMETER or STATE value; NULL when the value is neither. Owned by params. */
 clq_buffer *clq_params_value(clq_params *params, int value);
 clq_buffer *clq_params_gradient(clq_params *params, int value);
@@ -42,6 +44,8 @@ typedef struct clq_exec_options {
     clq_qstate *qstate;  /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
     bool keep_all;       /* every value has its own buffer and no node runs in another's epilogue:
                             clq_exec_value works for every value */
+    bool recompute;      /* TRAIN and QAT: backward makes activations again instead of keeping them:
+                            less memory, another forward's time, the same bits */
     bool no_fusion;      /* no node runs in another's epilogue (tests) */
     int requantizer;     /* INT8: clq_requantizer, 0 = float */
     clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
@@ -75,7 +79,8 @@ const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
 typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
 
-/* Bytes of activations (and gradients) the executor holds, and their largest two. */
+/* Bytes of activations (and gradients) the executor holds, their largest two, and what its
+ * operators hold besides; all executors of a device share its scratch (clq_scratch_size). */
 typedef struct clq_exec_memory {
     uint64_t activations, largest, second_largest, workspaces;
 } clq_exec_memory;

@@ -56,6 +56,7 @@ typedef struct clq_value {
     clq_shape shape;
     void *data; /* PARAMETER and STATE: owned host copy; otherwise NULL */
     clq_qparams q;
+    bool frozen;  /* PARAMETER: training leaves it as it is */
     int producer; /* node that writes it, -1 for inputs and parameters */
 } clq_value;
 

@@ -118,6 +118,12 @@ typedef struct clq_op_run {
     /* A "relu" or "relu6" node that alone reads the result so far, executed in the epilogue too.
      * When training, `out` is there in backward only behind a fused_add too. */
     const clq_node *fused_act;
+    /* The node's parameters are frozen: no gradients for them, and batch norm takes its running
+     * statistics and leaves them alone. */
+    bool frozen;
+    /* This forward only makes `out` again, for the backward pass, from the same inputs. What the
+     * first one left in the operator's state and in the graph's states stays as it is. */
+    bool again;
     void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */
 } clq_op_run;

@@ -13,7 +13,11 @@ extern "C" {
 
 /* ---- configuration; recipes and flags fill it in ---- */
 
-typedef enum clq_optimizer_kind { CLQ_OPTIMIZER_SGD, CLQ_OPTIMIZER_ADAM } clq_optimizer_kind;
+typedef enum clq_optimizer_kind {
+    CLQ_OPTIMIZER_SGD,
+    CLQ_OPTIMIZER_ADAM,  /* weight decay as an L2 term of the gradient */
+    CLQ_OPTIMIZER_ADAMW, /* Loshchilov & Hutter 2019: decoupled from the gradient */
+} clq_optimizer_kind;
 typedef enum clq_schedule_kind {
     CLQ_LR_CONSTANT,
     CLQ_LR_STEP,            /* lr * gamma^(number of milestones passed) */
@@ -22,7 +26,16 @@ typedef enum clq_schedule_kind {
     CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
 } clq_schedule_kind;
 
-enum { CLQ_MAX_MILESTONES = 16 };
+enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32 };
+
+/* What happens when a step's loss or gradient is NaN or infinite. Either way nothing of the step
+ * reaches parameters, running statistics or optimizer. */
+typedef enum clq_nonfinite {
+    CLQ_NONFINITE_STOP, /* CLQ_DIVERGED */
+    CLQ_NONFINITE_SKIP, /* goes on with the next batch, unless too many steps in a row fail */
+} clq_nonfinite;
+
+enum { CLQ_MAX_SKIPPED_IN_A_ROW = 10 };
 
 typedef struct clq_train_config {
     int epochs, batch;
@@ -42,68 +55,123 @@ typedef struct clq_train_config {
         int milestones[CLQ_MAX_MILESTONES], milestone_count;
         double t_0, t_mult;
     } schedule;
+    double clip_norm; /* gradients are scaled down to this L2 norm over all of them; 0: never */
+    struct {
+        double decay; /* of the moving average of parameters and running statistics, which is what
+                         is evaluated and what training gives back; 0: no average */
+        bool warmup;  /* in step t (from 0) the decay is at most (1 + t) / (10 + t) */
+    } ema;
+    clq_nonfinite on_nonfinite; /* never changes the result of steps that are finite */
     clq_loss_kind loss;
     double label_smoothing;
     struct {
-        int crop_padding;
-        bool flip;
-    } augment;
+        const char *teacher; /* which network job.teacher is, for whoever opens it; NULL: none */
+        double weight;       /* of the teacher's word against the labels', 0..1; 0: off */
+        double temperature;  /* > 0 */
+    } distill;
+    /* Parameters whose names begin so stay as they are, and so do their batch norms' statistics. */
+    const char *freeze[CLQ_MAX_FREEZE];
+    int freeze_count;
+    clq_augment_config augment;
+    bool recompute;       /* activations again instead of keeping them; never changes the result */
     int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
+    int log_steps;        /* with a log file: a line every so many steps, each of which waits */
 } clq_train_config;
 
 /* Defaults: SGD Nesterov 0.9, weight decay 5e-4, one-cycle, cross-entropy, batch 128. */
 void clq_train_config_init(clq_train_config *config);
 /* CLQ_USAGE names the field that breaks a rule. */
 clq_status clq_train_config_check(const clq_train_config *config);
+/* Of all that changes the result. */
+uint64_t clq_train_config_hash(const clq_train_config *config);
 /* Learning rate of optimizer step `step` (0-based) with `steps_per_epoch`. Pure. */
 double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch);
 
 /* ---- feeding ---- */
 
-typedef struct clq_feed clq_feed; /* loader + augmentation kernel + normalisation, on one device */
+/* Images: loader + augmentation kernel + normalisation. A table: its rows as they stand, so it is
+ * normalised before (clq_graph_normalise_table). On one device. */
+typedef struct clq_feed clq_feed;
 
 typedef struct clq_feed_options {
     int batch;
     bool training; /* shuffle, augment, drop the last partial batch */
-    bool shuffle;  /* without `training`: images in a random order (calibration) */
+    bool shuffle;  /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
-    int threads;
+    int threads; /* images only, as all below */
     float mean[4], std[4];
-    int crop_padding;
-    bool flip;
+    int height, width;          /* of the inputs; 0: the data set's */
+    bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
+    int classes;                /* of mixed labels; 0: the data set's */
+    clq_augment_config augment; /* when training */
 } clq_feed_options;
 
+/* What belongs to a batch of inputs; valid until the next call. */
+typedef struct clq_feed_batch {
+    int count;             /* samples that are valid: fewer than `batch` only at the end when not
+                              training, 0 past it. The rest repeat the last */
+    const int32_t *labels; /* (batch) host */
+    clq_buffer *device_labels; /* the same, S32 (batch) */
+    clq_buffer *targets;       /* F32 (batch, outputs): mixed labels, or numbers (regression: the
+                                  labels are 0 then); NULL: the labels say it all */
+    const float *numbers;      /* regression: the same on the host; else NULL */
+} clq_feed_batch;
+
+/* CLQ_USAGE: a batch or size out of range, a std that is not above 0, fewer classes than the data
+ * set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
-int64_t clq_feed_batches(const clq_feed *feed); /* batches an epoch */
+const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
+const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
+int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
-/* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch); `count` images are
- * valid (fewer only at the end when not training; the rest of x repeats the last), 0 at the epoch's
- * end. labels: host pointer valid until the next call; label_buffer: the same, S32 (batch), on the
- * device. */
-clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, int *count, const int32_t **labels,
-                         clq_buffer **label_buffer);
-
-/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
+/* Writes the next batch, normalised F32 NHWC or (N, features), into `x` (room for options.batch).
  */
+clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
+
+/* CLQ_BAD_DATA unless the data set's samples fit the network's input (images or rows of so many
+ * features) and, for a table, its outputs. */
+clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset);
+
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
+/* Keeps a normalisation of `count` channels or features in the metadata. */
+clq_status clq_graph_set_normalisation(clq_graph *graph, const float *mean, const float *std,
+                                       int count);
+/* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
+ * numbers to predict by "clquant.target_mean" and "clquant.target_std". Without metadata they stay
+ * as they are. */
+clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table);
+/* Measures a table and keeps its normalisation in the graph's metadata. */
+clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table);
 
 /* ---- evaluation ---- */
 
+/* How well numbers are predicted (regression). */
+typedef struct clq_fit {
+    double rmse; /* root of the mean squared error, in the data's unit */
+    double r2;   /* coefficient of determination: 1 - squared error / squared deviation from the
+                    mean of the evaluated numbers; NaN when these are all equal */
+} clq_fit;
+
 typedef struct clq_evaluation {
-    int64_t images;
-    int classes;
-    double top1, top5, loss; /* fractions 0..1; mean cross-entropy */
+    int64_t images;          /* or rows */
+    const char *unit;        /* "images" or "rows" */
+    int classes;             /* 0: regression */
+    double top1, top5, loss; /* fractions 0..1, NaN in regression; mean cross-entropy, or mean
+                                squared error of normalised numbers */
     int64_t *confusion;      /* (classes, classes): row = label, column = prediction; owned */
-    char logits_sha256[65];  /* of all logits, F32 little-endian, in dataset order */
+    int targets;             /* 0: classes */
+    clq_fit *fits;           /* (targets), owned */
+    double r2;               /* mean over the targets, NaN for classes */
+    char logits_sha256[65];  /* of all outputs, F32 little-endian, in dataset order */
 } clq_evaluation;
 
-/* Runs the whole feed through any inference executor. `logits` (images, classes) may be NULL;
- * otherwise it receives all logits. Shows progress under `label` (NULL: none). */
+/* Runs the whole feed through any inference executor. `logits` (images, outputs) may be NULL;
+ * otherwise it receives all outputs. Shows progress under `label` (NULL: none). */
 clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                         clq_evaluation *evaluation, float *logits);
 void clq_evaluation_clear(clq_evaluation *evaluation);
@@ -112,7 +180,9 @@ void clq_evaluation_clear(clq_evaluation *evaluation);
 
 typedef struct clq_epoch_record {
     int epoch; /* 1-based */
-    double lr, train_loss, train_top1, test_loss, test_top1, images_per_second, seconds;
+    double lr, train_loss, train_top1, test_loss, test_top1;
+    double skipped_steps; /* see clq_nonfinite */
+    double images_per_second, seconds;
 } clq_epoch_record;
 
 /* What the quantization layer adds to the loop; all may be NULL. */
@@ -140,17 +210,20 @@ typedef struct clq_train_job {
     clq_exec_mode mode; /* TRAIN or QAT */
     clq_params *params; /* NULL: made from graph */
     clq_qstate *qstate; /* QAT */
+    const clq_graph
+        *teacher; /* a float network to distil from, as config.distill says; NULL: none */
     const clq_train_hooks *hooks;
     const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
     const char *phase;       /* "train" or "qat": names files and the progress bar */
+    const char *log_file;    /* JSON lines are appended to it as things happen; NULL: none */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
     bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
 
-/* Trains. On success graph holds the parameters and *history (owned by the caller, clq_free) the
- * epochs. CLQ_DIVERGED when the loss becomes NaN or infinite: names epoch and step, the last
- * checkpoint stays. */
+/* Trains. On success graph holds the parameters (their moving average, if there is one) and
+ * *history (owned by the caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or
+ * gradient becomes NaN or infinite: names epoch, step and layer, the last checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
 #ifdef __cplusplus

@@ -49,41 +49,90 @@ static inline float smoothed(__global const int *labels, __global const float *s
     return (1.0f - smoothing) * target + smoothing / (float)K;
 }
 
-/* One work-item a sample. gradient may be null; `scale` multiplies it (1 / N). */
+/* ---- what a teacher adds (Hinton et al., 2015) ----
+ *
+ * With p = softmax(teacher / T) and s = softmax(x / T), both (K),
+ *   loss = (1 - weight) * cross-entropy + weight * T^2 * sum_k p_k (log p_k - log s_k)
+ *   dx_k = (1 - weight) * ...           + weight * T * (s_k - p_k)                      */
+
+static inline float largest_of(__global const float *x, int K) {
+    float top = x[0];
+    for (int k = 1; k < K; k++) {
+        top = fmax(top, x[k]);
+    }
+    return top;
+}
+
+/* sum_k exp((x_k - top) / T) */
+static inline float exp_sum(__global const float *x, int K, float top, float T) {
+    float sum = 0.0f;
+    for (int k = 0; k < K; k++) {
+        sum += exp((x[k] - top) / T);
+    }
+    return sum;
+}
+
+/* The divergence of one sample. Adds weight * T * (s_k - p_k) * scale to its gradient, if wanted. */
+static inline float teach(__global const float *x, __global const float *teacher,
+                          __global float *gradient, int K, float weight, float T, float scale) {
+    const float top = largest_of(x, K), teacher_top = largest_of(teacher, K);
+    const float sum = exp_sum(x, K, top, T), teacher_sum = exp_sum(teacher, K, teacher_top, T);
+    const float log_ratio = log(sum) - log(teacher_sum);
+    float divergence = 0.0f;
+    for (int k = 0; k < K; k++) {
+        const float u = (x[k] - top) / T, v = (teacher[k] - teacher_top) / T;
+        const float p = exp(v) / teacher_sum;
+        divergence += p * (v - u + log_ratio);
+        if (gradient) {
+            gradient[k] += weight * T * (exp(u) / sum - p) * scale;
+        }
+    }
+    return divergence;
+}
+
+/* One work-item a sample. gradient and teacher (N, K) may be null; `scale` multiplies the gradient
+ * (1 / N). */
 __kernel void softmax_cross_entropy_f32(__global const float *logits, __global const int *labels,
-                                        __global const float *soft, __global float *gradient,
-                                        __global float *sample_loss, __global int *sample_rank,
-                                        int N, int K, float smoothing, float scale) {
+                                        __global const float *soft, __global const float *teacher,
+                                        __global float *gradient, __global float *sample_loss,
+                                        __global int *sample_rank, int N, int K, float smoothing,
+                                        float weight, float temperature, float scale) {
     const int n = get_global_id(0);
     if (n >= N) {
         return;
     }
     __global const float *x = logits + (long)n * K;
-    float top = x[0], sum = 0.0f, mass = 0.0f, cross = 0.0f;
-    for (int k = 1; k < K; k++) {
-        top = fmax(top, x[k]);
-    }
+    __global float *dx = gradient ? gradient + (long)n * K : 0;
+    const float top = largest_of(x, K), sum = exp_sum(x, K, top, 1.0f);
+    const float hard = teacher ? 1.0f - weight : 1.0f;
+    float mass = 0.0f, cross = 0.0f;
     for (int k = 0; k < K; k++) {
         const float q = smoothed(labels, soft, n, k, K, smoothing);
-        sum += exp(x[k] - top);
         mass += q;
         cross += q * (x[k] - top);
     }
-    sample_loss[n] = log(sum) * mass - cross;
-    for (int k = 0; gradient && k < K; k++) {
+    for (int k = 0; dx && k < K; k++) {
         const float q = smoothed(labels, soft, n, k, K, smoothing);
-        gradient[(long)n * K + k] = (exp(x[k] - top) / sum * mass - q) * scale;
+        dx[k] = hard * (exp(x[k] - top) / sum * mass - q) * scale;
     }
+    float loss = hard * (log(sum) * mass - cross);
+    if (teacher) {
+        loss += weight * temperature * temperature *
+                teach(x, teacher + (long)n * K, dx, K, weight, temperature, scale);
+    }
+    sample_loss[n] = loss;
     const int target = target_class(labels, soft, n, K);
     sample_rank[n] = target < 0 ? K : rank_of(x, K, target);
 }
 
 /* ---- mean squared error over the classes; a label means its one-hot vector ---- */
 
+/* Takes what the cross-entropy takes; there is no teacher. */
 __kernel void mean_squared_error_f32(__global const float *logits, __global const int *labels,
-                                     __global const float *soft, __global float *gradient,
-                                     __global float *sample_loss, __global int *sample_rank, int N,
-                                     int K, float smoothing, float scale) {
+                                     __global const float *soft, __global const float *teacher,
+                                     __global float *gradient, __global float *sample_loss,
+                                     __global int *sample_rank, int N, int K, float smoothing,
+                                     float weight, float temperature, float scale) {
     const int n = get_global_id(0);
     if (n >= N) {
         return;

@@ -1,46 +1,107 @@
 /* One optimizer step over all parameters of a network, which lie in one flat buffer.
  *
  * w, g, m, v: F32 (n), n a multiple of `unit`. decays[i] says whether the i-th run of `unit` floats has
- * weight decay; a parameter starts at a multiple of `unit`. A work-item updates UNITS_PER_ITEM runs. */
+ * weight decay; a parameter starts at a multiple of `unit`.
+ * average: F32 (n), the moving average of w, which the same pass keeps:
+ *   average = kept average + rest w, kept + rest = 1. Null: none.
+ * verdict: verdict.h, null for none. Its scale multiplies g; when that is 0 nothing happens.
+ *
+ * Numbers like rest that differ from 1 by little come from the host, which computes them in double:
+ * 1 - 0.999f is off by 5e-5. */
+#include "verdict.h"
+
 #pragma OPENCL FP_CONTRACT OFF
 
-#ifndef UNITS_PER_ITEM
-#define UNITS_PER_ITEM 64 /* 64 runs of 32 floats: 8 KB of each array, 16..256 work well */
+/* Runs the block behind it for this work-item's floats i; `decay` is that of i's run. CPU schedule: a
+ * work-item does RUNS_PER_ITEM runs. GPU schedule: neighbouring work-items do neighbouring floats. */
+#ifdef CLQ_SCHEDULE_CPU
+#ifndef RUNS_PER_ITEM
+#define RUNS_PER_ITEM 64 /* 64 runs of 32 floats: 8 KB of each array, 16..256 work well */
 #endif
-
 #define FOR_EACH_FLOAT(i, decay)                                                                   \
-    for (uint u = get_global_id(0) * UNITS_PER_ITEM, u_end = min(u + UNITS_PER_ITEM, n / unit);    \
+    for (uint u = get_global_id(0) * RUNS_PER_ITEM, u_end = min(u + RUNS_PER_ITEM, n / unit);      \
          u < u_end; u++)                                                                           \
         for (uint decay = decays[u], i = u * unit, i_end = i + unit; i < i_end; i++)
+#else
+#define FOR_EACH_FLOAT(i, decay)                                                                   \
+    for (uint i = get_global_id(0); i < n; i += get_global_size(0))                                \
+        for (uint once = 1, decay = decays[i / unit]; once; once = 0)
+#endif
+
+/* What every optimizer takes, and what it does before, for each new value, and after. */
+#define ARGUMENTS                                                                                  \
+    __global float *restrict w, __global const float *restrict g,                                  \
+        __global const uchar *restrict decays, __global float *restrict average,                   \
+        __global float *verdict, uint n, uint unit, float kept, float rest, float lr,              \
+        float weight_decay
+#define BEGIN                                                                                      \
+    const float scale = verdict ? verdict[VERDICT_SCALE] : 1.0f;                                   \
+    uint largest = 0; /* the bits of |w| order like |w|, NaN last */                               \
+    if (scale == 0.0f) {                                                                           \
+        return;                                                                                    \
+    }
+#define SET_PARAMETER(i, expression)                                                               \
+    const float value = (expression);                                                              \
+    w[i] = value;                                                                                  \
+    largest = max(largest, as_uint(fabs(value)));                                                  \
+    if (average) {                                                                                 \
+        average[i] = kept * average[i] + rest * value;                                             \
+    }
+#define END                                                                                        \
+    if (verdict && largest >= INFINITY_BITS) {                                                     \
+        verdict[VERDICT_BROKEN] = 1.0f; /* the same from every work-item */                        \
+    }
 
 /* Stochastic gradient descent with momentum m, as in PyTorch's SGD (dampening 0):
  * m = momentum m + (g + weight_decay w);  w -= lr (nesterov ? g + momentum m : m). */
-__kernel void optimizer_sgd(__global float *restrict w, __global const float *restrict g,
-                            __global float *restrict m, __global const uchar *restrict decays,
-                            uint n, uint unit, float lr, float momentum, float weight_decay,
-                            int nesterov) {
+__kernel void optimizer_sgd(ARGUMENTS, __global float *restrict m, float momentum, int nesterov) {
+    BEGIN
     FOR_EACH_FLOAT(i, decay) {
-        const float step = g[i] + (decay ? weight_decay : 0.0f) * w[i];
+        const float step = scale * g[i] + (decay ? weight_decay : 0.0f) * w[i];
         const float velocity = momentum * m[i] + step;
         m[i] = velocity;
-        w[i] -= lr * (nesterov ? step + momentum * velocity : velocity);
+        SET_PARAMETER(i, w[i] - lr * (nesterov ? step + momentum * velocity : velocity))
     }
+    END
 }
 
-/* Adam (Kingma and Ba, 2015) with L2 weight decay. correction1 = 1 - beta1^t,
- * correction2 = sqrt(1 - beta2^t), t counted from 1. rest1 = 1 - beta1 and rest2 = 1 - beta2 come from the host,
- * which computes them in double: 1 - 0.999f is off by 5e-5. */
-__kernel void optimizer_adam(__global float *restrict w, __global const float *restrict g,
-                             __global float *restrict m, __global float *restrict v,
-                             __global const uchar *restrict decays, uint n, uint unit, float lr,
-                             float beta1, float rest1, float beta2, float rest2, float epsilon,
-                             float weight_decay, float correction1, float correction2) {
+/* Adam (Kingma and Ba, 2015): weight decay is an L2 term of the gradient, or, `decoupled`, shrinks w
+ * beside it (AdamW; Loshchilov and Hutter, 2019: w -= lr weight_decay w). correction1 = 1 - beta1^t,
+ * correction2 = sqrt(1 - beta2^t), t counted from 1; rest1 = 1 - beta1, rest2 = 1 - beta2. */
+__kernel void optimizer_adam(ARGUMENTS, __global float *restrict m, __global float *restrict v,
+                             int decoupled, float beta1, float rest1, float beta2, float rest2,
+                             float epsilon, float correction1, float correction2) {
+    BEGIN
     FOR_EACH_FLOAT(i, decay) {
-        const float step = g[i] + (decay ? weight_decay : 0.0f) * w[i];
+        const float lost = (decay ? weight_decay : 0.0f) * w[i];
+        const float step = scale * g[i] + (decoupled ? 0.0f : lost);
         const float first = beta1 * m[i] + rest1 * step;
         const float second = beta2 * v[i] + rest2 * step * step;
         m[i] = first;
         v[i] = second;
-        w[i] -= lr / correction1 * first / (sqrt(second) / correction2 + epsilon);
+        SET_PARAMETER(i, w[i] - (decoupled ? lr * lost : 0.0f) -
+                             lr / correction1 * first / (sqrt(second) / correction2 + epsilon))
+    }
+    END
+}
+
+/* ---- averages ---- */
+
+/* average = kept average + rest x, for what the forward pass changes: F32 (n). */
+__kernel void optimizer_average(__global const float *restrict x, __global float *restrict average,
+                                __global const float *verdict, uint n, float kept, float rest) {
+    const uint i = get_global_id(0);
+    if (i < n && !(verdict && verdict[VERDICT_SCALE] == 0.0f)) {
+        average[i] = kept * average[i] + rest * x[i];
+    }
+}
+
+/* Exchanges a and b: F32 (n). */
+__kernel void optimizer_swap(__global float *restrict a, __global float *restrict b, uint n) {
+    const uint i = get_global_id(0);
+    if (i < n) {
+        const float kept = a[i];
+        a[i] = b[i];
+        b[i] = kept;
     }
 }

@@ -321,6 +321,17 @@ static void appends_lines(void **state) {
     assert_content(path, "epoch,loss\n1,0.5\n2,0.25\n");
 }
 
+static void appends_behind_a_torn_line(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("log.csv");
+    clq_appender *appender = NULL;
+    put(path, "epoch,loss\n1,0.");
+    assert_ok(clq_appender_open(path, &appender));
+    assert_ok(clq_appender_line(appender, "1,0.5"));
+    assert_ok(clq_appender_close(&appender));
+    assert_content(path, "epoch,loss\n1,0.\n1,0.5\n");
+}
+
 static clq_status append_one(const char *path) {
     clq_appender *appender = NULL;
     CLQ_TRY(clq_appender_open(path, &appender));
@@ -335,12 +346,13 @@ static clq_status append_one(const char *path) {
 static void appending_reports_every_failure(void **state) {
     (void)state;
     const char *path = clq_test_temp_path("log.csv");
-    for (long n = 1; n <= 5; n++) {
+    for (long n = 1; n <= 7; n++) { /* open, read, end the torn line, write, fsync, close */
+        put(path, "torn");
         clq_test_fail_file_op(n, EIO);
         clq_status status = append_one(path);
         assert_int_equal(clq_test_open_files(), 0);
         clq_test_restore_file_ops();
-        assert_int_equal(status, n == 1 ? CLQ_CANNOT_CREATE : n <= 4 ? CLQ_IO : CLQ_OK);
+        assert_int_equal(status, n == 1 ? CLQ_CANNOT_CREATE : n <= 6 ? CLQ_IO : CLQ_OK);
     }
     for (long n = 1; n <= 4; n++) {
         clq_test_fail_allocation(n);
@@ -468,6 +480,7 @@ int main(void) {
         file_test(a_link_stays_a_link),
         file_test(two_writers_do_not_collide),
         file_test(appends_lines),
+        file_test(appends_behind_a_torn_line),
         file_test(appending_reports_every_failure),
         file_test(makes_folders),
         file_test(lists_sorted_without_hidden),

@@ -376,6 +376,16 @@ static void exact_text_keeps_every_bit(void **state) {
     }
 }
 
+static void a_line_has_nine_digits(void **state) {
+    (void)state;
+    json_t *json = parse("{\"event\": \"step\", \"lr\": 0.1, \"loss\": [2.123456789012, null]}");
+    char *text = NULL;
+    assert_ok(clq_json_dump_line(json, &text));
+    assert_string_equal(text, "{\"event\": \"step\", \"lr\": 0.1, \"loss\": [2.12345679, null]}");
+    clq_free(text);
+    json_decref(json);
+}
+
 #define file_test(name)                                                                            \
     cmocka_unit_test_setup_teardown(name, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
 
@@ -396,6 +406,7 @@ int main(void) {
         file_test(dumps_to_a_file),
         cmocka_unit_test(dumps_to_stdout),
         cmocka_unit_test(exact_text_keeps_every_bit),
+        cmocka_unit_test(a_line_has_nine_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

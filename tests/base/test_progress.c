@@ -122,6 +122,12 @@ static void renders(void **state) {
     assert_non_null(strstr(out, "15:00 left"));
     clq_progress_render(&progress, 1, 1000.0, NULL, 80, out, sizeof out);
     assert_non_null(strstr(out, "2:30:00 left"));
+    clq_progress_begin(&progress, "train", "images", 1000);
+    clq_progress_continue(&progress, 800); /* resumed: 100 in 10 seconds are 10 a second */
+    clq_progress_render(&progress, 900, 10.0, "loss 1.5  lr 0.1", 100, out, sizeof out);
+    assert_string_equal(
+        out, "train [==================> ] 900/1000  10 images/s  10s left  loss 1.5  lr 0.1");
+    clq_progress_begin(&progress, "read", "files", 10);
     clq_progress_render(&progress, 5, 1.0, NULL, 12, out, sizeof out); /* a narrow terminal */
     assert_int_equal(strlen(out), 11);
 }

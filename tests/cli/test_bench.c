@@ -160,6 +160,41 @@ static void startup_times_are_in_the_json(void **state) {
     assert_printed("ended with exit code 69");
 }
 
+/* ---- --train ---- */
+
+static void training_steps_take_turns_in_one_json(void **state) {
+    static const char *const modes[] = {"train", "qat"};
+    (void)state;
+    assert_exit(0, "bench --train resnet20 --size 8 --classes 4 --qat --batch 3 -i 2 -w 1 --json");
+    json_t *json = printed_json();
+    const json_t *results = json_object_get(json, "results");
+    assert_int_equal(json_array_size(results), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *result = json_array_get(results, i);
+        assert_string_equal(text_of(result, "model"), "resnet20");
+        assert_string_equal(text_of(result, "mode"), modes[i]);
+        assert_int_equal(json_integer_value(json_object_get(result, "batch")), 3);
+        assert_int_equal(json_integer_value(json_object_get(result, "steps")), 2);
+        assert_true(json_array_size(json_object_get(result, "kernels")) > 5);
+    }
+    json_decref(json);
+}
+
+static void a_recipe_says_how_to_train(void **state) {
+    const char *recipe =
+        text_file("r.json", "{\"name\": \"small\", \"network\": {\"name\": \"mobilenet_v2\", "
+                            "\"stem\": \"cifar\", \"size\": 8, \"classes\": 4}, "
+                            "\"train\": {\"batch\": 5}}");
+    (void)state;
+    assert_exit(0, "bench --train %s -i 1 -w 1 --set train.optimizer.name=adam", recipe);
+    assert_printed("small ");
+    assert_printed("train step, batch 5: kernels");
+    assert_printed("optimizer_adam");
+    recipe = text_file("r.json", "{\"train\": {\"batch\": 5}}");
+    assert_exit(CLQ_BAD_DATA, "bench --train %s", recipe);
+    assert_printed("names no network");
+}
+
 /* ---- usage ---- */
 
 static void wrong_flags_are_usage_errors(void **state) {
@@ -181,6 +216,12 @@ static void wrong_flags_are_usage_errors(void **state) {
         {"m.onnx --compare b.json --max-regress inf", "--max-regress"},
         {"m.onnx --compare", "--compare"},
         {"m.onnx --no-such-flag", "--no-such-flag"},
+        {"--train", "--train needs a network or a recipe"},
+        {"--train resnet20 resnet32", "one network only"},
+        {"--train resnet20 --batch 0", "--batch: must be an integer in 1..65536"},
+        {"--train resnet20 --shortcut C", "--shortcut: must be A or B"},
+        {"--train resnet19", "must be one of resnet18, "},
+        {"--tra resnet20", "must be written in full"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -199,6 +240,8 @@ int main(void) {
         cmocka_unit_test(compare_fails_slower_runs_only),
         cmocka_unit_test(bad_bases_end_before_measuring),
         cmocka_unit_test(startup_times_are_in_the_json),
+        cmocka_unit_test(training_steps_take_turns_in_one_json),
+        cmocka_unit_test(a_recipe_says_how_to_train),
         cmocka_unit_test(wrong_flags_are_usage_errors),
     };
     return cmocka_run_group_tests(tests, setup, clq_test_teardown_temp_dir);

@@ -68,13 +68,31 @@ static void stages_take_and_give_files(void **state) {
     assert_printed("already quantized");
 }
 
-/* Starts `clquant train` and kills it after `milliseconds`. */
+static void teachers_teach(void **state) {
+    (void)state;
+    const char *path = text_file("recipe.json", recipe);
+    const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *out = clq_test_temp_path("taught");
+    assert_exit(0, "train %s --data " DATA " --out %s --set train.distill.teacher=%s", path, out,
+                fp32);
+    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --set train.distill.teacher=fp32",
+                path, out);
+    assert_printed("\"fp32\" is for qat");
+    assert_exit(CLQ_NO_INPUT, "train %s --data " DATA " --out %s --set train.distill.teacher=no",
+                path, out);
+    assert_printed("distill.teacher");
+    assert_exit(0, "qat %s --data " DATA " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
+                clq_test_temp_path("taught.onnx"));
+}
+
+/* Starts `clquant train` with a log file and kills it after `milliseconds`. */
 static void start_and_kill(const char *recipe_path, const char *out, long milliseconds) {
+    char log[600];
+    snprintf(log, sizeof log, "%s/log.jsonl", out);
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         execl(CLQ_BINARY_DIR "/clquant", "clquant", "train", recipe_path, "--data", DATA, "--out",
-              out, "--resume", "--quiet", (char *)NULL);
+              out, "--resume", "--quiet", "--log-file", log, (char *)NULL);
         _exit(127);
     }
     const struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
@@ -96,7 +114,9 @@ static void killed_training_resumes_to_the_same_bits(void **state) {
     for (int i = 0; i < KILLS; i++) {
         start_and_kill(path, killed, 200 + (long)clq_bounded(clq_rng_next(&rng), 1500));
     }
-    assert_exit(0, "train %s --data " DATA " --out %s --resume", path, killed);
+    assert_exit(0, "train %s --data " DATA " --out %s --resume --log-file %s/log.jsonl", path,
+                killed, killed);
+    assert_exit(0, "report %s", killed);
     char line[2048];
     snprintf(line, sizeof line,
              "cd %s && for f in *.safetensors model.onnx; do cmp -s $f %s/$f || exit 1; done",
@@ -108,6 +128,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_does_everything),
         cmocka_unit_test(stages_take_and_give_files),
+        cmocka_unit_test(teachers_teach),
         cmocka_unit_test(killed_training_resumes_to_the_same_bits),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);

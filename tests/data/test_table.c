@@ -79,6 +79,8 @@ static void broken_csv_is_refused(void **state) {
                  "a.csv:3: column 1: \"x\" is not a number");
     assert_fails(put("a.csv", "1,2\ninf,3\n"), (clq_table_options){0}, CLQ_BAD_DATA,
                  "is not a number");
+    assert_fails(put("a.csv", "1,2.5\n1,3.5\n1,nan\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv:3: column 2: \"nan\" is not a number");
     assert_fails(put("a.csv", "1\n2\n"), (clq_table_options){0}, CLQ_BAD_DATA, "1 columns");
     assert_fails(put("a.csv", "1,1\n"), (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
                  "too few to split");
@@ -313,46 +315,124 @@ static void npy_makes_tables(void **state) {
     clq_free(folder);
 }
 
+static void one_npy_holds_features_and_targets(void **state) {
+    (void)state;
+    const float values[12] = {1, 2, 0, 3, 4, 2, 5, 6, 1, 7, 8, 1};
+    const char *path = clq_test_temp_path("all.npy");
+    assert_ok(clq_npy_write(path, values, (int64_t[]){4, 3}, 2));
+    clq_table *table = open_ok(path, (clq_table_options){.test_fraction = 1e-9});
+    assert_int_equal(table->rows, 4);
+    assert_int_equal(table->features, 2);
+    assert_int_equal(table->class_count, 3);
+    assert_int_equal(table->labels[1], 2);
+    assert_true(table->x[3] == 4);
+    clq_table_close(table);
+    table = open_ok(path, (clq_table_options){.test_fraction = 1e-9, .target_columns = 2});
+    assert_int_equal(table->features, 1);
+    assert_int_equal(table->targets, 2);
+    assert_true(table->x[1] == 3 && table->y[2] == 4 && table->y[3] == 2);
+    clq_table_close(table);
+    assert_fails(path, (clq_table_options){.target_columns = 3}, CLQ_BAD_DATA,
+                 "must be (rows, columns)");
+    assert_ok(clq_npy_write(path, (const float[]){1, 2.5f, 3, 4}, (int64_t[]){2, 2}, 2));
+    assert_fails(path, (clq_table_options){.target = CLQ_TARGET_CLASS}, CLQ_BAD_DATA,
+                 "column 2: class numbers must be whole");
+}
+
 /* ---- use ---- */
 
-static void batches_cover_an_epoch_in_random_order(void **state) {
+static void an_epoch_has_an_order_of_its_own(void **state) {
     (void)state;
     const char *const targets[] = {"0.25"};
     clq_table *table = open_ok(put_rows("r.csv", targets, 1), (clq_table_options){0});
-    float x[2 * 16], y[16];
-    int in_order = 0, total = 0;
+    uint32_t order[40], other[40];
+    float x[2 * 40], y[40];
+    int in_order = 0;
     bool seen[50] = {false};
-    for (int64_t k = 0;; k++) {
-        int count = 0;
-        assert_ok(clq_table_batch(table, 3, (clq_loader_position){2, k}, 16, x, y, NULL, &count));
-        if (count == 0) {
-            break;
-        }
-        assert_int_equal(count, k == 2 ? 8 : 16);
-        for (int i = 0; i < count; i++) {
-            assert_false(seen[(int)x[2 * i]]);
-            seen[(int)x[2 * i]] = true;
-            assert_true(y[i] == 0.25f);
-            in_order += i > 0 && x[2 * i] > x[2 * i - 2];
-            total++;
-        }
+    assert_int_equal(table->rows, 40);
+    clq_table_order(table, 3, 2, order);
+    clq_table_order(table, 3, 3, other);
+    assert_memory_not_equal(order, other, sizeof order);
+    clq_table_gather(table, order, 40, x, y, NULL);
+    for (int i = 0; i < 40; i++) {
+        assert_true(x[2 * i] == table->x[2 * order[i]]);
+        assert_false(seen[(int)x[2 * i]]);
+        seen[(int)x[2 * i]] = true;
+        assert_true(y[i] == 0.25f);
+        in_order += i > 0 && x[2 * i] > x[2 * i - 2];
     }
-    assert_int_equal(total, 40);
     assert_in_range(in_order, 8, 32);
     clq_table_close(table);
 }
 
-static void features_are_normalized(void **state) {
+static void columns_are_normalized(void **state) {
     (void)state;
-    clq_table *table = open_ok(put("n.csv", "1,5,0.5\n3,5,0.5\n1,5,0.5\n3,5,0.5\n"),
+    clq_table *table = open_ok(put("n.csv", "a,b,c\n1,5,0.5\n3,5,-1.5\n1,5,0.5\n3,5,-1.5\n"),
                                (clq_table_options){.test_fraction = 1e-9});
     float mean[2], std[2];
     assert_int_equal(table->rows, 4);
+    assert_string_equal(table->column_names[1], "b");
+    assert_string_equal(table->target_names[0], "c");
     clq_table_measure(table, mean, std);
-    assert_true(mean[0] == 2 && std[0] == 1 && mean[1] == 5 && std[1] == 0);
+    assert_true(mean[0] == 2 && std[0] == 1 && mean[1] == 5 && std[1] == 1);
     clq_table_normalize(table, mean, std);
     assert_true(table->x[0] == -1 && table->x[1] == 0 && table->x[2] == 1);
+    clq_table_measure_targets(table, mean, std);
+    assert_true(mean[0] == -0.5f && std[0] == 1);
+    std[0] = 4;
+    assert_null(table->target_std);
+    assert_ok(clq_table_normalize_targets(table, mean, std));
+    assert_true(table->y[0] == 0.25f && table->y[1] == -0.25f && table->target_std[0] == 4);
     clq_table_close(table);
+}
+
+static void a_limit_takes_rows_evenly(void **state) {
+    (void)state;
+    const char *const reals[] = {"0.5", "1.5"}, *const names[] = {"oak", "ash"};
+    for (int kind = 0; kind < 2; kind++) {
+        clq_table *table = open_ok(put_rows("l.csv", kind ? names : reals, 2),
+                                   (clq_table_options){.test_fraction = 1e-9});
+        clq_table_limit(table, 0);
+        assert_int_equal(table->rows, 50);
+        clq_table_limit(table, 7);
+        assert_int_equal(table->rows, 7);
+        for (int i = 0; i < 7; i++) {
+            const int row = i * 50 / 7;
+            assert_true(table->x[2 * i] == (float)row);
+            assert_true(kind ? table->labels[i] == (row + 1) % 2
+                             : table->y[i] == 0.5f + (float)(row % 2));
+        }
+        clq_table_close(table);
+    }
+}
+
+/* A table is a data set, so that training need not know which it has. */
+static void a_table_is_a_data_set(void **state) {
+    (void)state;
+    const char *const reals[] = {"0.5", "1.5"}, *const names[] = {"oak", "ash"};
+    const clq_dataset_options options = {
+        .split = CLQ_SPLIT_TEST, .limit = 6, .table = {.target_columns = 2}};
+    uint8_t image[4];
+    clq_dataset *dataset = NULL;
+    assert_ok(clq_dataset_open(put_rows("d.csv", reals, 2), &options, &dataset));
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    assert_string_equal(info->kind, "table");
+    assert_int_equal(info->count, 6);
+    assert_int_equal(info->features, 1);
+    assert_int_equal(info->targets, 2);
+    assert_int_equal(info->class_count, 0);
+    assert_int_equal(clq_dataset_table(dataset)->rows, 6);
+    assert_status(clq_dataset_read(dataset, 0, image), CLQ_USAGE);
+    assert_error_has("is a table, not images");
+    clq_dataset_close(dataset);
+    assert_ok(clq_dataset_open(put_rows("e.csv", names, 2), NULL, &dataset));
+    info = clq_dataset_get_info(dataset);
+    assert_int_equal(info->targets, 0);
+    assert_int_equal(info->class_count, 2);
+    assert_string_equal(info->class_names[1], "oak");
+    clq_dataset_close(dataset);
+    assert_status(clq_dataset_open(clq_test_temp_path("none.csv"), NULL, &dataset), CLQ_NO_INPUT);
+    assert_null(dataset);
 }
 
 static void out_of_memory_leaves_nothing(void **state) {
@@ -386,8 +466,11 @@ int main(void) {
         WITH_FILES(npy_types_are_converted),
         WITH_FILES(broken_npy_is_refused),
         WITH_FILES(npy_makes_tables),
-        WITH_FILES(batches_cover_an_epoch_in_random_order),
-        WITH_FILES(features_are_normalized),
+        WITH_FILES(one_npy_holds_features_and_targets),
+        WITH_FILES(an_epoch_has_an_order_of_its_own),
+        WITH_FILES(columns_are_normalized),
+        WITH_FILES(a_limit_takes_rows_evenly),
+        WITH_FILES(a_table_is_a_data_set),
         WITH_FILES(out_of_memory_leaves_nothing),
     };
     return cmocka_run_group_tests_name("data/table", tests, NULL, NULL);

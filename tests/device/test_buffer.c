@@ -173,6 +173,36 @@ static void test_pool_is_bounded(void **state) {
     clq_pool_trim(device);
 }
 
+/* Pieces lie in one allocation, which is free again when all are released and is not live. */
+static void test_scratch(void **state) {
+    (void)state;
+    const size_t align = clq_device_get_info(device)->base_alignment;
+    clq_buffer *a = NULL, *b = NULL, *c = NULL;
+    uint64_t before, live, peak;
+    clq_device_memory(device, &before, &peak);
+    assert_ok(clq_scratch_reserve(device, 10 * align));
+    assert_ok(clq_scratch_take(device, 3 * align + 4, &a));
+    assert_ok(clq_scratch_take(device, 6 * align, &b));
+    assert_ptr_equal(a->block, b->block);
+    assert_true(b->offset >= a->offset + a->size);
+    clq_device_memory(device, &live, &peak);
+    assert_int_equal(live, before);
+    assert_ok(clq_scratch_take(device, 64 * align, &c)); /* more than anybody reserved */
+    assert_ptr_not_equal(c->block, a->block);
+    clq_buffer_release(a);
+    clq_buffer_release(c);
+    assert_ok(clq_scratch_take(device, 4, &a)); /* while b is taken: behind it */
+    assert_true(a->block != b->block || a->offset >= b->offset + b->size);
+    clq_buffer_release(a);
+    clq_buffer_release(b);
+    assert_ok(clq_scratch_take(device, 20 * align, &a)); /* grows */
+    assert_int_equal(a->offset, 0);
+    assert_true(clq_scratch_size(device) >= 20 * align);
+    clq_buffer_release(a);
+    clq_scratch_trim(device);
+    assert_int_equal(clq_scratch_size(device), 0);
+}
+
 static void test_too_large(void **state) {
     (void)state;
     clq_buffer *buffer = NULL;
@@ -209,6 +239,7 @@ int main(void) {
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_pool_classes),
         cmocka_unit_test(test_pool_is_bounded),
+        cmocka_unit_test(test_scratch),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_host_memory_runs_out),
     };

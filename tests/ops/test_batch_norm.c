@@ -222,6 +222,54 @@ static void test_training_with_addition(void **state) {
     }
 }
 
+/* ---- frozen ---- */
+
+/* y by the running statistics, which stay; dx = dy * gamma / sqrt(var + epsilon), masked. */
+static void check_frozen(const bn_case *c, bool residual, double top) {
+    bn_data d = make_data(c, residual, top);
+    const size_t channels = (size_t)c->c;
+    float *dx = malloc(d.count * sizeof *dx), *dr = malloc(d.count * sizeof *dr);
+    bn_step s = {.y = malloc(d.count * sizeof(float))};
+    op_test t;
+    ref_batch_norm_infer(&d.ref, d.mean, d.var, s.y);
+    avoid_edges(&d, &s);
+    for (size_t i = 0; i < d.count; i++) {
+        const double scale = d.gamma[i % channels] / sqrt(d.var[i % channels] + 1e-5);
+        dr[i] = top == 0 || (s.y[i] > 0 && s.y[i] < top) ? d.dy[i] : 0;
+        dx[i] = (float)(scale * dr[i]);
+    }
+    begin(&t, c, &d, CLQ_EXEC_TRAIN);
+    t.run.frozen = true;
+    op_want_gradient(&t, 0, NULL);
+    if (residual) {
+        t.run.grad_residual = op_tensor(t.run.out.shape, NULL);
+    }
+    op_forward(&t);
+    op_backward(&t, d.dy);
+    assert_buffer_close(t.run.out.buffer, s.y, d.count, ABSOLUTE * (1 + c->shift), RELATIVE);
+    assert_buffer_close(t.run.grad_in[0].buffer, dx, d.count, 1e-6, 1e-6);
+    assert_buffer_close(t.run.in[3].buffer, d.mean, channels, 0, 0);
+    assert_buffer_close(t.run.in[4].buffer, d.var, channels, 0, 0);
+    if (residual) {
+        assert_buffer_close(t.run.grad_residual.buffer, dr, d.count, 0, 0);
+    }
+    op_end(&t);
+    free(dx);
+    free(dr);
+    free(s.y);
+    free_data(&d);
+}
+
+static void test_frozen(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        check_frozen(&cases[i], false, 0);
+        check_frozen(&cases[i], false, i % 2 ? INFINITY : 6);
+        check_frozen(&cases[i], true, 0);
+        check_frozen(&cases[i], true, INFINITY);
+    }
+}
+
 /* ---- gradients in place ---- */
 
 /* dx over dy; with a residual, the residual's gradient over dy. The same bits as apart. */
@@ -300,6 +348,7 @@ int main(void) {
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_training_with_activation),
         cmocka_unit_test(test_training_with_addition),
+        cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_in_place_gradients),
         cmocka_unit_test(test_one_value_a_channel),
         cmocka_unit_test(test_nan_passes),

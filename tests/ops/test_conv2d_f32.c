@@ -255,8 +255,13 @@ static void check(int index, const clq_conv_geometry *g, const char *what, const
 
 /* ---- tests; *state is the device ---- */
 
+/* Weights packed once, and in every third case for each use. */
+static int packing(int index) {
+    return index % 3 == 0 ? CLQ_CONV_REPACK : 0;
+}
+
 static void check_forward(clq_device *device, int i, clq_conv_geometry g) {
-    fixture f = fixture_create(device, g, CLQ_CONV_FORWARD, true);
+    fixture f = fixture_create(device, g, CLQ_CONV_FORWARD | packing(i), true);
     const bool bias = i % 3 != 0, residual = i % 2 != 0;
     const clq_act act = (clq_act)(i % 3);
     guarded out = guarded_create(device, NULL, f.y_count);
@@ -287,7 +292,7 @@ static void test_backward_data(void **state) {
         if (too_large(&g)) {
             continue;
         }
-        fixture f = fixture_create(device, g, CLQ_CONV_BACKWARD_DATA, true);
+        fixture f = fixture_create(device, g, CLQ_CONV_BACKWARD_DATA | packing(i), true);
         const bool accumulate = i % 2 != 0;
         guarded out = guarded_create(device, f.x, f.x_count);
         float *expected = malloc(f.x_count * sizeof *expected);

@@ -143,6 +143,7 @@ static float *run_plan(clq_device *device, const fixture *f, const clq_winograd_
     }
     dst = upload(device, result, all);
     assert_ok(clq_conv_winograd_init(&conv, device, &f->g, f->backward, plan));
+    assert_ok(clq_conv_packed_take(&conv.packed, device, false));
     assert_ok(clq_conv_winograd_load_weights(&conv, f->w_buffer));
     assert_ok(clq_conv_winograd_run(&conv, f->src_buffer, f->bias_buffer, f->residual_buffer,
                                     f->act, dst));
@@ -265,6 +266,7 @@ static void test_residual_may_be_the_output(void **state) {
     clq_conv_winograd conv = {0};
     float *result = malloc(f.dst_count * sizeof *result);
     assert_ok(clq_conv_winograd_init(&conv, device, &f.g, false, &plan));
+    assert_ok(clq_conv_packed_take(&conv.packed, device, false));
     assert_ok(clq_conv_winograd_load_weights(&conv, f.w_buffer));
     assert_ok(clq_conv_winograd_run(&conv, f.src_buffer, NULL, f.residual_buffer, f.act,
                                     f.residual_buffer));

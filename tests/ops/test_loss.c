@@ -68,7 +68,7 @@ static void check_loss(clq_loss_kind kind, const loss_case *c, bool soft) {
     clq_buffer *gradient = make_buffer(NULL, d.count * 4);
     clq_buffer *targets =
         soft ? make_buffer(d.targets, d.count * 4) : make_buffer(d.labels, (size_t)c->n * 4);
-    clq_loss_totals totals;
+    clq_loss_totals totals, batch;
     double sum = 0;
     (kind == CLQ_LOSS_MSE ? ref_mean_squared_error : ref_softmax_cross_entropy)(
         c->n, c->k, d.logits, d.targets, c->smoothing, d.loss, d.gradient);
@@ -81,6 +81,9 @@ static void check_loss(clq_loss_kind kind, const loss_case *c, bool soft) {
     assert_ok(clq_loss_read(loss, &totals));
     assert_true(fabs(totals.loss - sum) <= 1e-5 * (1 + sum));
     assert_true(totals.samples == c->n);
+    assert_ok(clq_loss_read_batch(loss, &batch)); /* the only batch so far */
+    assert_true(fabs(batch.loss - totals.loss) <= 1e-5 * (1 + sum));
+    assert_true(batch.top1 == totals.top1 && batch.top5 == totals.top5 && batch.samples == c->n);
     clq_buffer_release(logits);
     clq_buffer_release(gradient);
     clq_buffer_release(targets);
@@ -102,6 +105,87 @@ static void test_mean_squared_error(void **state) {
         check_loss(CLQ_LOSS_MSE, &cases[i], false);
         check_loss(CLQ_LOSS_MSE, &cases[i], true);
     }
+}
+
+/* ---- distillation ---- */
+
+typedef struct teacher_case {
+    double weight, temperature;
+} teacher_case;
+static const teacher_case teachers[] = {{0.5, 1}, {0.9, 4}, {1, 2}, {0.25, 0.5}};
+
+static void check_distillation(const loss_case *c, const teacher_case *t, bool soft) {
+    loss_data d = make_data(c, soft);
+    float *said = random_floats(d.count, -c->spread, c->spread, 4);
+    clq_loss *loss = make_loss(CLQ_LOSS_CROSS_ENTROPY, c);
+    clq_buffer *logits = make_buffer(d.logits, d.count * 4);
+    clq_buffer *teacher = make_buffer(said, d.count * 4);
+    clq_buffer *gradient = make_buffer(NULL, d.count * 4);
+    clq_buffer *targets =
+        soft ? make_buffer(d.targets, d.count * 4) : make_buffer(d.labels, (size_t)c->n * 4);
+    ref_softmax_cross_entropy(c->n, c->k, d.logits, d.targets, c->smoothing, d.loss, d.gradient);
+    ref_distill(c->n, c->k, d.logits, said, t->weight, t->temperature, d.loss, d.gradient);
+    assert_ok(clq_loss_set_teacher(loss, teacher, t->weight, t->temperature));
+    assert_ok((soft ? clq_loss_run_soft : clq_loss_run)(loss, logits, targets, gradient));
+    const double absolute = ABSOLUTE * 10 * (1 + c->spread * t->temperature);
+    assert_buffer_close(clq_loss_samples(loss), d.loss, (size_t)c->n, absolute, RELATIVE * 10);
+    assert_buffer_close(gradient, d.gradient, d.count, ABSOLUTE * 4, RELATIVE * 4);
+    clq_buffer_release(logits);
+    clq_buffer_release(teacher);
+    clq_buffer_release(gradient);
+    clq_buffer_release(targets);
+    clq_loss_destroy(loss);
+    free(said);
+    free_data(&d);
+}
+
+static void test_distillation(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        for (size_t t = 0; t < sizeof teachers / sizeof *teachers; t++) {
+            check_distillation(&cases[i], &teachers[t], false);
+        }
+        check_distillation(&cases[i], &teachers[1], true);
+    }
+}
+
+/* Mean loss of a batch of two with one logit moved. */
+static double loss_at(clq_loss *loss, float *rows, size_t count, size_t i, float move,
+                      clq_buffer *labels, clq_buffer *gradient) {
+    clq_loss_totals batch;
+    rows[i] += move;
+    clq_buffer *logits = make_buffer(rows, count * 4);
+    rows[i] -= move;
+    assert_ok(clq_loss_run(loss, logits, labels, gradient));
+    assert_ok(clq_loss_read_batch(loss, &batch));
+    clq_buffer_release(logits);
+    return batch.loss / batch.samples;
+}
+
+static void test_distillation_by_finite_differences(void **state) {
+    (void)state;
+    const loss_case c = {2, 5, 0.1, 2};
+    const float step = 1.0f / 64;
+    loss_data d = make_data(&c, false);
+    float *said = random_floats(d.count, -3, 3, 5);
+    clq_loss *loss = make_loss(CLQ_LOSS_CROSS_ENTROPY, &c);
+    clq_buffer *teacher = make_buffer(said, d.count * 4);
+    clq_buffer *labels = make_buffer(d.labels, 2 * 4);
+    clq_buffer *gradient = make_buffer(NULL, d.count * 4);
+    assert_ok(clq_loss_set_teacher(loss, teacher, 0.7, 3));
+    (void)loss_at(loss, d.logits, d.count, 0, 0, labels, gradient);
+    assert_ok(clq_buffer_read(gradient, 0, d.count * 4, d.gradient));
+    for (size_t i = 0; i < d.count; i++) {
+        const double up = loss_at(loss, d.logits, d.count, i, step, labels, NULL);
+        const double down = loss_at(loss, d.logits, d.count, i, -step, labels, NULL);
+        assert_true(fabs((up - down) / (2 * step) - d.gradient[i]) < 1e-4);
+    }
+    clq_buffer_release(teacher);
+    clq_buffer_release(labels);
+    clq_buffer_release(gradient);
+    clq_loss_destroy(loss);
+    free(said);
+    free_data(&d);
 }
 
 /* ---- hits ---- */
@@ -171,13 +255,22 @@ static void test_rules(void **state) {
     assert_status(clq_loss_create(test_device, CLQ_LOSS_MSE, &(clq_shape){2, {1, 2}}, 1, &loss),
                   CLQ_USAGE);
     assert_null(loss);
+    assert_ok(clq_loss_create(test_device, CLQ_LOSS_MSE, &(clq_shape){2, {1, 2}}, 0, &loss));
+    clq_buffer *teacher = make_buffer(NULL, 8);
+    assert_status(clq_loss_set_teacher(loss, teacher, 0.5, 1), CLQ_USAGE);
+    clq_buffer_release(teacher);
+    clq_loss_destroy(loss);
     clq_loss_destroy(NULL);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_mean_squared_error),
-        cmocka_unit_test(test_hits),          cmocka_unit_test(test_totals_over_batches),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_mean_squared_error),
+        cmocka_unit_test(test_hits),
+        cmocka_unit_test(test_totals_over_batches),
+        cmocka_unit_test(test_distillation),
+        cmocka_unit_test(test_distillation_by_finite_differences),
         cmocka_unit_test(test_rules),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);

@@ -318,7 +318,7 @@ static void memory_plans_are_tight(void **state) {
         clq_lifetime *lives = calloc((size_t)folded->value_count, sizeof *lives);
         clq_plan *plan = NULL;
         forward_lifetimes(folded, lives);
-        assert_ok(clq_plan_create(lives, folded->value_count, &plan));
+        assert_ok(clq_plan_create(lives, folded->value_count, 1, UINT64_MAX, &plan));
         print_message("%s: %d buffers, %.1f MB of %.1f, bound %.1f\n", names[i], plan->buffer_count,
                       (double)plan->total / 1e6, (double)plan->unshared / 1e6,
                       (double)plan->lower_bound / 1e6);

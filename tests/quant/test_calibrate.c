@@ -24,9 +24,9 @@ static ranges ref_ranges(const clq_graph *graph, int images) {
     clq_feed *feed = net_feed(test_device, data, BATCH);
     assert_ok(clq_exec_create(test_device, graph, &options, &exec));
     for (int batch = 0, left = images; left > 0; batch++) {
-        int count = 0;
-        assert_ok(clq_feed_next(feed, clq_exec_input(exec)->buffer, &count, NULL, NULL));
-        count = count < left ? count : left;
+        clq_feed_batch data;
+        assert_ok(clq_feed_next(feed, clq_exec_input(exec)->buffer, &data));
+        const int count = data.count < left ? data.count : left;
         left -= count;
         assert_ok(clq_exec_forward(exec));
         for (int v = 0; v < graph->value_count; v++) {

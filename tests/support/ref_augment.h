@@ -1,13 +1,20 @@
-/* Random crop, flip and normalisation, by plain loops. */
+/* Augmentation by plain loops, one step after the other over whole images. */
 #ifndef CLQ_REF_AUGMENT_H
 #define CLQ_REF_AUGMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* images (count, H, W, C); dy, dx, flip (count); out (batch, H, W, C). Outside of the image is
- * black. out = (u8 / 255 - mean) / std. Images from count on repeat the last. */
-void ref_augment(const uint8_t *images, int count, int batch, int height, int width, int channels,
-                 const int *dy, const int *dx, const int *flip, const float *mean, const float *std,
-                 float *out);
+typedef struct ref_augment_case {
+    const uint8_t *images; /* (count, H, W, C) */
+    const float *params;   /* (1 + count, AUGMENT_FIELDS) */
+    int count, batch;      /* images from count on repeat the last */
+    int height, width, channels, out_height, out_width;
+    const float *mean, *std; /* (C): out = (value - mean) / std */
+    bool general;            /* by matrix and colour steps; else by dy, dx and flip */
+} ref_augment_case;
+
+/* out (batch, OH, OW, C). */
+void ref_augment(const ref_augment_case *of, float *out);
 
 #endif

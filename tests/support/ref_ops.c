@@ -225,6 +225,33 @@ void ref_softmax_cross_entropy(int n, int k, const float *logits, const float *t
     }
 }
 
+/* log softmax(x / t)_j */
+static double log_softmax(int k, const float *x, double t, int j) {
+    double top = x[0], sum = 0;
+    for (int i = 1; i < k; i++) {
+        top = fmax(top, x[i]);
+    }
+    for (int i = 0; i < k; i++) {
+        sum += exp((x[i] - top) / t);
+    }
+    return (x[j] - top) / t - log(sum);
+}
+
+void ref_distill(int n, int k, const float *logits, const float *teacher, double weight, double t,
+                 float *loss, float *gradient) {
+    for (int i = 0; i < n; i++) {
+        double divergence = 0;
+        for (int j = 0; j < k; j++) {
+            const double p = log_softmax(k, teacher + i * k, t, j);
+            const double s = log_softmax(k, logits + i * k, t, j);
+            divergence += exp(p) * (p - s);
+            gradient[i * k + j] =
+                (float)((1 - weight) * gradient[i * k + j] + weight * t * (exp(s) - exp(p)) / n);
+        }
+        loss[i] = (float)((1 - weight) * loss[i] + weight * t * t * divergence);
+    }
+}
+
 void ref_mean_squared_error(int n, int k, const float *logits, const float *targets,
                             double smoothing, float *loss, float *gradient) {
     for (int i = 0; i < n; i++) {

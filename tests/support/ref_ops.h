@@ -40,6 +40,9 @@ void ref_avg_pool_grad(const ref_pool *pool, const float *dy, float *dx);
 
 void ref_softmax_cross_entropy(int n, int k, const float *logits, const float *targets,
                                double smoothing, float *loss, float *gradient);
+/* Turns loss and gradient of the cross-entropy into those with a teacher's logits (N, K). */
+void ref_distill(int n, int k, const float *logits, const float *teacher, double weight, double t,
+                 float *loss, float *gradient);
 void ref_mean_squared_error(int n, int k, const float *logits, const float *targets,
                             double smoothing, float *loss, float *gradient);
 

@@ -7,75 +7,10 @@
 #include <string.h>
 
 #include <clquant/formats.h>
-#include <clquant/models.h>
-#include <clquant/train.h>
 
 #include "base/files.h"
-#include "base/hash.h"
-#include "support/clq_test.h"
-
-static clq_device *device;
-static clq_dataset *train_set, *test_set;
-
-enum { EPOCHS = 3, BATCH = 16, STEPS_PER_EPOCH = 192 / BATCH };
-
-static clq_graph *new_graph(void) {
-    const int hidden[] = {32};
-    const clq_network_options options = {.network = "mlp",
-                                         .size = 12,
-                                         .channels = 3,
-                                         .classes = 10,
-                                         .hidden = hidden,
-                                         .hidden_count = 1,
-                                         .seed = 5};
-    clq_graph *graph = NULL;
-    assert_ok(clq_network_build(&options, &graph));
-    return graph;
-}
-
-static clq_train_job job_of(clq_graph *graph, const char *out) {
-    clq_train_job job = {.device = device,
-                         .graph = graph,
-                         .train = train_set,
-                         .test = test_set,
-                         .mode = CLQ_EXEC_TRAIN,
-                         .out = out,
-                         .phase = "train"};
-    clq_train_config_init(&job.config);
-    job.config.epochs = EPOCHS;
-    job.config.batch = BATCH;
-    job.config.schedule.lr = 0.02;
-    job.config.augment.crop_padding = 1;
-    for (int c = 0; c < 3; c++) {
-        job.mean[c] = 0.5f;
-        job.std[c] = 0.25f;
-    }
-    return job;
-}
-
-static clq_status run(clq_train_job *job, clq_epoch_record *last) {
-    clq_epoch_record *history = NULL;
-    int count = 0;
-    const clq_status status = clq_train(job, &history, &count);
-    if (status == CLQ_OK && last && count) {
-        *last = history[count - 1];
-    }
-    clq_free(history);
-    return status;
-}
-
-/* Over all parameters and states. */
-static uint64_t hash_of(const clq_graph *graph) {
-    uint64_t hash = 0;
-    for (int v = 0; v < graph->value_count; v++) {
-        const clq_value *value = &graph->values[v];
-        if (value->data) {
-            hash = clq_hash64_seeded(value->data,
-                                     (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
-        }
-    }
-    return hash;
-}
+#include "base/json.h"
+#include "train/small_training.h"
 
 /* The bytes of the newest checkpoint in `folder`. */
 static uint64_t checkpoint_hash(const char *folder) {
@@ -216,7 +151,7 @@ static void divergence_is_status_3(void **state) {
     job.config.schedule.lr = 1000;
     job.config.schedule.kind = CLQ_LR_CONSTANT;
     assert_status(run(&job, NULL), CLQ_DIVERGED);
-    assert_error_has("the loss became");
+    assert_error_has("diverged in step ");
     clq_graph_destroy(graph);
 }
 
@@ -245,9 +180,98 @@ static void history_is_written(void **state) {
     }
     assert_int_equal(lines, EPOCHS + 1);
     assert_int_equal(
-        strncmp(data, "epoch,lr,train_loss,train_top1,test_loss,test_top1,images_per_second", 68),
-        0);
+        strncmp(data, "epoch,lr,train_loss,train_top1,test_loss,test_top1,skipped_steps,", 65), 0);
     clq_free(data);
+}
+
+/* ---- the log file ---- */
+
+/* The lines of a log file as an array. */
+static json_t *read_log(const char *path) {
+    void *data = NULL;
+    size_t size = 0;
+    json_t *lines = json_array();
+    assert_ok(clq_file_read(path, 1 << 20, &data, &size));
+    for (char *line = strtok(data, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *json = NULL;
+        assert_ok(clq_json_parse(path, line, strlen(line), &json));
+        json_array_append_new(lines, json);
+    }
+    clq_free(data);
+    return lines;
+}
+
+static const char *text_of(const json_t *line, const char *key) {
+    return json_string_value(json_object_get(line, key));
+}
+
+static double number_of(const json_t *line, const char *key) {
+    assert_true(json_is_number(json_object_get(line, key)));
+    return json_number_value(json_object_get(line, key));
+}
+
+static int count_events(const json_t *lines, const char *event) {
+    int count = 0;
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        count += strcmp(text_of(json_array_get(lines, i), "event"), event) == 0;
+    }
+    return count;
+}
+
+/* Stopped after 7 steps with a checkpoint after 5, and resumed. */
+static void the_log_tells_what_happens(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("logged/log.jsonl"));
+    for (int resumed = 0; resumed < 2; resumed++) {
+        clq_graph *graph = new_graph();
+        clq_train_job job = job_of(graph, clq_test_temp_path("logged"));
+        job.log_file = path;
+        job.recipe_json = "{\"name\":\"small\"}";
+        job.config.log_steps = 1;
+        job.config.checkpoint_steps = 5;
+        job.resume = true;
+        job.stop_after_steps = resumed ? 0 : 7;
+        assert_ok(run(&job, NULL));
+        assert_true(!resumed || hash_of(graph) == reference_hash);
+        clq_graph_destroy(graph);
+    }
+    json_t *lines = read_log(path);
+    json_t *first = json_array_get(lines, 0), *step = json_array_get(lines, 1);
+    assert_string_equal(text_of(first, "event"), "start");
+    assert_string_equal(text_of(first, "network"), "mlp");
+    assert_string_equal(text_of(json_object_get(first, "recipe"), "name"), "small");
+    assert_non_null(text_of(first, "device"));
+    assert_string_equal(text_of(step, "event"), "step");
+    assert_string_equal(text_of(step, "phase"), "train");
+    assert_true(number_of(step, "loss") > 0);
+    assert_true(number_of(step, "images_per_second") > 0);
+    assert_int_equal(count_events(lines, "start"), 2);
+    assert_int_equal(count_events(lines, "resume"), 1);
+    assert_int_equal(count_events(lines, "step"), 7 + EPOCHS * STEPS_PER_EPOCH - 5);
+    assert_int_equal(count_events(lines, "epoch"), EPOCHS);
+    assert_int_equal(count_events(lines, "end"), 2);
+    assert_true(number_of(json_array_get(lines, json_array_size(lines) - 1), "step") ==
+                EPOCHS * STEPS_PER_EPOCH);
+    json_decref(lines);
+}
+
+static void the_log_tells_of_failure(void **state) {
+    (void)state;
+    clq_graph *graph = new_graph();
+    clq_train_job job = job_of(graph, NULL);
+    job.log_file = clq_test_temp_path("diverged.jsonl");
+    job.config.schedule.lr = 1000;
+    job.config.schedule.kind = CLQ_LR_CONSTANT;
+    assert_status(run(&job, NULL), CLQ_DIVERGED);
+    assert_error_has("diverged in step");
+    json_t *lines = read_log(clq_test_temp_path("diverged.jsonl"));
+    json_t *last = json_array_get(lines, json_array_size(lines) - 1);
+    assert_string_equal(text_of(last, "event"), "error");
+    assert_true(number_of(last, "exit_code") == CLQ_DIVERGED);
+    assert_non_null(strstr(text_of(last, "message"), "diverged in step"));
+    json_decref(lines);
+    clq_graph_destroy(graph);
 }
 
 /* A full disk or a broken one: an error, never a crash, and an old checkpoint stays good. */
@@ -277,22 +301,6 @@ static void failing_files_lose_nothing(void **state) {
     }
 }
 
-static int open_all(void **state) {
-    clq_dataset_options options = {.split = CLQ_SPLIT_TRAIN};
-    assert_ok(clq_device_open(NULL, &device));
-    assert_ok(clq_dataset_open("synthetic:train=192,test=48,size=12", &options, &train_set));
-    options.split = CLQ_SPLIT_TEST;
-    assert_ok(clq_dataset_open("synthetic:train=192,test=48,size=12", &options, &test_set));
-    return clq_test_setup_temp_dir(state);
-}
-
-static int close_all(void **state) {
-    clq_dataset_close(train_set);
-    clq_dataset_close(test_set);
-    clq_device_close(device);
-    return clq_test_teardown_temp_dir(state);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_learns),
@@ -304,6 +312,8 @@ int main(void) {
         cmocka_unit_test(divergence_is_status_3),
         cmocka_unit_test(adam_learns_too),
         cmocka_unit_test(history_is_written),
+        cmocka_unit_test(the_log_tells_what_happens),
+        cmocka_unit_test(the_log_tells_of_failure),
         cmocka_unit_test(failing_files_lose_nothing),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -1,0 +1,204 @@
+/* `clquant bench --train`: the training step of a built-in network. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "bench/bench_json.h"
+#include "cli/bench_print.h"
+#include "cli/cli.h"
+#include "cli/pipeline.h"
+
+enum { FP32, QAT, MODES, CALIBRATION_IMAGES = 32 };
+
+typedef struct options {
+    clq_common common;
+    const char *subject; /* a network's name or a recipe's path */
+    clq_network_options network;
+    const char *overrides[CLQ_MAX_OVERRIDES];
+    size_t override_count;
+    int batch; /* 0: the recipe's */
+    bool qat;
+    clq_bench_options bench;
+} options;
+
+typedef struct session {
+    const options *options;
+    clq_recipe *recipe;
+    clq_device *device;
+    clq_graph *graphs[MODES];
+    clq_train_config configs[MODES];
+    clq_train_bench_result results[MODES];
+} session;
+
+/* ---- options ---- */
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->network;
+        return 0;
+    case 'T':
+        return 0;
+    case 'Q':
+        o->qat = true;
+        return 0;
+    case 'b':
+        return clq_option_result(state, clq_option_int("--batch", argument, 1, 65536, &o->batch));
+    case 'i':
+        return clq_option_result(
+            state, clq_option_int("--iterations", argument, 1, 1000000, &o->bench.iterations));
+    case 'w':
+        return clq_option_result(
+            state, clq_option_int("--warmup", argument, 1, 1000000, &o->bench.warmup));
+    case 's':
+        return clq_option_result(state,
+                                 clq_option_override(argument, o->overrides, &o->override_count));
+    case ARGP_KEY_ARG:
+        if (o->subject) {
+            argp_error(state, "one network only");
+        }
+        o->subject = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->subject) {
+            argp_error(state, "--train needs a network or a recipe");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"train", 'T', NULL, 0, "Training steps, of a built-in network or a recipe's", 0},
+    {"qat", 'Q', NULL, 0, "The quantization-aware step too, in turn with the FP32 one", 0},
+    {"batch", 'b', "N", 0, "Images at once (default: the recipe's, else 128)", 0},
+    {"iterations", 'i', "N", 0, "Timed steps of each (default: three seconds' worth, at least 5)",
+     0},
+    {"warmup", 'w', "N", 0, "Steps before timing (default 2)", 0},
+    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.optimizer.name=adam)", 0},
+    {0},
+};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_network_argp, 0, "Network:", 10}, {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "--train NETWORK|RECIPE.json",
+    "Measures the whole training step (forward, loss, backward, optimizer) on random images, as a "
+    "recipe or the defaults have it, and where its time goes, kernel by kernel.",
+    children,
+    NULL,
+    NULL};
+
+/* ---- networks ---- */
+
+/* The recipe's network, with what was said on the command line. */
+static clq_network_options choose_network(const options *o, const clq_recipe *recipe) {
+    clq_network_options network = recipe->network;
+    const clq_network_options *said = &o->network;
+    network.network = network.network ? network.network : o->subject;
+    network.stem = said->stem ? said->stem : network.stem;
+    network.size = said->size ? said->size : network.size ? network.size : recipe->data.size;
+    network.classes = said->classes ? said->classes : network.classes;
+    network.channels = said->channels ? said->channels : network.channels;
+    network.shortcut = said->shortcut ? said->shortcut : network.shortcut;
+    network.seed = said->seed ? said->seed : network.seed;
+    return network;
+}
+
+static clq_status load_recipe(session *s) {
+    const options *o = s->options;
+    const char *dot = strrchr(o->subject, '.');
+    const bool is_file = dot && strcmp(dot, ".json") == 0;
+    CLQ_TRY(
+        clq_recipe_load(is_file ? o->subject : NULL, o->overrides, o->override_count, &s->recipe));
+    if (is_file && !s->recipe->network.network) {
+        return clq_fail(CLQ_BAD_DATA, "%s: names no network (network.name)", o->subject);
+    }
+    s->configs[FP32] = s->recipe->train;
+    s->configs[QAT] = s->recipe->qat;
+    s->configs[QAT].epochs = 1; /* 0: the recipe has no fine-tuning of its own */
+    for (int m = FP32; o->batch && m < MODES; m++) {
+        s->configs[m].batch = o->batch;
+    }
+    return CLQ_OK;
+}
+
+/* The calibrated form of the FP32 graph, on built-in images. */
+static clq_status quantize(session *s) {
+    const clq_graph *trained = s->graphs[FP32];
+    clq_graph *integer = NULL;
+    clq_dataset *images = NULL;
+    clq_status status = CLQ_OK;
+    char source[64];
+    snprintf(source, sizeof source, "synthetic:train=%d,test=1,size=%lld", CALIBRATION_IMAGES,
+             (long long)trained->values[trained->input].shape.dim[1]);
+    CLQ_GOTO(status, cleanup, clq_data_open(source, trained, CLQ_SPLIT_TRAIN, 0, 0, &images));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_ptq(s->device, trained, images, &s->recipe->qat_quant, 0, &s->graphs[QAT],
+                           &integer));
+cleanup:
+    clq_graph_destroy(integer);
+    clq_dataset_close(images);
+    return status;
+}
+
+/* ---- the command ---- */
+
+static clq_status print(const session *s, size_t count) {
+    if (s->options->common.json) {
+        json_t *json = clq_train_bench_to_json(s->results, count);
+        const clq_status status = json ? clq_json_dump_stdout(json) : CLQ_NO_MEMORY;
+        json_decref(json);
+        return status;
+    }
+    clq_print_device(clq_device_get_info(s->device), &s->results[FP32].limits);
+    putchar('\n');
+    CLQ_TRY(clq_print_train_results(s->results, count));
+    if (count == MODES) {
+        printf("\nThe quantization-aware step takes %.2fx the FP32 step (minima; medians %.2fx)\n",
+               s->results[QAT].step.min / s->results[FP32].step.min,
+               s->results[QAT].step.median / s->results[FP32].step.median);
+    }
+    return CLQ_OK;
+}
+
+static clq_status bench(session *s) {
+    const size_t count = s->options->qat ? MODES : 1;
+    clq_train_bench_case cases[MODES];
+    CLQ_TRY(load_recipe(s));
+    const clq_network_options network = choose_network(s->options, s->recipe);
+    CLQ_TRY(clq_network_build(&network, &s->graphs[FP32]));
+    CLQ_TRY(clq_device_open(s->options->common.device, &s->device));
+    if (s->options->qat) {
+        CLQ_TRY(quantize(s));
+    }
+    for (size_t m = 0; m < count; m++) {
+        cases[m] = (clq_train_bench_case){.name = s->recipe->network.network ? s->recipe->name
+                                                                             : network.network,
+                                          .graph = s->graphs[m],
+                                          .device = s->device,
+                                          .config = &s->configs[m],
+                                          .quant = &s->recipe->qat_quant};
+    }
+    CLQ_TRY(clq_bench_train(cases, count, &s->options->bench, s->results));
+    return print(s, count);
+}
+
+clq_status clq_bench_train_command(int argc, char **argv) {
+    options o = {0};
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "bench", argc, argv, &o, &done));
+    session s = {.options = &o};
+    const clq_status status = bench(&s);
+    for (int m = 0; m < MODES; m++) {
+        clq_train_bench_result_clear(&s.results[m]);
+        clq_graph_destroy(s.graphs[m]);
+    }
+    clq_device_close(s.device);
+    clq_recipe_free(s.recipe);
+    return status;
+}

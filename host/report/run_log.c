@@ -1,0 +1,93 @@
+/* The log file of a training that has no finished epoch yet: its steps, as a curve. */
+#include <math.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "report/run_data.h"
+
+enum { MAX_LOG_BYTES = 1 << 28 };
+
+/* Forgets what a resumed training computes once more. */
+static void forget_after(clq_history *history, int64_t step) {
+    while (history->count > 0 && history->records[history->count - 1].epoch > step) {
+        history->count--;
+    }
+}
+
+static clq_status add_step(clq_json_reader *reader, int step, clq_history *history) {
+    clq_epoch_record record = {.epoch = step,
+                               .lr = NAN,
+                               .train_loss = NAN,
+                               .train_top1 = NAN,
+                               .test_loss = NAN,
+                               .test_top1 = NAN,
+                               .skipped_steps = NAN,
+                               .images_per_second = NAN,
+                               .seconds = NAN};
+    CLQ_TRY(clq_run_read_real(reader, "lr", 0, CLQ_RUN_LARGE, &record.lr));
+    CLQ_TRY(clq_run_read_real(reader, "loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &record.train_loss));
+    CLQ_TRY(clq_run_read_real(reader, "top1", 0, 1, &record.train_top1));
+    CLQ_TRY(clq_run_read_real(reader, "images_per_second", 0, CLQ_RUN_LARGE,
+                              &record.images_per_second));
+    if (history->count == CLQ_RUN_MAX_EPOCHS) {
+        return clq_json_fail(reader, "step", "is one of more than %d steps", CLQ_RUN_MAX_EPOCHS);
+    }
+    return clq_history_add(history, &record);
+}
+
+static clq_status read_line(const char *file, const json_t *line, clq_history steps[2]) {
+    clq_json_reader reader;
+    const char *event = "", *phase = "";
+    int step = 0;
+    CLQ_TRY(clq_json_reader_init(&reader, file, line));
+    CLQ_TRY(clq_json_read_string(&reader, "event", &event));
+    CLQ_TRY(clq_json_read_string(&reader, "phase", &phase));
+    CLQ_TRY(clq_json_read_int(&reader, "step", 0, INT32_MAX, &step));
+    clq_history *history = &steps[strcmp(phase, "qat") == 0];
+    if (strcmp(event, "resume") == 0) {
+        forget_after(history, step);
+    } else if (strcmp(event, "step") == 0) {
+        forget_after(history, step - 1);
+        return add_step(&reader, step, history);
+    }
+    return CLQ_OK;
+}
+
+static clq_status read_lines(const char *file, char *text, clq_history steps[2]) {
+    for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
+        json_t *line = NULL;
+        *end = '\0';
+        if (clq_json_parse(file, text, (size_t)(end - text), &line) != CLQ_OK) {
+            continue; /* a kill tore it */
+        }
+        const clq_status status = read_line(file, line, steps);
+        json_decref(line);
+        CLQ_TRY(status);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_run_read_log(clq_run_data *data, const char *folder) {
+    clq_run_curve *curves[2] = {&data->train, &data->qat};
+    clq_history steps[2] = {{0}};
+    char *path = clq_path_join(folder, "log.jsonl");
+    void *text = NULL;
+    size_t size = 0;
+    clq_status status = path ? CLQ_OK : CLQ_NO_MEMORY;
+    if (path && clq_file_exists(path)) {
+        CLQ_GOTO(status, cleanup, clq_file_read(path, MAX_LOG_BYTES, &text, &size));
+        CLQ_GOTO(status, cleanup, read_lines(path, text, steps));
+    }
+    for (int i = 0; i < 2; i++) {
+        if (curves[i]->history.count == 0 && steps[i].count > 0) {
+            *curves[i] = (clq_run_curve){steps[i], "step"};
+            steps[i] = (clq_history){0};
+        }
+    }
+cleanup:
+    clq_history_clear(&steps[0]);
+    clq_history_clear(&steps[1]);
+    clq_free(text);
+    clq_free(path);
+    return status;
+}

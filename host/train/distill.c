@@ -1,0 +1,136 @@
+#include "train/distill.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+struct clq_distill {
+    clq_graph *folded; /* NULL: the caller's graph is */
+    clq_exec *exec;
+};
+
+bool clq_distill_wanted(const clq_train_job *job) {
+    return job->teacher && job->config.distill.weight > 0;
+}
+
+uint64_t clq_distill_hash(const clq_train_job *job) {
+    const double numbers[] = {job->config.distill.weight, job->config.distill.temperature};
+    uint64_t hash = clq_hash64(numbers, sizeof numbers);
+    for (int v = 0; v < job->teacher->value_count; v++) {
+        const clq_value *value = &job->teacher->values[v];
+        if (value->data) {
+            const size_t count = (size_t)clq_shape_count(&value->shape);
+            hash = clq_hash64_seeded(value->data, count * clq_dtype_size(value->dtype), hash);
+        }
+    }
+    return hash;
+}
+
+/* ---- what must fit ---- */
+
+static clq_status same_shape(const char *what, const clq_shape *teacher, const clq_shape *student) {
+    char theirs[64], ours[64];
+    if (clq_shape_equal(teacher, student)) {
+        return CLQ_OK;
+    }
+    clq_shape_text(teacher, theirs, sizeof theirs);
+    clq_shape_text(student, ours, sizeof ours);
+    return clq_fail(CLQ_USAGE, "the teacher's %s is %s, the trained network's is %s", what, theirs,
+                    ours);
+}
+
+/* A table's: the numbers as they stand in both networks. */
+static clq_status same_metadata(const clq_train_job *job, const char *key) {
+    const char *theirs = clq_graph_get_metadata(job->teacher, key);
+    const char *ours = clq_graph_get_metadata(job->graph, key);
+    if (theirs && strcmp(theirs, ours ? ours : "") != 0) {
+        return clq_fail(CLQ_USAGE, "the teacher was trained with another \"%s\"", key);
+    }
+    return CLQ_OK;
+}
+
+/* Both see the same normalised samples. A teacher from elsewhere may not say what it wants. */
+static clq_status same_normalisation(const clq_train_job *job) {
+    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    if (clq_dataset_get_info(job->train)->features > 0) {
+        CLQ_TRY(same_metadata(job, "clquant.mean"));
+        return same_metadata(job, "clquant.std");
+    }
+    if (!clq_graph_get_metadata(job->teacher, "clquant.mean")) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_graph_normalisation(job->teacher, job->train, mean, std));
+    for (int c = 0; c < clq_dataset_get_info(job->train)->channels; c++) {
+        if (fabsf(mean[c] - job->mean[c]) > 1e-5f || fabsf(std[c] - job->std[c]) > 1e-5f) {
+            return clq_fail(CLQ_USAGE,
+                            "the teacher wants channel %d normalised with mean %g and standard "
+                            "deviation %g, the trained network with %g and %g; give data.mean and "
+                            "data.std",
+                            c, (double)mean[c], (double)std[c], (double)job->mean[c],
+                            (double)job->std[c]);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status check(const clq_train_job *job) {
+    const clq_graph *teacher = job->teacher, *student = job->graph;
+    if (clq_graph_form(teacher) != CLQ_FORM_FLOAT) {
+        return clq_fail(CLQ_USAGE, "the teacher must be an FP32 network, %s is quantized",
+                        teacher->name);
+    }
+    CLQ_TRY(same_shape("input", &teacher->values[teacher->input].shape,
+                       &student->values[student->input].shape));
+    CLQ_TRY(same_shape("output", &teacher->values[teacher->output].shape,
+                       &student->values[student->output].shape));
+    return same_normalisation(job);
+}
+
+/* ---- life ---- */
+
+clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_loss *loss,
+                              clq_distill **out) {
+    clq_status status = CLQ_OK;
+    *out = NULL;
+    CLQ_TRY(check(job));
+    clq_distill *distill = clq_calloc(1, sizeof *distill);
+    if (!distill) {
+        return CLQ_NO_MEMORY;
+    }
+    if (!job->teacher->folded) {
+        CLQ_GOTO(status, cleanup, clq_graph_fold(job->teacher, &distill->folded));
+    }
+    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT,
+                                      .batch = clq_exec_get_options(student)->batch};
+    CLQ_GOTO(status, cleanup,
+             clq_exec_create(job->device, distill->folded ? distill->folded : job->teacher,
+                             &options, &distill->exec));
+    CLQ_GOTO(status, cleanup,
+             clq_loss_set_teacher(loss, clq_exec_output(distill->exec)->buffer,
+                                  job->config.distill.weight, job->config.distill.temperature));
+    *out = distill;
+    distill = NULL;
+cleanup:
+    clq_distill_destroy(distill);
+    return status;
+}
+
+void clq_distill_destroy(clq_distill *distill) {
+    if (!distill) {
+        return;
+    }
+    clq_exec_destroy(distill->exec);
+    clq_graph_destroy(distill->folded);
+    clq_free(distill);
+}
+
+clq_status clq_distill_run(clq_distill *distill, clq_buffer *x) {
+    if (!distill) {
+        return CLQ_OK;
+    }
+    const clq_tensor *input = clq_exec_input(distill->exec);
+    const size_t bytes = (size_t)clq_shape_count(&input->shape) * sizeof(float);
+    CLQ_TRY(clq_buffer_copy(input->buffer, 0, x, 0, bytes));
+    return clq_exec_forward(distill->exec);
+}

@@ -1,0 +1,26 @@
+/* Knowledge distillation (Hinton et al. 2015): a trained float network, the teacher, sees every
+ * batch too, and its logits take part in the loss (ops/loss.h). */
+#ifndef CLQUANT_TRAIN_DISTILL_H
+#define CLQUANT_TRAIN_DISTILL_H
+
+#include <clquant/train.h>
+
+#include "ops/loss.h"
+
+typedef struct clq_distill clq_distill;
+
+/* Whether the job has a teacher whose word counts. */
+bool clq_distill_wanted(const clq_train_job *job);
+/* Of what must not change between stop and resume: the teacher and how much it counts. */
+uint64_t clq_distill_hash(const clq_train_job *job);
+
+/* Prepares job->teacher for the batches of `student` and makes it `loss`'s. CLQ_USAGE names what
+ * does not fit: another form, input, number of classes or normalisation. */
+clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_loss *loss,
+                              clq_distill **distill);
+void clq_distill_destroy(clq_distill *distill); /* NULL ok */
+
+/* The teacher's logits of the batch `x`, for the loss. Queues work; NULL does nothing. */
+clq_status clq_distill_run(clq_distill *distill, clq_buffer *x);
+
+#endif

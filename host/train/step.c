@@ -1,0 +1,38 @@
+/* One training step: batch, forward, loss, backward, verdict, optimizer. */
+#include "train/trainer.h"
+
+static clq_status run_loss(trainer *t, const clq_feed_batch *batch) {
+    clq_buffer *output = clq_exec_output(t->exec)->buffer;
+    clq_buffer *gradient = clq_exec_output_gradient(t->exec)->buffer;
+    return batch->targets ? clq_loss_run_soft(t->loss, output, batch->targets, gradient)
+                          : clq_loss_run(t->loss, output, batch->device_labels, gradient);
+}
+
+clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
+    const clq_train_hooks *hooks = t->job->hooks;
+    const double lr = clq_learning_rate(&t->job->config, t->step, t->steps_per_epoch);
+    if (hooks && hooks->before_step) {
+        CLQ_TRY(hooks->before_step(hooks->context, t->step));
+    }
+    CLQ_TRY(clq_health_begin(t->health, clq_exec_input(t->exec)));
+    clq_exec_set_step(t->exec, (uint64_t)t->step);
+    CLQ_TRY(clq_distill_run(t->distill, clq_exec_input(t->exec)->buffer));
+    CLQ_TRY(clq_exec_forward(t->exec));
+    CLQ_TRY(run_loss(t, batch));
+    CLQ_TRY(clq_exec_backward(t->exec));
+    CLQ_TRY(clq_health_judge(t->health, t->loss));
+    CLQ_TRY(clq_optimizer_step(t->optimizer, lr, t->step - t->skipped.total));
+    t->step++;
+    if (hooks && hooks->after_step) {
+        CLQ_TRY(hooks->after_step(hooks->context, t->step));
+    }
+    CLQ_TRY(clq_health_restore(t->health));
+    CLQ_TRY(clq_exec_load_parameters(t->exec));
+    return clq_trainer_check(t);
+}
+
+clq_status clq_trainer_step(trainer *t) {
+    clq_feed_batch batch;
+    CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
+    return clq_trainer_step_on(t, &batch);
+}
