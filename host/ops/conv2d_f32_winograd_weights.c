@@ -100,6 +100,54 @@ static clq_status take_kernels(clq_conv_winograd_weights *conv, const clq_conv_t
     return clq_kernel_get(conv->device, "conv2d_f32_weights_reduce", tile->options, &conv->reduce);
 }
 
+/* ---- scratch ---- */
+
+/* What a run takes for its length. */
+typedef struct scratch {
+    clq_buffer *inputs, *grads, *partial, *partial_bias;
+} scratch;
+
+/* The same in bytes. */
+typedef struct scratch_sizes {
+    size_t inputs, grads, partial, partial_bias;
+} scratch_sizes;
+
+static scratch_sizes size_scratch(const clq_conv_winograd_weights *conv) {
+    const conv_weights_shape *sums = &conv->sums;
+    const size_t parts = (size_t)sums->parts;
+    const size_t rows = (size_t)(9 * sums->channel_blocks * sums->run_pad);
+    const size_t bias = parts * (size_t)(sums->col_tiles * sums->col_tile) * sizeof(float);
+    return (scratch_sizes){
+        .inputs = (parts * input_block(&conv->shape) + READ_PAST) * sizeof(float),
+        .grads = (parts * grad_block(&conv->shape) + READ_PAST) * sizeof(float),
+        .partial = rows * bias,
+        .partial_bias = bias,
+    };
+}
+
+static clq_status reserve_scratch(const clq_conv_winograd_weights *conv) {
+    const scratch_sizes sizes = size_scratch(conv);
+    return clq_scratch_reserve(conv->device,
+                               sizes.inputs + sizes.grads + sizes.partial + sizes.partial_bias);
+}
+
+static clq_status take_scratch(const clq_conv_winograd_weights *conv, scratch *t) {
+    const scratch_sizes sizes = size_scratch(conv);
+    CLQ_TRY(clq_scratch_take(conv->device, sizes.inputs, &t->inputs));
+    CLQ_TRY(clq_scratch_take(conv->device, sizes.grads, &t->grads));
+    CLQ_TRY(clq_scratch_take(conv->device, sizes.partial, &t->partial));
+    return clq_scratch_take(conv->device, sizes.partial_bias, &t->partial_bias);
+}
+
+static void give_scratch(scratch *t) {
+    clq_buffer_release(t->inputs);
+    clq_buffer_release(t->grads);
+    clq_buffer_release(t->partial);
+    clq_buffer_release(t->partial_bias);
+}
+
+/* ---- the interface ---- */
+
 static clq_status upload(clq_device *device, const void *data, size_t size, clq_buffer **buffer) {
     CLQ_TRY(clq_buffer_create(device, size, buffer));
     return clq_buffer_write(*buffer, 0, size, data);
@@ -121,6 +169,7 @@ clq_status clq_conv_winograd_weights_init(clq_conv_winograd_weights *conv, clq_d
     lay_out_sums(&conv->sums, s, &tile);
     conv->operations = 2.0 * POSITIONS * tiles * g->ic * g->oc;
     CLQ_TRY(take_kernels(conv, &tile));
+    CLQ_TRY(reserve_scratch(conv));
     CLQ_TRY(clq_buffer_create(device, zeros, &conv->zeros));
     CLQ_TRY(clq_buffer_fill(conv->zeros, 0, zeros, 0));
     CLQ_TRY(upload(device, s, sizeof *s, &conv->shape_buffer));
@@ -132,34 +181,6 @@ void clq_conv_winograd_weights_free(clq_conv_winograd_weights *conv) {
     clq_buffer_release(conv->sums_buffer);
     clq_buffer_release(conv->zeros);
     memset(conv, 0, sizeof *conv);
-}
-
-/* ---- running ---- */
-
-/* What a run takes from the pool. */
-typedef struct scratch {
-    clq_buffer *inputs, *grads, *partial, *partial_bias;
-} scratch;
-
-static clq_status take_scratch(const clq_conv_winograd_weights *conv, scratch *t) {
-    const winograd_shape *s = &conv->shape;
-    const conv_weights_shape *sums = &conv->sums;
-    const size_t parts = (size_t)sums->parts;
-    const size_t columns = (size_t)sums->col_tiles * (size_t)sums->col_tile;
-    const size_t rows = (size_t)(9 * sums->channel_blocks * sums->run_pad);
-    CLQ_TRY(clq_buffer_create(conv->device, (parts * input_block(s) + READ_PAST) * sizeof(float),
-                              &t->inputs));
-    CLQ_TRY(clq_buffer_create(conv->device, (parts * grad_block(s) + READ_PAST) * sizeof(float),
-                              &t->grads));
-    CLQ_TRY(clq_buffer_create(conv->device, parts * rows * columns * sizeof(float), &t->partial));
-    return clq_buffer_create(conv->device, parts * columns * sizeof(float), &t->partial_bias);
-}
-
-static void give_scratch(scratch *t) {
-    clq_buffer_release(t->inputs);
-    clq_buffer_release(t->grads);
-    clq_buffer_release(t->partial);
-    clq_buffer_release(t->partial_bias);
 }
 
 /* Adds `blocks` blocks to as many parts. */

@@ -22,8 +22,8 @@ typedef struct clq_conv_winograd_weights {
 /* Whether Winograd's algorithm can be had and should be faster than the sum over pixels. */
 bool clq_winograd_weights_choose(const clq_device *device, const clq_conv_geometry *geometry);
 
-/* `conv` must be zeroed; free after a failure too. Scratch is taken from the pool by each run. At
- * least a vector of channels on both sides. */
+/* `conv` must be zeroed; free after a failure too. Needs at least a vector of channels on both
+ * sides. */
 clq_status clq_conv_winograd_weights_init(clq_conv_winograd_weights *conv, clq_device *device,
                                           const clq_conv_geometry *geometry);
 void clq_conv_winograd_weights_free(clq_conv_winograd_weights *conv);
