@@ -1,5 +1,6 @@
 /* Training as two ranks, for which the program starts itself again: the same network as alone, the
  * same bits every time and on both, also through a checkpoint. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "base/ranks.h"
 #include "support/clq_test.h"
 #include "support/ranks_run.h"
+#include "train/health.h"
 
 enum { RANKS = 2, SIZE = 8, BATCH = 16, IMAGES = 96 };
 
@@ -188,6 +190,38 @@ static void divergence_reaches_all(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* An input can be bad where the gradients, which all share, are good. */
+static void doubts_are_shared(void **state) {
+    (void)state;
+    clq_graph *graph = new_graph();
+    clq_params *params = NULL;
+    clq_health *health = NULL;
+    clq_loss *loss = NULL;
+    clq_tensor input = {.shape = {2, {1, 1}}};
+    const clq_shape output = {2, {BATCH, 10}};
+    assert_ok(clq_params_create(device, graph, true, &params));
+    assert_ok(clq_health_create(device, params, 0, &health));
+    assert_ok(clq_loss_create(device, CLQ_LOSS_CROSS_ENTROPY, &output, 0, &loss));
+    assert_ok(clq_buffer_fill(clq_loss_samples(loss), 0, BATCH * sizeof(float), 0));
+    assert_ok(clq_buffer_create(device, sizeof(float), &input.buffer));
+    for (int bad = 0; bad <= RANKS; bad++) { /* the rank with a bad input; RANKS: none */
+        const float x = clq_ranks_rank(ranks) == bad ? NAN : 1;
+        clq_step_outcome outcome;
+        assert_ok(clq_buffer_write(input.buffer, 0, sizeof x, &x));
+        assert_ok(clq_health_begin(health, &input));
+        assert_ok(clq_health_judge(health, loss));
+        assert_ok(clq_health_agree(health, ranks));
+        assert_ok(clq_health_restore(health));
+        assert_ok(clq_health_read(health, &outcome));
+        assert_int_equal(outcome, bad == RANKS ? CLQ_STEP_SOUND : CLQ_STEP_UNDONE);
+    }
+    clq_buffer_release(input.buffer);
+    clq_loss_destroy(loss);
+    clq_health_destroy(health);
+    clq_params_destroy(params);
+    clq_graph_destroy(graph);
+}
+
 static int open_ranks(void **state) {
     const clq_dataset_options train = {.size = SIZE, .limit = IMAGES};
     const clq_dataset_options test = {.split = CLQ_SPLIT_TEST, .size = SIZE, .limit = 2 * BATCH};
@@ -212,6 +246,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(ranks_belong_to_the_configuration),
         cmocka_unit_test(batch_must_divide),
         cmocka_unit_test(divergence_reaches_all),
+        cmocka_unit_test(doubts_are_shared),
     };
     (void)argc;
     if (!clq_ranks_launched()) {
