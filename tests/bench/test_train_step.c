@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/json.h"
 #include "bench/bench_json.h"
+#include "support/graph_hash.h"
 #include "support/quant_nets.h"
 
 enum { SIZE = 12, BATCH = 3, STEPS = 4 };
@@ -37,18 +37,6 @@ static clq_graph *calibrated(void) {
 
 static clq_train_bench_case case_of(const char *name, clq_graph *graph) {
     return (clq_train_bench_case){name, graph, device, &training, &quantization};
-}
-
-static uint64_t hash_of(const clq_graph *graph) {
-    uint64_t hash = 0;
-    for (int v = 0; v < graph->value_count; v++) {
-        const clq_value *value = &graph->values[v];
-        if (value->data) {
-            hash = clq_hash64_seeded(value->data,
-                                     (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
-        }
-    }
-    return hash;
 }
 
 static const clq_train_bench_kernel *kernel_of(const clq_train_bench_result *result,

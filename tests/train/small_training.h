@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "exec/small_net.h"
 #include "support/clq_test.h"
+#include "support/graph_hash.h"
 
 static clq_device *device;
 static clq_dataset *train_set, *test_set;
@@ -83,19 +84,6 @@ static inline clq_status run(clq_train_job *job, clq_epoch_record *last) {
     }
     clq_free(history);
     return status;
-}
-
-/* Over all parameters and states. */
-static inline uint64_t hash_of(const clq_graph *graph) {
-    uint64_t hash = 0;
-    for (int v = 0; v < graph->value_count; v++) {
-        const clq_value *value = &graph->values[v];
-        if (value->data) {
-            hash = clq_hash64_seeded(value->data,
-                                     (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
-        }
-    }
-    return hash;
 }
 
 /* The bytes of the newest checkpoint in `folder`. */

@@ -9,9 +9,9 @@
 #include <clquant/train.h>
 
 #include "base/files.h"
-#include "base/hash.h"
 #include "base/ranks.h"
 #include "support/clq_test.h"
+#include "support/graph_hash.h"
 #include "support/ranks_run.h"
 #include "train/health.h"
 
@@ -61,18 +61,6 @@ static clq_graph *trained(clq_train_job job, clq_epoch_record *last) {
     }
     clq_free(history);
     return job.graph;
-}
-
-static uint64_t hash_of(const clq_graph *graph) {
-    uint64_t hash = 0;
-    for (int v = 0; v < graph->value_count; v++) {
-        const clq_value *value = &graph->values[v];
-        if (value->data) {
-            hash = clq_hash64_seeded(value->data,
-                                     (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
-        }
-    }
-    return hash;
 }
 
 /* The hash of the network that the ranks train, which must be one on all. */
