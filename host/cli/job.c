@@ -249,6 +249,10 @@ static clq_status finish(job *j) {
 clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options) {
     job j = {.device = device, .recipe = recipe, .options = options};
     clq_status status = CLQ_OK;
+    if (clq_ranks_launched()) {
+        return clq_fail(CLQ_USAGE, "the whole job is for one process, and a launcher started "
+                                   "several: train and qat share their work among them");
+    }
     CLQ_GOTO(status, cleanup, clq_make_dirs(options->out));
     CLQ_GOTO(status, cleanup,
              clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));

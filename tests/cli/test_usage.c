@@ -1,5 +1,6 @@
 /* Exit codes and error texts of the command for bad flags, files, recipes, models and data. */
 #include <glob.h>
+#include <stdlib.h>
 
 #include "cli/command.h"
 
@@ -42,6 +43,15 @@ static void missing_files_are_no_input(void **state) {
     assert_exit(CLQ_NO_INPUT, "run %s --data synthetic --out %s", clq_test_temp_path("absent.json"),
                 clq_test_temp_path("out"));
     assert_exit(CLQ_NO_INPUT, "report %s", clq_test_temp_path("absent"));
+}
+
+static void several_processes_do_no_whole_job(void **state) {
+    (void)state;
+    const char *recipe = text_file("whole.json", "{\"network\": {\"name\": \"mlp\"}}");
+    setenv("PMI_SIZE", "2", 1);
+    assert_exit(CLQ_USAGE, "run %s --data synthetic --out %s", recipe, clq_test_temp_path("out"));
+    assert_printed("train and qat share their work");
+    unsetenv("PMI_SIZE");
 }
 
 static void bad_recipes_name_the_place(void **state) {
@@ -121,6 +131,7 @@ int main(void) {
         cmocka_unit_test(bad_models_are_bad_data),
         cmocka_unit_test(bad_data_and_devices),
         cmocka_unit_test(recipes_that_come_along_are_good),
+        cmocka_unit_test(several_processes_do_no_whole_job),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }
