@@ -15,35 +15,41 @@ static clq_allocator custom; /* .reallocate is NULL while the C library's alloca
 
 _Thread_local bool clq_json_parsing, clq_json_exhausted;
 
-/* Before each of jansson's blocks; as large as the strictest alignment. */
-typedef union json_block {
-    bool emergency; /* from the C library's allocator */
-    max_align_t alignment;
-} json_block;
+/* A block of the C library's in place of one that the custom allocator refused. */
+typedef struct emergency {
+    struct emergency *next;
+    max_align_t block[];
+} emergency;
+
+static _Thread_local emergency *emergencies;
 
 /* jansson's parser goes on after some failed allocations, with a byte of a string less and then
  * past its end. So while it runs a failure is noted and the C library helps out. */
 static void *json_allocate(size_t size) {
-    json_block *block = size < PTRDIFF_MAX ? clq_realloc(NULL, size + sizeof *block, 1) : NULL;
-    const bool failed = !block;
-    if (failed && clq_json_parsing) {
-        clq_json_exhausted = true;
-        block = malloc(size + sizeof *block);
+    void *block = clq_realloc(NULL, size, 1);
+    if (block || !clq_json_parsing || size > PTRDIFF_MAX - sizeof(emergency)) {
+        return block;
     }
-    if (!block) {
+    clq_json_exhausted = true;
+    emergency *help = malloc(sizeof *help + size);
+    if (!help) {
         return NULL;
     }
-    block->emergency = failed;
-    return block + 1;
+    help->next = emergencies;
+    emergencies = help;
+    return help->block;
 }
 
 static void json_release(void *pointer) {
-    json_block *block = pointer ? (json_block *)pointer - 1 : NULL;
-    if (block && block->emergency) {
-        free(block);
-    } else {
-        clq_free(block);
+    for (emergency **link = &emergencies; *link; link = &(*link)->next) {
+        emergency *help = *link;
+        if (pointer == help->block) {
+            *link = help->next;
+            free(help);
+            return;
+        }
     }
+    clq_free(pointer);
 }
 
 /* ---- the allocator ---- */

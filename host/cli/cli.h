@@ -19,6 +19,10 @@ extern const clq_command clq_command_run, clq_command_train, clq_command_eval, c
 
 /* ---- options ---- */
 
+/* What --data may be. */
+#define CLQ_DATA_HELP                                                                              \
+    "Images: CIFAR binary, folders by class, idx, or synthetic; or a table: .csv, .npy"
+
 /* Options that every command takes: -d/--device, --json, -q/--quiet, -v/--verbose. A command's
  * option struct starts with one, so that its argp can use clq_common_argp as a child (the child's
  * input is the struct's address). */

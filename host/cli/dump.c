@@ -16,15 +16,19 @@ static void to_chw(const float *hwc, int64_t height, int64_t width, int64_t chan
 
 clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                            const char *path) {
-    const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    const size_t pixels = (size_t)info->height * (size_t)info->width * (size_t)info->channels;
-    const int batch = clq_eval_batch(graph, info->count);
-    const int64_t dims[] = {info->count, info->channels, info->height, info->width};
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    const size_t pixels = (size_t)clq_shape_count(shape);
+    const int64_t total = clq_dataset_get_info(dataset)->count;
+    const int batch = clq_eval_batch(graph, total);
+    /* A row is an image of one pixel. */
+    const int64_t height = shape->rank == 4 ? shape->dim[1] : 1,
+                  width = shape->rank == 4 ? shape->dim[2] : 1,
+                  channels = shape->dim[shape->rank - 1], dims[] = {total, channels, height, width};
     clq_status status = CLQ_OK;
     clq_feed *feed = NULL;
     clq_buffer *buffer = NULL;
     int64_t done = 0;
-    float *all = clq_calloc((size_t)info->count, pixels * sizeof *all);
+    float *all = clq_calloc((size_t)total, pixels * sizeof *all);
     float *images = clq_calloc((size_t)batch, pixels * sizeof *images);
     if (!all || !images) {
         status = CLQ_NO_MEMORY;
@@ -43,11 +47,11 @@ clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_datas
         CLQ_GOTO(status, cleanup,
                  clq_buffer_read(buffer, 0, (size_t)count * pixels * sizeof *all, images));
         for (int i = 0; i < count; i++) {
-            to_chw(images + (size_t)i * pixels, info->height, info->width, info->channels,
+            to_chw(images + (size_t)i * pixels, height, width, channels,
                    all + (size_t)done++ * pixels);
         }
     }
-    CLQ_GOTO(status, cleanup, clq_npy_write(path, all, dims, 4));
+    CLQ_GOTO(status, cleanup, clq_npy_write(path, all, dims, shape->rank));
 cleanup:
     clq_buffer_release(buffer);
     clq_feed_destroy(feed);

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 
 #include "base/json.h"
@@ -11,7 +12,7 @@ typedef struct options {
     const char *model, *data, *logits, *inputs, *labels, *codes;
     int split, resize, batch;
     int64_t limit;
-    double min_top1;
+    double min_top1, min_r2;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -47,6 +48,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'm':
         return clq_option_result(state, clq_option_f64("--min-top1", argument, 0, 1, &o->min_top1));
+    case 'R':
+        return clq_option_result(state, clq_option_f64("--min-r2", argument, -1e6, 1, &o->min_r2));
     case ARGP_KEY_ARG:
         if (o->model) {
             argp_error(state, "one model only");
@@ -64,29 +67,44 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
     {"split", 's', "train|test", 0, "Which part (default test)", 0},
-    {"limit", 'n', "N", 0, "At most N images, spread over the set", 0},
+    {"limit", 'n', "N", 0, "At most N images or rows, spread over the set", 0},
     {"batch", 'b', "N", 0, "Images at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
     {"resize", 'r', "PIXELS", 0,
      "Shorter side before the centre crop (256 for a 224 crop is usual)", 0},
-    {"logits", 'l', "FILE.npy", 0, "Also write all logits (images, classes) as float32", 0},
+    {"logits", 'l', "FILE.npy", 0, "Also write all outputs (images, classes) as float32", 0},
     {"inputs", 'I', "FILE.npy", 0, "Also write the normalised images (images, C, H, W) as float32",
      0},
     {"labels", 'L', "FILE.npy", 0, "Also write their labels (images) as float32", 0},
     {"codes", 'C', "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
      0},
     {"min-top1", 'm', "FRACTION", 0, "Gate: exit code 1 when the top-1 accuracy is lower", 0},
+    {"min-r2", 'R', "NUMBER", 0, "Gate of a regression: exit code 1 when the mean R2 is lower", 0},
     {0},
 };
 static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
 static const struct argp argp = {argp_options,
                                  parse,
                                  "MODEL.onnx --data DIR",
-                                 "Evaluates a network, FP32 or quantized, on labelled images.",
+                                 "Evaluates a network, FP32 or quantized, on labelled images or "
+                                 "on a table.",
                                  children,
                                  NULL,
                                  NULL};
+
+/* A value that is not known (no classes, all numbers equal) passes no gate. */
+static clq_status check_gates(const options *o, const clq_evaluation *e) {
+    if (o->min_top1 > 0 && !(e->top1 >= o->min_top1)) {
+        return clq_fail(CLQ_GATE_FAILED, "%s: top-1 %.4f is below the gate of %.4f", o->model,
+                        e->top1, o->min_top1);
+    }
+    if (!isnan(o->min_r2) && !(e->r2 >= o->min_r2)) {
+        return clq_fail(CLQ_GATE_FAILED, "%s: R2 %.4f is below the gate of %.4f", o->model, e->r2,
+                        o->min_r2);
+    }
+    return CLQ_OK;
+}
 
 static clq_status evaluate(const options *o, clq_device *device, clq_graph *graph,
                            clq_dataset *dataset) {
@@ -124,9 +142,8 @@ static clq_status evaluate(const options *o, clq_device *device, clq_graph *grap
     } else {
         clq_evaluation_print(&evaluation, o->model);
     }
-    if (status == CLQ_OK && evaluation.top1 < o->min_top1) {
-        status = clq_fail(CLQ_GATE_FAILED, "%s: top-1 %.4f is below the gate of %.4f", o->model,
-                          evaluation.top1, o->min_top1);
+    if (status == CLQ_OK) {
+        status = check_gates(o, &evaluation);
     }
 cleanup:
     clq_evaluation_clear(&evaluation);
@@ -135,7 +152,7 @@ cleanup:
 }
 
 static clq_status run(int argc, char **argv) {
-    options o = {.split = CLQ_SPLIT_TEST};
+    options o = {.split = CLQ_SPLIT_TEST, .min_r2 = NAN};
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_graph *graph = NULL;
@@ -154,5 +171,5 @@ cleanup:
     return status;
 }
 
-const clq_command clq_command_eval = {"eval", "accuracy, loss and confusion of a network on images",
+const clq_command clq_command_eval = {"eval", "accuracy, loss and confusion of a network on data",
                                       run};

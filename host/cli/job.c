@@ -48,6 +48,11 @@ static clq_status save_weights(const job *j) {
     return status;
 }
 
+/* What the comparison is by: R2 of a regression, else top-1 in percent. */
+static double score(const clq_evaluation *evaluation) {
+    return evaluation->targets > 0 ? evaluation->r2 : 100 * evaluation->top1;
+}
+
 /* ---- stages ---- */
 
 static clq_stage_options stage(const job *j, const clq_train_config *config, const char *folder) {
@@ -98,8 +103,9 @@ static clq_status judge(job *j, variant v) {
     char name[32];
     CLQ_TRY(clq_stage_evaluate(j->device, j->graphs[v], false, j->test, 0, keys[v],
                                &j->evaluations[v], NULL));
-    clq_log_info("%s: top-1 %.2f %%  loss %.4f", keys[v], 100 * j->evaluations[v].top1,
-                 j->evaluations[v].loss);
+    const clq_evaluation *e = &j->evaluations[v];
+    clq_log_info(e->targets ? "%s: R2 %.4f  loss %.4g" : "%s: top-1 %.2f %%  loss %.4f", keys[v],
+                 score(e), e->loss);
     snprintf(name, sizeof name, "eval-%s.json", keys[v]);
     CLQ_TRY(write_json(j, name, clq_evaluation_to_json(&j->evaluations[v], j->test)));
     if (v == FP32) {
@@ -156,6 +162,9 @@ static json_t *summary(const job *j) {
         }
         json_t *part = json_object();
         json_object_set_new(part, "top1", clq_json_real(j->evaluations[v].top1));
+        if (j->evaluations[v].targets > 0) {
+            json_object_set_new(part, "r2", clq_json_real(j->evaluations[v].r2));
+        }
         json_object_set_new(part, "loss", clq_json_real(j->evaluations[v].loss));
         json_object_set_new(part, "size_bytes",
                             json_integer(clq_graph_measure(j->graphs[v]).bytes));
@@ -172,9 +181,16 @@ static json_t *summary(const job *j) {
 
 static clq_status print_summary(const job *j) {
     enum { COLUMNS = 9 };
-    static const char *const headers[COLUMNS] = {"",           "top-1",    "drop, points",
-                                                 "loss",       "size MB",  "smaller",
-                                                 "latency ms", "speed-up", "mismatched codes"};
+    const bool numbers = j->evaluations[FP32].targets > 0;
+    const char *const headers[COLUMNS] = {"",
+                                          numbers ? "R2" : "top-1",
+                                          numbers ? "drop" : "drop, points",
+                                          "loss",
+                                          "size MB",
+                                          "smaller",
+                                          "latency ms",
+                                          "speed-up",
+                                          "mismatched codes"};
     static const int right[COLUMNS] = {0, 1, 1, 1, 1, 1, 1, 1, 1};
     static char text[VARIANTS * COLUMNS][32];
     const char *cells[VARIANTS * COLUMNS];
@@ -187,10 +203,11 @@ static clq_status print_summary(const job *j) {
         char(*row)[32] = text + rows * COLUMNS;
         const double bytes = (double)clq_graph_measure(j->graphs[v]).bytes;
         snprintf(row[0], 32, "%s", titles[v]);
-        snprintf(row[1], 32, "%.2f %%", 100 * j->evaluations[v].top1);
-        snprintf(row[2], 32, "%.2f", 100 * (j->evaluations[FP32].top1 - j->evaluations[v].top1));
-        snprintf(row[3], 32, "%.4f", j->evaluations[v].loss);
-        snprintf(row[4], 32, "%.3f", bytes / 1e6);
+        const clq_evaluation *e = &j->evaluations[v];
+        snprintf(row[1], 32, numbers ? "%.4f" : "%.2f %%", score(e));
+        snprintf(row[2], 32, numbers ? "%.4f" : "%.2f", score(&j->evaluations[FP32]) - score(e));
+        snprintf(row[3], 32, numbers ? "%.4g" : "%.4f", e->loss);
+        snprintf(row[4], 32, "%.4g", bytes / 1e6);
         snprintf(row[5], 32, "%.2fx", size / bytes);
         snprintf(row[6], 32, "%.3f", j->benches[v].latency.median);
         snprintf(row[7], 32, "%.2fx", speedup(j, v));
@@ -235,9 +252,6 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
     CLQ_GOTO(status, cleanup, clq_make_dirs(options->out));
     CLQ_GOTO(status, cleanup,
              clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));
-    if (options->weights) {
-        CLQ_GOTO(status, cleanup, clq_weights_load(j.graphs[FP32], options->weights));
-    }
     CLQ_GOTO(status, cleanup, train(&j));
     CLQ_GOTO(status, cleanup, quantize(&j));
     for (variant v = FP32; v < VARIANTS; v++) {

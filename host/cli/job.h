@@ -8,7 +8,6 @@
 typedef struct clq_job_options {
     const char *data; /* folder or "synthetic" */
     const char *out;
-    const char *weights;  /* start FP32 training from these; NULL: seeded */
     const char *log_file; /* of training and QAT, JSON lines; NULL: none */
     bool resume;          /* continue training and QAT from their checkpoints */
     bool json;            /* print run.json instead of the table */

@@ -1,9 +1,15 @@
 #include "cli/pipeline.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/text.h"
+
+/* Metadata of a model. */
+#define CLASSES "clquant.classes"             /* names, a line each */
+#define TEST_FRACTION "clquant.test_fraction" /* of the table that it was trained on */
 
 /* ---- models ---- */
 
@@ -18,73 +24,157 @@ clq_status clq_model_require_float(const char *path, const clq_graph *graph) {
     return CLQ_OK;
 }
 
-/* "0.4914,0.4822,0.4465" with as many digits as a float needs. */
-static clq_status set_floats(clq_graph *graph, const char *key, const float *values, int count) {
-    clq_text text = {0};
-    for (int i = 0; i < count; i++) {
-        clq_text_printf(&text, "%s%.9g", i ? "," : "", (double)values[i]);
-    }
-    clq_status status = clq_text_status(&text);
-    if (status == CLQ_OK) {
-        status = clq_graph_set_metadata(graph, key, text.data);
-    }
-    clq_text_free(&text);
-    return status;
-}
-
-clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
-                              const clq_dataset *dataset) {
+/* Class names and, for a table, how it was split, so that later commands read it the same way. */
+static clq_status describe(clq_graph *graph, const clq_dataset *dataset, double test_fraction) {
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    clq_text names = {0};
-    CLQ_TRY(set_floats(graph, "clquant.mean", mean, info->channels));
-    CLQ_TRY(set_floats(graph, "clquant.std", std, info->channels));
+    clq_text text = {0};
+    clq_status status = CLQ_OK;
     for (int c = 0; c < info->class_count; c++) {
-        clq_text_printf(&names, "%s%s", c ? "\n" : "", info->class_names[c]);
+        clq_text_printf(&text, "%s%s", c ? "\n" : "", info->class_names[c]);
     }
-    clq_status status = clq_text_status(&names);
-    if (status == CLQ_OK) {
-        status = clq_graph_set_metadata(graph, "clquant.classes", names.data);
+    if (info->class_count > 0) {
+        CLQ_GOTO(status, cleanup, clq_text_status(&text));
+        CLQ_GOTO(status, cleanup, clq_graph_set_metadata(graph, CLASSES, text.data));
     }
-    clq_text_free(&names);
+    if (info->features > 0) {
+        clq_text_free(&text);
+        clq_text_printf(&text, "%.15g", test_fraction);
+        CLQ_GOTO(status, cleanup, clq_text_status(&text));
+        CLQ_GOTO(status, cleanup, clq_graph_set_metadata(graph, TEST_FRACTION, text.data));
+    }
+cleanup:
+    clq_text_free(&text);
     return status;
 }
 
 /* ---- data ---- */
 
+/* How a table must be opened for a trained network: as its metadata says. */
+static clq_status table_options(const clq_graph *graph, clq_table_options *options) {
+    const char *fraction = clq_graph_get_metadata(graph, TEST_FRACTION);
+    const clq_shape *output = &graph->values[graph->output].shape;
+    char *end;
+    if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
+        options->target = CLQ_TARGET_REGRESSION;
+        options->target_columns = (int)output->dim[output->rank - 1];
+    } else if (clq_graph_get_metadata(graph, CLASSES)) {
+        options->target = CLQ_TARGET_CLASS;
+    }
+    if (fraction) {
+        options->test_fraction = strtod(fraction, &end);
+        if (end == fraction || *end ||
+            !(options->test_fraction >= 0 && options->test_fraction < 1)) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "the model's metadata \"" TEST_FRACTION
+                            "\" must be in 0..1 and below 1, is \"%s\"",
+                            fraction);
+        }
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split split, int64_t limit,
                          int resize, clq_dataset **dataset) {
     const clq_shape *shape = &graph->values[graph->input].shape;
-    if (shape->rank != 4 || shape->dim[1] != shape->dim[2]) {
+    const bool images = shape->rank == 4 && shape->dim[1] == shape->dim[2];
+    clq_dataset_options options = {.split = split, .limit = limit};
+    if (!images && shape->rank != 2) {
         char text[64];
         clq_shape_text(shape, text, sizeof text);
         return clq_fail(CLQ_BAD_DATA,
-                        "the network's input must be square images (1, H, H, C), is %s", text);
+                        "the network's input must be square images (1, H, H, C) or rows (1, "
+                        "features), is %s",
+                        text);
     }
-    const clq_dataset_options options = {.split = split,
-                                         .size = (int)shape->dim[1],
-                                         .channels = (int)shape->dim[3],
-                                         .resize = resize,
-                                         .limit = limit};
-    return clq_dataset_open(path, &options, dataset);
+    if (images) {
+        options.size = (int)shape->dim[1];
+        options.channels = (int)shape->dim[3];
+        options.resize = resize;
+    }
+    CLQ_TRY(table_options(graph, &options.table));
+    CLQ_TRY(clq_dataset_open(path, &options, dataset));
+    CLQ_TRY(clq_graph_check_data(graph, *dataset));
+    clq_table *table = clq_dataset_table(*dataset);
+    return table ? clq_graph_normalise_table(graph, table) : CLQ_OK;
+}
+
+/* Feeding a network's input without augmentation; images that training crops from lose their edges.
+ */
+static clq_status inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
+                                    clq_feed_options *options) {
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    const bool images = shape->rank == 4;
+    *options = (clq_feed_options){.batch = batch,
+                                  .threads = 2,
+                                  .height = images ? (int)shape->dim[1] : 0,
+                                  .width = images ? (int)shape->dim[2] : 0,
+                                  .centre_crop = true};
+    return clq_graph_normalisation(graph, dataset, options->mean, options->std);
 }
 
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed) {
-    clq_feed_options options = {.batch = batch, .threads = 2};
-    CLQ_TRY(clq_graph_normalisation(graph, dataset, options.mean, options.std));
+    clq_feed_options options;
+    CLQ_TRY(inference_options(graph, dataset, batch, &options));
     return clq_feed_create(device, dataset, &options, feed);
 }
 
-/* How an image data set must be opened for the recipe's network. */
+/* How a data set must be opened for the recipe's network: what training crops from at random may be
+ * larger than the network's input. */
 static clq_status open_split(const clq_recipe *recipe, const char *data, clq_split split,
                              clq_dataset **dataset) {
-    const clq_dataset_options options = {
+    const bool train = split == CLQ_SPLIT_TRAIN;
+    clq_dataset_options options = {
         .split = split,
         .size = recipe->data.size ? recipe->data.size : recipe->network.size,
         .resize = recipe->data.resize,
         .channels = recipe->network.channels,
-        .limit = split == CLQ_SPLIT_TRAIN ? recipe->data.train_limit : recipe->data.test_limit};
+        .limit = train ? recipe->data.train_limit : recipe->data.test_limit,
+        .table = recipe->data.table};
+    if (train && recipe->data.source_size) {
+        options.size = recipe->data.source_size;
+        options.resize = 0;
+    }
     return clq_dataset_open(data, &options, dataset);
+}
+
+/* The network's options that follow from images. */
+static clq_status fit_images(const clq_dataset_info *info, clq_network_options *network) {
+    if (info->height != info->width) {
+        return clq_fail(CLQ_BAD_DATA, "%s: images must be square, are %dx%d; give data.size",
+                        info->path, info->height, info->width);
+    }
+    network->size = info->height;
+    network->channels = info->channels;
+    return CLQ_OK;
+}
+
+/* The network's options that follow from a table. */
+static clq_status fit_table(const clq_recipe *recipe, const clq_dataset_info *info,
+                            clq_network_options *network) {
+    if (strcmp(network->network, "mlp") != 0) {
+        return clq_fail(CLQ_BAD_DATA, "%s: is a table; the recipe's network must be mlp, is %s",
+                        info->path, network->network);
+    }
+    if (recipe->data.has_normalisation) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: is a table, normalised as measured; data.mean and data.std are for "
+                        "images",
+                        info->path);
+    }
+    network->inputs = network->inputs ? network->inputs : info->features;
+    network->classes = network->classes ? network->classes : info->targets;
+    return CLQ_OK;
+}
+
+static clq_status load_weights(const clq_recipe *recipe, clq_graph *graph) {
+    if (!recipe->weights) {
+        return recipe->new_head ? clq_fail(CLQ_USAGE, "a new head (--new-head, network.new_head) "
+                                                      "needs weights for the rest of the network")
+                                : CLQ_OK;
+    }
+    return recipe->new_head ? clq_weights_load_new_head(graph, recipe->weights)
+                            : clq_weights_load(graph, recipe->weights);
 }
 
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
@@ -93,24 +183,41 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TRAIN, train));
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TEST, test));
     const clq_dataset_info *info = clq_dataset_get_info(*train);
+    const clq_dataset_info *input = recipe->data.source_size ? clq_dataset_get_info(*test) : info;
+    clq_table *const tables[] = {clq_dataset_table(*train), clq_dataset_table(*test)};
     if (!network.network) {
         return clq_fail(CLQ_BAD_DATA, "the recipe names no network (network.name)");
     }
-    if (info->height != info->width) {
-        return clq_fail(CLQ_BAD_DATA, "%s: images must be square, are %dx%d; give data.size", data,
-                        info->height, info->width);
-    }
+    CLQ_TRY(tables[0] ? fit_table(recipe, info, &network) : fit_images(input, &network));
     if (network.classes && network.classes < info->class_count) {
         return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the recipe's network has %d", data,
                         info->class_count, network.classes);
     }
-    network.size = info->height;
-    network.channels = info->channels;
     network.classes = network.classes ? network.classes : info->class_count;
     CLQ_TRY(clq_network_build(&network, graph));
-    const bool given = recipe->data.has_normalisation;
-    return clq_model_describe(*graph, given ? recipe->data.mean : info->mean,
-                              given ? recipe->data.std : info->std, *train);
+    CLQ_TRY(load_weights(recipe, *graph));
+    if (tables[0]) {
+        CLQ_TRY(clq_graph_check_data(*graph, *train));
+        CLQ_TRY(clq_graph_measure_table(*graph, tables[0]));
+        CLQ_TRY(clq_graph_normalise_table(*graph, tables[0]));
+        CLQ_TRY(clq_graph_normalise_table(*graph, tables[1]));
+    } else {
+        const bool given = recipe->data.has_normalisation;
+        CLQ_TRY(clq_graph_set_normalisation(*graph, given ? recipe->data.mean : info->mean,
+                                            given ? recipe->data.std : info->std, info->channels));
+    }
+    return describe(*graph, *train, recipe->data.table.test_fraction);
+}
+
+/* ---- ranks ---- */
+
+clq_status clq_ranks_join(clq_ranks **ranks) {
+    CLQ_TRY(clq_ranks_open(ranks));
+    if (clq_ranks_rank(*ranks) > 0) {
+        clq_progress_enable(false);
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    }
+    return CLQ_OK;
 }
 
 /* ---- stages ---- */
@@ -163,13 +270,15 @@ static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_d
                              const clq_quant_config *config, uint64_t seed, clq_graph **out) {
     const int64_t available = clq_dataset_get_info(train)->count;
     const int64_t images = config->images < available ? config->images : available;
-    clq_feed_options options = {
-        .batch = clq_eval_batch(trained, images), .threads = 2, .seed = seed, .shuffle = true};
+    clq_feed_options options;
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
     clq_feed *feed = NULL;
     CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(trained, train, options.mean, options.std));
+    CLQ_GOTO(status, cleanup,
+             inference_options(trained, train, clq_eval_batch(trained, images), &options));
+    options.shuffle = true;
+    options.seed = seed;
     CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
     CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config));
     *out = folded;
@@ -196,15 +305,17 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
 
 static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *phase,
                             const clq_stage_options *options) {
+    const bool writes = clq_ranks_rank(options->ranks) == 0;
     return (clq_train_job){.device = device,
                            .graph = graph,
                            .train = options->train,
                            .test = options->test,
                            .config = *options->config,
                            .mode = CLQ_EXEC_TRAIN,
-                           .out = options->out,
+                           .ranks = options->ranks,
+                           .out = writes ? options->out : NULL,
                            .phase = phase,
-                           .log_file = options->log_file,
+                           .log_file = writes ? options->log_file : NULL,
                            .recipe_json = options->recipe,
                            .resume = options->resume};
 }

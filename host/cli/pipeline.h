@@ -15,22 +15,27 @@
 clq_status clq_model_open(const char *path, clq_graph **graph);
 /* CLQ_USAGE unless the graph is a float one that can be trained and quantized. */
 clq_status clq_model_require_float(const char *path, const clq_graph *graph);
-/* Writes normalisation and class names into the graph's metadata. */
-clq_status clq_model_describe(clq_graph *graph, const float *mean, const float *std,
-                              const clq_dataset *dataset);
+
 /* ---- data ---- */
 
-/* Opens a split so that it fits the graph's input; `limit` 0: all. */
+/* Opens a split so that it fits the graph's input; `limit` 0: all. A table is normalised as the
+ * graph says. */
 clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split split, int64_t limit,
                          int resize, clq_dataset **dataset);
 /* A feed in data-set order without augmentation, normalised as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);
 
-/* Opens both splits and builds the recipe's network for them (classes and channels from the data
- * where the recipe does not say), with normalisation and class names in its metadata. */
+/* Opens both splits and builds the recipe's network for them (inputs and outputs from the data
+ * where the recipe does not say) from its weights, with normalisation and class names in its
+ * metadata. Tables are normalised as the training split was measured. */
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test);
+
+/* ---- ranks ---- */
+
+/* Meets the other ranks, when there are any; all but rank 0 fall silent. */
+clq_status clq_ranks_join(clq_ranks **ranks);
 
 /* ---- stages ---- */
 
@@ -55,6 +60,7 @@ typedef struct clq_stage_options {
     const char *out;      /* folder for history and checkpoints; NULL: none */
     const char *log_file; /* NULL: none */
     bool resume;
+    clq_ranks *ranks; /* only rank 0 writes; NULL: alone */
 } clq_stage_options;
 
 /* FP32 training of `graph` in place. */
@@ -66,7 +72,7 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
 
 /* ---- results ---- */
 
-json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_dataset *dataset);
+json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, clq_dataset *dataset);
 json_t *clq_verification_to_json(const clq_verification *verification);
 /* Says on stdout what was written: path, form, size beside the original's. */
 void clq_saved_print(bool json, const char *path, const clq_graph *original,

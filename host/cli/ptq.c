@@ -45,7 +45,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images; the training split calibrates", 0},
+    {"data", 'D', "DIR", 0, "Images or a table; the training split calibrates", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
     {"seed", 'S', "N", 0, "Chooses the calibration images (default 1)", 0},

@@ -68,7 +68,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: training and test split", 0},
+    {"data", 'D', "DIR", 0, "Images or a table: training and test split", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"out", 'f', "DIR", 0, "Folder for history and checkpoints (default none)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
@@ -94,12 +94,14 @@ static const struct argp argp = {
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
+    clq_ranks *ranks = NULL;
     clq_device *device = NULL;
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL, *integer = NULL;
     clq_dataset *train = NULL, *test = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs || !recipe->qat.epochs) {
         recipe->qat.epochs = o.epochs ? o.epochs : 1;
@@ -112,17 +114,21 @@ static clq_status run(int argc, char **argv) {
         clq_data_open(o.data, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, resize, &train));
     CLQ_GOTO(status, cleanup,
              clq_data_open(o.data, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, resize, &test));
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->qat,
                                      .recipe = recipe->text,
                                      .out = o.folder,
                                      .log_file = o.log_file,
-                                     .resume = o.resume};
+                                     .resume = o.resume,
+                                     .ranks = ranks};
     CLQ_GOTO(status, cleanup, clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &integer));
-    CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
-    clq_saved_print(o.common.json, o.out, graph, integer);
+    if (clq_ranks_rank(ranks) == 0) {
+        CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
+        clq_saved_print(o.common.json, o.out, graph, integer);
+    }
 cleanup:
     clq_dataset_close(train);
     clq_dataset_close(test);
@@ -130,6 +136,7 @@ cleanup:
     clq_graph_destroy(integer);
     clq_recipe_free(recipe);
     clq_device_close(device);
+    clq_ranks_close(ranks, status);
     return status;
 }
 

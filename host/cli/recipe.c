@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+static const char *const target_names[] = {"auto", "class", "regression"};
 static const char *const observer_names[] = {"minmax", "moving_average"};
 static const char *const scale_names[] = {"float", "pow2"};
 static const char *const activation_names[] = {"affine", "symmetric"};
@@ -36,6 +37,8 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
         out->network.hidden = out->hidden;
         out->network.hidden_count = (int)hidden_count;
     }
+    CLQ_TRY(clq_json_read_string(&r, "weights", &out->weights));
+    CLQ_TRY(clq_json_read_bool(&r, "new_head", &out->new_head));
     CLQ_TRY(clq_json_read_i64(&r, "seed", 0, INT64_MAX, &seed));
     out->network.seed = (uint64_t)seed;
     return clq_json_reader_finish(&r);
@@ -62,6 +65,14 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
         out->data.mean[i] = (float)mean[i];
         out->data.std[i] = (float)std[i];
     }
+    clq_table_options *table = &out->data.table;
+    CLQ_READ_ENUM(&r, "target", target_names, table->target);
+    CLQ_TRY(clq_json_read_int(&r, "target_columns", 1, 65536, &table->target_columns));
+    CLQ_TRY(clq_json_read_f64(&r, "test_fraction", 0, 0.999, &table->test_fraction));
+    if (table->target == CLQ_TARGET_CLASS && table->target_columns > 1) {
+        return clq_json_fail(&r, "target_columns", "must be 1 for classes, is %d",
+                             table->target_columns);
+    }
     return clq_json_reader_finish(&r);
 }
 
@@ -82,6 +93,7 @@ static void init_qat(clq_recipe *out) {
     out->qat = out->train;
     out->qat.epochs = 0;
     out->qat.freeze_count = 0;
+    out->qat.progressive_count = 0;
     out->qat.schedule.kind = CLQ_LR_COSINE;
     out->qat.schedule.lr = out->train.schedule.lr * 0.0005;
     out->qat.schedule.warmup_epochs = 0;

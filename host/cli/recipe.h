@@ -17,6 +17,8 @@ typedef struct clq_recipe {
 
     clq_network_options network;
     int hidden[CLQ_MAX_HIDDEN];
+    const char *weights; /* the network starts from these; NULL: seeded */
+    bool new_head;       /* but for the last layer where its shape is another */
 
     struct {
         int size, resize;
@@ -24,6 +26,7 @@ typedef struct clq_recipe {
         int64_t train_limit, test_limit; /* 0: all */
         bool has_normalisation;          /* else the data set's usual one */
         float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+        clq_table_options table;
     } data;
 
     clq_train_config train; /* FP32 training */

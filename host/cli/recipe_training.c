@@ -120,6 +120,30 @@ static clq_status read_freeze(clq_json_reader *section, clq_train_config *config
     return CLQ_OK;
 }
 
+static clq_status read_progressive(clq_json_reader *section, clq_train_config *config) {
+    const json_t *array = NULL;
+    clq_json_reader r;
+    CLQ_TRY(clq_json_read_array(section, "progressive", &array));
+    if (!array) {
+        return CLQ_OK;
+    }
+    if (json_array_size(array) > CLQ_MAX_PROGRESSIVE) {
+        return clq_json_fail(section, "progressive", "must have at most %d entries",
+                             CLQ_MAX_PROGRESSIVE);
+    }
+    config->progressive_count = (int)json_array_size(array);
+    for (int i = 0; i < config->progressive_count; i++) {
+        int *until = &config->progressive[i].until_epoch, *size = &config->progressive[i].size;
+        CLQ_TRY(clq_json_read_element(section, "progressive", array, (size_t)i, &r));
+        CLQ_TRY(clq_json_require(&r, "until_epoch"));
+        CLQ_TRY(clq_json_require(&r, "size"));
+        CLQ_TRY(clq_json_read_int(&r, "until_epoch", 1, 100000, until));
+        CLQ_TRY(clq_json_read_int(&r, "size", 1, 4096, size));
+        CLQ_TRY(clq_json_reader_finish(&r));
+    }
+    return CLQ_OK;
+}
+
 static clq_status read_distill(clq_json_reader *section, clq_train_config *config) {
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(section, "distill", &r));
@@ -140,12 +164,14 @@ clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
     CLQ_TRY(clq_json_read_f64(r, "label_smoothing", 0, 0.999, &config->label_smoothing));
     CLQ_TRY(clq_json_read_int(r, "loader_threads", 1, 256, &config->loader_threads));
     CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", 0, 1 << 30, &config->checkpoint_steps));
+    CLQ_TRY(clq_json_read_bool(r, "sync_batch_norm", &config->sync_batch_norm));
     CLQ_TRY(clq_json_read_int(r, "log_steps", 1, 1 << 30, &config->log_steps));
     CLQ_TRY(clq_json_read_bool(r, "recompute", &config->recompute));
     CLQ_TRY(read_distill(r, config));
     CLQ_TRY(clq_json_read_f64(r, "clip_norm", 0, 1e6, &config->clip_norm));
     CLQ_READ_ENUM(r, "on_nonfinite", nonfinite_names, config->on_nonfinite);
     CLQ_TRY(read_freeze(r, config));
+    CLQ_TRY(read_progressive(r, config));
     CLQ_TRY(read_augment(r, &config->augment));
     CLQ_TRY(read_optimizer(r, config));
     CLQ_TRY(read_ema(r, config));

@@ -5,7 +5,21 @@
 #include "base/json.h"
 #include "cli/pipeline.h"
 
-json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_dataset *dataset) {
+/* [{"name":, "rmse":, "r2":}, ...] */
+static json_t *fits_to_json(const clq_evaluation *evaluation, clq_dataset *dataset) {
+    char *const *names = dataset ? clq_dataset_table(dataset)->target_names : NULL;
+    json_t *fits = json_array();
+    for (int t = 0; t < evaluation->targets; t++) {
+        json_t *fit = json_object();
+        json_object_set_new(fit, "name", names ? json_string(names[t]) : json_null());
+        json_object_set_new(fit, "rmse", clq_json_real(evaluation->fits[t].rmse));
+        json_object_set_new(fit, "r2", clq_json_real(evaluation->fits[t].r2));
+        json_array_append_new(fits, fit);
+    }
+    return fits;
+}
+
+json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, clq_dataset *dataset) {
     json_t *json = json_object(), *confusion = json_array();
     json_object_set_new(json, "schema", json_integer(1));
     json_object_set_new(json, "top1", clq_json_real(evaluation->top1));
@@ -22,6 +36,10 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_datas
     }
     json_object_set_new(json, "confusion", confusion);
     json_object_set_new(json, "logits_sha256", json_string(evaluation->logits_sha256));
+    if (evaluation->targets > 0) {
+        json_object_set_new(json, "r2", clq_json_real(evaluation->r2));
+        json_object_set_new(json, "fits", fits_to_json(evaluation, dataset));
+    }
     if (dataset) {
         const clq_dataset_info *info = clq_dataset_get_info(dataset);
         json_t *classes = json_array();
@@ -82,15 +100,24 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original,
 }
 
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name) {
-    printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld images\n", name,
-           100 * evaluation->top1, 100 * evaluation->top5, evaluation->loss,
-           (long long)evaluation->images);
+    const clq_evaluation *e = evaluation;
+    if (e->targets == 0) {
+        printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld %s\n", name, 100 * e->top1,
+               100 * e->top5, e->loss, (long long)e->images, e->unit);
+        return;
+    }
+    printf("%s: R2 %.4f  loss %.6f  on %lld %s\n", name, e->r2, e->loss, (long long)e->images,
+           e->unit);
+    for (int t = 0; t < e->targets; t++) {
+        printf("  output %d: R2 %.4f  RMSE %.6g\n", t + 1, e->fits[t].r2, e->fits[t].rmse);
+    }
 }
 
 void clq_verification_print(const clq_verification *v) {
     printf("%lld of %lld codes differ between the fake-quantized evaluation and the integer "
-           "network, on %lld images\n",
-           (long long)v->mismatched_codes, (long long)v->compared_codes, (long long)v->images);
+           "network, on %lld %s\n",
+           (long long)v->mismatched_codes, (long long)v->compared_codes, (long long)v->images,
+           v->unit);
     if (*v->first_mismatch) {
         printf("first: %s\n", v->first_mismatch);
     }

@@ -6,7 +6,8 @@
 typedef struct options {
     clq_common common;
     clq_job_options job;
-    const char *recipe;
+    const char *recipe, *weights;
+    bool new_head;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
 } options;
@@ -24,7 +25,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->job.out = argument;
         return 0;
     case 'w':
-        o->job.weights = argument;
+        o->weights = argument;
+        return 0;
+    case 'H':
+        o->new_head = true;
         return 0;
     case 'l':
         o->job.log_file = argument;
@@ -50,9 +54,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
     {"out", 'f', "DIR", 0, "Folder for models, results and the report", 0},
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
+    {"new-head", 'H', NULL, 0, "Keep the seeded last layer where --weights has another", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.epochs=3)", 0},
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"recompute", 'M', NULL, 0,
@@ -87,6 +92,8 @@ static clq_status execute(options *o) {
     clq_device *device = NULL;
     o->job.json = o->common.json;
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
+    recipe->weights = o->weights ? o->weights : recipe->weights;
+    recipe->new_head |= o->new_head;
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
     CLQ_GOTO(status, cleanup, clq_job_run(device, recipe, &o->job));
 cleanup:

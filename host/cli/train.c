@@ -10,7 +10,7 @@ typedef struct options {
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int epochs;
-    bool resume;
+    bool resume, new_head;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -30,6 +30,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'l':
         o->log_file = argument;
+        return 0;
+    case 'H':
+        o->new_head = true;
         return 0;
     case 'e':
         return clq_option_result(state,
@@ -60,10 +63,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images: CIFAR binary, folders by class, idx, or synthetic", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
     {"out", 'f', "DIR", 0, "Receives model.onnx, weights.safetensors, history and checkpoints", 0},
     {"epochs", 'e', "N", 0, "Overrides train.epochs", 0},
     {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
+    {"new-head", 'H', NULL, 0, "Keep the seeded last layer where --weights has another", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.schedule.lr=0.1)", 0},
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"recompute", 'M', NULL, 0,
@@ -98,36 +102,42 @@ static clq_status save(const options *o, const clq_graph *graph) {
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
+    clq_ranks *ranks = NULL;
     clq_device *device = NULL;
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL;
     clq_dataset *train = NULL, *test = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
+    CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs) {
         recipe->train.epochs = o.epochs;
     }
+    recipe->weights = o.weights ? o.weights : recipe->weights;
+    recipe->new_head |= o.new_head;
     CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
-    if (o.weights) {
-        CLQ_GOTO(status, cleanup, clq_weights_load(graph, o.weights));
-    }
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->train,
                                      .recipe = recipe->text,
                                      .out = o.out,
                                      .log_file = o.log_file,
-                                     .resume = o.resume};
+                                     .resume = o.resume,
+                                     .ranks = ranks};
     CLQ_GOTO(status, cleanup, clq_stage_train(device, graph, &stage));
-    CLQ_GOTO(status, cleanup, save(&o, graph));
+    if (clq_ranks_rank(ranks) == 0) {
+        CLQ_GOTO(status, cleanup, save(&o, graph));
+    }
 cleanup:
     clq_dataset_close(train);
     clq_dataset_close(test);
     clq_graph_destroy(graph);
     clq_recipe_free(recipe);
     clq_device_close(device);
+    clq_ranks_close(ranks, status);
     return status;
 }
 

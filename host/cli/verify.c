@@ -47,7 +47,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images; the test split is used (default synthetic)", 0},
+    {"data", 'D', "DIR", 0, "Images or a table; the test split is used (default synthetic images)",
+     0},
     {"limit", 'n', "N", 0, "At most N images", 0},
     {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
     {"require-int8", 'I', NULL, 0, "Gate: every layer runs in int8 on a dot-product instruction",

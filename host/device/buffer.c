@@ -35,8 +35,8 @@ static bool range_fits(const clq_buffer *buffer, size_t offset, size_t size) {
     return clq_add_size(offset, size, &end) && end <= buffer->size;
 }
 
-static clq_status check_range(const clq_buffer *buffer, size_t offset, size_t size,
-                              const char *what) {
+clq_status clq_buffer_check_range(const clq_buffer *buffer, size_t offset, size_t size,
+                                  const char *what) {
     if (range_fits(buffer, offset, size)) {
         return CLQ_OK;
     }
@@ -47,7 +47,7 @@ static clq_status check_range(const clq_buffer *buffer, size_t offset, size_t si
 clq_status clq_buffer_view(clq_buffer *parent, size_t offset, size_t size, clq_buffer **view) {
     *view = NULL;
     clq_device *device = parent->device;
-    CLQ_TRY(check_range(parent, offset, size, "a view"));
+    CLQ_TRY(clq_buffer_check_range(parent, offset, size, "a view"));
     if (size == 0 || offset % device->info.base_alignment != 0) {
         return clq_fail(CLQ_INTERNAL,
                         "a view of %zu bytes at %zu: it needs a size, and %s wants offsets that "
@@ -124,7 +124,7 @@ static clq_status queued(clq_device *device, cl_int error, const char *what, siz
 clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data) {
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(check_range(buffer, offset, size, "a write"));
+    CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a write"));
     if (size == 0) {
         return CLQ_OK;
     }
@@ -136,7 +136,7 @@ clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, cons
 clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data) {
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(check_range(buffer, offset, size, "a read"));
+    CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a read"));
     if (size == 0) {
         return CLQ_OK;
     }
@@ -148,7 +148,7 @@ clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void 
 clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern) {
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(check_range(buffer, offset, size, "a fill"));
+    CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a fill"));
     if (offset % 4 != 0 || size % 4 != 0) {
         return clq_fail(CLQ_INTERNAL, "a fill of %zu bytes at %zu: both must be multiples of 4",
                         size, offset);
@@ -165,8 +165,8 @@ clq_status clq_buffer_copy(clq_buffer *to, size_t to_offset, clq_buffer *from, s
                            size_t size) {
     clq_device *device = to->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(check_range(to, to_offset, size, "a copy to"));
-    CLQ_TRY(check_range(from, from_offset, size, "a copy from"));
+    CLQ_TRY(clq_buffer_check_range(to, to_offset, size, "a copy to"));
+    CLQ_TRY(clq_buffer_check_range(from, from_offset, size, "a copy from"));
     if (from->device != device) {
         return clq_fail(CLQ_INTERNAL, "a copy between buffers of two devices");
     }

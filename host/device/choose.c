@@ -172,6 +172,40 @@ static const clq_found_device *match(const clq_found_device *found, size_t count
     return NULL;
 }
 
+/* Whether the selector could as well mean `other` as `hit`. */
+static bool is_alternative(const clq_device_info *hit, const clq_device_info *other,
+                           const char *selector) {
+    long platform, device;
+    if (other->platform_index != hit->platform_index || other->is_gpu != hit->is_gpu ||
+        other->is_cpu != hit->is_cpu) {
+        return false;
+    }
+    if (!selector || strcasecmp(selector, "gpu") == 0 || strcasecmp(selector, "cpu") == 0) {
+        return true;
+    }
+    if (parse_indices(selector, &platform, &device)) {
+        return other->device_index == hit->device_index;
+    }
+    return contains_ignoring_case(other->name, selector) ||
+           contains_ignoring_case(other->platform, selector);
+}
+
+/* The index-th of the alternatives to `hit`, itself among them, round and round. */
+static const clq_found_device *nth(const clq_found_device *found, size_t count,
+                                   const clq_found_device *hit, const char *selector, int index) {
+    int alternatives = 0;
+    for (size_t i = 0; i < count; i++) {
+        alternatives += is_alternative(&hit->info, &found[i].info, selector);
+    }
+    index %= alternatives;
+    for (size_t i = 0; i < count; i++) {
+        if (is_alternative(&hit->info, &found[i].info, selector) && index-- == 0) {
+            return &found[i];
+        }
+    }
+    return hit;
+}
+
 static clq_status no_match(const clq_found_device *found, size_t count, const char *selector,
                            const char *origin) {
     clq_text text = {0};
@@ -186,7 +220,7 @@ static clq_status no_match(const clq_found_device *found, size_t count, const ch
     return status;
 }
 
-clq_status clq_choose_device(const char *selector, clq_found_device *chosen) {
+clq_status clq_choose_device(const char *selector, int index, clq_found_device *chosen) {
     clq_found_device *found = NULL;
     const clq_found_device *hit = NULL;
     const char *origin = "";
@@ -200,7 +234,8 @@ clq_status clq_choose_device(const char *selector, clq_found_device *chosen) {
         clq_free(found);
         return clq_fail(CLQ_DEVICE, "the OpenCL platforms of this machine have no device");
     }
-    if (selector && *selector) {
+    selector = selector && *selector ? selector : NULL;
+    if (selector) {
         hit = match(found, count, selector);
     } else {
         hit = first_of_kind(found, count, true);
@@ -209,7 +244,7 @@ clq_status clq_choose_device(const char *selector, clq_found_device *chosen) {
     }
     clq_status status = CLQ_OK;
     if (hit) {
-        *chosen = *hit;
+        *chosen = index == 0 ? *hit : *nth(found, count, hit, selector, index);
     } else {
         status = no_match(found, count, selector, origin);
     }

@@ -4,7 +4,7 @@
 
 #include "device/internal.h"
 
-/* Applies clq_device_open's rules to what is on this machine. */
-clq_status clq_choose_device(const char *selector, clq_found_device *chosen);
+/* Applies clq_device_open_nth's rules to what is on this machine. */
+clq_status clq_choose_device(const char *selector, int index, clq_found_device *chosen);
 
 #endif

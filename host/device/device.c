@@ -67,10 +67,14 @@ static clq_status create_queue(clq_device *device) {
 }
 
 clq_status clq_device_open(const char *selector, clq_device **device) {
+    return clq_device_open_nth(selector, 0, device);
+}
+
+clq_status clq_device_open_nth(const char *selector, int index, clq_device **device) {
     clq_status status = CLQ_OK;
     clq_found_device chosen;
     *device = NULL;
-    CLQ_TRY(clq_choose_device(selector, &chosen));
+    CLQ_TRY(clq_choose_device(selector, index, &chosen));
     clq_device *made = clq_calloc(1, sizeof *made);
     if (!made) {
         return CLQ_NO_MEMORY;
@@ -101,6 +105,7 @@ void clq_device_close(clq_device *device) {
     if (device->queue) {
         clFinish(device->queue);
     }
+    clq_transfer_free_queues(device);
     if (device->pool.live_handles > 0) {
         clq_log_warn("closing %s with %llu buffers not released", device->info.name,
                      (unsigned long long)device->pool.live_handles);

@@ -97,6 +97,10 @@ struct clq_buffer {
     bool is_scratch; /* then is_view too */
 };
 
+/* CLQ_INTERNAL unless the bytes lie inside; `what` names the copy. */
+clq_status clq_buffer_check_range(const clq_buffer *buffer, size_t offset, size_t size,
+                                  const char *what);
+
 /* ---- scratch.c ---- */
 
 typedef struct clq_scratch {
@@ -138,6 +142,10 @@ void clq_profile_add(clq_device *device, const char *kernel, const clq_range *ra
                      cl_event event);
 void clq_profile_free(clq_device *device);
 
+/* ---- transfer.c ---- */
+
+void clq_transfer_free_queues(clq_device *device);
+
 /* ---- device.c ---- */
 
 struct clq_device {
@@ -146,8 +154,9 @@ struct clq_device {
     cl_device_id id;
     cl_context context;
     cl_command_queue queue;
-    bool divides_correctly; /* takes -cl-fp32-correctly-rounded-divide-sqrt */
-    uint64_t identity;      /* hash of platform, device and driver, for the caches */
+    cl_command_queue transfer_queues[2]; /* transfer.c; NULL until used */
+    bool divides_correctly;              /* takes -cl-fp32-correctly-rounded-divide-sqrt */
+    uint64_t identity;                   /* hash of platform, device and driver, for the caches */
     clq_programs programs;
     clq_pool pool;
     clq_scratch scratch;

@@ -65,6 +65,15 @@ static uint64_t size_limit(const clq_pool *pool, size_t size) {
     return used + used / 4 + SPARE_BYTES;
 }
 
+/* Gives back what nobody uses; false when there is nothing. */
+static bool make_room(clq_device *device) {
+    clFinish(device->queue);
+    clq_scratch_trim(device);
+    const bool had = device->pool.cached_bytes > 0;
+    clq_pool_trim(device);
+    return had;
+}
+
 clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
     clq_pool *pool = &device->pool;
     if (size > device->info.max_allocation) {
@@ -92,10 +101,7 @@ clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
         clq_pool_trim(device);
     }
     cl_int error = allocate(device, made->size, &made->memory);
-    if (error != CL_SUCCESS) {
-        clFinish(device->queue);
-        clq_scratch_trim(device);
-        clq_pool_trim(device);
+    if (error != CL_SUCCESS && make_room(device)) {
         error = allocate(device, made->size, &made->memory);
     }
     if (error != CL_SUCCESS) {

@@ -251,7 +251,7 @@ static void plan_gradients(planner *p) {
 /* ---- memory ---- */
 
 static void note_sizes(clq_exec *exec, const clq_lifetime *lives, const clq_plan *plan) {
-    exec->memory.activations += plan->total;
+    exec->planned = plan->total;
     for (int i = 0; i < plan->count; i++) {
         const uint64_t bytes = lives[i].alias < 0 ? lives[i].bytes : 0;
         if (bytes > exec->memory.largest) {
@@ -263,6 +263,15 @@ static void note_sizes(clq_exec *exec, const clq_lifetime *lives, const clq_plan
     }
 }
 
+static clq_status create_buffer(clq_exec *exec, int b, size_t size) {
+    const clq_exec *lender = exec->options.memory_of;
+    if (lender != NULL && b < lender->buffer_count && clq_buffer_size(lender->buffers[b]) >= size) {
+        return clq_buffer_view(lender->buffers[b], 0, size, &exec->buffers[b]);
+    }
+    exec->memory.activations += size;
+    return clq_buffer_create(exec->device, size, &exec->buffers[b]);
+}
+
 static clq_status create_buffers(clq_exec *exec, const clq_plan *plan) {
     exec->buffers = clq_calloc((size_t)plan->buffer_count, sizeof *exec->buffers);
     if (exec->buffers == NULL) {
@@ -270,7 +279,7 @@ static clq_status create_buffers(clq_exec *exec, const clq_plan *plan) {
     }
     exec->buffer_count = plan->buffer_count;
     for (int b = 0; b < plan->buffer_count; b++) {
-        CLQ_TRY(clq_buffer_create(exec->device, (size_t)plan->size[b], &exec->buffers[b]));
+        CLQ_TRY(create_buffer(exec, b, (size_t)plan->size[b]));
     }
     return CLQ_OK;
 }
@@ -443,10 +452,10 @@ clq_status clq_exec_take_buffers(clq_exec *exec) {
         CLQ_GOTO(status, cleanup, choose_segments(&p));
     }
     CLQ_GOTO(status, cleanup, make_plan(&p, &plan));
+    note_sizes(exec, p.lives, plan);
     CLQ_GOTO(status, cleanup, create_buffers(exec, plan));
     CLQ_GOTO(status, cleanup, create_pieces(exec, p.lives, plan));
     assign_pieces(exec, p.lives, plan);
-    note_sizes(exec, p.lives, plan);
     refresh_steps(exec);
 cleanup:
     clq_plan_destroy(plan);

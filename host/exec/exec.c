@@ -1,4 +1,5 @@
 /* Walks the steps: forward, backward, and what surrounds them. */
+#include "base/log.h"
 #include "exec/internal.h"
 #include "ops/quantized.h"
 
@@ -190,6 +191,42 @@ static clq_status prepare(clq_exec *exec) {
     return clq_exec_load_parameters(exec);
 }
 
+static double megabytes(uint64_t bytes) {
+    return (double)bytes * 1e-6;
+}
+
+/* Adds to a failure for want of memory how much this executor takes, and what takes less. */
+static clq_status explain_size(const clq_exec *exec, clq_status status) {
+    const clq_exec_options *options = &exec->options;
+    const clq_device_info *info = clq_device_get_info(exec->device);
+    const bool trains = clq_mode_trains(options->mode);
+    const size_t parameters = options->params != NULL ? clq_params_count(options->params) : 0;
+    return clq_fail_in(
+        status,
+        "batch %d in mode %s needs %.1f MB of activations%s beside %.1f MB of parameters%s, and %s "
+        "reports %.1f MB, %.1f MB in one buffer; a smaller batch%s takes less",
+        options->batch, mode_names[options->mode], megabytes(exec->planned),
+        trains ? " and gradients" : "", megabytes((trains ? 2 : 1) * parameters * sizeof(float)),
+        trains ? " and their gradients" : "", info->name, megabytes(info->global_memory),
+        megabytes(info->max_allocation),
+        trains && !options->recompute ? " or recompute (--recompute)" : "");
+}
+
+/* What a device reports is advice, and drivers of CPUs swap rather than fail. */
+static void warn_of_size(const clq_exec *exec) {
+    const clq_device_info *info = clq_device_get_info(exec->device);
+    uint64_t live, peak;
+    clq_device_memory(exec->device, &live, &peak);
+    if (live > info->global_memory) {
+        clq_log_warn("%s reports %.1f MB of memory and holds %.1f MB now; a smaller batch%s takes "
+                     "less",
+                     info->name, megabytes(info->global_memory), megabytes(live),
+                     clq_mode_trains(exec->options.mode) && !exec->options.recompute
+                         ? " or recompute (--recompute)"
+                         : "");
+    }
+}
+
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
                            const clq_exec_options *options, clq_exec **result) {
     clq_status status = CLQ_OK;
@@ -216,9 +253,13 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
         exec->output = exec->values[graph->output];
     }
     CLQ_GOTO(status, cleanup, prepare(exec));
+    warn_of_size(exec);
     *result = exec;
     exec = NULL;
 cleanup:
+    if (status == CLQ_NO_MEMORY && exec->planned > 0) {
+        status = explain_size(exec, status);
+    }
     clq_exec_destroy(exec);
     return status;
 }
@@ -292,6 +333,11 @@ void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
     exec->hook_context = context;
 }
 
+void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
+    exec->backward_hook = hook;
+    exec->backward_hook_context = context;
+}
+
 /* ---- running ---- */
 
 clq_status clq_exec_load_parameters(clq_exec *exec) {
@@ -346,6 +392,9 @@ static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
         if (step->backward) {
             clq_device_set_label(exec->device, step->run.node->name);
             CLQ_TRY(CALL(backward, &step->again));
+            if (exec->backward_hook != NULL) {
+                CLQ_TRY(exec->backward_hook(exec->backward_hook_context, &step->again));
+            }
         }
     }
     return CLQ_OK;

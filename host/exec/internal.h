@@ -36,9 +36,10 @@ struct clq_exec {
     int piece_count;
     clq_tensor input, output; /* real: values' own tensors, or apart when those are codes */
     clq_buffer *real_input, *real_output; /* then owned here */
-    clq_exec_hook hook;
-    void *hook_context;
+    clq_exec_hook hook, backward_hook;
+    void *hook_context, *backward_hook_context;
     clq_exec_memory memory;
+    uint64_t planned; /* bytes of the plan's buffers, borrowed ones too; 0: not planned yet */
 };
 
 static inline int clq_value_id(const clq_exec *exec, const clq_tensor *tensor) {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "formats/layout.h"
 #include "formats/names.h"
@@ -15,11 +16,42 @@ typedef struct weights {
     clq_names found; /* tensor name without prefix -> index in tensors */
     clq_text problems;
     int problem_count;
+    const clq_node *head; /* the layer that may stay as it is; NULL: none */
+    clq_text kept;        /* names of what stays */
+    int kept_count;
 } weights;
 
 static bool is_weight(const clq_value *value) {
     return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
 }
+
+/* ---- the head ---- */
+
+/* The last layer that has parameters, from the output backwards; NULL: there is none. */
+static const clq_node *find_head(const clq_graph *graph) {
+    int id = graph->output;
+    while (id >= 0 && graph->values[id].producer >= 0) {
+        const clq_node *node = &graph->nodes[graph->values[id].producer];
+        for (int i = 0; i < node->input_count; i++) {
+            if (node->inputs[i] >= 0 && is_weight(&graph->values[node->inputs[i]])) {
+                return node;
+            }
+        }
+        id = node->inputs[0];
+    }
+    return NULL;
+}
+
+static bool is_of_head(const weights *w, int id) {
+    for (int i = 0; w->head && i < w->head->input_count; i++) {
+        if (w->head->inputs[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- checks ---- */
 
 /* Counts one more problem; the first ones go into the list. */
 __attribute__((format(printf, 2, 3))) static void problem(weights *w, const char *format, ...) {
@@ -80,6 +112,15 @@ static bool same_shape(const clq_file_tensor *tensor, const clq_shape *shape) {
     return true;
 }
 
+/* Whether the value stays as it is: the head's, when the file has nothing that fits. */
+static bool is_kept(const weights *w, int id) {
+    const clq_value *value = &w->graph->values[id];
+    const clq_shape wanted = clq_layout_file_shape(&value->shape);
+    const int index = clq_names_find(&w->found, value->name);
+    return is_of_head(w, id) &&
+           (index < 0 || !same_shape(clq_tensors_at(w->tensors, index), &wanted));
+}
+
 static void check_shape(weights *w, const clq_value *value, const clq_file_tensor *tensor) {
     clq_shape wanted = clq_layout_file_shape(&value->shape);
     if (same_shape(tensor, &wanted)) {
@@ -117,6 +158,8 @@ static clq_status check(weights *w) {
         if (value->dtype != CLQ_F32) {
             status = clq_fail(CLQ_USAGE, "\"%s\": weights go into a float network, this is integer",
                               value->name);
+        } else if (is_kept(w, i)) {
+            clq_text_printf(&w->kept, "%s%s", w->kept_count++ ? ", " : "", value->name);
         } else if (index < 0) {
             problem(w, "\"%s\" is missing", value->name);
         } else {
@@ -152,10 +195,10 @@ static clq_status convert(const weights *w, int id, const clq_layout *layout, vo
     return status;
 }
 
-/* Exchanges every weight's data with data[id]. */
+/* Exchanges every weight's data with data[id], where there is some. */
 static void exchange(clq_graph *graph, void **data) {
     for (int i = 0; i < graph->value_count; i++) {
-        if (is_weight(&graph->values[i])) {
+        if (data[i]) {
             void *old = graph->values[i].data;
             graph->values[i].data = data[i];
             data[i] = old;
@@ -174,7 +217,7 @@ static clq_status replace_all(weights *w) {
         clq_layout_find(w->graph, layouts);
     }
     for (size_t i = 0; i < count && status == CLQ_OK; i++) {
-        if (is_weight(&w->graph->values[i])) {
+        if (is_weight(&w->graph->values[i]) && !is_kept(w, (int)i)) {
             status = convert(w, (int)i, &layouts[i], &data[i]);
         }
     }
@@ -193,9 +236,17 @@ static clq_status replace_all(weights *w) {
     return status;
 }
 
-clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors,
-                                    const char *name) {
-    weights w = {.graph = graph, .tensors = tensors};
+static int count_weights(const clq_graph *graph) {
+    int count = 0;
+    for (int i = 0; i < graph->value_count; i++) {
+        count += is_weight(&graph->values[i]);
+    }
+    return count;
+}
+
+static clq_status load(clq_graph *graph, const clq_tensors *tensors, bool new_head,
+                       const char *name) {
+    weights w = {.graph = graph, .tensors = tensors, .head = new_head ? find_head(graph) : NULL};
     clq_status status;
     CLQ_GOTO(status, cleanup, index_names(&w));
     CLQ_GOTO(status, cleanup, check(&w));
@@ -208,19 +259,39 @@ clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors
         status = clq_fail(CLQ_BAD_DATA, "%s", w.problems.data);
         goto cleanup;
     }
-    status = replace_all(&w);
+    CLQ_GOTO(status, cleanup, clq_text_status(&w.kept));
+    CLQ_GOTO(status, cleanup, replace_all(&w));
+    if (new_head) {
+        const int all = count_weights(graph);
+        clq_log_info("%s: %d of %d tensors loaded; not loaded, as initialised: %s", name,
+                     all - w.kept_count, all, w.kept_count ? w.kept.data : "none");
+    }
 cleanup:
     clq_names_free(&w.found);
     clq_text_free(&w.problems);
+    clq_text_free(&w.kept);
     return clq_fail_in(status, "%s", name);
 }
 
-clq_status clq_weights_load(clq_graph *graph, const char *path) {
+clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors,
+                                    const char *name) {
+    return load(graph, tensors, false, name);
+}
+
+static clq_status load_file(clq_graph *graph, const char *path, bool new_head) {
     clq_tensors *tensors = NULL;
     CLQ_TRY(clq_tensors_load(path, &tensors));
-    clq_status status = clq_weights_load_tensors(graph, tensors, path);
+    clq_status status = load(graph, tensors, new_head, path);
     clq_tensors_destroy(tensors);
     return status;
+}
+
+clq_status clq_weights_load(clq_graph *graph, const char *path) {
+    return load_file(graph, path, false);
+}
+
+clq_status clq_weights_load_new_head(clq_graph *graph, const char *path) {
+    return load_file(graph, path, true);
 }
 
 /* ---- saving ---- */

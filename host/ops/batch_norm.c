@@ -3,8 +3,10 @@
  * relu6 behind it run in the same pass. kernels/f32/batch_norm.cl defines the tables and parts used
  * here.
  */
+#include <limits.h>
 #include <math.h>
 
+#include "base/ranks.h"
 #include "ops/elementwise.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
@@ -19,7 +21,15 @@ typedef struct batch_norm {
     int parts, part_rows; /* rows are summed in parts; from the shape alone, as they decide bits */
     size_t row_items, channel_items;
     clq_buffer *tables, *partial;
+    clq_buffer *merged; /* (ranks, 2, cols), when several ranks share statistics */
+    float *host;        /* (1 + ranks, 2, cols): this rank's, and all */
 } batch_norm;
+
+/* Sums over rows, in parts of part_rows each. */
+typedef struct row_sums {
+    clq_buffer *partial; /* (parts, 2, cols) */
+    int rows, part_rows, parts;
+} row_sums;
 
 /* ---- how the work is laid out ---- */
 
@@ -63,6 +73,17 @@ static bool uses_batch(const clq_op_run *run) {
     return run->mode == CLQ_EXEC_TRAIN && !run->frozen;
 }
 
+static clq_status prepare_ranks(const clq_op_run *run, batch_norm *bn) {
+    const size_t ranks = (size_t)clq_ranks_size(run->ranks), sums = 2 * (size_t)bn->cols;
+    if ((int64_t)bn->rows > INT_MAX / (int64_t)ranks) {
+        return clq_fail(CLQ_USAGE, "batch statistics over %zu ranks: too many values a channel",
+                        ranks);
+    }
+    bn->host = clq_calloc((1 + ranks) * sums, sizeof *bn->host);
+    return bn->host ? clq_buffer_create(run->device, ranks * sums * sizeof(float), &bn->merged)
+                    : CLQ_NO_MEMORY;
+}
+
 static clq_status batch_norm_prepare(clq_op_run *run) {
     batch_norm *bn = clq_calloc(1, sizeof *bn);
     if (bn == NULL) {
@@ -79,6 +100,9 @@ static clq_status batch_norm_prepare(clq_op_run *run) {
         const size_t sums = 2 * (size_t)bn->parts * (size_t)bn->cols;
         CLQ_TRY(clq_buffer_create(run->device, sums * sizeof(float), &bn->partial));
     }
+    if (uses_batch(run) && run->ranks) {
+        CLQ_TRY(prepare_ranks(run, bn));
+    }
     /* Frozen, the backward tables stay zero: dx = A * g. */
     return clq_buffer_fill(bn->tables, 0, tables * sizeof(float), 0);
 }
@@ -88,6 +112,8 @@ static void batch_norm_release(clq_op_run *run) {
     if (bn != NULL) {
         clq_buffer_release(bn->tables);
         clq_buffer_release(bn->partial);
+        clq_buffer_release(bn->merged);
+        clq_free(bn->host);
         clq_free(bn);
     }
 }
@@ -121,20 +147,45 @@ static clq_range sum_range(const clq_op_run *run, const batch_norm *bn) {
                : CLQ_RANGE1((size_t)bn->parts);
 }
 
+/* What to finish: this rank's sums, or those of all ranks. The kernel `merge` makes one part of
+ * this rank's. */
+static clq_status gather_sums(clq_op_run *run, const char *merge, row_sums *sums) {
+    const batch_norm *bn = run->state;
+    const int ranks = clq_ranks_size(run->ranks);
+    const size_t size = 2 * (size_t)bn->cols * sizeof(float);
+    float *all = bn->host + 2 * bn->cols;
+    clq_kernel *kernel = NULL;
+    *sums = (row_sums){bn->partial, bn->rows, bn->part_rows, bn->parts};
+    if (!run->ranks) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_kernel_get(run->device, merge, NULL, &kernel));
+    CLQ_TRY(CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
+                       CLQ_BUF(bn->merged), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
+                       CLQ_I32(bn->part_rows), CLQ_I32(bn->parts)));
+    CLQ_TRY(clq_buffer_read(bn->merged, 0, size, bn->host));
+    CLQ_TRY(clq_ranks_gather(run->ranks, bn->host, size, all));
+    CLQ_TRY(clq_buffer_write(bn->merged, 0, (size_t)ranks * size, all));
+    *sums = (row_sums){bn->merged, ranks * bn->rows, bn->rows, ranks};
+    return CLQ_OK;
+}
+
 static clq_status batch_statistics(clq_op_run *run) {
     const clq_batch_norm_attrs *attrs = run->node->attrs;
     const batch_norm *bn = run->state;
     clq_kernel *stats = NULL, *finish = NULL;
+    row_sums sums;
     CLQ_TRY(clq_kernel_get(run->device, "batch_norm_stats_f32", NULL, &stats));
     CLQ_TRY(clq_kernel_get(run->device, "batch_norm_finish_f32", NULL, &finish));
     CLQ_TRY(CLQ_LAUNCH(run->device, stats, sum_range(run, bn), CLQ_BUF(run->in[X].buffer),
                        CLQ_BUF(bn->partial), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
                        CLQ_I32(bn->part_rows)));
-    return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
+    CLQ_TRY(gather_sums(run, "batch_norm_merge_f32", &sums));
+    return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(sums.partial),
                       CLQ_BUF(run->in[GAMMA].buffer), CLQ_BUF(run->in[BETA].buffer),
                       CLQ_BUF(run->in[RUNNING_MEAN].buffer), CLQ_BUF(run->in[RUNNING_VAR].buffer),
-                      CLQ_BUF(bn->tables), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
-                      CLQ_I32(bn->part_rows), CLQ_I32(bn->parts), CLQ_I32(bn->channels),
+                      CLQ_BUF(bn->tables), CLQ_I32(sums.rows), CLQ_I32(bn->cols),
+                      CLQ_I32(sums.part_rows), CLQ_I32(sums.parts), CLQ_I32(bn->channels),
                       CLQ_F32(attrs->epsilon), CLQ_F32(attrs->momentum));
 }
 
@@ -160,20 +211,23 @@ static clq_status parameter_gradients(clq_op_run *run) {
     const char *name = run->fused_act == NULL   ? "batch_norm_grad_sums_f32"
                        : run->fused_add == NULL ? "batch_norm_act_grad_sums_f32"
                                                 : "batch_norm_add_act_grad_sums_f32";
-    clq_kernel *sums = NULL, *finish = NULL;
-    CLQ_TRY(clq_kernel_get(run->device, name, NULL, &sums));
+    clq_kernel *kernel = NULL, *finish = NULL;
+    row_sums sums;
+    CLQ_TRY(clq_kernel_get(run->device, name, NULL, &kernel));
     CLQ_TRY(clq_kernel_get(run->device, "batch_norm_grad_finish_f32", NULL, &finish));
-    CLQ_TRY(CLQ_LAUNCH(run->device, sums, sum_range(run, bn), CLQ_BUF(run->in[X].buffer),
+    CLQ_TRY(CLQ_LAUNCH(run->device, kernel, sum_range(run, bn), CLQ_BUF(run->in[X].buffer),
                        CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(bn->tables),
                        CLQ_BUF(bn->partial), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
                        CLQ_I32(bn->part_rows), CLQ_F32(act_top(run))));
     if (run->frozen) {
         return CLQ_OK;
     }
-    return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(bn->partial),
+    CLQ_TRY(gather_sums(run, "batch_norm_grad_merge_f32", &sums));
+    return CLQ_LAUNCH(run->device, finish, CLQ_RANGE1(bn->channel_items), CLQ_BUF(sums.partial),
                       CLQ_BUF(bn->tables), CLQ_BUF(run->grad_in[GAMMA].buffer),
-                      CLQ_BUF(run->grad_in[BETA].buffer), CLQ_I32(bn->rows), CLQ_I32(bn->cols),
-                      CLQ_I32(bn->parts), CLQ_I32(bn->channels));
+                      CLQ_BUF(run->grad_in[BETA].buffer), CLQ_I32(sums.rows), CLQ_I32(bn->cols),
+                      CLQ_I32(sums.parts), CLQ_I32(bn->channels),
+                      CLQ_F32(1.0f / (float)clq_ranks_size(run->ranks)));
 }
 
 static clq_status batch_norm_backward(clq_op_run *run) {

@@ -4,6 +4,7 @@
 #include "ops/conv2d_f32_sum.h"
 #include "ops/conv2d_f32_weights.h"
 #include "ops/conv2d_f32_winograd.h"
+#include "ops/conv2d_f32_winograd_weights.h"
 
 /* Forward or backward-data: one of the three is prepared. */
 typedef struct direction {
@@ -19,7 +20,9 @@ struct clq_conv2d_f32 {
     clq_device *device;
     int directions; /* CLQ_CONV_* */
     direction forward, backward_data;
+    bool weights_by_winograd; /* one of the two is prepared */
     clq_conv_weights backward_weights;
+    clq_conv_winograd_weights winograd_weights;
 };
 
 /* The kernels count pixels and weights in 32 bits, with room for a tile beyond the last. */
@@ -76,6 +79,15 @@ static clq_status init_direction(direction *d, clq_device *device, const clq_con
                            : clq_conv_sum_init(&d->sum, device, g, backward));
     d->repacks = (directions & CLQ_CONV_REPACK) != 0;
     return take_packed(d, device);
+}
+
+static clq_status init_weights(clq_conv2d_f32 *conv, clq_device *device,
+                               const clq_conv_geometry *g) {
+    conv->weights_by_winograd =
+        (conv->directions & CLQ_CONV_WINOGRAD_WEIGHTS) && clq_winograd_weights_choose(device, g);
+    return conv->weights_by_winograd
+               ? clq_conv_winograd_weights_init(&conv->winograd_weights, device, g)
+               : clq_conv_weights_init(&conv->backward_weights, device, g);
 }
 
 static void free_direction(direction *d) {
@@ -139,7 +151,7 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
                  init_direction(&made->backward_data, device, geometry, directions, true));
     }
     if (directions & CLQ_CONV_BACKWARD_WEIGHTS) {
-        CLQ_GOTO(status, failed, clq_conv_weights_init(&made->backward_weights, device, geometry));
+        CLQ_GOTO(status, failed, init_weights(made, device, geometry));
     }
     *conv = made;
     return CLQ_OK;
@@ -153,6 +165,7 @@ void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
         free_direction(&conv->forward);
         free_direction(&conv->backward_data);
         clq_conv_weights_free(&conv->backward_weights);
+        clq_conv_winograd_weights_free(&conv->winograd_weights);
         clq_free(conv);
     }
 }
@@ -199,5 +212,7 @@ clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, 
     if (!(conv->directions & CLQ_CONV_BACKWARD_WEIGHTS)) {
         return not_created_for("backward-weights");
     }
-    return clq_conv_weights_run(&conv->backward_weights, x, dy, dw, db);
+    return conv->weights_by_winograd
+               ? clq_conv_winograd_weights_run(&conv->winograd_weights, x, dy, dw, db)
+               : clq_conv_weights_run(&conv->backward_weights, x, dy, dw, db);
 }

@@ -17,15 +17,16 @@ enum {
     CLQ_CONV_FORWARD = 1,
     CLQ_CONV_BACKWARD_DATA = 2,
     CLQ_CONV_BACKWARD_WEIGHTS = 4,
-    /* The first two may use Winograd's algorithm where that should be faster; it rounds about twice
-     * as much, and sums of integers are not exact. */
+    /* The first two, or the third, may use Winograd's algorithm where that should be faster; it
+     * rounds about twice as much, and sums of integers are not exact. */
     CLQ_CONV_WINOGRAD = 8,
+    CLQ_CONV_WINOGRAD_WEIGHTS = 16,
     /* The tuning table may decide on that for the forward, or on CLBlast, and so on its bits: not
      * in training. */
-    CLQ_CONV_TUNE = 16,
+    CLQ_CONV_TUNE = 32,
     /* For weights that change with every step: the first two pack them for each use, into scratch,
      * instead of keeping packed copies. */
-    CLQ_CONV_REPACK = 32
+    CLQ_CONV_REPACK = 64
 };
 
 /* `directions`: which of CLQ_CONV_* will be called; only their memory is taken. The geometry must

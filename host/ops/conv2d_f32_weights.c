@@ -11,6 +11,8 @@
 enum { WANTED_ITEMS = 128, MIN_PART_PIXELS = 256 };
 /* An item's sums should stay in the second-level cache. */
 enum { ITEM_SUMS_BYTES = 96 * 1024 };
+/* Room of a patch that one tap reads, so that the gradient stays in the first-level cache too. */
+enum { ONE_TAP_FLOATS = CONV_PATCH_FLOATS * 2 / 3 };
 
 static int min_int(int a, int b) {
     return a < b ? a : b;
@@ -78,7 +80,8 @@ static int patch_height(const conv_weights_shape *s, int block_h) {
 static int block_channels(const conv_weights_shape *s, const clq_conv_tile *tile, int h, int w) {
     enum { MAX_CHANNELS = 96 };
     const int64_t pixels = (int64_t)patch_width(s, w) * patch_height(s, h);
-    const int fit = pixels > CONV_PATCH_FLOATS ? 0 : (int)(CONV_PATCH_FLOATS / pixels);
+    const int64_t room = s->kh * s->kw == 1 ? ONE_TAP_FLOATS : CONV_PATCH_FLOATS;
+    const int fit = (int)(room / pixels);
     if (fit >= s->depth && s->depth <= MAX_CHANNELS) {
         return s->depth;
     }

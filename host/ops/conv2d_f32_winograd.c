@@ -21,7 +21,7 @@ static int round_up(int a, int b) {
     return ceil_div(a, b) * b;
 }
 
-static int vector_floats(const clq_device *device) {
+int clq_winograd_vector(const clq_device *device) {
     const unsigned simd = clq_device_get_info(device)->simd_bytes;
     return simd >= 64 ? 16 : simd == 32 ? 8 : 4;
 }
@@ -30,8 +30,8 @@ static int positions(const clq_winograd_plan *plan) {
     return (plan->out + 2) * (plan->out + 2);
 }
 
-static winograd_shape make_shape(const clq_conv_geometry *g, bool backward,
-                                 const clq_winograd_plan *plan, int vector) {
+winograd_shape clq_winograd_shape(const clq_conv_geometry *g, bool backward,
+                                  const clq_winograd_plan *plan, int vector) {
     winograd_shape s = {.n = g->n, .w_tap = g->ic};
     if (backward) { /* the kernel turned by half */
         s.src_h = g->oh, s.src_w = g->ow, s.depth = g->oc;
@@ -48,8 +48,8 @@ static winograd_shape make_shape(const clq_conv_geometry *g, bool backward,
     s.tiles_h = ceil_div(s.dst_h, plan->out);
     s.tiles_w = ceil_div(s.dst_w, plan->out);
     s.block = plan->block;
-    /* Not a power of two, which would crowd the positions into a few cache sets. */
-    s.position = s.block * s.depth + 16;
+    s.pitch = s.depth;
+    s.position = WINOGRAD_POSITION(s.block, s.pitch);
     s.col_tiles = ceil_div(s.cols, plan->vectors * vector);
     return s;
 }
@@ -114,7 +114,7 @@ static double choose_cut(const clq_device_info *info, const clq_conv_geometry *g
     p.vectors = tile->vectors;
     const int floats = positions(&p) * tile->vectors * tile->vector; /* sums of a tile */
     for (p.block = p.rows; p.block * floats <= WINOGRAD_SUMS; p.block += p.rows) {
-        const winograd_shape s = make_shape(g, backward, &p, tile->vector);
+        const winograd_shape s = clq_winograd_shape(g, backward, &p, tile->vector);
         for (p.item_cols = s.col_tiles; p.item_cols > 0; p.item_cols /= 2) {
             const int fit = CACHED_SUMS / (p.block * floats);
             p.cols = fit < 1 ? 1 : fit < p.item_cols ? fit : p.item_cols;
@@ -134,6 +134,12 @@ static double choose_cut(const clq_device_info *info, const clq_conv_geometry *g
     return best;
 }
 
+bool clq_winograd_suits(const clq_device *device, const clq_conv_geometry *g) {
+    return clq_device_get_info(device)->schedule == CLQ_SCHEDULE_CPU && g->kh == 3 && g->kw == 3 &&
+           g->groups == 1 && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
+           g->dilation_w == 1;
+}
+
 bool clq_winograd_choose(const clq_device *device, const clq_conv_geometry *g, bool backward,
                          clq_winograd_plan *plan) {
     /* What a multiplication of the sum over taps takes compared with the peak; larger output tiles
@@ -141,10 +147,9 @@ bool clq_winograd_choose(const clq_device *device, const clq_conv_geometry *g, b
     const double sum_cost = 1.2, large_cost = 1.1;
     const double most_weights = 1 << 25; /* of 4 x 36 / 9 packed, with room for a column tile */
     const clq_device_info *info = clq_device_get_info(device);
-    const int vector = vector_floats(device);
-    if (info->schedule != CLQ_SCHEDULE_CPU || g->kh != 3 || g->kw != 3 || g->groups != 1 ||
-        g->stride_h != 1 || g->stride_w != 1 || g->dilation_h != 1 || g->dilation_w != 1 ||
-        (backward ? g->oc : g->ic) < vector || (double)g->ic * g->oc > most_weights) {
+    const int vector = clq_winograd_vector(device);
+    if (!clq_winograd_suits(device, g) || (backward ? g->oc : g->ic) < vector ||
+        (double)g->ic * g->oc > most_weights) {
         return false;
     }
     const double products = clq_conv_operations(g) / (4.0 * vector * info->compute_units);
@@ -181,11 +186,11 @@ clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
                                   const clq_conv_geometry *geometry, bool backward,
                                   const clq_winograd_plan *plan) {
     char options[64];
-    const int vector = vector_floats(device);
+    const int vector = clq_winograd_vector(device);
     winograd_shape *s = &conv->shape;
     conv->device = device;
     conv->plan = *plan;
-    *s = make_shape(geometry, backward, plan, vector);
+    *s = clq_winograd_shape(geometry, backward, plan, vector);
     conv->operations = 2.0 * positions(plan) * tile_count(s) * s->depth * s->cols;
     const size_t block_bytes = (size_t)positions(plan) * (size_t)s->position * sizeof(float);
     const int fit = block_bytes < SCRATCH_BYTES ? (int)(SCRATCH_BYTES / block_bytes) : 1;
@@ -216,17 +221,14 @@ clq_status clq_conv_winograd_load_weights(clq_conv_winograd *conv, clq_buffer *w
                       CLQ_BUF(conv->packed.buffer));
 }
 
-/* Transforms the input of `blocks` blocks from first_block on. */
-static clq_status run_input(clq_conv_winograd *conv, clq_buffer *src, clq_buffer *transformed,
-                            int first_block, int blocks) {
+clq_status clq_winograd_transform_input(clq_device *device, clq_kernel *kernel, clq_buffer *src,
+                                        clq_buffer *zeros, clq_buffer *shape,
+                                        clq_buffer *transformed, int first_block, int tiles) {
     enum { ITEMS = 32 };
-    const winograd_shape *s = &conv->shape;
-    const int left = round_up(tile_count(s) - first_block * s->block, conv->plan.rows);
-    const int tiles = min_int(left, blocks * s->block);
     const int item = ceil_div(tiles, ITEMS);
-    return CLQ_LAUNCH(conv->device, conv->input, CLQ_RANGE1((size_t)ceil_div(tiles, item)),
-                      CLQ_BUF(src), CLQ_BUF(conv->packed.buffer), CLQ_BUF(conv->shape_buffer),
-                      CLQ_BUF(transformed), CLQ_I32(first_block), CLQ_I32(item), CLQ_I32(tiles));
+    return CLQ_LAUNCH(device, kernel, CLQ_RANGE1((size_t)ceil_div(tiles, item)), CLQ_BUF(src),
+                      CLQ_BUF(zeros), CLQ_BUF(shape), CLQ_BUF(transformed), CLQ_I32(first_block),
+                      CLQ_I32(item), CLQ_I32(tiles));
 }
 
 clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_buffer *bias,
@@ -244,8 +246,12 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
         const clq_range range =
             CLQ_RANGE2((size_t)ceil_div(s->col_tiles, plan->item_cols), (size_t)count);
         if (!plan->fused) {
+            const int left = round_up(tile_count(s) - first * s->block, plan->rows);
             clq_device_set_work(conv->device, 0);
-            CLQ_GOTO(status, cleanup, run_input(conv, src, transformed, first, count));
+            CLQ_GOTO(status, cleanup,
+                     clq_winograd_transform_input(
+                         conv->device, conv->input, src, conv->packed.buffer, conv->shape_buffer,
+                         transformed, first, min_int(left, count * s->block)));
         }
         clq_device_set_work(conv->device, conv->operations * count / blocks);
         CLQ_GOTO(status, cleanup,

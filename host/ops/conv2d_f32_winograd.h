@@ -50,4 +50,22 @@ clq_status clq_conv_winograd_load_weights(clq_conv_winograd *conv, clq_buffer *w
 clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_buffer *bias,
                                  clq_buffer *residual, clq_act act, clq_buffer *dst);
 
+/* ---- shared with backward-weights ---- */
+
+/* Floats of the vectors that the kernels are built for. */
+int clq_winograd_vector(const clq_device *device);
+
+/* Whether the schedule and the convolution's form are the algorithm's, whatever the channels. */
+bool clq_winograd_suits(const clq_device *device, const clq_conv_geometry *geometry);
+
+/* Of the plan it reads out, vectors and block. */
+winograd_shape clq_winograd_shape(const clq_conv_geometry *geometry, bool backward,
+                                  const clq_winograd_plan *plan, int vector);
+
+/* Queues conv2d_f32_winograd_input for `tiles` tiles from first_block on. `zeros` holds, at
+ * shape.zeros, a pixel of zeros. */
+clq_status clq_winograd_transform_input(clq_device *device, clq_kernel *kernel, clq_buffer *src,
+                                        clq_buffer *zeros, clq_buffer *shape,
+                                        clq_buffer *transformed, int first_block, int tiles);
+
 #endif

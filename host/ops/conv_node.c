@@ -83,7 +83,7 @@ static clq_act epilogue_act(const clq_op_run *run) {
 
 clq_status clq_conv_node_prepare(clq_op_run *run) {
     const clq_conv_geometry geometry = clq_conv_node_geometry(run);
-    int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD;
+    int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;
     if (run->mode == CLQ_EXEC_TRAIN) {
         if (clq_conv_node_act(run) != CLQ_ACT_NONE) {
             return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "

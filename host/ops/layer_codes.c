@@ -60,13 +60,14 @@ static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer)
     const int repack = run->mode == CLQ_EXEC_QAT ? CLQ_CONV_REPACK : 0;
     int directions = CLQ_CONV_FORWARD | repack;
     if (run->mode == CLQ_EXEC_QAT && run->grad_in[W].buffer != NULL) {
-        directions |= CLQ_CONV_BACKWARD_WEIGHTS;
+        directions |= CLQ_CONV_BACKWARD_WEIGHTS | CLQ_CONV_WINOGRAD_WEIGHTS;
     }
     CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry, directions, &layer->conv));
     if (run->mode == CLQ_EXEC_QAT && run->grad_in[X].buffer != NULL) {
         CLQ_TRY(create_floats(run, (size_t)layer->geometry.oc * layer->k, &layer->reals));
         CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry,
-                                      CLQ_CONV_BACKWARD_DATA | repack, &layer->gradient));
+                                      CLQ_CONV_BACKWARD_DATA | CLQ_CONV_WINOGRAD | repack,
+                                      &layer->gradient));
     }
     return CLQ_OK;
 }

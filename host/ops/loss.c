@@ -1,6 +1,7 @@
 #include "ops/loss.h"
 
 #include <limits.h>
+#include <math.h>
 
 enum { TOTAL_LOSS, TOTAL_LOST, TOTAL_SAMPLES, TOTAL_TOP1, TOTAL_TOP5, TOTALS };
 
@@ -9,6 +10,7 @@ struct clq_loss {
     clq_loss_kind kind;
     int n, classes;
     float smoothing;
+    bool regression;
     clq_buffer *teacher;       /* F32 (N, classes), borrowed; NULL: none */
     float weight, temperature; /* of the teacher */
     clq_buffer *samples;       /* F32 (N) */
@@ -97,6 +99,16 @@ clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *tar
     return run(loss, logits, NULL, targets, gradient);
 }
 
+void clq_loss_set_regression(clq_loss *loss) {
+    loss->regression = true;
+}
+
+static void forget_classes(const clq_loss *loss, clq_loss_totals *totals) {
+    if (loss->regression) {
+        totals->top1 = totals->top5 = NAN;
+    }
+}
+
 clq_status clq_loss_reset(clq_loss *loss) {
     return clq_buffer_fill(loss->totals, 0, TOTALS * sizeof(float), 0);
 }
@@ -108,6 +120,7 @@ clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals) {
                                 .top1 = words[TOTAL_TOP1],
                                 .top5 = words[TOTAL_TOP5],
                                 .samples = words[TOTAL_SAMPLES]};
+    forget_classes(loss, totals);
     return CLQ_OK;
 }
 
@@ -127,6 +140,7 @@ clq_status clq_loss_read_batch(clq_loss *loss, clq_loss_totals *batch) {
         batch->top1 += ranks[i] < 1;
         batch->top5 += ranks[i] < 5;
     }
+    forget_classes(loss, batch);
 cleanup:
     clq_free(samples);
     clq_free(ranks);

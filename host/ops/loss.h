@@ -30,6 +30,9 @@ clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
 clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets,
                              clq_buffer *gradient);
 
+/* The targets are numbers, not classes: top1 and top5 of totals become NaN. */
+void clq_loss_set_regression(clq_loss *loss);
+
 typedef struct clq_loss_totals {
     double loss; /* sum over samples */
     double top1, top5, samples;

@@ -84,7 +84,7 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
     clq_status status = CLQ_OK;
     clq_progress progress;
     int64_t images = 0;
-    clq_progress_begin(&progress, "calibrate", "images", c->config->images);
+    clq_progress_begin(&progress, "calibrate", clq_feed_unit(feed), c->config->images);
     while (images < c->config->images) {
         clq_feed_batch batch;
         CLQ_GOTO(status, cleanup, clq_feed_next(feed, input->buffer, &batch));
@@ -103,7 +103,7 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
         clq_progress_update(&progress, images, NULL);
     }
     if (images == 0) {
-        status = clq_fail(CLQ_BAD_DATA, "no images to calibrate with");
+        status = clq_fail(CLQ_BAD_DATA, "no %s to calibrate with", clq_feed_unit(feed));
     }
 cleanup:
     clq_progress_end(&progress);

@@ -7,7 +7,10 @@
  * training settles on the codes that inference will use. */
 #include "quant/qat.h"
 
+#include <math.h>
+
 #include "base/hash.h"
+#include "base/ranks.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
@@ -20,6 +23,8 @@ struct clq_observers {
     clq_kernel *update;
     clq_buffer *running; /* F32 (value_count, 2): the observers' ranges, as in clq_qstate */
     clq_buffer *source;  /* S32 (value_count): clq_find_observers */
+    clq_ranks *ranks;
+    float *host; /* (1 + ranks, value_count, 2), with several: ranges of this rank, and of all */
     int values;
     int64_t steps; /* observers run in steps 0 .. steps - 1 */
     clq_buffer *kept[KEPT_BUFFERS];
@@ -71,6 +76,12 @@ static clq_status open_observers(clq_observers *o, const clq_graph *graph) {
     CLQ_TRY(clq_buffer_create(o->device, (size_t)o->values * sizeof(int), &o->source));
     CLQ_TRY(clq_kernel_get(o->device, "observer_update", NULL, &o->update));
     CLQ_TRY(start_ranges(o, graph));
+    if (o->ranks) {
+        o->host = clq_calloc(1 + (size_t)clq_ranks_size(o->ranks), range_bytes(o));
+        if (!o->host) {
+            return CLQ_NO_MEMORY;
+        }
+    }
     return start_sources(o, graph);
 }
 
@@ -80,6 +91,23 @@ static clq_status before_step(void *context, int64_t step) {
     return CLQ_OK;
 }
 
+/* Widens this rank's ranges to what any rank saw, so that all choose the same scales. */
+static clq_status widen_over_ranks(clq_observers *o) {
+    const int floats = 2 * o->values;
+    float *all = o->host + floats;
+    if (!o->ranks) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_buffer_read(o->qstate->range, 0, range_bytes(o), o->host));
+    CLQ_TRY(clq_ranks_gather(o->ranks, o->host, range_bytes(o), all));
+    for (int r = 0; r < clq_ranks_size(o->ranks); r++) {
+        for (int i = 0; i < floats; i++) {
+            o->host[i] = fmaxf(o->host[i], all[r * floats + i]);
+        }
+    }
+    return clq_buffer_write(o->qstate->range, 0, range_bytes(o), o->host);
+}
+
 static clq_status after_step(void *context, int64_t step) {
     clq_observers *o = context;
     (void)step;
@@ -87,6 +115,7 @@ static clq_status after_step(void *context, int64_t step) {
         return CLQ_OK;
     }
     o->qstate->observe = false; /* evaluation must not widen ranges */
+    CLQ_TRY(widen_over_ranks(o));
     clq_device_set_label(o->device, "observers");
     CLQ_TRY(CLQ_LAUNCH(o->device, o->update, CLQ_RANGE1((size_t)o->values),
                        CLQ_BUF(o->qstate->range), CLQ_BUF(o->running), CLQ_BUF(o->source),
@@ -166,8 +195,11 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
     if (!o) {
         return CLQ_NO_MEMORY;
     }
-    *o = (clq_observers){
-        .device = job->device, .config = config, .values = job->graph->value_count, .steps = steps};
+    *o = (clq_observers){.device = job->device,
+                         .config = config,
+                         .ranks = job->ranks,
+                         .values = job->graph->value_count,
+                         .steps = steps};
     const clq_status status = open_observers(o, job->graph);
     if (status != CLQ_OK) {
         clq_observers_detach(job, o);
@@ -191,6 +223,7 @@ void clq_observers_detach(clq_train_job *job, clq_observers *o) {
     clq_qstate_destroy(o->qstate);
     clq_buffer_release(o->running);
     clq_buffer_release(o->source);
+    clq_free(o->host);
     clq_free(o);
 }
 

@@ -77,8 +77,10 @@ static size_t output_count(const verifier *s) {
 
 static clq_status open_verifier(verifier *s, clq_dataset *dataset) {
     clq_feed_options options = {.batch = s->batch};
+    CLQ_TRY(clq_graph_check_data(s->graph, dataset));
     CLQ_TRY(clq_graph_normalisation(s->graph, dataset, options.mean, options.std));
     CLQ_TRY(clq_feed_create(s->device, dataset, &options, &s->feed));
+    s->v->unit = clq_feed_unit(s->feed);
     CLQ_TRY(open_exec(s, CLQ_EXEC_FAKE_QUANT, true, &s->fake));
     CLQ_TRY(open_exec(s, CLQ_EXEC_INT8, true, &s->integer));
     CLQ_TRY(open_exec(s, CLQ_EXEC_INT8, false, &s->fused));
@@ -234,7 +236,7 @@ static clq_status compare_all(verifier *s) {
     clq_buffer *x = clq_exec_input(s->fake)->buffer;
     const size_t input_bytes = (size_t)clq_shape_count(&clq_exec_input(s->fake)->shape) * 4;
     clq_sha256_init(&hash);
-    clq_progress_begin(&progress, "verify", "images",
+    clq_progress_begin(&progress, "verify", s->v->unit,
                        s->limit > 0 ? s->limit : clq_feed_batches(s->feed) * s->batch);
     for (;;) {
         int count = 0;
@@ -259,7 +261,7 @@ static clq_status compare_all(verifier *s) {
                             (long long)s->v->mismatched_codes);
     }
     if (s->v->images == 0) {
-        status = clq_fail(CLQ_BAD_DATA, "no images to verify with");
+        status = clq_fail(CLQ_BAD_DATA, "no %s to verify with", s->v->unit);
     }
     clq_sha256_hex(&hash, s->v->logits_sha256);
 cleanup:

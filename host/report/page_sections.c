@@ -34,21 +34,29 @@ static void put_card(clq_text *html, double value, int decimals, const char *suf
     }
 }
 
+/* A difference of scores that would print as 0 is 0, without a sign. */
+static double without_noise(const clq_run_data *data, double difference) {
+    return fabs(difference) < (data->regression ? 0.00005 : 0.005) ? 0 : difference;
+}
+
 /* The figures of the best integer network there is. */
 void clq_page_headline(const clq_run_data *data, clq_text *html) {
     const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32];
-    const bool qat = data->summaries[CLQ_RUN_QAT].present;
-    const clq_run_summary *s = &data->summaries[qat ? CLQ_RUN_QAT : CLQ_RUN_PTQ];
+    const clq_run_variant best = data->summaries[CLQ_RUN_QAT].present ? CLQ_RUN_QAT : CLQ_RUN_PTQ;
+    const clq_run_summary *s = &data->summaries[best];
+    const char *const labels[2][2] = {{"PTQ top-1 accuracy", "QAT top-1 accuracy"},
+                                      {"PTQ R\u00b2", "QAT R\u00b2"}};
+    const double score = clq_run_score(data, best);
     if (!s->present) {
         return;
     }
     clq_text_puts(html, "<div class=cards>\n");
-    put_card(html, 100 * s->top1, 2, " %", qat ? "QAT top-1 accuracy" : "PTQ top-1 accuracy");
-    const double change = 100 * (s->top1 - fp32->top1);
+    put_card(html, score, data->regression ? 4 : 2, data->regression ? "" : " %",
+             labels[data->regression][best == CLQ_RUN_QAT]);
+    const double change = without_noise(data, score - clq_run_score(data, CLQ_RUN_FP32));
     if (isfinite(change)) {
-        clq_text_printf(html,
-                        "<div class=card><b>%+.2f</b><span>points against FP32</span></div>\n",
-                        fabs(change) < 0.005 ? 0 : change);
+        clq_text_printf(html, "<div class=card><b>%+.*f</b><span>%sagainst FP32</span></div>\n",
+                        data->regression ? 4 : 2, change, data->regression ? "" : "points ");
     }
     put_card(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7", "smaller");
     put_card(html, s->speedup, 2, "\u00d7", "speed-up");
@@ -72,20 +80,24 @@ void clq_page_comparison(const clq_run_data *data, clq_text *html) {
             continue;
         }
         if (!open) {
-            clq_text_puts(
-                html, "<h2>Comparison</h2>\n<div class=scroll><table>\n<thead><tr><th>Network"
-                      "</th><th class=n>Top-1</th><th class=n>Drop, points</th><th class=n>Loss"
-                      "</th><th class=n>Size, MB</th><th class=n>Compression</th><th class=n>"
-                      "Latency, ms</th><th class=n>Speed-up</th><th class=n>Mismatched codes</th>"
-                      "</tr></thead>\n<tbody>\n");
+            clq_text_printf(html,
+                            "<h2>Comparison</h2>\n<div class=scroll><table>\n<thead><tr><th>Network"
+                            "</th><th class=n>%s</th><th class=n>Loss</th><th class=n>Size, MB"
+                            "</th><th class=n>Compression</th><th class=n>Latency, ms</th>"
+                            "<th class=n>Speed-up</th><th class=n>Mismatched codes</th></tr>"
+                            "</thead>\n<tbody>\n",
+                            data->regression ? "R\u00b2</th><th class=n>Drop"
+                                             : "Top-1</th><th class=n>Drop, points");
             open = true;
         }
-        const double drop = 100 * (fp32->top1 - s->top1);
+        const double score = clq_run_score(data, v);
+        const double drop = without_noise(data, clq_run_score(data, CLQ_RUN_FP32) - score);
+        const int decimals = data->regression ? 4 : 2;
         clq_text_printf(html, "<tr><th>%s</th>", clq_run_titles[v]);
-        clq_page_number(html, 100 * s->top1, 2, " %");
-        clq_page_number(html, v == CLQ_RUN_FP32 ? NAN : fabs(drop) < 0.005 ? 0 : drop, 2, "");
-        clq_page_number(html, s->loss, 4, "");
-        clq_page_number(html, 1e-6 * s->size_bytes, 3, "");
+        clq_page_number(html, score, decimals, data->regression ? "" : " %");
+        clq_page_number(html, v == CLQ_RUN_FP32 ? NAN : drop, decimals, "");
+        clq_page_number(html, s->loss, data->regression ? 6 : 4, "");
+        clq_page_number(html, 1e-6 * s->size_bytes, fp32->size_bytes < 1e4 ? 6 : 3, "");
         clq_page_number(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7");
         clq_page_number(html, s->latency_ms, 3, "");
         clq_page_number(html, s->speedup, 2, "\u00d7");

@@ -14,6 +14,16 @@ static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int
 
 /* ---- curves ---- */
 
+/* Otherwise it was a regression. */
+static bool has_accuracy(const clq_history *history) {
+    for (int i = 0; i < history->count; i++) {
+        if (isfinite(history->records[i].train_top1) || isfinite(history->records[i].test_top1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_curve(clq_pictures *p, clq_picture_group group, const char *network,
                       const char *key, bool loss, const clq_run_curve *curve,
                       const double *columns) {
@@ -25,7 +35,9 @@ static void add_curve(clq_pictures *p, clq_picture_group group, const char *netw
     *plot = (clq_line_plot){
         .title = title,
         .x_label = curve->unit,
-        .y_label = loss ? "cross-entropy" : "top-1 accuracy",
+        .y_label = !loss                           ? "top-1 accuracy"
+                   : has_accuracy(&curve->history) ? "cross-entropy"
+                                                   : "mean squared error",
         .y_suffix = loss ? "" : " %",
         .y_min = loss ? NAN : 0,
         .y_max = loss ? NAN : 100,
@@ -59,6 +71,8 @@ static void add_curves(clq_pictures *p, clq_picture_group group, const char *net
     if (curve->history.count > 0) {
         fill_columns(&curve->history, columns);
         add_curve(p, group, network, key, true, curve, columns);
+    }
+    if (has_accuracy(&curve->history)) {
         add_curve(p, group, network, key, false, curve, columns);
     }
 }
@@ -106,19 +120,23 @@ static void add_panel(clq_bar_plot *plot, const clq_run_data *data, const char *
 }
 
 static int decimals_for(double value) {
-    return value >= 100 ? 1 : value >= 10 ? 2 : 3;
+    return value >= 100 ? 1 : value >= 10 ? 2 : value >= 0.01 ? 3 : 6;
 }
 
 static void add_comparison(clq_pictures *p, const clq_run_data *data) {
     clq_bar_plot *plot = &p->comparison;
     const clq_run_summary *first = &data->summaries[CLQ_RUN_FP32];
-    plot->title = "Accuracy, size and latency";
+    plot->title = data->regression ? "R\u00b2, size and latency" : "Accuracy, size and latency";
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         if (data->summaries[v].present) {
             plot->names[plot->bar_count++] = clq_run_titles[v];
         }
     }
-    add_panel(plot, data, "top-1 accuracy, %", offsetof(clq_run_summary, top1), 100, 2);
+    if (data->regression) {
+        add_panel(plot, data, "R\u00b2", offsetof(clq_run_summary, r2), 1, 4);
+    } else {
+        add_panel(plot, data, "top-1 accuracy, %", offsetof(clq_run_summary, top1), 100, 2);
+    }
     add_panel(plot, data, "parameters, MB", offsetof(clq_run_summary, size_bytes), 1e-6,
               decimals_for(1e-6 * first->size_bytes));
     add_panel(plot, data, "latency, ms", offsetof(clq_run_summary, latency_ms), 1,

@@ -33,6 +33,7 @@ static clq_status read_summary(clq_json_reader *top, clq_run_variant v, clq_run_
     }
     CLQ_TRY(clq_json_read_object(top, clq_run_keys[v], &reader));
     CLQ_TRY(clq_run_read_real(&reader, "top1", 0, 1, &out->top1));
+    CLQ_TRY(clq_run_read_real(&reader, "r2", -CLQ_RUN_LARGE, 1, &out->r2));
     CLQ_TRY(clq_run_read_real(&reader, "loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->loss));
     CLQ_TRY(clq_run_read_real(&reader, "size_bytes", 0, 1e18, &out->size_bytes));
     CLQ_TRY(clq_run_read_real(&reader, "latency_ms", 0, CLQ_RUN_LARGE, &out->latency_ms));
@@ -59,7 +60,7 @@ static clq_status read_run(const char *file, const json_t *json, clq_run_data *d
 /* ---- history.json ---- */
 
 static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_record *out) {
-    *out = (clq_epoch_record){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    *out = clq_epoch_unknown(0);
     CLQ_TRY(clq_json_require(reader, "epoch"));
     CLQ_TRY(clq_json_read_int(reader, "epoch", 0, INT32_MAX, &out->epoch));
     if (out->epoch <= previous) {
@@ -162,6 +163,7 @@ static void complete_summaries(clq_run_data *data) {
         const clq_run_evaluation *evaluation = &data->evaluations[v];
         if (evaluation->present) {
             complete(&summary->top1, evaluation->top1);
+            complete(&summary->r2, evaluation->r2);
             complete(&summary->loss, evaluation->loss);
             summary->present = true;
         }
@@ -173,6 +175,7 @@ static void complete_summaries(clq_run_data *data) {
                 break;
             }
         }
+        data->regression |= isfinite(summary->r2);
         if (summary->mismatched_codes < 0 && data->verifications[v].present) {
             summary->mismatched_codes = data->verifications[v].mismatched;
             summary->present = true;
@@ -182,6 +185,11 @@ static void complete_summaries(clq_run_data *data) {
                      data->summaries[CLQ_RUN_FP32].latency_ms / summary->latency_ms);
         }
     }
+}
+
+double clq_run_score(const clq_run_data *data, clq_run_variant v) {
+    const clq_run_summary *summary = &data->summaries[v];
+    return data->regression ? summary->r2 : 100 * summary->top1;
 }
 
 /* The history that `clquant train` or `clquant qat` leave in their --out; checkpoints tell which.
@@ -201,7 +209,7 @@ static clq_status read_stage_history(clq_run_data *data, const char *folder) {
 clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
     data->name = data->device = data->dot_path = data->created = "";
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
-        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, -1};
+        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, NAN, -1};
     }
     if (!clq_is_folder(folder)) {
         return clq_fail(CLQ_NO_INPUT, "%s: no such folder", folder);

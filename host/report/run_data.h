@@ -22,7 +22,7 @@ enum { CLQ_RUN_MAX_CLASSES = 4096, CLQ_RUN_MAX_EPOCHS = 100000, CLQ_RUN_MAX_LAYE
 /* eval-*.json */
 typedef struct clq_run_evaluation {
     bool present;
-    double top1, top5, loss; /* fractions; NaN: not known */
+    double top1, top5, loss, r2; /* top-1 and top-5 as fractions; NaN: not known */
     int64_t images;
     int classes;        /* 0: no confusion matrix */
     int64_t *confusion; /* (classes, classes): [true class][predicted class]; owned */
@@ -60,8 +60,8 @@ typedef struct clq_run_bench {
 /* A row of the comparison: run.json's values and, where it has none, those of the other files. */
 typedef struct clq_run_summary {
     bool present;
-    double top1, loss, size_bytes, latency_ms, speedup; /* NaN: not known */
-    int64_t mismatched_codes;                           /* -1: not known */
+    double top1, r2, loss, size_bytes, latency_ms, speedup; /* NaN: not known */
+    int64_t mismatched_codes;                               /* -1: not known */
 } clq_run_summary;
 
 /* A training's epochs or, before the first is finished, its steps. */
@@ -72,6 +72,7 @@ typedef struct clq_run_curve {
 
 typedef struct clq_run_data {
     const char *name, *device, *dot_path, *created; /* "" when not known */
+    bool regression; /* compared by R2; otherwise by top-1 accuracy */
     clq_run_summary summaries[CLQ_RUN_VARIANTS];
     clq_run_evaluation evaluations[CLQ_RUN_VARIANTS];
     clq_run_verification verifications[CLQ_RUN_VARIANTS];
@@ -88,6 +89,9 @@ typedef struct clq_run_data {
  * failure too. */
 clq_status clq_run_data_read(clq_run_data *data, const char *folder);
 void clq_run_data_clear(clq_run_data *data);
+
+/* What a network is compared by: R2 of a regression, else top-1 in percent; NaN: not known. */
+double clq_run_score(const clq_run_data *data, clq_run_variant v);
 
 /* ---- between run_data.c, run_log.c, run_eval.c and run_bench.c ---- */
 

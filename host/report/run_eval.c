@@ -87,7 +87,7 @@ static clq_status read_classes(clq_json_reader *reader, clq_run_evaluation *out)
 
 clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run_evaluation *out) {
     clq_json_reader reader;
-    out->top1 = out->top5 = out->loss = NAN;
+    out->top1 = out->top5 = out->loss = out->r2 = NAN;
     CLQ_TRY(clq_json_reader_init(&reader, file, json));
     CLQ_TRY(clq_run_read_schema(&reader));
     CLQ_TRY(clq_json_require(&reader, "images"));
@@ -95,6 +95,7 @@ clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run
     CLQ_TRY(clq_run_read_real(&reader, "top1", 0, 1, &out->top1));
     CLQ_TRY(clq_run_read_real(&reader, "top5", 0, 1, &out->top5));
     CLQ_TRY(clq_run_read_real(&reader, "loss", -1e30, 1e30, &out->loss));
+    CLQ_TRY(clq_run_read_real(&reader, "r2", -CLQ_RUN_LARGE, 1, &out->r2));
     CLQ_TRY(read_confusion(&reader, out));
     CLQ_TRY(read_classes(&reader, out));
     out->present = true;

@@ -15,15 +15,7 @@ static void forget_after(clq_history *history, int64_t step) {
 }
 
 static clq_status add_step(clq_json_reader *reader, int step, clq_history *history) {
-    clq_epoch_record record = {.epoch = step,
-                               .lr = NAN,
-                               .train_loss = NAN,
-                               .train_top1 = NAN,
-                               .test_loss = NAN,
-                               .test_top1 = NAN,
-                               .skipped_steps = NAN,
-                               .images_per_second = NAN,
-                               .seconds = NAN};
+    clq_epoch_record record = clq_epoch_unknown(step);
     CLQ_TRY(clq_run_read_real(reader, "lr", 0, CLQ_RUN_LARGE, &record.lr));
     CLQ_TRY(clq_run_read_real(reader, "loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &record.train_loss));
     CLQ_TRY(clq_run_read_real(reader, "top1", 0, 1, &record.train_top1));

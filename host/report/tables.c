@@ -43,7 +43,7 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
         }
         if (out->size == 0) {
             clq_text_puts(out, "network,top1,drop_points,loss,size_bytes,compression,latency_ms,"
-                               "speedup,mismatched_codes\n");
+                               "speedup,mismatched_codes,r2\n");
         }
         put_text(out, clq_run_keys[v]);
         put_number(out, s->top1);
@@ -57,6 +57,7 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
         if (s->mismatched_codes >= 0) {
             clq_text_printf(out, "%" PRId64, s->mismatched_codes);
         }
+        put_number(out, s->r2);
         clq_text_puts(out, "\n");
     }
 }

@@ -61,6 +61,21 @@ static clq_status check_schedule(const clq_train_config *config) {
     return CLQ_OK;
 }
 
+static clq_status check_progressive(const clq_train_config *config) {
+    int last = 0;
+    for (int i = 0; i < config->progressive_count; i++) {
+        const int until = config->progressive[i].until_epoch;
+        CLQ_TRY(in_range("progressive.size", config->progressive[i].size, 1, 4096));
+        if (until <= last) {
+            return clq_fail(CLQ_USAGE,
+                            "progressive.until_epoch must increase from 1, %d follows %d", until,
+                            last);
+        }
+        last = until;
+    }
+    return CLQ_OK;
+}
+
 /* 0 <= low <= high <= most, and both above 0 unless both are 0. */
 static clq_status range_of(const char *name, const double range[2], double most) {
     const bool off = range[0] == 0 && range[1] == 0;
@@ -106,6 +121,7 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
     CLQ_TRY(in_range("distill.temperature", config->distill.temperature, 1e-3, 1e3));
     CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
+    CLQ_TRY(check_progressive(config));
     CLQ_TRY(check_augment(&config->augment));
     if (config->distill.teacher && config->distill.weight > 0 &&
         config->loss != CLQ_LOSS_CROSS_ENTROPY) {
@@ -176,18 +192,29 @@ static uint64_t hash_schedule(const clq_train_config *config, uint64_t hash) {
 }
 
 uint64_t clq_train_config_hash(const clq_train_config *config) {
-    const double numbers[] = {config->epochs, config->batch, (double)config->seed, config->loss,
-                              config->label_smoothing};
+    const double numbers[] = {config->epochs, config->batch,           (double)config->seed,
+                              config->loss,   config->label_smoothing, config->sync_batch_norm};
     uint64_t hash = clq_hash64(numbers, sizeof numbers);
     for (int i = 0; i < config->freeze_count; i++) {
         hash = clq_hash64_seeded(config->freeze[i], strlen(config->freeze[i]) + 1, hash);
     }
+    hash = clq_hash64_seeded(config->progressive,
+                             (size_t)config->progressive_count * sizeof *config->progressive, hash);
     hash = hash_augment(&config->augment, hash);
     hash = hash_optimizer(config, hash);
     return hash_schedule(config, hash);
 }
 
-/* ---- learning rate ---- */
+/* ---- what changes from epoch to epoch ---- */
+
+int clq_train_size(const clq_train_config *config, int64_t epoch) {
+    for (int i = 0; i < config->progressive_count; i++) {
+        if (epoch < config->progressive[i].until_epoch) {
+            return config->progressive[i].size;
+        }
+    }
+    return 0;
+}
 
 /* Cosine from `high` at 0 to `low` at 1. */
 static double cosine(double high, double low, double progress) {

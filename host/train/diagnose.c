@@ -2,7 +2,7 @@
  * it.
  *
  * The step left its gradients, and nothing else. The forward pass runs once more on the same batch,
- * with a look at each output. */
+ * with a look at each layer. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,12 +59,21 @@ static clq_status examine_network(trainer *t, finding *f) {
     return CLQ_OK;
 }
 
-static clq_status examine_output(void *context, const clq_op_run *run) {
-    if (!run->out.buffer || run->out.dtype != CLQ_F32) {
-        return CLQ_OK;
+/* A node's output and the statistics that it just changed: an infinite variance makes zeros. */
+static clq_status examine_node(void *context, const clq_op_run *run) {
+    const char *name = run->node->name;
+    if (run->out.buffer && run->out.dtype == CLQ_F32) {
+        CLQ_TRY(examine(context, run->out.buffer, (size_t)clq_shape_count(&run->out.shape),
+                        "layer %s: its output", name));
     }
-    return examine(context, run->out.buffer, (size_t)clq_shape_count(&run->out.shape),
-                   "layer %s: its output", run->node->name);
+    for (int i = 0; i < run->node->input_count; i++) {
+        const clq_tensor *in = &run->in[i];
+        if (in->buffer && in->value->kind == CLQ_VALUE_STATE) {
+            CLQ_TRY(examine(context, in->buffer, floats_of(in->buffer), "layer %s: the new %s",
+                            name, in->value->name));
+        }
+    }
+    return CLQ_OK;
 }
 
 /* Runs the failed step's forward pass again; what it changes is put back. */
@@ -77,7 +86,7 @@ static clq_status examine_forward(trainer *t, finding *f) {
     CLQ_TRY(clq_health_begin(t->health, input));
     CLQ_TRY(examine(f, input->buffer, (size_t)clq_shape_count(&input->shape),
                     "the batch of normalised inputs"));
-    clq_exec_set_hook(t->exec, examine_output, f);
+    clq_exec_set_hook(t->exec, examine_node, f);
     const clq_status status = clq_exec_forward(t->exec);
     clq_exec_set_hook(t->exec, NULL, NULL);
     CLQ_TRY(status);
@@ -104,6 +113,10 @@ static clq_status examine_gradients(trainer *t, finding *f) {
 static clq_status find_largest_gradient(trainer *t, finding *f) {
     const clq_graph *graph = t->job->graph;
     float most = 0;
+    if (isfinite(clq_health_norm(t->health))) {
+        snprintf(f->text, sizeof f->text, "all is finite when it is computed again");
+        return CLQ_OK;
+    }
     for (int v = 0; v < graph->value_count; v++) {
         clq_buffer *x = clq_params_gradient(t->params, v);
         float largest = 0;
@@ -149,7 +162,7 @@ clq_status clq_trainer_check(trainer *t) {
         t->skipped.in_epoch++;
         t->skipped.in_a_row++;
         clq_log_warn("%s: step %lld (epoch %lld) skipped: %s", t->job->phase, step, epoch, f.text);
-        return CLQ_OK;
+        return clq_train_log_mark(&t->log, "skipped", t->step);
     }
     return clq_fail(CLQ_DIVERGED,
                     "%s: diverged in step %lld (epoch %lld, learning rate %g): %s; the last "

@@ -6,7 +6,7 @@
 #include "base/hash.h"
 
 struct clq_distill {
-    clq_graph *folded; /* NULL: the caller's graph is */
+    clq_graph *graph; /* the teacher folded, for the size of the student's images */
     clq_exec *exec;
 };
 
@@ -40,9 +40,23 @@ static clq_status same_shape(const char *what, const clq_shape *teacher, const c
                     ours);
 }
 
-/* Both see the same normalised images. A teacher from elsewhere may not say what it wants. */
+/* A table's: the numbers as they stand in both networks. */
+static clq_status same_metadata(const clq_train_job *job, const char *key) {
+    const char *theirs = clq_graph_get_metadata(job->teacher, key);
+    const char *ours = clq_graph_get_metadata(job->graph, key);
+    if (theirs && strcmp(theirs, ours ? ours : "") != 0) {
+        return clq_fail(CLQ_USAGE, "the teacher was trained with another \"%s\"", key);
+    }
+    return CLQ_OK;
+}
+
+/* Both see the same normalised samples. A teacher from elsewhere may not say what it wants. */
 static clq_status same_normalisation(const clq_train_job *job) {
     float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    if (clq_dataset_get_info(job->train)->features > 0) {
+        CLQ_TRY(same_metadata(job, "clquant.mean"));
+        return same_metadata(job, "clquant.std");
+    }
     if (!clq_graph_get_metadata(job->teacher, "clquant.mean")) {
         return CLQ_OK;
     }
@@ -75,6 +89,19 @@ static clq_status check(const clq_train_job *job) {
 
 /* ---- life ---- */
 
+static clq_status make_graph(const clq_graph *teacher, const clq_shape *x, clq_graph **out) {
+    clq_graph *graph = NULL;
+    CLQ_TRY(teacher->folded ? clq_graph_clone(teacher, &graph) : clq_graph_fold(teacher, &graph));
+    const clq_shape *own = &graph->values[graph->input].shape;
+    if (x->rank != 4 || (x->dim[1] == own->dim[1] && x->dim[2] == own->dim[2])) {
+        *out = graph;
+        return CLQ_OK;
+    }
+    const clq_status status = clq_graph_resize(graph, (int)x->dim[1], (int)x->dim[2], out);
+    clq_graph_destroy(graph);
+    return clq_fail_in(status, "the teacher");
+}
+
 clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_loss *loss,
                               clq_distill **out) {
     clq_status status = CLQ_OK;
@@ -84,14 +111,12 @@ clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_l
     if (!distill) {
         return CLQ_NO_MEMORY;
     }
-    if (!job->teacher->folded) {
-        CLQ_GOTO(status, cleanup, clq_graph_fold(job->teacher, &distill->folded));
-    }
     const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT,
                                       .batch = clq_exec_get_options(student)->batch};
     CLQ_GOTO(status, cleanup,
-             clq_exec_create(job->device, distill->folded ? distill->folded : job->teacher,
-                             &options, &distill->exec));
+             make_graph(job->teacher, &clq_exec_input(student)->shape, &distill->graph));
+    CLQ_GOTO(status, cleanup,
+             clq_exec_create(job->device, distill->graph, &options, &distill->exec));
     CLQ_GOTO(status, cleanup,
              clq_loss_set_teacher(loss, clq_exec_output(distill->exec)->buffer,
                                   job->config.distill.weight, job->config.distill.temperature));
@@ -107,7 +132,7 @@ void clq_distill_destroy(clq_distill *distill) {
         return;
     }
     clq_exec_destroy(distill->exec);
-    clq_graph_destroy(distill->folded);
+    clq_graph_destroy(distill->graph);
     clq_free(distill);
 }
 

@@ -7,6 +7,8 @@
 #include "base/hash.h"
 #include "base/progress.h"
 
+/* ---- classes ---- */
+
 /* Cross-entropy of one row of logits, in double with the largest subtracted. */
 static double cross_entropy(const float *logits, int classes, int label) {
     double largest = logits[0], sum = 0;
@@ -65,70 +67,164 @@ static clq_status check_labels(const int32_t *labels, int count, int classes) {
     return CLQ_OK;
 }
 
-clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
-                        clq_evaluation *evaluation, float *logits) {
-    const clq_tensor *output = clq_exec_output(exec);
-    const int batch = clq_exec_get_options(exec)->batch;
-    clq_status status = CLQ_OK;
-    clq_progress progress = {0};
-    clq_sha256 hash;
-    clq_evaluation e = {0};
-    float *rows = NULL;
+/* ---- regression ---- */
 
-    memset(evaluation, 0, sizeof *evaluation);
+/* Sums over the rows so far, of one target. */
+typedef struct sums {
+    double error;          /* of squared errors */
+    double value, squares; /* of the numbers, normalised, so that no digits are lost here */
+} sums;
+
+static void add_numbers(clq_evaluation *e, sums *all, const float *outputs, const float *numbers,
+                        int count) {
+    for (int i = 0; i < count * e->targets; i++) {
+        sums *s = &all[i % e->targets];
+        const double d = (double)outputs[i] - (double)numbers[i];
+        s->error += d * d;
+        s->value += numbers[i];
+        s->squares += (double)numbers[i] * (double)numbers[i];
+        e->loss += d * d / e->targets;
+    }
+    e->images += count;
+}
+
+static void finish_fits(clq_evaluation *e, const sums *all, const clq_table *table) {
+    const double n = (double)e->images;
+    e->r2 = 0;
+    for (int t = 0; t < e->targets; t++) {
+        const double unit = table->target_std ? (double)table->target_std[t] : 1;
+        const double deviation = all[t].squares - all[t].value * all[t].value / n;
+        e->fits[t].rmse = sqrt(all[t].error / n) * unit;
+        e->fits[t].r2 = deviation > 0 ? 1 - all[t].error / deviation : NAN;
+        e->r2 += e->fits[t].r2 / e->targets;
+    }
+    e->top1 = e->top5 = NAN;
+}
+
+/* ---- both ---- */
+
+typedef struct evaluator {
+    clq_exec *exec;
+    clq_feed *feed;
+    clq_evaluation e;
+    int outputs;
+    float *rows; /* (batch, outputs) */
+    sums *sums;  /* (targets) */
+    clq_sha256 hash;
+    clq_progress progress;
+} evaluator;
+
+static clq_status open_evaluator(evaluator *v) {
+    const clq_tensor *output = clq_exec_output(v->exec);
+    const clq_table *table = clq_feed_table(v->feed);
+    const int batch = clq_exec_get_options(v->exec)->batch;
+    clq_evaluation *e = &v->e;
     if (output->shape.rank != 2) {
         return clq_fail(CLQ_BAD_DATA, "the network's output must be (N, classes), has rank %d",
                         output->shape.rank);
     }
-    e.classes = (int)output->shape.dim[1];
-    e.confusion = clq_calloc((size_t)e.classes * (size_t)e.classes, sizeof *e.confusion);
-    rows = clq_calloc((size_t)batch * (size_t)e.classes, sizeof *rows);
-    if (!e.confusion || !rows) {
-        status = CLQ_NO_MEMORY;
-        goto cleanup;
+    v->outputs = (int)output->shape.dim[1];
+    e->unit = clq_feed_unit(v->feed);
+    e->targets = table ? table->targets : 0;
+    if (e->targets > 0 && e->targets != v->outputs) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "the data has %d regression targets, but the network has %d outputs",
+                        e->targets, v->outputs);
     }
-    clq_sha256_init(&hash);
-    clq_progress_begin(&progress, label ? label : "", "images", clq_feed_batches(feed) * batch);
+    e->classes = e->targets > 0 ? 0 : v->outputs;
+    e->r2 = NAN;
+    e->confusion = clq_calloc((size_t)e->classes * (size_t)e->classes, sizeof *e->confusion);
+    e->fits = clq_calloc((size_t)e->targets, sizeof *e->fits);
+    v->sums = clq_calloc((size_t)e->targets, sizeof *v->sums);
+    v->rows = clq_calloc((size_t)batch * (size_t)v->outputs, sizeof *v->rows);
+    clq_sha256_init(&v->hash);
+    return e->confusion && e->fits && v->sums && v->rows ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+static void close_evaluator(evaluator *v) {
+    clq_progress_end(&v->progress);
+    clq_evaluation_clear(&v->e);
+    clq_free(v->sums);
+    clq_free(v->rows);
+}
+
+/* One batch; its outputs also into `to` when that is not NULL. */
+static clq_status judge(evaluator *v, const clq_feed_batch *data, float *to) {
+    const size_t bytes = (size_t)data->count * (size_t)v->outputs * sizeof *v->rows;
+    if (v->e.classes > 0) {
+        CLQ_TRY(check_labels(data->labels, data->count, v->e.classes));
+    }
+    CLQ_TRY(clq_exec_forward(v->exec));
+    CLQ_TRY(clq_buffer_read(clq_exec_output(v->exec)->buffer, 0, bytes, v->rows));
+    clq_sha256_update(&v->hash, v->rows, bytes);
+    if (to) {
+        memcpy(to + (size_t)v->e.images * (size_t)v->outputs, v->rows, bytes);
+    }
+    if (v->e.classes > 0) {
+        add_rows(&v->e, v->rows, data->labels, data->count);
+    } else {
+        add_numbers(&v->e, v->sums, v->rows, data->numbers, data->count);
+    }
+    return CLQ_OK;
+}
+
+static void show(evaluator *v) {
+    const double n = (double)v->e.images;
+    if (v->e.classes > 0) {
+        clq_progress_update(&v->progress, v->e.images, "top-1 %.2f %%", 100 * v->e.top1 / n);
+    } else {
+        clq_progress_update(&v->progress, v->e.images, "loss %.4f", v->e.loss / n);
+    }
+}
+
+/* Turns the sums into means. */
+static void finish(evaluator *v) {
+    const double n = (double)v->e.images;
+    v->e.loss /= n;
+    if (v->e.classes > 0) {
+        v->e.top1 /= n;
+        v->e.top5 /= n;
+    } else {
+        finish_fits(&v->e, v->sums, clq_feed_table(v->feed));
+    }
+    clq_sha256_hex(&v->hash, v->e.logits_sha256);
+}
+
+clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
+                        clq_evaluation *evaluation, float *logits) {
+    evaluator v = {.exec = exec, .feed = feed};
+    clq_status status = CLQ_OK;
+    memset(evaluation, 0, sizeof *evaluation);
+    CLQ_GOTO(status, cleanup, open_evaluator(&v));
+    clq_progress_begin(&v.progress, label ? label : "", v.e.unit,
+                       clq_feed_batches(feed) * clq_exec_get_options(exec)->batch);
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     for (;;) {
         clq_feed_batch data;
         CLQ_GOTO(status, cleanup, clq_feed_next(feed, clq_exec_input(exec)->buffer, &data));
-        const int count = data.count;
-        if (count == 0) {
+        if (data.count == 0) {
             break;
         }
-        CLQ_GOTO(status, cleanup, check_labels(data.labels, count, e.classes));
-        CLQ_GOTO(status, cleanup, clq_exec_forward(exec));
-        const size_t bytes = (size_t)count * (size_t)e.classes * sizeof *rows;
-        CLQ_GOTO(status, cleanup, clq_buffer_read(output->buffer, 0, bytes, rows));
-        clq_sha256_update(&hash, rows, bytes);
-        if (logits) {
-            memcpy(logits + (size_t)e.images * (size_t)e.classes, rows, bytes);
-        }
-        add_rows(&e, rows, data.labels, count);
+        CLQ_GOTO(status, cleanup, judge(&v, &data, logits));
         if (label) {
-            clq_progress_update(&progress, e.images, "top-1 %.2f %%",
-                                100 * e.top1 / (double)e.images);
+            show(&v);
         }
     }
-    if (e.images == 0) {
-        status = clq_fail(CLQ_BAD_DATA, "no images to evaluate");
+    if (v.e.images == 0) {
+        status = clq_fail(CLQ_BAD_DATA, "no %s to evaluate", v.e.unit);
         goto cleanup;
     }
-    e.top1 /= (double)e.images;
-    e.top5 /= (double)e.images;
-    e.loss /= (double)e.images;
-    clq_sha256_hex(&hash, e.logits_sha256);
-    *evaluation = e;
-    e.confusion = NULL;
+    finish(&v);
+    *evaluation = v.e;
+    v.e = (clq_evaluation){0};
 cleanup:
-    clq_progress_end(&progress);
-    clq_free(e.confusion);
-    clq_free(rows);
+    close_evaluator(&v);
     return status;
 }
 
 void clq_evaluation_clear(clq_evaluation *evaluation) {
     clq_free(evaluation->confusion);
+    clq_free(evaluation->fits);
     evaluation->confusion = NULL;
+    evaluation->fits = NULL;
 }

@@ -3,8 +3,10 @@
 #include <clquant/train.h>
 
 #include "data/augment.h"
+#include "train/table_feed.h"
 
 struct clq_feed {
+    clq_table_feed *table; /* does everything when the data set is a table; else NULL */
     clq_device *device;
     clq_dataset *dataset;
     clq_feed_options options;
@@ -24,7 +26,9 @@ static clq_status open_loader(clq_feed *feed) {
                                         .drop_last = o->training,
                                         .seed = o->seed,
                                         .threads = o->threads,
-                                        .start = feed->position};
+                                        .start = feed->position,
+                                        .shard = o->training ? o->shard : 0,
+                                        .shards = o->training ? o->shards : 0};
     clq_loader_destroy(feed->loader);
     feed->loader = NULL;
     return clq_loader_create(feed->dataset, &options, &feed->loader);
@@ -74,6 +78,12 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
     if (!feed) {
         return CLQ_NO_MEMORY;
     }
+    if (clq_dataset_table(dataset)) {
+        CLQ_GOTO(status, cleanup,
+                 clq_table_feed_create(device, clq_dataset_table(dataset), options, &feed->table));
+        *out = feed;
+        return CLQ_OK;
+    }
     feed->device = device;
     feed->dataset = dataset;
     feed->options = *options;
@@ -91,6 +101,7 @@ void clq_feed_destroy(clq_feed *feed) {
     if (!feed) {
         return;
     }
+    clq_table_feed_destroy(feed->table);
     clq_loader_destroy(feed->loader);
     clq_augment_destroy(feed->augment);
     clq_buffer_release(feed->labels);
@@ -99,11 +110,25 @@ void clq_feed_destroy(clq_feed *feed) {
     clq_free(feed);
 }
 
+const clq_table *clq_feed_table(const clq_feed *feed) {
+    return feed->table ? clq_table_feed_table(feed->table) : NULL;
+}
+
+const char *clq_feed_unit(const clq_feed *feed) {
+    return feed->table ? "rows" : "images";
+}
+
 int64_t clq_feed_batches(const clq_feed *feed) {
+    if (feed->table) {
+        return clq_table_feed_batches(feed->table);
+    }
     return clq_loader_batches(feed->loader);
 }
 
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
+    if (feed->table) {
+        return clq_table_feed_seek(feed->table, epoch, batch);
+    }
     const clq_loader_position now = clq_loader_get_position(feed->loader);
     feed->at_end = false;
     if (now.epoch == epoch && now.batch == batch) {
@@ -116,6 +141,9 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     const clq_batch *batch = NULL;
     *out = (clq_feed_batch){0};
+    if (feed->table) {
+        return clq_table_feed_next(feed->table, x, out);
+    }
     if (feed->at_end) {
         feed->at_end = false;
         return CLQ_OK;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/ranks.h"
 #include "kernels/include/verdict.h"
 
 enum {
@@ -128,6 +129,20 @@ clq_status clq_health_judge(clq_health *health, clq_loss *loss) {
                       CLQ_BUF(health->input_max), CLQ_BUF(health->state_max), CLQ_U32(PARTS),
                       CLQ_BUF(samples), CLQ_U32(clq_buffer_size(samples) / sizeof(float)),
                       CLQ_F32(health->clip_norm), CLQ_BUF(health->verdict));
+}
+
+clq_status clq_health_agree(clq_health *health, clq_ranks *ranks) {
+    const size_t at = VERDICT_SCALE * sizeof(float);
+    float scale;
+    double doubts;
+    if (!ranks) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_buffer_read(health->verdict, at, sizeof scale, &scale));
+    doubts = scale == 0;
+    CLQ_TRY(clq_ranks_sum(ranks, &doubts, 1));
+    scale = doubts > 0 ? 0 : scale;
+    return clq_buffer_write(health->verdict, at, sizeof scale, &scale);
 }
 
 clq_status clq_health_restore(clq_health *health) {

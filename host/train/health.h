@@ -4,6 +4,7 @@
  *
  * A step:   clq_health_begin     when the batch is there, before the forward pass
  *           clq_health_judge     behind the backward pass, when gradients are final
+ *           clq_health_agree     several ranks: what one of them finds counts for all
  *           (the optimizer, which obeys the verdict, and what else the step changes)
  *           clq_health_restore   the rest of the step undone if need be
  *           clq_health_read      the host is told
@@ -42,6 +43,10 @@ clq_buffer *clq_health_verdict(clq_health *health);
 clq_status clq_health_begin(clq_health *health, const clq_tensor *input);
 clq_status clq_health_judge(clq_health *health, clq_loss *loss);
 clq_status clq_health_restore(clq_health *health);
+
+/* What only one rank has seen, as an input that is not finite, undoes the step on all. Waits for
+ * the ranks; without them it does nothing. */
+clq_status clq_health_agree(clq_health *health, clq_ranks *ranks);
 
 /* Waits for the step. */
 clq_status clq_health_read(clq_health *health, clq_step_outcome *outcome);

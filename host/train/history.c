@@ -28,6 +28,14 @@ static double *field(clq_epoch_record *record, int column) {
     return (double *)(void *)((char *)record + columns[column].offset);
 }
 
+clq_epoch_record clq_epoch_unknown(int epoch) {
+    clq_epoch_record record = {.epoch = epoch};
+    for (int c = 0; c < COLUMN_COUNT; c++) {
+        *field(&record, c) = NAN;
+    }
+    return record;
+}
+
 clq_status clq_history_add(clq_history *history, const clq_epoch_record *record) {
     clq_epoch_record *records =
         clq_realloc(history->records, (size_t)history->count + 1, sizeof *history->records);

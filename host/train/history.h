@@ -11,6 +11,9 @@ typedef struct clq_history {
     int count;
 } clq_history;
 
+/* A record in which nothing is known yet: NaN everywhere. */
+clq_epoch_record clq_epoch_unknown(int epoch);
+
 clq_status clq_history_add(clq_history *history, const clq_epoch_record *record);
 void clq_history_clear(clq_history *history);
 

@@ -23,7 +23,8 @@ clq_status clq_train_log_open(clq_train_log *log, const clq_train_job *job);
  * `status`, or the failure to write. */
 clq_status clq_train_log_close(clq_train_log *log, clq_status status, int64_t step);
 
-/* A line with nothing but its place: "resume", "checkpoint". `step` counts those done. */
+/* A line with nothing but its place: "resume", "checkpoint", "skipped". `step` counts those done.
+ */
 clq_status clq_train_log_mark(clq_train_log *log, const char *event, int64_t step);
 /* Starts the timing of steps: call it where something else than a step took time. */
 void clq_train_log_time_from(clq_train_log *log, int64_t step);

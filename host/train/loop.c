@@ -1,5 +1,6 @@
 /* The training loop: epochs, evaluation, history, when to write checkpoints. */
 #include <math.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -7,13 +8,22 @@
 
 enum { LOSS_SHOWN_STEPS = 10 };
 
-/* Mean loss and accuracy of the epoch so far. */
+/* Mean loss and accuracy (NaN in a regression) of the epoch so far. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
-    CLQ_TRY(clq_loss_read(t->loss, &totals));
+    CLQ_TRY(clq_trainer_read_totals(t, &totals));
     *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
     *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
     return CLQ_OK;
+}
+
+/* "  top-1 93.75 %", or nothing where it is not known. */
+static const char *top1_text(const char *name, double top1, char text[40]) {
+    text[0] = '\0';
+    if (!isnan(top1)) {
+        snprintf(text, 40, "  %s %.2f %%", name, 100 * top1);
+    }
+    return text;
 }
 
 static bool stopped(const trainer *t) {
@@ -25,7 +35,9 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     const clq_train_config *config = &t->job->config;
     const double start = clq_now_seconds();
     const int64_t first = t->step, batch = first % t->steps_per_epoch;
-    double loss = 0, top1 = 0;
+    double loss = 0, top1 = NAN;
+    char text[40];
+    CLQ_TRY(clq_trainer_fit_epoch(t, epoch));
     CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
     clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
@@ -46,8 +58,8 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
             clq_train_log_time_from(&t->log, t->step);
         }
         clq_progress_update(&t->progress, t->step * config->batch,
-                            "epoch %lld/%d  loss %.4f  top-1 %.2f %%  lr %.4g",
-                            (long long)epoch + 1, config->epochs, loss, 100 * top1,
+                            "epoch %lld/%d  loss %.4g%s  lr %.4g", (long long)epoch + 1,
+                            config->epochs, loss, top1_text("top-1", top1, text),
                             clq_learning_rate(config, t->step, t->steps_per_epoch));
     }
     CLQ_TRY(read_loss(t, &loss, &top1));
@@ -98,12 +110,12 @@ static clq_status run_epochs(trainer *t) {
         }
         CLQ_TRY(evaluate(t, &record));
         CLQ_TRY(clq_history_add(&t->history, &record));
-        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4f  top-1 %.2f %%  test loss %.4f  test "
-                     "top-1 %.2f %%  "
-                     "%.0f images/s",
+        char train[40], test[40];
+        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s  test loss %.4g%s  %.0f %s/s",
                      t->job->phase, record.epoch, t->job->config.epochs, record.lr,
-                     record.train_loss, 100 * record.train_top1, record.test_loss,
-                     100 * record.test_top1, record.images_per_second);
+                     record.train_loss, top1_text("top-1", record.train_top1, train),
+                     record.test_loss, top1_text("test top-1", record.test_top1, test),
+                     record.images_per_second, clq_feed_unit(t->feed));
         if (t->job->out) {
             CLQ_TRY(clq_history_write(&t->history, t->job->out));
         }
@@ -120,14 +132,16 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     *history_count = 0;
     CLQ_GOTO(status, cleanup, clq_train_log_open(&t.log, job));
     CLQ_GOTO(status, cleanup, clq_trainer_open(&t));
-    if (job->resume && job->out) {
+    if (job->resume) {
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
-    clq_progress_begin(&t.progress, job->phase, "images",
+    CLQ_GOTO(status, cleanup, clq_trainer_share(&t));
+    clq_progress_begin(&t.progress, job->phase, clq_feed_unit(t.feed),
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     clq_progress_continue(&t.progress, t.step * job->config.batch);
     status = run_epochs(&t);
     clq_progress_end(&t.progress);
+    clq_reducer_log(t.reducer, job->phase);
     if (status == CLQ_OK) {
         CLQ_GOTO(status, cleanup, clq_optimizer_swap_average(t.optimizer));
         CLQ_GOTO(status, cleanup, clq_params_download(t.params));

@@ -1,10 +1,65 @@
+/* How data and a network belong together: shapes, and normalisation kept in the metadata. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <clquant/train.h>
 
-/* "0.4914,0.4822,0.4465" */
+#include "base/text.h"
+
+#define MEAN "clquant.mean"
+#define STD "clquant.std"
+#define TARGET_MEAN "clquant.target_mean"
+#define TARGET_STD "clquant.target_std"
+
+/* ---- shapes ---- */
+
+clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *output = &graph->values[graph->output].shape;
+    char text[64];
+    clq_shape_text(input, text, sizeof text);
+    if (info->features == 0) {
+        return input->rank == 4
+                   ? CLQ_OK
+                   : clq_fail(CLQ_BAD_DATA, "%s: holds images, but the network's input is %s",
+                              info->path, text);
+    }
+    if (input->rank != 2 || input->dim[1] != info->features) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: is a table of %d features, but the network's input is %s", info->path,
+                        info->features, text);
+    }
+    const int64_t outputs = output->rank == 2 ? output->dim[1] : 0;
+    if (info->targets > 0 && outputs != info->targets) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: has %d regression targets, but the network has %lld outputs",
+                        info->path, info->targets, (long long)outputs);
+    }
+    if (outputs < info->class_count) {
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the network has %lld outputs",
+                        info->path, info->class_count, (long long)outputs);
+    }
+    return CLQ_OK;
+}
+
+/* ---- metadata ---- */
+
+/* "0.4914,0.4822,0.4465": with as many digits as a float needs. */
+static clq_status set_floats(clq_graph *graph, const char *key, const float *values, int count) {
+    clq_text text = {0};
+    for (int i = 0; i < count; i++) {
+        clq_text_printf(&text, "%s%.9g", i ? "," : "", (double)values[i]);
+    }
+    clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK) {
+        status = clq_graph_set_metadata(graph, key, text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
+
 static clq_status get_floats(const clq_graph *graph, const char *key, int count, float *values,
                              bool *found) {
     const char *text = clq_graph_get_metadata(graph, key);
@@ -22,24 +77,86 @@ static clq_status get_floats(const clq_graph *graph, const char *key, int count,
     return CLQ_OK;
 }
 
+/* Both of a pair of keys, or neither: then mean and std stay as they are. */
+static clq_status get_pair(const clq_graph *graph, const char *mean_key, const char *std_key,
+                           int count, float *mean, float *std, bool *found) {
+    bool has_std;
+    CLQ_TRY(get_floats(graph, mean_key, count, mean, found));
+    CLQ_TRY(get_floats(graph, std_key, count, std, &has_std));
+    if (*found != has_std) {
+        return clq_fail(CLQ_BAD_DATA, "the model has metadata \"%s\" or \"%s\", but not both",
+                        mean_key, std_key);
+    }
+    for (int c = 0; has_std && c < count; c++) {
+        if (!(std[c] > 0)) {
+            return clq_fail(CLQ_BAD_DATA, "the model's metadata \"%s\" must be positive, is %g",
+                            std_key, (double)std[c]);
+        }
+    }
+    return CLQ_OK;
+}
+
+/* ---- images ---- */
+
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]) {
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    bool has_mean, has_std;
+    bool found;
     memcpy(mean, info->mean, sizeof info->mean);
     memcpy(std, info->std, sizeof info->std);
-    CLQ_TRY(get_floats(graph, "clquant.mean", info->channels, mean, &has_mean));
-    CLQ_TRY(get_floats(graph, "clquant.std", info->channels, std, &has_std));
-    for (int c = 0; c < info->channels; c++) {
-        if (!(std[c] > 0)) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "the model's metadata \"clquant.std\" must be positive, is %g",
-                            (double)std[c]);
-        }
+    if (info->features > 0) {
+        return CLQ_OK;
     }
-    if (has_mean != has_std) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "the model has metadata \"clquant.mean\" or \"clquant.std\", but not both");
+    return get_pair(graph, MEAN, STD, info->channels, mean, std, &found);
+}
+
+clq_status clq_graph_set_normalisation(clq_graph *graph, const float *mean, const float *std,
+                                       int count) {
+    CLQ_TRY(set_floats(graph, MEAN, mean, count));
+    return set_floats(graph, STD, std, count);
+}
+
+/* ---- tables ---- */
+
+/* Room for a mean and, behind it, a deviation of each feature or target. */
+static clq_status allocate_pair(const clq_table *table, float **mean, float **std) {
+    const int most = table->features > table->targets ? table->features : table->targets;
+    *mean = clq_calloc(2 * (size_t)most, sizeof **mean);
+    *std = *mean ? *mean + most : NULL;
+    return *mean ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table) {
+    clq_status status = CLQ_OK;
+    bool found;
+    float *mean, *std;
+    CLQ_TRY(allocate_pair(table, &mean, &std));
+    CLQ_GOTO(status, cleanup, get_pair(graph, MEAN, STD, table->features, mean, std, &found));
+    if (found) {
+        clq_table_normalize(table, mean, std);
     }
-    return CLQ_OK;
+    if (table->targets > 0) {
+        CLQ_GOTO(status, cleanup,
+                 get_pair(graph, TARGET_MEAN, TARGET_STD, table->targets, mean, std, &found));
+        status = found ? clq_table_normalize_targets(table, mean, std) : CLQ_OK;
+    }
+cleanup:
+    clq_free(mean);
+    return status;
+}
+
+clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table) {
+    clq_status status = CLQ_OK;
+    float *mean, *std;
+    CLQ_TRY(allocate_pair(table, &mean, &std));
+    clq_table_measure(table, mean, std);
+    CLQ_GOTO(status, cleanup, clq_graph_set_normalisation(graph, mean, std, table->features));
+    if (table->targets > 0) {
+        clq_table_measure_targets(table, mean, std);
+        CLQ_GOTO(status, cleanup, set_floats(graph, TARGET_MEAN, mean, table->targets));
+        CLQ_GOTO(status, cleanup, set_floats(graph, TARGET_STD, std, table->targets));
+    }
+cleanup:
+    clq_free(mean);
+    return status;
 }

@@ -19,20 +19,23 @@ clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
     CLQ_TRY(clq_distill_run(t->distill, clq_exec_input(t->exec)->buffer));
     CLQ_TRY(clq_exec_forward(t->exec));
     CLQ_TRY(run_loss(t, batch));
+    CLQ_TRY(clq_reducer_begin(t->reducer));
     CLQ_TRY(clq_exec_backward(t->exec));
+    CLQ_TRY(clq_reducer_finish(t->reducer));
     CLQ_TRY(clq_health_judge(t->health, t->loss));
+    CLQ_TRY(clq_health_agree(t->health, t->job->ranks));
     CLQ_TRY(clq_optimizer_step(t->optimizer, lr, t->step - t->skipped.total));
     t->step++;
     if (hooks && hooks->after_step) {
         CLQ_TRY(hooks->after_step(hooks->context, t->step));
     }
     CLQ_TRY(clq_health_restore(t->health));
-    CLQ_TRY(clq_exec_load_parameters(t->exec));
-    return clq_trainer_check(t);
+    return clq_exec_load_parameters(t->exec);
 }
 
 clq_status clq_trainer_step(trainer *t) {
     clq_feed_batch batch;
     CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
-    return clq_trainer_step_on(t, &batch);
+    CLQ_TRY(clq_trainer_step_on(t, &batch));
+    return clq_trainer_check(t);
 }

@@ -7,66 +7,146 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/ranks.h"
 #include "train/freeze.h"
 
 /* ---- set-up ---- */
 
-static clq_status open_feeds(trainer *t) {
+/* What only one kind of data can have. */
+static clq_status check_data(const clq_train_job *job) {
+    clq_train_config plain = job->config, defaults;
+    if (!job->train) {
+        return CLQ_OK;
+    }
+    const clq_dataset_info *info = clq_dataset_get_info(job->train);
+    CLQ_TRY(clq_graph_check_data(job->graph, job->train));
+    if (job->test) {
+        CLQ_TRY(clq_graph_check_data(job->graph, job->test));
+    }
+    if (info->targets > 0 &&
+        (job->config.loss != CLQ_LOSS_MSE || job->config.label_smoothing > 0)) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: has regression targets: the loss must be mse, without "
+                        "label smoothing",
+                        info->path);
+    }
+    clq_train_config_init(&defaults);
+    plain.augment = defaults.augment;
+    if (info->features > 0 &&
+        clq_train_config_hash(&plain) != clq_train_config_hash(&job->config)) {
+        return clq_fail(CLQ_USAGE, "%s: is a table; augmentation is for images", info->path);
+    }
+    return CLQ_OK;
+}
+
+/* How much of a batch is this rank's. */
+static int rank_batch(const trainer *t) {
+    return t->job->config.batch / clq_ranks_size(t->job->ranks);
+}
+
+/* The graph whose shapes training has now. */
+static const clq_graph *training_graph(const trainer *t) {
+    return t->resized ? t->resized : t->job->graph;
+}
+
+static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
     const clq_train_config *config = &t->job->config;
-    const clq_graph *graph = t->job->graph;
+    const clq_graph *graph = training ? training_graph(t) : t->job->graph;
     const clq_shape *input = &graph->values[graph->input].shape;
     const clq_shape *output = &graph->values[graph->output].shape;
     const bool images = input->rank == 4;
-    clq_feed_options options = {.batch = config->batch,
-                                .training = true,
+    clq_feed_options options = {.batch = rank_batch(t),
+                                .training = training,
                                 .seed = config->seed,
                                 .threads = config->loader_threads,
                                 .height = images ? (int)input->dim[1] : 0,
                                 .width = images ? (int)input->dim[2] : 0,
                                 .classes = (int)output->dim[1],
-                                .augment = config->augment};
+                                .augment = config->augment,
+                                .shard = clq_ranks_rank(t->job->ranks),
+                                .shards = clq_ranks_size(t->job->ranks)};
     memcpy(options.mean, t->job->mean, sizeof options.mean);
     memcpy(options.std, t->job->std, sizeof options.std);
-    if (t->job->train) {
-        CLQ_TRY(clq_feed_create(t->job->device, t->job->train, &options, &t->feed));
-        t->steps_per_epoch = clq_feed_batches(t->feed);
-    }
-    if (t->job->test) {
-        options.training = false;
-        CLQ_TRY(clq_feed_create(t->job->device, t->job->test, &options, &t->test_feed));
-    }
-    return CLQ_OK;
+    clq_dataset *dataset = training ? t->job->train : t->job->test;
+    return dataset ? clq_feed_create(t->job->device, dataset, &options, feed) : CLQ_OK;
 }
 
-static clq_status open_executors(trainer *t) {
+static clq_status open_executor(const trainer *t, bool training, clq_exec **exec) {
     const clq_train_job *job = t->job;
-    clq_exec_options options = {.mode = job->mode,
-                                .batch = job->config.batch,
-                                .params = t->params,
-                                .qstate = job->qstate,
-                                .recompute = job->config.recompute,
-                                .seed = job->config.seed};
-    CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->exec));
-    if (job->test) {
-        options.mode = job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
-        CLQ_TRY(clq_exec_create(job->device, job->graph, &options, &t->eval_exec));
+    const clq_exec_mode inference =
+        job->mode == CLQ_EXEC_QAT ? CLQ_EXEC_FAKE_QUANT : CLQ_EXEC_FLOAT;
+    const clq_exec_options options = {
+        .mode = training ? job->mode : inference,
+        .batch = rank_batch(t),
+        .params = t->params,
+        .qstate = job->qstate,
+        .recompute = training && job->config.recompute,
+        /* An evaluation comes between steps, so it may lie in the memory of an executor that stays.
+         */
+        .memory_of = training || job->config.progressive_count > 0 ? NULL : t->exec,
+        /* of dropout: each rank has masks of its own */
+        .seed = job->config.seed + (uint64_t)clq_ranks_rank(job->ranks),
+        .ranks = training && job->config.sync_batch_norm ? job->ranks : NULL};
+    return clq_exec_create(job->device, training ? training_graph(t) : job->graph, &options, exec);
+}
+
+/* What depends on the size of the training images: feed, executor, exchange of gradients, teacher.
+ */
+static clq_status open_sized(trainer *t, int size) {
+    const clq_train_job *job = t->job;
+    t->size = size;
+    if (size) {
+        CLQ_TRY(clq_fail_in(clq_graph_resize(job->graph, size, size, &t->resized), "progressive"));
     }
-    const clq_tensor *output = clq_exec_output(t->exec);
-    CLQ_TRY(clq_loss_create(job->device, job->config.loss, &output->shape,
-                            job->config.label_smoothing, &t->loss));
+    CLQ_TRY(open_feed(t, true, &t->feed));
+    CLQ_TRY(open_executor(t, true, &t->exec));
+    if (job->ranks) {
+        CLQ_TRY(clq_reducer_create(job->device, job->graph, t->params, t->exec, job->ranks,
+                                   !job->config.sync_batch_norm, &t->reducer));
+    }
+    if (!t->loss) {
+        CLQ_TRY(clq_loss_create(job->device, job->config.loss, &clq_exec_output(t->exec)->shape,
+                                job->config.label_smoothing, &t->loss));
+        if (job->train && clq_dataset_get_info(job->train)->targets > 0) {
+            clq_loss_set_regression(t->loss);
+        }
+    }
     return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
                                    : CLQ_OK;
 }
 
-/* What must be equal for a checkpoint to be continued: configuration, network and data. */
+static void close_sized(trainer *t) {
+    clq_reducer_destroy(t->reducer);
+    clq_distill_destroy(t->distill);
+    clq_exec_destroy(t->exec);
+    clq_feed_destroy(t->feed);
+    clq_graph_destroy(t->resized);
+    t->reducer = NULL;
+    t->distill = NULL;
+    t->exec = NULL;
+    t->feed = NULL;
+    t->resized = NULL;
+}
+
+clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch) {
+    const int size = clq_train_size(&t->job->config, epoch);
+    if (size == t->size) {
+        return CLQ_OK;
+    }
+    close_sized(t);
+    return open_sized(t, size);
+}
+
+/* What must be equal for a checkpoint to be continued: configuration, network, data, ranks. */
 static uint64_t config_hash(const trainer *t) {
     uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
+    hash += (uint64_t)clq_ranks_size(t->job->ranks);
     hash += t->distill ? clq_distill_hash(t->job) : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
-        const int64_t data[] = {info->count, info->height, info->width, info->channels,
-                                info->class_count};
+        const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
+                                info->features, info->targets, info->class_count};
         hash = clq_hash64_seeded(data, sizeof data, hash);
     }
     for (int v = 0; v < t->job->graph->value_count; v++) {
@@ -81,7 +161,8 @@ static uint64_t config_hash(const trainer *t) {
 static clq_status describe_checkpoint(trainer *t) {
     const clq_train_hooks *hooks = t->job->hooks;
     size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
-    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", clq_loss_totals_buffer(t->loss)};
+    clq_buffer *totals = t->all_totals ? t->all_totals : clq_loss_totals_buffer(t->loss);
+    t->buffers[count++] = (clq_checkpoint_buffer){"loss.totals", totals};
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         if (count == CLQ_TRAINER_MAX_BUFFERS) {
             return clq_fail(CLQ_INTERNAL, "more than %d buffers in a checkpoint",
@@ -112,9 +193,21 @@ static clq_status open_health(trainer *t) {
     return CLQ_OK;
 }
 
+/* Several ranks: room for the loss's totals of them all. */
+static clq_status open_totals(trainer *t) {
+    const size_t ranks = (size_t)clq_ranks_size(t->job->ranks);
+    const size_t size = clq_buffer_size(clq_loss_totals_buffer(t->loss));
+    return t->job->ranks ? clq_buffer_create(t->job->device, ranks * size, &t->all_totals) : CLQ_OK;
+}
+
 clq_status clq_trainer_open(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_train_config_check(&job->config));
+    CLQ_TRY(check_data(job));
+    if (job->config.batch % clq_ranks_size(job->ranks) != 0) {
+        return clq_fail(CLQ_USAGE, "batch must be a multiple of the number of ranks, is %d for %d",
+                        job->config.batch, clq_ranks_size(job->ranks));
+    }
     if (job->out) {
         CLQ_TRY(clq_make_dirs(job->out));
     }
@@ -124,22 +217,26 @@ clq_status clq_trainer_open(trainer *t) {
         CLQ_TRY(clq_params_create(job->device, job->graph, true, &t->own_params));
         t->params = t->own_params;
     }
-    CLQ_TRY(open_feeds(t));
-    CLQ_TRY(open_executors(t));
+    CLQ_TRY(open_sized(t, job->train ? clq_train_size(&job->config, 0) : 0));
+    t->steps_per_epoch = t->feed ? clq_feed_batches(t->feed) : 0;
+    if (job->test) {
+        CLQ_TRY(open_feed(t, false, &t->test_feed));
+        CLQ_TRY(open_executor(t, false, &t->eval_exec));
+    }
+    CLQ_TRY(open_totals(t));
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
     CLQ_TRY(open_health(t));
     return describe_checkpoint(t);
 }
 
 void clq_trainer_close(trainer *t) {
-    clq_distill_destroy(t->distill);
+    clq_exec_destroy(t->eval_exec); /* may lie in the training executor's memory */
+    close_sized(t);
+    clq_buffer_release(t->all_totals);
     clq_health_destroy(t->health);
     clq_loss_destroy(t->loss);
     clq_optimizer_destroy(t->optimizer);
-    clq_exec_destroy(t->eval_exec);
-    clq_exec_destroy(t->exec);
     clq_feed_destroy(t->test_feed);
-    clq_feed_destroy(t->feed);
     clq_params_destroy(t->own_params);
     clq_history_clear(&t->history);
 }
@@ -147,6 +244,7 @@ void clq_trainer_close(trainer *t) {
 /* ---- checkpoints ---- */
 
 clq_status clq_trainer_save(trainer *t) {
+    CLQ_TRY(clq_trainer_gather_totals(t));
     if (!t->job->out) {
         return CLQ_OK;
     }
@@ -174,7 +272,10 @@ clq_status clq_trainer_resume(trainer *t) {
     json_t *state = NULL;
     int64_t steps_per_epoch = t->steps_per_epoch;
     const json_t *history = NULL;
-    CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    if (t->job->out) {
+        CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+    }
+    CLQ_TRY(clq_trainer_share_state(t, &state));
     if (!state) {
         return CLQ_OK;
     }
@@ -187,7 +288,9 @@ clq_status clq_trainer_resume(trainer *t) {
     CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
     CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
     CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
-    clq_history_read_timing(&t->history, t->job->out);
+    if (t->job->out) {
+        clq_history_read_timing(&t->history, t->job->out);
+    }
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
                  (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);

@@ -13,6 +13,7 @@
 #include "train/history.h"
 #include "train/log.h"
 #include "train/optimizer.h"
+#include "train/reducer.h"
 
 enum { CLQ_TRAINER_MAX_BUFFERS = 16 };
 
@@ -24,11 +25,15 @@ typedef struct skipped_steps {
 typedef struct trainer {
     clq_train_job *job;
     clq_params *params, *own_params;
+    int size;           /* of the training images, progressive; 0: the network's own */
+    clq_graph *resized; /* job->graph for that size; NULL: itself */
     clq_exec *exec, *eval_exec;
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
-    clq_distill *distill; /* NULL: no teacher */
+    clq_distill *distill;   /* NULL: no teacher */
+    clq_reducer *reducer;   /* NULL: one rank */
+    clq_buffer *all_totals; /* several ranks: F32 (ranks, loss's totals), for the checkpoint */
     clq_health *health;
     clq_checkpoint checkpoint;
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
@@ -45,16 +50,30 @@ typedef struct trainer {
 clq_status clq_trainer_open(trainer *t);
 void clq_trainer_close(trainer *t);
 
+/* Opens feed, executor and teacher anew where the epoch (from 0) has images of another size. */
+clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch);
+
 /* Writes a checkpoint of the present step into job->out, if there is one. */
 clq_status clq_trainer_save(trainer *t);
 /* Continues from the newest good checkpoint in job->out, if there is one. */
 clq_status clq_trainer_resume(trainer *t);
 
-/* One optimizer step, from the next batch to the parameters. Waits for its verdict at the end. */
+/* together.c: what makes the ranks one training. With one rank they do nothing. */
+
+/* Everything a checkpoint holds, as rank 0 has it, to all ranks; *state is rank 0's, or NULL. */
+clq_status clq_trainer_share(trainer *t);
+clq_status clq_trainer_share_state(trainer *t, json_t **state);
+/* The loss's totals of all ranks into t->all_totals, for a checkpoint. */
+clq_status clq_trainer_gather_totals(trainer *t);
+/* The loss's totals so far, over all ranks. */
+clq_status clq_trainer_read_totals(trainer *t, clq_loss_totals *totals);
+
+/* One optimizer step, from the next batch to the parameters. A step that is not finite is explained
+ * and skipped, or CLQ_DIVERGED. Waits for the step. */
 clq_status clq_trainer_step(trainer *t);
-/* The same with what is in the executor's input; `batch` says what belongs to it. */
+/* The same with what is in the executor's input; `batch` says what belongs to it. Queues work, and
+ * asks nothing: clq_trainer_check follows where there is a feed. */
 clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch);
-/* Reads the step's verdict. One that is not sound is explained and skipped, or CLQ_DIVERGED. */
 clq_status clq_trainer_check(trainer *t);
 
 #endif

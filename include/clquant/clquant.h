@@ -14,6 +14,7 @@
  *
  * Headers, each usable alone:
  *     base.h     status codes, last error, allocator, file operations, log
+ *     ranks.h    the processes of a data-parallel training
  *     device.h   OpenCL devices, buffers, kernels, profiling
  *     data.h     data sets and the prefetching loader
  *     graph.h    networks as graphs, folding
@@ -41,6 +42,7 @@
 #include <clquant/models.h>
 #include <clquant/ops.h>
 #include <clquant/quant.h>
+#include <clquant/ranks.h>
 #include <clquant/report.h>
 #include <clquant/train.h>
 #include <clquant/tune.h>

@@ -72,6 +72,9 @@ clq_status clq_device_list(clq_device_info *infos, size_t capacity, size_t *coun
  * CLQUANT_DEVICE, then takes the first GPU, else the first CPU. CLQ_DEVICE names what is there
  * when nothing matches. CLQUANT_DOT forces a dot path (CLQ_DEVICE when it does not work here). */
 clq_status clq_device_open(const char *selector, clq_device **device);
+/* The same for rank `index` of a machine (clq_ranks_local): the index-th, round and round, of the
+ * devices that the selector could as well mean on the same platform. "P:D" means that one. */
+clq_status clq_device_open_nth(const char *selector, int index, clq_device **device);
 /* Releases everything the device still owns; buffers of it must already be released. NULL ok. */
 void clq_device_close(clq_device *device);
 const clq_device_info *clq_device_get_info(const clq_device *device);
@@ -123,6 +126,24 @@ clq_status clq_scratch_take(clq_device *device, size_t size, clq_buffer **buffer
 size_t clq_scratch_size(const clq_device *device); /* bytes now reserved */
 /* Bytes now held by live buffers, and the highest value so far. Scratch is not counted. */
 void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak);
+
+/* ---- copies beside other work, in queues of their own, one a direction ---- */
+
+typedef struct clq_transfer {
+    clq_device *device;
+    void *event; /* NULL: none under way */
+} clq_transfer;
+
+/* Begins to read what the work queued so far leaves in `buffer`; `data` must stay until then. */
+clq_status clq_transfer_read(clq_buffer *buffer, size_t size, void *data, clq_transfer *transfer);
+/* Begins to write at once. Work already queued must not use `buffer`; work that is queued after
+ * clq_transfer_join finds the data. */
+clq_status clq_transfer_write(clq_buffer *buffer, size_t size, const void *data,
+                              clq_transfer *transfer);
+/* Whether it is complete, or there is none; does not wait. */
+clq_status clq_transfer_done(const clq_transfer *transfer, bool *done);
+/* Lets all work queued from now on wait for it, and forgets it. */
+clq_status clq_transfer_join(clq_transfer *transfer);
 
 /* ---- programs and launches ---- */
 

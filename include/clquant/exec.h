@@ -26,6 +26,7 @@ clq_status clq_params_upload(clq_params *params);         /* graph -> device */
 clq_status clq_params_download(clq_params *params);       /* device -> graph's host data */
 clq_buffer *clq_params_flat(clq_params *params);          /* F32 (clq_params_count) */
 clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
+clq_buffer *clq_params_flat_states(clq_params *params);   /* F32; NULL when there are none */
 size_t clq_params_count(const clq_params *params);        /* padded floats in the flat buffers */
 /* All STATE values (batch norm's running statistics), laid out likewise; NULL without any. */
 clq_buffer *clq_params_flat_states(clq_params *params);
@@ -47,13 +48,19 @@ typedef struct clq_exec_options {
     bool recompute;      /* TRAIN and QAT: backward makes activations again instead of keeping them:
                             less memory, another forward's time, the same bits */
     bool no_fusion;      /* no node runs in another's epilogue (tests) */
+    clq_exec *memory_of; /* NULL, or an executor of the device that must outlive this one: the
+                            activations lie in its memory where they fit, so a run of either
+                            spoils what the other has left */
     int requantizer;     /* INT8: clq_requantizer, 0 = float */
     clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
                             parameters' data is freed as it reaches the device */
     uint64_t seed;
+    clq_ranks *ranks; /* TRAIN: batch norm takes its statistics over all of them; NULL: over this
+                         executor's batch */
 } clq_exec_options;
 
-/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode. */
+/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode;
+ * CLQ_NO_MEMORY says how much the device would have to hold. */
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
                            const clq_exec_options *options, clq_exec **exec);
 void clq_exec_destroy(clq_exec *exec); /* NULL ok */
@@ -78,6 +85,8 @@ const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
  * that run in another's epilogue only as that node's run->fused_add and fused_act. */
 typedef clq_status (*clq_exec_hook)(void *context, const clq_op_run *run);
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context);
+/* The same for backward: the gradients of the node's parameters have been queued. */
+void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *context);
 
 /* Bytes of activations (and gradients) the executor holds, their largest two, and what its
  * operators hold besides; all executors of a device share its scratch (clq_scratch_size). */

@@ -108,7 +108,10 @@ clq_status clq_file_tensor_to_f32(const clq_file_tensor *tensor, float *out);
  * off, "num_batches_tracked" left out, F16, BF16 and F64 converted. CLQ_BAD_DATA lists up to five
  * tensors that are missing, unexpected or of another shape, and leaves the graph as it was. */
 clq_status clq_weights_load(clq_graph *graph, const char *path);
-/* The same from tensors already read; `name` stands for the path in errors. */
+/* For other classes than those of the file: the last layer's parameters stay as they are where the
+ * file has none of their shape. The log tells what was loaded and what was not. */
+clq_status clq_weights_load_new_head(clq_graph *graph, const char *path);
+/* As clq_weights_load, from tensors already read; `name` stands for the path in errors. */
 clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors, const char *name);
 
 /* Writes all F32 parameters and states in torch's layout under their names. */

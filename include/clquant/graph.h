@@ -139,6 +139,10 @@ clq_graph_size clq_graph_measure(const clq_graph *graph);
  * none). */
 clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
 
+/* A copy for images of another height and width, all else and all ids the same. CLQ_BAD_DATA names
+ * the node whose rule that breaks, such as a linear layer behind a flatten. */
+clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized);
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,6 +7,7 @@
 
 #include <clquant/device.h>
 #include <clquant/graph.h>
+#include <clquant/ranks.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,6 +103,7 @@ typedef struct clq_op_run {
     int batch;
     const clq_qstate *qstate; /* FAKE_QUANT and QAT; else NULL */
     int requantizer;          /* INT8: clq_requantizer */
+    clq_ranks *ranks;         /* TRAIN: whose batches batch norm takes together; NULL: this one */
     clq_tensor in[CLQ_MAX_INPUTS], out;
     /* Backward: gradient of the loss with respect to each input and to the output, F32, of the
      * tensor's shape. Parameter gradients are overwritten; an activation's gradient is added to

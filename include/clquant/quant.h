@@ -72,7 +72,8 @@ typedef struct clq_layer_path {
 } clq_layer_path;
 
 typedef struct clq_verification {
-    int64_t images;
+    int64_t images;   /* or rows */
+    const char *unit; /* "images" or "rows" */
     int64_t mismatched_codes, compared_codes;
     char first_mismatch[256]; /* "" when none: value, image, index, both codes */
     char logits_sha256[65];

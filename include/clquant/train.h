@@ -6,6 +6,7 @@
 
 #include <clquant/data.h>
 #include <clquant/exec.h>
+#include <clquant/ranks.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,7 +27,7 @@ typedef enum clq_schedule_kind {
     CLQ_LR_COSINE_RESTARTS, /* Loshchilov & Hutter 2016: t_0, t_mult, eta_min */
 } clq_schedule_kind;
 
-enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32 };
+enum { CLQ_MAX_MILESTONES = 16, CLQ_MAX_FREEZE = 32, CLQ_MAX_PROGRESSIVE = 8 };
 
 /* What happens when a step's loss or gradient is NaN or infinite. Either way nothing of the step
  * reaches parameters, running statistics or optimizer. */
@@ -38,7 +39,8 @@ typedef enum clq_nonfinite {
 enum { CLQ_MAX_SKIPPED_IN_A_ROW = 10 };
 
 typedef struct clq_train_config {
-    int epochs, batch;
+    int epochs;
+    int batch; /* of all ranks together */
     uint64_t seed;
     struct {
         clq_optimizer_kind kind;
@@ -72,8 +74,16 @@ typedef struct clq_train_config {
     /* Parameters whose names begin so stay as they are, and so do their batch norms' statistics. */
     const char *freeze[CLQ_MAX_FREEZE];
     int freeze_count;
+    /* Training images of size x size in the epochs before until_epoch, from the first entry to the
+     * last; behind them of the network's own size. */
+    struct {
+        int until_epoch, size;
+    } progressive[CLQ_MAX_PROGRESSIVE];
+    int progressive_count;
     clq_augment_config augment;
     bool recompute;       /* activations again instead of keeping them; never changes the result */
+    bool sync_batch_norm; /* several ranks: batch norm's statistics over the whole batch, not each
+                             rank's part of it */
     int loader_threads;   /* never changes the result */
     int checkpoint_steps; /* also write a checkpoint every so many steps; 0: at epoch ends only */
     int log_steps;        /* with a log file: a line every so many steps, each of which waits */
@@ -85,24 +95,29 @@ void clq_train_config_init(clq_train_config *config);
 clq_status clq_train_config_check(const clq_train_config *config);
 /* Of all that changes the result. */
 uint64_t clq_train_config_hash(const clq_train_config *config);
+/* Size of the training images of an epoch (from 0); 0: the network's own. Pure. */
+int clq_train_size(const clq_train_config *config, int64_t epoch);
 /* Learning rate of optimizer step `step` (0-based) with `steps_per_epoch`. Pure. */
 double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch);
 
 /* ---- feeding ---- */
 
-typedef struct clq_feed clq_feed; /* loader + augmentation kernel + normalisation, on one device */
+/* Images: loader + augmentation kernel + normalisation. A table: its rows as they stand, so it is
+ * normalised before (clq_graph_normalise_table). On one device. */
+typedef struct clq_feed clq_feed;
 
 typedef struct clq_feed_options {
     int batch;
     bool training; /* shuffle, augment, drop the last partial batch */
-    bool shuffle;  /* without `training`: images in a random order (calibration) */
+    bool shuffle;  /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
-    int threads;
+    int threads; /* images only, as all below but shard and shards */
     float mean[4], std[4];
     int height, width;          /* of the inputs; 0: the data set's */
     bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
     int classes;                /* of mixed labels; 0: the data set's */
     clq_augment_config augment; /* when training */
+    int shard, shards;          /* when training: part of each batch, as in clq_loader_options */
 } clq_feed_options;
 
 /* What belongs to a batch of inputs; valid until the next call. */
@@ -111,7 +126,9 @@ typedef struct clq_feed_batch {
                               training, 0 past it. The rest repeat the last */
     const int32_t *labels; /* (batch) host */
     clq_buffer *device_labels; /* the same, S32 (batch) */
-    clq_buffer *targets;       /* F32 (batch, classes): mixed labels; NULL: the labels say it all */
+    clq_buffer *targets;       /* F32 (batch, outputs): mixed labels, or numbers (regression: the
+                                  labels are 0 then); NULL: the labels say it all */
+    const float *numbers;      /* regression: the same on the host; else NULL */
 } clq_feed_batch;
 
 /* CLQ_USAGE: a batch or size out of range, a std that is not above 0, fewer classes than the data
@@ -119,29 +136,55 @@ typedef struct clq_feed_batch {
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
-int64_t clq_feed_batches(const clq_feed *feed); /* batches an epoch */
+const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
+const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
+int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
-/* Writes the next batch, normalised F32 NHWC, into `x` (room for options.batch). */
+/* Writes the next batch, normalised F32 NHWC or (N, features), into `x` (room for options.batch).
+ */
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
 
-/* Normalisation from the graph's metadata ("clquant.mean", "clquant.std"), else the data set's own.
- */
+/* CLQ_BAD_DATA unless the data set's samples fit the network's input (images or rows of so many
+ * features) and, for a table, its outputs. */
+clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset);
+
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
+/* Keeps a normalisation of `count` channels or features in the metadata. */
+clq_status clq_graph_set_normalisation(clq_graph *graph, const float *mean, const float *std,
+                                       int count);
+/* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
+ * numbers to predict by "clquant.target_mean" and "clquant.target_std". Without metadata they stay
+ * as they are. */
+clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table);
+/* Measures a table and keeps its normalisation in the graph's metadata. */
+clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table);
 
 /* ---- evaluation ---- */
 
+/* How well numbers are predicted (regression). */
+typedef struct clq_fit {
+    double rmse; /* root of the mean squared error, in the data's unit */
+    double r2;   /* coefficient of determination: 1 - squared error / squared deviation from the
+                    mean of the evaluated numbers; NaN when these are all equal */
+} clq_fit;
+
 typedef struct clq_evaluation {
-    int64_t images;
-    int classes;
-    double top1, top5, loss; /* fractions 0..1; mean cross-entropy */
+    int64_t images;          /* or rows */
+    const char *unit;        /* "images" or "rows" */
+    int classes;             /* 0: regression */
+    double top1, top5, loss; /* fractions 0..1, NaN in regression; mean cross-entropy, or mean
+                                squared error of normalised numbers */
     int64_t *confusion;      /* (classes, classes): row = label, column = prediction; owned */
-    char logits_sha256[65];  /* of all logits, F32 little-endian, in dataset order */
+    int targets;             /* 0: classes */
+    clq_fit *fits;           /* (targets), owned */
+    double r2;               /* mean over the targets, NaN for classes */
+    char logits_sha256[65];  /* of all outputs, F32 little-endian, in dataset order */
 } clq_evaluation;
 
-/* Runs the whole feed through any inference executor. `logits` (images, classes) may be NULL;
- * otherwise it receives all logits. Shows progress under `label` (NULL: none). */
+/* Runs the whole feed through any inference executor. `logits` (images, outputs) may be NULL;
+ * otherwise it receives all outputs. Shows progress under `label` (NULL: none). */
 clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                         clq_evaluation *evaluation, float *logits);
 void clq_evaluation_clear(clq_evaluation *evaluation);
@@ -183,17 +226,20 @@ typedef struct clq_train_job {
     const clq_graph
         *teacher; /* a float network to distil from, as config.distill says; NULL: none */
     const clq_train_hooks *hooks;
-    const char *out;         /* folder for history.csv, history.json, checkpoints; NULL: none */
-    const char *phase;       /* "train" or "qat": names files and the progress bar */
-    const char *log_file;    /* JSON lines are appended to it as things happen; NULL: none */
+    clq_ranks *ranks;     /* who train together, each with all of this job; NULL: alone */
+    const char *out;      /* rank 0: folder for history and checkpoints; NULL: none */
+    const char *phase;    /* "train" or "qat": names files and the progress bar */
+    const char *log_file; /* rank 0: JSON lines are appended to it as things happen; NULL: none */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
     bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
 
-/* Trains. On success graph holds the parameters (their moving average, if there is one) and
- * *history (owned by the caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or
- * gradient becomes NaN or infinite: names epoch, step and layer, the last checkpoint stays. */
+/* Trains. With ranks, each takes its part of every batch, and the gradients are means over all; the
+ * parameters and what `out` holds are rank 0's, and evaluations are made by every rank. On success
+ * graph holds the parameters (their moving average, if there is one) and *history (owned by the
+ * caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or gradient becomes NaN or
+ * infinite: names epoch, step and layer, the last checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
 #ifdef __cplusplus

@@ -193,24 +193,57 @@ GRAD_SUMS(batch_norm_add_act_grad_sums_f32, GRAD_ROWS_OUTPUT)
 #define PARTIAL(p, which, f) (partial + ((long)(p)*2 + (which)) * cols + (f)*channels + c)
 
 /* Chan, Golub, LeVeque 1979: the parts' means and squared deviations merged, shifted by the first
- * part's mean. The running variance is unbiased, as torch has it. */
+ * part's mean. `fold` columns belong together. */
+#define MERGE_PARTS(T, LOAD, fold)                                                                 \
+    const float n = (float)rows * (float)fold;                                                     \
+    const T first = LOAD(PARTIAL(0, 0, 0));                                                        \
+    T sum = (T)(0.0f), m2 = (T)(0.0f);                                                             \
+    for (int p = 0; p < parts; p++) {                                                              \
+        for (int f = 0; f < fold; f++) {                                                           \
+            sum += (T)(PART_ROWS(p)) * (LOAD(PARTIAL(p, 0, f)) - first);                           \
+        }                                                                                          \
+    }                                                                                              \
+    const T mean = first + sum / (T)(n);                                                           \
+    for (int p = 0; p < parts; p++) {                                                              \
+        for (int f = 0; f < fold; f++) {                                                           \
+            const T d = LOAD(PARTIAL(p, 0, f)) - mean;                                             \
+            m2 += LOAD(PARTIAL(p, 1, f)) + (T)(PART_ROWS(p)) * d * d;                              \
+        }                                                                                          \
+    }
+
+#define SUM_PARTS(T, LOAD, fold)                                                                   \
+    T sum_g = (T)(0.0f), sum_gx = (T)(0.0f);                                                       \
+    for (int p = 0; p < parts; p++) {                                                              \
+        for (int f = 0; f < fold; f++) {                                                           \
+            sum_g += LOAD(PARTIAL(p, 0, f));                                                       \
+            sum_gx += LOAD(PARTIAL(p, 1, f));                                                      \
+        }                                                                                          \
+    }
+
+/* This rank's parts in one, merged (2, cols), so that ranks can exchange them: to the kernels below
+ * the ranks' are parts again. */
+#define MERGED(PARTS, a, b, T, LOAD, STORE)                                                        \
+    {                                                                                              \
+        PARTS(T, LOAD, 1)                                                                          \
+        STORE(a, merged + c);                                                                      \
+        STORE(b, merged + cols + c);                                                               \
+    }
+#define MERGE_COLUMN(T, LOAD, STORE) MERGED(MERGE_PARTS, mean, m2, T, LOAD, STORE)
+#define SUM_COLUMN(T, LOAD, STORE) MERGED(SUM_PARTS, sum_g, sum_gx, T, LOAD, STORE)
+#define MERGE(NAME, COLUMN)                                                                        \
+    __kernel void NAME(__global const float *partial, __global float *merged, int rows, int cols,  \
+                       int part_rows, int parts) {                                                 \
+        const int channels = cols;                                                                 \
+        FOR_CHANNELS(COLUMN)                                                                       \
+    }
+
+MERGE(batch_norm_merge_f32, MERGE_COLUMN)
+MERGE(batch_norm_grad_merge_f32, SUM_COLUMN)
+
+/* The running variance is unbiased, as torch has it. */
 #define FINISH_CHANNEL(T, LOAD, STORE)                                                             \
     {                                                                                              \
-        const float n = (float)rows * (float)fold;                                                 \
-        const T first = LOAD(PARTIAL(0, 0, 0));                                                    \
-        T sum = (T)(0.0f), m2 = (T)(0.0f);                                                         \
-        for (int p = 0; p < parts; p++) {                                                          \
-            for (int f = 0; f < fold; f++) {                                                       \
-                sum += (T)(PART_ROWS(p)) * (LOAD(PARTIAL(p, 0, f)) - first);                       \
-            }                                                                                      \
-        }                                                                                          \
-        const T mean = first + sum / (T)(n);                                                       \
-        for (int p = 0; p < parts; p++) {                                                          \
-            for (int f = 0; f < fold; f++) {                                                       \
-                const T d = LOAD(PARTIAL(p, 0, f)) - mean;                                         \
-                m2 += LOAD(PARTIAL(p, 1, f)) + (T)(PART_ROWS(p)) * d * d;                          \
-            }                                                                                      \
-        }                                                                                          \
+        MERGE_PARTS(T, LOAD, fold)                                                                 \
         const T invstd = (T)(1.0f) / sqrt(m2 / (T)(n) + (T)(epsilon));                             \
         const T new_mean = (T)(1.0f - momentum) * LOAD(running_mean + c) + (T)(momentum)*mean;     \
         const T new_var =                                                                          \
@@ -254,30 +287,25 @@ __kernel void batch_norm_running_f32(__global const float *gamma, __global const
 }
 
 /* dbeta = sum g, dgamma = invstd * sum g (x - mean); with n rows
- * dx = A * (g - dbeta / n - (x - mean) * invstd * dgamma / n). */
+ * dx = A * (g - dbeta / n - (x - mean) * invstd * dgamma / n). Of sums over several ranks each
+ * keeps `share` as its own: gradients become the mean over the ranks' later. */
 #define GRAD_FINISH_CHANNEL(T, LOAD, STORE)                                                        \
     {                                                                                              \
         const float n = (float)rows * (float)fold;                                                 \
-        T sum_g = (T)(0.0f), sum_gx = (T)(0.0f);                                                   \
-        for (int p = 0; p < parts; p++) {                                                          \
-            for (int f = 0; f < fold; f++) {                                                       \
-                sum_g += LOAD(PARTIAL(p, 0, f));                                                   \
-                sum_gx += LOAD(PARTIAL(p, 1, f));                                                  \
-            }                                                                                      \
-        }                                                                                          \
+        SUM_PARTS(T, LOAD, fold)                                                                   \
         const T invstd = LOAD(INVSTD(c));                                                          \
         const T scale = LOAD(A(c)) / (T)(n);                                                       \
         for (int f = 0; f < fold; f++) {                                                           \
             STORE(-scale * invstd * invstd * sum_gx, K1(f *channels + c));                         \
             STORE(-scale * sum_g, K0(f *channels + c));                                            \
         }                                                                                          \
-        STORE(invstd *sum_gx, dgamma + c);                                                         \
-        STORE(sum_g, dbeta + c);                                                                   \
+        STORE((T)(share) * (invstd * sum_gx), dgamma + c);                                         \
+        STORE((T)(share) * sum_g, dbeta + c);                                                      \
     }
 
 __kernel void batch_norm_grad_finish_f32(__global const float *partial, __global float *t,
                                          __global float *dgamma, __global float *dbeta, int rows,
-                                         int cols, int parts, int channels) {
+                                         int cols, int parts, int channels, float share) {
     const int fold = cols / channels;
     FOR_CHANNELS(GRAD_FINISH_CHANNEL)
 }

@@ -67,7 +67,7 @@ __kernel void conv2d_f32_winograd_input(__global const float *src, __global cons
         const int block = tile / s.block;
         transform_tile(&s, src, packed + s.zeros, first_block * s.block + tile,
                        transformed + (size_t)block * POSITIONS * s.position +
-                           (size_t)(tile - block * s.block) * s.depth);
+                           (size_t)(tile - block * s.block) * s.pitch);
     }
 }
 
@@ -86,7 +86,7 @@ static inline void sum_position(const winograd_shape *s, __global const float *f
             fvec acc[MR * NV];
             __global const float *at[MR], *w = b;
             UNROLLED_FOR(i, MR) {
-                at[i] = from + (size_t)(r + i) * s->depth;
+                at[i] = from + (size_t)(r + i) * s->pitch;
             }
             TILE_CLEAR(acc);
             for (int c = 0; c < s->depth; c += ASK_CHANNELS) {
@@ -145,7 +145,7 @@ __kernel void conv2d_f32_winograd(__global const float *src, __global const floa
     transformed += get_global_id(1) * POSITIONS * s.position;
     if (own) {
         for (int r = 0; r < rows; r++) {
-            transform_tile(&s, src, packed + s.zeros, first + r, transformed + (size_t)r * s.depth);
+            transform_tile(&s, src, packed + s.zeros, first + r, transformed + (size_t)r * s.pitch);
         }
     }
     for (int tile = begin; tile < end; tile += cols) {

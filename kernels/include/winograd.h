@@ -3,8 +3,13 @@
  *
  *   y = A' [ (G g G') . (B' d B) ] A        d, g, y: tiles of input, kernel and output
  *
- * The 1-D transforms below are B', G and A'; applied to columns, then to rows, they are the 2-D
- * ones. */
+ * The kernel's gradient is a correlation too, of the input with the output's gradient: F(3 x 3, OUT
+ * x OUT), with the same points and so the same B'. Its products are summed over all tiles.
+ *
+ *   dg = A3' [ sum over tiles of (G3 dy G3') . (B' d B) ] A3
+ *
+ * The 1-D transforms below are B', G, A', G3 and A3'; applied to columns, then to rows, they are
+ * the 2-D ones. */
 #ifndef CLQ_WINOGRAD_H
 #define CLQ_WINOGRAD_H
 
@@ -18,7 +23,7 @@ typedef struct winograd_shape {
     int first_y, first_x; /* the source pixel under the first tap of dst pixel (0, 0) */
     int tiles_h, tiles_w; /* output tiles of an image */
     int block;            /* output tiles of a block, a multiple of the register tile's rows */
-    int position;         /* floats from one position of a block to the next */
+    int pitch, position;  /* transformed: floats from one tile, and position, to the next */
     int col_tiles;        /* of NR columns */
     int zeros;            /* where the packed weights' tail of zeros begins, in floats */
     /* w[j, ky, kx, c] is at j * w_col + c * w_depth + w_first + (3 * ky + kx) * w_tap */
@@ -27,6 +32,10 @@ typedef struct winograd_shape {
 
 /* Room of a work-item's sums in floats: positions x block x columns. */
 #define WINOGRAD_SUMS (48 * 1024)
+/* Floats from one position of a block to the next. Neither this nor the pitch of tiles read one
+ * below the other should be a power of two, which would crowd them into a few cache sets. */
+#define WINOGRAD_POSITION(block, pitch) ((block) * (pitch) + 16)
+#define WINOGRAD_PITCH(channels) ((channels) % 64 == 0 ? (channels) + 16 : (channels))
 
 #ifdef __OPENCL_C_VERSION__
 #include "tile.h"
@@ -56,6 +65,19 @@ static inline void winograd_weights(const fvec *g, fvec *u) {
 static inline void winograd_output(const fvec *m, fvec *y) {
     y[0] = m[0] + (m[1] + m[2]);
     y[1] = (m[1] - m[2]) - m[3];
+}
+
+static inline void winograd_grad(const fvec *dy, fvec *u) {
+    u[0] = dy[0];
+    u[1] = (dy[0] + dy[1]) * 0.5f;
+    u[2] = (dy[0] - dy[1]) * 0.5f;
+    u[3] = dy[1];
+}
+
+static inline void winograd_taps(const fvec *m, fvec *g) {
+    g[0] = m[0] + (m[1] + m[2]);
+    g[1] = m[1] - m[2];
+    g[2] = (m[1] + m[2]) - m[3];
 }
 
 #else
@@ -95,6 +117,27 @@ static inline void winograd_output(const fvec *m, fvec *y) {
     y[1] = ROOT_HALF * FVEC_FMA((fvec)2.0f, less_b, less_a);
     y[2] = FVEC_FMA((fvec)2.0f, sum_b, 0.5f * sum_a);
     y[3] = FVEC_FMA((fvec)ROOT_HALF, FVEC_FMA((fvec)4.0f, less_b, 0.5f * less_a), m[5]);
+}
+
+static inline void winograd_grad(const fvec *dy, fvec *u) {
+    const fvec even_a = FVEC_FMA((fvec)0.5f, dy[2], dy[0]);
+    const fvec odd_a = FVEC_FMA((fvec)0.5f, dy[3], dy[1]) * ROOT_HALF;
+    const fvec even_b = FVEC_FMA((fvec)2.0f, dy[2], dy[0]);
+    const fvec odd_b = FVEC_FMA((fvec)2.0f, dy[3], dy[1]) * (2 * ROOT_HALF);
+    u[0] = dy[0];
+    u[1] = (even_a + odd_a) * (-2.0f / 3);
+    u[2] = (even_a - odd_a) * (-2.0f / 3);
+    u[3] = (even_b + odd_b) * (1.0f / 6);
+    u[4] = (even_b - odd_b) * (1.0f / 6);
+    u[5] = dy[3];
+}
+
+static inline void winograd_taps(const fvec *m, fvec *g) {
+    const fvec sum_a = m[1] + m[2], less_a = m[1] - m[2];
+    const fvec sum_b = m[3] + m[4], less_b = m[3] - m[4];
+    g[0] = m[0] + (sum_a + sum_b);
+    g[1] = ROOT_HALF * FVEC_FMA((fvec)2.0f, less_b, less_a);
+    g[2] = FVEC_FMA((fvec)2.0f, sum_b, FVEC_FMA((fvec)0.5f, sum_a, m[5]));
 }
 
 #endif

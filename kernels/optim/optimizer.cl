@@ -1,10 +1,10 @@
 /* One optimizer step over all parameters of a network, which lie in one flat buffer.
  *
- * w, g, m, v: F32 (n), n a multiple of `unit`. decays[i] says whether the i-th run of `unit` floats has
- * weight decay; a parameter starts at a multiple of `unit`.
- * average: F32 (n), the moving average of w, which the same pass keeps:
- *   average = kept average + rest w, kept + rest = 1. Null: none.
- * verdict: verdict.h, null for none. Its scale multiplies g; when that is 0 nothing happens.
+ * w, g, m, v: F32 (n), n a multiple of `unit`. decays[i] says whether the i-th run of `unit` floats
+ *   has weight decay; a parameter starts at a multiple of `unit`.
+ * average: F32 (n), or null: the moving average of w, which the same pass keeps. It becomes
+ *   kept average + rest w, kept + rest = 1; equal to w, it stays so to the bit, as in PyTorch's lerp.
+ * verdict: verdict.h, or null. Its scale multiplies g; when that is 0 nothing happens.
  *
  * Numbers like rest that differ from 1 by little come from the host, which computes them in double:
  * 1 - 0.999f is off by 5e-5. */
@@ -12,8 +12,14 @@
 
 #pragma OPENCL FP_CONTRACT OFF
 
-/* Runs the block behind it for this work-item's floats i; `decay` is that of i's run. CPU schedule: a
- * work-item does RUNS_PER_ITEM runs. GPU schedule: neighbouring work-items do neighbouring floats. */
+static inline float averaged(float average, float x, float kept, float rest) {
+    const float apart = x - average;
+    return rest < 0.5f ? average + rest * apart : x - kept * apart;
+}
+
+/* Runs the block behind it for this work-item's floats i; `decay` is that of i's run. CPU schedule:
+ * a work-item does RUNS_PER_ITEM runs. GPU schedule: neighbouring work-items do neighbouring
+ * floats. */
 #ifdef CLQ_SCHEDULE_CPU
 #ifndef RUNS_PER_ITEM
 #define RUNS_PER_ITEM 64 /* 64 runs of 32 floats: 8 KB of each array, 16..256 work well */
@@ -45,7 +51,7 @@
     w[i] = value;                                                                                  \
     largest = max(largest, as_uint(fabs(value)));                                                  \
     if (average) {                                                                                 \
-        average[i] = kept * average[i] + rest * value;                                             \
+        average[i] = averaged(average[i], value, kept, rest);                                      \
     }
 #define END                                                                                        \
     if (verdict && largest >= INFINITY_BITS) {                                                     \
@@ -54,35 +60,33 @@
 
 /* Stochastic gradient descent with momentum m, as in PyTorch's SGD (dampening 0):
  * m = momentum m + (g + weight_decay w);  w -= lr (nesterov ? g + momentum m : m). */
-__kernel void optimizer_sgd(ARGUMENTS, __global float *restrict m, float momentum, int nesterov) {
-    BEGIN
-    FOR_EACH_FLOAT(i, decay) {
-        const float step = scale * g[i] + (decay ? weight_decay : 0.0f) * w[i];
-        const float velocity = momentum * m[i] + step;
-        m[i] = velocity;
-        SET_PARAMETER(i, w[i] - lr * (nesterov ? step + momentum * velocity : velocity))
-    }
-    END
+__kernel void optimizer_sgd(ARGUMENTS, __global float *restrict m, float momentum,
+                            int nesterov){BEGIN FOR_EACH_FLOAT(i, decay){
+    const float step = scale * g[i] + (decay ? weight_decay : 0.0f) * w[i];
+const float velocity = momentum * m[i] + step;
+m[i] = velocity;
+SET_PARAMETER(i, w[i] - lr * (nesterov ? step + momentum * velocity : velocity))
+}
+END
 }
 
-/* Adam (Kingma and Ba, 2015): weight decay is an L2 term of the gradient, or, `decoupled`, shrinks w
- * beside it (AdamW; Loshchilov and Hutter, 2019: w -= lr weight_decay w). correction1 = 1 - beta1^t,
- * correction2 = sqrt(1 - beta2^t), t counted from 1; rest1 = 1 - beta1, rest2 = 1 - beta2. */
+/* Adam (Kingma and Ba, 2015): weight decay is an L2 term of the gradient, or, `decoupled`, shrinks
+ * w beside it (AdamW; Loshchilov and Hutter, 2019: w -= lr weight_decay w). correction1 = 1 -
+ * beta1^t, correction2 = sqrt(1 - beta2^t), t counted from 1; rest1 = 1 - beta1, rest2 = 1 - beta2.
+ */
 __kernel void optimizer_adam(ARGUMENTS, __global float *restrict m, __global float *restrict v,
                              int decoupled, float beta1, float rest1, float beta2, float rest2,
-                             float epsilon, float correction1, float correction2) {
-    BEGIN
-    FOR_EACH_FLOAT(i, decay) {
-        const float lost = (decay ? weight_decay : 0.0f) * w[i];
-        const float step = scale * g[i] + (decoupled ? 0.0f : lost);
-        const float first = beta1 * m[i] + rest1 * step;
-        const float second = beta2 * v[i] + rest2 * step * step;
-        m[i] = first;
-        v[i] = second;
-        SET_PARAMETER(i, w[i] - (decoupled ? lr * lost : 0.0f) -
-                             lr / correction1 * first / (sqrt(second) / correction2 + epsilon))
-    }
-    END
+                             float epsilon, float correction1, float correction2){
+    BEGIN FOR_EACH_FLOAT(i, decay){const float lost = (decay ? weight_decay : 0.0f) * w[i];
+const float step = scale * g[i] + (decoupled ? 0.0f : lost);
+const float first = beta1 * m[i] + rest1 * step;
+const float second = beta2 * v[i] + rest2 * step * step;
+m[i] = first;
+v[i] = second;
+SET_PARAMETER(i, w[i] - (decoupled ? lr * lost : 0.0f) -
+                     lr / correction1 * first / (sqrt(second) / correction2 + epsilon))
+}
+END
 }
 
 /* ---- averages ---- */
@@ -92,7 +96,7 @@ __kernel void optimizer_average(__global const float *restrict x, __global float
                                 __global const float *verdict, uint n, float kept, float rest) {
     const uint i = get_global_id(0);
     if (i < n && !(verdict && verdict[VERDICT_SCALE] == 0.0f)) {
-        average[i] = kept * average[i] + rest * x[i];
+        average[i] = averaged(average[i], x[i], kept, rest);
     }
 }
 

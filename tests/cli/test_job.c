@@ -10,6 +10,7 @@
 #include "cli/command.h"
 
 #define DATA "synthetic:train=512,test=128,size=16"
+#define SOME "synthetic:train=64,test=32,size=16" /* where few steps say enough */
 
 static const char recipe[] =
     "{\"name\": \"tiny\", \"network\": {\"name\": \"resnet20\", \"seed\": 3}, \"train\": "
@@ -72,16 +73,31 @@ static void teachers_teach(void **state) {
     (void)state;
     const char *path = text_file("recipe.json", recipe);
     const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *out = clq_test_temp_path("taught");
-    assert_exit(0, "train %s --data " DATA " --out %s --set train.distill.teacher=%s", path, out,
+    assert_exit(0, "train %s --data " SOME " --out %s --set train.distill.teacher=%s", path, out,
                 fp32);
-    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --set train.distill.teacher=fp32",
+    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --set train.distill.teacher=fp32",
                 path, out);
     assert_printed("\"fp32\" is for qat");
-    assert_exit(CLQ_NO_INPUT, "train %s --data " DATA " --out %s --set train.distill.teacher=no",
+    assert_exit(CLQ_NO_INPUT, "train %s --data " SOME " --out %s --set train.distill.teacher=no",
                 path, out);
     assert_printed("distill.teacher");
-    assert_exit(0, "qat %s --data " DATA " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
+    assert_exit(0, "qat %s --data " SOME " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
                 clq_test_temp_path("taught.onnx"));
+}
+
+/* The weights of a network for ten classes in one for twelve. */
+static void weights_for_other_classes_take_a_new_head(void **state) {
+    (void)state;
+    const char *path = text_file("recipe.json", recipe);
+    const char *weights = clq_test_temp_path("out/weights.safetensors");
+    const char *out = clq_test_temp_path("tuned");
+    assert_exit(CLQ_BAD_DATA, "train %s --data " SOME " --out %s -w %s --set network.classes=12",
+                path, out, weights);
+    assert_printed("must have (12, 64)");
+    assert_exit(0, "train %s --data " SOME " --out %s -w %s --new-head --set network.classes=12",
+                path, out, weights);
+    assert_printed("not loaded, as initialised: fc.weight, fc.bias");
+    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --new-head", path, out);
 }
 
 /* Starts `clquant train` with a log file and kills it after `milliseconds`. */
@@ -124,12 +140,40 @@ static void killed_training_resumes_to_the_same_bits(void **state) {
     assert_int_equal(system(line), 0);
 }
 
+/* Exit code 3 with step and layer, and the checkpoint before it is good: going on from there, the
+ * same step fails again. */
+static void divergence_names_step_and_layer(void **state) {
+    (void)state;
+    const char *path = text_file("recipe.json", recipe), *out = clq_test_temp_path("diverged");
+    char first[512];
+    int step = 0;
+    for (int start = 0; start < 2; start++) {
+        assert_exit(CLQ_DIVERGED,
+                    "train %s --data " DATA " --out %s --resume --set train.schedule.name=constant "
+                    "--set train.schedule.lr=1000 --set train.checkpoint_steps=1",
+                    path, out);
+        const char *message = strstr(command_output, "train: diverged in step ");
+        assert_non_null(message);
+        assert_non_null(strstr(message, "layer "));
+        if (start == 0) {
+            assert_int_equal(sscanf(message, "train: diverged in step %d ", &step), 1);
+            snprintf(first, sizeof first, "%.*s", (int)strcspn(message, "\n"), message);
+        }
+        assert_printed(first);
+    }
+    char name[128];
+    snprintf(name, sizeof name, "diverged/train-checkpoint-%09d.safetensors", step - 1);
+    assert_true(step > 1 && clq_file_exists(clq_test_temp_path(name)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_does_everything),
         cmocka_unit_test(stages_take_and_give_files),
         cmocka_unit_test(teachers_teach),
+        cmocka_unit_test(weights_for_other_classes_take_a_new_head),
         cmocka_unit_test(killed_training_resumes_to_the_same_bits),
+        cmocka_unit_test(divergence_names_step_and_layer),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -1,4 +1,6 @@
 /* Exit codes and error texts of the command for bad flags, files, recipes, models and data. */
+#include <glob.h>
+
 #include "cli/command.h"
 
 static void help_is_everywhere(void **state) {
@@ -72,6 +74,18 @@ static void bad_recipes_name_the_place(void **state) {
     assert_printed("KEY=VALUE");
 }
 
+/* All of their keys are known, and all values in range: what is missing is the data. */
+static void recipes_that_come_along_are_good(void **state) {
+    (void)state;
+    glob_t recipes;
+    assert_int_equal(glob(CLQ_SOURCE_DIR "/models/recipes/*.json", 0, NULL, &recipes), 0);
+    for (size_t i = 0; i < recipes.gl_pathc; i++) {
+        assert_exit(CLQ_NO_INPUT, "train %s --data %s --out %s", recipes.gl_pathv[i],
+                    clq_test_temp_path("nowhere"), clq_test_temp_path("out"));
+    }
+    globfree(&recipes);
+}
+
 static void bad_models_are_bad_data(void **state) {
     (void)state;
     const char *path =
@@ -100,9 +114,13 @@ static void bad_data_and_devices(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(help_is_everywhere),         cmocka_unit_test(bad_flags_are_usage_errors),
-        cmocka_unit_test(missing_files_are_no_input), cmocka_unit_test(bad_recipes_name_the_place),
-        cmocka_unit_test(bad_models_are_bad_data),    cmocka_unit_test(bad_data_and_devices),
+        cmocka_unit_test(help_is_everywhere),
+        cmocka_unit_test(bad_flags_are_usage_errors),
+        cmocka_unit_test(missing_files_are_no_input),
+        cmocka_unit_test(bad_recipes_name_the_place),
+        cmocka_unit_test(bad_models_are_bad_data),
+        cmocka_unit_test(bad_data_and_devices),
+        cmocka_unit_test(recipes_that_come_along_are_good),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

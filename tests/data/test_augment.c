@@ -400,6 +400,28 @@ static void bad_options_are_refused(void **state) {
     clq_device_close(device);
 }
 
+static void running_out_of_memory_is_reported(void **state) {
+    (void)state;
+    clq_device *device = NULL;
+    const clq_augment_options o = options_for(2, 4, 4, 3);
+    clq_status status = CLQ_NO_MEMORY;
+    clq_augment *augment = NULL;
+    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_augment_create(device, &o, &augment));
+    clq_augment_destroy(augment); /* what the device keeps of it, it keeps from here on */
+    for (long n = 1; status != CLQ_OK; n++) {
+        clq_test_fail_allocation(n);
+        status = clq_augment_create(device, &o, &augment);
+        assert_true(status == CLQ_OK || status == CLQ_NO_MEMORY);
+        assert_int_equal(augment != NULL, status == CLQ_OK);
+        clq_augment_destroy(augment);
+        assert_int_equal(clq_test_live_allocations(), 0);
+        assert_true(n < 100);
+    }
+    clq_test_restore_allocator();
+    clq_device_close(device);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_pixels_equal_the_reference),
@@ -409,6 +431,7 @@ int main(void) {
         cmocka_unit_test(targets_are_the_labels_mixed),
         cmocka_unit_test(the_table_is_the_formula),
         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(running_out_of_memory_is_reported),
     };
     return cmocka_run_group_tests_name("data/augment", tests, NULL, NULL);
 }

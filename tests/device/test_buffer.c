@@ -173,6 +173,46 @@ static void test_pool_is_bounded(void **state) {
     clq_pool_trim(device);
 }
 
+/* A read sees all that was queued before it; what is queued after a joined write sees that. */
+static void test_transfers(void **state) {
+    (void)state;
+    enum { COUNT = 100000 };
+    const size_t size = COUNT * sizeof(uint32_t);
+    uint32_t *data = malloc(size);
+    clq_buffer *buffer = NULL, *copy = NULL;
+    clq_transfer read = {0}, write = {0};
+    bool done = false;
+    assert_non_null(data);
+    assert_ok(clq_buffer_create(device, size, &buffer));
+    assert_ok(clq_buffer_create(device, size, &copy));
+    assert_ok(clq_transfer_done(&read, &done));
+    assert_true(done);
+    for (uint32_t round = 1; round <= 20; round++) {
+        assert_ok(clq_buffer_fill(buffer, 0, size, round));
+        assert_ok(clq_transfer_read(buffer, size, data, &read));
+        do {
+            assert_ok(clq_transfer_done(&read, &done));
+        } while (!done);
+        assert_ok(clq_transfer_join(&read));
+        for (uint32_t i = 0; i < COUNT; i++) {
+            assert_int_equal(data[i], round);
+            data[i] = round + i;
+        }
+        assert_ok(clq_transfer_write(buffer, size, data, &write));
+        assert_ok(clq_transfer_join(&write));
+        assert_ok(clq_buffer_copy(copy, 0, buffer, 0, size));
+        assert_ok(clq_buffer_read(copy, 0, size, data));
+        for (uint32_t i = 0; i < COUNT; i++) {
+            assert_int_equal(data[i], round + i);
+        }
+    }
+    assert_status(clq_transfer_read(buffer, size + 1, data, &read), CLQ_INTERNAL);
+    assert_status(clq_transfer_write(buffer, size + 1, data, &write), CLQ_INTERNAL);
+    clq_buffer_release(copy);
+    clq_buffer_release(buffer);
+    free(data);
+}
+
 /* Pieces lie in one allocation, which is free again when all are released and is not live. */
 static void test_scratch(void **state) {
     (void)state;
@@ -239,6 +279,7 @@ int main(void) {
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_pool_classes),
         cmocka_unit_test(test_pool_is_bounded),
+        cmocka_unit_test(test_transfers),
         cmocka_unit_test(test_scratch),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_host_memory_runs_out),

@@ -100,6 +100,28 @@ static void test_forced_schedule(void **state) {
     unsetenv("CLQUANT_SCHEDULE");
 }
 
+/* Ranks go round the devices of a kind; "P:D" means one. */
+static void test_nth(void **state) {
+    (void)state;
+    char exact[32];
+    clq_device *first = NULL, *other = NULL;
+    assert_ok(clq_device_open("cpu", &first));
+    const clq_device_info *info = clq_device_get_info(first);
+    snprintf(exact, sizeof exact, "%d:%d", info->platform_index, info->device_index);
+    const char *const selectors[] = {"cpu", exact, info->name};
+    for (int i = 0; i < 3; i++) {
+        for (int index = 0; index < 3; index++) {
+            assert_ok(clq_device_open_nth(selectors[i], index, &other));
+            const clq_device_info *found = clq_device_get_info(other);
+            assert_true(found->is_cpu);
+            assert_int_equal(found->platform_index, info->platform_index);
+            assert_true(i != 1 || found->device_index == info->device_index);
+            clq_device_close(other);
+        }
+    }
+    clq_device_close(first);
+}
+
 static void test_error_names(void **state) {
     (void)state;
     assert_string_equal(clq_cl_error_name(CL_OUT_OF_RESOURCES), "CL_OUT_OF_RESOURCES");
@@ -151,6 +173,7 @@ int main(void) {
         cmocka_unit_test(test_no_match),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_forced_schedule),
+        cmocka_unit_test(test_nth),
         cmocka_unit_test(test_error_names),
         cmocka_unit_test(test_dot_names),
         cmocka_unit_test(test_host_memory_runs_out),

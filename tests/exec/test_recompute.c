@@ -162,6 +162,63 @@ static void test_one_layer(void **state) {
     check(net_end(&n), 3, 1.1);
 }
 
+/* Room for one of the largest values only, so that the plan takes several buffers. */
+static void test_small_buffers(void **state) {
+    (void)state;
+    clq_device_info *info = (clq_device_info *)clq_device_get_info(test_device);
+    const uint64_t limit = info->max_allocation;
+    info->max_allocation = 100 * 8 * 6 * 8 * sizeof(float);
+    check(residual_net('B', "relu"), 100, 1);
+    info->max_allocation = limit;
+}
+
+/* The error says what a step needs, what there is, and what helps. */
+static void test_too_large(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu");
+    clq_device_info *info = (clq_device_info *)clq_device_get_info(test_device);
+    const uint64_t limit = info->max_allocation;
+    clq_exec_options options = {.mode = CLQ_EXEC_TRAIN, .batch = 64};
+    clq_exec *exec = NULL;
+    info->max_allocation = 64 * 8 * 6 * 4 * sizeof(float);
+    assert_status(clq_exec_create(test_device, graph, &options, &exec), CLQ_NO_MEMORY);
+    assert_error_has("batch 64 in mode train needs ");
+    assert_error_has("a smaller batch or recompute (--recompute) takes less");
+    options.recompute = true;
+    assert_status(clq_exec_create(test_device, graph, &options, &exec), CLQ_NO_MEMORY);
+    assert_error_has("a smaller batch takes less");
+    info->max_allocation = limit;
+    clq_graph_destroy(graph);
+}
+
+/* An evaluation that lies in the memory of training gives the same, and training too. */
+static void test_memory_of_another(void **state) {
+    (void)state;
+    clq_graph *graph = residual_net('B', "relu");
+    float *outputs[2][2];
+    for (int shared = 0; shared < 2; shared++) {
+        clq_exec_options options = {.mode = CLQ_EXEC_TRAIN, .batch = 3};
+        clq_exec *train = make_exec(graph, options);
+        options.mode = CLQ_EXEC_FLOAT;
+        options.memory_of = shared ? train : NULL;
+        clq_exec *eval = make_exec(graph, options);
+        assert_true((clq_exec_measure(eval).activations == 0) == shared);
+        for (int i = 0; i < 2; i++) { /* in turn */
+            clq_exec *exec = i ? eval : train;
+            fill_input(exec, (uint64_t)i);
+            assert_ok(clq_exec_forward(exec));
+            outputs[shared][i] = read_tensor(clq_exec_output(exec));
+        }
+        clq_exec_destroy(eval);
+        clq_exec_destroy(train);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_equal_bits(outputs[1][i], outputs[0][i], 15 * sizeof(float));
+        free(outputs[0][i]), free(outputs[1][i]);
+    }
+    clq_graph_destroy(graph);
+}
+
 static void test_failing_allocations(void **state) {
     (void)state;
     clq_graph *graph = residual_net('B', "relu");
@@ -188,6 +245,14 @@ int main(void) {
         cmocka_unit_test(test_resnet50),
         cmocka_unit_test(test_mobilenet),
         cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_small_buffers),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_memory_of_another),
     };
-    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+    const struct CMUnitTest on_gpu[] = {
+        cmocka_unit_test(test_small_residual_nets),
+        cmocka_unit_test(test_dropout_in_a_chain),
+    };
+    return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
+           cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
 }

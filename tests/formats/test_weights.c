@@ -175,6 +175,59 @@ static void refused(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* ---- a new head ---- */
+
+/* Gives the network `classes` outputs, with zeros in its last layer. */
+static void set_classes(clq_graph *graph, int64_t classes) {
+    static const char *const names[] = {"fc.weight", "fc.bias"};
+    for (int i = 0; i < 2; i++) {
+        clq_value *value = &graph->values[clq_graph_find_value(graph, names[i])];
+        value->shape.dim[0] = classes;
+        clq_free(value->data);
+        value->data = clq_calloc((size_t)clq_shape_count(&value->shape), sizeof(float));
+    }
+    graph->values[graph->output].shape.dim[1] = classes;
+}
+
+static const float *data_of(const clq_graph *graph, const char *name) {
+    return graph->values[clq_graph_find_value(graph, name)].data;
+}
+
+/* torch's weights for five classes in a network for seven. */
+static void other_classes_keep_their_head(void **state) {
+    (void)state;
+    static const char file[] = CLQ_SOURCE_DIR "/tests/formats/data/shortcut_a.safetensors";
+    clq_graph *trained = NULL;
+    assert_ok(
+        clq_onnx_load(CLQ_SOURCE_DIR "/tests/formats/data/shortcut_a_trained.onnx", &trained));
+    clq_graph *graph = zeroed(trained);
+    assert_ok(clq_weights_load_new_head(graph, file)); /* the head fits, so it is loaded */
+    assert_same_data(graph, trained);
+    set_classes(graph, 7);
+    assert_status(clq_weights_load(graph, file), CLQ_BAD_DATA);
+    assert_error_has("\"fc.weight\" has shape (5, 8), must have (7, 8)");
+    memset(graph->values[clq_graph_find_value(graph, "conv1.weight")].data, 0, 4);
+    assert_ok(clq_weights_load_new_head(graph, file));
+    assert_true(data_of(graph, "conv1.weight")[0] == data_of(trained, "conv1.weight")[0]);
+    assert_true(data_of(graph, "fc.weight")[3] == 0 && data_of(graph, "fc.bias")[0] == 0);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(trained);
+}
+
+/* Only the head may differ. */
+static void a_new_head_forgives_nothing_else(void **state) {
+    (void)state;
+    clq_graph *graph = sample_trained(true), *copy = zeroed(graph);
+    clq_tensors *t = copy_tensors(graph, "", "conv1.weight");
+    assert_ok(clq_tensors_save(t, clq_test_temp_path("w.safetensors")));
+    assert_status(clq_weights_load_new_head(copy, clq_test_temp_path("w.safetensors")),
+                  CLQ_BAD_DATA);
+    assert_error_has("\"conv1.weight\" is missing");
+    clq_tensors_destroy(t);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(copy);
+}
+
 static void integer_graph(void **state) {
     (void)state;
     clq_graph *graph = sample_quantize(sample_folded(true, false), false, true);
@@ -207,6 +260,8 @@ int main(void) {
         cmocka_unit_test(data_parallel_names),
         cmocka_unit_test(other_types),
         cmocka_unit_test(refused),
+        cmocka_unit_test(other_classes_keep_their_head),
+        cmocka_unit_test(a_new_head_forgives_nothing_else),
         cmocka_unit_test(integer_graph),
         cmocka_unit_test(layouts),
     };

@@ -4,10 +4,13 @@
 
 #include "ops/registry.h"
 #include "support/op_run.h"
+#include "support/ranks_run.h"
 #include "support/ref_ops.h"
 
 /* Sums over up to 3000 rows in float against double. */
 static const double ABSOLUTE = 2e-5, RELATIVE = 2e-5;
+
+static clq_ranks *ranks; /* each runs its part of the n images */
 
 typedef struct bn_case {
     int n, h, w, c;
@@ -70,10 +73,17 @@ static const clq_add_attrs add_attrs = {CLQ_ACT_NONE};
 static clq_node add_node = {.name = "add", .attrs = (void *)&add_attrs};
 static clq_node act_node = {.name = "act"};
 
+/* Where this rank's part begins, of d->count / ranks floats. */
+static size_t part_of(const bn_data *d) {
+    return (size_t)clq_ranks_rank(ranks) * (d->count / (size_t)clq_ranks_size(ranks));
+}
+
 static void begin(op_test *t, const bn_case *c, const bn_data *d, clq_exec_mode mode) {
-    const clq_shape x = {4, {c->n, c->h, c->w, c->c}}, vector = {1, {c->c}};
+    const clq_shape x = {4, {c->n / clq_ranks_size(ranks), c->h, c->w, c->c}};
+    const clq_shape vector = {1, {c->c}};
     op_begin(t, "batch_norm", &attrs, mode);
-    op_input(t, 0, x, d->x);
+    t->run.ranks = ranks;
+    op_input(t, 0, x, d->x + part_of(d));
     op_input(t, 1, vector, d->gamma);
     op_input(t, 2, vector, d->beta);
     op_input(t, 3, vector, d->mean);
@@ -81,7 +91,7 @@ static void begin(op_test *t, const bn_case *c, const bn_data *d, clq_exec_mode 
     op_output(t, x);
     if (d->residual) {
         t->run.fused_add = &add_node;
-        t->run.residual = op_tensor(x, d->residual);
+        t->run.residual = op_tensor(x, d->residual + part_of(d));
     }
     if (d->ref.top > 0) {
         act_node.op = d->ref.top == 6 ? &clq_op_relu6 : &clq_op_relu;
@@ -161,7 +171,8 @@ static void add_to(float *data, const float *start, size_t count) {
 static void check_training(const bn_case *c, bool residual, double top, bool accumulate) {
     bn_data d = make_data(c, residual, top);
     bn_step s = make_step(&d);
-    const size_t channels = (size_t)c->c;
+    const size_t channels = (size_t)c->c, part = part_of(&d);
+    const size_t count = d.count / (size_t)clq_ranks_size(ranks);
     float *start = random_floats(d.count, -1, 1, 8);
     op_test t;
     avoid_edges(&d, &s);
@@ -175,23 +186,27 @@ static void check_training(const bn_case *c, bool residual, double top, bool acc
         t.run.accumulate_residual = accumulate;
     }
     op_forward(&t);
-    op_backward(&t, d.dy);
+    op_backward(&t, d.dy + part_of(&d));
 
     /* Data far from zero was itself rounded before anybody normalised it. */
     const double absolute = ABSOLUTE * (1 + c->shift);
     const double wide = absolute * (1 + 0.05 * sqrt((double)d.ref.rows));
     if (accumulate) {
-        add_to(s.dx, start, d.count);
-        add_to(s.dresidual, start, d.count);
+        add_to(s.dx + part, start, count);
+        add_to(s.dresidual + part, start, count);
     }
-    assert_buffer_close(t.run.out.buffer, s.y, d.count, absolute, RELATIVE);
+    for (size_t i = 0; i < channels; i++) { /* a rank's own: the mean over ranks comes later */
+        s.dgamma[i] /= (float)clq_ranks_size(ranks);
+        s.dbeta[i] /= (float)clq_ranks_size(ranks);
+    }
+    assert_buffer_close(t.run.out.buffer, s.y + part, count, absolute, RELATIVE);
     assert_buffer_close(t.run.in[3].buffer, s.mean, channels, absolute, RELATIVE);
     assert_buffer_close(t.run.in[4].buffer, s.var, channels, absolute, RELATIVE);
     assert_buffer_close(t.run.grad_in[1].buffer, s.dgamma, channels, wide, RELATIVE);
     assert_buffer_close(t.run.grad_in[2].buffer, s.dbeta, channels, wide, RELATIVE);
-    assert_buffer_close(t.run.grad_in[0].buffer, s.dx, d.count, 4 * absolute, 4 * RELATIVE);
+    assert_buffer_close(t.run.grad_in[0].buffer, s.dx + part, count, 4 * absolute, 4 * RELATIVE);
     if (residual) {
-        assert_buffer_close(t.run.grad_residual.buffer, s.dresidual, d.count, 1e-6, 1e-6);
+        assert_buffer_close(t.run.grad_residual.buffer, s.dresidual + part, count, 1e-6, 1e-6);
     }
     op_end(&t);
     free(start);
@@ -342,7 +357,30 @@ static void test_nan_passes(void **state) {
     free_data(&d);
 }
 
-int main(void) {
+/* ---- several ranks: statistics over all their batches ---- */
+
+static void test_ranks_as_one(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        if (cases[i].n % clq_ranks_size(ranks) == 0 && cases[i].c < 100) {
+            check_training(&cases[i], i % 2, i % 3 == 0 ? 0 : INFINITY, i % 4 == 0);
+        }
+    }
+}
+
+static int run_as_rank(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks_as_one)};
+    assert_ok(clq_ranks_open(&ranks));
+    const int failed = RUN_ON_BOTH_SCHEDULES(tests);
+    clq_ranks_close(ranks, failed ? CLQ_GATE_FAILED : CLQ_OK);
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    (void)argc;
+    if (clq_ranks_launched()) {
+        return run_as_rank();
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inference),
         cmocka_unit_test(test_training),
@@ -353,5 +391,6 @@ int main(void) {
         cmocka_unit_test(test_one_value_a_channel),
         cmocka_unit_test(test_nan_passes),
     };
-    return RUN_ON_BOTH_SCHEDULES(tests);
+    const int failed = RUN_ON_BOTH_SCHEDULES(tests);
+    return failed || !ranks_can_run() ? failed : ranks_run(argv[0], 2);
 }

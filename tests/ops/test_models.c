@@ -34,6 +34,35 @@ static void assert_shape(const clq_graph *g, const char *name, const char *expec
     assert_string_equal(text, expected);
 }
 
+/* ---- other sizes ---- */
+
+static void networks_with_global_pooling_take_images_of_any_size(void **state) {
+    static const char *const networks[] = {"resnet18", "resnet20", "mobilenet_v2"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        const clq_network_options options = {
+            .network = networks[i], .stem = "cifar", .size = 32, .leave_zero = true};
+        clq_network_options small_options = options;
+        small_options.size = 23;
+        clq_graph *g = build(options), *small = build(small_options), *resized = NULL;
+        assert_ok(clq_graph_resize(g, 23, 23, &resized));
+        assert_ok(clq_graph_validate(resized));
+        assert_int_equal(resized->value_count, small->value_count);
+        for (int v = 0; v < small->value_count; v++) {
+            assert_string_equal(resized->values[v].name, small->values[v].name);
+            assert_true(clq_shape_equal(&resized->values[v].shape, &small->values[v].shape));
+        }
+        clq_graph_destroy(g);
+        clq_graph_destroy(small);
+        clq_graph_destroy(resized);
+    }
+    clq_graph *mlp = build((clq_network_options){.network = "mlp", .size = 8}), *resized = NULL;
+    assert_status(clq_graph_resize(mlp, 9, 9, &resized), CLQ_BAD_DATA);
+    assert_error_has("with inputs of 9x9");
+    assert_null(resized);
+    clq_graph_destroy(mlp);
+}
+
 /* ---- published sizes ---- */
 
 typedef struct published {
@@ -409,6 +438,7 @@ int main(void) {
         cmocka_unit_test(seeds_decide_the_weights),
         cmocka_unit_test(folding_keeps_names),
         cmocka_unit_test(memory_plans_are_tight),
+        cmocka_unit_test(networks_with_global_pooling_take_images_of_any_size),
         cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(small_images_still_build),
         cmocka_unit_test(every_failed_allocation_is_reported),

@@ -1,8 +1,12 @@
 /* Quantization-aware training: the loop, its observers, its checkpoint, what it hands over. */
 #include <math.h>
 
+#include "base/ranks.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
+#include "support/ranks_run.h"
+
+static clq_ranks *ranks; /* NULL but in as_rank */
 
 enum { SIZE = 12, BATCH = 16, IMAGES = 128 };
 
@@ -16,6 +20,7 @@ static clq_train_job job_of(clq_graph *graph, clq_dataset *train, clq_dataset *t
     const clq_dataset_info *info = clq_dataset_get_info(train);
     clq_train_job job = {
         .device = test_device, .graph = graph, .train = train, .test = test, .phase = "qat"};
+    job.ranks = ranks;
     clq_train_config_init(&job.config);
     job.config.epochs = epochs;
     job.config.batch = BATCH;
@@ -216,6 +221,34 @@ static void divergence_is_noticed(void **state) {
     clq_dataset_close(train);
 }
 
+/* Codes are clamped, so that neither a weight nor an input that is no number shows in them. */
+static void nan_behind_a_quantizer_is_noticed(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    for (int in_data = 0; in_data < 2; in_data++) {
+        clq_graph *graph = calibrated(&config);
+        clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+        clq_train_job job = job_of(graph, train, NULL, 3);
+        clq_epoch_record *history = NULL;
+        int count = 0;
+        if (in_data) {
+            job.std[0] = 1e-42f;
+        } else {
+            int v = 0;
+            while (graph->values[v].kind != CLQ_VALUE_PARAMETER) {
+                v++;
+            }
+            ((float *)graph->values[v].data)[0] = NAN;
+        }
+        assert_status(clq_qat(&job, &config, &history, &count), CLQ_DIVERGED);
+        assert_error_has("diverged in step 1 (epoch 1");
+        assert_error_has(in_data ? "the batch of normalised inputs has " : " has NaN");
+        clq_graph_destroy(graph);
+        clq_dataset_close(train);
+    }
+}
+
 static void wants_a_calibrated_graph(void **state) {
     (void)state;
     clq_quant_config config;
@@ -231,7 +264,46 @@ static void wants_a_calibrated_graph(void **state) {
     clq_dataset_close(train);
 }
 
-int main(void) {
+/* ---- two ranks ---- */
+
+enum { RANKS = 2 };
+
+/* Scales and weights are the same on both ranks, every time and through a checkpoint. */
+static void ranks_share_observers(void **state) {
+    (void)state;
+    uint64_t bits[RANKS];
+    const uint64_t mine = train_bits(NULL, 0, false, 2, false);
+    assert_ok(clq_ranks_gather(ranks, &mine, sizeof mine, bits));
+    assert_true(bits[0] == bits[1]);
+    const char *out = clq_ranks_rank(ranks) == 0 ? clq_test_temp_path("ranks") : NULL;
+    train_bits(out, 4, false, 2, false);
+    assert_true(train_bits(out, 0, true, 2, false) == mine);
+}
+
+static void ranks_train_an_equal_integer_network(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    train_and_verify(&config, IMAGES, 4);
+}
+
+static int as_rank(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ranks_share_observers, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
+        cmocka_unit_test(ranks_train_an_equal_integer_network),
+    };
+    assert_ok(clq_ranks_open(&ranks));
+    const int failed = cmocka_run_group_tests_name("ranks", tests, open_cpu_schedule, close_device);
+    clq_ranks_close(ranks, failed ? CLQ_GATE_FAILED : CLQ_OK);
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    (void)argc;
+    if (clq_ranks_launched()) {
+        return as_rank();
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_leads_to_an_equal_integer_network),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
@@ -241,12 +313,15 @@ int main(void) {
         cmocka_unit_test_setup_teardown(resumes_to_the_same_bits, clq_test_setup_temp_dir,
                                         clq_test_teardown_temp_dir),
         cmocka_unit_test(divergence_is_noticed),
+        cmocka_unit_test(nan_behind_a_quantizer_is_noticed),
         cmocka_unit_test(wants_a_calibrated_graph),
     };
     const struct CMUnitTest on_gpu[] = {
         cmocka_unit_test(the_same_on_the_gpu_schedule),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
     };
-    return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
-           cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
+    const int failed =
+        cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
+        cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
+    return failed || !ranks_can_run() ? failed : ranks_run(argv[0], RANKS);
 }

@@ -166,7 +166,7 @@ static void tables_hold_the_values(void **state) {
     put_run();
     assert_ok(clq_report_write(folder, NULL));
     char *csv = get("report/comparison.csv");
-    assert_non_null(strstr(csv, "\nptq,0.7,5,0.55,1000000,4,2,4,0\n"));
+    assert_non_null(strstr(csv, "\nptq,0.7,5,0.55,1000000,4,2,4,0,\n"));
     clq_free(csv);
     csv = get("report/confusion-qat.csv");
     assert_string_equal(csv, "true\\predicted,<i>cat</i>,\"a,\"\"b\"\n"
@@ -178,6 +178,30 @@ static void tables_hold_the_values(void **state) {
     csv = get("report/layers.csv");
     assert_non_null(strstr(csv, "\nfp32,CPU,conv<1>,conv2d,fp32,,6,0.75,120,0.6\n"));
     clq_free(csv);
+}
+
+/* R2 takes the place of the accuracy, which is not known. */
+static void a_regression_is_compared_by_r2(void **state) {
+    (void)state;
+    put("run.json", "{\"schema\":1,\"fp32\":{\"top1\":null,\"r2\":0.98765,\"loss\":0.0125},"
+                    "\"ptq\":{\"top1\":null,\"r2\":0.98,\"loss\":0.02}}");
+    put("eval-fp32.json", "{\"schema\":1,\"top1\":null,\"top5\":null,\"loss\":0.0125,\"images\":8,"
+                          "\"confusion\":[],\"r2\":0.98765,\"fits\":[{\"name\":\"y\",\"rmse\":2.5,"
+                          "\"r2\":0.98765}],\"classes\":[]}");
+    put("train/history.json", "[{\"epoch\":1,\"train_loss\":1.5,\"train_top1\":null,"
+                              "\"test_loss\":1.25,\"test_top1\":null}]");
+    assert_ok(clq_report_write(folder, NULL));
+    assert_true(exists("report/train-loss.png"));
+    assert_true(exists("report/comparison.png"));
+    assert_false(exists("report/train-accuracy.png"));
+    char *text = get("report/index.html");
+    assert_non_null(strstr(text, "R\u00b2"));
+    assert_non_null(strstr(text, "0.9877"));
+    assert_null(strstr(text, "Top-1"));
+    clq_free(text);
+    text = get("report/comparison.csv");
+    assert_non_null(strstr(text, "\nptq,,,0.02,,,,,,0.98\n"));
+    clq_free(text);
 }
 
 static void each_part_alone_is_enough(void **state) {
@@ -240,8 +264,8 @@ static void steps_are_shown_until_an_epoch_is_done(void **state) {
     assert_png_decodes("report/train-loss.png");
     char *csv = get("report/train.csv");
     assert_string_equal(csv, "step,lr,train_loss,train_top1,test_loss,test_top1,"
-                             "images_per_second,seconds\n"
-                             "10,0.1,2.5,0.1,,,100,\n20,,,0.5,,,,\n30,,1.5,0.6,,,,\n");
+                             "skipped_steps,images_per_second,seconds\n"
+                             "10,0.1,2.5,0.1,,,,100,\n20,,,0.5,,,,,\n30,,1.5,0.6,,,,,\n");
     clq_free(csv);
     put("train/history.json", history);
     assert_ok(clq_report_write(folder, NULL));
@@ -424,6 +448,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         REPORT_TEST(whole_run_gives_page_pictures_and_tables),
         REPORT_TEST(tables_hold_the_values),
+        REPORT_TEST(a_regression_is_compared_by_r2),
         REPORT_TEST(each_part_alone_is_enough),
         REPORT_TEST(a_single_stage_is_enough),
         REPORT_TEST(steps_are_shown_until_an_epoch_is_done),

@@ -7,7 +7,9 @@
 #include <clquant/models.h>
 #include <clquant/train.h>
 
+#include "base/files.h"
 #include "base/hash.h"
+#include "exec/small_net.h"
 #include "support/clq_test.h"
 
 static clq_device *device;
@@ -33,6 +35,23 @@ static inline clq_graph *build(const char *network, int size, int classes, uint6
 
 static inline clq_graph *new_graph(void) {
     return build("mlp", 12, 10, 5);
+}
+
+/* Batch norms, a residual and dropout on 12x12 images. */
+static inline clq_graph *conv_net(void) {
+    const clq_dropout_attrs dropout = {0.2f};
+    net n = net_begin((clq_shape){4, {1, 12, 12, 3}});
+    net_conv(&n, "stem", n.at, 8, 3, 2, false);
+    net_norm(&n, "stem_bn", n.at);
+    const int x = net_unary(&n, "relu", "stem_act", n.at);
+    net_conv(&n, "conv", x, 8, 3, 1, false);
+    net_norm(&n, "bn", n.at);
+    net_add(&n, "add", n.at, x);
+    net_unary(&n, "relu", "act", n.at);
+    net_unary(&n, "global_avg_pool", "pool", n.at);
+    net_node(&n, "dropout", "dropout", &dropout, &n.at, 1);
+    net_linear(&n, "fc", n.at, 10);
+    return net_end(&n);
 }
 
 static inline clq_train_job job_of(clq_graph *graph, const char *out) {
@@ -76,6 +95,27 @@ static inline uint64_t hash_of(const clq_graph *graph) {
                                      (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
         }
     }
+    return hash;
+}
+
+/* The bytes of the newest checkpoint in `folder`. */
+static inline uint64_t checkpoint_hash(const char *folder) {
+    char **names = NULL;
+    size_t count = 0, size = 0;
+    void *data = NULL;
+    uint64_t hash = 0;
+    assert_ok(clq_folder_list(folder, &names, &count));
+    for (size_t i = count; i-- > 0 && !data;) {
+        if (strstr(names[i], "checkpoint")) {
+            char *path = clq_path_join(folder, names[i]);
+            assert_ok(clq_file_read(path, 1 << 26, &data, &size));
+            hash = clq_hash64(data, size);
+            clq_free(path);
+        }
+    }
+    assert_non_null(data);
+    clq_free(data);
+    clq_folder_list_free(names, count);
     return hash;
 }
 

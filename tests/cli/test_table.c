@@ -1,0 +1,122 @@
+/* Networks on tables through the command: train, PTQ, QAT, verification, report, errors. */
+#include "base/files.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "data/npy.h"
+
+#define TABLES CLQ_SOURCE_DIR "/tests/data/tables/"
+#define RECIPE CLQ_SOURCE_DIR "/models/recipes/mlp-regression.json"
+#define QUICK " --set train.epochs=20 --set qat.epochs=2 --set bench.iterations=5"
+
+static double number_of(const json_t *json, const char *first, const char *second) {
+    return json_number_value(json_object_get(json_object_get(json, first), second));
+}
+
+static void a_regression_goes_the_whole_way(void **state) {
+    (void)state;
+    static const char *const files[] = {"fp32.onnx", "ptq.onnx", "qat.onnx", "eval-qat.json",
+                                        "report/index.html"};
+    assert_exit(0, "run " RECIPE " --data " TABLES "smooth.csv --out %s" QUICK,
+                clq_test_temp_path("out"));
+    assert_printed("R2");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "out/%s", files[i]);
+        assert_true(clq_file_exists(clq_test_temp_path(name)));
+    }
+    json_t *json = NULL;
+    assert_ok(clq_json_load(clq_test_temp_path("out/run.json"), &json));
+    assert_true(number_of(json, "fp32", "r2") > 0.9);
+    assert_true(number_of(json, "qat", "r2") > 0.9);
+    assert_true(json_is_null(json_object_get(json_object_get(json, "fp32"), "top1")));
+    assert_int_equal(number_of(json, "ptq", "mismatched_codes"), 0);
+    assert_int_equal(number_of(json, "qat", "mismatched_codes"), 0);
+    json_decref(json);
+}
+
+static void stages_read_the_table_as_the_network_says(void **state) {
+    (void)state;
+    const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *ptq = clq_test_temp_path("p.onnx");
+    assert_exit(0, "ptq %s --data " TABLES "smooth.csv --scale pow2 -o %s", fp32, ptq);
+    assert_exit(0, "eval %s --data " TABLES "smooth.csv --json --min-r2 0.8 --inputs %s", ptq,
+                clq_test_temp_path("x.npy"));
+    assert_printed("\"name\": \"y\"");
+    assert_printed("\"top1\": null");
+    assert_printed("\"rmse\"");
+    clq_npy inputs;
+    assert_ok(clq_npy_read(clq_test_temp_path("x.npy"), &inputs));
+    assert_int_equal(inputs.rank, 2);
+    assert_int_equal(inputs.dims[0], 100); /* a fifth of the rows */
+    assert_int_equal(inputs.dims[1], 3);
+    clq_npy_free(&inputs);
+    assert_exit(CLQ_GATE_FAILED, "eval %s --data " TABLES "smooth.csv --min-r2 1", ptq);
+    assert_exit(CLQ_GATE_FAILED, "eval %s --data " TABLES "smooth.csv --min-top1 0.5", ptq);
+    assert_exit(0, "verify %s --data " TABLES "smooth.csv", ptq);
+    assert_printed("0 of ");
+    assert_printed("on 100 rows");
+    assert_exit(0, "qat %s --data " TABLES "smooth.csv --recipe " RECIPE " -e 1 -o %s", fp32, ptq);
+    assert_exit(0, "bench %s %s -i 3", fp32, ptq);
+}
+
+static void classes_may_be_words(void **state) {
+    (void)state;
+    const char *recipe = text_file(
+        "rings.json",
+        "{\"network\": {\"name\": \"mlp\", \"hidden\": [16], \"activation\": \"tanh\"}, "
+        "\"data\": {\"test_fraction\": 0.25}, \"train\": {\"epochs\": 20, \"batch\": 16, "
+        "\"optimizer\": {\"name\": \"adam\", \"weight_decay\": 0}, \"schedule\": {\"lr\": 0.03}}}");
+    assert_exit(0, "train %s --data " TABLES "rings.csv --out %s", recipe,
+                clq_test_temp_path("rings"));
+    assert_exit(0, "eval %s --data " TABLES "rings.csv --min-top1 0.8 --json",
+                clq_test_temp_path("rings/model.onnx"));
+    assert_printed("\"middle\"");
+    assert_printed("\"images\": 100"); /* the split travels with the model */
+}
+
+static void what_does_not_fit_is_refused(void **state) {
+    (void)state;
+    const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *x = clq_test_temp_path("x");
+    const char *table = text_file("bad.csv", "a,b,c,y\n1,2,3,4.5\n1,NaN,3,5.5\n");
+    assert_exit(CLQ_BAD_DATA, "train " RECIPE " --data %s --out %s", table, x);
+    assert_printed("bad.csv:3: column 2: \"NaN\" is not a number");
+    assert_exit(CLQ_BAD_DATA, "eval %s --data " TABLES "rings.csv", fp32);
+    assert_printed("column 3: \"outer\" is not a number");
+    assert_exit(CLQ_BAD_DATA, "verify %s", clq_test_temp_path("out/ptq.onnx"));
+    assert_printed("holds images, but the network's input is 1x3");
+    assert_exit(CLQ_BAD_DATA,
+                "train " RECIPE " --data " TABLES "smooth.csv --out %s"
+                " --set data.target_columns=2",
+                x);
+    assert_printed("a table of 2 features");
+    assert_exit(CLQ_BAD_DATA,
+                "train " RECIPE " --data " TABLES "smooth.csv --out %s"
+                " --set network.name=resnet20 --set data.target=auto",
+                x);
+    assert_printed("must be mlp, is resnet20");
+    assert_exit(CLQ_BAD_DATA,
+                "train " RECIPE " --data " TABLES "smooth.csv --out %s"
+                " --set data.mean=[1] --set data.std=[1]",
+                x);
+    assert_printed("data.mean and data.std are for images");
+    assert_exit(CLQ_BAD_DATA,
+                "train " RECIPE " --data synthetic --out %s"
+                " --set data.target=sum",
+                x);
+    assert_printed("target");
+    assert_exit(CLQ_USAGE,
+                "train " RECIPE " --data " TABLES "smooth.csv --out %s"
+                " --set train.loss=cross_entropy",
+                x);
+    assert_exit(CLQ_NO_INPUT, "train " RECIPE " --data " TABLES "none.csv --out %s", x);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_regression_goes_the_whole_way),
+        cmocka_unit_test(stages_read_the_table_as_the_network_says),
+        cmocka_unit_test(classes_may_be_words),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+    };
+    return cmocka_run_group_tests_name("cli/table", tests, clq_test_setup_temp_dir,
+                                       clq_test_teardown_temp_dir);
+}

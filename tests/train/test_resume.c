@@ -1,0 +1,110 @@
+/* The same bits, with everything that has state switched on: from fifty places where training
+ * stops, and with any number of loader threads. */
+#include <stdio.h>
+
+#include "base/rng.h"
+#include "train/small_training.h"
+
+enum { POINTS = 50, STEPS = EPOCHS * STEPS_PER_EPOCH };
+
+static clq_train_job everything(clq_graph *graph, const char *out, clq_optimizer_kind kind) {
+    clq_train_job job = job_of(graph, out);
+    clq_train_config *c = &job.config;
+    c->optimizer.kind = kind;
+    c->optimizer.decay_norm_and_bias = false;
+    c->schedule.kind = CLQ_LR_COSINE_RESTARTS;
+    c->schedule.lr = kind == CLQ_OPTIMIZER_SGD ? 0.05 : 0.005;
+    c->schedule.warmup_epochs = 0.3;
+    c->schedule.t_0 = 1;
+    c->clip_norm = 0.5;
+    c->ema.decay = 0.95;
+    c->label_smoothing = 0.05;
+    c->augment.flip = true;
+    c->augment.rotation = 20;
+    c->augment.translate = 0.1;
+    c->augment.scale[0] = 0.9;
+    c->augment.scale[1] = 1.1;
+    c->augment.brightness = c->augment.contrast = c->augment.saturation = 0.3;
+    c->augment.hue = 0.1;
+    c->augment.erase.probability = 0.6;
+    c->augment.mixup.alpha = c->augment.cutmix.alpha = 0.2;
+    c->augment.mixup.probability = 0.5;
+    c->augment.cutmix.probability = 0.3;
+    return job;
+}
+
+/* Hashes of the averaged network, and of the last checkpoint: parameters, states, moments,
+ * averages, step and history. */
+typedef struct bits {
+    uint64_t network, checkpoint;
+} bits;
+
+static bits whole_run(clq_optimizer_kind kind) {
+    const char *folder = clq_test_temp_path(kind == CLQ_OPTIMIZER_SGD ? "sgd" : "adamw");
+    clq_graph *graph = conv_net();
+    clq_train_job job = everything(graph, folder, kind);
+    assert_ok(run(&job, NULL));
+    const bits result = {hash_of(graph), checkpoint_hash(folder)};
+    clq_graph_destroy(graph);
+    return result;
+}
+
+/* One start of a training that is stopped after `steps` steps (0: not). */
+static uint64_t run_part(clq_optimizer_kind kind, const char *folder, int checkpoint_steps,
+                         int steps) {
+    clq_graph *graph = conv_net();
+    clq_train_job job = everything(graph, folder, kind);
+    job.config.checkpoint_steps = checkpoint_steps;
+    job.stop_after_steps = steps;
+    job.resume = true;
+    assert_ok(run(&job, NULL));
+    const uint64_t network = hash_of(graph);
+    clq_graph_destroy(graph);
+    return network;
+}
+
+static void any_stop_resumes_to_the_same_bits(void **state) {
+    (void)state;
+    const bits whole[] = {whole_run(CLQ_OPTIMIZER_SGD), whole_run(CLQ_OPTIMIZER_ADAMW)};
+    clq_rng rng = clq_rng_start(clq_test_seed(), 50);
+    printf("seed %llu\n", (unsigned long long)clq_test_seed());
+    for (int i = 0; i < POINTS; i++) {
+        const bool sgd = i % 2;
+        const clq_optimizer_kind kind = sgd ? CLQ_OPTIMIZER_SGD : CLQ_OPTIMIZER_ADAMW;
+        const int stop = 1 + (int)clq_bounded(clq_rng_next(&rng), STEPS - 1);
+        const int checkpoints = 1 + (int)clq_bounded(clq_rng_next(&rng), 6);
+        char folder[512];
+        snprintf(folder, sizeof folder, "%s-%d", clq_test_temp_path("point"), i);
+        run_part(kind, folder, checkpoints, stop);
+        const uint64_t network = run_part(kind, folder, 0, 0);
+        const uint64_t checkpoint = checkpoint_hash(folder);
+        if (network != whole[sgd ? 0 : 1].network || checkpoint != whole[sgd ? 0 : 1].checkpoint) {
+            fail_msg("%s stopped after step %d of %d, with a checkpoint every %d: the resumed "
+                     "training's %s differs",
+                     sgd ? "sgd" : "adamw", stop, STEPS, checkpoints,
+                     network != whole[sgd ? 0 : 1].network ? "network" : "checkpoint");
+        }
+    }
+}
+
+static void loader_threads_change_nothing(void **state) {
+    (void)state;
+    uint64_t first = 0;
+    for (int threads = 1; threads <= 4; threads *= 2) {
+        clq_graph *graph = conv_net();
+        clq_train_job job = everything(graph, NULL, CLQ_OPTIMIZER_ADAMW);
+        job.config.loader_threads = threads;
+        assert_ok(run(&job, NULL));
+        first = first ? first : hash_of(graph);
+        assert_true(hash_of(graph) == first);
+        clq_graph_destroy(graph);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_stop_resumes_to_the_same_bits),
+        cmocka_unit_test(loader_threads_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
