@@ -18,7 +18,7 @@ for the parameters in alphabetical order (metadata "parameters", a name a line) 
 The offsets keep the comparison well conditioned. Where the input of a ReLU is within rounding of zero, its gradient is there or
 not by chance; one such element in a million moves a gradient by more than the tolerance. So each channel's bias in the
 batch norm ahead of a ReLU is moved by up to 0.06, to where its inputs stay farthest from the kinks (printed as "margin"). And
-the last gamma of a bottleneck is small, as after an initialization with zero (Goyal et al. 2017): with random ones ResNet-50
+the last gammas of bottlenecks and inverted residuals are small, as after an initialization with zero (Goyal et al. 2017): with random ones ResNet-50
 amplifies rounding so that PyTorch's own FP32 gradients are off by 8e-5, and by 9e-6 with small ones.
 """
 import argparse
@@ -64,7 +64,7 @@ class Strided(nn.Module):
 
 CASES = {  # name -> network, pixels a side, batch
     "resnet50": (lambda: networks.build("resnet50"), 16, 8),
-    "mobilenet_v2": (lambda: networks.build("mobilenet_v2"), 16, 8),
+    "mobilenet_v2": (lambda: networks.build("mobilenet_v2"), 16, 16),
     "stride1": (lambda: Strided(1), 13, 3),
     "stride2": (lambda: Strided(2), 37, 3),
     "stride3": (lambda: Strided(3), 83, 3),
@@ -98,7 +98,7 @@ def fill(model):
             value = (2 * u - 1) * bound
         else:
             value = (u - numpy.float32(0.5)) / 2 if name.endswith("bias") else u + numpy.float32(0.5)
-            value *= numpy.float32(0.25 if name.endswith("bn3.weight") else 1)
+            value *= numpy.float32(0.25 if name.endswith(("bn3.weight", "conv.3.weight")) else 1)
         value = torch.from_numpy(value.reshape(shape))
         parameter.data = (value.permute(0, 3, 1, 2) if len(shape) == 4 else value).double().contiguous()
 

@@ -31,7 +31,7 @@ typedef struct reference {
 
 static const reference references[] = {
     {"stride1", NULL, 1, 13, 3},        {"stride2", NULL, 2, 37, 3},
-    {"stride3", NULL, 3, 83, 3},        {"mobilenet_v2", "mobilenet_v2", 0, 16, 8},
+    {"stride3", NULL, 3, 83, 3},        {"mobilenet_v2", "mobilenet_v2", 0, 16, 16},
     {"resnet50", "resnet50", 0, 16, 8},
 };
 enum { REFERENCES = sizeof references / sizeof *references };
@@ -53,7 +53,9 @@ static void fill(clq_value *value, const int8_t *offsets) {
     const int64_t count = clq_shape_count(&value->shape);
     const float bound = (float)sqrt(6.0 / (double)(count / value->shape.dim[0]));
     const bool is_bias = strstr(value->name, "bias") != NULL;
-    const float factor = strstr(value->name, "bn3.weight") ? 0.25f : 1;
+    const bool ends_block =
+        strstr(value->name, "bn3.weight") || strstr(value->name, "conv.3.weight");
+    const float factor = ends_block ? 0.25f : 1;
     float *data = value->data;
     clq_rng rng = clq_rng_start(SEED, stream_of(value->name));
     for (int64_t i = 0; i < count; i++) {
