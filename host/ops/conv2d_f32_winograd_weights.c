@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "ops/conv2d_f32_shape.h"
 #include "ops/conv2d_f32_tile.h"
 #include "ops/conv2d_f32_winograd.h"
