@@ -149,7 +149,7 @@ static const void *data_of(const expected *e, const char *name) {
 }
 
 static expected open_expected(const reference *r) {
-    expected e = {NULL};
+    expected e = {.file = NULL};
     char path[1024];
     snprintf(path, sizeof path, "%s/tests/train/data/gradients-%s.safetensors", CLQ_SOURCE_DIR,
              r->name);
