@@ -55,10 +55,20 @@ static int shortcut(clq_builder *b, int x, int channels, int stride) {
     return clq_build_batch_norm(b, "downsample.1", x);
 }
 
+/* Where that is wanted, a block whose last batch norm gives `y` adds nothing at first. */
+static void start_as_shortcut(clq_builder *b, int y) {
+    if (b->status == CLQ_OK && b->options->zero_init_residual) {
+        const clq_node *norm = &b->graph->nodes[b->graph->values[y].producer];
+        clq_value *gamma = &b->graph->values[norm->inputs[1]];
+        memset(gamma->data, 0, (size_t)clq_shape_count(&gamma->shape) * sizeof(float));
+    }
+}
+
 static int basic_block(clq_builder *b, int x, int channels, int stride) {
     int y = conv_bn(b, 1, x, channels, 3, stride);
     y = clq_build_op(b, "relu", "relu1", y);
     y = conv_bn(b, 2, y, channels, 3, 1);
+    start_as_shortcut(b, y);
     y = clq_build_add(b, "add", y, shortcut(b, x, channels, stride));
     return clq_build_op(b, "relu", "relu2", y);
 }
@@ -69,6 +79,7 @@ static int bottleneck_block(clq_builder *b, int x, int channels, int stride) {
     y = conv_bn(b, 2, y, channels, 3, stride);
     y = clq_build_op(b, "relu", "relu2", y);
     y = conv_bn(b, 3, y, 4 * channels, 1, 1);
+    start_as_shortcut(b, y);
     y = clq_build_add(b, "add", y, shortcut(b, x, 4 * channels, stride));
     return clq_build_op(b, "relu", "relu3", y);
 }

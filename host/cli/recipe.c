@@ -26,6 +26,7 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
         return clq_json_fail(&r, "shortcut", "must be \"A\" or \"B\"");
     }
     out->network.shortcut = shortcut ? shortcut[0] : '\0'; /* the network's default */
+    CLQ_TRY(clq_json_read_bool(&r, "zero_init_residual", &out->network.zero_init_residual));
     CLQ_TRY(clq_json_read_string(&r, "activation", &out->network.activation));
     CLQ_TRY(clq_json_read_int(&r, "inputs", 1, 1 << 20, &out->network.inputs));
     CLQ_TRY(

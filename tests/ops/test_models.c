@@ -281,6 +281,25 @@ static void seeds_decide_the_weights(void **state) {
 
 /* ---- folding and memory ---- */
 
+/* The last batch norm of every block, and no other. */
+static void blocks_can_start_as_their_shortcuts(void **state) {
+    (void)state;
+    static const char *const networks[] = {"resnet18", "resnet50"};
+    for (int n = 0; n < 2; n++) {
+        clq_graph *g = build((clq_network_options){
+            .network = networks[n], .stem = "cifar", .size = 8, .zero_init_residual = true});
+        const char *last = n ? ".bn3.weight" : ".bn2.weight";
+        for (int v = 0; v < g->value_count; v++) {
+            const clq_value *value = &g->values[v];
+            const bool is_gamma = strstr(value->name, "bn") && strstr(value->name, ".weight");
+            if (is_gamma) {
+                assert_true(*(float *)value->data == (strstr(value->name, last) ? 0 : 1));
+            }
+        }
+        clq_graph_destroy(g);
+    }
+}
+
 static void folding_keeps_names(void **state) {
     (void)state;
     for (size_t i = 0; clq_network_list(i); i++) {
@@ -436,6 +455,7 @@ int main(void) {
         cmocka_unit_test(mlp_takes_vectors_and_images),
         cmocka_unit_test(weights_have_the_right_spread),
         cmocka_unit_test(seeds_decide_the_weights),
+        cmocka_unit_test(blocks_can_start_as_their_shortcuts),
         cmocka_unit_test(folding_keeps_names),
         cmocka_unit_test(memory_plans_are_tight),
         cmocka_unit_test(networks_with_global_pooling_take_images_of_any_size),
