@@ -25,11 +25,11 @@ typedef struct clq_network_options {
      * "cifar": 3x3 stride 1, no max pool (resnet), strides 1 in stem and second stage
      * (mobilenet_v2). */
     const char *stem;
-    int size;      /* input height = width; 224 imagenet, 32 cifar, 28 mlp */
-    int channels;  /* of the input; 3, mlp 1 */
-    int classes;   /* 1000 imagenet, 10 cifar and mlp */
-    /* resnet: the last batch norm of each block starts with gamma 0, so that the block starts as its
-     * shortcut alone (Goyal et al. 2017, "Accurate, large minibatch SGD"). */
+    int size;     /* input height = width; 224 imagenet, 32 cifar, 28 mlp */
+    int channels; /* of the input; 3, mlp 1 */
+    int classes;  /* 1000 imagenet, 10 cifar and mlp */
+    /* resnet: the last batch norm of each block starts with gamma 0, so that the block starts as
+     * its shortcut alone (Goyal et al. 2017, "Accurate, large minibatch SGD"). */
     bool zero_init_residual;
     char shortcut; /* resnet20..56: 'A' (default) strided and zero-padded, 'B' 1x1 convolution */
 
