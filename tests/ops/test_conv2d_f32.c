@@ -11,6 +11,7 @@
 #include "ops/conv2d_f32_plan.h"
 #include "support/clq_test.h"
 #include "support/ref_conv2d.h"
+#include "support/schedules.h"
 
 /* ---- shapes ---- */
 
@@ -533,45 +534,6 @@ static void test_out_of_memory(void **state) {
         clq_device_memory(device, &after, &peak);
         assert_int_equal(before, after);
     }
-}
-
-/* The tile for a register width also runs, slower, where the registers are narrower, so every
- * machine tests them all. 0: the device's own. */
-static int open_with(void **state, const char *schedule, unsigned simd_bytes) {
-    clq_device *device = NULL;
-    setenv("CLQUANT_SCHEDULE", schedule, 1);
-    const clq_status status = clq_device_open(NULL, &device);
-    unsetenv("CLQUANT_SCHEDULE");
-    if (status == CLQ_OK && simd_bytes) {
-        ((clq_device_info *)clq_device_get_info(device))->simd_bytes = simd_bytes;
-    }
-    *state = device;
-    return status == CLQ_OK ? 0 : -1;
-}
-
-static int open_cpu(void **state) {
-    return open_with(state, "cpu", 0);
-}
-
-static int open_cpu_16(void **state) {
-    return open_with(state, "cpu", 16);
-}
-
-static int open_cpu_32(void **state) {
-    return open_with(state, "cpu", 32);
-}
-
-static int open_cpu_64(void **state) {
-    return open_with(state, "cpu", 64);
-}
-
-static int open_gpu(void **state) {
-    return open_with(state, "gpu", 0);
-}
-
-static int close_device(void **state) {
-    clq_device_close(*state);
-    return 0;
 }
 
 /* An argument runs only the groups whose name contains it. */

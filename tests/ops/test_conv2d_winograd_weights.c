@@ -7,6 +7,7 @@
 #include "ops/conv2d_f32_winograd_weights.h"
 #include "support/clq_test.h"
 #include "support/ref_conv2d.h"
+#include "support/schedules.h"
 
 enum { GUARD = 64 }; /* floats behind a result that must stay as they are */
 static const float guard_value = -12345.5f;
@@ -241,37 +242,6 @@ static void test_out_of_memory(void **state) {
     fixture_free(&f);
 }
 
-/* Vectors of a register width also work, slower, where the registers are narrower. 0: the
- * device's own. */
-static int open_with(void **state, unsigned simd_bytes) {
-    clq_device *device = NULL;
-    setenv("CLQUANT_SCHEDULE", "cpu", 1);
-    const clq_status status = clq_device_open(NULL, &device);
-    unsetenv("CLQUANT_SCHEDULE");
-    if (status == CLQ_OK && simd_bytes) {
-        ((clq_device_info *)clq_device_get_info(device))->simd_bytes = simd_bytes;
-    }
-    *state = device;
-    return status == CLQ_OK ? 0 : -1;
-}
-
-static int open_own(void **state) {
-    return open_with(state, 0);
-}
-
-static int open_16(void **state) {
-    return open_with(state, 16);
-}
-
-static int open_64(void **state) {
-    return open_with(state, 64);
-}
-
-static int close_device(void **state) {
-    clq_device_close(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes),         cmocka_unit_test(test_many_tiles),
@@ -280,10 +250,10 @@ int main(void) {
     };
     const struct CMUnitTest widths[] = {cmocka_unit_test(test_shapes)};
     int failed = 0;
-    failed += cmocka_run_group_tests_name("conv2d_winograd_weights", tests, open_own, close_device);
-    failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 16 bytes", widths, open_16,
+    failed += cmocka_run_group_tests_name("conv2d_winograd_weights", tests, open_cpu, close_device);
+    failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 16 bytes", widths, open_cpu_16,
                                           close_device);
-    failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 64 bytes", widths, open_64,
+    failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 64 bytes", widths, open_cpu_64,
                                           close_device);
     return failed;
 }
