@@ -20,8 +20,9 @@
  *
  * Both are 0 in the image's erased box.
  *
- * images (N, H, W, C) u8, and one byte that is read but not used; params (1 + N, AUGMENT_FIELDS); table (C, 256), then C means, C stds; out
- * (B, OH, OW, C) with B >= N: images past the last repeat the last one.
+ * images (N, H, W, C) u8, and one byte that is read but not used; params (1 + N, AUGMENT_FIELDS);
+ * table (C, 256), then C means, C stds; out (B, OH, OW, C) with B >= N: images past the last repeat
+ * the last one.
  *
  * Work-items: (OH, B) one a row on the CPU schedule, (OH * OW, B) one a pixel on the GPU
  * schedule. */

@@ -7,6 +7,7 @@
 #include "clquant/device.h"
 #include "ops/conv2d_f32.h"
 #include "ops/conv2d_f32_winograd.h"
+#include "ops/winograd_case.h"
 #include "support/clq_test.h"
 #include "support/ref_conv2d.h"
 #include "support/schedules.h"
@@ -27,52 +28,12 @@ typedef struct fixture {
     clq_act act;
 } fixture;
 
-static clq_conv_geometry geometry(int n, int h, int w, int ic, int oc, int pad) {
-    return (clq_conv_geometry){.n = n,
-                               .ih = h,
-                               .iw = w,
-                               .ic = ic,
-                               .oc = oc,
-                               .kh = 3,
-                               .kw = 3,
-                               .oh = h + 2 * pad - 2,
-                               .ow = w + 2 * pad - 2,
-                               .stride_h = 1,
-                               .stride_w = 1,
-                               .pad_top = pad,
-                               .pad_left = pad,
-                               .dilation_h = 1,
-                               .dilation_w = 1,
-                               .groups = 1};
-}
-
-static float *random_floats(size_t count, uint64_t stream) {
-    float *data = malloc(count * sizeof *data);
-    clq_test_fill_normal(data, count, 1, stream);
-    return data;
-}
-
-static clq_buffer *upload(clq_device *device, const float *data, size_t count) {
-    clq_buffer *buffer;
-    assert_ok(clq_buffer_create(device, count * sizeof *data, &buffer));
-    assert_ok(clq_buffer_write(buffer, 0, count * sizeof *data, data));
-    return buffer;
-}
-
 static void reference(const fixture *f, const float *src, const float *w, float *dst) {
     if (f->backward) {
         ref_conv2d_f32_backward_data(&f->g, src, w, false, dst);
     } else {
         ref_conv2d_f32(&f->g, src, w, NULL, NULL, CLQ_ACT_NONE, dst);
     }
-}
-
-static float *magnitudes(const float *data, size_t count) {
-    float *result = malloc(count * sizeof *result);
-    for (size_t i = 0; i < count; i++) {
-        result[i] = fabsf(data[i]);
-    }
-    return result;
 }
 
 /* The rounding errors of a tile's positions spread over all its outputs, so they are measured

@@ -5,6 +5,7 @@
 #include "clquant/device.h"
 #include "ops/conv2d_f32.h"
 #include "ops/conv2d_f32_winograd_weights.h"
+#include "ops/winograd_case.h"
 #include "support/clq_test.h"
 #include "support/ref_conv2d.h"
 #include "support/schedules.h"
@@ -21,46 +22,6 @@ typedef struct fixture {
     float w_tolerance, b_tolerance;
     clq_buffer *x_buffer, *dy_buffer;
 } fixture;
-
-static clq_conv_geometry geometry(int n, int h, int w, int ic, int oc, int pad) {
-    return (clq_conv_geometry){.n = n,
-                               .ih = h,
-                               .iw = w,
-                               .ic = ic,
-                               .oc = oc,
-                               .kh = 3,
-                               .kw = 3,
-                               .oh = h + 2 * pad - 2,
-                               .ow = w + 2 * pad - 2,
-                               .stride_h = 1,
-                               .stride_w = 1,
-                               .pad_top = pad,
-                               .pad_left = pad,
-                               .dilation_h = 1,
-                               .dilation_w = 1,
-                               .groups = 1};
-}
-
-static float *random_floats(size_t count, uint64_t stream) {
-    float *data = malloc(count * sizeof *data);
-    clq_test_fill_normal(data, count, 1, stream);
-    return data;
-}
-
-static clq_buffer *upload(clq_device *device, const float *data, size_t count) {
-    clq_buffer *buffer;
-    assert_ok(clq_buffer_create(device, count * sizeof *data, &buffer));
-    assert_ok(clq_buffer_write(buffer, 0, count * sizeof *data, data));
-    return buffer;
-}
-
-static float *magnitudes(const float *data, size_t count) {
-    float *result = malloc(count * sizeof *result);
-    for (size_t i = 0; i < count; i++) {
-        result[i] = fabsf(data[i]);
-    }
-    return result;
-}
 
 static float largest(const float *data, size_t count) {
     float most = 0;
