@@ -70,7 +70,7 @@ typedef enum clq_exec_mode {
 typedef struct clq_exec clq_exec;
 
 /* Scales, zero points and observers of every quantized activation, in device tables indexed by
- * value id, so that a QAT step never waits for the host, and how weights get their scales. Made by
+ * value id, so that QAT changes them without the host, and how weights get their scales. Made by
  * quant/ (or, for FAKE_QUANT, from the graph's qparams by the executor), read by operators. */
 typedef struct clq_qstate {
     clq_buffer *scale;      /* F32 (value_count) */
