@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/numbers.h"
 #include "base/text.h"
 
 enum { MAX_DEPTH = 64, MAX_BYTES = 64 << 20 };
@@ -40,7 +41,8 @@ static clq_status check_depth(const char *name, const char *text, size_t size) {
     return CLQ_OK;
 }
 
-clq_status clq_json_parse(const char *name, const void *text, size_t size, json_t **out) {
+static clq_status parse(const char *name, const void *text, size_t size, size_t flags,
+                        json_t **out) {
     if (size > MAX_BYTES) {
         return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes of JSON exceed the limit of %d", name, size,
                         MAX_BYTES);
@@ -49,7 +51,9 @@ clq_status clq_json_parse(const char *name, const void *text, size_t size, json_
     json_error_t error;
     clq_json_exhausted = false;
     clq_json_parsing = true;
-    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    const locale_t before = clq_c_locale_begin();
+    json_t *json = json_loadb(text, size, flags, &error);
+    clq_c_locale_end(before);
     clq_json_parsing = false;
     const bool unset = !json && error.line == -1; /* jansson could not even begin */
     if (clq_json_exhausted || unset ||
@@ -64,6 +68,10 @@ clq_status clq_json_parse(const char *name, const void *text, size_t size, json_
     return CLQ_OK;
 }
 
+clq_status clq_json_parse(const char *name, const void *text, size_t size, json_t **out) {
+    return parse(name, text, size, JSON_REJECT_DUPLICATES, out);
+}
+
 clq_status clq_json_load(const char *path, json_t **out) {
     void *text = NULL;
     size_t size = 0;
@@ -74,6 +82,50 @@ clq_status clq_json_load(const char *path, json_t **out) {
 }
 
 /* ---- changing ---- */
+
+static bool is_continuation(const unsigned char *byte) {
+    return (*byte & 0xc0) == 0x80;
+}
+
+bool clq_is_utf8(const char *text) {
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000}; /* with so many bytes behind */
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        const int more = *at < 0x80   ? 0
+                         : *at < 0xc0 ? 4
+                         : *at < 0xe0 ? 1
+                         : *at < 0xf0 ? 2
+                         : *at < 0xf8 ? 3
+                                      : 4;
+        if (more == 4) {
+            return false;
+        }
+        uint32_t point = more == 0 ? *at : *at & (0x3fu >> more);
+        at++;
+        for (int i = 0; i < more; i++, at++) {
+            if (!is_continuation(at)) {
+                return false;
+            }
+            point = point << 6 | (*at & 0x3f);
+        }
+        if (point < least[more] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+clq_status clq_json_put(json_t *object, const char *key, json_t *value) {
+    if (value && json_object_set_new(object, key, value) == 0) {
+        return CLQ_OK;
+    }
+    return clq_is_utf8(key) ? clq_fail(CLQ_NO_MEMORY, "out of memory setting \"%s\"", key)
+                            : clq_fail(CLQ_USAGE, "\"%s\": is not UTF-8", key);
+}
+
+clq_status clq_json_put_text(json_t *object, const char *key, const char *text) {
+    return clq_is_utf8(text) ? clq_json_put(object, key, json_string(text))
+                             : clq_fail(CLQ_USAGE, "\"%s\": \"%s\" is not UTF-8", key, text);
+}
 
 /* The member `name[length]` of *object as an object; made when missing. */
 static clq_status enter(json_t **object, const char *name, size_t length, const char *path) {
@@ -86,9 +138,7 @@ static clq_status enter(json_t **object, const char *name, size_t length, const 
     json_t *member = json_object_get(*object, key);
     if (!member) {
         member = json_object();
-        if (json_object_set_new(*object, key, member) != 0) {
-            return clq_fail(CLQ_NO_MEMORY, "out of memory setting %s", path);
-        }
+        CLQ_TRY(clq_json_put(*object, key, member));
     }
     if (!json_is_object(member)) {
         return clq_fail(CLQ_USAGE, "%s: \"%s\" is no object", path, key);
@@ -107,16 +157,13 @@ clq_status clq_json_override(json_t *root, const char *path, const char *text) {
         return clq_fail(CLQ_USAGE, "\"%s\": not a path of keys", path);
     }
     json_t *value = NULL;
-    if (check_depth(path, text, strlen(text)) == CLQ_OK) {
-        value = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    const clq_status status =
+        parse(path, text, strlen(text), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &value);
+    if (status == CLQ_BAD_DATA) {
+        return clq_json_put_text(object, name, text); /* a word */
     }
-    if (!value) {
-        value = json_string(text); /* NULL too for text that is not UTF-8 */
-    }
-    if (!value || json_object_set_new(object, name, value) != 0) {
-        return clq_fail(CLQ_USAGE, "cannot set %s to \"%s\"", path, text);
-    }
-    return CLQ_OK;
+    CLQ_TRY(status);
+    return clq_json_put(object, name, value);
 }
 
 /* ---- writing ---- */
@@ -134,13 +181,21 @@ static int append_chunk(const char *data, size_t size, void *text) {
     return ((clq_text *)text)->failed ? -1 : 0;
 }
 
+/* json_dump_callback in the C locale. */
+static int dump(const json_t *json, json_dump_callback_t chunk, void *to, size_t flags) {
+    const locale_t before = clq_c_locale_begin();
+    const int failed = json_dump_callback(json, chunk, to, flags);
+    clq_c_locale_end(before);
+    return failed;
+}
+
 static const size_t readable = JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY;
 
 clq_status clq_json_dump_file(const char *path, const json_t *json) {
     clq_writer *writer = NULL;
     clq_status status;
     CLQ_GOTO(status, cleanup, clq_writer_open(path, &writer));
-    if (json_dump_callback(json, write_chunk, writer, readable) != 0) {
+    if (dump(json, write_chunk, writer, readable) != 0) {
         CLQ_GOTO(status, cleanup, clq_writer_write(writer, "", 0)); /* an I/O failure stays */
         CLQ_GOTO(status, cleanup, clq_fail(CLQ_NO_MEMORY, "%s: cannot format the JSON", path));
     }
@@ -154,7 +209,7 @@ cleanup:
 clq_status clq_json_dump_stdout(const json_t *json) {
     clq_text text = {0};
     clq_status status = CLQ_OK;
-    if (json_dump_callback(json, append_chunk, &text, readable) != 0) {
+    if (dump(json, append_chunk, &text, readable) != 0) {
         status = clq_fail(CLQ_NO_MEMORY, "out of memory formatting JSON");
     } else if (fwrite(text.data, 1, text.size, stdout) != text.size || putchar('\n') == EOF ||
                fflush(stdout) != 0) {
@@ -166,7 +221,7 @@ clq_status clq_json_dump_stdout(const json_t *json) {
 
 static clq_status dump_text(const json_t *json, size_t flags, char **out) {
     clq_text text = {0};
-    if (json_dump_callback(json, append_chunk, &text, flags | JSON_ENCODE_ANY) != 0) {
+    if (dump(json, append_chunk, &text, flags | JSON_ENCODE_ANY) != 0) {
         clq_text_free(&text);
         return clq_fail(CLQ_NO_MEMORY, "out of memory formatting JSON");
     }

@@ -81,6 +81,12 @@ clq_status clq_json_reader_finish(const clq_json_reader *reader);
  * else as a string. */
 clq_status clq_json_override(json_t *root, const char *path, const char *text);
 
+/* Sets a member, taking `value` over, also on failure (NULL: memory ran out). CLQ_USAGE when key or
+ * text is not UTF-8; out of memory is told apart from it. */
+clq_status clq_json_put(json_t *object, const char *key, json_t *value);
+clq_status clq_json_put_text(json_t *object, const char *key, const char *text);
+bool clq_is_utf8(const char *text);
+
 /* ---- writing ---- */
 
 /* A real; null for NaN and infinities, which JSON does not have. */

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/json.h"
+#include "base/numbers.h"
 
 clq_status clq_json_reader_init(clq_json_reader *reader, const char *file, const json_t *value) {
     *reader = (clq_json_reader){.file = file, .object = value};
@@ -17,7 +18,7 @@ clq_status clq_json_fail(const clq_json_reader *reader, const char *key, const c
     char rule[1024];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(rule, sizeof rule, format, arguments);
+    clq_vsnprintf(rule, sizeof rule, format, arguments);
     va_end(arguments);
     return clq_fail(CLQ_BAD_DATA, "%s: %s%s%s: %s", reader->file, reader->path,
                     reader->path[0] ? "." : "", key, rule);
@@ -39,7 +40,7 @@ static void describe(const json_t *value, char *out, size_t size) {
         snprintf(out, size, "%lld", (long long)json_integer_value(value));
         break;
     case JSON_REAL:
-        snprintf(out, size, "%.9g", json_real_value(value));
+        clq_snprintf(out, size, "%.9g", json_real_value(value));
         break;
     case JSON_TRUE:
     case JSON_FALSE:
@@ -110,7 +111,7 @@ static clq_status check_f64(const clq_json_reader *reader, const char *key, cons
     if (!json_is_number(value) ||
         !(json_number_value(value) >= min && json_number_value(value) <= max)) {
         char expected[96];
-        snprintf(expected, sizeof expected, "a number in %.9g..%.9g", min, max);
+        clq_snprintf(expected, sizeof expected, "a number in %.9g..%.9g", min, max);
         return mismatch(reader, key, value, expected);
     }
     *out = json_number_value(value);

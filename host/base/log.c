@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/numbers.h"
 #include "base/progress.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -46,7 +47,7 @@ void clq_log(clq_log_level level, const char *format, ...) {
     char line[2048];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    clq_vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     sink(context, level, line); /* unlocked: a sink may log or set the log itself */
 }

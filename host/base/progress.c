@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/numbers.h"
 
 #define REDRAW_SECONDS 0.1
 #define CLEAR_LINE "\r\033[K"
@@ -90,8 +91,8 @@ void clq_progress_render(const clq_progress *progress, int64_t done, double elap
     }
     append(out, out_size, part);
     if (rate > 0) {
-        snprintf(part, sizeof part, rate < 100 ? "  %.3g %s/s" : "  %.0f %s/s", rate,
-                 progress->unit);
+        clq_snprintf(part, sizeof part, rate < 100 ? "  %.3g %s/s" : "  %.0f %s/s", rate,
+                     progress->unit);
         append(out, out_size, part);
         if (progress->total > done) {
             char left[24];
@@ -118,7 +119,7 @@ void clq_progress_update(clq_progress *progress, int64_t done, const char *forma
         if (format) {
             va_list arguments;
             va_start(arguments, format);
-            vsnprintf(trailing, sizeof trailing, format, arguments);
+            clq_vsnprintf(trailing, sizeof trailing, format, arguments);
             va_end(arguments);
         }
         clq_progress_render(progress, done, now - progress->start, trailing, terminal_columns(),

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/numbers.h"
 
 struct clq_ranks {
     int rank, size, local;
@@ -43,7 +44,7 @@ static clq_status read_timeout(double *seconds) {
     if (!text || !*text) {
         return CLQ_OK;
     }
-    *seconds = strtod(text, &end);
+    *seconds = clq_strtod(text, &end);
     if (*end != '\0' || !(*seconds > 0)) {
         return clq_fail(CLQ_USAGE, "CLQUANT_RANKS_TIMEOUT: must be seconds above 0, is \"%s\"",
                         text);

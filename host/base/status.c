@@ -1,4 +1,5 @@
 /* The thread's last error. A fixed buffer, so that reporting "out of memory" needs none. */
+#include "base/numbers.h"
 #include "clquant/base.h"
 
 #include <stdio.h>
@@ -25,7 +26,7 @@ clq_status clq_fail(clq_status status, const char *format, ...) {
     char text[ERROR_SIZE]; /* the arguments may point into last_error */
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
+    int length = clq_vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (length < 0) {
         snprintf(text, sizeof text, "%s", format);
@@ -42,7 +43,7 @@ clq_status clq_fail_in(clq_status status, const char *context_format, ...) {
     char text[ERROR_SIZE];
     va_list arguments;
     va_start(arguments, context_format);
-    int length = vsnprintf(text, sizeof text, context_format, arguments);
+    int length = clq_vsnprintf(text, sizeof text, context_format, arguments);
     va_end(arguments);
     if (length < 0 || length >= ERROR_SIZE - 2) {
         return status;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/numbers.h"
 
 static bool reserve(clq_text *text, size_t more) {
     size_t needed;
@@ -52,12 +53,12 @@ void clq_text_printf(clq_text *text, const char *format, ...) {
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = clq_vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (length < 0) {
         text->failed = true;
     } else if (reserve(text, (size_t)length)) {
-        vsnprintf(text->data + text->size, (size_t)length + 1, format, again);
+        clq_vsnprintf(text->data + text->size, (size_t)length + 1, format, again);
         text->size += (size_t)length;
     }
     va_end(again);
@@ -99,14 +100,14 @@ char *clq_vformat(const char *format, va_list arguments) {
     va_list again;
     va_copy(again, arguments);
     char *text = NULL;
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = clq_vsnprintf(NULL, 0, format, arguments);
     if (length < 0) {
         clq_fail(CLQ_INTERNAL, "cannot format \"%s\"", format);
     } else {
         text = clq_realloc(NULL, (size_t)length + 1, 1);
     }
     if (text) {
-        vsnprintf(text, (size_t)length + 1, format, again);
+        clq_vsnprintf(text, (size_t)length + 1, format, again);
     }
     va_end(again);
     return text;

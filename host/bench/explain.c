@@ -25,6 +25,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/numbers.h"
+
 static const double ENOUGH = 2;            /* times as fast as FP32 */
 static const double LARGE_SHARE = 1.0 / 3; /* of a layer's time */
 enum { ITEMS_PER_UNIT = 128 };             /* that a GPU's compute unit needs to hide latencies */
@@ -110,32 +112,32 @@ static void describe(const clq_bench_bounds *bounds, const clq_layer_shares *sha
     const size_t size = sizeof layer->why;
     switch (layer->cause) {
     case CLQ_CAUSE_LAUNCH:
-        snprintf(out, size, "%s: %d x %.1f us to start, %.1f us in all", name, layer->launches,
-                 limits->launch_us, 1e3 * layer->ms);
+        clq_snprintf(out, size, "%s: %d x %.1f us to start, %.1f us in all", name, layer->launches,
+                     limits->launch_us, 1e3 * layer->ms);
         break;
     case CLQ_CAUSE_PARALLELISM:
-        snprintf(out, size, "%s: %lld work-items in %lld groups for %u compute units", name,
-                 (long long)layer->work_items, (long long)layer->work_groups,
-                 bounds->compute_units);
+        clq_snprintf(out, size, "%s: %lld work-items in %lld groups for %u compute units", name,
+                     (long long)layer->work_items, (long long)layer->work_groups,
+                     bounds->compute_units);
         break;
     case CLQ_CAUSE_MEMORY:
-        snprintf(out, size, "%s: %.1f GB/s, %.0f %% of the bandwidth", name, layer->gbs,
-                 100 * shares->memory);
+        clq_snprintf(out, size, "%s: %.1f GB/s, %.0f %% of the bandwidth", name, layer->gbs,
+                     100 * shares->memory);
         break;
     case CLQ_CAUSE_REQUANTIZE:
-        snprintf(out, size, "%s: %lld codes take %.0f %% of the time", name,
-                 (long long)layer->codes, 100 * shares->requantize);
+        clq_snprintf(out, size, "%s: %lld codes take %.0f %% of the time", name,
+                     (long long)layer->codes, 100 * shares->requantize);
         break;
     case CLQ_CAUSE_NO_DOT:
-        snprintf(out, size, "%s: the peak of %s is %.2fx FP32's; at %.0f %% of it", name,
-                 layer->dot_path, layer->peak_gops / limits->fp32_gflops,
-                 100 * layer->peak_fraction);
+        clq_snprintf(out, size, "%s: the peak of %s is %.2fx FP32's; at %.0f %% of it", name,
+                     layer->dot_path, layer->peak_gops / limits->fp32_gflops,
+                     100 * layer->peak_fraction);
         break;
     case CLQ_CAUSE_OTHER:
-        snprintf(out, size,
-                 layer->operations > 0 ? "%s: at %.0f %% of peak"
-                                       : "%s: no arithmetic, at %.0f %% of the bandwidth",
-                 name, 100 * (layer->operations > 0 ? layer->peak_fraction : shares->memory));
+        clq_snprintf(out, size,
+                     layer->operations > 0 ? "%s: at %.0f %% of peak"
+                                           : "%s: no arithmetic, at %.0f %% of the bandwidth",
+                     name, 100 * (layer->operations > 0 ? layer->peak_fraction : shares->memory));
         break;
     case CLQ_CAUSE_NONE:
         out[0] = '\0';

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/numbers.h"
 #include "report/table.h"
 
 /* ---- a table that is filled cell by cell ---- */
@@ -32,7 +33,7 @@ static void put(table *t, const char *format, ...) __attribute__((format(printf,
 static void put(table *t, const char *format, ...) {
     va_list list;
     va_start(list, format);
-    vsnprintf(t->text[t->filled++], CELL, format, list);
+    clq_vsnprintf(t->text[t->filled++], CELL, format, list);
     va_end(list);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -86,7 +87,7 @@ clq_status clq_option_f64(const char *option, const char *text, double min, doub
                           double *value) {
     char *end;
     errno = 0;
-    const double number = strtod(text, &end);
+    const double number = clq_strtod(text, &end);
     if (errno || end == text || *end || !(number >= min && number <= max)) {
         return clq_fail(CLQ_USAGE, "%s: must be a number in %g..%g, is \"%s\"", option, min, max,
                         text);
@@ -118,7 +119,7 @@ clq_status clq_option_floats(const char *option, const char *text, float *values
     *count = 0;
     for (;;) {
         char *end;
-        const float number = strtof(at, &end);
+        const float number = clq_strtof(at, &end);
         if (end == at || !isfinite(number) || (*end && *end != ',') || *count == capacity) {
             return clq_fail(CLQ_USAGE, "%s: must be up to %zu numbers with commas, is \"%s\"",
                             option, capacity, text);
@@ -161,7 +162,7 @@ clq_status clq_option_ints(const char *option, const char *text, int min, int ma
 clq_status clq_option_fraction(const char *option, const char *text, double *value) {
     char *end;
     errno = 0;
-    double number = strtod(text, &end);
+    double number = clq_strtod(text, &end);
     const bool percent = end != text && strcmp(end, "%") == 0;
     if (errno || end == text || (*end && !percent) || !isfinite(number) || number < 0) {
         return clq_fail(CLQ_USAGE, "%s: must be like 5%% or 0.05, is \"%s\"", option, text);

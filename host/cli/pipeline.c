@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/numbers.h"
 #include "base/progress.h"
 #include "base/text.h"
 
@@ -61,7 +62,7 @@ static clq_status table_options(const clq_graph *graph, clq_table_options *optio
         options->target = CLQ_TARGET_CLASS;
     }
     if (fraction) {
-        options->test_fraction = strtod(fraction, &end);
+        options->test_fraction = clq_strtod(fraction, &end);
         if (end == fraction || *end ||
             !(options->test_fraction >= 0 && options->test_fraction < 1)) {
             return clq_fail(CLQ_BAD_DATA,

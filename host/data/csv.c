@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/numbers.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 32)
 enum { MAX_COLUMNS = 65536 };
@@ -26,7 +27,7 @@ bool clq_csv_number(const char *cell, float *value) {
     if (*cell == '\0' || strspn(cell, "+-.0123456789eE") != strlen(cell)) {
         return false; /* strtof would also take hexadecimal, infinity and leading blanks */
     }
-    *value = strtof(cell, &end);
+    *value = clq_strtof(cell, &end);
     return *end == '\0' && isfinite(*value);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/numbers.h"
 #include "base/rng.h"
 #include "data/dataset.h"
 #include "data/figures.h"
@@ -218,22 +219,26 @@ static void release(void *state) {
 /* ":train=4096,noise=0.7" */
 static clq_status parse_keys(const char *keys, synthetic *s, int64_t *train, int64_t *test) {
     static const char *const names[] = {"train", "test", "size", "seed", "noise"};
-    char word[16], text[40];
     if (*keys == ':') {
         keys++;
     }
     while (*keys) {
-        int used = 0;
-        if (sscanf(keys, "%15[a-z]=%39[0-9.]%n", word, text, &used) != 2 ||
-            (keys[used] != '\0' && keys[used] != ',')) {
+        char word[16] = "", text[40] = "";
+        const size_t letters = strspn(keys, "abcdefghijklmnopqrstuvwxyz");
+        const char *number = keys + letters + 1;
+        const size_t digits = keys[letters] == '=' ? strspn(number, "0123456789.") : 0;
+        if (letters == 0 || letters >= sizeof word || digits == 0 || digits >= sizeof text ||
+            (number[digits] != '\0' && number[digits] != ',')) {
             return clq_fail(CLQ_USAGE, "synthetic: \"%s\" is not KEY=NUMBER[,...]", keys);
         }
+        memcpy(word, keys, letters);
+        memcpy(text, number, digits);
         size_t which = 0;
         while (which < 5 && strcmp(word, names[which]) != 0) {
             which++;
         }
         char *end = NULL;
-        const double value = strtod(text, &end);
+        const double value = clq_strtod(text, &end);
         const double limit[] = {INT32_MAX, INT32_MAX, MAX_SIDE, 9007199254740992.0, 1};
         if (which == 5) {
             return clq_fail(CLQ_USAGE,
@@ -250,7 +255,7 @@ static clq_status parse_keys(const char *keys, synthetic *s, int64_t *train, int
         s->side = which == 2 ? (int)value : s->side;
         s->seed = which == 3 ? (uint64_t)value : s->seed;
         s->noise = which == 4 ? value : s->noise;
-        keys += used + (keys[used] == ',');
+        keys = number + digits + (number[digits] == ',');
     }
     return CLQ_OK;
 }

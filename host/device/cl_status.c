@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/numbers.h"
+
 const char *clq_cl_error_name(cl_int error) {
     switch (error) {
 #define NAME(code)                                                                                 \
@@ -79,7 +81,7 @@ clq_status clq_cl_fail(cl_int error, const char *format, ...) {
     char what[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
+    clq_vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
     bool memory = error == CL_OUT_OF_HOST_MEMORY || error == CL_MEM_OBJECT_ALLOCATION_FAILURE;
     return clq_fail(memory ? CLQ_NO_MEMORY : CLQ_DEVICE, "%s: %s (%d)", what,

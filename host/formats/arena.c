@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/numbers.h"
 
 enum { ALIGNMENT = 16, BLOCK_SIZE = 64 * 1024, LARGE = BLOCK_SIZE / 4 };
 
@@ -67,7 +68,7 @@ clq_status clq_arena_copy(clq_arena *arena, const void *data, size_t size, void 
 clq_status clq_arena_format(clq_arena *arena, char **out, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = clq_vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (length < 0) {
         return clq_fail(CLQ_INTERNAL, "a name cannot be formatted");
@@ -75,7 +76,7 @@ clq_status clq_arena_format(clq_arena *arena, char **out, const char *format, ..
     void *text;
     CLQ_TRY(clq_arena_take(arena, (size_t)length + 1, 1, &text));
     va_start(arguments, format);
-    vsnprintf(text, (size_t)length + 1, format, arguments);
+    clq_vsnprintf(text, (size_t)length + 1, format, arguments);
     va_end(arguments);
     *out = text;
     return CLQ_OK;

@@ -22,15 +22,6 @@ static int compare_metadata(const void *a, const void *b) {
     return strcmp((*(const clq_metadata *const *)a)->key, (*(const clq_metadata *const *)b)->key);
 }
 
-/* Adds `value` (taken over, may be NULL) to `object`; the texts must be UTF-8. */
-static clq_status put(json_t *object, const char *key, json_t *value) {
-    if (!value || json_object_set_new(object, key, value) != 0) {
-        return clq_fail(CLQ_USAGE, "tensor or metadata \"%s\": is not UTF-8, or memory ran out",
-                        key);
-    }
-    return CLQ_OK;
-}
-
 static clq_status put_metadata(const clq_tensors *tensors, json_t *header) {
     if (tensors->metadata_count == 0) {
         return CLQ_OK;
@@ -45,9 +36,9 @@ static clq_status put_metadata(const clq_tensors *tensors, json_t *header) {
     }
     qsort(sorted, count, sizeof *sorted, compare_metadata);
     json_t *object = json_object();
-    clq_status status = put(header, "__metadata__", object);
+    clq_status status = clq_json_put(header, "__metadata__", object);
     for (size_t i = 0; i < count && status == CLQ_OK; i++) {
-        status = put(object, sorted[i]->key, json_string(sorted[i]->value));
+        status = clq_json_put_text(object, sorted[i]->key, sorted[i]->value);
     }
     clq_free(sorted);
     return status;
@@ -67,7 +58,7 @@ static clq_status put_tensor(json_t *header, const clq_file_tensor *tensor, size
             json_pack("{s:s, s:o, s:[I, I]}", "dtype", clq_file_dtype_name(tensor->dtype), "shape",
                       shape, "data_offsets", (json_int_t)begin, (json_int_t)(begin + tensor->size));
     }
-    return put(header, tensor->name, entry);
+    return clq_json_put(header, tensor->name, entry);
 }
 
 /* The header's text, padded with spaces so that the data begin at a multiple of 8. */

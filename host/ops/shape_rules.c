@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/numbers.h"
+
 enum { ERROR_TEXT_SIZE = 512, SHAPE_TEXT_SIZE = 96 };
 
 /* CLQ_BAD_DATA: `conv2d "layer1.0.conv1": <rule>`. */
@@ -13,7 +15,7 @@ __attribute__((format(printf, 2, 3))) static clq_status broken(const clq_node *n
     char rule[ERROR_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(rule, sizeof rule, format, arguments);
+    clq_vsnprintf(rule, sizeof rule, format, arguments);
     va_end(arguments);
     return clq_fail(CLQ_BAD_DATA, "%s \"%.200s\": %s", node->op->name, node->name, rule);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/numbers.h"
 #include "base/progress.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
@@ -145,10 +146,10 @@ static clq_status describe(verifier *s, int value, int place) {
     CLQ_TRY(clq_buffer_read(fake->buffer, (size_t)place * sizeof code, sizeof code, &code));
     CLQ_TRY(clq_buffer_read(integer->buffer, at, sizeof q, &q));
     format_place(&of->shape, place % each, index, sizeof index);
-    snprintf(s->v->first_mismatch, sizeof s->v->first_mismatch,
-             "value %.100s, image %lld, element [%s]: code %g fake-quantized, %d integer", of->name,
-             (long long)(s->v->images + place / each), index,
-             (double)code + (double)of->q.zero_point, q);
+    clq_snprintf(s->v->first_mismatch, sizeof s->v->first_mismatch,
+                 "value %.100s, image %lld, element [%s]: code %g fake-quantized, %d integer",
+                 of->name, (long long)(s->v->images + place / each), index,
+                 (double)code + (double)of->q.zero_point, q);
     return CLQ_OK;
 }
 
@@ -203,11 +204,12 @@ static clq_status compare_outputs(verifier *s, int count) {
         }
         s->v->mismatched_codes++;
         if (!s->v->first_mismatch[0]) {
-            snprintf(s->v->first_mismatch, sizeof s->v->first_mismatch,
-                     "output, image %lld, element [%zu]: %.9g fake-quantized, %.9g integer, %.9g "
-                     "integer with fused additions",
-                     (long long)s->v->images + (long long)(i / each), i % each, (double)*fake,
-                     (double)*integer, (double)*fused);
+            clq_snprintf(
+                s->v->first_mismatch, sizeof s->v->first_mismatch,
+                "output, image %lld, element [%zu]: %.9g fake-quantized, %.9g integer, %.9g "
+                "integer with fused additions",
+                (long long)s->v->images + (long long)(i / each), i % each, (double)*fake,
+                (double)*integer, (double)*fused);
         }
     }
     s->v->compared_codes += (int64_t)total;

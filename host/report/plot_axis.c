@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/numbers.h"
 #include "report/plot.h"
 
 /* The least 1, 2 or 5 times a power of ten that is not under `least`. */
@@ -66,8 +67,8 @@ double clq_axis_place(const clq_axis *axis, double value) {
 void clq_axis_label(const clq_axis *axis, double value, const char *suffix, char *out,
                     size_t size) {
     if (axis->decimals < 0) {
-        snprintf(out, size, "%.3g%s", value, suffix);
+        clq_snprintf(out, size, "%.3g%s", value, suffix);
     } else {
-        snprintf(out, size, "%.*f%s", axis->decimals, value, suffix);
+        clq_snprintf(out, size, "%.*f%s", axis->decimals, value, suffix);
     }
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/numbers.h"
 #include "report/plot.h"
 
 static const double TITLE = 15, LABEL = 12, GAP = 24;
@@ -22,8 +23,8 @@ static void draw_panel(cairo_t *cr, const clq_theme *theme, const clq_bar_plot *
         char label[32] = "\u2013";
         double y = bottom;
         if (isfinite(value)) {
-            snprintf(label, sizeof label, value < 1e6 ? "%.*f" : "%.*e", plot->panels[p].decimals,
-                     value);
+            clq_snprintf(label, sizeof label, value < 1e6 ? "%.*f" : "%.*e",
+                         plot->panels[p].decimals, value);
             y = largest > 0 ? bottom - value / largest * (bottom - top) : bottom;
             clq_set_color(cr, theme->series[b % CLQ_THEME_SERIES]);
             cairo_rectangle(cr, x - bar / 2, y, bar, bottom - y);

@@ -66,16 +66,14 @@ static clq_status set_hex(clq_tensors *tensors, const char *key, uint64_t number
 
 /* Whether `name` is one of ours, "PHASE-checkpoint-STEP.safetensors"; fills in the step. */
 static bool parse_name(const char *name, const char *phase, int64_t *step) {
-    const size_t length = strlen(phase);
-    long long number = 0;
-    int end = 0;
-    if (strncmp(name, phase, length) != 0 ||
-        sscanf(name + length, "-checkpoint-%lld.safetensors%n", &number, &end) != 1 || end == 0 ||
-        name[length + (size_t)end] != '\0') {
+    static const char between[] = "-checkpoint-";
+    const size_t length = strlen(phase), skip = sizeof between - 1;
+    char *end = NULL;
+    if (strncmp(name, phase, length) != 0 || strncmp(name + length, between, skip) != 0) {
         return false;
     }
-    *step = number;
-    return true;
+    *step = strtoll(name + length + skip, &end, 10);
+    return end != name + length + skip && strcmp(end, ".safetensors") == 0;
 }
 
 static clq_status remove_old(const clq_checkpoint *checkpoint, int64_t newest) {

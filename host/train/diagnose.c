@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/numbers.h"
 #include "train/trainer.h"
 
 typedef struct finding {
@@ -29,7 +30,7 @@ static clq_status examine(finding *f, clq_buffer *x, size_t count, const char *f
     CLQ_TRY(clq_health_largest(f->health, x, count, &largest));
     if (!isfinite(largest)) {
         va_start(arguments, format);
-        vsnprintf(what, sizeof what, format, arguments);
+        clq_vsnprintf(what, sizeof what, format, arguments);
         va_end(arguments);
         snprintf(f->text, sizeof f->text, "%s %s", what,
                  isnan(largest) ? "has NaN" : "has infinities");

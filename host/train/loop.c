@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/numbers.h"
 #include "train/trainer.h"
 
 enum { LOSS_SHOWN_STEPS = 10 };
@@ -21,7 +22,7 @@ static clq_status read_loss(trainer *t, double *loss, double *top1) {
 static const char *top1_text(const char *name, double top1, char text[40]) {
     text[0] = '\0';
     if (!isnan(top1)) {
-        snprintf(text, 40, "  %s %.2f %%", name, 100 * top1);
+        clq_snprintf(text, 40, "  %s %.2f %%", name, 100 * top1);
     }
     return text;
 }

@@ -5,6 +5,7 @@
 
 #include <clquant/train.h>
 
+#include "base/numbers.h"
 #include "base/text.h"
 
 #define MEAN "clquant.mean"
@@ -66,7 +67,7 @@ static clq_status get_floats(const clq_graph *graph, const char *key, int count,
     *found = text != NULL;
     for (int i = 0; text && i < count; i++) {
         char *end;
-        values[i] = strtof(text, &end);
+        values[i] = clq_strtof(text, &end);
         if (end == text || !isfinite(values[i]) || *end != (i + 1 < count ? ',' : '\0')) {
             return clq_fail(CLQ_BAD_DATA,
                             "the model's metadata \"%s\" must be %d numbers with commas, is \"%s\"",

@@ -59,6 +59,12 @@ void clq_test_remove_temp_dir(void); /* with all in it */
 int clq_test_setup_temp_dir(void **state);
 int clq_test_teardown_temp_dir(void **state);
 
+/* ---- locale ---- */
+
+/* Sets a locale whose decimal point is a comma; one is made in the scratch folder when none is
+ * installed. False, with a message and the C locale: skip. setlocale(LC_ALL, "C") goes back. */
+bool clq_test_comma_locale(void);
+
 /* ---- random data ---- */
 
 /* CLQ_TEST_SEED from the environment, else a fixed one. Comparators print it when they fail. */
