@@ -9,6 +9,8 @@
  * FAKE_QUANT is exact, so its sums come from int32 where floats cannot be proven to hold them. */
 #include "ops/layer_codes.h"
 
+#include <stdlib.h>
+
 #include "ops/conv2d_f32.h"
 #include "ops/conv_node.h"
 #include "ops/layer_exact.h"
@@ -28,7 +30,7 @@ typedef struct layer_codes {
     clq_buffer *reals;        /* w_scale * codes; with `gradient` only */
     clq_buffer *bias_codes;   /* (OC), NULL without a bias */
     clq_buffer *w_scale;      /* (OC) */
-    clq_buffer *largest;      /* (2): of all weights, for scales per tensor */
+    clq_buffer *largest;      /* (2, 2): of all weights and biases, for scales per tensor */
     clq_buffer *multiplier, *real_multiplier; /* (OC + TABLE_TAIL) */
     clq_buffer *mask;                         /* QAT, when the output is quantized */
     clq_layer_exact *exact;                   /* FAKE_QUANT, when (13) does not hold */
@@ -44,7 +46,7 @@ static clq_status create_tables(const clq_op_run *run, layer_codes *layer) {
     const size_t oc = (size_t)layer->geometry.oc;
     CLQ_TRY(create_floats(run, oc * layer->k, &layer->codes));
     CLQ_TRY(create_floats(run, oc, &layer->w_scale));
-    CLQ_TRY(create_floats(run, 2, &layer->largest));
+    CLQ_TRY(create_floats(run, 4, &layer->largest));
     CLQ_TRY(create_floats(run, oc + TABLE_TAIL, &layer->multiplier));
     CLQ_TRY(create_floats(run, oc + TABLE_TAIL, &layer->real_multiplier));
     if (run->in[BIAS].value != NULL) {
@@ -178,9 +180,18 @@ static clq_range channel_range(const clq_op_run *run, const layer_codes *layer) 
     return (clq_range){1, {oc * CHANNEL_ITEMS_GPU, 1, 1}, {CHANNEL_ITEMS_GPU, 1, 1}};
 }
 
+/* Notes the largest magnitude of weights (0) or biases (1). */
+static clq_status find_largest(const clq_op_run *run, layer_codes *layer, int which, size_t count) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "weights_largest", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, (int64_t)count),
+                      CLQ_BUF(run->in[W + which].buffer), CLQ_BUF(layer->largest), CLQ_I32(which),
+                      CLQ_I32(count));
+}
+
 static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
     const clq_qstate *q = run->qstate;
-    const size_t count = (size_t)layer->geometry.oc * layer->k;
+    const size_t oc = (size_t)layer->geometry.oc;
     clq_kernel *kernel = NULL;
     if (!q->per_tensor_weights) {
         CLQ_TRY(clq_kernel_get(run->device, "weights_scale_channel", NULL, &kernel));
@@ -189,14 +200,15 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
                           CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]), CLQ_BUF(layer->w_scale),
                           CLQ_I32(q->max_shift), CLQ_I32(layer->k));
     }
-    CLQ_TRY(clq_buffer_fill(layer->largest, 0, 2 * sizeof(float), 0));
-    CLQ_TRY(clq_kernel_get(run->device, "weights_largest", NULL, &kernel));
-    CLQ_TRY(CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, (int64_t)count),
-                       CLQ_BUF(run->in[W].buffer), CLQ_BUF(layer->largest), CLQ_I32(count)));
+    CLQ_TRY(clq_buffer_fill(layer->largest, 0, 4 * sizeof(float), 0));
+    CLQ_TRY(find_largest(run, layer, 0, oc * layer->k));
+    if (run->in[BIAS].buffer != NULL) {
+        CLQ_TRY(find_largest(run, layer, 1, oc));
+    }
     CLQ_TRY(clq_kernel_get(run->device, "weights_scale_tensor", NULL, &kernel));
-    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1((size_t)layer->geometry.oc),
-                      CLQ_BUF(layer->largest), CLQ_BUF(layer->w_scale), CLQ_I32(q->max_shift),
-                      CLQ_I32(layer->geometry.oc));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(layer->largest),
+                      CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]), CLQ_BUF(layer->w_scale),
+                      CLQ_I32(q->max_shift), CLQ_I32(oc));
 }
 
 static clq_status quantize_parameters(const clq_op_run *run, layer_codes *layer) {
@@ -222,24 +234,49 @@ static clq_status make_multipliers(const clq_op_run *run, layer_codes *layer) {
                       CLQ_BUF(layer->real_multiplier), CLQ_I32(layer->geometry.oc));
 }
 
+/* The biases' codes: the graph's own, which floats need not hold, or those made on the device. */
+static clq_status read_bias(const clq_op_run *run, const layer_codes *layer, int32_t **result) {
+    const size_t oc = (size_t)layer->geometry.oc;
+    const clq_value *value = run->in[BIAS].value;
+    clq_status status = CLQ_NO_MEMORY;
+    float *reals = clq_calloc(oc, sizeof *reals);
+    int32_t *codes = clq_calloc(oc, sizeof *codes);
+    if (!reals || !codes) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(layer->bias_codes, 0, oc * sizeof *reals, reals));
+    for (size_t c = 0; c < oc; c++) {
+        codes[c] = value->dtype == CLQ_S32 ? ((const int32_t *)value->data)[c] : (int32_t)reals[c];
+        if (value->dtype != CLQ_S32 && abs(codes[c]) >= 1 << 30) {
+            status = clq_fail(CLQ_BAD_DATA,
+                              "channel %zu: the bias is beyond 2^30 steps of the scales of input "
+                              "and weights",
+                              c);
+            goto cleanup;
+        }
+    }
+    *result = codes;
+    codes = NULL;
+cleanup:
+    clq_free(reals);
+    clq_free(codes);
+    return status;
+}
+
 /* Reads the codes back and makes the exact path when floats are not enough. */
 static clq_status check_bound(const clq_op_run *run, layer_codes *layer) {
-    const size_t oc = (size_t)layer->geometry.oc, count = oc * layer->k;
-    clq_status status = CLQ_NO_MEMORY;
-    float *w = clq_calloc(count, sizeof *w), *bias = NULL;
+    const size_t count = (size_t)layer->geometry.oc * layer->k;
+    clq_status status = CLQ_OK;
+    float *w = clq_calloc(count, sizeof *w);
+    int32_t *bias = NULL;
     clq_layer_exact_destroy(layer->exact);
     layer->exact = NULL;
     if (!w) {
-        goto cleanup;
+        return CLQ_NO_MEMORY;
     }
     CLQ_GOTO(status, cleanup, clq_buffer_read(layer->codes, 0, count * sizeof *w, w));
     if (layer->bias_codes) {
-        bias = clq_calloc(oc, sizeof *bias);
-        if (!bias) {
-            status = CLQ_NO_MEMORY;
-            goto cleanup;
-        }
-        CLQ_GOTO(status, cleanup, clq_buffer_read(layer->bias_codes, 0, oc * sizeof *bias, bias));
+        CLQ_GOTO(status, cleanup, read_bias(run, layer, &bias));
     }
     if (!clq_layer_bound_holds(&layer->geometry, w, bias)) {
         CLQ_GOTO(status, cleanup,

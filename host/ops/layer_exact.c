@@ -21,7 +21,7 @@ static size_t depth_of(const clq_conv_geometry *g) {
     return (size_t)(g->ic / g->groups);
 }
 
-bool clq_layer_bound_holds(const clq_conv_geometry *g, const float *w, const float *bias) {
+bool clq_layer_bound_holds(const clq_conv_geometry *g, const float *w, const int32_t *bias) {
     const size_t k = taps_of(g) * depth_of(g);
     for (int c = 0; c < g->oc; c++) {
         double sum = 0;
@@ -58,25 +58,8 @@ static clq_status upload_weights(clq_layer_exact *exact, const float *w) {
     return status;
 }
 
-static clq_status upload_bias(clq_layer_exact *exact, const float *bias) {
-    const size_t count = (size_t)exact->geometry.oc;
-    int32_t *codes = clq_calloc(count, sizeof *codes);
-    if (!codes) {
-        return CLQ_NO_MEMORY;
-    }
-    for (size_t c = 0; c < count; c++) {
-        codes[c] = (int32_t)bias[c];
-    }
-    clq_status status = clq_buffer_create(exact->device, count * sizeof *codes, &exact->bias);
-    if (status == CLQ_OK) {
-        status = clq_buffer_write(exact->bias, 0, count * sizeof *codes, codes);
-    }
-    clq_free(codes);
-    return status;
-}
-
 clq_status clq_layer_exact_create(clq_device *device, const clq_conv_geometry *geometry,
-                                  const float *w, const float *bias, clq_layer_exact **result) {
+                                  const float *w, const int32_t *bias, clq_layer_exact **result) {
     clq_status status = CLQ_OK;
     const clq_conv_geometry *g = geometry;
     clq_layer_exact *exact = clq_calloc(1, sizeof *exact);
@@ -90,7 +73,9 @@ clq_status clq_layer_exact_create(clq_device *device, const clq_conv_geometry *g
     CLQ_GOTO(status, cleanup, clq_kernel_get(device, "conv2d_codes_exact", NULL, &exact->kernel));
     CLQ_GOTO(status, cleanup, upload_weights(exact, w));
     if (bias) {
-        CLQ_GOTO(status, cleanup, upload_bias(exact, bias));
+        const size_t size = (size_t)g->oc * sizeof *bias;
+        CLQ_GOTO(status, cleanup, clq_buffer_create(device, size, &exact->bias));
+        CLQ_GOTO(status, cleanup, clq_buffer_write(exact->bias, 0, size, bias));
     }
     CLQ_GOTO(status, cleanup, clq_scratch_reserve(device, exact->sums_bytes));
     *result = exact;

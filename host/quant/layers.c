@@ -67,6 +67,21 @@ static float largest_magnitude(const float *data, size_t count) {
     return largest;
 }
 
+/* Only a power of two that max_shift clamps is too small for (5). */
+static clq_status check_biases(const clq_quant_config *config, const clq_node *node,
+                               const float *bias, float x_scale, const float *scale, size_t oc) {
+    for (size_t c = 0; c < oc; c++) {
+        if (!clq_bias_fits(bias[c], x_scale * scale[c])) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "node %s: channel %zu: bias %g is beyond 2^30 steps of %g; it needs "
+                            "larger scales than max_shift %d allows",
+                            node->name, c, (double)bias[c], (double)(x_scale * scale[c]),
+                            config->max_shift);
+        }
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_graph *graph,
                                    const clq_node *node, float *scale) {
     const clq_value *x = &graph->values[node->inputs[CLQ_LAYER_X]];
@@ -86,14 +101,15 @@ clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_gra
     if (bias) {
         CLQ_TRY(check_finite(bias));
     }
-    const float all = largest_magnitude(data, oc * k);
+    const size_t shared = config->per_tensor_weights ? oc : 1; /* channels of one scale */
     for (size_t c = 0; c < oc; c++) {
-        scale[c] = config->per_tensor_weights
-                       ? clq_weights_scale(all, 0, 1, shift)
-                       : clq_weights_scale(largest_magnitude(data + c * k, k),
-                                           biases ? fabsf(biases[c]) : 0, x->q.scale[0], shift);
+        scale[c] = c % shared != 0
+                       ? scale[0]
+                       : clq_weights_scale(largest_magnitude(data + c * k, shared * k),
+                                           biases ? largest_magnitude(biases + c, shared) : 0,
+                                           x->q.scale[0], shift);
     }
-    return CLQ_OK;
+    return biases ? check_biases(config, node, biases, x->q.scale[0], scale, oc) : CLQ_OK;
 }
 
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph) {

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "base/ranks.h"
+#include "kernels/include/scales.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
@@ -35,6 +36,27 @@ static size_t range_bytes(const clq_observers *o) {
     return 2 * (size_t)o->values * sizeof(float);
 }
 
+/* The range that (3) or (4) turns into these qparams, to the bit: what rounding puts beside it is
+ * moved by the few floats that are missing. */
+static void start_range(const clq_observers *o, const clq_qparams *q, float *range) {
+    enum { MOST_MOVES = 8 };
+    const bool symmetric = o->config->symmetric_activations;
+    const bool centred = symmetric && q->zero_point > 0;
+    const float scale = q->scale[0];
+    float low = scale * (centred ? 127.0f : (float)q->zero_point);
+    float high = scale * (centred ? 127.0f : (float)(255 - q->zero_point));
+    for (int i = 0; i < MOST_MOVES; i++) {
+        const float made = clq_range_scale(low, high, symmetric, o->qstate->max_shift);
+        if (made == scale) {
+            break;
+        }
+        high = nextafterf(high, made < scale ? INFINITY : 0.0f);
+        low = centred ? high : low;
+    }
+    range[0] = low;
+    range[1] = high;
+}
+
 /* The ranges that the calibrated qparams stand for. */
 static clq_status start_ranges(clq_observers *o, const clq_graph *graph) {
     float *ranges = clq_calloc(2 * (size_t)o->values, sizeof *ranges);
@@ -44,8 +66,7 @@ static clq_status start_ranges(clq_observers *o, const clq_graph *graph) {
     for (int v = 0; v < o->values; v++) {
         const clq_value *value = &graph->values[v];
         if (!value->data && value->q.count > 0) {
-            ranges[2 * v] = value->q.scale[0] * (float)value->q.zero_point;
-            ranges[2 * v + 1] = value->q.scale[0] * (float)(255 - value->q.zero_point);
+            start_range(o, &value->q, &ranges[2 * v]);
         }
     }
     const clq_status status = clq_buffer_write(o->running, 0, range_bytes(o), ranges);

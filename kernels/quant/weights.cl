@@ -32,23 +32,25 @@
 
 /* ---- scales: (5) ---- */
 
-/* The largest magnitude of all weights: the larger of largest[0] and largest[1], which start as 0.
- */
+/* largest (2, 2), from 0: the largest magnitude of all weights is the larger of the first two, that
+ * of all biases of the last two; `which` is 0 for weights, 1 for biases. */
 #define LARGEST_BODY(ARG, W) RANGE_ADD(W, LOAD##W(w + i));
 
-__kernel void weights_largest(__global const float *w, __global float *largest, int count) {
+__kernel void weights_largest(__global const float *w, __global float *largest, int which,
+                              int count) {
     RANGE_BEGIN;
     FOR_EACH_CODE(count, LARGEST_BODY, 0);
-    RANGE_END(largest, 0);
+    RANGE_END(largest, which);
 }
 
 /* One scale for all channels. */
-__kernel void weights_scale_tensor(__global const float *largest, __global float *w_scale,
-                                   int max_shift, int oc) {
+__kernel void weights_scale_tensor(__global const float *largest, __global const float *scale,
+                                   int x, __global float *w_scale, int max_shift, int oc) {
     const int channel = get_global_id(0);
     if (channel < oc) {
         w_scale[channel] =
-            clq_weights_scale(RANGE_MAX(largest[0], largest[1]), 0.0f, 1.0f, max_shift);
+            clq_weights_scale(RANGE_MAX(largest[0], largest[1]), RANGE_MAX(largest[2], largest[3]),
+                              scale[x], max_shift);
     }
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/ranks.h"
+#include "ops/quantized.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 #include "support/ranks_run.h"
@@ -99,6 +100,35 @@ static void training_leads_to_an_equal_integer_network(void **state) {
     }
 }
 
+/* An average that takes nothing of the new keeps the calibrated scales and zero points, to the bit:
+ * QAT starts where calibration ended, with one scale of each kind. */
+static void observers_start_from_calibration(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        clq_quant_config config;
+        clq_quant_config_init(&config);
+        config.scale = variant % 2 ? CLQ_SCALE_POW2 : CLQ_SCALE_FLOAT;
+        config.symmetric_activations = variant / 2 == 1;
+        clq_graph *graph = calibrated(&config), *start = NULL;
+        assert_ok(clq_graph_clone(graph, &start));
+        clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, 2 * BATCH);
+        clq_train_job job = job_of(graph, train, NULL, 1);
+        double first, last;
+        config.averaging = 1e-30;
+        run_qat(&job, &config, &first, &last);
+        for (int v = 0; v < graph->value_count; v++) {
+            const clq_qparams *now = &graph->values[v].q, *then = &start->values[v].q;
+            if (!graph->values[v].data && then->count > 0) {
+                assert_true(now->scale[0] == then->scale[0]);
+                assert_int_equal(now->zero_point, then->zero_point);
+            }
+        }
+        clq_graph_destroy(graph);
+        clq_graph_destroy(start);
+        clq_dataset_close(train);
+    }
+}
+
 static void the_same_on_the_gpu_schedule(void **state) {
     (void)state;
     clq_quant_config config;
@@ -106,19 +136,33 @@ static void the_same_on_the_gpu_schedule(void **state) {
     train_and_verify(&config, 2 * BATCH, 2);
 }
 
-/* The fake-quantized evaluation of the trained quantized form (weights quantized on the device) and
- * the integer network (quantized on the host) give the same logits. */
-static void device_and_host_quantize_weights_alike(void **state) {
-    (void)state;
-    clq_quant_config config;
-    clq_quant_config_init(&config);
-    clq_graph *graph = calibrated(&config), *integer = NULL;
+/* Weights whose scale follows from their bias: (5)'s second term. */
+static void shrink_weights(clq_graph *graph, const char *name) {
+    clq_value *w = &graph->values[clq_graph_find_value(graph, name)];
+    const int64_t count = clq_shape_count(&w->shape);
+    for (int64_t i = 0; i < count; i++) {
+        ((float *)w->data)[i] *= 1e-7f;
+    }
+}
+
+/* The fake-quantized evaluation of the quantized form, whose weights get their scales and codes on
+ * the device, and the integer network (quantized on the host) give the same logits. */
+static void check_weights_alike(const clq_quant_config *config) {
+    clq_graph *graph = net_folded(net_everything(SIZE)), *integer = NULL;
+    shrink_weights(graph, "b2.conv1.weight");
+    net_calibrate(test_device, graph, config, 32, 8);
     clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 24);
     clq_feed *feed = net_feed(test_device, test, 8);
-    assert_ok(clq_convert(graph, &config, &integer));
+    clq_qstate *qstate = NULL;
+    assert_ok(clq_convert(graph, config, &integer));
+    assert_ok(clq_qstate_create(test_device, graph, &qstate));
+    qstate->choose_weight_scales = true;
+    qstate->per_tensor_weights = config->per_tensor_weights;
+    qstate->max_shift = config->scale == CLQ_SCALE_POW2 ? config->max_shift : -1;
     char hashes[2][65];
     for (int i = 0; i < 2; i++) {
         const clq_exec_options options = {.mode = i ? CLQ_EXEC_INT8 : CLQ_EXEC_FAKE_QUANT,
+                                          .qstate = i ? NULL : qstate,
                                           .batch = 8};
         clq_exec *exec = NULL;
         clq_evaluation evaluation;
@@ -129,10 +173,23 @@ static void device_and_host_quantize_weights_alike(void **state) {
         clq_exec_destroy(exec);
     }
     assert_string_equal(hashes[0], hashes[1]);
+    clq_qstate_destroy(qstate);
     clq_feed_destroy(feed);
     clq_dataset_close(test);
     clq_graph_destroy(graph);
     clq_graph_destroy(integer);
+}
+
+static void device_and_host_quantize_weights_alike(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 3; variant++) {
+        clq_quant_config config;
+        clq_quant_config_init(&config);
+        config.per_tensor_weights = variant > 0;
+        config.scale = variant > 1 ? CLQ_SCALE_POW2 : CLQ_SCALE_FLOAT;
+        config.max_shift = 30;
+        check_weights_alike(&config);
+    }
 }
 
 static uint64_t train_bits(const char *out, int stop_after, bool resume, int epochs,
@@ -307,6 +364,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_leads_to_an_equal_integer_network),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
+        cmocka_unit_test(observers_start_from_calibration),
         cmocka_unit_test(qparams_stay_shared),
         cmocka_unit_test(same_bits_every_run),
         cmocka_unit_test(recomputation_changes_no_bit),

@@ -113,6 +113,28 @@ static void codes_agree_where_floats_do_not_suffice(void **state) {
     clq_graph_destroy(integer);
 }
 
+/* Biases beyond 2^24, which a file may bring, reach the logits whole in both networks. */
+static void codes_agree_with_large_biases(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_graph *integer = NULL;
+    clq_quant_config_init(&config);
+    clq_verification v = verify(make_mlp, &config, &integer);
+    const clq_node *last = &integer->nodes[integer->values[integer->output].producer];
+    clq_value *bias = &integer->values[last->inputs[2]];
+    for (int64_t c = 0; c < bias->shape.dim[0]; c++) {
+        ((int32_t *)bias->data)[c] = (1 << 24) + 1 + 2 * (int32_t)c;
+    }
+    clq_verification_clear(&v);
+    clq_dataset *data = net_data(CLQ_SPLIT_TEST, 9, 11);
+    assert_ok(clq_verify(test_device, integer, data, 4, 0, &v));
+    assert_string_equal(v.first_mismatch, "");
+    assert_int_equal(v.mismatched_codes, 0);
+    clq_verification_clear(&v);
+    clq_dataset_close(data);
+    clq_graph_destroy(integer);
+}
+
 static void layers_are_listed(void **state) {
     (void)state;
     clq_quant_config config;
@@ -229,6 +251,7 @@ int main(void) {
         cmocka_unit_test(codes_agree_in_an_mlp),
         cmocka_unit_test(codes_agree_in_resnet20),
         cmocka_unit_test(codes_agree_where_floats_do_not_suffice),
+        cmocka_unit_test(codes_agree_with_large_biases),
         cmocka_unit_test(layers_are_listed),
         cmocka_unit_test(differing_codes_are_found),
         cmocka_unit_test(limit_is_kept),
