@@ -150,6 +150,7 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
         .batch = exec->options.batch,
         .qstate = exec->options.qstate,
         .requantizer = exec->options.requantizer,
+        .fixed_sums = exec->options.fixed_sums,
         .ranks = exec->options.ranks,
         .out = exec->values[node->output],
         .seed = exec->options.seed,

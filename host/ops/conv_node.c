@@ -83,7 +83,8 @@ static clq_act epilogue_act(const clq_op_run *run) {
 
 clq_status clq_conv_node_prepare(clq_op_run *run) {
     const clq_conv_geometry geometry = clq_conv_node_geometry(run);
-    int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;
+    int directions = CLQ_CONV_FORWARD;
+    directions |= run->fixed_sums ? 0 : CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;
     if (run->mode == CLQ_EXEC_TRAIN) {
         if (clq_conv_node_act(run) != CLQ_ACT_NONE) {
             return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "
@@ -92,7 +93,7 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
         directions |= CLQ_CONV_REPACK;
         directions |= run->grad_in[X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
         directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
-    } else {
+    } else if (!run->fixed_sums) {
         directions |= CLQ_CONV_TUNE;
     }
     clq_conv2d_f32 *conv = NULL;

@@ -41,7 +41,8 @@ static size_t range_bytes(const calibration *c) {
 
 static clq_status open_calibration(calibration *c, int batch) {
     const size_t values = (size_t)c->graph->value_count;
-    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true};
+    const clq_exec_options options = {
+        .mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true, .fixed_sums = true};
     c->observers = clq_calloc(values, sizeof *c->observers);
     c->seen = clq_calloc(2 * values, sizeof *c->seen);
     c->average = clq_calloc(2 * values, sizeof *c->average);

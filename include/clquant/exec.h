@@ -48,6 +48,9 @@ typedef struct clq_exec_options {
     bool recompute;      /* TRAIN and QAT: backward makes activations again instead of keeping them:
                             less memory, another forward's time, the same bits */
     bool no_fusion;      /* no node runs in another's epilogue (tests) */
+    bool fixed_sums;     /* FLOAT: convolutions and linear layers add in one order, so that values
+                            are the same bits whatever the tuning table, the schedule and the batch
+                            (calibration); without Winograd's algorithm and CLBlast */
     clq_exec *memory_of; /* NULL, or an executor of the device that must outlive this one: the
                             activations lie in its memory where they fit, so a run of either
                             spoils what the other has left */

@@ -103,6 +103,7 @@ typedef struct clq_op_run {
     int batch;
     const clq_qstate *qstate; /* FAKE_QUANT and QAT; else NULL */
     int requantizer;          /* INT8: clq_requantizer */
+    bool fixed_sums;          /* FLOAT: clq_exec_options.fixed_sums */
     clq_ranks *ranks;         /* TRAIN: whose batches batch norm takes together; NULL: this one */
     clq_tensor in[CLQ_MAX_INPUTS], out;
     /* Backward: gradient of the loss with respect to each input and to the output, F32, of the

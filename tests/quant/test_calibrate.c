@@ -2,7 +2,11 @@
  * follows from them. */
 #include <math.h>
 
+#include "base/hash.h"
+#include "device/tuning.h"
 #include "kernels/include/scales.h"
+#include "ops/conv_choice.h"
+#include "ops/conv_node.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 
@@ -16,7 +20,8 @@ typedef struct ranges {
 
 /* The float network's extremes of every value in every batch, of valid images only. */
 static ranges ref_ranges(const clq_graph *graph, int images) {
-    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT, .batch = BATCH, .keep_all = true};
+    const clq_exec_options options = {
+        .mode = CLQ_EXEC_FLOAT, .batch = BATCH, .keep_all = true, .fixed_sums = true};
     ranges r = {calloc((size_t)graph->value_count, sizeof *r.low),
                 calloc((size_t)graph->value_count, sizeof *r.high)};
     clq_exec *exec = NULL;
@@ -129,6 +134,56 @@ static void calibration_repeats_itself(void **state) {
     }
     clq_graph_destroy(graph);
     clq_graph_destroy(again);
+}
+
+/* A ResNet-20's 3x3 convolutions are computed by Winograd's algorithm where a CPU is free to. */
+static clq_graph *resnet20(void) {
+    const clq_network_options options = {.network = "resnet20", .size = 16};
+    return net_folded(net_built(&options));
+}
+
+/* Fills or clears the tuning table's entries of all convolutions. */
+static void tune_all(const clq_graph *graph, int batch, const char *choice) {
+    for (int n = 0; n < graph->node_count; n++) {
+        clq_conv_geometry geometry;
+        char key[CLQ_CONV_KEY];
+        if (clq_conv_graph_geometry(graph, &graph->nodes[n], batch, &geometry)) {
+            clq_conv_key(test_device, CLQ_CONV_F32, &geometry, key);
+            assert_ok(clq_tuning_set(test_device, key, choice));
+        }
+    }
+}
+
+static uint64_t qparams_hash(const clq_graph *graph) {
+    uint64_t hash = 0;
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_qparams *q = &graph->values[v].q;
+        hash = clq_hash64_seeded(q->scale, (size_t)q->count * sizeof *q->scale, hash);
+        hash = clq_hash64_seeded(&q->zero_point, sizeof q->zero_point, hash);
+    }
+    return hash;
+}
+
+/* The same scales whatever the tuning table, the batch and, from group to group, the schedule. */
+static void sums_have_one_order(void **state) {
+    (void)state;
+    static uint64_t expected; /* over both schedules */
+    static const struct {
+        int batch;
+        const char *choice;
+    } cases[] = {{BATCH, NULL}, {5, NULL}, {BATCH, "kernel=tile"}, {BATCH, "kernel=group"}};
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clq_graph *graph = resnet20();
+        tune_all(graph, cases[i].batch, cases[i].choice);
+        net_calibrate(test_device, graph, &config, IMAGES, cases[i].batch);
+        tune_all(graph, cases[i].batch, NULL);
+        const uint64_t hash = qparams_hash(graph);
+        expected = expected ? expected : hash;
+        assert_true(hash == expected);
+        clq_graph_destroy(graph);
+    }
 }
 
 static void broken_networks_are_named(void **state) {
@@ -244,6 +299,80 @@ static void degenerate_layers_convert(void **state) {
     clq_graph_destroy(integer);
 }
 
+/* One convolution with a ReLU: weights of 1e-6, biases of about 1. */
+static clq_graph *net_of_biases(void) {
+    const clq_network_options options = {.network = "test", .size = SIZE};
+    const clq_conv2d_attrs same = {
+        .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {1, 1, 1, 1}, .groups = 1};
+    clq_builder b = {.options = &options};
+    assert_ok(clq_graph_create("biases", &b.graph));
+    int x = clq_build_input(&b, (clq_shape){4, {1, SIZE, SIZE, 3}});
+    x = clq_build_op(&b, "relu", "relu", net_conv(&b, "conv", x, 7, same, true));
+    x = clq_build_linear(&b, "fc", clq_build_op(&b, "flatten", "flatten", x), 5,
+                         CLQ_LINEAR_UNIFORM);
+    clq_graph_set_output(b.graph, x);
+    assert_ok(b.status);
+    net_randomise(b.graph, 1e-6f);
+    const clq_value *bias = &b.graph->values[clq_graph_find_value(b.graph, "conv.bias")];
+    clq_test_fill_f32(bias->data, 7, 0.5f, 1.5f, 3);
+    return net_folded(b.graph);
+}
+
+/* Biases that dwarf the weights keep their values, with one scale too: (5)'s second term. */
+static void biases_fit_beside_small_weights(void **state) {
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        clq_quant_config config;
+        clq_quant_config_init(&config);
+        config.per_tensor_weights = variant % 2 == 1;
+        config.scale = variant / 2 == 1 ? CLQ_SCALE_POW2 : CLQ_SCALE_FLOAT;
+        config.max_shift = 30;
+        clq_graph *graph = net_of_biases(), *integer = NULL;
+        net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+        assert_ok(clq_convert(graph, &config, &integer));
+        const clq_value *real = &graph->values[clq_graph_find_value(graph, "conv.bias")];
+        const clq_value *codes = &integer->values[clq_graph_find_value(integer, "conv.bias")];
+        for (int c = 0; c < 7; c++) {
+            const float kept = (float)((int32_t *)codes->data)[c] * codes->q.scale[c];
+            assert_true(fabsf(kept / ((float *)real->data)[c] - 1) < 1e-5f);
+        }
+        clq_graph_destroy(graph);
+        clq_graph_destroy(integer);
+    }
+}
+
+/* A power of two that max_shift keeps too small for a bias: refused, with its place and remedy. */
+static void biases_beyond_their_scale_are_named(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    config.scale = CLQ_SCALE_POW2;
+    config.max_shift = 4;
+    clq_graph *graph = net_of_biases();
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, BATCH);
+    ((float *)graph->values[clq_graph_find_value(graph, "conv.bias")].data)[2] = 1e12f;
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config), CLQ_BAD_DATA);
+    assert_error_has("node conv: channel 2: bias 1e+12");
+    assert_error_has("max_shift 4");
+    /* and where a graph brings its own scales */
+    config.scale = CLQ_SCALE_FLOAT;
+    clq_graph_destroy(graph);
+    graph = net_of_biases();
+    net_calibrate(test_device, graph, &config, IMAGES, BATCH);
+    clq_value *w = &graph->values[clq_graph_find_value(graph, "conv.weight")];
+    for (int64_t c = 0; c < w->q.count; c++) {
+        w->q.scale[c] = 1e-15f;
+    }
+    const clq_exec_options options = {.mode = CLQ_EXEC_FAKE_QUANT, .batch = 1};
+    clq_exec *exec = NULL;
+    assert_status(clq_exec_create(test_device, graph, &options, &exec), CLQ_BAD_DATA);
+    assert_error_has("node conv: channel 0: the bias is beyond 2^30 steps");
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    clq_graph_destroy(graph);
+}
+
 static void conversion_wants_finite_weights(void **state) {
     (void)state;
     clq_quant_config config;
@@ -284,15 +413,19 @@ int main(void) {
         cmocka_unit_test(extremes_of_all_images),
         cmocka_unit_test(averages_of_batches),
         cmocka_unit_test(calibration_repeats_itself),
+        cmocka_unit_test(sums_have_one_order),
         cmocka_unit_test(broken_networks_are_named),
         cmocka_unit_test(conversion_rounds_weights_and_biases),
         cmocka_unit_test(degenerate_layers_convert),
+        cmocka_unit_test(biases_fit_beside_small_weights),
+        cmocka_unit_test(biases_beyond_their_scale_are_named),
         cmocka_unit_test(conversion_wants_finite_weights),
         cmocka_unit_test(conversion_survives_failing_allocations),
     };
     const struct CMUnitTest on_gpu[] = {
         cmocka_unit_test(extremes_of_all_images),
         cmocka_unit_test(averages_of_batches),
+        cmocka_unit_test(sums_have_one_order),
     };
     return cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
            cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
