@@ -70,15 +70,15 @@ typedef struct probe_data {
 static void fill_probe_data(probe_data *data) {
     static const uint32_t acts[] = {0xffffffff, 0xffffffff, 0xff00ff00, 0x00ff00ff, 0x80808080,
                                     0x01010101, 0x7f80ff00, 0xffffffff, 0xfffefdfc, 0x00000000};
-    static const uint32_t weights[] = {0x7f7f7f7f, 0x81818181, 0x7f7f7f7f, 0x81818181, 0x7f817f81,
-                                       0x817f817f, 0xff01817f, 0x7f81ff01, 0x7e7d7c7b, 0x81818181};
+    static const uint32_t weights[] = {0x7f7f7f7f, 0x80808080, 0x7f7f7f7f, 0x80808080, 0x7f807f80,
+                                       0x817f817f, 0xff01807f, 0x7f81ff01, 0x7e7d7c7b, 0x80818081};
     uint32_t state = 1;
     for (size_t i = 0; i < MMA_WORDS; i++) {
         for (int k = 0; k < 4; k++) {
             state = state * 1664525u + 1013904223u;
             data->acts[i] = data->acts[i] << 8 | state >> 24;
             state = state * 1664525u + 1013904223u;
-            data->weights[i] = data->weights[i] << 8 | (state >> 24 == 0x80 ? 0 : state >> 24);
+            data->weights[i] = data->weights[i] << 8 | state >> 24;
         }
         data->sums[i] = (int32_t)(state % 2000000) - 1000000;
     }

@@ -138,23 +138,33 @@ static void plan_activations(planner *p) {
     }
 }
 
-/* Whether `from` (a lifetime that ends at `time`) can give its memory to `to`, which begins then.
- */
+/* The lifetime that stands for all that lie in the memory of `life`: the first of them. Its `last`
+ * is when the last of them is read. */
+static int memory_of(const planner *p, int life) {
+    while (p->lives[life].alias >= 0) {
+        life = p->lives[life].alias;
+    }
+    return life;
+}
+
+/* Lets `to` lie in the memory of `from`. */
+static void share_memory(planner *p, int from, int to) {
+    const int memory = memory_of(p, from);
+    p->lives[to].alias = memory;
+    extend(p, memory, p->lives[to].last);
+}
+
+/* Whether `to`, which begins at `time`, can take the memory of `from`: nobody reads anything there
+ * after that. */
 static bool can_take_over(const planner *p, int from, int to, int time) {
     return p->lives[from].bytes > 0 && p->lives[from].bytes == p->lives[to].bytes &&
-           p->lives[from].last == time && p->lives[to].first == time && p->lives[to].alias < 0;
+           p->lives[memory_of(p, from)].last == time && p->lives[to].first == time &&
+           p->lives[to].alias < 0;
 }
 
 static bool works_in_place(const clq_exec *exec, const clq_exec_step *step) {
     return !clq_mode_is_quantized(exec->options.mode) &&
            (step->run.node->op->flags & CLQ_OP_IN_PLACE) != 0;
-}
-
-/* Lets `out` be `in` seen in another shape: both live until nobody reads either. */
-static void share_view(planner *p, int in, int out) {
-    clq_lifetime *a = &p->lives[in], *b = &p->lives[out];
-    b->alias = in;
-    a->last = b->last = a->last > b->last ? a->last : b->last;
 }
 
 /* Outputs that overwrite an input read for the last time, or are the input's memory anyway. */
@@ -167,13 +177,13 @@ static void share_activations(planner *p) {
         }
         const int out = clq_value_id(exec, &run->out);
         if (run->node->op->flags & CLQ_OP_VIEW) {
-            share_view(p, clq_value_id(exec, &run->in[0]), out);
+            share_memory(p, clq_value_id(exec, &run->in[0]), out);
             continue;
         }
         for (int i = 0; i < run->node->input_count; i++) {
             if (clq_is_activation(&run->in[i]) &&
                 can_take_over(p, clq_value_id(exec, &run->in[i]), out, s)) {
-                p->lives[out].alias = clq_value_id(exec, &run->in[i]);
+                share_memory(p, clq_value_id(exec, &run->in[i]), out);
                 break;
             }
         }
@@ -217,7 +227,7 @@ static void share_gradient(planner *p, const clq_exec_step *step, int time) {
     for (int i = 0; i < count; i++) {
         const int to = values + clq_value_id(p->exec, candidates[i]);
         if (can_take_over(p, from, to, time)) {
-            p->lives[to].alias = from;
+            share_memory(p, from, to);
             return;
         }
     }
@@ -233,7 +243,9 @@ static void plan_gradients(planner *p) {
         if (!step->backward) {
             continue;
         }
-        p->lives[exec->graph->value_count + clq_value_id(exec, &run->out)].last = time;
+        const int gradient = exec->graph->value_count + clq_value_id(exec, &run->out);
+        extend(p, gradient, time);
+        extend(p, memory_of(p, gradient), time);
         if (wants_gradient(exec, &run->residual)) {
             run->accumulate_residual = write_gradient(p, &run->residual, time);
         }

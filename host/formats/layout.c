@@ -19,16 +19,16 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
         const clq_shape *w_shape =
             node->input_count > 1 ? &graph->values[node->inputs[1]].shape : NULL;
         clq_layout *w = node->input_count > 1 ? &layouts[node->inputs[1]] : NULL;
-        if (is_op(node, "conv2d")) {
+        if (is_op(node, "conv2d") && x_shape->rank == 4) {
             *w = (clq_layout){w_shape->dim[0], w_shape->dim[1] * w_shape->dim[2], w_shape->dim[3]};
         } else if (is_op(node, "linear")) {
             *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels};
         } else if (is_op(node, "flatten") && x_shape->rank == 4) {
             *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3]};
         } else if (graph->values[node->output].shape.rank == 2 && x_shape->rank == 2) {
-            *y = x; /* element by element */
-            if (is_op(node, "batch_norm")) {
-                for (int k = 1; k < node->input_count; k++) {
+            *y = x; /* element by element: batch norm's vectors, a convolution's weights and bias */
+            for (int k = 1; k < node->input_count; k++) {
+                if (node->inputs[k] != CLQ_NO_VALUE && graph->values[node->inputs[k]].data) {
                     layouts[node->inputs[k]] = x;
                 }
             }

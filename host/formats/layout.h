@@ -8,7 +8,8 @@
  *
  *   conv2d weights        OC rows of KH * KW pixels with IC / G channels
  *   linear weights        OUT rows; behind a flatten of (H, W, C): H * W pixels with C channels
- *   batch_norm, flattened one row
+ *   batch_norm, flattened one row, as its running statistics
+ *   conv2d of (N, C)      one row: weights, their scales and bias
  *
  * pixels or channels is 1 for everything else, and the order is the same. */
 typedef struct clq_layout {

@@ -264,8 +264,9 @@ static clq_status fold_reshape(onnx_loader *load, onnx_node *node) {
     size_t rank, known = 1;
     int64_t dim[ONNX_MAX_RANK];
     int open = -1;
+    int64_t allowzero = 0;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    onnx_attribute_ignore(node, "allowzero");
+    CLQ_TRY(onnx_attribute_int(node, "allowzero", 0, 1, &allowzero));
     CLQ_TRY(onnx_want_integers(load, node, 1, "the shape", &shape, &rank));
     const onnx_constant *from = in(load, node, 0);
     if (rank > ONNX_MAX_RANK) {
@@ -273,7 +274,7 @@ static clq_status fold_reshape(onnx_loader *load, onnx_node *node) {
     }
     for (size_t i = 0; i < rank; i++) {
         size_t extent;
-        dim[i] = shape[i] == 0 && (int)i < from->rank ? from->dim[i] : shape[i];
+        dim[i] = shape[i] == 0 && !allowzero && (int)i < from->rank ? from->dim[i] : shape[i];
         if (dim[i] == -1 && open < 0) {
             open = (int)i;
         } else if (!clq_narrow_size(dim[i], &extent) || !clq_mul_size(known, extent, &known)) {

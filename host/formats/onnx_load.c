@@ -13,6 +13,23 @@ enum { MAX_METADATA = 4096, NEWEST_OPSET = 25, OLDEST_OPSET = 7 };
 
 /* ---- binding names ---- */
 
+/* Room in value_uses for a value of the graph. */
+static clq_status make_room(onnx_loader *load, int value) {
+    const int capacity = value * 2 + 64;
+    if (value < load->value_use_capacity) {
+        return CLQ_OK;
+    }
+    onnx_value_use *grown = clq_realloc(load->value_uses, (size_t)capacity, sizeof *grown);
+    if (!grown) {
+        return CLQ_NO_MEMORY;
+    }
+    memset(grown + load->value_use_capacity, 0,
+           (size_t)(capacity - load->value_use_capacity) * sizeof *grown);
+    load->value_uses = grown;
+    load->value_use_capacity = capacity;
+    return CLQ_OK;
+}
+
 clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *operand) {
     if (name[0] == '\0') {
         return CLQ_OK;
@@ -21,6 +38,11 @@ clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *op
         return clq_fail(CLQ_BAD_DATA, "\"%.200s\" is defined twice", name);
     }
     CLQ_TRY(clq_names_set(&load->bound, name, load->operand_count));
+    if (operand->value >= 0) {
+        CLQ_TRY(make_room(load, operand->value));
+        load->value_uses[operand->value].names++;
+        load->value_uses[operand->value].uses += onnx_use_count(load, name);
+    }
     load->operands[load->operand_count++] = *operand; /* there is room for every output */
     return CLQ_OK;
 }
@@ -38,6 +60,29 @@ clq_status onnx_bind_constant(onnx_loader *load, const onnx_node *node,
 int onnx_use_count(const onnx_loader *load, const char *name) {
     int index = clq_names_find(&load->uses, name);
     return index < 0 ? 0 : load->use_count[index];
+}
+
+int onnx_reader_count(const onnx_loader *load, int value) {
+    const onnx_value_use *use = &load->value_uses[value];
+    return value < load->value_use_capacity ? use->uses - (use->names - 1) : 0;
+}
+
+/* ---- training mode: an exporter's accident, mostly ---- */
+
+void onnx_note_training(onnx_loader *load, const onnx_node *node) {
+    load->training = load->training ? load->training : node->proto;
+    load->training_count++;
+}
+
+static void warn_of_training(const onnx_loader *load) {
+    if (load->training_count > 0) {
+        const Onnx__NodeProto *node = load->training;
+        const char *name = node->name && node->name[0] ? node->name : node->output[0];
+        clq_log_warn(
+            "%d node%s in training mode, the first %.60s \"%.200s\": computed as at inference, "
+            "with running statistics and without dropout",
+            load->training_count, load->training_count > 1 ? "s are" : " is", node->op_type, name);
+    }
 }
 
 /* ---- what matters ---- */
@@ -350,6 +395,7 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     CLQ_TRY(set_output(load));
     CLQ_TRY(onnx_finish_layouts(load));
     CLQ_TRY(onnx_finish_qparams(load));
+    warn_of_training(load);
     return clq_graph_validate(load->graph);
 }
 
@@ -386,7 +432,7 @@ static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model
     load.graph = NULL;
 cleanup:
     clq_graph_destroy(load.graph);
-    clq_free(load.float_read);
+    clq_free(load.value_uses);
     clq_names_free(&load.bound);
     clq_names_free(&load.uses);
     clq_names_free(&load.names);

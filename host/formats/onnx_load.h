@@ -78,6 +78,13 @@ typedef struct onnx_node {
     uint64_t asked; /* attributes that were looked at */
 } onnx_node;
 
+/* How the file uses a value of the graph. */
+typedef struct onnx_value_use {
+    bool float_read; /* without QuantizeLinear's rounding */
+    int names;       /* bound to it */
+    int uses;        /* of these names */
+} onnx_value_use;
+
 typedef struct onnx_loader {
     const Onnx__GraphProto *proto;
     clq_arena arena;
@@ -92,13 +99,15 @@ typedef struct onnx_loader {
     clq_names names; /* names of the graph's values */
 
     clq_graph *graph;
-    int64_t batch;    /* the declared one, or ONNX_BATCH */
-    bool has_q;       /* some activation is quantized */
-    bool own;         /* written by clquant: names are kept as they are */
-    bool keep_form;   /* written by clquant from a trained form */
-    bool keep_float;  /* written by clquant from a quantized form, whose parameters are float */
-    bool *float_read; /* (float_read_capacity): values read without QuantizeLinear's rounding */
-    int float_read_capacity;
+    int64_t batch;   /* the declared one, or ONNX_BATCH */
+    bool has_q;      /* some activation is quantized */
+    bool own;        /* written by clquant: names are kept as they are */
+    bool keep_form;  /* written by clquant from a trained form */
+    bool keep_float; /* written by clquant from a quantized form, whose parameters are float */
+    onnx_value_use *value_uses; /* (value_use_capacity), by value of the graph */
+    int value_use_capacity;
+    int training_count;              /* nodes that say they are in training mode */
+    const Onnx__NodeProto *training; /* the first of them */
 } onnx_loader;
 
 /* ---- onnx_node.c ---- */
@@ -164,6 +173,11 @@ clq_status onnx_bind_output(onnx_loader *load, const onnx_node *node, const onnx
 clq_status onnx_bind_constant(onnx_loader *load, const onnx_node *node,
                               const onnx_constant *constant);
 int onnx_use_count(const onnx_loader *load, const char *name);
+/* Readers of a value of the graph under all names that it has so far; those that only give it
+ * another name do not count. */
+int onnx_reader_count(const onnx_loader *load, int value);
+/* The node says that it is in training mode, which a warning names at the end. */
+void onnx_note_training(onnx_loader *load, const onnx_node *node);
 
 /* ---- onnx_fold.c ---- */
 

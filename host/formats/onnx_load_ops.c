@@ -24,23 +24,31 @@ static clq_status weight_shape(const onnx_node *node, const onnx_constant *weigh
     return CLQ_OK;
 }
 
-/* A 1x1 convolution of a pooled image, (N, C, 1, 1), is a linear layer. */
+/* A 1x1 convolution of a pooled image, (N, C, 1, 1), is a linear layer; a depthwise one stays what
+ * it is, on (N, C). */
 static clq_status add_unit_conv(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
                                 const onnx_constant *weight, const onnx_constant *bias,
                                 const clq_conv2d_attrs *conv) {
     static const int no_pad[4];
-    if (conv->kernel[0] != 1 || conv->kernel[1] != 1 || conv->groups != 1 ||
+    const int64_t channels = load->graph->values[x->value].shape.dim[1];
+    const bool depthwise =
+        conv->groups > 1 && conv->groups == channels && weight->dim[0] == channels;
+    if (conv->kernel[0] != 1 || conv->kernel[1] != 1 || (conv->groups != 1 && !depthwise) ||
         memcmp(conv->pad, no_pad, sizeof no_pad) != 0) {
-        return onnx_fail(node, "only 1x1 convolutions may follow global pooling");
+        return onnx_fail(node, "of (N, C, 1, 1), only 1x1 convolutions with one group, or "
+                               "depthwise, are supported");
     }
-    clq_linear_attrs attrs = {CLQ_ACT_NONE};
+    const clq_linear_attrs linear = {CLQ_ACT_NONE};
+    clq_shape shape = {2, {weight->dim[0], weight->dim[1]}};
+    if (depthwise) {
+        shape = (clq_shape){4, {channels, 1, 1, weight->dim[1]}};
+    }
     char *name;
     int inputs[3] = {x->value}, count;
     CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
-    CLQ_TRY(onnx_add_weights(load, node, x, weight, bias,
-                             (clq_shape){2, {weight->dim[0], weight->dim[1]}}, name, inputs,
-                             &count));
-    return onnx_add_node(load, node, "linear", name, &attrs, inputs, count, x);
+    CLQ_TRY(onnx_add_weights(load, node, x, weight, bias, shape, name, inputs, &count));
+    return depthwise ? onnx_add_node(load, node, "conv2d", name, conv, inputs, count, x)
+                     : onnx_add_node(load, node, "linear", name, &linear, inputs, count, x);
 }
 
 clq_status onnx_conv(onnx_loader *load, onnx_node *node) {
@@ -55,6 +63,9 @@ clq_status onnx_conv(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
     CLQ_TRY(weight_shape(node, weight, 4, &shape));
+    if (bias && bias->rank != 1) {
+        return onnx_fail(node, "the bias must be a vector, has %d dimensions", bias->rank);
+    }
     onnx_dims dims = onnx_activation_dims(load, &x);
     for (int axis = 0; axis < 2; axis++) { /* auto_pad sees the padded image */
         dims.dim[2 + axis] += pad[axis] + pad[axis + 2];
@@ -120,6 +131,14 @@ clq_status onnx_gemm(onnx_loader *load, onnx_node *node) {
     if (trans_a || alpha != 1 || (beta != 1 && bias)) {
         return onnx_fail(node, "transA, alpha and beta must be 0, 1 and 1");
     }
+    if (bias && (bias->rank > 2 || (bias->rank == 2 && bias->dim[0] != 1))) {
+        char text[96];
+        onnx_dims_text(bias->rank, bias->dim, text, sizeof text);
+        return onnx_fail(node,
+                         "C has shape %s: other numbers for each row of the batch, where one a "
+                         "feature, (features) or (1, features), is supported",
+                         text);
+    }
     return add_linear(load, node, &x, weight, bias, trans_b != 0);
 }
 
@@ -141,14 +160,17 @@ clq_status onnx_batch_norm(onnx_loader *load, onnx_node *node) {
     const onnx_constant *vector;
     int inputs[5];
     char *name;
-    int64_t spatial = 1;
+    int64_t spatial = 1, training = 0;
     float momentum = 0.9f;
     CLQ_TRY(onnx_want_inputs(node, 5, 5));
     CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
     CLQ_TRY(onnx_attribute_float(node, "epsilon", &attrs.epsilon));
     CLQ_TRY(onnx_attribute_float(node, "momentum", &momentum));
     CLQ_TRY(onnx_attribute_int(node, "spatial", 1, 1, &spatial));
-    onnx_attribute_ignore(node, "training_mode"); /* how it was exported, not what it is */
+    CLQ_TRY(onnx_attribute_int(node, "training_mode", 0, 1, &training));
+    if (training) {
+        onnx_note_training(load, node);
+    }
     /* ONNX weighs the old value, torch the new one; rounded so that 0.9 comes out as 0.1. */
     attrs.momentum = (float)(rint((1 - (double)momentum) * 1e6) / 1e6);
     CLQ_TRY(onnx_want_constant(load, node, 1, &vector));
@@ -171,31 +193,88 @@ static bool is_op(const clq_node *node, const char *name) {
     return strcmp(node->op->name, name) == 0;
 }
 
-/* MatMul or Conv, then Add of a vector: the bias. */
-static clq_status add_bias(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
-                           size_t x_index, const onnx_constant *constant) {
+/* The convolution or linear layer whose bias the constant is: nothing comes between its sums and
+ * the addition, and nobody else reads them. NULL: there is none. */
+static clq_node *layer_before(const onnx_loader *load, const onnx_operand *x) {
     const clq_value *value = &load->graph->values[x->value];
-    int producer = value->producer;
-    const clq_node *made = producer >= 0 ? &load->graph->nodes[producer] : NULL;
-    bool conv = made && is_op(made, "conv2d");
-    if (!made || (!conv && !is_op(made, "linear")) || made->input_count != 2 ||
-        value->q.count > 0 || load->graph->values[made->inputs[1]].dtype != CLQ_F32 ||
-        onnx_use_count(load, onnx_input_name(node, x_index)) != 1) {
-        return onnx_fail(node, "a constant can only be added as the bias of Conv, Gemm or MatMul");
+    clq_node *made = value->producer >= 0 ? &load->graph->nodes[value->producer] : NULL;
+    if (!made || made->input_count != 2 || value->q.count > 0 ||
+        onnx_reader_count(load, x->value) != 1 ||
+        load->graph->values[made->inputs[1]].dtype != CLQ_F32) {
+        return NULL;
     }
-    /* (C, 1, 1) behind any ones for a convolution, (C) for a linear layer. */
-    int64_t channels = value->shape.dim[value->shape.rank - 1];
-    int axis = constant->rank - (conv || x->unit_hw ? 3 : 1);
-    if (axis < 0 || constant->dim[axis] != channels || (int64_t)constant->count != channels) {
-        return onnx_fail(node, "the constant must have one element for each of %lld channels",
+    const bool plain_conv =
+        is_op(made, "conv2d") && ((const clq_conv2d_attrs *)made->attrs)->act == CLQ_ACT_NONE;
+    const bool plain_linear =
+        is_op(made, "linear") && ((const clq_linear_attrs *)made->attrs)->act == CLQ_ACT_NONE;
+    return plain_conv || plain_linear ? made : NULL;
+}
+
+/* Weights of 1 for a depthwise convolution: codes where its input is codes. */
+static clq_status make_ones(onnx_loader *load, const onnx_operand *x, int64_t channels,
+                            const onnx_constant **ones) {
+    static const float scale = 1.0f / 127;
+    const int64_t dim[4] = {channels, 1, 1, 1};
+    onnx_constant *made;
+    void *data;
+    CLQ_TRY(onnx_constant_make(&load->arena, "", x->dequantized ? ONNX_INT8 : ONNX_FLOAT, 4, dim,
+                               &made, &data));
+    for (int64_t c = 0; c < channels; c++) {
+        if (x->dequantized) {
+            ((int8_t *)data)[c] = 127;
+        } else {
+            ((float *)data)[c] = 1;
+        }
+    }
+    if (x->dequantized) {
+        made->scale = &scale;
+        made->scale_count = 1;
+    }
+    *ones = made;
+    return CLQ_OK;
+}
+
+/* Anything else plus a constant: a depthwise 1x1 convolution with weights of 1. */
+static clq_status add_offset(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                             const onnx_constant *constant, int64_t channels) {
+    clq_conv2d_attrs attrs = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = (int)channels};
+    const onnx_constant *ones;
+    char *name;
+    int inputs[3] = {x->value}, count;
+    CLQ_TRY(make_ones(load, x, channels, &ones));
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(onnx_add_weights(load, node, x, ones, constant, (clq_shape){4, {channels, 1, 1, 1}},
+                             name, inputs, &count));
+    return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, x);
+}
+
+static clq_status add_constant(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                               const onnx_constant *constant) {
+    const clq_shape *shape = &load->graph->values[x->value].shape;
+    const int64_t channels = shape->dim[shape->rank - 1];
+    /* (C, 1, 1) behind any ones for an image, (C) for (N, C). */
+    const int axis = constant->rank - (shape->rank == 4 || x->unit_hw ? 3 : 1);
+    const bool vector =
+        axis >= 0 && constant->dim[axis] == channels && (int64_t)constant->count == channels;
+    if (!vector && constant->count != 1) {
+        return onnx_fail(node,
+                         "the constant must have one element for each of %lld channels, or "
+                         "one for all",
                          (long long)channels);
     }
+    clq_node *layer = layer_before(load, x);
+    if (!layer || !vector) {
+        return add_offset(load, node, x, constant, channels);
+    }
+    const int producer = (int)(layer - load->graph->nodes);
     int bias;
     CLQ_TRY(onnx_add_float(load, node, constant, CLQ_VALUE_PARAMETER, (clq_shape){1, {channels}},
-                           made->name, "bias", &bias));
-    clq_node *target = &load->graph->nodes[producer];
-    target->inputs[2] = bias;
-    target->input_count = 3;
+                           layer->name, "bias", &bias));
+    layer = &load->graph->nodes[producer];
+    layer->inputs[2] = bias;
+    layer->input_count = 3;
+    load->value_uses[x->value].float_read = false;
     return onnx_bind_output(load, node, x);
 }
 
@@ -203,13 +282,11 @@ clq_status onnx_add(onnx_loader *load, onnx_node *node) {
     clq_add_attrs attrs = {CLQ_ACT_NONE};
     onnx_operand a, b;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    onnx_attribute_ignore(node, "axis"); /* of Add below opset 7 */
-    onnx_attribute_ignore(node, "broadcast");
     for (size_t i = 0; i < 2; i++) {
         const onnx_operand *operand = onnx_input(load, node, i);
         if (operand->constant) {
             CLQ_TRY(onnx_want_activation(load, node, 1 - i, &a, NULL));
-            return add_bias(load, node, &a, 1 - i, operand->constant);
+            return add_constant(load, node, &a, operand->constant);
         }
     }
     CLQ_TRY(onnx_want_activation(load, node, 0, &a, NULL));
@@ -230,11 +307,11 @@ static clq_status add_activation(onnx_loader *load, onnx_node *node, const char 
     CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
     const clq_value *value = &load->graph->values[x.value];
     if (load->has_q && value->producer >= 0 && value->q.count == 0 &&
-        onnx_use_count(load, onnx_input_name(node, 0)) == 1) {
+        onnx_reader_count(load, x.value) == 1) {
         clq_node *producer = &load->graph->nodes[value->producer];
         if (producer->op->fuses_activation &&
             producer->op->fuses_activation(producer->attrs, act)) {
-            load->float_read[x.value] = false;
+            load->value_uses[x.value].float_read = false;
             return onnx_bind_output(load, node, &x);
         }
     }
@@ -281,11 +358,15 @@ clq_status onnx_sigmoid(onnx_loader *load, onnx_node *node) {
 clq_status onnx_dropout(onnx_loader *load, onnx_node *node) {
     clq_dropout_attrs attrs = {0.5f};
     onnx_operand x;
+    float training;
     CLQ_TRY(onnx_want_inputs(node, 1, 3));
     CLQ_TRY(onnx_attribute_float(node, "ratio", &attrs.probability));
     CLQ_TRY(onnx_want_scalar(load, node, 1, "ratio", attrs.probability, &attrs.probability));
+    CLQ_TRY(onnx_want_scalar(load, node, 2, "training_mode", 0, &training));
+    if (training != 0) {
+        onnx_note_training(load, node);
+    }
     onnx_attribute_ignore(node, "seed");
-    onnx_attribute_ignore(node, "is_test");
     if (load->has_q) { /* nothing in inference */
         return onnx_identity(load, node);
     }

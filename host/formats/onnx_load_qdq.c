@@ -351,6 +351,17 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
 
 /* ---- when the graph stands ---- */
 
+/* Scales follow the channels where these are in one row; else a row has one. */
+static clq_status turn_scales(onnx_loader *load, const clq_layout *layout, clq_qparams *q) {
+    void *turned;
+    if (layout->rows > 1 || q->count <= 1) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_arena_take(&load->arena, (size_t)q->count, sizeof *q->scale, &turned));
+    clq_layout_from_file(layout, sizeof *q->scale, q->scale, turned);
+    return clq_qparams_set(q, q->count, turned, q->zero_point, q->dtype);
+}
+
 clq_status onnx_finish_layouts(onnx_loader *load) {
     clq_graph *graph = load->graph;
     void *memory;
@@ -375,6 +386,7 @@ clq_status onnx_finish_layouts(onnx_loader *load) {
         clq_layout_from_file(&layouts[i], size, value->data, turned);
         clq_free(value->data);
         value->data = turned;
+        CLQ_TRY(turn_scales(load, &layouts[i], &value->q));
     }
     return CLQ_OK;
 }
@@ -422,14 +434,14 @@ static clq_status check_whole(const clq_graph *graph) {
         if (is_activation(value) && value->q.count == 0 && i != graph->output) {
             return clq_fail(CLQ_BAD_DATA,
                             "\"%.200s\" is not quantized, but other activations are: a network can "
-                            "only be quantized as a whole",
+                            "only be quantized as a whole; give ptq the FP32 model",
                             value->name);
         }
         if (!is_activation(value) && integer && value->dtype == CLQ_F32) {
             return clq_fail(
                 CLQ_BAD_DATA,
                 "\"%.200s\" is float, but other parameters are quantized: a network can "
-                "only be quantized as a whole",
+                "only be quantized as a whole; give ptq the FP32 model",
                 value->name);
         }
     }
@@ -453,12 +465,12 @@ clq_status onnx_finish_qparams(onnx_loader *load) {
     if (!load->has_q) {
         return CLQ_OK;
     }
-    for (int i = 0; i < graph->value_count && i < load->float_read_capacity; i++) {
-        if (load->float_read[i] && graph->values[i].q.count > 0) {
+    for (int i = 0; i < graph->value_count && i < load->value_use_capacity; i++) {
+        if (load->value_uses[i].float_read && graph->values[i].q.count > 0) {
             return clq_fail(
                 CLQ_BAD_DATA,
                 "\"%.200s\" is quantized, but also read without the rounding; a network "
-                "can only be quantized as a whole",
+                "can only be quantized as a whole; give ptq the FP32 model",
                 graph->values[i].name);
         }
     }

@@ -43,23 +43,8 @@ static clq_status peek(const onnx_loader *load, const onnx_node *node, size_t in
 }
 
 /* Remembers that a value was read without the rounding of a QuantizeLinear. */
-static clq_status mark_read(onnx_loader *load, const onnx_operand *operand) {
-    if (operand->dequantized) {
-        return CLQ_OK;
-    }
-    if (operand->value >= load->float_read_capacity) {
-        int capacity = operand->value * 2 + 64;
-        bool *grown = clq_realloc(load->float_read, (size_t)capacity, sizeof *grown);
-        if (!grown) {
-            return CLQ_NO_MEMORY;
-        }
-        memset(grown + load->float_read_capacity, 0,
-               (size_t)(capacity - load->float_read_capacity));
-        load->float_read = grown;
-        load->float_read_capacity = capacity;
-    }
-    load->float_read[operand->value] = true;
-    return CLQ_OK;
+static void mark_read(onnx_loader *load, const onnx_operand *operand) {
+    load->value_uses[operand->value].float_read |= !operand->dequantized;
 }
 
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
@@ -96,7 +81,7 @@ static clq_status view(onnx_loader *load, const onnx_node *node, onnx_operand *o
     static const int no_pad[4];
     CLQ_TRY(peek(load, node, 0, operand));
     if (operand->stride[0] > 0) {
-        CLQ_TRY(mark_read(load, operand));
+        mark_read(load, operand);
         CLQ_TRY(onnx_settle(load, operand));
     }
     if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
@@ -109,7 +94,7 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
                                 onnx_operand *operand, int *pad) {
     static const int no_pad[4];
     CLQ_TRY(peek(load, node, index, operand));
-    CLQ_TRY(mark_read(load, operand));
+    mark_read(load, operand);
     CLQ_TRY(onnx_settle(load, operand));
     if (pad) {
         memcpy(pad, operand->pad, sizeof operand->pad);
@@ -135,7 +120,7 @@ static clq_status flatten(onnx_loader *load, const onnx_node *node, onnx_operand
         x->unit_hw = false;
         return onnx_bind_output(load, node, x);
     }
-    CLQ_TRY(mark_read(load, x));
+    mark_read(load, x);
     return onnx_add_node(load, node, "flatten", NULL, NULL, &x->value, 1, NULL);
 }
 
@@ -279,7 +264,7 @@ clq_status onnx_slice(onnx_loader *load, onnx_node *node) {
     slices s = {0};
     CLQ_TRY(read_slices(load, node, &s));
     CLQ_TRY(peek(load, node, 0, &x));
-    CLQ_TRY(mark_read(load, &x));
+    mark_read(load, &x);
     onnx_dims dims = onnx_activation_dims(load, &x);
     int64_t step[4] = {1, 1, 1, 1};
     for (size_t i = 0; i < s.count; i++) {
@@ -372,7 +357,7 @@ clq_status onnx_pad(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     int64_t pads[8];
     CLQ_TRY(peek(load, node, 0, &x));
-    CLQ_TRY(mark_read(load, &x));
+    mark_read(load, &x);
     onnx_dims dims = onnx_activation_dims(load, &x);
     CLQ_TRY(read_pads(load, node, dims.rank, pads));
     bool channels = pads[1] || pads[5];

@@ -95,6 +95,10 @@ clq_status onnx_want_scalar(onnx_loader *load, const onnx_node *node, size_t ind
     if (constant->count != 1) {
         return onnx_fail(node, "%s must be one number", what);
     }
+    if (constant->type == ONNX_BOOL) {
+        *value = *(const uint8_t *)constant->data;
+        return CLQ_OK;
+    }
     if (constant->type == ONNX_INT64) {
         *value = (float)*(const int64_t *)constant->data;
         return CLQ_OK;

@@ -61,6 +61,18 @@ static clq_status file_data(onnx_saver *save, int value, const void **data) {
     return CLQ_OK;
 }
 
+/* Scales in the file's order: they follow the channels where these are in one row. */
+static clq_status file_scales(onnx_saver *save, const clq_layout *layout, clq_qparams *q) {
+    void *turned;
+    if (layout->rows > 1 || q->count <= 1) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_arena_take(&save->arena, (size_t)q->count, sizeof *q->scale, &turned));
+    clq_layout_to_file(layout, sizeof *q->scale, q->scale, turned);
+    q->scale = turned;
+    return CLQ_OK;
+}
+
 /* *name is what the operator reads: the initializer, or behind it DequantizeLinear. */
 static clq_status save_parameter(onnx_saver *save, int value, const char **name) {
     const clq_value *v = &save->graph->values[value];
@@ -76,7 +88,9 @@ static clq_status save_parameter(onnx_saver *save, int value, const char **name)
     CLQ_TRY(onnx_save_tensor(save, v->name, type, shape.rank, shape.dim, data,
                              (size_t)clq_shape_count(&shape) * clq_dtype_size(v->dtype), name));
     if (v->q.count > 0) {
-        CLQ_TRY(save_qparams(save, v->name, &v->q, *name, inputs));
+        clq_qparams q = v->q;
+        CLQ_TRY(file_scales(save, &save->layouts[value], &q));
+        CLQ_TRY(save_qparams(save, v->name, &q, *name, inputs));
         if (v->dtype == CLQ_F32) { /* quantized form: rounded on the way */
             CLQ_TRY(save_linear(save, "QuantizeLinear", v->name, &v->q, inputs, &inputs[0]));
         }
@@ -153,18 +167,39 @@ static clq_status finish(onnx_chain *chain, clq_act act) {
 
 /* ---- operators ---- */
 
+/* (N, C) -> (N, C, 1, 1), which *input then is. */
+static clq_status save_unsqueeze(onnx_chain *chain, const char **input) {
+    static const int64_t axes[2] = {2, 3};
+    onnx_saver *save = chain->save;
+    const char *inputs[2] = {*input};
+    Onnx__NodeProto *node;
+    char *path;
+    CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/Unsqueeze", chain->base));
+    CLQ_TRY(onnx_save_longs(save, "unsqueeze_axes", axes, 2, &inputs[1]));
+    CLQ_TRY(onnx_save_name(save, &save->values, path, input));
+    return onnx_save_node(save, "Unsqueeze", path, inputs, 2, *input, &node);
+}
+
 static clq_status save_conv2d(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
                               size_t count) {
     const clq_conv2d_attrs *attrs = graph_node->attrs;
     onnx_saver *save = chain->save;
+    const bool is_pixel = save->graph->values[graph_node->output].shape.rank == 2;
     Onnx__NodeProto *node;
-    plan(chain, op_conv, attrs->act);
+    plan(chain, is_pixel ? op_flatten : op_conv, attrs->act);
+    if (is_pixel) {
+        CLQ_TRY(save_unsqueeze(chain, &inputs[0]));
+    }
     CLQ_TRY(step(chain, op_conv, inputs, count, &node));
     CLQ_TRY(onnx_save_ints(save, node, "dilations", attrs->dilation, 2));
     CLQ_TRY(onnx_save_int(save, node, "group", attrs->groups));
     CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs->kernel, 2));
     CLQ_TRY(onnx_save_ints(save, node, "pads", attrs->pad, 4));
     CLQ_TRY(onnx_save_ints(save, node, "strides", attrs->stride, 2));
+    if (is_pixel) {
+        CLQ_TRY(step(chain, op_flatten, &chain->current, 1, &node));
+        CLQ_TRY(onnx_save_int(save, node, "axis", 1));
+    }
     return finish(chain, attrs->act);
 }
 
@@ -199,22 +234,58 @@ static clq_status save_batch_norm(onnx_chain *chain, const clq_node *graph_node,
     return finish(chain, CLQ_ACT_NONE);
 }
 
+/* Attributes that mean the same to readers who count windows as ceil(slack / stride) + 1, also
+ * where the last one would begin in the padding and is left out: there the padding that makes a
+ * part of a window goes away, or ceil_mode, whose windows padding then completes elsewhere. */
+static clq_status plain_pool(const clq_graph *graph, const clq_node *node, clq_pool_attrs *attrs) {
+    const clq_shape *x = &graph->values[node->inputs[0]].shape;
+    const clq_shape *y = &graph->values[node->output].shape;
+    int less[2] = {0, 0}, more[2] = {0, 0};
+    for (int axis = 0; attrs->ceil_mode && axis < 2; axis++) {
+        const int stride = attrs->stride[axis];
+        const int64_t slack =
+            x->dim[1 + axis] + attrs->pad[axis] + attrs->pad[axis + 2] - attrs->kernel[axis];
+        const int rest = (int)(slack % stride);
+        if (rest > 0 && y->dim[1 + axis] == slack / stride + 1) {
+            less[axis] = rest;
+        } else {
+            more[axis] = rest > 0 ? stride - rest : 0;
+        }
+    }
+    if (less[0] == 0 && less[1] == 0) {
+        return CLQ_OK;
+    }
+    const bool pads = attrs->pad[0] || attrs->pad[1] || attrs->pad[2] || attrs->pad[3];
+    const bool drops = less[0] <= attrs->pad[2] && less[1] <= attrs->pad[3];
+    if ((more[0] || more[1]) && !drops && attrs->count_include_pad && pads) {
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": ONNX has no padding for its windows",
+                        node->op->name, node->name);
+    }
+    attrs->count_include_pad &= pads;
+    attrs->ceil_mode = drops && (more[0] || more[1]);
+    for (int axis = 0; axis < 2; axis++) {
+        attrs->pad[axis + 2] += drops ? -less[axis] : more[axis];
+    }
+    return CLQ_OK;
+}
+
 static clq_status save_pool(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
                             size_t count) {
     static const char op_max[] = "MaxPool", op_average[] = "AveragePool";
-    const clq_pool_attrs *attrs = graph_node->attrs;
+    clq_pool_attrs attrs = *(const clq_pool_attrs *)graph_node->attrs;
     onnx_saver *save = chain->save;
     bool max = strcmp(graph_node->op->name, "max_pool") == 0;
     Onnx__NodeProto *node;
+    CLQ_TRY(plain_pool(save->graph, graph_node, &attrs));
     plan(chain, max ? op_max : op_average, CLQ_ACT_NONE);
     CLQ_TRY(step(chain, max ? op_max : op_average, inputs, count, &node));
-    CLQ_TRY(onnx_save_int(save, node, "ceil_mode", attrs->ceil_mode));
+    CLQ_TRY(onnx_save_int(save, node, "ceil_mode", attrs.ceil_mode));
     if (!max) {
-        CLQ_TRY(onnx_save_int(save, node, "count_include_pad", attrs->count_include_pad));
+        CLQ_TRY(onnx_save_int(save, node, "count_include_pad", attrs.count_include_pad));
     }
-    CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs->kernel, 2));
-    CLQ_TRY(onnx_save_ints(save, node, "pads", attrs->pad, 4));
-    CLQ_TRY(onnx_save_ints(save, node, "strides", attrs->stride, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs.kernel, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "pads", attrs.pad, 4));
+    CLQ_TRY(onnx_save_ints(save, node, "strides", attrs.stride, 2));
     return finish(chain, CLQ_ACT_NONE);
 }
 

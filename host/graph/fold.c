@@ -229,9 +229,6 @@ static clq_status batch_norm_to_conv2d(folding *f, const clq_node *bn, const aff
 static clq_status fold_batch_norm(folding *f, const clq_node *bn) {
     clq_node *producer = sole_producer(f, bn);
     bool melts = producer && takes_batch_norm(producer);
-    if (!melts && old_value(f, bn, 0)->shape.rank != 4) {
-        return copy_node(f, bn);
-    }
     affine a = {0};
     CLQ_TRY(affine_of(f, bn, &a));
     clq_status status = CLQ_OK;

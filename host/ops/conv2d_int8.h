@@ -20,7 +20,7 @@ typedef enum clq_requantizer {
 
 /* Everything constant about a quantized convolution; host arrays, copied at creation. */
 typedef struct clq_conv2d_int8_params {
-    const int8_t *w;      /* (OC, KH, KW, IC/G), in [-127, 127] */
+    const int8_t *w;      /* (OC, KH, KW, IC/G) */
     const int32_t *bias;  /* (OC) in units of x_scale * w_scale; NULL = 0 */
     const float *w_scale; /* (OC) */
     float x_scale;
@@ -39,9 +39,8 @@ typedef struct clq_conv2d_int8_params {
     int32_t r_zero_point, out_zero_point, out_lo, out_hi;
 } clq_conv2d_int8_params;
 
-/* CLQ_BAD_DATA: a weight of -128, a scale that is not positive and finite, a factor that the
- * requantizer cannot express, or sums that could leave int32. The geometry must already be valid.
- */
+/* CLQ_BAD_DATA: a scale that is not positive and finite, a factor that the requantizer cannot
+ * express, or sums that could leave int32. The geometry must already be valid. */
 clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv);
 void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv); /* NULL ok */

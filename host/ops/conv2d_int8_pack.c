@@ -178,9 +178,6 @@ static clq_status sum_start(const int8_t *w, size_t count, int32_t bias, int32_t
                             int32_t *start) {
     int64_t sum = 0, reach = 0, farthest = zero > 255 - zero ? zero : 255 - zero;
     for (size_t i = 0; i < count; i++) {
-        if (w[i] == INT8_MIN) {
-            return clq_fail(CLQ_BAD_DATA, "weight -128: int8 weights are -127..127");
-        }
         sum += w[i];
         reach += w[i] < 0 ? -w[i] : w[i];
     }

@@ -180,10 +180,10 @@ static long winograd_tiles(const clq_conv_geometry *g) {
     return (long)g->n * divide_up(g->oh, 2) * divide_up(g->ow, 2);
 }
 
-/* Whether the shape can have it. An input channel adds up to 4 * 255 * 9 * 127 to a sum, which must
+/* Whether the shape can have it. An input channel adds up to 4 * 255 * 9 * 128 to a sum, which must
  * stay in int32. */
 static bool can_winograd(const clq_device_info *info, const clq_conv_geometry *g) {
-    enum { MOST_CHANNELS = INT32_MAX / (4 * 255 * 127 * 9) };
+    enum { MOST_CHANNELS = INT32_MAX / (4 * 255 * 128 * 9) };
     return info->schedule == CLQ_SCHEDULE_CPU && g->kh == 3 && g->kw == 3 && g->stride_h == 1 &&
            g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
            g->ic <= MOST_CHANNELS && clq_int8_form_of(info, CLQ_CONV_INT8_WINOGRAD) != NULL;

@@ -9,51 +9,48 @@ static bool is_linear(const clq_op_run *run) {
     return run->node->op == &clq_op_linear;
 }
 
-/* From the shapes of input, weights and output; x and y may have another batch in front. */
-static clq_conv_geometry make_geometry(const clq_node *node, int batch, const int64_t *x,
-                                       const int64_t *w, const int64_t *y) {
-    if (node->op == &clq_op_linear) {
-        return (clq_conv_geometry){
-            .n = batch,
-            .ih = 1,
-            .iw = 1,
-            .ic = (int)x[1],
-            .oc = (int)w[0],
-            .kh = 1,
-            .kw = 1,
-            .oh = 1,
-            .ow = 1,
-            .stride_h = 1,
-            .stride_w = 1,
-            .dilation_h = 1,
-            .dilation_w = 1,
-            .groups = 1,
-        };
+/* From the shapes of input, weights and output; x and y may have another batch in front. (N, C) is
+ * an image of one pixel. */
+static clq_conv_geometry make_geometry(const clq_node *node, int batch, const clq_shape *x,
+                                       const clq_shape *w, const clq_shape *y) {
+    clq_conv_geometry g = {.n = batch,
+                           .ih = 1,
+                           .iw = 1,
+                           .ic = (int)x->dim[x->rank - 1],
+                           .oc = (int)w->dim[0],
+                           .kh = 1,
+                           .kw = 1,
+                           .oh = 1,
+                           .ow = 1,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
+                           .groups = 1};
+    if (x->rank == 4) {
+        g.ih = (int)x->dim[1];
+        g.iw = (int)x->dim[2];
+        g.oh = (int)y->dim[1];
+        g.ow = (int)y->dim[2];
     }
-    const clq_conv2d_attrs *attrs = node->attrs;
-    return (clq_conv_geometry){
-        .n = batch,
-        .ih = (int)x[1],
-        .iw = (int)x[2],
-        .ic = (int)x[3],
-        .oc = (int)w[0],
-        .kh = (int)w[1],
-        .kw = (int)w[2],
-        .oh = (int)y[1],
-        .ow = (int)y[2],
-        .stride_h = attrs->stride[0],
-        .stride_w = attrs->stride[1],
-        .pad_top = attrs->pad[0],
-        .pad_left = attrs->pad[1],
-        .dilation_h = attrs->dilation[0],
-        .dilation_w = attrs->dilation[1],
-        .groups = attrs->groups,
-    };
+    if (node->op == &clq_op_conv2d) {
+        const clq_conv2d_attrs *attrs = node->attrs;
+        g.kh = attrs->kernel[0];
+        g.kw = attrs->kernel[1];
+        g.stride_h = attrs->stride[0];
+        g.stride_w = attrs->stride[1];
+        g.pad_top = attrs->pad[0];
+        g.pad_left = attrs->pad[1];
+        g.dilation_h = attrs->dilation[0];
+        g.dilation_w = attrs->dilation[1];
+        g.groups = attrs->groups;
+    }
+    return g;
 }
 
 clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
-    return make_geometry(run->node, (int)run->in[X].shape.dim[0], run->in[X].shape.dim,
-                         run->in[W].shape.dim, run->out.shape.dim);
+    return make_geometry(run->node, (int)run->in[X].shape.dim[0], &run->in[X].shape,
+                         &run->in[W].shape, &run->out.shape);
 }
 
 bool clq_conv_graph_geometry(const clq_graph *graph, const clq_node *node, int batch,
@@ -62,8 +59,8 @@ bool clq_conv_graph_geometry(const clq_graph *graph, const clq_node *node, int b
         return false;
     }
     const clq_value *values = graph->values;
-    *geometry = make_geometry(node, batch, values[node->inputs[X]].shape.dim,
-                              values[node->inputs[W]].shape.dim, values[node->output].shape.dim);
+    *geometry = make_geometry(node, batch, &values[node->inputs[X]].shape,
+                              &values[node->inputs[W]].shape, &values[node->output].shape);
     return true;
 }
 

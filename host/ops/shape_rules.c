@@ -138,10 +138,13 @@ static clq_status window_count(const clq_node *node, const window *w, int64_t *c
 
 clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_conv2d_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 4, 4));
+    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
     CLQ_TRY(want_weights(graph, node, 4));
     CLQ_TRY(want_act(node, attrs->act));
     const clq_shape *x = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
+    const clq_shape pixel = {4, {x->dim[0], 1, 1, x->dim[1]}}; /* what (N, C) stands for */
+    const bool is_pixel = x->rank == 2;
+    x = is_pixel ? &pixel : x;
     *output = (clq_shape){4, {x->dim[0], 0, 0, w->dim[0]}};
     for (int axis = 0; axis < 2; axis++) {
         if (attrs->kernel[axis] != w->dim[1 + axis]) {
@@ -164,6 +167,13 @@ clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_sh
     if (w->dim[3] != x->dim[3] / attrs->groups) {
         return broken(node, "weight has %lld input channels, must have %lld / %d",
                       (long long)w->dim[3], (long long)x->dim[3], attrs->groups);
+    }
+    if (is_pixel) {
+        const bool one = output->dim[1] == 1 && output->dim[2] == 1 && w->dim[1] * w->dim[2] == 1;
+        if (!one || attrs->groups != x->dim[3] || w->dim[0] != x->dim[3]) {
+            return broken(node, "of (N, C) only depthwise 1x1 convolutions to (N, C) can be");
+        }
+        *output = (clq_shape){2, {x->dim[0], w->dim[0]}};
     }
     return CLQ_OK;
 }

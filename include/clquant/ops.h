@@ -17,7 +17,9 @@ typedef enum clq_act { CLQ_ACT_NONE, CLQ_ACT_RELU, CLQ_ACT_RELU6 } clq_act;
 
 /* ---- attributes; an operator not listed has none ---- */
 
-typedef struct clq_conv2d_attrs {          /* "conv2d": x, w (OC,KH,KW,IC/G), [bias (OC)] */
+/* "conv2d": x (N,H,W,C), w (OC,KH,KW,IC/G), [bias (OC)]; or x (N,C) and depthwise with one output
+ * channel a group, w (C,1,1,1): a factor and an offset for each channel */
+typedef struct clq_conv2d_attrs {
     int kernel[2], stride[2], dilation[2]; /* height, width */
     int pad[4];                            /* top, left, bottom, right */
     int groups;

@@ -7,8 +7,8 @@
  * path, the portable code stands in and DOT4_AVAILABLE is 0, so that probing never meets a compiler
  * error.
  *
- * Everywhere: activations are u8 (0..255), weights s8 in [-127, 127] (never -128), sums are exact
- * in int32 as long as they fit. Four neighbouring input channels k = 0..3 make one group; a word
+ * Everywhere: activations are u8 (0..255), weights s8 (-128..127), sums are exact in int32 as
+ * long as they fit. Four neighbouring input channels k = 0..3 make one group; a word
  * holds them with k = 0 in the low byte, as they lie in memory.
  *
  * 1. One lane (GPU schedule, tails)
@@ -47,7 +47,7 @@
  *    AVX2 has two forms. vpmaddubsw multiplies bytes twice as fast as vpmaddwd multiplies 16 bits,
  *    but its sums of two products saturate at 16 bits. By default therefore everything is widened.
  *    With DOTV_SPLIT (bytes, 4 a step) an activation is split, x = low + 128 * bit with
- *    low = x & 127, which makes both parts' products exact: 2 * 127 * 127 < 2^15. That pays where
+ *    low = x & 127, which makes both parts' products exact: 2 * 127 * 128 < 2^15. That pays where
  *    few activations are above 127, as behind a ReLU. dotv_step and dotv_mac then take lows only.
  *
  *      uint dotv_split32(__global const uchar *from, int *low)
@@ -313,7 +313,7 @@ DOT4_INLINE dotv_acc dotv_pair(dotv_acc acc, dotv_acc x0, dotv_acc x1,
 #endif
 }
 
-#define DOTV_BIT_STEPS 128 /* 2 * 127 * 128 < 2^15 */
+#define DOTV_BIT_STEPS 128 /* a step adds -2 * 128 .. 2 * 127: within -2^15 .. 2^15 - 1 */
 
 DOT4_INLINE dotv_acc dotv_add_bits(dotv_acc halves, int bits, __global const dotv_acc *w) {
     short16 products;

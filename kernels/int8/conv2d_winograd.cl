@@ -6,7 +6,7 @@
  *   m = sum of u . v over the channels, at each of 16 positions
  *   A' m A          4 times the plain sums of a 2x2 output tile
  *
- *   |u| <= 9 * 127 and |v| <= 4 * 255 fit 16 bits. The host sees to it that so many channels cannot
+ *   |u| <= 9 * 128 and |v| <= 4 * 255 fit 16 bits. The host sees to it that so many channels cannot
  *   drive a sum out of int32.
  *
  * Output tiles are numbered through all images. A work-item takes item_tiles * MR of them and

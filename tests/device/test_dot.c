@@ -79,14 +79,14 @@ static clq_kernel *get(const char *name, clq_dot dot) {
 static void fill_awkward(uint8_t *acts, int8_t *weights, size_t count, uint64_t stream) {
     uint8_t *kind = malloc(count);
     clq_test_fill_u8(acts, count, 0, 255, stream);
-    clq_test_fill_s8(weights, count, -127, 127, stream + 1);
+    clq_test_fill_s8(weights, count, -128, 127, stream + 1);
     clq_test_fill_u8(kind, count, 0, 255, stream + 2);
     for (size_t i = 0; i < count; i++) {
         acts[i] = kind[i] & 1 ? acts[i] : kind[i] & 2 ? 255 : 0;
-        weights[i] = kind[i] & 4 ? weights[i] : kind[i] & 8 ? 127 : -127;
+        weights[i] = kind[i] & 4 ? weights[i] : kind[i] & 8 ? 127 : -128;
         if (i < 64) { /* pairs that saturate 16 bits in both directions */
             acts[i] = 255;
-            weights[i] = i < 32 ? 127 : -127;
+            weights[i] = i < 32 ? 127 : -128;
         }
     }
     free(kind);

@@ -141,7 +141,10 @@ static inline void ref_node(const clq_graph *graph, const clq_node *node, float 
     const float *bias = node->input_count > 2 ? values[node->inputs[2]] : NULL;
     float *y = values[node->output];
     if (strcmp(op, "conv2d") == 0) {
-        ref_conv2d(node->attrs, xs, x, w, bias, ys, y);
+        const clq_shape x_pixel = {4, {xs->dim[0], 1, 1, xs->dim[1]}};
+        const clq_shape y_pixel = {4, {ys->dim[0], 1, 1, ys->dim[1]}};
+        const bool is_pixel = xs->rank == 2;
+        ref_conv2d(node->attrs, is_pixel ? &x_pixel : xs, x, w, bias, is_pixel ? &y_pixel : ys, y);
     } else if (strcmp(op, "linear") == 0) {
         ref_linear(node->attrs, xs->dim[1], x, w, bias, ys->dim[1], y);
     } else if (strcmp(op, "max_pool") == 0 || strcmp(op, "avg_pool") == 0) {

@@ -23,6 +23,23 @@ static void add_conv(make_model *m, const char *out) {
     make_ints(m, "pads", 1, 1, 1, 1);
 }
 
+/* ---- warnings ---- */
+
+static char warning[512];
+static int warnings;
+
+static void keep_warning(void *context, clq_log_level level, const char *text) {
+    (void)context;
+    (void)level;
+    snprintf(warning, sizeof warning, "%s", text);
+    warnings++;
+}
+
+static void listen(void) {
+    warnings = 0;
+    clq_set_log(keep_warning, NULL, CLQ_LOG_WARN);
+}
+
 /* ---- Conv ---- */
 
 static void conv_attributes(void **state) {
@@ -104,6 +121,50 @@ static void conv_then_add(void **state) {
     assert_int_equal(graph->node_count, 1);
     assert_int_equal(node_at(graph, 0, "conv2d")->input_count, 3);
     clq_graph_destroy(graph);
+}
+
+/* A constant behind anything but a layer's sums comes where the file has it: a depthwise layer. */
+static void constants_are_added_in_place(void **state) {
+    static const char *const before[] = {"Relu", "Sigmoid", "MaxPool", "Identity"};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        make_model *m = make_start();
+        add_conv(m, "c");
+        make_node(m, before[i], "c", "r");
+        if (strcmp(before[i], "MaxPool") == 0) {
+            make_ints(m, "kernel_shape", 2, 2);
+        }
+        const float *offset = make_weights(m, "offset", DIMS(1, 4, 1, 1));
+        float copy[4];
+        memcpy(copy, offset, sizeof copy);
+        make_node(m, "Add", "r,offset", "a");
+        if (strcmp(before[i], "Identity") == 0) { /* somebody else reads the sums */
+            make_node(m, "Add", "a,c", "y");
+        } else {
+            make_node(m, "Tanh", "a", "y");
+        }
+        clq_graph *graph = make_finish(m);
+        const clq_node *added = NULL;
+        for (int n = 0; n < graph->node_count; n++) {
+            const clq_conv2d_attrs *a = graph->nodes[n].attrs;
+            if (strcmp(graph->nodes[n].op->name, "conv2d") == 0 && a->groups == 4) {
+                added = &graph->nodes[n];
+            }
+        }
+        assert_non_null(added);
+        assert_memory_equal(input_of(graph, added, 2)->data, copy, sizeof copy);
+        for (int c = 0; c < 4; c++) {
+            assert_true(((const float *)input_of(graph, added, 1)->data)[c] == 1);
+        }
+        assert_int_equal(graph->nodes[0].input_count, 2); /* the convolution has no bias */
+        clq_graph_destroy(graph);
+    }
+    make_model *m = make_start(); /* one number for each row, or pixel */
+    add_conv(m, "c");
+    make_node(m, "Relu", "c", "r");
+    make_weights(m, "offset", DIMS(8));
+    make_node(m, "Add", "r,offset", "y");
+    make_refused(m, "one element for each of 4 channels");
 }
 
 static void padded_conv(void **state) {
@@ -194,6 +255,20 @@ static void gemm(void **state) {
     make_node(m, "Gemm", "f,w,b", "y");
     make_int(m, "transB", 1);
     make_refused(m, "bias \"b\" has 4 elements, must have 5");
+
+    m = start_pooled();
+    w = make_weights(m, "w", DIMS(3, 5));
+    make_weights(m, "b", DIMS(1, 1)); /* one number for all */
+    make_node(m, "Gemm", "f,w,b", "y");
+    check_linear(m, w, false, true);
+
+    for (int i = 0; i < 2; i++) { /* numbers by row that look like one a feature */
+        m = start_pooled();
+        make_weights(m, "w", DIMS(3, 5));
+        make_weights(m, "b", i ? DIMS(5, 5) : DIMS(5, 1));
+        make_node(m, "Gemm", "f,w,b", "y");
+        make_refused(m, i ? "C has shape 5x5" : "C has shape 5x1");
+    }
 }
 
 static void matmul(void **state) {
@@ -350,6 +425,45 @@ static void pools(void **state) {
     make_refused(m, "dilated pooling");
 }
 
+/* Readers who count windows as ceil(slack / stride) + 1 must find as many as there are. */
+static void written_pools_have_no_window_in_the_padding(void **state) {
+    static const clq_pool_attrs cases[] = {
+        {{3, 3}, {3, 3}, {1, 1, 1, 1}, false, true}, /* 8 + 2 - 3 = 7: the 4th begins at 8 */
+        {{3, 3}, {3, 2}, {1, 1, 1, 1}, true, true},  /* height so, width whole: 7 / 2 adds one */
+        {{2, 3}, {4, 2}, {0, 0, 0, 0}, true, true},  /* nothing to take from the padding */
+        {{2, 3}, {3, 2}, {1, 0, 0, 0}, false, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int max = 0; max < 2; max++) {
+            clq_graph *graph, *loaded;
+            int x, y;
+            assert_ok(clq_graph_create("pool", &graph));
+            assert_ok(clq_graph_add_input(graph, "x", (clq_shape){4, {1, 8, 8, 2}}, &x));
+            assert_ok(clq_graph_add_node(graph, max ? "max_pool" : "avg_pool", "p", &cases[i], &x,
+                                         1, &y));
+            clq_graph_set_output(graph, y);
+            assert_ok(clq_onnx_save(graph, clq_test_temp_path("pool.onnx")));
+            assert_ok(clq_onnx_load(clq_test_temp_path("pool.onnx"), &loaded));
+            const clq_pool_attrs *a = loaded->nodes[0].attrs;
+            const clq_shape *is = &loaded->values[loaded->output].shape;
+            assert_true(clq_shape_equal(is, &graph->values[y].shape));
+            for (int axis = 0; axis < 2; axis++) {
+                const int slack = 8 + a->pad[axis] + a->pad[axis + 2] - a->kernel[axis];
+                const int more = a->ceil_mode ? a->stride[axis] - 1 : 0;
+                assert_int_equal((slack + more) / a->stride[axis] + 1, is->dim[1 + axis]);
+            }
+            float image[128], before[128], after[128];
+            clq_test_fill_f32(image, 128, -1, 1, i);
+            ref_forward(graph, image, before);
+            ref_forward(loaded, image, after);
+            assert_equal_bits(after, before, (size_t)clq_shape_count(is) * sizeof *after);
+            clq_graph_destroy(loaded);
+            clq_graph_destroy(graph);
+        }
+    }
+}
+
 static void add_slice(make_model *m, const char *in, const char *out, int64_t axis, int64_t step) {
     char name[4][32];
     int64_t values[4] = {0, INT64_MAX, axis, step};
@@ -469,7 +583,11 @@ static void batch_norm(void **state) {
     make_float(m, "epsilon", 0.25f);
     make_float(m, "momentum", 0.9f);
     make_int(m, "training_mode", 1);
+    listen();
     clq_graph *graph = make_finish(m);
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    assert_int_equal(warnings, 1);
+    assert_non_null(strstr(warning, "1 node is in training mode, the first BatchNormalization"));
     assert_false(graph->folded);
     const clq_node *node = node_at(graph, 0, "batch_norm");
     const clq_batch_norm_attrs *a = node->attrs;
@@ -486,7 +604,10 @@ static void dropout(void **state) {
     make_scalar(m, "ratio", 0.125f);
     make_tensor(m, "yes", ONNX__TENSOR_PROTO__DATA_TYPE__BOOL, SCALAR, "\1", 1);
     make_node(m, "Dropout", "x,ratio,yes", "y,mask");
+    listen();
     clq_graph *graph = make_finish(m);
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    assert_int_equal(warnings, 1);
     const clq_dropout_attrs *a = node_at(graph, 0, "dropout")->attrs;
     assert_true(a->probability == 0.125f);
     assert_false(graph->folded);
@@ -499,6 +620,7 @@ int main(void) {
         cmocka_unit_test(conv_weight_order),
         cmocka_unit_test(auto_pad),
         cmocka_unit_test(conv_then_add),
+        cmocka_unit_test(constants_are_added_in_place),
         cmocka_unit_test(padded_conv),
         cmocka_unit_test(conv_on_pooled),
         cmocka_unit_test(gemm),
@@ -508,6 +630,7 @@ int main(void) {
         cmocka_unit_test(view_chain),
         cmocka_unit_test(pooled_views),
         cmocka_unit_test(pools),
+        cmocka_unit_test(written_pools_have_no_window_in_the_padding),
         cmocka_unit_test(shortcut_a),
         cmocka_unit_test(lone_slice),
         cmocka_unit_test(clip),

@@ -71,14 +71,14 @@ static inline void make_data(const conv_case *c, conv_data *d) {
     d->actual = clq_test_guarded(d->y_bytes);
     clq_test_fill_u8(d->x, d->x_bytes, c->extreme ? 255 : 0, 255, 1);
     clq_test_fill_u8(d->residual, d->y_bytes, 0, 255, 2);
-    clq_test_fill_s8(d->w, (size_t)g->oc * inputs, -127, 127, 3);
+    clq_test_fill_s8(d->w, (size_t)g->oc * inputs, -128, 127, 3);
     clq_test_fill_s32(d->bias, g->oc, -5000, 5000, 4);
     clq_test_fill_f32(d->w_scale, g->oc, 0.001f, 0.01f, 5);
     for (int oc = 0; oc < g->oc; oc++) {
-        if (c->extreme) { /* whole channels of +127 and -127, and one that alternates */
+        if (c->extreme) { /* whole channels of 127 and -128, and one that alternates */
             for (int i = 0; i < inputs; i++) {
                 d->w[oc * inputs + i] =
-                    (int8_t)(oc % 3 == 0 || (oc % 3 == 2 && i % 2) ? 127 : -127);
+                    (int8_t)(oc % 3 == 0 || (oc % 3 == 2 && i % 2) ? 127 : -128);
             }
         }
         if (c->requantizer == CLQ_REQUANT_SHIFT) {
