@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/numbers.h"
 
@@ -38,10 +39,10 @@ bool clq_ranks_launched(void) {
 }
 
 static clq_status read_timeout(double *seconds) {
-    const char *text = getenv("CLQUANT_RANKS_TIMEOUT");
+    const char *text = clq_environment("CLQUANT_RANKS_TIMEOUT");
     char *end = NULL;
     *seconds = DEFAULT_TIMEOUT;
-    if (!text || !*text) {
+    if (!text) {
         return CLQ_OK;
     }
     *seconds = clq_strtod(text, &end);

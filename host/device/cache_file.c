@@ -1,9 +1,11 @@
 #include "device/cache_file.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -29,12 +31,11 @@ void clq_cache_key_add_text(clq_cache_key *key, const char *text) {
 }
 
 char *clq_cache_folder(void) {
-    const char *off = getenv("CLQUANT_CACHE");
-    if (off && strcmp(off, "0") == 0) {
+    if (clq_environment_is_off("CLQUANT_CACHE")) {
         return NULL;
     }
-    const char *folder = getenv("CLQUANT_CACHE_DIR");
-    if (folder && *folder) {
+    const char *folder = clq_environment("CLQUANT_CACHE_DIR");
+    if (folder) {
         return clq_strdup(folder);
     }
     folder = getenv("XDG_CACHE_HOME");
@@ -54,6 +55,14 @@ bool clq_cache_enabled(void) {
 
 static char *file_path(const char *folder, const char *kind, clq_cache_key key) {
     return clq_format("%s/%s-%016" PRIx64 "%016" PRIx64 ".bin", folder, kind, key.high, key.low);
+}
+
+/* The path of a kind and key; NULL when there is no folder to use, or out of memory. */
+static char *path_of(const char *kind, clq_cache_key key) {
+    char *folder = clq_cache_folder();
+    char *path = folder ? file_path(folder, kind, key) : NULL;
+    clq_free(folder);
+    return path;
 }
 
 static void put_u64(unsigned char *at, uint64_t value) {
@@ -76,11 +85,7 @@ bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *si
     bool good = false;
     void *file = NULL;
     size_t file_size = 0;
-    char *path = NULL, *folder = clq_cache_folder();
-    if (!folder) {
-        return false;
-    }
-    path = file_path(folder, kind, key);
+    char *path = path_of(kind, key);
     if (!path || !clq_file_exists(path) ||
         clq_file_read(path, MAX_FILE, &file, &file_size) != CLQ_OK) {
         goto cleanup;
@@ -102,7 +107,6 @@ bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *si
 cleanup:
     clq_free(file);
     clq_free(path);
-    clq_free(folder);
     return good;
 }
 
@@ -139,4 +143,28 @@ cleanup:
     clq_writer_abort(&writer);
     clq_free(path);
     clq_free(folder);
+}
+
+bool clq_cache_mark(const char *kind, clq_cache_key key) {
+    const clq_file_ops *ops = clq_file_ops_now();
+    char *path = path_of(kind, key);
+    const int file = path ? ops->open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
+    const bool made = file >= 0 && ops->close(file) == 0;
+    clq_free(path);
+    return made;
+}
+
+bool clq_cache_is_marked(const char *kind, clq_cache_key key) {
+    char *path = path_of(kind, key);
+    const bool marked = path && clq_file_exists(path);
+    clq_free(path);
+    return marked;
+}
+
+void clq_cache_drop(const char *kind, clq_cache_key key) {
+    char *path = path_of(kind, key);
+    if (path) {
+        clq_file_ops_now()->unlink(path);
+    }
+    clq_free(path);
 }

@@ -1,8 +1,8 @@
-/* Files that save work between runs: built programs and what probing found. Losing any of them
- * costs only time.
+/* Files that save work between runs: built programs, what probing found, what self-tests found.
+ * Losing any of them costs only time.
  *
  * Where    $CLQUANT_CACHE_DIR, else $XDG_CACHE_HOME/clquant, else $HOME/.cache/clquant; nowhere
- * when CLQUANT_CACHE=0 or none of these is set. Any file may be deleted at any time. Name
+ * when CLQUANT_CACHE=off or none of these is set. Any file may be deleted at any time. Name
  * KIND-KEY.bin, the key as 32 hexadecimal digits. Key      128 bits hashed from everything that the
  * content depends on: see the callers. A changed kernel, option, driver or processor has another
  * key; stale files are never read. Format   all numbers little endian 0   8  "clqcache" 8   8
@@ -30,6 +30,13 @@ void clq_cache_key_add_text(clq_cache_key *key, const char *text);
 bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *size);
 /* Failing to store is no error: it is logged (debug) and forgotten. */
 void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size_t size);
+
+/* A mark: an empty file of a kind, made without waiting for the disk, so that it outlives this
+ * process but perhaps not the machine. False when it could not be made. */
+bool clq_cache_mark(const char *kind, clq_cache_key key);
+bool clq_cache_is_marked(const char *kind, clq_cache_key key);
+/* Removes what is stored or marked under the key, if anything is. */
+void clq_cache_drop(const char *kind, clq_cache_key key);
 
 /* The folder (clq_free it); NULL: there is none to use, or memory ran out. */
 char *clq_cache_folder(void);

@@ -1,10 +1,10 @@
 /* What a driver reports about a device. Nothing is inferred from names; what drivers cannot tell or
  * tell wrongly (the instruction sets) is found by running kernels, in dot_probe.c. */
-#include <stdlib.h>
 #include <string.h>
 
 #include <CL/cl_ext.h>
 
+#include "base/environment.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
 
@@ -108,9 +108,9 @@ static unsigned vector_bytes(cl_uint native_floats) {
 
 /* CLQUANT_SCHEDULE, else CPU devices take the CPU schedule. */
 static clq_status choose_schedule(const clq_device_info *info, clq_schedule *schedule) {
-    const char *forced = getenv("CLQUANT_SCHEDULE");
+    const char *forced = clq_environment("CLQUANT_SCHEDULE");
     *schedule = info->is_cpu ? CLQ_SCHEDULE_CPU : CLQ_SCHEDULE_GPU;
-    if (!forced || !*forced) {
+    if (!forced) {
         return CLQ_OK;
     }
     if (strcmp(forced, "cpu") != 0 && strcmp(forced, "gpu") != 0) {

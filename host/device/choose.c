@@ -7,6 +7,7 @@
 
 #include <CL/cl_ext.h>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "device/choose.h"
@@ -226,7 +227,7 @@ clq_status clq_choose_device(const char *selector, int index, clq_found_device *
     const char *origin = "";
     size_t count;
     if (!selector || !*selector) {
-        selector = getenv("CLQUANT_DEVICE");
+        selector = clq_environment("CLQUANT_DEVICE");
         origin = "CLQUANT_DEVICE=";
     }
     CLQ_TRY(clq_find_devices(&found, &count));

@@ -1,11 +1,12 @@
 /* Opening and closing a device. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "device/choose.h"
 #include "device/cl_status.h"
+#include "device/program_cache.h"
 #include "device/tuning.h"
 
 static const char *const dot_names[CLQ_DOT_COUNT] = {
@@ -63,6 +64,7 @@ static clq_status create_queue(clq_device *device) {
     clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof floats, &floats, NULL);
     device->divides_correctly = (floats & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
     device->identity = identity_of(device->platform, &device->info);
+    device->restores_programs = clq_program_cache_pays(device);
     return CLQ_OK;
 }
 
@@ -74,6 +76,7 @@ clq_status clq_device_open_nth(const char *selector, int index, clq_device **dev
     clq_status status = CLQ_OK;
     clq_found_device chosen;
     *device = NULL;
+    CLQ_TRY(clq_environment_check());
     CLQ_TRY(clq_choose_device(selector, index, &chosen));
     clq_device *made = clq_calloc(1, sizeof *made);
     if (!made) {
@@ -84,8 +87,8 @@ clq_status clq_device_open_nth(const char *selector, int index, clq_device **dev
     made->id = chosen.id;
     CLQ_GOTO(status, cleanup, create_queue(made));
     CLQ_GOTO(status, cleanup, clq_probe(made));
-    const char *forced = getenv("CLQUANT_DOT");
-    if (forced && *forced) {
+    const char *forced = clq_environment("CLQUANT_DOT");
+    if (forced) {
         clq_dot dot;
         CLQ_GOTO(status, cleanup, clq_fail_in(clq_dot_parse(forced, &dot), "CLQUANT_DOT"));
         CLQ_GOTO(status, cleanup, clq_fail_in(clq_device_set_dot(made, dot), "CLQUANT_DOT"));

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "clquant/device.h"
+#include "device/cache_file.h"
 #include "device/kernel_registry.h"
 
 /* ---- choose.c, capabilities.c ---- */
@@ -34,12 +35,17 @@ typedef struct clq_program {
     clq_dot dot;
     cl_program handle;
     struct clq_program *next;
+    bool restored;     /* from the cache: program_cache.h */
+    bool failed;       /* restored, and one of its kernels did not run to its end */
+    int trials;        /* restored: its kernels that have not run yet */
+    clq_cache_key key; /* restored: its own in the cache */
 } clq_program;
 
 struct clq_kernel {
     const char *name; /* in the registry */
-    const clq_program *program;
+    clq_program *program;
     cl_kernel handle;
+    bool on_trial; /* of a restored program, and has not run yet */
     cl_uint arg_count;
     size_t max_local;        /* work-items that a group of this kernel may have here */
     size_t compile_local[3]; /* reqd_work_group_size, or zeros */
@@ -156,6 +162,7 @@ struct clq_device {
     cl_command_queue queue;
     cl_command_queue transfer_queues[2]; /* transfer.c; NULL until used */
     bool divides_correctly;              /* takes -cl-fp32-correctly-rounded-divide-sqrt */
+    bool restores_programs;              /* program_cache.h */
     uint64_t identity;                   /* hash of platform, device and driver, for the caches */
     clq_programs programs;
     clq_pool pool;

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
+#include "device/program_cache.h"
 
 static clq_status set_arg(const clq_kernel *kernel, cl_uint index, const clq_arg *arg) {
     const void *value = NULL;
@@ -106,6 +107,15 @@ static clq_status settle_range(const clq_device *device, const clq_kernel *kerne
     return CLQ_OK;
 }
 
+/* The first launch of a kernel of a restored program: only when that has ended well is it known
+ * that the driver can run it. */
+static void end_trial(clq_kernel *kernel, bool failed) {
+    if (kernel->on_trial) {
+        kernel->on_trial = false;
+        clq_program_trial_end(kernel->program, failed);
+    }
+}
+
 clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, const clq_arg *args,
                       size_t arg_count) {
     char global_text[80], local_text[80];
@@ -121,6 +131,7 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
     cl_int error = clEnqueueNDRangeKernel(device->queue, kernel->handle, range.dims, NULL,
                                           range.global, range.local, 0, NULL, event);
     if (error != CL_SUCCESS) {
+        end_trial(kernel, true);
         return clq_cl_fail(error, "launching kernel %s on %s with range %s, local size %s",
                            kernel->name, device->info.name,
                            range_text(range.global, range.dims, global_text),
@@ -130,6 +141,11 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
         clq_profile_add(device, kernel->name, &range, *event);
     }
     device->profile.work = 0;
+    if (kernel->on_trial) {
+        const clq_status status = clq_device_finish(device);
+        end_trial(kernel, status != CLQ_OK);
+        return status;
+    }
     return CLQ_OK;
 }
 

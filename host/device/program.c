@@ -76,10 +76,9 @@ static clq_status fail_with_log(const clq_device *device, cl_program program, cl
 }
 
 static clq_status build(clq_device *device, const clq_kernel_entry *entry, const char *options,
-                        cl_program *program) {
+                        clq_program *program) {
     cl_int error;
-    *program = clq_program_cache_load(device, entry->source, options);
-    if (*program) {
+    if (clq_program_cache_load(device, entry->source, options, entry->name, program)) {
         return CLQ_OK;
     }
     cl_program handle = clCreateProgramWithSource(device->context, 1,
@@ -94,7 +93,7 @@ static clq_status build(clq_device *device, const clq_kernel_entry *entry, const
         return status;
     }
     clq_program_cache_store(device, entry->source, options, handle);
-    *program = handle;
+    program->handle = handle;
     return CLQ_OK;
 }
 
@@ -116,7 +115,7 @@ static clq_status get_program(clq_device *device, const clq_kernel_entry *entry,
         goto cleanup;
     }
     CLQ_GOTO(status, cleanup, build_options(device, dot, options, &all));
-    CLQ_GOTO(status, cleanup, build(device, entry, all, &made->handle));
+    CLQ_GOTO(status, cleanup, build(device, entry, all, made));
     made->source = entry->source;
     made->options = copy;
     made->dot = dot;
@@ -132,8 +131,8 @@ cleanup:
     return status;
 }
 
-static clq_status create_kernel(const clq_device *device, const clq_program *program,
-                                const char *name, clq_kernel **kernel) {
+static clq_status create_kernel(const clq_device *device, clq_program *program, const char *name,
+                                clq_kernel **kernel) {
     cl_int error;
     clq_kernel *made = clq_calloc(1, sizeof *made);
     if (!made) {
@@ -161,6 +160,10 @@ static clq_status create_kernel(const clq_device *device, const clq_program *pro
         clReleaseKernel(made->handle);
         clq_free(made);
         return clq_cl_fail(error, "reading the properties of kernel %s", name);
+    }
+    if (program->restored) {
+        clq_program_trial_begin(program);
+        made->on_trial = true;
     }
     *kernel = made;
     return CLQ_OK;
@@ -225,6 +228,9 @@ void clq_programs_free(clq_device *device) {
     for (size_t b = 0; b < CLQ_KERNEL_BUCKETS; b++) {
         for (clq_kernel *k = device->programs.buckets[b], *next; k; k = next) {
             next = k->next;
+            if (k->on_trial) { /* was never launched */
+                clq_program_trial_end(k->program, false);
+            }
             clReleaseKernel(k->handle);
             clq_free(k);
         }

@@ -1,8 +1,16 @@
 #include "device/program_cache.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "device/cache_file.h"
 #include "device/cl_status.h"
+
+static const char program_kind[] = "program", mark_kind[] = "restoring";
+
+bool clq_program_cache_pays(const clq_device *device) {
+    return strcmp(device->info.platform, "Portable Computing Language") != 0;
+}
 
 static clq_cache_key program_key(const clq_device *device, const char *source,
                                  const char *options) {
@@ -13,53 +21,86 @@ static clq_cache_key program_key(const clq_device *device, const char *source,
     return key;
 }
 
-cl_program clq_program_cache_load(clq_device *device, const char *source, const char *options) {
-    void *binary = NULL;
-    size_t size;
-    if (!clq_cache_load("program", program_key(device, source, options), &binary, &size)) {
-        return NULL;
-    }
-    cl_int error, binary_error;
+/* A program of the binary that gives the kernel; NULL when the driver does not take it. */
+static cl_program restore(const clq_device *device, const void *binary, size_t size,
+                          const char *options, const char *name) {
+    cl_int error, binary_error = CL_SUCCESS;
     cl_program program =
         clCreateProgramWithBinary(device->context, 1, &device->id, &size,
                                   (const unsigned char *[]){binary}, &binary_error, &error);
-    clq_free(binary);
+    if (error != CL_SUCCESS) {
+        program = NULL;
+    } else if (binary_error != CL_SUCCESS) {
+        error = binary_error;
+    } else {
+        error = clBuildProgram(program, 1, &device->id, options, NULL, NULL);
+    }
     if (error == CL_SUCCESS) {
-        error = binary_error != CL_SUCCESS
-                    ? binary_error
-                    : clBuildProgram(program, 1, &device->id, options, NULL, NULL);
-        if (error != CL_SUCCESS) {
-            clReleaseProgram(program);
+        cl_kernel kernel = clCreateKernel(program, name, &error);
+        if (error == CL_SUCCESS) {
+            clReleaseKernel(kernel);
+            return program;
         }
     }
-    if (error != CL_SUCCESS) {
-        clq_log_debug("%s does not take a cached program: %s", device->info.name,
-                      clq_cl_error_name(error));
-        return NULL;
+    if (program) {
+        clReleaseProgram(program);
     }
-    return program;
+    clq_log_debug("%s does not take a cached program: %s", device->info.name,
+                  clq_cl_error_name(error));
+    return NULL;
 }
 
-/* Whether this is the first time that the program would be stored; leaves a mark. */
-static bool first_time(clq_cache_key key) {
-    void *mark = NULL;
+bool clq_program_cache_load(clq_device *device, const char *source, const char *options,
+                            const char *name, clq_program *program) {
+    void *binary = NULL;
     size_t size;
-    if (clq_cache_load("built", key, &mark, &size)) {
-        clq_free(mark);
+    const clq_cache_key key = program_key(device, source, options);
+    if (!device->restores_programs) {
         return false;
     }
-    clq_cache_store("built", key, "", 0);
-    return true;
+    if (clq_cache_is_marked(mark_kind, key)) {
+        clq_log_debug("a cached program is not restored: that did not come to its end before");
+        clq_cache_drop(program_kind, key);
+        return false;
+    }
+    if (!clq_cache_load(program_kind, key, &binary, &size)) {
+        return false;
+    }
+    cl_program handle = NULL;
+    if (clq_cache_mark(mark_kind, key)) { /* without, it would be tried again after a crash */
+        handle = restore(device, binary, size, options, name);
+        clq_cache_drop(mark_kind, key);
+        if (!handle) {
+            clq_cache_drop(program_kind, key); /* to be stored anew */
+        }
+    }
+    clq_free(binary);
+    if (handle) {
+        program->handle = handle;
+        program->restored = true;
+        program->key = key;
+    }
+    return handle != NULL;
+}
+
+void clq_program_trial_begin(clq_program *program) {
+    if (program->trials++ == 0) {
+        clq_cache_mark(mark_kind, program->key);
+    }
+}
+
+void clq_program_trial_end(clq_program *program, bool failed) {
+    program->failed |= failed;
+    if (--program->trials == 0 && !program->failed) {
+        clq_cache_drop(mark_kind, program->key);
+    }
 }
 
 void clq_program_cache_store(clq_device *device, const char *source, const char *options,
                              cl_program program) {
     size_t size = 0;
-    if (!clq_cache_enabled()) {
-        return;
-    }
-    clq_cache_key key = program_key(device, source, options);
-    if (device->info.is_cpu && first_time(key)) {
+    const clq_cache_key key = program_key(device, source, options);
+    if (!device->restores_programs || !clq_cache_enabled() || clq_cache_is_marked(mark_kind, key)) {
         return;
     }
     if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) !=
@@ -73,7 +114,7 @@ void clq_program_cache_store(clq_device *device, const char *source, const char 
     }
     if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) ==
         CL_SUCCESS) {
-        clq_cache_store("program", key, binary, size);
+        clq_cache_store(program_kind, key, binary, size);
     }
     clq_free(binary);
 }

@@ -2,9 +2,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -20,9 +20,9 @@ static void identity_text(const clq_device *device, char text[IDENTITY_SIZE]) {
 
 char *clq_tuning_path(const clq_device *device) {
     char identity[IDENTITY_SIZE];
-    const char *named = getenv("CLQUANT_TUNE");
-    if (named && *named) {
-        return strcmp(named, "off") == 0 ? NULL : clq_strdup(named);
+    const char *named = clq_environment("CLQUANT_TUNE");
+    if (named) {
+        return clq_environment_is_off("CLQUANT_TUNE") ? NULL : clq_strdup(named);
     }
     char *folder = clq_cache_folder();
     if (!folder) {
@@ -83,7 +83,7 @@ clq_status clq_tuning_open(clq_device *device) {
         if (read_file(device, path, &device->tuning) != CLQ_OK) {
             clq_log_warn("ignoring the tuning file: %s", clq_last_error());
         }
-    } else if (path && getenv("CLQUANT_TUNE")) {
+    } else if (path && clq_environment("CLQUANT_TUNE")) {
         clq_log_info("there is no tuning file %s yet", path);
     }
     clq_free(path);

@@ -101,7 +101,7 @@ static void by_reference(const clq_augment_options *o, int count, bool random, b
     const float cut[] = {(float)mix.y, (float)mix.x, (float)mix.height, (float)mix.width};
     params[AUGMENT_KEEP] = mix.keep;
     memcpy(params + AUGMENT_CUT, cut, sizeof cut);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && i < MAX_BATCH; i++) {
         float *row = params + (1 + i) * AUGMENT_FIELDS;
         clq_augment_draw(&drawn, SEED, EPOCH, POSITION + i, row);
         row[AUGMENT_PARTNER] = (float)partners[i];

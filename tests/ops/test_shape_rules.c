@@ -27,6 +27,7 @@ static int add_parameter(clq_graph *g, const char *name, clq_value_kind kind, cl
 static clq_status infer(clq_graph *g, const char *op, const void *attrs, const int *inputs,
                         int count, clq_shape *shape) {
     int y;
+    *shape = (clq_shape){0};
     clq_status status = clq_graph_add_node(g, op, "layer7", attrs, inputs, count, &y);
     if (status == CLQ_OK) {
         *shape = g->values[y].shape;

@@ -15,12 +15,16 @@ enum { RANKS_SKIPPED = 77 }; /* exit code: CMake's SKIP_RETURN_CODE of these tes
  * word of the memory that Open MPI does not free. */
 static inline bool ranks_can_run(void) {
 #ifdef CLQ_HAVE_MPI
-    static const char *const settings[][2] = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-                                              {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
-                                              {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
-                                              {"OMPI_MCA_hwloc_base_binding_policy", "none"},
-                                              {"CLQUANT_RANKS_TIMEOUT", "60"},
-                                              {"ASAN_OPTIONS", "detect_leaks=0"}};
+    static const char *const settings[][2] = {
+        {"OMPI_ALLOW_RUN_AS_ROOT", "1"},
+        {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
+        {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
+        /* and in the words of Open MPI 5 */
+        {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
+        {"PRTE_MCA_hwloc_default_binding_policy", "none"},
+        {"OMPI_MCA_hwloc_base_binding_policy", "none"},
+        {"CLQUANT_RANKS_TIMEOUT", "60"},
+        {"ASAN_OPTIONS", "detect_leaks=0"}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         setenv(settings[i][0], settings[i][1], 0);
     }

@@ -1,0 +1,17 @@
+/* The environment variables that are clquant's, CLQUANT_*: what they may be is checked here, the
+ * same way for all. One that is empty counts as not set. "off" and "0" switch off. */
+#ifndef CLQ_BASE_ENVIRONMENT_H
+#define CLQ_BASE_ENVIRONMENT_H
+
+#include "clquant/base.h"
+
+/* The value; NULL when not set. */
+const char *clq_environment(const char *name);
+/* Whether a variable, of any kind, switches off. */
+bool clq_environment_is_off(const char *name);
+/* CLQ_USAGE, with what it may be, for a switch (CLQUANT_CACHE, CLQUANT_SELFTEST) that is anything
+ * but off, 0, on or 1. Warns, once in a process, of variables whose names begin like ours but that
+ * nothing reads. */
+clq_status clq_environment_check(void);
+
+#endif
