@@ -12,6 +12,8 @@
 
 #include "base/checked.h"
 
+#define MAX_PIPE ((size_t)2 << 30)
+
 /* ---- the table of system calls ---- */
 
 static int posix_open(const char *path, int flags, int mode) {
@@ -54,9 +56,10 @@ const clq_file_ops *clq_file_ops_posix(void) {
 
 /* ---- reading ---- */
 
+/* Without waiting for whoever may write to a pipe. */
 static clq_status open_to_read(const char *path, int *fd) {
     do {
-        *fd = ops->open(path, O_RDONLY | O_CLOEXEC, 0);
+        *fd = ops->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
     } while (*fd < 0 && errno == EINTR);
     if (*fd >= 0) {
         return CLQ_OK;
@@ -75,9 +78,6 @@ static clq_status read_fully(const char *path, int fd, char *data, size_t size, 
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        if (n < 0 && errno == EISDIR) {
-            return clq_fail(CLQ_BAD_DATA, "%s: is a folder, a file is expected", path);
-        }
         if (n < 0) {
             return clq_fail(CLQ_IO, "%s: cannot read: %s", path, strerror(errno));
         }
@@ -89,63 +89,96 @@ static clq_status read_fully(const char *path, int fd, char *data, size_t size, 
     return CLQ_OK;
 }
 
-/* The first buffer: a regular file in one go; pipes, and /proc with its sizes of 0, grow. */
-static clq_status expected_size(const char *path, int fd, size_t max_bytes, size_t *size) {
+/* Pipes that a caller names by number are meant: `clquant info <(cat model.onnx)`. */
+static bool is_meant_pipe(const char *path) {
+    return strcmp(path, "/dev/stdin") == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
+           strncmp(path, "/proc/self/fd/", 14) == 0;
+}
+
+/* Refuses what is no regular file, and one that is too big. *size: its bytes, CLQ_UNKNOWN_SIZE of a
+ * pipe and of what has a size of 0, as in /proc. */
+static clq_status look_at(const char *path, int fd, size_t *max_bytes, uint64_t *size) {
     struct stat info;
-    *size = max_bytes < 65536 ? max_bytes : 65536;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {
-        return CLQ_OK;
+    *size = CLQ_UNKNOWN_SIZE;
+    if (fstat(fd, &info) != 0) {
+        return CLQ_OK; /* a descriptor of the embedder's own making */
     }
-    if ((uint64_t)info.st_size > max_bytes) {
+    if (S_ISFIFO(info.st_mode) && is_meant_pipe(path)) {
+        *max_bytes = *max_bytes < MAX_PIPE ? *max_bytes : MAX_PIPE;
+        const int flags = fcntl(fd, F_GETFL);
+        return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0
+                   ? CLQ_OK
+                   : clq_fail(CLQ_IO, "%s: cannot read: %s", path, strerror(errno));
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: is a %s, a file is expected", path,
+                        S_ISDIR(info.st_mode)    ? "folder"
+                        : S_ISFIFO(info.st_mode) ? "pipe"
+                        : S_ISSOCK(info.st_mode) ? "socket"
+                                                 : "device");
+    }
+    if ((uint64_t)info.st_size > *max_bytes) {
         return clq_fail(CLQ_BAD_DATA, "%s: has %lld bytes, more than the limit of %zu", path,
-                        (long long)info.st_size, max_bytes);
+                        (long long)info.st_size, *max_bytes);
     }
-    *size = (size_t)info.st_size;
+    *size = info.st_size > 0 ? (uint64_t)info.st_size : CLQ_UNKNOWN_SIZE;
     return CLQ_OK;
 }
 
-static clq_status read_growing(const char *path, int fd, size_t max_bytes, char **data,
-                               size_t *size) {
-    /* One byte more than expected shows the end of the file, or that the file is too long; a
-     * second one holds the NUL. */
-    size_t room, block;
-    CLQ_TRY(expected_size(path, fd, max_bytes, &room));
-    if (!clq_add_size(room, 1, &room)) {
-        return clq_fail(CLQ_NO_MEMORY, "%s: too big for this machine", path);
+static clq_status grow(const char *path, size_t room, char **data) {
+    size_t block;
+    char *grown = clq_add_size(room, 1, &block) ? clq_realloc(*data, block, 1) : NULL;
+    if (!grown) {
+        return clq_fail_in(CLQ_NO_MEMORY, "%s", path);
     }
+    *data = grown;
+    return CLQ_OK;
+}
+
+static clq_status read_growing(const char *path, int fd, size_t max_bytes, clq_file_check check,
+                               void *context, char **data, size_t *size) {
+    uint64_t expected;
+    CLQ_TRY(look_at(path, fd, &max_bytes, &expected));
+    /* The head first. Behind it a regular file in one go; one of unknown size doubles. One byte
+     * more than expected shows the end of the file, or that the file is too long; grow adds one
+     * for the NUL. */
+    size_t room = CLQ_FILE_HEAD + 1;
     *size = 0;
-    for (;;) {
+    for (bool checked = false;; checked = true) {
         size_t got = 0;
-        char *grown = clq_add_size(room, 1, &block) ? clq_realloc(*data, block, 1) : NULL;
-        if (!grown) {
-            return clq_fail(CLQ_NO_MEMORY, "%s: out of memory reading it (%zu bytes)", path, room);
+        if (room > max_bytes && max_bytes < SIZE_MAX) {
+            room = max_bytes + 1;
         }
-        *data = grown;
+        CLQ_TRY(grow(path, room, data));
         CLQ_TRY(read_fully(path, fd, *data + *size, room - *size, &got));
         *size += got;
         if (*size > max_bytes) {
             return clq_fail(CLQ_BAD_DATA, "%s: has more than the limit of %zu bytes", path,
                             max_bytes);
         }
+        if (!checked && check) {
+            CLQ_TRY(check(context, path, *data, *size < CLQ_FILE_HEAD ? *size : CLQ_FILE_HEAD,
+                          *size < room ? *size : expected));
+        }
         if (*size < room) {
             (*data)[*size] = '\0';
             return CLQ_OK;
         }
-        if (!clq_mul_size(room, 2, &room)) {
+        if (!checked && expected != CLQ_UNKNOWN_SIZE && expected >= room) {
+            room = (size_t)expected + 1; /* max_bytes bounds it */
+        } else if (!clq_mul_size(room, 2, &room)) {
             room = SIZE_MAX;
-        }
-        if (room > max_bytes && max_bytes < SIZE_MAX) {
-            room = max_bytes + 1;
         }
     }
 }
 
-clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t *size) {
+clq_status clq_file_read_checked(const char *path, size_t max_bytes, clq_file_check check,
+                                 void *context, void **data, size_t *size) {
     int fd = -1;
     char *buffer = NULL;
     size_t got = 0;
     CLQ_TRY(open_to_read(path, &fd));
-    clq_status status = read_growing(path, fd, max_bytes, &buffer, &got);
+    clq_status status = read_growing(path, fd, max_bytes, check, context, &buffer, &got);
     ops->close(fd);
     if (status != CLQ_OK) {
         clq_free(buffer);
@@ -154,6 +187,10 @@ clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t
     *data = buffer;
     *size = got;
     return CLQ_OK;
+}
+
+clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t *size) {
+    return clq_file_read_checked(path, max_bytes, NULL, NULL, data, size);
 }
 
 clq_status clq_file_remove(const char *path) {

@@ -8,9 +8,21 @@
 /* ---- reading ---- */
 
 /* The whole file in *data (clq_free it; NUL-terminated behind `size`, so text can be used as a
- * string). CLQ_NO_INPUT when it is missing or may not be read, CLQ_BAD_DATA for a folder or more
- * than max_bytes, CLQ_IO when reading fails part-way. */
+ * string). Regular files only, so that no pipe or device is waited for or read without end; a pipe
+ * is read, up to 2 GiB, when its path says that it is meant: /dev/stdin and /dev/fd/N.
+ * CLQ_NO_INPUT when the file is missing or may not be read, CLQ_BAD_DATA for what is no file or has
+ * more than max_bytes, CLQ_IO when reading fails part-way. */
 clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t *size);
+
+/* What a format says of the first bytes (CLQ_FILE_HEAD, or the whole file if that is less) before
+ * the rest is read. `size` is the file's, CLQ_UNKNOWN_SIZE when that is not known yet. */
+typedef clq_status (*clq_file_check)(void *context, const char *path, const void *head,
+                                     size_t head_size, uint64_t size);
+enum { CLQ_FILE_HEAD = 8192 };
+#define CLQ_UNKNOWN_SIZE UINT64_MAX
+/* Reads the rest only if `check` says CLQ_OK. */
+clq_status clq_file_read_checked(const char *path, size_t max_bytes, clq_file_check check,
+                                 void *context, void **data, size_t *size);
 
 /* ---- writing ---- */
 

@@ -2,9 +2,11 @@
 #include "clquant/base.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "base/checked.h"
 #include "base/json.h"
@@ -60,11 +62,26 @@ void clq_set_allocator(const clq_allocator *allocator) {
     json_set_alloc_funcs(allocator ? json_allocate : malloc, allocator ? json_release : free);
 }
 
+static uint64_t machine_bytes;
+static pthread_once_t machine_once = PTHREAD_ONCE_INIT;
+
+static void ask_machine(void) {
+    struct sysinfo info;
+    machine_bytes = sysinfo(&info) == 0 ? ((uint64_t)info.totalram + info.totalswap) * info.mem_unit
+                                        : UINT64_MAX;
+}
+
 /* The byte count of a request, at least 1 so that a zero-sized one yields a pointer too. */
 static bool request_size(size_t count, size_t size, size_t *bytes) {
     if (!clq_mul_size(count, size, bytes) || *bytes > PTRDIFF_MAX) {
         clq_fail(CLQ_NO_MEMORY, "out of memory: %zu x %zu bytes exceed the address space", count,
                  size);
+        return false;
+    }
+    pthread_once(&machine_once, ask_machine);
+    if (*bytes > machine_bytes) { /* malloc may promise it, and the system then ends the process */
+        clq_fail(CLQ_NO_MEMORY, "out of memory: %.1f GB asked for, this machine has %.1f GB",
+                 (double)*bytes / 1e9, (double)machine_bytes / 1e9);
         return false;
     }
     if (*bytes == 0) {

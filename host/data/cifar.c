@@ -57,6 +57,21 @@ static void release(void *state) {
     clq_free(c);
 }
 
+/* A clq_file_check with the source as context: whole records. */
+static clq_status check_size(void *context, const char *path, const void *head, size_t head_size,
+                             uint64_t size) {
+    const clq_source *source = context;
+    const size_t record = record_size(source->state);
+    (void)head;
+    (void)head_size;
+    if (size != CLQ_UNKNOWN_SIZE && (size == 0 || size % record != 0)) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: %llu bytes; a %s file is one or more records of %zu bytes", path,
+                        (unsigned long long)size, source->kind, record);
+    }
+    return CLQ_OK;
+}
+
 /* Appends one file's records. */
 static clq_status append_file(const char *folder, const char *name, clq_source *source) {
     cifar *c = source->state;
@@ -68,13 +83,9 @@ static clq_status append_file(const char *folder, const char *name, clq_source *
     if (!path) {
         return CLQ_NO_MEMORY;
     }
-    CLQ_GOTO(status, cleanup, clq_file_read(path, MAX_FILE_BYTES, &data, &size));
-    if (size == 0 || size % record != 0) {
-        status =
-            clq_fail(CLQ_BAD_DATA, "%s: %zu bytes; a %s file is one or more records of %zu bytes",
-                     path, size, source->kind, record);
-        goto cleanup;
-    }
+    CLQ_GOTO(status, cleanup,
+             clq_file_read_checked(path, MAX_FILE_BYTES, check_size, source, &data, &size));
+    CLQ_GOTO(status, cleanup, check_size(source, path, data, size, size));
     for (size_t i = 0; i < size / record; i++) {
         int label = ((uint8_t *)data)[i * record + (size_t)c->label_bytes - 1];
         if (label >= source->class_count) {

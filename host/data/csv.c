@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -79,10 +80,8 @@ static clq_status quoted_cell(parser *p, char **cell) {
         p->line += *p->at == '\n';
         *to++ = *p->at++;
     }
-    while (*p->at == ' ' || *p->at == '\r') {
-        p->at++;
-    }
-    if (*p->at != ',' && *p->at != '\n' && *p->at != '\0') {
+    p->at += strspn(p->at, " \t");
+    if (!strchr(",\r\n", *p->at)) { /* nor the end */
         return clq_fail(CLQ_BAD_DATA, "%s:%lld: text behind a closing quote", p->path,
                         (long long)p->line);
     }
@@ -92,10 +91,16 @@ static clq_status quoted_cell(parser *p, char **cell) {
 
 static void plain_cell(parser *p, char **cell) {
     *cell = p->at;
-    p->at += strcspn(p->at, ",\n");
-    for (char *end = p->at; end > *cell && strchr(" \t\r", end[-1]);) {
+    p->at += strcspn(p->at, ",\r\n");
+    for (char *end = p->at; end > *cell && strchr(" \t", end[-1]);) {
         *--end = '\0';
     }
+}
+
+/* Behind a line's end: "\n", "\r\n", or "\r" alone. */
+static void skip_line_end(parser *p, char first) {
+    p->at += first == '\r' && *p->at == '\n';
+    p->line++;
 }
 
 /* One line of cells; p->at is at its first character. */
@@ -117,71 +122,105 @@ static clq_status parse_row(parser *p) {
             return CLQ_OK;
         }
         p->at++;
-        if (end == '\n') {
-            p->line++;
+        if (end != ',') {
+            skip_line_end(p, end);
             return CLQ_OK;
         }
     }
 }
 
+/* The `cells` cells of the first row. */
+static clq_status check_first_row(const parser *p, size_t cells) {
+    if (cells > MAX_COLUMNS) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %zu columns, at most %d", p->path, cells, MAX_COLUMNS);
+    }
+    const size_t other = strcspn(p->cells[0], ";\t");
+    if (cells == 1 && p->cells[0][other]) {
+        return clq_fail(CLQ_BAD_DATA, "%s:%lld: cells must be separated by commas, not by %s",
+                        p->path, (long long)p->lines[0],
+                        p->cells[0][other] == ';' ? "semicolons" : "tabs");
+    }
+    return CLQ_OK;
+}
+
 static clq_status parse(parser *p, int *columns) {
     *columns = 0;
     while (*p->at) {
-        const size_t blank = strspn(p->at, " \t\r");
-        if (p->at[blank] == '#') {
-            p->at += strcspn(p->at, "\n");
-        } else if (p->at[blank] != '\n' && p->at[blank] != '\0') {
-            const size_t before = p->count;
-            const int64_t line = p->line;
+        const size_t blank = strspn(p->at, " \t");
+        const size_t before = p->count;
+        const int64_t line = p->line;
+        if (!strchr("#\r\n", p->at[blank])) {
             CLQ_TRY(parse_row(p));
             const size_t cells = p->count - before;
             if (p->rows == 1) {
-                if (cells > MAX_COLUMNS) {
-                    return clq_fail(CLQ_BAD_DATA, "%s: %zu columns, at most %d", p->path, cells,
-                                    MAX_COLUMNS);
-                }
+                CLQ_TRY(check_first_row(p, cells));
                 *columns = (int)cells;
             } else if (cells != (size_t)*columns) {
                 return clq_fail(CLQ_BAD_DATA, "%s:%lld: %zu cells where the first line has %d",
                                 p->path, (long long)line, cells, *columns);
             }
             continue;
-        } else {
-            p->at += blank;
         }
-        if (*p->at == '\n') {
-            p->at++;
-            p->line++;
+        p->at += strcspn(p->at, "\r\n");
+        if (*p->at) {
+            skip_line_end(p, *p->at++);
         }
     }
     return CLQ_OK;
 }
 
-/* See clq_csv.has_header. */
+bool clq_csv_blank(const char *cell) {
+    return cell[strspn(cell, " \t\r\n")] == '\0';
+}
+
+/* How programs write that there is no number. */
+static bool is_missing(const char *cell) {
+    static const char *const words[] = {"nan", "na", "n/a", "null", "none", "inf", "infinity", "?"};
+    cell += *cell == '-' || *cell == '+';
+    bool found = *cell == '\0';
+    for (size_t i = 0; i < sizeof words / sizeof *words && !found; i++) {
+        found = strcasecmp(cell, words[i]) == 0;
+    }
+    return found;
+}
+
+/* See clq_csv.has_header. What stands for a missing number or is a broken one is no word, lest a
+ * row of data be taken for a header. */
 static bool first_row_is_header(const parser *p, int columns) {
     float value;
-    bool any_number = false;
+    bool any_number = false, any_missing = false;
     for (int i = 0; i < columns; i++) {
-        const bool number = clq_csv_number(p->cells[i], &value);
+        const char *cell = p->cells[i];
+        const bool number = clq_csv_number(cell, &value);
+        const bool missing = !clq_csv_blank(cell) && is_missing(cell);
+        const bool word = !number && !missing && *cell && !strchr("+-.0123456789", *cell);
         any_number |= number;
-        if (!number && p->rows > 1 && clq_csv_number(p->cells[columns + i], &value)) {
+        any_missing |= missing;
+        if (word && p->rows > 1 && clq_csv_number(p->cells[columns + i], &value)) {
             return true;
         }
     }
-    return !any_number;
+    return !any_number && !any_missing;
+}
+
+static clq_status check_text(void *context, const char *path, const void *head, size_t head_size,
+                             uint64_t size) {
+    (void)context;
+    (void)size;
+    return memchr(head, '\0', head_size)
+               ? clq_fail(CLQ_BAD_DATA, "%s: holds a NUL: not a text file", path)
+               : CLQ_OK;
 }
 
 clq_status clq_csv_read(const char *path, clq_csv *csv) {
     void *text = NULL;
     size_t size = 0;
     *csv = (clq_csv){0};
-    CLQ_TRY(clq_file_read(path, MAX_FILE_BYTES, &text, &size));
+    CLQ_TRY(clq_file_read_checked(path, MAX_FILE_BYTES, check_text, NULL, &text, &size));
     parser p = {.path = path, .at = text, .line = 1};
     csv->text = text;
-    clq_status status;
-    if (memchr(text, '\0', size)) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: holds a NUL: not a text file", path);
-    } else {
+    clq_status status = check_text(NULL, path, text, size, size);
+    if (status == CLQ_OK) {
         p.at += strncmp(p.at, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* byte order mark */
         status = parse(&p, &csv->columns);
     }

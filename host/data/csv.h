@@ -18,10 +18,13 @@ static inline const char *clq_csv_cell(const clq_csv *csv, int64_t row, int colu
     return csv->cells[(row + csv->has_header) * csv->columns + column];
 }
 
-/* RFC 4180 with "," and "\n" or "\r\n": quoted cells may hold commas, doubled quotes and line ends.
- * Empty lines and lines that begin with # are left out. CLQ_BAD_DATA names the line. */
+/* RFC 4180 with "," and "\n", "\r\n" or "\r": quoted cells may hold commas, doubled quotes and line
+ * ends. Empty lines and lines that begin with # are left out. CLQ_BAD_DATA names the line. */
 clq_status clq_csv_read(const char *path, clq_csv *csv);
 void clq_csv_free(clq_csv *csv);
+
+/* Nothing but blanks. */
+bool clq_csv_blank(const char *cell);
 
 /* A finite number that fills the whole cell. */
 bool clq_csv_number(const char *cell, float *value);

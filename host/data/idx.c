@@ -55,48 +55,60 @@ bool clq_idx_here(const char *folder) {
     return false;
 }
 
-/* Reads a file and checks that header and length agree. dims[] gets `*rank` dimensions. */
-static clq_status read_idx(const char *path, int min_rank, int max_rank, uint8_t **file,
-                           const uint8_t **data, int *rank, uint32_t dims[MAX_DIMS]) {
-    void *bytes = NULL;
-    size_t size = 0, product = 1;
-    CLQ_TRY(clq_file_read(path, MAX_FILE_BYTES, &bytes, &size));
-    const uint8_t *b = bytes;
-    clq_status status = CLQ_OK;
-    if (size < 4 || b[0] || b[1] || b[2] != 8) {
-        status = clq_fail(CLQ_BAD_DATA,
-                          "%s: not an idx file of unsigned bytes (it must begin "
-                          "with 00 00 08)",
-                          path);
-        goto cleanup;
+/* What a file must be, and is. */
+typedef struct idx_header {
+    int min_rank, max_rank;
+    int rank;
+    uint32_t dims[MAX_DIMS]; /* (rank) */
+    size_t size;             /* of the header */
+} idx_header;
+
+/* A clq_file_check: fills in the header, which must agree with the file's size. */
+static clq_status check_header(void *context, const char *path, const void *head, size_t head_size,
+                               uint64_t size) {
+    idx_header *h = context;
+    const uint8_t *b = head;
+    size_t product = 1;
+    if (head_size < 4 || b[0] || b[1] || b[2] != 8) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: not an idx file of unsigned bytes (it must begin "
+                        "with 00 00 08)",
+                        path);
     }
-    *rank = b[3];
-    if (*rank < min_rank || *rank > max_rank) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: %d dimensions, must be %d..%d", path, *rank, min_rank,
-                          max_rank);
-        goto cleanup;
+    h->rank = b[3];
+    if (h->rank < h->min_rank || h->rank > h->max_rank) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %d dimensions, must be %d..%d", path, h->rank,
+                        h->min_rank, h->max_rank);
     }
-    size_t header = 4 + 4 * (size_t)*rank;
-    for (int i = 0; i < *rank && header <= size; i++) {
+    h->size = 4 + 4 * (size_t)h->rank;
+    for (int i = 0; i < h->rank && h->size <= head_size; i++) {
         const uint8_t *d = b + 4 + 4 * i;
-        dims[i] = (uint32_t)d[0] << 24 | (uint32_t)d[1] << 16 | (uint32_t)d[2] << 8 | d[3];
-        if (dims[i] == 0 || !clq_mul_size(product, dims[i], &product)) {
-            status = clq_fail(CLQ_BAD_DATA, "%s: dimension %d is %u", path, i, dims[i]);
-            goto cleanup;
+        h->dims[i] = (uint32_t)d[0] << 24 | (uint32_t)d[1] << 16 | (uint32_t)d[2] << 8 | d[3];
+        if (h->dims[i] == 0 || !clq_mul_size(product, h->dims[i], &product)) {
+            return clq_fail(CLQ_BAD_DATA, "%s: dimension %d is %u", path, i, h->dims[i]);
         }
     }
-    if (header > size || size - header != product) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: %zu bytes; its header asks for %zu + %zu", path, size,
-                          header, product);
-        goto cleanup;
+    if (h->size > head_size || (size != CLQ_UNKNOWN_SIZE && size - h->size != product)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %llu bytes; its header asks for %zu + %zu", path,
+                        (unsigned long long)size, h->size, product);
+    }
+    return CLQ_OK;
+}
+
+/* Reads a file (clq_free it) whose header and length agree; *data is behind the header. */
+static clq_status read_idx(const char *path, idx_header *header, uint8_t **file,
+                           const uint8_t **data) {
+    void *bytes = NULL;
+    size_t size = 0;
+    CLQ_TRY(clq_file_read_checked(path, MAX_FILE_BYTES, check_header, header, &bytes, &size));
+    clq_status status = check_header(header, path, bytes, size, size);
+    if (status != CLQ_OK) {
+        clq_free(bytes);
+        return status;
     }
     *file = bytes;
-    *data = b + header;
-    bytes = NULL;
-
-cleanup:
-    clq_free(bytes);
-    return status;
+    *data = *file + header->size;
+    return CLQ_OK;
 }
 
 static clq_status get(const void *state, int64_t index, int channels, clq_image *image) {
@@ -116,9 +128,9 @@ static void release(void *state) {
 
 static clq_status read_images(const char *path, clq_source *source) {
     idx *x = source->state;
-    uint32_t dims[MAX_DIMS] = {0, 0, 0, 1};
-    int rank = 0;
-    CLQ_TRY(read_idx(path, 3, 4, &x->file, &x->images, &rank, dims));
+    idx_header header = {.min_rank = 3, .max_rank = 4, .dims = {0, 0, 0, 1}};
+    const uint32_t *dims = header.dims;
+    CLQ_TRY(read_idx(path, &header, &x->file, &x->images));
     if (dims[0] > INT32_MAX || dims[1] > CLQ_IMAGE_MAX_SIDE || dims[2] > CLQ_IMAGE_MAX_SIDE ||
         (dims[3] != 1 && dims[3] != 3)) {
         return clq_fail(CLQ_BAD_DATA,
@@ -136,11 +148,10 @@ static clq_status read_images(const char *path, clq_source *source) {
 static clq_status read_labels(const char *path, clq_source *source) {
     uint8_t *file = NULL;
     const uint8_t *data = NULL;
-    uint32_t dims[MAX_DIMS] = {0};
-    int rank = 0;
-    clq_status status = read_idx(path, 1, 1, &file, &data, &rank, dims);
+    idx_header header = {.min_rank = 1, .max_rank = 1};
+    clq_status status = read_idx(path, &header, &file, &data);
     CLQ_TRY(status);
-    const uint32_t count = dims[0];
+    const uint32_t count = header.dims[0];
     if (count != source->count) {
         status = clq_fail(CLQ_BAD_DATA, "%s: %u labels for %lld images", path, count,
                           (long long)source->count);
@@ -168,17 +179,16 @@ cleanup:
 static clq_status count_other_classes(const char *folder, clq_split split, clq_source *source) {
     uint8_t *file = NULL;
     const uint8_t *data = NULL;
-    uint32_t dims[MAX_DIMS] = {0};
-    int rank = 0;
+    idx_header header = {.min_rank = 1, .max_rank = 1};
     char *path = NULL;
     CLQ_TRY(find_file(folder, label_files[split == CLQ_SPLIT_TRAIN], &path));
     if (!path) {
         return CLQ_OK;
     }
-    clq_status status = read_idx(path, 1, 1, &file, &data, &rank, dims);
+    clq_status status = read_idx(path, &header, &file, &data);
     clq_free(path);
     CLQ_TRY(status);
-    for (uint32_t i = 0; i < dims[0]; i++) {
+    for (uint32_t i = 0; i < header.dims[0]; i++) {
         if (data[i] >= source->class_count) {
             source->class_count = data[i] + 1;
         }

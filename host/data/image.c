@@ -31,24 +31,37 @@ void clq_image_free(clq_image *image) {
     *image = (clq_image){0};
 }
 
+static bool is_png(const void *data, size_t size) {
+    static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    return size >= sizeof png && memcmp(data, png, sizeof png) == 0;
+}
+
+static bool is_jpeg(const void *data, size_t size) {
+    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff};
+    return size >= sizeof jpeg && memcmp(data, jpeg, sizeof jpeg) == 0;
+}
+
+static clq_status check_head(void *context, const char *path, const void *head, size_t head_size,
+                             uint64_t size) {
+    (void)context;
+    (void)size;
+    return is_png(head, head_size) || is_jpeg(head, head_size)
+               ? CLQ_OK
+               : clq_fail(CLQ_BAD_DATA, "%s: neither a JPEG nor a PNG file", path);
+}
+
 clq_status clq_image_decode(const char *name, const void *data, size_t size, int channels,
                             clq_image *image) {
-    static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff};
     *image = (clq_image){0};
-    if (size >= sizeof png && memcmp(data, png, sizeof png) == 0) {
-        return clq_png_decode(name, data, size, channels, image);
-    }
-    if (size >= sizeof jpeg && memcmp(data, jpeg, sizeof jpeg) == 0) {
-        return clq_jpeg_decode(name, data, size, channels, image);
-    }
-    return clq_fail(CLQ_BAD_DATA, "%s: neither a JPEG nor a PNG file (%zu bytes)", name, size);
+    CLQ_TRY(check_head(NULL, name, data, size, size));
+    return is_png(data, size) ? clq_png_decode(name, data, size, channels, image)
+                              : clq_jpeg_decode(name, data, size, channels, image);
 }
 
 clq_status clq_image_read(const char *path, int channels, clq_image *image) {
     void *data = NULL;
     size_t size = 0;
-    CLQ_TRY(clq_file_read(path, CLQ_IMAGE_MAX_BYTES, &data, &size));
+    CLQ_TRY(clq_file_read_checked(path, CLQ_IMAGE_MAX_BYTES, check_head, NULL, &data, &size));
     clq_status status = clq_image_decode(path, data, size, channels, image);
     clq_free(data);
     return status;

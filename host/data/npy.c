@@ -102,38 +102,61 @@ static clq_status parse_header(const char *path, const char *header, clq_npy *ar
     return parse_shape(path, header_value(header, "'shape'"), array);
 }
 
-static clq_status parse(const char *path, const uint8_t *bytes, size_t size, clq_npy *array) {
+/* What the header of a file of `file_size` bytes says, in its first `size` bytes; *start is where
+ * the numbers begin. */
+static clq_status parse_head(const char *path, const uint8_t *bytes, size_t size,
+                             uint64_t file_size, clq_npy *array, const number_type **type,
+                             size_t *start) {
     if (size < 12 || memcmp(bytes, "\x93NUMPY", 6) != 0 || bytes[6] < 1 || bytes[6] > 3) {
         return clq_fail(CLQ_BAD_DATA, "%s: not an npy file of version 1, 2 or 3", path);
     }
-    size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8, start = 10;
+    size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
+    *start = 10;
     if (bytes[6] > 1) {
         length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
-        start = 12;
+        *start = 12;
     }
     char header[MAX_HEADER + 1];
-    if (length > MAX_HEADER || length > size - start) {
-        return clq_fail(CLQ_BAD_DATA, "%s: an npy header of %zu bytes in a file of %zu", path,
-                        length, size);
+    if (length > MAX_HEADER || length > size - *start) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: an npy header of %zu bytes; the file ends before it, or "
+                        "it has more than %d",
+                        path, length, MAX_HEADER);
     }
-    memcpy(header, bytes + start, length);
+    memcpy(header, bytes + *start, length);
     header[length] = '\0';
-    const number_type *type = NULL;
-    CLQ_TRY(parse_header(path, header, array, &type));
-    const uint8_t *data = bytes + start + length;
-    const size_t data_size = size - start - length;
-    if (data_size % (size_t)type->size != 0 ||
-        (uint64_t)array->count != data_size / (size_t)type->size) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes of data; %lld numbers of %d bytes expected",
-                        path, data_size, (long long)array->count, type->size);
+    CLQ_TRY(parse_header(path, header, array, type));
+    *start += length;
+    const uint64_t data_size = file_size - *start, width = (uint64_t)(*type)->size;
+    if (file_size != CLQ_UNKNOWN_SIZE &&
+        (data_size % width != 0 || (uint64_t)array->count != data_size / width)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %llu bytes of data; %lld numbers of %d bytes expected",
+                        path, (unsigned long long)data_size, (long long)array->count,
+                        (*type)->size);
     }
+    return CLQ_OK;
+}
+
+static clq_status check_head(void *context, const char *path, const void *head, size_t head_size,
+                             uint64_t size) {
+    clq_npy array = {0};
+    const number_type *type = NULL;
+    size_t start = 0;
+    (void)context;
+    return parse_head(path, head, head_size, size, &array, &type, &start);
+}
+
+static clq_status parse(const char *path, const uint8_t *bytes, size_t size, clq_npy *array) {
+    const number_type *type = NULL;
+    size_t start = 0;
+    CLQ_TRY(parse_head(path, bytes, size, size, array, &type, &start));
     array->is_integer = type->is_integer;
     array->values = clq_calloc((size_t)array->count, sizeof *array->values);
     if (!array->values) {
         return CLQ_NO_MEMORY;
     }
     for (int64_t i = 0; i < array->count; i++) {
-        array->values[i] = number_at(type, data + (size_t)i * (size_t)type->size);
+        array->values[i] = number_at(type, bytes + start + (size_t)i * (size_t)type->size);
         if (!isfinite(array->values[i])) {
             return clq_fail(CLQ_BAD_DATA, "%s: number %lld is not finite", path, (long long)i);
         }
@@ -145,7 +168,7 @@ clq_status clq_npy_read(const char *path, clq_npy *array) {
     void *bytes = NULL;
     size_t size = 0;
     *array = (clq_npy){0};
-    CLQ_TRY(clq_file_read(path, MAX_FILE_BYTES, &bytes, &size));
+    CLQ_TRY(clq_file_read_checked(path, MAX_FILE_BYTES, check_head, NULL, &bytes, &size));
     clq_status status = parse(path, bytes, size, array);
     clq_free(bytes);
     if (status != CLQ_OK) {

@@ -19,6 +19,7 @@ enum {
     DEFAULT_TEST = 2048,
     DEFAULT_SIDE = 32,
     MAX_SIDE = 1024,
+    MAX_COUNT = 1 << 28, /* pictures are made when they are wanted; labels and order take 2 GiB */
     MAX_MARKS = 5,
     LATTICE = 5, /* texture: values on a grid of so many points a side */
 };
@@ -239,16 +240,18 @@ static clq_status parse_keys(const char *keys, synthetic *s, int64_t *train, int
         }
         char *end = NULL;
         const double value = clq_strtod(text, &end);
-        const double limit[] = {INT32_MAX, INT32_MAX, MAX_SIDE, 9007199254740992.0, 1};
+        const double least[] = {1, 1, 8, 0, 0};
+        const double most[] = {MAX_COUNT, MAX_COUNT, MAX_SIDE, 9007199254740992.0, 1};
         if (which == 5) {
             return clq_fail(CLQ_USAGE,
                             "synthetic: no key \"%s\"; there are train, test, size, "
                             "seed, noise",
                             word);
         }
-        if (*end || value > limit[which] || (which < 3 && value < (which == 2 ? 8 : 1)) ||
+        if (*end || !(value >= least[which] && value <= most[which]) ||
             (which < 4 && value != floor(value))) {
-            return clq_fail(CLQ_USAGE, "synthetic: %s=%s is out of range", word, text);
+            return clq_fail(CLQ_USAGE, "synthetic: %s=%s: must be %sin %.0f..%.0f", word, text,
+                            which < 4 ? "whole and " : "", least[which], most[which]);
         }
         *train = which == 0 ? (int64_t)value : *train;
         *test = which == 1 ? (int64_t)value : *test;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "data/csv.h"
 #include "data/draws.h"
@@ -162,16 +163,36 @@ static bool count_numbers(const clq_npy *numbers, classes *c) {
     return true;
 }
 
+static clq_status bad_cell(const clq_csv *csv, const char *path, int64_t row, int column,
+                           const char *rule) {
+    const char *cell = clq_csv_cell(csv, row, column);
+    const long long line = csv->lines[row + csv->has_header];
+    if (!clq_csv_blank(cell)) {
+        return clq_fail(CLQ_BAD_DATA, "%s:%lld: column %d: \"%.60s\" %s", path, line, column + 1,
+                        cell, rule);
+    }
+    const bool at_end = column == csv->columns - 1;
+    return clq_fail(CLQ_BAD_DATA, "%s:%lld: column %d: is empty%s", path, line, column + 1,
+                    at_end ? ", behind the last comma" : "");
+}
+
 /* Looks at the target column of the file that defines the classes. */
 static clq_status csv_classes(const clq_csv *csv, const char *path, const clq_table_options *o,
                               classes *c) {
     const int column = csv->columns - 1;
-    float value;
+    float value = 0;
     int64_t numbers = 0;
     bool classlike = true;
     int most = 1;
+    float first = 0;
+    bool equal = true; /* all class numbers */
     for (int64_t i = 0; i < csv->rows; i++) {
+        if (clq_csv_blank(clq_csv_cell(csv, i, column))) {
+            return bad_cell(csv, path, i, column, "");
+        }
         const bool number = clq_csv_number(clq_csv_cell(csv, i, column), &value);
+        first = i == 0 ? value : first;
+        equal = equal && number && value == first;
         numbers += number;
         classlike = classlike && number && is_class_number(value);
         most = classlike && value > (float)most ? (int)value : most;
@@ -185,13 +206,17 @@ static clq_status csv_classes(const clq_csv *csv, const char *path, const clq_ta
         return CLQ_OK;
     }
     if (c->words) {
-        return collect_words(csv, path, column, c);
-    }
-    if (!classlike) {
+        CLQ_TRY(collect_words(csv, path, column, c));
+    } else if (!classlike) {
         return clq_fail(CLQ_BAD_DATA, "%s: column %d: class numbers must be whole and in 0..%d",
                         path, column + 1, MAX_CLASSES - 1);
+    } else {
+        c->count = most + 1;
     }
-    c->count = most + 1;
+    if (c->words ? c->count == 1 : equal) {
+        clq_log_warn("%s: column %d: all rows are of one class, \"%.60s\"", path, column + 1,
+                     clq_csv_cell(csv, 0, column));
+    }
     return CLQ_OK;
 }
 
@@ -221,14 +246,34 @@ static clq_status csv_numbers(const char *path, const clq_csv *csv, int targets,
         for (int k = 0; k < csv->columns; k++) {
             const char *cell = clq_csv_cell(csv, i, k);
             float *to = k < features ? &x[i * features + k] : &y[i * targets + k - features];
+            if (clq_csv_blank(cell)) {
+                return bad_cell(csv, path, i, k, "");
+            }
             if (k >= features && c->used) {
                 CLQ_TRY(class_of_cell(path, csv, i, cell, c, to));
             } else if (!clq_csv_number(cell, to)) {
-                return clq_fail(CLQ_BAD_DATA, "%s:%lld: column %d: \"%.60s\" is not a number", path,
-                                (long long)csv->lines[i + csv->has_header], k + 1, cell);
+                return bad_cell(csv, path, i, k, "is not a number");
             }
         }
     }
+    return CLQ_OK;
+}
+
+/* Two columns of one name may be an accident of who wrote the file. */
+static clq_status warn_of_twins(const clq_csv *csv, const char *path) {
+    char **names = csv->has_header ? clq_calloc((size_t)csv->columns, sizeof *names) : NULL;
+    if (!names) {
+        return csv->has_header ? CLQ_NO_MEMORY : CLQ_OK;
+    }
+    memcpy(names, csv->cells, (size_t)csv->columns * sizeof *names);
+    qsort(names, (size_t)csv->columns, sizeof *names, compare_names);
+    for (int i = 1; i < csv->columns; i++) {
+        if (strcmp(names[i - 1], names[i]) == 0) {
+            clq_log_warn("%s: two columns have the name \"%.60s\"", path, names[i]);
+            break;
+        }
+    }
+    clq_free(names);
     return CLQ_OK;
 }
 
@@ -275,6 +320,23 @@ cleanup:
     return status;
 }
 
+/* Columns are taken by their place: the names, where both files have them, must agree. */
+static clq_status compare_headers(const clq_csv *csv, const char *path, const clq_csv *train,
+                                  const char *train_path) {
+    if (csv->columns != train->columns) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %d columns where %s has %d", path, csv->columns,
+                        train_path, train->columns);
+    }
+    for (int i = 0; csv->has_header && train->has_header && i < csv->columns; i++) {
+        const char *name = clq_csv_cell(csv, -1, i), *other = clq_csv_cell(train, -1, i);
+        if (strcmp(name, other) != 0) {
+            return clq_fail(CLQ_BAD_DATA, "%s: column %d is \"%.60s\" where %s has \"%.60s\"", path,
+                            i + 1, name, train_path, other);
+        }
+    }
+    return CLQ_OK;
+}
+
 /* `train` is the file that defines the classes; NULL: `path` itself, which is then split. */
 static clq_status open_csv(const char *path, const char *train, const clq_table_options *o,
                            clq_table *table) {
@@ -284,12 +346,9 @@ static clq_status open_csv(const char *path, const char *train, const clq_table_
     CLQ_GOTO(status, cleanup, clq_csv_read(path, &csv));
     if (train) {
         CLQ_GOTO(status, cleanup, clq_csv_read(train, &train_csv));
-        if (csv.columns != train_csv.columns) {
-            status = clq_fail(CLQ_BAD_DATA, "%s: %d columns where %s has %d", path, csv.columns,
-                              train, train_csv.columns);
-            goto cleanup;
-        }
+        CLQ_GOTO(status, cleanup, compare_headers(&csv, path, &train_csv, train));
     }
+    CLQ_GOTO(status, cleanup, warn_of_twins(&csv, path));
     CLQ_GOTO(status, cleanup, csv_classes(train ? &train_csv : &csv, train ? train : path, o, &c));
     status = csv_to_table(path, &csv, &c, train != NULL, o, table);
 

@@ -458,7 +458,7 @@ clq_status clq_onnx_load(const char *path, clq_graph **graph) {
     size_t size = 0;
     clq_onnx_memory memory;
     Onnx__ModelProto *model = NULL;
-    CLQ_TRY(clq_file_read(path, INT32_MAX, &file, &size));
+    CLQ_TRY(clq_file_read_checked(path, INT32_MAX, clq_onnx_check_head, NULL, &file, &size));
     clq_status status = clq_onnx_unpack(file, size, &memory, &model);
     clq_free(file);
     if (status == CLQ_OK) {

@@ -115,6 +115,29 @@ static clq_status check_once(scan *s, const ProtobufCFieldDescriptor *field, uns
     return CLQ_OK;
 }
 
+/* The number and wire type that begin a field; *field is NULL when ONNX does not know it. */
+static clq_status read_key(scan *s, const ProtobufCMessageDescriptor *message, size_t end,
+                           const ProtobufCFieldDescriptor **field, unsigned *index,
+                           unsigned *type) {
+    uint64_t key;
+    *field = NULL;
+    *index = 0;
+    CLQ_TRY(read_varint(s, end, &key));
+    *type = (unsigned)(key & 7);
+    if (key >> 3 < 1 || key >> 3 > MAX_FIELD_NUMBER) {
+        return bad(s, "a field number is out of range");
+    }
+    if (*type != VARINT && *type != FIXED32 && *type != FIXED64 && *type != BYTES) {
+        return bad(s, "groups and reserved wire types are not allowed");
+    }
+    *field = find_field(message, key >> 3, index);
+    const bool packed = *field && *type == BYTES && (*field)->label == PROTOBUF_C_LABEL_REPEATED;
+    if (*field && *type != value_wire_type((*field)->type) && !packed) {
+        return bad(s, "a field has another wire type than ONNX gives it");
+    }
+    return CLQ_OK;
+}
+
 static clq_status scan_message(scan *s, const ProtobufCMessageDescriptor *message, size_t end,
                                int depth) {
     uint64_t seen = 0;
@@ -122,21 +145,13 @@ static clq_status scan_message(scan *s, const ProtobufCMessageDescriptor *messag
         return bad(s, "messages nest too deep");
     }
     while (s->at < end) {
-        uint64_t key, length;
-        unsigned index;
+        const ProtobufCFieldDescriptor *field;
+        uint64_t length;
+        unsigned index, type;
         if (++s->fields > MAX_FIELDS) {
             return bad(s, "too many fields");
         }
-        CLQ_TRY(read_varint(s, end, &key));
-        unsigned type = (unsigned)(key & 7);
-        if (key >> 3 < 1 || key >> 3 > MAX_FIELD_NUMBER) {
-            return bad(s, "a field number is out of range");
-        }
-        const ProtobufCFieldDescriptor *field = find_field(message, key >> 3, &index);
-        bool packed = field && type == BYTES && field->label == PROTOBUF_C_LABEL_REPEATED;
-        if (field && type != value_wire_type(field->type) && !packed) {
-            return bad(s, "a field has another wire type than ONNX gives it");
-        }
+        CLQ_TRY(read_key(s, message, end, &field, &index, &type));
         if (field) {
             CLQ_TRY(check_once(s, field, index, &seen));
         }
@@ -150,11 +165,9 @@ static clq_status scan_message(scan *s, const ProtobufCMessageDescriptor *messag
         case FIXED64:
             length = 8;
             break;
-        case BYTES:
+        default: /* BYTES */
             CLQ_TRY(read_varint(s, end, &length));
             break;
-        default:
-            return bad(s, "groups and reserved wire types are not allowed");
         }
         if (length > end - s->at) {
             return bad(s, "a field is longer than what holds it");
@@ -174,6 +187,19 @@ clq_status clq_onnx_scan(const uint8_t *data, size_t size) {
         return clq_fail(CLQ_BAD_DATA, "not an ONNX model: %zu bytes, protobuf ends at 2 GiB", size);
     }
     return scan_message(&s, &onnx__model_proto__descriptor, size, 1);
+}
+
+clq_status clq_onnx_check_head(void *context, const char *path, const void *head, size_t head_size,
+                               uint64_t size) {
+    scan s = {.data = head};
+    const ProtobufCFieldDescriptor *field;
+    unsigned index, type;
+    (void)context;
+    (void)size;
+    return head_size == 0 ? CLQ_OK /* said better by who looks for the parts */
+                          : clq_fail_in(read_key(&s, &onnx__model_proto__descriptor, head_size,
+                                                 &field, &index, &type),
+                                        "%s", path);
 }
 
 /* ---- unpacking with bounded memory ---- */

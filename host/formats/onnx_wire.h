@@ -22,6 +22,10 @@ size_t clq_onnx_memory_limit(size_t size);
  * a limit, merges repeated messages and counts on honest lengths. CLQ_BAD_DATA names the byte. */
 clq_status clq_onnx_scan(const uint8_t *data, size_t size);
 
+/* A clq_file_check: whether the first field can be a model's. */
+clq_status clq_onnx_check_head(void *context, const char *path, const void *head, size_t head_size,
+                               uint64_t size);
+
 typedef struct clq_onnx_memory {
     ProtobufCAllocator allocator;
     size_t live, limit;

@@ -166,22 +166,35 @@ static clq_status read_header(loader *load, const json_t *header) {
     return CLQ_OK;
 }
 
+/* A clq_file_check with the header's length, a uint64_t, as context. */
+static clq_status check_head(void *context, const char *name, const void *head, size_t head_size,
+                             uint64_t size) {
+    const unsigned char *bytes = head;
+    uint64_t *length = context;
+    *length = 0;
+    if (head_size < LENGTH_SIZE) {
+        return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes are too few for a safetensors file", name,
+                        head_size);
+    }
+    for (int i = 0; i < LENGTH_SIZE; i++) {
+        *length |= (uint64_t)bytes[i] << 8 * i;
+    }
+    if (*length > MAX_HEADER || *length > size - LENGTH_SIZE) {
+        return clq_fail(
+            CLQ_BAD_DATA, "%s: a header of %llu bytes: the file has %llu, allowed are %d", name,
+            (unsigned long long)*length, (unsigned long long)size - LENGTH_SIZE, MAX_HEADER);
+    }
+    if (*length == 0 || (head_size > LENGTH_SIZE && bytes[LENGTH_SIZE] != '{')) {
+        return clq_fail(CLQ_BAD_DATA, "%s: the header must be a JSON object", name);
+    }
+    return CLQ_OK;
+}
+
 /* Reads tensors->file. */
 static clq_status parse(clq_tensors *tensors, size_t size, const char *name) {
     const unsigned char *bytes = tensors->file;
     uint64_t header_size = 0;
-    if (size < LENGTH_SIZE) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes are too few for a safetensors file", name,
-                        size);
-    }
-    for (int i = 0; i < LENGTH_SIZE; i++) {
-        header_size |= (uint64_t)bytes[i] << 8 * i;
-    }
-    if (header_size > MAX_HEADER || header_size > size - LENGTH_SIZE) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "%s: a header of %llu bytes: the file has %zu, allowed are %d", name,
-                        (unsigned long long)header_size, size - LENGTH_SIZE, MAX_HEADER);
-    }
+    CLQ_TRY(check_head(&header_size, name, bytes, size, size));
     json_t *header = NULL;
     loader load = {.name = name,
                    .tensors = tensors,
@@ -220,7 +233,8 @@ static clq_status load_owned(void *file, size_t size, const char *name, clq_tens
 clq_status clq_tensors_load(const char *path, clq_tensors **tensors) {
     void *file = NULL;
     size_t size = 0;
-    CLQ_TRY(clq_file_read(path, PTRDIFF_MAX - 1, &file, &size));
+    uint64_t header_size;
+    CLQ_TRY(clq_file_read_checked(path, PTRDIFF_MAX - 1, check_head, &header_size, &file, &size));
     return load_owned(file, size, path, tensors);
 }
 

@@ -49,10 +49,12 @@ static clq_status read_lines(const char *file, char *text, clq_history steps[2])
     for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
         json_t *line = NULL;
         *end = '\0';
-        if (clq_json_parse(file, text, (size_t)(end - text), &line) != CLQ_OK) {
+        clq_status status = clq_json_parse(file, text, (size_t)(end - text), &line);
+        if (status == CLQ_BAD_DATA) {
             continue; /* a kill tore it */
         }
-        const clq_status status = read_line(file, line, steps);
+        CLQ_TRY(status);
+        status = read_line(file, line, steps);
         json_decref(line);
         CLQ_TRY(status);
     }

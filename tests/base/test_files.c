@@ -51,19 +51,97 @@ static void the_limit_holds_exactly(void **state) {
     assert_null(data);
 }
 
-static void a_stream_is_limited_too(void **state) {
+/* Nothing is waited for, and nothing without an end is read. */
+static void only_regular_files_are_read(void **state) {
     (void)state;
     void *data = NULL;
     size_t size = 0;
+    const char *pipe = clq_test_temp_path("pipe");
     assert_status(clq_file_read("/dev/zero", 100000, &data, &size), CLQ_BAD_DATA);
-    assert_status(clq_file_read("/dev/zero", 0, &data, &size), CLQ_BAD_DATA);
-    assert_ok(clq_file_read("/dev/null", 100000, &data, &size));
-    assert_int_equal(size, 0);
-    clq_free(data);
+    assert_error_has("/dev/zero: is a device");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_status(clq_file_read(pipe, 100000, &data, &size), CLQ_BAD_DATA); /* nobody writes */
+    assert_error_has("is a pipe");
+    assert_null(data);
     assert_ok(clq_file_read("/proc/self/status", 1 << 20, &data, &size)); /* its size reads 0 */
     assert_int_equal(strlen(data), size);
     assert_true(size > 100);
     clq_free(data);
+}
+
+/* As `clquant info <(cat model.onnx)` gives it. */
+static void a_pipe_given_by_number_is_read(void **state) {
+    (void)state;
+    char path[32], text[20000];
+    int ends[2];
+    void *data = NULL;
+    size_t size = 0;
+    memset(text, 'x', sizeof text);
+    for (size_t limit = 30000; limit > 10000; limit -= 15000) {
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(write(ends[1], text, sizeof text), sizeof text);
+        close(ends[1]);
+        snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+        if (limit > sizeof text) {
+            assert_ok(clq_file_read(path, limit, &data, &size));
+            assert_int_equal(size, sizeof text);
+            assert_memory_equal(data, text, sizeof text);
+            clq_free(data);
+        } else {
+            assert_status(clq_file_read(path, limit, &data, &size), CLQ_BAD_DATA);
+            assert_error_has("more than the limit of 15000");
+        }
+        close(ends[0]);
+    }
+}
+
+typedef struct looked {
+    int calls;
+    size_t head_size;
+    uint64_t size;
+    bool refuse;
+} looked;
+
+static clq_status look(void *context, const char *path, const void *head, size_t head_size,
+                       uint64_t size) {
+    looked *l = context;
+    l->calls++;
+    l->head_size = head_size;
+    l->size = size;
+    assert_true(l->refuse || memcmp(head, "head", head_size < 4 ? head_size : 4) == 0);
+    return l->refuse ? clq_fail(CLQ_BAD_DATA, "%s: refused", path) : CLQ_OK;
+}
+
+/* A format sees the first bytes and the size before the rest is read. */
+static void the_head_is_looked_at_first(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    const long sizes[] = {0, 4, CLQ_FILE_HEAD - 1, CLQ_FILE_HEAD, CLQ_FILE_HEAD + 1, 100000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        looked l = {0};
+        void *data = NULL;
+        size_t size = 0;
+        put(path, sizes[i] ? "head" : "");
+        assert_int_equal(truncate(path, sizes[i]), 0);
+        assert_ok(clq_file_read_checked(path, 1 << 20, look, &l, &data, &size));
+        assert_int_equal(l.calls, 1);
+        assert_int_equal(l.head_size, sizes[i] < CLQ_FILE_HEAD ? sizes[i] : CLQ_FILE_HEAD);
+        assert_int_equal(l.size, sizes[i]);
+        assert_int_equal(size, sizes[i]);
+        assert_int_equal(((char *)data)[size], 0);
+        clq_free(data);
+    }
+    looked refusing = {.refuse = true};
+    void *data = NULL;
+    size_t size = 0;
+    clq_test_put_zeros(path, 3000000000);
+    clq_test_fail_file_op(0, 0);
+    assert_status(clq_file_read_checked(path, SIZE_MAX, look, &refusing, &data, &size),
+                  CLQ_BAD_DATA);
+    assert_int_equal(clq_test_file_ops(), 3); /* open, read, close */
+    assert_int_equal(clq_test_open_files(), 0);
+    clq_test_restore_file_ops();
+    assert_int_equal(refusing.size, 3000000000);
 }
 
 static void reading_names_what_is_wrong(void **state) {
@@ -465,7 +543,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         file_test(reads_and_terminates),
         file_test(the_limit_holds_exactly),
-        file_test(a_stream_is_limited_too),
+        file_test(only_regular_files_are_read),
+        file_test(a_pipe_given_by_number_is_read),
+        file_test(the_head_is_looked_at_first),
         file_test(reading_names_what_is_wrong),
         file_test(reading_survives_every_failure),
         file_test(interrupted_io_goes_on),

@@ -104,6 +104,15 @@ static void threads_may_allocate_together(void **state) {
     assert_int_equal(clq_test_live_allocations(), 0);
 }
 
+/* malloc may promise more than there is, and the process is ended when it uses it. */
+static void more_than_the_machine_has_is_refused(void **state) {
+    (void)state;
+    assert_null(clq_calloc(1, (size_t)1 << 50));
+    assert_error_has("1125899.9 GB asked for, this machine has");
+    assert_null(clq_realloc(NULL, (size_t)1 << 30, 1 << 20));
+    assert_error_has("this machine has");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(blocks_are_zeroed, restore),
@@ -112,6 +121,7 @@ int main(void) {
         cmocka_unit_test_teardown(failed_growth_keeps_the_block, restore),
         cmocka_unit_test_teardown(json_trees_come_from_the_allocator, restore),
         cmocka_unit_test_teardown(threads_may_allocate_together, restore),
+        cmocka_unit_test(more_than_the_machine_has_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/files.h"
 #include "data/image.h"
@@ -464,6 +465,38 @@ static void out_of_memory_leaves_nothing(void **state) {
     clq_free(images);
 }
 
+/* Large files that are something else are not read, and nobody is waited for. */
+static void what_cannot_be_an_input_is_refused_unread(void **state) {
+    (void)state;
+    char *cifar = folder("cifar"), *idx = folder("idx"), *images = folder("images");
+    const char *names[] = {"cifar/data_batch_1.bin", "idx/train-images-idx3-ubyte", "x.npy",
+                           "x.csv", "images/train/a/x.png"};
+    const char *paths[] = {cifar, idx, NULL, NULL, images};
+    const char *rules[] = {"one or more records", "not an idx file", "not an npy file",
+                           "holds a NUL", "neither a JPEG nor a PNG"};
+    put(idx, "train-labels-idx1-ubyte", "", 0);
+    clq_free(folder("images/train/a"));
+    for (int i = 0; i < 5; i++) {
+        char *path = clq_strdup(paths[i] ? paths[i] : clq_test_temp_path(names[i]));
+        clq_test_put_zeros(clq_test_temp_path(names[i]), 100000001);
+        clq_test_fail_file_op(0, 0);
+        assert_fails(path, train, CLQ_BAD_DATA, rules[i]);
+        assert_int_equal(clq_test_file_ops(), 3); /* open, read the head, close */
+        clq_test_restore_file_ops();
+        clq_free(path);
+    }
+    const char *image = clq_test_temp_path(names[4]);
+    assert_ok(clq_file_remove(image));
+    assert_int_equal(mkfifo(image, 0600), 0);
+    assert_fails(images, train, CLQ_BAD_DATA, "x.png: is a pipe");
+    assert_ok(clq_file_remove(image));
+    assert_ok(clq_make_dirs(image));
+    assert_fails(images, train, CLQ_BAD_DATA, "x.png: is a folder");
+    clq_free(cifar);
+    clq_free(idx);
+    clq_free(images);
+}
+
 int main(void) {
 #define WITH_FILES(name)                                                                           \
     cmocka_unit_test_setup_teardown(name, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
@@ -482,6 +515,7 @@ int main(void) {
         WITH_FILES(a_limit_is_spread_over_the_classes),
         WITH_FILES(broken_image_folders_are_refused),
         WITH_FILES(what_is_no_data_set_is_refused),
+        WITH_FILES(what_cannot_be_an_input_is_refused_unread),
         WITH_FILES(out_of_memory_leaves_nothing),
     };
     return cmocka_run_group_tests_name("data/dataset", tests, NULL, NULL);

@@ -125,6 +125,7 @@ static void bad_keys_are_refused(void **state) {
                                "synthetic:train=5;",
                                "synthetic:train=1,,x",
                                "synthetic:seed=1.2.3",
+                               "synthetic:train=2147483647",
                                "synthetic:train=99999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         clq_dataset *dataset = NULL;

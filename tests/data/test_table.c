@@ -90,6 +90,96 @@ static void broken_csv_is_refused(void **state) {
     assert_fails(path, (clq_table_options){0}, CLQ_BAD_DATA, "holds a NUL");
 }
 
+/* A cell with nothing in it is no class and no number. */
+static void empty_cells_are_refused(void **state) {
+    (void)state;
+    static const char *const files[][2] = {
+        {"a,b,y,\n1,2,3,\n4,5,6,\n", "a.csv:2: column 4: is empty, behind the last comma"},
+        {"1,2,3,\n4,5,6,\n", "a.csv:1: column 4: is empty, behind the last comma"},
+        {"a,b,kind\n1,2,\n3,4,cat\n", "a.csv:2: column 3: is empty"},
+        {"1,2,cat\n3,4, \t\n5,6,dog\n", "a.csv:2: column 3: is empty"},
+        {"1,2,cat\n3,4,\" \"\n5,6,dog\n", "a.csv:2: column 3: is empty"},
+        {"1,2,cat\n3,4,\"\"\n", "a.csv:2: column 3: is empty"},
+        {"1,2,7\n3,4,\n", "a.csv:2: column 3: is empty"},
+        {"1,2,0.5\n\n3,4,\n", "a.csv:3: column 3: is empty"},
+        {"a,b,y\n1,,7\n3,4,8\n", "a.csv:2: column 2: is empty"},
+        {"1,,cat\n2,3,dog\n", "a.csv:1: column 2: is empty"}, /* no header */
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        for (int class = 0; class < 2; class ++) {
+            assert_fails(put("a.csv", files[i][0]),
+                         (clq_table_options){.target = class ? CLQ_TARGET_CLASS : CLQ_TARGET_AUTO},
+                         CLQ_BAD_DATA, files[i][1]);
+        }
+    }
+}
+
+/* What other programs write where a number is missing or broken is an error in the first line too,
+ * not a header to be left out. */
+static void a_broken_first_row_is_no_header(void **state) {
+    (void)state;
+    static const char *const cells[] = {"nan",  "NA",    "-inf", "?",   "1e400",
+                                        "0x10", "1.2.3", "-",    "null"};
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        char text[64], rule[64];
+        snprintf(text, sizeof text, "1,%s,cat\n2,3,dog\n", cells[i]);
+        snprintf(rule, sizeof rule, "a.csv:1: column 2: \"%s\" is not a number", cells[i]);
+        assert_fails(put("a.csv", text), (clq_table_options){0}, CLQ_BAD_DATA, rule);
+    }
+    clq_csv csv;
+    assert_ok(clq_csv_read(put("a.csv", ",0,1,y\n0,5,6,2\n1,7,8,3\n"), &csv));
+    assert_true(csv.has_header); /* numbers as names, as of a matrix */
+    clq_csv_free(&csv);
+}
+
+static void other_separators_are_named(void **state) {
+    (void)state;
+    assert_fails(put("a.csv", "a;b;y\n1,5;2,5;3\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv:1: cells must be separated by commas, not by semicolons");
+    assert_fails(put("a.csv", "a\tb\n1\t2\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv:1: cells must be separated by commas, not by tabs");
+}
+
+static void lines_may_end_in_carriage_returns(void **state) {
+    (void)state;
+    static const char *const files[] = {"a,b,y\r1,2,3\r\r# x\r4,5,\"6\"\r",
+                                        "a,b,y\r\n1,2,3\r\n\r\n# x\r\n4,5,\"6\"\r\n",
+                                        "a,b,y\n1,2,3\n\n# x\n4,5,\"6\""};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        clq_csv csv;
+        assert_ok(clq_csv_read(put("a.csv", files[i]), &csv));
+        assert_true(csv.has_header);
+        assert_int_equal(csv.rows, 2);
+        assert_int_equal(csv.columns, 3);
+        assert_int_equal(csv.lines[2], 5);
+        assert_string_equal(clq_csv_cell(&csv, 1, 2), "6");
+        clq_csv_free(&csv);
+    }
+}
+
+static void keep_line(void *context, clq_log_level level, const char *line) {
+    (void)level;
+    snprintf(context, 256, "%s", line);
+}
+
+static void what_is_likely_a_mistake_is_said(void **state) {
+    (void)state;
+    static const char *const files[][2] = {
+        {"1,2,cat\n3,4,cat\n5,6,cat\n", "column 3: all rows are of one class, \"cat\""},
+        {"1,2,4\n3,4,4\n5,6,4\n", "column 3: all rows are of one class, \"4\""},
+        {"w,h,w,k\n1,2,3,a\n4,5,6,b\n7,8,9,a\n", "two columns have the name \"w\""},
+        {"w,h,k\n1,2,a\n4,5,b\n7,8,a\n", ""},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char line[256] = "";
+        clq_set_log(keep_line, line, CLQ_LOG_WARN);
+        clq_table_close(open_ok(put("a.csv", files[i][0]), (clq_table_options){0}));
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+        assert_non_null(strstr(line, files[i][1]));
+        assert_int_equal(line[0] == '\0', files[i][1][0] == '\0');
+    }
+}
+
 /* 50 rows "i, -i, target". */
 static const char *put_rows(const char *name, const char *const *targets, int kinds) {
     char text[4096];
@@ -173,6 +263,9 @@ static void a_folder_may_hold_both_splits(void **state) {
     put("f/test.csv", "w,h,kind\n7,8,c\n7,8,d\n");
     assert_fails(folder, (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
                  "test.csv:3: class \"d\" is not one of the 3 of training");
+    put("f/test.csv", "h,w,kind\n8,7,c\n");
+    assert_fails(folder, (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
+                 "column 1 is \"h\" where");
     put("f/test.csv", "7,c\n");
     assert_fails(folder, (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
                  "2 columns where");
@@ -459,6 +552,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_FILES(csv_has_headers_quotes_and_comments),
         WITH_FILES(broken_csv_is_refused),
+        WITH_FILES(empty_cells_are_refused),
+        WITH_FILES(a_broken_first_row_is_no_header),
+        WITH_FILES(other_separators_are_named),
+        WITH_FILES(lines_may_end_in_carriage_returns),
+        WITH_FILES(what_is_likely_a_mistake_is_said),
         WITH_FILES(a_file_is_split_by_seed),
         WITH_FILES(targets_are_told_apart),
         WITH_FILES(a_folder_may_hold_both_splits),

@@ -256,13 +256,33 @@ static void flipped(void **state) {
     }
 }
 
+/* Large files that are no models are not read, and no device is. */
+static void unread(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("zeros");
+    clq_graph *graph = NULL;
+    clq_tensors *tensors = NULL;
+    clq_test_put_zeros(path, 2000000000);
+    for (int i = 0; i < 2; i++) {
+        clq_test_fail_file_op(0, 0);
+        assert_status(i ? clq_onnx_load(path, &graph) : clq_tensors_load(path, &tensors),
+                      CLQ_BAD_DATA);
+        assert_error_has("zeros");
+        assert_int_equal(clq_test_file_ops(), 3); /* open, read the head, close */
+        clq_test_restore_file_ops();
+    }
+    assert_status(clq_tensors_load("/dev/zero", &tensors), CLQ_BAD_DATA);
+    assert_error_has("/dev/zero: is a device");
+    assert_status(clq_onnx_load("/dev/zero", &graph), CLQ_BAD_DATA);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty),          cmocka_unit_test(nested),
         cmocka_unit_test(deep_message),   cmocka_unit_test(wire_rules),
         cmocka_unit_test(small_messages), cmocka_unit_test(many_copies),
         cmocka_unit_test(truncated),      cmocka_unit_test(large_constants),
-        cmocka_unit_test(flipped),
+        cmocka_unit_test(flipped),        cmocka_unit_test(unread),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -53,6 +53,8 @@ const char *clq_test_temp_dir(void);
 const char *clq_test_temp_path(const char *name);
 /* Its entries, hidden ones too: whether something was left behind. */
 int clq_test_temp_entries(void);
+/* A file of `size` zeros at a path; they take no room on the disk. */
+void clq_test_put_zeros(const char *path, int64_t size);
 void clq_test_remove_temp_dir(void); /* with all in it */
 
 /* cmocka setup and teardown around tests that use files. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/clq_test.h"
 
@@ -39,6 +40,13 @@ int clq_test_temp_entries(void) {
     }
     closedir(listing);
     return count;
+}
+
+void clq_test_put_zeros(const char *path, int64_t size) {
+    FILE *file = fopen(path, "wb");
+    if (!file || fclose(file) != 0 || truncate(path, size) != 0) {
+        fail_msg("cannot make %s", path);
+    }
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place) {
