@@ -1,6 +1,10 @@
 #include "base/numbers.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,4 +51,41 @@ int clq_snprintf(char *out, size_t size, const char *format, ...) {
     const int length = clq_vsnprintf(out, size, format, arguments);
     va_end(arguments);
     return length;
+}
+
+/* Whether a number begins here, and none in hexadecimal: strtod takes more. */
+static bool begins_number(const char *text, bool real) {
+    text += *text == '-' || *text == '+';
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
+        return false;
+    }
+    text += real && *text == '.';
+    return isdigit((unsigned char)*text);
+}
+
+const char *clq_read_real(const char *text, double *value) {
+    char *end = NULL;
+    if (!begins_number(text, true)) {
+        return NULL;
+    }
+    const double number = clq_strtod(text, &end);
+    if (!isfinite(number)) {
+        return NULL;
+    }
+    *value = number;
+    return end;
+}
+
+const char *clq_read_whole(const char *text, int64_t *value) {
+    char *end = NULL;
+    if (!begins_number(text, false)) {
+        return NULL;
+    }
+    errno = 0;
+    const long long number = strtoll(text, &end, 10);
+    if (errno != 0) {
+        return NULL;
+    }
+    *value = number;
+    return end;
 }

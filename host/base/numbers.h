@@ -6,6 +6,7 @@
 #include <locale.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* strtod, strtof and vsnprintf, snprintf in the C locale. */
 double clq_strtod(const char *text, char **end);
@@ -14,6 +15,12 @@ int clq_vsnprintf(char *out, size_t size, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 int clq_snprintf(char *out, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Reads the number at the start of `text` and returns what follows it; NULL where there is none, or
+ * one that *value cannot hold. Numbers are decimal and begin at once: no blanks, no hexadecimal, no
+ * infinities, no NaN; reals may have an exponent, whole numbers have neither that nor a point. */
+const char *clq_read_real(const char *text, double *value);
+const char *clq_read_whole(const char *text, int64_t *value);
 
 /* Puts this thread into the C locale, around calls of a library that reads or writes numbers;
  * returns what clq_c_locale_end needs to go back. */

@@ -40,13 +40,12 @@ bool clq_ranks_launched(void) {
 
 static clq_status read_timeout(double *seconds) {
     const char *text = clq_environment("CLQUANT_RANKS_TIMEOUT");
-    char *end = NULL;
     *seconds = DEFAULT_TIMEOUT;
     if (!text) {
         return CLQ_OK;
     }
-    *seconds = clq_strtod(text, &end);
-    if (*end != '\0' || !(*seconds > 0)) {
+    const char *end = clq_read_real(text, seconds);
+    if (!end || *end != '\0' || *seconds <= 0) {
         return clq_fail(CLQ_USAGE, "CLQUANT_RANKS_TIMEOUT: must be seconds above 0, is \"%s\"",
                         text);
     }

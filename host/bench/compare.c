@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/ranges.h"
 
 enum { MAX_ROWS = 1000, MAX_SAMPLES = 1 << 16, SEED = 1 };
 static const double LEAST_MS = 1e-9, MOST_MS = 1e12;
@@ -97,6 +98,7 @@ static clq_base_row *find_row(clq_bench_base *base, const clq_bench_result *resu
 clq_status clq_bench_compare(clq_bench_base *base, const clq_bench_result *results, size_t count,
                              double max_regress, clq_comparison *comparison) {
     size_t matched = 0;
+    CLQ_TRY(clq_in_range("max_regress", max_regress, CLQ_IN_MAX_REGRESS));
     *comparison = (clq_comparison){.base = base, .max_regress = max_regress, .count = count};
     comparison->changes = clq_calloc(count, sizeof *comparison->changes);
     if (!comparison->changes) {

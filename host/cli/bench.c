@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/ranges.h"
 #include "bench/bench_json.h"
 #include "bench/fp32_form.h"
 #include "bench/runner.h"
@@ -12,7 +13,7 @@
 #include "cli/pipeline.h"
 #include "cli/startup.h"
 
-enum { MAX_MODELS = 32, MAX_DEVICES = 8, MAX_BATCHES = 16, MAX_BATCH = 65536 };
+enum { MAX_MODELS = 32, MAX_DEVICES = 8, MAX_BATCHES = 16 };
 
 typedef struct options {
     clq_common common;
@@ -63,14 +64,14 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'd':
         return add_device(o, state, argument);
     case 'b':
-        return clq_option_result(state, clq_option_ints("--batch", argument, 1, MAX_BATCH,
+        return clq_option_result(state, clq_option_ints("--batch", argument, CLQ_IN_BATCH,
                                                         o->batches, MAX_BATCHES, &o->batch_count));
     case 'i':
-        return clq_option_result(
-            state, clq_option_int("--iterations", argument, 1, 1000000, &o->bench.iterations));
+        return clq_option_result(state, clq_option_int("--iterations", argument, CLQ_IN_ITERATIONS,
+                                                       &o->bench.iterations));
     case 'w':
         return clq_option_result(
-            state, clq_option_int("--warmup", argument, 1, 1000000, &o->bench.warmup));
+            state, clq_option_int("--warmup", argument, CLQ_IN_ITERATIONS, &o->bench.warmup));
     case 'L':
         o->layers = true;
         return 0;

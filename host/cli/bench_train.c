@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/ranges.h"
 #include "bench/bench_json.h"
 #include "cli/bench_print.h"
 #include "cli/cli.h"
@@ -45,13 +46,14 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->qat = true;
         return 0;
     case 'b':
-        return clq_option_result(state, clq_option_int("--batch", argument, 1, 65536, &o->batch));
+        return clq_option_result(state,
+                                 clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
     case 'i':
-        return clq_option_result(
-            state, clq_option_int("--iterations", argument, 1, 1000000, &o->bench.iterations));
+        return clq_option_result(state, clq_option_int("--iterations", argument, CLQ_IN_ITERATIONS,
+                                                       &o->bench.iterations));
     case 'w':
         return clq_option_result(
-            state, clq_option_int("--warmup", argument, 1, 1000000, &o->bench.warmup));
+            state, clq_option_int("--warmup", argument, CLQ_IN_ITERATIONS, &o->bench.warmup));
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));

@@ -53,7 +53,7 @@ clq_status clq_option_floats(const char *option, const char *text, float *values
 /* "1,8,32" into values[capacity], each in min..max and none twice. */
 clq_status clq_option_ints(const char *option, const char *text, int min, int max, int *values,
                            size_t capacity, size_t *count);
-/* "5%" or "0.05", at least 0. */
+/* "5%" or "0.05", in 0..1. */
 clq_status clq_option_fraction(const char *option, const char *text, double *value);
 
 clq_status clq_option_seed(const char *text, uint64_t *seed);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/dump.h"
 #include "cli/pipeline.h"
@@ -29,11 +30,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return clq_option_result(state, clq_option_enum("--split", argument, splits, 2, &o->split));
     case 'n':
         return clq_option_result(state,
-                                 clq_option_i64("--limit", argument, 1, INT32_MAX, &o->limit));
+                                 clq_option_i64("--limit", argument, CLQ_IN_LIMIT, &o->limit));
     case 'b':
-        return clq_option_result(state, clq_option_int("--batch", argument, 1, 65536, &o->batch));
+        return clq_option_result(state,
+                                 clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
     case 'r':
-        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+        return clq_option_result(state,
+                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 'l':
         o->logits = argument;
         return 0;
@@ -47,9 +50,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->codes = argument;
         return 0;
     case 'm':
-        return clq_option_result(state, clq_option_f64("--min-top1", argument, 0, 1, &o->min_top1));
+        return clq_option_result(state, clq_option_fraction("--min-top1", argument, &o->min_top1));
     case 'R':
-        return clq_option_result(state, clq_option_f64("--min-r2", argument, -1e6, 1, &o->min_r2));
+        return clq_option_result(state,
+                                 clq_option_f64("--min-r2", argument, CLQ_IN_R2, &o->min_r2));
     case ARGP_KEY_ARG:
         if (o->model) {
             argp_error(state, "one model only");
@@ -79,7 +83,8 @@ static const struct argp_option argp_options[] = {
     {"labels", 'L', "FILE.npy", 0, "Also write their labels (images) as float32", 0},
     {"codes", 'C', "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
      0},
-    {"min-top1", 'm', "FRACTION", 0, "Gate: exit code 1 when the top-1 accuracy is lower", 0},
+    {"min-top1", 'm', "FRACTION", 0,
+     "Gate: exit code 1 when the top-1 accuracy is lower (0.9 or 90%)", 0},
     {"min-r2", 'R', "NUMBER", 0, "Gate of a regression: exit code 1 when the mean R2 is lower", 0},
     {0},
 };

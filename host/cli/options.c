@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +5,7 @@
 
 #include "base/numbers.h"
 #include "base/progress.h"
+#include "base/ranges.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/recipe.h"
@@ -65,10 +65,9 @@ error_t clq_option_result(struct argp_state *state, clq_status status) {
 
 clq_status clq_option_i64(const char *option, const char *text, int64_t min, int64_t max,
                           int64_t *value) {
-    char *end;
-    errno = 0;
-    const long long number = strtoll(text, &end, 10);
-    if (errno || end == text || *end || number < min || number > max) {
+    int64_t number = 0;
+    const char *end = clq_read_whole(text, &number);
+    if (!end || *end || number < min || number > max) {
         return clq_fail(CLQ_USAGE, "%s: must be an integer in %lld..%lld, is \"%s\"", option,
                         (long long)min, (long long)max, text);
     }
@@ -85,12 +84,11 @@ clq_status clq_option_int(const char *option, const char *text, int min, int max
 
 clq_status clq_option_f64(const char *option, const char *text, double min, double max,
                           double *value) {
-    char *end;
-    errno = 0;
-    const double number = clq_strtod(text, &end);
-    if (errno || end == text || *end || !(number >= min && number <= max)) {
-        return clq_fail(CLQ_USAGE, "%s: must be a number in %g..%g, is \"%s\"", option, min, max,
-                        text);
+    double number = 0;
+    const char *end = clq_read_real(text, &number);
+    if (!end || *end || number < min || number > max) {
+        return clq_fail(CLQ_USAGE, "%s: must be a number in %.9g..%.9g, is \"%s\"", option, min,
+                        max, text);
     }
     *value = number;
     return CLQ_OK;
@@ -118,13 +116,13 @@ clq_status clq_option_floats(const char *option, const char *text, float *values
     const char *at = text;
     *count = 0;
     for (;;) {
-        char *end;
-        const float number = clq_strtof(at, &end);
-        if (end == at || !isfinite(number) || (*end && *end != ',') || *count == capacity) {
+        double number = 0;
+        const char *end = clq_read_real(at, &number);
+        if (!end || !isfinite((float)number) || (*end && *end != ',') || *count == capacity) {
             return clq_fail(CLQ_USAGE, "%s: must be up to %zu numbers with commas, is \"%s\"",
                             option, capacity, text);
         }
-        values[(*count)++] = number;
+        values[(*count)++] = (float)number;
         if (!*end) {
             return CLQ_OK;
         }
@@ -137,11 +135,10 @@ clq_status clq_option_ints(const char *option, const char *text, int min, int ma
     const char *at = text;
     *count = 0;
     for (;;) {
-        char *end;
-        errno = 0;
-        const long number = strtol(at, &end, 10);
-        bool good = !errno && end != at && number >= min && number <= max &&
-                    (!*end || *end == ',') && *count < capacity;
+        int64_t number = 0;
+        const char *end = clq_read_whole(at, &number);
+        bool good =
+            end && number >= min && number <= max && (!*end || *end == ',') && *count < capacity;
         for (size_t i = 0; i < *count; i++) {
             good = good && values[i] != number;
         }
@@ -160,20 +157,27 @@ clq_status clq_option_ints(const char *option, const char *text, int min, int ma
 }
 
 clq_status clq_option_fraction(const char *option, const char *text, double *value) {
-    char *end;
-    errno = 0;
-    double number = clq_strtod(text, &end);
-    const bool percent = end != text && strcmp(end, "%") == 0;
-    if (errno || end == text || (*end && !percent) || !isfinite(number) || number < 0) {
-        return clq_fail(CLQ_USAGE, "%s: must be like 5%% or 0.05, is \"%s\"", option, text);
+    double number = 0;
+    const char *end = clq_read_real(text, &number);
+    const bool percent = end && strcmp(end, "%") == 0;
+    const double fraction = percent ? number / 100 : number;
+    if (end && !*end && number > 1 && number <= 100) {
+        return clq_fail(CLQ_USAGE, "%s: %s is more than 1, which is 100 %%; write %s%% or %.9g",
+                        option, text, text, number / 100);
     }
-    *value = percent ? number / 100 : number;
+    if (!end || (*end && !percent) || fraction < 0 || fraction > 1) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: must be a fraction in 0..1 or a percentage like 5%%, is "
+                        "\"%s\"",
+                        option, text);
+    }
+    *value = fraction;
     return CLQ_OK;
 }
 
 clq_status clq_option_seed(const char *text, uint64_t *seed) {
     int64_t number = 0;
-    CLQ_TRY(clq_option_i64("--seed", text, 0, INT64_MAX, &number));
+    CLQ_TRY(clq_option_i64("--seed", text, CLQ_IN_SEED, &number));
     *seed = (uint64_t)number;
     return CLQ_OK;
 }
@@ -198,7 +202,7 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     clq_status status = CLQ_OK;
     switch (key) {
     case 'i':
-        status = clq_option_i64("--images", argument, 1, INT32_MAX, &config->images);
+        status = clq_option_i64("--images", argument, CLQ_IN_IMAGES, &config->images);
         break;
     case 'M':
         status = clq_option_enum("--method", argument, methods, 2, &index);
@@ -217,7 +221,7 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         config->scale = (clq_scale_kind)index;
         break;
     case 'k':
-        status = clq_option_int("--max-shift", argument, 0, 30, &config->max_shift);
+        status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
         break;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -249,13 +253,13 @@ static error_t parse_network(int key, char *argument, struct argp_state *state) 
         network->stem = argument;
         break;
     case 'z':
-        status = clq_option_int("--size", argument, 1, 4096, &network->size);
+        status = clq_option_int("--size", argument, CLQ_IN_SIZE, &network->size);
         break;
     case 'c':
-        status = clq_option_int("--classes", argument, 1, 100000, &network->classes);
+        status = clq_option_int("--classes", argument, CLQ_IN_CLASSES, &network->classes);
         break;
     case 'H':
-        status = clq_option_int("--channels", argument, 1, 4, &network->channels);
+        status = clq_option_int("--channels", argument, CLQ_IN_CHANNELS, &network->channels);
         break;
     case SHORTCUT:
         if (strcmp(argument, "A") != 0 && strcmp(argument, "B") != 0) {

@@ -54,7 +54,7 @@ cleanup:
 static clq_status table_options(const clq_graph *graph, clq_table_options *options) {
     const char *fraction = clq_graph_get_metadata(graph, TEST_FRACTION);
     const clq_shape *output = &graph->values[graph->output].shape;
-    char *end;
+    const char *end;
     if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
         options->target = CLQ_TARGET_REGRESSION;
         options->target_columns = (int)output->dim[output->rank - 1];
@@ -62,9 +62,8 @@ static clq_status table_options(const clq_graph *graph, clq_table_options *optio
         options->target = CLQ_TARGET_CLASS;
     }
     if (fraction) {
-        options->test_fraction = clq_strtod(fraction, &end);
-        if (end == fraction || *end ||
-            !(options->test_fraction >= 0 && options->test_fraction < 1)) {
+        end = clq_read_real(fraction, &options->test_fraction);
+        if (!end || *end || options->test_fraction < 0 || options->test_fraction >= 1) {
             return clq_fail(CLQ_BAD_DATA,
                             "the model's metadata \"" TEST_FRACTION
                             "\" must be in 0..1 and below 1, is \"%s\"",

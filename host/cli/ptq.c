@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
 
@@ -25,7 +26,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->out = argument;
         return 0;
     case 'r':
-        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+        return clq_option_result(state,
+                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 'S':
         return clq_option_result(state, clq_option_seed(argument, &o->seed));
     case ARGP_KEY_ARG:

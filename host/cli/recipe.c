@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/ranges.h"
+
 static const char *const target_names[] = {"auto", "class", "regression"};
 static const char *const observer_names[] = {"minmax", "moving_average"};
 static const char *const scale_names[] = {"float", "pow2"};
@@ -18,9 +20,9 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     CLQ_TRY(clq_json_read_object(recipe, "network", &r));
     CLQ_TRY(clq_json_read_string(&r, "name", &out->network.network));
     CLQ_TRY(clq_json_read_string(&r, "stem", &out->network.stem));
-    CLQ_TRY(clq_json_read_int(&r, "size", 1, 4096, &out->network.size));
-    CLQ_TRY(clq_json_read_int(&r, "channels", 1, 4, &out->network.channels));
-    CLQ_TRY(clq_json_read_int(&r, "classes", 1, 100000, &out->network.classes));
+    CLQ_TRY(clq_json_read_int(&r, "size", CLQ_IN_SIZE, &out->network.size));
+    CLQ_TRY(clq_json_read_int(&r, "channels", CLQ_IN_CHANNELS, &out->network.channels));
+    CLQ_TRY(clq_json_read_int(&r, "classes", CLQ_IN_CLASSES, &out->network.classes));
     CLQ_TRY(clq_json_read_string(&r, "shortcut", &shortcut));
     if (shortcut && strcmp(shortcut, "A") != 0 && strcmp(shortcut, "B") != 0) {
         return clq_json_fail(&r, "shortcut", "must be \"A\" or \"B\"");
@@ -28,9 +30,9 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     out->network.shortcut = shortcut ? shortcut[0] : '\0'; /* the network's default */
     CLQ_TRY(clq_json_read_bool(&r, "zero_init_residual", &out->network.zero_init_residual));
     CLQ_TRY(clq_json_read_string(&r, "activation", &out->network.activation));
-    CLQ_TRY(clq_json_read_int(&r, "inputs", 1, 1 << 20, &out->network.inputs));
-    CLQ_TRY(
-        clq_json_read_i64_array(&r, "hidden", 1, 1 << 20, hidden, CLQ_MAX_HIDDEN, &hidden_count));
+    CLQ_TRY(clq_json_read_int(&r, "inputs", CLQ_IN_INPUTS, &out->network.inputs));
+    CLQ_TRY(clq_json_read_i64_array(&r, "hidden", CLQ_IN_INPUTS, hidden, CLQ_MAX_HIDDEN,
+                                    &hidden_count));
     if (hidden_count) {
         for (size_t i = 0; i < hidden_count; i++) {
             out->hidden[i] = (int)hidden[i];
@@ -40,7 +42,7 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     }
     CLQ_TRY(clq_json_read_string(&r, "weights", &out->weights));
     CLQ_TRY(clq_json_read_bool(&r, "new_head", &out->new_head));
-    CLQ_TRY(clq_json_read_i64(&r, "seed", 0, INT64_MAX, &seed));
+    CLQ_TRY(clq_json_read_i64(&r, "seed", CLQ_IN_SEED, &seed));
     out->network.seed = (uint64_t)seed;
     return clq_json_reader_finish(&r);
 }
@@ -50,13 +52,13 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     double mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
     size_t mean_count = 0, std_count = 0;
     CLQ_TRY(clq_json_read_object(recipe, "data", &r));
-    CLQ_TRY(clq_json_read_int(&r, "size", 0, 4096, &out->data.size));
-    CLQ_TRY(clq_json_read_int(&r, "source_size", 0, 4096, &out->data.source_size));
+    CLQ_TRY(clq_json_read_int(&r, "size", CLQ_IN_DATA_SIZE, &out->data.size));
+    CLQ_TRY(clq_json_read_int(&r, "source_size", CLQ_IN_DATA_SIZE, &out->data.source_size));
     CLQ_TRY(clq_json_read_int(&r, "resize", 0, 8192, &out->data.resize));
-    CLQ_TRY(clq_json_read_i64(&r, "train_limit", 0, INT32_MAX, &out->data.train_limit));
-    CLQ_TRY(clq_json_read_i64(&r, "test_limit", 0, INT32_MAX, &out->data.test_limit));
-    CLQ_TRY(clq_json_read_f64_array(&r, "mean", -1e6, 1e6, mean, CLQ_MAX_CHANNELS, &mean_count));
-    CLQ_TRY(clq_json_read_f64_array(&r, "std", 1e-6, 1e6, std, CLQ_MAX_CHANNELS, &std_count));
+    CLQ_TRY(clq_json_read_i64(&r, "train_limit", CLQ_IN_DATA_LIMIT, &out->data.train_limit));
+    CLQ_TRY(clq_json_read_i64(&r, "test_limit", CLQ_IN_DATA_LIMIT, &out->data.test_limit));
+    CLQ_TRY(clq_json_read_f64_array(&r, "mean", CLQ_IN_MEAN, mean, CLQ_MAX_CHANNELS, &mean_count));
+    CLQ_TRY(clq_json_read_f64_array(&r, "std", CLQ_IN_STD, std, CLQ_MAX_CHANNELS, &std_count));
     if (mean_count != std_count) {
         return clq_json_fail(&r, "std", "must have as many numbers as mean (%zu), has %zu",
                              mean_count, std_count);
@@ -68,8 +70,8 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     }
     clq_table_options *table = &out->data.table;
     CLQ_READ_ENUM(&r, "target", target_names, table->target);
-    CLQ_TRY(clq_json_read_int(&r, "target_columns", 1, 65536, &table->target_columns));
-    CLQ_TRY(clq_json_read_f64(&r, "test_fraction", 0, 0.999, &table->test_fraction));
+    CLQ_TRY(clq_json_read_int(&r, "target_columns", CLQ_IN_TARGET_COLUMNS, &table->target_columns));
+    CLQ_TRY(clq_json_read_f64(&r, "test_fraction", CLQ_IN_TEST_FRACTION, &table->test_fraction));
     if (table->target == CLQ_TARGET_CLASS && table->target_columns > 1) {
         return clq_json_fail(&r, "target_columns", "must be 1 for classes, is %d",
                              table->target_columns);
@@ -83,9 +85,9 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     CLQ_READ_ENUM(r, "scale", scale_names, config->scale);
     CLQ_READ_ENUM(r, "activations", activation_names, config->symmetric_activations);
     CLQ_READ_ENUM(r, "weights", weight_names, config->per_tensor_weights);
-    CLQ_TRY(clq_json_read_f64(r, "averaging", 1e-6, 1, &config->averaging));
-    CLQ_TRY(clq_json_read_int(r, "max_shift", 0, 30, &config->max_shift));
-    return clq_json_read_i64(r, "images", 1, INT32_MAX, &config->images);
+    CLQ_TRY(clq_json_read_f64(r, "averaging", CLQ_IN_AVERAGING, &config->averaging));
+    CLQ_TRY(clq_json_read_int(r, "max_shift", CLQ_IN_MAX_SHIFT, &config->max_shift));
+    return clq_json_read_i64(r, "images", CLQ_IN_IMAGES, &config->images);
 }
 
 /* QAT without keys of its own: a tenth of the training's learning rate, everything else as there.
@@ -112,7 +114,8 @@ static clq_status read_recipe(const char *file, clq_recipe *out) {
     CLQ_TRY(read_data(&top, out));
 
     CLQ_TRY(clq_json_read_object(&top, "train", &section));
-    CLQ_TRY(clq_recipe_read_training(&section, 1, &out->train));
+    CLQ_TRY(clq_json_read_int(&section, "epochs", CLQ_IN_EPOCHS, &out->train.epochs));
+    CLQ_TRY(clq_recipe_read_training(&section, &out->train));
     CLQ_TRY(clq_json_reader_finish(&section));
 
     CLQ_TRY(clq_json_read_object(&top, "ptq", &section));
@@ -121,12 +124,13 @@ static clq_status read_recipe(const char *file, clq_recipe *out) {
 
     init_qat(out);
     CLQ_TRY(clq_json_read_object(&top, "qat", &section));
-    CLQ_TRY(clq_recipe_read_training(&section, 0, &out->qat));
+    CLQ_TRY(clq_json_read_int(&section, "epochs", CLQ_IN_QAT_EPOCHS, &out->qat.epochs));
+    CLQ_TRY(clq_recipe_read_training(&section, &out->qat));
     CLQ_TRY(read_quantization(&section, &out->qat_quant));
     CLQ_TRY(clq_json_reader_finish(&section));
 
     CLQ_TRY(clq_json_read_object(&top, "bench", &section));
-    CLQ_TRY(clq_json_read_int(&section, "iterations", 1, 1000000, &out->bench_iterations));
+    CLQ_TRY(clq_json_read_int(&section, "iterations", CLQ_IN_ITERATIONS, &out->bench_iterations));
     CLQ_TRY(clq_json_reader_finish(&section));
     return clq_json_reader_finish(&top);
 }
@@ -149,8 +153,23 @@ static clq_status apply_overrides(json_t *json, const char *const *overrides, si
     return CLQ_OK;
 }
 
-clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
-                           clq_recipe **out) {
+/* The rules between keys. */
+static clq_status check_recipe(const char *file, const clq_recipe *recipe) {
+    clq_status status = clq_fail_in(clq_train_config_check(&recipe->train), "%s: train", file);
+    if (status == CLQ_OK) {
+        status = clq_fail_in(clq_quant_config_check(&recipe->ptq), "%s: ptq", file);
+    }
+    if (status == CLQ_OK && recipe->qat.epochs > 0) {
+        status = clq_fail_in(clq_train_config_check(&recipe->qat), "%s: qat", file);
+    }
+    if (status == CLQ_OK && recipe->qat.epochs > 0) {
+        status = clq_fail_in(clq_quant_config_check(&recipe->qat_quant), "%s: qat", file);
+    }
+    return status == CLQ_USAGE ? CLQ_BAD_DATA : status; /* it is the file that breaks them */
+}
+
+static clq_status load(const char *path, const char *const *overrides, size_t override_count,
+                       clq_recipe **out) {
     const char *file = path ? path : "recipe";
     clq_status status = CLQ_OK;
     clq_recipe *recipe = clq_calloc(1, sizeof *recipe);
@@ -169,21 +188,48 @@ clq_status clq_recipe_load(const char *path, const char *const *overrides, size_
     }
     CLQ_GOTO(status, cleanup, apply_overrides(recipe->json, overrides, override_count));
     CLQ_GOTO(status, cleanup, read_recipe(file, recipe));
-    CLQ_GOTO(status, cleanup,
-             clq_fail_in(clq_train_config_check(&recipe->train), "%s: train", file));
-    CLQ_GOTO(status, cleanup, clq_fail_in(clq_quant_config_check(&recipe->ptq), "%s: ptq", file));
-    if (recipe->qat.epochs > 0) {
-        CLQ_GOTO(status, cleanup,
-                 clq_fail_in(clq_train_config_check(&recipe->qat), "%s: qat", file));
-        CLQ_GOTO(status, cleanup,
-                 clq_fail_in(clq_quant_config_check(&recipe->qat_quant), "%s: qat", file));
-    }
+    CLQ_GOTO(status, cleanup, check_recipe(file, recipe));
     CLQ_GOTO(status, cleanup, clq_json_dump_exact(recipe->json, &recipe->text));
     *out = recipe;
     return CLQ_OK;
 cleanup:
     clq_recipe_free(recipe);
     return status;
+}
+
+/* Whether the recipe is good with `count` overrides, of which one is left out (count: none is). */
+static bool is_good(const char *path, const char *const *overrides, size_t count, size_t left_out) {
+    const char *others[CLQ_MAX_OVERRIDES] = {0};
+    size_t kept = 0;
+    clq_recipe *recipe = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (i != left_out) {
+            others[kept++] = overrides[i];
+        }
+    }
+    const bool good = load(path, others, kept, &recipe) == CLQ_OK;
+    clq_recipe_free(recipe);
+    return good;
+}
+
+clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
+                           clq_recipe **out) {
+    clq_status status = load(path, overrides, override_count, out);
+    if (status != CLQ_BAD_DATA || override_count == 0 || override_count > CLQ_MAX_OVERRIDES ||
+        !is_good(path, NULL, 0, 0)) {
+        return status;
+    }
+    /* The file is good: an override is at fault, the one without which the others are good. */
+    size_t fault = 0;
+    while (fault < override_count && !is_good(path, overrides, override_count, fault)) {
+        fault++;
+    }
+    status = load(path, overrides, override_count, out); /* the error's text again */
+    if (status != CLQ_BAD_DATA) {
+        return status;
+    }
+    return fault < override_count ? clq_fail_in(CLQ_USAGE, "--set %s", overrides[fault])
+                                  : clq_fail_in(CLQ_USAGE, "--set");
 }
 
 void clq_recipe_free(clq_recipe *recipe) {

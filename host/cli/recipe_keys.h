@@ -13,8 +13,8 @@
         (field) = index_;                                                                          \
     } while (0)
 
-/* The keys that "train" and "qat" have in common; `section` is finished by the caller. */
-clq_status clq_recipe_read_training(clq_json_reader *section, int least_epochs,
-                                    clq_train_config *config);
+/* The keys that "train" and "qat" have in common, all but "epochs"; `section` is finished by the
+ * caller. */
+clq_status clq_recipe_read_training(clq_json_reader *section, clq_train_config *config);
 
 #endif

@@ -1,4 +1,5 @@
 /* The keys of "train" and "qat": how to train. */
+#include "base/ranges.h"
 #include "cli/recipe_keys.h"
 
 static const char *const optimizer_names[] = {"sgd", "adam", "adamw"};
@@ -11,20 +12,21 @@ static clq_status read_optimizer(clq_json_reader *section, clq_train_config *con
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(section, "optimizer", &r));
     CLQ_READ_ENUM(&r, "name", optimizer_names, config->optimizer.kind);
-    CLQ_TRY(clq_json_read_f64(&r, "momentum", 0, 0.99999, &config->optimizer.momentum));
+    CLQ_TRY(clq_json_read_f64(&r, "momentum", CLQ_IN_MOMENTUM, &config->optimizer.momentum));
     CLQ_TRY(clq_json_read_bool(&r, "nesterov", &config->optimizer.nesterov));
-    CLQ_TRY(clq_json_read_f64(&r, "weight_decay", 0, 1, &config->optimizer.weight_decay));
+    CLQ_TRY(clq_json_read_f64(&r, "weight_decay", CLQ_IN_WEIGHT_DECAY,
+                              &config->optimizer.weight_decay));
     CLQ_TRY(clq_json_read_bool(&r, "decay_norm_and_bias", &config->optimizer.decay_norm_and_bias));
-    CLQ_TRY(clq_json_read_f64(&r, "beta1", 0, 0.99999, &config->optimizer.beta1));
-    CLQ_TRY(clq_json_read_f64(&r, "beta2", 0, 0.9999999, &config->optimizer.beta2));
-    CLQ_TRY(clq_json_read_f64(&r, "epsilon", 1e-30, 1, &config->optimizer.epsilon));
+    CLQ_TRY(clq_json_read_f64(&r, "beta1", CLQ_IN_BETA1, &config->optimizer.beta1));
+    CLQ_TRY(clq_json_read_f64(&r, "beta2", CLQ_IN_BETA2, &config->optimizer.beta2));
+    CLQ_TRY(clq_json_read_f64(&r, "epsilon", CLQ_IN_EPSILON, &config->optimizer.epsilon));
     return clq_json_reader_finish(&r);
 }
 
 static clq_status read_ema(clq_json_reader *section, clq_train_config *config) {
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(section, "ema", &r));
-    CLQ_TRY(clq_json_read_f64(&r, "decay", 0, 0.999999, &config->ema.decay));
+    CLQ_TRY(clq_json_read_f64(&r, "decay", CLQ_IN_EMA_DECAY, &config->ema.decay));
     CLQ_TRY(clq_json_read_bool(&r, "warmup", &config->ema.warmup));
     return clq_json_reader_finish(&r);
 }
@@ -35,15 +37,17 @@ static clq_status read_schedule(clq_json_reader *section, clq_train_config *conf
     size_t milestone_count = 0;
     CLQ_TRY(clq_json_read_object(section, "schedule", &r));
     CLQ_READ_ENUM(&r, "name", schedule_names, config->schedule.kind);
-    CLQ_TRY(clq_json_read_f64(&r, "lr", 0, 1000, &config->schedule.lr));
-    CLQ_TRY(clq_json_read_f64(&r, "warmup_epochs", 0, 1e6, &config->schedule.warmup_epochs));
-    CLQ_TRY(clq_json_read_f64(&r, "final_ratio", 0, 1, &config->schedule.final_ratio));
-    CLQ_TRY(clq_json_read_f64(&r, "eta_min", 0, 1000, &config->schedule.eta_min));
-    CLQ_TRY(clq_json_read_f64(&r, "gamma", 0, 1, &config->schedule.gamma));
-    CLQ_TRY(clq_json_read_f64(&r, "t_0", 1e-3, 1e6, &config->schedule.t_0));
-    CLQ_TRY(clq_json_read_f64(&r, "t_mult", 1, 1000, &config->schedule.t_mult));
-    CLQ_TRY(clq_json_read_i64_array(&r, "milestones", 0, 1000000, milestones, CLQ_MAX_MILESTONES,
-                                    &milestone_count));
+    CLQ_TRY(clq_json_read_f64(&r, "lr", CLQ_IN_LR, &config->schedule.lr));
+    CLQ_TRY(clq_json_read_f64(&r, "warmup_epochs", CLQ_IN_WARMUP_EPOCHS,
+                              &config->schedule.warmup_epochs));
+    CLQ_TRY(
+        clq_json_read_f64(&r, "final_ratio", CLQ_IN_FINAL_RATIO, &config->schedule.final_ratio));
+    CLQ_TRY(clq_json_read_f64(&r, "eta_min", CLQ_IN_ETA_MIN, &config->schedule.eta_min));
+    CLQ_TRY(clq_json_read_f64(&r, "gamma", CLQ_IN_GAMMA, &config->schedule.gamma));
+    CLQ_TRY(clq_json_read_f64(&r, "t_0", CLQ_IN_T_0, &config->schedule.t_0));
+    CLQ_TRY(clq_json_read_f64(&r, "t_mult", CLQ_IN_T_MULT, &config->schedule.t_mult));
+    CLQ_TRY(clq_json_read_i64_array(&r, "milestones", CLQ_IN_MILESTONES, milestones,
+                                    CLQ_MAX_MILESTONES, &milestone_count));
     for (size_t i = 0; i < milestone_count; i++) {
         config->schedule.milestones[i] = (int)milestones[i];
         config->schedule.milestone_count = (int)milestone_count;
@@ -69,29 +73,29 @@ static clq_status read_mix(clq_json_reader *augment, const char *key, double *al
                            double *probability) {
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(augment, key, &r));
-    CLQ_TRY(clq_json_read_f64(&r, "alpha", 0, 100, alpha));
-    CLQ_TRY(clq_json_read_f64(&r, "probability", 0, 1, probability));
+    CLQ_TRY(clq_json_read_f64(&r, "alpha", CLQ_IN_ALPHA, alpha));
+    CLQ_TRY(clq_json_read_f64(&r, "probability", CLQ_IN_PROBABILITY, probability));
     return clq_json_reader_finish(&r);
 }
 
 static clq_status read_augment(clq_json_reader *section, clq_augment_config *a) {
     clq_json_reader r, part;
     CLQ_TRY(clq_json_read_object(section, "augment", &r));
-    CLQ_TRY(clq_json_read_int(&r, "crop_padding", 0, 1024, &a->crop_padding));
+    CLQ_TRY(clq_json_read_int(&r, "crop_padding", CLQ_IN_CROP_PADDING, &a->crop_padding));
     CLQ_TRY(clq_json_read_bool(&r, "flip", &a->flip));
-    CLQ_TRY(clq_json_read_f64(&r, "rotation", 0, 180, &a->rotation));
-    CLQ_TRY(clq_json_read_f64(&r, "translate", 0, 1, &a->translate));
+    CLQ_TRY(clq_json_read_f64(&r, "rotation", CLQ_IN_ROTATION, &a->rotation));
+    CLQ_TRY(clq_json_read_f64(&r, "translate", CLQ_IN_TRANSLATE, &a->translate));
     CLQ_TRY(read_range(&r, "scale", a->scale));
-    CLQ_TRY(clq_json_read_f64(&r, "brightness", 0, 100, &a->brightness));
-    CLQ_TRY(clq_json_read_f64(&r, "contrast", 0, 100, &a->contrast));
-    CLQ_TRY(clq_json_read_f64(&r, "saturation", 0, 100, &a->saturation));
-    CLQ_TRY(clq_json_read_f64(&r, "hue", 0, 0.5, &a->hue));
+    CLQ_TRY(clq_json_read_f64(&r, "brightness", CLQ_IN_JITTER, &a->brightness));
+    CLQ_TRY(clq_json_read_f64(&r, "contrast", CLQ_IN_JITTER, &a->contrast));
+    CLQ_TRY(clq_json_read_f64(&r, "saturation", CLQ_IN_JITTER, &a->saturation));
+    CLQ_TRY(clq_json_read_f64(&r, "hue", CLQ_IN_HUE, &a->hue));
     CLQ_TRY(clq_json_read_object(&r, "resized_crop", &part));
     CLQ_TRY(read_range(&part, "scale", a->resized_crop.scale));
     CLQ_TRY(read_range(&part, "ratio", a->resized_crop.ratio));
     CLQ_TRY(clq_json_reader_finish(&part));
     CLQ_TRY(clq_json_read_object(&r, "erase", &part));
-    CLQ_TRY(clq_json_read_f64(&part, "probability", 0, 1, &a->erase.probability));
+    CLQ_TRY(clq_json_read_f64(&part, "probability", CLQ_IN_PROBABILITY, &a->erase.probability));
     CLQ_TRY(read_range(&part, "scale", a->erase.scale));
     CLQ_TRY(read_range(&part, "ratio", a->erase.ratio));
     CLQ_TRY(clq_json_reader_finish(&part));
@@ -137,8 +141,8 @@ static clq_status read_progressive(clq_json_reader *section, clq_train_config *c
         CLQ_TRY(clq_json_read_element(section, "progressive", array, (size_t)i, &r));
         CLQ_TRY(clq_json_require(&r, "until_epoch"));
         CLQ_TRY(clq_json_require(&r, "size"));
-        CLQ_TRY(clq_json_read_int(&r, "until_epoch", 1, 100000, until));
-        CLQ_TRY(clq_json_read_int(&r, "size", 1, 4096, size));
+        CLQ_TRY(clq_json_read_int(&r, "until_epoch", CLQ_IN_EPOCHS, until));
+        CLQ_TRY(clq_json_read_int(&r, "size", CLQ_IN_SIZE, size));
         CLQ_TRY(clq_json_reader_finish(&r));
     }
     return CLQ_OK;
@@ -148,27 +152,27 @@ static clq_status read_distill(clq_json_reader *section, clq_train_config *confi
     clq_json_reader r;
     CLQ_TRY(clq_json_read_object(section, "distill", &r));
     CLQ_TRY(clq_json_read_string(&r, "teacher", &config->distill.teacher));
-    CLQ_TRY(clq_json_read_f64(&r, "weight", 0, 1, &config->distill.weight));
-    CLQ_TRY(clq_json_read_f64(&r, "temperature", 1e-3, 1e3, &config->distill.temperature));
+    CLQ_TRY(clq_json_read_f64(&r, "weight", CLQ_IN_DISTILL_WEIGHT, &config->distill.weight));
+    CLQ_TRY(clq_json_read_f64(&r, "temperature", CLQ_IN_TEMPERATURE, &config->distill.temperature));
     return clq_json_reader_finish(&r);
 }
 
-clq_status clq_recipe_read_training(clq_json_reader *r, int least_epochs,
-                                    clq_train_config *config) {
+clq_status clq_recipe_read_training(clq_json_reader *r, clq_train_config *config) {
     int64_t seed = (int64_t)config->seed;
-    CLQ_TRY(clq_json_read_int(r, "epochs", least_epochs, 100000, &config->epochs));
-    CLQ_TRY(clq_json_read_int(r, "batch", 1, 65536, &config->batch));
-    CLQ_TRY(clq_json_read_i64(r, "seed", 0, INT64_MAX, &seed));
+    CLQ_TRY(clq_json_read_int(r, "batch", CLQ_IN_BATCH, &config->batch));
+    CLQ_TRY(clq_json_read_i64(r, "seed", CLQ_IN_SEED, &seed));
     config->seed = (uint64_t)seed;
     CLQ_READ_ENUM(r, "loss", loss_names, config->loss);
-    CLQ_TRY(clq_json_read_f64(r, "label_smoothing", 0, 0.999, &config->label_smoothing));
-    CLQ_TRY(clq_json_read_int(r, "loader_threads", 1, 256, &config->loader_threads));
-    CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", 0, 1 << 30, &config->checkpoint_steps));
+    CLQ_TRY(
+        clq_json_read_f64(r, "label_smoothing", CLQ_IN_LABEL_SMOOTHING, &config->label_smoothing));
+    CLQ_TRY(clq_json_read_int(r, "loader_threads", CLQ_IN_LOADER_THREADS, &config->loader_threads));
+    CLQ_TRY(clq_json_read_int(r, "checkpoint_steps", CLQ_IN_CHECKPOINT_STEPS,
+                              &config->checkpoint_steps));
     CLQ_TRY(clq_json_read_bool(r, "sync_batch_norm", &config->sync_batch_norm));
-    CLQ_TRY(clq_json_read_int(r, "log_steps", 1, 1 << 30, &config->log_steps));
+    CLQ_TRY(clq_json_read_int(r, "log_steps", CLQ_IN_LOG_STEPS, &config->log_steps));
     CLQ_TRY(clq_json_read_bool(r, "recompute", &config->recompute));
     CLQ_TRY(read_distill(r, config));
-    CLQ_TRY(clq_json_read_f64(r, "clip_norm", 0, 1e6, &config->clip_norm));
+    CLQ_TRY(clq_json_read_f64(r, "clip_norm", CLQ_IN_CLIP_NORM, &config->clip_norm));
     CLQ_READ_ENUM(r, "on_nonfinite", nonfinite_names, config->on_nonfinite);
     CLQ_TRY(read_freeze(r, config));
     CLQ_TRY(read_progressive(r, config));

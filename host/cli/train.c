@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "base/files.h"
+#include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
 
@@ -36,7 +37,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'e':
         return clq_option_result(state,
-                                 clq_option_int("--epochs", argument, 1, 100000, &o->epochs));
+                                 clq_option_int("--epochs", argument, CLQ_IN_EPOCHS, &o->epochs));
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));

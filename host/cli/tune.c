@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
 #include "device/tuning.h"
@@ -18,17 +19,9 @@ typedef struct options {
     clq_tune_options tune;
 } options;
 
-/* "1,8,64" */
 static clq_status parse_batches(const char *text, options *o) {
-    float numbers[MAX_BATCHES];
     size_t count = 0;
-    CLQ_TRY(clq_option_floats("--batch", text, numbers, MAX_BATCHES, &count));
-    for (size_t i = 0; i < count; i++) {
-        if (!(numbers[i] >= 1 && numbers[i] <= 65536) || numbers[i] != (float)(int)numbers[i]) {
-            return clq_fail(CLQ_USAGE, "--batch: must be integers in 1..65536, is \"%s\"", text);
-        }
-        o->batches[i] = (int)numbers[i];
-    }
+    CLQ_TRY(clq_option_ints("--batch", text, CLQ_IN_BATCH, o->batches, MAX_BATCHES, &count));
     o->tune.batch_count = (int)count;
     return CLQ_OK;
 }
@@ -43,7 +36,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return clq_option_result(state, parse_batches(argument, o));
     case 's':
         return clq_option_result(
-            state, clq_option_f64("--seconds", argument, 0.001, 1e6, &o->tune.seconds));
+            state, clq_option_f64("--seconds", argument, CLQ_IN_SECONDS, &o->tune.seconds));
     case 'f':
         o->tune.force = true;
         return 0;

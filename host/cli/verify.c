@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
 
@@ -24,9 +25,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'n':
         return clq_option_result(state,
-                                 clq_option_i64("--limit", argument, 1, INT32_MAX, &o->limit));
+                                 clq_option_i64("--limit", argument, CLQ_IN_LIMIT, &o->limit));
     case 'r':
-        return clq_option_result(state, clq_option_int("--resize", argument, 1, 8192, &o->resize));
+        return clq_option_result(state,
+                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 'I':
         o->require_int8 = true;
         return 0;

@@ -1,6 +1,7 @@
 /* From ranges to scales and zero points: equations (3) to (6) of docs/quantization.md. */
 #include <math.h>
 
+#include "base/ranges.h"
 #include "kernels/include/scales.h"
 #include "ops/conv2d_int8.h"
 #include "quant/internal.h"
@@ -16,15 +17,9 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
         return clq_fail(CLQ_USAGE, "unknown observer %d or kind of scale %d", (int)config->observer,
                         (int)config->scale);
     }
-    if (!(config->averaging > 0 && config->averaging <= 1)) {
-        return clq_fail(CLQ_USAGE, "averaging must be in (0, 1], is %g", config->averaging);
-    }
-    if (config->max_shift < 0 || config->max_shift > 30) {
-        return clq_fail(CLQ_USAGE, "max_shift must be in 0..30, is %d", config->max_shift);
-    }
-    if (config->images < 1) {
-        return clq_fail(CLQ_USAGE, "images must be at least 1, is %lld", (long long)config->images);
-    }
+    CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));
+    CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));
+    CLQ_TRY(clq_in_range("images", (double)config->images, CLQ_IN_IMAGES));
     return CLQ_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <clquant/train.h>
 
 #include "base/hash.h"
+#include "base/ranges.h"
 
 void clq_train_config_init(clq_train_config *config) {
     *config = (clq_train_config){
@@ -36,24 +37,19 @@ void clq_train_config_init(clq_train_config *config) {
     a->mixup.probability = a->cutmix.probability = 1;
 }
 
-/* One rule of a configuration: `name` must lie in [low, high]. */
-static clq_status in_range(const char *name, double value, double low, double high) {
-    if (!(value >= low && value <= high)) {
-        return clq_fail(CLQ_USAGE, "%s must be in %g..%g, is %g", name, low, high, value);
-    }
-    return CLQ_OK;
-}
-
 static clq_status check_schedule(const clq_train_config *config) {
-    CLQ_TRY(in_range("schedule.lr", config->schedule.lr, 0, 1000));
-    CLQ_TRY(in_range("schedule.warmup_epochs", config->schedule.warmup_epochs, 0, 1e6));
-    CLQ_TRY(in_range("schedule.final_ratio", config->schedule.final_ratio, 0, 1));
-    CLQ_TRY(in_range("schedule.eta_min", config->schedule.eta_min, 0, config->schedule.lr));
-    CLQ_TRY(in_range("schedule.gamma", config->schedule.gamma, 0, 1));
-    CLQ_TRY(in_range("schedule.t_0", config->schedule.t_0, 1e-3, 1e6));
-    CLQ_TRY(in_range("schedule.t_mult", config->schedule.t_mult, 1, 1e3));
-    for (int i = 1; i < config->schedule.milestone_count; i++) {
-        if (config->schedule.milestones[i] <= config->schedule.milestones[i - 1]) {
+    CLQ_TRY(clq_in_range("schedule.lr", config->schedule.lr, CLQ_IN_LR));
+    CLQ_TRY(clq_in_range("schedule.warmup_epochs", config->schedule.warmup_epochs,
+                         CLQ_IN_WARMUP_EPOCHS));
+    CLQ_TRY(clq_in_range("schedule.final_ratio", config->schedule.final_ratio, CLQ_IN_FINAL_RATIO));
+    CLQ_TRY(clq_in_range("schedule.eta_min", config->schedule.eta_min, 0, config->schedule.lr));
+    CLQ_TRY(clq_in_range("schedule.gamma", config->schedule.gamma, CLQ_IN_GAMMA));
+    CLQ_TRY(clq_in_range("schedule.t_0", config->schedule.t_0, CLQ_IN_T_0));
+    CLQ_TRY(clq_in_range("schedule.t_mult", config->schedule.t_mult, CLQ_IN_T_MULT));
+    for (int i = 0; i < config->schedule.milestone_count; i++) {
+        CLQ_TRY(
+            clq_in_range("schedule.milestones", config->schedule.milestones[i], CLQ_IN_MILESTONES));
+        if (i > 0 && config->schedule.milestones[i] <= config->schedule.milestones[i - 1]) {
             return clq_fail(CLQ_USAGE, "schedule.milestones must increase: %d follows %d",
                             config->schedule.milestones[i], config->schedule.milestones[i - 1]);
         }
@@ -65,7 +61,7 @@ static clq_status check_progressive(const clq_train_config *config) {
     int last = 0;
     for (int i = 0; i < config->progressive_count; i++) {
         const int until = config->progressive[i].until_epoch;
-        CLQ_TRY(in_range("progressive.size", config->progressive[i].size, 1, 4096));
+        CLQ_TRY(clq_in_range("progressive.size", config->progressive[i].size, CLQ_IN_SIZE));
         if (until <= last) {
             return clq_fail(CLQ_USAGE,
                             "progressive.until_epoch must increase from 1, %d follows %d", until,
@@ -87,40 +83,42 @@ static clq_status range_of(const char *name, const double range[2], double most)
 }
 
 static clq_status check_augment(const clq_augment_config *a) {
-    CLQ_TRY(in_range("augment.crop_padding", a->crop_padding, 0, 1024));
-    CLQ_TRY(in_range("augment.rotation", a->rotation, 0, 180));
-    CLQ_TRY(in_range("augment.translate", a->translate, 0, 1));
+    CLQ_TRY(clq_in_range("augment.crop_padding", a->crop_padding, CLQ_IN_CROP_PADDING));
+    CLQ_TRY(clq_in_range("augment.rotation", a->rotation, CLQ_IN_ROTATION));
+    CLQ_TRY(clq_in_range("augment.translate", a->translate, CLQ_IN_TRANSLATE));
     CLQ_TRY(range_of("augment.scale", a->scale, 100));
     CLQ_TRY(range_of("augment.resized_crop.scale", a->resized_crop.scale, 1));
     CLQ_TRY(range_of("augment.resized_crop.ratio", a->resized_crop.ratio, 100));
-    CLQ_TRY(in_range("augment.brightness", a->brightness, 0, 100));
-    CLQ_TRY(in_range("augment.contrast", a->contrast, 0, 100));
-    CLQ_TRY(in_range("augment.saturation", a->saturation, 0, 100));
-    CLQ_TRY(in_range("augment.hue", a->hue, 0, 0.5));
-    CLQ_TRY(in_range("augment.erase.probability", a->erase.probability, 0, 1));
+    CLQ_TRY(clq_in_range("augment.brightness", a->brightness, CLQ_IN_JITTER));
+    CLQ_TRY(clq_in_range("augment.contrast", a->contrast, CLQ_IN_JITTER));
+    CLQ_TRY(clq_in_range("augment.saturation", a->saturation, CLQ_IN_JITTER));
+    CLQ_TRY(clq_in_range("augment.hue", a->hue, CLQ_IN_HUE));
+    CLQ_TRY(clq_in_range("augment.erase.probability", a->erase.probability, CLQ_IN_PROBABILITY));
     CLQ_TRY(range_of("augment.erase.scale", a->erase.scale, 1));
     CLQ_TRY(range_of("augment.erase.ratio", a->erase.ratio, 100));
-    CLQ_TRY(in_range("augment.mixup.alpha", a->mixup.alpha, 0, 100));
-    CLQ_TRY(in_range("augment.mixup.probability", a->mixup.probability, 0, 1));
-    CLQ_TRY(in_range("augment.cutmix.alpha", a->cutmix.alpha, 0, 100));
-    return in_range("augment.cutmix.probability", a->cutmix.probability, 0, 1);
+    CLQ_TRY(clq_in_range("augment.mixup.alpha", a->mixup.alpha, CLQ_IN_ALPHA));
+    CLQ_TRY(clq_in_range("augment.mixup.probability", a->mixup.probability, CLQ_IN_PROBABILITY));
+    CLQ_TRY(clq_in_range("augment.cutmix.alpha", a->cutmix.alpha, CLQ_IN_ALPHA));
+    return clq_in_range("augment.cutmix.probability", a->cutmix.probability, CLQ_IN_PROBABILITY);
 }
 
 clq_status clq_train_config_check(const clq_train_config *config) {
-    CLQ_TRY(in_range("epochs", config->epochs, 1, 100000));
-    CLQ_TRY(in_range("batch", config->batch, 1, 65536));
-    CLQ_TRY(in_range("optimizer.momentum", config->optimizer.momentum, 0, 0.99999));
-    CLQ_TRY(in_range("optimizer.weight_decay", config->optimizer.weight_decay, 0, 1));
-    CLQ_TRY(in_range("optimizer.beta1", config->optimizer.beta1, 0, 0.99999));
-    CLQ_TRY(in_range("optimizer.beta2", config->optimizer.beta2, 0, 0.9999999));
-    CLQ_TRY(in_range("optimizer.epsilon", config->optimizer.epsilon, 1e-30, 1));
-    CLQ_TRY(in_range("clip_norm", config->clip_norm, 0, 1e6));
-    CLQ_TRY(in_range("ema.decay", config->ema.decay, 0, 0.999999));
-    CLQ_TRY(in_range("label_smoothing", config->label_smoothing, 0, 0.999));
-    CLQ_TRY(in_range("loader_threads", config->loader_threads, 1, 256));
-    CLQ_TRY(in_range("distill.weight", config->distill.weight, 0, 1));
-    CLQ_TRY(in_range("distill.temperature", config->distill.temperature, 1e-3, 1e3));
-    CLQ_TRY(in_range("log_steps", config->log_steps, 1, 1 << 30));
+    CLQ_TRY(clq_in_range("epochs", config->epochs, CLQ_IN_EPOCHS));
+    CLQ_TRY(clq_in_range("batch", config->batch, CLQ_IN_BATCH));
+    CLQ_TRY(clq_in_range("optimizer.momentum", config->optimizer.momentum, CLQ_IN_MOMENTUM));
+    CLQ_TRY(clq_in_range("optimizer.weight_decay", config->optimizer.weight_decay,
+                         CLQ_IN_WEIGHT_DECAY));
+    CLQ_TRY(clq_in_range("optimizer.beta1", config->optimizer.beta1, CLQ_IN_BETA1));
+    CLQ_TRY(clq_in_range("optimizer.beta2", config->optimizer.beta2, CLQ_IN_BETA2));
+    CLQ_TRY(clq_in_range("optimizer.epsilon", config->optimizer.epsilon, CLQ_IN_EPSILON));
+    CLQ_TRY(clq_in_range("clip_norm", config->clip_norm, CLQ_IN_CLIP_NORM));
+    CLQ_TRY(clq_in_range("ema.decay", config->ema.decay, CLQ_IN_EMA_DECAY));
+    CLQ_TRY(clq_in_range("label_smoothing", config->label_smoothing, CLQ_IN_LABEL_SMOOTHING));
+    CLQ_TRY(clq_in_range("loader_threads", config->loader_threads, CLQ_IN_LOADER_THREADS));
+    CLQ_TRY(clq_in_range("distill.weight", config->distill.weight, CLQ_IN_DISTILL_WEIGHT));
+    CLQ_TRY(clq_in_range("distill.temperature", config->distill.temperature, CLQ_IN_TEMPERATURE));
+    CLQ_TRY(clq_in_range("checkpoint_steps", config->checkpoint_steps, CLQ_IN_CHECKPOINT_STEPS));
+    CLQ_TRY(clq_in_range("log_steps", config->log_steps, CLQ_IN_LOG_STEPS));
     CLQ_TRY(check_progressive(config));
     CLQ_TRY(check_augment(&config->augment));
     if (config->distill.teacher && config->distill.weight > 0 &&

@@ -37,6 +37,34 @@ static void numbers_are_read_with_a_point(void **state) {
     assert_string_equal(end, "x");
 }
 
+/* Plain decimal numbers and nothing that strtod also takes. */
+static void only_plain_numbers_are_read(void **state) {
+    (void)state;
+    static const char *const none[] = {"",     " 1",    "x",   "-",   "+",    ".",
+                                       "-.",   "e5",    "nan", "inf", "-inf", "0x1",
+                                       "-0X1", "1e999", "--1", "+-1", "\t1"};
+    double real = 7;
+    int64_t whole = 7;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_null(clq_read_real(none[i], &real));
+    }
+    assert_true(real == 7);
+    assert_string_equal(clq_read_real("-1.5e3,2", &real), ",2");
+    assert_true(real == -1500);
+    assert_string_equal(clq_read_real("+.25%", &real), "%");
+    assert_true(real == 0.25);
+    assert_string_equal(clq_read_real("1e-999", &real), "");
+    assert_true(real == 0);
+    assert_null(clq_read_whole(".5", &whole));
+    assert_null(clq_read_whole("9223372036854775808", &whole));
+    assert_null(clq_read_whole("0x10", &whole));
+    assert_true(whole == 7);
+    assert_string_equal(clq_read_whole("1e3", &whole), "e3");
+    assert_true(whole == 1);
+    assert_string_equal(clq_read_whole("-9223372036854775808", &whole), "");
+    assert_true(whole == INT64_MIN);
+}
+
 static void numbers_are_written_with_a_point(void **state) {
     (void)state;
     char text[32], *taken = NULL;
@@ -106,6 +134,7 @@ static void the_locale_comes_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_plain_numbers_are_read),
         cmocka_unit_test_setup_teardown(numbers_are_read_with_a_point, clq_test_setup_temp_dir,
                                         leave),
         cmocka_unit_test_setup_teardown(numbers_are_written_with_a_point, clq_test_setup_temp_dir,

@@ -210,7 +210,7 @@ static void wrong_flags_are_usage_errors(void **state) {
         {"m.onnx --iterations 0", "--iterations"},
         {"m.onnx --warmup -1", "--warmup"},
         {"m.onnx --max-regress 5%", "--max-regress needs --compare"},
-        {"m.onnx --compare b.json --max-regress fast", "--max-regress: must be like 5% or 0.05"},
+        {"m.onnx --compare b.json --max-regress fast", "--max-regress: must be a fraction in 0..1"},
         {"m.onnx --compare b.json --max-regress -1%", "--max-regress"},
         {"m.onnx --compare b.json --max-regress 5%%", "--max-regress"},
         {"m.onnx --compare b.json --max-regress inf", "--max-regress"},
