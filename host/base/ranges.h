@@ -14,12 +14,11 @@ clq_status clq_in_range(const char *name, double value, double low, double high)
 #define CLQ_IN_CHANNELS 1, 4
 #define CLQ_IN_CLASSES 1, 100000
 #define CLQ_IN_INPUTS 1, 1 << 20
-#define CLQ_IN_RESIZE 1, 8192
 #define CLQ_IN_LIMIT 1, INT32_MAX      /* images or rows */
 #define CLQ_IN_DATA_SIZE 0, 4096       /* 0: as it is */
 #define CLQ_IN_DATA_LIMIT 0, INT32_MAX /* 0: all */
-#define CLQ_IN_MEAN -1e6, 1e6
-#define CLQ_IN_STD 1e-6, 1e6
+#define CLQ_IN_MEAN 0, 255             /* and not above data.range */
+#define CLQ_IN_STD 1e-6, 510
 #define CLQ_IN_TARGET_COLUMNS 1, 65536
 #define CLQ_IN_TEST_FRACTION 0, 0.999
 #define CLQ_IN_BATCH 1, 65536

@@ -131,14 +131,15 @@ static clq_status load_recipe(session *s) {
 
 /* The calibrated form of the FP32 graph, on built-in images. */
 static clq_status quantize(session *s) {
-    const clq_graph *trained = s->graphs[FP32];
+    clq_graph *trained = s->graphs[FP32];
     clq_graph *integer = NULL;
     clq_dataset *images = NULL;
     clq_status status = CLQ_OK;
     char source[64];
+    const clq_data_source data = {.path = source, .any_classes = true, .quiet = true};
     snprintf(source, sizeof source, "synthetic:train=%d,test=1,size=%lld", CALIBRATION_IMAGES,
              (long long)trained->values[trained->input].shape.dim[1]);
-    CLQ_GOTO(status, cleanup, clq_data_open(source, trained, CLQ_SPLIT_TRAIN, 0, 0, &images));
+    CLQ_GOTO(status, cleanup, clq_data_open(&data, trained, CLQ_SPLIT_TRAIN, 0, &images));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(s->device, trained, images, &s->recipe->qat_quant, 0, &s->graphs[QAT],
                            &integer));

@@ -3,11 +3,13 @@
 
 #include "base/files.h"
 #include "cli/cli.h"
+#include "cli/data.h"
 #include "cli/pipeline.h"
 
 typedef struct options {
     clq_common common;
-    const char *model, *out, *weights_in, *weights_out, *mean, *std;
+    const char *model, *out, *weights_in, *weights_out;
+    clq_image_flags images;
     clq_network_options network;
     bool fold;
 } options;
@@ -18,6 +20,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->network;
+        state->child_inputs[2] = &o->images;
         return 0;
     case 'N':
         o->network.network = argument;
@@ -27,12 +30,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'W':
         o->weights_out = argument;
-        return 0;
-    case 'm':
-        o->mean = argument;
-        return 0;
-    case 's':
-        o->std = argument;
         return 0;
     case 'f':
         o->fold = true;
@@ -53,9 +50,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         if (!o->out && !o->weights_out) {
             argp_error(state, "needs -o or --weights-out");
         }
-        if (!o->mean != !o->std) {
-            argp_error(state, "--mean and --std go together");
-        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -66,15 +60,16 @@ static const struct argp_option argp_options[] = {
     {"network", 'N', "NAME", 0, "Build this network (listed below)", 0},
     {"weights", 'w', "FILE", 0, "Load these weights (safetensors, torchvision's names)", 0},
     {"weights-out", 'W', "FILE", 0, "Write the weights (safetensors, torchvision's names)", 0},
-    {"mean", 'm', "R,G,B", 0, "Normalisation kept in the model's metadata", 0},
-    {"std", 's', "R,G,B", 0, "", 0},
     {"fold", 'f', NULL, 0, "Fold batch norm into the convolutions", 0},
     {"output", 'o', "M.onnx", 0, "The model", 0},
     {0},
 };
 
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_network_argp, 0, "Network:", 10}, {0}};
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_network_argp, 0, "Network:", 10},
+    {&clq_preprocessing_argp, 0, "Images, kept in the model:", 20},
+    {0}};
 static const struct argp argp = {
     argp_options,
     parse,
@@ -84,18 +79,20 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-/* Checks "R,G,B" against the input's channels and keeps it as metadata. */
-static clq_status set_normalisation(clq_graph *graph, const char *option, const char *key,
-                                    const char *text) {
-    float values[CLQ_MAX_CHANNELS];
-    size_t count;
-    const clq_shape *shape = &graph->values[graph->input].shape;
-    CLQ_TRY(clq_option_floats(option, text, values, CLQ_MAX_CHANNELS, &count));
-    if ((int64_t)count != shape->dim[shape->rank - 1]) {
-        return clq_fail(CLQ_USAGE, "%s: needs %lld numbers, one a channel, has %zu", option,
-                        (long long)shape->dim[shape->rank - 1], count);
+/* Keeps in the metadata how the network's images are prepared, as far as flags say. */
+static clq_status keep_preprocessing(const clq_image_flags *flags, clq_graph *graph) {
+    const clq_shape *input = &graph->values[graph->input].shape;
+    clq_preprocessing given = flags->given, model;
+    if (!given.known) {
+        return CLQ_OK;
     }
-    return clq_graph_set_metadata(graph, key, text);
+    if (input->rank != 4) {
+        return clq_fail(CLQ_USAGE, "flags that prepare images are of no use to a network that "
+                                   "reads rows");
+    }
+    CLQ_TRY(clq_preprocessing_check(&given, input, CLQ_USAGE));
+    CLQ_TRY(clq_graph_set_preprocessing(graph, &given));
+    return clq_graph_preprocessing(graph, &model);
 }
 
 static clq_status make(const options *o, clq_graph **graph) {
@@ -109,11 +106,7 @@ static clq_status make(const options *o, clq_graph **graph) {
     if (o->weights_in) {
         CLQ_TRY(clq_weights_load(*graph, o->weights_in));
     }
-    if (o->mean) {
-        CLQ_TRY(set_normalisation(*graph, "--mean", "clquant.mean", o->mean));
-        CLQ_TRY(set_normalisation(*graph, "--std", "clquant.std", o->std));
-    }
-    return CLQ_OK;
+    return keep_preprocessing(&o->images, *graph);
 }
 
 static clq_status run(int argc, char **argv) {

@@ -10,8 +10,9 @@
 
 typedef struct options {
     clq_common common;
-    const char *model, *data, *logits, *inputs, *labels, *codes;
-    int split, resize, batch;
+    clq_image_flags images;
+    const char *model, *data, *logits, *inputs, *save_labels, *codes;
+    int split, batch;
     int64_t limit;
     double min_top1, min_r2;
 } options;
@@ -22,6 +23,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->images;
         return 0;
     case 'D':
         o->data = argument;
@@ -34,9 +36,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'b':
         return clq_option_result(state,
                                  clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
-    case 'r':
-        return clq_option_result(state,
-                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 'l':
         o->logits = argument;
         return 0;
@@ -44,7 +43,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->inputs = argument;
         return 0;
     case 'L':
-        o->labels = argument;
+        o->save_labels = argument;
         return 0;
     case 'C':
         o->codes = argument;
@@ -75,12 +74,10 @@ static const struct argp_option argp_options[] = {
     {"split", 's', "train|test", 0, "Which part (default test)", 0},
     {"limit", 'n', "N", 0, "At most N images or rows, spread over the set", 0},
     {"batch", 'b', "N", 0, "Images at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
-    {"resize", 'r', "PIXELS", 0,
-     "Shorter side before the centre crop (256 for a 224 crop is usual)", 0},
     {"logits", 'l', "FILE.npy", 0, "Also write all outputs (images, classes) as float32", 0},
     {"inputs", 'I', "FILE.npy", 0, "Also write the normalised images (images, C, H, W) as float32",
      0},
-    {"labels", 'L', "FILE.npy", 0, "Also write their labels (images) as float32", 0},
+    {"save-labels", 'L', "FILE.npy", 0, "Also write their labels (images) as float32", 0},
     {"codes", 'C', "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
      0},
     {"min-top1", 'm', "FRACTION", 0,
@@ -88,7 +85,8 @@ static const struct argp_option argp_options[] = {
     {"min-r2", 'R', "NUMBER", 0, "Gate of a regression: exit code 1 when the mean R2 is lower", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_images_argp, 0, "Images:", 20}, {0}};
 static const struct argp argp = {argp_options,
                                  parse,
                                  "MODEL.onnx --data DIR",
@@ -134,14 +132,14 @@ static clq_status evaluate(const options *o, clq_device *device, clq_graph *grap
     if (o->inputs) {
         CLQ_GOTO(status, cleanup, clq_dump_inputs(device, graph, dataset, o->inputs));
     }
-    if (o->labels) {
-        CLQ_GOTO(status, cleanup, clq_dump_labels(dataset, o->labels));
+    if (o->save_labels) {
+        CLQ_GOTO(status, cleanup, clq_dump_labels(dataset, o->save_labels));
     }
     if (o->codes) {
         CLQ_GOTO(status, cleanup, clq_dump_codes(device, graph, dataset, o->codes));
     }
     if (o->common.json) {
-        json_t *json = clq_evaluation_to_json(&evaluation, dataset);
+        json_t *json = clq_evaluation_to_json(&evaluation, graph, dataset);
         status = clq_json_dump_stdout(json);
         json_decref(json);
     } else {
@@ -164,9 +162,9 @@ static clq_status run(int argc, char **argv) {
     clq_dataset *dataset = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "eval", argc, argv, &o, &done));
+    const clq_data_source source = {.path = o.data, .flags = &o.images};
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
-    CLQ_GOTO(status, cleanup,
-             clq_data_open(o.data, graph, (clq_split)o.split, o.limit, o.resize, &dataset));
+    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset));
 cleanup:

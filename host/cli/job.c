@@ -107,7 +107,7 @@ static clq_status judge(job *j, variant v) {
     clq_log_info(e->targets ? "%s: R2 %.4f  loss %.4g" : "%s: top-1 %.2f %%  loss %.4f", keys[v],
                  score(e), e->loss);
     snprintf(name, sizeof name, "eval-%s.json", keys[v]);
-    CLQ_TRY(write_json(j, name, clq_evaluation_to_json(&j->evaluations[v], j->test)));
+    CLQ_TRY(write_json(j, name, clq_evaluation_to_json(&j->evaluations[v], j->graphs[v], j->test)));
     if (v == FP32) {
         return CLQ_OK;
     }
@@ -116,7 +116,7 @@ static clq_status judge(job *j, variant v) {
                  (long long)j->verifications[v].mismatched_codes,
                  (long long)j->verifications[v].compared_codes);
     snprintf(name, sizeof name, "verify-%s.json", keys[v]);
-    return write_json(j, name, clq_verification_to_json(&j->verifications[v]));
+    return write_json(j, name, clq_verification_to_json(&j->verifications[v], j->graphs[v]));
 }
 
 /* Latency of all variants at batch 1, measured in turn. */

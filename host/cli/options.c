@@ -259,7 +259,7 @@ static error_t parse_network(int key, char *argument, struct argp_state *state) 
         status = clq_option_int("--classes", argument, CLQ_IN_CLASSES, &network->classes);
         break;
     case 'H':
-        status = clq_option_int("--channels", argument, CLQ_IN_CHANNELS, &network->channels);
+        status = clq_option_int("--input-channels", argument, CLQ_IN_CHANNELS, &network->channels);
         break;
     case SHORTCUT:
         if (strcmp(argument, "A") != 0 && strcmp(argument, "B") != 0) {
@@ -295,7 +295,7 @@ static const struct argp_option network_options[] = {
     {"stem", 't', "imagenet|cifar", 0, "7x7 stride 2 and max pool, or 3x3 stride 1", 10},
     {"size", 'z', "PIXELS", 0, "Input height and width", 10},
     {"classes", 'c', "N", 0, "Outputs", 10},
-    {"channels", 'H', "N", 0, "Input channels (default 3)", 10},
+    {"input-channels", 'H', "N", 0, "Input channels (default 3)", 10},
     {"shortcut", SHORTCUT, "A|B", 0, "Of the CIFAR ResNets: zero-padded, or a 1x1 convolution", 10},
     {"seed", 'S', "N", 0, "Of random weights (default 0)", 10},
     {0},

@@ -8,10 +8,6 @@
 #include "base/progress.h"
 #include "base/text.h"
 
-/* Metadata of a model. */
-#define CLASSES "clquant.classes"             /* names, a line each */
-#define TEST_FRACTION "clquant.test_fraction" /* of the table that it was trained on */
-
 /* ---- models ---- */
 
 clq_status clq_model_open(const char *path, clq_graph **graph) {
@@ -27,97 +23,16 @@ clq_status clq_model_require_float(const char *path, const clq_graph *graph) {
 
 /* Class names and, for a table, how it was split, so that later commands read it the same way. */
 static clq_status describe(clq_graph *graph, const clq_dataset *dataset, double test_fraction) {
-    const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    clq_text text = {0};
-    clq_status status = CLQ_OK;
-    for (int c = 0; c < info->class_count; c++) {
-        clq_text_printf(&text, "%s%s", c ? "\n" : "", info->class_names[c]);
+    char text[32];
+    CLQ_TRY(clq_graph_set_classes(graph, dataset));
+    if (clq_dataset_get_info(dataset)->features == 0) {
+        return CLQ_OK;
     }
-    if (info->class_count > 0) {
-        CLQ_GOTO(status, cleanup, clq_text_status(&text));
-        CLQ_GOTO(status, cleanup, clq_graph_set_metadata(graph, CLASSES, text.data));
-    }
-    if (info->features > 0) {
-        clq_text_free(&text);
-        clq_text_printf(&text, "%.15g", test_fraction);
-        CLQ_GOTO(status, cleanup, clq_text_status(&text));
-        CLQ_GOTO(status, cleanup, clq_graph_set_metadata(graph, TEST_FRACTION, text.data));
-    }
-cleanup:
-    clq_text_free(&text);
-    return status;
+    clq_snprintf(text, sizeof text, "%.15g", test_fraction);
+    return clq_graph_set_metadata(graph, CLQ_META_TEST_FRACTION, text);
 }
 
 /* ---- data ---- */
-
-/* How a table must be opened for a trained network: as its metadata says. */
-static clq_status table_options(const clq_graph *graph, clq_table_options *options) {
-    const char *fraction = clq_graph_get_metadata(graph, TEST_FRACTION);
-    const clq_shape *output = &graph->values[graph->output].shape;
-    const char *end;
-    if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
-        options->target = CLQ_TARGET_REGRESSION;
-        options->target_columns = (int)output->dim[output->rank - 1];
-    } else if (clq_graph_get_metadata(graph, CLASSES)) {
-        options->target = CLQ_TARGET_CLASS;
-    }
-    if (fraction) {
-        end = clq_read_real(fraction, &options->test_fraction);
-        if (!end || *end || options->test_fraction < 0 || options->test_fraction >= 1) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "the model's metadata \"" TEST_FRACTION
-                            "\" must be in 0..1 and below 1, is \"%s\"",
-                            fraction);
-        }
-    }
-    return CLQ_OK;
-}
-
-clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split split, int64_t limit,
-                         int resize, clq_dataset **dataset) {
-    const clq_shape *shape = &graph->values[graph->input].shape;
-    const bool images = shape->rank == 4 && shape->dim[1] == shape->dim[2];
-    clq_dataset_options options = {.split = split, .limit = limit};
-    if (!images && shape->rank != 2) {
-        char text[64];
-        clq_shape_text(shape, text, sizeof text);
-        return clq_fail(CLQ_BAD_DATA,
-                        "the network's input must be square images (1, H, H, C) or rows (1, "
-                        "features), is %s",
-                        text);
-    }
-    if (images) {
-        options.size = (int)shape->dim[1];
-        options.channels = (int)shape->dim[3];
-        options.resize = resize;
-    }
-    CLQ_TRY(table_options(graph, &options.table));
-    CLQ_TRY(clq_dataset_open(path, &options, dataset));
-    CLQ_TRY(clq_graph_check_data(graph, *dataset));
-    clq_table *table = clq_dataset_table(*dataset);
-    return table ? clq_graph_normalise_table(graph, table) : CLQ_OK;
-}
-
-/* Feeding a network's input without augmentation; images that training crops from lose their edges.
- */
-static clq_status inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
-                                    clq_feed_options *options) {
-    const clq_shape *shape = &graph->values[graph->input].shape;
-    const bool images = shape->rank == 4;
-    *options = (clq_feed_options){.batch = batch,
-                                  .threads = 2,
-                                  .height = images ? (int)shape->dim[1] : 0,
-                                  .width = images ? (int)shape->dim[2] : 0,
-                                  .centre_crop = true};
-    return clq_graph_normalisation(graph, dataset, options->mean, options->std);
-}
-
-clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
-                         int batch, clq_feed **feed) {
-    clq_feed_options options;
-    CLQ_TRY(inference_options(graph, dataset, batch, &options));
-    return clq_feed_create(device, dataset, &options, feed);
-}
 
 /* How a data set must be opened for the recipe's network: what training crops from at random may be
  * larger than the network's input. */
@@ -126,14 +41,14 @@ static clq_status open_split(const clq_recipe *recipe, const char *data, clq_spl
     const bool train = split == CLQ_SPLIT_TRAIN;
     clq_dataset_options options = {
         .split = split,
-        .size = recipe->data.size ? recipe->data.size : recipe->network.size,
-        .resize = recipe->data.resize,
+        .height = recipe->data.size ? recipe->data.size : recipe->network.size,
+        .resize = recipe->data.given.resize,
         .channels = recipe->network.channels,
         .limit = train ? recipe->data.train_limit : recipe->data.test_limit,
         .table = recipe->data.table};
     if (train && recipe->data.source_size) {
-        options.size = recipe->data.source_size;
-        options.resize = 0;
+        options.height = recipe->data.source_size;
+        options.resize = (clq_resize){.interpolation = options.resize.interpolation};
     }
     return clq_dataset_open(data, &options, dataset);
 }
@@ -156,7 +71,7 @@ static clq_status fit_table(const clq_recipe *recipe, const clq_dataset_info *in
         return clq_fail(CLQ_BAD_DATA, "%s: is a table; the recipe's network must be mlp, is %s",
                         info->path, network->network);
     }
-    if (recipe->data.has_normalisation) {
+    if (recipe->data.given.known & CLQ_PART_NORMALISATION) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: is a table, normalised as measured; data.mean and data.std are for "
                         "images",
@@ -175,6 +90,27 @@ static clq_status load_weights(const clq_recipe *recipe, clq_graph *graph) {
     }
     return recipe->new_head ? clq_weights_load_new_head(graph, recipe->weights)
                             : clq_weights_load(graph, recipe->weights);
+}
+
+/* What the recipe says of images, and what is usual where it says nothing, into the metadata. */
+static clq_status keep_preprocessing(const clq_recipe *recipe, clq_graph *graph,
+                                     const clq_dataset *train) {
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const char *sources[CLQ_PART_COUNT];
+    clq_preprocessing p, given = recipe->data.given;
+    CLQ_TRY(clq_fail_in(clq_preprocessing_check(&given, input, CLQ_BAD_DATA), "the recipe's data"));
+    clq_preprocessing_usual(input, &p);
+    clq_preprocessing_take(&p, &given, given.known);
+    if (!(p.known & CLQ_PART_NORMALISATION)) {
+        clq_normalisation_usual(train, p.channels == CLQ_BGR, &p.normalisation);
+        p.normalisation_count = (int)input->dim[3];
+        p.known |= CLQ_PART_NORMALISATION;
+    }
+    for (int i = 0; i < CLQ_PART_COUNT; i++) {
+        sources[i] = given.known & (1u << i) ? "recipe" : "usual";
+    }
+    CLQ_TRY(clq_graph_set_preprocessing(graph, &p));
+    return clq_preprocessing_log(&p, sources);
 }
 
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
@@ -202,9 +138,7 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
         CLQ_TRY(clq_graph_normalise_table(*graph, tables[0]));
         CLQ_TRY(clq_graph_normalise_table(*graph, tables[1]));
     } else {
-        const bool given = recipe->data.has_normalisation;
-        CLQ_TRY(clq_graph_set_normalisation(*graph, given ? recipe->data.mean : info->mean,
-                                            given ? recipe->data.std : info->std, info->channels));
+        CLQ_TRY(keep_preprocessing(recipe, *graph, *train));
     }
     return describe(*graph, *train, recipe->data.table.test_fraction);
 }
@@ -276,7 +210,7 @@ static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_d
     clq_feed *feed = NULL;
     CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
     CLQ_GOTO(status, cleanup,
-             inference_options(trained, train, clq_eval_batch(trained, images), &options));
+             clq_inference_options(trained, train, clq_eval_batch(trained, images), &options));
     options.shuffle = true;
     options.seed = seed;
     CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
@@ -348,7 +282,7 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage
     int history_count = 0;
     clq_train_job job = job_of(device, graph, "train", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, NULL, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, job.mean, job.std));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
     CLQ_GOTO(status, cleanup, clq_train(&job, &history, &history_count));
 cleanup:
     clq_free(history);
@@ -367,7 +301,7 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
              calibrated(device, trained, options->train, config, options->config->seed, &graph));
     clq_train_job job = job_of(device, graph, "qat", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, job.mean, job.std));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
     CLQ_GOTO(status, cleanup, clq_qat(&job, config, &history, &history_count));
     CLQ_GOTO(status, cleanup, clq_convert(graph, config, integer));
 cleanup:

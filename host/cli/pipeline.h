@@ -7,7 +7,11 @@
 
 #include <clquant/clquant.h>
 
+#include "cli/data.h"
 #include "cli/recipe.h"
+
+/* Metadata of a model: the share of tests in the table that it was trained on. */
+#define CLQ_META_TEST_FRACTION "clquant.test_fraction"
 
 /* ---- models ---- */
 
@@ -17,14 +21,6 @@ clq_status clq_model_open(const char *path, clq_graph **graph);
 clq_status clq_model_require_float(const char *path, const clq_graph *graph);
 
 /* ---- data ---- */
-
-/* Opens a split so that it fits the graph's input; `limit` 0: all. A table is normalised as the
- * graph says. */
-clq_status clq_data_open(const char *path, const clq_graph *graph, clq_split split, int64_t limit,
-                         int resize, clq_dataset **dataset);
-/* A feed in data-set order without augmentation, normalised as the graph says. */
-clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
-                         int batch, clq_feed **feed);
 
 /* Opens both splits and builds the recipe's network for them (inputs and outputs from the data
  * where the recipe does not say) from its weights, with normalisation and class names in its
@@ -72,8 +68,9 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
 
 /* ---- results ---- */
 
-json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, clq_dataset *dataset);
-json_t *clq_verification_to_json(const clq_verification *verification);
+json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
+                               clq_dataset *dataset);
+json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph);
 /* Says on stdout what was written: path, form, size beside the original's. */
 void clq_saved_print(bool json, const char *path, const clq_graph *original,
                      const clq_graph *saved);

@@ -6,8 +6,8 @@
 
 typedef struct options {
     clq_common common;
+    clq_image_flags images;
     const char *model, *data, *out;
-    int resize;
     clq_quant_config config;
     uint64_t seed;
 } options;
@@ -18,6 +18,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->config;
+        state->child_inputs[2] = &o->images;
         return 0;
     case 'D':
         o->data = argument;
@@ -25,9 +26,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'o':
         o->out = argument;
         return 0;
-    case 'r':
-        return clq_option_result(state,
-                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 'S':
         return clq_option_result(state, clq_option_seed(argument, &o->seed));
     case ARGP_KEY_ARG:
@@ -49,12 +47,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, "Images or a table; the training split calibrates", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
-    {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
     {"seed", 'S', "N", 0, "Chooses the calibration images (default 1)", 0},
     {0},
 };
-static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_quant_argp, 0, "Quantization:", 10}, {0}};
+static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90},
+                                             {&clq_quant_argp, 0, "Quantization:", 10},
+                                             {&clq_images_argp, 0, "Images:", 20},
+                                             {0}};
 static const struct argp argp = {argp_options,
                                  parse,
                                  "MODEL.onnx --data DIR -o Q.onnx",
@@ -75,7 +74,8 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_quant_config_check(&o.config));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
-    CLQ_GOTO(status, cleanup, clq_data_open(o.data, graph, CLQ_SPLIT_TRAIN, 0, o.resize, &train));
+    const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};
+    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(device, graph, train, &o.config, o.seed, NULL, &integer));

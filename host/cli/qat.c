@@ -7,10 +7,11 @@
 
 typedef struct options {
     clq_common common;
+    clq_image_flags images;
     const char *model, *data, *out, *folder, *recipe, *log_file;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
-    int resize, epochs;
+    int epochs;
     bool resume;
 } options;
 
@@ -19,6 +20,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->images;
         return 0;
     case 'D':
         o->data = argument;
@@ -38,9 +40,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'e':
         return clq_option_result(state,
                                  clq_option_int("--epochs", argument, CLQ_IN_EPOCHS, &o->epochs));
-    case 'r':
-        return clq_option_result(state,
-                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
@@ -76,14 +75,14 @@ static const struct argp_option argp_options[] = {
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
     {"recipe", 'R', "FILE", 0, "Recipe whose \"qat\" section applies", 0},
     {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (qat.schedule.lr=0.01)", 0},
-    {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"recompute", 'M', NULL, 0,
      "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_images_argp, 0, "Images:", 20}, {0}};
 static const struct argp argp = {
     argp_options,
     parse,
@@ -110,12 +109,12 @@ static clq_status run(int argc, char **argv) {
     }
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
-    const int resize = o.resize ? o.resize : recipe->data.resize;
-    CLQ_GOTO(
-        status, cleanup,
-        clq_data_open(o.data, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, resize, &train));
+    clq_data_source source = {.path = o.data, .flags = &o.images, .recipe = recipe};
     CLQ_GOTO(status, cleanup,
-             clq_data_open(o.data, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, resize, &test));
+             clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));
+    source.quiet = true;
+    CLQ_GOTO(status, cleanup,
+             clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     const clq_stage_options stage = {.train = train,

@@ -47,26 +47,67 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     return clq_json_reader_finish(&r);
 }
 
+/* "resize": pixels, or a text "WIDTHxHEIGHT". */
+static clq_status read_resize(clq_json_reader *r, clq_preprocessing *given) {
+    const char *text = NULL;
+    int shorter = 0;
+    if (r->object && json_is_string(json_object_get(r->object, "resize"))) {
+        CLQ_TRY(clq_json_read_string(r, "resize", &text));
+        if (clq_resize_parse(text, &given->resize) != CLQ_OK) {
+            return clq_json_fail(r, "resize", "%s", clq_last_error());
+        }
+    } else {
+        CLQ_TRY(clq_json_read_int(r, "resize", CLQ_IN_DATA_SIZE, &shorter));
+        given->resize.shorter = shorter;
+    }
+    given->known |= text || shorter ? CLQ_PART_RESIZE : 0u;
+    return CLQ_OK;
+}
+
+/* "mean", "std" and "range". */
+static clq_status read_normalisation(clq_json_reader *r, clq_preprocessing *given) {
+    double mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    size_t means = 0, stds = 0;
+    int range = 1;
+    CLQ_TRY(clq_json_read_f64_array(r, "mean", CLQ_IN_MEAN, mean, CLQ_MAX_CHANNELS, &means));
+    CLQ_TRY(clq_json_read_f64_array(r, "std", CLQ_IN_STD, std, CLQ_MAX_CHANNELS, &stds));
+    CLQ_TRY(clq_json_read_int(r, "range", 1, 255, &range));
+    if (means != stds) {
+        return clq_json_fail(r, "std", "must have as many numbers as mean (%zu), has %zu", means,
+                             stds);
+    }
+    if (means == 0) {
+        return range == 1 ? CLQ_OK : clq_json_fail(r, "range", "needs mean and std");
+    }
+    for (size_t i = 0; i < means; i++) {
+        given->normalisation.mean[i] = (float)mean[i];
+        given->normalisation.std[i] = (float)std[i];
+    }
+    given->normalisation.range = (float)range;
+    given->normalisation_count = (int)means;
+    given->known |= CLQ_PART_NORMALISATION;
+    return clq_preprocessing_check(given, NULL, CLQ_BAD_DATA) == CLQ_OK
+               ? CLQ_OK
+               : clq_json_fail(r, "mean, std, range", "%s", clq_last_error());
+}
+
 static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     clq_json_reader r;
-    double mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
-    size_t mean_count = 0, std_count = 0;
+    clq_preprocessing *given = &out->data.given;
     CLQ_TRY(clq_json_read_object(recipe, "data", &r));
     CLQ_TRY(clq_json_read_int(&r, "size", CLQ_IN_DATA_SIZE, &out->data.size));
     CLQ_TRY(clq_json_read_int(&r, "source_size", CLQ_IN_DATA_SIZE, &out->data.source_size));
-    CLQ_TRY(clq_json_read_int(&r, "resize", 0, 8192, &out->data.resize));
+    CLQ_TRY(read_resize(&r, given));
     CLQ_TRY(clq_json_read_i64(&r, "train_limit", CLQ_IN_DATA_LIMIT, &out->data.train_limit));
     CLQ_TRY(clq_json_read_i64(&r, "test_limit", CLQ_IN_DATA_LIMIT, &out->data.test_limit));
-    CLQ_TRY(clq_json_read_f64_array(&r, "mean", CLQ_IN_MEAN, mean, CLQ_MAX_CHANNELS, &mean_count));
-    CLQ_TRY(clq_json_read_f64_array(&r, "std", CLQ_IN_STD, std, CLQ_MAX_CHANNELS, &std_count));
-    if (mean_count != std_count) {
-        return clq_json_fail(&r, "std", "must have as many numbers as mean (%zu), has %zu",
-                             mean_count, std_count);
+    CLQ_TRY(read_normalisation(&r, given));
+    if (clq_json_has(&r, "channels")) {
+        CLQ_READ_ENUM(&r, "channels", clq_channels_names, given->channels);
+        given->known |= CLQ_PART_CHANNELS;
     }
-    out->data.has_normalisation = mean_count > 0;
-    for (size_t i = 0; i < mean_count; i++) {
-        out->data.mean[i] = (float)mean[i];
-        out->data.std[i] = (float)std[i];
+    if (clq_json_has(&r, "interpolation")) {
+        CLQ_READ_ENUM(&r, "interpolation", clq_interpolation_names, given->resize.interpolation);
+        given->known |= CLQ_PART_INTERPOLATION;
     }
     clq_table_options *table = &out->data.table;
     CLQ_READ_ENUM(&r, "target", target_names, table->target);

@@ -21,11 +21,10 @@ typedef struct clq_recipe {
     bool new_head;       /* but for the last layer where its shape is another */
 
     struct {
-        int size, resize;
+        int size;
         int source_size; /* of the images that training crops from at random; 0: size */
         int64_t train_limit, test_limit; /* 0: all */
-        bool has_normalisation;          /* else the data set's usual one */
-        float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+        clq_preprocessing given;         /* all but the crop; what it does not know is usual */
         clq_table_options table;
     } data;
 

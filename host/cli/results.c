@@ -19,13 +19,15 @@ static json_t *fits_to_json(const clq_evaluation *evaluation, clq_dataset *datas
     return fits;
 }
 
-json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, clq_dataset *dataset) {
+json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
+                               clq_dataset *dataset) {
     json_t *json = json_object(), *confusion = json_array();
     json_object_set_new(json, "schema", json_integer(1));
     json_object_set_new(json, "top1", clq_json_real(evaluation->top1));
     json_object_set_new(json, "top5", clq_json_real(evaluation->top5));
     json_object_set_new(json, "loss", clq_json_real(evaluation->loss));
     json_object_set_new(json, "images", json_integer(evaluation->images));
+    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph));
     for (int r = 0; r < evaluation->classes; r++) {
         json_t *row = json_array();
         for (int c = 0; c < evaluation->classes; c++) {
@@ -51,10 +53,11 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, clq_dataset *da
     return json;
 }
 
-json_t *clq_verification_to_json(const clq_verification *v) {
+json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *graph) {
     json_t *json = json_object(), *paths = json_object(), *layers = json_array();
     json_object_set_new(json, "schema", json_integer(1));
     json_object_set_new(json, "images", json_integer(v->images));
+    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph));
     json_object_set_new(json, "compared_codes", json_integer(v->compared_codes));
     json_object_set_new(json, "mismatched_codes", json_integer(v->mismatched_codes));
     json_object_set_new(json, "first_mismatch",

@@ -5,6 +5,7 @@
 
 typedef struct options {
     clq_common common;
+    clq_image_flags images;
     clq_job_options job;
     const char *recipe, *weights;
     bool new_head;
@@ -17,6 +18,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->images;
         return 0;
     case 'D':
         o->job.data = argument;
@@ -65,7 +67,8 @@ static const struct argp_option argp_options[] = {
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_preprocessing_argp, 0, "Images:", 20}, {0}};
 static const struct argp run_argp = {
     argp_options,
     parse,
@@ -91,6 +94,8 @@ static clq_status execute(options *o) {
     clq_recipe *recipe = NULL;
     clq_device *device = NULL;
     o->job.json = o->common.json;
+    CLQ_GOTO(status, cleanup,
+             clq_image_flags_override(&o->images, o->overrides, &o->override_count));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
     recipe->weights = o->weights ? o->weights : recipe->weights;
     recipe->new_head |= o->new_head;

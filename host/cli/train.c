@@ -7,6 +7,7 @@
 
 typedef struct options {
     clq_common common;
+    clq_image_flags images;
     const char *recipe, *data, *out, *weights, *log_file;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
@@ -19,6 +20,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->images;
         return 0;
     case 'D':
         o->data = argument;
@@ -76,7 +78,8 @@ static const struct argp_option argp_options[] = {
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out, to the same bits", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_preprocessing_argp, 0, "Images:", 20}, {0}};
 static const struct argp argp = {argp_options,
                                  parse,
                                  "RECIPE.json --data DIR --out DIR",
@@ -111,6 +114,7 @@ static clq_status run(int argc, char **argv) {
     bool done;
     CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
+    CLQ_GOTO(status, cleanup, clq_image_flags_override(&o.images, o.overrides, &o.override_count));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs) {
         recipe->train.epochs = o.epochs;

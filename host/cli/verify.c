@@ -8,9 +8,9 @@
 
 typedef struct options {
     clq_common common;
+    clq_image_flags images;
     const char *model, *data;
     int64_t limit;
-    int resize;
     bool require_int8;
 } options;
 
@@ -19,6 +19,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->images;
         return 0;
     case 'D':
         o->data = argument;
@@ -26,9 +27,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'n':
         return clq_option_result(state,
                                  clq_option_i64("--limit", argument, CLQ_IN_LIMIT, &o->limit));
-    case 'r':
-        return clq_option_result(state,
-                                 clq_option_int("--resize", argument, CLQ_IN_RESIZE, &o->resize));
     case 'I':
         o->require_int8 = true;
         return 0;
@@ -52,12 +50,12 @@ static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, "Images or a table; the test split is used (default synthetic images)",
      0},
     {"limit", 'n', "N", 0, "At most N images", 0},
-    {"resize", 'r', "PIXELS", 0, "Shorter side before the centre crop", 0},
     {"require-int8", 'I', NULL, 0, "Gate: every layer runs in int8 on a dot-product instruction",
      0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_images_argp, 0, "Images:", 20}, {0}};
 static const struct argp argp = {
     argp_options,
     parse,
@@ -91,18 +89,18 @@ static clq_status run(int argc, char **argv) {
     clq_verification verification = {0};
     bool done;
     CLQ_TRY(clq_parse(&argp, "verify", argc, argv, &o, &done));
+    const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     if (clq_graph_form(graph) != CLQ_FORM_INTEGER) {
         status = clq_fail(CLQ_USAGE, "%s: is not a quantized model", o.model);
         goto cleanup;
     }
-    CLQ_GOTO(status, cleanup,
-             clq_data_open(o.data, graph, CLQ_SPLIT_TEST, o.limit, o.resize, &dataset));
+    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
     CLQ_GOTO(status, cleanup, clq_verify(device, graph, dataset, batch, o.limit, &verification));
     if (o.common.json) {
-        json_t *json = clq_verification_to_json(&verification);
+        json_t *json = clq_verification_to_json(&verification, graph);
         status = clq_json_dump_stdout(json);
         json_decref(json);
     } else {

@@ -20,10 +20,11 @@ struct clq_augment {
 };
 
 void clq_augment_table(const clq_augment_options *options, float *table) {
+    const clq_normalisation *n = &options->normalisation;
     for (int c = 0; c < options->channels; c++) {
         for (int code = 0; code < 256; code++) {
-            const float value = (float)code / 255.0f;
-            table[c * 256 + code] = (value - options->mean[c]) / options->std[c];
+            const float value = n->range == 255 ? (float)code : (float)code / 255.0f;
+            table[c * 256 + code] = (value - n->mean[c]) / n->std[c];
         }
     }
 }
@@ -36,27 +37,33 @@ static clq_status check_options(const clq_augment_options *o) {
                         o->batch, o->height, o->width, o->channels, o->config.crop_padding,
                         o->out_height, o->out_width);
     }
+    const clq_normalisation *n = &o->normalisation;
     for (int c = 0; c < o->channels; c++) {
-        if (!(o->std[c] > 0) || !isfinite(o->std[c]) || !isfinite(o->mean[c])) {
+        if (!(n->std[c] > 0) || !isfinite(n->std[c]) || !isfinite(n->mean[c])) {
             return clq_fail(CLQ_USAGE,
                             "normalisation: mean %g, std %g of channel %d; must be "
                             "finite, and std above 0",
-                            (double)o->mean[c], (double)o->std[c], c);
+                            (double)n->mean[c], (double)n->std[c], c);
         }
+    }
+    if (n->range != 0 && n->range != 1 && n->range != 255) {
+        return clq_fail(CLQ_USAGE, "normalisation: a range of %g; must be 1 or 255",
+                        (double)n->range);
     }
     return CLQ_OK;
 }
 
-/* The table of all codes, then means and standard deviations. */
+/* The table of all codes, then means, standard deviations and the range. */
 static clq_status create_table(clq_augment *a) {
     const clq_augment_options *o = &a->options;
-    const size_t codes = (size_t)o->channels * 256, count = codes + 2 * (size_t)o->channels;
-    float table[CLQ_MAX_CHANNELS * 258];
+    const size_t codes = (size_t)o->channels * 256, count = codes + 2 * (size_t)o->channels + 1;
+    float table[CLQ_MAX_CHANNELS * 258 + 1];
     clq_augment_table(o, table);
     for (int c = 0; c < o->channels; c++) {
-        table[codes + (size_t)c] = o->mean[c];
-        table[codes + (size_t)(o->channels + c)] = o->std[c];
+        table[codes + (size_t)c] = o->normalisation.mean[c];
+        table[codes + (size_t)(o->channels + c)] = o->normalisation.std[c];
     }
+    table[count - 1] = o->normalisation.range == 255 ? 255.0f : 1.0f;
     CLQ_TRY(clq_buffer_create(a->device, count * sizeof *table, &a->table));
     return clq_buffer_write(a->table, 0, count * sizeof *table, table);
 }
@@ -137,8 +144,9 @@ static bool is_general(const clq_augment_options *o, bool random) {
 /* Of the program for the batch applied last. */
 static clq_status get_kernel(const clq_augment *a, const char *name, clq_kernel **kernel) {
     char build[64];
-    snprintf(build, sizeof build, "-DC=%d -DGENERAL=%d -DWG=%zu", a->options.channels, a->general,
-             grey_group(a));
+    const bool bgr = a->options.normalisation.bgr && a->options.channels == 3;
+    snprintf(build, sizeof build, "-DC=%d -DGENERAL=%d -DWG=%zu%s", a->options.channels, a->general,
+             grey_group(a), bgr ? " -DBGR=1" : "");
     return clq_kernel_get(a->device, name, build, kernel);
 }
 

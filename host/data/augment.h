@@ -19,8 +19,8 @@ typedef struct clq_augment_options {
     /* What is shown without a random resized crop where the sizes differ: the centre, cut out (as
      * much of it as there is), or the whole image, scaled. */
     bool centre_crop;
-    /* out = (u8 / 255 - mean) / std: three float operations, in this order. */
-    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    /* Three float operations, in this order; u8 / 255 in one, or none where the range is 255. */
+    clq_normalisation normalisation;
     clq_augment_config config;
 } clq_augment_options;
 
@@ -72,7 +72,7 @@ typedef struct clq_mix {
 void clq_mix_draw(const clq_augment_config *config, uint64_t seed, int64_t epoch, int64_t position,
                   int count, int height, int width, clq_mix *mix, uint32_t *partners);
 
-/* table (channels, 256): the normalised value of each code. */
+/* table (channels, 256): the normalised value of each code, channels in the network's order. */
 void clq_augment_table(const clq_augment_options *options, float *table);
 
 #endif

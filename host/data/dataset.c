@@ -17,9 +17,11 @@ struct clq_dataset {
     clq_dataset_info info;
     clq_source source;
     char *path;
-    int32_t *labels; /* of the selected images; NULL: the source's */
-    bool first_part; /* a limit selects the first images, not evenly spread ones */
-    int resize;      /* shorter side before the crop; 0: images are taken as they are */
+    int32_t *labels;    /* of the selected images; NULL: the source's */
+    bool first_part;    /* a limit selects the first images, not evenly spread ones */
+    char **class_names; /* (info.class_count), owned: those of clq_dataset_map_classes, or NULL */
+    bool fits;          /* images are scaled and cut; else they are taken as they are */
+    clq_resize resize;
     size_t image_bytes;
     uint8_t *images;  /* (count, H, W, C) or NULL */
     clq_table *table; /* instead of all the above but info and path; or NULL */
@@ -27,18 +29,31 @@ struct clq_dataset {
 
 /* ---- helpers for the kinds ---- */
 
-clq_status clq_source_set_names(clq_source *source, const char *const *names, int count) {
-    source->class_names = clq_calloc((size_t)count, sizeof *source->class_names);
-    if (!source->class_names) {
+static void free_names(char **names, int count) {
+    for (int i = 0; names && i < count; i++) {
+        clq_free(names[i]);
+    }
+    clq_free(names);
+}
+
+static clq_status copy_names(const char *const *names, int count, char ***out) {
+    char **copies = clq_calloc((size_t)count, sizeof *copies);
+    bool good = copies != NULL;
+    for (int i = 0; good && i < count; i++) {
+        copies[i] = clq_strdup(names[i]);
+        good = copies[i] != NULL;
+    }
+    if (!good) {
+        free_names(copies, count);
         return CLQ_NO_MEMORY;
     }
+    *out = copies;
+    return CLQ_OK;
+}
+
+clq_status clq_source_set_names(clq_source *source, const char *const *names, int count) {
+    CLQ_TRY(copy_names(names, count, &source->class_names));
     source->class_count = count;
-    for (int i = 0; i < count; i++) {
-        source->class_names[i] = clq_strdup(names[i]);
-        if (!source->class_names[i]) {
-            return CLQ_NO_MEMORY;
-        }
-    }
     return CLQ_OK;
 }
 
@@ -46,10 +61,7 @@ static void source_clear(clq_source *source) {
     if (source->release && source->state) {
         source->release(source->state);
     }
-    for (int i = 0; source->class_names && i < source->class_count; i++) {
-        clq_free(source->class_names[i]);
-    }
-    clq_free(source->class_names);
+    free_names(source->class_names, source->class_count);
     clq_free(source->labels);
     *source = (clq_source){0};
 }
@@ -120,6 +132,9 @@ static clq_status open_source(const char *path, const clq_dataset_options *optio
         return clq_fail(CLQ_NO_INPUT,
                         "%s: no such folder or table (or \"synthetic\" for built-in data)", path);
     }
+    if (options->list.file) {
+        return clq_list_open(path, &options->list, source);
+    }
     if (!clq_is_folder(path)) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: is a file; a data set is a folder, a .csv or .npy file or "
@@ -166,8 +181,7 @@ static void image_name(const clq_dataset *d, int64_t index, char *text, size_t s
 /* Brings a decoded image to the data set's channels and size. */
 static clq_status fit(const clq_dataset *d, int64_t index, const clq_image *image, uint8_t *out) {
     const clq_dataset_info *info = &d->info;
-    const bool same = image->height == info->height && image->width == info->width;
-    if (!same && d->resize == 0) {
+    if (!d->fits && (image->height != info->height || image->width != info->width)) {
         char text[512];
         image_name(d, index, text, sizeof text);
         return clq_fail(CLQ_BAD_DATA,
@@ -183,10 +197,10 @@ static clq_status fit(const clq_dataset *d, int64_t index, const clq_image *imag
         image = &converted;
     }
     clq_status status = CLQ_OK;
-    if (same) {
-        memcpy(out, image->data, d->image_bytes);
+    if (d->fits) {
+        status = clq_image_fit(image, &d->resize, info->height, info->width, out);
     } else {
-        status = clq_image_fit(image, d->resize, info->height, out);
+        memcpy(out, image->data, d->image_bytes);
     }
     clq_image_free(&converted);
     return status;
@@ -217,13 +231,26 @@ clq_status clq_dataset_read(const clq_dataset *d, int64_t index, uint8_t *image)
 
 /* ---- opening ---- */
 
+static bool is_size(int size) {
+    return size >= 0 && size <= MAX_SIZE;
+}
+
 static clq_status check_options(const clq_dataset_options *o) {
-    if (o->size < 0 || o->size > MAX_SIZE || o->resize < 0 || o->resize > MAX_SIZE ||
-        (o->resize && (o->size == 0 || o->resize < o->size))) {
+    const clq_resize *r = &o->resize;
+    const int width = o->width ? o->width : o->height;
+    const int height = r->shorter ? r->shorter : r->height;
+    const bool resized = r->shorter || r->height || r->width;
+    if (!is_size(o->height) || !is_size(o->width) || !is_size(r->shorter) || !is_size(r->height) ||
+        !is_size(r->width) || (o->width && !o->height) || !r->height != !r->width ||
+        (r->shorter && r->height) || (resized && !o->height) ||
+        (resized && (height < o->height || (r->shorter ? height : r->width) < width))) {
         return clq_fail(CLQ_USAGE,
-                        "data: size %d, resize %d: both must be 0..%d and resize not "
-                        "below size",
-                        o->size, o->resize, MAX_SIZE);
+                        "data: a crop of %d x %d behind scaling to %d, or %d x %d; all must be "
+                        "0..%d, and what is cut out of not smaller than the crop",
+                        width, o->height, r->shorter, r->width, r->height, MAX_SIZE);
+    }
+    if (r->interpolation < 0 || r->interpolation >= CLQ_INTERPOLATIONS) {
+        return clq_fail(CLQ_USAGE, "data: interpolation %d is not known", (int)r->interpolation);
     }
     if (o->channels != 0 && o->channels != 1 && o->channels != 3) {
         return clq_fail(CLQ_USAGE, "data: %d channels; must be 1 or 3", o->channels);
@@ -240,9 +267,18 @@ static clq_status choose_shape(clq_dataset *d, const clq_dataset_options *o) {
     d->info.channels = o->channels ? o->channels : s->channels;
     d->info.height = s->height;
     d->info.width = s->width;
-    if (o->size) {
-        d->info.height = d->info.width = o->size;
-        d->resize = o->resize ? o->resize : o->size;
+    d->info.equal_sizes = s->height > 0;
+    if (o->height) {
+        d->info.height = o->height;
+        d->info.width = o->width ? o->width : o->height;
+        d->fits = true;
+        d->resize = o->resize;
+        if (!d->resize.shorter && !d->resize.height) {
+            const bool square = d->info.height == d->info.width;
+            d->resize.shorter = square ? d->info.height : 0;
+            d->resize.height = square ? 0 : d->info.height;
+            d->resize.width = square ? 0 : d->info.width;
+        }
     } else if (s->height == 0) {
         clq_image first = {0};
         CLQ_TRY(s->get(s->state, 0, d->info.channels, &first));
@@ -336,6 +372,7 @@ static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
     CLQ_TRY(choose_shape(d, o));
     CLQ_TRY(select_images(d, o));
     clq_normalization_constants(s->constants, d->info.channels, d->info.mean, d->info.std);
+    d->info.usual = s->constants;
     CLQ_TRY(load_all(d, o));
     d->info.in_memory = d->images != NULL;
     clq_log_debug("%s: %s, %lld images of %dx%dx%d, %d classes%s", d->path, d->info.kind,
@@ -346,7 +383,47 @@ static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
 
 static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
     CLQ_TRY(check_options(o));
-    return clq_table_here(d->path) ? open_table(d, o) : open_images(d, o);
+    return !o->list.file && clq_table_here(d->path) ? open_table(d, o) : open_images(d, o);
+}
+
+/* ---- classes ---- */
+
+clq_status clq_dataset_map_classes(clq_dataset *d, const int32_t *map, const char *const *names,
+                                   int count) {
+    const int32_t *old = d->info.labels;
+    for (int64_t i = 0; i < d->info.count; i++) {
+        if (!old || map[old[i]] < 0 || map[old[i]] >= count) {
+            return clq_fail(CLQ_USAGE, "%s: a label without a new number in 0..%d", d->path,
+                            count - 1);
+        }
+    }
+    char **copies = NULL;
+    int32_t *labels = clq_calloc((size_t)d->info.count, sizeof *labels);
+    clq_status status = labels ? copy_names(names, count, &copies) : CLQ_NO_MEMORY;
+    if (status != CLQ_OK) {
+        clq_free(labels);
+        return status;
+    }
+    for (int64_t i = 0; i < d->info.count; i++) {
+        labels[i] = map[old[i]];
+    }
+    if (d->table) {
+        clq_free(d->table->labels);
+        free_names(d->table->class_names, d->table->class_count);
+        d->table->labels = labels;
+        d->table->class_names = copies;
+        d->table->class_count = count;
+    } else {
+        /* The source keeps its own: a folder finds its files by them. */
+        clq_free(d->labels);
+        free_names(d->class_names, d->info.class_count);
+        d->labels = labels;
+        d->class_names = copies;
+    }
+    d->info.labels = labels;
+    d->info.class_names = (const char *const *)copies;
+    d->info.class_count = count;
+    return CLQ_OK;
 }
 
 clq_status clq_dataset_open(const char *path, const clq_dataset_options *options,
@@ -371,6 +448,7 @@ void clq_dataset_close(clq_dataset *dataset) {
     if (!dataset) {
         return;
     }
+    free_names(dataset->class_names, dataset->info.class_count);
     source_clear(&dataset->source);
     clq_table_close(dataset->table);
     clq_free(dataset->labels);

@@ -1,4 +1,5 @@
-/* What a kind of data set (cifar.c, idx.c, folder.c, synthetic.c) fills in for dataset.c. */
+/* What a kind of data set (cifar.c, idx.c, folder.c, list.c, synthetic.c) fills in for dataset.c.
+ */
 #ifndef CLQ_DATA_DATASET_H
 #define CLQ_DATA_DATASET_H
 
@@ -30,6 +31,7 @@ typedef struct clq_source {
 clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_source *source);
 clq_status clq_idx_open(const char *folder, clq_split split, clq_source *source);
 clq_status clq_folder_open(const char *folder, clq_split split, int channels, clq_source *source);
+clq_status clq_list_open(const char *folder, const clq_label_list *list, clq_source *source);
 /* `keys` is what follows "synthetic". */
 clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *options,
                               clq_source *source);

@@ -2,7 +2,7 @@
 #ifndef CLQ_DATA_IMAGE_H
 #define CLQ_DATA_IMAGE_H
 
-#include <clquant/base.h>
+#include <clquant/data.h>
 
 /* Limits on what a file may ask for. */
 #define CLQ_IMAGE_MAX_SIDE 65500
@@ -27,11 +27,10 @@ clq_status clq_image_decode(const char *name, const void *data, size_t size, int
 /* The same for a file. */
 clq_status clq_image_read(const char *path, int channels, clq_image *image);
 
-/* Scales so that the shorter side is `resize` (bilinear, with the filter widened when shrinking, so
- * that it does not alias) and cuts the centre size x size into out[size * size * channels]. 22-bit
- * fixed point: the same bytes everywhere. resize >= size >= 1. An image that already has the size
- * is copied. */
-clq_status clq_image_fit(const clq_image *image, int resize, int size, uint8_t *out);
+/* Scales as `resize` says, which must make it at least height x width, and cuts that centre out
+ * into out[height * width * channels]. 22-bit fixed point: the same bytes everywhere. */
+clq_status clq_image_fit(const clq_image *image, const clq_resize *resize, int height, int width,
+                         uint8_t *out);
 
 /* Converts `pixels` pixels: RGB to grey (BT.601 luma), or grey to RGB. Other changes of the number
  * of channels are refused by the data sets. */

@@ -1,6 +1,6 @@
-/* Bilinear scaling in two passes, columns then rows. Shrinking widens the triangle filter to the
- * scale, so every source pixel counts (area-like antialiasing). Weights are computed in double and
- * rounded to 22 bits; the rest is integer. Only what the crop shows is computed. */
+/* Scaling in two passes, columns then rows. Shrinking widens a filter that is to keep its result
+ * from aliasing, so that every source pixel counts. Weights are computed in double and rounded to
+ * 22 bits; the rest is integer. Only what the crop shows is computed. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -23,16 +23,61 @@ static void axis_free(axis *a) {
     clq_free(a->weights);
 }
 
+/* Of the distance in source pixels, or in output pixels where the filter widens. */
 static double triangle(double x) {
     x = x < 0 ? -x : x;
     return x < 1 ? 1 - x : 0;
 }
 
+/* Keys 1981 with a = -0.5. */
+static double cubic(double x) {
+    x = x < 0 ? -x : x;
+    return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+typedef struct filter {
+    double (*weight)(double); /* NULL: the pixel in which the centre lies, and no other */
+    double support;           /* weights are 0 farther out */
+    bool widens;              /* when shrinking */
+} filter;
+
+static const filter filters[CLQ_INTERPOLATIONS] = {
+    [CLQ_BILINEAR] = {triangle, 1, true},
+    [CLQ_BICUBIC] = {cubic, 2, true},
+    [CLQ_LINEAR] = {triangle, 1, false},
+    [CLQ_NEAREST] = {NULL, 0, false},
+};
+
+/* To the nearest, halves away from 0. */
+static int32_t round_weight(double weight) {
+    const double scaled = weight * (1 << WEIGHT_BITS);
+    return (int32_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+}
+
+/* The source pixels and weights, of `from` on the axis, for an output pixel with this centre. */
+static void weigh_axis(const filter *f, double wide, double centre, int from, int *first_out,
+                       int *used, double *real, int32_t *weights) {
+    const double low = centre - f->support * wide + 0.5, high = centre + f->support * wide + 0.5;
+    const int first = low > 0 ? (int)low : 0;
+    const int end = high < from ? (int)high : from;
+    double sum = 0;
+    for (int k = first; k < end; k++) {
+        real[k - first] = f->weight((k + 0.5 - centre) / wide);
+        sum += real[k - first];
+    }
+    *first_out = first;
+    *used = end - first;
+    for (int k = 0; k < end - first; k++) {
+        weights[k] = round_weight(real[k] / sum);
+    }
+}
+
 /* Output pixels offset .. offset + count - 1 of an axis scaled from `from` to `to` pixels. */
-static clq_status axis_create(int from, int64_t to, int64_t offset, int count, axis *a) {
-    double scale = (double)from / (double)to;
-    double support = scale > 1 ? scale : 1; /* half-width of the filter in source pixels */
-    *a = (axis){.count = count, .taps = (int)support * 2 + 3};
+static clq_status axis_create(const filter *f, int from, int64_t to, int64_t offset, int count,
+                              axis *a) {
+    const double scale = (double)from / (double)to;
+    const double wide = f->widens && scale > 1 ? scale : 1; /* unit of the filter: source pixels */
+    *a = (axis){.count = count, .taps = (int)(f->support * wide) * 2 + 3};
     a->first = clq_calloc((size_t)count, sizeof *a->first);
     a->used = clq_calloc((size_t)count, sizeof *a->used);
     a->weights = clq_calloc((size_t)count * (size_t)a->taps, sizeof *a->weights);
@@ -42,20 +87,14 @@ static clq_status axis_create(int from, int64_t to, int64_t offset, int count, a
         return CLQ_NO_MEMORY;
     }
     for (int i = 0; i < count; i++) {
-        double centre = ((double)(offset + i) + 0.5) * scale;
-        double low = centre - support + 0.5, high = centre + support + 0.5;
-        int first = low > 0 ? (int)low : 0;
-        int end = high < from ? (int)high : from;
-        double sum = 0;
-        for (int k = first; k < end; k++) {
-            real[k - first] = triangle((k + 0.5 - centre) / support);
-            sum += real[k - first];
-        }
-        a->first[i] = first;
-        a->used[i] = end - first;
-        for (int k = 0; k < end - first; k++) {
-            a->weights[(size_t)i * (size_t)a->taps + (size_t)k] =
-                (int32_t)(real[k] / sum * (1 << WEIGHT_BITS) + 0.5);
+        int32_t *weights = a->weights + (size_t)i * (size_t)a->taps;
+        const double centre = ((double)(offset + i) + 0.5) * scale;
+        if (f->weight) {
+            weigh_axis(f, wide, centre, from, &a->first[i], &a->used[i], real, weights);
+        } else {
+            a->first[i] = centre < from ? (int)centre : from - 1;
+            a->used[i] = 1;
+            weights[0] = 1 << WEIGHT_BITS;
         }
     }
     clq_free(real);
@@ -63,8 +102,10 @@ static clq_status axis_create(int from, int64_t to, int64_t offset, int count, a
 }
 
 static uint8_t round_weighted(int64_t sum) {
-    int64_t value = (sum + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS;
-    return value > 255 ? 255 : (uint8_t)value;
+    const int64_t value = sum + (1 << (WEIGHT_BITS - 1));
+    return value < 0                              ? 0
+           : value >= (int64_t)256 << WEIGHT_BITS ? 255
+                                                  : (uint8_t)(value >> WEIGHT_BITS);
 }
 
 /* Weighted sums of `used` elements, `stride` apart, for `count` neighbouring elements. */
@@ -112,18 +153,30 @@ static int64_t centre_offset(int64_t extra) {
     return extra % 2 ? half + half % 2 : half;
 }
 
-clq_status clq_image_fit(const clq_image *image, int resize, int size, uint8_t *out) {
-    const int h = image->height, w = image->width;
-    if (h == size && w == size) {
+clq_status clq_image_fit(const clq_image *image, const clq_resize *resize, int height, int width,
+                         uint8_t *out) {
+    const int h = image->height, w = image->width, shorter = resize->shorter;
+    const filter *f = &filters[resize->interpolation];
+    int64_t to_h = resize->height, to_w = resize->width;
+    if (shorter) {
+        to_h = h <= w ? shorter : (int64_t)shorter * h / w;
+        to_w = h <= w ? (int64_t)shorter * w / h : shorter;
+    }
+    if (h == height && w == width && h == to_h && w == to_w) {
         memcpy(out, image->data, (size_t)h * (size_t)w * (size_t)image->channels);
         return CLQ_OK;
     }
-    int64_t height = h <= w ? resize : (int64_t)resize * h / w;
-    int64_t width = h <= w ? (int64_t)resize * w / h : resize;
+    if (to_h < height || to_w < width) {
+        return clq_fail(CLQ_USAGE,
+                        "an image of %d x %d pixels is scaled to %lld x %lld, too small to cut "
+                        "%d x %d out",
+                        w, h, (long long)to_w, (long long)to_h, width, height);
+    }
     axis rows = {0}, columns = {0};
     clq_status status;
-    CLQ_GOTO(status, cleanup, axis_create(h, height, centre_offset(height - size), size, &rows));
-    CLQ_GOTO(status, cleanup, axis_create(w, width, centre_offset(width - size), size, &columns));
+    CLQ_GOTO(status, cleanup, axis_create(f, h, to_h, centre_offset(to_h - height), height, &rows));
+    CLQ_GOTO(status, cleanup,
+             axis_create(f, w, to_w, centre_offset(to_w - width), width, &columns));
     status = scale_and_crop(image, &rows, &columns, out);
 
 cleanup:

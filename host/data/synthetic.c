@@ -277,7 +277,7 @@ clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *optio
     source->channels = 3;
     s->seed = options->seed;
     s->split = options->split;
-    s->side = options->size ? options->size : DEFAULT_SIDE;
+    s->side = options->height ? options->height : DEFAULT_SIDE;
     s->noise = 0.5;
     int64_t train = DEFAULT_TRAIN, test = DEFAULT_TEST;
     CLQ_TRY(parse_keys(keys, s, &train, &test));

@@ -79,7 +79,7 @@ static size_t output_count(const verifier *s) {
 static clq_status open_verifier(verifier *s, clq_dataset *dataset) {
     clq_feed_options options = {.batch = s->batch};
     CLQ_TRY(clq_graph_check_data(s->graph, dataset));
-    CLQ_TRY(clq_graph_normalisation(s->graph, dataset, options.mean, options.std));
+    CLQ_TRY(clq_graph_normalisation(s->graph, dataset, &options.normalisation));
     CLQ_TRY(clq_feed_create(s->device, dataset, &options, &s->feed));
     s->v->unit = clq_feed_unit(s->feed);
     CLQ_TRY(open_exec(s, CLQ_EXEC_FAKE_QUANT, true, &s->fake));

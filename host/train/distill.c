@@ -52,7 +52,8 @@ static clq_status same_metadata(const clq_train_job *job, const char *key) {
 
 /* Both see the same normalised samples. A teacher from elsewhere may not say what it wants. */
 static clq_status same_normalisation(const clq_train_job *job) {
-    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    clq_normalisation theirs;
+    const clq_normalisation *ours = &job->normalisation;
     if (clq_dataset_get_info(job->train)->features > 0) {
         CLQ_TRY(same_metadata(job, "clquant.mean"));
         return same_metadata(job, "clquant.std");
@@ -60,15 +61,21 @@ static clq_status same_normalisation(const clq_train_job *job) {
     if (!clq_graph_get_metadata(job->teacher, "clquant.mean")) {
         return CLQ_OK;
     }
-    CLQ_TRY(clq_graph_normalisation(job->teacher, job->train, mean, std));
+    CLQ_TRY(clq_graph_normalisation(job->teacher, job->train, &theirs));
+    if (theirs.bgr != ours->bgr || (theirs.range == 255) != (ours->range == 255)) {
+        return clq_fail(CLQ_USAGE, "the teacher wants channels in another order, or pixels of "
+                                   "another range, than the trained network; give data.channels "
+                                   "and data.range");
+    }
     for (int c = 0; c < clq_dataset_get_info(job->train)->channels; c++) {
-        if (fabsf(mean[c] - job->mean[c]) > 1e-5f || fabsf(std[c] - job->std[c]) > 1e-5f) {
+        if (fabsf(theirs.mean[c] - ours->mean[c]) > 1e-5f ||
+            fabsf(theirs.std[c] - ours->std[c]) > 1e-5f) {
             return clq_fail(CLQ_USAGE,
                             "the teacher wants channel %d normalised with mean %g and standard "
                             "deviation %g, the trained network with %g and %g; give data.mean and "
                             "data.std",
-                            c, (double)mean[c], (double)std[c], (double)job->mean[c],
-                            (double)job->std[c]);
+                            c, (double)theirs.mean[c], (double)theirs.std[c], (double)ours->mean[c],
+                            (double)ours->std[c]);
         }
     }
     return CLQ_OK;

@@ -37,16 +37,15 @@ static clq_status open_loader(clq_feed *feed) {
 static clq_status open_augment(clq_feed *feed) {
     const clq_feed_options *o = &feed->options;
     const clq_dataset_info *info = clq_dataset_get_info(feed->dataset);
-    clq_augment_options options = {.batch = o->batch,
-                                   .height = info->height,
-                                   .width = info->width,
-                                   .channels = info->channels,
-                                   .out_height = o->height,
-                                   .out_width = o->width,
-                                   .centre_crop = o->centre_crop,
-                                   .config = o->augment};
-    memcpy(options.mean, o->mean, sizeof options.mean);
-    memcpy(options.std, o->std, sizeof options.std);
+    const clq_augment_options options = {.batch = o->batch,
+                                         .height = info->height,
+                                         .width = info->width,
+                                         .channels = info->channels,
+                                         .out_height = o->height,
+                                         .out_width = o->width,
+                                         .centre_crop = o->centre_crop,
+                                         .normalisation = o->normalisation,
+                                         .config = o->augment};
     return clq_augment_create(feed->device, &options, &feed->augment);
 }
 

@@ -1,4 +1,4 @@
-/* How data and a network belong together: shapes, and normalisation kept in the metadata. */
+/* How data and a network belong together: shapes, and the normalisation of tables. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +7,8 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
+#include "train/metadata.h"
 
-#define MEAN "clquant.mean"
-#define STD "clquant.std"
 #define TARGET_MEAN "clquant.target_mean"
 #define TARGET_STD "clquant.target_std"
 
@@ -48,7 +47,8 @@ clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *datas
 /* ---- metadata ---- */
 
 /* "0.4914,0.4822,0.4465": with as many digits as a float needs. */
-static clq_status set_floats(clq_graph *graph, const char *key, const float *values, int count) {
+clq_status clq_metadata_set_floats(clq_graph *graph, const char *key, const float *values,
+                                   int count) {
     clq_text text = {0};
     for (int i = 0; i < count; i++) {
         clq_text_printf(&text, "%s%.9g", i ? "," : "", (double)values[i]);
@@ -78,9 +78,8 @@ static clq_status get_floats(const clq_graph *graph, const char *key, int count,
     return CLQ_OK;
 }
 
-/* Both of a pair of keys, or neither: then mean and std stay as they are. */
-static clq_status get_pair(const clq_graph *graph, const char *mean_key, const char *std_key,
-                           int count, float *mean, float *std, bool *found) {
+clq_status clq_metadata_get_pair(const clq_graph *graph, const char *mean_key, const char *std_key,
+                                 int count, float *mean, float *std, bool *found) {
     bool has_std;
     CLQ_TRY(get_floats(graph, mean_key, count, mean, found));
     CLQ_TRY(get_floats(graph, std_key, count, std, &has_std));
@@ -95,26 +94,6 @@ static clq_status get_pair(const clq_graph *graph, const char *mean_key, const c
         }
     }
     return CLQ_OK;
-}
-
-/* ---- images ---- */
-
-clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
-                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]) {
-    const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    bool found;
-    memcpy(mean, info->mean, sizeof info->mean);
-    memcpy(std, info->std, sizeof info->std);
-    if (info->features > 0) {
-        return CLQ_OK;
-    }
-    return get_pair(graph, MEAN, STD, info->channels, mean, std, &found);
-}
-
-clq_status clq_graph_set_normalisation(clq_graph *graph, const float *mean, const float *std,
-                                       int count) {
-    CLQ_TRY(set_floats(graph, MEAN, mean, count));
-    return set_floats(graph, STD, std, count);
 }
 
 /* ---- tables ---- */
@@ -132,13 +111,16 @@ clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table) {
     bool found;
     float *mean, *std;
     CLQ_TRY(allocate_pair(table, &mean, &std));
-    CLQ_GOTO(status, cleanup, get_pair(graph, MEAN, STD, table->features, mean, std, &found));
+    CLQ_GOTO(status, cleanup,
+             clq_metadata_get_pair(graph, CLQ_META_MEAN, CLQ_META_STD, table->features, mean, std,
+                                   &found));
     if (found) {
         clq_table_normalize(table, mean, std);
     }
     if (table->targets > 0) {
         CLQ_GOTO(status, cleanup,
-                 get_pair(graph, TARGET_MEAN, TARGET_STD, table->targets, mean, std, &found));
+                 clq_metadata_get_pair(graph, TARGET_MEAN, TARGET_STD, table->targets, mean, std,
+                                       &found));
         status = found ? clq_table_normalize_targets(table, mean, std) : CLQ_OK;
     }
 cleanup:
@@ -151,11 +133,13 @@ clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table) {
     float *mean, *std;
     CLQ_TRY(allocate_pair(table, &mean, &std));
     clq_table_measure(table, mean, std);
-    CLQ_GOTO(status, cleanup, clq_graph_set_normalisation(graph, mean, std, table->features));
+    CLQ_GOTO(status, cleanup, clq_metadata_set_floats(graph, CLQ_META_MEAN, mean, table->features));
+    CLQ_GOTO(status, cleanup, clq_metadata_set_floats(graph, CLQ_META_STD, std, table->features));
     if (table->targets > 0) {
         clq_table_measure_targets(table, mean, std);
-        CLQ_GOTO(status, cleanup, set_floats(graph, TARGET_MEAN, mean, table->targets));
-        CLQ_GOTO(status, cleanup, set_floats(graph, TARGET_STD, std, table->targets));
+        CLQ_GOTO(status, cleanup,
+                 clq_metadata_set_floats(graph, TARGET_MEAN, mean, table->targets));
+        CLQ_GOTO(status, cleanup, clq_metadata_set_floats(graph, TARGET_STD, std, table->targets));
     }
 cleanup:
     clq_free(mean);

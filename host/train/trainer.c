@@ -55,18 +55,17 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
     const clq_shape *input = &graph->values[graph->input].shape;
     const clq_shape *output = &graph->values[graph->output].shape;
     const bool images = input->rank == 4;
-    clq_feed_options options = {.batch = rank_batch(t),
-                                .training = training,
-                                .seed = config->seed,
-                                .threads = config->loader_threads,
-                                .height = images ? (int)input->dim[1] : 0,
-                                .width = images ? (int)input->dim[2] : 0,
-                                .classes = (int)output->dim[1],
-                                .augment = config->augment,
-                                .shard = clq_ranks_rank(t->job->ranks),
-                                .shards = clq_ranks_size(t->job->ranks)};
-    memcpy(options.mean, t->job->mean, sizeof options.mean);
-    memcpy(options.std, t->job->std, sizeof options.std);
+    const clq_feed_options options = {.batch = rank_batch(t),
+                                      .training = training,
+                                      .seed = config->seed,
+                                      .threads = config->loader_threads,
+                                      .height = images ? (int)input->dim[1] : 0,
+                                      .width = images ? (int)input->dim[2] : 0,
+                                      .classes = (int)output->dim[1],
+                                      .normalisation = t->job->normalisation,
+                                      .augment = config->augment,
+                                      .shard = clq_ranks_rank(t->job->ranks),
+                                      .shards = clq_ranks_size(t->job->ranks)};
     clq_dataset *dataset = training ? t->job->train : t->job->test;
     return dataset ? clq_feed_create(t->job->device, dataset, &options, feed) : CLQ_OK;
 }

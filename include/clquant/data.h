@@ -18,6 +18,32 @@ enum { CLQ_MAX_CHANNELS = 4 };
 
 typedef enum clq_split { CLQ_SPLIT_TRAIN, CLQ_SPLIT_TEST } clq_split;
 
+/* ---- from a picture to what a network reads ---- */
+
+typedef enum clq_interpolation {
+    CLQ_BILINEAR, /* the filter widens when shrinking, so that it does not alias: PIL, torchvision
+                   */
+    CLQ_BICUBIC,  /* the same with a cubic (a = -0.5): PIL, torchvision, timm */
+    CLQ_LINEAR,   /* between the four nearest pixels at any scale: OpenCV, PyTorch's interpolate */
+    CLQ_NEAREST,
+    CLQ_INTERPOLATIONS,
+} clq_interpolation;
+
+/* How an image is scaled before its centre is cut out. */
+typedef struct clq_resize {
+    int shorter;       /* the shorter side gets so many pixels, the other keeps the proportions */
+    int height, width; /* where `shorter` is 0: exactly this size, whatever the proportions */
+    clq_interpolation interpolation;
+} clq_resize;
+
+/* How pixels become numbers: (v - mean) / std with v = u8 / 255 or u8, of each channel of the
+ * network's input in its order. */
+typedef struct clq_normalisation {
+    float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    float range; /* v of a white pixel: 1 or 255; 0: 1 */
+    bool bgr;    /* the network's first channel is blue, not red */
+} clq_normalisation;
+
 /* ---- data sets ---- */
 
 typedef struct clq_dataset clq_dataset;
@@ -38,21 +64,33 @@ typedef struct clq_table_options {
     uint64_t seed;        /* of that split */
 } clq_table_options;
 
+/* A list of labelled images: a text file with IMAGE LABEL a line, IMAGE below the data set's
+ * folder. A tab, or else the first blank, ends IMAGE; LABEL is one of `classes` or a number. Lines
+ * that are empty or begin with # say nothing. */
+typedef struct clq_label_list {
+    const char *file;           /* NULL: no list */
+    const char *const *classes; /* (class_count), or NULL: numbers only */
+    int class_count;            /* labels are below it; 0: one more than the highest */
+} clq_label_list;
+
 /* Zeroed means: everything of the training split as it is stored. */
 typedef struct clq_dataset_options {
     clq_split split;
-    int size;      /* crop to size x size; 0: images as they are, and all must be equal */
-    int resize;    /* shorter side before the centre crop (256 for a crop of 224); 0: `size` */
-    int channels;  /* 1: grey, 3: RGB; 0: as stored (image folders: 3) */
-    int64_t limit; /* at most this many images, spread evenly over the set; 0: all */
-    uint64_t seed; /* of the synthetic set */
-    int threads;   /* for decoding; 0: one a processor */
+    /* The centre that is cut out; 0: images as they are, and all must be equal. width 0: height */
+    int height, width;
+    clq_resize resize;       /* before that; no size: the shorter side to that of a square crop, or
+                                exactly to a crop that is not square */
+    int channels;            /* 1: grey, 3: RGB; 0: as stored (image folders: 3) */
+    int64_t limit;           /* at most this many images, spread evenly over the set; 0: all */
+    clq_label_list list;     /* instead of what `path` holds beside the images */
+    uint64_t seed;           /* of the synthetic set */
+    int threads;             /* for decoding; 0: one a processor */
     uint64_t max_memory;     /* decoded images up to this many bytes are kept; 0: 2 GiB */
     clq_table_options table; /* of a table; `split` stands above */
 } clq_dataset_options;
 
 typedef struct clq_dataset_info {
-    const char *kind; /* "cifar10", "cifar100", "folder", "idx", "synthetic" or "table" */
+    const char *kind; /* "cifar10", "cifar100", "folder", "idx", "list", "synthetic" or "table" */
     const char *path; /* as given to open */
     clq_split split;
     int64_t count;                  /* 1 .. 2^31 - 1 */
@@ -62,9 +100,12 @@ typedef struct clq_dataset_info {
     int class_count;                /* regression: 0, and NULL for names and labels */
     const char *const *class_names; /* (class_count) */
     const int32_t *labels;          /* (count), each in 0 .. class_count - 1 */
-    /* Usual normalisation of this kind of data: (u8 / 255 - mean) / std per channel. */
+    /* Usual normalisation of this kind of data, (u8 / 255 - mean) / std of red, green and blue, and
+     * whose it is. */
     float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
-    bool in_memory; /* decoded at open; otherwise clq_dataset_read decodes */
+    const char *usual;
+    bool equal_sizes; /* all images are stored in one size */
+    bool in_memory;   /* decoded at open; otherwise clq_dataset_read decodes */
 } clq_dataset_info;
 
 /* Opens what is at `path`, told apart by looking:
@@ -74,6 +115,7 @@ typedef struct clq_dataset_info {
  *   train/ and test/ (or val/), in them one folder a class        JPEG and PNG images
  *   FILE.csv, FILE.npy, train.csv, x_train.npy, x.npy, ...        a table: clq_table_open
  *   "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see below
+ * With options->list, `path` is the folder of that list's images, which are all in both splits.
  * A folder that holds nothing but one other folder stands for that one. Class names come from
  * batches.meta.txt, fine_label_names.txt or the sorted folder names.
  *
@@ -91,6 +133,11 @@ void clq_dataset_close(clq_dataset *dataset); /* NULL ok */
 const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset);
 /* The table that the data set is, to read or to normalise; NULL: images. */
 clq_table *clq_dataset_table(clq_dataset *dataset);
+
+/* Gives the classes other numbers and names: those of a network. map (class_count): the new number
+ * of each class, or -1 for one that no label has; below `count`, the number of `names`. */
+clq_status clq_dataset_map_classes(clq_dataset *dataset, const int32_t *map,
+                                   const char *const *names, int count);
 
 /* Image `index` (0 .. count - 1) into image[H * W * C]. May be called from any thread. Fails only
  * for sets that are not in memory: CLQ_NO_INPUT, CLQ_BAD_DATA name the file. */

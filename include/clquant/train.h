@@ -112,7 +112,7 @@ typedef struct clq_feed_options {
     bool shuffle;  /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
     int threads; /* images only, as all below but shard and shards */
-    float mean[4], std[4];
+    clq_normalisation normalisation;
     int height, width;          /* of the inputs; 0: the data set's */
     bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
     int classes;                /* of mixed labels; 0: the data set's */
@@ -145,15 +145,85 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
  */
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
 
+/* ---- data and networks ---- */
+
 /* CLQ_BAD_DATA unless the data set's samples fit the network's input (images or rows of so many
  * features) and, for a table, its outputs. */
 clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset);
 
+/* The parts of a preprocessing. */
+enum {
+    CLQ_PART_NORMALISATION = 1, /* mean, std, range */
+    CLQ_PART_CHANNELS = 2,      /* RGB or BGR */
+    CLQ_PART_RESIZE = 4,        /* all but the interpolation */
+    CLQ_PART_CROP = 8,
+    CLQ_PART_INTERPOLATION = 16,
+    CLQ_PART_COUNT = 5,
+};
+
+/* How an image becomes the input of a network. It belongs to the network, whose metadata holds it:
+ *
+ *   clquant.mean, clquant.std    "0.485,0.456,0.406": a number a channel
+ *   clquant.range                "255" where these are of pixels 0..255; without: of 0..1
+ *   clquant.channels             "rgb", "bgr" or "grey"
+ *   clquant.resize               "256": shorter side; "320x256": width x height
+ *   clquant.crop                 "224x224": width x height of the centre that is cut out
+ *   clquant.interpolation        "bilinear", "bicubic", "linear" or "nearest"
+ */
+typedef enum clq_channel_order { CLQ_RGB, CLQ_BGR, CLQ_GREY, CLQ_CHANNEL_ORDERS } clq_channel_order;
+
+typedef struct clq_preprocessing {
+    unsigned known;                  /* CLQ_PART_...: the parts that are said */
+    clq_normalisation normalisation; /* its `bgr` follows from `channels` when it is used */
+    int normalisation_count;         /* numbers in mean and std; 1: the same for each channel */
+    clq_channel_order channels;
+    clq_resize resize;
+    int crop_height, crop_width;
+} clq_preprocessing;
+
+extern const char *const clq_interpolation_names[CLQ_INTERPOLATIONS];
+extern const char *const clq_channels_names[CLQ_CHANNEL_ORDERS];
+
+/* "256" or "320x256", CLQ_USAGE otherwise. */
+clq_status clq_resize_parse(const char *text, clq_resize *resize);
+/* The same for a crop; one number means a square. */
+clq_status clq_crop_parse(const char *text, clq_preprocessing *preprocessing);
+/* Checks the known parts: finite numbers, deviations above 0, both such as pixels of the range can
+ * have; and, unless `input` is NULL, that they fit a network's input (1, H, W, C), over whose
+ * channels a single mean and std are spread. `status` is that of a broken rule. */
+clq_status clq_preprocessing_check(clq_preprocessing *preprocessing, const clq_shape *input,
+                                   clq_status status);
+/* Copies the `parts` that `from` knows. */
+void clq_preprocessing_take(clq_preprocessing *to, const clq_preprocessing *from, unsigned parts);
+/* What is usual for an input (1, H, W, C): all but the normalisation. RGB, the shorter side scaled
+ * to a square input or exactly to another, bilinear. */
+void clq_preprocessing_usual(const clq_shape *input, clq_preprocessing *preprocessing);
+/* What is usual for the data. */
+void clq_normalisation_usual(const clq_dataset *dataset, bool bgr,
+                             clq_normalisation *normalisation);
+
+/* What the metadata says of images; a table's network says nothing. CLQ_BAD_DATA names the key that
+ * breaks a rule. */
+clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *preprocessing);
+/* Writes the parts that are known into the metadata. */
+clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *preprocessing);
+/* What a graph's images are normalised with: what its metadata says, else what is usual for the
+ * data set. */
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
-                                   float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
-/* Keeps a normalisation of `count` channels or features in the metadata. */
-clq_status clq_graph_set_normalisation(clq_graph *graph, const float *mean, const float *std,
-                                       int count);
+                                   clq_normalisation *normalisation);
+
+/* The class names of the metadata ("clquant.classes", a line each), none if it has none; free with
+ * clq_class_names_free. */
+clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count);
+void clq_class_names_free(char **names, int count); /* NULL ok */
+/* Keeps the class names of a data set in the metadata. */
+clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset);
+/* Gives the data set's labels the network's numbers: by name where both have names, else by number,
+ * with a warning where that is a guess. What was done is logged. Names are real when they are not
+ * just "0", "1", ... in order. CLQ_BAD_DATA: a class with labels that the network does not have
+ * (both sides are named), or more classes than outputs. */
+clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset);
+
 /* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
  * numbers to predict by "clquant.target_mean" and "clquant.target_std". Without metadata they stay
  * as they are. */
@@ -219,10 +289,10 @@ typedef struct clq_train_job {
     clq_graph *graph;          /* in: initial parameters; out: trained ones */
     clq_dataset *train, *test; /* test may be NULL */
     clq_train_config config;
-    float mean[4], std[4];
-    clq_exec_mode mode; /* TRAIN or QAT */
-    clq_params *params; /* NULL: made from graph */
-    clq_qstate *qstate; /* QAT */
+    clq_normalisation normalisation; /* of images */
+    clq_exec_mode mode;              /* TRAIN or QAT */
+    clq_params *params;              /* NULL: made from graph */
+    clq_qstate *qstate;              /* QAT */
     const clq_graph
         *teacher; /* a float network to distil from, as config.distill says; NULL: none */
     const clq_train_hooks *hooks;

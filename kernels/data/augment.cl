@@ -16,13 +16,14 @@
  *
  *   (u, v) = matrix (x + 0.5, y + 0.5, 1)
  *   s      = bilinear sample at (u, v), taps kept within the box, black outside of the image
- *   shown  = (colour steps(s / 255) - mean) / std;   (0 - mean) / std where (u, v) is not in the box
+ *   shown  = (range * colour steps(s / 255) - mean) / std;   (0 - mean) / std where (u, v) is not in the box
  *
- * Both are 0 in the image's erased box.
+ * Both are 0 in the image's erased box. Table, means and stds are those of the output's channels, of
+ * which channel c shows the image's channel SHOWN(c).
  *
  * images (N, H, W, C) u8, and one byte that is read but not used; params (1 + N, AUGMENT_FIELDS);
- * table (C, 256), then C means, C stds; out (B, OH, OW, C) with B >= N: images past the last repeat
- * the last one.
+ * table (C, 256), then C means, C stds, the range; out (B, OH, OW, C) with B >= N: images past the last
+ * repeat the last one.
  *
  * Work-items: (OH, B) one a row on the CPU schedule, (OH * OW, B) one a pixel on the GPU
  * schedule. */
@@ -34,6 +35,11 @@
 #ifndef GENERAL
 #define GENERAL 0 /* 0: whole pixels as they are; 1: sampled and coloured */
 #endif
+
+#ifndef BGR
+#define BGR 0 /* 1: the output has blue first, the images red (C 3) */
+#endif
+#define SHOWN(c) (BGR ? C - 1 - (c) : (c))
 
 #include "augment_fields.h"
 #include "colour.h"
@@ -119,13 +125,15 @@ static inline vint sample(const source *s, const int y, const vint x, vfloat v[C
 
 static inline void shown(const source *s, __global const float *table, const int y, const vint x,
                          vfloat v[C]) {
-    const vint inside = sample(s, y, x, v);
+    const float range = table[C * 258];
+    vfloat seen[C];
+    const vint inside = sample(s, y, x, seen);
     const vint erased = in_box(s->p + AUGMENT_ERASE, y, x);
-    clq_colour_steps(v, s->p, 4);
+    clq_colour_steps(seen, s->p, 4);
     for (int c = 0; c < C; c++) {
         const float mean = table[C * 256 + c], std = table[C * 257 + c];
-        const vfloat normal = ((inside ? v[c] : (vfloat)(0.0f)) - mean) / std;
-        v[c] = erased ? (vfloat)(0.0f) : normal;
+        const vfloat value = inside ? range * seen[SHOWN(c)] : (vfloat)(0.0f);
+        v[c] = erased ? (vfloat)(0.0f) : (value - mean) / std;
     }
 }
 
@@ -140,7 +148,7 @@ static inline void shown(const source *s, __global const float *table, const int
     vint codes[C];
     read_codes(s, sy, sx, codes);
     for (int c = 0; c < C; c++) {
-        const vfloat normal = gather_f32(table + c * 256, codes[c]);
+        const vfloat normal = gather_f32(table + c * 256, codes[SHOWN(c)]);
         v[c] = erased ? (vfloat)(0.0f) : normal;
     }
 }

@@ -113,7 +113,7 @@ static void bad_models_are_bad_data(void **state) {
 static void bad_data_and_devices(void **state) {
     (void)state;
     const char *model = clq_test_temp_path("mlp.onnx");
-    assert_exit(0, "convert --network mlp --size 8 --channels 3 --classes 10 -o %s", model);
+    assert_exit(0, "convert --network mlp --size 8 --input-channels 3 --classes 10 -o %s", model);
     assert_exit(CLQ_NO_INPUT, "eval %s --data %s", model, clq_test_temp_path("nowhere"));
     assert_exit(CLQ_DEVICE, "eval %s --data synthetic:size=8,test=8 -d nonesuch", model);
     assert_printed("nonesuch");

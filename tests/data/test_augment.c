@@ -26,8 +26,8 @@ static clq_augment_options options_for(int batch, int height, int width, int cha
                                  .channels = channels,
                                  .out_height = height,
                                  .out_width = width,
-                                 .mean = {0.4914f, 0.4822f, 0.4465f, 0.1f},
-                                 .std = {0.247f, 0.2435f, 0.2616f, 1.3f}};
+                                 .normalisation = {.mean = {0.4914f, 0.4822f, 0.4465f, 0.1f},
+                                                   .std = {0.247f, 0.2435f, 0.2616f, 1.3f}}};
 }
 
 static size_t out_floats(const clq_augment_options *o) {
@@ -107,9 +107,21 @@ static void by_reference(const clq_augment_options *o, int count, bool random, b
         row[AUGMENT_PARTNER] = (float)partners[i];
     }
     uint8_t *images = new_images(o, count);
-    const ref_augment_case of = {images,       params,   count,       o->batch,
-                                 o->height,    o->width, o->channels, o->out_height,
-                                 o->out_width, o->mean,  o->std,      general};
+    const clq_normalisation *n = &o->normalisation;
+    const ref_augment_case of = {images,
+                                 params,
+                                 count,
+                                 o->batch,
+                                 o->height,
+                                 o->width,
+                                 o->channels,
+                                 o->out_height,
+                                 o->out_width,
+                                 n->mean,
+                                 n->std,
+                                 general,
+                                 n->range == 255 ? 255.0f : 1.0f,
+                                 n->bgr};
     ref_augment(&of, out);
     free(images);
 }
@@ -305,6 +317,26 @@ static void sampling_at_whole_pixels_changes_no_bit(void **state) {
     close_devices(devices);
 }
 
+/* Blue first, and pixels as they are. */
+static void order_and_range_are_the_networks(void **state) {
+    (void)state;
+    clq_device *devices[2];
+    open_devices(devices);
+    for (int i = 0; i < 2; i++) {
+        clq_augment_options o = options_for(5, 13, 11, 3);
+        o.normalisation = (clq_normalisation){
+            .mean = {103.9f, 116.8f, 123.7f}, .std = {57, 58, 59}, .range = 255, .bgr = true};
+        crop(&o.config);
+        flip(&o.config);
+        check(devices, &o, 5, true, false);
+        o.config.hue = 0.2;
+        o.config.contrast = 0.3;
+        o.config.rotation = i ? 20 : 0;
+        check(devices, &o, 4, true, true);
+    }
+    close_devices(devices);
+}
+
 /* Without `random`: the centre cut out to the pixel, or the whole image scaled. */
 static void evaluation_fits_the_size(void **state) {
     (void)state;
@@ -322,7 +354,7 @@ static void evaluation_fits_the_size(void **state) {
     for (int i = 0; i < 8 * 6 * 3; i++) {
         const int y = i / 18, x = i / 3 % 6, c = i % 3;
         const float value = (float)images[((y + 2) * 10 + x + 2) * 3 + c] / 255.0f;
-        assert_true(out[i] == (value - o.mean[c]) / o.std[c]);
+        assert_true(out[i] == (value - o.normalisation.mean[c]) / o.normalisation.std[c]);
     }
     free(images);
     close_devices(devices);
@@ -365,21 +397,27 @@ static void the_table_is_the_formula(void **state) {
     assert_true(table[0] == (0.0f - 0.4914f) / 0.247f);
     assert_true(table[255] == (1.0f - 0.4914f) / 0.247f);
     assert_true(table[2 * 256 + 51] == (51.0f / 255.0f - 0.4465f) / 0.2616f);
+    clq_augment_options whole = o;
+    whole.normalisation = (clq_normalisation){{127, 127, 127}, {128, 128, 128}, .range = 255};
+    clq_augment_table(&whole, table);
+    assert_true(table[0] == -127.0f / 128.0f);
+    assert_true(table[256 + 255] == 1.0f);
 }
 
 static void bad_options_are_refused(void **state) {
     (void)state;
     clq_device *device = NULL;
     assert_ok(clq_device_open(NULL, &device));
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         clq_augment *augment = NULL;
         clq_augment_options o = options_for(2, 4, 4, 3);
-        o.std[2] = i == 0 ? 0 : o.std[2];
-        o.std[0] = i == 1 ? -1 : o.std[0];
-        o.mean[1] = i == 2 ? (float)strtod("nan", NULL) : o.mean[1];
+        o.normalisation.std[2] = i == 0 ? 0 : o.normalisation.std[2];
+        o.normalisation.std[0] = i == 1 ? -1 : o.normalisation.std[0];
+        o.normalisation.mean[1] = i == 2 ? (float)strtod("nan", NULL) : o.normalisation.mean[1];
         o.config.crop_padding = i == 3 ? -1 : 0;
         o.channels = i == 4 ? 5 : 3;
         o.out_width = i == 5 ? -1 : 4;
+        o.normalisation.range = i == 6 ? 2 : 1;
         assert_status(clq_augment_create(device, &o, &augment), CLQ_USAGE);
         assert_null(augment);
     }
@@ -427,6 +465,7 @@ int main(void) {
         cmocka_unit_test(whole_pixels_equal_the_reference),
         cmocka_unit_test(sampled_and_coloured_pixels_are_near_the_reference),
         cmocka_unit_test(sampling_at_whole_pixels_changes_no_bit),
+        cmocka_unit_test(order_and_range_are_the_networks),
         cmocka_unit_test(evaluation_fits_the_size),
         cmocka_unit_test(targets_are_the_labels_mixed),
         cmocka_unit_test(the_table_is_the_formula),

@@ -329,9 +329,10 @@ static void sizes_are_made_equal(void **state) {
     char *root = image_folder("sizes");
     put_image(root, "train/bee/4.png", 10, 14, 3);
     assert_fails(root, train, CLQ_BAD_DATA, "train/bee/4.png: 14 x 10 pixels");
-    const clq_dataset_options options[] = {{.size = 8}, {.size = 6, .resize = 9, .channels = 1}};
+    const clq_dataset_options options[] = {{.height = 8},
+                                           {.height = 6, .resize = {.shorter = 9}, .channels = 1}};
     for (int i = 0; i < 2; i++) {
-        const int size = options[i].size, channels = options[i].channels ? 1 : 3;
+        const int size = options[i].height, channels = options[i].channels ? 1 : 3;
         clq_dataset *dataset = open_ok(root, options[i]);
         const clq_dataset_info *info = clq_dataset_get_info(dataset);
         assert_int_equal(info->height, size);
@@ -342,7 +343,8 @@ static void sizes_are_made_equal(void **state) {
         assert_ok(clq_image_read(path, channels, &image));
         clq_free(path);
         uint8_t expected[8 * 8 * 3], actual[8 * 8 * 3];
-        assert_ok(clq_image_fit(&image, options[i].resize ? 9 : 8, size, expected));
+        const clq_resize resize = {.shorter = i ? 9 : 8};
+        assert_ok(clq_image_fit(&image, &resize, size, size, expected));
         assert_ok(clq_dataset_read(dataset, 5, actual));
         assert_memory_equal(actual, expected, (size_t)(size * size * channels));
         clq_image_free(&image);
@@ -430,8 +432,17 @@ static void what_is_no_data_set_is_refused(void **state) {
     assert_fails(root, train, CLQ_NO_INPUT, "no data set in it");
     assert_fails(clq_test_temp_path("nothing/readme.txt"), train, CLQ_BAD_DATA, "is a file");
     assert_fails(clq_test_temp_path("missing"), train, CLQ_NO_INPUT, "no such folder");
-    assert_fails("synthetic", (clq_dataset_options){.size = -1}, CLQ_USAGE, "size -1");
-    assert_fails("synthetic", (clq_dataset_options){.size = 8, .resize = 7}, CLQ_USAGE, "resize 7");
+    assert_fails("synthetic", (clq_dataset_options){.height = -1}, CLQ_USAGE, "-1");
+    const clq_dataset_options bad[] = {{.height = 8, .resize = {.shorter = 7}},
+                                       {.resize = {.shorter = 7}},
+                                       {.width = 8},
+                                       {.height = 8, .resize = {.height = 8}},
+                                       {.height = 8, .resize = {.height = 8, .width = 7}},
+                                       {.height = 8, .resize = {8, 8, 8, CLQ_BILINEAR}},
+                                       {.height = 8, .resize = {.shorter = 5000}}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_fails("synthetic", bad[i], CLQ_USAGE, "all must be 0..4096");
+    }
     assert_fails("synthetic", (clq_dataset_options){.channels = 2}, CLQ_USAGE, "2 channels");
     assert_fails("synthetic", (clq_dataset_options){.limit = -1}, CLQ_USAGE, "limit");
     clq_free(root);

@@ -18,7 +18,7 @@ static clq_dataset *dataset;
 
 static int open_dataset(void **state) {
     (void)state;
-    const clq_dataset_options options = {.max_memory = 1, .size = SIDE};
+    const clq_dataset_options options = {.max_memory = 1, .height = SIDE};
     return clq_dataset_open("synthetic:train=53", &options, &dataset) == CLQ_OK ? 0 : -1;
 }
 

@@ -102,7 +102,7 @@ static void pictures_are_these(void **state) {
 
 static void any_size_can_be_had(void **state) {
     (void)state;
-    clq_dataset *dataset = open_ok("synthetic:train=2", (clq_dataset_options){.size = 17});
+    clq_dataset *dataset = open_ok("synthetic:train=2", (clq_dataset_options){.height = 17});
     assert_int_equal(clq_dataset_get_info(dataset)->width, 17);
     clq_dataset_close(dataset);
     dataset = open_ok("synthetic:train=2,size=64", (clq_dataset_options){.channels = 1});

@@ -27,8 +27,8 @@ static clq_train_job job_of(clq_graph *graph, clq_dataset *train, clq_dataset *t
     job.config.batch = BATCH;
     job.config.schedule.lr = 0.01;
     job.config.loader_threads = 1;
-    memcpy(job.mean, info->mean, sizeof job.mean);
-    memcpy(job.std, info->std, sizeof job.std);
+    memcpy(job.normalisation.mean, info->mean, sizeof info->mean);
+    memcpy(job.normalisation.std, info->std, sizeof info->std);
     return job;
 }
 
@@ -290,7 +290,7 @@ static void nan_behind_a_quantizer_is_noticed(void **state) {
         clq_epoch_record *history = NULL;
         int count = 0;
         if (in_data) {
-            job.std[0] = 1e-42f;
+            job.normalisation.std[0] = 1e-42f;
         } else {
             int v = 0;
             while (graph->values[v].kind != CLQ_VALUE_PARAMETER) {

@@ -141,7 +141,7 @@ static inline clq_graph *net_folded(clq_graph *trained) {
 /* ---- data ---- */
 
 static inline clq_dataset *net_data(clq_split split, int size, int64_t count) {
-    const clq_dataset_options options = {.split = split, .size = size, .limit = count};
+    const clq_dataset_options options = {.split = split, .height = size, .limit = count};
     char name[64];
     clq_dataset *dataset = NULL;
     snprintf(name, sizeof name, "synthetic:train=%lld,test=%lld,size=%d", (long long)count,
@@ -153,8 +153,8 @@ static inline clq_dataset *net_data(clq_split split, int size, int64_t count) {
 static inline clq_feed *net_feed(clq_device *device, clq_dataset *dataset, int batch) {
     clq_feed_options options = {.batch = batch, .threads = 1};
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    memcpy(options.mean, info->mean, sizeof options.mean);
-    memcpy(options.std, info->std, sizeof options.std);
+    memcpy(options.normalisation.mean, info->mean, sizeof info->mean);
+    memcpy(options.normalisation.std, info->std, sizeof info->std);
     clq_feed *feed = NULL;
     assert_ok(clq_feed_create(device, dataset, &options, &feed));
     return feed;

@@ -124,6 +124,11 @@ static bool sample(const ref_augment_case *of, int n, const float *p, int y, int
 
 /* ---- one image: out (OH, OW, C) ---- */
 
+/* Of the image, for channel `c` of out. */
+static int channel(const ref_augment_case *of, int c) {
+    return of->bgr ? of->channels - 1 - c : c;
+}
+
 static void show_general(const ref_augment_case *of, int n, const float *p, float *out) {
     double mean = 0;
     for (int s = 0; s < 4; s++) {
@@ -140,7 +145,8 @@ static void show_general(const ref_augment_case *of, int n, const float *p, floa
                             mean);
             }
             for (int c = 0; c < of->channels; c++) {
-                *out++ = ((inside ? (float)v[c] : 0.0f) - of->mean[c]) / of->std[c];
+                const float value = inside ? of->range * (float)v[channel(of, c)] : 0.0f;
+                *out++ = (value - of->mean[c]) / of->std[c];
             }
         }
     }
@@ -152,7 +158,9 @@ static void show_plain(const ref_augment_case *of, int n, const float *p, float 
             const int sy = y + (int)p[AUGMENT_DY];
             const int sx = (p[AUGMENT_FLIP] != 0 ? of->width - 1 - x : x) + (int)p[AUGMENT_DX];
             for (int c = 0; c < of->channels; c++) {
-                *out++ = (pixel(of, n, sy, sx, c) - of->mean[c]) / of->std[c];
+                const float value = pixel(of, n, sy, sx, channel(of, c));
+                *out++ =
+                    ((of->range == 255 ? rintf(255 * value) : value) - of->mean[c]) / of->std[c];
             }
         }
     }

@@ -12,6 +12,8 @@ typedef struct ref_augment_case {
     int height, width, channels, out_height, out_width;
     const float *mean, *std; /* (C): out = (value - mean) / std */
     bool general;            /* by matrix and colour steps; else by dy, dx and flip */
+    float range;             /* value of white: 1 or 255 */
+    bool bgr;                /* out has the channels in the opposite order, as do mean and std */
 } ref_augment_case;
 
 /* out (batch, OH, OW, C). */

@@ -29,16 +29,16 @@ static clq_augment_config everything(void) {
 }
 
 static clq_feed_options options_with(int threads) {
-    return (clq_feed_options){.batch = FEED_BATCH,
-                              .training = true,
-                              .seed = 4,
-                              .threads = threads,
-                              .mean = {0.5f, 0.5f, 0.5f},
-                              .std = {0.25f, 0.25f, 0.25f},
-                              .height = SIZE,
-                              .width = SIZE,
-                              .classes = CLASSES,
-                              .augment = everything()};
+    return (clq_feed_options){
+        .batch = FEED_BATCH,
+        .training = true,
+        .seed = 4,
+        .threads = threads,
+        .normalisation = {.mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}},
+        .height = SIZE,
+        .width = SIZE,
+        .classes = CLASSES,
+        .augment = everything()};
 }
 
 /* x, then the targets, of a mixed batch, of batches first .. STEPS - 1; returns how many were

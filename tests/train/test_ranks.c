@@ -44,8 +44,8 @@ static clq_train_job job_of(clq_graph *graph, clq_ranks *with) {
     job.config.augment.crop_padding = 1;
     job.config.augment.flip = true;
     for (int c = 0; c < 3; c++) {
-        job.mean[c] = 0.5f;
-        job.std[c] = 0.25f;
+        job.normalisation.mean[c] = 0.5f;
+        job.normalisation.std[c] = 0.25f;
     }
     return job;
 }
@@ -171,8 +171,8 @@ static void divergence_reaches_all(void **state) {
     clq_graph *graph = new_graph();
     clq_train_job job = job_of(graph, ranks);
     if (clq_ranks_rank(ranks) == 1) {
-        job.mean[0] = 1e38f;
-        job.std[0] = 1e-30f; /* infinite inputs */
+        job.normalisation.mean[0] = 1e38f;
+        job.normalisation.std[0] = 1e-30f; /* infinite inputs */
     }
     assert_status(clq_train(&job, &history, &count), CLQ_DIVERGED);
     clq_graph_destroy(graph);
@@ -211,8 +211,8 @@ static void doubts_are_shared(void **state) {
 }
 
 static int open_ranks(void **state) {
-    const clq_dataset_options train = {.size = SIZE, .limit = IMAGES};
-    const clq_dataset_options test = {.split = CLQ_SPLIT_TEST, .size = SIZE, .limit = 2 * BATCH};
+    const clq_dataset_options train = {.height = SIZE, .limit = IMAGES};
+    const clq_dataset_options test = {.split = CLQ_SPLIT_TEST, .height = SIZE, .limit = 2 * BATCH};
     assert_ok(clq_dataset_open("synthetic:size=8", &train, &train_set));
     assert_ok(clq_dataset_open("synthetic:size=8", &test, &test_set));
     assert_ok(clq_device_open_nth("cpu", clq_ranks_local(ranks), &device));

@@ -1,0 +1,205 @@
+#include "cli/data.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/numbers.h"
+#include "base/text.h"
+#include "cli/pipeline.h"
+
+/* ---- tables ---- */
+
+/* How a table must be opened for a trained network: as its metadata says. */
+static clq_status table_options(const clq_graph *graph, clq_table_options *options) {
+    const char *fraction = clq_graph_get_metadata(graph, CLQ_META_TEST_FRACTION);
+    const clq_shape *output = &graph->values[graph->output].shape;
+    const char *end;
+    if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
+        options->target = CLQ_TARGET_REGRESSION;
+        options->target_columns = (int)output->dim[output->rank - 1];
+    } else if (clq_graph_get_metadata(graph, "clquant.classes")) {
+        options->target = CLQ_TARGET_CLASS;
+    }
+    if (fraction) {
+        end = clq_read_real(fraction, &options->test_fraction);
+        if (!end || *end || options->test_fraction < 0 || options->test_fraction >= 1) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "the model's metadata \"" CLQ_META_TEST_FRACTION
+                            "\" must be in 0..1 and below 1, is \"%s\"",
+                            fraction);
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status open_table(const clq_data_source *source, const clq_graph *graph, clq_split split,
+                             int64_t limit, clq_dataset **dataset) {
+    clq_dataset_options options = {.split = split, .limit = limit};
+    if (source->flags && (source->flags->given.known || source->flags->labels)) {
+        return clq_fail(CLQ_USAGE, "flags that prepare images are of no use to a network that "
+                                   "reads rows; a table is normalised as its model says");
+    }
+    CLQ_TRY(table_options(graph, &options.table));
+    CLQ_TRY(clq_dataset_open(source->path, &options, dataset));
+    CLQ_TRY(clq_graph_check_data(graph, *dataset));
+    return clq_graph_normalise_table(graph, clq_dataset_table(*dataset));
+}
+
+/* ---- images ---- */
+
+/* Where the parts of a preprocessing come from. */
+static const char flag_source[] = "flag", recipe_source[] = "recipe", model_source[] = "model",
+                  usual_source[] = "usual";
+
+/* What `from` knows and nobody before it did. */
+static void add(clq_preprocessing *to, const clq_preprocessing *from, const char *source,
+                const char **sources) {
+    const unsigned parts = from->known & ~to->known;
+    clq_preprocessing_take(to, from, parts);
+    for (int i = 0; i < CLQ_PART_COUNT; i++) {
+        sources[i] = parts & (1u << i) ? source : sources[i];
+    }
+}
+
+/* All parts but a normalisation that nobody gives. */
+static clq_status gather(const clq_data_source *source, const clq_graph *graph,
+                         clq_preprocessing *p, const char **sources) {
+    const clq_shape *input = &graph->values[graph->input].shape;
+    clq_preprocessing model, usual, given = {0}, recipe = {0};
+    CLQ_TRY(clq_graph_preprocessing(graph, &model));
+    clq_preprocessing_usual(input, &usual);
+    if (source->flags) {
+        given = source->flags->given;
+        CLQ_TRY(clq_preprocessing_check(&given, input, CLQ_USAGE));
+    }
+    if (source->recipe) {
+        recipe = source->recipe->data.given;
+        CLQ_TRY(clq_fail_in(clq_preprocessing_check(&recipe, input, CLQ_BAD_DATA),
+                            "the recipe's data"));
+    }
+    *p = (clq_preprocessing){0};
+    add(p, &given, flag_source, sources);
+    add(p, &recipe, recipe_source, sources);
+    add(p, &model, model_source, sources);
+    add(p, &usual, usual_source, sources);
+    return CLQ_OK;
+}
+
+/* Says what was taken because nobody said better, where that can change the result. */
+static void warn(const clq_dataset *dataset, const clq_preprocessing *p,
+                 const char *const *sources) {
+    enum { NORMALISATION, CHANNELS, RESIZE };
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    const bool numbers = sources[NORMALISATION] == usual_source;
+    const bool scaled = sources[RESIZE] == usual_source && !info->equal_sizes;
+    char size[64];
+    if (p->resize.shorter) {
+        snprintf(size, sizeof size, "a shorter side of %d", p->resize.shorter);
+    } else {
+        snprintf(size, sizeof size, "%d x %d", p->resize.width, p->resize.height);
+    }
+    if (numbers || scaled) {
+        clq_log_warn(
+            "the model does not say how its images are to be %s%s%s: taken is what is "
+            "usual, %s%s%s%s%s. Say it with %s%s%s",
+            numbers ? "normalised" : "", numbers && scaled ? " and " : "", scaled ? "resized" : "",
+            numbers ? info->usual : "", numbers ? "'s mean and std" : "",
+            numbers && strcmp(info->kind, "folder") == 0 && strcmp(info->usual, "cifar10") == 0
+                ? " (as the folders have that set's class names)"
+                : "",
+            numbers && scaled ? ", and " : "", scaled ? size : "",
+            numbers ? "--mean and --std" : "", numbers && scaled ? ", " : "",
+            scaled ? "--resize" : "");
+    }
+}
+
+/* Completes the normalisation, and keeps and says what is used. */
+static clq_status settle(const clq_data_source *source, clq_graph *graph,
+                         const clq_dataset *dataset, clq_preprocessing *p, const char **sources) {
+    if (!(p->known & CLQ_PART_NORMALISATION)) {
+        clq_normalisation_usual(dataset, p->channels == CLQ_BGR, &p->normalisation);
+        p->normalisation_count = clq_dataset_get_info(dataset)->channels;
+        p->known |= CLQ_PART_NORMALISATION;
+        sources[0] = usual_source;
+    }
+    CLQ_TRY(clq_graph_set_preprocessing(graph, p));
+    if (source->quiet) {
+        return CLQ_OK;
+    }
+    warn(dataset, p, sources);
+    return clq_preprocessing_log(p, sources);
+}
+
+static clq_status open_images(const clq_data_source *source, clq_graph *graph, clq_split split,
+                              int64_t limit, clq_dataset **dataset) {
+    const clq_shape *input = &graph->values[graph->input].shape;
+    const char *sources[CLQ_PART_COUNT] = {NULL};
+    clq_preprocessing p;
+    char **names = NULL;
+    int count = 0;
+    CLQ_TRY(gather(source, graph, &p, sources));
+    clq_dataset_options options = {.split = split,
+                                   .limit = limit,
+                                   .height = p.crop_height,
+                                   .width = p.crop_width,
+                                   .resize = p.resize,
+                                   .channels = (int)input->dim[3]};
+    CLQ_TRY(table_options(graph, &options.table));
+    CLQ_TRY(clq_graph_classes(graph, &names, &count));
+    if (source->flags && source->flags->labels) {
+        const clq_shape *output = &graph->values[graph->output].shape;
+        options.list.file = source->flags->labels;
+        options.list.classes = (const char *const *)names;
+        options.list.class_count = count ? count : (int)output->dim[output->rank - 1];
+    }
+    const clq_status status = clq_dataset_open(source->path, &options, dataset);
+    clq_class_names_free(names, count);
+    CLQ_TRY(status);
+    CLQ_TRY(clq_graph_check_data(graph, *dataset));
+    return settle(source, graph, *dataset, &p, sources);
+}
+
+clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
+                         int64_t limit, clq_dataset **dataset) {
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    *dataset = NULL;
+    if (shape->rank != 4 && shape->rank != 2) {
+        char text[64];
+        clq_shape_text(shape, text, sizeof text);
+        return clq_fail(CLQ_BAD_DATA,
+                        "the network's input must be images (1, H, W, C) or rows (1, features), "
+                        "is %s",
+                        text);
+    }
+    clq_status status = shape->rank == 4 ? open_images(source, graph, split, limit, dataset)
+                                         : open_table(source, graph, split, limit, dataset);
+    if (status == CLQ_OK && !source->any_classes) {
+        status = clq_graph_match_classes(graph, *dataset);
+    }
+    if (status != CLQ_OK) {
+        clq_dataset_close(*dataset);
+        *dataset = NULL;
+    }
+    return status;
+}
+
+/* ---- feeding ---- */
+
+clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
+                                 clq_feed_options *options) {
+    const clq_shape *shape = &graph->values[graph->input].shape;
+    const bool images = shape->rank == 4;
+    *options = (clq_feed_options){.batch = batch,
+                                  .threads = 2,
+                                  .height = images ? (int)shape->dim[1] : 0,
+                                  .width = images ? (int)shape->dim[2] : 0,
+                                  .centre_crop = true};
+    return clq_graph_normalisation(graph, dataset, &options->normalisation);
+}
+
+clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                         int batch, clq_feed **feed) {
+    clq_feed_options options;
+    CLQ_TRY(clq_inference_options(graph, dataset, batch, &options));
+    return clq_feed_create(device, dataset, &options, feed);
+}

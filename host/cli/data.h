@@ -1,0 +1,64 @@
+/* Data for a network on the command line: what is said of images by flags, recipe and model, opened
+ * so that it fits the network. */
+#ifndef CLQUANT_CLI_DATA_H
+#define CLQUANT_CLI_DATA_H
+
+#include <argp.h>
+#include <jansson.h>
+
+#include <clquant/clquant.h>
+
+#include "cli/recipe.h"
+
+/* ---- flags ---- */
+
+/* What the command line says of images; zeroed: nothing. The input of both parsers. */
+typedef struct clq_image_flags {
+    const char *labels; /* --labels; NULL: none */
+    clq_preprocessing given;
+    const char *mean, *std, *range, *resize, *crop; /* as written */
+} clq_image_flags;
+
+/* --mean, --std, --range, --channels, --resize, --crop, --interpolation: a child of the commands
+ * that say how images are read. */
+extern const struct argp clq_preprocessing_argp;
+/* The same and --labels: of those that run a model on images. */
+extern const struct argp clq_images_argp;
+
+/* The flags as overrides of a recipe's "data" section, behind `count` others. */
+clq_status clq_image_flags_override(const clq_image_flags *flags, const char **overrides,
+                                    size_t *count);
+
+/* ---- opening ---- */
+
+typedef struct clq_data_source {
+    const char *path;             /* --data */
+    const clq_image_flags *flags; /* NULL: none */
+    const clq_recipe *recipe;     /* its "data" says what flags do not; NULL: none */
+    bool any_classes; /* labels are of no importance, so neither is whether they fit the network */
+    bool quiet;       /* do not say how images are prepared: it was said */
+} clq_data_source;
+
+/* Opens a split so that it fits the graph's input; `limit` 0: all. How images are prepared comes
+ * from the flags, else the recipe, else the graph's metadata, else what is usual, with a warning;
+ * it is logged, and kept in the graph's metadata, from which everything else takes it. Labels get
+ * the network's numbers. A table is normalised as the graph says. */
+clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
+                         int64_t limit, clq_dataset **dataset);
+/* Feeding a network's input without augmentation; images that training crops from lose their edges.
+ */
+clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
+                                 clq_feed_options *options);
+/* A feed in data-set order without augmentation, normalised as the graph says. */
+clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
+                         int batch, clq_feed **feed);
+
+/* ---- saying ---- */
+
+/* Logs a preprocessing and where its parts come from: sources[part's bit] is a word, NULL where all
+ * are one's. */
+clq_status clq_preprocessing_log(const clq_preprocessing *p, const char *const *sources);
+/* What the graph's metadata says; null for a table's network. */
+json_t *clq_preprocessing_to_json(const clq_graph *graph);
+
+#endif

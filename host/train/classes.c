@@ -1,0 +1,257 @@
+/* Which class of a data set is which output of a network. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <clquant/train.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+#define CLASSES "clquant.classes" /* names, a line each */
+
+/* ---- metadata ---- */
+
+void clq_class_names_free(char **names, int count) {
+    for (int i = 0; names && i < count; i++) {
+        clq_free(names[i]);
+    }
+    clq_free(names);
+}
+
+clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count) {
+    const char *text = clq_graph_get_metadata(graph, CLASSES);
+    size_t lines = 1;
+    *names = NULL;
+    *count = 0;
+    if (!text || !*text) {
+        return CLQ_OK;
+    }
+    for (const char *c = text; *c; c++) {
+        lines += *c == '\n' && c[1];
+    }
+    if (lines > INT16_MAX) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "the model's metadata \"" CLASSES "\" has %zu lines, more than %d", lines,
+                        INT16_MAX);
+    }
+    char **all = clq_calloc(lines, sizeof *all);
+    if (!all) {
+        return CLQ_NO_MEMORY;
+    }
+    for (size_t i = 0; i < lines; i++) {
+        const size_t length = strcspn(text, "\n");
+        all[i] = clq_format("%.*s", (int)length, text);
+        if (!all[i]) {
+            clq_class_names_free(all, (int)lines);
+            return CLQ_NO_MEMORY;
+        }
+        text += length + (text[length] == '\n');
+    }
+    *names = all;
+    *count = (int)lines;
+    return CLQ_OK;
+}
+
+clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    clq_text text = {0};
+    for (int c = 0; c < info->class_count; c++) {
+        clq_text_printf(&text, "%s%s", c ? "\n" : "", info->class_names[c]);
+    }
+    clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK && info->class_count > 0) {
+        status = clq_graph_set_metadata(graph, CLASSES, text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
+
+/* ---- matching ---- */
+
+typedef struct match {
+    clq_dataset *dataset;
+    const clq_dataset_info *info;
+    char **names; /* the model's, (count) */
+    int count;
+    int64_t outputs;
+    bool *used;   /* (info->class_count): some label has it */
+    int32_t *map; /* (info->class_count): the model's number, -1: none */
+} match;
+
+/* Whether the names are no more than the numbers. */
+static bool are_numbers(const char *const *names, int count) {
+    char text[16];
+    for (int c = 0; c < count; c++) {
+        snprintf(text, sizeof text, "%d", c);
+        if (strcmp(names[c], text) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool are_equal(const match *m) {
+    bool equal = m->count == m->info->class_count;
+    for (int c = 0; equal && c < m->count; c++) {
+        equal = strcmp(m->names[c], m->info->class_names[c]) == 0;
+    }
+    return equal;
+}
+
+static clq_status find_used(match *m) {
+    const size_t count = (size_t)m->info->class_count;
+    m->used = clq_calloc(count, sizeof *m->used);
+    m->map = clq_calloc(count, sizeof *m->map);
+    if (!m->used || !m->map) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int64_t i = 0; i < m->info->count; i++) {
+        m->used[m->info->labels[i]] = true;
+    }
+    return CLQ_OK;
+}
+
+/* map by name; *missing is how many used classes the model does not have. */
+static clq_status map_names(match *m, int *missing) {
+    *missing = 0;
+    for (int c = 0; c < m->info->class_count; c++) {
+        m->map[c] = -1;
+        for (int n = 0; n < m->count; n++) {
+            if (strcmp(m->names[n], m->info->class_names[c]) != 0) {
+                continue;
+            }
+            if (m->map[c] >= 0 && m->used[c]) {
+                return clq_fail(CLQ_BAD_DATA,
+                                "%s: class \"%s\" could be %d or %d of the model's, which have "
+                                "that name both; give numbers (--labels)",
+                                m->info->path, m->names[n], m->map[c], n);
+            }
+            m->map[c] = n;
+        }
+        *missing += m->used[c] && m->map[c] < 0;
+    }
+    return CLQ_OK;
+}
+
+/* Some names in quotes: those of the used classes that have no number when `map` is given. */
+static void list_names(clq_text *text, const match *m, bool missing) {
+    enum { SHOWN = 12 };
+    const int count = missing ? m->info->class_count : m->count;
+    int listed = 0;
+    for (int c = 0; c < count; c++) {
+        if (missing && (!m->used[c] || m->map[c] >= 0)) {
+            continue;
+        }
+        if (listed++ < SHOWN) {
+            clq_text_printf(text, "%s\"%.60s\"", listed > 1 ? ", " : "",
+                            missing ? m->info->class_names[c] : m->names[c]);
+        }
+    }
+    if (listed > SHOWN) {
+        clq_text_printf(text, ", and %d more", listed - SHOWN);
+    }
+}
+
+static clq_status refuse(const match *m) {
+    clq_text theirs = {0}, ours = {0};
+    list_names(&theirs, m, true);
+    list_names(&ours, m, false);
+    const bool good = clq_text_status(&theirs) == CLQ_OK && clq_text_status(&ours) == CLQ_OK;
+    const clq_status status =
+        good ? clq_fail(CLQ_BAD_DATA,
+                        "%s: has images of %s, which are not among the model's %d classes: %s",
+                        m->info->path, theirs.data, m->count, ours.data)
+             : CLQ_NO_MEMORY;
+    clq_text_free(&theirs);
+    clq_text_free(&ours);
+    return status;
+}
+
+/* The first class whose name is another number than its own; -1: none. Sorted as text, "10" comes
+ * before "2". */
+static int misleading(const match *m) {
+    for (int c = 0; c < m->info->class_count; c++) {
+        char *end;
+        const char *name = m->info->class_names[c];
+        const long number = strtol(name, &end, 10);
+        if (end != name && !*end && number != c) {
+            return c;
+        }
+    }
+    return -1;
+}
+
+/* The numbers as they are: nothing tells more. */
+static clq_status take_numbers(match *m) {
+    const clq_dataset_info *info = m->info;
+    const int last = info->class_count - 1, odd = misleading(m);
+    if (info->class_count > m->outputs) {
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the network has %lld outputs",
+                        info->path, info->class_count, (long long)m->outputs);
+    }
+    const bool nameless = m->count == 0 || are_numbers((const char *const *)m->names, m->count);
+    if (nameless && info->class_count == m->outputs && odd < 0 &&
+        are_numbers(info->class_names, info->class_count)) {
+        return CLQ_OK;
+    }
+    const int shown = odd >= 0 ? odd : last;
+    clq_log_warn("%s: classes by number, as %s: \"%s\" is output 0, \"%s\" is output %d of %lld",
+                 info->path,
+                 nameless ? "the model does not name its own" : "the data does not name its own",
+                 info->class_names[0], info->class_names[shown], shown, (long long)m->outputs);
+    if (nameless || m->count < info->class_count) {
+        return CLQ_OK;
+    }
+    for (int c = 0; c < info->class_count; c++) {
+        m->map[c] = c;
+    }
+    return clq_dataset_map_classes(m->dataset, m->map, (const char *const *)m->names, m->count);
+}
+
+static clq_status decide(match *m) {
+    int missing = 0;
+    if (m->count > m->outputs) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "the model's metadata \"" CLASSES "\" names %d classes, but the network "
+                        "has %lld outputs",
+                        m->count, (long long)m->outputs);
+    }
+    if (are_equal(m)) {
+        return CLQ_OK;
+    }
+    if (m->count == 0) {
+        return take_numbers(m);
+    }
+    CLQ_TRY(find_used(m));
+    CLQ_TRY(map_names(m, &missing));
+    const char *const *names = (const char *const *)m->names;
+    if (missing > 0) {
+        const bool numbers =
+            are_numbers(names, m->count) || are_numbers(m->info->class_names, m->info->class_count);
+        return numbers ? take_numbers(m) : refuse(m);
+    }
+    int used = 0;
+    for (int c = 0; c < m->info->class_count; c++) {
+        used += m->used[c];
+    }
+    clq_log_info("%s: classes by name: %d of the model's %d", m->info->path, used, m->count);
+    return clq_dataset_map_classes(m->dataset, m->map, names, m->count);
+}
+
+clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset) {
+    const clq_shape *output = &graph->values[graph->output].shape;
+    match m = {.dataset = dataset, .info = clq_dataset_get_info(dataset)};
+    if (m.info->class_count == 0 || output->rank != 2) {
+        return CLQ_OK;
+    }
+    m.outputs = output->dim[1];
+    clq_status status = clq_graph_classes(graph, &m.names, &m.count);
+    if (status == CLQ_OK) {
+        status = decide(&m);
+    }
+    clq_class_names_free(m.names, m.count);
+    clq_free(m.used);
+    clq_free(m.map);
+    return status;
+}

@@ -1,0 +1,17 @@
+/* Numbers in a network's metadata. */
+#ifndef CLQ_TRAIN_METADATA_H
+#define CLQ_TRAIN_METADATA_H
+
+#include <clquant/graph.h>
+
+#define CLQ_META_MEAN "clquant.mean"
+#define CLQ_META_STD "clquant.std"
+
+/* "0.4914,0.4822,0.4465": with as many digits as a float needs. */
+clq_status clq_metadata_set_floats(clq_graph *graph, const char *key, const float *values,
+                                   int count);
+/* `count` finite means and positive deviations, both or neither (*found false, nothing written). */
+clq_status clq_metadata_get_pair(const clq_graph *graph, const char *mean_key, const char *std_key,
+                                 int count, float *mean, float *std, bool *found);
+
+#endif

@@ -1,0 +1,305 @@
+/* How images become a network's input, kept in its metadata. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <clquant/train.h>
+
+#include "base/numbers.h"
+#include "train/metadata.h"
+
+#define RANGE "clquant.range"
+#define CHANNELS "clquant.channels"
+#define RESIZE "clquant.resize"
+#define CROP "clquant.crop"
+#define INTERPOLATION "clquant.interpolation"
+
+enum { MAX_SIDE = 4096 };
+
+const char *const clq_interpolation_names[CLQ_INTERPOLATIONS] = {"bilinear", "bicubic", "linear",
+                                                                 "nearest"};
+const char *const clq_channels_names[CLQ_CHANNEL_ORDERS] = {"rgb", "bgr", "grey"};
+
+/* ---- text ---- */
+
+/* A whole number in 1..MAX_SIDE that ends at `stop`. */
+static bool read_side(const char *text, char stop, const char **end, int *side) {
+    char *behind;
+    const long number = strtol(text, &behind, 10);
+    *side = (int)number;
+    *end = behind;
+    return *text >= '0' && *text <= '9' && number >= 1 && number <= MAX_SIDE && *behind == stop;
+}
+
+clq_status clq_resize_parse(const char *text, clq_resize *resize) {
+    const char *end;
+    int first = 0, second = 0;
+    if (read_side(text, '\0', &end, &first)) {
+        resize->shorter = first;
+        resize->height = resize->width = 0;
+        return CLQ_OK;
+    }
+    if (read_side(text, 'x', &end, &first) && read_side(end + 1, '\0', &end, &second)) {
+        resize->shorter = 0;
+        resize->width = first;
+        resize->height = second;
+        return CLQ_OK;
+    }
+    return clq_fail(CLQ_USAGE,
+                    "must be pixels like 256 or WIDTHxHEIGHT like 320x256, in 1..%d, is \"%s\"",
+                    MAX_SIDE, text);
+}
+
+clq_status clq_crop_parse(const char *text, clq_preprocessing *p) {
+    clq_resize size = {0};
+    CLQ_TRY(clq_resize_parse(text, &size));
+    p->crop_width = size.shorter ? size.shorter : size.width;
+    p->crop_height = size.shorter ? size.shorter : size.height;
+    return CLQ_OK;
+}
+
+/* ---- checking ---- */
+
+static clq_status check_normalisation(const clq_normalisation *n, int channels, clq_status status) {
+    if (n->range != 1 && n->range != 255) {
+        return clq_fail(status, "the range must be 1 or 255, is %g", (double)n->range);
+    }
+    bool small = true;
+    for (int c = 0; c < channels; c++) {
+        const double mean = (double)n->mean[c], std = (double)n->std[c];
+        if (!(std > 0) || !isfinite(std) || !isfinite(mean)) {
+            return clq_fail(status, "mean %g and std %g must be finite, and std above 0", mean,
+                            std);
+        }
+        if (mean < 0 || mean > (double)n->range || std > 2 * (double)n->range) {
+            return clq_fail(status, "mean %g and std %g do not fit pixels in 0..%g%s", mean, std,
+                            (double)n->range,
+                            n->range == 1 && mean >= 0 && mean <= 255 && std <= 510
+                                ? "; with numbers for pixels in 0..255 give the range, 255"
+                                : "");
+        }
+        small = small && std < 1;
+    }
+    return small && n->range == 255
+               ? clq_fail(status,
+                          "std %g is less than one step of pixels in 0..255; with numbers for "
+                          "pixels in 0..1 leave the range 255 out",
+                          (double)n->std[0])
+               : CLQ_OK;
+}
+
+static clq_status check_geometry(const clq_preprocessing *p, int height, int width,
+                                 clq_status status) {
+    const clq_resize *r = &p->resize;
+    if ((p->known & CLQ_PART_CROP) && (p->crop_height != height || p->crop_width != width)) {
+        return clq_fail(status, "a crop of %d x %d, but the network reads images of %d x %d",
+                        p->crop_width, p->crop_height, width, height);
+    }
+    if (!(p->known & CLQ_PART_RESIZE)) {
+        return CLQ_OK;
+    }
+    const int high = r->shorter ? r->shorter : r->height, wide = r->shorter ? r->shorter : r->width;
+    return high >= height && wide >= width
+               ? CLQ_OK
+               : clq_fail(status,
+                          "resizing to %d x %d%s leaves less than the %d x %d that the network "
+                          "reads",
+                          wide, high, r->shorter ? " or more" : "", width, height);
+}
+
+clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
+                                   clq_status status) {
+    clq_normalisation *n = &p->normalisation;
+    if (p->known & CLQ_PART_NORMALISATION) {
+        CLQ_TRY(check_normalisation(n, p->normalisation_count, status));
+    }
+    if (!input) {
+        return CLQ_OK;
+    }
+    const int channels = (int)input->dim[3];
+    if (p->known & CLQ_PART_NORMALISATION) {
+        if (p->normalisation_count == 1) {
+            for (int c = 1; c < CLQ_MAX_CHANNELS; c++) {
+                n->mean[c] = n->mean[0];
+                n->std[c] = n->std[0];
+            }
+            p->normalisation_count = channels;
+        }
+        if (p->normalisation_count != channels) {
+            return clq_fail(status,
+                            "%d numbers in mean and std, but the network's input has %d channels",
+                            p->normalisation_count, channels);
+        }
+    }
+    if ((p->known & CLQ_PART_CHANNELS) && (p->channels == CLQ_GREY) != (channels == 1)) {
+        return clq_fail(status, "channels %s, but the network's input has %d",
+                        clq_channels_names[p->channels], channels);
+    }
+    return check_geometry(p, (int)input->dim[1], (int)input->dim[2], status);
+}
+
+void clq_preprocessing_take(clq_preprocessing *to, const clq_preprocessing *from, unsigned parts) {
+    parts &= from->known;
+    if (parts & CLQ_PART_NORMALISATION) {
+        to->normalisation = from->normalisation;
+        to->normalisation_count = from->normalisation_count;
+    }
+    if (parts & CLQ_PART_CHANNELS) {
+        to->channels = from->channels;
+    }
+    if (parts & CLQ_PART_RESIZE) {
+        to->resize.shorter = from->resize.shorter;
+        to->resize.height = from->resize.height;
+        to->resize.width = from->resize.width;
+    }
+    if (parts & CLQ_PART_CROP) {
+        to->crop_height = from->crop_height;
+        to->crop_width = from->crop_width;
+    }
+    if (parts & CLQ_PART_INTERPOLATION) {
+        to->resize.interpolation = from->resize.interpolation;
+    }
+    to->known |= parts;
+}
+
+/* ---- metadata ---- */
+
+static clq_status read_name(const clq_graph *graph, const char *key, const char *const *names,
+                            int count, int *index, bool *found) {
+    const char *text = clq_graph_get_metadata(graph, key);
+    *found = text != NULL;
+    for (*index = 0; text && *index < count; ++*index) {
+        if (strcmp(text, names[*index]) == 0) {
+            return CLQ_OK;
+        }
+    }
+    return text ? clq_fail(CLQ_BAD_DATA, "\"%s\" is \"%s\", which is not known", key, text)
+                : CLQ_OK;
+}
+
+static clq_status read_normalisation(const clq_graph *graph, int channels, clq_preprocessing *p) {
+    clq_normalisation *n = &p->normalisation;
+    const char *range = clq_graph_get_metadata(graph, RANGE);
+    bool found;
+    CLQ_TRY(clq_metadata_get_pair(graph, CLQ_META_MEAN, CLQ_META_STD, channels, n->mean, n->std,
+                                  &found));
+    n->range = 1;
+    if (range && strcmp(range, "1") != 0) {
+        n->range = strcmp(range, "255") == 0 ? 255 : 0;
+    }
+    p->normalisation_count = channels;
+    p->known |= found ? CLQ_PART_NORMALISATION : 0u;
+    return CLQ_OK;
+}
+
+static clq_status read_metadata(const clq_graph *graph, const clq_shape *input,
+                                clq_preprocessing *p) {
+    const char *resize = clq_graph_get_metadata(graph, RESIZE);
+    const char *crop = clq_graph_get_metadata(graph, CROP);
+    int index;
+    bool found;
+    CLQ_TRY(read_normalisation(graph, (int)input->dim[3], p));
+    CLQ_TRY(read_name(graph, CHANNELS, clq_channels_names, CLQ_CHANNEL_ORDERS, &index, &found));
+    if (found) {
+        p->channels = (clq_channel_order)index;
+        p->known |= CLQ_PART_CHANNELS;
+    }
+    CLQ_TRY(read_name(graph, INTERPOLATION, clq_interpolation_names, CLQ_INTERPOLATIONS, &index,
+                      &found));
+    if (found) {
+        p->resize.interpolation = (clq_interpolation)index;
+        p->known |= CLQ_PART_INTERPOLATION;
+    }
+    if (resize) {
+        CLQ_TRY(clq_fail_in(clq_resize_parse(resize, &p->resize), RESIZE));
+        p->known |= CLQ_PART_RESIZE;
+    }
+    if (crop) {
+        CLQ_TRY(clq_fail_in(clq_crop_parse(crop, p), CROP));
+        p->known |= CLQ_PART_CROP;
+    }
+    return clq_preprocessing_check(p, input, CLQ_BAD_DATA);
+}
+
+clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *p) {
+    const clq_shape *input = &graph->values[graph->input].shape;
+    *p = (clq_preprocessing){0};
+    if (input->rank != 4 || input->dim[3] > CLQ_MAX_CHANNELS) {
+        return CLQ_OK;
+    }
+    return read_metadata(graph, input, p) == CLQ_OK
+               ? CLQ_OK
+               : clq_fail_in(CLQ_BAD_DATA, "the model's metadata");
+}
+
+static clq_status set_text(clq_graph *graph, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static clq_status set_text(clq_graph *graph, const char *key, const char *format, ...) {
+    char text[64];
+    va_list arguments;
+    va_start(arguments, format);
+    clq_vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return clq_graph_set_metadata(graph, key, text);
+}
+
+clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *p) {
+    const clq_normalisation *n = &p->normalisation;
+    const clq_resize *r = &p->resize;
+    if (p->known & CLQ_PART_NORMALISATION) {
+        CLQ_TRY(clq_metadata_set_floats(graph, CLQ_META_MEAN, n->mean, p->normalisation_count));
+        CLQ_TRY(clq_metadata_set_floats(graph, CLQ_META_STD, n->std, p->normalisation_count));
+        CLQ_TRY(set_text(graph, RANGE, "%d", n->range == 255 ? 255 : 1));
+    }
+    if (p->known & CLQ_PART_CHANNELS) {
+        CLQ_TRY(clq_graph_set_metadata(graph, CHANNELS, clq_channels_names[p->channels]));
+    }
+    if (p->known & CLQ_PART_RESIZE) {
+        CLQ_TRY(r->shorter ? set_text(graph, RESIZE, "%d", r->shorter)
+                           : set_text(graph, RESIZE, "%dx%d", r->width, r->height));
+    }
+    if (p->known & CLQ_PART_CROP) {
+        CLQ_TRY(set_text(graph, CROP, "%dx%d", p->crop_width, p->crop_height));
+    }
+    if (p->known & CLQ_PART_INTERPOLATION) {
+        CLQ_TRY(clq_graph_set_metadata(graph, INTERPOLATION,
+                                       clq_interpolation_names[r->interpolation]));
+    }
+    return CLQ_OK;
+}
+
+/* ---- use ---- */
+
+void clq_preprocessing_usual(const clq_shape *input, clq_preprocessing *p) {
+    const int height = (int)input->dim[1], width = (int)input->dim[2];
+    *p = (clq_preprocessing){.known = CLQ_PART_CHANNELS | CLQ_PART_RESIZE | CLQ_PART_CROP |
+                                      CLQ_PART_INTERPOLATION,
+                             .channels = input->dim[3] == 1 ? CLQ_GREY : CLQ_RGB,
+                             .crop_height = height,
+                             .crop_width = width};
+    p->resize.shorter = height == width ? height : 0;
+    p->resize.height = height == width ? 0 : height;
+    p->resize.width = height == width ? 0 : width;
+}
+
+void clq_normalisation_usual(const clq_dataset *dataset, bool bgr, clq_normalisation *n) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    const bool swap = bgr && info->channels == 3;
+    *n = (clq_normalisation){.range = 1, .bgr = bgr};
+    for (int c = 0; c < CLQ_MAX_CHANNELS; c++) {
+        n->mean[c] = info->mean[swap && c < 3 ? 2 - c : c];
+        n->std[c] = info->std[swap && c < 3 ? 2 - c : c];
+    }
+}
+
+clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
+                                   clq_normalisation *n) {
+    clq_preprocessing p;
+    CLQ_TRY(clq_graph_preprocessing(graph, &p));
+    clq_normalisation_usual(dataset, p.channels == CLQ_BGR, n);
+    if (p.known & CLQ_PART_NORMALISATION) {
+        *n = p.normalisation;
+        n->bgr = p.channels == CLQ_BGR;
+    }
+    return CLQ_OK;
+}
