@@ -29,7 +29,11 @@ clq_status clq_file_read_checked(const char *path, size_t max_bytes, clq_file_ch
 /* A file that appears at `path` complete, or not at all. The bytes go to a hidden file beside it;
  * commit makes them durable and renames. The old file stays untouched on any failure before the
  * rename, and the hidden file is removed. Something that exists and is no regular file
- * (/dev/null, a pipe) is written directly. */
+ * (/dev/null, a pipe) is written directly.
+ *
+ * A killed process leaves its hidden files, .NAME.PID-N.tmp. While one is written it is locked
+ * (flock), which tells it from one that was left: opening a writer removes what was left for the
+ * same path, and clq_remove_unfinished what was left in a folder. */
 typedef struct clq_writer clq_writer;
 
 /* CLQ_CANNOT_CREATE when the file cannot be created beside `path` or `path` is a folder. */
@@ -46,6 +50,16 @@ clq_status clq_writer_commit(clq_writer **writer);
  * last error stays. */
 void clq_writer_abort(clq_writer **writer);
 
+/* Removes what killed writers of FOLDER/name, or of any name (NULL), left there. */
+void clq_remove_unfinished(const char *folder, const char *name);
+/* For a signal handler that ends the process: removes the hidden files of all writers that are
+ * open. Async-signal-safe. */
+void clq_writers_abandon(void);
+
+/* Whether a writer can be opened: a file is created beside `path`, and removed. For asking before
+ * the work whose result is to be written there. */
+clq_status clq_file_check_writable(const char *path);
+
 /* open, write, commit. */
 clq_status clq_file_write_atomic(const char *path, const void *data, size_t size);
 
@@ -59,6 +73,18 @@ clq_status clq_appender_line(clq_appender *appender, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 clq_status clq_appender_flush(clq_appender *appender);  /* to the disk */
 clq_status clq_appender_close(clq_appender **appender); /* NULL inside is accepted */
+
+/* ---- locks ---- */
+
+/* What one process at a time holds: a flock on the empty file `path`, which is made for it and
+ * removed with it. The file of a killed process is taken over. */
+typedef struct clq_lock clq_lock;
+
+/* CLQ_CANNOT_CREATE when the file cannot be made or, unless it shall `wait`, when another has the
+ * lock: "PATH: ...". Where the file system knows no locks there is one warning, and none is held.
+ */
+clq_status clq_lock_take(const char *path, bool wait, clq_lock **lock);
+void clq_lock_release(clq_lock **lock); /* NULL inside is accepted */
 
 /* Removes a file; a missing one is fine. */
 clq_status clq_file_remove(const char *path);

@@ -1,4 +1,6 @@
 /* Atomic and appending writers (files.h). */
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -6,19 +8,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
 #include "base/text.h"
 
-enum { BUFFER_SIZE = 1 << 16, NAME_ATTEMPTS = 100 };
+enum { BUFFER_SIZE = 1 << 16, NAME_ATTEMPTS = 100, MAX_REMEMBERED = 64 };
 
 struct clq_writer {
     char *path;        /* the target */
     char *temporary;   /* the hidden file beside it; NULL when the target is written directly */
     char *folder;      /* to fsync after the rename */
     int fd;            /* -1 once closed */
+    int lock;          /* the same file, open until the writer is gone: it is locked; -1: none */
     clq_status status; /* of the first failure, and its text */
     char error[512];
     uint64_t size;
@@ -58,9 +62,129 @@ static int open_retrying(const char *path, int flags, int mode) {
     return fd;
 }
 
+/* Closes once: whether close failed or not, the descriptor is gone (Linux, and POSIX 2024). */
+static int close_writer(clq_writer *writer) {
+    int fd = writer->fd;
+    writer->fd = -1;
+    return fd < 0 ? 0 : clq_file_ops_now()->close(fd);
+}
+
+/* ---- hidden files: .NAME.PID-N.tmp, locked while they are written ---- */
+
+/* Those of this process, for clq_writers_abandon. */
+static _Atomic(char *) unfinished[MAX_REMEMBERED];
+
+static void remember(char *temporary) {
+    for (int i = 0; i < MAX_REMEMBERED; i++) {
+        char *nothing = NULL;
+        if (atomic_compare_exchange_strong(&unfinished[i], &nothing, temporary)) {
+            return;
+        }
+    }
+}
+
+static void forget(char *temporary) {
+    for (int i = 0; i < MAX_REMEMBERED; i++) {
+        char *same = temporary;
+        if (atomic_compare_exchange_strong(&unfinished[i], &same, NULL)) {
+            return;
+        }
+    }
+}
+
+void clq_writers_abandon(void) {
+    for (int i = 0; i < MAX_REMEMBERED; i++) {
+        const char *temporary = atomic_load(&unfinished[i]);
+        if (temporary) {
+            (void)unlink(temporary);
+        }
+    }
+}
+
+/* Whether `file` is the hidden name of a writer of `name` (NULL: of any). */
+static bool is_temporary(const char *file, const char *name) {
+    const size_t size = strlen(file), tail = strlen(".tmp");
+    const char *end = size > tail ? file + size - tail : file;
+    const char *at = end;
+    if (file[0] != '.' || strcmp(end, ".tmp") != 0) {
+        return false;
+    }
+    while (at > file && isdigit((unsigned char)at[-1])) {
+        at--;
+    }
+    if (at == end || at[-1] != '-') {
+        return false;
+    }
+    const char *pid_end = --at;
+    while (at > file && isdigit((unsigned char)at[-1])) {
+        at--;
+    }
+    if (at == pid_end || at[-1] != '.' || at - file < 3) {
+        return false;
+    }
+    const size_t length = (size_t)(at - file) - 2; /* of NAME */
+    return !name || (strlen(name) == length && strncmp(file + 1, name, length) == 0);
+}
+
+/* Removes the hidden file unless its writer holds the lock, or locks do not work here. */
+static void remove_unlocked(const char *path) {
+    struct stat opened, named;
+    const int fd = open_retrying(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0) {
+        return;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 && S_ISREG(opened.st_mode) &&
+        lstat(path, &named) == 0 && opened.st_dev == named.st_dev &&
+        opened.st_ino == named.st_ino) {
+        clq_file_ops_now()->unlink(path);
+    }
+    clq_file_ops_now()->close(fd);
+}
+
+void clq_remove_unfinished(const char *folder, const char *name) {
+    DIR *open_folder = opendir(folder);
+    const struct dirent *entry;
+    while (open_folder && (entry = readdir(open_folder))) {
+        char path[PATH_MAX];
+        if (is_temporary(entry->d_name, name) &&
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path) {
+            remove_unlocked(path);
+        }
+    }
+    if (open_folder) {
+        closedir(open_folder);
+    }
+}
+
+/* Locks the file that was just created. False: someone took it for one that was left behind before
+ * it was locked, so that it is gone or will be. */
+static bool lock_temporary(clq_writer *writer) {
+    struct stat info;
+    if (flock(writer->fd, LOCK_EX | LOCK_NB) != 0) {
+        return errno != EWOULDBLOCK; /* without locks here, nobody removes anything either */
+    }
+    return fstat(writer->fd, &info) == 0 && info.st_nlink > 0;
+}
+
+static void unlock_temporary(clq_writer *writer) {
+    if (writer->lock >= 0) {
+        close(writer->lock);
+        writer->lock = -1;
+    }
+}
+
+static void free_temporary(clq_writer *writer) {
+    if (writer->temporary) {
+        forget(writer->temporary);
+        clq_free(writer->temporary);
+        writer->temporary = NULL;
+    }
+}
+
 static void free_writer(clq_writer *writer) {
+    unlock_temporary(writer);
+    free_temporary(writer);
     clq_free(writer->path);
-    clq_free(writer->temporary);
     clq_free(writer->folder);
     clq_free(writer);
 }
@@ -68,21 +192,26 @@ static void free_writer(clq_writer *writer) {
 /* Creates folder/.name.PID-N.tmp, hidden so that clq_folder_list never shows it. */
 static clq_status create_temporary(clq_writer *writer, int mode) {
     static atomic_uint serial;
+    const char *name = clq_path_basename(writer->path);
+    clq_remove_unfinished(writer->folder, name);
     for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
-        clq_free(writer->temporary);
-        writer->temporary =
-            clq_format("%s/.%s.%ld-%u.tmp", writer->folder, clq_path_basename(writer->path),
-                       (long)getpid(), atomic_fetch_add(&serial, 1));
-        if (!writer->temporary) {
+        free_temporary(writer);
+        char *temporary = clq_format("%s/.%s.%ld-%u.tmp", writer->folder, name, (long)getpid(),
+                                     atomic_fetch_add(&serial, 1));
+        if (!temporary) {
             return CLQ_NO_MEMORY;
         }
-        writer->fd = open_retrying(writer->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
-        if (writer->fd >= 0) {
-            return CLQ_OK;
-        }
-        if (errno != EEXIST) {
+        writer->temporary = temporary;
+        writer->fd = open_retrying(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+        if (writer->fd < 0 && errno != EEXIST) {
             break;
         }
+        if (writer->fd >= 0 && lock_temporary(writer)) {
+            remember(temporary);
+            writer->lock = fcntl(writer->fd, F_DUPFD_CLOEXEC, 0);
+            return CLQ_OK;
+        }
+        close_writer(writer);
     }
     return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: %s", writer->path, strerror(errno));
 }
@@ -124,7 +253,7 @@ clq_status clq_writer_open(const char *path, clq_writer **out) {
     if (!writer) {
         return CLQ_NO_MEMORY;
     }
-    writer->fd = -1;
+    writer->fd = writer->lock = -1;
     writer->path = resolve(path);
     writer->folder = writer->path ? clq_path_folder(writer->path) : NULL;
     clq_status status = writer->folder ? open_target(writer) : CLQ_NO_MEMORY;
@@ -187,13 +316,6 @@ uint64_t clq_writer_size(const clq_writer *writer) {
     return writer->size;
 }
 
-/* Closes once: whether close failed or not, the descriptor is gone (Linux, and POSIX 2024). */
-static int close_writer(clq_writer *writer) {
-    int fd = writer->fd;
-    writer->fd = -1;
-    return fd < 0 ? 0 : clq_file_ops_now()->close(fd);
-}
-
 static clq_status finish_file(clq_writer *writer) {
     CLQ_TRY(earlier_failure(writer));
     CLQ_TRY(flush_buffer(writer));
@@ -218,8 +340,7 @@ static clq_status rename_durably(clq_writer *writer) {
         status = clq_fail(CLQ_IO, "%s: cannot rename the finished file: %s", writer->path,
                           strerror(errno));
     } else {
-        clq_free(writer->temporary);
-        writer->temporary = NULL;
+        free_temporary(writer);
         if (folder >= 0 && sync_fd(folder) != 0) {
             status =
                 clq_fail(CLQ_IO, "%s: written, but its folder cannot be flushed to the disk: %s",
@@ -253,6 +374,17 @@ void clq_writer_abort(clq_writer **handle) {
         clq_file_ops_now()->unlink(writer->temporary);
     }
     free_writer(writer);
+}
+
+clq_status clq_file_check_writable(const char *path) {
+    clq_writer *writer = NULL;
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+        return CLQ_OK; /* to open a pipe would be to use it */
+    }
+    CLQ_TRY(clq_writer_open(path, &writer));
+    clq_writer_abort(&writer);
+    return CLQ_OK;
 }
 
 clq_status clq_file_write_atomic(const char *path, const void *data, size_t size) {

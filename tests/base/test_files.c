@@ -1,8 +1,10 @@
 /* Files: limits, atomicity with every operation failing in turn, interruption, folders, paths. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/files.h"
@@ -322,6 +324,157 @@ static void abort_leaves_nothing(void **state) {
     assert_int_equal(clq_test_temp_entries(), 0);
 }
 
+/* What a process that is gone left for a path goes when the path is written again, or on demand;
+ * what is being written stays, and so does everything else. */
+static void what_killed_writers_left_goes(void **state) {
+    (void)state;
+    static const char *const left[] = {".a.bin.1234567-0.tmp", ".a.bin.1-77.tmp"};
+    static const char *const others[] = {".b.bin.1-0.tmp", ".a.bin.tmp",    ".a.bin.1-.tmp",
+                                         ".a.bin.-1.tmp",  "a.bin.1-0.tmp", ".a.bin.1-0.tmp.x",
+                                         ".1-0.tmp",       ".tmp",          ".x.a.bin.1-0.tmp"};
+    const size_t others_count = sizeof others / sizeof *others;
+    char path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("a.bin"));
+    clq_writer *writer = NULL, *second = NULL;
+    for (size_t i = 0; i < others_count; i++) {
+        put(clq_test_temp_path(others[i]), "x");
+    }
+    put(clq_test_temp_path(left[0]), "x");
+    put(clq_test_temp_path(left[1]), "x");
+    assert_ok(clq_writer_open(path, &writer));
+    assert_false(clq_file_exists(clq_test_temp_path(left[0])));
+    assert_false(clq_file_exists(clq_test_temp_path(left[1])));
+    assert_ok(clq_writer_open(path, &second));
+    clq_remove_unfinished(clq_test_temp_path(""), NULL);
+    assert_false(clq_file_exists(clq_test_temp_path(others[0])));
+    assert_false(clq_file_exists(clq_test_temp_path(".x.a.bin.1-0.tmp")));
+    assert_int_equal(clq_test_temp_entries(), others_count - 2 + 2); /* two are being written */
+    assert_ok(clq_writer_write(second, "second", 6));
+    assert_ok(clq_writer_commit(&second));
+    assert_ok(clq_writer_write(writer, "first", 5));
+    assert_ok(clq_writer_commit(&writer));
+    assert_content(path, "first");
+    assert_int_equal(clq_test_temp_entries(), others_count - 2 + 1);
+}
+
+/* A process that is killed while it writes: what it leaves is found by its missing lock. */
+static void a_killed_writer_holds_no_lock(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("a.bin");
+    clq_writer *writer = NULL;
+    int ended;
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        const bool opened = clq_writer_open(path, &writer) == CLQ_OK;
+        _exit(opened ? 0 : 1); /* as if killed */
+    }
+    assert_int_equal(waitpid(child, &ended, 0), child);
+    assert_int_equal(ended, 0);
+    assert_int_equal(clq_test_temp_entries(), 1);
+    clq_remove_unfinished(clq_test_temp_path(""), NULL);
+    assert_int_equal(clq_test_temp_entries(), 0);
+}
+
+static void abandoned_writers_leave_nothing(void **state) {
+    (void)state;
+    clq_writer *writers[3] = {NULL};
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d.bin", i);
+        assert_ok(clq_writer_open(clq_test_temp_path(name), &writers[i]));
+    }
+    clq_writer_abort(&writers[1]);
+    assert_int_equal(clq_test_temp_entries(), 2);
+    clq_writers_abandon();
+    assert_int_equal(clq_test_temp_entries(), 0);
+    clq_writer_abort(&writers[0]);
+    clq_writer_abort(&writers[2]);
+}
+
+static void asking_whether_one_can_write(void **state) {
+    (void)state;
+    put(clq_test_temp_path("old"), "old");
+    assert_ok(clq_file_check_writable(clq_test_temp_path("old")));
+    assert_content(clq_test_temp_path("old"), "old");
+    assert_ok(clq_file_check_writable(clq_test_temp_path("new")));
+    assert_int_equal(clq_test_temp_entries(), 1);
+    assert_int_equal(mkfifo(clq_test_temp_path("pipe"), 0600), 0);
+    assert_ok(clq_file_check_writable(clq_test_temp_path("pipe"))); /* and does not wait */
+    assert_status(clq_file_check_writable(clq_test_temp_path("")), CLQ_CANNOT_CREATE);
+    assert_status(clq_file_check_writable(clq_test_temp_path("no/file")), CLQ_CANNOT_CREATE);
+    assert_error_has("no/file");
+}
+
+/* ---- locks ---- */
+
+static void one_at_a_time_holds_a_lock(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path(".lock");
+    clq_lock *lock = NULL, *second = NULL;
+    assert_ok(clq_lock_take(path, false, &lock));
+    assert_status(clq_lock_take(path, false, &second), CLQ_CANNOT_CREATE);
+    assert_error_has("another process holds this lock");
+    assert_null(second);
+    clq_lock_release(&lock);
+    clq_lock_release(&lock);
+    assert_int_equal(clq_test_temp_entries(), 0);
+    put(path, ""); /* as a killed process leaves it */
+    assert_ok(clq_lock_take(path, false, &lock));
+    clq_lock_release(&lock);
+    assert_int_equal(clq_test_temp_entries(), 0);
+    assert_status(clq_lock_take(clq_test_temp_path("no/lock"), true, &lock), CLQ_CANNOT_CREATE);
+    clq_test_fail_file_op(1, ENOSPC);
+    assert_status(clq_lock_take(path, true, &lock), CLQ_CANNOT_CREATE);
+    clq_test_restore_file_ops();
+    for (long n = 1; n <= 2; n++) {
+        clq_test_fail_allocation(n);
+        assert_status(clq_lock_take(path, true, &lock), CLQ_NO_MEMORY);
+        assert_int_equal(clq_test_live_allocations(), 0);
+        clq_test_restore_allocator();
+    }
+}
+
+/* Processes that each add one to a number in a file, often: none is lost. */
+static void locked_changes_are_not_lost(void **state) {
+    (void)state;
+    enum { PROCESSES = 4, TIMES = 50 };
+    char path[512], lock_path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("number"));
+    snprintf(lock_path, sizeof lock_path, "%s", clq_test_temp_path(".number.lock"));
+    put(path, "0");
+    fflush(NULL);
+    for (int p = 0; p < PROCESSES; p++) {
+        if (fork() == 0) {
+            for (int i = 0; i < TIMES; i++) {
+                clq_lock *lock = NULL;
+                void *text = NULL;
+                size_t size;
+                char next[16];
+                if (clq_lock_take(lock_path, true, &lock) != CLQ_OK ||
+                    clq_file_read(path, 100, &text, &size) != CLQ_OK) {
+                    _exit(1);
+                }
+                snprintf(next, sizeof next, "%d", atoi(text) + 1);
+                FILE *file = fopen(path, "w");
+                if (!file || fputs(next, file) < 0 || fclose(file) != 0) {
+                    _exit(1);
+                }
+                clq_free(text);
+                clq_lock_release(&lock);
+            }
+            _exit(0);
+        }
+    }
+    for (int p = 0; p < PROCESSES; p++) {
+        int ended;
+        assert_true(wait(&ended) > 0);
+        assert_int_equal(ended, 0);
+    }
+    assert_content(path, "200");
+    assert_int_equal(clq_test_temp_entries(), 1);
+}
+
 static void impossible_targets_are_refused(void **state) {
     (void)state;
     clq_writer *writer = NULL;
@@ -555,6 +708,12 @@ int main(void) {
         file_test(a_failed_write_cannot_be_committed),
         file_test(abort_leaves_nothing),
         file_test(impossible_targets_are_refused),
+        file_test(what_killed_writers_left_goes),
+        file_test(a_killed_writer_holds_no_lock),
+        file_test(abandoned_writers_leave_nothing),
+        file_test(asking_whether_one_can_write),
+        file_test(one_at_a_time_holds_a_lock),
+        file_test(locked_changes_are_not_lost),
         file_test(devices_are_written_directly),
         file_test(a_private_file_stays_private),
         file_test(a_link_stays_a_link),
