@@ -18,6 +18,10 @@ static void identity_text(const clq_device *device, char text[IDENTITY_SIZE]) {
              device->info.compute_units);
 }
 
+static bool is_named_by_user(void) {
+    return clq_environment("CLQUANT_TUNE") != NULL;
+}
+
 char *clq_tuning_path(const clq_device *device) {
     char identity[IDENTITY_SIZE];
     const char *named = clq_environment("CLQUANT_TUNE");
@@ -117,17 +121,18 @@ clq_status clq_tuning_set(clq_device *device, const char *key, const char *choic
 
 /* ---- writing ---- */
 
-/* Adds the entries of the file that the table lacks. A file that is none of this device's tables
- * will be replaced. */
+/* Adds the entries of the file that the table lacks. A file in the cache that is none of this
+ * device's tables will be replaced; one that the user named is not ours to replace. */
 static clq_status join_file(clq_device *device, const char *path) {
     json_t *others = NULL;
     if (!clq_file_exists(path)) {
         return CLQ_OK;
     }
     const clq_status status = read_file(device, path, &others);
-    if (status != CLQ_OK) {
-        return status == CLQ_BAD_DATA ? CLQ_OK : status;
+    if (status == CLQ_BAD_DATA && !is_named_by_user()) {
+        return CLQ_OK;
     }
+    CLQ_TRY(clq_fail_in(status, "a file that is no tuning table of this device is not replaced"));
     const int failed = json_object_update_missing(device->tuning, others);
     json_decref(others);
     return failed ? clq_fail(CLQ_NO_MEMORY, "%s: out of memory joining it", path) : CLQ_OK;
@@ -135,19 +140,35 @@ static clq_status join_file(clq_device *device, const char *path) {
 
 static clq_status write_file(const clq_device *device, const char *path) {
     char identity[IDENTITY_SIZE];
-    clq_status status = CLQ_NO_MEMORY;
-    char *folder = clq_path_folder(path);
     identity_text(device, identity);
     json_t *root = json_pack("{s:i, s:s, s:s, s:O}", "schema", SCHEMA, "identity", identity,
                              "device", device->info.name, "choices", device->tuning);
-    if (!folder || !root) {
-        clq_fail(CLQ_NO_MEMORY, "%s: out of memory writing it", path);
-        goto cleanup;
+    const clq_status status = root ? clq_json_dump_file(path, root)
+                                   : clq_fail(CLQ_NO_MEMORY, "%s: out of memory writing it", path);
+    json_decref(root);
+    return status;
+}
+
+/* From reading to writing the file is this process's. */
+static clq_status join_and_write(clq_device *device, const char *path) {
+    clq_status status = CLQ_NO_MEMORY;
+    clq_lock *lock = NULL;
+    char *folder = clq_path_folder(path), *lock_path = NULL;
+    if (!folder) {
+        return status;
     }
     CLQ_GOTO(status, cleanup, clq_make_dirs(folder));
-    status = clq_json_dump_file(path, root);
+    lock_path = clq_format("%s/.%s.lock", folder, clq_path_basename(path));
+    if (!lock_path) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_lock_take(lock_path, true, &lock));
+    CLQ_GOTO(status, cleanup, join_file(device, path));
+    status = write_file(device, path);
 cleanup:
-    json_decref(root);
+    clq_lock_release(&lock);
+    clq_free(lock_path);
     clq_free(folder);
     return status;
 }
@@ -158,10 +179,7 @@ clq_status clq_tuning_save(clq_device *device) {
         return clq_fail(CLQ_USAGE, "there is nowhere to keep what tuning finds: CLQUANT_TUNE is "
                                    "off, or the cache is");
     }
-    clq_status status = join_file(device, path);
-    if (status == CLQ_OK) {
-        status = write_file(device, path);
-    }
+    const clq_status status = join_and_write(device, path);
     clq_free(path);
     return status;
 }

@@ -10,9 +10,8 @@
  * Format   JSON: {"schema": 1, "identity": IDENTITY, "device": its name, "choices": {KEY: CHOICE}}.
  *          A file that is damaged, of another schema or of another device is ignored with one
  *          warning; a missing one is an empty table.
- * Sharing  any number of processes may read and write one file: it is written beside and renamed,
- *          after joining what others have put there since. Of two that write in the same moment
- *          one may lose its entries, which costs only the time to find them again. */
+ * Sharing  any number of processes may read and write one file: under a lock (.NAME.lock beside it)
+ *          a save joins what others have put there since, and writes beside and renames. */
 #ifndef CLQ_DEVICE_TUNING_H
 #define CLQ_DEVICE_TUNING_H
 
@@ -23,7 +22,7 @@ const char *clq_tuning_find(const clq_device *device, const char *key);
 /* Changes the open device's table; NULL removes. Saved by clq_tuning_save alone. */
 clq_status clq_tuning_set(clq_device *device, const char *key, const char *choice);
 /* Writes the table to its file and takes over what others have added there. CLQ_USAGE when there
- * is no file. */
+ * is no file, CLQ_BAD_DATA when CLQUANT_TUNE names one that is no table of this device. */
 clq_status clq_tuning_save(clq_device *device);
 /* The table's file (clq_free it); NULL: there is none, or memory ran out. */
 char *clq_tuning_path(const clq_device *device);

@@ -206,6 +206,27 @@ static void test_named_file(void **state) {
     assert_int_equal(warnings, 0);
 }
 
+/* What the user named and is something else stays. */
+static void test_named_file_of_another_kind(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("recipe.json"));
+    assert_ok(clq_file_write_atomic(path, "{\"train\": {}}", 13));
+    setenv("CLQUANT_TUNE", path, 1);
+    clq_device *device = open_device();
+    assert_ok(clq_tuning_set(device, "a", "tile=5x2"));
+    assert_status(clq_tuning_save(device), CLQ_BAD_DATA);
+    assert_error_has("recipe.json");
+    assert_error_has("is not replaced");
+    clq_device_close(device);
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(path, 100, &data, &size));
+    assert_string_equal(data, "{\"train\": {}}");
+    clq_free(data);
+    unsetenv("CLQUANT_TUNE");
+}
+
 static void test_unusable_folder(void **state) {
     (void)state;
     setenv("CLQUANT_TUNE", clq_test_temp_path("file/below.json"), 1);
@@ -258,14 +279,17 @@ static void test_out_of_memory(void **state) {
 static void *save_often(void *argument) {
     clq_device *device = argument;
     for (int i = 0; i < 20; i++) {
-        if (clq_tuning_save(device) != CLQ_OK) {
+        char key[32];
+        snprintf(key, sizeof key, "%p-%d", argument, i);
+        if (clq_tuning_set(device, key, "z") != CLQ_OK || clq_tuning_save(device) != CLQ_OK) {
             return "cannot save";
         }
     }
     return NULL;
 }
 
-/* Writers of one file never leave a mixture: whoever opens it finds a whole table. */
+/* Writers of one file never leave a mixture: whoever opens it finds a whole table. And none loses
+ * what another one has added. */
 static void test_concurrent_writers(void **state) {
     (void)state;
     enum { WRITERS = 4 };
@@ -284,6 +308,17 @@ static void test_concurrent_writers(void **state) {
         void *result = NULL;
         pthread_join(threads[i], &result);
         assert_null(result);
+    }
+    clq_device *reader = open_device();
+    for (int i = 0; i < WRITERS; i++) {
+        for (int k = 0; k < 20; k++) {
+            char key[32];
+            snprintf(key, sizeof key, "%p-%d", (void *)devices[i], k);
+            assert_non_null(clq_tuning_find(reader, key));
+        }
+    }
+    clq_device_close(reader);
+    for (int i = 0; i < WRITERS; i++) {
         clq_device_close(devices[i]);
     }
     assert_string_equal(recall("common"), "x");
@@ -302,6 +337,7 @@ int main(void) {
         TUNING_TEST(test_choices_must_be_texts),
         TUNING_TEST(test_off),
         TUNING_TEST(test_named_file),
+        TUNING_TEST(test_named_file_of_another_kind),
         TUNING_TEST(test_unusable_folder),
         TUNING_TEST(test_out_of_memory),
         TUNING_TEST(test_concurrent_writers),
