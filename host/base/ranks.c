@@ -100,7 +100,7 @@ void clq_ranks_close(clq_ranks *ranks, clq_status status) {
     if (!ranks) {
         return;
     }
-    if (status != CLQ_OK) {
+    if (status != CLQ_OK && status != CLQ_INTERRUPTED) {
         clq_log_error("rank %d of %d: %s", ranks->rank, ranks->size, clq_last_error());
         clq_mpi.end_all((int)status);
     }

@@ -197,11 +197,13 @@ clq_status clq_tables_write(const clq_run_data *data, const char *folder) {
         clq_text text = {0};
         tables[i].fill(data, tables[i].which, &text);
         status = clq_text_status(&text);
-        if (status == CLQ_OK && text.size > 0) {
-            char *path = clq_path_join(folder, tables[i].name);
-            status = path ? clq_file_write_atomic(path, text.data, text.size) : CLQ_NO_MEMORY;
-            clq_free(path);
+        char *path = clq_path_join(folder, tables[i].name);
+        if (status == CLQ_OK) { /* one that is empty now may be there from an earlier run */
+            status = !path           ? CLQ_NO_MEMORY
+                     : text.size > 0 ? clq_file_write_atomic(path, text.data, text.size)
+                                     : clq_file_remove(path);
         }
+        clq_free(path);
         clq_text_free(&text);
     }
     return status;

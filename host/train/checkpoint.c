@@ -12,6 +12,9 @@
 
 enum { KEPT_CHECKPOINTS = 2, NAME_SIZE = 512 };
 
+/* clquant.checkpoint_version. Files from before it was written are of version 1. */
+#define VERSION "1"
+
 static bool is_kept(const clq_value *value) {
     return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
 }
@@ -76,21 +79,67 @@ static bool parse_name(const char *name, const char *phase, int64_t *step) {
     return end != name + length + skip && strcmp(end, ".safetensors") == 0;
 }
 
+/* The names of the phase's checkpoints in the folder, oldest first (steps have a fixed width). */
+static clq_status list(const char *folder, const char *phase, char ***names, size_t *count) {
+    char **all = NULL;
+    size_t all_count = 0, found = 0;
+    int64_t step;
+    *names = NULL;
+    *count = 0;
+    if (!clq_is_folder(folder)) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_folder_list(folder, &all, &all_count));
+    for (size_t i = 0; i < all_count; i++) {
+        if (parse_name(all[i], phase, &step)) {
+            all[found++] = all[i];
+        } else {
+            clq_free(all[i]);
+        }
+    }
+    *names = all;
+    *count = found;
+    return CLQ_OK;
+}
+
+static clq_status remove_one(const char *folder, const char *name) {
+    char *path = clq_path_join(folder, name);
+    const clq_status status = path ? clq_file_remove(path) : CLQ_NO_MEMORY;
+    clq_free(path);
+    return status;
+}
+
 static clq_status remove_old(const clq_checkpoint *checkpoint, int64_t newest) {
     char **names = NULL;
     size_t count = 0;
     int kept = 0;
-    clq_status status = clq_folder_list(checkpoint->folder, &names, &count);
-    /* Names sort by step (fixed width), so walk from the newest. */
+    clq_status status = list(checkpoint->folder, checkpoint->phase, &names, &count);
     for (size_t i = count; status == CLQ_OK && i-- > 0;) {
-        int64_t step;
-        if (!parse_name(names[i], checkpoint->phase, &step) ||
-            (step <= newest && kept++ < KEPT_CHECKPOINTS)) {
-            continue;
+        int64_t step = 0;
+        parse_name(names[i], checkpoint->phase, &step);
+        if (step > newest || kept++ >= KEPT_CHECKPOINTS) {
+            status = remove_one(checkpoint->folder, names[i]);
         }
-        char *path = clq_path_join(checkpoint->folder, names[i]);
-        status = path ? clq_file_remove(path) : CLQ_NO_MEMORY;
-        clq_free(path);
+    }
+    clq_folder_list_free(names, count);
+    return status;
+}
+
+clq_status clq_checkpoint_count(const char *folder, const char *phase, int *count) {
+    char **names = NULL;
+    size_t found = 0;
+    const clq_status status = list(folder, phase, &names, &found);
+    clq_folder_list_free(names, found);
+    *count = (int)found;
+    return status;
+}
+
+clq_status clq_checkpoint_remove_all(const char *folder, const char *phase) {
+    char **names = NULL;
+    size_t count = 0;
+    clq_status status = list(folder, phase, &names, &count);
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        status = remove_one(folder, names[i]);
     }
     clq_folder_list_free(names, count);
     return status;
@@ -108,6 +157,8 @@ clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
         CLQ_GOTO(status, cleanup, add_buffer(tensors, &checkpoint->buffers[i]));
     }
     CLQ_GOTO(status, cleanup, clq_json_dump_exact(state, &text));
+    CLQ_GOTO(status, cleanup,
+             clq_tensors_set_metadata(tensors, "clquant.checkpoint_version", VERSION));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.state", text));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.config", checkpoint->config_hash));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, text)));
@@ -146,6 +197,17 @@ static clq_status find(const clq_tensors *tensors, const char *path, const char 
     return CLQ_OK;
 }
 
+static clq_status check_version(const clq_tensors *tensors, const char *path) {
+    const char *version = clq_tensors_get_metadata(tensors, "clquant.checkpoint_version");
+    if (version && strcmp(version, VERSION) != 0) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: is a checkpoint of format version %.40s, and this clquant reads "
+                        "version " VERSION,
+                        path, version);
+    }
+    return CLQ_OK;
+}
+
 static clq_status check_sum(const clq_tensors *tensors, const char *path) {
     const char *state = clq_tensors_get_metadata(tensors, "clquant.state");
     const char *checksum = clq_tensors_get_metadata(tensors, "clquant.checksum");
@@ -172,8 +234,9 @@ static clq_status check_config(const clq_checkpoint *checkpoint, const clq_tenso
     return CLQ_OK;
 }
 
-static clq_status restore(const clq_checkpoint *checkpoint, const clq_tensors *tensors,
-                          const char *path) {
+/* Goes through all tensors: checks that they are there, or takes them over. */
+static clq_status visit(const clq_checkpoint *checkpoint, const clq_tensors *tensors,
+                        const char *path, bool take) {
     const clq_file_tensor *tensor;
     for (int v = 0; v < checkpoint->graph->value_count; v++) {
         const clq_value *value = &checkpoint->graph->values[v];
@@ -183,61 +246,75 @@ static clq_status restore(const clq_checkpoint *checkpoint, const clq_tensors *t
         }
         snprintf(name, sizeof name, "model.%s", value->name);
         CLQ_TRY(find(tensors, path, name, (size_t)clq_shape_count(&value->shape), &tensor));
-        memcpy(value->data, tensor->data, tensor->size);
+        if (take) {
+            memcpy(value->data, tensor->data, tensor->size);
+        }
     }
     for (size_t i = 0; i < checkpoint->buffer_count; i++) {
         const clq_checkpoint_buffer *buffer = &checkpoint->buffers[i];
         const size_t size = clq_buffer_size(buffer->buffer);
         CLQ_TRY(find(tensors, path, buffer->name, size / sizeof(float), &tensor));
-        CLQ_TRY(clq_buffer_write(buffer->buffer, 0, size, tensor->data));
+        if (take) {
+            CLQ_TRY(clq_buffer_write(buffer->buffer, 0, size, tensor->data));
+        }
     }
-    return clq_params_upload(checkpoint->params);
+    return take ? clq_params_upload(checkpoint->params) : CLQ_OK;
 }
 
-/* Reads and checks one file. CLQ_BAD_DATA: damaged. */
-static clq_status load_one(const clq_checkpoint *checkpoint, const char *path, json_t **state) {
+typedef struct loading {
+    const clq_checkpoint *checkpoint;
+    clq_checkpoint_check check;
+    void *context;
+    json_t *state; /* of the file that was taken */
+} loading;
+
+/* Reads and checks one file, and then restores. *damaged: it failed, but another one may do. */
+static clq_status load_one(loading *l, const char *path, bool *damaged) {
     clq_status status = CLQ_OK;
     clq_tensors *tensors = NULL;
+    json_t *state = NULL;
+    *damaged = true;
     CLQ_GOTO(status, cleanup, clq_tensors_load(path, &tensors));
+    *damaged = false;
+    CLQ_GOTO(status, cleanup, check_version(tensors, path));
+    *damaged = true;
     CLQ_GOTO(status, cleanup, check_sum(tensors, path));
-    CLQ_GOTO(status, cleanup, check_config(checkpoint, tensors, path));
+    CLQ_GOTO(status, cleanup, check_config(l->checkpoint, tensors, path));
     const char *text = clq_tensors_get_metadata(tensors, "clquant.state");
-    CLQ_GOTO(status, cleanup, clq_json_parse(path, text, strlen(text), state));
-    CLQ_GOTO(status, cleanup, restore(checkpoint, tensors, path));
+    CLQ_GOTO(status, cleanup, clq_json_parse(path, text, strlen(text), &state));
+    CLQ_GOTO(status, cleanup, visit(l->checkpoint, tensors, path, false));
+    CLQ_GOTO(status, cleanup, l->check(l->context, path, state));
+    CLQ_GOTO(status, cleanup, visit(l->checkpoint, tensors, path, true));
+    l->state = json_incref(state);
 cleanup:
+    *damaged = *damaged && status == CLQ_BAD_DATA;
+    json_decref(state);
     clq_tensors_destroy(tensors);
-    if (status != CLQ_OK && *state) {
-        json_decref(*state);
-        *state = NULL;
-    }
     return status;
 }
 
-clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, json_t **state) {
+clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, clq_checkpoint_check check,
+                               void *context, json_t **state) {
+    loading l = {.checkpoint = checkpoint, .check = check, .context = context};
     char **names = NULL;
     size_t count = 0;
+    bool damaged = true;
     clq_status status = CLQ_OK;
     *state = NULL;
-    if (!clq_is_folder(checkpoint->folder)) {
-        return CLQ_OK;
-    }
-    CLQ_TRY(clq_folder_list(checkpoint->folder, &names, &count));
-    for (size_t i = count; i-- > 0 && !*state;) {
-        int64_t step;
-        if (!parse_name(names[i], checkpoint->phase, &step)) {
-            continue;
-        }
+    CLQ_TRY(list(checkpoint->folder, checkpoint->phase, &names, &count));
+    for (size_t i = count; i-- > 0 && damaged;) {
         char *path = clq_path_join(checkpoint->folder, names[i]);
-        status = path ? load_one(checkpoint, path, state) : CLQ_NO_MEMORY;
+        damaged = false;
+        status = path ? load_one(&l, path, &damaged) : CLQ_NO_MEMORY;
         clq_free(path);
-        if (status == CLQ_BAD_DATA) {
+        if (damaged) {
             clq_log_warn("passing over a damaged checkpoint: %s", clq_last_error());
-            status = CLQ_OK;
         }
-        if (status != CLQ_OK) {
-            break;
-        }
+    }
+    if (status != CLQ_OK && damaged) {
+        status = clq_fail_in(status, "no checkpoint is good; the oldest");
     }
     clq_folder_list_free(names, count);
+    *state = l.state;
     return status;
 }

@@ -4,7 +4,8 @@
  * Tensors   model.NAME         parameters and states, F32, in clquant's layout (OC, KH, KW, IC / G)
  *           optimizer.*        F32, flat as clq_params_flat
  *           anything the quantization layer adds (observers)
- * Metadata  clquant.state      JSON: phase, step, position in the epoch, sums so far, history
+ * Metadata  clquant.checkpoint_version   of this format, 1; a file without it is of version 1
+ *           clquant.state      JSON: phase, step, position in the epoch, sums so far, history
  *           clquant.config     hash of what must not change between stop and resume
  *           clquant.recipe     the recipe, when there is one
  *           clquant.checksum   XXH3 over names, sizes and data of all tensors, and the state
@@ -38,9 +39,18 @@ typedef struct clq_checkpoint {
 /* Writes the checkpoint of `step` and removes all but the newest two. `state` is kept as it is. */
 clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step, const json_t *state);
 
+/* What a state must fulfil: CLQ_BAD_DATA when it does not, which damages the file at `path`. */
+typedef clq_status (*clq_checkpoint_check)(void *context, const char *path, const json_t *state);
+
 /* Restores parameters and buffers from the newest good checkpoint; *state (json_decref it) is NULL
- * when there is none. A damaged newest one is passed over with a warning. CLQ_USAGE when the
- * checkpoint belongs to another configuration. */
-clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, json_t **state);
+ * when there is none. All of a file is read and checked before anything is restored. A damaged one
+ * is passed over with a warning; CLQ_BAD_DATA when all are damaged, or the newest is of another
+ * version of the format. CLQ_USAGE when the checkpoint belongs to another configuration. */
+clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, clq_checkpoint_check check,
+                               void *context, json_t **state);
+
+/* How many checkpoints of the phase are in the folder; none in a missing one. */
+clq_status clq_checkpoint_count(const char *folder, const char *phase, int *count);
+clq_status clq_checkpoint_remove_all(const char *folder, const char *phase);
 
 #endif

@@ -77,6 +77,7 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
     if (!feed) {
         return CLQ_NO_MEMORY;
     }
+    feed->options = *options;
     if (clq_dataset_table(dataset)) {
         CLQ_GOTO(status, cleanup,
                  clq_table_feed_create(device, clq_dataset_table(dataset), options, &feed->table));
@@ -85,7 +86,6 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
     }
     feed->device = device;
     feed->dataset = dataset;
-    feed->options = *options;
     CLQ_GOTO(status, cleanup, open_augment(feed));
     CLQ_GOTO(status, cleanup, create_labels(feed));
     CLQ_GOTO(status, cleanup, open_loader(feed));
@@ -140,6 +140,9 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     const clq_batch *batch = NULL;
     *out = (clq_feed_batch){0};
+    if (feed->options.stop && *feed->options.stop) {
+        return clq_fail(CLQ_INTERRUPTED, "interrupted");
+    }
     if (feed->table) {
         return clq_table_feed_next(feed->table, x, out);
     }

@@ -131,17 +131,19 @@ clq_status clq_health_judge(clq_health *health, clq_loss *loss) {
                       CLQ_F32(health->clip_norm), CLQ_BUF(health->verdict));
 }
 
-clq_status clq_health_agree(clq_health *health, clq_ranks *ranks) {
+clq_status clq_health_agree(clq_health *health, clq_ranks *ranks, bool *stop) {
     const size_t at = VERDICT_SCALE * sizeof(float);
     float scale;
-    double doubts;
+    double votes[2]; /* against the step, for stopping */
     if (!ranks) {
         return CLQ_OK;
     }
     CLQ_TRY(clq_buffer_read(health->verdict, at, sizeof scale, &scale));
-    doubts = scale == 0;
-    CLQ_TRY(clq_ranks_sum(ranks, &doubts, 1));
-    scale = doubts > 0 ? 0 : scale;
+    votes[0] = scale == 0;
+    votes[1] = *stop;
+    CLQ_TRY(clq_ranks_sum(ranks, votes, 2));
+    scale = votes[0] > 0 ? 0 : scale;
+    *stop = votes[1] > 0;
     return clq_buffer_write(health->verdict, at, sizeof scale, &scale);
 }
 

@@ -44,9 +44,9 @@ clq_status clq_health_begin(clq_health *health, const clq_tensor *input);
 clq_status clq_health_judge(clq_health *health, clq_loss *loss);
 clq_status clq_health_restore(clq_health *health);
 
-/* What only one rank has seen, as an input that is not finite, undoes the step on all. Waits for
- * the ranks; without them it does nothing. */
-clq_status clq_health_agree(clq_health *health, clq_ranks *ranks);
+/* What only one rank has seen, as an input that is not finite, undoes the step on all; and *stop
+ * becomes true when it is anywhere. Waits for the ranks; without them it does nothing. */
+clq_status clq_health_agree(clq_health *health, clq_ranks *ranks, bool *stop);
 
 /* Waits for the step. */
 clq_status clq_health_read(clq_health *health, clq_step_outcome *outcome);

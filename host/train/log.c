@@ -70,7 +70,10 @@ clq_status clq_train_log_close(clq_train_log *log, clq_status status, int64_t st
     if (!log->file) {
         return status;
     }
-    json_t *line = new_line(log, status == CLQ_OK ? "end" : "error", step);
+    const char *event = status == CLQ_OK            ? "end"
+                        : status == CLQ_INTERRUPTED ? "interrupted"
+                                                    : "error";
+    json_t *line = new_line(log, event, step);
     if (status != CLQ_OK) {
         json_object_set_new(line, "exit_code", json_integer(status));
         json_object_set_new(line, "message", json_string(clq_last_error()));

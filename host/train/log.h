@@ -19,7 +19,8 @@ typedef struct clq_train_log {
 /* Opens job->log_file, if any, behind what is in it (its folder is made), and writes the "start"
  * line. */
 clq_status clq_train_log_open(clq_train_log *log, const clq_train_job *job);
-/* Writes the "end" line, or the "error" line with the thread's last error, and closes. Returns
+/* Writes the "end" line, or the "error" or "interrupted" line with the thread's last error, and
+ * closes. Returns
  * `status`, or the failure to write. */
 clq_status clq_train_log_close(clq_train_log *log, clq_status status, int64_t step);
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/numbers.h"
+#include "train/folder.h"
 #include "train/trainer.h"
 
 enum { LOSS_SHOWN_STEPS = 10 };
@@ -31,21 +32,23 @@ static bool stopped(const trainer *t) {
     return t->job->stop_after_steps > 0 && t->step >= t->job->stop_after_steps;
 }
 
-/* From the present step to the end of its epoch. */
+/* From the present step to the end of the epoch, or to the step in which training shall stop. */
 static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *record) {
     const clq_train_config *config = &t->job->config;
     const double start = clq_now_seconds();
-    const int64_t first = t->step, batch = first % t->steps_per_epoch;
+    const int64_t first = t->step, batch = first - epoch * t->steps_per_epoch;
     double loss = 0, top1 = NAN;
     char text[40];
     CLQ_TRY(clq_trainer_fit_epoch(t, epoch));
-    CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
+    if (batch < t->steps_per_epoch) {
+        CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
+    }
     clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
         CLQ_TRY(clq_loss_reset(t->loss));
         t->skipped.in_epoch = 0;
     }
-    while (t->step < (epoch + 1) * t->steps_per_epoch && !stopped(t)) {
+    while (t->step < (epoch + 1) * t->steps_per_epoch && !t->stopping && !stopped(t)) {
         CLQ_TRY(clq_trainer_step(t));
         CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step,
                                    clq_learning_rate(config, t->step - 1, t->steps_per_epoch),
@@ -54,7 +57,7 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
             CLQ_TRY(read_loss(t, &loss, &top1));
         }
         if (config->checkpoint_steps && t->step % config->checkpoint_steps == 0 &&
-            t->step % t->steps_per_epoch != 0) {
+            t->step % t->steps_per_epoch != 0 && !t->stopping) {
             CLQ_TRY(clq_trainer_save(t));
             clq_train_log_time_from(&t->log, t->step);
         }
@@ -81,35 +84,56 @@ static clq_status swap_average(trainer *t) {
     return clq_exec_load_parameters(t->exec);
 }
 
+/* Breaks off, with t->stopping, when training shall stop. */
 static clq_status evaluate(trainer *t, clq_epoch_record *record) {
     const clq_train_hooks *hooks = t->job->hooks;
     clq_evaluation evaluation = {0};
+    clq_status status;
     if (!t->job->test) {
         return CLQ_OK;
     }
     CLQ_TRY(swap_average(t));
     if (hooks && hooks->evaluate) {
-        CLQ_TRY(hooks->evaluate(hooks->context, &evaluation));
+        status = hooks->evaluate(hooks->context, &evaluation);
     } else {
         CLQ_TRY(clq_exec_load_parameters(t->eval_exec));
-        CLQ_TRY(clq_evaluate(t->eval_exec, t->test_feed, NULL, &evaluation, NULL));
+        status = clq_evaluate(t->eval_exec, t->test_feed, NULL, &evaluation, NULL);
     }
-    CLQ_TRY(swap_average(t));
+    if (status != CLQ_OK && status != CLQ_INTERRUPTED) {
+        return status;
+    }
     record->test_loss = evaluation.loss;
     record->test_top1 = evaluation.top1;
     clq_evaluation_clear(&evaluation);
-    return CLQ_OK;
+    CLQ_TRY(swap_average(t));
+    return clq_trainer_agree_to_stop(t, status == CLQ_INTERRUPTED);
+}
+
+/* A checkpoint behind the last step; where an epoch's evaluation is still to come, resuming starts
+ * with it. */
+static clq_status interrupt(trainer *t) {
+    const clq_train_job *job = t->job;
+    CLQ_TRY(clq_trainer_save(t));
+    CLQ_TRY(clq_trainer_agree_to_stop(t, true)); /* no rank leaves before rank 0 has written */
+    return clq_fail(CLQ_INTERRUPTED, "%s: interrupted after step %lld of %lld; %s%s", job->phase,
+                    (long long)t->step, (long long)(job->config.epochs * t->steps_per_epoch),
+                    job->out ? "there is a checkpoint in " : "there is no folder for a checkpoint",
+                    job->out ? job->out : "");
 }
 
 static clq_status run_epochs(trainer *t) {
-    const int64_t last = (int64_t)t->job->config.epochs * t->steps_per_epoch;
-    while (t->step < last) {
+    while (t->history.count < t->job->config.epochs) {
         clq_epoch_record record = {0};
-        CLQ_TRY(train_epoch(t, t->step / t->steps_per_epoch, &record));
+        CLQ_TRY(train_epoch(t, t->history.count, &record));
         if (stopped(t)) {
             return CLQ_OK;
         }
-        CLQ_TRY(evaluate(t, &record));
+        if (!t->stopping) {
+            CLQ_TRY(evaluate(t, &record));
+        }
+        if (t->stopping) {
+            return interrupt(t);
+        }
         CLQ_TRY(clq_history_add(&t->history, &record));
         char train[40], test[40];
         clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s  test loss %.4g%s  %.0f %s/s",
@@ -131,12 +155,19 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     clq_status status = CLQ_OK;
     *history = NULL;
     *history_count = 0;
+    CLQ_TRY(clq_train_folder_open(job));
     CLQ_GOTO(status, cleanup, clq_train_log_open(&t.log, job));
     CLQ_GOTO(status, cleanup, clq_trainer_open(&t));
     if (job->resume) {
         CLQ_GOTO(status, cleanup, clq_trainer_resume(&t));
     }
-    CLQ_GOTO(status, cleanup, clq_trainer_share(&t));
+    CLQ_GOTO(status, cleanup, clq_trainer_share(&t)); /* all ranks are ready then */
+    if (job->out && job->overwrite) {
+        CLQ_GOTO(status, cleanup, clq_train_folder_clear(job->out, job->phase));
+    }
+    if (job->ready) {
+        CLQ_GOTO(status, cleanup, job->ready(job->ready_context));
+    }
     clq_progress_begin(&t.progress, job->phase, clq_feed_unit(t.feed),
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     clq_progress_continue(&t.progress, t.step * job->config.batch);

@@ -96,6 +96,13 @@ cleanup:
     return status;
 }
 
+clq_status clq_trainer_agree_to_stop(trainer *t, bool stop) {
+    double votes = stop;
+    CLQ_TRY(clq_ranks_sum(t->job->ranks, &votes, 1));
+    t->stopping = votes > 0;
+    return CLQ_OK;
+}
+
 clq_status clq_trainer_read_totals(trainer *t, clq_loss_totals *totals) {
     CLQ_TRY(clq_loss_read(t->loss, totals));
     double sums[] = {totals->loss, totals->top1, totals->top5, totals->samples};

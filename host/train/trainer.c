@@ -65,7 +65,8 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
                                       .normalisation = t->job->normalisation,
                                       .augment = config->augment,
                                       .shard = clq_ranks_rank(t->job->ranks),
-                                      .shards = clq_ranks_size(t->job->ranks)};
+                                      .shards = clq_ranks_size(t->job->ranks),
+                                      .stop = training ? NULL : t->job->stop};
     clq_dataset *dataset = training ? t->job->train : t->job->test;
     return dataset ? clq_feed_create(t->job->device, dataset, &options, feed) : CLQ_OK;
 }
@@ -207,9 +208,6 @@ clq_status clq_trainer_open(trainer *t) {
         return clq_fail(CLQ_USAGE, "batch must be a multiple of the number of ranks, is %d for %d",
                         job->config.batch, clq_ranks_size(job->ranks));
     }
-    if (job->out) {
-        CLQ_TRY(clq_make_dirs(job->out));
-    }
     CLQ_TRY(clq_freeze(job->graph, job->config.freeze, job->config.freeze_count));
     t->params = job->params;
     if (!t->params) {
@@ -240,6 +238,10 @@ void clq_trainer_close(trainer *t) {
     clq_history_clear(&t->history);
 }
 
+bool clq_trainer_is_asked_to_stop(const trainer *t) {
+    return t->job->stop && *t->job->stop;
+}
+
 /* ---- checkpoints ---- */
 
 clq_status clq_trainer_save(trainer *t) {
@@ -260,41 +262,80 @@ clq_status clq_trainer_save(trainer *t) {
     return clq_train_log_mark(&t->log, "checkpoint", t->step);
 }
 
-static clq_status read_skipped(clq_json_reader *r, skipped_steps *skipped) {
-    CLQ_TRY(clq_json_read_i64(r, "skipped_steps", 0, INT64_MAX, &skipped->total));
-    CLQ_TRY(clq_json_read_i64(r, "skipped_in_epoch", 0, INT64_MAX, &skipped->in_epoch));
-    return clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &skipped->in_a_row);
+/* What a checkpoint's state says. */
+typedef struct saved_state {
+    int64_t step;
+    skipped_steps skipped;
+    clq_history history;
+} saved_state;
+
+static clq_status read_numbers(const trainer *t, clq_json_reader *r, saved_state *s) {
+    const int64_t last = (int64_t)t->job->config.epochs * t->steps_per_epoch;
+    int64_t steps_per_epoch;
+    CLQ_TRY(clq_json_read_i64(r, "step", 0, last, &s->step));
+    CLQ_TRY(clq_json_read_i64(r, "steps_per_epoch", t->steps_per_epoch, t->steps_per_epoch,
+                              &steps_per_epoch));
+    CLQ_TRY(clq_json_read_i64(r, "skipped_steps", 0, INT64_MAX, &s->skipped.total));
+    CLQ_TRY(clq_json_read_i64(r, "skipped_in_epoch", 0, INT64_MAX, &s->skipped.in_epoch));
+    return clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &s->skipped.in_a_row);
+}
+
+/* *s: its history is to be cleared, whatever the status. */
+static clq_status read_state(const trainer *t, const char *file, const json_t *state,
+                             saved_state *s) {
+    clq_json_reader reader;
+    const json_t *history = NULL;
+    *s = (saved_state){0};
+    CLQ_TRY(clq_json_reader_init(&reader, file, state));
+    CLQ_TRY(read_numbers(t, &reader, s));
+    CLQ_TRY(clq_json_read_array(&reader, "history", &history));
+    CLQ_TRY(clq_history_from_json(&s->history, file, history));
+    /* An epoch's last step without its row: the evaluation did not come to its end. */
+    const int64_t done = s->step / t->steps_per_epoch;
+    const bool unevaluated = s->step % t->steps_per_epoch == 0 && s->history.count == done - 1;
+    if (s->history.count != done && !unevaluated) {
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d epochs in its history at step %lld", file,
+                        s->history.count, (long long)s->step);
+    }
+    return CLQ_OK;
+}
+
+static clq_status check_state(void *context, const char *path, const json_t *state) {
+    saved_state saved;
+    const clq_status status = read_state(context, path, state, &saved);
+    clq_history_clear(&saved.history);
+    return status;
 }
 
 clq_status clq_trainer_resume(trainer *t) {
-    clq_json_reader reader;
+    saved_state saved = {0};
     json_t *state = NULL;
-    int64_t steps_per_epoch = t->steps_per_epoch;
-    const json_t *history = NULL;
     if (t->job->out) {
-        CLQ_TRY(clq_checkpoint_load(&t->checkpoint, &state));
+        CLQ_TRY(clq_checkpoint_load(&t->checkpoint, check_state, t, &state));
     }
     CLQ_TRY(clq_trainer_share_state(t, &state));
     if (!state) {
         return CLQ_OK;
     }
     clq_status status = CLQ_OK;
-    CLQ_GOTO(status, cleanup, clq_json_reader_init(&reader, "checkpoint state", state));
-    CLQ_GOTO(status, cleanup, clq_json_read_i64(&reader, "step", 0, INT64_MAX / 2, &t->step));
-    CLQ_GOTO(status, cleanup,
-             clq_json_read_i64(&reader, "steps_per_epoch", t->steps_per_epoch, t->steps_per_epoch,
-                               &steps_per_epoch));
-    CLQ_GOTO(status, cleanup, read_skipped(&reader, &t->skipped));
-    CLQ_GOTO(status, cleanup, clq_json_read_array(&reader, "history", &history));
-    CLQ_GOTO(status, cleanup, clq_history_from_json(&t->history, "checkpoint state", history));
+    CLQ_GOTO(status, cleanup, read_state(t, "checkpoint state", state, &saved));
+    t->step = saved.step;
+    t->skipped = saved.skipped;
+    t->history = saved.history;
+    saved.history = (clq_history){0};
     if (t->job->out) {
         clq_history_read_timing(&t->history, t->job->out);
     }
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
-    clq_log_info("%s: resuming at epoch %lld, step %lld", t->job->phase,
-                 (long long)(t->step / t->steps_per_epoch + 1), (long long)t->step);
+    if (t->history.count < t->job->config.epochs) {
+        clq_log_info("%s: resuming at epoch %d, step %lld", t->job->phase, t->history.count + 1,
+                     (long long)t->step);
+    } else {
+        clq_log_info("%s: was done, all %lld steps", t->job->phase, (long long)t->step);
+    }
     status = clq_train_log_mark(&t->log, "resume", t->step);
 cleanup:
+    clq_history_clear(&saved.history);
     json_decref(state);
     return status;
 }

@@ -39,7 +39,8 @@ typedef struct trainer {
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;
     int64_t steps_per_epoch;
-    int64_t step; /* steps done, skipped ones too */
+    int64_t step;  /* steps done, skipped ones too */
+    bool stopping; /* as all ranks have agreed: this is the last step, job->stop says */
     skipped_steps skipped;
     clq_progress progress;
     clq_train_log log;
@@ -53,6 +54,9 @@ void clq_trainer_close(trainer *t);
 /* Opens feed, executor and teacher anew where the epoch (from 0) has images of another size. */
 clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch);
 
+/* Whether this rank's job->stop says so. */
+bool clq_trainer_is_asked_to_stop(const trainer *t);
+
 /* Writes a checkpoint of the present step into job->out, if there is one. */
 clq_status clq_trainer_save(trainer *t);
 /* Continues from the newest good checkpoint in job->out, if there is one. */
@@ -65,6 +69,8 @@ clq_status clq_trainer_share(trainer *t);
 clq_status clq_trainer_share_state(trainer *t, json_t **state);
 /* The loss's totals of all ranks into t->all_totals, for a checkpoint. */
 clq_status clq_trainer_gather_totals(trainer *t);
+/* t->stopping becomes true everywhere when `stop` is anywhere. */
+clq_status clq_trainer_agree_to_stop(trainer *t, bool stop);
 /* The loss's totals so far, over all ranks. */
 clq_status clq_trainer_read_totals(trainer *t, clq_loss_totals *totals);
 

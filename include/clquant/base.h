@@ -28,6 +28,7 @@ typedef enum clq_status {
     CLQ_NO_MEMORY = 71,     /* host or device memory ran out */
     CLQ_CANNOT_CREATE = 73, /* an output file or folder cannot be created */
     CLQ_IO = 74,            /* reading or writing failed part-way */
+    CLQ_INTERRUPTED = 130,  /* the caller asked to stop, and it did; the command: 128 + signal */
 } clq_status;
 
 /* Text of this thread's last failure; "" when none. Valid until the thread's next failure. */

@@ -4,6 +4,8 @@
 #ifndef CLQUANT_TRAIN_H
 #define CLQUANT_TRAIN_H
 
+#include <signal.h>
+
 #include <clquant/data.h>
 #include <clquant/exec.h>
 #include <clquant/ranks.h>
@@ -118,6 +120,7 @@ typedef struct clq_feed_options {
     int classes;                /* of mixed labels; 0: the data set's */
     clq_augment_config augment; /* when training */
     int shard, shards;          /* when training: part of each batch, as in clq_loader_options */
+    const volatile sig_atomic_t *stop; /* not 0: clq_feed_next gives CLQ_INTERRUPTED; NULL ok */
 } clq_feed_options;
 
 /* What belongs to a batch of inputs; valid until the next call. */
@@ -301,15 +304,25 @@ typedef struct clq_train_job {
     const char *phase;    /* "train" or "qat": names files and the progress bar */
     const char *log_file; /* rank 0: JSON lines are appended to it as things happen; NULL: none */
     const char *recipe_json; /* kept in the checkpoint's metadata; may be NULL */
-    bool resume;          /* continue from the newest good checkpoint in `out` when there is one */
+    bool resume;    /* continue from the newest good checkpoint in `out` when there is one */
+    bool overwrite; /* replace what an earlier training of this phase left in `out`: it goes when
+                       all is ready for the first step */
+    /* Every rank, when all is ready for the first step; NULL ok. */
+    clq_status (*ready)(void *context);
+    void *ready_context;
+    /* Once it is not 0 (a signal handler may set it), training finishes its step, or breaks off an
+     * evaluation, writes a checkpoint and returns CLQ_INTERRUPTED. Of several ranks one is enough.
+     * Resumed, it comes to the same bits. NULL: never. */
+    const volatile sig_atomic_t *stop;
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
 
 /* Trains. With ranks, each takes its part of every batch, and the gradients are means over all; the
  * parameters and what `out` holds are rank 0's, and evaluations are made by every rank. On success
  * graph holds the parameters (their moving average, if there is one) and *history (owned by the
- * caller, clq_free) the epochs. CLQ_DIVERGED in the very step whose loss or gradient becomes NaN or
- * infinite: names epoch, step and layer, the last checkpoint stays. */
+ * caller, clq_free) the epochs. CLQ_CANNOT_CREATE when `out` cannot be written, or holds history or
+ * checkpoints and neither resume nor overwrite is set. CLQ_DIVERGED in the very step whose loss or
+ * gradient becomes NaN or infinite: names epoch, step and layer, the last checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
 #ifdef __cplusplus

@@ -5,7 +5,9 @@ leaves in the end, byte for byte, with a training that nobody disturbed.
     tests/train/kill_points.py build/clquant [--kills 50] [--seed 1]
 
 Everything that has state is on: momentum, weight averages, clipping, label smoothing, augmentation,
-mixup, on a ResNet-20 with batch norms. Prints where each kill struck. Not part of the test suite,
+mixup, on a ResNet-20 with batch norms. Every third time the signal is SIGINT, which must give exit
+code 130. In the end the folder must hold what the undisturbed one holds, and nothing hidden beside
+it. Prints where each kill struck. Not part of the test suite,
 which has fewer kills (tests/cli/test_job.c) and fifty stops (tests/train/test_resume.c)."""
 
 import argparse
@@ -14,6 +16,7 @@ import json
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +36,9 @@ RECIPE = {
 
 
 def command(clquant, recipe, out):
-    return [clquant, "train", recipe, "--data", DATA, "--out", out, "--resume", "--quiet"]
+    """--resume is for a folder in which a run has begun."""
+    begun = out.is_dir() and any(out.iterdir())
+    return [clquant, "train", recipe, "--data", DATA, "--out", out, "--quiet"] + ["--resume"] * begun
 
 
 def newest_step(out):
@@ -48,20 +53,27 @@ def hashes(out):
             for p in sorted(out.iterdir()) if p.suffix in (".safetensors", ".onnx")}
 
 
-def kill_until_done(line, out, rng, longest, kills, most):
-    """Starts and kills one training until it is done; the number of kills so far."""
+def kill_until_done(clquant, recipe, out, rng, longest, kills, most):
+    """Starts and kills one training until it is done; the number of kills so far, and how many hidden
+    files they left at most."""
+    hidden = 0
     while kills < most:
-        process = subprocess.Popen(line)
+        process = subprocess.Popen(command(clquant, recipe, out))
         try:
             process.wait(0.1 + rng.uniform(0, longest))
             break
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            gently = kills % 3 == 2
+            process.send_signal(signal.SIGINT if gently else signal.SIGKILL)
+            code = process.wait()
+            if gently and code not in (0, 128 + signal.SIGINT):
+                sys.exit(f"FAILED: exit code {code} after SIGINT")
             kills += 1
-            print(f"kill {kills}: newest checkpoint {newest_step(out)}", flush=True)
-    subprocess.run(line, check=True)
-    return kills
+            if out.is_dir():
+                hidden = max(hidden, sum(p.name.startswith(".") for p in out.iterdir()))
+            print(f"{'SIGINT' if gently else 'kill'} {kills}: newest checkpoint {newest_step(out)}", flush=True)
+    subprocess.run(command(clquant, recipe, out), check=True)
+    return kills, hidden
 
 
 def main():
@@ -79,15 +91,20 @@ def main():
         subprocess.run(command(clquant, recipe, whole), check=True)
         seconds, steps = time.monotonic() - start, newest_step(whole)
         print(f"seed {options.seed}; undisturbed: {steps} steps in {seconds:.1f} s")
-        kills = rounds = 0
+        kills = rounds = hidden = 0
         while kills < options.kills:
             rounds += 1
             killed = folder / f"killed-{rounds}"
-            kills = kill_until_done(command(clquant, recipe, killed), killed, rng,
-                                    2 * seconds / options.kills + 0.5, kills, options.kills)
+            kills, left = kill_until_done(clquant, recipe, killed, rng,
+                                          2 * seconds / options.kills + 0.5, kills, options.kills)
+            hidden = max(hidden, left)
+            names = [{p.name for p in folder.iterdir()} for folder in (whole, killed)]
+            if names[0] != names[1]:
+                sys.exit(f"FAILED: only one folder holds {names[0] ^ names[1]}")
             if hashes(whole) != hashes(killed):
                 sys.exit(f"FAILED: {hashes(whole)} and {hashes(killed)} differ")
-        print(f"{kills} kills in {rounds} trainings, same bits: {', '.join(hashes(whole))}")
+        print(f"{kills} kills in {rounds} trainings, same bits: {', '.join(hashes(whole))}; "
+              f"at most {hidden} hidden files on the way, none in the end")
 
 
 if __name__ == "__main__":

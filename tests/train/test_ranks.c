@@ -198,7 +198,8 @@ static void doubts_are_shared(void **state) {
         assert_ok(clq_buffer_write(input.buffer, 0, sizeof x, &x));
         assert_ok(clq_health_begin(health, &input));
         assert_ok(clq_health_judge(health, loss));
-        assert_ok(clq_health_agree(health, ranks));
+        bool stop = false;
+        assert_ok(clq_health_agree(health, ranks, &stop));
         assert_ok(clq_health_restore(health));
         assert_ok(clq_health_read(health, &outcome));
         assert_int_equal(outcome, bad == RANKS ? CLQ_STEP_SOUND : CLQ_STEP_UNDONE);

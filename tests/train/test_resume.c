@@ -1,5 +1,6 @@
 /* The same bits, with everything that has state switched on: from fifty places where training
- * stops, and with any number of loader threads. */
+ * stops, from where it is asked to stop, and with any number of loader threads. */
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/rng.h"
@@ -43,6 +44,7 @@ static bits whole_run(clq_optimizer_kind kind) {
     const char *folder = clq_test_temp_path(kind == CLQ_OPTIMIZER_SGD ? "sgd" : "adamw");
     clq_graph *graph = conv_net();
     clq_train_job job = everything(graph, folder, kind);
+    job.overwrite = true;
     assert_ok(run(&job, NULL));
     const bits result = {hash_of(graph), checkpoint_hash(folder)};
     clq_graph_destroy(graph);
@@ -87,6 +89,56 @@ static void any_stop_resumes_to_the_same_bits(void **state) {
     }
 }
 
+/* ---- asked to stop ---- */
+
+/* Asks in one step: before it, so that it is the last one, or behind it. Behind an epoch's last
+ * step that is before the evaluation. */
+typedef struct asker {
+    int64_t step; /* from 1 */
+    bool behind;
+    volatile sig_atomic_t stop;
+} asker;
+
+static clq_status ask_before(void *context, int64_t step) {
+    asker *a = context;
+    a->stop = a->stop || (!a->behind && step + 1 == a->step);
+    return CLQ_OK;
+}
+
+static clq_status ask_behind(void *context, int64_t step) {
+    asker *a = context;
+    a->stop = a->stop || (a->behind && step == a->step);
+    return CLQ_OK;
+}
+
+static void interrupted_trainings_resume_to_the_same_bits(void **state) {
+    (void)state;
+    enum { E = STEPS_PER_EPOCH };
+    static const asker points[] = {{1, false, 0},     {5, false, 0},    {E, false, 0},
+                                   {E, true, 0},      {2 * E, true, 0}, {2 * E + 1, false, 0},
+                                   {STEPS, false, 0}, {STEPS, true, 0}};
+    const bits whole = whole_run(CLQ_OPTIMIZER_ADAMW);
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        asker a = points[i];
+        const clq_train_hooks hooks = {
+            .context = &a, .before_step = ask_before, .after_step = ask_behind};
+        char folder[512], text[32];
+        snprintf(folder, sizeof folder, "%s-%zu", clq_test_temp_path("interrupted"), i);
+        clq_graph *graph = conv_net();
+        clq_train_job job = everything(graph, folder, CLQ_OPTIMIZER_ADAMW);
+        job.hooks = &hooks;
+        job.stop = &a.stop;
+        job.resume = true;
+        assert_status(run(&job, NULL), CLQ_INTERRUPTED);
+        snprintf(text, sizeof text, "after step %d of %d", (int)(a.step + (a.behind && a.step % E)),
+                 STEPS);
+        assert_error_has(text);
+        clq_graph_destroy(graph);
+        assert_true(run_part(CLQ_OPTIMIZER_ADAMW, folder, 0, 0) == whole.network);
+        assert_true(checkpoint_hash(folder) == whole.checkpoint);
+    }
+}
+
 static void loader_threads_change_nothing(void **state) {
     (void)state;
     uint64_t first = 0;
@@ -104,6 +156,7 @@ static void loader_threads_change_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_stop_resumes_to_the_same_bits),
+        cmocka_unit_test(interrupted_trainings_resume_to_the_same_bits),
         cmocka_unit_test(loader_threads_change_nothing),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
