@@ -115,6 +115,9 @@ static clq_status run(int argc, char **argv) {
     clq_graph *graph = NULL, *folded = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "convert", argc, argv, &o, &done));
+    const char *const others[] = {o.model, o.weights_in, o.weights_out};
+    CLQ_TRY(clq_out_check_file("-o", o.out, others, 3));
+    CLQ_TRY(clq_out_check_file("--weights-out", o.weights_out, others, 2));
     CLQ_GOTO(status, cleanup, make(&o, &graph));
     if (o.fold) {
         CLQ_GOTO(status, cleanup,

@@ -154,6 +154,18 @@ cleanup:
     return status;
 }
 
+/* Each output beside the inputs and the outputs before it. */
+static clq_status check_outputs(const options *o) {
+    static const char *const names[] = {"--logits", "--inputs", "--save-labels", "--codes"};
+    enum { INPUTS = 3 };
+    const char *const files[] = {o->model,  o->data,        o->images.labels, o->logits,
+                                 o->inputs, o->save_labels, o->codes};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CLQ_TRY(clq_out_check_file(names[i], files[INPUTS + i], files, INPUTS + i));
+    }
+    return CLQ_OK;
+}
+
 static clq_status run(int argc, char **argv) {
     options o = {.split = CLQ_SPLIT_TEST, .min_r2 = NAN};
     clq_status status = CLQ_OK;
@@ -163,6 +175,7 @@ static clq_status run(int argc, char **argv) {
     bool done;
     CLQ_TRY(clq_parse(&argp, "eval", argc, argv, &o, &done));
     const clq_data_source source = {.path = o.data, .flags = &o.images};
+    CLQ_TRY(check_outputs(&o));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));

@@ -10,6 +10,12 @@
 #include "bench/bench_json.h"
 #include "report/table.h"
 
+static const clq_out_training trainings[] = {{"train", "train"}, {"qat", "qat"}};
+static const char *const results[] = {
+    "fp32.onnx",      "ptq.onnx",        "qat.onnx",        "weights.safetensors",
+    "eval-fp32.json", "eval-ptq.json",   "eval-qat.json",   "bench.json",
+    "run.json",       "verify-ptq.json", "verify-qat.json", "report/index.html"};
+
 typedef enum variant { FP32, PTQ, QAT, VARIANTS } variant;
 static const char *const keys[VARIANTS] = {"fp32", "ptq", "qat"};
 static const char *const titles[VARIANTS] = {"FP32", "PTQ int8", "QAT int8"};
@@ -19,6 +25,7 @@ typedef struct job {
     clq_device *device;
     clq_recipe *recipe;
     const clq_job_options *options;
+    clq_out_folder out;
     clq_dataset *train, *test;
     clq_graph *graphs[VARIANTS]; /* trained form; integer forms. QAT may be missing */
     clq_evaluation evaluations[VARIANTS];
@@ -62,7 +69,9 @@ static clq_stage_options stage(const job *j, const clq_train_config *config, con
                                .recipe = j->recipe->text,
                                .out = folder,
                                .log_file = j->options->log_file,
-                               .resume = j->options->resume};
+                               .resume = j->options->resume,
+                               .overwrite = j->options->overwrite,
+                               .clears = &j->out};
 }
 
 static clq_status train(job *j) {
@@ -152,6 +161,7 @@ static json_t *summary(const job *j) {
     clq_timestamp(created);
     json_object_set_new(json, "schema", json_integer(1));
     json_object_set_new(json, "name", json_string(j->recipe->name));
+    json_object_set_new(json, "data", json_string(j->options->data));
     json_object_set_new(json, "device", json_string(clq_device_get_info(j->device)->name));
     json_object_set_new(json, "dot_path",
                         json_string(clq_dot_name(clq_device_get_info(j->device)->dot)));
@@ -246,16 +256,46 @@ static clq_status finish(job *j) {
     return CLQ_OK;
 }
 
-clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options) {
-    job j = {.device = device, .recipe = recipe, .options = options};
-    clq_status status = CLQ_OK;
+static clq_out_folder out_of(const clq_job_options *options) {
+    return (clq_out_folder){.path = options->out,
+                            .resume = options->resume,
+                            .overwrite = options->overwrite,
+                            .trainings = trainings,
+                            .training_count = sizeof trainings / sizeof *trainings,
+                            .results = results,
+                            .result_count = sizeof results / sizeof *results};
+}
+
+clq_status clq_job_check(const clq_job_options *options) {
+    const clq_out_folder out = out_of(options);
     if (clq_ranks_launched()) {
         return clq_fail(CLQ_USAGE, "the whole job is for one process, and a launcher started "
                                    "several: train and qat share their work among them");
     }
-    CLQ_GOTO(status, cleanup, clq_make_dirs(options->out));
+    return clq_out_check(&out);
+}
+
+bool clq_job_was(const clq_job_options *options, const char *name) {
+    char *path = clq_path_join(options->out, "run.json");
+    json_t *json = NULL;
+    bool was = false;
+    if (path && clq_file_exists(path) && clq_json_load(path, &json) == CLQ_OK) {
+        const char *its_name = json_string_value(json_object_get(json, "name"));
+        const char *its_data = json_string_value(json_object_get(json, "data"));
+        was = its_name && its_data && strcmp(its_name, name) == 0 &&
+              strcmp(its_data, options->data) == 0;
+    }
+    json_decref(json);
+    clq_free(path);
+    return was;
+}
+
+clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options) {
+    job j = {.device = device, .recipe = recipe, .options = options, .out = out_of(options)};
+    clq_status status = CLQ_OK;
     CLQ_GOTO(status, cleanup,
              clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));
+    CLQ_GOTO(status, cleanup, clq_out_claim(&j.out));
     CLQ_GOTO(status, cleanup, train(&j));
     CLQ_GOTO(status, cleanup, quantize(&j));
     for (variant v = FP32; v < VARIANTS; v++) {
@@ -272,6 +312,7 @@ cleanup:
         clq_bench_result_clear(&j.benches[v]);
         clq_graph_destroy(j.graphs[v]);
     }
+    clq_out_release(&j.out);
     clq_dataset_close(j.train);
     clq_dataset_close(j.test);
     return status;

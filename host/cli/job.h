@@ -10,8 +10,14 @@ typedef struct clq_job_options {
     const char *out;
     const char *log_file; /* of training and QAT, JSON lines; NULL: none */
     bool resume;          /* continue training and QAT from their checkpoints */
+    bool overwrite;       /* replace an earlier job in `out` */
     bool json;            /* print run.json instead of the table */
 } clq_job_options;
+
+/* Before anything is opened: clq_out_check of the folder, and CLQ_USAGE for several ranks. */
+clq_status clq_job_check(const clq_job_options *options);
+/* Whether a finished job of this name on the same data is in the folder. */
+bool clq_job_was(const clq_job_options *options, const char *name);
 
 /* Leaves in `out`: fp32.onnx, ptq.onnx, qat.onnx, weights.safetensors, train/ and qat/ (history,
  * checkpoints), eval-*.json, verify-*.json, bench.json, run.json, report/. CLQ_GATE_FAILED when a

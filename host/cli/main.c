@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/signals.h"
 
 static const clq_command *const commands[] = {
     &clq_command_run,    &clq_command_train,   &clq_command_eval,    &clq_command_ptq,
@@ -29,7 +30,8 @@ static void print_help(FILE *out) {
           "first GPU,\n"
           "else the CPU. Exit codes: 0 ok, 1 a gate failed, 3 diverged, 64 usage, 65 bad data, 66 "
           "no such\n"
-          "input, 69 device, 70 internal, 71 out of memory, 73 cannot create, 74 I/O.\n",
+          "input, 69 device, 70 internal, 71 out of memory, 73 cannot create, 74 I/O,\n"
+          "128 + signal when interrupted.\n",
           out);
 }
 
@@ -44,6 +46,7 @@ int main(int argc, char **argv) {
     limit_heap();
     setlocale(LC_CTYPE, "");
     clq_set_log(NULL, NULL, CLQ_LOG_INFO);
+    clq_signals_install();
     if (argc < 2) {
         print_help(stderr);
         return CLQ_USAGE;
@@ -67,7 +70,7 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "clquant %s: standard output: cannot write\n", commands[i]->name);
                 return status != CLQ_OK ? (int)status : CLQ_IO;
             }
-            return (int)status;
+            return status == CLQ_INTERRUPTED ? clq_signals_exit_code() : (int)status;
         }
     }
     fprintf(stderr, "clquant: no command \"%s\"; `clquant --help` lists them\n", argv[1]);

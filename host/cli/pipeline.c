@@ -7,6 +7,7 @@
 #include "base/numbers.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "cli/signals.h"
 
 /* ---- models ---- */
 
@@ -237,6 +238,13 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
     return status;
 }
 
+/* Until now nothing was to be lost. */
+static clq_status get_ready(void *context) {
+    const clq_stage_options *options = context;
+    clq_signals_defer();
+    return options->clears ? clq_out_clear(options->clears) : CLQ_OK;
+}
+
 static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *phase,
                             const clq_stage_options *options) {
     const bool writes = clq_ranks_rank(options->ranks) == 0;
@@ -251,7 +259,28 @@ static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *ph
                            .phase = phase,
                            .log_file = writes ? options->log_file : NULL,
                            .recipe_json = options->recipe,
-                           .resume = options->resume};
+                           .resume = options->resume,
+                           .overwrite = options->overwrite,
+                           .ready = get_ready,
+                           .ready_context = (void *)options,
+                           .stop = clq_signals_flag()};
+}
+
+/* What get_ready began. A driver's compiler that a signal meets may drop what it works on (LLVM
+ * removes its files), so its failure is the signal's. The other ranks leave the words to rank 0. */
+static clq_status end_training(const clq_stage_options *options, clq_status status) {
+    const bool asked = *clq_signals_flag() != 0;
+    clq_signals_undefer(status != CLQ_OK);
+    if (status == CLQ_DEVICE && asked && !options->ranks) {
+        return clq_fail(CLQ_INTERRUPTED, "interrupted: %s", clq_last_error());
+    }
+    if (status != CLQ_INTERRUPTED) {
+        return status;
+    }
+    return clq_ranks_rank(options->ranks) > 0 ? clq_fail(status, "%s", "")
+           : options->out
+               ? clq_fail(status, "%s; the same command with --resume continues", clq_last_error())
+               : status;
 }
 
 /* The network that config.distill.teacher names: `trained` where it is "fp32", else a file's, which
@@ -283,7 +312,7 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage
     clq_train_job job = job_of(device, graph, "train", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, NULL, &teacher, &job.teacher));
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
-    CLQ_GOTO(status, cleanup, clq_train(&job, &history, &history_count));
+    status = end_training(options, clq_train(&job, &history, &history_count));
 cleanup:
     clq_free(history);
     clq_graph_destroy(teacher);
@@ -302,7 +331,8 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
     clq_train_job job = job_of(device, graph, "qat", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
-    CLQ_GOTO(status, cleanup, clq_qat(&job, config, &history, &history_count));
+    CLQ_GOTO(status, cleanup,
+             end_training(options, clq_qat(&job, config, &history, &history_count)));
     CLQ_GOTO(status, cleanup, clq_convert(graph, config, integer));
 cleanup:
     clq_free(history);

@@ -8,6 +8,7 @@
 #include <clquant/clquant.h>
 
 #include "cli/data.h"
+#include "cli/out_folder.h"
 #include "cli/recipe.h"
 
 /* Metadata of a model: the share of tests in the table that it was trained on. */
@@ -55,7 +56,9 @@ typedef struct clq_stage_options {
     const char *recipe;   /* its text, kept in checkpoints and log */
     const char *out;      /* folder for history and checkpoints; NULL: none */
     const char *log_file; /* NULL: none */
-    bool resume;
+    bool resume, overwrite;
+    const clq_out_folder
+        *clears;      /* an earlier run, when all is ready for the first step; NULL ok */
     clq_ranks *ranks; /* only rank 0 writes; NULL: alone */
 } clq_stage_options;
 

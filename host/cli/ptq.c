@@ -72,6 +72,8 @@ static clq_status run(int argc, char **argv) {
     clq_quant_config_init(&o.config);
     CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
     CLQ_TRY(clq_quant_config_check(&o.config));
+    const char *const inputs[] = {o.model, o.data, o.images.labels};
+    CLQ_TRY(clq_out_check_file("-o", o.out, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
     const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};

@@ -12,7 +12,7 @@ typedef struct options {
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int epochs;
-    bool resume;
+    bool resume, overwrite;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -49,6 +49,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'C':
         o->resume = true;
         return 0;
+    case CLQ_KEY_OVERWRITE:
+        o->overwrite = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (o->model) {
             argp_error(state, "one model only");
@@ -79,6 +82,7 @@ static const struct argp_option argp_options[] = {
     {"recompute", 'M', NULL, 0,
      "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
+    {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
     {0},
 };
 static const struct argp_child children[] = {
@@ -92,6 +96,8 @@ static const struct argp argp = {
     NULL,
     NULL};
 
+static const clq_out_training trainings[] = {{"", "qat"}};
+
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
@@ -100,9 +106,21 @@ static clq_status run(int argc, char **argv) {
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL, *integer = NULL;
     clq_dataset *train = NULL, *test = NULL;
+    clq_out_folder out = {0};
     bool done;
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
+    const bool writes = clq_ranks_rank(ranks) == 0;
+    const char *const inputs[] = {o.model, o.recipe, o.data, o.images.labels};
+    const size_t input_count = sizeof inputs / sizeof *inputs;
+    out = (clq_out_folder){.path = writes ? o.folder : NULL,
+                           .resume = o.resume,
+                           .overwrite = o.overwrite,
+                           .trainings = trainings,
+                           .training_count = 1};
+    CLQ_GOTO(status, cleanup, clq_out_check(&out));
+    CLQ_GOTO(status, cleanup, clq_out_check_log(writes ? o.log_file : NULL, inputs, input_count));
+    CLQ_GOTO(status, cleanup, clq_out_check_file("-o", writes ? o.out : NULL, inputs, input_count));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs || !recipe->qat.epochs) {
         recipe->qat.epochs = o.epochs ? o.epochs : 1;
@@ -117,6 +135,7 @@ static clq_status run(int argc, char **argv) {
              clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
+    CLQ_GOTO(status, cleanup, clq_out_claim(&out));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->qat,
@@ -124,13 +143,16 @@ static clq_status run(int argc, char **argv) {
                                      .out = o.folder,
                                      .log_file = o.log_file,
                                      .resume = o.resume,
+                                     .overwrite = o.overwrite,
+                                     .clears = &out,
                                      .ranks = ranks};
     CLQ_GOTO(status, cleanup, clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &integer));
-    if (clq_ranks_rank(ranks) == 0) {
+    if (writes) {
         CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
         clq_saved_print(o.common.json, o.out, graph, integer);
     }
 cleanup:
+    clq_out_release(&out);
     clq_dataset_close(train);
     clq_dataset_close(test);
     clq_graph_destroy(graph);

@@ -44,6 +44,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'C':
         o->job.resume = true;
         return 0;
+    case CLQ_KEY_OVERWRITE:
+        o->job.overwrite = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (o->recipe) {
             argp_error(state, "one recipe only");
@@ -65,6 +68,7 @@ static const struct argp_option argp_options[] = {
     {"recompute", 'M', NULL, 0,
      "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
+    {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
     {0},
 };
 static const struct argp_child children[] = {
@@ -84,7 +88,7 @@ static const struct argp demo_argp = {
     parse,
     "",
     "The whole job on built-in data, in minutes: `clquant run` with a small recipe "
-    "on synthetic images (default --out out-demo).",
+    "on synthetic images (default --out out-demo, where it replaces a demo that was finished).",
     children,
     NULL,
     NULL};
@@ -93,9 +97,13 @@ static clq_status execute(options *o) {
     clq_status status = CLQ_OK;
     clq_recipe *recipe = NULL;
     clq_device *device = NULL;
+    const char *const inputs[] = {o->recipe, o->weights, o->job.data};
     o->job.json = o->common.json;
     CLQ_GOTO(status, cleanup,
              clq_image_flags_override(&o->images, o->overrides, &o->override_count));
+    CLQ_GOTO(status, cleanup, clq_job_check(&o->job));
+    CLQ_GOTO(status, cleanup,
+             clq_out_check_log(o->job.log_file, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
     recipe->weights = o->weights ? o->weights : recipe->weights;
     recipe->new_head |= o->new_head;
@@ -148,6 +156,8 @@ static clq_status demo(int argc, char **argv) {
         o.overrides[DEMO_KEYS + i] = given.overrides[i];
     }
     o.override_count = DEMO_KEYS + given.override_count;
+    /* A demo that came to its end has been seen; it may make room for the next. */
+    o.job.overwrite |= !o.job.resume && clq_job_was(&o.job, "demo");
     return execute(&o);
 }
 

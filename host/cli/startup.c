@@ -39,8 +39,6 @@ static clq_status make_folder(char *folder, size_t size) {
 
 /* In the child; does not return. This process has no threads, so all of this is allowed. */
 static void become(char *const argv[], const char *folder, const int pipe_ends[2]) {
-    struct sigaction usual = {.sa_handler = SIG_DFL};
-    sigaction(SIGINT, &usual, NULL);
     for (size_t i = 0; i < sizeof cache_variables / sizeof *cache_variables; i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%s", folder, cache_variables[i]);
@@ -77,6 +75,25 @@ static clq_status watch(pid_t child, int from, double start, double *ms) {
     return CLQ_OK;
 }
 
+/* The child that runs, and the signal that came; 0: none. */
+static volatile sig_atomic_t running, signalled;
+
+/* A signal ends the child; then clq_startup_measure cleans up and fails. */
+static void pass_on(int number) {
+    signalled = number;
+    if (running > 0) {
+        kill((pid_t)running, number);
+    }
+}
+
+/* What pass_on takes over from, unless it is ignored. */
+static void redirect(int number, struct sigaction *before) {
+    const struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    if (sigaction(number, NULL, before) == 0 && before->sa_handler != SIG_IGN) {
+        sigaction(number, &action, NULL);
+    }
+}
+
 static clq_status run_once(char *const argv[], const char *folder, double *ms) {
     int ends[2];
     if (pipe(ends) != 0) {
@@ -87,26 +104,32 @@ static clq_status run_once(char *const argv[], const char *folder, double *ms) {
     if (child == 0) {
         become(argv, folder, ends);
     }
+    running = child > 0 ? (sig_atomic_t)child : 0;
     close(ends[1]);
     const clq_status status =
         child > 0 ? watch(child, ends[0], start, ms)
                   : clq_fail(CLQ_IO, "--startup: cannot start a process: %s", strerror(errno));
+    running = 0;
     close(ends[0]);
     return status;
 }
 
 clq_status clq_startup_measure(char *const argv[], clq_bench_startup *startup) {
-    /* Ctrl-C ends the child, and then this function cleans up and fails. */
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    struct sigaction interrupt, terminate;
     double *const times[] = {&startup->cold, &startup->second, &startup->warm};
     clq_status status = CLQ_OK;
     char folder[2048];
     CLQ_TRY(make_folder(folder, sizeof folder));
-    sigaction(SIGINT, &ignore, &before);
-    for (int i = 0; i < 3 && status == CLQ_OK; i++) {
+    redirect(SIGINT, &interrupt);
+    redirect(SIGTERM, &terminate);
+    for (int i = 0; i < 3 && status == CLQ_OK && !signalled; i++) {
         status = run_once(argv, folder, times[i]);
     }
-    sigaction(SIGINT, &before, NULL);
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGTERM, &terminate, NULL);
+    if (signalled) {
+        status = clq_fail((clq_status)(128 + signalled), "--startup: interrupted");
+    }
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return status;
 }

@@ -12,7 +12,7 @@ typedef struct options {
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int epochs;
-    bool resume, new_head;
+    bool resume, overwrite, new_head;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -49,6 +49,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'C':
         o->resume = true;
         return 0;
+    case CLQ_KEY_OVERWRITE:
+        o->overwrite = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (o->recipe) {
             argp_error(state, "one recipe only");
@@ -76,6 +79,7 @@ static const struct argp_option argp_options[] = {
     {"recompute", 'M', NULL, 0,
      "Compute activations again instead of keeping them: less memory, the same result", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out, to the same bits", 0},
+    {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
     {0},
 };
 static const struct argp_child children[] = {
@@ -103,6 +107,9 @@ static clq_status save(const options *o, const clq_graph *graph) {
     return status;
 }
 
+static const clq_out_training trainings[] = {{"", "train"}};
+static const char *const results[] = {"model.onnx", "weights.safetensors"};
+
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
@@ -111,10 +118,23 @@ static clq_status run(int argc, char **argv) {
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL;
     clq_dataset *train = NULL, *test = NULL;
+    clq_out_folder out = {0};
     bool done;
     CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     CLQ_GOTO(status, cleanup, clq_image_flags_override(&o.images, o.overrides, &o.override_count));
+    const bool writes = clq_ranks_rank(ranks) == 0;
+    const char *const inputs[] = {o.recipe, o.weights, o.data};
+    out = (clq_out_folder){.path = writes ? o.out : NULL,
+                           .resume = o.resume,
+                           .overwrite = o.overwrite,
+                           .trainings = trainings,
+                           .training_count = 1,
+                           .results = results,
+                           .result_count = 2};
+    CLQ_GOTO(status, cleanup, clq_out_check(&out));
+    CLQ_GOTO(status, cleanup,
+             clq_out_check_log(writes ? o.log_file : NULL, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     if (o.epochs) {
         recipe->train.epochs = o.epochs;
@@ -124,6 +144,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
+    CLQ_GOTO(status, cleanup, clq_out_claim(&out));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->train,
@@ -131,12 +152,15 @@ static clq_status run(int argc, char **argv) {
                                      .out = o.out,
                                      .log_file = o.log_file,
                                      .resume = o.resume,
+                                     .overwrite = o.overwrite,
+                                     .clears = &out,
                                      .ranks = ranks};
     CLQ_GOTO(status, cleanup, clq_stage_train(device, graph, &stage));
-    if (clq_ranks_rank(ranks) == 0) {
+    if (writes) {
         CLQ_GOTO(status, cleanup, save(&o, graph));
     }
 cleanup:
+    clq_out_release(&out);
     clq_dataset_close(train);
     clq_dataset_close(test);
     clq_graph_destroy(graph);

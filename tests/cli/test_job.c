@@ -75,10 +75,12 @@ static void teachers_teach(void **state) {
     const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *out = clq_test_temp_path("taught");
     assert_exit(0, "train %s --data " SOME " --out %s --set train.distill.teacher=%s", path, out,
                 fp32);
-    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --set train.distill.teacher=fp32",
+    assert_exit(CLQ_USAGE,
+                "train %s --data " SOME " --out %s --overwrite --set train.distill.teacher=fp32",
                 path, out);
     assert_printed("\"fp32\" is for qat");
-    assert_exit(CLQ_NO_INPUT, "train %s --data " SOME " --out %s --set train.distill.teacher=no",
+    assert_exit(CLQ_NO_INPUT,
+                "train %s --data " SOME " --out %s --overwrite --set train.distill.teacher=no",
                 path, out);
     assert_printed("distill.teacher");
     assert_exit(0, "qat %s --data " SOME " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
@@ -97,7 +99,7 @@ static void weights_for_other_classes_take_a_new_head(void **state) {
     assert_exit(0, "train %s --data " SOME " --out %s -w %s --new-head --set network.classes=12",
                 path, out, weights);
     assert_printed("not loaded, as initialised: fc.weight, fc.bias");
-    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --new-head", path, out);
+    assert_exit(CLQ_USAGE, "train %s --data " SOME " --out %s --overwrite --new-head", path, out);
 }
 
 /* Starts `clquant train` with a log file and kills it after `milliseconds`. */
@@ -107,8 +109,9 @@ static void start_and_kill(const char *recipe_path, const char *out, long millis
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        const char *how = clq_is_folder(out) ? "--resume" : "--quiet";
         execl(CLQ_BINARY_DIR "/clquant", "clquant", "train", recipe_path, "--data", DATA, "--out",
-              out, "--resume", "--quiet", "--log-file", log, (char *)NULL);
+              out, how, "--quiet", "--log-file", log, (char *)NULL);
         _exit(127);
     }
     const struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
@@ -128,12 +131,14 @@ static void killed_training_resumes_to_the_same_bits(void **state) {
     snprintf(killed, sizeof killed, "%s", clq_test_temp_path("killed"));
     assert_exit(0, "train %s --data " DATA " --out %s", path, whole);
     for (int i = 0; i < KILLS; i++) {
-        start_and_kill(path, killed, 200 + (long)clq_bounded(clq_rng_next(&rng), 1500));
+        start_and_kill(path, killed, 300 + (long)clq_bounded(clq_rng_next(&rng), 1500));
     }
-    assert_exit(0, "train %s --data " DATA " --out %s --resume --log-file %s/log.jsonl", path,
-                killed, killed);
+    assert_exit(0, "train %s --data " DATA " --out %s %s --log-file %s/log.jsonl", path, killed,
+                clq_is_folder(killed) ? "--resume" : "", killed);
     assert_exit(0, "report %s", killed);
     char line[2048];
+    snprintf(line, sizeof line, "test -z \"$(ls -A %s | grep '^\\.')\"", killed);
+    assert_int_equal(system(line), 0); /* nothing hidden is left */
     snprintf(line, sizeof line,
              "cd %s && for f in *.safetensors model.onnx; do cmp -s $f %s/$f || exit 1; done",
              whole, killed);
@@ -149,9 +154,9 @@ static void divergence_names_step_and_layer(void **state) {
     int step = 0;
     for (int start = 0; start < 2; start++) {
         assert_exit(CLQ_DIVERGED,
-                    "train %s --data " DATA " --out %s --resume --set train.schedule.name=constant "
+                    "train %s --data " DATA " --out %s %s --set train.schedule.name=constant "
                     "--set train.schedule.lr=1000 --set train.checkpoint_steps=1",
-                    path, out);
+                    path, out, start ? "--resume" : "");
         const char *message = strstr(command_output, "train: diverged in step ");
         assert_non_null(message);
         assert_non_null(strstr(message, "layer "));

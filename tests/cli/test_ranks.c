@@ -147,6 +147,29 @@ static void killed_rank(void **state) {
     assert_same_file(whole, out, "weights.safetensors");
 }
 
+/* A signal to one rank stops all behind one checkpoint. */
+static void interrupted_rank(void **state) {
+    (void)state;
+    char out[512], log[512], text[1 << 16];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("interrupted"));
+    snprintf(log, sizeof log, "%s", clq_test_temp_path("interrupted.log"));
+    const pid_t mpirun = start_training("", out, log);
+    assert_int_equal(disturb(mpirun, out, SIGINT), CLQ_INTERRUPTED);
+    text_of(log, text, sizeof text);
+    assert_int_equal(occurrences(text, "train: interrupted after step "), 1);
+    assert_int_equal(train(out, "--resume"), 0);
+    assert_same_file(whole, out, "weights.safetensors");
+}
+
+static void an_earlier_training_is_not_lost(void **state) {
+    (void)state;
+    char text[1 << 16];
+    assert_int_equal(train(whole, ""), CLQ_CANNOT_CREATE);
+    text_of(clq_test_temp_path("log"), text, sizeof text);
+    assert_int_equal(occurrences(text, "holds an earlier run"), 1);
+    assert_int_equal(train(clq_test_temp_path("none"), "--resume"), CLQ_NO_INPUT);
+}
+
 /* A stopped process is what a lost machine looks like: no word, and nobody who says so. */
 static void silent_rank(void **state) {
     (void)state;
@@ -169,10 +192,9 @@ static void errors_end_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_rank_speaks),
-        cmocka_unit_test(killed_rank),
-        cmocka_unit_test(silent_rank),
-        cmocka_unit_test(errors_end_all),
+        cmocka_unit_test(one_rank_speaks),  cmocka_unit_test(killed_rank),
+        cmocka_unit_test(interrupted_rank), cmocka_unit_test(an_earlier_training_is_not_lost),
+        cmocka_unit_test(silent_rank),      cmocka_unit_test(errors_end_all),
     };
     if (!ranks_can_run()) {
         return RANKS_SKIPPED;

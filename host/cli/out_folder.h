@@ -1,0 +1,50 @@
+/* Where commands write: the folder of a training or a whole job, which never loses an earlier run
+ * without being told to, and single files, which never replace an input. */
+#ifndef CLQUANT_CLI_OUT_FOLDER_H
+#define CLQUANT_CLI_OUT_FOLDER_H
+
+#include <clquant/base.h>
+
+#include "base/files.h"
+
+/* Where in the folder a training of a phase ("train", "qat") leaves history and checkpoints. */
+typedef struct clq_out_training {
+    const char *folder; /* in the out folder, "" for itself */
+    const char *phase;
+} clq_out_training;
+
+typedef struct clq_out_folder {
+    const char *path; /* NULL: there is none, and nothing is done */
+    bool resume, overwrite;
+    const clq_out_training *trainings; /* in the order in which they run */
+    size_t training_count;
+    const char *const *results; /* names of the other files that the command writes there */
+    size_t result_count;
+    clq_lock *lock; /* from claim to release */
+} clq_out_folder;
+
+/* --overwrite, which has no letter on purpose. */
+enum { CLQ_KEY_OVERWRITE = 1000 };
+#define CLQ_OVERWRITE_HELP "Replace an earlier run in --out, which is refused otherwise"
+
+/* Before any work, and without touching anything: CLQ_CANNOT_CREATE when the folder holds what the
+ * command would write and neither resume nor overwrite is set; CLQ_NO_INPUT when there is nothing
+ * to resume; CLQ_USAGE for both flags. A folder in which a run was killed before its first
+ * checkpoint may be resumed: it starts from the beginning. */
+clq_status clq_out_check(const clq_out_folder *out);
+/* When all else is ready: makes the folder, locks it against other runs, and tries to write.
+ * CLQ_CANNOT_CREATE otherwise. */
+clq_status clq_out_claim(clq_out_folder *out);
+/* Removes the earlier run that is to be overwritten; nothing without `overwrite`. */
+clq_status clq_out_clear(const clq_out_folder *out);
+void clq_out_release(clq_out_folder *out);
+
+/* Before the work whose result goes to the file `path` (NULL: none): CLQ_CANNOT_CREATE when it
+ * cannot be written there, CLQ_USAGE when it is the same file as one of `others`, by name or by
+ * link; NULL among them is accepted. `option` names it in the text. */
+clq_status clq_out_check_file(const char *option, const char *path, const char *const *others,
+                              size_t count);
+/* The same for --log-file, to which lines are appended: its folder may still be made. */
+clq_status clq_out_check_log(const char *path, const char *const *others, size_t count);
+
+#endif

@@ -1,0 +1,338 @@
+/* Nothing that a command finds is lost: earlier runs, inputs, what another process writes. And
+ * signals: a training stops behind a checkpoint and goes on to the same bits. */
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "cli/command.h"
+
+#define DATA "synthetic:train=512,test=64,size=8"
+enum { HANG = 60 }; /* seconds after which a test gives up */
+
+static const char text[] =
+    "{\"name\": \"small\", \"network\": {\"name\": \"mlp\", \"hidden\": [64]},"
+    " \"train\": {\"epochs\": 30, \"batch\": 16, \"log_steps\": 1, \"schedule\": {\"lr\": 0.01}},"
+    " \"ptq\": {\"images\": 64}, \"qat\": {\"epochs\": 1, \"batch\": 64},"
+    " \"bench\": {\"iterations\": 2}}";
+#define QUICK " --set train.epochs=1"
+
+static char recipe[512], fp32[512], whole[512];
+
+static int setup(void **state) {
+    clq_test_setup_temp_dir(state);
+    snprintf(recipe, sizeof recipe, "%s", text_file("recipe.json", text));
+    snprintf(fp32, sizeof fp32, "%s", clq_test_temp_path("fp32.onnx"));
+    snprintf(whole, sizeof whole, "%s", clq_test_temp_path("whole"));
+    assert_exit(0, "convert --network mlp --size 8 --input-channels 3 --classes 10 -o %s", fp32);
+    assert_exit(0, "train %s --data " DATA " --out %s -q", recipe, whole);
+    return 0;
+}
+
+static bool same_files(const char *a, const char *b) {
+    char line[2048];
+    snprintf(line, sizeof line, "cmp -s %s %s", a, b);
+    return system(line) == 0;
+}
+
+/* How many names the folder holds, hidden ones too. */
+static int entries(const char *folder) {
+    char line[1024];
+    int count = -1;
+    snprintf(line, sizeof line, "ls -A %s | wc -l", folder);
+    FILE *pipe = popen(line, "r");
+    assert_int_equal(fscanf(pipe, "%d", &count), 1);
+    pclose(pipe);
+    return count;
+}
+
+static const char *in(const char *folder, const char *name) {
+    static char paths[4][1024];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+/* ---- earlier runs ---- */
+
+static void an_earlier_training_is_not_lost(void **state) {
+    (void)state;
+    char out[512], copy[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("used"));
+    snprintf(copy, sizeof copy, "%s", clq_test_temp_path("copy.onnx"));
+    assert_int_equal(mkdir(out, 0777), 0);
+    assert_ok(clq_file_write_atomic(in(out, "notes.txt"), "mine", 4)); /* no obstacle */
+    assert_exit(0, "train %s --data " DATA " --out %s" QUICK, recipe, out);
+    char line[2048];
+    snprintf(line, sizeof line, "cp %s %s", in(out, "model.onnx"), copy);
+    assert_int_equal(system(line), 0);
+    const int before = entries(out);
+
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s" QUICK, recipe, out);
+    assert_printed("model.onnx, weights.safetensors, history.csv, history.json, 1 checkpoint");
+    assert_printed("--resume continues it, --overwrite replaces it");
+    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --resume --overwrite", recipe, out);
+    /* Starts that fail take nothing away. */
+    assert_exit(CLQ_NO_INPUT, "train %s --data /nowhere --out %s --overwrite", recipe, out);
+    assert_exit(CLQ_DEVICE, "train %s --data " DATA " --out %s --overwrite -d nonesuch", recipe,
+                out);
+    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --overwrite --set train.batch=1000",
+                recipe, out);
+    assert_exit(CLQ_USAGE,
+                "train %s --data " DATA " --out %s --overwrite --set train.freeze='[\"none\"]'",
+                recipe, out);
+    assert_int_equal(entries(out), before);
+    assert_true(same_files(in(out, "model.onnx"), copy));
+
+    assert_exit(0, "train %s --data " DATA " --out %s --overwrite --set train.epochs=2", recipe,
+                out);
+    assert_false(same_files(in(out, "model.onnx"), copy));
+    assert_true(clq_file_exists(in(out, "notes.txt")));
+    assert_int_equal(entries(out), before + 1); /* two epochs, two checkpoints */
+}
+
+static void nor_is_an_earlier_qat_or_job(void **state) {
+    (void)state;
+    char out[512], q[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("qat"));
+    snprintf(q, sizeof q, "%s", clq_test_temp_path("q.onnx"));
+    assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s", fp32, recipe, out, q);
+    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data " DATA " -R %s --out %s -o %s", fp32, recipe, out,
+                q);
+    assert_printed("history.csv, history.json, 1 checkpoint");
+    assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --overwrite", fp32, recipe, out, q);
+    assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --resume", fp32, recipe, out, q);
+
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("job"));
+    static const char *const earlier[] = {"qat.onnx", "eval-qat.json", "qat/history.csv",
+                                          "report/qat.csv"};
+    assert_ok(clq_make_dirs(in(out, "qat")));
+    assert_ok(clq_make_dirs(in(out, "report")));
+    for (size_t i = 0; i < 4; i++) {
+        assert_ok(clq_file_write_atomic(in(out, earlier[i]), "x", 1));
+    }
+    assert_exit(CLQ_CANNOT_CREATE, "run %s --data " DATA " --out %s" QUICK, recipe, out);
+    assert_printed("(qat.onnx, eval-qat.json, qat/: history.csv)");
+    /* What the new job does not make must not pass for its. */
+    assert_exit(0, "run %s --data " DATA " --out %s --overwrite --set qat.epochs=0" QUICK, recipe,
+                out);
+    assert_true(clq_file_exists(in(out, "ptq.onnx")));
+    for (size_t i = 0; i < 4; i++) {
+        assert_false(clq_file_exists(in(out, earlier[i])));
+    }
+}
+
+/* scripts/demo runs twice in a row; but the demo takes no other job's folder. */
+static void a_demo_makes_room_for_the_next(void **state) {
+    (void)state;
+    char out[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("demo"));
+    assert_exit(0,
+                "demo --out %s -q --set data.train_limit=128 --set data.test_limit=32 --set "
+                "train.epochs=1 --set bench.iterations=1",
+                out);
+    assert_exit(CLQ_DEVICE, "demo --out %s -d nonesuch", out); /* past the check */
+    assert_exit(CLQ_CANNOT_CREATE, "demo --out %s", clq_test_temp_path("job"));
+}
+
+static void there_must_be_something_to_resume(void **state) {
+    (void)state;
+    char out[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("empty"));
+    assert_exit(CLQ_NO_INPUT, "train %s --data " DATA " --out %s --resume", recipe, out);
+    assert_printed("no checkpoint to resume from");
+    assert_false(clq_file_exists(out));
+    assert_int_equal(mkdir(out, 0777), 0);
+    assert_exit(CLQ_NO_INPUT, "train %s --data " DATA " --out %s --resume", recipe, out);
+    assert_exit(CLQ_NO_INPUT, "run %s --data " DATA " --out %s --resume", recipe, out);
+    assert_exit(CLQ_NO_INPUT, "qat %s --data " DATA " --out %s --resume -o %s", fp32, out,
+                clq_test_temp_path("q.onnx"));
+    assert_int_equal(entries(out), 0);
+}
+
+/* ---- single files ---- */
+
+static void outputs_replace_no_input(void **state) {
+    (void)state;
+    char link_path[512], copy[512];
+    snprintf(link_path, sizeof link_path, "%s", clq_test_temp_path("link.onnx"));
+    snprintf(copy, sizeof copy, "%s", clq_test_temp_path("original.onnx"));
+    char line[4096];
+    snprintf(line, sizeof line, "cp %s %s && ln -s %s %s", fp32, copy, fp32, link_path);
+    assert_int_equal(system(line), 0);
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " -o %s", fp32, link_path);
+    assert_printed("is the same file as");
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " -o %s", fp32, fp32);
+    assert_exit(CLQ_USAGE, "convert %s --fold -o %s", link_path, fp32);
+    assert_exit(CLQ_USAGE, "convert %s --weights-out %s -o %s", fp32, clq_test_temp_path("new"),
+                clq_test_temp_path("./new"));
+    assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s", fp32, fp32);
+    assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s --inputs %s", fp32,
+                clq_test_temp_path("x.npy"), clq_test_temp_path("x.npy"));
+    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --log-file %s", recipe,
+                clq_test_temp_path("logged"), recipe);
+    assert_exit(CLQ_BAD_DATA, "tune %s -o %s", fp32, fp32);
+    assert_printed("is not replaced");
+    assert_true(same_files(fp32, copy));
+}
+
+/* And say so before the work. */
+static void outputs_must_be_writable(void **state) {
+    (void)state;
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s/below", recipe, fp32);
+    assert_null(strstr(command_output, "epoch 1"));
+    assert_exit(CLQ_CANNOT_CREATE, "ptq %s --data /nowhere -o /nowhere/q.onnx", fp32);
+    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data /nowhere -o /nowhere/q.onnx", fp32);
+    assert_exit(CLQ_CANNOT_CREATE, "eval %s --data /nowhere --logits /nowhere/l.npy", fp32);
+    assert_exit(CLQ_CANNOT_CREATE, "convert /nowhere.onnx -o /nowhere/m.onnx");
+    char out[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("locked"));
+    assert_int_equal(mkdir(out, 0555), 0);
+    if (access(out, W_OK) != 0) { /* not as root */
+        assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s", recipe, out);
+        assert_null(strstr(command_output, "epoch 1"));
+    }
+}
+
+/* ---- processes that are disturbed ---- */
+
+/* Starts `clquant train` with more arguments, output in a file, and waits for its first step. */
+static pid_t start(const char *out, const char *more) {
+    char line[4096], log[600];
+    const double began = clq_now_seconds();
+    snprintf(log, sizeof log, "%s.jsonl", out);
+    snprintf(line, sizeof line,
+             "exec %s/clquant train %s --data " DATA " --out %s --log-file %s %s >%s.txt 2>&1",
+             CLQ_BINARY_DIR, recipe, out, log, more, out);
+    remove(log);
+    const pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
+        _exit(127);
+    }
+    snprintf(line, sizeof line, "grep -q '\"step\", ' %s 2>/dev/null", log);
+    while (system(line) != 0) {
+        assert_true(clq_now_seconds() - began < HANG);
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return child;
+}
+
+static int exit_of(pid_t child) {
+    int ended;
+    assert_int_equal(waitpid(child, &ended, 0), child);
+    return WIFEXITED(ended) ? WEXITSTATUS(ended) : -WTERMSIG(ended);
+}
+
+static bool says(const char *file, const char *part) {
+    void *data = NULL;
+    size_t size;
+    assert_ok(clq_file_read(file, 1 << 20, &data, &size));
+    const bool found = strstr(data, part) != NULL;
+    clq_free(data);
+    return found;
+}
+
+static void signals_leave_a_checkpoint(void **state) {
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) {
+        char out[512], output[600], log[600];
+        snprintf(out, sizeof out, "%s-%d", clq_test_temp_path("signal"), i);
+        snprintf(output, sizeof output, "%s.txt", out);
+        snprintf(log, sizeof log, "%s.jsonl", out);
+        const pid_t child = start(out, "");
+        kill(child, signals[i]);
+        assert_int_equal(exit_of(child), 128 + signals[i]);
+        assert_true(says(output, "interrupted after step "));
+        assert_true(says(output, "--resume continues"));
+        assert_true(says(log, "\"interrupted\""));
+        assert_exit(0, "train %s --data " DATA " --out %s --resume -q", recipe, out);
+        assert_true(same_files(in(out, "model.onnx"), in(whole, "model.onnx")));
+        assert_true(same_files(in(out, "weights.safetensors"), in(whole, "weights.safetensors")));
+        assert_int_equal(entries(out), entries(whole)); /* nothing hidden either */
+    }
+}
+
+static void the_second_signal_ends_at_once(void **state) {
+    (void)state;
+    char out[512], log[600];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("twice"));
+    snprintf(log, sizeof log, "%s.jsonl", out);
+    const pid_t child = start(out, "");
+    kill(child, SIGINT);
+    kill(child, SIGTERM);
+    const int code = exit_of(child);
+    assert_true(code == 128 + SIGTERM || code == 128 + SIGINT); /* whichever came second */
+    assert_false(says(log, "\"interrupted\""));
+}
+
+static void one_run_at_a_time_has_a_folder(void **state) {
+    (void)state;
+    char out[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("shared"));
+    const pid_t child = start(out, "--set train.epochs=1000 --set train.checkpoint_steps=1");
+    kill(child, SIGSTOP);
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s --overwrite", recipe, out);
+    assert_printed("another process holds this lock");
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s --resume", recipe, out);
+    kill(child, SIGKILL);
+    kill(child, SIGCONT);
+    assert_int_equal(exit_of(child), -SIGKILL);
+    assert_exit(0, "train %s --data " DATA " --out %s --overwrite" QUICK, recipe, out);
+}
+
+static void killed_before_the_first_checkpoint(void **state) {
+    (void)state;
+    char out[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("early"));
+    /* One long epoch: its first step is far from a checkpoint. */
+    const char *const long_epoch = "--set train.batch=1 --set train.log_steps=1";
+    const pid_t child = start(out, long_epoch);
+    kill(child, SIGKILL);
+    assert_int_equal(exit_of(child), -SIGKILL);
+    assert_exit(0, "train %s --data " DATA " --out %s --resume", recipe, out);
+    assert_printed("ended before its first checkpoint");
+    assert_true(same_files(in(out, "model.onnx"), in(whole, "model.onnx")));
+    assert_int_equal(entries(out), entries(whole));
+}
+
+static void other_commands_end_at_once(void **state) {
+    (void)state;
+    char line[2048], folder[512];
+    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("evaluated"));
+    assert_int_equal(mkdir(folder, 0777), 0);
+    snprintf(line, sizeof line,
+             "exec %s/clquant eval %s --data synthetic:test=200000,size=8 --logits %s/l.npy -q "
+             ">/dev/null 2>&1",
+             CLQ_BINARY_DIR, fp32, folder);
+    const pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
+        _exit(127);
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    kill(child, SIGTERM);
+    assert_int_equal(exit_of(child), 128 + SIGTERM);
+    assert_int_equal(entries(folder), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_earlier_training_is_not_lost),
+        cmocka_unit_test(nor_is_an_earlier_qat_or_job),
+        cmocka_unit_test(a_demo_makes_room_for_the_next),
+        cmocka_unit_test(there_must_be_something_to_resume),
+        cmocka_unit_test(outputs_replace_no_input),
+        cmocka_unit_test(outputs_must_be_writable),
+        cmocka_unit_test(signals_leave_a_checkpoint),
+        cmocka_unit_test(the_second_signal_ends_at_once),
+        cmocka_unit_test(one_run_at_a_time_has_a_folder),
+        cmocka_unit_test(killed_before_the_first_checkpoint),
+        cmocka_unit_test(other_commands_end_at_once),
+    };
+    return cmocka_run_group_tests(tests, setup, clq_test_teardown_temp_dir);
+}
