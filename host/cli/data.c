@@ -92,25 +92,28 @@ static void warn(const clq_dataset *dataset, const clq_preprocessing *p,
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     const bool numbers = sources[NORMALISATION] == usual_source;
     const bool scaled = sources[RESIZE] == usual_source && !info->equal_sizes;
-    char size[64];
-    if (p->resize.shorter) {
-        snprintf(size, sizeof size, "a shorter side of %d", p->resize.shorter);
-    } else {
-        snprintf(size, sizeof size, "%d x %d", p->resize.width, p->resize.height);
+    clq_text text = {0};
+    if (numbers) {
+        clq_text_printf(&text, "the mean and std of %s%s", info->usual,
+                        strcmp(info->kind, "folder") == 0 && strcmp(info->usual, "CIFAR-10") == 0
+                            ? " (whose class names the folders have)"
+                            : "");
+    }
+    if (scaled && p->resize.shorter) {
+        clq_text_printf(&text, "%sa shorter side of %d", numbers ? ", " : "", p->resize.shorter);
+    } else if (scaled) {
+        clq_text_printf(&text, "%sa size of %d x %d", numbers ? ", " : "", p->resize.width,
+                        p->resize.height);
     }
     if (numbers || scaled) {
-        clq_log_warn(
-            "the model does not say how its images are to be %s%s%s: taken is what is "
-            "usual, %s%s%s%s%s. Say it with %s%s%s",
-            numbers ? "normalised" : "", numbers && scaled ? " and " : "", scaled ? "resized" : "",
-            numbers ? info->usual : "", numbers ? "'s mean and std" : "",
-            numbers && strcmp(info->kind, "folder") == 0 && strcmp(info->usual, "cifar10") == 0
-                ? " (as the folders have that set's class names)"
-                : "",
-            numbers && scaled ? ", and " : "", scaled ? size : "",
-            numbers ? "--mean and --std" : "", numbers && scaled ? ", " : "",
-            scaled ? "--resize" : "");
+        clq_log_warn("the model does not say how its images are %s%s%s; the usual is taken: %s. "
+                     "Results are wrong if it was trained otherwise: give %s%s%s",
+                     numbers ? "normalised" : "", numbers && scaled ? " and " : "",
+                     scaled ? "resized" : "", text.data ? text.data : "",
+                     numbers ? "--mean and --std" : "", numbers && scaled ? ", and " : "",
+                     scaled ? "--resize" : "");
     }
+    clq_text_free(&text);
 }
 
 /* Completes the normalisation, and keeps and says what is used. */

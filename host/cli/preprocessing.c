@@ -11,6 +11,14 @@
 
 enum { MEAN = 512, STD, RANGE, CHANNELS, CROP, INTERPOLATION, LABELS };
 
+/* One number stands for as many as the other flag has. */
+static void spread(float *values, size_t *count, size_t wanted) {
+    for (size_t i = 1; *count == 1 && i < wanted; i++) {
+        values[i] = values[0];
+    }
+    *count = *count == 1 ? wanted : *count;
+}
+
 static clq_status parse_normalisation(clq_image_flags *f) {
     clq_normalisation *n = &f->given.normalisation;
     size_t means = 0, stds = 0;
@@ -28,6 +36,8 @@ static clq_status parse_normalisation(clq_image_flags *f) {
     if (f->range) {
         CLQ_TRY(clq_option_enum("--range", f->range, ranges, 2, &range));
     }
+    spread(n->mean, &means, stds);
+    spread(n->std, &stds, means);
     if (means != stds) {
         return clq_fail(CLQ_USAGE, "--mean has %zu numbers, --std %zu", means, stds);
     }

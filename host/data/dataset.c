@@ -371,8 +371,8 @@ static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
     d->info.class_names = (const char *const *)s->class_names;
     CLQ_TRY(choose_shape(d, o));
     CLQ_TRY(select_images(d, o));
-    clq_normalization_constants(s->constants, d->info.channels, d->info.mean, d->info.std);
-    d->info.usual = s->constants;
+    d->info.usual =
+        clq_normalization_constants(s->constants, d->info.channels, d->info.mean, d->info.std);
     CLQ_TRY(load_all(d, o));
     d->info.in_memory = d->images != NULL;
     clq_log_debug("%s: %s, %lld images of %dx%dx%d, %d classes%s", d->path, d->info.kind,

@@ -46,9 +46,10 @@ extern const char *const clq_cifar10_names[10];
 /* Copies `count` names. */
 clq_status clq_source_set_names(clq_source *source, const char *const *names, int count);
 
-/* The usual constants. `kind` is "cifar10", "cifar100", "mnist", "synthetic" or "imagenet" (any
- * other word counts as that). One channel of an RGB set is the mean of the three. */
-void clq_normalization_constants(const char *kind, int channels, float mean[CLQ_MAX_CHANNELS],
-                                 float std[CLQ_MAX_CHANNELS]);
+/* The usual constants, and whose they are, for people. `kind` is "cifar10", "cifar100", "mnist",
+ * "synthetic" or "imagenet" (any other word counts as that). One channel of an RGB set is the mean
+ * of the three. */
+const char *clq_normalization_constants(const char *kind, int channels,
+                                        float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]);
 
 #endif

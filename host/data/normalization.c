@@ -7,20 +7,20 @@
 #include "data/parallel.h"
 
 typedef struct constants {
-    const char *kind;
+    const char *kind, *title;
     float mean[3], std[3];
 } constants;
 
 static const constants known[] = {
-    {"imagenet", {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}},
-    {"cifar10", {0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}},
-    {"cifar100", {0.5071f, 0.4865f, 0.4409f}, {0.2673f, 0.2564f, 0.2762f}},
-    {"mnist", {0.1307f, 0.1307f, 0.1307f}, {0.3081f, 0.3081f, 0.3081f}},
-    {"synthetic", {0.412f, 0.412f, 0.412f}, {0.216f, 0.216f, 0.216f}},
+    {"imagenet", "ImageNet", {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}},
+    {"cifar10", "CIFAR-10", {0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}},
+    {"cifar100", "CIFAR-100", {0.5071f, 0.4865f, 0.4409f}, {0.2673f, 0.2564f, 0.2762f}},
+    {"mnist", "MNIST", {0.1307f, 0.1307f, 0.1307f}, {0.3081f, 0.3081f, 0.3081f}},
+    {"synthetic", "the synthetic images", {0.412f, 0.412f, 0.412f}, {0.216f, 0.216f, 0.216f}},
 };
 
-void clq_normalization_constants(const char *kind, int channels, float mean[CLQ_MAX_CHANNELS],
-                                 float std[CLQ_MAX_CHANNELS]) {
+const char *clq_normalization_constants(const char *kind, int channels,
+                                        float mean[CLQ_MAX_CHANNELS], float std[CLQ_MAX_CHANNELS]) {
     const constants *k = &known[0];
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(known[i].kind, kind) == 0) {
@@ -35,6 +35,7 @@ void clq_normalization_constants(const char *kind, int channels, float mean[CLQ_
         mean[0] = (k->mean[0] + k->mean[1] + k->mean[2]) / 3;
         std[0] = (k->std[0] + k->std[1] + k->std[2]) / 3;
     }
+    return k->title;
 }
 
 typedef struct sums {

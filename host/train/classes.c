@@ -168,44 +168,61 @@ static clq_status refuse(const match *m) {
     return status;
 }
 
+/* The number that a class name is; -1: none. */
+static int number_of(const char *name) {
+    char *end;
+    const long number = strtol(name, &end, 10);
+    return *name >= '0' && *name <= '9' && !*end && number <= INT16_MAX ? (int)number : -1;
+}
+
+/* map by the numbers that the data has for names; false: some are not such, or none of the model's
+ * classes. */
+static bool map_numbers(const match *m) {
+    for (int c = 0; c < m->info->class_count; c++) {
+        m->map[c] = number_of(m->info->class_names[c]);
+        if (m->used[c] && (m->map[c] < 0 || m->map[c] >= m->count)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The first class whose name is another number than its own; -1: none. Sorted as text, "10" comes
  * before "2". */
-static int misleading(const match *m) {
-    for (int c = 0; c < m->info->class_count; c++) {
-        char *end;
-        const char *name = m->info->class_names[c];
-        const long number = strtol(name, &end, 10);
-        if (end != name && !*end && number != c) {
+static int misleading(const clq_dataset_info *info) {
+    for (int c = 0; c < info->class_count; c++) {
+        const int number = number_of(info->class_names[c]);
+        if (number >= 0 && number != c) {
             return c;
         }
     }
     return -1;
 }
 
-/* The numbers as they are: nothing tells more. */
-static clq_status take_numbers(match *m) {
+/* The order of the data's classes for the outputs' of a network that does not name them. */
+static clq_status keep_order(const match *m) {
     const clq_dataset_info *info = m->info;
-    const int last = info->class_count - 1, odd = misleading(m);
+    const int last = info->class_count - 1, odd = misleading(info);
+    const int shown = odd >= 0 ? odd : last;
     if (info->class_count > m->outputs) {
         return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the network has %lld outputs",
                         info->path, info->class_count, (long long)m->outputs);
     }
-    const bool nameless = m->count == 0 || are_numbers((const char *const *)m->names, m->count);
-    if (nameless && info->class_count == m->outputs && odd < 0 &&
-        are_numbers(info->class_names, info->class_count)) {
-        return CLQ_OK;
+    if (info->class_count < m->outputs || !are_numbers(info->class_names, info->class_count)) {
+        clq_log_warn("%s: the model does not name its classes, so the data's are its outputs in "
+                     "their order: \"%s\" output 0, \"%s\" output %d of %lld",
+                     info->path, info->class_names[0], info->class_names[shown], shown,
+                     (long long)m->outputs);
     }
-    const int shown = odd >= 0 ? odd : last;
-    clq_log_warn("%s: classes by number, as %s: \"%s\" is output 0, \"%s\" is output %d of %lld",
-                 info->path,
-                 nameless ? "the model does not name its own" : "the data does not name its own",
-                 info->class_names[0], info->class_names[shown], shown, (long long)m->outputs);
-    if (nameless || m->count < info->class_count) {
-        return CLQ_OK;
+    return CLQ_OK;
+}
+
+static clq_status map_classes(match *m, const char *by) {
+    int used = 0;
+    for (int c = 0; c < m->info->class_count; c++) {
+        used += m->used[c];
     }
-    for (int c = 0; c < info->class_count; c++) {
-        m->map[c] = c;
-    }
+    clq_log_info("%s: classes by %s: %d of the model's %d", m->info->path, by, used, m->count);
     return clq_dataset_map_classes(m->dataset, m->map, (const char *const *)m->names, m->count);
 }
 
@@ -221,22 +238,24 @@ static clq_status decide(match *m) {
         return CLQ_OK;
     }
     if (m->count == 0) {
-        return take_numbers(m);
+        return keep_order(m);
     }
     CLQ_TRY(find_used(m));
     CLQ_TRY(map_names(m, &missing));
-    const char *const *names = (const char *const *)m->names;
-    if (missing > 0) {
-        const bool numbers =
-            are_numbers(names, m->count) || are_numbers(m->info->class_names, m->info->class_count);
-        return numbers ? take_numbers(m) : refuse(m);
+    if (missing == 0) {
+        return map_classes(m, "name");
     }
-    int used = 0;
-    for (int c = 0; c < m->info->class_count; c++) {
-        used += m->used[c];
+    if (map_numbers(m)) {
+        clq_log_warn("%s: names no classes, its numbers are taken for those of the model's: %d is "
+                     "\"%s\"",
+                     m->info->path, m->map[0], m->names[m->map[0]]);
+        return map_classes(m, "number");
     }
-    clq_log_info("%s: classes by name: %d of the model's %d", m->info->path, used, m->count);
-    return clq_dataset_map_classes(m->dataset, m->map, names, m->count);
+    if (are_numbers((const char *const *)m->names, m->count)) {
+        return keep_order(m);
+    }
+    CLQ_TRY(map_names(m, &missing));
+    return refuse(m);
 }
 
 clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset) {

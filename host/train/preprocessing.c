@@ -116,7 +116,11 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
     if (!input) {
         return CLQ_OK;
     }
-    const int channels = (int)input->dim[3];
+    const int channels = input->dim[3] <= CLQ_MAX_CHANNELS ? (int)input->dim[3] : 0;
+    if (channels == 0) {
+        return clq_fail(status, "the network's input has %lld channels; images have 1 or 3",
+                        (long long)input->dim[3]);
+    }
     if (p->known & CLQ_PART_NORMALISATION) {
         if (p->normalisation_count == 1) {
             for (int c = 1; c < CLQ_MAX_CHANNELS; c++) {
@@ -127,7 +131,7 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
         }
         if (p->normalisation_count != channels) {
             return clq_fail(status,
-                            "%d numbers in mean and std, but the network's input has %d channels",
+                            "%d numbers in mean and in std; the network's input has %d channels",
                             p->normalisation_count, channels);
         }
     }

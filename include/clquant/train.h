@@ -221,10 +221,11 @@ clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count);
 void clq_class_names_free(char **names, int count); /* NULL ok */
 /* Keeps the class names of a data set in the metadata. */
 clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset);
-/* Gives the data set's labels the network's numbers: by name where both have names, else by number,
- * with a warning where that is a guess. What was done is logged. Names are real when they are not
- * just "0", "1", ... in order. CLQ_BAD_DATA: a class with labels that the network does not have
- * (both sides are named), or more classes than outputs. */
+/* Gives the data set's labels the network's numbers and names. By name where the network has them;
+ * a part of its classes is enough. By number, with a warning, where the data has only numbers for
+ * names; in the order of the data's classes, with a warning, where the network has none (or just
+ * "0", "1", ...). CLQ_BAD_DATA: images of a class that the network does not have (both sides are
+ * named), or more classes than outputs. */
 clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset);
 
 /* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
