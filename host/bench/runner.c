@@ -43,7 +43,8 @@ clq_status clq_bench_runner_open(const clq_bench_case *item, const clq_bench_opt
         break;
     default:
         return clq_fail(CLQ_USAGE,
-                        "%s: a quantized graph must be converted before it is benchmarked",
+                        "%s: its activations are quantized, its weights float: there is no integer "
+                        "network to benchmark",
                         item->name);
     }
     const clq_exec_options exec_options = {.mode = clq_bench_runner_is_integer(r) ? CLQ_EXEC_INT8

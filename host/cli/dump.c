@@ -127,9 +127,6 @@ clq_status clq_dump_codes(clq_device *device, const clq_graph *graph, clq_datase
     clq_status status = CLQ_OK;
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
-    if (clq_graph_form(graph) != CLQ_FORM_INTEGER) {
-        return clq_fail(CLQ_USAGE, "only a quantized model has codes");
-    }
     codes *all = clq_calloc((size_t)graph->value_count, sizeof *all);
     if (!all) {
         return CLQ_NO_MEMORY;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/dump.h"
@@ -177,6 +178,13 @@ static clq_status run(int argc, char **argv) {
     const clq_data_source source = {.path = o.data, .flags = &o.images};
     CLQ_TRY(check_outputs(&o));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    if (o.codes) {
+        CLQ_GOTO(status, cleanup, clq_model_require_integer(o.model, graph));
+    }
+    if (clq_graph_form(graph) == CLQ_FORM_QUANTIZED) {
+        clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",
+                     o.model);
+    }
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset));

@@ -22,6 +22,20 @@ clq_status clq_model_require_float(const char *path, const clq_graph *graph) {
     return CLQ_OK;
 }
 
+clq_status clq_model_require_integer(const char *path, const clq_graph *graph) {
+    switch (clq_graph_form(graph)) {
+    case CLQ_FORM_INTEGER:
+        return CLQ_OK;
+    case CLQ_FORM_QUANTIZED:
+        return clq_fail(CLQ_USAGE,
+                        "%s: its activations are quantized, its weights float: there is no integer "
+                        "network; ptq makes one from the FP32 model",
+                        path);
+    default:
+        return clq_fail(CLQ_USAGE, "%s: is not a quantized model", path);
+    }
+}
+
 /* Class names and, for a table, how it was split, so that later commands read it the same way. */
 static clq_status describe(clq_graph *graph, const clq_dataset *dataset, double test_fraction) {
     char text[32];

@@ -20,6 +20,8 @@
 clq_status clq_model_open(const char *path, clq_graph **graph);
 /* CLQ_USAGE unless the graph is a float one that can be trained and quantized. */
 clq_status clq_model_require_float(const char *path, const clq_graph *graph);
+/* CLQ_USAGE unless the graph is an integer network. */
+clq_status clq_model_require_integer(const char *path, const clq_graph *graph);
 
 /* ---- data ---- */
 

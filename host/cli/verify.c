@@ -91,10 +91,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_parse(&argp, "verify", argc, argv, &o, &done));
     const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
-    if (clq_graph_form(graph) != CLQ_FORM_INTEGER) {
-        status = clq_fail(CLQ_USAGE, "%s: is not a quantized model", o.model);
-        goto cleanup;
-    }
+    CLQ_GOTO(status, cleanup, clq_model_require_integer(o.model, graph));
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);

@@ -12,6 +12,10 @@
 #include "formats/layout.h"
 #include "formats/onnx_load.h"
 
+static bool is_op(const clq_node *node, const char *name) {
+    return strcmp(node->op->name, name) == 0;
+}
+
 /* ---- the two operators ---- */
 
 typedef struct quantizer {
@@ -414,7 +418,7 @@ static clq_status share_qparams(clq_graph *graph) {
         }
         for (int i = 0; i < graph->node_count; i++) {
             const clq_node *node = &graph->nodes[i];
-            if (node->op->output_shares_qparams || strcmp(node->op->name, "shortcut_a") == 0) {
+            if (node->op->output_shares_qparams || is_op(node, "shortcut_a")) {
                 CLQ_TRY(copy_qparams(graph, node->inputs[0], node->output, &changed));
             }
         }
@@ -426,23 +430,41 @@ static bool is_activation(const clq_value *value) {
     return value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
 }
 
+#define AS_A_WHOLE "a network can only be quantized as a whole; give ptq the FP32 model"
+
+/* What every reader of codes needs, and layers alone can do without at the output. */
+static clq_status check_activations(const clq_graph *graph, const clq_node *node) {
+    const bool is_layer = is_op(node, "conv2d") || is_op(node, "linear");
+    for (int k = 0; k < node->input_count; k++) {
+        const clq_value *x =
+            node->inputs[k] == CLQ_NO_VALUE ? NULL : &graph->values[node->inputs[k]];
+        if (x && is_activation(x) && x->q.count == 0) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "\"%.200s\" is not quantized, but other activations are: " AS_A_WHOLE,
+                            x->name);
+        }
+    }
+    if (!is_layer && graph->values[node->output].q.count == 0) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s \"%.200s\" makes the output, which is not quantized: only Conv, Gemm "
+                        "and MatMul can; " AS_A_WHOLE,
+                        node->op->name, node->name);
+    }
+    return CLQ_OK;
+}
+
 /* Nothing between float and quantized. */
 static clq_status check_whole(const clq_graph *graph) {
     bool integer = clq_graph_form(graph) == CLQ_FORM_INTEGER;
+    for (int i = 0; i < graph->node_count; i++) {
+        CLQ_TRY(check_activations(graph, &graph->nodes[i]));
+    }
     for (int i = 0; i < graph->value_count; i++) {
         const clq_value *value = &graph->values[i];
-        if (is_activation(value) && value->q.count == 0 && i != graph->output) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "\"%.200s\" is not quantized, but other activations are: a network can "
-                            "only be quantized as a whole; give ptq the FP32 model",
-                            value->name);
-        }
         if (!is_activation(value) && integer && value->dtype == CLQ_F32) {
-            return clq_fail(
-                CLQ_BAD_DATA,
-                "\"%.200s\" is float, but other parameters are quantized: a network can "
-                "only be quantized as a whole; give ptq the FP32 model",
-                value->name);
+            return clq_fail(CLQ_BAD_DATA,
+                            "\"%.200s\" is float, but other parameters are quantized: " AS_A_WHOLE,
+                            value->name);
         }
     }
     for (int i = 0; i < graph->node_count; i++) {
@@ -469,8 +491,7 @@ clq_status onnx_finish_qparams(onnx_loader *load) {
         if (load->value_uses[i].float_read && graph->values[i].q.count > 0) {
             return clq_fail(
                 CLQ_BAD_DATA,
-                "\"%.200s\" is quantized, but also read without the rounding; a network "
-                "can only be quantized as a whole; give ptq the FP32 model",
+                "\"%.200s\" is quantized, but also read without the rounding; " AS_A_WHOLE,
                 graph->values[i].name);
         }
     }

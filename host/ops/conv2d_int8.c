@@ -1,5 +1,7 @@
 #include "ops/conv2d_int8.h"
 
+#include <math.h>
+
 #include "base/log.h"
 #include "ops/conv2d_int8_plan.h"
 #include "ops/multiplier.h"
@@ -32,7 +34,8 @@ static clq_status make_epilogue(const clq_conv2d_int8_params *p, int8_epilogue *
     CLQ_TRY(check_codes("input", p->x_zero_point, 0, 255));
     if (p->float_output) {
         e->float_output = 1;
-        e->float_relu = p->float_relu;
+        e->float_lo = p->float_act == CLQ_ACT_NONE ? -INFINITY : 0;
+        e->float_hi = p->float_act == CLQ_ACT_RELU6 ? 6 : INFINITY;
         return p->has_residual ? clq_fail(CLQ_USAGE, "a float result takes no residual") : CLQ_OK;
     }
     CLQ_TRY(check_codes("output", p->y_zero_point, p->y_lo, p->y_hi));

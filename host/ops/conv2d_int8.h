@@ -6,7 +6,7 @@
 #ifndef CLQUANT_OPS_CONV2D_INT8_H
 #define CLQUANT_OPS_CONV2D_INT8_H
 
-#include <clquant/device.h>
+#include <clquant/ops.h>
 
 #include "ops/conv_choice.h"
 
@@ -26,7 +26,7 @@ typedef struct clq_conv2d_int8_params {
     float x_scale;
     int32_t x_zero_point; /* also the padding's code */
     bool float_output;    /* y is float: (float)acc * (x_scale * w_scale[c]); y_* are not used */
-    bool float_relu;      /* with float_output: negative values become 0 */
+    clq_act float_act;    /* with float_output: on the reals */
     float y_scale;
     int32_t y_zero_point; /* 0..255 */
     int32_t y_lo, y_hi; /* clamp in codes: ReLU is lo = y_zero_point; RELU6's hi from the caller */

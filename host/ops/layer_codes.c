@@ -6,7 +6,8 @@
  *   forward   sums = conv(x, codes) + bias codes -> y        requantize.cl, in place
  *   backward  dy masked where y was clamped, then (14)
  *
- * FAKE_QUANT is exact, so its sums come from int32 where floats cannot be proven to hold them. */
+ * FAKE_QUANT is exact where weights are codes, so its sums come from int32 where floats cannot be
+ * proven to hold them. */
 #include "ops/layer_codes.h"
 
 #include <stdlib.h>
@@ -74,19 +75,23 @@ static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer)
     return CLQ_OK;
 }
 
-/* The weights' scales in the graph, one for each channel. */
+/* Weights that stay real beside quantized activations: sums are then of reals, not exact, and there
+ * is no integer form. */
+static bool has_real_weights(const clq_op_run *run) {
+    return run->in[W].value->dtype == CLQ_F32 && run->in[W].value->q.count == 0 &&
+           !run->qstate->choose_weight_scales;
+}
+
+/* The weights' scales in the graph, one for each channel; 1 for real ones. */
 static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
     const clq_qparams *q = &run->in[W].value->q;
     const size_t oc = (size_t)layer->geometry.oc;
-    if (q->count == 0) {
-        return clq_fail(CLQ_USAGE, "\"%s\" is not quantized", run->in[W].value->name);
-    }
     float *scale = clq_calloc(oc, sizeof *scale);
     if (!scale) {
         return CLQ_NO_MEMORY;
     }
     for (size_t c = 0; c < oc; c++) {
-        scale[c] = q->scale[q->count == 1 ? 0 : c];
+        scale[c] = q->count == 0 ? 1 : q->scale[q->count == 1 ? 0 : c];
     }
     const clq_status status = clq_buffer_write(layer->w_scale, 0, oc * sizeof *scale, scale);
     clq_free(scale);
@@ -129,9 +134,7 @@ clq_status clq_layer_codes_prepare(clq_op_run *run) {
     layer->geometry = clq_conv_node_geometry(run);
     layer->act = clq_conv_node_act(run);
     layer->k = (size_t)(clq_shape_count(&run->in[W].shape) / layer->geometry.oc);
-    if (!clq_is_quantized(&run->out) &&
-        (layer->act == CLQ_ACT_RELU6 ||
-         (layer->act != CLQ_ACT_NONE && run->mode == CLQ_EXEC_QAT))) {
+    if (!clq_is_quantized(&run->out) && layer->act != CLQ_ACT_NONE && run->mode == CLQ_EXEC_QAT) {
         return clq_fail(CLQ_USAGE, "an activation behind an output that is not quantized");
     }
     CLQ_TRY(create_tables(run, layer));
@@ -288,14 +291,39 @@ cleanup:
     return status;
 }
 
+/* Real weights in the place of codes, and the bias in units of the input's scale. */
+static clq_status load_reals(const clq_op_run *run, layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc, bytes = oc * layer->k * sizeof(float);
+    const float x_scale = run->in[X].value->q.scale[0];
+    CLQ_TRY(clq_buffer_copy(layer->codes, 0, run->in[W].buffer, 0, bytes));
+    CLQ_TRY(make_multipliers(run, layer));
+    if (!layer->bias_codes) {
+        return CLQ_OK;
+    }
+    clq_status status = CLQ_OK;
+    float *bias = clq_calloc(oc, sizeof *bias);
+    if (!bias) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(run->in[BIAS].buffer, 0, oc * sizeof *bias, bias));
+    for (size_t c = 0; c < oc; c++) {
+        bias[c] /= x_scale;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_write(layer->bias_codes, 0, oc * sizeof *bias, bias));
+cleanup:
+    clq_free(bias);
+    return status;
+}
+
 clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     layer_codes *layer = run->state;
+    const bool real = has_real_weights(run);
     if (run->in[W].value->dtype == CLQ_S8) {
         CLQ_TRY(make_multipliers(run, layer));
     } else {
-        CLQ_TRY(quantize_parameters(run, layer));
+        CLQ_TRY(real ? load_reals(run, layer) : quantize_parameters(run, layer));
     }
-    if (run->mode == CLQ_EXEC_FAKE_QUANT) {
+    if (run->mode == CLQ_EXEC_FAKE_QUANT && !real) {
         CLQ_TRY(check_bound(run, layer));
     }
     CLQ_TRY(clq_conv2d_f32_load_weights(layer->conv, layer->codes));

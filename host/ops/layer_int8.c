@@ -23,11 +23,8 @@ static clq_status describe_output(const clq_op_run *run, clq_conv2d_int8_params 
     const clq_value *y = &run->graph->values[run->node->output];
     const clq_act act = clq_conv_node_act(run);
     if (y->q.count == 0) {
-        if (act == CLQ_ACT_RELU6) {
-            return clq_fail(CLQ_USAGE, "relu6 behind an output that is not quantized");
-        }
         params->float_output = true;
-        params->float_relu = act == CLQ_ACT_RELU;
+        params->float_act = act;
         return CLQ_OK;
     }
     const clq_int8_range own = clq_int8_range_of(y, act);

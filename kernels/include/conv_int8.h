@@ -37,7 +37,7 @@ typedef struct int8_epilogue {
     float y_factor, r_factor; /* residual: y_scale / out_scale, r_scale / out_scale */
     float r_zero, out_zero, out_lo, out_hi;
     int float_output; /* 1: y is float (N, OH, OW, OC), acc * factor; none of the above applies */
-    int float_relu;   /* and negative values become 0 */
+    float float_lo, float_hi; /* and clamped to these */
 } int8_epilogue;
 
 typedef struct conv_int8 {

@@ -28,7 +28,8 @@
     CLQ_INLINE float##W int8_real##W(int##W acc, __global const int *channel, int stride,          \
                                      int8_epilogue e) {                                            \
         float##W real = convert_float##W(acc) * as_float##W(vload##W(0, channel + stride));        \
-        return e.float_relu ? CLQ_AT_LEAST(real, (float##W)(0.0f)) : real;                         \
+        real = CLQ_AT_LEAST(real, (float##W)(e.float_lo));                                         \
+        return CLQ_AT_MOST(real, (float##W)(e.float_hi));                                          \
     }
 
 /* INT8_CENTRED: the code of y less its zero point. */

@@ -27,18 +27,20 @@
 REQUANTIZE(requantize_codes, float, LOAD)
 REQUANTIZE(requantize_sums, int, LOAD_INT)
 
-/* ---- (10), and relu on it ---- */
+/* ---- (10), and relu or relu6 on it ---- */
 
 #define REALS_BODY(SUM, W)                                                                         \
     {                                                                                              \
         const float##W real = SUM##W(acc + i) * LOAD##W(real_multiplier + c);                      \
-        STORE##W(CLQ_AT_LEAST(real, (float##W)(least)), y + i);                                    \
+        const float##W positive = CLQ_AT_LEAST(real, (float##W)(least));                           \
+        STORE##W(CLQ_AT_MOST(positive, (float##W)(most)), y + i);                                  \
     }
 
 #define REALS(NAME, TYPE, SUM)                                                                     \
     __kernel void NAME(__global const TYPE *acc, __global float *y,                                \
                        __global const float *real_multiplier, int act, int count, int channels) {  \
         const float least = act == ACT_NONE ? -INFINITY : 0.0f;                                    \
+        const float most = act == ACT_RELU6 ? 6.0f : INFINITY;                                     \
         FOR_EACH_CHANNEL_CODE(count, channels, REALS_BODY, SUM);                                   \
     }
 

@@ -20,7 +20,7 @@ typedef struct conv_case {
     int n, h, w, ic, oc, k, stride, pad, dilation, groups;
     int x_zero, y_zero;
     clq_requantizer requantizer;
-    bool residual, float_output, relu, extreme;
+    bool residual, float_output, relu, relu6, extreme;
 } conv_case;
 
 static inline clq_conv_geometry geometry_of(const conv_case *c) {
@@ -95,7 +95,9 @@ static inline void make_data(const conv_case *c, conv_data *d) {
         .x_scale = c->requantizer == CLQ_REQUANT_SHIFT ? 0.015625f : 0.0203f,
         .x_zero_point = c->x_zero,
         .float_output = c->float_output,
-        .float_relu = c->float_output && c->relu,
+        .float_act = !c->float_output || !c->relu ? CLQ_ACT_NONE
+                     : c->relu6                   ? CLQ_ACT_RELU6
+                                                  : CLQ_ACT_RELU,
         .y_scale = c->requantizer == CLQ_REQUANT_SHIFT ? y_scale : y_scale * 1.07f,
         .y_zero_point = c->y_zero,
         .y_lo = c->relu && !c->residual ? c->y_zero : 0,

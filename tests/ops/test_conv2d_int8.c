@@ -134,6 +134,8 @@ static void test_linear(void **state) {
         check(c);
         c.relu = true;
         check(c);
+        c.relu6 = true;
+        check(c);
     }
 }
 

@@ -77,7 +77,9 @@ void ref_conv2d_int8(const clq_conv_geometry *g, const clq_conv2d_int8_params *p
                     if (p->float_output) {
                         float m = p->x_scale * p->w_scale[oc];
                         float real = (float)acc * m;
-                        ((float *)y)[pixel * g->oc + oc] = p->float_relu && real < 0 ? 0 : real;
+                        real = p->float_act != CLQ_ACT_NONE && real < 0 ? 0 : real;
+                        real = p->float_act == CLQ_ACT_RELU6 && real > 6 ? 6 : real;
+                        ((float *)y)[pixel * g->oc + oc] = real;
                         continue;
                     }
                     uint8_t q = requantize(p, oc, acc);
