@@ -1,0 +1,348 @@
+/* Whatever loads runs in every form: small networks of all operators, in odd orders, go from an ONNX
+ * file through inference, calibration, conversion and a step of QAT, and from each form through a
+ * file again with the same bits. */
+#include <math.h>
+
+#include "formats/onnx_make.h"
+#include "formats/ref_forward.h"
+#include "support/op_run.h"
+#include "support/quant_nets.h"
+
+enum { SIZE = 8, IMAGES = 8, BATCH = 4, CLASSES = 10 };
+
+/* ---- networks from words ----
+ *
+ * One letter a node, each reading the one before:
+ *
+ *   c conv 3x3   B with bias   w depthwise   b batch norm   k constant added   r relu   6 relu6
+ *   t tanh   s sigmoid   D dropout   i identity   m max pool   a average pool   h every second pixel
+ *   ( remembers the value, + adds it   p global pool   f flatten   u unsqueeze   v reshape
+ *   l Gemm   L MatMul and Add; the last l or L has CLASSES outputs
+ */
+typedef struct writer {
+    make_model *m;
+    char now[32], kept[32];
+    int nodes, rank; /* 4: (N, C, H, W), 2: (N, C), 3: (N, C, 1, 1) */
+    int64_t channels, height, width, kept_channels, kept_height;
+} writer;
+
+/* A node that reads the current value and `more` (NULL: nothing else). */
+static void put(writer *w, const char *op, const char *more) {
+    char inputs[192], name[16];
+    snprintf(name, sizeof name, "v%d", ++w->nodes);
+    snprintf(inputs, sizeof inputs, more ? "%s,%s" : "%s", w->now, more);
+    make_node(w->m, op, inputs, name);
+    snprintf(w->now, sizeof w->now, "%s", name);
+}
+
+/* An initializer of its own for the next node: weights so small that sums stay about 1. */
+static const char *weights(writer *w, const char *role, make_dims dims, float low, float high) {
+    static char names[8][32];
+    static int next;
+    char *name = names[next++ % 8];
+    const size_t count = make_count(dims);
+    float *data = make_array(w->m, count, sizeof *data);
+    snprintf(name, sizeof names[0], "%s%d", role, w->nodes + 1);
+    clq_test_fill_f32(data, count, low, high, ++w->m->stream);
+    make_tensor(w->m, name, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, dims, data, count * sizeof *data);
+    return name;
+}
+
+static void put_conv(writer *w, bool bias, bool depthwise) {
+    const int64_t channels = depthwise ? w->channels : 2 + (w->channels + 3) % 6;
+    const int k = w->rank == 4 ? 3 : 1;
+    const make_dims shape = DIMS(channels, depthwise ? 1 : w->channels, k, k);
+    const float bound = 1.5f / sqrtf((float)(shape.dim[1] * k * k));
+    char more[80];
+    snprintf(more, sizeof more, "%s", weights(w, "w", shape, -bound, bound));
+    if (bias) {
+        strcat(more, ",");
+        strcat(more, weights(w, "b", DIMS(channels), -0.5f, 0.5f));
+    }
+    put(w, "Conv", more);
+    if (k == 3) {
+        make_ints(w->m, "pads", 1, 1, 1, 1);
+    }
+    make_int(w->m, "group", depthwise ? channels : 1);
+    w->channels = channels;
+}
+
+static void put_norm(writer *w) {
+    char more[160];
+    snprintf(more, sizeof more, "%s,%s,%s,%s", weights(w, "gamma", DIMS(w->channels), 0.5f, 1.5f),
+             weights(w, "beta", DIMS(w->channels), -0.3f, 0.3f),
+             weights(w, "mean", DIMS(w->channels), -0.3f, 0.3f),
+             weights(w, "var", DIMS(w->channels), 0.5f, 2));
+    put(w, "BatchNormalization", more);
+}
+
+static void put_constant(writer *w) {
+    const bool image = w->rank != 2;
+    put(w, "Add",
+        weights(w, "offset", image ? DIMS(1, w->channels, 1, 1) : DIMS(w->channels), -1, 1));
+}
+
+static void put_pool(writer *w, const char *op) {
+    put(w, op, NULL);
+    make_ints(w->m, "kernel_shape", 3, 2);
+    make_ints(w->m, "strides", 2, 1);
+    make_ints(w->m, "pads", 1, 0, 1, 1);
+    make_int(w->m, "ceil_mode", 1);
+    const int64_t slack = w->height + 2 - 3;
+    const int64_t count = slack / 2 + 1;
+    w->height = count + (slack % 2 != 0 && count * 2 < w->height + 1);
+}
+
+static void put_linear(writer *w, bool gemm, bool last) {
+    const int64_t outputs = last ? CLASSES : 7;
+    const float bound = 1.5f / sqrtf((float)w->channels);
+    const char *weight = weights(w, "w", DIMS(w->channels, outputs), -bound, bound);
+    put(w, gemm ? "Gemm" : "MatMul", weight);
+    w->channels = outputs;
+    if (!gemm) {
+        put_constant(w);
+    }
+}
+
+static void put_letter(writer *w, char letter, bool last) {
+    switch (letter) {
+    case 'c':
+    case 'B':
+    case 'w':
+        put_conv(w, letter == 'B', letter == 'w');
+        break;
+    case 'b':
+        put_norm(w);
+        break;
+    case 'k':
+        put_constant(w);
+        break;
+    case 'r':
+        put(w, "Relu", NULL);
+        break;
+    case '6':
+        put(w, "Clip", NULL);
+        make_float(w->m, "min", 0);
+        make_float(w->m, "max", 6);
+        break;
+    case 't':
+        put(w, "Tanh", NULL);
+        break;
+    case 's':
+        put(w, "Sigmoid", NULL);
+        break;
+    case 'D':
+        put(w, "Dropout", NULL);
+        break;
+    case 'i':
+        put(w, "Identity", NULL);
+        break;
+    case 'm':
+        put_pool(w, "MaxPool");
+        break;
+    case 'a':
+        put_pool(w, "AveragePool");
+        break;
+    case 'h':
+        put(w, "MaxPool", NULL);
+        make_ints(w->m, "kernel_shape", 1, 1);
+        make_ints(w->m, "strides", 2, 2);
+        w->height = (w->height + 1) / 2;
+        w->width = (w->width + 1) / 2;
+        break;
+    case '(':
+        snprintf(w->kept, sizeof w->kept, "%s", w->now);
+        w->kept_channels = w->channels;
+        w->kept_height = w->height * 100 + w->width * 10 + w->rank;
+        break;
+    case '+':
+        if (w->kept_channels == w->channels &&
+            w->kept_height == w->height * 100 + w->width * 10 + w->rank) {
+            put(w, "Add", w->kept);
+        }
+        break;
+    case 'p':
+        put(w, "GlobalAveragePool", NULL);
+        w->rank = 3;
+        w->height = w->width = 1;
+        break;
+    case 'f':
+        put(w, "Flatten", NULL);
+        w->channels *= w->height * w->width;
+        w->height = w->width = 1;
+        w->rank = 2;
+        break;
+    case 'u':
+        put(w, "Unsqueeze", NULL);
+        make_ints(w->m, "axes", 2, 3);
+        w->rank = 3;
+        break;
+    case 'v': {
+        char name[24];
+        snprintf(name, sizeof name, "shape%d", w->nodes + 1);
+        make_longs(w->m, name, 0, -1);
+        put(w, "Reshape", name);
+        w->rank = 2;
+        break;
+    }
+    default:
+        put_linear(w, letter == 'l', last);
+    }
+}
+
+static clq_graph *network(const char *word) {
+    writer w = {.m = make_start(),
+                .now = "x",
+                .rank = 4,
+                .channels = 3,
+                .height = SIZE,
+                .width = SIZE};
+    w.m->opset.version = 12; /* axes of Unsqueeze, bounds of Clip as attributes: as many as may be */
+    for (const char *c = word; *c; c++) {
+        put_letter(&w, *c, c[1] == '\0');
+    }
+    w.m->outputs[0]->name = make_text(w.m, w.now);
+    clq_graph *graph = NULL;
+    const clq_status status = make_load(w.m, &graph);
+    if (status != CLQ_OK) {
+        fail_msg("%s: %s", word, clq_last_error());
+    }
+    make_free(w.m);
+    return graph;
+}
+
+/* ---- through every form ---- */
+
+/* All outputs for the test images: malloc'd (IMAGES, CLASSES). */
+static float *outputs(clq_graph *graph, clq_exec_mode mode) {
+    clq_exec *exec = NULL;
+    clq_evaluation evaluation = {0};
+    float *y = calloc(IMAGES * CLASSES, sizeof *y);
+    clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, BATCH);
+    const clq_exec_options options = {.mode = mode, .batch = BATCH};
+    assert_ok(clq_exec_create(test_device, graph, &options, &exec));
+    assert_ok(clq_evaluate(exec, feed, NULL, &evaluation, y));
+    clq_evaluation_clear(&evaluation);
+    clq_exec_destroy(exec);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    return y;
+}
+
+static clq_graph *through_file(const clq_graph *graph) {
+    const char *path = clq_test_temp_path("form.onnx");
+    clq_graph *loaded = NULL;
+    assert_ok(clq_onnx_save(graph, path));
+    assert_ok(clq_onnx_load(path, &loaded));
+    assert_int_equal(clq_graph_form(loaded), clq_graph_form(graph));
+    assert_int_equal(loaded->folded, graph->folded);
+    return loaded;
+}
+
+/* The graph's outputs, which it must give from a file too. */
+static float *outputs_kept(clq_graph *graph, clq_exec_mode mode) {
+    float *y = outputs(graph, mode);
+    clq_graph *loaded = through_file(graph);
+    float *again = outputs(loaded, mode);
+    assert_equal_bits(again, y, IMAGES * CLASSES * sizeof *y);
+    clq_graph_destroy(loaded);
+    free(again);
+    return y;
+}
+
+static void assert_near(const float *a, const float *b, double tolerance) {
+    double most = 0, difference = 0;
+    for (int i = 0; i < IMAGES * CLASSES; i++) {
+        most = fmax(most, fabs(b[i]));
+        difference = fmax(difference, fabs((double)a[i] - b[i]));
+    }
+    if (!(difference <= tolerance * (most + 1e-3))) {
+        fail_msg("differ by %g of %g", difference, most);
+    }
+}
+
+static clq_graph *calibrated(const clq_graph *graph, const clq_quant_config *config) {
+    clq_graph *folded = NULL;
+    assert_ok(clq_graph_fold(graph, &folded));
+    net_calibrate(test_device, folded, config, IMAGES, BATCH);
+    return folded;
+}
+
+/* The integer network gives the simulation's bits. */
+static void check_integer(clq_graph *quantized, const clq_quant_config *config,
+                          const float *expected) {
+    clq_graph *integer = NULL;
+    assert_ok(clq_convert(quantized, config, &integer));
+    float *y = outputs_kept(integer, CLQ_EXEC_INT8);
+    float *simulated = outputs(integer, CLQ_EXEC_FAKE_QUANT);
+    assert_equal_bits(y, expected, IMAGES * CLASSES * sizeof *y);
+    assert_equal_bits(simulated, expected, IMAGES * CLASSES * sizeof *y);
+    clq_graph_destroy(integer);
+    free(y), free(simulated);
+}
+
+static void train_once(clq_graph *graph, const clq_quant_config *config) {
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, BATCH);
+    clq_train_job job = {.device = test_device, .graph = graph, .train = data, .phase = "qat"};
+    clq_epoch_record *history = NULL;
+    int count = 0;
+    clq_train_config_init(&job.config);
+    job.config.epochs = 1;
+    job.config.batch = BATCH;
+    job.config.loader_threads = 1;
+    clq_normalisation_usual(data, false, &job.normalisation);
+    job.mode = config ? CLQ_EXEC_QAT : CLQ_EXEC_TRAIN;
+    assert_ok(config ? clq_qat(&job, config, &history, &count)
+                     : clq_train(&job, &history, &count));
+    clq_free(history);
+    clq_dataset_close(data);
+}
+
+static void check(const char *word) {
+    clq_quant_config config;
+    clq_graph *graph = network(word), *folded = NULL;
+    print_message("%s\n", word);
+    clq_quant_config_init(&config);
+    config.images = IMAGES;
+    assert_ok(clq_graph_fold(graph, &folded));
+    float *real = outputs_kept(graph, CLQ_EXEC_FLOAT);
+    float *folded_real = outputs_kept(folded, CLQ_EXEC_FLOAT);
+    assert_near(folded_real, real, 2e-5);
+
+    clq_graph *quantized = calibrated(graph, &config);
+    float *simulated = outputs_kept(quantized, CLQ_EXEC_FAKE_QUANT);
+    assert_near(simulated, real, 0.5); /* no order is lost, no constant doubled */
+    check_integer(quantized, &config, simulated);
+    free(simulated);
+
+    train_once(quantized, &config);
+    simulated = outputs(quantized, CLQ_EXEC_FAKE_QUANT);
+    check_integer(quantized, &config, simulated);
+    if (!graph->folded) {
+        train_once(graph, NULL);
+    }
+    clq_graph_destroy(quantized);
+    clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
+    free(real), free(folded_real), free(simulated);
+}
+
+static void test_odd_orders(void **state) {
+    static const char *const words[] = {
+        "crkcrpfl",    "frlbrl",      "flrbl",      "pbrfl",       "cbrkrm(c+afl", "kbBkrkfkl",
+        "rb6wbD(t+pfl", "fbkbl",       "flkrkDL",    "p(brw+fubfl",  "chaBsmkpvl",   "cip(rkb+fL",
+        "wk6b(kcrbpfl", "ck(i+rfrbtl", "aapfukwbcrfl", "mhBt(ts+fL", "(+bapfl",      "pf(bur+fl6Ll",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        check(words[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_odd_orders),
+    };
+    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+}
