@@ -201,6 +201,8 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
 /* Makes a node of a pending Slice, or of Slice and channel Pad. */
 clq_status onnx_settle(onnx_loader *load, onnx_operand *operand);
 
+/* Gives input 0, an activation, another name. */
+clq_status onnx_pass_on(onnx_loader *load, const onnx_node *node);
 /* Adds a node to the graph and binds its output. `name` NULL: from the file's node. */
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
                          const void *attrs, const int *inputs, int input_count,

@@ -368,7 +368,7 @@ clq_status onnx_dropout(onnx_loader *load, onnx_node *node) {
     }
     onnx_attribute_ignore(node, "seed");
     if (load->has_q) { /* nothing in inference */
-        return onnx_identity(load, node);
+        return onnx_pass_on(load, node);
     }
     CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
     return onnx_add_node(load, node, "dropout", NULL, &attrs, &x.value, 1, &x);

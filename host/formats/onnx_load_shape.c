@@ -105,11 +105,15 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
     return CLQ_OK;
 }
 
-clq_status onnx_identity(onnx_loader *load, onnx_node *node) {
+clq_status onnx_pass_on(onnx_loader *load, const onnx_node *node) {
     onnx_operand x;
-    CLQ_TRY(onnx_want_inputs(node, 1, 1));
     CLQ_TRY(peek(load, node, 0, &x));
     return onnx_bind_output(load, node, &x);
+}
+
+clq_status onnx_identity(onnx_loader *load, onnx_node *node) {
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    return onnx_pass_on(load, node);
 }
 
 /* ---- between (N, C, H, W) and (N, C) ---- */

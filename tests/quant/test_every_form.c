@@ -1,6 +1,6 @@
-/* Whatever loads runs in every form: small networks of all operators, in odd orders, go from an ONNX
- * file through inference, calibration, conversion and a step of QAT, and from each form through a
- * file again with the same bits. */
+/* Whatever loads runs in every form: small networks of all operators, in odd orders, go from an
+ * ONNX file through inference, calibration, conversion and a step of QAT, and from each form
+ * through a file again with the same bits. */
 #include <math.h>
 
 #include "formats/onnx_make.h"
@@ -15,9 +15,9 @@ enum { SIZE = 8, IMAGES = 8, BATCH = 4, CLASSES = 10 };
  * One letter a node, each reading the one before:
  *
  *   c conv 3x3   B with bias   w depthwise   b batch norm   k constant added   r relu   6 relu6
- *   t tanh   s sigmoid   D dropout   i identity   m max pool   a average pool   h every second pixel
- *   ( remembers the value, + adds it   p global pool   f flatten   u unsqueeze   v reshape
- *   l Gemm   L MatMul and Add; the last l or L has CLASSES outputs
+ *   t tanh   s sigmoid   D dropout   i identity   m max pool   a average pool   h every second
+ * pixel ( remembers the value, + adds it   p global pool   f flatten   u unsqueeze   v reshape l
+ * Gemm   L MatMul and Add; the last l or L has CLASSES outputs
  */
 typedef struct writer {
     make_model *m;
@@ -104,6 +104,16 @@ static void put_linear(writer *w, bool gemm, bool last) {
     }
 }
 
+static void put_clip(writer *w) {
+    char low[16], high[16], more[40];
+    snprintf(low, sizeof low, "low%d", w->nodes + 1);
+    snprintf(high, sizeof high, "high%d", w->nodes + 1);
+    snprintf(more, sizeof more, "%s,%s", low, high);
+    make_scalar(w->m, low, 0);
+    make_scalar(w->m, high, 6);
+    put(w, "Clip", more);
+}
+
 static void put_letter(writer *w, char letter, bool last) {
     switch (letter) {
     case 'c':
@@ -121,9 +131,7 @@ static void put_letter(writer *w, char letter, bool last) {
         put(w, "Relu", NULL);
         break;
     case '6':
-        put(w, "Clip", NULL);
-        make_float(w->m, "min", 0);
-        make_float(w->m, "max", 6);
+        put_clip(w);
         break;
     case 't':
         put(w, "Tanh", NULL);
@@ -191,13 +199,9 @@ static void put_letter(writer *w, char letter, bool last) {
 }
 
 static clq_graph *network(const char *word) {
-    writer w = {.m = make_start(),
-                .now = "x",
-                .rank = 4,
-                .channels = 3,
-                .height = SIZE,
-                .width = SIZE};
-    w.m->opset.version = 12; /* axes of Unsqueeze, bounds of Clip as attributes: as many as may be */
+    writer w = {
+        .m = make_start(), .now = "x", .rank = 4, .channels = 3, .height = SIZE, .width = SIZE};
+    w.m->opset.version = 11; /* Clip's bounds are inputs, the axes of Unsqueeze an attribute */
     for (const char *c = word; *c; c++) {
         put_letter(&w, *c, c[1] == '\0');
     }
@@ -293,8 +297,7 @@ static void train_once(clq_graph *graph, const clq_quant_config *config) {
     job.config.loader_threads = 1;
     clq_normalisation_usual(data, false, &job.normalisation);
     job.mode = config ? CLQ_EXEC_QAT : CLQ_EXEC_TRAIN;
-    assert_ok(config ? clq_qat(&job, config, &history, &count)
-                     : clq_train(&job, &history, &count));
+    assert_ok(config ? clq_qat(&job, config, &history, &count) : clq_train(&job, &history, &count));
     clq_free(history);
     clq_dataset_close(data);
 }
@@ -330,9 +333,10 @@ static void check(const char *word) {
 
 static void test_odd_orders(void **state) {
     static const char *const words[] = {
-        "crkcrpfl",    "frlbrl",      "flrbl",      "pbrfl",       "cbrkrm(c+afl", "kbBkrkfkl",
-        "rb6wbD(t+pfl", "fbkbl",       "flkrkDL",    "p(brw+fubfl",  "chaBsmkpvl",   "cip(rkb+fL",
-        "wk6b(kcrbpfl", "ck(i+rfrbtl", "aapfukwbcrfl", "mhBt(ts+fL", "(+bapfl",      "pf(bur+fl6Ll",
+        "crkcrpfl",   "frlbrl",       "flrbl",        "pbrfl",       "cbrkrm(c+afl",
+        "kbBkrkfkl",  "rb6wbD(t+pfl", "fbkbl",        "flkrkDL",     "p(brw+fubfl",
+        "chaBsmkpvl", "cip(rkb+fL",   "wk6b(kcrbpfl", "ck(i+rfrbtl", "aapfukwbcrfl",
+        "mhBt(ts+fL", "(+bapfl",      "pf(bur+fl6Ll",
     };
     (void)state;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -340,9 +344,89 @@ static void test_odd_orders(void **state) {
     }
 }
 
+static clq_graph *quantized_network(const char *word) {
+    clq_quant_config config;
+    clq_graph *graph = network(word);
+    clq_quant_config_init(&config);
+    clq_graph *quantized = calibrated(graph, &config);
+    clq_graph_destroy(graph);
+    return quantized;
+}
+
+/* Quantized activations and real weights: simulated, as a plain reference does it. */
+static void test_real_weights(void **state) {
+    (void)state;
+    clq_graph *graph = quantized_network("crBwbkrm(c+afLrl");
+    for (int v = 0; v < graph->value_count; v++) {
+        if (graph->values[v].data) {
+            clq_qparams_clear(&graph->values[v].q);
+        }
+    }
+    float *y = outputs_kept(graph, CLQ_EXEC_FAKE_QUANT);
+    float image[SIZE * SIZE * 3], file_image[SIZE * SIZE * 3], expected[CLASSES];
+    clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, 1);
+    clq_buffer *buffer = make_buffer(NULL, sizeof image);
+    int equal = 0;
+    for (int i = 0; i < IMAGES; i++) {
+        clq_feed_batch batch;
+        bool same = true;
+        assert_ok(clq_feed_next(feed, buffer, &batch));
+        assert_ok(clq_buffer_read(buffer, 0, sizeof image, image));
+        for (int k = 0; k < SIZE * SIZE * 3; k++) {
+            file_image[k % 3 * SIZE * SIZE + k / 3] = image[k];
+        }
+        ref_forward(graph, file_image, expected);
+        for (int c = 0; c < CLASSES; c++) {
+            same &= fabsf(y[i * CLASSES + c] - expected[c]) < 1e-5f;
+        }
+        equal += same;
+    }
+    assert_true(equal >= IMAGES - 2); /* a real that lies between two codes may go either way */
+    clq_buffer_release(buffer);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    clq_graph_destroy(graph);
+    free(y);
+}
+
+/* What only files of others hold: codes of -128, and a last layer that ends in an activation and
+ * whose output is real. */
+static void test_foreign_integers(void **state) {
+    (void)state;
+    for (int act = CLQ_ACT_NONE; act <= CLQ_ACT_RELU6; act++) {
+        clq_quant_config config;
+        clq_graph *quantized = quantized_network("crBwbkrc(crcBm+fLrl"), *integer = NULL;
+        clq_quant_config_init(&config);
+        assert_ok(clq_convert(quantized, &config, &integer));
+        for (int n = 0; n < integer->node_count; n++) {
+            const clq_node *node = &integer->nodes[n];
+            clq_value *w = node->input_count > 1 ? &integer->values[node->inputs[1]] : NULL;
+            for (int64_t i = 0; w && w->dtype == CLQ_S8 && i < clq_shape_count(&w->shape); i++) {
+                int8_t *code = (int8_t *)w->data + i;
+                *code = i % 3 ? *code : INT8_MIN;
+            }
+            if (node->output == integer->output) {
+                ((clq_linear_attrs *)node->attrs)->act = (clq_act)act;
+            }
+        }
+        float *y = outputs_kept(integer, CLQ_EXEC_INT8);
+        float *simulated = outputs(integer, CLQ_EXEC_FAKE_QUANT);
+        assert_equal_bits(y, simulated, IMAGES * CLASSES * sizeof *y);
+        for (int i = 0; i < IMAGES * CLASSES && act != CLQ_ACT_NONE; i++) {
+            assert_true(y[i] >= 0 && (act == CLQ_ACT_RELU || y[i] <= 6));
+        }
+        clq_graph_destroy(integer);
+        clq_graph_destroy(quantized);
+        free(y), free(simulated);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_odd_orders),
+        cmocka_unit_test(test_real_weights),
+        cmocka_unit_test(test_foreign_integers),
     };
     return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
 }
