@@ -161,6 +161,7 @@ clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
              clq_tensors_set_metadata(tensors, "clquant.checkpoint_version", VERSION));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.state", text));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.config", checkpoint->config_hash));
+    CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.start", checkpoint->start_hash));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, text)));
     if (checkpoint->recipe) {
         CLQ_GOTO(status, cleanup,
@@ -230,6 +231,13 @@ static clq_status check_config(const clq_checkpoint *checkpoint, const clq_tenso
             "%s: belongs to another network, data set or configuration; resume with the same ones "
             "or start in an empty folder",
             path);
+    }
+    const char *start = clq_tensors_get_metadata(tensors, "clquant.start");
+    if (start && strtoull(start, NULL, 16) != checkpoint->start_hash) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: belongs to a training that began with other parameters: another "
+                        "model, other weights or another seed of the network",
+                        path);
     }
     return CLQ_OK;
 }

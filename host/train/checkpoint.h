@@ -7,6 +7,7 @@
  * Metadata  clquant.checkpoint_version   of this format, 1; a file without it is of version 1
  *           clquant.state      JSON: phase, step, position in the epoch, sums so far, history
  *           clquant.config     hash of what must not change between stop and resume
+ *           clquant.start      hash of the parameters that training began with
  *           clquant.recipe     the recipe, when there is one
  *           clquant.checksum   XXH3 over names, sizes and data of all tensors, and the state
  *
@@ -33,7 +34,8 @@ typedef struct clq_checkpoint {
     const clq_checkpoint_buffer *buffers;
     size_t buffer_count;
     uint64_t config_hash;
-    const char *recipe; /* NULL ok */
+    uint64_t start_hash; /* of the parameters before the first step */
+    const char *recipe;  /* NULL ok */
 } clq_checkpoint;
 
 /* Writes the checkpoint of `step` and removes all but the newest two. `state` is kept as it is. */

@@ -158,6 +158,19 @@ static uint64_t config_hash(const trainer *t) {
     return hash;
 }
 
+/* Of the parameters as they are now, before the first step. */
+static uint64_t start_hash(const clq_graph *graph) {
+    uint64_t hash = 0;
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        if (value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE) {
+            hash = clq_hash64_seeded(value->data,
+                                     (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
+        }
+    }
+    return hash;
+}
+
 static clq_status describe_checkpoint(trainer *t) {
     const clq_train_hooks *hooks = t->job->hooks;
     size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
@@ -177,6 +190,7 @@ static clq_status describe_checkpoint(trainer *t) {
                                      .buffers = t->buffers,
                                      .buffer_count = count,
                                      .config_hash = config_hash(t),
+                                     .start_hash = start_hash(t->job->graph),
                                      .recipe = t->job->recipe_json};
     return CLQ_OK;
 }

@@ -5,8 +5,8 @@ leaves in the end, byte for byte, with a training that nobody disturbed.
     tests/train/kill_points.py build/clquant [--kills 50] [--seed 1]
 
 Everything that has state is on: momentum, weight averages, clipping, label smoothing, augmentation,
-mixup, on a ResNet-20 with batch norms. Every third time the signal is SIGINT, which must give exit
-code 130. In the end the folder must hold what the undisturbed one holds, and nothing hidden beside
+mixup, on a ResNet-20 with batch norms. Every third time the signal is SIGTERM, which must give exit
+code 143. In the end the folder must hold what the undisturbed one holds, and nothing hidden beside
 it. Prints where each kill struck. Not part of the test suite,
 which has fewer kills (tests/cli/test_job.c) and fifty stops (tests/train/test_resume.c)."""
 
@@ -64,14 +64,14 @@ def kill_until_done(clquant, recipe, out, rng, longest, kills, most):
             break
         except subprocess.TimeoutExpired:
             gently = kills % 3 == 2
-            process.send_signal(signal.SIGINT if gently else signal.SIGKILL)
+            process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
             code = process.wait()
-            if gently and code not in (0, 128 + signal.SIGINT):
-                sys.exit(f"FAILED: exit code {code} after SIGINT")
+            if gently and code not in (0, 128 + signal.SIGTERM):
+                sys.exit(f"FAILED: exit code {code} after SIGTERM")
             kills += 1
             if out.is_dir():
                 hidden = max(hidden, sum(p.name.startswith(".") for p in out.iterdir()))
-            print(f"{'SIGINT' if gently else 'kill'} {kills}: newest checkpoint {newest_step(out)}", flush=True)
+            print(f"{'SIGTERM' if gently else 'kill'} {kills}: newest checkpoint {newest_step(out)}", flush=True)
     subprocess.run(command(clquant, recipe, out), check=True)
     return kills, hidden
 

@@ -79,6 +79,12 @@ static void another_configuration_does_not_resume(void **state) {
     assert_status(run(&job, NULL), CLQ_USAGE);
     assert_error_has("another network, data set or configuration");
     clq_graph_destroy(graph);
+    graph = build("mlp", 12, 10, 6); /* in place of 5: the same network from other weights */
+    job = job_of(graph, clq_test_temp_path("whole"));
+    job.resume = true;
+    assert_status(run(&job, NULL), CLQ_USAGE);
+    assert_error_has("began with other parameters");
+    clq_graph_destroy(graph);
 }
 
 /* The newest checkpoint is damaged: training goes on from the one before. */
