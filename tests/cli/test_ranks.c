@@ -31,6 +31,7 @@ static pid_t start_training(const char *environment, const char *out, const char
              environment, CLQ_BINARY_DIR, recipe(), out, log);
     const pid_t process = fork();
     if (process == 0) {
+        signal(SIGINT, SIG_DFL); /* the tests may run in the background of a script */
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }

@@ -210,6 +210,7 @@ static pid_t start(const char *out, const char *more) {
     remove(log);
     const pid_t child = fork();
     if (child == 0) {
+        signal(SIGINT, SIG_DFL); /* the tests may run in the background of a script */
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }

@@ -7,8 +7,8 @@ leaves in the end, byte for byte, with a training that nobody disturbed.
 Everything that has state is on: momentum, weight averages, clipping, label smoothing, augmentation,
 mixup, on a ResNet-20 with batch norms. Every third time the signal is SIGTERM, which must give exit
 code 143. In the end the folder must hold what the undisturbed one holds, and nothing hidden beside
-it. Prints where each kill struck. Not part of the test suite,
-which has fewer kills (tests/cli/test_job.c) and fifty stops (tests/train/test_resume.c)."""
+it. Prints where each kill struck. Not part of the test suite, which has fewer kills
+(tests/cli/test_job.c) and fifty stops (tests/train/test_resume.c)."""
 
 import argparse
 import hashlib
