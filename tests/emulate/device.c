@@ -178,8 +178,11 @@ clq_status clq_buffer_view(clq_buffer *parent, size_t offset, size_t size, clq_b
     if (!*view) {
         return CLQ_NO_MEMORY;
     }
-    **view =
-        (clq_buffer){parent->device, parent->memory, size, parent->offset + offset, NULL, true};
+    **view = (clq_buffer){.device = parent->device,
+                          .memory = parent->memory,
+                          .size = size,
+                          .offset = parent->offset + offset,
+                          .is_view = true};
     return CLQ_OK;
 }
 

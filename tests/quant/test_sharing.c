@@ -6,7 +6,7 @@
 #include "clquant/quant.h"
 #include "exec/small_net.h"
 
-enum { BATCH = 2, NETWORKS = 24, NODES = 14, STEPS = 2 };
+enum { BATCH = 2, NETWORKS = 24, NODES = 12, STEPS = 2 };
 
 /* ---- random networks ---- */
 
@@ -26,7 +26,7 @@ static void add_random_node(net *n, int *values, int *count, int index) {
     const clq_shape shape = n->graph->values[x].shape;
     char name[16];
     snprintf(name, sizeof name, "n%d", index);
-    const int kind = pick(12);
+    const int kind = pick(14);
     if (kind < 3) {
         int others[NODES + 2], same = 0;
         for (int i = 0; i < *count; i++) {
@@ -42,7 +42,7 @@ static void add_random_node(net *n, int *values, int *count, int index) {
     } else if (kind == 4) {
         net_linear(n, name, x, (int)shape.dim[1]);
     } else {
-        net_unary(n, plain[pick(7)], name, x);
+        net_unary(n, kind < 9 ? "flatten" : plain[pick(4)], name, x);
     }
     values[(*count)++] = n->at;
 }
@@ -55,7 +55,17 @@ static clq_graph *random_net(uint32_t seed) {
     for (int i = 0; i < NODES; i++) {
         add_random_node(&n, values, &count, i);
     }
-    net_linear(&n, "head", net_unary(&n, "flatten", "features", n.at), 5);
+    /* All of one size that nobody reads yet, so that every node matters. */
+    int all = net_unary(&n, "flatten", "features", n.at);
+    for (int i = 1; i < count; i++) {
+        if (clq_graph_use_count(n.graph, values[i]) == 0) {
+            char flat[16], sum[16];
+            snprintf(flat, sizeof flat, "flat%d", i);
+            snprintf(sum, sizeof sum, "sum%d", i);
+            all = net_add(&n, sum, all, net_unary(&n, "flatten", flat, values[i]));
+        }
+    }
+    net_linear(&n, "head", all, 5);
     return net_end(&n);
 }
 
