@@ -1,6 +1,7 @@
 /* The table of networks, and the check of the options. */
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/text.h"
 #include "models/builder.h"
 
@@ -136,6 +137,7 @@ static clq_status fill_options(const network *n, clq_network_options *o) {
 }
 
 clq_status clq_network_build(const clq_network_options *options, clq_graph **graph) {
+    CLQ_NEEDS(options, graph);
     const network *n = find(options->network);
     if (!n) {
         return unknown_network(options->network);

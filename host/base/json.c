@@ -83,48 +83,51 @@ clq_status clq_json_load(const char *path, json_t **out) {
 
 /* ---- changing ---- */
 
-static bool is_continuation(const unsigned char *byte) {
-    return (*byte & 0xc0) == 0x80;
+/* The bytes of the character that `text` begins with; 0 when that is not UTF-8. */
+static size_t utf8_length(const char *text) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* in so many bytes */
+    const unsigned char *byte = (const unsigned char *)text;
+    const size_t length = *byte < 0x80   ? 1
+                          : *byte < 0xc0 ? 0
+                          : *byte < 0xe0 ? 2
+                          : *byte < 0xf0 ? 3
+                          : *byte < 0xf8 ? 4
+                                         : 0;
+    if (length < 2) {
+        return length;
+    }
+    uint32_t point = *byte & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((byte[i] & 0xc0) != 0x80) { /* the end too */
+            return 0;
+        }
+        point = point << 6 | (byte[i] & 0x3f);
+    }
+    const bool valid =
+        point >= least[length] && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
+    return valid ? length : 0;
 }
 
-bool clq_is_utf8(const char *text) {
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000}; /* with so many bytes behind */
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        const int more = *at < 0x80   ? 0
-                         : *at < 0xc0 ? 4
-                         : *at < 0xe0 ? 1
-                         : *at < 0xf0 ? 2
-                         : *at < 0xf8 ? 3
-                                      : 4;
-        if (more == 4) {
-            return false;
-        }
-        uint32_t point = more == 0 ? *at : *at & (0x3fu >> more);
-        at++;
-        for (int i = 0; i < more; i++, at++) {
-            if (!is_continuation(at)) {
-                return false;
-            }
-            point = point << 6 | (*at & 0x3f);
-        }
-        if (point < least[more] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) {
-            return false;
-        }
+static bool is_utf8(const char *text) {
+    size_t length = 1;
+    while (*text && length > 0) {
+        length = utf8_length(text);
+        text += length;
     }
-    return true;
+    return length > 0;
 }
 
 clq_status clq_json_put(json_t *object, const char *key, json_t *value) {
     if (value && json_object_set_new(object, key, value) == 0) {
         return CLQ_OK;
     }
-    return clq_is_utf8(key) ? clq_fail(CLQ_NO_MEMORY, "out of memory setting \"%s\"", key)
-                            : clq_fail(CLQ_USAGE, "\"%s\": is not UTF-8", key);
+    return is_utf8(key) ? clq_fail(CLQ_NO_MEMORY, "out of memory setting \"%s\"", key)
+                        : clq_fail(CLQ_USAGE, "\"%s\": is not UTF-8", key);
 }
 
 clq_status clq_json_put_text(json_t *object, const char *key, const char *text) {
-    return clq_is_utf8(text) ? clq_json_put(object, key, json_string(text))
-                             : clq_fail(CLQ_USAGE, "\"%s\": \"%s\" is not UTF-8", key, text);
+    return is_utf8(text) ? clq_json_put(object, key, json_string(text))
+                         : clq_fail(CLQ_USAGE, "\"%s\": \"%s\" is not UTF-8", key, text);
 }
 
 /* The member `name[length]` of *object as an object; made when missing. */
@@ -170,6 +173,22 @@ clq_status clq_json_override(json_t *root, const char *path, const char *text) {
 
 json_t *clq_json_real(double value) {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *clq_json_string(const char *text) {
+    json_t *json = text ? json_string(text) : NULL;
+    if (json || !text || is_utf8(text)) {
+        return json;
+    }
+    clq_text fixed = {0};
+    while (*text) {
+        const size_t length = utf8_length(text);
+        clq_text_append(&fixed, length ? text : "\xef\xbf\xbd", length ? length : 3);
+        text += length ? length : 1;
+    }
+    json = fixed.failed ? NULL : json_string(fixed.data);
+    clq_text_free(&fixed);
+    return json;
 }
 
 static int write_chunk(const char *data, size_t size, void *writer) {

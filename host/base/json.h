@@ -85,12 +85,13 @@ clq_status clq_json_override(json_t *root, const char *path, const char *text);
  * text is not UTF-8; out of memory is told apart from it. */
 clq_status clq_json_put(json_t *object, const char *key, json_t *value);
 clq_status clq_json_put_text(json_t *object, const char *key, const char *text);
-bool clq_is_utf8(const char *text);
 
 /* ---- writing ---- */
 
 /* A real; null for NaN and infinities, which JSON does not have. */
 json_t *clq_json_real(double value);
+/* A text of any origin: bytes that are not UTF-8, as a file's name may have, become U+FFFD. */
+json_t *clq_json_string(const char *text);
 /* Indented, 9 significant digits, final newline; keys in the order they were set. */
 clq_status clq_json_dump_file(const char *path, const json_t *json);
 clq_status clq_json_dump_stdout(const json_t *json);

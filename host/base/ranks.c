@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "base/environment.h"
 #include "base/log.h"
@@ -70,6 +71,7 @@ static void share_processors(int ranks) {
 }
 
 clq_status clq_ranks_open(clq_ranks **ranks) {
+    CLQ_NEEDS(ranks);
     int local_size = 1;
     *ranks = NULL;
     if (!clq_ranks_launched()) {

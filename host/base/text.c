@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "base/numbers.h"
 
@@ -77,8 +78,9 @@ clq_status clq_text_take(clq_text *text, char **string) {
     clq_status status = clq_text_status(text);
     if (status == CLQ_OK) {
         *string = text->data;
-        *text = (clq_text){0};
+        text->data = NULL;
     }
+    clq_text_free(text);
     return status;
 }
 
@@ -88,6 +90,7 @@ void clq_text_free(clq_text *text) {
 }
 
 char *clq_strdup(const char *text) {
+    CLQ_NEEDS_OR(NULL, text);
     size_t size = strlen(text) + 1;
     char *copy = clq_realloc(NULL, size, 1);
     if (copy) {

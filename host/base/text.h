@@ -18,7 +18,8 @@ void clq_text_puts(clq_text *text, const char *string);
 /* CLQ_NO_MEMORY when any append failed. */
 clq_status clq_text_status(const clq_text *text);
 
-/* Hands the string over (never NULL on CLQ_OK; clq_free it) and leaves `text` empty. */
+/* Hands the string over (never NULL on CLQ_OK; clq_free it); `text` is empty then, on failure too.
+ */
 clq_status clq_text_take(clq_text *text, char **string);
 
 void clq_text_free(clq_text *text); /* leaves it empty and usable */

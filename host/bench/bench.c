@@ -3,11 +3,13 @@
 
 #include <clquant/bench.h>
 
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "bench/explain.h"
 #include "bench/runner.h"
+#include "graph/ends.h"
 
 enum { MIN_ITERATIONS = 10, WARMUP = 3 };
 static const double WARMUP_SECONDS = 0.1;
@@ -212,6 +214,12 @@ static void explain(const clq_bench_case *cases, size_t c, clq_bench_result *res
 
 clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
                          const clq_bench_options *options, clq_bench_result *results) {
+    CLQ_NEEDS(options);
+    for (size_t c = 0; c < count; c++) {
+        CLQ_NEEDS(cases, results);
+        CLQ_NEEDS(cases[c].name, cases[c].graph, cases[c].device);
+        CLQ_NEEDS_ENDS(cases[c].graph);
+    }
     clq_status status = CLQ_OK;
     memset(results, 0, count * sizeof *results);
     clq_bench_runner *runners = clq_calloc(count, sizeof *runners);
@@ -242,6 +250,7 @@ cleanup:
 }
 
 void clq_bench_result_clear(clq_bench_result *result) {
+    CLQ_NEEDS_OR(, result);
     for (int i = 0; i < result->layer_count; i++) {
         clq_free(result->layers[i].name);
         clq_free(result->layers[i].op);

@@ -24,21 +24,21 @@ static json_t *explanation_to_json(const clq_bench_layer *layer) {
     json_object_set_new(json, "cause",
                         layer->cause == CLQ_CAUSE_NONE
                             ? json_null()
-                            : json_string(clq_bench_cause_name(layer->cause)));
-    json_object_set_new(json, "text", json_string(layer->why));
+                            : clq_json_string(clq_bench_cause_name(layer->cause)));
+    json_object_set_new(json, "text", clq_json_string(layer->why));
     return json;
 }
 
 static json_t *layer_to_json(const clq_bench_layer *layer) {
     json_t *json = json_object();
-    json_object_set_new(json, "name", json_string(layer->name));
-    json_object_set_new(json, "op", json_string(layer->op));
+    json_object_set_new(json, "name", clq_json_string(layer->name));
+    json_object_set_new(json, "op", clq_json_string(layer->op));
     json_object_set_new(json, "ms", clq_json_real(layer->ms));
     json_object_set_new(json, "gops", clq_json_real(layer->gops));
     json_object_set_new(json, "peak_fraction", clq_json_real(layer->peak_fraction));
-    json_object_set_new(json, "precision", json_string(layer->precision));
-    json_object_set_new(json, "dot_path", json_string(layer->dot_path));
-    json_object_set_new(json, "fused", json_string(layer->fused));
+    json_object_set_new(json, "precision", clq_json_string(layer->precision));
+    json_object_set_new(json, "dot_path", clq_json_string(layer->dot_path));
+    json_object_set_new(json, "fused", clq_json_string(layer->fused));
     json_object_set_new(json, "share", clq_json_real(layer->share));
     json_object_set_new(json, "peak_gops", clq_json_real(layer->peak_gops));
     json_object_set_new(json, "above_peak", json_boolean(layer->peak_fraction > 1));
@@ -73,11 +73,11 @@ static json_t *startup_to_json(const clq_bench_startup *startup) {
 
 static json_t *result_to_json(const clq_bench_result *result) {
     json_t *json = json_object(), *layers = json_array();
-    json_object_set_new(json, "model", json_string(result->model));
-    json_object_set_new(json, "device", json_string(result->device));
+    json_object_set_new(json, "model", clq_json_string(result->model));
+    json_object_set_new(json, "device", clq_json_string(result->device));
     json_object_set_new(json, "batch", json_integer(result->batch));
-    json_object_set_new(json, "precision", json_string(result->precision));
-    json_object_set_new(json, "dot_path", json_string(result->dot_path));
+    json_object_set_new(json, "precision", clq_json_string(result->precision));
+    json_object_set_new(json, "dot_path", clq_json_string(result->dot_path));
     json_object_set_new(json, "iterations", json_integer(result->iterations));
     json_object_set_new(json, "latency_ms", latency_to_json(&result->latency));
     json_object_set_new(json, "images_per_second", clq_json_real(result->images_per_second));
@@ -119,7 +119,7 @@ json_t *clq_bench_to_json(const clq_bench_result *results, size_t count) {
 
 static json_t *kernel_to_json(const clq_train_bench_kernel *kernel) {
     json_t *json = json_object();
-    json_object_set_new(json, "name", json_string(kernel->name));
+    json_object_set_new(json, "name", clq_json_string(kernel->name));
     json_object_set_new(json, "calls", json_integer(kernel->calls));
     json_object_set_new(json, "ms", clq_json_real(kernel->ms));
     json_object_set_new(json, "share", clq_json_real(kernel->share));
@@ -138,11 +138,11 @@ static json_t *step_to_json(const clq_latency *step) {
 
 static json_t *train_result_to_json(const clq_train_bench_result *result) {
     json_t *json = json_object(), *kernels = json_array();
-    json_object_set_new(json, "model", json_string(result->model));
-    json_object_set_new(json, "device", json_string(result->device));
-    json_object_set_new(json, "mode", json_string(result->mode));
+    json_object_set_new(json, "model", clq_json_string(result->model));
+    json_object_set_new(json, "device", clq_json_string(result->device));
+    json_object_set_new(json, "mode", clq_json_string(result->mode));
     json_object_set_new(json, "batch", json_integer(result->batch));
-    json_object_set_new(json, "precision", json_string("fp32"));
+    json_object_set_new(json, "precision", clq_json_string("fp32"));
     json_object_set_new(json, "steps", json_integer(result->steps));
     json_object_set_new(json, "step_ms", step_to_json(&result->step));
     json_object_set_new(json, "images_per_second", clq_json_real(result->images_per_second));

@@ -133,10 +133,10 @@ void clq_comparison_clear(clq_comparison *comparison) {
 
 static json_t *identity(const char *model, const char *device, int batch, const char *precision) {
     json_t *json = json_object();
-    json_object_set_new(json, "model", json_string(model));
-    json_object_set_new(json, "device", json_string(device));
+    json_object_set_new(json, "model", clq_json_string(model));
+    json_object_set_new(json, "device", clq_json_string(device));
     json_object_set_new(json, "batch", json_integer(batch));
-    json_object_set_new(json, "precision", json_string(precision));
+    json_object_set_new(json, "precision", clq_json_string(precision));
     return json;
 }
 
@@ -162,7 +162,7 @@ json_t *clq_comparison_to_json(const clq_comparison *comparison) {
                                   identity(row->model, row->device, row->batch, row->precision));
         }
     }
-    json_object_set_new(json, "base", json_string(comparison->base->path));
+    json_object_set_new(json, "base", clq_json_string(comparison->base->path));
     json_object_set_new(json, "max_regress", clq_json_real(comparison->max_regress));
     json_object_set_new(json, "failed", json_integer((json_int_t)comparison->failed));
     json_object_set_new(json, "rows", rows);

@@ -41,7 +41,7 @@ const char *clq_bench_cause_name(clq_bench_cause cause) {
         [CLQ_CAUSE_NO_DOT] = "no dot instruction",
         [CLQ_CAUSE_OTHER] = "other",
     };
-    return names[cause];
+    return (size_t)cause < sizeof names / sizeof *names ? names[cause] : "";
 }
 
 /* ---- shares ---- */

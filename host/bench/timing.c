@@ -9,6 +9,9 @@ static int ascending(const void *a, const void *b) {
 }
 
 double clq_quantile(const double *sorted, size_t count, double fraction) {
+    if (!sorted || count == 0) {
+        return 0;
+    }
     const double position = fraction * (double)(count - 1);
     const size_t below = (size_t)floor(position);
     const size_t above = below + 1 < count ? below + 1 : below;
@@ -17,7 +20,7 @@ double clq_quantile(const double *sorted, size_t count, double fraction) {
 
 clq_latency clq_latency_of(double *samples_ms, size_t count) {
     double sum = 0;
-    if (count == 0) {
+    if (!samples_ms || count == 0) {
         return (clq_latency){0};
     }
     qsort(samples_ms, count, sizeof *samples_ms, ascending);
@@ -33,7 +36,7 @@ clq_latency clq_latency_of(double *samples_ms, size_t count) {
 }
 
 double clq_median_error(const double *sorted, size_t count) {
-    if (count == 0) {
+    if (!sorted || count == 0) {
         return 0;
     }
     /* Ranks that enclose the median of the distribution 19 times of 20, whatever its form. */

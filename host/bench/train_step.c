@@ -8,9 +8,11 @@
 
 #include <clquant/bench.h>
 
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "graph/ends.h"
 #include "quant/qat.h"
 #include "train/trainer.h"
 
@@ -297,6 +299,12 @@ static clq_status fill_result(runner *r, clq_train_bench_result *result) {
 
 clq_status clq_bench_train(const clq_train_bench_case *cases, size_t count,
                            const clq_bench_options *options, clq_train_bench_result *results) {
+    CLQ_NEEDS(options);
+    for (size_t c = 0; c < count; c++) {
+        CLQ_NEEDS(cases, results);
+        CLQ_NEEDS(cases[c].name, cases[c].graph, cases[c].device, cases[c].config);
+        CLQ_NEEDS_ENDS(cases[c].graph);
+    }
     clq_status status = CLQ_OK;
     memset(results, 0, count * sizeof *results);
     runner *runners = clq_calloc(count, sizeof *runners);
@@ -325,6 +333,7 @@ cleanup:
 }
 
 void clq_train_bench_result_clear(clq_train_bench_result *result) {
+    CLQ_NEEDS_OR(, result);
     for (int k = 0; k < result->kernel_count; k++) {
         clq_free(result->kernels[k].name);
     }

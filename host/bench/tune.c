@@ -3,10 +3,12 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "base/progress.h"
 #include "bench/race.h"
 #include "device/tuning.h"
+#include "graph/ends.h"
 #include "ops/conv_node.h"
 
 static const double SECONDS = 60;
@@ -160,9 +162,16 @@ cleanup:
 
 clq_status clq_tune(clq_device *device, const clq_graph *const *graphs, int graph_count,
                     const clq_tune_options *options, clq_tune_report *report) {
+    CLQ_NEEDS(device, options, report);
+    *report = (clq_tune_report){0};
+    CLQ_REQUIRE(graph_count >= 0 && options->batch_count >= 0, "counts must be 0 or above");
+    for (int i = 0; i < graph_count; i++) {
+        CLQ_NEEDS(graphs, options->batches);
+        CLQ_NEEDS(graphs[i]);
+        CLQ_NEEDS_ENDS(graphs[i]);
+    }
     clq_status status = CLQ_OK;
     work_list list = {0};
-    *report = (clq_tune_report){0};
     for (int i = 0; i < graph_count; i++) {
         CLQ_GOTO(status, cleanup, add_model(device, graphs[i], options, &list));
     }
@@ -179,6 +188,7 @@ cleanup:
 }
 
 void clq_tune_report_clear(clq_tune_report *report) {
+    CLQ_NEEDS_OR(, report);
     for (int i = 0; i < report->layer_count; i++) {
         clq_free(report->layers[i].shape);
         clq_free(report->layers[i].choice);

@@ -44,30 +44,30 @@ static json_t *to_json(const clq_device_info *info, const clq_device_limits *lim
     json_t *json = json_object(), *dots = json_array();
     char id[32];
     snprintf(id, sizeof id, "%d:%d", info->platform_index, info->device_index);
-    json_object_set_new(json, "id", json_string(id));
-    json_object_set_new(json, "name", json_string(info->name));
-    json_object_set_new(json, "vendor", json_string(info->vendor));
-    json_object_set_new(json, "platform", json_string(info->platform));
-    json_object_set_new(json, "version", json_string(info->version));
-    json_object_set_new(json, "driver", json_string(info->driver));
+    json_object_set_new(json, "id", clq_json_string(id));
+    json_object_set_new(json, "name", clq_json_string(info->name));
+    json_object_set_new(json, "vendor", clq_json_string(info->vendor));
+    json_object_set_new(json, "platform", clq_json_string(info->platform));
+    json_object_set_new(json, "version", clq_json_string(info->version));
+    json_object_set_new(json, "driver", clq_json_string(info->driver));
     json_object_set_new(json, "type",
-                        json_string(info->is_gpu   ? "gpu"
-                                    : info->is_cpu ? "cpu"
-                                                   : "other"));
+                        clq_json_string(info->is_gpu   ? "gpu"
+                                        : info->is_cpu ? "cpu"
+                                                       : "other"));
     json_object_set_new(json, "compute_units", json_integer(info->compute_units));
     json_object_set_new(json, "simd_bytes", json_integer(info->simd_bytes));
     json_object_set_new(json, "global_memory", json_integer((json_int_t)info->global_memory));
     json_object_set_new(json, "max_allocation", json_integer((json_int_t)info->max_allocation));
     json_object_set_new(json, "local_memory", json_integer((json_int_t)info->local_memory));
     json_object_set_new(json, "schedule",
-                        json_string(info->schedule == CLQ_SCHEDULE_CPU ? "cpu" : "gpu"));
+                        clq_json_string(info->schedule == CLQ_SCHEDULE_CPU ? "cpu" : "gpu"));
     for (int d = 0; d < CLQ_DOT_COUNT; d++) {
         if (info->dots & (1u << d)) {
-            json_array_append_new(dots, json_string(clq_dot_name((clq_dot)d)));
+            json_array_append_new(dots, clq_json_string(clq_dot_name((clq_dot)d)));
         }
     }
     json_object_set_new(json, "dot_path",
-                        error ? json_null() : json_string(clq_dot_name(info->dot)));
+                        error ? json_null() : clq_json_string(clq_dot_name(info->dot)));
     json_object_set_new(json, "dot_paths", dots);
     const struct {
         const char *key;
@@ -83,7 +83,7 @@ static json_t *to_json(const clq_device_info *info, const clq_device_limits *lim
                             measured ? clq_json_real(rates[i].value) : json_null());
     }
     if (error) {
-        json_object_set_new(json, "error", json_string(error));
+        json_object_set_new(json, "error", clq_json_string(error));
     }
     return json;
 }

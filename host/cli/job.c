@@ -160,12 +160,12 @@ static json_t *summary(const job *j) {
     json_t *json = json_object();
     clq_timestamp(created);
     json_object_set_new(json, "schema", json_integer(1));
-    json_object_set_new(json, "name", json_string(j->recipe->name));
-    json_object_set_new(json, "data", json_string(j->options->data));
-    json_object_set_new(json, "device", json_string(clq_device_get_info(j->device)->name));
+    json_object_set_new(json, "name", clq_json_string(j->recipe->name));
+    json_object_set_new(json, "data", clq_json_string(j->options->data));
+    json_object_set_new(json, "device", clq_json_string(clq_device_get_info(j->device)->name));
     json_object_set_new(json, "dot_path",
-                        json_string(clq_dot_name(clq_device_get_info(j->device)->dot)));
-    json_object_set_new(json, "created", json_string(created));
+                        clq_json_string(clq_dot_name(clq_device_get_info(j->device)->dot)));
+    json_object_set_new(json, "created", clq_json_string(created));
     for (variant v = FP32; v < VARIANTS; v++) {
         if (!j->graphs[v]) {
             continue;

@@ -11,7 +11,7 @@ static json_t *fits_to_json(const clq_evaluation *evaluation, clq_dataset *datas
     json_t *fits = json_array();
     for (int t = 0; t < evaluation->targets; t++) {
         json_t *fit = json_object();
-        json_object_set_new(fit, "name", names ? json_string(names[t]) : json_null());
+        json_object_set_new(fit, "name", names ? clq_json_string(names[t]) : json_null());
         json_object_set_new(fit, "rmse", clq_json_real(evaluation->fits[t].rmse));
         json_object_set_new(fit, "r2", clq_json_real(evaluation->fits[t].r2));
         json_array_append_new(fits, fit);
@@ -37,7 +37,7 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
         json_array_append_new(confusion, row);
     }
     json_object_set_new(json, "confusion", confusion);
-    json_object_set_new(json, "logits_sha256", json_string(evaluation->logits_sha256));
+    json_object_set_new(json, "logits_sha256", clq_json_string(evaluation->logits_sha256));
     if (evaluation->targets > 0) {
         json_object_set_new(json, "r2", clq_json_real(evaluation->r2));
         json_object_set_new(json, "fits", fits_to_json(evaluation, dataset));
@@ -46,7 +46,7 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
         const clq_dataset_info *info = clq_dataset_get_info(dataset);
         json_t *classes = json_array();
         for (int c = 0; c < info->class_count; c++) {
-            json_array_append_new(classes, json_string(info->class_names[c]));
+            json_array_append_new(classes, clq_json_string(info->class_names[c]));
         }
         json_object_set_new(json, "classes", classes);
     }
@@ -61,18 +61,19 @@ json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *gra
     json_object_set_new(json, "compared_codes", json_integer(v->compared_codes));
     json_object_set_new(json, "mismatched_codes", json_integer(v->mismatched_codes));
     json_object_set_new(json, "first_mismatch",
-                        *v->first_mismatch ? json_string(v->first_mismatch) : json_null());
-    json_object_set_new(json, "logits_sha256", json_string(v->logits_sha256));
+                        *v->first_mismatch ? clq_json_string(v->first_mismatch) : json_null());
+    json_object_set_new(json, "logits_sha256", clq_json_string(v->logits_sha256));
     for (int i = 0; i < v->path_count; i++) {
-        json_object_set_new(paths, clq_dot_name(v->paths[i].dot), json_string(v->paths[i].sha256));
+        json_object_set_new(paths, clq_dot_name(v->paths[i].dot),
+                            clq_json_string(v->paths[i].sha256));
     }
     json_object_set_new(json, "dot_paths", paths);
     for (int i = 0; i < v->layer_count; i++) {
         json_t *layer = json_object();
-        json_object_set_new(layer, "name", json_string(v->layers[i].name));
-        json_object_set_new(layer, "op", json_string(v->layers[i].op));
-        json_object_set_new(layer, "precision", json_string(v->layers[i].precision));
-        json_object_set_new(layer, "dot_path", json_string(v->layers[i].dot_path));
+        json_object_set_new(layer, "name", clq_json_string(v->layers[i].name));
+        json_object_set_new(layer, "op", clq_json_string(v->layers[i].op));
+        json_object_set_new(layer, "precision", clq_json_string(v->layers[i].precision));
+        json_object_set_new(layer, "dot_path", clq_json_string(v->layers[i].dot_path));
         json_array_append_new(layers, layer);
     }
     json_object_set_new(json, "layers", layers);
@@ -85,7 +86,7 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original,
     if (json) {
         json_t *out = json_object();
         json_object_set_new(out, "schema", json_integer(1));
-        json_object_set_new(out, "model", json_string(path));
+        json_object_set_new(out, "model", clq_json_string(path));
         json_object_set_new(out, "parameters", json_integer(after.parameters));
         json_object_set_new(out, "bytes", json_integer(after.bytes));
         json_object_set_new(out, "original_bytes", json_integer(before.bytes));

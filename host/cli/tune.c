@@ -139,14 +139,14 @@ static clq_status print_text(const clq_tune_report *report, const char *path) {
 static json_t *layer_to_json(const clq_tune_layer *layer) {
     const bool measured = layer->candidates > 0;
     json_t *json = json_object();
-    json_object_set_new(json, "family", json_string(layer->family));
-    json_object_set_new(json, "shape", json_string(layer->shape));
+    json_object_set_new(json, "family", clq_json_string(layer->family));
+    json_object_set_new(json, "shape", clq_json_string(layer->shape));
     json_object_set_new(json, "layers", json_integer(layer->count));
     json_object_set_new(json, "candidates", json_integer(layer->candidates));
     json_object_set_new(json, "default_ms",
                         measured ? clq_json_real(layer->default_ms) : json_null());
     json_object_set_new(json, "best_ms", measured ? clq_json_real(layer->best_ms) : json_null());
-    json_object_set_new(json, "choice", json_string(layer->choice));
+    json_object_set_new(json, "choice", clq_json_string(layer->choice));
     return json;
 }
 
@@ -157,8 +157,8 @@ static clq_status print_json(const clq_tune_report *report, const char *device, 
         json_array_append_new(layers, layer_to_json(&report->layers[i]));
     }
     json_object_set_new(json, "schema", json_integer(1));
-    json_object_set_new(json, "device", json_string(device));
-    json_object_set_new(json, "file", json_string(path));
+    json_object_set_new(json, "device", clq_json_string(device));
+    json_object_set_new(json, "file", clq_json_string(path));
     json_object_set_new(json, "default_ms", clq_json_real(sum.before));
     json_object_set_new(json, "best_ms", clq_json_real(sum.after));
     json_object_set_new(json, "results", layers);

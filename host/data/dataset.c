@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -215,6 +216,7 @@ static clq_status make_image(const clq_dataset *d, int64_t index, uint8_t *out) 
 }
 
 clq_status clq_dataset_read(const clq_dataset *d, int64_t index, uint8_t *image) {
+    CLQ_NEEDS(d, image);
     if (index < 0 || index >= d->info.count) {
         return clq_fail(CLQ_INTERNAL, "%s: image %lld of %lld asked for", d->path, (long long)index,
                         (long long)d->info.count);
@@ -254,6 +256,9 @@ static clq_status check_options(const clq_dataset_options *o) {
     }
     if (o->channels != 0 && o->channels != 1 && o->channels != 3) {
         return clq_fail(CLQ_USAGE, "data: %d channels; must be 1 or 3", o->channels);
+    }
+    if ((unsigned)o->split > CLQ_SPLIT_TEST) {
+        return clq_fail(CLQ_USAGE, "data: there is no split %d", (int)o->split);
     }
     if (o->limit < 0) {
         return clq_fail(CLQ_USAGE, "data: a limit of %lld images", (long long)o->limit);
@@ -428,6 +433,7 @@ clq_status clq_dataset_map_classes(clq_dataset *d, const int32_t *map, const cha
 
 clq_status clq_dataset_open(const char *path, const clq_dataset_options *options,
                             clq_dataset **dataset) {
+    CLQ_NEEDS(path, dataset);
     static const clq_dataset_options defaults = {0};
     *dataset = NULL;
     clq_dataset *d = clq_calloc(1, sizeof *d);
@@ -458,9 +464,11 @@ void clq_dataset_close(clq_dataset *dataset) {
 }
 
 const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset) {
+    CLQ_NEEDS_OR(NULL, dataset);
     return &dataset->info;
 }
 
 clq_table *clq_dataset_table(clq_dataset *dataset) {
+    CLQ_NEEDS_OR(NULL, dataset);
     return dataset->table;
 }

@@ -1,8 +1,16 @@
+#include <string.h>
 #include <turbojpeg.h>
 
 #include "data/image.h"
 
 enum { FLAGS = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS };
+
+/* The library says what went wrong in words only. */
+static clq_status failed(const char *name, tjhandle decoder) {
+    const char *text = tjGetErrorStr2(decoder);
+    const bool memory = strstr(text, "emory") != NULL;
+    return clq_fail(memory ? CLQ_NO_MEMORY : CLQ_BAD_DATA, "%s: JPEG: %s", name, text);
+}
 
 /* Adobe stores inverted CMYK, which turbojpeg hands on: 255 is no ink. */
 static clq_status decode_cmyk(tjhandle decoder, const char *name, const void *data, size_t size,
@@ -13,7 +21,7 @@ static clq_status decode_cmyk(tjhandle decoder, const char *name, const void *da
         return status;
     }
     if (tjDecompress2(decoder, data, size, ink.data, ink.width, 0, ink.height, TJPF_CMYK, FLAGS)) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: JPEG: %s", name, tjGetErrorStr2(decoder));
+        status = failed(name, decoder);
         goto cleanup;
     }
     for (size_t i = 0; i < (size_t)ink.height * (size_t)ink.width; i++) {
@@ -41,7 +49,7 @@ clq_status clq_jpeg_decode(const char *name, const void *data, size_t size, int 
                         tjGetErrorStr2(NULL));
     }
     if (tjDecompressHeader3(decoder, data, size, &width, &height, &subsampling, &colours)) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: JPEG: %s", name, tjGetErrorStr2(decoder));
+        status = failed(name, decoder);
         goto cleanup;
     }
     CLQ_GOTO(status, cleanup, clq_image_create(name, height, width, channels, image));
@@ -49,7 +57,7 @@ clq_status clq_jpeg_decode(const char *name, const void *data, size_t size, int 
         status = decode_cmyk(decoder, name, data, size, channels, image);
     } else if (tjDecompress2(decoder, data, size, image->data, width, 0, height,
                              channels == 1 ? TJPF_GRAY : TJPF_RGB, FLAGS)) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: JPEG: %s", name, tjGetErrorStr2(decoder));
+        status = failed(name, decoder);
     }
 
 cleanup:

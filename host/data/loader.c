@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "base/rng.h"
 #include "data/draws.h"
@@ -204,6 +205,7 @@ static clq_status start_threads(clq_loader *l, int wanted) {
 
 clq_status clq_loader_create(const clq_dataset *dataset, const clq_loader_options *options,
                              clq_loader **loader) {
+    CLQ_NEEDS(dataset, options, loader);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     *loader = NULL;
     clq_loader_options o = *options;
@@ -271,6 +273,7 @@ void clq_loader_destroy(clq_loader *l) {
 }
 
 clq_status clq_loader_next(clq_loader *l, const clq_batch **batch) {
+    CLQ_NEEDS(l, batch);
     *batch = NULL;
     if (ended(l, l->next)) {
         return CLQ_OK;
@@ -296,9 +299,11 @@ clq_status clq_loader_next(clq_loader *l, const clq_batch **batch) {
 }
 
 clq_loader_position clq_loader_get_position(const clq_loader *loader) {
+    CLQ_NEEDS_OR((clq_loader_position){0}, loader);
     return loader->next;
 }
 
 int64_t clq_loader_batches(const clq_loader *loader) {
+    CLQ_NEEDS_OR(0, loader);
     return loader->batches;
 }

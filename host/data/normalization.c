@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "data/dataset.h"
 #include "data/parallel.h"
 
@@ -75,6 +76,7 @@ static clq_status add_image(void *context, int64_t index) {
 
 clq_status clq_dataset_measure(const clq_dataset *dataset, float mean[CLQ_MAX_CHANNELS],
                                float std[CLQ_MAX_CHANNELS]) {
+    CLQ_NEEDS(dataset, mean, std);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     sums s = {.dataset = dataset};
     pthread_mutex_init(&s.lock, NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -502,9 +503,14 @@ cleanup:
 }
 
 clq_status clq_table_open(const char *path, const clq_table_options *options, clq_table **table) {
+    CLQ_NEEDS(path, table);
     static const clq_table_options defaults = {0};
     const clq_table_options *o = options ? options : &defaults;
     *table = NULL;
+    if ((unsigned)o->split > CLQ_SPLIT_TEST || (unsigned)o->target > CLQ_TARGET_REGRESSION) {
+        return clq_fail(CLQ_USAGE, "table: there is no split %d or kind of target %d",
+                        (int)o->split, (int)o->target);
+    }
     if (o->target_columns < 0 || !(o->test_fraction >= 0 && o->test_fraction < 1) ||
         (o->target == CLQ_TARGET_CLASS && o->target_columns > 1)) {
         return clq_fail(CLQ_USAGE, "table: %d target columns, test fraction %g", o->target_columns,

@@ -2,10 +2,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/rng.h"
 #include "data/draws.h"
 
 void clq_table_limit(clq_table *table, int64_t limit) {
+    CLQ_NEEDS_OR(, table);
     const size_t f = (size_t)table->features, t = (size_t)table->targets;
     if (limit <= 0 || limit >= table->rows) {
         return;
@@ -23,11 +25,17 @@ void clq_table_limit(clq_table *table, int64_t limit) {
 }
 
 void clq_table_order(const clq_table *table, uint64_t seed, int64_t epoch, uint32_t *order) {
+    CLQ_NEEDS_OR(, table, order);
     clq_permutation(seed, clq_draw_stream(CLQ_DRAW_ORDER, epoch), (uint32_t)table->rows, order);
 }
 
 void clq_table_gather(const clq_table *table, const uint32_t *numbers, int count, float *x,
                       float *y, int32_t *labels) {
+    CLQ_NEEDS_OR(, table, numbers, x);
+    if (table->y ? !y : !labels) {
+        clq_fail(CLQ_USAGE, "clq_table_gather: %s must not be NULL", table->y ? "y" : "labels");
+        return;
+    }
     const size_t f = (size_t)table->features, t = (size_t)table->targets;
     for (int i = 0; i < count; i++) {
         const size_t row = numbers[i];
@@ -69,18 +77,22 @@ static void normalize(float *values, int64_t rows, int columns, const float *mea
 }
 
 void clq_table_measure(const clq_table *table, float *mean, float *std) {
+    CLQ_NEEDS_OR(, table, mean, std);
     measure(table->x, table->rows, table->features, mean, std);
 }
 
 void clq_table_measure_targets(const clq_table *table, float *mean, float *std) {
+    CLQ_NEEDS_OR(, table, mean, std);
     measure(table->y, table->rows, table->targets, mean, std);
 }
 
 void clq_table_normalize(clq_table *table, const float *mean, const float *std) {
+    CLQ_NEEDS_OR(, table, mean, std);
     normalize(table->x, table->rows, table->features, mean, std);
 }
 
 clq_status clq_table_normalize_targets(clq_table *table, const float *mean, const float *std) {
+    CLQ_NEEDS(table, mean, std);
     const size_t targets = (size_t)table->targets;
     if (!table->target_std) {
         table->target_std = clq_calloc(targets, sizeof *table->target_std);

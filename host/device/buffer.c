@@ -1,10 +1,12 @@
 /* Buffers and views of them, and the copies to and from them. */
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "base/log.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
 
 clq_status clq_buffer_create(clq_device *device, size_t size, clq_buffer **buffer) {
+    CLQ_NEEDS(device, buffer);
     *buffer = NULL;
     if (size == 0) {
         return clq_fail(CLQ_INTERNAL, "a device buffer cannot have 0 bytes");
@@ -45,6 +47,7 @@ clq_status clq_buffer_check_range(const clq_buffer *buffer, size_t offset, size_
 }
 
 clq_status clq_buffer_view(clq_buffer *parent, size_t offset, size_t size, clq_buffer **view) {
+    CLQ_NEEDS(parent, view);
     *view = NULL;
     clq_device *device = parent->device;
     CLQ_TRY(clq_buffer_check_range(parent, offset, size, "a view"));
@@ -97,14 +100,17 @@ void clq_buffer_release(clq_buffer *buffer) {
 }
 
 size_t clq_buffer_size(const clq_buffer *buffer) {
+    CLQ_NEEDS_OR(0, buffer);
     return buffer->size;
 }
 
 bool clq_buffer_same(const clq_buffer *a, const clq_buffer *b) {
+    CLQ_NEEDS_OR(false, a, b);
     return a->block == b->block && a->offset == b->offset;
 }
 
 void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak) {
+    CLQ_NEEDS_OR(, device, live, peak);
     *live = device->pool.live;
     *peak = device->pool.peak;
 }
@@ -122,6 +128,8 @@ static clq_status queued(clq_device *device, cl_int error, const char *what, siz
 }
 
 clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data) {
+    CLQ_NEEDS(buffer);
+    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
     CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a write"));
@@ -134,6 +142,8 @@ clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, cons
 }
 
 clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data) {
+    CLQ_NEEDS(buffer);
+    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
     CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a read"));
@@ -146,6 +156,7 @@ clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void 
 }
 
 clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern) {
+    CLQ_NEEDS(buffer);
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
     CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a fill"));
@@ -163,6 +174,7 @@ clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint3
 
 clq_status clq_buffer_copy(clq_buffer *to, size_t to_offset, clq_buffer *from, size_t from_offset,
                            size_t size) {
+    CLQ_NEEDS(to, from);
     clq_device *device = to->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
     CLQ_TRY(clq_buffer_check_range(to, to_offset, size, "a copy to"));

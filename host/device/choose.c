@@ -7,6 +7,7 @@
 
 #include <CL/cl_ext.h>
 
+#include "base/arguments.h"
 #include "base/environment.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -103,6 +104,8 @@ cleanup:
 }
 
 clq_status clq_device_list(clq_device_info *infos, size_t capacity, size_t *count) {
+    CLQ_NEEDS(count);
+    CLQ_REQUIRE(infos || capacity == 0, "infos must not be NULL");
     clq_found_device *found = NULL;
     CLQ_TRY(clq_find_devices(&found, count));
     for (size_t i = 0; i < *count && i < capacity; i++) {

@@ -1,4 +1,5 @@
 /* FP32 matrix products by CLBlast, where the build has it. */
+#include "base/arguments.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
 
@@ -41,6 +42,7 @@ static clq_status set_parameters(clq_device *device) {
 
 clq_status clq_gemm_f32(clq_device *device, size_t m, size_t n, size_t k, clq_buffer *a,
                         clq_buffer *b, bool accumulate, clq_buffer *c) {
+    CLQ_NEEDS(device, a, b, c);
     cl_event slot, *event = clq_profile_event(device, &slot);
     CLQ_TRY(set_parameters(device));
     device->gemm_used = true;

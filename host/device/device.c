@@ -1,6 +1,7 @@
 /* Opening and closing a device. */
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/environment.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -18,6 +19,7 @@ const char *clq_dot_name(clq_dot dot) {
 }
 
 clq_status clq_dot_parse(const char *name, clq_dot *dot) {
+    CLQ_NEEDS(name, dot);
     for (int i = 0; i < CLQ_DOT_COUNT; i++) {
         if (strcmp(name, dot_names[i]) == 0) {
             *dot = (clq_dot)i;
@@ -69,10 +71,12 @@ static clq_status create_queue(clq_device *device) {
 }
 
 clq_status clq_device_open(const char *selector, clq_device **device) {
+    CLQ_NEEDS(device);
     return clq_device_open_nth(selector, 0, device);
 }
 
 clq_status clq_device_open_nth(const char *selector, int index, clq_device **device) {
+    CLQ_NEEDS(device);
     clq_status status = CLQ_OK;
     clq_found_device chosen;
     *device = NULL;
@@ -129,10 +133,12 @@ void clq_device_close(clq_device *device) {
 }
 
 const clq_device_info *clq_device_get_info(const clq_device *device) {
+    CLQ_NEEDS_OR(NULL, device);
     return &device->info;
 }
 
 clq_status clq_device_set_dot(clq_device *device, clq_dot dot) {
+    CLQ_NEEDS(device);
     if ((unsigned)dot >= CLQ_DOT_COUNT || !(device->info.dots & (1u << dot))) {
         return clq_fail(CLQ_DEVICE, "the dot path %s does not work on %s", clq_dot_name(dot),
                         device->info.name);

@@ -1,6 +1,7 @@
 /* Queueing kernels. */
 #include <stdio.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
@@ -118,12 +119,14 @@ static void end_trial(clq_kernel *kernel, bool failed) {
 
 clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, const clq_arg *args,
                       size_t arg_count) {
+    CLQ_NEEDS(device, kernel);
     char global_text[80], local_text[80];
     cl_event slot, *event = clq_profile_event(device, &slot);
     if (arg_count != kernel->arg_count) {
         return clq_fail(CLQ_INTERNAL, "kernel %s takes %u arguments, not %zu", kernel->name,
                         kernel->arg_count, arg_count);
     }
+    CLQ_REQUIRE(args || arg_count == 0, "args must not be NULL");
     CLQ_TRY(settle_range(device, kernel, &range));
     for (size_t i = 0; i < arg_count; i++) {
         CLQ_TRY(set_arg(kernel, (cl_uint)i, &args[i]));
@@ -150,6 +153,7 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
 }
 
 clq_status clq_device_finish(clq_device *device) {
+    CLQ_NEEDS(device);
     cl_int error = clFinish(device->queue);
     return error == CL_SUCCESS
                ? CLQ_OK

@@ -3,6 +3,7 @@
  * undisturbed. */
 #include <math.h>
 
+#include "base/arguments.h"
 #include "device/internal.h"
 
 enum {
@@ -169,6 +170,7 @@ cleanup:
 }
 
 clq_status clq_device_measure_limits(clq_device *device, clq_device_limits *limits) {
+    CLQ_NEEDS(device, limits);
     if (device->limits.launch_us == 0) {
         CLQ_TRY(measure_again(device));
     }
@@ -177,6 +179,7 @@ clq_status clq_device_measure_limits(clq_device *device, clq_device_limits *limi
 }
 
 clq_status clq_device_remeasure_limits(clq_device *device) {
+    CLQ_NEEDS(device);
     CLQ_TRY(clq_measure_peaks(device, true));
     return measure_again(device);
 }

@@ -1,5 +1,6 @@
 /* The arithmetic peaks: the best of many short runs (so that some are undisturbed) of
  * kernels/f32/peak.cl and kernels/int8/peak.cl, long enough that starting them does not count. */
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "device/internal.h"
 
@@ -96,6 +97,7 @@ cleanup:
 }
 
 clq_status clq_device_peak(clq_device *device, double *fp32_gflops, double *int8_gops) {
+    CLQ_NEEDS(device, fp32_gflops, int8_gops);
     CLQ_TRY(clq_measure_peaks(device, false));
     *fp32_gflops = device->peak_fp32;
     *int8_gops = device->peak_int8[device->info.dot];

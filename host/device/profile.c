@@ -5,6 +5,7 @@
  * so that recording a long run neither stalls the queue nor keeps its events. */
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "base/hash.h"
 #include "device/cl_status.h"
@@ -159,6 +160,7 @@ static void clear(clq_profile *profile) {
 }
 
 clq_status clq_device_profile(clq_device *device, bool on) {
+    CLQ_NEEDS(device);
     CLQ_TRY(clq_device_finish(device));
     if (on) {
         clear(&device->profile);
@@ -168,6 +170,7 @@ clq_status clq_device_profile(clq_device *device, bool on) {
 }
 
 void clq_device_set_label(clq_device *device, const char *label) {
+    CLQ_NEEDS_OR(, device);
     clq_profile *profile = &device->profile;
     if (profile->label && label && strcmp(profile->label, label) == 0) {
         return;
@@ -178,11 +181,13 @@ void clq_device_set_label(clq_device *device, const char *label) {
 }
 
 void clq_device_set_work(clq_device *device, double operations) {
+    CLQ_NEEDS_OR(, device);
     device->profile.work = operations;
 }
 
 clq_status clq_device_profile_entries(clq_device *device, const clq_profile_entry **entries,
                                       size_t *count) {
+    CLQ_NEEDS(device, entries, count);
     clq_profile *profile = &device->profile;
     *entries = NULL;
     *count = 0;

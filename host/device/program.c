@@ -1,6 +1,7 @@
 /* Kernels by name: programs built from the embedded registry, kept for the device's life. */
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "device/cl_status.h"
@@ -221,6 +222,7 @@ clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *
 
 clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
                           clq_kernel **kernel) {
+    CLQ_NEEDS(device, name, kernel);
     return clq_kernel_get_dot(device, name, options, device->info.dot, kernel);
 }
 

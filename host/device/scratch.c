@@ -1,5 +1,6 @@
 /* One allocation for memory that is needed between a few launches only. The queue is in order, so
  * the next taker may overwrite it while work that reads it is still queued. */
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "device/internal.h"
 
@@ -14,6 +15,7 @@ static void release_block(clq_device *device) {
 }
 
 clq_status clq_scratch_reserve(clq_device *device, size_t size) {
+    CLQ_NEEDS(device);
     clq_scratch *scratch = &device->scratch;
     size_t all = 0;
     if (!clq_add_size(size, PIECES * device->info.base_alignment, &all)) {
@@ -31,6 +33,7 @@ clq_status clq_scratch_reserve(clq_device *device, size_t size) {
 }
 
 clq_status clq_scratch_take(clq_device *device, size_t size, clq_buffer **buffer) {
+    CLQ_NEEDS(device, buffer);
     clq_scratch *scratch = &device->scratch;
     size_t end = 0;
     *buffer = NULL;
@@ -48,6 +51,7 @@ clq_status clq_scratch_take(clq_device *device, size_t size, clq_buffer **buffer
 }
 
 size_t clq_scratch_size(const clq_device *device) {
+    CLQ_NEEDS_OR(0, device);
     return device->scratch.whole.size;
 }
 

@@ -1,5 +1,6 @@
 /* Copies that run beside kernels: each direction has a queue of its own, so that a read that waits
  * for a kernel holds up no write. */
+#include "base/arguments.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
 
@@ -45,6 +46,7 @@ static clq_status begun(clq_buffer *buffer, cl_int error, const char *what, size
 }
 
 clq_status clq_transfer_read(clq_buffer *buffer, size_t size, void *data, clq_transfer *transfer) {
+    CLQ_NEEDS(buffer, data, transfer);
     clq_device *device = buffer->device;
     cl_command_queue queue;
     cl_event before, event = NULL;
@@ -65,6 +67,7 @@ clq_status clq_transfer_read(clq_buffer *buffer, size_t size, void *data, clq_tr
 
 clq_status clq_transfer_write(clq_buffer *buffer, size_t size, const void *data,
                               clq_transfer *transfer) {
+    CLQ_NEEDS(buffer, data, transfer);
     cl_command_queue queue;
     cl_event event = NULL;
     CLQ_TRY(clq_buffer_check_range(buffer, 0, size, "a write"));
@@ -75,6 +78,7 @@ clq_status clq_transfer_write(clq_buffer *buffer, size_t size, const void *data,
 }
 
 clq_status clq_transfer_done(const clq_transfer *transfer, bool *done) {
+    CLQ_NEEDS(transfer, done);
     cl_int state = CL_QUEUED;
     *done = true;
     if (!transfer->event) {
@@ -89,6 +93,7 @@ clq_status clq_transfer_done(const clq_transfer *transfer, bool *done) {
 }
 
 clq_status clq_transfer_join(clq_transfer *transfer) {
+    CLQ_NEEDS(transfer);
     cl_event event = transfer->event;
     cl_int error = CL_SUCCESS;
     if (!event) {

@@ -113,7 +113,7 @@ clq_status clq_tuning_set(clq_device *device, const char *key, const char *choic
         json_object_del(device->tuning, key);
         return CLQ_OK;
     }
-    if (json_object_set_new(device->tuning, key, json_string(choice)) != 0) {
+    if (json_object_set_new(device->tuning, key, clq_json_string(choice)) != 0) {
         return clq_fail(CLQ_NO_MEMORY, "out of memory keeping the tuned choice of %s", key);
     }
     return CLQ_OK;

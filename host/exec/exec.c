@@ -1,6 +1,8 @@
 /* Walks the steps: forward, backward, and what surrounds them. */
+#include "base/arguments.h"
 #include "base/log.h"
 #include "exec/internal.h"
+#include "graph/ends.h"
 #include "ops/quantized.h"
 
 #include <string.h>
@@ -229,6 +231,8 @@ static void warn_of_size(const clq_exec *exec) {
 
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
                            const clq_exec_options *options, clq_exec **result) {
+    CLQ_NEEDS(device, graph, options, result);
+    CLQ_NEEDS_ENDS(graph);
     clq_status status = CLQ_OK;
     CLQ_TRY(check_options(graph, options));
     clq_exec *exec = clq_calloc(1, sizeof *exec);
@@ -295,18 +299,22 @@ void clq_exec_destroy(clq_exec *exec) {
 /* ---- tensors ---- */
 
 clq_tensor *clq_exec_input(clq_exec *exec) {
+    CLQ_NEEDS_OR(NULL, exec);
     return &exec->input;
 }
 
 clq_tensor *clq_exec_output(clq_exec *exec) {
+    CLQ_NEEDS_OR(NULL, exec);
     return &exec->output;
 }
 
 clq_tensor *clq_exec_output_gradient(clq_exec *exec) {
+    CLQ_NEEDS_OR(NULL, exec);
     return exec->gradients != NULL ? &exec->gradients[exec->graph->output] : NULL;
 }
 
 clq_tensor *clq_exec_value(clq_exec *exec, int value) {
+    CLQ_NEEDS_OR(NULL, exec);
     if (value < 0 || value >= exec->graph->value_count || exec->overwritten[value] ||
         exec->values[value].buffer == NULL) {
         return NULL;
@@ -315,25 +323,30 @@ clq_tensor *clq_exec_value(clq_exec *exec, int value) {
 }
 
 const clq_exec_options *clq_exec_get_options(const clq_exec *exec) {
+    CLQ_NEEDS_OR(NULL, exec);
     return &exec->options;
 }
 
 clq_exec_memory clq_exec_measure(const clq_exec *exec) {
+    CLQ_NEEDS_OR((clq_exec_memory){0}, exec);
     return exec->memory;
 }
 
 void clq_exec_set_step(clq_exec *exec, uint64_t step) {
+    CLQ_NEEDS_OR(, exec);
     for (int s = 0; s < exec->step_count; s++) {
         exec->steps[s].run.step = exec->steps[s].again.step = step;
     }
 }
 
 void clq_exec_set_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
+    CLQ_NEEDS_OR(, exec);
     exec->hook = hook;
     exec->hook_context = context;
 }
 
 void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *context) {
+    CLQ_NEEDS_OR(, exec);
     exec->backward_hook = hook;
     exec->backward_hook_context = context;
 }
@@ -341,6 +354,7 @@ void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *contex
 /* ---- running ---- */
 
 clq_status clq_exec_load_parameters(clq_exec *exec) {
+    CLQ_NEEDS(exec);
     for (int s = 0; s < exec->step_count; s++) {
         clq_device_set_label(exec->device, exec->steps[s].run.node->name);
         CLQ_TRY(CALL(load_parameters, &exec->steps[s].run));
@@ -356,6 +370,7 @@ static clq_status run_forward(clq_exec *exec, const clq_exec_step *step, clq_op_
 }
 
 clq_status clq_exec_forward(clq_exec *exec) {
+    CLQ_NEEDS(exec);
     if (exec->real_input != NULL) {
         clq_device_set_label(exec->device, "quantize input");
         CLQ_TRY(clq_quantize_activation(exec->device, exec->graph, exec->options.qstate,
@@ -401,6 +416,7 @@ static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
 }
 
 clq_status clq_exec_backward(clq_exec *exec) {
+    CLQ_NEEDS(exec);
     if (exec->gradients == NULL) {
         return clq_fail(CLQ_USAGE, "mode %s has no backward pass", mode_names[exec->options.mode]);
     }

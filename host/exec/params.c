@@ -5,6 +5,7 @@
  */
 #include <clquant/exec.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 
 typedef struct param_slot {
@@ -78,6 +79,7 @@ static clq_status create_views(clq_params *params) {
 
 clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
                              clq_params **result) {
+    CLQ_NEEDS(device, graph, result);
     clq_status status = CLQ_NO_MEMORY;
     clq_params *params = clq_calloc(1, sizeof *params);
     if (params == NULL) {
@@ -121,6 +123,7 @@ void clq_params_destroy(clq_params *params) {
 }
 
 clq_status clq_params_upload(clq_params *params) {
+    CLQ_NEEDS(params);
     for (int v = 0; v < params->graph->value_count; v++) {
         const clq_value *value = &params->graph->values[v];
         if (params->slots[v].present) {
@@ -132,6 +135,7 @@ clq_status clq_params_upload(clq_params *params) {
 }
 
 clq_status clq_params_download(clq_params *params) {
+    CLQ_NEEDS(params);
     for (int v = 0; v < params->graph->value_count; v++) {
         clq_value *value = &params->graph->values[v];
         if (params->slots[v].present) {
@@ -143,29 +147,36 @@ clq_status clq_params_download(clq_params *params) {
 }
 
 clq_buffer *clq_params_flat(clq_params *params) {
+    CLQ_NEEDS_OR(NULL, params);
     return params->flat;
 }
 
 clq_buffer *clq_params_flat_gradient(clq_params *params) {
+    CLQ_NEEDS_OR(NULL, params);
     return params->gradient;
 }
 
 clq_buffer *clq_params_flat_states(clq_params *params) {
+    CLQ_NEEDS_OR(NULL, params);
     return params->states;
 }
 
 size_t clq_params_count(const clq_params *params) {
+    CLQ_NEEDS_OR(0, params);
     return params->count;
 }
 
 clq_buffer *clq_params_value(clq_params *params, int value) {
+    CLQ_NEEDS_OR(NULL, params);
     return value >= 0 && value < params->graph->value_count ? params->slots[value].view : NULL;
 }
 
 clq_buffer *clq_params_gradient(clq_params *params, int value) {
+    CLQ_NEEDS_OR(NULL, params);
     return value >= 0 && value < params->graph->value_count ? params->slots[value].gradient : NULL;
 }
 
 size_t clq_params_offset(const clq_params *params, int value) {
-    return params->slots[value].offset;
+    CLQ_NEEDS_OR(0, params);
+    return value >= 0 && value < params->graph->value_count ? params->slots[value].offset : 0;
 }

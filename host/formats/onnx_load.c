@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/files.h"
 #include "base/log.h"
 
@@ -443,6 +444,8 @@ cleanup:
 
 clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
                                 clq_graph **graph) {
+    CLQ_NEEDS(name, graph);
+    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     clq_onnx_memory memory;
     Onnx__ModelProto *model = NULL;
     clq_status status = clq_onnx_unpack(data, size, &memory, &model);
@@ -454,6 +457,7 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
 
 /* As above, but the file's bytes are not kept beside the unpacked model and the graph. */
 clq_status clq_onnx_load(const char *path, clq_graph **graph) {
+    CLQ_NEEDS(path, graph);
     void *file = NULL;
     size_t size = 0;
     clq_onnx_memory memory;

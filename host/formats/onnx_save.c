@@ -5,7 +5,9 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/files.h"
+#include "graph/ends.h"
 
 enum { OPSET = 13, IR_VERSION = 8 };
 
@@ -182,6 +184,8 @@ cleanup:
 }
 
 clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
+    CLQ_NEEDS(graph, path);
+    CLQ_NEEDS_ENDS(graph);
     onnx_saver save = {.graph = graph};
     Onnx__ModelProto *model = NULL;
     void *memory;

@@ -1,5 +1,6 @@
 /* Reading safetensors (https://huggingface.co/docs/safetensors): 8 bytes with the header's length,
  * the header as JSON, then the tensors' bytes without any between them. */
+#include "base/arguments.h"
 #include "formats/tensors.h"
 
 #include <limits.h>
@@ -231,6 +232,7 @@ static clq_status load_owned(void *file, size_t size, const char *name, clq_tens
 }
 
 clq_status clq_tensors_load(const char *path, clq_tensors **tensors) {
+    CLQ_NEEDS(path, tensors);
     void *file = NULL;
     size_t size = 0;
     uint64_t header_size;
@@ -240,6 +242,8 @@ clq_status clq_tensors_load(const char *path, clq_tensors **tensors) {
 
 clq_status clq_tensors_load_memory(const void *data, size_t size, const char *name,
                                    clq_tensors **tensors) {
+    CLQ_NEEDS(name, tensors);
+    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     void *copy = clq_calloc(size, 1);
     if (!copy) {
         return CLQ_NO_MEMORY;

@@ -1,4 +1,5 @@
 /* Writing safetensors: see safetensors_load.c for the format. */
+#include "base/arguments.h"
 #include "formats/tensors.h"
 
 #include <stdlib.h>
@@ -98,6 +99,7 @@ static clq_status write_all(clq_writer *writer, const char *header, int count,
 }
 
 clq_status clq_tensors_save(const clq_tensors *tensors, const char *path) {
+    CLQ_NEEDS(tensors, path);
     char *header = NULL;
     clq_writer *writer = NULL;
     clq_status status = CLQ_NO_MEMORY;

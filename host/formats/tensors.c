@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "formats/half.h"
 
@@ -51,6 +52,7 @@ bool clq_file_tensor_size(clq_file_dtype dtype, int rank, const int64_t *dim, si
 }
 
 clq_status clq_tensors_create(clq_tensors **tensors) {
+    CLQ_NEEDS(tensors);
     clq_tensors *made = clq_calloc(1, sizeof *made);
     if (!made) {
         return CLQ_NO_MEMORY;
@@ -90,6 +92,9 @@ clq_status clq_tensors_insert(clq_tensors *tensors, const clq_file_tensor *tenso
     if (!clq_file_tensor_size(tensor->dtype, tensor->rank, tensor->dim, &size)) {
         return clq_fail(CLQ_USAGE, "tensor \"%s\": type, rank or size is out of range", name);
     }
+    if (!tensor->data && size > 0) {
+        return clq_fail(CLQ_USAGE, "tensor \"%s\": data must not be NULL", name);
+    }
     if (tensors->count == tensors->capacity) {
         int capacity = tensors->capacity ? tensors->capacity : 16;
         if (capacity > INT_MAX / 2) {
@@ -120,6 +125,8 @@ clq_status clq_tensors_insert(clq_tensors *tensors, const clq_file_tensor *tenso
 
 clq_status clq_tensors_lend(clq_tensors *tensors, const char *name, clq_file_dtype dtype, int rank,
                             const int64_t *dim, const void *data) {
+    CLQ_NEEDS(tensors, name);
+    CLQ_REQUIRE(dim || rank <= 0, "dim must not be NULL");
     clq_file_tensor tensor = {.name = name, .dtype = dtype, .rank = rank, .data = data};
     for (int i = 0; rank <= CLQ_FILE_MAX_RANK && i < rank; i++) {
         tensor.dim[i] = dim[i];
@@ -129,9 +136,12 @@ clq_status clq_tensors_lend(clq_tensors *tensors, const char *name, clq_file_dty
 
 clq_status clq_tensors_add(clq_tensors *tensors, const char *name, clq_file_dtype dtype, int rank,
                            const int64_t *dim, const void *data) {
+    CLQ_NEEDS(tensors, name);
+    CLQ_REQUIRE(dim || rank <= 0, "dim must not be NULL");
     size_t size = 0;
     void *copy = NULL;
-    if (clq_file_tensor_size(dtype, rank, dim, &size)) { /* otherwise insert says what is wrong */
+    /* Otherwise insert says what is wrong. */
+    if (clq_file_tensor_size(dtype, rank, dim, &size) && (data || size == 0)) {
         copy = clq_calloc(size, 1);
         if (!copy) {
             return CLQ_NO_MEMORY;
@@ -150,14 +160,17 @@ clq_status clq_tensors_add(clq_tensors *tensors, const char *name, clq_file_dtyp
 }
 
 int clq_tensors_count(const clq_tensors *tensors) {
+    CLQ_NEEDS_OR(0, tensors);
     return tensors->count;
 }
 
 const clq_file_tensor *clq_tensors_at(const clq_tensors *tensors, int index) {
-    return &tensors->entries[index].tensor;
+    CLQ_NEEDS_OR(NULL, tensors);
+    return index >= 0 && index < tensors->count ? &tensors->entries[index].tensor : NULL;
 }
 
 const clq_file_tensor *clq_tensors_find(const clq_tensors *tensors, const char *name) {
+    CLQ_NEEDS_OR(NULL, tensors, name);
     int index = clq_names_find(&tensors->names, name);
     return index < 0 ? NULL : &tensors->entries[index].tensor;
 }
@@ -174,6 +187,7 @@ static clq_metadata *find_metadata(const clq_tensors *tensors, const char *key) 
 }
 
 clq_status clq_tensors_set_metadata(clq_tensors *tensors, const char *key, const char *text) {
+    CLQ_NEEDS(tensors, key, text);
     clq_metadata *metadata = find_metadata(tensors, key);
     char *value = clq_strdup(text);
     if (!value) {
@@ -200,6 +214,7 @@ clq_status clq_tensors_set_metadata(clq_tensors *tensors, const char *key, const
 }
 
 const char *clq_tensors_get_metadata(const clq_tensors *tensors, const char *key) {
+    CLQ_NEEDS_OR(NULL, tensors, key);
     const clq_metadata *metadata = find_metadata(tensors, key);
     return metadata ? metadata->value : NULL;
 }
@@ -207,6 +222,7 @@ const char *clq_tensors_get_metadata(const clq_tensors *tensors, const char *key
 /* ---- conversion ---- */
 
 clq_status clq_file_tensor_to_f32(const clq_file_tensor *tensor, float *out) {
+    CLQ_NEEDS(tensor, out);
     size_t size = clq_file_dtype_size(tensor->dtype);
     size_t count = size ? tensor->size / size : 0;
     switch (tensor->dtype) {

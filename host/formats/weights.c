@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "formats/layout.h"
@@ -275,6 +276,7 @@ cleanup:
 
 clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors,
                                     const char *name) {
+    CLQ_NEEDS(graph, tensors, name);
     return load(graph, tensors, false, name);
 }
 
@@ -287,10 +289,12 @@ static clq_status load_file(clq_graph *graph, const char *path, bool new_head) {
 }
 
 clq_status clq_weights_load(clq_graph *graph, const char *path) {
+    CLQ_NEEDS(graph, path);
     return load_file(graph, path, false);
 }
 
 clq_status clq_weights_load_new_head(clq_graph *graph, const char *path) {
+    CLQ_NEEDS(graph, path);
     return load_file(graph, path, true);
 }
 
@@ -315,6 +319,7 @@ static clq_status add_value(clq_tensors *tensors, const clq_value *value,
 }
 
 clq_status clq_weights_save(const clq_graph *graph, const char *path) {
+    CLQ_NEEDS(graph, path);
     clq_tensors *tensors = NULL;
     clq_status status = CLQ_NO_MEMORY;
     clq_layout *layouts = clq_calloc((size_t)graph->value_count, sizeof *layouts);

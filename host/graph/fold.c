@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/arguments.h"
+#include "graph/ends.h"
 #include "graph/shape.h"
 
 typedef struct folding {
@@ -293,6 +295,8 @@ static clq_status fold_graph(folding *f) {
 }
 
 clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
+    CLQ_NEEDS(graph, folded);
+    CLQ_NEEDS_ENDS(graph);
     if (graph->folded) {
         return clq_graph_clone(graph, folded);
     }

@@ -4,11 +4,14 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/arguments.h"
+#include "graph/ends.h"
 #include "graph/shape.h"
 
 /* ---- life ---- */
 
 clq_status clq_graph_create(const char *name, clq_graph **graph) {
+    CLQ_NEEDS(graph);
     clq_graph *made = clq_calloc(1, sizeof *made);
     if (!made) {
         return CLQ_NO_MEMORY;
@@ -98,6 +101,7 @@ static clq_status add_value(clq_graph *graph, const clq_value *value, const void
 }
 
 clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value) {
+    CLQ_NEEDS(graph, name, value);
     if (graph->input != CLQ_NO_VALUE) {
         return clq_fail(CLQ_BAD_DATA, "input \"%s\": the graph already has the input \"%s\"", name,
                         graph->values[graph->input].name);
@@ -121,6 +125,7 @@ clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape sha
 
 clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
                                    clq_dtype dtype, clq_shape shape, const void *data, int *value) {
+    CLQ_NEEDS(graph, name, value);
     if (kind != CLQ_VALUE_PARAMETER && kind != CLQ_VALUE_STATE) {
         return clq_fail(CLQ_USAGE, "\"%s\": kind %d is neither parameter nor state", name,
                         (int)kind);
@@ -152,6 +157,8 @@ static clq_status check_inputs(const clq_graph *graph, const clq_op *op, const c
 
 clq_status clq_graph_add_node(clq_graph *graph, const char *op_name, const char *name,
                               const void *attrs, const int *inputs, int input_count, int *output) {
+    CLQ_NEEDS(graph, op_name, name, output);
+    CLQ_REQUIRE(inputs || input_count <= 0, "inputs must not be NULL");
     const clq_op *op = clq_op_find(op_name);
     if (!op) {
         return clq_fail(CLQ_BAD_DATA, "node \"%s\": there is no operator \"%s\"", name, op_name);
@@ -201,6 +208,7 @@ failed:
 }
 
 void clq_graph_set_output(clq_graph *graph, int value) {
+    CLQ_NEEDS_OR(, graph);
     graph->output = value;
 }
 
@@ -239,6 +247,7 @@ static clq_status clone_nodes(const clq_graph *graph, clq_graph *clone) {
 }
 
 clq_status clq_graph_clone(const clq_graph *graph, clq_graph **result) {
+    CLQ_NEEDS(graph, result);
     clq_graph *clone = NULL;
     clq_status status = clq_graph_create(graph->name, &clone);
     if (status != CLQ_OK) {
@@ -263,6 +272,7 @@ cleanup:
 /* ---- searching ---- */
 
 int clq_graph_find_value(const clq_graph *graph, const char *name) {
+    CLQ_NEEDS_OR(-1, graph, name);
     for (int i = 0; i < graph->value_count; i++) {
         if (strcmp(graph->values[i].name, name) == 0) {
             return i;
@@ -272,6 +282,7 @@ int clq_graph_find_value(const clq_graph *graph, const char *name) {
 }
 
 int clq_graph_find_node(const clq_graph *graph, const char *name) {
+    CLQ_NEEDS_OR(-1, graph, name);
     for (int i = 0; i < graph->node_count; i++) {
         if (strcmp(graph->nodes[i].name, name) == 0) {
             return i;
@@ -281,6 +292,7 @@ int clq_graph_find_node(const clq_graph *graph, const char *name) {
 }
 
 int clq_graph_use_count(const clq_graph *graph, int value) {
+    CLQ_NEEDS_OR(0, graph);
     int uses = graph->output == value;
     for (int i = 0; i < graph->node_count; i++) {
         for (int k = 0; k < graph->nodes[i].input_count; k++) {
@@ -288,6 +300,17 @@ int clq_graph_use_count(const clq_graph *graph, int value) {
         }
     }
     return uses;
+}
+
+clq_status clq_check_ends(const char *function, const clq_graph *graph) {
+    const int ends[] = {graph->input, graph->output};
+    for (int i = 0; i < 2; i++) {
+        if (ends[i] < 0 || ends[i] >= graph->value_count) {
+            return clq_fail(CLQ_USAGE, "%s: the graph \"%s\" has no %s", function,
+                            graph->name ? graph->name : "", i ? "output" : "input");
+        }
+    }
+    return CLQ_OK;
 }
 
 /* ---- metadata ---- */
@@ -302,6 +325,7 @@ static int find_metadata(const clq_graph *graph, const char *key) {
 }
 
 clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char *text) {
+    CLQ_NEEDS(graph, key, text);
     char *value = clq_strdup(text);
     if (!value) {
         return CLQ_NO_MEMORY;
@@ -328,6 +352,7 @@ clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char 
 }
 
 const char *clq_graph_get_metadata(const clq_graph *graph, const char *key) {
+    CLQ_NEEDS_OR(NULL, graph, key);
     int index = find_metadata(graph, key);
     return index < 0 ? NULL : graph->metadata[index].value;
 }

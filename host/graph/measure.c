@@ -1,9 +1,11 @@
 /* What a graph is and what it costs. */
 #include <clquant/ops.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 
 clq_form clq_graph_form(const clq_graph *graph) {
+    CLQ_NEEDS_OR((clq_form){0}, graph);
     clq_form form = CLQ_FORM_FLOAT;
     for (int i = 0; i < graph->value_count; i++) {
         const clq_value *value = &graph->values[i];
@@ -24,6 +26,7 @@ static int64_t add_saturating(int64_t a, int64_t b) {
 }
 
 clq_graph_size clq_graph_measure(const clq_graph *graph) {
+    CLQ_NEEDS_OR((clq_graph_size){0}, graph);
     clq_graph_size size = {0};
     for (int i = 0; i < graph->value_count; i++) {
         const clq_value *value = &graph->values[i];

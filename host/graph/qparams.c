@@ -2,8 +2,12 @@
 
 #include <string.h>
 
+#include "base/arguments.h"
+
 clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, int32_t zero_point,
                            clq_dtype dtype) {
+    CLQ_NEEDS(q);
+    CLQ_REQUIRE(scale || count <= 0, "scale must not be NULL");
     float *copy = NULL;
     if (count < 0) {
         return clq_fail(CLQ_USAGE, "%lld scales: must be at least 0", (long long)count);
@@ -21,6 +25,7 @@ clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, in
 }
 
 void clq_qparams_clear(clq_qparams *q) {
+    CLQ_NEEDS_OR(, q);
     clq_free(q->scale);
     *q = (clq_qparams){0};
 }

@@ -1,6 +1,8 @@
 /* The same network for images of another size. */
 #include <clquant/ops.h>
 
+#include "base/arguments.h"
+#include "graph/ends.h"
 #include "graph/shape.h"
 
 static clq_status infer_shapes(clq_graph *graph) {
@@ -16,6 +18,8 @@ static clq_status infer_shapes(clq_graph *graph) {
 }
 
 clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized) {
+    CLQ_NEEDS(graph, resized);
+    CLQ_NEEDS_ENDS(graph);
     const clq_shape *input = &graph->values[graph->input].shape;
     clq_graph *copy = NULL;
     *resized = NULL;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 
 size_t clq_dtype_size(clq_dtype dtype) {
@@ -18,6 +19,7 @@ size_t clq_dtype_size(clq_dtype dtype) {
 }
 
 int64_t clq_shape_count(const clq_shape *shape) {
+    CLQ_NEEDS_OR(0, shape);
     int64_t count = 1;
     for (int i = 0; i < shape->rank; i++) {
         count *= shape->dim[i];
@@ -26,6 +28,7 @@ int64_t clq_shape_count(const clq_shape *shape) {
 }
 
 bool clq_shape_equal(const clq_shape *a, const clq_shape *b) {
+    CLQ_NEEDS_OR(false, a, b);
     if (a->rank != b->rank) {
         return false;
     }
@@ -38,6 +41,10 @@ bool clq_shape_equal(const clq_shape *a, const clq_shape *b) {
 }
 
 void clq_shape_text(const clq_shape *shape, char *text, size_t size) {
+    CLQ_NEEDS_OR(, shape);
+    if (!text) {
+        return;
+    }
     size_t used = 0;
     int rank = shape->rank < CLQ_MAX_RANK ? shape->rank : CLQ_MAX_RANK;
     if (size > 0) {

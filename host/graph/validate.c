@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "graph/shape.h"
 
 static bool is_constant(const clq_value *value) {
@@ -175,6 +176,7 @@ static clq_status check_names(const clq_graph *graph) {
 }
 
 clq_status clq_graph_validate(const clq_graph *graph) {
+    CLQ_NEEDS(graph);
     if (graph->value_count < 0 || graph->node_count < 1 || graph->input < 0 ||
         graph->input >= graph->value_count || graph->values[graph->input].kind != CLQ_VALUE_INPUT) {
         return clq_fail(CLQ_BAD_DATA, "graph \"%s\": has no input or no node", graph->name);

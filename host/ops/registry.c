@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/arguments.h"
+
 static const clq_op *const operators[] = {
     &clq_op_conv2d,   &clq_op_linear,     &clq_op_batch_norm,      &clq_op_relu,
     &clq_op_relu6,    &clq_op_tanh,       &clq_op_sigmoid,         &clq_op_add,
@@ -12,6 +14,7 @@ static const clq_op *const operators[] = {
 enum { OPERATOR_COUNT = sizeof operators / sizeof operators[0] };
 
 const clq_op *clq_op_find(const char *name) {
+    CLQ_NEEDS_OR(NULL, name);
     for (size_t i = 0; i < OPERATOR_COUNT; i++) {
         if (strcmp(operators[i]->name, name) == 0) {
             return operators[i];
@@ -21,6 +24,7 @@ const clq_op *clq_op_find(const char *name) {
 }
 
 const clq_op *const *clq_op_list(size_t *count) {
+    CLQ_NEEDS_OR(NULL, count);
     *count = OPERATOR_COUNT;
     return operators;
 }

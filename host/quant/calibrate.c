@@ -1,7 +1,9 @@
 /* PTQ: the float network runs on calibration images while a kernel observes every activation. */
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/progress.h"
+#include "graph/ends.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
@@ -138,6 +140,8 @@ static clq_status set_qparams(calibration *c) {
 
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config) {
+    CLQ_NEEDS(device, folded, feed, config);
+    CLQ_NEEDS_ENDS(folded);
     clq_status status = CLQ_OK;
     calibration c = {.device = device, .graph = folded, .config = config};
     CLQ_TRY(clq_quant_config_check(config));

@@ -1,6 +1,8 @@
 /* Quantized form -> integer form: equations (2), (5) and (8) of docs/quantization.md. */
 #include <stdlib.h>
 
+#include "base/arguments.h"
+#include "graph/ends.h"
 #include "kernels/include/scales.h"
 #include "ops/multiplier.h"
 #include "quant/internal.h"
@@ -115,6 +117,8 @@ static clq_status check_activations(const clq_graph *graph) {
 
 clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config,
                        clq_graph **integer) {
+    CLQ_NEEDS(quantized, config, integer);
+    CLQ_NEEDS_ENDS(quantized);
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
     CLQ_TRY(clq_quant_config_check(config));

@@ -1,6 +1,9 @@
 /* Integer form -> float form: equation (1) of docs/quantization.md backwards. */
 #include <clquant/quant.h>
 
+#include "base/arguments.h"
+#include "graph/ends.h"
+
 /* Gives a parameter the reals that its codes stand for. */
 static clq_status dequantize_data(clq_value *value) {
     const int64_t count = clq_shape_count(&value->shape);
@@ -24,6 +27,8 @@ static clq_status dequantize_data(clq_value *value) {
 }
 
 clq_status clq_dequantize(const clq_graph *integer, clq_graph **real) {
+    CLQ_NEEDS(integer, real);
+    CLQ_NEEDS_ENDS(integer);
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
     if (clq_graph_form(integer) != CLQ_FORM_INTEGER) {

@@ -9,8 +9,10 @@
 
 #include <math.h>
 
+#include "base/arguments.h"
 #include "base/hash.h"
 #include "base/ranks.h"
+#include "graph/ends.h"
 #include "kernels/include/scales.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
@@ -250,6 +252,9 @@ void clq_observers_detach(clq_train_job *job, clq_observers *o) {
 
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count) {
+    CLQ_NEEDS(job, config, history, history_count);
+    CLQ_NEEDS(job->device, job->graph, job->train);
+    CLQ_NEEDS_ENDS(job->graph);
     clq_status status = CLQ_OK;
     clq_observers *o = NULL;
     *history = NULL;

@@ -1,17 +1,20 @@
 /* From ranges to scales and zero points: equations (3) to (6) of docs/quantization.md. */
 #include <math.h>
 
+#include "base/arguments.h"
 #include "base/ranges.h"
 #include "kernels/include/scales.h"
 #include "ops/conv2d_int8.h"
 #include "quant/internal.h"
 
 void clq_quant_config_init(clq_quant_config *config) {
+    CLQ_NEEDS_OR(, config);
     *config = (clq_quant_config){
         .observer = CLQ_OBSERVER_MIN_MAX, .averaging = 0.01, .max_shift = 8, .images = 512};
 }
 
 clq_status clq_quant_config_check(const clq_quant_config *config) {
+    CLQ_NEEDS(config);
     if ((unsigned)config->observer > CLQ_OBSERVER_MOVING_AVERAGE ||
         (unsigned)config->scale > CLQ_SCALE_POW2) {
         return clq_fail(CLQ_USAGE, "unknown observer %d or kind of scale %d", (int)config->observer,
@@ -28,6 +31,7 @@ int clq_scale_shift(const clq_quant_config *config) {
 }
 
 clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float *pow2) {
+    CLQ_NEEDS(name, pow2);
     if (!(scale > 0) || !isfinite(scale)) {
         return clq_fail(CLQ_BAD_DATA, "%s: a scale must be positive and finite, is %g", name,
                         (double)scale);
@@ -38,6 +42,7 @@ clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float
 
 clq_status clq_activation_qparams(const clq_quant_config *config, const char *name, float min,
                                   float max, float *scale, int32_t *zero_point) {
+    CLQ_NEEDS(config, name, scale, zero_point);
     if (!isfinite(min) || !isfinite(max) || min > max) {
         return clq_fail(CLQ_BAD_DATA, "%s: the observed range [%g, %g] is not a finite interval",
                         name, (double)min, (double)max);
@@ -54,6 +59,7 @@ clq_status clq_activation_qparams(const clq_quant_config *config, const char *na
 
 clq_status clq_weight_scale(const clq_quant_config *config, const char *name, float max_abs,
                             float *scale) {
+    CLQ_NEEDS(config, name, scale);
     if (!isfinite(max_abs) || max_abs < 0) {
         return clq_fail(CLQ_BAD_DATA, "%s: a weight is not finite", name);
     }

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/hash.h"
 #include "base/numbers.h"
 #include "base/progress.h"
+#include "graph/ends.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
 
@@ -322,6 +324,8 @@ static clq_status run_paths(verifier *s) {
 
 clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset *dataset, int batch,
                       int64_t limit, clq_verification *verification) {
+    CLQ_NEEDS(device, integer, dataset, verification);
+    CLQ_NEEDS_ENDS(integer);
     clq_status status = CLQ_OK;
     verifier s = {
         .device = device, .graph = integer, .batch = batch, .limit = limit, .v = verification};
@@ -344,6 +348,7 @@ cleanup:
 }
 
 void clq_verification_clear(clq_verification *verification) {
+    CLQ_NEEDS_OR(, verification);
     clq_free(verification->layers);
     verification->layers = NULL;
     verification->layer_count = 0;

@@ -1,5 +1,6 @@
 #include <clquant/report.h>
 
+#include "base/arguments.h"
 #include "base/files.h"
 #include "report/page.h"
 #include "report/tables.h"
@@ -21,6 +22,7 @@ static clq_status write_pngs(const clq_pictures *pictures, const char *folder) {
 }
 
 clq_status clq_report_write(const char *folder, char **html) {
+    CLQ_NEEDS(folder);
     clq_run_data data = {0};
     clq_pictures pictures = {0};
     clq_text page = {0};

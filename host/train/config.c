@@ -3,10 +3,12 @@
 
 #include <clquant/train.h>
 
+#include "base/arguments.h"
 #include "base/hash.h"
 #include "base/ranges.h"
 
 void clq_train_config_init(clq_train_config *config) {
+    CLQ_NEEDS_OR(, config);
     *config = (clq_train_config){
         .epochs = 1, .batch = 128, .seed = 1, .loader_threads = 2, .log_steps = 10};
     config->optimizer.kind = CLQ_OPTIMIZER_SGD;
@@ -103,6 +105,21 @@ static clq_status check_augment(const clq_augment_config *a) {
 }
 
 clq_status clq_train_config_check(const clq_train_config *config) {
+    CLQ_NEEDS(config);
+    if ((unsigned)config->optimizer.kind > CLQ_OPTIMIZER_ADAMW ||
+        (unsigned)config->schedule.kind > CLQ_LR_COSINE_RESTARTS ||
+        (unsigned)config->loss > CLQ_LOSS_MSE ||
+        (unsigned)config->on_nonfinite > CLQ_NONFINITE_SKIP) {
+        return clq_fail(CLQ_USAGE, "unknown optimizer %d, schedule %d, loss %d or on_nonfinite %d",
+                        (int)config->optimizer.kind, (int)config->schedule.kind, (int)config->loss,
+                        (int)config->on_nonfinite);
+    }
+    CLQ_REQUIRE(config->schedule.milestone_count >= 0 &&
+                    config->schedule.milestone_count <= CLQ_MAX_MILESTONES &&
+                    config->freeze_count >= 0 && config->freeze_count <= CLQ_MAX_FREEZE &&
+                    config->progressive_count >= 0 &&
+                    config->progressive_count <= CLQ_MAX_PROGRESSIVE,
+                "a list is longer than its array");
     CLQ_TRY(clq_in_range("epochs", config->epochs, CLQ_IN_EPOCHS));
     CLQ_TRY(clq_in_range("batch", config->batch, CLQ_IN_BATCH));
     CLQ_TRY(clq_in_range("optimizer.momentum", config->optimizer.momentum, CLQ_IN_MOMENTUM));
@@ -190,6 +207,7 @@ static uint64_t hash_schedule(const clq_train_config *config, uint64_t hash) {
 }
 
 uint64_t clq_train_config_hash(const clq_train_config *config) {
+    CLQ_NEEDS_OR(0, config);
     const double numbers[] = {config->epochs, config->batch,           (double)config->seed,
                               config->loss,   config->label_smoothing, config->sync_batch_norm};
     uint64_t hash = clq_hash64(numbers, sizeof numbers);
@@ -206,6 +224,7 @@ uint64_t clq_train_config_hash(const clq_train_config *config) {
 /* ---- what changes from epoch to epoch ---- */
 
 int clq_train_size(const clq_train_config *config, int64_t epoch) {
+    CLQ_NEEDS_OR(0, config);
     for (int i = 0; i < config->progressive_count; i++) {
         if (epoch < config->progressive[i].until_epoch) {
             return config->progressive[i].size;
@@ -230,6 +249,7 @@ static double restart_progress(double epoch, double t_0, double t_mult) {
 }
 
 double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t steps_per_epoch) {
+    CLQ_NEEDS_OR(0, config);
     const double epoch = (double)step / (double)(steps_per_epoch > 0 ? steps_per_epoch : 1);
     const double warmup = config->schedule.warmup_epochs, lr = config->schedule.lr;
     const double after = config->epochs - warmup;

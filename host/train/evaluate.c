@@ -3,6 +3,7 @@
 
 #include <clquant/train.h>
 
+#include "base/arguments.h"
 #include "base/checked.h"
 #include "base/hash.h"
 #include "base/progress.h"
@@ -192,6 +193,7 @@ static void finish(evaluator *v) {
 
 clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                         clq_evaluation *evaluation, float *logits) {
+    CLQ_NEEDS(exec, feed, evaluation);
     evaluator v = {.exec = exec, .feed = feed};
     clq_status status = CLQ_OK;
     memset(evaluation, 0, sizeof *evaluation);
@@ -223,6 +225,7 @@ cleanup:
 }
 
 void clq_evaluation_clear(clq_evaluation *evaluation) {
+    CLQ_NEEDS_OR(, evaluation);
     clq_free(evaluation->confusion);
     clq_free(evaluation->fits);
     evaluation->confusion = NULL;

@@ -2,6 +2,7 @@
 
 #include <clquant/train.h>
 
+#include "base/arguments.h"
 #include "data/augment.h"
 #include "train/table_feed.h"
 
@@ -71,6 +72,7 @@ static clq_status create_labels(clq_feed *feed) {
 
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **out) {
+    CLQ_NEEDS(device, dataset, options, out);
     clq_status status = CLQ_OK;
     *out = NULL;
     clq_feed *feed = clq_calloc(1, sizeof *feed);
@@ -110,14 +112,17 @@ void clq_feed_destroy(clq_feed *feed) {
 }
 
 const clq_table *clq_feed_table(const clq_feed *feed) {
+    CLQ_NEEDS_OR(NULL, feed);
     return feed->table ? clq_table_feed_table(feed->table) : NULL;
 }
 
 const char *clq_feed_unit(const clq_feed *feed) {
+    CLQ_NEEDS_OR(NULL, feed);
     return feed->table ? "rows" : "images";
 }
 
 int64_t clq_feed_batches(const clq_feed *feed) {
+    CLQ_NEEDS_OR(0, feed);
     if (feed->table) {
         return clq_table_feed_batches(feed->table);
     }
@@ -125,6 +130,7 @@ int64_t clq_feed_batches(const clq_feed *feed) {
 }
 
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
+    CLQ_NEEDS(feed);
     if (feed->table) {
         return clq_table_feed_seek(feed->table, epoch, batch);
     }
@@ -138,6 +144,7 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
 }
 
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
+    CLQ_NEEDS(feed, x, out);
     const clq_batch *batch = NULL;
     *out = (clq_feed_batch){0};
     if (feed->options.stop && *feed->options.stop) {

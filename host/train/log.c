@@ -23,9 +23,9 @@ static json_t *new_line(const clq_train_log *log, const char *event, int64_t ste
     char now[CLQ_TIMESTAMP_SIZE];
     json_t *line = json_object();
     clq_timestamp(now);
-    json_object_set_new(line, "event", json_string(event));
-    json_object_set_new(line, "phase", json_string(log->job->phase));
-    json_object_set_new(line, "time", json_string(now));
+    json_object_set_new(line, "event", clq_json_string(event));
+    json_object_set_new(line, "phase", clq_json_string(log->job->phase));
+    json_object_set_new(line, "time", clq_json_string(now));
     json_object_set_new(line, "seconds", clq_json_real(clq_now_seconds() - log->started));
     json_object_set_new(line, "step", json_integer(step));
     return line;
@@ -43,8 +43,8 @@ static clq_status write_start(clq_train_log *log) {
         }
     }
     json_object_set_new(line, "schema", json_integer(1));
-    json_object_set_new(line, "network", json_string(job->graph->name));
-    json_object_set_new(line, "device", json_string(clq_device_get_info(job->device)->name));
+    json_object_set_new(line, "network", clq_json_string(job->graph->name));
+    json_object_set_new(line, "device", clq_json_string(clq_device_get_info(job->device)->name));
     json_object_set_new(line, "seed", json_integer((json_int_t)job->config.seed));
     json_object_set_new(line, "epochs", json_integer(job->config.epochs));
     json_object_set_new(line, "batch", json_integer(job->config.batch));
@@ -76,7 +76,7 @@ clq_status clq_train_log_close(clq_train_log *log, clq_status status, int64_t st
     json_t *line = new_line(log, event, step);
     if (status != CLQ_OK) {
         json_object_set_new(line, "exit_code", json_integer(status));
-        json_object_set_new(line, "message", json_string(clq_last_error()));
+        json_object_set_new(line, "message", clq_json_string(clq_last_error()));
         (void)write_line(log, line); /* the first failure is the one to report */
         (void)clq_appender_close(&log->file);
         return clq_fail(status, "%s", clq_last_error());

@@ -2,9 +2,11 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/numbers.h"
+#include "graph/ends.h"
 #include "train/folder.h"
 #include "train/trainer.h"
 
@@ -151,6 +153,11 @@ static clq_status run_epochs(trainer *t) {
 }
 
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count) {
+    CLQ_NEEDS(job, history, history_count);
+    CLQ_NEEDS(job->device, job->graph, job->train, job->phase);
+    CLQ_NEEDS_ENDS(job->graph);
+    CLQ_REQUIRE(job->mode == CLQ_EXEC_TRAIN || (job->mode == CLQ_EXEC_QAT && job->qstate),
+                "job->mode must be CLQ_EXEC_TRAIN, or CLQ_EXEC_QAT with a qstate");
     trainer t = {.job = job};
     clq_status status = CLQ_OK;
     *history = NULL;

@@ -5,8 +5,10 @@
 
 #include <clquant/train.h>
 
+#include "base/arguments.h"
 #include "base/numbers.h"
 #include "base/text.h"
+#include "graph/ends.h"
 #include "train/metadata.h"
 
 #define TARGET_MEAN "clquant.target_mean"
@@ -15,6 +17,8 @@
 /* ---- shapes ---- */
 
 clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset) {
+    CLQ_NEEDS(graph, dataset);
+    CLQ_NEEDS_ENDS(graph);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     const clq_shape *input = &graph->values[graph->input].shape;
     const clq_shape *output = &graph->values[graph->output].shape;
@@ -107,6 +111,7 @@ static clq_status allocate_pair(const clq_table *table, float **mean, float **st
 }
 
 clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table) {
+    CLQ_NEEDS(graph, table);
     clq_status status = CLQ_OK;
     bool found;
     float *mean, *std;
@@ -129,6 +134,7 @@ cleanup:
 }
 
 clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table) {
+    CLQ_NEEDS(graph, table);
     clq_status status = CLQ_OK;
     float *mean, *std;
     CLQ_TRY(allocate_pair(table, &mean, &std));

@@ -40,6 +40,10 @@ static clq_status allocate(clq_table_feed *feed, clq_device *device) {
 clq_status clq_table_feed_create(clq_device *device, const clq_table *table,
                                  const clq_feed_options *options, clq_table_feed **out) {
     *out = NULL;
+    if (options->batch < 1 || options->shard < 0) {
+        return clq_fail(CLQ_USAGE, "feed: batch %d, shard %d: must be at least 1 and 0",
+                        options->batch, options->shard);
+    }
     const int shards = options->training && options->shards > 1 ? options->shards : 1;
     const int64_t step = (int64_t)options->batch * shards;
     if (options->training && table->rows < step) {

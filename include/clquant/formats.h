@@ -91,7 +91,7 @@ clq_status clq_tensors_lend(clq_tensors *tensors, const char *name, clq_file_dty
                             const int64_t *dim, const void *data);
 
 int clq_tensors_count(const clq_tensors *tensors);
-const clq_file_tensor *clq_tensors_at(const clq_tensors *tensors, int index);
+const clq_file_tensor *clq_tensors_at(const clq_tensors *tensors, int index); /* NULL past it */
 const clq_file_tensor *clq_tensors_find(const clq_tensors *tensors, const char *name); /* or NULL */
 
 clq_status clq_tensors_set_metadata(clq_tensors *tensors, const char *key, const char *text);

@@ -90,8 +90,8 @@ typedef struct clq_graph {
 
 /* ---- building ---- */
 
-clq_status clq_graph_create(const char *name, clq_graph **graph);
-void clq_graph_destroy(clq_graph *graph); /* NULL ok */
+clq_status clq_graph_create(const char *name, clq_graph **graph); /* name NULL: "" */
+void clq_graph_destroy(clq_graph *graph);                         /* NULL ok */
 clq_status clq_graph_clone(const clq_graph *graph, clq_graph **clone);
 
 /* The input value: F32 (1, H, W, C) or (1, C). */
@@ -99,8 +99,9 @@ clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape sha
 /* A parameter or state tensor; `data` (F32/S8/S32 in the shape's order) is copied, NULL = zeros. */
 clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
                                    clq_dtype dtype, clq_shape shape, const void *data, int *value);
-/* Adds a node (attrs copied), infers its output's shape and creates the output value, named like
- * the node. CLQ_BAD_DATA when the operator's shape rule is broken: the text names node and rule. */
+/* Adds a node (attrs copied; NULL: zeroed), infers its output's shape and creates the output value,
+ * named like the node. CLQ_BAD_DATA when the operator's shape rule is broken: the text names node
+ * and rule. */
 clq_status clq_graph_add_node(clq_graph *graph, const char *op, const char *name, const void *attrs,
                               const int *inputs, int input_count, int *output);
 void clq_graph_set_output(clq_graph *graph, int value);

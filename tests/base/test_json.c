@@ -308,6 +308,29 @@ static void overrides_by_path(void **state) {
 
 /* ---- writing ---- */
 
+static void texts_of_any_origin_are_written(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"plain", "plain"},
+        {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"m\xfcll", "m\xef\xbf\xbdll"},                             /* Latin-1 */
+        {"\xc3", "\xef\xbf\xbd"},                                   /* cut off */
+        {"\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd"},                   /* longer than it must be */
+        {"\xed\xa0\x80x", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx"}, /* half of a pair */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *json = clq_json_string(cases[i][0]), *object = json_object();
+        assert_non_null(json);
+        assert_string_equal(json_string_value(json), cases[i][1]);
+        const bool valid = strcmp(cases[i][0], cases[i][1]) == 0;
+        assert_status(clq_json_put_text(object, "key", cases[i][0]), valid ? CLQ_OK : CLQ_USAGE);
+        assert_status(clq_json_put(object, cases[i][0], json_true()), valid ? CLQ_OK : CLQ_USAGE);
+        json_decref(json);
+        json_decref(object);
+    }
+    assert_null(clq_json_string(NULL));
+}
+
 static json_t *sample(void) {
     return json_pack("{s:o, s:o, s:o, s:s}", "lr", clq_json_real(0.1), "third",
                      clq_json_real(1.0 / 3), "loss", clq_json_real(NAN), "name", "x");
@@ -391,6 +414,7 @@ static void a_line_has_nine_digits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_of_any_origin_are_written),
         cmocka_unit_test(strict),
         cmocka_unit_test(depth_is_limited),
         file_test(load_names_the_file),

@@ -1,0 +1,485 @@
+/* Every public function with NULL where something is needed, and with zeroed structures: it says
+ * which argument is wrong, and nothing is touched. */
+#include <clquant/clquant.h>
+
+#include <string.h>
+
+#include "support/clq_test.h"
+
+#define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv"
+
+static clq_device *device;
+static clq_dataset *table; /* 3 features, 1 target */
+static clq_graph *graph;   /* float, folded, of it */
+
+/* `call` ends in CLQ_USAGE and an error that begins with the function's name. */
+#define REFUSED(call) assert_refused((call), #call, __LINE__)
+/* The same, and the error names the argument. */
+#define REFUSED_FOR(argument, call)                                                                \
+    do {                                                                                           \
+        REFUSED(call);                                                                             \
+        assert_error_has(argument);                                                                \
+    } while (0)
+/* Zeroed options: any error will do, no crash. */
+#define FAILS(call) assert_int_not_equal((call), CLQ_OK)
+
+static void assert_refused(clq_status status, const char *call, int line) {
+    const size_t name = strcspn(call, "(");
+    if (status != CLQ_USAGE || strncmp(clq_last_error(), call, name) != 0) {
+        print_error("line %d: %s: status %d, \"%s\"\n", line, call, (int)status, clq_last_error());
+        fail();
+    }
+}
+
+static void base(void **state) {
+    (void)state;
+    assert_null(clq_strdup(NULL));
+    clq_free(NULL);
+    clq_set_allocator(NULL);
+    clq_set_file_ops(NULL);
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+}
+
+static void data(void **state) {
+    (void)state;
+    clq_dataset *dataset = NULL;
+    clq_loader *loader = NULL;
+    clq_table *made = NULL, empty = {0};
+    const clq_batch *batch = NULL;
+    float x[4];
+    uint32_t order[1] = {0};
+    REFUSED_FOR("path must not be NULL", clq_dataset_open(NULL, NULL, &dataset));
+    REFUSED_FOR("dataset must not be NULL", clq_dataset_open("synthetic", NULL, NULL));
+    FAILS(clq_dataset_open("synthetic", &(clq_dataset_options){.split = (clq_split)7}, &dataset));
+    FAILS(clq_dataset_open("synthetic", &(clq_dataset_options){.size = -1}, &dataset));
+    clq_dataset_close(NULL);
+    assert_null(clq_dataset_get_info(NULL));
+    assert_null(clq_dataset_table(NULL));
+    REFUSED(clq_dataset_read(NULL, 0, (uint8_t *)x));
+    REFUSED(clq_dataset_read(table, 0, NULL));
+    REFUSED(clq_dataset_measure(NULL, x, x));
+    REFUSED(clq_dataset_measure(table, NULL, x));
+    REFUSED(clq_loader_create(NULL, &(clq_loader_options){0}, &loader));
+    REFUSED(clq_loader_create(table, NULL, &loader));
+    REFUSED(clq_loader_create(table, &(clq_loader_options){.batch = 1}, NULL));
+    FAILS(clq_loader_create(table, &(clq_loader_options){0}, &loader));
+    clq_loader_destroy(NULL);
+    REFUSED(clq_loader_next(NULL, &batch));
+    assert_int_equal(clq_loader_get_position(NULL).epoch, 0);
+    assert_int_equal(clq_loader_batches(NULL), 0);
+    REFUSED(clq_table_open(NULL, NULL, &made));
+    REFUSED(clq_table_open(SMOOTH, NULL, NULL));
+    FAILS(clq_table_open(SMOOTH, &(clq_table_options){.target = (clq_target)9}, &made));
+    clq_table_close(NULL);
+    clq_table_limit(NULL, 1);
+    clq_table_limit(&empty, 1);
+    clq_table_order(NULL, 0, 0, order);
+    clq_table_order(&empty, 0, 0, order);
+    clq_table_gather(NULL, order, 1, x, x, NULL);
+    clq_table_gather(clq_dataset_table(table), order, 1, x, NULL, NULL);
+    assert_error_has("clq_table_gather: y must not be NULL");
+    clq_table_measure(NULL, x, x);
+    clq_table_measure(&empty, x, x);
+    clq_table_measure_targets(&empty, x, x);
+    clq_table_normalize(&empty, x, x);
+    clq_table_normalize(NULL, x, x);
+    REFUSED(clq_table_normalize_targets(NULL, x, x));
+}
+
+static void devices(void **state) {
+    (void)state;
+    clq_device *opened = NULL;
+    clq_buffer *buffer = NULL, *view = NULL;
+    clq_kernel *kernel = NULL;
+    clq_transfer transfer = {0};
+    clq_device_limits limits;
+    const clq_profile_entry *entries;
+    clq_dot dot;
+    size_t count = 0;
+    uint64_t bytes;
+    double rate;
+    bool done = false;
+    char byte = 0;
+    assert_string_equal(clq_dot_name((clq_dot)99), "unknown");
+    REFUSED(clq_dot_parse(NULL, &dot));
+    REFUSED(clq_dot_parse("avx2", NULL));
+    REFUSED(clq_device_list(NULL, 0, NULL));
+    REFUSED_FOR("infos must not be NULL", clq_device_list(NULL, 3, &count));
+    REFUSED(clq_device_open(NULL, NULL));
+    REFUSED(clq_device_open_nth(NULL, 0, NULL));
+    assert_null(opened);
+    clq_device_close(NULL);
+    assert_null(clq_device_get_info(NULL));
+    REFUSED(clq_device_set_dot(NULL, CLQ_DOT_PORTABLE));
+    FAILS(clq_device_set_dot(device, (clq_dot)77));
+    REFUSED(clq_device_peak(NULL, &rate, &rate));
+    REFUSED(clq_device_peak(device, NULL, &rate));
+    REFUSED(clq_device_measure_limits(NULL, &limits));
+    REFUSED(clq_device_measure_limits(device, NULL));
+    REFUSED(clq_device_remeasure_limits(NULL));
+    REFUSED(clq_buffer_create(NULL, 4, &buffer));
+    REFUSED(clq_buffer_create(device, 4, NULL));
+    FAILS(clq_buffer_create(device, 0, &buffer));
+    assert_ok(clq_buffer_create(device, 64, &buffer));
+    REFUSED(clq_buffer_view(NULL, 0, 4, &view));
+    REFUSED(clq_buffer_view(buffer, 0, 4, NULL));
+    clq_buffer_release(NULL);
+    assert_int_equal(clq_buffer_size(NULL), 0);
+    assert_false(clq_buffer_same(NULL, buffer));
+    assert_false(clq_buffer_same(buffer, NULL));
+    REFUSED(clq_buffer_write(NULL, 0, 1, &byte));
+    REFUSED_FOR("data must not be NULL", clq_buffer_write(buffer, 0, 1, NULL));
+    REFUSED(clq_buffer_read(NULL, 0, 1, &byte));
+    REFUSED(clq_buffer_read(buffer, 0, 1, NULL));
+    REFUSED(clq_buffer_fill(NULL, 0, 4, 0));
+    REFUSED_FOR("from must not be NULL", clq_buffer_copy(buffer, 0, NULL, 0, 4));
+    REFUSED(clq_buffer_copy(NULL, 0, buffer, 0, 4));
+    REFUSED(clq_scratch_reserve(NULL, 4));
+    REFUSED(clq_scratch_take(NULL, 4, &view));
+    REFUSED(clq_scratch_take(device, 4, NULL));
+    assert_int_equal(clq_scratch_size(NULL), 0);
+    clq_device_memory(NULL, &bytes, &bytes);
+    clq_device_memory(device, NULL, NULL);
+    REFUSED(clq_transfer_read(NULL, 1, &byte, &transfer));
+    REFUSED(clq_transfer_read(buffer, 1, NULL, &transfer));
+    REFUSED(clq_transfer_write(buffer, 1, &byte, NULL));
+    REFUSED(clq_transfer_done(NULL, &done));
+    REFUSED(clq_transfer_join(NULL));
+    assert_ok(clq_transfer_done(&transfer, &done)); /* none is under way */
+    assert_ok(clq_transfer_join(&transfer));
+    REFUSED(clq_kernel_get(NULL, "fill", NULL, &kernel));
+    REFUSED(clq_kernel_get(device, NULL, NULL, &kernel));
+    REFUSED(clq_kernel_get(device, "fill", NULL, NULL));
+    REFUSED(clq_launch(device, NULL, (clq_range){0}, NULL, 0));
+    REFUSED(clq_launch(NULL, NULL, CLQ_RANGE1(1), NULL, 0));
+    REFUSED(clq_device_finish(NULL));
+    REFUSED(clq_gemm_f32(device, 1, 1, 1, buffer, NULL, false, buffer));
+    REFUSED(clq_device_profile(NULL, true));
+    clq_device_set_label(NULL, "x");
+    clq_device_set_label(device, NULL);
+    clq_device_set_work(NULL, 1);
+    REFUSED(clq_device_profile_entries(device, NULL, &count));
+    REFUSED(clq_device_profile_entries(NULL, &entries, &count));
+    clq_buffer_release(buffer);
+}
+
+static void graphs(void **state) {
+    (void)state;
+    clq_graph empty = {0}, *made = NULL, *other = NULL;
+    const clq_shape shape = {0};
+    clq_qparams q = {0};
+    char text[8] = "";
+    int value;
+    assert_int_equal(clq_dtype_size((clq_dtype)9), 0);
+    assert_int_equal(clq_shape_count(NULL), 0);
+    assert_false(clq_shape_equal(NULL, &shape));
+    clq_shape_text(NULL, text, sizeof text);
+    clq_shape_text(&shape, NULL, 3);
+    REFUSED(clq_graph_create("x", NULL));
+    assert_ok(clq_graph_create(NULL, &made));
+    clq_graph_destroy(NULL);
+    REFUSED(clq_graph_clone(NULL, &other));
+    REFUSED(clq_graph_clone(made, NULL));
+    REFUSED(clq_graph_add_input(NULL, "x", shape, &value));
+    REFUSED(clq_graph_add_input(made, NULL, shape, &value));
+    FAILS(clq_graph_add_input(made, "x", shape, &value));
+    REFUSED(clq_graph_add_parameter(made, NULL, CLQ_VALUE_STATE, CLQ_F32, shape, NULL, &value));
+    FAILS(clq_graph_add_parameter(made, "x", CLQ_VALUE_STATE, CLQ_F32, shape, NULL, &value));
+    REFUSED(clq_graph_add_node(made, NULL, "x", NULL, NULL, 0, &value));
+    REFUSED_FOR("inputs must not be NULL",
+                clq_graph_add_node(made, "add", "x", NULL, NULL, 2, &value));
+    clq_graph_set_output(NULL, 0);
+    assert_int_equal(clq_graph_find_value(NULL, "x"), -1);
+    assert_int_equal(clq_graph_find_value(made, NULL), -1);
+    assert_int_equal(clq_graph_find_node(NULL, "x"), -1);
+    assert_int_equal(clq_graph_use_count(NULL, 0), 0);
+    REFUSED(clq_graph_set_metadata(made, "x", NULL));
+    REFUSED(clq_graph_set_metadata(NULL, "x", "y"));
+    assert_null(clq_graph_get_metadata(NULL, "x"));
+    assert_null(clq_graph_get_metadata(made, NULL));
+    REFUSED(clq_qparams_set(NULL, 0, NULL, 0, CLQ_U8));
+    REFUSED(clq_qparams_set(&q, 3, NULL, 0, CLQ_U8));
+    clq_qparams_clear(NULL);
+    REFUSED(clq_graph_validate(NULL));
+    FAILS(clq_graph_validate(&empty));
+    assert_int_equal(clq_graph_form(NULL), CLQ_FORM_FLOAT);
+    assert_int_equal(clq_graph_measure(NULL).bytes, 0);
+    assert_int_equal(clq_graph_measure(&empty).bytes, 0);
+    REFUSED(clq_graph_fold(NULL, &other));
+    REFUSED_FOR("has no input", clq_graph_fold(&empty, &other));
+    REFUSED_FOR("has no input", clq_graph_fold(made, &other));
+    REFUSED(clq_graph_resize(NULL, 1, 1, &other));
+    REFUSED(clq_graph_resize(&empty, 1, 1, &other));
+    assert_null(clq_network_list(1000));
+    REFUSED(clq_network_build(NULL, &other));
+    FAILS(clq_network_build(&(clq_network_options){0}, &other)); /* no network */
+    REFUSED(clq_network_build(&(clq_network_options){.network = "mlp"}, NULL));
+    assert_null(clq_op_find(NULL));
+    assert_null(clq_op_list(NULL));
+    assert_null(other);
+    clq_graph_destroy(made);
+}
+
+static void executors(void **state) {
+    (void)state;
+    clq_graph empty = {0};
+    clq_params *params = NULL;
+    clq_exec *exec = NULL;
+    const clq_exec_options one = {.batch = 1};
+    REFUSED(clq_params_create(NULL, graph, false, &params));
+    REFUSED(clq_params_create(device, NULL, false, &params));
+    REFUSED(clq_params_create(device, graph, false, NULL));
+    clq_params_destroy(NULL);
+    REFUSED(clq_params_upload(NULL));
+    REFUSED(clq_params_download(NULL));
+    assert_null(clq_params_flat(NULL));
+    assert_null(clq_params_flat_gradient(NULL));
+    assert_null(clq_params_flat_states(NULL));
+    assert_int_equal(clq_params_count(NULL), 0);
+    assert_null(clq_params_value(NULL, 0));
+    assert_null(clq_params_gradient(NULL, 0));
+    assert_int_equal(clq_params_offset(NULL, 0), 0);
+    assert_ok(clq_params_create(device, graph, false, &params));
+    assert_null(clq_params_value(params, 1000));
+    assert_int_equal(clq_params_offset(params, -1), 0);
+    clq_params_destroy(params);
+    REFUSED(clq_exec_create(NULL, graph, &one, &exec));
+    REFUSED(clq_exec_create(device, NULL, &one, &exec));
+    REFUSED(clq_exec_create(device, graph, NULL, &exec));
+    REFUSED(clq_exec_create(device, graph, &one, NULL));
+    REFUSED_FOR("has no input", clq_exec_create(device, &empty, &one, &exec));
+    FAILS(clq_exec_create(device, graph, &(clq_exec_options){0}, &exec));
+    FAILS(clq_exec_create(device, graph, &(clq_exec_options){.mode = (clq_exec_mode)9, .batch = 1},
+                          &exec));
+    clq_exec_destroy(NULL);
+    assert_null(clq_exec_input(NULL));
+    assert_null(clq_exec_output(NULL));
+    assert_null(clq_exec_output_gradient(NULL));
+    assert_null(clq_exec_value(NULL, 0));
+    REFUSED(clq_exec_load_parameters(NULL));
+    REFUSED(clq_exec_forward(NULL));
+    REFUSED(clq_exec_backward(NULL));
+    clq_exec_set_step(NULL, 1);
+    assert_null(clq_exec_get_options(NULL));
+    clq_exec_set_hook(NULL, NULL, NULL);
+    clq_exec_set_backward_hook(NULL, NULL, NULL);
+    assert_int_equal(clq_exec_measure(NULL).activations, 0);
+    assert_ok(clq_exec_create(device, graph, &one, &exec));
+    FAILS(clq_exec_backward(exec)); /* it does not train */
+    clq_exec_destroy(exec);
+}
+
+static void files(void **state) {
+    (void)state;
+    clq_graph empty = {0}, *made = NULL;
+    clq_tensors *tensors = NULL;
+    const clq_file_tensor none = {0};
+    float x[1];
+    REFUSED(clq_onnx_load(NULL, &made));
+    REFUSED(clq_onnx_load("x", NULL));
+    REFUSED(clq_onnx_load_memory(NULL, 5, "x", &made));
+    REFUSED(clq_onnx_load_memory("x", 1, NULL, &made));
+    FAILS(clq_onnx_load_memory(NULL, 0, "x", &made));
+    REFUSED(clq_onnx_save(NULL, "x"));
+    REFUSED(clq_onnx_save(graph, NULL));
+    REFUSED_FOR("has no input", clq_onnx_save(&empty, "x"));
+    assert_int_equal(clq_file_dtype_size((clq_file_dtype)99), 0);
+    assert_string_equal(clq_file_dtype_name((clq_file_dtype)99), "?");
+    REFUSED(clq_tensors_create(NULL));
+    assert_ok(clq_tensors_create(&tensors));
+    clq_tensors_destroy(NULL);
+    REFUSED(clq_tensors_load(NULL, &tensors));
+    REFUSED(clq_tensors_load_memory(NULL, 9, "x", &tensors));
+    FAILS(clq_tensors_load_memory(NULL, 0, "x", &tensors));
+    REFUSED(clq_tensors_save(NULL, "x"));
+    REFUSED(clq_tensors_save(tensors, NULL));
+    REFUSED_FOR("dim must not be NULL", clq_tensors_add(tensors, "x", CLQ_FILE_F32, 1, NULL, x));
+    REFUSED(clq_tensors_add(NULL, "x", CLQ_FILE_F32, 0, NULL, x));
+    FAILS(clq_tensors_add(tensors, "x", CLQ_FILE_F32, 0, NULL, NULL));
+    assert_error_has("data must not be NULL");
+    FAILS(clq_tensors_lend(tensors, "x", CLQ_FILE_F32, 0, NULL, NULL));
+    REFUSED(clq_tensors_lend(tensors, NULL, CLQ_FILE_F32, 0, NULL, x));
+    assert_int_equal(clq_tensors_count(NULL), 0);
+    assert_int_equal(clq_tensors_count(tensors), 0);
+    assert_null(clq_tensors_at(tensors, 0));
+    assert_null(clq_tensors_at(NULL, 0));
+    assert_null(clq_tensors_find(tensors, NULL));
+    REFUSED(clq_tensors_set_metadata(tensors, NULL, "x"));
+    assert_null(clq_tensors_get_metadata(tensors, NULL));
+    REFUSED(clq_file_tensor_to_f32(NULL, x));
+    REFUSED(clq_file_tensor_to_f32(&none, NULL));
+    REFUSED(clq_weights_load(NULL, "x"));
+    REFUSED(clq_weights_load(graph, NULL));
+    REFUSED(clq_weights_load_new_head(NULL, "x"));
+    REFUSED(clq_weights_load_tensors(graph, NULL, "x"));
+    REFUSED(clq_weights_save(graph, NULL));
+    REFUSED(clq_weights_save(NULL, "x"));
+    assert_null(made);
+    clq_tensors_destroy(tensors);
+}
+
+static void training(void **state) {
+    (void)state;
+    clq_graph empty = {0};
+    clq_feed *feed = NULL;
+    clq_feed_batch batch;
+    clq_evaluation evaluation;
+    clq_epoch_record *history = NULL;
+    clq_train_config zeroed = {0};
+    float x[4];
+    int count = 0;
+    clq_train_config_init(NULL);
+    REFUSED(clq_train_config_check(NULL));
+    FAILS(clq_train_config_check(&zeroed));
+    assert_int_equal(clq_train_config_hash(NULL), 0);
+    assert_int_equal(clq_train_size(NULL, 0), 0);
+    assert_true(clq_learning_rate(NULL, 0, 1) == 0);
+    REFUSED(clq_feed_create(NULL, table, &(clq_feed_options){.batch = 1}, &feed));
+    REFUSED(clq_feed_create(device, NULL, &(clq_feed_options){.batch = 1}, &feed));
+    REFUSED(clq_feed_create(device, table, NULL, &feed));
+    REFUSED(clq_feed_create(device, table, &(clq_feed_options){.batch = 1}, NULL));
+    FAILS(clq_feed_create(device, table, &(clq_feed_options){0}, &feed));
+    clq_feed_destroy(NULL);
+    assert_null(clq_feed_table(NULL));
+    assert_null(clq_feed_unit(NULL));
+    assert_int_equal(clq_feed_batches(NULL), 0);
+    REFUSED(clq_feed_seek(NULL, 0, 0));
+    REFUSED(clq_feed_next(NULL, NULL, &batch));
+    REFUSED(clq_graph_check_data(NULL, table));
+    REFUSED(clq_graph_check_data(graph, NULL));
+    REFUSED(clq_graph_check_data(&empty, table));
+    REFUSED(clq_graph_normalisation(NULL, table, x, x));
+    REFUSED(clq_graph_normalisation(graph, table, NULL, x));
+    REFUSED(clq_graph_set_normalisation(graph, NULL, x, 1));
+    REFUSED(clq_graph_normalise_table(graph, NULL));
+    REFUSED(clq_graph_measure_table(graph, NULL));
+    REFUSED(clq_graph_measure_table(NULL, clq_dataset_table(table)));
+    REFUSED(clq_evaluate(NULL, NULL, NULL, &evaluation, NULL));
+    clq_evaluation_clear(NULL);
+    REFUSED(clq_train(NULL, &history, &count));
+    REFUSED_FOR("job->device", clq_train(&(clq_train_job){0}, &history, &count));
+    clq_train_job job = {.device = device, .graph = graph, .train = table, .phase = "train"};
+    clq_train_config_init(&job.config);
+    REFUSED_FOR("job->mode", clq_train(&job, &history, &count));
+    job.mode = CLQ_EXEC_QAT;
+    REFUSED_FOR("job->mode", clq_train(&job, &history, &count));
+    job.mode = CLQ_EXEC_TRAIN;
+    REFUSED_FOR("history must not be NULL", clq_train(&job, NULL, &count));
+    job.graph = &empty;
+    REFUSED_FOR("has no input", clq_train(&job, &history, &count));
+    assert_null(history);
+}
+
+static void quantization(void **state) {
+    (void)state;
+    clq_graph empty = {0}, *made = NULL;
+    clq_quant_config config, zeroed = {0};
+    clq_epoch_record *history = NULL;
+    clq_verification verification;
+    clq_feed *feed = NULL;
+    float scale;
+    int32_t zero_point;
+    int count;
+    clq_quant_config_init(NULL);
+    clq_quant_config_init(&config);
+    REFUSED(clq_quant_config_check(NULL));
+    FAILS(clq_quant_config_check(&zeroed));
+    REFUSED(clq_activation_qparams(NULL, "x", 0, 1, &scale, &zero_point));
+    REFUSED(clq_activation_qparams(&config, "x", 0, 1, NULL, &zero_point));
+    REFUSED(clq_weight_scale(&config, "x", 1, NULL));
+    REFUSED(clq_scale_to_pow2("x", 1, 8, NULL));
+    assert_ok(clq_feed_create(device, table, &(clq_feed_options){.batch = 4}, &feed));
+    REFUSED(clq_calibrate(NULL, graph, feed, 4, &config));
+    REFUSED(clq_calibrate(device, NULL, feed, 4, &config));
+    REFUSED(clq_calibrate(device, graph, NULL, 4, &config));
+    REFUSED(clq_calibrate(device, graph, feed, 4, NULL));
+    REFUSED(clq_calibrate(device, &empty, feed, 4, &config));
+    FAILS(clq_calibrate(device, graph, feed, 0, &config));
+    FAILS(clq_calibrate(device, graph, feed, 4, &zeroed));
+    clq_feed_destroy(feed);
+    REFUSED(clq_convert(NULL, &config, &made));
+    REFUSED(clq_convert(&empty, &config, &made));
+    REFUSED(clq_convert(graph, NULL, &made));
+    FAILS(clq_convert(graph, &config, &made));
+    REFUSED(clq_dequantize(NULL, &made));
+    REFUSED(clq_dequantize(&empty, &made));
+    FAILS(clq_dequantize(graph, &made));
+    REFUSED(clq_qat(NULL, &config, &history, &count));
+    REFUSED(clq_qat(&(clq_train_job){0}, &config, &history, &count));
+    REFUSED(clq_qat(&(clq_train_job){0}, NULL, &history, &count));
+    REFUSED(clq_verify(NULL, graph, table, 1, 0, &verification));
+    REFUSED(clq_verify(device, NULL, table, 1, 0, &verification));
+    REFUSED(clq_verify(device, graph, NULL, 1, 0, &verification));
+    REFUSED(clq_verify(device, &empty, table, 1, 0, &verification));
+    FAILS(clq_verify(device, graph, table, 1, 0, &verification));
+    clq_verification_clear(NULL);
+    assert_null(made);
+}
+
+static void measuring(void **state) {
+    (void)state;
+    clq_graph empty = {0};
+    clq_bench_result result;
+    clq_train_bench_result step;
+    clq_tune_report report;
+    const clq_graph *const one[] = {NULL};
+    const clq_bench_options options = {0};
+    clq_bench_case what = {.name = "x", .graph = graph};
+    clq_train_bench_case training_case = {.name = "x", .graph = graph, .device = device};
+    assert_true(clq_latency_of(NULL, 3).min == 0);
+    assert_true(clq_quantile(NULL, 0, 0.5) == 0);
+    assert_true(clq_median_error(NULL, 2) == 0);
+    assert_string_equal(clq_bench_cause_name((clq_bench_cause)99), "");
+    REFUSED(clq_bench_run(NULL, 1, &options, &result));
+    REFUSED(clq_bench_run(&what, 1, NULL, &result));
+    REFUSED(clq_bench_run(&what, 1, &options, NULL));
+    REFUSED_FOR("cases[c].device", clq_bench_run(&what, 1, &options, &result));
+    what.device = device;
+    what.graph = &empty;
+    REFUSED_FOR("has no input", clq_bench_run(&what, 1, &options, &result));
+    what.graph = graph;
+    FAILS(clq_bench_run(&what, 1, &options, &result)); /* batch 0 */
+    assert_ok(clq_bench_run(NULL, 0, &options, NULL));
+    clq_bench_result_clear(NULL);
+    REFUSED(clq_bench_train(NULL, 1, &options, &step));
+    REFUSED_FOR("cases[c].config", clq_bench_train(&training_case, 1, &options, &step));
+    clq_train_bench_result_clear(NULL);
+    REFUSED(clq_tune(NULL, NULL, 0, &(clq_tune_options){0}, &report));
+    REFUSED(clq_tune(device, NULL, 1, &(clq_tune_options){0}, &report));
+    REFUSED(clq_tune(device, one, 1, &(clq_tune_options){.batches = (int[]){1}, .batch_count = 1},
+                     &report));
+    REFUSED(clq_tune(device, one, 1, NULL, &report));
+    clq_tune_report_clear(NULL);
+    REFUSED(clq_report_write(NULL, NULL));
+    REFUSED(clq_ranks_open(NULL));
+    assert_int_equal(clq_ranks_size(NULL), 1);
+    assert_int_equal(clq_ranks_rank(NULL) + clq_ranks_local(NULL), 0);
+}
+
+static int open_all(void **state) {
+    (void)state;
+    return clq_device_open(NULL, &device) == CLQ_OK &&
+                   clq_dataset_open(SMOOTH, NULL, &table) == CLQ_OK &&
+                   clq_network_build(
+                       &(clq_network_options){.network = "mlp", .inputs = 3, .classes = 1},
+                       &graph) == CLQ_OK
+               ? 0
+               : -1;
+}
+
+static int close_all(void **state) {
+    (void)state;
+    clq_graph_destroy(graph);
+    clq_dataset_close(table);
+    clq_device_close(device);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(base),     cmocka_unit_test(data),         cmocka_unit_test(devices),
+        cmocka_unit_test(graphs),   cmocka_unit_test(executors),    cmocka_unit_test(files),
+        cmocka_unit_test(training), cmocka_unit_test(quantization), cmocka_unit_test(measuring),
+    };
+    return cmocka_run_group_tests_name("cli/arguments", tests, open_all, close_all);
+}
