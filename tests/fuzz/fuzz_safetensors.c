@@ -1,12 +1,8 @@
-/* Fuzzes the safetensors loader: any bytes give tensors inside the file or an error. Every byte of
- * every tensor is read.
- *
- *     cmake -B build-fuzz -DCMAKE_C_COMPILER=clang -DCLQ_FUZZ=ON -DCLQ_SANITIZE=address,undefined
- *     build-fuzz/fuzz_safetensors -max_len=20000 corpus tests/formats/data */
+/* The safetensors loader: any bytes give tensors inside the file or an error. Every byte of every
+ * tensor is read. */
 #include <clquant/formats.h>
-#include <stdlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static unsigned char sum; /* kept, so that the reads are */
@@ -19,9 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (size_t k = 0; k < tensor->size; k++) {
             sum = (unsigned char)(sum + ((const unsigned char *)tensor->data)[k]);
         }
-        if (clq_tensors_find(tensors, tensor->name) != tensor) {
-            abort();
-        }
+        fuzz_check(clq_tensors_find(tensors, tensor->name) == tensor, "found by name");
         size_t count = tensor->size / clq_file_dtype_size(tensor->dtype);
         float *floats = clq_calloc(count, sizeof *floats);
         if (floats) {
@@ -31,4 +25,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     clq_tensors_destroy(tensors);
     return 0;
+}
+
+void fuzz_seeds(void) {
+    static const char small[] = "\x3c\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F32\",\"shape\":[2],"
+                                "\"data_offsets\":[0,8]}}         abcdefgh";
+    fuzz_add(small, sizeof small - 1);
+    fuzz_add_file("tests/formats/data/tiny.safetensors");
+    fuzz_add_file("tests/formats/data/tiny_io.safetensors");
 }
