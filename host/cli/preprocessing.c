@@ -274,10 +274,10 @@ json_t *clq_preprocessing_to_json(const clq_graph *graph) {
     }
     if (p.known & CLQ_PART_INTERPOLATION) {
         json_object_set_new(json, "interpolation",
-                            json_string(clq_interpolation_names[p.resize.interpolation]));
+                            clq_json_string(clq_interpolation_names[p.resize.interpolation]));
     }
     if (p.known & CLQ_PART_CHANNELS) {
-        json_object_set_new(json, "channels", json_string(clq_channels_names[p.channels]));
+        json_object_set_new(json, "channels", clq_json_string(clq_channels_names[p.channels]));
     }
     if (p.known & CLQ_PART_NORMALISATION) {
         json_object_set_new(json, "range", json_integer(p.normalisation.range == 255 ? 255 : 1));

@@ -395,6 +395,7 @@ static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
 
 clq_status clq_dataset_map_classes(clq_dataset *d, const int32_t *map, const char *const *names,
                                    int count) {
+    CLQ_NEEDS(d, map, names);
     const int32_t *old = d->info.labels;
     for (int64_t i = 0; i < d->info.count; i++) {
         if (!old || map[old[i]] < 0 || map[old[i]] >= count) {

@@ -5,6 +5,7 @@
 
 #include <clquant/train.h>
 
+#include "base/arguments.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -20,6 +21,7 @@ void clq_class_names_free(char **names, int count) {
 }
 
 clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count) {
+    CLQ_NEEDS(graph, names, count);
     const char *text = clq_graph_get_metadata(graph, CLASSES);
     size_t lines = 1;
     *names = NULL;
@@ -54,6 +56,7 @@ clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count) 
 }
 
 clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset) {
+    CLQ_NEEDS(graph, dataset);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     clq_text text = {0};
     for (int c = 0; c < info->class_count; c++) {
@@ -259,6 +262,7 @@ static clq_status decide(match *m) {
 }
 
 clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset) {
+    CLQ_NEEDS(graph, dataset);
     const clq_shape *output = &graph->values[graph->output].shape;
     match m = {.dataset = dataset, .info = clq_dataset_get_info(dataset)};
     if (m.info->class_count == 0 || output->rank != 2) {

@@ -5,6 +5,7 @@
 
 #include <clquant/train.h>
 
+#include "base/arguments.h"
 #include "base/numbers.h"
 #include "train/metadata.h"
 
@@ -32,6 +33,7 @@ static bool read_side(const char *text, char stop, const char **end, int *side) 
 }
 
 clq_status clq_resize_parse(const char *text, clq_resize *resize) {
+    CLQ_NEEDS(text, resize);
     const char *end;
     int first = 0, second = 0;
     if (read_side(text, '\0', &end, &first)) {
@@ -51,6 +53,7 @@ clq_status clq_resize_parse(const char *text, clq_resize *resize) {
 }
 
 clq_status clq_crop_parse(const char *text, clq_preprocessing *p) {
+    CLQ_NEEDS(text, p);
     clq_resize size = {0};
     CLQ_TRY(clq_resize_parse(text, &size));
     p->crop_width = size.shorter ? size.shorter : size.width;
@@ -109,6 +112,7 @@ static clq_status check_geometry(const clq_preprocessing *p, int height, int wid
 
 clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
                                    clq_status status) {
+    CLQ_NEEDS(p);
     clq_normalisation *n = &p->normalisation;
     if (p->known & CLQ_PART_NORMALISATION) {
         CLQ_TRY(check_normalisation(n, p->normalisation_count, status));
@@ -143,6 +147,7 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
 }
 
 void clq_preprocessing_take(clq_preprocessing *to, const clq_preprocessing *from, unsigned parts) {
+    CLQ_NEEDS_OR(, to, from);
     parts &= from->known;
     if (parts & CLQ_PART_NORMALISATION) {
         to->normalisation = from->normalisation;
@@ -226,6 +231,7 @@ static clq_status read_metadata(const clq_graph *graph, const clq_shape *input,
 }
 
 clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *p) {
+    CLQ_NEEDS(graph, p);
     const clq_shape *input = &graph->values[graph->input].shape;
     *p = (clq_preprocessing){0};
     if (input->rank != 4 || input->dim[3] > CLQ_MAX_CHANNELS) {
@@ -248,6 +254,7 @@ static clq_status set_text(clq_graph *graph, const char *key, const char *format
 }
 
 clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *p) {
+    CLQ_NEEDS(graph, p);
     const clq_normalisation *n = &p->normalisation;
     const clq_resize *r = &p->resize;
     if (p->known & CLQ_PART_NORMALISATION) {
@@ -275,6 +282,7 @@ clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing
 /* ---- use ---- */
 
 void clq_preprocessing_usual(const clq_shape *input, clq_preprocessing *p) {
+    CLQ_NEEDS_OR(, input, p);
     const int height = (int)input->dim[1], width = (int)input->dim[2];
     *p = (clq_preprocessing){.known = CLQ_PART_CHANNELS | CLQ_PART_RESIZE | CLQ_PART_CROP |
                                       CLQ_PART_INTERPOLATION,
@@ -287,6 +295,7 @@ void clq_preprocessing_usual(const clq_shape *input, clq_preprocessing *p) {
 }
 
 void clq_normalisation_usual(const clq_dataset *dataset, bool bgr, clq_normalisation *n) {
+    CLQ_NEEDS_OR(, dataset, n);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     const bool swap = bgr && info->channels == 3;
     *n = (clq_normalisation){.range = 1, .bgr = bgr};
@@ -298,6 +307,7 @@ void clq_normalisation_usual(const clq_dataset *dataset, bool bgr, clq_normalisa
 
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    clq_normalisation *n) {
+    CLQ_NEEDS(graph, dataset, n);
     clq_preprocessing p;
     CLQ_TRY(clq_graph_preprocessing(graph, &p));
     clq_normalisation_usual(dataset, p.channels == CLQ_BGR, n);
