@@ -48,7 +48,7 @@ def train_clquant(options, files):
     files["recipe"].write_text(json.dumps(recipe(options)))
     run(options.clquant, "convert", "--network", options.network, "--classes", 10, "--seed", SEED, "--output", files["model"],
         "--weights-out", files["weights"])
-    run(options.clquant, "train", files["recipe"], "--data", options.data, "--out", files["trained"], "--weights",
+    run(options.clquant, "train", files["recipe"], "--data", options.data, "--out", files["trained"], "--overwrite", "--weights",
         files["weights"], "--log-file", files["log"], "--device", options.device, "--quiet")
     events = [json.loads(line) for line in files["log"].read_text().splitlines()]
     return [(event["lr"], event["loss"]) for event in events if event["event"] == "step"]
