@@ -64,8 +64,10 @@ int onnx_use_count(const onnx_loader *load, const char *name) {
 }
 
 int onnx_reader_count(const onnx_loader *load, int value) {
-    const onnx_value_use *use = &load->value_uses[value];
-    return value < load->value_use_capacity ? use->uses - (use->names - 1) : 0;
+    if (value >= load->value_use_capacity) {
+        return 0;
+    }
+    return load->value_uses[value].uses - (load->value_uses[value].names - 1);
 }
 
 /* ---- training mode: an exporter's accident, mostly ---- */

@@ -257,10 +257,10 @@ static clq_status add_constant(onnx_loader *load, const onnx_node *node, const o
     const int axis = constant->rank - (shape->rank == 4 || x->unit_hw ? 3 : 1);
     const bool vector =
         axis >= 0 && constant->dim[axis] == channels && (int64_t)constant->count == channels;
-    if (!vector && constant->count != 1) {
+    if ((!vector && constant->count != 1) || constant->rank > onnx_activation_dims(load, x).rank) {
         return onnx_fail(node,
                          "the constant must have one element for each of %lld channels, or "
-                         "one for all",
+                         "one for all, and no more dimensions than what it is added to",
                          (long long)channels);
     }
     clq_node *layer = layer_before(load, x);

@@ -165,6 +165,12 @@ static void constants_are_added_in_place(void **state) {
     make_weights(m, "offset", DIMS(8));
     make_node(m, "Add", "r,offset", "y");
     make_refused(m, "one element for each of 4 channels");
+
+    m = make_start(); /* would make a fifth dimension */
+    add_conv(m, "c");
+    make_weights(m, "offset", DIMS(1, 1, 4, 1, 1));
+    make_node(m, "Add", "c,offset", "y");
+    make_refused(m, "no more dimensions");
 }
 
 static void padded_conv(void **state) {
