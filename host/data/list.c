@@ -11,6 +11,7 @@
 enum {
     MAX_BYTES = 64 << 20, /* of the list */
     MAX_LINE = 4096,
+    SEVERAL = -1,      /* classes of that name */
     MAX_LABEL = 99999, /* a number, where nobody says how many classes there are */
 };
 
@@ -19,11 +20,18 @@ typedef struct entry {
     int line;          /* in the list, from 1 */
 } entry;
 
+typedef struct class_name {
+    const char *name;
+    int32_t number;
+} class_name;
+
 typedef struct list {
     char *folder;
-    const char *file; /* borrowed, only while opening */
-    char *text;       /* the list, each name ended by a NUL */
-    entry *entries;   /* (count) */
+    const char *file;    /* borrowed, only while opening */
+    char *text;          /* the list, each name ended by a NUL */
+    entry *entries;      /* (count) */
+    class_name *classes; /* (class_count), sorted */
+    int class_count;
 } list;
 
 static char *image_path(const list *l, int64_t index) {
@@ -50,6 +58,7 @@ static void release(void *state) {
     clq_free(l->folder);
     clq_free(l->text);
     clq_free(l->entries);
+    clq_free(l->classes);
     clq_free(l);
 }
 
@@ -85,15 +94,44 @@ static bool is_below(const char *path) {
     return true;
 }
 
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const class_name *)a)->name, ((const class_name *)b)->name);
+}
+
+/* The classes by name, for a search. */
+static clq_status sort_classes(list *l, const clq_label_list *given) {
+    l->class_count = given->classes ? given->class_count : 0;
+    l->classes = clq_calloc((size_t)l->class_count, sizeof *l->classes);
+    if (!l->classes) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int c = 0; c < l->class_count; c++) {
+        l->classes[c] = (class_name){given->classes[c], c};
+    }
+    qsort(l->classes, (size_t)l->class_count, sizeof *l->classes, by_name);
+    for (int c = 1; c < l->class_count; c++) {
+        if (by_name(&l->classes[c - 1], &l->classes[c]) == 0) {
+            l->classes[c].number = l->classes[c - 1].number = SEVERAL;
+        }
+    }
+    return CLQ_OK;
+}
+
 static clq_status read_label(const list *l, int line, const clq_label_list *given, const char *text,
                              int32_t *label) {
     char *end;
     const int most = given->class_count ? given->class_count - 1 : MAX_LABEL;
-    for (int c = 0; given->classes && c < given->class_count; c++) {
-        if (strcmp(text, given->classes[c]) == 0) {
-            *label = c;
-            return CLQ_OK;
-        }
+    const class_name wanted = {text, 0};
+    const class_name *found =
+        bsearch(&wanted, l->classes, (size_t)l->class_count, sizeof *l->classes, by_name);
+    if (found && found->number == SEVERAL) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s:%d: the network has several classes called \"%.100s\"; give a number",
+                        l->file, line, text);
+    }
+    if (found) {
+        *label = found->number;
+        return CLQ_OK;
     }
     errno = 0;
     const long number = strtol(text, &end, 10);
@@ -260,6 +298,7 @@ clq_status clq_list_open(const char *folder, const clq_label_list *given, clq_so
     if (!l->folder) {
         return CLQ_NO_MEMORY;
     }
+    CLQ_TRY(sort_classes(l, given));
     CLQ_TRY(clq_file_read(given->file, MAX_BYTES, &data, &size));
     l->text = data;
     CLQ_TRY(parse(source, l->text, size, given));

@@ -86,15 +86,20 @@ static clq_status axis_create(const filter *f, int from, int64_t to, int64_t off
         clq_free(real);
         return CLQ_NO_MEMORY;
     }
+    double nearest = 0.5 * scale; /* summed up as PIL does: a centre may fall between two pixels */
+    for (int64_t i = 0; i < offset; i++) {
+        nearest += scale;
+    }
     for (int i = 0; i < count; i++) {
         int32_t *weights = a->weights + (size_t)i * (size_t)a->taps;
         const double centre = ((double)(offset + i) + 0.5) * scale;
         if (f->weight) {
             weigh_axis(f, wide, centre, from, &a->first[i], &a->used[i], real, weights);
         } else {
-            a->first[i] = centre < from ? (int)centre : from - 1;
+            a->first[i] = nearest < from ? (int)nearest : from - 1;
             a->used[i] = 1;
             weights[0] = 1 << WEIGHT_BITS;
+            nearest += scale;
         }
     }
     clq_free(real);

@@ -137,7 +137,23 @@ clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch) {
     return open_sized(t, size);
 }
 
-/* What must be equal for a checkpoint to be continued: configuration, network, data, ranks. */
+/* How images are prepared, mixed into `hash`. */
+static uint64_t hash_preprocessing(const clq_train_job *job, uint64_t hash) {
+    static const char *const keys[] = {"clquant.resize", "clquant.crop", "clquant.interpolation"};
+    const clq_normalisation *n = &job->normalisation;
+    const float numbers[] = {n->range == 255 ? 255 : 1, n->bgr};
+    hash = clq_hash64_seeded(n->mean, sizeof n->mean, hash);
+    hash = clq_hash64_seeded(n->std, sizeof n->std, hash);
+    hash = clq_hash64_seeded(numbers, sizeof numbers, hash);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *text = clq_graph_get_metadata(job->graph, keys[i]);
+        hash = text ? clq_hash64_seeded(text, strlen(text), hash) : hash;
+    }
+    return hash;
+}
+
+/* What must be equal for a checkpoint to be continued: configuration, network, data and how it is
+ * prepared, ranks. */
 static uint64_t config_hash(const trainer *t) {
     uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
@@ -148,6 +164,7 @@ static uint64_t config_hash(const trainer *t) {
         const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
                                 info->features, info->targets, info->class_count};
         hash = clq_hash64_seeded(data, sizeof data, hash);
+        hash = info->features > 0 ? hash : hash_preprocessing(t->job, hash);
     }
     for (int v = 0; v < t->job->graph->value_count; v++) {
         const clq_value *value = &t->job->graph->values[v];

@@ -91,6 +91,9 @@ static void mistakes_name_file_and_line(void **state) {
     assert_refused("a.png 1.5\n", ten, CLQ_BAD_DATA, "\"1.5\" is not a number");
     assert_refused("a.png dog\n", three, CLQ_BAD_DATA, "\"dog\" is not a number and not a class");
     assert_refused("c d.png 2\n", three, CLQ_BAD_DATA, "a tab ends an image's name");
+    static const char *const twice[] = {"crane", "heron", "crane"};
+    assert_refused("a.png crane\n", (clq_label_list){NULL, twice, 3}, CLQ_BAD_DATA,
+                   "several classes called \"crane\"");
     assert_refused("a.png\n", three, CLQ_BAD_DATA, "must be IMAGE LABEL");
     assert_refused("a.png \n", three, CLQ_BAD_DATA, "must be IMAGE LABEL");
     assert_refused("../images/a.png 0\n", three, CLQ_BAD_DATA, "does not lie below");

@@ -87,6 +87,25 @@ static void another_configuration_does_not_resume(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Nor one whose images were prepared otherwise. */
+static void another_preprocessing_does_not_resume(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        clq_graph *graph = new_graph();
+        clq_train_job job = job_of(graph, clq_test_temp_path("whole"));
+        job.resume = true;
+        job.normalisation.mean[2] += i == 0 ? 0.01f : 0;
+        job.normalisation.range = i == 1 ? 255 : 1;
+        job.normalisation.bgr = i == 2;
+        if (i == 3) {
+            assert_ok(clq_graph_set_metadata(graph, "clquant.interpolation", "nearest"));
+        }
+        assert_status(run(&job, NULL), CLQ_USAGE);
+        assert_error_has("another network, data set or configuration");
+        clq_graph_destroy(graph);
+    }
+}
+
 /* The newest checkpoint is damaged: training goes on from the one before. */
 static void a_damaged_checkpoint_is_passed_over(void **state) {
     (void)state;
@@ -292,6 +311,7 @@ int main(void) {
         cmocka_unit_test(same_seed_same_bits_whatever_the_threads),
         cmocka_unit_test(resuming_gives_the_same_bits),
         cmocka_unit_test(another_configuration_does_not_resume),
+        cmocka_unit_test(another_preprocessing_does_not_resume),
         cmocka_unit_test(a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(only_the_newest_two_checkpoints_stay),
         cmocka_unit_test(divergence_is_status_3),
