@@ -129,6 +129,10 @@ static clq_status settle(const clq_data_source *source, clq_graph *graph,
     if (source->quiet) {
         return CLQ_OK;
     }
+    if (source->flags && source->flags->labels) {
+        clq_log_info("%s: %lld images, not split: training and test part are both all of them",
+                     source->flags->labels, (long long)clq_dataset_get_info(dataset)->count);
+    }
     warn(dataset, p, sources);
     return clq_preprocessing_log(p, sources);
 }

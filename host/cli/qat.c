@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
@@ -131,6 +132,10 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));
     source.quiet = true;
+    if (o.images.labels) {
+        clq_log_warn("%s has no split: the network is tested on the images that it learns from",
+                     o.images.labels);
+    }
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
     CLQ_GOTO(status, cleanup,

@@ -242,9 +242,13 @@ static clq_status check_options(const clq_dataset_options *o) {
     const int width = o->width ? o->width : o->height;
     const int height = r->shorter ? r->shorter : r->height;
     const bool resized = r->shorter || r->height || r->width;
+    if (resized && !o->height) {
+        return clq_fail(CLQ_USAGE, "data: scaling needs the size that is cut out of the result "
+                                   "(data.size, --crop)");
+    }
     if (!is_size(o->height) || !is_size(o->width) || !is_size(r->shorter) || !is_size(r->height) ||
         !is_size(r->width) || (o->width && !o->height) || !r->height != !r->width ||
-        (r->shorter && r->height) || (resized && !o->height) ||
+        (r->shorter && r->height) ||
         (resized && (height < o->height || (r->shorter ? height : r->width) < width))) {
         return clq_fail(CLQ_USAGE,
                         "data: a crop of %d x %d behind scaling to %d, or %d x %d; all must be "

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/files.h"
-#include "base/log.h"
 #include "data/dataset.h"
 
 enum {
@@ -308,8 +307,6 @@ clq_status clq_list_open(const char *folder, const clq_label_list *given, clq_so
     CLQ_TRY(check_duplicates(l, source->count));
     CLQ_TRY(check_images(l, source->count));
     CLQ_TRY(set_classes(given, source));
-    clq_log_info("%s: %lld images, not split: training and test part are both all of them", l->file,
-                 (long long)source->count);
     l->file = NULL;
     return CLQ_OK;
 }

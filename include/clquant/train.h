@@ -154,15 +154,17 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
  * features) and, for a table, its outputs. */
 clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset);
 
-/* The parts of a preprocessing. */
+/* The parts of a preprocessing, as bits. */
 enum {
     CLQ_PART_NORMALISATION = 1, /* mean, std, range */
     CLQ_PART_CHANNELS = 2,      /* RGB or BGR */
     CLQ_PART_RESIZE = 4,        /* all but the interpolation */
     CLQ_PART_CROP = 8,
     CLQ_PART_INTERPOLATION = 16,
-    CLQ_PART_COUNT = 5,
+    CLQ_PART_COUNT = 5, /* of them */
 };
+
+typedef enum clq_channel_order { CLQ_RGB, CLQ_BGR, CLQ_GREY, CLQ_CHANNEL_ORDERS } clq_channel_order;
 
 /* How an image becomes the input of a network. It belongs to the network, whose metadata holds it:
  *
@@ -173,8 +175,6 @@ enum {
  *   clquant.crop                 "224x224": width x height of the centre that is cut out
  *   clquant.interpolation        "bilinear", "bicubic", "linear" or "nearest"
  */
-typedef enum clq_channel_order { CLQ_RGB, CLQ_BGR, CLQ_GREY, CLQ_CHANNEL_ORDERS } clq_channel_order;
-
 typedef struct clq_preprocessing {
     unsigned known;                  /* CLQ_PART_...: the parts that are said */
     clq_normalisation normalisation; /* its `bgr` follows from `channels` when it is used */

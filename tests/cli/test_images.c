@@ -320,6 +320,7 @@ static void lists_of_labels_serve_every_command(void **state) {
     assert_exit(0, "ptq %s %s -o %s", model, data, int8);
     assert_exit(0, "verify %s %s", int8, data);
     assert_exit(0, "qat %s %s -o %s --set qat.batch=2", model, data, int8);
+    assert_printed("tested on the images that it learns from");
     assert_exit(0, "eval %s %s", int8, data);
     snprintf(data, sizeof data, "--data %s --labels %s", path_of("flat"),
              list_file("map.txt", "0.png 0\n1.png 3\n"));

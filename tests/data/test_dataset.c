@@ -434,12 +434,13 @@ static void what_is_no_data_set_is_refused(void **state) {
     assert_fails(clq_test_temp_path("missing"), train, CLQ_NO_INPUT, "no such folder");
     assert_fails("synthetic", (clq_dataset_options){.height = -1}, CLQ_USAGE, "-1");
     const clq_dataset_options bad[] = {{.height = 8, .resize = {.shorter = 7}},
-                                       {.resize = {.shorter = 7}},
                                        {.width = 8},
                                        {.height = 8, .resize = {.height = 8}},
                                        {.height = 8, .resize = {.height = 8, .width = 7}},
                                        {.height = 8, .resize = {8, 8, 8, CLQ_BILINEAR}},
                                        {.height = 8, .resize = {.shorter = 5000}}};
+    assert_fails("synthetic", (clq_dataset_options){.resize = {.shorter = 40}}, CLQ_USAGE,
+                 "data.size");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_fails("synthetic", bad[i], CLQ_USAGE, "all must be 0..4096");
     }
