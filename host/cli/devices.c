@@ -27,7 +27,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"no-peak", 'P', NULL, 0, "Do not measure the peaks", 0},
+    {"no-peak", 'P', NULL, 0,
+     "Do not measure the peaks, nor test the kernels that were not tested yet", 0},
     {0},
 };
 static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
@@ -37,9 +38,22 @@ static const struct argp argp = {
     children,     NULL,
     NULL};
 
-/* `limits`: launch_us 0 when not measured. */
-static json_t *to_json(const clq_device_info *info, const clq_device_limits *limits,
-                       const char *error) {
+/* ---- kernels that are left out ---- */
+
+static void add_failed(void *array, const char *family, const char *how) {
+    json_array_append_new(array, json_pack("{s:s, s:s}", "kernels", family, "reason", how));
+}
+
+static void print_failed(void *unused, const char *family, const char *how) {
+    (void)unused;
+    printf("     left out: %s failed the self-test (%s)\n", family, how);
+}
+
+/* ---- devices ---- */
+
+/* `limits`: launch_us 0 when not measured. `device` NULL: it did not open. */
+static json_t *to_json(clq_device *device, const clq_device_info *info,
+                       const clq_device_limits *limits, const char *error) {
     const bool measured = limits->launch_us > 0;
     json_t *json = json_object(), *dots = json_array();
     char id[32];
@@ -69,6 +83,11 @@ static json_t *to_json(const clq_device_info *info, const clq_device_limits *lim
     json_object_set_new(json, "dot_path",
                         error ? json_null() : clq_json_string(clq_dot_name(info->dot)));
     json_object_set_new(json, "dot_paths", dots);
+    json_t *failed = json_array();
+    if (device) {
+        clq_device_failed_kernels(device, add_failed, failed);
+    }
+    json_object_set_new(json, "failed_self_tests", failed);
     const struct {
         const char *key;
         double value;
@@ -88,7 +107,8 @@ static json_t *to_json(const clq_device_info *info, const clq_device_limits *lim
     return json;
 }
 
-static void print(const clq_device_info *info, const clq_device_limits *limits, const char *error) {
+static void print(clq_device *device, const clq_device_info *info, const clq_device_limits *limits,
+                  const char *error) {
     printf("%d:%d  %s\n", info->platform_index, info->device_index, info->name);
     printf("     %s, %s, driver %s\n", info->platform, info->version, info->driver);
     printf("     %s, %u compute units, %.1f GiB memory (%.1f GiB at once), %" PRIu64 " KiB local\n",
@@ -112,6 +132,7 @@ static void print(const clq_device_info *info, const clq_device_limits *limits, 
         }
     }
     putchar('\n');
+    clq_device_failed_kernels(device, print_failed, NULL);
     if (limits->launch_us > 0) {
         printf("     measured peaks: %.0f GFLOPS fp32, %.0f GOPS int8 (%.2fx)\n",
                limits->fp32_gflops, limits->int8_gops, limits->int8_gops / limits->fp32_gflops);
@@ -131,13 +152,16 @@ static clq_status show(const options *o, const clq_device_info *listed, json_t *
     clq_status status = clq_device_open(selector, &device);
     if (status == CLQ_OK) {
         info = *clq_device_get_info(device);
-        status = o->no_peak ? CLQ_OK : clq_device_measure_limits(device, &limits);
+        status = o->no_peak ? CLQ_OK : clq_self_test_device(device);
+        if (status == CLQ_OK && !o->no_peak) {
+            status = clq_device_measure_limits(device, &limits);
+        }
     }
     const char *error = status == CLQ_OK ? NULL : clq_last_error();
     if (array) {
-        json_array_append_new(array, to_json(&info, &limits, error));
+        json_array_append_new(array, to_json(device, &info, &limits, error));
     } else {
-        print(&info, &limits, error);
+        print(device, &info, &limits, error);
     }
     clq_device_close(device);
     return CLQ_OK;

@@ -8,6 +8,7 @@
 #include "device/choose.h"
 #include "device/cl_status.h"
 #include "device/program_cache.h"
+#include "device/self_test.h"
 #include "device/tuning.h"
 
 static const char *const dot_names[CLQ_DOT_COUNT] = {
@@ -118,6 +119,7 @@ void clq_device_close(clq_device *device) {
                      (unsigned long long)device->pool.live_handles);
     }
     clq_tuning_close(device);
+    clq_self_test_close(device);
     clq_profile_free(device);
     clq_scratch_trim(device);
     clq_pool_trim(device);

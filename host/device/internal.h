@@ -152,6 +152,14 @@ void clq_profile_free(clq_device *device);
 
 void clq_transfer_free_queues(clq_device *device);
 
+/* ---- self_test.c ---- */
+
+typedef struct clq_self_tests {
+    json_t *found;   /* "FAMILY VARIANT" -> "" for what works, "FAMILY" -> how it failed; or NULL */
+    json_t *failing; /* "FAMILY" -> how, of those that were told of; or NULL */
+    bool changed;    /* found differs from the cache's */
+} clq_self_tests;
+
 /* ---- device.c ---- */
 
 struct clq_device {
@@ -165,6 +173,7 @@ struct clq_device {
     bool restores_programs;              /* program_cache.h */
     uint64_t identity;                   /* hash of platform, device and driver, for the caches */
     clq_programs programs;
+    clq_self_tests self_tests;
     clq_pool pool;
     clq_scratch scratch;
     clq_profile profile;

@@ -8,6 +8,7 @@
 #include "device/internal.h"
 #include "device/kernel_registry.h"
 #include "device/program_cache.h"
+#include "device/self_test.h"
 
 static const clq_kernel_entry *find_entry(const char *name) {
     for (unsigned long i = 0; i < clq_kernel_registry_count; i++) {
@@ -27,9 +28,11 @@ const char *clq_kernel_source(const char *name) {
 static clq_status build_options(const clq_device *device, clq_dot dot, const char *options,
                                 char **all) {
     clq_text text = {0};
-    clq_text_printf(&text, "-DCLQ_SCHEDULE_%s=1 -DCLQ_SIMD_BYTES=%u -DCLQ_DOT_",
-                    device->info.schedule == CLQ_SCHEDULE_CPU ? "CPU" : "GPU",
-                    device->info.simd_bytes);
+    if (!strstr(options, "-DCLQ_SCHEDULE_")) { /* a caller may force one */
+        clq_text_printf(&text, "-DCLQ_SCHEDULE_%s=1 ",
+                        device->info.schedule == CLQ_SCHEDULE_CPU ? "CPU" : "GPU");
+    }
+    clq_text_printf(&text, "-DCLQ_SIMD_BYTES=%u -DCLQ_DOT_", device->info.simd_bytes);
     for (const char *c = clq_dot_name(dot); *c; c++) {
         clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     }
@@ -207,6 +210,24 @@ clq_status clq_kernel_get_entry(clq_device *device, const clq_kernel_entry *entr
     return CLQ_OK;
 }
 
+/* Kernels that probe or measure the device are not asked for by clq_kernel_get, nor is one again
+ * that was made before. */
+clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
+                          clq_kernel **kernel) {
+    CLQ_NEEDS(device, name, kernel);
+    const clq_dot dot = device->info.dot;
+    const clq_kernel_entry *entry = NULL;
+    *kernel = find_made(device, name, options ? options : "", dot, NULL);
+    if (*kernel) {
+        return CLQ_OK;
+    }
+    entry = find_entry(name);
+    if (entry) {
+        CLQ_TRY(clq_self_test_file(device, entry->file));
+    }
+    return clq_kernel_get_dot(device, name, options, dot, kernel);
+}
+
 clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
                               clq_dot dot, clq_kernel **kernel) {
     *kernel = find_made(device, name, options ? options : "", dot, NULL);
@@ -220,29 +241,3 @@ clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *
     return clq_kernel_get_entry(device, entry, options, dot, kernel);
 }
 
-clq_status clq_kernel_get(clq_device *device, const char *name, const char *options,
-                          clq_kernel **kernel) {
-    CLQ_NEEDS(device, name, kernel);
-    return clq_kernel_get_dot(device, name, options, device->info.dot, kernel);
-}
-
-void clq_programs_free(clq_device *device) {
-    for (size_t b = 0; b < CLQ_KERNEL_BUCKETS; b++) {
-        for (clq_kernel *k = device->programs.buckets[b], *next; k; k = next) {
-            next = k->next;
-            if (k->on_trial) { /* was never launched */
-                clq_program_trial_end(k->program, false);
-            }
-            clReleaseKernel(k->handle);
-            clq_free(k);
-        }
-        device->programs.buckets[b] = NULL;
-    }
-    for (clq_program *p = device->programs.first, *next; p; p = next) {
-        next = p->next;
-        clReleaseProgram(p->handle);
-        clq_free(p->options);
-        clq_free(p);
-    }
-    device->programs.first = NULL;
-}

@@ -5,6 +5,7 @@
 #include "ops/conv2d_f32_weights.h"
 #include "ops/conv2d_f32_winograd.h"
 #include "ops/conv2d_f32_winograd_weights.h"
+#include "ops/self_test.h"
 
 /* Forward or backward-data: one of the three is prepared. */
 typedef struct direction {
@@ -71,10 +72,16 @@ static clq_status init_direction(direction *d, clq_device *device, const clq_con
     clq_winograd_plan plan;
     d->by_gemm = kernel == CLQ_CONV_GEMM && clq_conv_gemm_suits(device, g);
     if (d->by_gemm) {
+        CLQ_TRY(clq_f32_gemm_works(device, &d->by_gemm));
+    }
+    if (d->by_gemm) {
         return clq_conv_gemm_init(&d->gemm, device, g);
     }
     d->by_winograd = kernel == CLQ_CONV_ANY && (directions & CLQ_CONV_WINOGRAD) &&
                      clq_winograd_choose(device, g, backward, &plan);
+    if (d->by_winograd) {
+        CLQ_TRY(clq_f32_winograd_works(device, &plan, &d->by_winograd));
+    }
     CLQ_TRY(d->by_winograd ? clq_conv_winograd_init(&d->winograd, device, g, backward, &plan)
                            : clq_conv_sum_init(&d->sum, device, g, backward));
     d->repacks = (directions & CLQ_CONV_REPACK) != 0;
@@ -85,6 +92,16 @@ static clq_status init_weights(clq_conv2d_f32 *conv, clq_device *device,
                                const clq_conv_geometry *g) {
     conv->weights_by_winograd =
         (conv->directions & CLQ_CONV_WINOGRAD_WEIGHTS) && clq_winograd_weights_choose(device, g);
+    if (conv->weights_by_winograd) {
+        CLQ_TRY(clq_f32_weights_work(device, g, true, &conv->weights_by_winograd));
+    }
+    if (!conv->weights_by_winograd) {
+        bool works;
+        CLQ_TRY(clq_f32_weights_work(device, g, false, &works));
+        if (!works) {
+            return clq_self_test_none_left(device, "the weights' gradient of a convolution");
+        }
+    }
     return conv->weights_by_winograd
                ? clq_conv_winograd_weights_init(&conv->winograd_weights, device, g)
                : clq_conv_weights_init(&conv->backward_weights, device, g);

@@ -1,6 +1,7 @@
 /* Choosing kernel, register tile and work-items of an FP32 sum over taps. */
 #include "ops/conv2d_f32_plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -273,11 +274,27 @@ static const struct {
     [CLQ_CONV_DEPTHWISE] = {"conv2d_f32_depthwise", plan_depthwise, true, true, true},
 };
 
+/* On a device of the GPU schedule, where nothing else works: every item for itself. */
+static void force_cpu_schedule(clq_f32_plan *plan) {
+    const size_t length = strlen(plan->options);
+    snprintf(plan->options + length, sizeof plan->options - length, " %s", CLQ_FORCE_CPU_SCHEDULE);
+    plan->range.local[0] = plan->range.local[1] = plan->range.local[2] = 1;
+}
+
+/* The register tiles, when asked for by name, run everywhere: they are what is left when a
+ * self-test failed. */
 static bool plan_with(planner *p, clq_conv_kernel kernel, bool depthwise) {
     const bool cpu = p->info->schedule == CLQ_SCHEDULE_CPU;
     *p->plan = (clq_f32_plan){.kernel_name = kernels[kernel].name, .choice.kernel = kernel};
-    return kernels[kernel].plan && (cpu ? kernels[kernel].cpu : kernels[kernel].gpu) &&
-           kernels[kernel].depthwise == depthwise && kernels[kernel].plan(p);
+    const bool asked = kernel == CLQ_CONV_TILE && p->wanted->kernel == CLQ_CONV_TILE && !depthwise;
+    const bool can = kernels[kernel].plan &&
+                     (asked || ((cpu ? kernels[kernel].cpu : kernels[kernel].gpu) &&
+                                kernels[kernel].depthwise == depthwise)) &&
+                     kernels[kernel].plan(p);
+    if (can && asked && !cpu) {
+        force_cpu_schedule(p->plan);
+    }
+    return can;
 }
 
 bool clq_f32_make_plan(const clq_device_info *info, const conv_shape *shape,
@@ -391,8 +408,10 @@ void clq_f32_candidates(const clq_device_info *info, const clq_conv_geometry *ge
         }
         return;
     }
-    consider_tiles(&s, CLQ_CONV_TILE);
-    consider_tiles(&s, CLQ_CONV_PATCH);
+    if (info->schedule == CLQ_SCHEDULE_CPU) {
+        consider_tiles(&s, CLQ_CONV_TILE);
+        consider_tiles(&s, CLQ_CONV_PATCH);
+    }
     for (int i = 1; i <= clq_f32_group_tiles.count; i++) {
         consider(&s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .group = i}, NULL);
     }

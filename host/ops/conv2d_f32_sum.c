@@ -6,29 +6,43 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "ops/conv2d_f32_shape.h"
+#include "ops/self_test.h"
 
 /* ---- the kernel ---- */
 
-/* The forward as tuned for this device, where that is known and can be had. */
-static void make_plan(clq_conv_sum *sum, const clq_conv_geometry *geometry, bool backward,
-                      const conv_phase *phases, clq_f32_plan *plan) {
-    const clq_device_info *info = clq_device_get_info(sum->device);
-    const bool depthwise = clq_conv_is_depthwise(geometry);
-    char key[CLQ_CONV_KEY];
-    clq_conv_choice choice;
-    clq_conv_key(sum->device, CLQ_CONV_F32, geometry, key);
-    if (!backward && clq_conv_tuned(sum->device, key, &choice)) {
-        if (clq_f32_make_plan(info, &sum->shape, phases, depthwise, &choice, plan)) {
-            return;
-        }
-        clq_log_debug("%s: the tuned choice cannot be had here", key);
-    }
-    clq_f32_make_plan(info, &sum->shape, phases, depthwise, NULL, plan);
+/* Plans `choice` (NULL: by heuristics) where that can be had; *works: and its self-test passes. */
+static clq_status try_choice(clq_conv_sum *sum, const clq_conv_geometry *geometry,
+                             const conv_phase *phases, const clq_conv_choice *choice, bool *works) {
+    *works = clq_f32_make_plan(clq_device_get_info(sum->device), &sum->shape, phases,
+                               clq_conv_is_depthwise(geometry), choice, &sum->plan);
+    return *works ? clq_f32_plan_works(sum->device, &sum->plan, geometry, works) : CLQ_OK;
 }
 
-static clq_status choose_kernel(clq_conv_sum *sum, const clq_conv_geometry *geometry, bool backward,
-                                const conv_phase *phases) {
-    make_plan(sum, geometry, backward, phases, &sum->plan);
+/* The forward as tuned for this device, where that is known and can be had; else by heuristics;
+ * else, where a self-test failed, the plainest kernel. */
+static clq_status make_plan(clq_conv_sum *sum, const clq_conv_geometry *geometry, bool backward,
+                            const conv_phase *phases) {
+    static const clq_conv_choice plainest = {.kernel = CLQ_CONV_TILE};
+    char key[CLQ_CONV_KEY];
+    clq_conv_choice tuned;
+    bool works = false;
+    clq_conv_key(sum->device, CLQ_CONV_F32, geometry, key);
+    if (!backward && clq_conv_tuned(sum->device, key, &tuned)) {
+        CLQ_TRY(try_choice(sum, geometry, phases, &tuned, &works));
+        if (!works) {
+            clq_log_debug("%s: the tuned choice cannot be had here", key);
+        }
+    }
+    if (!works) {
+        CLQ_TRY(try_choice(sum, geometry, phases, NULL, &works));
+    }
+    if (!works) {
+        CLQ_TRY(try_choice(sum, geometry, phases, &plainest, &works));
+    }
+    return works ? CLQ_OK : clq_self_test_none_left(sum->device, "this FP32 convolution");
+}
+
+static clq_status get_kernels(clq_conv_sum *sum) {
     sum->shape.col_tile = sum->plan.col_tile;
     sum->shape.col_tiles = sum->plan.col_tiles;
     CLQ_TRY(clq_kernel_get(sum->device, sum->plan.kernel_name, sum->plan.options, &sum->kernel));
@@ -61,8 +75,9 @@ static clq_status upload_tables(clq_conv_sum *sum, const conv_phase *phases, con
     return clq_buffer_write(sum->tables, shape_bytes + phase_bytes, tap_bytes, taps);
 }
 
-clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
-                             const clq_conv_geometry *geometry, bool backward) {
+clq_status clq_conv_sum_init_as(clq_conv_sum *sum, clq_device *device,
+                                const clq_conv_geometry *geometry, bool backward,
+                                const clq_conv_choice *choice) {
     clq_status status = CLQ_OK;
     sum->device = device;
     sum->operations = clq_conv_operations(geometry);
@@ -74,13 +89,25 @@ clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
         goto cleanup;
     }
     sum->taps = clq_f32_phases(geometry, backward, phases, taps);
-    CLQ_GOTO(status, cleanup, choose_kernel(sum, geometry, backward, phases));
+    if (!choice) {
+        CLQ_GOTO(status, cleanup, make_plan(sum, geometry, backward, phases));
+    } else if (!clq_f32_make_plan(clq_device_get_info(device), &sum->shape, phases,
+                                  clq_conv_is_depthwise(geometry), choice, &sum->plan)) {
+        status = clq_fail(CLQ_INTERNAL, "an FP32 convolution cannot run as it was told to");
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, get_kernels(sum));
     CLQ_GOTO(status, cleanup, size_weights(sum));
     CLQ_GOTO(status, cleanup, upload_tables(sum, phases, taps));
 cleanup:
     clq_free(phases);
     clq_free(taps);
     return status;
+}
+
+clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
+                             const clq_conv_geometry *geometry, bool backward) {
+    return clq_conv_sum_init_as(sum, device, geometry, backward, NULL);
 }
 
 void clq_conv_sum_free(clq_conv_sum *sum) {

@@ -23,6 +23,11 @@ typedef struct clq_conv_sum {
  * before he loads weights and runs. */
 clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
                              const clq_conv_geometry *geometry, bool backward);
+/* The same as a choice says (NULL: as above), without a self-test; CLQ_INTERNAL when it cannot be
+ * had. */
+clq_status clq_conv_sum_init_as(clq_conv_sum *sum, clq_device *device,
+                                const clq_conv_geometry *geometry, bool backward,
+                                const clq_conv_choice *choice);
 void clq_conv_sum_free(clq_conv_sum *sum);
 clq_status clq_conv_sum_load_weights(clq_conv_sum *sum, clq_buffer *w);
 /* dst = act(sum + bias + residual); bias and residual may be NULL, residual may be dst. */

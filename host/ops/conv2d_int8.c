@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "ops/conv2d_int8_plan.h"
 #include "ops/multiplier.h"
+#include "ops/self_test.h"
 
 struct clq_conv2d_int8 {
     clq_device *device;
@@ -87,26 +88,8 @@ cleanup:
     return status;
 }
 
-/* As tuned for this device, where that is known and can be had. */
-static void make_plan(const clq_device *device, const clq_conv_geometry *geometry,
-                      const clq_conv2d_int8_params *params, clq_int8_plan *plan) {
-    const clq_device_info *info = clq_device_get_info(device);
-    char key[CLQ_CONV_KEY];
-    clq_conv_choice choice;
-    clq_conv_key(device, CLQ_CONV_INT8, geometry, key);
-    if (clq_conv_tuned(device, key, &choice)) {
-        if (clq_int8_make_plan(info, geometry, params->requantizer, params->x_zero_point, &choice,
-                               plan)) {
-            return;
-        }
-        clq_log_debug("%s: the tuned choice cannot be had here", key);
-    }
-    clq_int8_make_plan(info, geometry, params->requantizer, params->x_zero_point, NULL, plan);
-}
-
-clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
-                                  const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
-    static const char *const kernels[] = {
+const char *clq_int8_kernel_name(clq_conv_kernel kernel) {
+    static const char *const names[CLQ_CONV_KERNEL_COUNT] = {
         [CLQ_CONV_TILE] = "conv2d_int8_tile",
         [CLQ_CONV_SPLIT] = "conv2d_int8_tile",
         [CLQ_CONV_INT8_WINOGRAD] = "conv2d_int8_winograd",
@@ -114,31 +97,96 @@ clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *g
         [CLQ_CONV_MMA] = "conv2d_int8_mma",
         [CLQ_CONV_DEPTHWISE] = "conv2d_int8_depthwise",
     };
+    return names[kernel];
+}
+
+clq_status clq_int8_create_planned(clq_device *device, const clq_conv_geometry *geometry,
+                                   const clq_conv2d_int8_params *params, clq_int8_plan *plan,
+                                   clq_conv2d_int8 **conv) {
     clq_status status = CLQ_OK;
-    clq_int8_plan plan;
     *conv = NULL;
     clq_conv2d_int8 *made = clq_calloc(1, sizeof *made);
     if (!made) {
         return CLQ_NO_MEMORY;
     }
-    make_plan(device, geometry, params, &plan);
     for (int i = 0; i < 4; i++) {
-        plan.shape.outside[i] = (unsigned)params->x_zero_point * 0x01010101u;
+        plan->shape.outside[i] = (unsigned)params->x_zero_point * 0x01010101u;
     }
-    CLQ_GOTO(status, cleanup, make_epilogue(params, &plan.shape.epilogue));
+    CLQ_GOTO(status, cleanup, make_epilogue(params, &plan->shape.epilogue));
     made->device = device;
-    made->range = plan.range;
-    made->dot = plan.dot;
-    made->choice = plan.choice;
-    made->operations = plan.operations;
+    made->range = plan->range;
+    made->dot = plan->dot;
+    made->choice = plan->choice;
+    made->operations = plan->operations;
     made->has_residual = params->has_residual;
-    CLQ_GOTO(status, cleanup, upload_constants(made, &plan, geometry, params));
-    CLQ_GOTO(status, cleanup,
-             clq_kernel_get(device, kernels[plan.kernel], plan.options, &made->kernel));
+    CLQ_GOTO(status, cleanup, upload_constants(made, plan, geometry, params));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_kernel_get(device, clq_int8_kernel_name(plan->kernel), plan->options, &made->kernel));
     *conv = made;
     made = NULL;
 cleanup:
     clq_conv2d_int8_destroy(made);
+    return status;
+}
+
+/* ---- which kernel ---- */
+
+/* Plans `choice` (NULL: by heuristics) where that can be had; *works: and its self-test passes. */
+static clq_status try_choice(clq_device *device, const clq_conv_geometry *geometry,
+                             const clq_conv2d_int8_params *params, const clq_conv_choice *choice,
+                             clq_int8_plan *plan, bool *works) {
+    *works = clq_int8_make_plan(clq_device_get_info(device), geometry, params->requantizer,
+                                params->x_zero_point, choice, plan);
+    return *works ? clq_int8_plan_works(device, plan, params->requantizer, works) : CLQ_OK;
+}
+
+/* As tuned for this device, where that is known and can be had; else by heuristics; else, where a
+ * self-test failed, the plainest kernel. */
+static clq_status choose_plan(clq_device *device, const clq_conv_geometry *geometry,
+                              const clq_conv2d_int8_params *params, clq_int8_plan *plan,
+                              bool *works) {
+    static const clq_conv_choice plainest = {.kernel = CLQ_CONV_TILE};
+    char key[CLQ_CONV_KEY];
+    clq_conv_choice tuned;
+    clq_conv_key(device, CLQ_CONV_INT8, geometry, key);
+    *works = false;
+    if (clq_conv_tuned(device, key, &tuned)) {
+        CLQ_TRY(try_choice(device, geometry, params, &tuned, plan, works));
+        if (!*works) {
+            clq_log_debug("%s: the tuned choice cannot be had here", key);
+        }
+    }
+    if (!*works) {
+        CLQ_TRY(try_choice(device, geometry, params, NULL, plan, works));
+    }
+    return *works ? CLQ_OK : try_choice(device, geometry, params, &plainest, plan, works);
+}
+
+/* On the device's dot path or, where nothing works there, in plain C. */
+static clq_status make_plan(clq_device *device, const clq_conv_geometry *geometry,
+                            const clq_conv2d_int8_params *params, clq_int8_plan *plan) {
+    bool works;
+    CLQ_TRY(choose_plan(device, geometry, params, plan, &works));
+    if (!works && clq_device_get_info(device)->dot != CLQ_DOT_PORTABLE) {
+        CLQ_TRY(clq_device_set_dot(device, CLQ_DOT_PORTABLE));
+        CLQ_TRY(choose_plan(device, geometry, params, plan, &works));
+    }
+    return works ? CLQ_OK : clq_self_test_none_left(device, "this integer convolution");
+}
+
+clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
+                                  const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
+    const clq_dot dot = clq_device_get_info(device)->dot;
+    clq_int8_plan plan;
+    *conv = NULL;
+    clq_status status = make_plan(device, geometry, params, &plan);
+    if (status == CLQ_OK) {
+        status = clq_int8_create_planned(device, geometry, params, &plan, conv);
+    }
+    if (clq_device_get_info(device)->dot != dot) {
+        clq_device_set_dot(device, dot);
+    }
     return status;
 }
 

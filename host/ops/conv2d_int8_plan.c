@@ -147,6 +147,13 @@ static bool can_split(const clq_device_info *info, const clq_conv_geometry *g, i
            (g->ic / g->groups % 8 == 0 || taps * g->ic <= SMALL_PANEL);
 }
 
+/* On a device of the GPU schedule, where nothing else works: every item for itself. */
+static void force_cpu_schedule(clq_int8_plan *plan) {
+    const size_t length = strlen(plan->options);
+    snprintf(plan->options + length, sizeof plan->options - length, " %s", CLQ_FORCE_CPU_SCHEDULE);
+    plan->range.local[0] = plan->range.local[1] = plan->range.local[2] = 1;
+}
+
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
@@ -171,7 +178,11 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     plan->choice.tile[1] = t.vectors;
     snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
              t.vectors, kc, split);
-    return plan_items(info, wanted, t.rows, kc, plan);
+    const bool can = plan_items(info, wanted, t.rows, kc, plan);
+    if (info->schedule == CLQ_SCHEDULE_GPU) {
+        force_cpu_schedule(plan);
+    }
+    return can;
 }
 
 /* ---- Winograd's algorithm (kernels/int8/conv2d_winograd.cl) ---- */
@@ -439,7 +450,7 @@ bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
     switch (plan->kernel) {
     case CLQ_CONV_TILE:
     case CLQ_CONV_SPLIT:
-        made = cpu && plan_tile(info, g, wanted, plan);
+        made = (cpu || wanted->kernel == CLQ_CONV_TILE) && plan_tile(info, g, wanted, plan);
         break;
     case CLQ_CONV_INT8_WINOGRAD:
         made = plan_winograd(info, g, wanted, plan);
@@ -527,9 +538,11 @@ void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *g
     candidates->count = 0;
     consider(&s, &first, &first);
     if (first.kernel != CLQ_CONV_DEPTHWISE) {
-        consider_tiles(&s, CLQ_CONV_INT8_WINOGRAD);
-        consider_tiles(&s, CLQ_CONV_SPLIT);
-        consider_tiles(&s, CLQ_CONV_TILE);
+        if (info->schedule == CLQ_SCHEDULE_CPU) {
+            consider_tiles(&s, CLQ_CONV_INT8_WINOGRAD);
+            consider_tiles(&s, CLQ_CONV_SPLIT);
+            consider_tiles(&s, CLQ_CONV_TILE);
+        }
         consider_groups(&s);
     } else if (first.shares > 0) {
         consider_shares(&s, (int)info->compute_units);

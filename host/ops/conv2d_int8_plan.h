@@ -30,6 +30,15 @@ bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *ge
                         clq_requantizer requantizer, int32_t x_zero_point,
                         const clq_conv_choice *choice, clq_int8_plan *plan);
 
+/* The kernel's name in the registry. */
+const char *clq_int8_kernel_name(clq_conv_kernel kernel);
+
+/* clq_conv2d_int8_create as a plan says, which must be one of this device and geometry; fills in
+ * what else of plan->shape depends on the parameters. */
+clq_status clq_int8_create_planned(clq_device *device, const clq_conv_geometry *geometry,
+                                   const clq_conv2d_int8_params *params, clq_int8_plan *plan,
+                                   clq_conv2d_int8 **conv);
+
 /* Choices worth measuring for an input whose zero point is low, the heuristics' first. */
 void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
                          clq_conv_candidates *candidates);

@@ -59,6 +59,9 @@ void clq_conv_add_candidate(clq_conv_candidates *candidates, const clq_conv_choi
 enum { CLQ_ITEM_SCALINGS = 9 };
 clq_conv_choice clq_conv_scale_items(const clq_conv_choice *choice, int scaling);
 
+/* Build option of a CPU schedule's kernel on a device of the GPU schedule. */
+#define CLQ_FORCE_CPU_SCHEDULE "-DCLQ_SCHEDULE_CPU=1"
+
 /* For the planners: whether a part leaves the value open or asks for it. */
 static inline bool clq_allows(int part, int value) {
     return part == 0 || part == value;

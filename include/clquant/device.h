@@ -81,6 +81,12 @@ const clq_device_info *clq_device_get_info(const clq_device *device);
 /* Switches the dot path of later kernels; CLQ_DEVICE when `dot` does not work here. */
 clq_status clq_device_set_dot(clq_device *device, clq_dot dot);
 
+/* Kernels that gave wrong values in their self-test on this device and are left out: calls `tell`
+ * for each family found so far, in this process or in earlier ones. */
+void clq_device_failed_kernels(clq_device *device,
+                               void (*tell)(void *context, const char *family, const char *how),
+                               void *context);
+
 /* Measured arithmetic peaks of this device by micro-kernels with independent accumulators,
  * in 1e9 operations a second (a multiply-add is two). Measured once per open device, ~0.5 s.
  * int8 is measured on the device's current dot path. */

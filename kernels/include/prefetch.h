@@ -3,8 +3,9 @@
 #define CLQ_PREFETCH_H
 
 /* Never faults, whatever the address. PoCL's prefetch() does nothing; the builtin is clang's and
- * cannot be used where the program goes through SPIR-V. */
-#if defined(__clang__) && !defined(__SPIR__) && !defined(__SPIRV__)
+ * cannot be used where the program goes through SPIR-V, whose compilers do not all say so but do not
+ * call themselves a processor's either. */
+#if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
 #define PREFETCH(p) __builtin_prefetch((__private const void *)(size_t)(p))
 #else
 #define PREFETCH(p) prefetch(p, 1)

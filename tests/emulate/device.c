@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "device/internal.h"
+#include "device/self_test.h"
 #include "device/tuning.h"
 
 #define COMPILE                                                                                    \
@@ -183,29 +184,3 @@ clq_status clq_buffer_view(clq_buffer *parent, size_t offset, size_t size, clq_b
                           .size = size,
                           .offset = parent->offset + offset,
                           .is_view = true};
-    return CLQ_OK;
-}
-
-void clq_buffer_release(clq_buffer *buffer) {
-    if (buffer && !buffer->is_view) {
-        free(buffer->memory);
-    }
-    clq_free(buffer);
-}
-
-clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data) {
-    memcpy(data_of(buffer) + offset, data, size);
-    return CLQ_OK;
-}
-
-clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data) {
-    memcpy(data, data_of(buffer) + offset, size);
-    return CLQ_OK;
-}
-
-clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern) {
-    for (size_t i = 0; i < size; i += sizeof pattern) {
-        memcpy(data_of(buffer) + offset + i, &pattern, sizeof pattern);
-    }
-    return CLQ_OK;
-}

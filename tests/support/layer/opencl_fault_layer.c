@@ -1,10 +1,12 @@
-/* An OpenCL layer that makes the n-th call fail (loaded by the ICD loader from OPENCL_LAYERS). It
- * stands between the program and every driver, so the library under test is the shipped one.
+/* An OpenCL layer that makes the n-th call fail, or kernels of some name do nothing, as if the
+ * driver had compiled them wrongly (loaded by the ICD loader from OPENCL_LAYERS). It stands between
+ * the program and every driver, so the library under test is the shipped one.
  *
- * A test finds the two functions at the end with dlsym in the loaded library. Only calls that
+ * A test finds the functions at the end with dlsym in the loaded library. Only calls that
  * report an error code are counted; releases pass through. */
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <CL/cl.h>
 #include <CL/cl_icd.h>
@@ -14,6 +16,7 @@ static const cl_icd_dispatch *next;
 static cl_icd_dispatch layer;
 static atomic_long calls, failing_call;
 static _Atomic cl_int failure;
+static const char *_Atomic broken_kernels;
 
 /* Counts a call; whether it is the one that fails. */
 static int fails(void) {
@@ -119,11 +122,31 @@ RETURNS_ERROR(clEnqueueCopyBuffer,
               (cl_command_queue queue, cl_mem from, cl_mem to, size_t from_offset, size_t to_offset,
                size_t size, cl_uint count, const cl_event *events, cl_event *event),
               (queue, from, to, from_offset, to_offset, size, count, events, event))
-RETURNS_ERROR(clEnqueueNDRangeKernel,
-              (cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
-               const size_t *global, const size_t *local, cl_uint count, const cl_event *events,
-               cl_event *event),
-              (queue, kernel, dims, offset, global, local, count, events, event))
+/* Whether a kernel's name begins with one of those that are to do nothing. */
+static int is_broken(cl_kernel kernel) {
+    char name[128] = "";
+    const char *broken = atomic_load(&broken_kernels);
+    if (!broken ||
+        next->clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL) != 0) {
+        return 0;
+    }
+    return strncmp(name, broken, strlen(broken)) == 0;
+}
+
+static cl_int CL_API_CALL fault_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel,
+                                                       cl_uint dims, const size_t *offset,
+                                                       const size_t *global, const size_t *local,
+                                                       cl_uint count, const cl_event *events,
+                                                       cl_event *event) {
+    if (fails()) {
+        return atomic_load(&failure);
+    }
+    if (is_broken(kernel)) {
+        return event ? next->clEnqueueMarkerWithWaitList(queue, count, events, event) : CL_SUCCESS;
+    }
+    return next->clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, count, events,
+                                        event);
+}
 RETURNS_ERROR(clEnqueueMigrateMemObjects,
               (cl_command_queue queue, cl_uint objects, const cl_mem *memory,
                cl_mem_migration_flags flags, cl_uint count, const cl_event *events,
@@ -189,6 +212,12 @@ void clq_fault_set(long nth, cl_int error) {
     atomic_store(&calls, 0);
     atomic_store(&failure, error);
     atomic_store(&failing_call, nth);
+}
+
+/* From now on kernels whose names begin so do nothing; NULL: all do what they should. The text is
+ * the caller's. */
+void clq_fault_break(const char *prefix) {
+    atomic_store(&broken_kernels, prefix);
 }
 
 long clq_fault_calls(void) {

@@ -1,0 +1,170 @@
+#include "device/self_test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/environment.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "device/cache_file.h"
+#include "device/internal.h"
+
+static const char kind[] = "selftest";
+
+/* Whatever the values of any kernel may depend on. */
+static clq_cache_key outcome_key(const clq_device *device) {
+    const clq_device_info *info = &device->info;
+    const unsigned parts[] = {(unsigned)info->schedule, info->simd_bytes, info->dots};
+    clq_cache_key key = clq_cache_key_start();
+    clq_cache_key_add(&key, &device->identity, sizeof device->identity);
+    clq_cache_key_add(&key, parts, sizeof parts);
+    for (unsigned long i = 0; i < clq_kernel_registry_count; i++) {
+        clq_cache_key_add_text(&key, clq_kernel_registry[i].name);
+        if (i == 0 || clq_kernel_registry[i].source != clq_kernel_registry[i - 1].source) {
+            clq_cache_key_add_text(&key, clq_kernel_registry[i].source);
+        }
+    }
+    return key;
+}
+
+/* The outcomes of earlier runs; an empty table where there are none that can be read. */
+static json_t *load_outcomes(const clq_device *device) {
+    void *data = NULL;
+    size_t size = 0;
+    json_t *found = NULL;
+    if (clq_cache_load(kind, outcome_key(device), &data, &size)) {
+        found = json_loadb(data, size, 0, NULL);
+        clq_free(data);
+    }
+    if (!json_is_object(found)) {
+        json_decref(found);
+        found = json_object();
+    }
+    return found;
+}
+
+static clq_status no_memory(const clq_device *device) {
+    return clq_fail(CLQ_NO_MEMORY, "out of memory testing kernels on %s", device->info.name);
+}
+
+static clq_status open_outcomes(clq_device *device) {
+    clq_self_tests *tests = &device->self_tests;
+    if (!tests->found) {
+        tests->found = load_outcomes(device);
+    }
+    if (!tests->failing) {
+        tests->failing = json_object();
+    }
+    return tests->found && tests->failing ? CLQ_OK : no_memory(device);
+}
+
+void clq_self_test_close(clq_device *device) {
+    clq_self_tests *tests = &device->self_tests;
+    char *text = tests->changed ? json_dumps(tests->found, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (text) {
+        clq_cache_store(kind, outcome_key(device), text, strlen(text));
+        clq_free(text);
+    }
+    json_decref(tests->found);
+    json_decref(tests->failing);
+    *tests = (clq_self_tests){0};
+}
+
+/* Leaves the family out from now on. */
+static clq_status leave_out(clq_device *device, const char *family, const char *how) {
+    if (json_object_set_new(device->self_tests.failing, family, json_string(how)) != 0) {
+        return no_memory(device);
+    }
+    clq_log_warn("%s, driver %s: the kernels %s failed their self-test (%s) and are left out",
+                 device->info.name, device->info.driver, family, how);
+    return CLQ_OK;
+}
+
+static clq_status note(clq_device *device, const char *key, const char *outcome, bool keep) {
+    if (json_object_set_new(device->self_tests.found, key, json_string(outcome)) != 0) {
+        return no_memory(device);
+    }
+    device->self_tests.changed |= keep;
+    return CLQ_OK;
+}
+
+/* Runs the test and notes the outcome. */
+static clq_status find_out(clq_device *device, const char *family, const char *key,
+                           clq_self_test_run run, const void *context, bool *works) {
+    char wrong[CLQ_WRONG_TEXT] = "wrong values";
+    char reason[512];
+    bool right = false;
+    CLQ_TRY(note(device, key, "", false)); /* while it runs, so that it can use itself */
+    const clq_status status = run(device, context, &right, wrong);
+    *works = status == CLQ_OK && right;
+    device->self_tests.changed |= *works;
+    if (*works) {
+        return CLQ_OK;
+    }
+    json_object_del(device->self_tests.found, key);
+    if (status != CLQ_OK && status != CLQ_DEVICE) {
+        return status; /* no fault of the driver's */
+    }
+    snprintf(reason, sizeof reason, "%s", status == CLQ_OK ? wrong : clq_last_error());
+    CLQ_TRY(leave_out(device, family, reason));
+    /* A device that could not run it may do better next time: that is known for this run only. */
+    return status == CLQ_OK ? note(device, family, reason, true) : CLQ_OK;
+}
+
+clq_status clq_self_test(clq_device *device, const char *family, const char *variant,
+                         clq_self_test_run run, const void *context, bool *works) {
+    *works = true;
+    if (clq_environment_is_off("CLQUANT_SELFTEST")) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(open_outcomes(device));
+    const char *failed = json_string_value(json_object_get(device->self_tests.found, family));
+    const bool known = json_object_get(device->self_tests.failing, family) != NULL;
+    if (failed || known) {
+        *works = false;
+        return known ? CLQ_OK : leave_out(device, family, failed);
+    }
+    char *key = clq_format("%s %s", family, variant ? variant : "-");
+    if (!key) {
+        return no_memory(device);
+    }
+    clq_status status = CLQ_OK;
+    if (!json_object_get(device->self_tests.found, key)) {
+        status = find_out(device, family, key, run, context, works);
+    }
+    clq_free(key);
+    return status;
+}
+
+void clq_device_failed_kernels(clq_device *device,
+                               void (*tell)(void *context, const char *family, const char *how),
+                               void *context) {
+    const char *key;
+    json_t *how;
+    if (clq_environment_is_off("CLQUANT_SELFTEST") || open_outcomes(device) != CLQ_OK) {
+        return;
+    }
+    json_object_foreach(device->self_tests.found, key, how) {
+        if (json_is_string(how) && *json_string_value(how)) {
+            tell(context, key, json_string_value(how));
+        }
+    }
+    json_object_foreach(device->self_tests.failing, key, how) {
+        if (!json_object_get(device->self_tests.found, key)) {
+            tell(context, key, json_string_value(how));
+        }
+    }
+}
+
+/* ---- by file ---- */
+
+static _Atomic(clq_file_test) file_test;
+
+void clq_self_test_files_by(clq_file_test test) {
+    file_test = test;
+}
+
+clq_status clq_self_test_file(clq_device *device, const char *file) {
+    const clq_file_test test = file_test;
+    return test ? test(device, file) : CLQ_OK;
+}
