@@ -4,6 +4,7 @@
 #include "base/arguments.h"
 #include "base/environment.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "device/choose.h"
 #include "device/cl_status.h"
@@ -80,6 +81,7 @@ clq_status clq_device_open_nth(const char *selector, int index, clq_device **dev
     CLQ_NEEDS(device);
     clq_status status = CLQ_OK;
     clq_found_device chosen;
+    uint64_t limit;
     *device = NULL;
     CLQ_TRY(clq_environment_check());
     CLQ_TRY(clq_choose_device(selector, index, &chosen));
@@ -90,6 +92,7 @@ clq_status clq_device_open_nth(const char *selector, int index, clq_device **dev
     made->info = chosen.info;
     made->platform = chosen.platform;
     made->id = chosen.id;
+    made->group_memory = clq_group_memory();
     CLQ_GOTO(status, cleanup, create_queue(made));
     CLQ_GOTO(status, cleanup, clq_probe(made));
     const char *forced = clq_environment("CLQUANT_DOT");
@@ -99,6 +102,7 @@ clq_status clq_device_open_nth(const char *selector, int index, clq_device **dev
         CLQ_GOTO(status, cleanup, clq_fail_in(clq_device_set_dot(made, dot), "CLQUANT_DOT"));
     }
     CLQ_GOTO(status, cleanup, clq_tuning_open(made));
+    clq_address_space(&limit, &made->address_space);
     *device = made;
     made = NULL;
 cleanup:

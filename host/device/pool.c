@@ -5,13 +5,17 @@
  * queued work still uses it can be handed out at once. Cached blocks are released when they and the
  * live ones exceed by a quarter what was ever used at once (a CPU's driver would swap rather than
  * fail), and when an allocation fails, which is then tried again. */
+#include <inttypes.h>
+
 #include "base/checked.h"
+#include "base/limits.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
 
 enum {
-    MIN_SHIFT = 8,          /* the smallest class holds 256 bytes */
-    SPARE_BYTES = 64 << 20, /* always allowed */
+    MIN_SHIFT = 8,             /* the smallest class holds 256 bytes */
+    SPARE_BYTES = 64 << 20,    /* always allowed */
+    COMPILER_BYTES = 64 << 20, /* address space that a driver needs for its next kernel */
 };
 
 /* The class of a size and the bytes of its blocks. */
@@ -74,6 +78,39 @@ static bool make_room(clq_device *device) {
     return had;
 }
 
+/* Why a new block of `size` bytes, for a buffer of `asked`, cannot be had, where that can be
+ * foreseen. Drivers for CPUs take memory when it is first used, and some end the process when there
+ * is none. */
+static clq_status check_room(const clq_device *device, size_t asked, uint64_t size) {
+    const clq_device_info *info = &device->info;
+    const uint64_t held = device->pool.live + device->pool.cached_bytes, wanted = held + size;
+    uint64_t limit, used;
+    if (wanted > info->global_memory) {
+        return clq_fail(CLQ_NO_MEMORY,
+                        "a buffer of %zu bytes, with %" PRIu64 " held already, exceeds "
+                        "the memory of %s, %" PRIu64 " bytes",
+                        asked, held, info->name, info->global_memory);
+    }
+    if (info->is_cpu && wanted > device->group_memory) {
+        return clq_fail(CLQ_NO_MEMORY,
+                        "a buffer of %zu bytes, with %" PRIu64 " held already, exceeds "
+                        "what the control group of this process may have, %" PRIu64 " bytes",
+                        asked, held, device->group_memory);
+    }
+    if (info->is_cpu && clq_address_space(&limit, &used)) {
+        const uint64_t all = device->address_space + wanted; /* also what is not used yet */
+        const uint64_t needed = (used + size > all ? used + size : all) + COMPILER_BYTES;
+        if (needed > limit) {
+            return clq_fail(CLQ_NO_MEMORY,
+                            "a buffer of %zu bytes does not fit the address space of this "
+                            "process (ulimit -v), %" PRIu64 " bytes: %" PRIu64 " are used, and "
+                            "the driver's compiler needs %d",
+                            asked, limit, used > all - size ? used : all - size, COMPILER_BYTES);
+        }
+    }
+    return CLQ_OK;
+}
+
 clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
     clq_pool *pool = &device->pool;
     if (size > device->info.max_allocation) {
@@ -99,6 +136,14 @@ clq_status clq_pool_take(clq_device *device, size_t size, clq_block **block) {
     made->size = (size_t)class_size;
     if (pool->live + pool->cached_bytes + class_size > size_limit(pool, size)) {
         clq_pool_trim(device);
+    }
+    clq_status status = check_room(device, size, class_size);
+    if (status != CLQ_OK && make_room(device)) {
+        status = check_room(device, size, class_size);
+    }
+    if (status != CLQ_OK) {
+        clq_free(made);
+        return status;
     }
     cl_int error = allocate(device, made->size, &made->memory);
     if (error != CL_SUCCESS && make_room(device)) {

@@ -98,7 +98,7 @@ static void fill(clq_requantizer requantizer, int8_data *d) {
     const bool shift = requantizer == CLQ_REQUANT_SHIFT;
     uint32_t state = 1;
     for (int i = 0; i < g->oc * inputs; i++) {
-        d->w[i] = (int8_t)((int)(clq_self_test_draw(&state) % 255) - 127);
+        d->w[i] = (int8_t)((int)(clq_self_test_draw(&state) % 256) - 128);
     }
     for (int i = 0; i < g->oc; i++) {
         d->bias[i] = (int32_t)(clq_self_test_draw(&state) % 4001) - 2000;
