@@ -1,41 +1,43 @@
 #include "base/limits.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/numbers.h"
+
+/* The whole number at the start of a small file of the kernel's. */
+static bool read_number(const char *path, int64_t *number) {
+    char line[256];
+    FILE *file = fopen(path, "r");
+    const bool got = file && fgets(line, sizeof line, file) && clq_read_whole(line, number);
+    if (file) {
+        fclose(file);
+    }
+    return got;
+}
 
 bool clq_address_space(uint64_t *limit, uint64_t *used) {
     struct rlimit most;
     if (getrlimit(RLIMIT_AS, &most) != 0 || most.rlim_cur == RLIM_INFINITY) {
         return false;
     }
-    FILE *file = fopen("/proc/self/statm", "r");
-    uint64_t pages = 0;
-    const bool known = file && fscanf(file, "%" SCNu64, &pages) == 1;
-    if (file) {
-        fclose(file);
+    int64_t pages;
+    if (!read_number("/proc/self/statm", &pages)) {
+        return false;
     }
     *limit = most.rlim_cur;
-    *used = pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    return known;
+    *used = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return true;
 }
 
 /* The number in a group's file; "max", or no such file: no limit. */
 static uint64_t read_limit(const char *root, const char *group, const char *name) {
     char path[1024];
-    uint64_t bytes = UINT64_MAX;
+    int64_t bytes;
     snprintf(path, sizeof path, "%s%s/%s", root, group, name);
-    FILE *file = fopen(path, "r");
-    if (!file) {
-        return UINT64_MAX;
-    }
-    if (fscanf(file, "%" SCNu64, &bytes) != 1) {
-        bytes = UINT64_MAX;
-    }
-    fclose(file);
-    return bytes;
+    return read_number(path, &bytes) && bytes >= 0 ? (uint64_t)bytes : UINT64_MAX;
 }
 
 uint64_t clq_group_memory(void) {

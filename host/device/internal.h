@@ -6,7 +6,6 @@
 #include <jansson.h>
 
 #include "clquant/device.h"
-#include "device/cache_file.h"
 #include "device/kernel_registry.h"
 
 /* ---- choose.c, capabilities.c ---- */
@@ -35,15 +34,12 @@ typedef struct clq_program {
     clq_dot dot;
     cl_program handle;
     struct clq_program *next;
-    bool restored;     /* from the cache: program_cache.h */
-    bool failed;       /* restored, and one of its kernels did not run to its end */
-    int trials;        /* restored: its kernels that have not run yet */
-    clq_cache_key key; /* restored: its own in the cache */
+    bool restored; /* from the cache: program_cache.h */
 } clq_program;
 
 struct clq_kernel {
     const char *name; /* in the registry */
-    clq_program *program;
+    const clq_program *program;
     cl_kernel handle;
     bool on_trial; /* of a restored program, and has not run yet */
     cl_uint arg_count;
@@ -173,6 +169,8 @@ struct clq_device {
     uint64_t address_space; /* of the process when the device was open, bytes; 0 without a limit */
     uint64_t group_memory;  /* that its control group may have, bytes */
     bool restores_programs; /* program_cache.h */
+    int trials;             /* program_cache.h: what is being tried, */
+    bool trial_failed;      /* and whether any of it failed */
     uint64_t identity;      /* hash of platform, device and driver, for the caches */
     clq_programs programs;
     clq_self_tests self_tests;

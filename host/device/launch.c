@@ -110,10 +110,10 @@ static clq_status settle_range(const clq_device *device, const clq_kernel *kerne
 
 /* The first launch of a kernel of a restored program: only when that has ended well is it known
  * that the driver can run it. */
-static void end_trial(clq_kernel *kernel, bool failed) {
+static void end_trial(clq_device *device, clq_kernel *kernel, bool failed) {
     if (kernel->on_trial) {
         kernel->on_trial = false;
-        clq_program_trial_end(kernel->program, failed);
+        clq_program_trial_end(device, failed);
     }
 }
 
@@ -134,7 +134,7 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
     cl_int error = clEnqueueNDRangeKernel(device->queue, kernel->handle, range.dims, NULL,
                                           range.global, range.local, 0, NULL, event);
     if (error != CL_SUCCESS) {
-        end_trial(kernel, true);
+        end_trial(device, kernel, true);
         return clq_cl_fail(error, "launching kernel %s on %s with range %s, local size %s",
                            kernel->name, device->info.name,
                            range_text(range.global, range.dims, global_text),
@@ -146,7 +146,7 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
     device->profile.work = 0;
     if (kernel->on_trial) {
         const clq_status status = clq_device_finish(device);
-        end_trial(kernel, status != CLQ_OK);
+        end_trial(device, kernel, status != CLQ_OK);
         return status;
     }
     return CLQ_OK;

@@ -82,7 +82,9 @@ static clq_status fail_with_log(const clq_device *device, cl_program program, cl
 static clq_status build(clq_device *device, const clq_kernel_entry *entry, const char *options,
                         clq_program *program) {
     cl_int error;
-    if (clq_program_cache_load(device, entry->source, options, entry->name, program)) {
+    program->handle = clq_program_cache_load(device, entry->source, options, entry->name);
+    program->restored = program->handle != NULL;
+    if (program->restored) {
         return CLQ_OK;
     }
     cl_program handle = clCreateProgramWithSource(device->context, 1,
@@ -135,7 +137,7 @@ cleanup:
     return status;
 }
 
-static clq_status create_kernel(const clq_device *device, clq_program *program, const char *name,
+static clq_status create_kernel(clq_device *device, const clq_program *program, const char *name,
                                 clq_kernel **kernel) {
     cl_int error;
     clq_kernel *made = clq_calloc(1, sizeof *made);
@@ -165,10 +167,7 @@ static clq_status create_kernel(const clq_device *device, clq_program *program, 
         clq_free(made);
         return clq_cl_fail(error, "reading the properties of kernel %s", name);
     }
-    if (program->restored) {
-        clq_program_trial_begin(program);
-        made->on_trial = true;
-    }
+    made->on_trial = program->restored && clq_program_trial_begin(device);
     *kernel = made;
     return CLQ_OK;
 }
@@ -241,3 +240,23 @@ clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *
     return clq_kernel_get_entry(device, entry, options, dot, kernel);
 }
 
+void clq_programs_free(clq_device *device) {
+    for (size_t b = 0; b < CLQ_KERNEL_BUCKETS; b++) {
+        for (clq_kernel *k = device->programs.buckets[b], *next; k; k = next) {
+            next = k->next;
+            if (k->on_trial) { /* was never launched */
+                clq_program_trial_end(device, false);
+            }
+            clReleaseKernel(k->handle);
+            clq_free(k);
+        }
+        device->programs.buckets[b] = NULL;
+    }
+    for (clq_program *p = device->programs.first, *next; p; p = next) {
+        next = p->next;
+        clReleaseProgram(p->handle);
+        clq_free(p->options);
+        clq_free(p);
+    }
+    device->programs.first = NULL;
+}

@@ -6,11 +6,41 @@
 #include "device/cache_file.h"
 #include "device/cl_status.h"
 
-static const char program_kind[] = "program", mark_kind[] = "restoring";
+static const char program_kind[] = "program", mark_kind[] = "trying";
 
 bool clq_program_cache_pays(const clq_device *device) {
     return strcmp(device->info.platform, "Portable Computing Language") != 0;
 }
+
+/* ---- the mark ---- */
+
+static clq_cache_key driver_key(const clq_device *device) {
+    clq_cache_key key = clq_cache_key_start();
+    clq_cache_key_add(&key, &device->identity, sizeof device->identity);
+    return key;
+}
+
+bool clq_program_trial_begin(clq_device *device) {
+    const clq_cache_key key = driver_key(device);
+    if (device->trials == 0 &&
+        (clq_cache_is_marked(mark_kind, key) || !clq_cache_mark(mark_kind, key))) {
+        clq_log_debug("%s: its programs are not kept: that did not come to its end before",
+                      device->info.name);
+        device->restores_programs = false;
+        return false;
+    }
+    device->trials++;
+    return true;
+}
+
+void clq_program_trial_end(clq_device *device, bool failed) {
+    device->trial_failed |= failed;
+    if (--device->trials == 0 && !device->trial_failed) {
+        clq_cache_drop(mark_kind, driver_key(device));
+    }
+}
+
+/* ---- programs ---- */
 
 static clq_cache_key program_key(const clq_device *device, const char *source,
                                  const char *options) {
@@ -50,71 +80,53 @@ static cl_program restore(const clq_device *device, const void *binary, size_t s
     return NULL;
 }
 
-bool clq_program_cache_load(clq_device *device, const char *source, const char *options,
-                            const char *name, clq_program *program) {
+cl_program clq_program_cache_load(clq_device *device, const char *source, const char *options,
+                                  const char *name) {
     void *binary = NULL;
     size_t size;
+    cl_program program = NULL;
     const clq_cache_key key = program_key(device, source, options);
-    if (!device->restores_programs) {
-        return false;
+    if (!device->restores_programs || !clq_cache_load(program_kind, key, &binary, &size)) {
+        return NULL;
     }
-    if (clq_cache_is_marked(mark_kind, key)) {
-        clq_log_debug("a cached program is not restored: that did not come to its end before");
-        clq_cache_drop(program_kind, key);
-        return false;
-    }
-    if (!clq_cache_load(program_kind, key, &binary, &size)) {
-        return false;
-    }
-    cl_program handle = NULL;
-    if (clq_cache_mark(mark_kind, key)) { /* without, it would be tried again after a crash */
-        handle = restore(device, binary, size, options, name);
-        clq_cache_drop(mark_kind, key);
-        if (!handle) {
+    if (clq_program_trial_begin(device)) {
+        program = restore(device, binary, size, options, name);
+        clq_program_trial_end(device, false);
+        if (!program) {
             clq_cache_drop(program_kind, key); /* to be stored anew */
         }
     }
     clq_free(binary);
-    if (handle) {
-        program->handle = handle;
-        program->restored = true;
-        program->key = key;
-    }
-    return handle != NULL;
+    return program;
 }
 
-void clq_program_trial_begin(clq_program *program) {
-    if (program->trials++ == 0) {
-        clq_cache_mark(mark_kind, program->key);
+/* clq_free it; NULL when the driver does not give it. */
+static unsigned char *binary_of(cl_program program, size_t *size) {
+    *size = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *size, size, NULL) !=
+            CL_SUCCESS ||
+        *size == 0) {
+        return NULL;
     }
-}
-
-void clq_program_trial_end(clq_program *program, bool failed) {
-    program->failed |= failed;
-    if (--program->trials == 0 && !program->failed) {
-        clq_cache_drop(mark_kind, program->key);
+    unsigned char *binary = clq_calloc(*size, 1);
+    if (binary && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) !=
+                      CL_SUCCESS) {
+        clq_free(binary);
+        return NULL;
     }
+    return binary;
 }
 
 void clq_program_cache_store(clq_device *device, const char *source, const char *options,
                              cl_program program) {
-    size_t size = 0;
-    const clq_cache_key key = program_key(device, source, options);
-    if (!device->restores_programs || !clq_cache_enabled() || clq_cache_is_marked(mark_kind, key)) {
+    size_t size;
+    if (!device->restores_programs || !clq_cache_enabled() || !clq_program_trial_begin(device)) {
         return;
     }
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) !=
-            CL_SUCCESS ||
-        size == 0) {
-        return;
-    }
-    unsigned char *binary = clq_calloc(size, 1);
-    if (!binary) {
-        return;
-    }
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) ==
-        CL_SUCCESS) {
-        clq_cache_store(program_kind, key, binary, size);
+    unsigned char *binary = binary_of(program, &size);
+    clq_program_trial_end(device, false);
+    if (binary) {
+        clq_cache_store(program_kind, program_key(device, source, options), binary, size);
     }
     clq_free(binary);
 }

@@ -141,7 +141,8 @@ void clq_device_failed_kernels(clq_device *device,
                                void *context) {
     const char *key;
     json_t *how;
-    if (clq_environment_is_off("CLQUANT_SELFTEST") || open_outcomes(device) != CLQ_OK) {
+    if (!device || !tell || clq_environment_is_off("CLQUANT_SELFTEST") ||
+        open_outcomes(device) != CLQ_OK) {
         return;
     }
     json_object_foreach(device->self_tests.found, key, how) {

@@ -1,4 +1,5 @@
 /* Self-tests before anything asks for them. */
+#include "base/arguments.h"
 #include "ops/conv2d_f32.h"
 #include "ops/self_test.h"
 
@@ -38,6 +39,7 @@ static clq_status unless_device(clq_status status) {
 }
 
 clq_status clq_self_test_device(clq_device *device) {
+    CLQ_NEEDS(device);
     clq_status status = CLQ_OK;
     int8_t *w = clq_calloc(MOST_WEIGHTS, 1);
     if (!w) {

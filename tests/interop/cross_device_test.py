@@ -15,8 +15,11 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "cross-device"
 FAKE_CLQUANT = f"""#!{sys.executable}
 import json, os, sys
 if sys.argv[1] == "devices":
-    platform = "Oclgrind" if "IN_OCLGRIND" in os.environ else "Portable Computing Language"
-    print(json.dumps({{"devices": [{{"id": "0:0", "name": "fake", "platform": platform, "driver": "1"}}]}}))
+    platforms = ["Oclgrind"] if "IN_OCLGRIND" in os.environ else ["Portable Computing Language"]
+    if os.environ.get("RUSTICL_ENABLE") == "llvmpipe":
+        platforms.append("rusticl")
+    print(json.dumps({{"devices": [{{"id": f"{{i}}:0", "name": "fake", "platform": platform, "driver": "1"}}
+                                  for i, platform in enumerate(platforms)]}}))
 elif sys.argv[1] == "verify":
     print(json.dumps({{"mismatched_codes": int(os.environ.get("MISMATCHED", "0")),
                        "dot_paths": {{"portable": os.environ.get("SHA_" + os.environ["CLQUANT_SCHEDULE"], "same")}}}}))
@@ -38,13 +41,16 @@ class CrossDevice(unittest.TestCase):
             path = self.folder / name
             path.write_text(text)
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        self.vendors = self.folder / "vendors"
+        self.vendors.mkdir()
 
     def run_script(self, *arguments, **environment):
         """Returns the exit code and the rows."""
         out = self.folder / "rows.json"
         result = subprocess.run(
             [sys.executable, SCRIPT, "--clquant", self.folder / "clquant", "--intel", self.folder / "none",
-             "--json", out, *arguments], env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", **environment},
+             "--json", out, *arguments], env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}",
+                                                          "OCL_ICD_VENDORS": str(self.vendors), **environment},
             stdout=subprocess.DEVNULL)
         return result.returncode, json.loads(out.read_text())
 
@@ -53,7 +59,13 @@ class CrossDevice(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertTrue(report["agree"])
         self.assertEqual([row["implementation"] for row in report["rows"]], ["pocl", "pocl", "oclgrind", "oclgrind"])
-        self.assertEqual(report["missing"], ["intel"])
+        self.assertEqual(report["missing"], ["rusticl", "intel"])
+
+    def test_rusticl_where_it_is_installed(self):
+        (self.vendors / "rusticl.icd").touch()
+        code, report = self.run_script("--require", "rusticl", "--only", "pocl,rusticl")
+        self.assertEqual(code, 0)
+        self.assertEqual([row["implementation"] for row in report["rows"]], ["pocl", "pocl", "rusticl", "rusticl"])
 
     def test_different_hash(self):
         code, report = self.run_script(SHA_gpu="other")
@@ -73,7 +85,7 @@ class CrossDevice(unittest.TestCase):
     def test_missing_implementation(self):
         code, report = self.run_script("--require", "intel")
         self.assertEqual(code, 1)
-        self.assertEqual(report["missing"], ["intel"])
+        self.assertEqual(report["missing"], ["rusticl", "intel"])
 
 
 if __name__ == "__main__":
