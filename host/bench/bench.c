@@ -221,7 +221,9 @@ clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
         CLQ_NEEDS_ENDS(cases[c].graph);
     }
     clq_status status = CLQ_OK;
-    memset(results, 0, count * sizeof *results);
+    if (count > 0) {
+        memset(results, 0, count * sizeof *results);
+    }
     clq_bench_runner *runners = clq_calloc(count, sizeof *runners);
     if (!runners) {
         return CLQ_NO_MEMORY;

@@ -3,7 +3,6 @@
 #include <clquant/data.h>
 
 #include "fuzz.h"
-#include "support/image_files.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const classes[] = {"cat", "dog", "a ship"};
