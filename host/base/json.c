@@ -171,6 +171,13 @@ clq_status clq_json_override(json_t *root, const char *path, const char *text) {
 
 /* ---- writing ---- */
 
+json_t *clq_json_result(void) {
+    json_t *json = json_object();
+    json_object_set_new(json, "schema", json_integer(1));
+    json_object_set_new(json, "version", json_string(clq_version()));
+    return json;
+}
+
 json_t *clq_json_real(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }

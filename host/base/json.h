@@ -88,6 +88,8 @@ clq_status clq_json_put_text(json_t *object, const char *key, const char *text);
 
 /* ---- writing ---- */
 
+/* An object that begins as all results do: "schema": 1 and "version", clquant's. */
+json_t *clq_json_result(void);
 /* A real; null for NaN and infinities, which JSON does not have. */
 json_t *clq_json_real(double value);
 /* A text of any origin: bytes that are not UTF-8, as a file's name may have, become U+FFFD. */

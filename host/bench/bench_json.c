@@ -106,8 +106,7 @@ static json_t *result_to_json(const clq_bench_result *result) {
 }
 
 json_t *clq_bench_to_json(const clq_bench_result *results, size_t count) {
-    json_t *json = json_object(), *array = json_array();
-    json_object_set_new(json, "schema", json_integer(1));
+    json_t *json = clq_json_result(), *array = json_array();
     for (size_t i = 0; i < count; i++) {
         json_array_append_new(array, result_to_json(&results[i]));
     }
@@ -162,8 +161,7 @@ static json_t *train_result_to_json(const clq_train_bench_result *result) {
 }
 
 json_t *clq_train_bench_to_json(const clq_train_bench_result *results, size_t count) {
-    json_t *json = json_object(), *array = json_array();
-    json_object_set_new(json, "schema", json_integer(1));
+    json_t *json = clq_json_result(), *array = json_array();
     for (size_t i = 0; i < count; i++) {
         json_array_append_new(array, train_result_to_json(&results[i]));
     }

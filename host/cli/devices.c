@@ -181,8 +181,7 @@ static clq_status run(int argc, char **argv) {
     if (!array) {
         return CLQ_OK;
     }
-    json_t *json = json_object();
-    json_object_set_new(json, "schema", json_integer(1));
+    json_t *json = clq_json_result();
     json_object_set_new(json, "devices", array);
     const clq_status status = clq_json_dump_stdout(json);
     json_decref(json);

@@ -157,9 +157,8 @@ static double speedup(const job *j, variant v) {
 
 static json_t *summary(const job *j) {
     char created[CLQ_TIMESTAMP_SIZE];
-    json_t *json = json_object();
+    json_t *json = clq_json_result();
     clq_timestamp(created);
-    json_object_set_new(json, "schema", json_integer(1));
     json_object_set_new(json, "name", clq_json_string(j->recipe->name));
     json_object_set_new(json, "data", clq_json_string(j->options->data));
     json_object_set_new(json, "device", clq_json_string(clq_device_get_info(j->device)->name));

@@ -57,7 +57,7 @@ int main(int argc, char **argv) {
         return CLQ_OK;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
-        puts("clquant " CLQ_VERSION);
+        printf("clquant %s\n", clq_version());
         return CLQ_OK;
     }
     for (int i = 0; i < COMMAND_COUNT; i++) {

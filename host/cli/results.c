@@ -21,8 +21,7 @@ static json_t *fits_to_json(const clq_evaluation *evaluation, clq_dataset *datas
 
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
                                clq_dataset *dataset) {
-    json_t *json = json_object(), *confusion = json_array();
-    json_object_set_new(json, "schema", json_integer(1));
+    json_t *json = clq_json_result(), *confusion = json_array();
     json_object_set_new(json, "top1", clq_json_real(evaluation->top1));
     json_object_set_new(json, "top5", clq_json_real(evaluation->top5));
     json_object_set_new(json, "loss", clq_json_real(evaluation->loss));
@@ -54,8 +53,7 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
 }
 
 json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *graph) {
-    json_t *json = json_object(), *paths = json_object(), *layers = json_array();
-    json_object_set_new(json, "schema", json_integer(1));
+    json_t *json = clq_json_result(), *paths = json_object(), *layers = json_array();
     json_object_set_new(json, "images", json_integer(v->images));
     json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph));
     json_object_set_new(json, "compared_codes", json_integer(v->compared_codes));
@@ -84,8 +82,7 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original,
                      const clq_graph *saved) {
     const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
     if (json) {
-        json_t *out = json_object();
-        json_object_set_new(out, "schema", json_integer(1));
+        json_t *out = clq_json_result();
         json_object_set_new(out, "model", clq_json_string(path));
         json_object_set_new(out, "parameters", json_integer(after.parameters));
         json_object_set_new(out, "bytes", json_integer(after.bytes));

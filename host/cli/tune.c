@@ -152,11 +152,10 @@ static json_t *layer_to_json(const clq_tune_layer *layer) {
 
 static clq_status print_json(const clq_tune_report *report, const char *device, const char *path) {
     const totals sum = add_up(report);
-    json_t *json = json_object(), *layers = json_array();
+    json_t *json = clq_json_result(), *layers = json_array();
     for (int i = 0; i < report->layer_count; i++) {
         json_array_append_new(layers, layer_to_json(&report->layers[i]));
     }
-    json_object_set_new(json, "schema", json_integer(1));
     json_object_set_new(json, "device", clq_json_string(device));
     json_object_set_new(json, "file", clq_json_string(path));
     json_object_set_new(json, "default_ms", clq_json_real(sum.before));

@@ -360,7 +360,9 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
             load->keep_float = text && strcmp(text, "quantized") == 0;
             continue;
         }
-        CLQ_TRY(clq_graph_set_metadata(load->graph, key, text ? text : ""));
+        if (!load->own || strcmp(key, ONNX_VERSION_KEY) != 0) {
+            CLQ_TRY(clq_graph_set_metadata(load->graph, key, text ? text : ""));
+        }
     }
     return CLQ_OK;
 }

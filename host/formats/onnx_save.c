@@ -137,15 +137,18 @@ static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     model->has_ir_version = true;
     model->ir_version = IR_VERSION;
     model->producer_name = "clquant";
+    model->producer_version = (char *)clq_version();
     CLQ_TRY(list_of_one(save, opset, &model->opset_import));
     model->n_opset_import = 1;
     CLQ_TRY(
-        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 1, sizeof(void *), &metadata));
+        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 2, sizeof(void *), &metadata));
     model->metadata_props = metadata;
     CLQ_TRY(add_metadata(save, model, ONNX_FORM_KEY, form_name(graph)));
+    CLQ_TRY(add_metadata(save, model, ONNX_VERSION_KEY, clq_version()));
     for (int i = 0; i < graph->metadata_count; i++) {
-        if (strcmp(graph->metadata[i].key, ONNX_FORM_KEY) != 0) {
-            CLQ_TRY(add_metadata(save, model, graph->metadata[i].key, graph->metadata[i].value));
+        const clq_metadata *m = &graph->metadata[i];
+        if (strcmp(m->key, ONNX_FORM_KEY) != 0 && strcmp(m->key, ONNX_VERSION_KEY) != 0) {
+            CLQ_TRY(add_metadata(save, model, m->key, m->value));
         }
     }
     *out = model;

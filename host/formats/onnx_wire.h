@@ -10,9 +10,10 @@
  */
 enum { CLQ_ONNX_MAX_DEPTH = 12 };
 
-/* The metadata key under which clquant writes a graph's form: trained, folded, quantized, integer.
- */
+/* The metadata keys of what clquant writes about the file itself: the graph's form (trained,
+ * folded, quantized, integer), and the version that wrote it. A graph does not keep them. */
 #define ONNX_FORM_KEY "clquant.form"
+#define ONNX_VERSION_KEY "clquant.version"
 
 /* Memory that loading a file of `size` bytes may use: in proportion, with room for small files that
  * consist of many small messages. */

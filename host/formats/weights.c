@@ -329,6 +329,7 @@ clq_status clq_weights_save(const clq_graph *graph, const char *path) {
     clq_layout_find(graph, layouts);
     CLQ_GOTO(status, cleanup, clq_tensors_create(&tensors));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "format", "pt"));
+    CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.version", clq_version()));
     for (int i = 0; i < graph->value_count; i++) {
         if (is_weight(&graph->values[i])) {
             CLQ_GOTO(status, cleanup, add_value(tensors, &graph->values[i], &layouts[i]));

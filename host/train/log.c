@@ -43,6 +43,7 @@ static clq_status write_start(clq_train_log *log) {
         }
     }
     json_object_set_new(line, "schema", json_integer(1));
+    json_object_set_new(line, "version", clq_json_string(clq_version()));
     json_object_set_new(line, "network", clq_json_string(job->graph->name));
     json_object_set_new(line, "device", clq_json_string(clq_device_get_info(job->device)->name));
     json_object_set_new(line, "seed", json_integer((json_int_t)job->config.seed));

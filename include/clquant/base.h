@@ -31,6 +31,9 @@ typedef enum clq_status {
     CLQ_INTERRUPTED = 130,  /* the caller asked to stop, and it did; the command: 128 + signal */
 } clq_status;
 
+/* Of the library, like "0.1.0". Files and results name it. */
+const char *clq_version(void);
+
 /* Text of this thread's last failure; "" when none. Valid until the thread's next failure. */
 const char *clq_last_error(void);
 

@@ -1,10 +1,12 @@
 /* Graphs in every form through an ONNX file and back. */
 #include <clquant/formats.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/files.h"
 #include "formats/ref_forward.h"
 #include "formats/sample_graphs.h"
+#include "onnx.pb-c.h"
 
 static clq_graph *round_trip(const clq_graph *graph, const char *name) {
     clq_graph *loaded = NULL;
@@ -30,6 +32,37 @@ static void check(clq_graph *graph) {
     assert_same_graph(graph, loaded);
     assert_ok(clq_onnx_save(loaded, clq_test_temp_path("b.onnx")));
     assert_same_files("a.onnx", "b.onnx");
+    clq_graph_destroy(loaded);
+    clq_graph_destroy(graph);
+}
+
+/* Version and quantization travel; the version is that of the last writer. */
+static void files_say_who_wrote_them(void **state) {
+    (void)state;
+    clq_graph *graph = sample_trained(true);
+    assert_ok(clq_graph_set_metadata(graph, "clquant.version", "0.0.0"));
+    assert_ok(clq_graph_set_metadata(graph, "clquant.quantization", "{\"method\": \"ptq\"}"));
+    clq_graph *loaded = round_trip(graph, "who.onnx");
+    assert_null(clq_graph_get_metadata(loaded, "clquant.version"));
+    assert_string_equal(clq_graph_get_metadata(loaded, "clquant.quantization"),
+                        "{\"method\": \"ptq\"}");
+    void *bytes = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(clq_test_temp_path("who.onnx"), 1 << 30, &bytes, &size));
+    Onnx__ModelProto *model = onnx__model_proto__unpack(NULL, size, bytes);
+    assert_non_null(model);
+    assert_string_equal(model->producer_name, "clquant");
+    assert_string_equal(model->producer_version, clq_version());
+    int found = 0;
+    for (size_t i = 0; i < model->n_metadata_props; i++) {
+        if (strcmp(model->metadata_props[i]->key, "clquant.version") == 0) {
+            assert_string_equal(model->metadata_props[i]->value, clq_version());
+            found++;
+        }
+    }
+    assert_int_equal(found, 1);
+    onnx__model_proto__free_unpacked(model, NULL);
+    clq_free(bytes);
     clq_graph_destroy(loaded);
     clq_graph_destroy(graph);
 }
@@ -149,11 +182,17 @@ static void missing_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trained_form),   cmocka_unit_test(folded_form),
-        cmocka_unit_test(integer_form),   cmocka_unit_test(quantized_form),
-        cmocka_unit_test(vector_input),   cmocka_unit_test(quantized_output),
-        cmocka_unit_test(odd_names),      cmocka_unit_test(folded_from_trained),
-        cmocka_unit_test(missing_folder), cmocka_unit_test(failures),
+        cmocka_unit_test(files_say_who_wrote_them),
+        cmocka_unit_test(trained_form),
+        cmocka_unit_test(folded_form),
+        cmocka_unit_test(integer_form),
+        cmocka_unit_test(quantized_form),
+        cmocka_unit_test(vector_input),
+        cmocka_unit_test(quantized_output),
+        cmocka_unit_test(odd_names),
+        cmocka_unit_test(folded_from_trained),
+        cmocka_unit_test(missing_folder),
+        cmocka_unit_test(failures),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -69,6 +69,7 @@ static void file_layout(void **state) {
         }
     }
     assert_string_equal(clq_tensors_get_metadata(t, "format"), "pt");
+    assert_string_equal(clq_tensors_get_metadata(t, "clquant.version"), clq_version());
     clq_tensors_destroy(t);
     clq_graph_destroy(graph);
 }
