@@ -18,9 +18,9 @@ typedef struct option {
 } option;
 
 /* The placeholders of numbers; the whole ones first. */
-static const char *const placeholders[] = {"N", "N[,N]",  "N[,N...]", "PIXELS",
+static const char *const placeholders[] = {"N", "N[,N]",  "N[,N...]", "PIXELS", "N|WxH",
                                            "S", "NUMBER", "FRACTION", "5%"};
-enum { WHOLE_PLACEHOLDERS = 4, PLACEHOLDERS = sizeof placeholders / sizeof *placeholders };
+enum { WHOLE_PLACEHOLDERS = 5, PLACEHOLDERS = sizeof placeholders / sizeof *placeholders };
 
 static size_t options_with_numbers(const char *command_name, option *options) {
     size_t count = 0;
