@@ -141,8 +141,8 @@ static clq_status quantize(session *s) {
              (long long)trained->values[trained->input].shape.dim[1]);
     CLQ_GOTO(status, cleanup, clq_data_open(&data, trained, CLQ_SPLIT_TRAIN, 0, &images));
     CLQ_GOTO(status, cleanup,
-             clq_stage_ptq(s->device, trained, images, &s->recipe->qat_quant, 0, &s->graphs[QAT],
-                           &integer));
+             clq_stage_ptq(s->device, trained, images, &s->recipe->qat_quant, 0, NULL,
+                           &s->graphs[QAT], &integer));
 cleanup:
     clq_graph_destroy(integer);
     clq_dataset_close(images);

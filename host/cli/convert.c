@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/data.h"
 #include "cli/pipeline.h"
+#include "cli/quantized.h"
 
 typedef struct options {
     clq_common common;
@@ -131,7 +132,7 @@ static clq_status run(int argc, char **argv) {
     if (o.out) {
         CLQ_GOTO(status, cleanup, clq_onnx_save(result, o.out));
     }
-    clq_saved_print(o.common.json, o.out ? o.out : o.weights_out, result, result);
+    clq_saved_print(o.common.json, o.out ? o.out : o.weights_out, result, result, NULL);
 cleanup:
     clq_graph_destroy(folded);
     clq_graph_destroy(graph);

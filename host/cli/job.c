@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "bench/bench_json.h"
+#include "cli/quantized.h"
 #include "report/table.h"
 
 static const clq_out_training trainings[] = {{"train", "train"}, {"qat", "qat"}};
@@ -27,7 +28,8 @@ typedef struct job {
     const clq_job_options *options;
     clq_out_folder out;
     clq_dataset *train, *test;
-    clq_graph *graphs[VARIANTS]; /* trained form; integer forms. QAT may be missing */
+    clq_graph *graphs[VARIANTS];       /* trained form; integer forms. QAT may be missing */
+    clq_quantized quantized[VARIANTS]; /* of the integer forms */
     clq_evaluation evaluations[VARIANTS];
     clq_verification verifications[VARIANTS];
     clq_bench_result benches[VARIANTS];
@@ -88,8 +90,11 @@ static clq_status train(job *j) {
 }
 
 static clq_status quantize(job *j) {
+    j->quantized[PTQ] = (clq_quantized){.method = "ptq", .config = &j->recipe->ptq};
+    j->quantized[QAT] = (clq_quantized){.method = "qat", .config = &j->recipe->qat_quant};
     CLQ_TRY(clq_stage_ptq(j->device, j->graphs[FP32], j->train, &j->recipe->ptq,
-                          j->recipe->train.seed, NULL, &j->graphs[PTQ]));
+                          j->recipe->train.seed, &j->quantized[PTQ].report, NULL, &j->graphs[PTQ]));
+    clq_quantized_warn(&j->quantized[PTQ]);
     CLQ_TRY(save_model(j, PTQ));
     if (j->recipe->qat.epochs == 0) {
         return CLQ_OK;
@@ -99,10 +104,11 @@ static clq_status quantize(job *j) {
     if (status == CLQ_OK) {
         const clq_stage_options options = stage(j, &j->recipe->qat, folder);
         status = clq_stage_qat(j->device, j->graphs[FP32], &options, &j->recipe->qat_quant,
-                               &j->graphs[QAT]);
+                               &j->quantized[QAT].report, &j->graphs[QAT]);
     }
     clq_free(folder);
     CLQ_TRY(status);
+    clq_quantized_warn(&j->quantized[QAT]);
     return save_model(j, QAT);
 }
 
@@ -180,6 +186,7 @@ static json_t *summary(const job *j) {
         json_object_set_new(part, "latency_ms", clq_json_real(j->benches[v].latency.median));
         json_object_set_new(part, "speedup", clq_json_real(speedup(j, v)));
         if (v != FP32) {
+            clq_quantized_to_json(&j->quantized[v], part);
             json_object_set_new(part, "mismatched_codes",
                                 json_integer(j->verifications[v].mismatched_codes));
         }
@@ -306,6 +313,7 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
     CLQ_GOTO(status, cleanup, finish(&j));
 cleanup:
     for (variant v = FP32; v < VARIANTS; v++) {
+        clq_quant_report_clear(&j.quantized[v].report);
         clq_evaluation_clear(&j.evaluations[v]);
         clq_verification_clear(&j.verifications[v]);
         clq_bench_result_clear(&j.benches[v]);

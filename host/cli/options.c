@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/recipe.h"
+#include "quant/report.h"
 
 static error_t parse_common(int key, char *argument, struct argp_state *state) {
     clq_common *common = state->input;
@@ -193,10 +194,6 @@ clq_status clq_option_override(const char *text, const char **overrides, size_t 
 /* ---- quantization ---- */
 
 static error_t parse_quant(int key, char *argument, struct argp_state *state) {
-    static const char *const methods[] = {"minmax", "moving_average"};
-    static const char *const scales[] = {"float", "pow2"};
-    static const char *const activations[] = {"affine", "symmetric"};
-    static const char *const weights[] = {"per_channel", "per_tensor"};
     clq_quant_config *config = state->input;
     int index = 0;
     clq_status status = CLQ_OK;
@@ -205,19 +202,19 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         status = clq_option_i64("--images", argument, CLQ_IN_IMAGES, &config->images);
         break;
     case 'M':
-        status = clq_option_enum("--method", argument, methods, 2, &index);
+        status = clq_option_enum("--method", argument, clq_observer_names, 2, &index);
         config->observer = (clq_observer_kind)index;
         break;
     case 'a':
-        status = clq_option_enum("--activations", argument, activations, 2, &index);
+        status = clq_option_enum("--activations", argument, clq_activation_names, 2, &index);
         config->symmetric_activations = index == 1;
         break;
     case 'w':
-        status = clq_option_enum("--weights", argument, weights, 2, &index);
+        status = clq_option_enum("--weights", argument, clq_weight_names, 2, &index);
         config->per_tensor_weights = index == 1;
         break;
     case 'c':
-        status = clq_option_enum("--scale", argument, scales, 2, &index);
+        status = clq_option_enum("--scale", argument, clq_scale_names, 2, &index);
         config->scale = (clq_scale_kind)index;
         break;
     case 'k':

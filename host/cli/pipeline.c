@@ -216,7 +216,8 @@ cleanup:
 /* A folded copy of `trained` with the qparams that `config` observes on shuffled training images.
  */
 static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                             const clq_quant_config *config, uint64_t seed, clq_graph **out) {
+                             const clq_quant_config *config, uint64_t seed,
+                             clq_quant_report *report, clq_graph **out) {
     const int64_t available = clq_dataset_get_info(train)->count;
     const int64_t images = config->images < available ? config->images : available;
     clq_feed_options options;
@@ -229,7 +230,7 @@ static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_d
     options.shuffle = true;
     options.seed = seed;
     CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
-    CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config));
+    CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config, report));
     *out = folded;
     folded = NULL;
 cleanup:
@@ -239,10 +240,10 @@ cleanup:
 }
 
 clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         const clq_quant_config *config, uint64_t seed, clq_graph **quantized,
-                         clq_graph **integer) {
+                         const clq_quant_config *config, uint64_t seed, clq_quant_report *report,
+                         clq_graph **quantized, clq_graph **integer) {
     clq_graph *graph = NULL;
-    CLQ_TRY(calibrated(device, trained, train, config, seed, &graph));
+    CLQ_TRY(calibrated(device, trained, train, config, seed, report, &graph));
     const clq_status status = clq_convert(graph, config, integer);
     if (status == CLQ_OK && quantized) {
         *quantized = graph;
@@ -335,13 +336,14 @@ cleanup:
 
 clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
                          const clq_stage_options *options, const clq_quant_config *config,
-                         clq_graph **integer) {
+                         clq_quant_report *report, clq_graph **integer) {
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL, *teacher = NULL;
     clq_epoch_record *history = NULL;
     int history_count = 0;
-    CLQ_GOTO(status, cleanup,
-             calibrated(device, trained, options->train, config, options->config->seed, &graph));
+    CLQ_GOTO(
+        status, cleanup,
+        calibrated(device, trained, options->train, config, options->config->seed, report, &graph));
     clq_train_job job = job_of(device, graph, "qat", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));

@@ -46,11 +46,11 @@ int clq_eval_batch(const clq_graph *graph, int64_t images);
 clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
                               clq_dataset *dataset, int batch, const char *label,
                               clq_evaluation *evaluation, float *logits);
-/* Folds, calibrates on the training split, converts. `quantized` (the calibrated form) may be NULL.
- */
+/* Folds, calibrates on the training split, converts. `report` and `quantized` (the calibrated form)
+ * may be NULL. */
 clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         const clq_quant_config *config, uint64_t seed, clq_graph **quantized,
-                         clq_graph **integer);
+                         const clq_quant_config *config, uint64_t seed, clq_quant_report *report,
+                         clq_graph **quantized, clq_graph **integer);
 /* What both kinds of training need beside the network. */
 typedef struct clq_stage_options {
     clq_dataset *train, *test;
@@ -66,19 +66,17 @@ typedef struct clq_stage_options {
 
 /* FP32 training of `graph` in place. */
 clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage_options *options);
-/* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT, converts. */
+/* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT, converts. `report`,
+ * of the calibration, may be NULL. */
 clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
                          const clq_stage_options *options, const clq_quant_config *config,
-                         clq_graph **integer);
+                         clq_quant_report *report, clq_graph **integer);
 
 /* ---- results ---- */
 
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
                                clq_dataset *dataset);
 json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph);
-/* Says on stdout what was written: path, form, size beside the original's. */
-void clq_saved_print(bool json, const char *path, const clq_graph *original,
-                     const clq_graph *saved);
 /* Text on stdout. */
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name);
 void clq_verification_print(const clq_verification *verification);

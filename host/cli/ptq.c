@@ -3,6 +3,7 @@
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
+#include "cli/quantized.h"
 
 typedef struct options {
     clq_common common;
@@ -10,6 +11,7 @@ typedef struct options {
     const char *model, *data, *out;
     clq_quant_config config;
     uint64_t seed;
+    int64_t test_images;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -28,6 +30,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'S':
         return clq_option_result(state, clq_option_seed(argument, &o->seed));
+    case 'T':
+        return clq_option_result(
+            state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
     case ARGP_KEY_ARG:
         if (o->model) {
             argp_error(state, "one model only");
@@ -47,6 +52,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, "Images or a table; the training split calibrates", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
+    {"test-images", 'T', "N", 0,
+     "Measure accuracy before and after on N images of the test split (default 512; 0: do not)", 0},
     {"seed", 'S', "N", 0, "Chooses the calibration images (default 1)", 0},
     {0},
 };
@@ -63,11 +70,12 @@ static const struct argp argp = {argp_options,
                                  NULL};
 
 static clq_status run(int argc, char **argv) {
-    options o = {.seed = 1};
+    options o = {.seed = 1, .test_images = CLQ_TEST_IMAGES};
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_graph *graph = NULL, *integer = NULL;
     clq_dataset *train = NULL;
+    clq_quantized quantized = {.method = "ptq", .config = &o.config};
     bool done;
     clq_quant_config_init(&o.config);
     CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
@@ -79,11 +87,16 @@ static clq_status run(int argc, char **argv) {
     const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(status, cleanup,
-             clq_stage_ptq(device, graph, train, &o.config, o.seed, NULL, &integer));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_stage_ptq(device, graph, train, &o.config, o.seed, &quantized.report, NULL, &integer));
     CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
-    clq_saved_print(o.common.json, o.out, graph, integer);
+    CLQ_GOTO(
+        status, cleanup,
+        clq_compare_accuracy(device, graph, integer, &source, o.test_images, &quantized.accuracy));
+    clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
 cleanup:
+    clq_quant_report_clear(&quantized.report);
     clq_dataset_close(train);
     clq_graph_destroy(graph);
     clq_graph_destroy(integer);

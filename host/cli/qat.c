@@ -5,6 +5,7 @@
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
+#include "cli/quantized.h"
 
 typedef struct options {
     clq_common common;
@@ -14,6 +15,7 @@ typedef struct options {
     size_t override_count;
     int epochs;
     bool resume, overwrite;
+    int64_t test_images;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -47,6 +49,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'M':
         return clq_option_result(
             state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
+    case 'T':
+        return clq_option_result(
+            state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
     case 'C':
         o->resume = true;
         return 0;
@@ -82,6 +87,8 @@ static const struct argp_option argp_options[] = {
     {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
     {"recompute", 'M', NULL, 0,
      "Compute activations again instead of keeping them: less memory, the same result", 0},
+    {"test-images", 'T', "N", 0,
+     "Measure accuracy before and after on N images of the test split (default 512; 0: do not)", 0},
     {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
     {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
     {0},
@@ -100,7 +107,7 @@ static const struct argp argp = {
 static const clq_out_training trainings[] = {{"", "qat"}};
 
 static clq_status run(int argc, char **argv) {
-    options o = {0};
+    options o = {.test_images = CLQ_TEST_IMAGES};
     clq_status status = CLQ_OK;
     clq_ranks *ranks = NULL;
     clq_device *device = NULL;
@@ -108,6 +115,7 @@ static clq_status run(int argc, char **argv) {
     clq_graph *graph = NULL, *integer = NULL;
     clq_dataset *train = NULL, *test = NULL;
     clq_out_folder out = {0};
+    clq_quantized quantized = {.method = "qat"};
     bool done;
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
@@ -151,12 +159,18 @@ static clq_status run(int argc, char **argv) {
                                      .overwrite = o.overwrite,
                                      .clears = &out,
                                      .ranks = ranks};
-    CLQ_GOTO(status, cleanup, clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &integer));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &quantized.report, &integer));
     if (writes) {
+        quantized.config = &recipe->qat_quant;
         CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
-        clq_saved_print(o.common.json, o.out, graph, integer);
+        CLQ_GOTO(status, cleanup,
+                 clq_compare_accuracy(device, graph, integer, &source, o.test_images,
+                                      &quantized.accuracy));
+        clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
     }
 cleanup:
+    clq_quant_report_clear(&quantized.report);
     clq_out_release(&out);
     clq_dataset_close(train);
     clq_dataset_close(test);

@@ -1,16 +1,13 @@
 #include "cli/recipe.h"
 
 #include "cli/recipe_keys.h"
+#include "quant/report.h"
 
 #include <string.h>
 
 #include "base/ranges.h"
 
 static const char *const target_names[] = {"auto", "class", "regression"};
-static const char *const observer_names[] = {"minmax", "moving_average"};
-static const char *const scale_names[] = {"float", "pow2"};
-static const char *const activation_names[] = {"affine", "symmetric"};
-static const char *const weight_names[] = {"per_channel", "per_tensor"};
 
 static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     clq_json_reader r;
@@ -122,10 +119,10 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
 
 /* The keys that "ptq" and "qat" have in common. */
 static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
-    CLQ_READ_ENUM(r, "observer", observer_names, config->observer);
-    CLQ_READ_ENUM(r, "scale", scale_names, config->scale);
-    CLQ_READ_ENUM(r, "activations", activation_names, config->symmetric_activations);
-    CLQ_READ_ENUM(r, "weights", weight_names, config->per_tensor_weights);
+    CLQ_READ_ENUM(r, "observer", clq_observer_names, config->observer);
+    CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
+    CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
+    CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);
     CLQ_TRY(clq_json_read_f64(r, "averaging", CLQ_IN_AVERAGING, &config->averaging));
     CLQ_TRY(clq_json_read_int(r, "max_shift", CLQ_IN_MAX_SHIFT, &config->max_shift));
     return clq_json_read_i64(r, "images", CLQ_IN_IMAGES, &config->images);

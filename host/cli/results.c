@@ -78,28 +78,6 @@ json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *gra
     return json;
 }
 
-void clq_saved_print(bool json, const char *path, const clq_graph *original,
-                     const clq_graph *saved) {
-    const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
-    if (json) {
-        json_t *out = clq_json_result();
-        json_object_set_new(out, "model", clq_json_string(path));
-        json_object_set_new(out, "parameters", json_integer(after.parameters));
-        json_object_set_new(out, "bytes", json_integer(after.bytes));
-        json_object_set_new(out, "original_bytes", json_integer(before.bytes));
-        (void)clq_json_dump_stdout(out);
-        json_decref(out);
-        return;
-    }
-    printf("%s: %lld parameters, %.2f MB", path, (long long)after.parameters,
-           (double)after.bytes / 1e6);
-    if (after.bytes != before.bytes) {
-        printf(" (FP32 %.2f MB, %.2fx smaller)", (double)before.bytes / 1e6,
-               (double)before.bytes / (double)after.bytes);
-    }
-    putchar('\n');
-}
-
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name) {
     const clq_evaluation *e = evaluation;
     if (e->targets == 0) {

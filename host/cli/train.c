@@ -4,6 +4,7 @@
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
+#include "cli/quantized.h"
 
 typedef struct options {
     clq_common common;
@@ -100,7 +101,7 @@ static clq_status save(const options *o, const clq_graph *graph) {
         status = clq_weights_save(graph, weights);
     }
     if (status == CLQ_OK) {
-        clq_saved_print(o->common.json, model, graph, graph);
+        clq_saved_print(o->common.json, model, graph, graph, NULL);
     }
     clq_free(model);
     clq_free(weights);

@@ -103,17 +103,6 @@ static clq_status make_graph(onnx_saver *save, Onnx__GraphProto **out) {
 
 /* ---- the model ---- */
 
-static const char *form_name(const clq_graph *graph) {
-    switch (clq_graph_form(graph)) {
-    case CLQ_FORM_INTEGER:
-        return "integer";
-    case CLQ_FORM_QUANTIZED:
-        return "quantized";
-    default:
-        return graph->folded ? "folded" : "trained";
-    }
-}
-
 static clq_status add_metadata(onnx_saver *save, Onnx__ModelProto *model, const char *key,
                                const char *text) {
     Onnx__StringStringEntryProto *entry;
@@ -143,7 +132,7 @@ static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     CLQ_TRY(
         clq_arena_take(&save->arena, (size_t)graph->metadata_count + 2, sizeof(void *), &metadata));
     model->metadata_props = metadata;
-    CLQ_TRY(add_metadata(save, model, ONNX_FORM_KEY, form_name(graph)));
+    CLQ_TRY(add_metadata(save, model, ONNX_FORM_KEY, clq_graph_form_name(graph)));
     CLQ_TRY(add_metadata(save, model, ONNX_VERSION_KEY, clq_version()));
     for (int i = 0; i < graph->metadata_count; i++) {
         const clq_metadata *m = &graph->metadata[i];

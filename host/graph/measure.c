@@ -20,6 +20,17 @@ clq_form clq_graph_form(const clq_graph *graph) {
     return form;
 }
 
+const char *clq_graph_form_name(const clq_graph *graph) {
+    switch (clq_graph_form(graph)) {
+    case CLQ_FORM_INTEGER:
+        return "integer";
+    case CLQ_FORM_QUANTIZED:
+        return "quantized";
+    default:
+        return graph->folded ? "folded" : "trained";
+    }
+}
+
 static int64_t add_saturating(int64_t a, int64_t b) {
     int64_t sum;
     return clq_add_i64(a, b, &sum) ? sum : INT64_MAX;

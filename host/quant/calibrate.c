@@ -4,8 +4,10 @@
 #include "base/arguments.h"
 #include "base/progress.h"
 #include "graph/ends.h"
+#include "kernels/include/scales.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
+#include "quant/report.h"
 
 typedef struct calibration {
     clq_device *device;
@@ -18,7 +20,8 @@ typedef struct calibration {
         *ranges;    /* F32 (value_count, 2): the largest -x and the largest x, as in clq_qstate */
     float *seen;    /* the same on the host */
     float *average; /* moving average of `seen` over the batches */
-    int64_t batches;
+    clq_quant_report *report; /* NULL: not wanted */
+    int64_t batches, images;
     int count; /* images of this batch that are part of the calibration */
 } calibration;
 
@@ -86,26 +89,25 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
     const clq_tensor *input = clq_exec_input(c->exec);
     clq_status status = CLQ_OK;
     clq_progress progress;
-    int64_t images = 0;
     clq_progress_begin(&progress, "calibrate", clq_feed_unit(feed), c->config->images);
-    while (images < c->config->images) {
+    while (c->images < c->config->images) {
         clq_feed_batch batch;
         CLQ_GOTO(status, cleanup, clq_feed_next(feed, input->buffer, &batch));
         c->count = batch.count;
         if (c->count == 0) {
             break;
         }
-        if (c->count > c->config->images - images) {
-            c->count = (int)(c->config->images - images);
+        if (c->count > c->config->images - c->images) {
+            c->count = (int)(c->config->images - c->images);
         }
         CLQ_GOTO(status, cleanup, observe(c, input));
         CLQ_GOTO(status, cleanup, clq_exec_forward(c->exec));
         CLQ_GOTO(status, cleanup, end_batch(c));
         c->batches++;
-        images += c->count;
-        clq_progress_update(&progress, images, NULL);
+        c->images += c->count;
+        clq_progress_update(&progress, c->images, NULL);
     }
-    if (images == 0) {
+    if (c->images == 0) {
         status = clq_fail(CLQ_BAD_DATA, "no %s to calibrate with", clq_feed_unit(feed));
     }
 cleanup:
@@ -134,16 +136,25 @@ static clq_status set_qparams(calibration *c) {
         CLQ_TRY(clq_activation_qparams(c->config, value->name, -range[0], range[1], &scale,
                                        &zero_point));
         CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, CLQ_U8));
+        if (observer == v) {
+            const float exact = clq_range_scale(range[0], range[1],
+                                                c->config->symmetric_activations, CLQ_ANY_SCALE);
+            CLQ_TRY(clq_report_scale(c->report, c->config, value, exact, scale));
+        }
     }
-    return clq_set_weight_qparams(c->config, c->graph);
+    CLQ_TRY(clq_set_weight_qparams(c->config, c->graph, c->report));
+    return clq_quant_record(c->graph, c->config, "ptq", c->images);
 }
 
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
-                         const clq_quant_config *config) {
+                         const clq_quant_config *config, clq_quant_report *report) {
+    if (report) {
+        *report = (clq_quant_report){0};
+    }
     CLQ_NEEDS(device, folded, feed, config);
     CLQ_NEEDS_ENDS(folded);
     clq_status status = CLQ_OK;
-    calibration c = {.device = device, .graph = folded, .config = config};
+    calibration c = {.device = device, .graph = folded, .config = config, .report = report};
     CLQ_TRY(clq_quant_config_check(config));
     if (clq_graph_form(folded) == CLQ_FORM_INTEGER) {
         return clq_fail(CLQ_USAGE, "graph %s is an integer network already", folded->name);
@@ -151,6 +162,10 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
     CLQ_GOTO(status, cleanup, run_images(&c, feed));
     CLQ_GOTO(status, cleanup, set_qparams(&c));
+    if (report) {
+        report->images = c.images;
+        report->unit = clq_feed_unit(feed);
+    }
 cleanup:
     close_calibration(&c);
     return status;

@@ -89,7 +89,7 @@ static clq_status convert_layer(const clq_quant_config *config, clq_graph *graph
     if (!scale) {
         return CLQ_NO_MEMORY;
     }
-    CLQ_GOTO(status, cleanup, clq_layer_weight_scales(config, graph, node, scale));
+    CLQ_GOTO(status, cleanup, clq_layer_weight_scales(config, graph, node, scale, NULL));
     CLQ_GOTO(status, cleanup, convert_weights(config, w, scale));
     if (bias) {
         const float x_scale = graph->values[node->inputs[CLQ_LAYER_X]].q.scale[0];

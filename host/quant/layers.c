@@ -4,6 +4,7 @@
 #include "kernels/include/scales.h"
 #include "ops/registry.h"
 #include "quant/internal.h"
+#include "quant/report.h"
 
 bool clq_is_layer(const clq_node *node) {
     return node->op == &clq_op_conv2d || node->op == &clq_op_linear;
@@ -83,7 +84,7 @@ static clq_status check_biases(const clq_quant_config *config, const clq_node *n
 }
 
 clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_graph *graph,
-                                   const clq_node *node, float *scale) {
+                                   const clq_node *node, float *scale, clq_quant_report *report) {
     const clq_value *x = &graph->values[node->inputs[CLQ_LAYER_X]];
     const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
     const clq_value *bias = clq_layer_bias(graph, node);
@@ -103,16 +104,24 @@ clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_gra
     }
     const size_t shared = config->per_tensor_weights ? oc : 1; /* channels of one scale */
     for (size_t c = 0; c < oc; c++) {
-        scale[c] = c % shared != 0
-                       ? scale[0]
-                       : clq_weights_scale(largest_magnitude(data + c * k, shared * k),
-                                           biases ? largest_magnitude(biases + c, shared) : 0,
-                                           x->q.scale[0], shift);
+        if (c % shared != 0) {
+            scale[c] = scale[0];
+            continue;
+        }
+        const float most = largest_magnitude(data + c * k, shared * k), x_scale = x->q.scale[0];
+        const float bias_most = biases ? largest_magnitude(biases + c, shared) : 0;
+        const float exact = clq_weights_scale(most, bias_most, x_scale, CLQ_ANY_SCALE);
+        scale[c] = clq_weights_scale(most, bias_most, x_scale, shift);
+        CLQ_TRY(clq_report_scale(report, config, w, exact, scale[c]));
+        if (report && bias_most > 0 && exact > clq_weights_scale(most, 0, 1, CLQ_ANY_SCALE)) {
+            report->widened++;
+        }
     }
     return biases ? check_biases(config, node, biases, x->q.scale[0], scale, oc) : CLQ_OK;
 }
 
-clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph) {
+clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,
+                                  clq_quant_report *report) {
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
         if (!clq_is_layer(node)) {
@@ -124,7 +133,7 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
         if (!scale) {
             return CLQ_NO_MEMORY;
         }
-        clq_status status = clq_layer_weight_scales(config, graph, node, scale);
+        clq_status status = clq_layer_weight_scales(config, graph, node, scale, report);
         if (status == CLQ_OK) {
             status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0, CLQ_S8);
         }

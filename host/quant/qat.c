@@ -16,6 +16,7 @@
 #include "kernels/include/scales.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
+#include "quant/report.h"
 
 enum { KEPT_BUFFERS = 3 };
 
@@ -169,7 +170,7 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
                      clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], CLQ_U8));
         }
     }
-    status = clq_set_weight_qparams(o->config, graph);
+    status = clq_set_weight_qparams(o->config, graph, NULL);
 cleanup:
     clq_free(scale);
     clq_free(zero_point);
@@ -263,6 +264,7 @@ clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch
     CLQ_GOTO(status, cleanup, clq_observers_attach(job, config, observing_steps(job), &o));
     CLQ_GOTO(status, cleanup, clq_train(job, history, history_count));
     CLQ_GOTO(status, cleanup, store_qparams(o, job->graph));
+    CLQ_GOTO(status, cleanup, clq_quant_record(job->graph, config, "qat", 0));
 cleanup:
     if (status != CLQ_OK) {
         clq_free(*history);

@@ -7,7 +7,7 @@
  *     clq_graph *folded, *integer;
  *     CLQ_TRY(clq_onnx_load("resnet20.onnx", &trained));
  *     CLQ_TRY(clq_graph_fold(trained, &folded));                  // batch norm into convolutions
- *     CLQ_TRY(clq_calibrate(device, folded, feed, 32, &config));  // PTQ: observe activations
+ *     CLQ_TRY(clq_calibrate(device, folded, feed, 32, &config, NULL)); // PTQ: observe activations
  *     CLQ_TRY(clq_convert(folded, &config, &integer));            // s8 weights, s32 biases
  *     CLQ_TRY(clq_onnx_save(integer, "resnet20-int8.onnx"));      // QDQ, opens in ONNX Runtime
  *     CLQ_TRY(clq_verify(device, integer, test, 64, 0, &result)); // 0 mismatched codes

@@ -125,6 +125,8 @@ clq_status clq_graph_validate(const clq_graph *graph);
 
 typedef enum clq_form { CLQ_FORM_FLOAT, CLQ_FORM_QUANTIZED, CLQ_FORM_INTEGER } clq_form;
 clq_form clq_graph_form(const clq_graph *graph);
+/* "trained", "folded", "quantized" or "integer". */
+const char *clq_graph_form_name(const clq_graph *graph);
 
 /* Parameter count, bytes of parameters as stored (S8 = 1), multiply-adds for one input. */
 typedef struct clq_graph_size {

@@ -42,11 +42,37 @@ clq_status clq_weight_scale(const clq_quant_config *config, const char *name, fl
  * the tensor when scale <= 0 or not finite. */
 clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float *pow2);
 
+/* ---- what was done ---- */
+
+/* A value with scales that max_shift clamped. */
+typedef struct clq_clamped_value {
+    char *name;
+    int scales;    /* how many of its */
+    int max_shift; /* what would clamp none of them */
+} clq_clamped_value;
+
+/* Of calibration: the scales with which QAT would begin. */
+typedef struct clq_quant_report {
+    int64_t images;   /* calibrated on; or rows */
+    const char *unit; /* "images" or "rows" */
+    int64_t scales;   /* chosen: of activations and weights */
+    int64_t widened;  /* scales of weights that follow from a bias: equation (5)'s second term */
+    int64_t clamped;  /* powers of two that max_shift clamped */
+    int max_shift;    /* what would clamp none; 0 when none was */
+    clq_clamped_value *values; /* (value_count), owned */
+    int value_count;
+} clq_quant_report;
+
+void clq_quant_report_clear(clq_quant_report *report); /* NULL ok */
+
+/* ---- PTQ, conversion, QAT ---- */
+
 /* PTQ: runs up to config->images of the feed through the folded float graph, observes every
  * activation, and sets qparams on the graph's values (activations and weights): the quantized form.
- */
+ * The settings go to the graph's metadata. `report` is overwritten, and the caller's to clear;
+ * NULL: not wanted. */
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
-                         const clq_quant_config *config);
+                         const clq_quant_config *config, clq_quant_report *report);
 
 /* Quantized form -> integer form: weights S8, biases S32. The output of a last linear or conv2d
  * stays real. */

@@ -195,13 +195,13 @@ static void broken_networks_are_named(void **state) {
     clq_graph *graph = net_folded(net_everything(SIZE));
     float *bias = graph->values[clq_graph_find_value(graph, "b1.conv1.weight")].data;
     bias[0] = INFINITY;
-    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config), CLQ_BAD_DATA);
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_BAD_DATA);
     assert_error_has("b1");
     clq_graph_destroy(graph);
     /* not folded */
     const clq_network_options options = {.network = "resnet20", .size = SIZE};
     graph = net_built(&options);
-    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config), CLQ_USAGE);
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_USAGE);
     assert_error_has("fold");
     clq_graph_destroy(graph);
     clq_feed_destroy(feed);
@@ -352,7 +352,7 @@ static void biases_beyond_their_scale_are_named(void **state) {
     clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
     clq_feed *feed = net_feed(test_device, data, BATCH);
     ((float *)graph->values[clq_graph_find_value(graph, "conv.bias")].data)[2] = 1e12f;
-    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config), CLQ_BAD_DATA);
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_BAD_DATA);
     assert_error_has("node conv: channel 2: bias 1e+12");
     assert_error_has("max_shift 4");
     /* and where a graph brings its own scales */
@@ -371,6 +371,52 @@ static void biases_beyond_their_scale_are_named(void **state) {
     clq_feed_destroy(feed);
     clq_dataset_close(data);
     clq_graph_destroy(graph);
+}
+
+/* What is reported: every scale, those that max_shift clamped, and the max_shift that is enough. */
+static void clamped_scales_are_reported(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_report report;
+    clq_quant_config_init(&config);
+    config.scale = CLQ_SCALE_POW2;
+    config.max_shift = 3;
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    for (int round = 0; round < 2; round++) {
+        clq_graph *graph = net_folded(net_everything(SIZE));
+        clq_feed *feed = net_feed(test_device, data, BATCH);
+        assert_ok(clq_calibrate(test_device, graph, feed, BATCH, &config, &report));
+        assert_int_equal(report.images, IMAGES);
+        assert_string_equal(report.unit, "images");
+        assert_non_null(
+            strstr(clq_graph_get_metadata(graph, "clquant.quantization"), "\"scale\": \"pow2\""));
+        int64_t at_the_end = 0, scales = 0;
+        for (int v = 0; v < graph->value_count; v++) {
+            const clq_value *value = &graph->values[v];
+            const clq_op *op = value->producer < 0 ? NULL : graph->nodes[value->producer].op;
+            if (op && op->output_shares_qparams) {
+                continue; /* counted where the observer is */
+            }
+            scales += value->q.count;
+            for (int64_t i = 0; i < value->q.count; i++) {
+                at_the_end += value->q.scale[i] == 0x1p-3f;
+            }
+        }
+        assert_int_equal(report.scales, scales);
+        if (round == 0) {
+            assert_true(report.clamped > 0 && report.clamped <= at_the_end);
+            assert_true(report.value_count > 0 && report.max_shift > 3);
+            assert_string_equal(report.values[0].name, "input");
+            config.max_shift = report.max_shift;
+        } else {
+            assert_int_equal(report.clamped, 0);
+            assert_int_equal(report.value_count, 0);
+        }
+        clq_quant_report_clear(&report);
+        clq_feed_destroy(feed);
+        clq_graph_destroy(graph);
+    }
+    clq_dataset_close(data);
 }
 
 static void conversion_wants_finite_weights(void **state) {
@@ -419,6 +465,7 @@ int main(void) {
         cmocka_unit_test(degenerate_layers_convert),
         cmocka_unit_test(biases_fit_beside_small_weights),
         cmocka_unit_test(biases_beyond_their_scale_are_named),
+        cmocka_unit_test(clamped_scales_are_reported),
         cmocka_unit_test(conversion_wants_finite_weights),
         cmocka_unit_test(conversion_survives_failing_allocations),
     };

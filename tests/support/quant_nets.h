@@ -166,7 +166,7 @@ static inline void net_calibrate(clq_device *device, clq_graph *folded,
     const int size = (int)folded->values[folded->input].shape.dim[1];
     clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, size, count);
     clq_feed *feed = net_feed(device, data, batch);
-    assert_ok(clq_calibrate(device, folded, feed, batch, config));
+    assert_ok(clq_calibrate(device, folded, feed, batch, config, NULL));
     clq_feed_destroy(feed);
     clq_dataset_close(data);
 }

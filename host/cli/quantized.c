@@ -1,0 +1,215 @@
+#include "cli/quantized.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/ranges.h"
+#include "base/text.h"
+#include "cli/pipeline.h"
+#include "quant/report.h"
+
+/* ---- accuracy ---- */
+
+static clq_status evaluate(clq_device *device, clq_graph *graph, clq_dataset *test,
+                           const char *label, clq_before_after *accuracy, double *result) {
+    clq_evaluation evaluation = {0};
+    CLQ_TRY(clq_stage_evaluate(device, graph, false, test, 0, label, &evaluation, NULL));
+    accuracy->images = evaluation.images;
+    accuracy->unit = evaluation.unit;
+    accuracy->is_r2 = evaluation.targets > 0;
+    *result = accuracy->is_r2 ? evaluation.r2 : evaluation.top1;
+    clq_evaluation_clear(&evaluation);
+    return CLQ_OK;
+}
+
+clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                const clq_data_source *source, int64_t limit,
+                                clq_before_after *accuracy) {
+    clq_data_source quiet = *source;
+    clq_dataset *test = NULL;
+    *accuracy = (clq_before_after){.fp32 = NAN, .int8 = NAN};
+    if (limit == 0) {
+        return CLQ_OK;
+    }
+    quiet.any_classes = false;
+    quiet.quiet = true;
+    clq_status status = clq_data_open(&quiet, trained, CLQ_SPLIT_TEST, limit, &test);
+    if (status == CLQ_NO_INPUT || status == CLQ_BAD_DATA || status == CLQ_USAGE) {
+        snprintf(accuracy->why_not, sizeof accuracy->why_not, "%s", clq_last_error());
+        return CLQ_OK;
+    }
+    if (status == CLQ_OK) {
+        status = evaluate(device, trained, test, "fp32", accuracy, &accuracy->fp32);
+    }
+    if (status == CLQ_OK) {
+        status = evaluate(device, integer, test, "int8", accuracy, &accuracy->int8);
+    }
+    clq_dataset_close(test);
+    return status;
+}
+
+/* ---- words ---- */
+
+/* "conv1, layer1.0.conv1.weight (16 scales) and 7 more" */
+static void list_clamped(const clq_quant_report *report, clq_text *text) {
+    enum { NAMED = 4 };
+    for (int i = 0; i < report->value_count && i < NAMED; i++) {
+        const clq_clamped_value *value = &report->values[i];
+        clq_text_printf(text, "%s%s", i ? ", " : "", value->name);
+        if (value->scales > 1) {
+            clq_text_printf(text, " (%d scales)", value->scales);
+        }
+    }
+    if (report->value_count > NAMED) {
+        clq_text_printf(text, " and %d more", report->value_count - NAMED);
+    }
+}
+
+void clq_quantized_warn(const clq_quantized *q) {
+    const clq_quant_report *report = &q->report;
+    clq_text names = {0};
+    if (report->clamped == 0) {
+        return;
+    }
+    list_clamped(report, &names);
+    clq_text_printf(&names, ": accuracy may be lost; ");
+    if (report->max_shift <= CLQ_MOST_SHIFT) {
+        clq_text_printf(&names, "max_shift %d clamps none", report->max_shift);
+    } else {
+        clq_text_printf(&names, "max_shift %d, the most there is, clamps fewest", CLQ_MOST_SHIFT);
+    }
+    clq_log_warn("max_shift %d clamped %lld of %lld scales, in %s", q->config->max_shift,
+                 (long long)report->clamped, (long long)report->scales,
+                 names.data ? names.data : "");
+    clq_text_free(&names);
+}
+
+static void print_accuracy(const clq_before_after *a) {
+    if (a->images > 0 && a->is_r2) {
+        printf("R2 on %lld %s of the test split: FP32 %.4f, int8 %.4f\n", (long long)a->images,
+               a->unit, a->fp32, a->int8);
+    } else if (a->images > 0) {
+        printf("top-1 on %lld %s of the test split: FP32 %.2f %%, int8 %.2f %%\n",
+               (long long)a->images, a->unit, 100 * a->fp32, 100 * a->int8);
+    } else if (*a->why_not) {
+        printf("accuracy was not measured: %s\n", a->why_not);
+    }
+}
+
+static void print_text(const clq_quantized *q) {
+    const clq_quant_config *config = q->config;
+    const clq_quant_report *report = &q->report;
+    const bool pow2 = config->scale == CLQ_SCALE_POW2;
+    printf("%s: calibrated on %lld %s, observer %s; activations %s, weights %s, scales %s",
+           q->method, (long long)report->images, report->unit ? report->unit : "images",
+           clq_observer_names[config->observer],
+           clq_activation_names[config->symmetric_activations],
+           clq_weight_names[config->per_tensor_weights], clq_scale_names[config->scale]);
+    if (pow2) {
+        printf(" within 2^-%d..2^%d", config->max_shift, config->max_shift);
+    }
+    printf("\n%lld scales, %lld of them widened for a bias", (long long)report->scales,
+           (long long)report->widened);
+    if (pow2) {
+        printf(", %lld clamped by max_shift", (long long)report->clamped);
+    }
+    putchar('\n');
+    print_accuracy(&q->accuracy);
+}
+
+/* ---- JSON ---- */
+
+static json_t *accuracy_to_json(const clq_before_after *a) {
+    if (a->images == 0) {
+        return json_null();
+    }
+    json_t *json = json_object();
+    json_object_set_new(json, "split", clq_json_string("test"));
+    json_object_set_new(json, "images", json_integer(a->images));
+    json_object_set_new(json, a->is_r2 ? "fp32_r2" : "fp32_top1", clq_json_real(a->fp32));
+    json_object_set_new(json, a->is_r2 ? "int8_r2" : "int8_top1", clq_json_real(a->int8));
+    return json;
+}
+
+static json_t *clamped_to_json(const clq_quant_report *report) {
+    json_t *json = json_object(), *values = json_array();
+    json_object_set_new(json, "count", json_integer(report->clamped));
+    json_object_set_new(json, "needed_max_shift",
+                        report->clamped ? json_integer(report->max_shift) : json_null());
+    for (int i = 0; i < report->value_count; i++) {
+        json_t *value = json_object();
+        json_object_set_new(value, "name", clq_json_string(report->values[i].name));
+        json_object_set_new(value, "scales", json_integer(report->values[i].scales));
+        json_object_set_new(value, "needed_max_shift", json_integer(report->values[i].max_shift));
+        json_array_append_new(values, value);
+    }
+    json_object_set_new(json, "values", values);
+    return json;
+}
+
+void clq_quantized_to_json(const clq_quantized *q, json_t *json) {
+    json_object_set_new(json, "quantization",
+                        clq_quant_config_to_json(q->config, q->method, q->report.images));
+    json_object_set_new(json, "scales", json_integer(q->report.scales));
+    json_object_set_new(json, "clamped", clamped_to_json(&q->report));
+    json_object_set_new(json, "widened_for_bias", json_integer(q->report.widened));
+}
+
+/* ---- what was written ---- */
+
+/* What the file tells of its quantization; null where it tells nothing. */
+static json_t *recorded(const clq_graph *graph) {
+    const char *text = clq_graph_get_metadata(graph, CLQ_META_QUANTIZATION);
+    json_t *json = NULL;
+    if (text && clq_json_parse(CLQ_META_QUANTIZATION, text, strlen(text), &json) == CLQ_OK) {
+        return json;
+    }
+    return json_null();
+}
+
+static void print_json(const char *path, const clq_graph *original, const clq_graph *saved,
+                       const clq_quantized *quantized) {
+    const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
+    json_t *json = clq_json_result();
+    json_object_set_new(json, "model", clq_json_string(path));
+    json_object_set_new(json, "form", clq_json_string(clq_graph_form_name(saved)));
+    json_object_set_new(json, "parameters", json_integer(after.parameters));
+    json_object_set_new(json, "bytes", json_integer(after.bytes));
+    json_object_set_new(json, "original_bytes", json_integer(before.bytes));
+    if (quantized) {
+        clq_quantized_to_json(quantized, json);
+        json_object_set_new(json, "accuracy", accuracy_to_json(&quantized->accuracy));
+    } else {
+        json_object_set_new(json, "quantization", recorded(saved));
+    }
+    (void)clq_json_dump_stdout(json);
+    json_decref(json);
+}
+
+void clq_saved_print(bool json, const char *path, const clq_graph *original, const clq_graph *saved,
+                     const clq_quantized *quantized) {
+    const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
+    const char *earlier = clq_graph_get_metadata(saved, CLQ_META_QUANTIZATION);
+    if (quantized) {
+        clq_quantized_warn(quantized);
+    }
+    if (json) {
+        print_json(path, original, saved, quantized);
+        return;
+    }
+    printf("%s: %s form, %lld parameters, %.2f MB", path, clq_graph_form_name(saved),
+           (long long)after.parameters, (double)after.bytes / 1e6);
+    if (after.bytes != before.bytes) {
+        printf(" (FP32 %.2f MB, %.2fx smaller)", (double)before.bytes / 1e6,
+               (double)before.bytes / (double)after.bytes);
+    }
+    putchar('\n');
+    if (quantized) {
+        print_text(quantized);
+    } else if (earlier) {
+        printf("quantized earlier: %s\n", earlier);
+    }
+}

@@ -1,0 +1,41 @@
+/* What ptq, qat and convert say about a quantized network. */
+#ifndef CLQUANT_CLI_QUANTIZED_H
+#define CLQUANT_CLI_QUANTIZED_H
+
+#include "cli/data.h"
+
+/* How well the network does before and after, on the same labelled images. */
+typedef struct clq_before_after {
+    int64_t images;    /* or rows; 0: not measured */
+    const char *unit;  /* "images" or "rows" */
+    bool is_r2;        /* of a regression; else top-1 */
+    double fp32, int8; /* NaN: not known */
+    char why_not[256]; /* "" when it was not asked for */
+} clq_before_after;
+
+typedef struct clq_quantized {
+    const char *method; /* "ptq", "qat" */
+    const clq_quant_config *config;
+    clq_quant_report report;
+    clq_before_after accuracy;
+} clq_quantized;
+
+/* How many images of the test split accuracy is measured on where --test-images does not say. */
+enum { CLQ_TEST_IMAGES = 512 };
+
+/* Evaluates both on up to `limit` images of the test split, spread over it; 0: does nothing. Data
+ * without such a split, or with other classes, is no failure: `why_not` then says so. */
+clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                const clq_data_source *source, int64_t limit,
+                                clq_before_after *accuracy);
+
+/* Warns where max_shift clamped scales. */
+void clq_quantized_warn(const clq_quantized *quantized);
+/* Into a JSON object: "quantization", "scales", "clamped", "widened_for_bias". */
+void clq_quantized_to_json(const clq_quantized *quantized, json_t *json);
+/* Says on stdout what was written: path, form, size beside the original's, and what quantizing did
+ * (NULL: not said, but for what the file itself tells of an earlier one). */
+void clq_saved_print(bool json, const char *path, const clq_graph *original, const clq_graph *saved,
+                     const clq_quantized *quantized);
+
+#endif

@@ -1,0 +1,116 @@
+#include "quant/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "kernels/include/scales.h"
+
+const char *const clq_observer_names[2] = {"minmax", "moving_average"};
+const char *const clq_scale_names[2] = {"float", "pow2"};
+const char *const clq_activation_names[2] = {"affine", "symmetric"};
+const char *const clq_weight_names[2] = {"per_channel", "per_tensor"};
+
+/* ---- scales ---- */
+
+/* The value's entry, made when it is new. */
+static clq_status find_entry(clq_quant_report *report, const clq_value *value,
+                             clq_clamped_value **entry) {
+    if (report->value_count > 0) {
+        *entry = &report->values[report->value_count - 1]; /* scales come value by value */
+        if (strcmp((*entry)->name, value->name) == 0) {
+            return CLQ_OK;
+        }
+    }
+    clq_clamped_value *values =
+        clq_realloc(report->values, (size_t)report->value_count + 1, sizeof *values);
+    char *name = clq_strdup(value->name);
+    report->values = values ? values : report->values;
+    if (!values || !name) {
+        clq_free(name);
+        return CLQ_NO_MEMORY;
+    }
+    *entry = &values[report->value_count++];
+    **entry = (clq_clamped_value){.name = name};
+    return CLQ_OK;
+}
+
+clq_status clq_report_scale(clq_quant_report *report, const clq_quant_config *config,
+                            const clq_value *value, float exact, float scale) {
+    enum { ANY_EXPONENT = 126 };
+    if (!report) {
+        return CLQ_OK;
+    }
+    report->scales++;
+    if (config->scale != CLQ_SCALE_POW2) {
+        return CLQ_OK;
+    }
+    const float wanted = clq_nearest_pow2(exact, ANY_EXPONENT);
+    if (wanted == scale) {
+        return CLQ_OK;
+    }
+    int exponent = 0;
+    clq_clamped_value *entry = NULL;
+    CLQ_TRY(find_entry(report, value, &entry));
+    (void)frexpf(wanted, &exponent); /* wanted = 2^(exponent - 1) */
+    exponent = abs(exponent - 1);
+    entry->scales++;
+    entry->max_shift = exponent > entry->max_shift ? exponent : entry->max_shift;
+    report->clamped++;
+    report->max_shift = exponent > report->max_shift ? exponent : report->max_shift;
+    return CLQ_OK;
+}
+
+void clq_quant_report_clear(clq_quant_report *report) {
+    if (!report) {
+        return;
+    }
+    for (int i = 0; i < report->value_count; i++) {
+        clq_free(report->values[i].name);
+    }
+    clq_free(report->values);
+    *report = (clq_quant_report){0};
+}
+
+/* ---- settings ---- */
+
+json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *method,
+                                 int64_t images) {
+    json_t *json = json_object();
+    json_object_set_new(json, "method", clq_json_string(method));
+    json_object_set_new(json, "images", json_integer(images));
+    json_object_set_new(json, "observer", clq_json_string(clq_observer_names[config->observer]));
+    json_object_set_new(json, "averaging", json_real(config->averaging));
+    json_object_set_new(json, "activations",
+                        clq_json_string(clq_activation_names[config->symmetric_activations]));
+    json_object_set_new(json, "weights",
+                        clq_json_string(clq_weight_names[config->per_tensor_weights]));
+    json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
+    json_object_set_new(json, "max_shift", json_integer(config->max_shift));
+    return json;
+}
+
+/* What calibration recorded. */
+static int64_t recorded_images(const clq_graph *graph) {
+    const char *text = clq_graph_get_metadata(graph, CLQ_META_QUANTIZATION);
+    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+    const int64_t images = json_integer_value(json_object_get(json, "images"));
+    json_decref(json);
+    return images;
+}
+
+clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
+                            int64_t images) {
+    char *text = NULL;
+    json_t *json =
+        clq_quant_config_to_json(config, method, images ? images : recorded_images(graph));
+    json_object_set_new(json, "version", clq_json_string(clq_version()));
+    clq_status status = json ? clq_json_dump_line(json, &text) : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = clq_graph_set_metadata(graph, CLQ_META_QUANTIZATION, text);
+    }
+    clq_free(text);
+    json_decref(json);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* What quantizing did, as it is done, and in words. */
+#ifndef CLQUANT_QUANT_REPORT_H
+#define CLQUANT_QUANT_REPORT_H
+
+#include <jansson.h>
+
+#include <clquant/quant.h>
+
+/* The words of recipes, options and files, by the config's values: two of each. */
+extern const char *const clq_observer_names[2],
+    *const clq_scale_names[2], *const clq_activation_names[2], *const clq_weight_names[2];
+
+/* Counts a scale that was chosen for `value`; `exact` is what it would be without powers of two.
+ * A NULL report keeps nothing. */
+clq_status clq_report_scale(clq_quant_report *report, const clq_quant_config *config,
+                            const clq_value *value, float exact, float scale);
+/* The settings: {"method": "ptq" or "qat", "images": ..., every key of a recipe's section}. */
+json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *method,
+                                 int64_t images);
+/* Keeps them, and clquant's version, as the graph's metadata CLQ_META_QUANTIZATION. `images` 0: as
+ * many as calibration recorded there. */
+#define CLQ_META_QUANTIZATION "clquant.quantization"
+clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
+                            int64_t images);
+
+#endif

@@ -1,0 +1,78 @@
+/* What ptq, qat and convert say they did. */
+#include "cli/command.h"
+
+#define DATA "synthetic:train=64,test=32,size=8"
+
+static const char *model(void) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("m.onnx"));
+    assert_exit(0, "convert --network resnet20 --size 8 --seed 3 -o %s", path);
+    assert_printed("m.onnx: trained form, ");
+    return path;
+}
+
+static void ptq_says_what_it_did(void **state) {
+    (void)state;
+    const char *fp32 = model();
+    assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, clq_test_temp_path("q.onnx"));
+    assert_printed("q.onnx: integer form, ");
+    assert_printed("ptq: calibrated on 64 images, observer minmax; activations affine, weights "
+                   "per_channel, scales float\n");
+    assert_printed("top-1 on 32 images of the test split: FP32 ");
+    assert_exit(0, "ptq %s --data " DATA " --test-images 5 --json -o %s 2>/dev/null", fp32,
+                clq_test_temp_path("q.onnx"));
+    assert_printed("\"images\": 64");
+    assert_printed("\"fp32_top1\": ");
+    assert_exit(0, "ptq %s --data " DATA " --test-images 0 --json -o %s", fp32,
+                clq_test_temp_path("q.onnx"));
+    assert_printed("\"accuracy\": null");
+}
+
+static void clamped_scales_are_a_warning(void **state) {
+    (void)state;
+    const char *fp32 = model();
+    assert_exit(0, "ptq %s --data " DATA " --scale pow2 --max-shift 3 --test-images 0 -o %s", fp32,
+                clq_test_temp_path("p.onnx"));
+    assert_printed("warning: max_shift 3 clamped ");
+    assert_printed("in input, conv1");
+    assert_printed("scales pow2 within 2^-3..2^3");
+    const char *enough = strstr(command_output, "lost; max_shift ");
+    assert_non_null(enough);
+    const int max_shift = atoi(enough + strlen("lost; max_shift "));
+    assert_exit(0, "ptq %s --data " DATA " --scale pow2 --max-shift %d --test-images 0 -o %s", fp32,
+                max_shift, clq_test_temp_path("p.onnx"));
+    assert_printed(", 0 clamped by max_shift");
+    assert_exit(0, "ptq %s --data " DATA " --scale pow2 --max-shift %d --test-images 0 -o %s", fp32,
+                max_shift - 1, clq_test_temp_path("p.onnx"));
+    assert_printed("warning: max_shift");
+}
+
+static void settings_travel_with_the_model(void **state) {
+    (void)state;
+    const char *fp32 = model();
+    assert_exit(0,
+                "qat %s --data " DATA " --set qat.batch=32 --set qat.activations=symmetric -o %s",
+                fp32, clq_test_temp_path("a.onnx"));
+    assert_printed("qat: calibrated on 64 images, observer moving_average; activations symmetric");
+    assert_exit(0, "convert %s -o %s", clq_test_temp_path("a.onnx"), clq_test_temp_path("b.onnx"));
+    assert_printed("integer form");
+    assert_printed("quantized earlier: {\"method\": \"qat\", \"images\": 64");
+    assert_printed("\"activations\": \"symmetric\"");
+    assert_exit(0, "convert %s -o %s --json", clq_test_temp_path("b.onnx"),
+                clq_test_temp_path("c.onnx"));
+    assert_printed("\"method\": \"qat\"");
+    char line[2048];
+    snprintf(line, sizeof line, "cmp %s %s", clq_test_temp_path("a.onnx"),
+             clq_test_temp_path("c.onnx"));
+    assert_int_equal(system(line), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ptq_says_what_it_did),
+        cmocka_unit_test(clamped_scales_are_a_warning),
+        cmocka_unit_test(settings_travel_with_the_model),
+    };
+    return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,
+                                       clq_test_teardown_temp_dir);
+}
