@@ -147,10 +147,12 @@ cleanup:
 
 bool clq_cache_mark(const char *kind, clq_cache_key key) {
     const clq_file_ops *ops = clq_file_ops_now();
-    char *path = path_of(kind, key);
+    char *folder = clq_cache_folder();
+    char *path = folder && clq_make_dirs(folder) == CLQ_OK ? file_path(folder, kind, key) : NULL;
     const int file = path ? ops->open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
     const bool made = file >= 0 && ops->close(file) == 0;
     clq_free(path);
+    clq_free(folder);
     return made;
 }
 

@@ -284,6 +284,11 @@ static void test_keys(void **state) {
     clq_cache_key_add_text(&a, "c");
     clq_cache_key_add_text(&b, "a");
     clq_cache_key_add_text(&b, "bc");
+    assert_true(clq_cache_mark("m", a)); /* makes the folder */
+    assert_true(clq_cache_is_marked("m", a));
+    assert_false(clq_cache_is_marked("m", b));
+    clq_cache_drop("m", a);
+    assert_false(clq_cache_is_marked("m", a));
     assert_true(a.low != b.low && a.high != b.high);
     clq_cache_store("k", a, "payload", 7);
     assert_false(clq_cache_load("k", b, &data, &size));
