@@ -53,8 +53,11 @@ void clq_writer_abort(clq_writer **writer);
 /* Removes what killed writers of FOLDER/name, or of any name (NULL), left there. */
 void clq_remove_unfinished(const char *folder, const char *name);
 /* For a signal handler that ends the process: removes the hidden files of all writers that are
- * open. Async-signal-safe. */
+ * open, and what else was remembered. Async-signal-safe. */
 void clq_writers_abandon(void);
+/* A file that such an ending shall remove, until it is forgotten; `path` stays the caller's. */
+void clq_unfinished_remember(char *path);
+void clq_unfinished_forget(char *path);
 
 /* Whether a writer can be opened: a file is created beside `path`, and removed. For asking before
  * the work whose result is to be written there. */

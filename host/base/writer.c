@@ -74,18 +74,18 @@ static int close_writer(clq_writer *writer) {
 /* Those of this process, for clq_writers_abandon. */
 static _Atomic(char *) unfinished[MAX_REMEMBERED];
 
-static void remember(char *temporary) {
+void clq_unfinished_remember(char *path) {
     for (int i = 0; i < MAX_REMEMBERED; i++) {
         char *nothing = NULL;
-        if (atomic_compare_exchange_strong(&unfinished[i], &nothing, temporary)) {
+        if (atomic_compare_exchange_strong(&unfinished[i], &nothing, path)) {
             return;
         }
     }
 }
 
-static void forget(char *temporary) {
+void clq_unfinished_forget(char *path) {
     for (int i = 0; i < MAX_REMEMBERED; i++) {
-        char *same = temporary;
+        char *same = path;
         if (atomic_compare_exchange_strong(&unfinished[i], &same, NULL)) {
             return;
         }
@@ -175,7 +175,7 @@ static void unlock_temporary(clq_writer *writer) {
 
 static void free_temporary(clq_writer *writer) {
     if (writer->temporary) {
-        forget(writer->temporary);
+        clq_unfinished_forget(writer->temporary);
         clq_free(writer->temporary);
         writer->temporary = NULL;
     }
@@ -207,7 +207,7 @@ static clq_status create_temporary(clq_writer *writer, int mode) {
             break;
         }
         if (writer->fd >= 0 && lock_temporary(writer)) {
-            remember(temporary);
+            clq_unfinished_remember(temporary);
             writer->lock = fcntl(writer->fd, F_DUPFD_CLOEXEC, 0);
             return CLQ_OK;
         }

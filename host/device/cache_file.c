@@ -1,9 +1,14 @@
 #include "device/cache_file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/environment.h"
 #include "base/files.h"
@@ -145,22 +150,61 @@ cleanup:
     clq_free(folder);
 }
 
-bool clq_cache_mark(const char *kind, clq_cache_key key) {
-    const clq_file_ops *ops = clq_file_ops_now();
-    char *folder = clq_cache_folder();
-    char *path = folder && clq_make_dirs(folder) == CLQ_OK ? file_path(folder, kind, key) : NULL;
-    const int file = path ? ops->open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
-    const bool made = file >= 0 && ops->close(file) == 0;
-    clq_free(path);
-    clq_free(folder);
-    return made;
+/* Of a mark that was there already. */
+static clq_mark_state state_of(const char *path) {
+    const struct timespec moment = {.tv_nsec = 10000000};
+    const int fd = clq_file_ops_now()->open(path, O_RDWR | O_CLOEXEC, 0);
+    bool held = fd < 0; /* gone again */
+    for (int look = 0; look < 2 && !held; look++) {
+        if (look > 0) {
+            nanosleep(&moment, NULL); /* whoever has just made it locks it next */
+        }
+        struct stat info;
+        held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        held = held || fstat(fd, &info) != 0 || info.st_nlink == 0;
+        flock(fd, LOCK_UN);
+    }
+    if (fd >= 0) {
+        clq_file_ops_now()->close(fd);
+    }
+    return held ? CLQ_MARK_HELD : CLQ_MARK_LEFT;
 }
 
-bool clq_cache_is_marked(const char *kind, clq_cache_key key) {
-    char *path = path_of(kind, key);
-    const bool marked = path && clq_file_exists(path);
+clq_mark_state clq_cache_mark_begin(const char *kind, clq_cache_key key, clq_cache_mark *mark) {
+    clq_mark_state state = CLQ_MARK_NONE;
+    char *folder = clq_cache_folder();
+    char *path = folder && clq_make_dirs(folder) == CLQ_OK ? file_path(folder, kind, key) : NULL;
+    *mark = (clq_cache_mark){.fd = -1};
+    if (path) {
+        clq_unfinished_remember(path);
+        mark->fd = clq_file_ops_now()->open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        state = mark->fd >= 0 ? CLQ_MARK_MADE : errno == EEXIST ? CLQ_MARK_LEFT : CLQ_MARK_NONE;
+    }
+    if (state == CLQ_MARK_MADE) {
+        (void)flock(mark->fd, LOCK_EX | LOCK_NB); /* without locks all marks count as left */
+    } else if (path) {
+        clq_unfinished_forget(path);
+        state = state == CLQ_MARK_LEFT ? state_of(path) : state;
+    }
+    if (state == CLQ_MARK_MADE || state == CLQ_MARK_LEFT) {
+        mark->path = path;
+        path = NULL;
+    }
     clq_free(path);
-    return marked;
+    clq_free(folder);
+    return state;
+}
+
+void clq_cache_mark_end(clq_cache_mark *mark, bool leave) {
+    if (mark->path && mark->fd >= 0) {
+        if (!leave) {
+            clq_file_ops_now()->unlink(mark->path);
+        }
+        clq_unfinished_forget(mark->path);
+        clq_file_ops_now()->close(mark->fd);
+    }
+    clq_free(mark->path);
+    *mark = (clq_cache_mark){.fd = -1};
 }
 
 void clq_cache_drop(const char *kind, clq_cache_key key) {

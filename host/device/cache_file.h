@@ -31,11 +31,24 @@ bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *si
 /* Failing to store is no error: it is logged (debug) and forgotten. */
 void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size_t size);
 
-/* A mark: an empty file of a kind, made without waiting for the disk, so that it outlives this
- * process but perhaps not the machine. False when it could not be made. */
-bool clq_cache_mark(const char *kind, clq_cache_key key);
-bool clq_cache_is_marked(const char *kind, clq_cache_key key);
-/* Removes what is stored or marked under the key, if anything is. */
+/* A mark: an empty file of a kind that is there while this process does something, and stays when
+ * it crashes. An ending by a signal that the command handles removes it. Made without waiting for
+ * the disk, so that it outlives the process but perhaps not the machine. */
+typedef struct clq_cache_mark {
+    char *path;
+    int fd; /* locked, which tells it from the mark of a process that died */
+} clq_cache_mark;
+typedef enum clq_mark_state {
+    CLQ_MARK_MADE,
+    CLQ_MARK_HELD, /* by another process that is alive */
+    CLQ_MARK_LEFT, /* by one that died; mark->path names it, clq_free it */
+    CLQ_MARK_NONE, /* it cannot be made */
+} clq_mark_state;
+clq_mark_state clq_cache_mark_begin(const char *kind, clq_cache_key key, clq_cache_mark *mark);
+/* Removes the mark, or leaves it for later runs to find. Nothing where none was made. */
+void clq_cache_mark_end(clq_cache_mark *mark, bool leave);
+
+/* Removes what is stored under the key, if anything is. */
 void clq_cache_drop(const char *kind, clq_cache_key key);
 
 /* The folder (clq_free it); NULL: there is none to use, or memory ran out. */

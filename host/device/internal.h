@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "clquant/device.h"
+#include "device/cache_file.h"
 #include "device/kernel_registry.h"
 
 /* ---- choose.c, capabilities.c ---- */
@@ -170,7 +171,7 @@ struct clq_device {
     uint64_t group_memory;  /* that its control group may have, bytes */
     bool restores_programs; /* program_cache.h */
     int trials;             /* program_cache.h: what is being tried, */
-    bool trial_failed;      /* and whether any of it failed */
+    clq_cache_mark mark;    /* and its mark */
     uint64_t identity;      /* hash of platform, device and driver, for the caches */
     clq_programs programs;
     clq_self_tests self_tests;

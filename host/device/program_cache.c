@@ -21,22 +21,30 @@ static clq_cache_key driver_key(const clq_device *device) {
 }
 
 bool clq_program_trial_begin(clq_device *device) {
-    const clq_cache_key key = driver_key(device);
-    if (device->trials == 0 &&
-        (clq_cache_is_marked(mark_kind, key) || !clq_cache_mark(mark_kind, key))) {
-        clq_log_debug("%s: its programs are not kept: that did not come to its end before",
-                      device->info.name);
-        device->restores_programs = false;
-        return false;
+    if (device->trials == 0) {
+        const clq_mark_state state =
+            clq_cache_mark_begin(mark_kind, driver_key(device), &device->mark);
+        if (state == CLQ_MARK_LEFT) {
+            clq_log_warn("%s, driver %s: its built programs are not kept, as a process that used "
+                         "kept ones did not come to its end; to try again, remove %s",
+                         device->info.name, device->info.driver, device->mark.path);
+            clq_free(device->mark.path);
+            device->mark.path = NULL;
+        }
+        if (state != CLQ_MARK_MADE) {
+            device->restores_programs = false;
+            return false;
+        }
     }
     device->trials++;
     return true;
 }
 
 void clq_program_trial_end(clq_device *device, bool failed) {
-    device->trial_failed |= failed;
-    if (--device->trials == 0 && !device->trial_failed) {
-        clq_cache_drop(mark_kind, driver_key(device));
+    device->trials--;
+    if (failed || device->trials == 0) {
+        clq_cache_mark_end(&device->mark, failed);
+        device->restores_programs &= !failed;
     }
 }
 

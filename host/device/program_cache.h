@@ -7,9 +7,9 @@
  *
  * A driver that dies of binaries does so once. While one is made, and while a restored program is
  * on trial, that is until each kernel taken from it has run, the cache holds a mark of the driver.
- * A mark that a process finds was left by one that died: no program of that driver is kept any
- * more, until the cache is emptied. (Processes that are alive may see each other's marks: then one
- * builds from source, which does no harm.) */
+ * A mark that a process finds was left by one that crashed: no program of that driver is kept any
+ * more, and each run says so, until the mark is removed. (Where another process that is alive has
+ * the mark, this one builds from source without a word, which does no harm.) */
 #ifndef CLQ_DEVICE_PROGRAM_CACHE_H
 #define CLQ_DEVICE_PROGRAM_CACHE_H
 

@@ -115,10 +115,28 @@ static clq_kernel *restore_kernel(clq_device *device) {
     return kernel;
 }
 
+static int warnings;
+static char warning[1024];
+
+static void keep_warning(void *context, clq_log_level level, const char *line) {
+    (void)context;
+    (void)level;
+    warnings++;
+    snprintf(warning, sizeof warning, "%s", line);
+}
+
+/* Closes the device, and leaves its mark as a process that crashed does: unlocked. */
+static void die(clq_device *device) {
+    clq_cache_mark_end(&device->mark, true);
+    device->trials = 0;
+    clq_device_close(device);
+}
+
 /* A process that ends between restoring a program and its first launch, as when the driver fails an
  * assertion there: later ones build from the source, keep nothing and go on. */
 static void test_crash_while_restoring(void **state) {
     (void)state;
+    char mark[512];
     use();
     assert_true(count_files("program-", NULL) >= 1);
     clq_device *device = open_device();
@@ -126,14 +144,60 @@ static void test_crash_while_restoring(void **state) {
     assert_true(kernel->program->restored);
     assert_int_equal(count_files("trying-", NULL), 1);
     kernel->on_trial = false; /* closing does not tidy up, like a process that was aborted */
-    clq_device_close(device);
+    die(device);
+    clq_set_log(keep_warning, NULL, CLQ_LOG_WARN);
     for (int run = 0; run < 2; run++) {
         device = open_device();
+        warnings = 0;
         assert_false(restore_kernel(device)->program->restored);
         assert_false(device->restores_programs);
+        assert_int_equal(count_files("trying-", mark), 1);
+        assert_int_equal(warnings, 1);
+        assert_non_null(strstr(warning, mark));
+        assert_non_null(strstr(warning, clq_device_get_info(device)->driver));
         clq_device_close(device);
         use();
     }
+    assert_int_equal(unlink(mark), 0);
+    device = open_device();
+    assert_true(restore_kernel(device)->program->restored);
+    clq_device_close(device);
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+}
+
+/* A signal that the command handles is no crash, and an error of the driver is one. */
+static void test_mark_at_signal(void **state) {
+    (void)state;
+    clq_device *device = open_device();
+    assert_true(clq_program_trial_begin(device));
+    assert_int_equal(count_files("trying-", NULL), 1);
+    clq_writers_abandon(); /* what a handler calls */
+    assert_int_equal(count_files("trying-", NULL), 0);
+    clq_program_trial_end(device, false);
+    assert_true(clq_program_trial_begin(device));
+    assert_true(clq_program_trial_begin(device));
+    clq_program_trial_end(device, true);
+    clq_program_trial_end(device, false);
+    clq_writers_abandon();
+    assert_int_equal(count_files("trying-", NULL), 1);
+    assert_false(device->restores_programs);
+    clq_device_close(device);
+}
+
+/* Another process at work: no warning, and nothing is kept meanwhile. */
+static void test_mark_of_a_living(void **state) {
+    (void)state;
+    clq_device *first = open_device(), *second = open_device();
+    assert_true(clq_program_trial_begin(first));
+    clq_set_log(keep_warning, NULL, CLQ_LOG_WARN);
+    warnings = 0;
+    assert_false(clq_program_trial_begin(second));
+    assert_int_equal(warnings, 0);
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    clq_program_trial_end(first, false);
+    assert_int_equal(count_files("trying-", NULL), 0);
+    clq_device_close(first);
+    clq_device_close(second);
 }
 
 /* The same while a binary is made of a built program. */
@@ -141,8 +205,7 @@ static void test_crash_while_storing(void **state) {
     (void)state;
     clq_device *device = open_device();
     assert_true(clq_program_trial_begin(device));
-    device->trials = 0; /* died here */
-    clq_device_close(device);
+    die(device);
     use();
     assert_int_equal(count_files("program-", NULL), 0);
     assert_int_equal(count_files("trying-", NULL), 1);
@@ -284,11 +347,15 @@ static void test_keys(void **state) {
     clq_cache_key_add_text(&a, "c");
     clq_cache_key_add_text(&b, "a");
     clq_cache_key_add_text(&b, "bc");
-    assert_true(clq_cache_mark("m", a)); /* makes the folder */
-    assert_true(clq_cache_is_marked("m", a));
-    assert_false(clq_cache_is_marked("m", b));
-    clq_cache_drop("m", a);
-    assert_false(clq_cache_is_marked("m", a));
+    clq_cache_mark mark, other;
+    assert_int_equal(clq_cache_mark_begin("m", a, &mark), CLQ_MARK_MADE); /* and the folder */
+    assert_int_equal(clq_cache_mark_begin("m", a, &other), CLQ_MARK_HELD);
+    assert_int_equal(clq_cache_mark_begin("m", b, &other), CLQ_MARK_MADE);
+    clq_cache_mark_end(&other, true);
+    assert_int_equal(clq_cache_mark_begin("m", b, &other), CLQ_MARK_LEFT);
+    clq_cache_mark_end(&other, true);
+    clq_cache_mark_end(&mark, false);
+    assert_int_equal(count_files("m-", NULL), 1);
     assert_true(a.low != b.low && a.high != b.high);
     clq_cache_store("k", a, "payload", 7);
     assert_false(clq_cache_load("k", b, &data, &size));
@@ -359,6 +426,8 @@ int main(void) {
         CACHE_TEST(test_crash_while_restoring),
         CACHE_TEST(test_crash_while_storing),
         CACHE_TEST(test_trial_ends),
+        CACHE_TEST(test_mark_at_signal),
+        CACHE_TEST(test_mark_of_a_living),
         CACHE_TEST(test_damaged_outcome),
         CACHE_TEST(test_off),
         CACHE_TEST(test_where),
