@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "cli/cli.h"
+#include "clquant/train.h"
 
 enum { MAX_DEVICES = 64 };
 

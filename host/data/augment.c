@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "data/self_test.h"
 
 enum { MAX_PADDING = 4096, GREY_GROUP = 64 /* work-items an image on the GPU schedule */ };
 
@@ -126,9 +127,19 @@ static bool on_cpu(const clq_augment *a) {
     return clq_device_get_info(a->device)->schedule == CLQ_SCHEDULE_CPU;
 }
 
-/* Work-items that sum an image's grey. */
-static size_t grey_group(const clq_augment *a) {
-    return on_cpu(a) ? 1 : GREY_GROUP;
+clq_augment_variant clq_augment_variant_of(clq_device *device, int channels, bool general,
+                                           bool bgr) {
+    const bool gpu = clq_device_get_info(device)->schedule == CLQ_SCHEDULE_GPU;
+    clq_augment_variant variant = {channels, general, bgr && channels == 3, gpu ? GREY_GROUP : 1,
+                                   ""};
+    snprintf(variant.build, sizeof variant.build, "-DC=%d -DGENERAL=%d -DWG=%zu%s", channels,
+             general, variant.group, variant.bgr ? " -DBGR=1" : "");
+    return variant;
+}
+
+static clq_augment_variant variant_of(const clq_augment *a) {
+    const clq_augment_options *o = &a->options;
+    return clq_augment_variant_of(a->device, o->channels, a->general, o->normalisation.bgr);
 }
 
 /* Whether pixels are taken from between others, or changed. */
@@ -143,11 +154,9 @@ static bool is_general(const clq_augment_options *o, bool random) {
 
 /* Of the program for the batch applied last. */
 static clq_status get_kernel(const clq_augment *a, const char *name, clq_kernel **kernel) {
-    char build[64];
-    const bool bgr = a->options.normalisation.bgr && a->options.channels == 3;
-    snprintf(build, sizeof build, "-DC=%d -DGENERAL=%d -DWG=%zu%s", a->options.channels, a->general,
-             grey_group(a), bgr ? " -DBGR=1" : "");
-    return clq_kernel_get(a->device, name, build, kernel);
+    const clq_augment_variant variant = variant_of(a);
+    CLQ_TRY(clq_augment_works(a->device, &variant));
+    return clq_kernel_get(a->device, name, variant.build, kernel);
 }
 
 static void draw_batch(clq_augment *a, const clq_batch *batch, bool random) {
@@ -175,7 +184,7 @@ static void draw_batch(clq_augment *a, const clq_batch *batch, bool random) {
 
 static clq_status launch_grey(clq_augment *a) {
     const clq_augment_options *o = &a->options;
-    const size_t group = grey_group(a);
+    const size_t group = variant_of(a).group;
     const clq_range range = {1, {(size_t)a->count * group, 1, 1}, {group, 1, 1}};
     clq_kernel *kernel = NULL;
     CLQ_TRY(get_kernel(a, "augment_grey", &kernel));

@@ -1,5 +1,6 @@
 #include "device/self_test.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/text.h"
 #include "device/cache_file.h"
 #include "device/internal.h"
+#include "device/self_bench.h"
 
 static const char kind[] = "selftest";
 
@@ -159,13 +161,56 @@ void clq_device_failed_kernels(clq_device *device,
 
 /* ---- by file ---- */
 
-static _Atomic(clq_file_test) file_test;
+enum { MOST_TABLES = 8 };
+static const clq_file_test *_Atomic tables[MOST_TABLES];
 
-void clq_self_test_files_by(clq_file_test test) {
-    file_test = test;
+void clq_self_tests_add(const clq_file_test *tests) {
+    for (int i = 0; i < MOST_TABLES; i++) {
+        const clq_file_test *there = NULL;
+        if (atomic_compare_exchange_strong(&tables[i], &there, tests) || there == tests) {
+            return;
+        }
+    }
+}
+
+static clq_status run_test(clq_device *device, const void *context, bool *right,
+                           char wrong[CLQ_WRONG_TEXT]) {
+    const clq_file_test *test = context;
+    clq_self_bench bench = {.device = device, .right = right, .wrong = wrong};
+    *right = true;
+    const clq_status status = test->run(&bench);
+    clq_bench_clear(&bench);
+    return status;
+}
+
+/* The test of a file, or of all (NULL); in the latter case whether one works is not told. */
+static clq_status test_files(clq_device *device, const char *file) {
+    for (int i = 0; i < MOST_TABLES; i++) {
+        for (const clq_file_test *test = tables[i]; test && test->file; test++) {
+            bool works = true;
+            if (!file || strcmp(test->file, file) == 0) {
+                CLQ_TRY(clq_self_test(device, test->file, NULL, run_test, test, &works));
+            }
+            if (file && !works) {
+                return clq_self_test_none_left(device, file);
+            }
+        }
+    }
+    return CLQ_OK;
 }
 
 clq_status clq_self_test_file(clq_device *device, const char *file) {
-    const clq_file_test test = file_test;
-    return test ? test(device, file) : CLQ_OK;
+    return test_files(device, file);
+}
+
+clq_status clq_self_test_files(clq_device *device) {
+    return test_files(device, NULL);
+}
+
+clq_status clq_self_test_none_left(const clq_device *device, const char *what) {
+    const clq_device_info *info = clq_device_get_info(device);
+    return clq_fail(CLQ_DEVICE,
+                    "%s, driver %s: every kernel for %s failed its self-test "
+                    "(CLQUANT_SELFTEST=off would run one all the same)",
+                    info->name, info->driver, what);
 }

@@ -7,7 +7,7 @@
  * caller takes another family. What was found is kept in the cache (cache_file.h) for this device,
  * driver and kernels. CLQUANT_SELFTEST=off: everything works.
  *
- * The tests themselves lie where the kernels are used, in host/ops/self_test*.c. */
+ * The tests themselves lie where the kernels are used: self_test*.c in host/data, ops and train. */
 #ifndef CLQ_DEVICE_SELF_TEST_H
 #define CLQ_DEVICE_SELF_TEST_H
 
@@ -26,12 +26,25 @@ typedef clq_status (*clq_self_test_run)(clq_device *device, const void *context,
 clq_status clq_self_test(clq_device *device, const char *family, const char *variant,
                          clq_self_test_run run, const void *context, bool *works);
 
-/* Tests the kernels of a file below kernels/ that nothing can stand in for: CLQ_DEVICE when they
- * fail, CLQ_OK also for files without a test. */
-typedef clq_status (*clq_file_test)(clq_device *device, const char *file);
-/* From now on clq_kernel_get asks this first, on every device. */
-void clq_self_test_files_by(clq_file_test test);
+/* ---- by file: kernels that nothing can stand in for; those of a file stand or fall together ----
+ */
+
+struct clq_self_bench;
+typedef struct clq_file_test {
+    const char *file; /* below kernels/ */
+    clq_status (*run)(struct clq_self_bench *bench);
+} clq_file_test;
+
+/* From now on clq_kernel_get tests these files first, on every device. The table, which ends with
+ * NULL, must stay; adding it again does nothing. Whoever asks for such kernels adds their tests
+ * before. */
+void clq_self_tests_add(const clq_file_test *tests);
+/* CLQ_DEVICE when the file's kernels fail; CLQ_OK also for files without a test. */
 clq_status clq_self_test_file(clq_device *device, const char *file);
+/* Tests all files that were added; what fails is listed by clq_device_failed_kernels. */
+clq_status clq_self_test_files(clq_device *device);
+/* CLQ_DEVICE: none of the kernels for `what` works. */
+clq_status clq_self_test_none_left(const clq_device *device, const char *what);
 
 /* Keeps what was found; frees it. */
 void clq_self_test_close(clq_device *device);

@@ -236,7 +236,7 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
     CLQ_NEEDS_ENDS(graph);
     clq_status status = CLQ_OK;
     CLQ_TRY(check_options(graph, options));
-    clq_self_test_files_by(clq_op_self_test);
+    clq_op_self_tests_add();
     clq_exec *exec = clq_calloc(1, sizeof *exec);
     if (exec == NULL) {
         return CLQ_NO_MEMORY;

@@ -3,6 +3,8 @@
 #include <limits.h>
 #include <math.h>
 
+#include "ops/self_test.h"
+
 enum { TOTAL_LOSS, TOTAL_LOST, TOTAL_SAMPLES, TOTAL_TOP1, TOTAL_TOP5, TOTALS };
 
 struct clq_loss {
@@ -21,6 +23,7 @@ struct clq_loss {
 clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
                            double label_smoothing, clq_loss **result) {
     clq_status status = CLQ_OK;
+    clq_op_self_tests_add();
     if (output->rank != 2 || clq_shape_count(output) > INT_MAX) {
         return clq_fail(CLQ_USAGE, "a loss needs an output of shape (N, classes), it has rank %d",
                         output->rank);

@@ -3,18 +3,10 @@
 #ifndef CLQUANT_OPS_SELF_TEST_H
 #define CLQUANT_OPS_SELF_TEST_H
 
-#include "device/self_test.h"
+#include "device/self_bench.h"
 #include "ops/conv2d_f32_plan.h"
 #include "ops/conv2d_f32_winograd.h"
 #include "ops/conv2d_int8_plan.h"
-
-/* ---- data ---- */
-
-/* The next of a fixed sequence of numbers that look random, 0 .. 2^24 - 1. */
-uint32_t clq_self_test_draw(uint32_t *state);
-/* A new buffer that holds `size` bytes of data, or what no result is where data is NULL. */
-clq_status clq_self_test_buffer(clq_device *device, size_t size, const void *data,
-                                clq_buffer **buffer);
 
 /* ---- convolutions: whether the program of a plan works ---- */
 
@@ -30,12 +22,11 @@ clq_status clq_f32_winograd_works(clq_device *device, const clq_winograd_plan *p
 clq_status clq_f32_weights_work(clq_device *device, const clq_conv_geometry *geometry,
                                 bool winograd, bool *works);
 
-/* ---- all others: a clq_file_test ---- */
+/* ---- all others: tests by file; added by whoever asks for such kernels ---- */
 
-/* `file` NULL: tests all files, whose outcomes clq_device_failed_kernels lists. */
-clq_status clq_op_self_test(clq_device *device, const char *file);
-
-/* CLQ_DEVICE: none of the kernels for `what` works. */
-clq_status clq_self_test_none_left(const clq_device *device, const char *what);
+extern const clq_file_test clq_op_self_tests[];    /* codes, activations, losses */
+extern const clq_file_test clq_float_self_tests[]; /* the other FP32 operators */
+extern const clq_file_test clq_quant_self_tests[]; /* fake quantization, observers */
+void clq_op_self_tests_add(void);
 
 #endif

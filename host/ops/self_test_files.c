@@ -1,75 +1,11 @@
-/* What all self-tests use, and those of kernels that nothing can stand in for: those of a file
- * stand or fall together, and are refused when they fail. */
+/* Self-tests of the kernels of codes, of activations and of losses. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/numbers.h"
 #include "ops/elementwise.h"
 #include "ops/int8_elementwise.h"
 #include "ops/loss.h"
 #include "ops/self_test.h"
-
-/* The device, some buffers that are released together, and the outcome. */
-enum { BUFFERS = 4 };
-typedef struct bench {
-    clq_device *device;
-    clq_buffer *buffers[BUFFERS];
-    bool *right;
-    char *wrong; /* CLQ_WRONG_TEXT */
-} bench;
-
-static void release_buffers(bench *b) {
-    for (int i = 0; i < BUFFERS; i++) {
-        clq_buffer_release(b->buffers[i]);
-        b->buffers[i] = NULL;
-    }
-}
-
-/* Fills buffer `at` anew; data NULL: with what no result is. */
-static clq_status put(bench *b, int at, const void *data, size_t size) {
-    clq_buffer_release(b->buffers[at]);
-    b->buffers[at] = NULL;
-    return clq_self_test_buffer(b->device, size, data, &b->buffers[at]);
-}
-
-/* ---- comparing with what is expected ---- */
-
-enum { MOST = 320 }; /* values of a buffer */
-
-static clq_status expect_floats(bench *b, clq_buffer *buffer, const float *expected, size_t count,
-                                double tolerance, const char *what) {
-    float got[MOST];
-    if (!*b->right) {
-        return CLQ_OK;
-    }
-    CLQ_TRY(clq_buffer_read(buffer, 0, count * sizeof *got, got));
-    for (size_t i = 0; i < count && *b->right; i++) {
-        *b->right = fabs((double)got[i] - (double)expected[i]) <= tolerance;
-        if (!*b->right) {
-            clq_snprintf(b->wrong, CLQ_WRONG_TEXT, "%s: value %zu is %g, not %g", what, i,
-                         (double)got[i], (double)expected[i]);
-        }
-    }
-    return CLQ_OK;
-}
-
-static clq_status expect_codes(bench *b, clq_buffer *buffer, const uint8_t *expected, size_t count,
-                               const char *what) {
-    uint8_t got[MOST];
-    if (!*b->right) {
-        return CLQ_OK;
-    }
-    CLQ_TRY(clq_buffer_read(buffer, 0, count, got));
-    for (size_t i = 0; i < count && *b->right; i++) {
-        *b->right = got[i] == expected[i];
-        if (!*b->right) {
-            clq_snprintf(b->wrong, CLQ_WRONG_TEXT, "%s: code %zu is %d, not %d", what, i, got[i],
-                         expected[i]);
-        }
-    }
-    return CLQ_OK;
-}
 
 /* ---- int8/elementwise.cl ---- */
 
@@ -92,7 +28,7 @@ static void draw_codes(uint8_t codes[CODES], uint32_t state) {
     }
 }
 
-static clq_status check_edges(bench *b, const uint8_t *a) {
+static clq_status check_edges(clq_self_bench *b, const uint8_t *a) {
     float reals[PIXELS * CHANNELS], back[PIXELS * CHANNELS];
     uint8_t expected[CODES] = {0};
     for (int i = 0; i < CODES; i++) {
@@ -104,17 +40,17 @@ static clq_status check_edges(bench *b, const uint8_t *a) {
             back[at] = b_range.scale * (float)(a[i] - b_range.zero_point);
         }
     }
-    CLQ_TRY(put(b, 2, reals, sizeof reals));
-    CLQ_TRY(put(b, 3, NULL, CODES));
+    CLQ_TRY(clq_bench_put(b, 2, reals, sizeof reals));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
     CLQ_TRY(clq_int8_quantize(b->device, b->buffers[2], b->buffers[3], PIXELS, CHANNELS, a_range));
-    CLQ_TRY(expect_codes(b, b->buffers[3], expected, CODES, "int8_quantize"));
-    CLQ_TRY(put(b, 2, NULL, sizeof back));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[3], expected, CODES, "int8_quantize"));
+    CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof back));
     CLQ_TRY(clq_int8_dequantize(b->device, b->buffers[0], b->buffers[2], PIXELS, CHANNELS,
                                 b_range.scale, b_range.zero_point));
-    return expect_floats(b, b->buffers[2], back, PIXELS * CHANNELS, 0, "int8_dequantize");
+    return clq_bench_floats(b, b->buffers[2], back, PIXELS * CHANNELS, 0, "int8_dequantize");
 }
 
-static clq_status check_sums(bench *b, const uint8_t *a, const uint8_t *c) {
+static clq_status check_sums(clq_self_bench *b, const uint8_t *a, const uint8_t *c) {
     uint8_t expected[CODES] = {0}, table[256], looked_up[CODES] = {0};
     const float ma = a_range.scale / y_range.scale, mc = b_range.scale / y_range.scale;
     for (int i = 0; i < 256; i++) {
@@ -128,23 +64,23 @@ static clq_status check_sums(bench *b, const uint8_t *a, const uint8_t *c) {
             looked_up[i] = table[a[i]];
         }
     }
-    CLQ_TRY(put(b, 1, c, CODES));
-    CLQ_TRY(put(b, 3, NULL, CODES));
+    CLQ_TRY(clq_bench_put(b, 1, c, CODES));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
     CLQ_TRY(clq_int8_add(b->device, b->buffers[0], a_range, b->buffers[1], b_range, b->buffers[3],
                          y_range, PIXELS, CHANNELS));
-    CLQ_TRY(expect_codes(b, b->buffers[3], expected, CODES, "int8_add"));
-    CLQ_TRY(put(b, 1, table, sizeof table));
-    CLQ_TRY(put(b, 3, NULL, CODES));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[3], expected, CODES, "int8_add"));
+    CLQ_TRY(clq_bench_put(b, 1, table, sizeof table));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
     CLQ_TRY(
         clq_int8_lookup(b->device, b->buffers[0], b->buffers[1], b->buffers[3], PIXELS, CHANNELS));
-    return expect_codes(b, b->buffers[3], looked_up, CODES, "int8_lookup");
+    return clq_bench_bytes(b, b->buffers[3], looked_up, CODES, "int8_lookup");
 }
 
-static clq_status test_int8_elementwise(bench *b) {
+static clq_status test_int8_elementwise(clq_self_bench *b) {
     uint8_t a[CODES], c[CODES];
     draw_codes(a, 1);
     draw_codes(c, 2);
-    CLQ_TRY(put(b, 0, a, CODES));
+    CLQ_TRY(clq_bench_put(b, 0, a, CODES));
     CLQ_TRY(check_edges(b, a));
     return check_sums(b, a, c);
 }
@@ -170,7 +106,7 @@ static int look(const uint8_t *x, int oy, int ox, int c, int *sum) {
     return largest << 8 | count;
 }
 
-static clq_status check_windows(bench *b, const uint8_t *x) {
+static clq_status check_windows(clq_self_bench *b, const uint8_t *x) {
     enum { OUT = OUT_H * OUT_W * PITCH };
     const clq_int8_pool pool = {1, SIDE_H, SIDE_W, CHANNELS, OUT_H, OUT_W, 3, 3, 2, 2, 1, 1};
     uint8_t largest[OUT] = {0}, average[OUT] = {0};
@@ -185,20 +121,20 @@ static clq_status check_windows(bench *b, const uint8_t *x) {
             average[i] = to_code(scaled, y_range);
         }
     }
-    CLQ_TRY(put(b, 1, NULL, OUT));
+    CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
     CLQ_TRY(clq_int8_max_pool(b->device, b->buffers[0], b->buffers[1], &pool));
-    CLQ_TRY(expect_codes(b, b->buffers[1], largest, OUT, "int8_max_pool"));
-    CLQ_TRY(put(b, 1, NULL, OUT));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[1], largest, OUT, "int8_max_pool"));
+    CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
     CLQ_TRY(clq_int8_avg_pool_create(b->device, &pool, 1, 0, false, a_range, y_range, &averages));
     clq_status status = clq_int8_avg_pool_forward(averages, b->buffers[0], b->buffers[1]);
     if (status == CLQ_OK) {
-        status = expect_codes(b, b->buffers[1], average, OUT, "int8_avg_pool");
+        status = clq_bench_bytes(b, b->buffers[1], average, OUT, "int8_avg_pool");
     }
     clq_int8_avg_pool_destroy(averages);
     return status;
 }
 
-static clq_status check_moves(bench *b, const uint8_t *x) {
+static clq_status check_moves(clq_self_bench *b, const uint8_t *x) {
     enum { WIDER = 20, SHORT_PIXELS = 2, FLAT = 40, FLAT_PITCH = 40 };
     enum { OUT = OUT_H * OUT_W * WIDER };
     const clq_int8_shortcut shape = {1, SIDE_H, SIDE_W, CHANNELS, OUT_H, OUT_W, WIDER, 2, 3, 55};
@@ -211,18 +147,18 @@ static clq_status check_moves(bench *b, const uint8_t *x) {
     for (int i = 0; i < 3 * CHANNELS; i++) {
         flat[i] = x[i / CHANNELS * PITCH + i % CHANNELS];
     }
-    CLQ_TRY(put(b, 1, NULL, OUT));
+    CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
     CLQ_TRY(clq_int8_shortcut_a(b->device, b->buffers[0], b->buffers[1], &shape));
-    CLQ_TRY(expect_codes(b, b->buffers[1], moved, OUT, "int8_shortcut_a"));
-    CLQ_TRY(put(b, 1, NULL, FLAT_PITCH));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[1], moved, OUT, "int8_shortcut_a"));
+    CLQ_TRY(clq_bench_put(b, 1, NULL, FLAT_PITCH));
     CLQ_TRY(clq_int8_flatten(b->device, b->buffers[0], b->buffers[1], 1, 3, CHANNELS));
-    return expect_codes(b, b->buffers[1], flat, FLAT_PITCH, "int8_flatten");
+    return clq_bench_bytes(b, b->buffers[1], flat, FLAT_PITCH, "int8_flatten");
 }
 
-static clq_status test_int8_pool(bench *b) {
+static clq_status test_int8_pool(clq_self_bench *b) {
     uint8_t x[CODES];
     draw_codes(x, 3);
-    CLQ_TRY(put(b, 0, x, CODES));
+    CLQ_TRY(clq_bench_put(b, 0, x, CODES));
     CLQ_TRY(check_windows(b, x));
     return check_moves(b, x);
 }
@@ -250,7 +186,7 @@ static float sigmoid(float x) {
 
 /* tanh and exp may err by 5 and 3 units in the last place of values up to 1 (OpenCL's limits);
  * gradients multiply that by up to 9. The others are exact. */
-static clq_status test_f32_elementwise(bench *b) {
+static clq_status test_f32_elementwise(clq_self_bench *b) {
     static const struct {
         const char *kernel;
         float (*f)(float);
@@ -265,18 +201,18 @@ static clq_status test_f32_elementwise(bench *b) {
     float a[FLOATS], c[FLOATS], expected[FLOATS];
     draw_floats(a, 1);
     draw_floats(c, 2);
-    CLQ_TRY(put(b, 0, a, sizeof a));
-    CLQ_TRY(put(b, 1, c, sizeof c));
+    CLQ_TRY(clq_bench_put(b, 0, a, sizeof a));
+    CLQ_TRY(clq_bench_put(b, 1, c, sizeof c));
     for (size_t k = 0; k < sizeof forward / sizeof *forward; k++) {
         for (int i = 0; i < FLOATS; i++) {
             const float x = forward[k].adds ? a[i] + c[i] : a[i];
             expected[i] = forward[k].f ? forward[k].f(x) : x;
         }
-        CLQ_TRY(put(b, 2, NULL, sizeof expected));
+        CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof expected));
         CLQ_TRY(clq_elementwise(b->device, forward[k].kernel, b->buffers[0],
                                 forward[k].adds ? b->buffers[1] : NULL, b->buffers[2], FLOATS));
-        CLQ_TRY(expect_floats(b, b->buffers[2], expected, FLOATS, forward[k].tolerance,
-                              forward[k].kernel));
+        CLQ_TRY(clq_bench_floats(b, b->buffers[2], expected, FLOATS, forward[k].tolerance,
+                                 forward[k].kernel));
     }
     for (int k = 0; k < 4; k++) { /* dx = c * f'(a), added to nothing */
         for (int i = 0; i < FLOATS; i++) {
@@ -285,95 +221,109 @@ static clq_status test_f32_elementwise(bench *b) {
                           : k == 2 ? c[i] * (1 - a[i] * a[i])
                                    : c[i] * a[i] * (1 - a[i]);
         }
-        CLQ_TRY(put(b, 2, NULL, sizeof expected));
+        CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof expected));
         CLQ_TRY(clq_elementwise_gradient(b->device, gradients[k], b->buffers[0], b->buffers[1],
                                          b->buffers[2], FLOATS, false));
-        CLQ_TRY(expect_floats(b, b->buffers[2], expected, FLOATS, k < 2 ? 0 : 1e-3, gradients[k]));
+        CLQ_TRY(
+            clq_bench_floats(b, b->buffers[2], expected, FLOATS, k < 2 ? 0 : 1e-5, gradients[k]));
     }
     return CLQ_OK;
 }
 
 /* ---- f32/loss.cl ---- */
 
-enum { SAMPLES = 5, CLASSES = 7 };
+enum { SAMPLES = 5, CLASSES = 7, LOGITS = SAMPLES * CLASSES };
 
-/* Cross-entropy of integer-like logits: means of 5 values near 3, through exp and log of a few
- * units in the last place each. */
-static clq_status test_f32_loss(bench *b) {
+typedef struct loss_case {
+    clq_loss_kind kind;
+    double smoothing, weight, temperature; /* weight 0: no teacher */
+} loss_case;
+
+static double softmax(const float *x, int k, double temperature) {
+    double sum = 0;
+    for (int c = 0; c < CLASSES; c++) {
+        sum += exp((double)x[c] / temperature);
+    }
+    return exp((double)x[k] / temperature) / sum;
+}
+
+/* Adds a sample's loss to *total; its gradient. */
+static void compute_loss(const loss_case *l, const float *x, const float *teacher, int label,
+                         float *gradient, double *total) {
+    const double hard = 1 - l->weight, t = l->weight > 0 ? l->temperature : 1;
+    for (int k = 0; k < CLASSES; k++) {
+        const double q = (1 - l->smoothing) * (k == label) + l->smoothing / CLASSES;
+        const double p = softmax(x, k, 1), s = softmax(x, k, t), d = (double)x[k] - q;
+        const double of_teacher = softmax(teacher, k, t);
+        if (l->kind == CLQ_LOSS_MSE) {
+            *total += d * d / CLASSES;
+            gradient[k] = (float)(2 * d / CLASSES / SAMPLES);
+        } else {
+            *total += l->weight * t * t * of_teacher * log(of_teacher / s) - hard * q * log(p);
+            gradient[k] = (float)((hard * (p - q) + l->weight * t * (s - of_teacher)) / SAMPLES);
+        }
+    }
+}
+
+/* exp and log err by a few units in the last place, of sums of 7 values up to 27. */
+static clq_status check_loss(clq_self_bench *b, const loss_case *l) {
     const clq_shape shape = {.rank = 2, .dim = {SAMPLES, CLASSES}};
-    float logits[SAMPLES * CLASSES], gradient[SAMPLES * CLASSES];
+    float logits[LOGITS], teacher[LOGITS], gradient[LOGITS];
     int32_t labels[SAMPLES];
     double total = 0;
-    uint32_t state = 1;
+    int right = 0;
     clq_status status = CLQ_OK;
     clq_loss *loss = NULL;
     clq_loss_totals totals = {0};
-    for (int i = 0; i < SAMPLES * CLASSES; i++) {
-        logits[i] = (float)(clq_self_test_draw(&state) % 97) / 16 - 3;
+    clq_self_test_fill(logits, LOGITS, 48, 1);
+    clq_self_test_fill(teacher, LOGITS, 48, 2);
+    for (int i = 0; i < LOGITS; i++) {
+        logits[i] /= 16;
+        teacher[i] /= 16;
     }
     for (int n = 0; n < SAMPLES; n++) {
-        double sum = 0;
+        const float *x = logits + n * CLASSES;
+        int above = 0;
         labels[n] = (n * 3 + 1) % CLASSES;
-        for (int c = 0; c < CLASSES; c++) {
-            sum += exp((double)logits[n * CLASSES + c]);
+        for (int k = 0; k < CLASSES; k++) {
+            above += x[k] > x[labels[n]] || (x[k] == x[labels[n]] && k < labels[n]);
         }
-        for (int c = 0; c < CLASSES; c++) {
-            const double p = exp((double)logits[n * CLASSES + c]) / sum;
-            gradient[n * CLASSES + c] = (float)((p - (c == labels[n])) / SAMPLES);
-            total -= c == labels[n] ? log(p) : 0;
-        }
+        right += above == 0;
+        compute_loss(l, x, teacher + n * CLASSES, labels[n], gradient + n * CLASSES, &total);
     }
-    CLQ_TRY(put(b, 0, logits, sizeof logits));
-    CLQ_TRY(put(b, 1, labels, sizeof labels));
-    CLQ_TRY(put(b, 2, NULL, sizeof gradient));
-    CLQ_TRY(clq_loss_create(b->device, CLQ_LOSS_CROSS_ENTROPY, &shape, 0, &loss));
-    CLQ_GOTO(status, cleanup, clq_loss_reset(loss));
+    CLQ_TRY(clq_bench_put(b, 0, logits, sizeof logits));
+    CLQ_TRY(clq_bench_put(b, 1, labels, sizeof labels));
+    CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof gradient));
+    CLQ_TRY(clq_bench_put(b, 3, teacher, sizeof teacher));
+    CLQ_TRY(clq_loss_create(b->device, l->kind, &shape, l->smoothing, &loss));
+    if (l->weight > 0) {
+        CLQ_GOTO(status, cleanup,
+                 clq_loss_set_teacher(loss, b->buffers[3], l->weight, l->temperature));
+    }
     CLQ_GOTO(status, cleanup, clq_loss_run(loss, b->buffers[0], b->buffers[1], b->buffers[2]));
-    CLQ_GOTO(
-        status, cleanup,
-        expect_floats(b, b->buffers[2], gradient, SAMPLES * CLASSES, 1e-5, "the loss's gradient"));
+    CLQ_GOTO(status, cleanup,
+             clq_bench_floats(b, b->buffers[2], gradient, LOGITS, 1e-5, "a loss's gradient"));
     CLQ_GOTO(status, cleanup, clq_loss_read(loss, &totals));
-    if (*b->right && !(fabs(totals.loss - total) <= 1e-4 * total)) {
-        *b->right = false;
-        clq_snprintf(b->wrong, CLQ_WRONG_TEXT, "the loss is %g, not %g", totals.loss, total);
-    }
+    clq_bench_check(b, totals.loss, total, 1e-5, "a loss");
+    clq_bench_check(b, totals.top1, right, 0, "right answers");
+    clq_bench_check(b, totals.samples, SAMPLES, 0, "samples");
 cleanup:
     clq_loss_destroy(loss);
     return status;
 }
 
-/* ---- by file ---- */
-
-typedef clq_status file_test(bench *b);
-
-static clq_status run_test(clq_device *device, const void *context, bool *right,
-                           char wrong[CLQ_WRONG_TEXT]) {
-    file_test *const *test = context;
-    bench b = {.device = device, .right = right, .wrong = wrong};
-    *right = true;
-    const clq_status status = (*test)(&b);
-    release_buffers(&b);
-    return status;
-}
-
-clq_status clq_op_self_test(clq_device *device, const char *file) {
-    static const struct {
-        const char *file;
-        file_test *test;
-    } tests[] = {
-        {"int8/elementwise.cl", test_int8_elementwise},
-        {"int8/pool.cl", test_int8_pool},
-        {"f32/elementwise.cl", test_f32_elementwise},
-        {"f32/loss.cl", test_f32_loss},
-    };
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
-        bool works = true;
-        if (!file || strcmp(tests[i].file, file) == 0) {
-            CLQ_TRY(clq_self_test(device, tests[i].file, NULL, run_test, &tests[i].test, &works));
-        }
-        if (!works && file) {
-            return clq_self_test_none_left(device, file);
-        }
+static clq_status test_f32_loss(clq_self_bench *b) {
+    static const loss_case cases[] = {{CLQ_LOSS_CROSS_ENTROPY, 0, 0, 0},
+                                      {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0.4, 2.5},
+                                      {CLQ_LOSS_MSE, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CLQ_TRY(check_loss(b, &cases[i]));
     }
     return CLQ_OK;
 }
+
+const clq_file_test clq_op_self_tests[] = {{"int8/elementwise.cl", test_int8_elementwise},
+                                           {"int8/pool.cl", test_int8_pool},
+                                           {"f32/elementwise.cl", test_f32_elementwise},
+                                           {"f32/loss.cl", test_f32_loss},
+                                           {0}};

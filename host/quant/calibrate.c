@@ -6,6 +6,7 @@
 #include "graph/ends.h"
 #include "kernels/include/scales.h"
 #include "ops/quantized_run.h"
+#include "ops/self_test.h"
 #include "quant/internal.h"
 #include "quant/report.h"
 
@@ -54,6 +55,7 @@ static clq_status open_calibration(calibration *c, int batch) {
     if (!c->observers || !c->seen || !c->average) {
         return CLQ_NO_MEMORY;
     }
+    clq_op_self_tests_add();
     CLQ_TRY(clq_find_observers(c->graph, c->observers));
     CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
     CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));

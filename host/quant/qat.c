@@ -15,6 +15,7 @@
 #include "graph/ends.h"
 #include "kernels/include/scales.h"
 #include "ops/quantized_run.h"
+#include "ops/self_test.h"
 #include "quant/internal.h"
 #include "quant/report.h"
 
@@ -92,6 +93,7 @@ static clq_status start_sources(clq_observers *o, const clq_graph *graph) {
 }
 
 static clq_status open_observers(clq_observers *o, const clq_graph *graph) {
+    clq_op_self_tests_add();
     CLQ_TRY(clq_qstate_create(o->device, graph, &o->qstate));
     o->qstate->choose_weight_scales = true;
     o->qstate->per_tensor_weights = o->config->per_tensor_weights;

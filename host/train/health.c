@@ -4,6 +4,7 @@
 
 #include "base/ranks.h"
 #include "kernels/include/verdict.h"
+#include "train/self_test.h"
 
 enum {
     PARTS = 128, /* of a reduction, on any device: decides bits */
@@ -45,6 +46,7 @@ static clq_status open_health(clq_health *health) {
 
 clq_status clq_health_create(clq_device *device, clq_params *params, double clip_norm,
                              clq_health **out) {
+    clq_train_self_tests_add();
     clq_health *health = clq_calloc(1, sizeof *health);
     *out = NULL;
     if (!health) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "train/self_test.h"
 
 enum { RUNS_PER_ITEM = 64, MAX_MOMENTS = 2 }; /* as in kernels/optim/optimizer.cl */
 
@@ -68,6 +69,7 @@ static clq_status create_averages(clq_optimizer *o) {
 
 clq_status clq_optimizer_create(clq_device *device, const clq_graph *graph, clq_params *params,
                                 const clq_train_config *config, clq_optimizer **out) {
+    clq_train_self_tests_add();
     const bool sgd = config->optimizer.kind == CLQ_OPTIMIZER_SGD;
     clq_status status = CLQ_OK;
     clq_optimizer *optimizer = clq_calloc(1, sizeof *optimizer);

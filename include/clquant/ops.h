@@ -184,11 +184,6 @@ typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kin
 const clq_op *clq_op_find(const char *name);
 const clq_op *const *clq_op_list(size_t *count);
 
-/* Runs now the self-tests that a device's kernels otherwise have when they are first needed:
- * clq_device_failed_kernels tells their outcome. Compiles kernels where the driver has none cached.
- */
-clq_status clq_self_test_device(clq_device *device);
-
 #ifdef __cplusplus
 }
 #endif

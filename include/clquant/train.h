@@ -326,6 +326,11 @@ typedef struct clq_train_job {
  * gradient becomes NaN or infinite: names epoch, step and layer, the last checkpoint stays. */
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count);
 
+/* Runs now the self-tests that a device's kernels otherwise have when they are first needed:
+ * clq_device_failed_kernels tells their outcome. Compiles kernels where the driver has none cached.
+ */
+clq_status clq_self_test_device(clq_device *device);
+
 #ifdef __cplusplus
 }
 #endif

@@ -254,7 +254,7 @@ static void wrong_elementwise(void **state) {
                  {"int8_avg_pool", "int8/pool.cl"},
                  {"relu6_f32", "f32/elementwise.cl"},
                  {"softmax_cross_entropy", "f32/loss.cl"}};
-    clq_self_test_files_by(clq_op_self_test);
+    clq_op_self_tests_add();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         break_kernels(cases[i].broken);
         for (int gpu = 0; gpu < 2; gpu++) {

@@ -2,10 +2,12 @@
  * driver had compiled them wrongly (loaded by the ICD loader from OPENCL_LAYERS). It stands between
  * the program and every driver, so the library under test is the shipped one.
  *
- * A test finds the functions at the end with dlsym in the loaded library. Only calls that
- * report an error code are counted; releases pass through. */
+ * A test finds the functions at the end with dlsym in the loaded library; for a command it sets
+ * CLQ_FAULT_BREAK to the name. Only calls that report an error code are counted; releases pass
+ * through. */
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <CL/cl.h>
@@ -173,6 +175,9 @@ CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint count, const cl_icd_dispatch
         return CL_INVALID_VALUE; /* a loader from before OpenCL 1.2 */
     }
     next = target;
+    if (getenv("CLQ_FAULT_BREAK")) {
+        atomic_store(&broken_kernels, getenv("CLQ_FAULT_BREAK"));
+    }
 #define WRAP(name) layer.name = fault_##name
     WRAP(clGetPlatformInfo);
     WRAP(clGetDeviceIDs);

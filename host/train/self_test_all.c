@@ -1,10 +1,14 @@
 /* Self-tests before anything asks for them. */
 #include "base/arguments.h"
+#include "clquant/train.h"
+#include "data/self_test.h"
 #include "ops/conv2d_f32.h"
 #include "ops/self_test.h"
+#include "train/self_test.h"
 
-/* What networks consist of: 3x3, 1x1 on one pixel, depthwise. */
+/* What networks consist of: 3x3 on colours and on features, 1x1 on one pixel, depthwise. */
 static const clq_conv_geometry shapes[] = {
+    {1, 14, 14, 3, 32, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1},
     {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1},
     {1, 1, 1, 64, 10, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1},
     {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 64},
@@ -25,10 +29,12 @@ static clq_status make_int8(clq_device *device, const clq_conv_geometry *g, cons
     return CLQ_OK;
 }
 
-static clq_status make_f32(clq_device *device, const clq_conv_geometry *g) {
+/* By sums over taps, or as Winograd has them. */
+static clq_status make_f32(clq_device *device, const clq_conv_geometry *g, bool winograd) {
+    const int all = CLQ_CONV_FORWARD | CLQ_CONV_BACKWARD_DATA | CLQ_CONV_BACKWARD_WEIGHTS;
+    const int by_winograd = CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;
     clq_conv2d_f32 *conv = NULL;
-    CLQ_TRY(clq_conv2d_f32_create(
-        device, g, CLQ_CONV_FORWARD | CLQ_CONV_BACKWARD_DATA | CLQ_CONV_BACKWARD_WEIGHTS, &conv));
+    CLQ_TRY(clq_conv2d_f32_create(device, g, all | (winograd ? by_winograd : 0), &conv));
     clq_conv2d_f32_destroy(conv);
     return CLQ_OK;
 }
@@ -38,19 +44,36 @@ static clq_status unless_device(clq_status status) {
     return status == CLQ_DEVICE ? CLQ_OK : status;
 }
 
-clq_status clq_self_test_device(clq_device *device) {
-    CLQ_NEEDS(device);
+clq_status clq_self_test_convolutions(clq_device *device) {
     clq_status status = CLQ_OK;
+    bool works;
     int8_t *w = clq_calloc(MOST_WEIGHTS, 1);
     if (!w) {
         return CLQ_NO_MEMORY;
     }
     for (int i = 0; i < SHAPES; i++) {
         CLQ_GOTO(status, cleanup, unless_device(make_int8(device, &shapes[i], w)));
-        CLQ_GOTO(status, cleanup, unless_device(make_f32(device, &shapes[i])));
+        for (int winograd = 0; winograd < 2; winograd++) {
+            CLQ_GOTO(status, cleanup, unless_device(make_f32(device, &shapes[i], winograd)));
+        }
     }
-    CLQ_GOTO(status, cleanup, unless_device(clq_op_self_test(device, NULL)));
+    if (clq_has_gemm_f32()) {
+        CLQ_GOTO(status, cleanup, clq_f32_gemm_works(device, &works));
+    }
 cleanup:
     clq_free(w);
     return status;
+}
+
+clq_status clq_self_test_device(clq_device *device) {
+    CLQ_NEEDS(device);
+    CLQ_TRY(clq_self_test_convolutions(device));
+    for (int i = 0; i < 4; i++) { /* grey and coloured images */
+        const clq_augment_variant variant =
+            clq_augment_variant_of(device, i & 1 ? 3 : 1, i & 2, false);
+        CLQ_TRY(unless_device(clq_augment_works(device, &variant)));
+    }
+    clq_op_self_tests_add();
+    clq_train_self_tests_add();
+    return clq_self_test_files(device);
 }

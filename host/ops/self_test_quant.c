@@ -1,0 +1,580 @@
+/* Self-tests of the kernels of fake-quantized networks: floats that hold q - z, the same arithmetic
+ * in C (kernels/include/scales.h), so that all must be equal but where exp or an inexact division
+ * rounds. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/include/scales.h"
+#include "ops/pool_geometry.h"
+#include "ops/self_test.h"
+
+/* Pixels and channels of codes: vectors of 16, and a rest. Values of the tables: the inputs, the
+ * output. */
+enum { PIXELS = 14, CHANNELS = 5, COUNT = PIXELS * CHANNELS, MULTIPLIERS = CHANNELS + 16 };
+enum { A, B, Y, VALUES };
+enum { SCALE, ZERO, RANGE, IN, IN2, OUT, MASK, MULTIPLIER, REAL_MULTIPLIER, GRAD, GRAD2 };
+static const float scales[VALUES] = {0.031f, 0.047f, 0.059f};
+static const int32_t zeros[VALUES] = {101, 88, 93};
+
+typedef struct bounds {
+    float lo, hi;
+} bounds;
+
+static bounds bounds_of(int value, clq_act act) {
+    const float z = (float)zeros[value];
+    const float top = act == CLQ_ACT_RELU6 ? clq_relu6_code(scales[value], z) : 255;
+    return (bounds){act == CLQ_ACT_NONE ? -z : 0, top - z};
+}
+
+/* Whether a code was not clamped, and the clamped one. */
+static uint8_t clamp_code(float wide, bounds at, float *code) {
+    *code = clq_clamp_code(wide, 0, at.lo, at.hi);
+    return wide >= at.lo && wide <= at.hi;
+}
+
+static void widen(float range[2], float x) {
+    range[0] = fmaxf(range[0], -x);
+    range[1] = fmaxf(range[1], x);
+}
+
+/* The tables, and nothing seen yet. */
+static clq_status put_tables(clq_self_bench *b) {
+    const float nothing[2 * VALUES] = {0};
+    CLQ_TRY(clq_bench_put(b, SCALE, scales, sizeof scales));
+    CLQ_TRY(clq_bench_put(b, ZERO, zeros, sizeof zeros));
+    return clq_bench_put(b, RANGE, nothing, sizeof nothing);
+}
+
+/* Outputs, and what was seen of value Y. */
+static clq_status put_outputs(clq_self_bench *b, size_t count) {
+    const float nothing[2 * VALUES] = {0};
+    CLQ_TRY(clq_bench_put(b, OUT, NULL, count * sizeof(float)));
+    CLQ_TRY(clq_bench_put(b, MASK, NULL, count));
+    return clq_bench_put(b, RANGE, nothing, sizeof nothing);
+}
+
+static clq_status expect_range(clq_self_bench *b, const float range[2], double tolerance,
+                               const char *what) {
+    float all[2 * VALUES] = {0};
+    memcpy(all + 2 * Y, range, 2 * sizeof *all);
+    return clq_bench_floats(b, b->buffers[RANGE], all, 2 * VALUES, tolerance, what);
+}
+
+#define TABLES(b) CLQ_AT(b, SCALE), CLQ_AT(b, ZERO)
+
+/* ---- edges.cl ---- */
+
+static clq_status test_edges(clq_self_bench *b) {
+    float x[COUNT], codes[COUNT], reals[COUNT], range[2] = {0};
+    const bounds at = bounds_of(Y, CLQ_ACT_NONE);
+    clq_self_test_fill(x, COUNT, 1000, 1);
+    for (int i = 0; i < COUNT; i++) {
+        x[i] *= 0.0137f;
+        codes[i] = clq_quantize_code(x[i], scales[Y], 0, at.lo, at.hi);
+        reals[i] = x[i] * scales[Y];
+        widen(range, x[i]);
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "quantize_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
+              CLQ_I32(Y), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], codes, COUNT, 0, "quantize_codes"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "quantize_codes_observe", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(Y), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], codes, COUNT, 0, "quantize_codes_observe"));
+    CLQ_TRY(expect_range(b, range, 0, "quantize_codes_observe"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "dequantize_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, SCALE), CLQ_I32(Y), CLQ_I32(COUNT));
+    return clq_bench_floats(b, b->buffers[OUT], reals, COUNT, 0, "dequantize_codes");
+}
+
+/* ---- requantize.cl ---- */
+
+typedef struct sums {
+    float acc[COUNT], code[COUNT], real[COUNT], range[2];
+    int32_t whole[COUNT];
+    uint8_t mask[COUNT];
+    float multiplier[MULTIPLIERS], real_multiplier[MULTIPLIERS];
+    clq_act act;
+} sums;
+
+static void find_codes(sums *s, clq_act act) {
+    const bounds at = bounds_of(Y, act);
+    s->act = act;
+    s->range[0] = s->range[1] = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const float m = s->multiplier[i % CHANNELS];
+        float real = s->acc[i] * s->real_multiplier[i % CHANNELS];
+        real = act != CLQ_ACT_NONE && real < 0 ? 0 : act == CLQ_ACT_RELU6 && real > 6 ? 6 : real;
+        s->real[i] = real;
+        s->mask[i] =
+            clamp_code(clq_requantize_code(s->acc[i], m, 0, at.lo - 1, at.hi + 1), at, &s->code[i]);
+        widen(s->range, real);
+    }
+}
+
+static clq_status check_inference(clq_self_bench *b, const sums *s, bool whole) {
+    const char *to_codes = whole ? "requantize_sums" : "requantize_codes";
+    const char *to_reals = whole ? "sums_to_reals" : "codes_to_reals";
+    CLQ_TRY(clq_bench_put(b, IN, whole ? (const void *)s->whole : s->acc, sizeof s->acc));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, to_codes, clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), CLQ_AT(b, MULTIPLIER),
+              TABLES(b), CLQ_I32(Y), CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, to_codes));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, to_reals, clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, REAL_MULTIPLIER), CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+    return clq_bench_floats(b, b->buffers[OUT], s->real, COUNT, 0, to_reals);
+}
+
+static clq_status check_training(clq_self_bench *b, const sums *s) {
+    float masked[COUNT];
+    CLQ_TRY(clq_bench_put(b, IN, s->acc, sizeof s->acc));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "requantize_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, MASK), TABLES(b), CLQ_I32(Y), CLQ_I32(s->act),
+              CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, "requantize_codes_train"));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], s->mask, COUNT, "requantize_codes_train"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "requantize_codes_observe", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, REAL_MULTIPLIER), CLQ_AT(b, MASK), TABLES(b),
+              CLQ_AT(b, RANGE), CLQ_I32(Y), CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, "requantize_codes_observe"));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], s->mask, COUNT, "requantize_codes_observe"));
+    CLQ_TRY(expect_range(b, s->range, 0, "requantize_codes_observe"));
+    for (int i = 0; i < COUNT; i++) {
+        masked[i] = s->mask[i] ? s->acc[i] : 0;
+    }
+    CLQ_BENCH(b, "mask_gradient", clq_bench_range(b), CLQ_AT(b, MASK), CLQ_AT(b, IN),
+              CLQ_I32(COUNT));
+    return clq_bench_floats(b, b->buffers[IN], masked, COUNT, 0, "mask_gradient");
+}
+
+static clq_status test_requantize(clq_self_bench *b) {
+    sums s;
+    clq_self_test_fill(s.acc, COUNT, 40000, 1);
+    for (int i = 0; i < COUNT; i++) {
+        s.whole[i] = (int32_t)s.acc[i];
+    }
+    for (int i = 0; i < MULTIPLIERS; i++) {
+        s.multiplier[i] = 0.0013f * (float)(1 + i % CHANNELS);
+        s.real_multiplier[i] = 0.00017f * (float)(1 + i % CHANNELS);
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, MULTIPLIER, s.multiplier, sizeof s.multiplier));
+    CLQ_TRY(clq_bench_put(b, REAL_MULTIPLIER, s.real_multiplier, sizeof s.real_multiplier));
+    for (int i = 0; i < 2; i++) {
+        find_codes(&s, i ? CLQ_ACT_RELU6 : CLQ_ACT_NONE);
+        CLQ_TRY(check_inference(b, &s, false));
+        CLQ_TRY(check_inference(b, &s, true));
+        CLQ_TRY(check_training(b, &s));
+    }
+    return CLQ_OK;
+}
+
+/* ---- elementwise.cl ---- */
+
+static clq_status check_adds(clq_self_bench *b, const float *qa, const float *qb) {
+    const clq_act act = CLQ_ACT_RELU6;
+    const bounds at = bounds_of(Y, act);
+    const float ma = clq_divide(scales[A], scales[Y]), mb = clq_divide(scales[B], scales[Y]);
+    float code[COUNT], da[COUNT], db[COUNT], range[2] = {0};
+    uint8_t mask[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        const float real_a = qa[i] * scales[A], real_b = qb[i] * scales[B];
+        mask[i] =
+            clamp_code(clq_add_code(qa[i], ma, qb[i], mb, 0, at.lo - 1, at.hi + 1), at, &code[i]);
+        widen(range, fminf(fmaxf(real_a + real_b, 0), 6));
+        da[i] = mask[i] ? qb[i] : 0; /* dy is b's codes */
+        db[i] = qa[i] + da[i];
+    }
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "add_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2), CLQ_AT(b, OUT),
+              TABLES(b), CLQ_I32(A), CLQ_I32(B), CLQ_I32(Y), CLQ_I32(act), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "add_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
+              CLQ_AT(b, OUT), CLQ_AT(b, MASK), TABLES(b), CLQ_I32(A), CLQ_I32(B), CLQ_I32(Y),
+              CLQ_I32(act), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes_train"));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, COUNT, "add_codes_train"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "add_codes_observe", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
+              CLQ_AT(b, OUT), CLQ_AT(b, MASK), TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(A), CLQ_I32(B),
+              CLQ_I32(Y), CLQ_I32(act), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes_observe"));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, COUNT, "add_codes_observe"));
+    CLQ_TRY(expect_range(b, range, 0, "add_codes_observe"));
+    CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof da));
+    CLQ_TRY(clq_bench_put(b, GRAD2, qa, sizeof db)); /* is added to */
+    CLQ_BENCH(b, "add_codes_gradient", clq_bench_range(b), CLQ_AT(b, MASK), CLQ_AT(b, IN2),
+              CLQ_AT(b, GRAD), CLQ_AT(b, GRAD2), CLQ_I32(0), CLQ_I32(1), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[GRAD], da, COUNT, 0, "add_codes_gradient"));
+    return clq_bench_floats(b, b->buffers[GRAD2], db, COUNT, 0, "add_codes_gradient");
+}
+
+static clq_status check_clips(clq_self_bench *b, const float *qa, const float *qb) {
+    const bounds at = bounds_of(A, CLQ_ACT_RELU6);
+    float code[COUNT], dx[COUNT], looked_up[COUNT];
+    uint8_t table[256];
+    for (int i = 0; i < 256; i++) {
+        table[i] = (uint8_t)(i * 77 + 13);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        const int entry = (int)qa[i] + zeros[A];
+        code[i] = fminf(fmaxf(qa[i], at.lo), at.hi);
+        dx[i] = qa[i] + (qa[i] == code[i] ? qb[i] : 0);
+        looked_up[i] = (float)(table[entry < 0 ? 0 : entry > 255 ? 255 : entry] - zeros[Y]);
+    }
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "clip_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
+              CLQ_I32(A), CLQ_I32(CLQ_ACT_RELU6), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "clip_codes"));
+    CLQ_TRY(clq_bench_put(b, GRAD, qa, sizeof dx)); /* is added to */
+    CLQ_BENCH(b, "clip_codes_gradient", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
+              CLQ_AT(b, GRAD), TABLES(b), CLQ_I32(A), CLQ_I32(CLQ_ACT_RELU6), CLQ_I32(1),
+              CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[GRAD], dx, COUNT, 0, "clip_codes_gradient"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_TRY(clq_bench_put(b, MULTIPLIER, table, sizeof table));
+    CLQ_BENCH(b, "lookup_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, ZERO), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(COUNT));
+    return clq_bench_floats(b, b->buffers[OUT], looked_up, COUNT, 0, "lookup_codes");
+}
+
+static double curve(bool sigmoid, float x) {
+    return sigmoid ? 1 / (1 + exp(-(double)x)) : tanh((double)x);
+}
+
+/* exp and tanh err by a few units in the last place, so codes are kept away from ties. */
+static clq_status check_curve(clq_self_bench *b, const float *qb, bool sigmoid) {
+    static const float fine[VALUES] = {0.031f, 0.047f, 0.0061f};
+    const bounds at = bounds_of(Y, CLQ_ACT_NONE);
+    float x[COUNT], code[COUNT], dx[COUNT], range[2] = {0};
+    clq_self_test_fill(x, COUNT, 100, 5);
+    for (int i = 0; i < COUNT; i++) {
+        double f = curve(sigmoid, x[i] * fine[A]), steps = f / (double)fine[Y];
+        while (fabs(steps - floor(steps) - 0.5) < 0.02) {
+            x[i] += 1;
+            f = curve(sigmoid, x[i] * fine[A]);
+            steps = f / (double)fine[Y];
+        }
+        const float wide = clq_clamp_code((float)steps, 0, at.lo - 1, at.hi + 1);
+        const double slope = sigmoid ? f * (1 - f) : 1 - f * f;
+        dx[i] = clamp_code(wide, at, &code[i]) ? (float)((double)qb[i] * slope) : 0;
+        widen(range, (float)f);
+    }
+    CLQ_TRY(clq_bench_put(b, SCALE, fine, sizeof fine));
+    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_BENCH(b, "curve_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
+              CLQ_AT(b, RANGE), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(sigmoid), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "curve_codes_train"));
+    CLQ_TRY(expect_range(b, range, 1e-6, "curve_codes_train"));
+    CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof dx));
+    CLQ_BENCH(b, "curve_codes_gradient", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
+              CLQ_AT(b, GRAD), TABLES(b), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(sigmoid), CLQ_I32(0),
+              CLQ_I32(COUNT));
+    return clq_bench_floats(b, b->buffers[GRAD], dx, COUNT, 1e-4, "curve_codes_gradient");
+}
+
+static clq_status test_elementwise(clq_self_bench *b) {
+    float qa[COUNT], qb[COUNT];
+    clq_self_test_fill(qa, COUNT, 160, 1);
+    clq_self_test_fill(qb, COUNT, 90, 2);
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, qa, sizeof qa));
+    CLQ_TRY(clq_bench_put(b, IN2, qb, sizeof qb));
+    CLQ_TRY(check_adds(b, qa, qb));
+    CLQ_TRY(check_clips(b, qa, qb));
+    CLQ_TRY(check_curve(b, qb, false));
+    return check_curve(b, qb, true);
+}
+
+/* ---- pool.cl ---- */
+
+/* One vector of channels and one more; windows that hang over every edge. */
+static const clq_pool_geometry pool = {.n = 1,
+                                       .ih = 4,
+                                       .iw = 5,
+                                       .c = 17,
+                                       .oh = 2,
+                                       .ow = 3,
+                                       .kh = 3,
+                                       .kw = 3,
+                                       .sh = 2,
+                                       .sw = 2,
+                                       .pad = {1, 1, 0, 1}};
+
+static clq_status test_pool(clq_self_bench *b) {
+    enum { POOL_X = 4 * 5 * 17, POOL_Y = 2 * 3 * 17 };
+    const clq_pool_geometry *g = &pool;
+    const bounds at = bounds_of(Y, CLQ_ACT_NONE);
+    float x[POOL_X], code[POOL_Y], range[2] = {0};
+    uint8_t mask[POOL_Y];
+    clq_self_test_fill(x, POOL_X, 900, 1); /* means beyond all codes too */
+    for (int i = 0; i < POOL_Y; i++) {
+        const int top = i / g->c / g->ow * g->sh - g->pad[0];
+        const int left = i / g->c % g->ow * g->sw - g->pad[1];
+        float sum = 0;
+        int count = 0;
+        for (int h = top < 0 ? 0 : top; h < top + g->kh && h < g->ih; h++) {
+            for (int w = left < 0 ? 0 : left; w < left + g->kw && w < g->iw; w++) {
+                sum += x[(h * g->iw + w) * g->c + i % g->c];
+                count++;
+            }
+        }
+        const float m = clq_pool_factor(scales[A], scales[Y], count);
+        mask[i] = clamp_code(clq_requantize_code(sum, m, 0, at.lo - 1, at.hi + 1), at, &code[i]);
+        widen(range, sum * (scales[A] / (float)count));
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_TRY(put_outputs(b, POOL_Y));
+    CLQ_BENCH(b, "avg_pool_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
+              CLQ_I32(A), CLQ_I32(Y), CLQ_POOL_SHAPE(pool), CLQ_I32(0), CLQ_I32(1), CLQ_I32(0));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, POOL_Y, 0, "avg_pool_codes"));
+    CLQ_TRY(put_outputs(b, POOL_Y));
+    CLQ_BENCH(b, "avg_pool_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MASK), CLQ_AT(b, RANGE), TABLES(b), CLQ_I32(A), CLQ_I32(Y),
+              CLQ_POOL_SHAPE(pool), CLQ_I32(0), CLQ_I32(1), CLQ_I32(0));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, POOL_Y, 0, "avg_pool_codes_train"));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, sizeof mask, "avg_pool_codes_train"));
+    return expect_range(b, range, 1e-6, "avg_pool_codes_train"); /* its division may round */
+}
+
+/* ---- weights.cl ---- */
+
+enum { OC = CHANNELS, K = 37, WEIGHTS = OC * K };
+enum { W = IN, BIAS = IN2, W_SCALE = OUT, LARGEST = MASK, CODES = GRAD, REALS = GRAD2, BIAS_CODES };
+
+typedef struct layer {
+    float w[WEIGHTS], bias[OC], w_scale[OC];
+    float codes[WEIGHTS], reals[WEIGHTS], bias_codes[OC], gradient[WEIGHTS];
+    float multiplier[MULTIPLIERS], real_multiplier[MULTIPLIERS];
+} layer;
+
+static clq_status check_weight_scales(clq_self_bench *b, layer *l) {
+    float largest[4] = {0}, one_scale[OC];
+    for (int c = 0; c < OC; c++) {
+        float range[2] = {0};
+        for (int k = 0; k < K; k++) {
+            widen(range, l->w[c * K + k]);
+            widen(largest, l->w[c * K + k]);
+        }
+        widen(largest + 2, l->bias[c]);
+        l->w_scale[c] =
+            clq_weights_scale(fmaxf(range[0], range[1]), fabsf(l->bias[c]), scales[A], -1);
+    }
+    for (int c = 0; c < OC; c++) {
+        one_scale[c] = clq_weights_scale(fmaxf(largest[0], largest[1]),
+                                         fmaxf(largest[2], largest[3]), scales[A], 9);
+    }
+    const float nothing[4] = {0};
+    CLQ_TRY(clq_bench_put(b, LARGEST, nothing, sizeof nothing));
+    for (int i = 0; i < 2; i++) {
+        CLQ_BENCH(b, "weights_largest", clq_bench_range(b), CLQ_AT(b, W + i), CLQ_AT(b, LARGEST),
+                  CLQ_I32(i), CLQ_I32(i ? OC : WEIGHTS));
+    }
+    CLQ_TRY(clq_bench_floats(b, b->buffers[LARGEST], largest, 4, 0, "weights_largest"));
+    CLQ_TRY(clq_bench_put(b, W_SCALE, NULL, sizeof one_scale));
+    CLQ_BENCH(b, "weights_scale_tensor", CLQ_RANGE1(OC), CLQ_AT(b, LARGEST), CLQ_AT(b, SCALE),
+              CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_I32(9), CLQ_I32(OC));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[W_SCALE], one_scale, OC, 0, "weights_scale_tensor"));
+    CLQ_TRY(clq_bench_put(b, W_SCALE, NULL, sizeof one_scale));
+    CLQ_BENCH(b, "weights_scale_channel", clq_bench_groups(b, OC, 64), CLQ_AT(b, W),
+              CLQ_AT(b, BIAS), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_I32(-1),
+              CLQ_I32(K));
+    return clq_bench_floats(b, b->buffers[W_SCALE], l->w_scale, OC, 0, "weights_scale_channel");
+}
+
+static clq_status expect_multipliers(clq_self_bench *b, const layer *l, const char *what) {
+    CLQ_TRY(clq_bench_floats(b, b->buffers[MULTIPLIER], l->multiplier, MULTIPLIERS, 0, what));
+    CLQ_TRY(
+        clq_bench_floats(b, b->buffers[REAL_MULTIPLIER], l->real_multiplier, MULTIPLIERS, 0, what));
+    CLQ_TRY(clq_bench_put(b, MULTIPLIER, NULL, sizeof l->multiplier));
+    return clq_bench_put(b, REAL_MULTIPLIER, NULL, sizeof l->real_multiplier);
+}
+
+/* Scales that are too small for some weights, so that codes are clamped. */
+static void find_weight_codes(layer *l) {
+    for (int c = 0; c < OC; c++) {
+        l->w_scale[c] *= 0.75f;
+        const float unit = scales[A] * l->w_scale[c];
+        l->bias_codes[c] = clq_bias_code(l->bias[c], unit);
+        for (int i = c * K; i < (c + 1) * K; i++) {
+            const float wide = clq_quantize_code(l->w[i], l->w_scale[c], 0, -128, 128);
+            l->codes[i] = clq_weight_code(l->w[i], l->w_scale[c]);
+            l->reals[i] = l->codes[i] * l->w_scale[c];
+            l->gradient[i] = wide == l->codes[i] ? l->w[i] * scales[A] : 0; /* dw is w */
+        }
+    }
+    for (int i = 0; i < MULTIPLIERS; i++) {
+        l->real_multiplier[i] = scales[A] * l->w_scale[i % OC];
+        l->multiplier[i] = clq_divide(l->real_multiplier[i], scales[Y]);
+    }
+}
+
+static clq_status check_weight_codes(clq_self_bench *b, const layer *l) {
+    CLQ_TRY(clq_bench_put(b, W_SCALE, l->w_scale, sizeof l->w_scale));
+    CLQ_TRY(clq_bench_put(b, MULTIPLIER, NULL, sizeof l->multiplier));
+    CLQ_TRY(clq_bench_put(b, REAL_MULTIPLIER, NULL, sizeof l->real_multiplier));
+    CLQ_TRY(clq_bench_put(b, CODES, NULL, sizeof l->codes));
+    CLQ_TRY(clq_bench_put(b, REALS, NULL, sizeof l->reals));
+    CLQ_TRY(clq_bench_put(b, BIAS_CODES, NULL, sizeof l->bias_codes));
+    CLQ_BENCH(b, "quantize_weights", clq_bench_groups(b, OC, 64), CLQ_AT(b, W), CLQ_AT(b, BIAS),
+              CLQ_AT(b, W_SCALE), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_I32(Y), CLQ_AT(b, CODES),
+              CLQ_AT(b, REALS), CLQ_AT(b, BIAS_CODES), CLQ_AT(b, MULTIPLIER),
+              CLQ_AT(b, REAL_MULTIPLIER), CLQ_I32(OC), CLQ_I32(K));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[CODES], l->codes, WEIGHTS, 0, "quantize_weights"));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[REALS], l->reals, WEIGHTS, 0, "quantize_weights"));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[BIAS_CODES], l->bias_codes, OC, 0, "quantize_weights"));
+    CLQ_TRY(expect_multipliers(b, l, "quantize_weights"));
+    CLQ_BENCH(b, "layer_multipliers", CLQ_RANGE1(OC), CLQ_AT(b, W_SCALE), CLQ_AT(b, SCALE),
+              CLQ_I32(A), CLQ_I32(Y), CLQ_AT(b, MULTIPLIER), CLQ_AT(b, REAL_MULTIPLIER),
+              CLQ_I32(OC));
+    CLQ_TRY(expect_multipliers(b, l, "layer_multipliers"));
+    CLQ_TRY(clq_bench_put(b, CODES, l->w, sizeof l->w));
+    CLQ_BENCH(b, "weights_gradient", clq_bench_groups(b, OC, 64), CLQ_AT(b, CODES), CLQ_AT(b, W),
+              CLQ_AT(b, W_SCALE), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_I32(1), CLQ_I32(K));
+    return clq_bench_floats(b, b->buffers[CODES], l->gradient, WEIGHTS, 0, "weights_gradient");
+}
+
+static clq_status test_weights(clq_self_bench *b) {
+    layer l;
+    clq_self_test_fill(l.w, WEIGHTS, 1000, 1);
+    clq_self_test_fill(l.bias, OC, 50, 2);
+    for (int i = 0; i < WEIGHTS; i++) {
+        l.w[i] *= 0.00031f * (float)(1 + i / K);
+    }
+    l.bias[2] = 8000; /* decides its channel's scale, and the tensor's */
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, W, l.w, sizeof l.w));
+    CLQ_TRY(clq_bench_put(b, BIAS, l.bias, sizeof l.bias));
+    CLQ_TRY(check_weight_scales(b, &l));
+    find_weight_codes(&l);
+    return check_weight_codes(b, &l);
+}
+
+/* ---- conv2d_exact.cl ---- */
+
+/* Two groups of a block of 16 output channels and a rest; sums that no float holds. */
+static clq_status test_conv2d_exact(clq_self_bench *b) {
+    enum { IH = 5, IW = 4, IC = 6, OH = 4, OW = 3, COLS = 19, DEPTH = 3, TAPS = 2 * 3, GROUPS = 2 };
+    enum { X = IH * IW * IC, ALL = COLS * GROUPS, TAPPED = GROUPS * TAPS * DEPTH * COLS };
+    float x[X], drawn[TAPPED];
+    int8_t w[TAPPED + 16] = {0}; /* read, not used */
+    int32_t bias[ALL], sum[OH * OW * ALL];
+    clq_self_test_fill(x, X, 255, 1);
+    clq_self_test_fill(drawn, TAPPED, 127, 2);
+    for (int i = 0; i < TAPPED; i++) {
+        w[i] = (int8_t)drawn[i];
+    }
+    for (int oc = 0; oc < ALL; oc++) {
+        bias[oc] = 100000003 * (oc % 9 - 4);
+        for (int at = 0; at < OH * OW; at++) {
+            int32_t *to = &sum[at * ALL + oc];
+            *to = bias[oc];
+            for (int i = 0; i < TAPS * DEPTH; i++) { /* dilation 2 down, padding 1 */
+                const int h = at / OW - 1 + 2 * (i / DEPTH / 3), z = at % OW - 1 + i / DEPTH % 3;
+                const int group = oc / COLS;
+                if (h >= 0 && h < IH && z >= 0 && z < IW) {
+                    *to += (int32_t)x[(h * IW + z) * IC + group * DEPTH + i % DEPTH] *
+                           w[(group * TAPS * DEPTH + i) * COLS + oc % COLS];
+                }
+            }
+        }
+    }
+    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_TRY(clq_bench_put(b, IN2, w, sizeof w));
+    CLQ_TRY(clq_bench_put(b, GRAD, bias, sizeof bias));
+    CLQ_TRY(clq_bench_put(b, OUT, NULL, sizeof sum));
+    CLQ_BENCH(b, "conv2d_codes_exact", CLQ_RANGE2(OH * OW, 2 * GROUPS), CLQ_AT(b, IN),
+              CLQ_AT(b, IN2), CLQ_AT(b, GRAD), CLQ_AT(b, OUT), CLQ_I32(OH * OW), CLQ_I32(IH),
+              CLQ_I32(IW), CLQ_I32(IC), CLQ_I32(OH), CLQ_I32(OW), CLQ_I32(ALL), CLQ_I32(2),
+              CLQ_I32(3), CLQ_I32(1), CLQ_I32(1), CLQ_I32(1), CLQ_I32(1), CLQ_I32(2), CLQ_I32(1),
+              CLQ_I32(GROUPS));
+    return clq_bench_bytes(b, b->buffers[OUT], sum, sizeof sum, "conv2d_codes_exact");
+}
+
+/* ---- observe.cl, compare.cl ---- */
+
+static clq_status check_update(clq_self_bench *b, float averaging, bool symmetric, int max_shift) {
+    static const float seen[2 * VALUES] = {1.5f, 7.25f, 0, 3.3f, 9, 9};
+    static const float before[2 * VALUES] = {2.5f, 5, 0, 2.7f, 1, 1};
+    static const int32_t observer[VALUES] = {A, B, -1};
+    float running[2 * VALUES], scale[VALUES];
+    int32_t zero[VALUES];
+    memcpy(running, before, sizeof running);
+    memcpy(scale, scales, sizeof scale);
+    memcpy(zero, zeros, sizeof zero);
+    for (int v = 0; v < Y; v++) {
+        for (int i = 2 * v; i < 2 * v + 2; i++) {
+            const float kept = before[i] * (1 - averaging), added = seen[i] * averaging;
+            running[i] = averaging > 0 ? kept + added : fmaxf(before[i], seen[i]);
+        }
+        scale[v] = clq_range_scale(running[2 * v], running[2 * v + 1], symmetric, max_shift);
+        zero[v] = clq_range_zero_point(running[2 * v], scale[v], symmetric);
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, seen, sizeof seen));
+    CLQ_TRY(clq_bench_put(b, OUT, before, sizeof before));
+    CLQ_TRY(clq_bench_put(b, MASK, observer, sizeof observer));
+    CLQ_BENCH(b, "observer_update", CLQ_RANGE1(VALUES), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MASK), TABLES(b), CLQ_F32(averaging), CLQ_I32(symmetric),
+              CLQ_I32(max_shift), CLQ_I32(VALUES));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], running, 2 * VALUES, 0, "observer_update"));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[SCALE], scale, VALUES, 0, "observer_update"));
+    return clq_bench_bytes(b, b->buffers[ZERO], zero, sizeof zero, "observer_update");
+}
+
+static clq_status test_observe(clq_self_bench *b) {
+    float x[COUNT], range[2] = {0};
+    clq_self_test_fill(x, COUNT, 1000, 1);
+    for (int i = 0; i < COUNT; i++) {
+        widen(range, x[i]);
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_BENCH(b, "observe_reals", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, RANGE), CLQ_I32(Y),
+              CLQ_I32(COUNT));
+    CLQ_TRY(expect_range(b, range, 0, "observe_reals"));
+    CLQ_TRY(check_update(b, 0.25f, false, -1));
+    return check_update(b, 0, true, 9);
+}
+
+static clq_status test_compare(clq_self_bench *b) {
+    enum { PITCH = 8, FIRST = 11 };
+    float fake[COUNT];
+    uint8_t codes[PIXELS * PITCH] = {0};
+    int32_t result[2 * VALUES] = {0};
+    for (int i = 0; i < COUNT; i++) {
+        const int code = (i * 37 + 5) % 256;
+        codes[i / CHANNELS * PITCH + i % CHANNELS] = (uint8_t)code;
+        fake[i] = (float)(code - zeros[Y] + (i == FIRST || i == COUNT - 1));
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, fake, sizeof fake));
+    CLQ_TRY(clq_bench_put(b, IN2, codes, sizeof codes));
+    CLQ_TRY(clq_bench_put(b, OUT, result, sizeof result));
+    CLQ_BENCH(b, "compare_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
+              CLQ_AT(b, ZERO), CLQ_I32(Y), CLQ_AT(b, OUT), CLQ_I32(PIXELS), CLQ_I32(CHANNELS),
+              CLQ_I32(PITCH));
+    result[2 * Y] = 2;
+    result[2 * Y + 1] = INT32_MAX - FIRST;
+    return clq_bench_bytes(b, b->buffers[OUT], result, sizeof result, "compare_codes");
+}
+
+const clq_file_test clq_quant_self_tests[] = {{"quant/edges.cl", test_edges},
+                                              {"quant/requantize.cl", test_requantize},
+                                              {"quant/elementwise.cl", test_elementwise},
+                                              {"quant/pool.cl", test_pool},
+                                              {"quant/weights.cl", test_weights},
+                                              {"quant/conv2d_exact.cl", test_conv2d_exact},
+                                              {"quant/observe.cl", test_observe},
+                                              {"quant/compare.cl", test_compare},
+                                              {0}};
