@@ -64,7 +64,7 @@ static double score(const clq_evaluation *evaluation) {
 
 /* ---- stages ---- */
 
-static clq_stage_options stage(const job *j, const clq_train_config *config, const char *folder) {
+static clq_stage_options stage(job *j, const clq_train_config *config, const char *folder) {
     return (clq_stage_options){.train = j->train,
                                .test = j->test,
                                .config = config,

@@ -121,11 +121,17 @@ clq_status clq_out_claim(clq_out_folder *out) {
     return CLQ_OK;
 }
 
-clq_status clq_out_clear(const clq_out_folder *out) {
+clq_status clq_out_clear(clq_out_folder *out) {
+    clq_text found = {0};
     clq_status status = CLQ_OK;
-    if (!out->path || !out->overwrite) {
+    if (!out->path || !out->overwrite || out->cleared) {
         return CLQ_OK;
     }
+    status = find_used(out, &found);
+    if (status == CLQ_OK && found.size > 0) {
+        clq_log_info("%s: the earlier run there is replaced; removed: %s", out->path, found.data);
+    }
+    clq_text_free(&found);
     for (size_t i = 0; i < out->result_count && status == CLQ_OK; i++) {
         char *path = clq_path_join(out->path, out->results[i]);
         status = path ? clq_file_remove(path) : CLQ_NO_MEMORY;
@@ -136,6 +142,7 @@ clq_status clq_out_clear(const clq_out_folder *out) {
         status = folder ? clq_train_folder_clear(folder, out->trainings[i].phase) : CLQ_NO_MEMORY;
         clq_free(folder);
     }
+    out->cleared = status == CLQ_OK;
     return status;
 }
 

@@ -21,6 +21,7 @@ typedef struct clq_out_folder {
     const char *const *results; /* names of the other files that the command writes there */
     size_t result_count;
     clq_lock *lock; /* from claim to release */
+    bool cleared;   /* what is there now is this run's own */
 } clq_out_folder;
 
 /* --overwrite, which has no letter on purpose. */
@@ -35,8 +36,9 @@ clq_status clq_out_check(const clq_out_folder *out);
 /* When all else is ready: makes the folder, locks it against other runs, and tries to write.
  * CLQ_CANNOT_CREATE otherwise. */
 clq_status clq_out_claim(clq_out_folder *out);
-/* Removes the earlier run that is to be overwritten; nothing without `overwrite`. */
-clq_status clq_out_clear(const clq_out_folder *out);
+/* Removes the earlier run that is to be overwritten, and says so; nothing without `overwrite`, and
+ * nothing a second time: a run of several trainings keeps what the first of them made. */
+clq_status clq_out_clear(clq_out_folder *out);
 void clq_out_release(clq_out_folder *out);
 
 /* Before the work whose result goes to the file `path` (NULL: none): CLQ_CANNOT_CREATE when it

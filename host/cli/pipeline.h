@@ -59,9 +59,8 @@ typedef struct clq_stage_options {
     const char *out;      /* folder for history and checkpoints; NULL: none */
     const char *log_file; /* NULL: none */
     bool resume, overwrite;
-    const clq_out_folder
-        *clears;      /* an earlier run, when all is ready for the first step; NULL ok */
-    clq_ranks *ranks; /* only rank 0 writes; NULL: alone */
+    clq_out_folder *clears; /* of an earlier run, when all is ready for the first step; NULL ok */
+    clq_ranks *ranks;       /* only rank 0 writes; NULL: alone */
 } clq_stage_options;
 
 /* FP32 training of `graph` in place. */

@@ -125,6 +125,33 @@ static void nor_is_an_earlier_qat_or_job(void **state) {
     }
 }
 
+/* The names of all files below the folder, sorted. */
+static void list_files(const char *folder, char *text, size_t size) {
+    char line[1024];
+    snprintf(line, sizeof line, "cd %s && find . -type f | sort", folder);
+    FILE *pipe = popen(line, "r");
+    text[fread(text, 1, size - 1, pipe)] = '\0';
+    pclose(pipe);
+}
+
+/* The second training of a job must not take away what the first one made. */
+static void an_overwritten_job_is_whole(void **state) {
+    (void)state;
+    char out[512], first[4096], again[4096];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("twice-run"));
+    assert_exit(0, "run %s --data " DATA " --out %s --overwrite" QUICK, recipe, out);
+    list_files(out, first, sizeof first);
+    static const char *const kept[] = {"./fp32.onnx", "./ptq.onnx", "./weights.safetensors",
+                                       "./train/history.csv", "./train/train-checkpoint-"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        assert_non_null(strstr(first, kept[i]));
+    }
+    assert_exit(0, "run %s --data " DATA " --out %s --overwrite" QUICK, recipe, out);
+    assert_printed("the earlier run there is replaced; removed: fp32.onnx, ");
+    list_files(out, again, sizeof again);
+    assert_string_equal(again, first);
+}
+
 /* scripts/demo runs twice in a row; but the demo takes no other job's folder. */
 static void a_demo_makes_room_for_the_next(void **state) {
     (void)state;
@@ -325,6 +352,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_earlier_training_is_not_lost),
         cmocka_unit_test(nor_is_an_earlier_qat_or_job),
+        cmocka_unit_test(an_overwritten_job_is_whole),
         cmocka_unit_test(a_demo_makes_room_for_the_next),
         cmocka_unit_test(there_must_be_something_to_resume),
         cmocka_unit_test(outputs_replace_no_input),
