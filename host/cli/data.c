@@ -42,7 +42,11 @@ static clq_status open_table(const clq_data_source *source, const clq_graph *gra
     CLQ_TRY(table_options(graph, &options.table));
     CLQ_TRY(clq_dataset_open(source->path, &options, dataset));
     CLQ_TRY(clq_graph_check_data(graph, *dataset));
-    return clq_graph_normalise_table(graph, clq_dataset_table(*dataset));
+    clq_table *table = clq_dataset_table(*dataset);
+    if (table) {
+        CLQ_TRY(clq_graph_match_columns(graph, table, source->path, source->quiet));
+    }
+    return clq_graph_normalise_table(graph, table);
 }
 
 /* ---- images ---- */

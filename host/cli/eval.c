@@ -97,9 +97,32 @@ static const struct argp argp = {argp_options,
                                  NULL,
                                  NULL};
 
-/* A value that is not known (no classes, all numbers equal) passes no gate. */
+/* A gate is for networks of its kind. */
+static clq_status check_kind(const options *o, const clq_dataset *dataset) {
+    const bool numbers = clq_dataset_get_info(dataset)->targets > 0;
+    if (numbers && !isnan(o->min_top1)) {
+        return clq_fail(CLQ_USAGE,
+                        "--min-top1: %s predicts numbers, it has no top-1; the gate of "
+                        "a regression is --min-r2",
+                        o->model);
+    }
+    if (!numbers && !isnan(o->min_r2)) {
+        return clq_fail(CLQ_USAGE,
+                        "--min-r2: %s tells classes apart, it has no R2; the gate of a "
+                        "classifier is --min-top1",
+                        o->model);
+    }
+    return CLQ_OK;
+}
+
 static clq_status check_gates(const options *o, const clq_evaluation *e) {
-    if (o->min_top1 > 0 && !(e->top1 >= o->min_top1)) {
+    if (!isnan(o->min_r2) && isnan(e->r2)) {
+        return clq_fail(CLQ_GATE_FAILED,
+                        "%s: R2 is not known, since all numbers to predict are "
+                        "equal, and so not above the gate of %.4f",
+                        o->model, o->min_r2);
+    }
+    if (!isnan(o->min_top1) && !(e->top1 >= o->min_top1)) {
         return clq_fail(CLQ_GATE_FAILED, "%s: top-1 %.4f is below the gate of %.4f", o->model,
                         e->top1, o->min_top1);
     }
@@ -144,7 +167,7 @@ static clq_status evaluate(const options *o, clq_device *device, clq_graph *grap
         status = clq_json_dump_stdout(json);
         json_decref(json);
     } else {
-        clq_evaluation_print(&evaluation, o->model);
+        clq_evaluation_print(&evaluation, o->model, dataset);
     }
     if (status == CLQ_OK) {
         status = check_gates(o, &evaluation);
@@ -168,7 +191,7 @@ static clq_status check_outputs(const options *o) {
 }
 
 static clq_status run(int argc, char **argv) {
-    options o = {.split = CLQ_SPLIT_TEST, .min_r2 = NAN};
+    options o = {.split = CLQ_SPLIT_TEST, .min_top1 = NAN, .min_r2 = NAN};
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_graph *graph = NULL;
@@ -186,6 +209,7 @@ static clq_status run(int argc, char **argv) {
                      o.model);
     }
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
+    CLQ_GOTO(status, cleanup, check_kind(&o, dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset));
 cleanup:

@@ -219,6 +219,13 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         break;
     case 'k':
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
+        state->hook = argument;
+        break;
+    case ARGP_KEY_END:
+        if (state->hook && config->scale != CLQ_SCALE_POW2) {
+            status =
+                clq_fail(CLQ_USAGE, "--max-shift is for powers of two, and needs --scale pow2");
+        }
         break;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -36,14 +36,20 @@ clq_status clq_model_require_integer(const char *path, const clq_graph *graph) {
     }
 }
 
-/* Class names and, for a table, how it was split, so that later commands read it the same way. */
-static clq_status describe(clq_graph *graph, const clq_dataset *dataset, double test_fraction) {
+/* Class names and, for a table, names of columns and how it was split, so that later commands read
+ * it the same way. */
+static clq_status describe(clq_graph *graph, clq_dataset *dataset) {
+    const clq_table *table = clq_dataset_table(dataset);
     char text[32];
     CLQ_TRY(clq_graph_set_classes(graph, dataset));
-    if (clq_dataset_get_info(dataset)->features == 0) {
+    if (!table) {
         return CLQ_OK;
     }
-    clq_snprintf(text, sizeof text, "%.15g", test_fraction);
+    CLQ_TRY(clq_graph_set_columns(graph, table));
+    if (table->test_fraction == 0) {
+        return CLQ_OK;
+    }
+    clq_snprintf(text, sizeof text, "%.15g", table->test_fraction);
     return clq_graph_set_metadata(graph, CLQ_META_TEST_FRACTION, text);
 }
 
@@ -155,7 +161,7 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     } else {
         CLQ_TRY(keep_preprocessing(recipe, *graph, *train));
     }
-    return describe(*graph, *train, recipe->data.table.test_fraction);
+    return describe(*graph, *train);
 }
 
 /* ---- ranks ---- */

@@ -11,7 +11,8 @@
 #include "cli/out_folder.h"
 #include "cli/recipe.h"
 
-/* Metadata of a model: the share of tests in the table that it was trained on. */
+/* Metadata of a model: the share of tests in the table that it was trained on; none where the files
+ * were split. */
 #define CLQ_META_TEST_FRACTION "clquant.test_fraction"
 
 /* ---- models ---- */
@@ -77,7 +78,7 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
                                clq_dataset *dataset);
 json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph);
 /* Text on stdout. */
-void clq_evaluation_print(const clq_evaluation *evaluation, const char *name);
+void clq_evaluation_print(const clq_evaluation *evaluation, const char *name, clq_dataset *dataset);
 void clq_verification_print(const clq_verification *verification);
 /* CLQ_GATE_FAILED when a code or a dot path's logits differ. */
 clq_status clq_verification_gate(const clq_verification *verification);

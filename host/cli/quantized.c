@@ -108,8 +108,10 @@ static void print_text(const clq_quantized *q) {
            clq_observer_names[config->observer],
            clq_activation_names[config->symmetric_activations],
            clq_weight_names[config->per_tensor_weights], clq_scale_names[config->scale]);
-    if (pow2) {
+    if (pow2 && config->max_shift > 0) {
         printf(" within 2^-%d..2^%d", config->max_shift, config->max_shift);
+    } else if (pow2) {
+        printf(", 2^0 only");
     }
     printf("\n%lld scales, %lld of them widened for a bias", (long long)report->scales,
            (long long)report->widened);

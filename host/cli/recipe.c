@@ -124,7 +124,11 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
     CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);
     CLQ_TRY(clq_json_read_f64(r, "averaging", CLQ_IN_AVERAGING, &config->averaging));
+    const bool limited = clq_json_has(r, "max_shift");
     CLQ_TRY(clq_json_read_int(r, "max_shift", CLQ_IN_MAX_SHIFT, &config->max_shift));
+    if (limited && config->scale != CLQ_SCALE_POW2) {
+        return clq_json_fail(r, "max_shift", "is for powers of two, and needs scale \"pow2\"");
+    }
     return clq_json_read_i64(r, "images", CLQ_IN_IMAGES, &config->images);
 }
 

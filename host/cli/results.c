@@ -5,9 +5,15 @@
 #include "base/json.h"
 #include "cli/pipeline.h"
 
+/* Of the numbers to predict; NULL: they have none. */
+static char *const *target_names(clq_dataset *dataset) {
+    const clq_table *table = dataset ? clq_dataset_table(dataset) : NULL;
+    return table ? table->target_names : NULL;
+}
+
 /* [{"name":, "rmse":, "r2":}, ...] */
 static json_t *fits_to_json(const clq_evaluation *evaluation, clq_dataset *dataset) {
-    char *const *names = dataset ? clq_dataset_table(dataset)->target_names : NULL;
+    char *const *names = target_names(dataset);
     json_t *fits = json_array();
     for (int t = 0; t < evaluation->targets; t++) {
         json_t *fit = json_object();
@@ -78,8 +84,10 @@ json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *gra
     return json;
 }
 
-void clq_evaluation_print(const clq_evaluation *evaluation, const char *name) {
+void clq_evaluation_print(const clq_evaluation *evaluation, const char *name,
+                          clq_dataset *dataset) {
     const clq_evaluation *e = evaluation;
+    char *const *names = target_names(dataset);
     if (e->targets == 0) {
         printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld %s\n", name, 100 * e->top1,
                100 * e->top5, e->loss, (long long)e->images, e->unit);
@@ -88,7 +96,12 @@ void clq_evaluation_print(const clq_evaluation *evaluation, const char *name) {
     printf("%s: R2 %.4f  loss %.6f  on %lld %s\n", name, e->r2, e->loss, (long long)e->images,
            e->unit);
     for (int t = 0; t < e->targets; t++) {
-        printf("  output %d: R2 %.4f  RMSE %.6g\n", t + 1, e->fits[t].r2, e->fits[t].rmse);
+        if (names) {
+            printf("  %s: ", names[t]);
+        } else {
+            printf("  output %d: ", t + 1);
+        }
+        printf("R2 %.4f  RMSE %.6g\n", e->fits[t].r2, e->fits[t].rmse);
     }
 }
 

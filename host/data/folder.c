@@ -1,6 +1,7 @@
 /* Image folders: FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE (or val/). The classes are
  * train's folders in bytewise order, so that a test split that lacks one keeps the numbers. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -69,6 +70,29 @@ static void release(void *state) {
     clq_free(f);
 }
 
+static bool is_number(const char *name) {
+    return *name && strspn(name, "0123456789") == strlen(name);
+}
+
+/* Numbers by their value, without limit: by length, once leading zeros are gone. */
+static int compare_numbers(const void *a, const void *b) {
+    const char *left = *(char *const *)a, *right = *(char *const *)b;
+    const char *x = left + strspn(left, "0"), *y = right + strspn(right, "0");
+    const size_t x_digits = strlen(x), y_digits = strlen(y);
+    const int order = x_digits != y_digits ? (x_digits > y_digits ? 1 : -1) : strcmp(x, y);
+    return order ? order : strcmp(left, right);
+}
+
+/* Names that are all numbers count as numbers: "10" comes behind "2". */
+static void sort_numbers(char **names, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!is_number(names[i])) {
+            return;
+        }
+    }
+    qsort(names, count, sizeof *names, compare_numbers);
+}
+
 /* The names in `root` that are folders; *names and *count as by clq_folder_list. */
 static clq_status list_classes(const char *root, char ***names, size_t *count) {
     char **all = NULL;
@@ -91,6 +115,7 @@ static clq_status list_classes(const char *root, char ***names, size_t *count) {
         clq_free(all[i]);
         all[i] = NULL;
     }
+    sort_numbers(all, kept);
     *names = all;
     *count = kept;
     if (kept == 0) {

@@ -36,8 +36,9 @@ typedef struct classes {
 
 /* Which rows belong to `split`: chosen[i]. All of them when `own_split`. */
 static clq_status choose_rows(int64_t count, bool own_split, const clq_table_options *o,
-                              bool *chosen, int64_t *chosen_count) {
+                              bool *chosen, clq_table *table) {
     const double fraction = o->test_fraction > 0 ? o->test_fraction : DEFAULT_TEST_FRACTION;
+    table->test_fraction = own_split ? 0 : fraction;
     const int64_t tests = own_split ? 0 : (int64_t)((double)count * fraction + 0.5);
     const bool want_tests = !own_split && o->split == CLQ_SPLIT_TEST;
     uint32_t *order = clq_calloc((size_t)count, sizeof *order);
@@ -49,7 +50,7 @@ static clq_status choose_rows(int64_t count, bool own_split, const clq_table_opt
         chosen[order[i]] = (i < tests) == want_tests;
     }
     clq_free(order);
-    *chosen_count = want_tests ? tests : count - tests;
+    table->rows = want_tests ? tests : count - tests;
     return CLQ_OK;
 }
 
@@ -63,7 +64,7 @@ static clq_status store_rows(const rows *r, const classes *c, bool own_split,
     bool *chosen = clq_calloc((size_t)r->count, sizeof *chosen);
     clq_status status = CLQ_NO_MEMORY;
     if (chosen) {
-        status = choose_rows(r->count, own_split, o, chosen, &table->rows);
+        status = choose_rows(r->count, own_split, o, chosen, table);
     }
     if (status == CLQ_OK && table->rows == 0) {
         status = clq_fail(CLQ_BAD_DATA, "%s: %lld rows are too few to split", r->path,

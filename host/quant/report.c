@@ -87,7 +87,9 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     json_object_set_new(json, "weights",
                         clq_json_string(clq_weight_names[config->per_tensor_weights]));
     json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
-    json_object_set_new(json, "max_shift", json_integer(config->max_shift));
+    if (config->scale == CLQ_SCALE_POW2) {
+        json_object_set_new(json, "max_shift", json_integer(config->max_shift));
+    }
     return json;
 }
 

@@ -8,6 +8,7 @@
 #include "base/arguments.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "train/metadata.h"
 
 #define CLASSES "clquant.classes" /* names, a line each */
 
@@ -22,7 +23,12 @@ void clq_class_names_free(char **names, int count) {
 
 clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count) {
     CLQ_NEEDS(graph, names, count);
-    const char *text = clq_graph_get_metadata(graph, CLASSES);
+    return clq_metadata_get_lines(graph, CLASSES, names, count);
+}
+
+clq_status clq_metadata_get_lines(const clq_graph *graph, const char *key, char ***names,
+                                  int *count) {
+    const char *text = clq_graph_get_metadata(graph, key);
     size_t lines = 1;
     *names = NULL;
     *count = 0;
@@ -33,9 +39,8 @@ clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count) 
         lines += *c == '\n' && c[1];
     }
     if (lines > INT16_MAX) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "the model's metadata \"" CLASSES "\" has %zu lines, more than %d", lines,
-                        INT16_MAX);
+        return clq_fail(CLQ_BAD_DATA, "the model's metadata \"%s\" has %zu lines, more than %d",
+                        key, lines, INT16_MAX);
     }
     char **all = clq_calloc(lines, sizeof *all);
     if (!all) {
@@ -163,8 +168,9 @@ static clq_status refuse(const match *m) {
     const bool good = clq_text_status(&theirs) == CLQ_OK && clq_text_status(&ours) == CLQ_OK;
     const clq_status status =
         good ? clq_fail(CLQ_BAD_DATA,
-                        "%s: has images of %s, which are not among the model's %d classes: %s",
-                        m->info->path, theirs.data, m->count, ours.data)
+                        "%s: has %s of %s, which are not among the model's %d classes: %s",
+                        m->info->path, m->info->features ? "rows" : "images", theirs.data, m->count,
+                        ours.data)
              : CLQ_NO_MEMORY;
     clq_text_free(&theirs);
     clq_text_free(&ours);
@@ -178,45 +184,51 @@ static int number_of(const char *name) {
     return *name >= '0' && *name <= '9' && !*end && number <= INT16_MAX ? (int)number : -1;
 }
 
-/* map by the numbers that the data has for names; false: some are not such, or none of the model's
- * classes. */
-static bool map_numbers(const match *m) {
+/* Whether all classes that have images are numbers: map has them then, *first is the first such. */
+static bool map_numbers(const match *m, int *first) {
+    *first = -1;
     for (int c = 0; c < m->info->class_count; c++) {
         m->map[c] = number_of(m->info->class_names[c]);
-        if (m->used[c] && (m->map[c] < 0 || m->map[c] >= m->count)) {
+        if (m->used[c] && m->map[c] < 0) {
             return false;
         }
+        *first = m->used[c] && *first < 0 ? c : *first;
     }
-    return true;
+    return *first >= 0;
 }
 
-/* The first class whose name is another number than its own; -1: none. Sorted as text, "10" comes
- * before "2". */
-static int misleading(const clq_dataset_info *info) {
-    for (int c = 0; c < info->class_count; c++) {
-        const int number = number_of(info->class_names[c]);
-        if (number >= 0 && number != c) {
-            return c;
+/* Each number is an output's, and one class's. */
+static clq_status check_numbers(const match *m, int64_t count) {
+    for (int c = 0; c < m->info->class_count; c++) {
+        if (m->used[c] && m->map[c] >= count) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "%s: class \"%s\" is a number, and the model's %lld outputs are "
+                            "numbered 0..%lld",
+                            m->info->path, m->info->class_names[c], (long long)count,
+                            (long long)count - 1);
+        }
+        for (int k = 0; k < c; k++) {
+            if (m->used[c] && m->used[k] && m->map[c] == m->map[k]) {
+                return clq_fail(CLQ_BAD_DATA, "%s: classes \"%s\" and \"%s\" are one number",
+                                m->info->path, m->info->class_names[k], m->info->class_names[c]);
+            }
         }
     }
-    return -1;
+    return CLQ_OK;
 }
 
 /* The order of the data's classes for the outputs' of a network that does not name them. */
 static clq_status keep_order(const match *m) {
     const clq_dataset_info *info = m->info;
-    const int last = info->class_count - 1, odd = misleading(info);
-    const int shown = odd >= 0 ? odd : last;
+    const int last = info->class_count - 1;
     if (info->class_count > m->outputs) {
         return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the network has %lld outputs",
                         info->path, info->class_count, (long long)m->outputs);
     }
-    if (info->class_count < m->outputs || !are_numbers(info->class_names, info->class_count)) {
-        clq_log_warn("%s: the model does not name its classes, so the data's are its outputs in "
-                     "their order: \"%s\" output 0, \"%s\" output %d of %lld",
-                     info->path, info->class_names[0], info->class_names[shown], shown,
-                     (long long)m->outputs);
-    }
+    clq_log_warn("%s: the model does not name its classes, so the data's are its outputs in their "
+                 "order, from \"%s\", output 0, to \"%s\", output %d of 0..%lld",
+                 info->path, info->class_names[0], info->class_names[last], last,
+                 (long long)m->outputs - 1);
     return CLQ_OK;
 }
 
@@ -229,8 +241,37 @@ static clq_status map_classes(match *m, const char *by) {
     return clq_dataset_map_classes(m->dataset, m->map, (const char *const *)m->names, m->count);
 }
 
+/* The names of outputs that have none: their numbers. */
+static clq_status number_outputs(match *m) {
+    m->names = clq_calloc((size_t)m->outputs, sizeof *m->names);
+    for (int64_t n = 0; m->names && n < m->outputs; n++) {
+        m->names[m->count++] = clq_format("%lld", (long long)n);
+        if (!m->names[n]) {
+            return CLQ_NO_MEMORY;
+        }
+    }
+    return m->names ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+/* By the numbers that the data has for names, of which class `first` is one. */
+static clq_status match_numbers(match *m, int first) {
+    const bool named = m->count > 0;
+    CLQ_TRY(check_numbers(m, named ? m->count : m->outputs));
+    if (!named) {
+        CLQ_TRY(number_outputs(m));
+        clq_log_warn("%s: the model does not name its classes, and the data has numbers for names, "
+                     "which are taken for those of outputs: \"%s\" is output %d of %d",
+                     m->info->path, m->info->class_names[first], m->map[first], m->count);
+    } else {
+        clq_log_warn("%s: names no classes, its numbers are taken for those of the model's: "
+                     "\"%s\" is \"%s\"",
+                     m->info->path, m->info->class_names[first], m->names[m->map[first]]);
+    }
+    return map_classes(m, "number");
+}
+
 static clq_status decide(match *m) {
-    int missing = 0;
+    int missing = 0, first;
     if (m->count > m->outputs) {
         return clq_fail(CLQ_BAD_DATA,
                         "the model's metadata \"" CLASSES "\" names %d classes, but the network "
@@ -240,21 +281,20 @@ static clq_status decide(match *m) {
     if (are_equal(m)) {
         return CLQ_OK;
     }
-    if (m->count == 0) {
-        return keep_order(m);
-    }
     CLQ_TRY(find_used(m));
-    CLQ_TRY(map_names(m, &missing));
-    if (missing == 0) {
-        return map_classes(m, "name");
+    if (m->count > 0) {
+        CLQ_TRY(map_names(m, &missing));
+        if (missing == 0) {
+            return map_classes(m, "name");
+        }
+    } else if (m->info->class_count == m->outputs &&
+               are_numbers(m->info->class_names, m->info->class_count)) {
+        return CLQ_OK;
     }
-    if (map_numbers(m)) {
-        clq_log_warn("%s: names no classes, its numbers are taken for those of the model's: %d is "
-                     "\"%s\"",
-                     m->info->path, m->map[0], m->names[m->map[0]]);
-        return map_classes(m, "number");
+    if (map_numbers(m, &first)) {
+        return match_numbers(m, first);
     }
-    if (are_numbers((const char *const *)m->names, m->count)) {
+    if (m->count == 0 || are_numbers((const char *const *)m->names, m->count)) {
         return keep_order(m);
     }
     CLQ_TRY(map_names(m, &missing));

@@ -1,4 +1,4 @@
-/* Numbers in a network's metadata. */
+/* Numbers and names in a network's metadata. */
 #ifndef CLQ_TRAIN_METADATA_H
 #define CLQ_TRAIN_METADATA_H
 
@@ -7,6 +7,9 @@
 #define CLQ_META_MEAN "clquant.mean"
 #define CLQ_META_STD "clquant.std"
 
+/* The lines of a text, none if it is missing or empty; free with clq_class_names_free. */
+clq_status clq_metadata_get_lines(const clq_graph *graph, const char *key, char ***names,
+                                  int *count);
 /* "0.4914,0.4822,0.4465": with as many digits as a float needs. */
 clq_status clq_metadata_set_floats(clq_graph *graph, const char *key, const float *values,
                                    int count);

@@ -225,15 +225,16 @@ typedef struct clq_augment_config {
 struct clq_table {
     int64_t rows;
     int features;
-    float *x;            /* (rows, features) */
-    int targets;         /* regression: columns of y; otherwise 0 */
-    float *y;            /* (rows, targets) or NULL */
-    int class_count;     /* class targets; otherwise 0 */
-    int32_t *labels;     /* (rows) or NULL */
-    char **class_names;  /* (class_count) or NULL */
-    char **column_names; /* (features) or NULL when the file has none */
-    char **target_names; /* (targets), the same */
-    float *target_std;   /* (targets): the data's unit of each in y, once normalised; else NULL */
+    float *x;             /* (rows, features) */
+    int targets;          /* regression: columns of y; otherwise 0 */
+    float *y;             /* (rows, targets) or NULL */
+    int class_count;      /* class targets; otherwise 0 */
+    int32_t *labels;      /* (rows) or NULL */
+    char **class_names;   /* (class_count) or NULL */
+    char **column_names;  /* (features) or NULL when the file has none */
+    char **target_names;  /* (targets), the same */
+    double test_fraction; /* of the file's rows, that are tests; 0: the split is the files' */
+    float *target_std;    /* (targets): the data's unit of each in y, once normalised; else NULL */
 };
 
 /* A .csv or .npy file whose last columns are the targets, or a folder with train.csv and test.csv,

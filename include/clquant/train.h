@@ -228,6 +228,15 @@ clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset);
  * named), or more classes than outputs. */
 clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset);
 
+/* Keeps the names of a table's columns in the metadata, where it has them: "clquant.features" and
+ * "clquant.targets", a line each. */
+clq_status clq_graph_set_columns(clq_graph *graph, const clq_table *table);
+/* CLQ_BAD_DATA when the table's columns have other names than the metadata's or another order, with
+ * both. Where one side has no names, columns are taken by their place, which is said unless
+ * `quiet`, and a table without names gets the network's. */
+clq_status clq_graph_match_columns(const clq_graph *graph, clq_table *table, const char *path,
+                                   bool quiet);
+
 /* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
  * numbers to predict by "clquant.target_mean" and "clquant.target_std". Without metadata they stay
  * as they are. */

@@ -45,6 +45,23 @@ static void clamped_scales_are_a_warning(void **state) {
     assert_exit(0, "ptq %s --data " DATA " --scale pow2 --max-shift %d --test-images 0 -o %s", fp32,
                 max_shift - 1, clq_test_temp_path("p.onnx"));
     assert_printed("warning: max_shift");
+    assert_exit(0, "ptq %s --data " DATA " --scale pow2 --max-shift 0 --test-images 0 -o %s", fp32,
+                clq_test_temp_path("p.onnx"));
+    assert_printed("scales pow2, 2^0 only");
+}
+
+/* A limit of exponents says nothing of other scales. */
+static void max_shift_needs_powers_of_two(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --max-shift 8 -o %s", fp32, q);
+    assert_printed("needs --scale pow2");
+    assert_exit(0, "ptq %s --data " DATA " --max-shift 8 --scale pow2 -o %s", fp32, q);
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set qat.max_shift=5 -o %s", fp32, q);
+    assert_printed("qat.max_shift: is for powers of two");
+    const char *recipe = text_file("shift.json", "{\"ptq\": {\"max_shift\": 5}}");
+    assert_exit(CLQ_BAD_DATA, "qat %s --data " DATA " --recipe %s -o %s", fp32, recipe, q);
+    assert_printed("shift.json: ptq.max_shift: is for powers of two");
 }
 
 static void settings_travel_with_the_model(void **state) {
@@ -71,6 +88,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
         cmocka_unit_test(clamped_scales_are_a_warning),
+        cmocka_unit_test(max_shift_needs_powers_of_two),
         cmocka_unit_test(settings_travel_with_the_model),
     };
     return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,

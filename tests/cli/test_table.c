@@ -4,6 +4,8 @@
 #include "cli/command.h"
 #include "data/npy.h"
 
+#include <clquant/formats.h>
+
 #define TABLES CLQ_SOURCE_DIR "/tests/data/tables/"
 #define RECIPE CLQ_SOURCE_DIR "/models/recipes/mlp-regression.json"
 #define QUICK " --set train.epochs=20 --set qat.epochs=2 --set bench.iterations=5"
@@ -50,7 +52,8 @@ static void stages_read_the_table_as_the_network_says(void **state) {
     assert_int_equal(inputs.dims[1], 3);
     clq_npy_free(&inputs);
     assert_exit(CLQ_GATE_FAILED, "eval %s --data " TABLES "smooth.csv --min-r2 1", ptq);
-    assert_exit(CLQ_GATE_FAILED, "eval %s --data " TABLES "smooth.csv --min-top1 0.5", ptq);
+    assert_exit(CLQ_USAGE, "eval %s --data " TABLES "smooth.csv --min-top1 0", ptq);
+    assert_printed("predicts numbers, it has no top-1");
     assert_exit(0, "verify %s --data " TABLES "smooth.csv", ptq);
     assert_printed("0 of ");
     assert_printed("on 100 rows");
@@ -70,7 +73,57 @@ static void classes_may_be_words(void **state) {
     assert_exit(0, "eval %s --data " TABLES "rings.csv --min-top1 0.8 --json",
                 clq_test_temp_path("rings/model.onnx"));
     assert_printed("\"middle\"");
+    assert_exit(CLQ_USAGE, "eval %s --data " TABLES "rings.csv --min-r2 0.8",
+                clq_test_temp_path("rings/model.onnx"));
+    assert_printed("--min-r2: ");
+    assert_exit(0, "eval %s --data " TABLES "rings.csv --json",
+                clq_test_temp_path("rings/model.onnx"));
     assert_printed("\"images\": 100"); /* the split travels with the model */
+}
+
+/* The names of columns travel with the network: another order is not read in silence. */
+static void columns_are_known_by_name(void **state) {
+    (void)state;
+    static const char *const headers[] = {"a,b,price", "b,a,price", "a,c,price", "a,b,cost", ""};
+    char files[5][256], text[5][2048] = {{0}}, model[256];
+    for (int f = 0; f < 5; f++) {
+        char name[32];
+        snprintf(name, sizeof name, "columns%d.csv", f);
+        size_t used = (size_t)snprintf(text[f], sizeof text[f], "%s\n", headers[f]);
+        for (int i = 0; i < 40; i++) {
+            used += (size_t)snprintf(text[f] + used, sizeof text[f] - used, "%d,%d,%d.5\n", i,
+                                     i * i % 17, 2 * i);
+        }
+        snprintf(files[f], sizeof files[f], "%s", text_file(name, text[f]));
+    }
+    snprintf(model, sizeof model, "%s", clq_test_temp_path("columns/model.onnx"));
+    assert_exit(0, "train " RECIPE " --data %s --out %s -e 2 --set network.inputs=2", files[0],
+                clq_test_temp_path("columns"));
+    clq_graph *graph = NULL;
+    assert_ok(clq_onnx_load(model, &graph));
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.features"), "a\nb");
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.targets"), "price");
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.test_fraction"), "0.2");
+    clq_graph_destroy(graph);
+    assert_exit(0, "eval %s --data %s", model, files[0]);
+    assert_printed("  price: R2 ");
+    const char *q = clq_test_temp_path("columns.onnx");
+    static const char *const commands[] = {"eval %s --data %s", "ptq %s --data %s -o %s",
+                                           "qat %s --data %s -o %s"};
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+        assert_exit(CLQ_BAD_DATA, commands[c], model, files[1], q);
+        assert_printed("its features are \"b\", \"a\", in another order than the model's: \"a\", "
+                       "\"b\"");
+    }
+    assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, files[2]);
+    assert_printed("its features are \"a\", \"c\", the model's are others: \"a\", \"b\"");
+    assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, files[3]);
+    assert_printed("its targets are \"cost\"");
+    assert_exit(0, "eval %s --data %s", model, files[4]);
+    assert_printed("the table names no features: they are taken by their place");
+    assert_printed("  price: R2 ");
+    assert_exit(0, "ptq %s --data %s -o %s", model, files[0], q);
+    assert_exit(CLQ_BAD_DATA, "verify %s --data %s", q, files[1]);
 }
 
 static void what_does_not_fit_is_refused(void **state) {
@@ -115,6 +168,7 @@ int main(void) {
         cmocka_unit_test(a_regression_goes_the_whole_way),
         cmocka_unit_test(stages_read_the_table_as_the_network_says),
         cmocka_unit_test(classes_may_be_words),
+        cmocka_unit_test(columns_are_known_by_name),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests_name("cli/table", tests, clq_test_setup_temp_dir,

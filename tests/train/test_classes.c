@@ -128,17 +128,52 @@ static void without_names_the_order_counts(void **state) {
     int32_t labels[3];
     assert_ok(match(NULL, 10, "names", data, 3, labels));
     assert_int_equal(labels[2], 2);
-    assert_logged(CLQ_LOG_WARN, "\"cat\" output 0, \"ship\" output 2 of 10");
+    assert_logged(CLQ_LOG_WARN, "from \"cat\", output 0, to \"ship\", output 2 of 0..9");
     assert_ok(match("0\n1\n2", 3, "names", data, 3, labels));
     assert_logged(CLQ_LOG_WARN, "does not name its classes");
 }
 
-static void sorted_numbers_are_pointed_out(void **state) {
+/* Folders that are numbers are those outputs, not the ones in the order of their names. */
+static void numbers_are_those_of_outputs(void **state) {
     (void)state;
-    static const char *const data[] = {"0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9"};
+    static const char *const all[] = {"0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9"};
+    static const char *const some[] = {"8", "3", "10"};
+    static const char *const twins[] = {"1", "01"};
+    static const char *const mixed[] = {"1", "x2"};
     int32_t labels[11];
-    assert_ok(match(NULL, 11, "digits", data, 11, labels));
-    assert_logged(CLQ_LOG_WARN, "\"10\" output 2 of 11");
+    assert_ok(match(NULL, 11, "digits", all, 11, labels));
+    for (int i = 0; i < 11; i++) {
+        assert_int_equal(labels[i], i); /* the images come in the order of the classes */
+    }
+    assert_string_equal(log_lines, "");
+    assert_ok(match(NULL, 11, "three", some, 3, labels));
+    assert_int_equal(labels[0], 3);
+    assert_int_equal(labels[1], 8);
+    assert_int_equal(labels[2], 10);
+    assert_logged(CLQ_LOG_WARN, "\"3\" is output 3 of 11");
+    assert_status(match(NULL, 10, "three", some, 3, labels), CLQ_BAD_DATA);
+    assert_error_has("class \"10\" is a number, and the model's 10 outputs are numbered 0..9");
+    assert_status(match("0\n1\n2\n3\n4\n5\n6\n7\n8\n9", 10, "three", some, 3, labels),
+                  CLQ_BAD_DATA);
+    assert_status(match(NULL, 10, "twins", twins, 2, labels), CLQ_BAD_DATA);
+    assert_error_has("are one number");
+    assert_ok(match(NULL, 10, "mixed", mixed, 2, labels));
+    assert_int_equal(labels[0], 0);
+    assert_logged(CLQ_LOG_WARN, "from \"1\", output 0, to \"x2\", output 1 of 0..9");
+}
+
+/* What a network learns from numbered folders is named so. */
+static void numbered_folders_keep_their_names(void **state) {
+    (void)state;
+    static const char *const data[] = {"10", "9"};
+    clq_graph *graph = network(NULL, 2);
+    clq_dataset *dataset = folders("learnt", data, 2);
+    assert_ok(clq_graph_set_classes(graph, dataset));
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.classes"), "9\n10");
+    assert_ok(clq_graph_match_classes(graph, dataset));
+    assert_int_equal(clq_dataset_get_info(dataset)->class_count, 2);
+    clq_dataset_close(dataset);
+    clq_graph_destroy(graph);
 }
 
 /* The data has numbers for names, the network words. */
@@ -148,15 +183,15 @@ static void numbers_are_the_networks(void **state) {
     static const char words[] = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk";
     int32_t labels[4];
     assert_ok(match(words, 11, "some", data, 4, labels));
-    assert_int_equal(labels[2], 10);
-    assert_int_equal(labels[3], 2);
-    assert_logged(CLQ_LOG_WARN, "0 is \"a\"");
+    assert_int_equal(labels[2], 2);
+    assert_int_equal(labels[3], 10);
+    assert_logged(CLQ_LOG_WARN, "\"0\" is \"a\"");
     assert_status(match("a\nb\nc", 3, "some", data, 4, labels), CLQ_BAD_DATA);
     assert_error_has("\"10\"");
     /* As names, where the network has them. */
     assert_ok(match("2\n10\n1\n0", 4, "some", data, 4, labels));
     assert_int_equal(labels[0], 3);
-    assert_int_equal(labels[3], 0);
+    assert_int_equal(labels[3], 1);
 }
 
 /* ---- tables ---- */
@@ -207,7 +242,8 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_mapped_is_refused),
         cmocka_unit_test(long_lists_stay_readable),
         cmocka_unit_test(without_names_the_order_counts),
-        cmocka_unit_test(sorted_numbers_are_pointed_out),
+        cmocka_unit_test(numbers_are_those_of_outputs),
+        cmocka_unit_test(numbered_folders_keep_their_names),
         cmocka_unit_test(numbers_are_the_networks),
         cmocka_unit_test(tables_are_mapped_too),
         cmocka_unit_test(running_out_of_memory_is_told),
