@@ -81,7 +81,7 @@ static clq_status train(job *j) {
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
         const clq_stage_options options = stage(j, &j->recipe->train, folder);
-        status = clq_stage_train(j->device, j->graphs[FP32], &options);
+        status = clq_fail_in(clq_stage_train(j->device, j->graphs[FP32], &options), "train");
     }
     clq_free(folder);
     CLQ_TRY(status);
@@ -103,8 +103,10 @@ static clq_status quantize(job *j) {
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
         const clq_stage_options options = stage(j, &j->recipe->qat, folder);
-        status = clq_stage_qat(j->device, j->graphs[FP32], &options, &j->recipe->qat_quant,
-                               &j->quantized[QAT].report, &j->graphs[QAT]);
+        status =
+            clq_fail_in(clq_stage_qat(j->device, j->graphs[FP32], &options, &j->recipe->qat_quant,
+                                      &j->quantized[QAT].report, &j->graphs[QAT]),
+                        "qat");
     }
     clq_free(folder);
     CLQ_TRY(status);

@@ -82,11 +82,42 @@ static clq_status check_resumable(const clq_out_folder *out) {
                     clq_is_folder(out->path) ? "" : ": there is no such folder");
 }
 
+/* Two kinds of run in one folder would be a mixture: `clquant train` and `qat` leave checkpoints in
+ * the folder itself, each of its phase, and the whole job an fp32.onnx. */
+static clq_status check_kind(const clq_out_folder *out) {
+    static const char of_job[] = "fp32.onnx";
+    const char *phase = NULL; /* of this command's training in the folder itself */
+    bool is_job = false;
+    for (size_t i = 0; i < out->result_count; i++) {
+        is_job = is_job || strcmp(out->results[i], of_job) == 0;
+    }
+    if (!is_job && has(out, of_job)) {
+        return clq_fail(CLQ_CANNOT_CREATE,
+                        "%s: holds another kind of run (%s), which is neither continued nor "
+                        "replaced; give another folder",
+                        out->path, of_job);
+    }
+    for (size_t i = 0; i < out->training_count; i++) {
+        const clq_out_training *t = &out->trainings[i];
+        char *folder = clq_path_join(out->path, t->folder);
+        const clq_status status =
+            folder ? clq_checkpoint_check_phase(folder, t->phase) : CLQ_NO_MEMORY;
+        clq_free(folder);
+        CLQ_TRY(status);
+        phase = *t->folder ? phase : t->phase;
+    }
+    return clq_checkpoint_check_phase(out->path, phase);
+}
+
 clq_status clq_out_check(const clq_out_folder *out) {
     if (out->resume && out->overwrite) {
         return clq_fail(CLQ_USAGE, "--resume and --overwrite exclude each other");
     }
-    if (!out->path || out->overwrite) {
+    if (!out->path) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(check_kind(out));
+    if (out->overwrite) {
         return CLQ_OK;
     }
     return out->resume ? check_resumable(out) : check_unused(out);

@@ -30,7 +30,8 @@ enum { CLQ_KEY_OVERWRITE = 1000 };
 
 /* Before any work, and without touching anything: CLQ_CANNOT_CREATE when the folder holds what the
  * command would write and neither resume nor overwrite is set; CLQ_NO_INPUT when there is nothing
- * to resume; CLQ_USAGE for both flags. A folder in which a run was killed before its first
+ * to resume; CLQ_USAGE for both flags; CLQ_CANNOT_CREATE, whatever the flags, when a run of another
+ * kind is there. A folder in which a run was killed before its first
  * checkpoint may be resumed: it starts from the beginning. */
 clq_status clq_out_check(const clq_out_folder *out);
 /* When all else is ready: makes the folder, locks it against other runs, and tries to write.

@@ -262,7 +262,7 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
 /* Until now nothing was to be lost. */
 static clq_status get_ready(void *context) {
     const clq_stage_options *options = context;
-    clq_signals_defer();
+    clq_signals_defer(options->out != NULL);
     return options->clears ? clq_out_clear(options->clears) : CLQ_OK;
 }
 
@@ -298,10 +298,14 @@ static clq_status end_training(const clq_stage_options *options, clq_status stat
     if (status != CLQ_INTERRUPTED) {
         return status;
     }
-    return clq_ranks_rank(options->ranks) > 0 ? clq_fail(status, "%s", "")
-           : options->out
-               ? clq_fail(status, "%s; the same command with --resume continues", clq_last_error())
-               : status;
+    if (clq_ranks_rank(options->ranks) > 0) {
+        return clq_fail(status, "%s", "");
+    }
+    return clq_fail(status, "%s; %s", clq_last_error(),
+                    !options->out        ? "nothing of it is kept, for want of --out"
+                    : options->overwrite ? "the same command with --resume, and without "
+                                           "--overwrite, continues"
+                                         : "the same command with --resume continues");
 }
 
 /* The network that config.distill.teacher names: `trained` where it is "fp32", else a file's, which

@@ -148,6 +148,9 @@ static clq_status run(int argc, char **argv) {
              clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
+    if (!o.folder) {
+        clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
+    }
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
     const clq_stage_options stage = {.train = train,
                                      .test = test,

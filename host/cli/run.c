@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/job.h"
 
@@ -157,7 +158,10 @@ static clq_status demo(int argc, char **argv) {
     }
     o.override_count = DEMO_KEYS + given.override_count;
     /* A demo that came to its end has been seen; it may make room for the next. */
-    o.job.overwrite |= !o.job.resume && clq_job_was(&o.job, "demo");
+    if (!o.job.resume && !o.job.overwrite && clq_job_was(&o.job, "demo")) {
+        clq_log_info("replaces the finished demo in %s", o.job.out);
+        o.job.overwrite = true;
+    }
     return execute(&o);
 }
 

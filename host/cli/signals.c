@@ -8,6 +8,7 @@
 
 static volatile sig_atomic_t received; /* the first deferred signal; 0: none */
 static volatile sig_atomic_t deferred;
+static const char *volatile answer; /* to the first deferred signal */
 
 static void say(const char *text) {
     const ssize_t written = write(STDERR_FILENO, text, strlen(text));
@@ -24,11 +25,15 @@ static void end(int number) {
 }
 
 static void handle(int number) {
-    if (!deferred || received) {
+    if (!deferred) {
+        end(number);
+    }
+    if (received) {
+        say("\nended at once by the second signal\n");
         end(number);
     }
     received = number;
-    say("\nstopping after this step, with a checkpoint; a second signal ends at once\n");
+    say(answer);
 }
 
 void clq_signals_install(void) {
@@ -46,7 +51,11 @@ const volatile sig_atomic_t *clq_signals_flag(void) {
     return &received;
 }
 
-void clq_signals_defer(void) {
+void clq_signals_defer(bool keeps) {
+    answer = keeps
+                 ? "\nstopping after this step, with a checkpoint; a second signal ends at once\n"
+                 : "\nstopping after this step, of which nothing is kept; a second signal ends at "
+                   "once\n";
     deferred = 1;
 }
 

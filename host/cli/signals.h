@@ -12,8 +12,9 @@ void clq_signals_install(void);
 
 /* Not 0 once a signal came that was deferred. */
 const volatile sig_atomic_t *clq_signals_flag(void);
-/* From here on a signal sets the flag and says on stderr that the command will stop. */
-void clq_signals_defer(void);
+/* From here on a signal sets the flag and says on stderr that the command will stop, and whether it
+ * `keeps` a checkpoint. */
+void clq_signals_defer(bool keeps);
 /* No longer. A signal that came and was not heeded takes effect now. */
 void clq_signals_undefer(bool heeded);
 

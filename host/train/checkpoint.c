@@ -67,16 +67,26 @@ static clq_status set_hex(clq_tensors *tensors, const char *key, uint64_t number
     return clq_tensors_set_metadata(tensors, key, text);
 }
 
-/* Whether `name` is one of ours, "PHASE-checkpoint-STEP.safetensors"; fills in the step. */
-static bool parse_name(const char *name, const char *phase, int64_t *step) {
+/* Whether `name` is a checkpoint's, "PHASE-checkpoint-STEP.safetensors"; fills in the length of its
+ * phase and the step. */
+static bool parse_any(const char *name, size_t *phase_length, int64_t *step) {
     static const char between[] = "-checkpoint-";
-    const size_t length = strlen(phase), skip = sizeof between - 1;
+    const char *found = strstr(name, between);
     char *end = NULL;
-    if (strncmp(name, phase, length) != 0 || strncmp(name + length, between, skip) != 0) {
+    if (!found) {
         return false;
     }
-    *step = strtoll(name + length + skip, &end, 10);
-    return end != name + length + skip && strcmp(end, ".safetensors") == 0;
+    const char *digits = found + sizeof between - 1;
+    *phase_length = (size_t)(found - name);
+    *step = strtoll(digits, &end, 10);
+    return end != digits && strcmp(end, ".safetensors") == 0;
+}
+
+/* The same for one phase's. */
+static bool parse_name(const char *name, const char *phase, int64_t *step) {
+    size_t length = 0;
+    return parse_any(name, &length, step) && strlen(phase) == length &&
+           memcmp(name, phase, length) == 0;
 }
 
 /* The names of the phase's checkpoints in the folder, oldest first (steps have a fixed width). */
@@ -131,6 +141,27 @@ clq_status clq_checkpoint_count(const char *folder, const char *phase, int *coun
     const clq_status status = list(folder, phase, &names, &found);
     clq_folder_list_free(names, found);
     *count = (int)found;
+    return status;
+}
+
+clq_status clq_checkpoint_check_phase(const char *folder, const char *phase) {
+    char **names = NULL;
+    size_t count = 0, length = 0;
+    int64_t step;
+    clq_status status = CLQ_OK;
+    if (!clq_is_folder(folder)) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_folder_list(folder, &names, &count));
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        if (parse_any(names[i], &length, &step) && !(phase && parse_name(names[i], phase, &step))) {
+            status = clq_fail(CLQ_CANNOT_CREATE,
+                              "%s: holds another kind of run (%s), which is neither continued nor "
+                              "replaced; give another folder",
+                              folder, names[i]);
+        }
+    }
+    clq_folder_list_free(names, count);
     return status;
 }
 

@@ -53,6 +53,9 @@ clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, clq_checkpoint_
 
 /* How many checkpoints of the phase are in the folder; none in a missing one. */
 clq_status clq_checkpoint_count(const char *folder, const char *phase, int *count);
+/* CLQ_CANNOT_CREATE when the folder holds a checkpoint of another phase than `phase` (NULL: of
+ * any). */
+clq_status clq_checkpoint_check_phase(const char *folder, const char *phase);
 clq_status clq_checkpoint_remove_all(const char *folder, const char *phase);
 
 #endif

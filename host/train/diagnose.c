@@ -165,9 +165,12 @@ clq_status clq_trainer_check(trainer *t) {
         clq_log_warn("%s: step %lld (epoch %lld) skipped: %s", t->job->phase, step, epoch, f.text);
         return clq_train_log_mark(&t->log, "skipped", t->step);
     }
-    return clq_fail(CLQ_DIVERGED,
-                    "%s: diverged in step %lld (epoch %lld, learning rate %g): %s; the last "
-                    "checkpoint is unharmed",
-                    t->job->phase, step, epoch,
-                    clq_learning_rate(config, t->step - 1, t->steps_per_epoch), f.text);
+    int checkpoints = 0;
+    if (t->job->out) {
+        CLQ_TRY(clq_checkpoint_count(t->job->out, t->job->phase, &checkpoints));
+    }
+    return clq_fail(CLQ_DIVERGED, "diverged in step %lld (epoch %lld, learning rate %g): %s; %s",
+                    step, epoch, clq_learning_rate(config, t->step - 1, t->steps_per_epoch), f.text,
+                    checkpoints > 0 ? "the last checkpoint is unharmed"
+                                    : "there is no checkpoint from before it");
 }

@@ -45,6 +45,7 @@ clq_status clq_train_folder_open(const clq_train_job *job) {
         return clq_fail(CLQ_USAGE, "a training is either resumed or overwritten");
     }
     CLQ_TRY(clq_make_dirs(job->out));
+    CLQ_TRY(clq_checkpoint_check_phase(job->out, job->phase)); /* they would share the history */
     if (!job->resume && !job->overwrite) {
         clq_status status = clq_train_folder_find(job->out, job->phase, &found);
         if (status == CLQ_OK && found.size > 0) {

@@ -10,7 +10,7 @@
 clq_status clq_train_folder_find(const char *folder, const char *phase, clq_text *found);
 /* Makes job->out (NULL: does nothing), removes what killed writers left, and tries to write.
  * CLQ_CANNOT_CREATE when that fails, or when an earlier training is there that is neither resumed
- * nor overwritten. */
+ * nor overwritten, or one of another phase. */
 clq_status clq_train_folder_open(const clq_train_job *job);
 /* Removes it. */
 clq_status clq_train_folder_clear(const char *folder, const char *phase);

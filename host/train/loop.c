@@ -117,10 +117,9 @@ static clq_status interrupt(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_trainer_save(t));
     CLQ_TRY(clq_trainer_agree_to_stop(t, true)); /* no rank leaves before rank 0 has written */
-    return clq_fail(CLQ_INTERRUPTED, "%s: interrupted after step %lld of %lld; %s%s", job->phase,
-                    (long long)t->step, (long long)(job->config.epochs * t->steps_per_epoch),
-                    job->out ? "there is a checkpoint in " : "there is no folder for a checkpoint",
-                    job->out ? job->out : "");
+    return clq_fail(CLQ_INTERRUPTED, "interrupted after step %lld of %lld%s%s", (long long)t->step,
+                    (long long)(job->config.epochs * t->steps_per_epoch),
+                    job->out ? "; there is a checkpoint in " : "", job->out ? job->out : "");
 }
 
 static clq_status run_epochs(trainer *t) {

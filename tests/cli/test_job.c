@@ -157,11 +157,12 @@ static void divergence_names_step_and_layer(void **state) {
                     "train %s --data " DATA " --out %s %s --set train.schedule.name=constant "
                     "--set train.schedule.lr=1000 --set train.checkpoint_steps=1",
                     path, out, start ? "--resume" : "");
-        const char *message = strstr(command_output, "train: diverged in step ");
+        const char *message = strstr(command_output, "clquant train: diverged in step ");
         assert_non_null(message);
+        assert_non_null(strstr(message, "the last checkpoint is unharmed"));
         assert_non_null(strstr(message, "layer "));
         if (start == 0) {
-            assert_int_equal(sscanf(message, "train: diverged in step %d ", &step), 1);
+            assert_int_equal(sscanf(message, "clquant train: diverged in step %d ", &step), 1);
             snprintf(first, sizeof first, "%.*s", (int)strcspn(message, "\n"), message);
         }
         assert_printed(first);
@@ -169,6 +170,11 @@ static void divergence_names_step_and_layer(void **state) {
     char name[128];
     snprintf(name, sizeof name, "diverged/train-checkpoint-%09d.safetensors", step - 1);
     assert_true(step > 1 && clq_file_exists(clq_test_temp_path(name)));
+    assert_exit(CLQ_DIVERGED,
+                "train %s --data " DATA " --out %s --set train.schedule.name=constant --set "
+                "train.schedule.lr=1000 --set train.checkpoint_steps=0",
+                path, clq_test_temp_path("diverged-early"));
+    assert_printed("there is no checkpoint from before it");
 }
 
 int main(void) {

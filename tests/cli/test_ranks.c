@@ -157,7 +157,7 @@ static void interrupted_rank(void **state) {
     const pid_t mpirun = start_training("", out, log);
     assert_int_equal(disturb(mpirun, out, SIGINT), CLQ_INTERRUPTED);
     text_of(log, text, sizeof text);
-    assert_int_equal(occurrences(text, "train: interrupted after step "), 1);
+    assert_int_equal(occurrences(text, "clquant train: interrupted after step "), 1);
     assert_int_equal(train(out, "--resume"), 0);
     assert_same_file(whole, out, "weights.safetensors");
 }

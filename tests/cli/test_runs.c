@@ -106,6 +106,18 @@ static void nor_is_an_earlier_qat_or_job(void **state) {
     assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --overwrite", fp32, recipe, out, q);
     assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --resume", fp32, recipe, out, q);
 
+    /* Nor is one of another kind replaced, which would leave a mixture. */
+    const char *const another = "holds another kind of run (";
+    const int before = entries(whole);
+    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data " DATA " --out %s -o %s --overwrite", fp32, whole,
+                q);
+    assert_printed(another);
+    assert_exit(CLQ_CANNOT_CREATE, "run %s --data " DATA " --out %s --overwrite", recipe, whole);
+    assert_printed(another);
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s --overwrite", recipe, out);
+    assert_printed(another);
+    assert_int_equal(entries(whole), before);
+
     snprintf(out, sizeof out, "%s", clq_test_temp_path("job"));
     static const char *const earlier[] = {"qat.onnx", "eval-qat.json", "qat/history.csv",
                                           "report/qat.csv"};
@@ -123,6 +135,8 @@ static void nor_is_an_earlier_qat_or_job(void **state) {
     for (size_t i = 0; i < 4; i++) {
         assert_false(clq_file_exists(in(out, earlier[i])));
     }
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s --overwrite", recipe, out);
+    assert_printed(another);
 }
 
 /* The names of all files below the folder, sorted. */
@@ -161,7 +175,9 @@ static void a_demo_makes_room_for_the_next(void **state) {
                 "demo --out %s -q --set data.train_limit=128 --set data.test_limit=32 --set "
                 "train.epochs=1 --set bench.iterations=1",
                 out);
+    assert_null(strstr(command_output, "replace"));
     assert_exit(CLQ_DEVICE, "demo --out %s -d nonesuch", out); /* past the check */
+    assert_printed("replaces the finished demo in ");
     assert_exit(CLQ_CANNOT_CREATE, "demo --out %s", clq_test_temp_path("job"));
 }
 
@@ -226,14 +242,14 @@ static void outputs_must_be_writable(void **state) {
 
 /* ---- processes that are disturbed ---- */
 
-/* Starts `clquant train` with more arguments, output in a file, and waits for its first step. */
-static pid_t start(const char *out, const char *more) {
+/* Starts a clquant command, output in NAME.txt, log in NAME.jsonl, and waits until the log has a
+ * line with `sign`. */
+static pid_t start_command(const char *name, const char *sign, const char *arguments) {
     char line[4096], log[600];
     const double began = clq_now_seconds();
-    snprintf(log, sizeof log, "%s.jsonl", out);
-    snprintf(line, sizeof line,
-             "exec %s/clquant train %s --data " DATA " --out %s --log-file %s %s >%s.txt 2>&1",
-             CLQ_BINARY_DIR, recipe, out, log, more, out);
+    snprintf(log, sizeof log, "%s.jsonl", name);
+    snprintf(line, sizeof line, "exec %s/clquant %s --log-file %s >%s.txt 2>&1", CLQ_BINARY_DIR,
+             arguments, log, name);
     remove(log);
     const pid_t child = fork();
     if (child == 0) {
@@ -241,12 +257,20 @@ static pid_t start(const char *out, const char *more) {
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }
-    snprintf(line, sizeof line, "grep -q '\"step\", ' %s 2>/dev/null", log);
+    snprintf(line, sizeof line, "grep -q '%s' %s 2>/dev/null", sign, log);
     while (system(line) != 0) {
         assert_true(clq_now_seconds() - began < HANG);
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     return child;
+}
+
+/* The same with `clquant train` and more arguments, until its first step. */
+static pid_t start(const char *out, const char *more) {
+    char arguments[2048];
+    snprintf(arguments, sizeof arguments, "train %s --data " DATA " --out %s %s", recipe, out,
+             more);
+    return start_command(out, "\"step\", ", arguments);
 }
 
 static int exit_of(pid_t child) {
@@ -285,10 +309,60 @@ static void signals_leave_a_checkpoint(void **state) {
     }
 }
 
+/* What a stopped command says must be so. */
+static void and_say_how_to_go_on(void **state) {
+    (void)state;
+    char out[512], output[600], arguments[2048];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("again"));
+    snprintf(output, sizeof output, "%s.txt", out);
+    pid_t child = start(out, "--overwrite");
+    kill(child, SIGINT);
+    assert_int_equal(exit_of(child), 128 + SIGINT);
+    assert_true(says(output, "clquant train: interrupted after step "));
+    assert_true(says(output, "with --resume, and without --overwrite, continues"));
+    assert_exit(0, "train %s --data " DATA " --out %s --resume -q", recipe, out);
+
+    /* Without a folder nothing is kept. */
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("lost"));
+    snprintf(output, sizeof output, "%s.txt", out);
+    snprintf(arguments, sizeof arguments,
+             "qat %s --data " DATA " -R %s --set qat.epochs=1000 -o %s", fp32, recipe,
+             clq_test_temp_path("lost.onnx"));
+    child = start_command(out, "\"step\", ", arguments);
+    kill(child, SIGINT);
+    assert_int_equal(exit_of(child), 128 + SIGINT);
+    assert_true(says(output, "without --out there are no checkpoints"));
+    assert_true(says(output, "of which nothing is kept"));
+    assert_true(says(output, "nothing of it is kept, for want of --out"));
+    assert_false(says(output, "with a checkpoint"));
+    assert_false(says(output, "--resume"));
+}
+
+static void a_job_goes_on_where_it_was(void **state) {
+    (void)state;
+    char out[512], arguments[2048], log[600];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("stopped-job"));
+    snprintf(log, sizeof log, "%s.jsonl", out);
+    snprintf(arguments, sizeof arguments,
+             "run %s --data " DATA " --out %s" QUICK " --set qat.epochs=40", recipe, out);
+    char overwriting[2100], resuming[2100];
+    snprintf(overwriting, sizeof overwriting, "%s --overwrite", arguments);
+    snprintf(resuming, sizeof resuming, "%s --resume", arguments);
+    const pid_t child = start_command(out, "\"epoch\", \"phase\": \"qat\"", overwriting);
+    kill(child, SIGINT);
+    assert_int_equal(exit_of(child), 128 + SIGINT);
+    assert_true(clq_file_exists(in(out, "fp32.onnx")));
+    assert_true(clq_file_exists(in(out, "train/history.csv")));
+    assert_exit(0, "%s", resuming);
+    assert_printed("train: was done, all ");
+    assert_printed("qat: resuming at epoch ");
+}
+
 static void the_second_signal_ends_at_once(void **state) {
     (void)state;
-    char out[512], log[600];
+    char out[512], log[600], output[600];
     snprintf(out, sizeof out, "%s", clq_test_temp_path("twice"));
+    snprintf(output, sizeof output, "%s.txt", out);
     snprintf(log, sizeof log, "%s.jsonl", out);
     const pid_t child = start(out, "");
     kill(child, SIGINT);
@@ -296,6 +370,7 @@ static void the_second_signal_ends_at_once(void **state) {
     const int code = exit_of(child);
     assert_true(code == 128 + SIGTERM || code == 128 + SIGINT); /* whichever came second */
     assert_false(says(log, "\"interrupted\""));
+    assert_true(says(output, "ended at once by the second signal"));
 }
 
 static void one_run_at_a_time_has_a_folder(void **state) {
@@ -358,6 +433,8 @@ int main(void) {
         cmocka_unit_test(outputs_replace_no_input),
         cmocka_unit_test(outputs_must_be_writable),
         cmocka_unit_test(signals_leave_a_checkpoint),
+        cmocka_unit_test(and_say_how_to_go_on),
+        cmocka_unit_test(a_job_goes_on_where_it_was),
         cmocka_unit_test(the_second_signal_ends_at_once),
         cmocka_unit_test(one_run_at_a_time_has_a_folder),
         cmocka_unit_test(killed_before_the_first_checkpoint),
