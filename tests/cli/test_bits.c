@@ -6,7 +6,7 @@ enum { IMAGES = 22 };
 static char model[256];
 
 static int make_model(void **state) {
-    (void)state;
+    clq_test_setup_temp_dir(state);
     const char *fp32 = clq_test_temp_path("bits.onnx");
     snprintf(model, sizeof model, "%s", clq_test_temp_path("bits-int8.onnx"));
     assert_exit(0, "convert --network resnet20 --size 16 --classes 10 -o %s", fp32);
@@ -64,5 +64,5 @@ static void test_same_bits_tuned(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits),
                                        cmocka_unit_test(test_same_bits_tuned)};
-    return cmocka_run_group_tests_name("bits", tests, make_model, NULL);
+    return cmocka_run_group_tests_name("bits", tests, make_model, clq_test_teardown_temp_dir);
 }

@@ -643,5 +643,5 @@ int main(void) {
         cmocka_unit_test(batch_norm),
         cmocka_unit_test(dropout),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -424,7 +424,8 @@ static void test_foreign_integers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_odd_orders),
+        cmocka_unit_test_setup_teardown(test_odd_orders, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
         cmocka_unit_test(test_real_weights),
         cmocka_unit_test(test_foreign_integers),
     };

@@ -67,6 +67,13 @@ int clq_test_teardown_temp_dir(void **state);
  * installed. False, with a message and the C locale: skip. setlocale(LC_ALL, "C") goes back. */
 bool clq_test_comma_locale(void);
 
+/* ---- exhaustive variants ---- */
+
+/* Whether case `i` of a product is run: one in `of`, so that with a running number each value of
+ * every factor still comes; all of them when CLQ_TEST_ALL is 1, as in the tests of the ctest label
+ * "exhaustive". */
+bool clq_test_takes(int i, int of);
+
 /* ---- random data ---- */
 
 /* CLQ_TEST_SEED from the environment, else a fixed one. Comparators print it when they fail. */

@@ -9,6 +9,11 @@
 
 /* ---- random data ---- */
 
+bool clq_test_takes(int i, int of) {
+    const char *all = getenv("CLQ_TEST_ALL");
+    return (all && strcmp(all, "1") == 0) || i % of == 0;
+}
+
 uint64_t clq_test_seed(void) {
     const char *text = getenv("CLQ_TEST_SEED");
     return text ? strtoull(text, NULL, 0) : 20240607;

@@ -24,6 +24,9 @@ const char *clq_test_temp_path(const char *name) {
     static char ring[8][1024];
     static unsigned next;
     char *path = ring[next++ % 8];
+    if (!folder[0]) {
+        fail_msg("%s: there is no scratch folder; the test needs clq_test_setup_temp_dir", name);
+    }
     snprintf(path, sizeof ring[0], "%s/%s", folder, name);
     return path;
 }
