@@ -288,7 +288,7 @@ static void assert_keys(const json_t *object, const char *const *keys) {
 }
 
 static void json_has_the_documented_keys(void **state) {
-    static const char *const top[] = {"schema", "results", NULL};
+    static const char *const top[] = {"schema", "version", "results", NULL};
     static const char *const result_keys[] = {"model",
                                               "device",
                                               "batch",

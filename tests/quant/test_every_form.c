@@ -422,12 +422,21 @@ static void test_foreign_integers(void **state) {
     }
 }
 
+static int open_all(void **state) {
+    clq_test_setup_temp_dir(state);
+    return open_cpu_schedule(state);
+}
+
+static int close_all(void **state) {
+    clq_test_teardown_temp_dir(state);
+    return close_device(state);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_odd_orders, clq_test_setup_temp_dir,
-                                        clq_test_teardown_temp_dir),
+        cmocka_unit_test(test_odd_orders),
         cmocka_unit_test(test_real_weights),
         cmocka_unit_test(test_foreign_integers),
     };
-    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+    return cmocka_run_group_tests(tests, open_all, close_all);
 }
