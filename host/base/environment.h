@@ -9,9 +9,12 @@
 const char *clq_environment(const char *name);
 /* Whether a variable, of any kind, switches off. */
 bool clq_environment_is_off(const char *name);
-/* CLQ_USAGE, with what it may be, for a switch (CLQUANT_CACHE, CLQUANT_SELFTEST) that is anything
- * but off, 0, on or 1. Warns, once in a process, of variables whose names begin like ours but that
- * nothing reads. */
+/* Leaves *seconds where the variable is not set. CLQ_USAGE for anything but a whole number from 1.
+ */
+clq_status clq_environment_seconds(const char *name, int *seconds);
+/* CLQ_USAGE, with what it may be, for a variable that has a value that it cannot have; those that
+ * name a device, a dot path or a schedule are checked where they are read. Warns, once in a
+ * process, of variables whose names begin like ours but that nothing reads. */
 clq_status clq_environment_check(void);
 
 #endif

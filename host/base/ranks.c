@@ -15,11 +15,10 @@
 #include "base/clock.h"
 #include "base/environment.h"
 #include "base/log.h"
-#include "base/numbers.h"
 
 struct clq_ranks {
     int rank, size, local;
-    double timeout;          /* seconds */
+    int timeout;             /* seconds */
     double begun[CLQ_LANES]; /* when the lane's operation began */
 };
 
@@ -37,20 +36,6 @@ bool clq_ranks_launched(void) {
         }
     }
     return false;
-}
-
-static clq_status read_timeout(double *seconds) {
-    const char *text = clq_environment("CLQUANT_RANKS_TIMEOUT");
-    *seconds = DEFAULT_TIMEOUT;
-    if (!text) {
-        return CLQ_OK;
-    }
-    const char *end = clq_read_real(text, seconds);
-    if (!end || *end != '\0' || *seconds <= 0) {
-        return clq_fail(CLQ_USAGE, "CLQUANT_RANKS_TIMEOUT: must be seconds above 0, is \"%s\"",
-                        text);
-    }
-    return CLQ_OK;
 }
 
 /* Gives PoCL as many threads as fall to one of `ranks` processes on this machine. A launcher that
@@ -85,7 +70,8 @@ clq_status clq_ranks_open(clq_ranks **ranks) {
     if (!made) {
         return CLQ_NO_MEMORY;
     }
-    clq_status status = read_timeout(&made->timeout);
+    made->timeout = DEFAULT_TIMEOUT;
+    clq_status status = clq_environment_seconds("CLQUANT_RANKS_TIMEOUT", &made->timeout);
     if (status == CLQ_OK) {
         status = clq_mpi.open(&made->rank, &made->size, &made->local, &local_size);
     }
@@ -136,7 +122,7 @@ clq_status clq_ranks_poll(clq_ranks *ranks, int lane, bool *done) {
     CLQ_TRY(clq_mpi.test(lane, done));
     if (!*done && clq_now_seconds() - ranks->begun[lane] > ranks->timeout) {
         return clq_fail(CLQ_IO,
-                        "no word from another rank for %g s (CLQUANT_RANKS_TIMEOUT); it is gone, "
+                        "no word from another rank for %d s (CLQUANT_RANKS_TIMEOUT); it is gone, "
                         "or stuck",
                         ranks->timeout);
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/numbers.h"
 #include "base/progress.h"
 #include "base/ranges.h"
@@ -56,7 +57,7 @@ clq_status clq_parse(const struct argp *argp, const char *name, int argc, char *
         }
         return CLQ_USAGE;
     }
-    return CLQ_OK;
+    return clq_environment_check(); /* also where no device is opened */
 }
 
 error_t clq_option_result(struct argp_state *state, clq_status status) {

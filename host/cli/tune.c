@@ -1,6 +1,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/environment.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
@@ -180,6 +182,29 @@ static clq_status print_report(const options *o, const clq_device *device,
 
 /* ---- the command ---- */
 
+/* The device reads and writes the file of CLQUANT_TUNE. One that is still to be made is no mistake
+ * here, so opening does not look for it. */
+static clq_status open_device(const options *o, clq_device **device) {
+    const char *named = clq_environment("CLQUANT_TUNE");
+    const bool off = !o->out && clq_environment_is_off("CLQUANT_TUNE");
+    char *file = o->out ? clq_strdup(o->out) : named && !off ? clq_strdup(named) : NULL;
+    clq_status status = CLQ_OK;
+    if (!file) {
+        return o->out ? CLQ_NO_MEMORY : clq_device_open(o->common.device, device);
+    }
+    if (setenv("CLQUANT_TUNE", clq_file_exists(file) ? file : "off", 1) != 0) {
+        status = clq_fail(CLQ_NO_MEMORY, "out of memory");
+    }
+    if (status == CLQ_OK) {
+        status = clq_device_open(o->common.device, device);
+    }
+    if (status == CLQ_OK && setenv("CLQUANT_TUNE", file, 1) != 0) {
+        status = clq_fail(CLQ_NO_MEMORY, "out of memory");
+    }
+    clq_free(file);
+    return status;
+}
+
 static clq_status run(int argc, char **argv) {
     options o = {.batches = {1}, .tune = {.batch_count = 1}};
     clq_status status = CLQ_OK;
@@ -189,14 +214,10 @@ static clq_status run(int argc, char **argv) {
     bool done;
     CLQ_TRY(clq_parse(&argp, "tune", argc, argv, &o, &done));
     o.tune.batches = o.batches;
-    /* The device that is opened below reads and writes this file. */
-    if (o.out && setenv("CLQUANT_TUNE", o.out, 1) != 0) {
-        return clq_fail(CLQ_NO_MEMORY, "out of memory");
-    }
     for (int m = 0; m < o.model_count; m++) {
         CLQ_GOTO(status, cleanup, clq_model_open(o.models[m], &graphs[m]));
     }
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup, open_device(&o, &device));
     CLQ_GOTO(status, cleanup,
              clq_tune(device, (const clq_graph *const *)graphs, o.model_count, &o.tune, &report));
     CLQ_GOTO(status, cleanup, print_report(&o, device, &report));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -115,6 +116,18 @@ cleanup:
     return good;
 }
 
+/* A folder that the user named and that cannot be used costs time in every run: worth a word, once
+ * in a process. */
+static void report_failure(const char *path, clq_status status) {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (clq_environment("CLQUANT_CACHE_DIR") && status == CLQ_CANNOT_CREATE &&
+        !atomic_flag_test_and_set(&told)) {
+        clq_log_warn("CLQUANT_CACHE_DIR: nothing is kept for later runs: %s", clq_last_error());
+    } else {
+        clq_log_debug("cannot cache %s: %s", path, clq_last_error());
+    }
+}
+
 void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size_t size) {
     clq_writer *writer = NULL;
     clq_status status = CLQ_NO_MEMORY;
@@ -142,7 +155,7 @@ void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size
         status = clq_writer_commit(&writer);
     }
     if (status != CLQ_OK) {
-        clq_log_debug("cannot cache %s: %s", path, clq_last_error());
+        report_failure(path, status);
     }
 cleanup:
     clq_writer_abort(&writer);

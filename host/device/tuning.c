@@ -87,8 +87,8 @@ clq_status clq_tuning_open(clq_device *device) {
         if (read_file(device, path, &device->tuning) != CLQ_OK) {
             clq_log_warn("ignoring the tuning file: %s", clq_last_error());
         }
-    } else if (path && clq_environment("CLQUANT_TUNE")) {
-        clq_log_info("there is no tuning file %s yet", path);
+    } else if (path && is_named_by_user()) {
+        clq_log_warn("CLQUANT_TUNE: there is no file %s; nothing is tuned", path);
     }
     clq_free(path);
     if (!device->tuning) {

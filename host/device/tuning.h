@@ -9,7 +9,7 @@
  *          the number of compute units. Of an entry: what was measured, with the dot path.
  * Format   JSON: {"schema": 1, "identity": IDENTITY, "device": its name, "choices": {KEY: CHOICE}}.
  *          A file that is damaged, of another schema or of another device is ignored with one
- *          warning; a missing one is an empty table.
+ *          warning; a missing one is an empty table, with a warning where CLQUANT_TUNE names it.
  * Sharing  any number of processes may read and write one file: under a lock (.NAME.lock beside it)
  *          a save joins what others have put there since, and writes beside and renames. */
 #ifndef CLQ_DEVICE_TUNING_H

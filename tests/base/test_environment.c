@@ -49,6 +49,35 @@ static void switches(void **state) {
     }
 }
 
+static void seconds_and_files(void **state) {
+    (void)state;
+    static const char *const bad[] = {"abc", "-1", "0", "2.5", "5s", " ", "99999999999"};
+    int seconds = 7;
+    unsetenv("CLQUANT_RANKS_TIMEOUT");
+    assert_ok(clq_environment_seconds("CLQUANT_RANKS_TIMEOUT", &seconds));
+    assert_int_equal(seconds, 7);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        setenv("CLQUANT_RANKS_TIMEOUT", bad[i], 1);
+        assert_status(clq_environment_check(), CLQ_USAGE);
+        assert_error_has("CLQUANT_RANKS_TIMEOUT is '");
+        assert_error_has("whole number of seconds");
+    }
+    setenv("CLQUANT_RANKS_TIMEOUT", "12", 1);
+    assert_ok(clq_environment_check());
+    assert_ok(clq_environment_seconds("CLQUANT_RANKS_TIMEOUT", &seconds));
+    assert_int_equal(seconds, 12);
+    unsetenv("CLQUANT_RANKS_TIMEOUT");
+
+    setenv("CLQUANT_TUNE", "on", 1);
+    assert_status(clq_environment_check(), CLQ_USAGE);
+    assert_error_has("CLQUANT_TUNE is 'on'; it can be off (or 0) or a file");
+    setenv("CLQUANT_TUNE", "off", 1);
+    assert_ok(clq_environment_check());
+    setenv("CLQUANT_TUNE", "./on", 1);
+    assert_ok(clq_environment_check());
+    unsetenv("CLQUANT_TUNE");
+}
+
 static void empty_is_not_set(void **state) {
     (void)state;
     unsetenv("CLQUANT_DEVICE");
@@ -64,6 +93,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_names_warn_once),
         cmocka_unit_test(switches),
+        cmocka_unit_test(seconds_and_files),
         cmocka_unit_test(empty_is_not_set),
     };
     return cmocka_run_group_tests_name("environment", tests, NULL, NULL);

@@ -113,7 +113,19 @@ static void bad_files_only_warn(void **state) {
     assert_printed("bad.json");
     setenv("CLQUANT_TUNE", clq_test_temp_path("missing.json"), 1);
     assert_exit(0, "eval %s --data " DATA, int8);
+    assert_printed("warning: CLQUANT_TUNE: there is no file ");
+    assert_exit(0, "tune %s --seconds 0.1", int8); /* which makes it */
+    assert_null(strstr(command_output, "there is no file"));
+    assert_exit(0, "eval %s --data " DATA, int8);
+    assert_null(strstr(command_output, "there is no file"));
+    setenv("CLQUANT_TUNE", "on", 1);
+    assert_exit(CLQ_USAGE, "eval %s --data " DATA, int8);
+    assert_printed("CLQUANT_TUNE is 'on'");
     unsetenv("CLQUANT_TUNE");
+    setenv("CLQUANT_RANKS_TIMEOUT", "abc", 1);
+    assert_exit(CLQ_USAGE, "report %s", clq_test_temp_path("nowhere")); /* needs no device */
+    assert_printed("CLQUANT_RANKS_TIMEOUT is 'abc'");
+    unsetenv("CLQUANT_RANKS_TIMEOUT");
 }
 
 static void bad_calls(void **state) {

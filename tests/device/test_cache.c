@@ -367,11 +367,22 @@ static void test_keys(void **state) {
 }
 
 /* A folder that cannot be made or written, and any file operation that fails: only time is lost. */
+static int warnings;
+
+static void count_warnings(void *context, clq_log_level level, const char *line) {
+    (void)context;
+    warnings += level == CLQ_LOG_WARN && strstr(line, "CLQUANT_CACHE_DIR: nothing is kept");
+}
+
 static void test_unusable_folder(void **state) {
     (void)state;
     assert_ok(clq_file_write_atomic(clq_test_temp_path("file"), "x", 1));
     setenv("CLQUANT_CACHE_DIR", clq_test_temp_path("file"), 1); /* a file is no folder */
+    clq_set_log(count_warnings, NULL, CLQ_LOG_WARN);
     use();
+    use();
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    assert_int_equal(warnings, 1);
     setenv("CLQUANT_CACHE_DIR", clq_test_temp_path("cache"), 1);
     for (long n = 1; n < 60; n++) {
         clq_test_fail_file_op(n, n % 2 ? EIO : ENOSPC);

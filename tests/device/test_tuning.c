@@ -198,12 +198,14 @@ static void test_named_file(void **state) {
     snprintf(path, sizeof path, "%s", clq_test_temp_path("some/where.json"));
     setenv("CLQUANT_TUNE", path, 1);
     assert_null(recall("a"));
+    assert_int_equal(warnings, 1); /* a name that leads nowhere is likely a mistake */
     keep("a", "tile=5x2");
+    assert_int_equal(warnings, 2);
     assert_true(clq_file_exists(path));
     assert_string_equal(recall("a"), "tile=5x2");
     unsetenv("CLQUANT_TUNE");
     assert_null(recall("a"));
-    assert_int_equal(warnings, 0);
+    assert_int_equal(warnings, 2);
 }
 
 /* What the user named and is something else stays. */
