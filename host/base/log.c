@@ -8,9 +8,48 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* ---- repetitions ---- */
+
+enum { REMEMBERED = 64 };
+static struct {
+    bool on;
+    uint64_t lines[REMEMBERED]; /* hashes of the last */
+    unsigned count;
+} said;
+
+void clq_log_once(bool once) {
+    pthread_mutex_lock(&lock);
+    said.on = once;
+    said.count = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+/* Whether the line stands among the last; it does then. */
+static bool was_said(clq_log_level level, const char *line) {
+    uint64_t hash = 14695981039346656037u ^ (uint64_t)level; /* FNV-1a */
+    bool found = false;
+    for (const char *c = line; *c; c++) {
+        hash = (hash ^ (uint8_t)*c) * 1099511628211u;
+    }
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; said.on && i < said.count && i < REMEMBERED; i++) {
+        found = found || said.lines[i] == hash;
+    }
+    if (said.on && !found) {
+        said.lines[said.count++ % REMEMBERED] = hash;
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+/* ---- the log ---- */
+
 static void write_to_stderr(void *context, clq_log_level level, const char *line) {
     static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
     (void)context;
+    if (was_said(level, line)) {
+        return;
+    }
     clq_progress_print_above(prefix[level], line);
 }
 

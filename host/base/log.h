@@ -8,6 +8,10 @@
  * call from any thread. */
 void clq_log(clq_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Whether the log on stderr leaves out a line that was among its last ones, as a command's is that
+ * opens a data set for each of its stages; off at first. */
+void clq_log_once(bool once);
+
 /* Whether clq_log(level, ...) would write, for log text that is costly to make. */
 bool clq_log_enabled(clq_log_level level);
 

@@ -91,7 +91,12 @@ static clq_status keep_preprocessing(const clq_image_flags *flags, clq_graph *gr
         return clq_fail(CLQ_USAGE, "flags that prepare images are of no use to a network that "
                                    "reads rows");
     }
-    CLQ_TRY(clq_preprocessing_check(&given, input, CLQ_USAGE));
+    CLQ_TRY(clq_image_flags_check(&given, input));
+    CLQ_TRY(clq_graph_preprocessing(graph, &model));
+    if ((given.known & CLQ_PART_CHANNELS) && !(given.known & CLQ_PART_NORMALISATION)) {
+        clq_preprocessing_take(&given, &model, CLQ_PART_NORMALISATION);
+        clq_normalisation_reorder(&given, "model", model.channels, given.channels, false);
+    }
     CLQ_TRY(clq_graph_set_preprocessing(graph, &given));
     return clq_graph_preprocessing(graph, &model);
 }

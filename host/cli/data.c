@@ -68,24 +68,36 @@ static void add(clq_preprocessing *to, const clq_preprocessing *from, const char
 /* All parts but a normalisation that nobody gives. */
 static clq_status gather(const clq_data_source *source, const clq_graph *graph,
                          clq_preprocessing *p, const char **sources) {
+    enum { FLAGS, RECIPE, MODEL, USUAL, PLACES };
+    static const char *const names[PLACES] = {flag_source, recipe_source, model_source,
+                                              usual_source};
     const clq_shape *input = &graph->values[graph->input].shape;
-    clq_preprocessing model, usual, given = {0}, recipe = {0};
-    CLQ_TRY(clq_graph_preprocessing(graph, &model));
-    clq_preprocessing_usual(input, &usual);
+    clq_preprocessing places[PLACES] = {0};
+    CLQ_TRY(clq_graph_preprocessing(graph, &places[MODEL]));
+    clq_preprocessing_usual(input, &places[USUAL]);
     if (source->flags) {
-        given = source->flags->given;
-        CLQ_TRY(clq_preprocessing_check(&given, input, CLQ_USAGE));
+        places[FLAGS] = source->flags->given;
+        CLQ_TRY(clq_image_flags_check(&places[FLAGS], input));
     }
     if (source->recipe) {
-        recipe = source->recipe->data.given;
-        CLQ_TRY(clq_fail_in(clq_preprocessing_check(&recipe, input, CLQ_BAD_DATA),
+        places[RECIPE] = source->recipe->data.given;
+        CLQ_TRY(clq_fail_in(clq_preprocessing_check(&places[RECIPE], input, CLQ_BAD_DATA),
                             "the recipe's data"));
     }
     *p = (clq_preprocessing){0};
-    add(p, &given, flag_source, sources);
-    add(p, &recipe, recipe_source, sources);
-    add(p, &model, model_source, sources);
-    add(p, &usual, usual_source, sources);
+    for (int i = 0; i < PLACES; i++) {
+        add(p, &places[i], names[i], sources);
+    }
+    /* Mean and std have the order of the channels where they were said, or behind that. */
+    int at = 0, order;
+    while (at < USUAL && !(places[at].known & CLQ_PART_NORMALISATION)) {
+        at++;
+    }
+    for (order = at; !(places[order].known & CLQ_PART_CHANNELS); order++) {
+    }
+    if (at == RECIPE || at == MODEL) {
+        clq_normalisation_reorder(p, names[at], places[order].channels, p->channels, source->quiet);
+    }
     return CLQ_OK;
 }
 
@@ -130,12 +142,21 @@ static clq_status settle(const clq_data_source *source, clq_graph *graph,
         sources[0] = usual_source;
     }
     CLQ_TRY(clq_graph_set_preprocessing(graph, p));
+    for (int i = 0; source->sources && i < CLQ_PART_COUNT; i++) {
+        source->sources[i] = sources[i];
+    }
     if (source->quiet) {
         return CLQ_OK;
     }
     if (source->flags && source->flags->labels) {
-        clq_log_info("%s: %lld images, not split: training and test part are both all of them",
-                     source->flags->labels, (long long)clq_dataset_get_info(dataset)->count);
+        const clq_dataset_info *info = clq_dataset_get_info(dataset);
+        clq_text part = {0};
+        if (info->count < info->stored) {
+            clq_text_printf(&part, "%lld of ", (long long)info->count);
+        }
+        clq_log_info("%s: %s%lld images, not split: training and test part are both all of them",
+                     source->flags->labels, part.data ? part.data : "", (long long)info->stored);
+        clq_text_free(&part);
     }
     warn(dataset, p, sources);
     return clq_preprocessing_log(p, sources);

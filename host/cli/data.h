@@ -29,6 +29,14 @@ extern const struct argp clq_images_argp;
 clq_status clq_image_flags_override(const clq_image_flags *flags, const char **overrides,
                                     size_t *count);
 
+/* Checks what flags say, and that it fits an input (NULL: none yet), over which a single mean is
+ * spread. CLQ_USAGE names the flag. */
+clq_status clq_image_flags_check(clq_preprocessing *given, const clq_shape *input);
+/* Turns mean and std round where the order of the channels that they were given in, by `source`, is
+ * not that in which they are fed; says so unless `quiet`. */
+void clq_normalisation_reorder(clq_preprocessing *p, const char *source, clq_channel_order from,
+                               clq_channel_order to, bool quiet);
+
 /* ---- opening ---- */
 
 typedef struct clq_data_source {
@@ -37,6 +45,7 @@ typedef struct clq_data_source {
     const clq_recipe *recipe;     /* its "data" says what flags do not; NULL: none */
     bool any_classes; /* labels are of no importance, so neither is whether they fit the network */
     bool quiet;       /* do not say how images are prepared: it was said */
+    const char **sources; /* (CLQ_PART_COUNT): receives where each part comes from; NULL ok */
 } clq_data_source;
 
 /* Opens a split so that it fits the graph's input; `limit` 0: all. How images are prepared comes
@@ -55,10 +64,9 @@ clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset
 
 /* ---- saying ---- */
 
-/* Logs a preprocessing and where its parts come from: sources[part's bit] is a word, NULL where all
- * are one's. */
+/* Logs a preprocessing and where its parts come from: sources[part's bit] is a word. */
 clq_status clq_preprocessing_log(const clq_preprocessing *p, const char *const *sources);
-/* What the graph's metadata says; null for a table's network. */
-json_t *clq_preprocessing_to_json(const clq_graph *graph);
+/* What the graph's metadata says, and where it came from; null for a table's network. */
+json_t *clq_preprocessing_to_json(const clq_graph *graph, const char *const *sources);
 
 #endif

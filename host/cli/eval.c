@@ -134,7 +134,7 @@ static clq_status check_gates(const options *o, const clq_evaluation *e) {
 }
 
 static clq_status evaluate(const options *o, clq_device *device, clq_graph *graph,
-                           clq_dataset *dataset) {
+                           clq_dataset *dataset, const char *const *sources) {
     const int64_t classes = graph->values[graph->output].shape.dim[1];
     const int64_t images = clq_dataset_get_info(dataset)->count;
     clq_evaluation evaluation = {0};
@@ -163,7 +163,7 @@ static clq_status evaluate(const options *o, clq_device *device, clq_graph *grap
         CLQ_GOTO(status, cleanup, clq_dump_codes(device, graph, dataset, o->codes));
     }
     if (o->common.json) {
-        json_t *json = clq_evaluation_to_json(&evaluation, graph, dataset);
+        json_t *json = clq_evaluation_to_json(&evaluation, graph, dataset, sources);
         status = clq_json_dump_stdout(json);
         json_decref(json);
     } else {
@@ -198,7 +198,8 @@ static clq_status run(int argc, char **argv) {
     clq_dataset *dataset = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "eval", argc, argv, &o, &done));
-    const clq_data_source source = {.path = o.data, .flags = &o.images};
+    const char *sources[CLQ_PART_COUNT] = {NULL};
+    const clq_data_source source = {.path = o.data, .flags = &o.images, .sources = sources};
     CLQ_TRY(check_outputs(&o));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     if (o.codes) {
@@ -211,7 +212,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, check_kind(&o, dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset));
+    CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset, sources));
 cleanup:
     clq_dataset_close(dataset);
     clq_graph_destroy(graph);

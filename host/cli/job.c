@@ -118,13 +118,16 @@ static clq_status quantize(job *j) {
 static clq_status judge(job *j, variant v) {
     const int batch = clq_eval_batch(j->graphs[v], clq_dataset_get_info(j->test)->count);
     char name[32];
+    const char *sources[CLQ_PART_COUNT];
+    clq_recipe_sources(j->recipe, sources);
     CLQ_TRY(clq_stage_evaluate(j->device, j->graphs[v], false, j->test, 0, keys[v],
                                &j->evaluations[v], NULL));
     const clq_evaluation *e = &j->evaluations[v];
     clq_log_info(e->targets ? "%s: R2 %.4f  loss %.4g" : "%s: top-1 %.2f %%  loss %.4f", keys[v],
                  score(e), e->loss);
     snprintf(name, sizeof name, "eval-%s.json", keys[v]);
-    CLQ_TRY(write_json(j, name, clq_evaluation_to_json(&j->evaluations[v], j->graphs[v], j->test)));
+    CLQ_TRY(write_json(j, name,
+                       clq_evaluation_to_json(&j->evaluations[v], j->graphs[v], j->test, sources)));
     if (v == FP32) {
         return CLQ_OK;
     }
@@ -133,7 +136,9 @@ static clq_status judge(job *j, variant v) {
                  (long long)j->verifications[v].mismatched_codes,
                  (long long)j->verifications[v].compared_codes);
     snprintf(name, sizeof name, "verify-%s.json", keys[v]);
-    return write_json(j, name, clq_verification_to_json(&j->verifications[v], j->graphs[v]));
+    return write_json(
+        j, name,
+        clq_verification_to_json(&j->verifications[v], j->graphs[v], j->options->data, sources));
 }
 
 /* Latency of all variants at batch 1, measured in turn. */

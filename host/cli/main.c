@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/signals.h"
 
@@ -46,6 +47,7 @@ int main(int argc, char **argv) {
     limit_heap();
     setlocale(LC_CTYPE, "");
     clq_set_log(NULL, NULL, CLQ_LOG_INFO);
+    clq_log_once(true);
     clq_signals_install();
     if (argc < 2) {
         print_help(stderr);

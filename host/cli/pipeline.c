@@ -113,13 +113,32 @@ static clq_status load_weights(const clq_recipe *recipe, clq_graph *graph) {
                             : clq_weights_load(graph, recipe->weights);
 }
 
+/* Checks those of the `parts` of a preprocessing that flags, and then that the recipe, said. */
+static clq_status check_parts(const clq_recipe *recipe, unsigned parts, const clq_shape *input,
+                              clq_preprocessing *given) {
+    const unsigned flags = recipe->data.from_flags;
+    clq_preprocessing flagged = *given = recipe->data.given;
+    given->known &= parts;
+    flagged.known &= parts & flags;
+    CLQ_TRY(clq_image_flags_check(&flagged, input));
+    CLQ_TRY(clq_fail_in(clq_preprocessing_check(given, input, CLQ_BAD_DATA), "the recipe's data"));
+    const clq_normalisation *n = &given->normalisation;
+    if ((flags & CLQ_PART_CHANNELS) && !(flags & CLQ_PART_NORMALISATION) &&
+        (given->known & CLQ_PART_NORMALISATION) &&
+        (n->mean[0] != n->mean[2] || n->std[0] != n->std[2])) {
+        return clq_fail(CLQ_USAGE, "--channels: the recipe's mean and std are in the order of its "
+                                   "own channels; give --mean and --std in the new one, too");
+    }
+    return CLQ_OK;
+}
+
 /* What the recipe says of images, and what is usual where it says nothing, into the metadata. */
 static clq_status keep_preprocessing(const clq_recipe *recipe, clq_graph *graph,
                                      const clq_dataset *train) {
     const clq_shape *input = &graph->values[graph->input].shape;
     const char *sources[CLQ_PART_COUNT];
-    clq_preprocessing p, given = recipe->data.given;
-    CLQ_TRY(clq_fail_in(clq_preprocessing_check(&given, input, CLQ_BAD_DATA), "the recipe's data"));
+    clq_preprocessing p, given;
+    CLQ_TRY(check_parts(recipe, ~0u, input, &given));
     clq_preprocessing_usual(input, &p);
     clq_preprocessing_take(&p, &given, given.known);
     if (!(p.known & CLQ_PART_NORMALISATION)) {
@@ -127,9 +146,7 @@ static clq_status keep_preprocessing(const clq_recipe *recipe, clq_graph *graph,
         p.normalisation_count = (int)input->dim[3];
         p.known |= CLQ_PART_NORMALISATION;
     }
-    for (int i = 0; i < CLQ_PART_COUNT; i++) {
-        sources[i] = given.known & (1u << i) ? "recipe" : "usual";
-    }
+    clq_recipe_sources(recipe, sources);
     CLQ_TRY(clq_graph_set_preprocessing(graph, &p));
     return clq_preprocessing_log(&p, sources);
 }
@@ -137,6 +154,12 @@ static clq_status keep_preprocessing(const clq_recipe *recipe, clq_graph *graph,
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test) {
     clq_network_options network = recipe->network;
+    const int64_t size = recipe->data.size ? recipe->data.size : recipe->network.size;
+    if (size) { /* before all images are scaled */
+        clq_preprocessing resize;
+        const clq_shape input = {4, {1, size, size, 3}};
+        CLQ_TRY(check_parts(recipe, CLQ_PART_RESIZE, &input, &resize));
+    }
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TRAIN, train));
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TEST, test));
     const clq_dataset_info *info = clq_dataset_get_info(*train);

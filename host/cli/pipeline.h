@@ -74,11 +74,15 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
 
 /* ---- results ---- */
 
+/* `sources`: where the parts of the preprocessing come from (clq_data_source). */
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
-                               clq_dataset *dataset);
-json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph);
+                               clq_dataset *dataset, const char *const *sources);
+json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph,
+                                 const char *data, const char *const *sources);
 /* Text on stdout. */
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name, clq_dataset *dataset);
+/* How many letters of a unit ("images") belong to a count: one has no plural. */
+int clq_unit_length(const char *unit, int64_t count);
 void clq_verification_print(const clq_verification *verification);
 /* CLQ_GATE_FAILED when a code or a dot path's logits differ. */
 clq_status clq_verification_gate(const clq_verification *verification);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/numbers.h"
+#include "base/ranges.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/data.h"
@@ -10,14 +11,6 @@
 /* ---- flags ---- */
 
 enum { MEAN = 512, STD, RANGE, CHANNELS, CROP, INTERPOLATION, LABELS };
-
-/* One number stands for as many as the other flag has. */
-static void spread(float *values, size_t *count, size_t wanted) {
-    for (size_t i = 1; *count == 1 && i < wanted; i++) {
-        values[i] = values[0];
-    }
-    *count = *count == 1 ? wanted : *count;
-}
 
 static clq_status parse_normalisation(clq_image_flags *f) {
     clq_normalisation *n = &f->given.normalisation;
@@ -36,15 +29,17 @@ static clq_status parse_normalisation(clq_image_flags *f) {
     if (f->range) {
         CLQ_TRY(clq_option_enum("--range", f->range, ranges, 2, &range));
     }
-    spread(n->mean, &means, stds);
-    spread(n->std, &stds, means);
-    if (means != stds) {
+    if (!clq_normalisation_spread(n, &means, &stds)) {
         return clq_fail(CLQ_USAGE, "--mean has %zu numbers, --std %zu", means, stds);
     }
     n->range = range == 1 ? 255 : 1;
     f->given.normalisation_count = (int)means;
     f->given.known |= CLQ_PART_NORMALISATION;
-    return clq_fail_in(clq_preprocessing_check(&f->given, NULL, CLQ_USAGE), "--mean, --std");
+    CLQ_TRY(clq_fail_in(clq_preprocessing_check(&f->given, NULL, CLQ_USAGE), "--mean, --std"));
+    for (size_t i = 0; i < stds; i++) {
+        CLQ_TRY(clq_in_range("--std", (double)n->std[i], CLQ_IN_STD));
+    }
+    return CLQ_OK;
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -129,6 +124,35 @@ static const struct argp_option images_options[] = {
 static const struct argp_child images_children[] = {{&clq_preprocessing_argp, 0, NULL, 20}, {0}};
 const struct argp clq_images_argp = {images_options,  parse_images, NULL, NULL,
                                      images_children, NULL,         NULL};
+
+clq_status clq_image_flags_check(clq_preprocessing *given, const clq_shape *input) {
+    static const char *const flags[CLQ_PART_COUNT] = {"--mean, --std", "--channels", "--resize",
+                                                      "--crop", "--interpolation"};
+    for (int i = 0; i < CLQ_PART_COUNT; i++) { /* each alone, so that an error names its flag */
+        clq_preprocessing part = *given;
+        part.known &= 1u << i;
+        CLQ_TRY(clq_fail_in(clq_preprocessing_check(&part, input, CLQ_USAGE), "%s", flags[i]));
+    }
+    return clq_preprocessing_check(given, input, CLQ_USAGE);
+}
+
+void clq_normalisation_reorder(clq_preprocessing *p, const char *source, clq_channel_order from,
+                               clq_channel_order to, bool quiet) {
+    clq_normalisation *n = &p->normalisation;
+    if ((from == CLQ_BGR) == (to == CLQ_BGR) || p->normalisation_count != 3) {
+        return;
+    }
+    const float mean = n->mean[0], std = n->std[0];
+    n->mean[0] = n->mean[2];
+    n->std[0] = n->std[2];
+    n->mean[2] = mean;
+    n->std[2] = std;
+    if (!quiet && (n->mean[0] != mean || n->std[0] != std)) {
+        clq_log_warn("mean and std come from the %s, in the order %s: they are taken in the order "
+                     "%s, that of the channels. Give --mean and --std if they were in it",
+                     source, clq_channels_names[from], clq_channels_names[to]);
+    }
+}
 
 /* ---- as a recipe's keys ---- */
 
@@ -257,7 +281,23 @@ static json_t *size_to_json(int width, int height) {
     return json;
 }
 
-json_t *clq_preprocessing_to_json(const clq_graph *graph) {
+static void add_sources_to_json(const clq_preprocessing *p, const char *const *sources,
+                                json_t *json) {
+    static const struct {
+        const char *key;
+        int part;
+    } keys[] = {{"mean", 0},   {"std", 0},  {"range", 0},        {"channels", 1},
+                {"resize", 2}, {"crop", 3}, {"interpolation", 4}};
+    json_t *words = json_object();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if ((p->known & (1u << keys[i].part)) && sources[keys[i].part]) {
+            json_object_set_new(words, keys[i].key, clq_json_string(sources[keys[i].part]));
+        }
+    }
+    json_object_set_new(json, "sources", words);
+}
+
+json_t *clq_preprocessing_to_json(const clq_graph *graph, const char *const *sources) {
     clq_preprocessing p;
     if (graph->values[graph->input].shape.rank != 4 ||
         clq_graph_preprocessing(graph, &p) != CLQ_OK || !p.known) {
@@ -286,5 +326,6 @@ json_t *clq_preprocessing_to_json(const clq_graph *graph) {
         json_object_set_new(json, "std",
                             floats_to_json(p.normalisation.std, p.normalisation_count));
     }
+    add_sources_to_json(&p, sources, json);
     return json;
 }

@@ -89,11 +89,12 @@ void clq_quantized_warn(const clq_quantized *q) {
 
 static void print_accuracy(const clq_before_after *a) {
     if (a->images > 0 && a->is_r2) {
-        printf("R2 on %lld %s of the test split: FP32 %.4f, int8 %.4f\n", (long long)a->images,
-               a->unit, a->fp32, a->int8);
+        printf("R2 on %lld %.*s of the test split: FP32 %.4f, int8 %.4f\n", (long long)a->images,
+               clq_unit_length(a->unit, a->images), a->unit, a->fp32, a->int8);
     } else if (a->images > 0) {
-        printf("top-1 on %lld %s of the test split: FP32 %.2f %%, int8 %.2f %%\n",
-               (long long)a->images, a->unit, 100 * a->fp32, 100 * a->int8);
+        printf("top-1 on %lld %.*s of the test split: FP32 %.2f %%, int8 %.2f %%\n",
+               (long long)a->images, clq_unit_length(a->unit, a->images), a->unit, 100 * a->fp32,
+               100 * a->int8);
     } else if (*a->why_not) {
         printf("accuracy was not measured: %s\n", a->why_not);
     }
@@ -102,9 +103,10 @@ static void print_accuracy(const clq_before_after *a) {
 static void print_text(const clq_quantized *q) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
+    const char *unit = report->unit ? report->unit : "images";
     const bool pow2 = config->scale == CLQ_SCALE_POW2;
-    printf("%s: calibrated on %lld %s, observer %s; activations %s, weights %s, scales %s",
-           q->method, (long long)report->images, report->unit ? report->unit : "images",
+    printf("%s: calibrated on %lld %.*s, observer %s; activations %s, weights %s, scales %s",
+           q->method, (long long)report->images, clq_unit_length(unit, report->images), unit,
            clq_observer_names[config->observer],
            clq_activation_names[config->symmetric_activations],
            clq_weight_names[config->per_tensor_weights], clq_scale_names[config->scale]);
@@ -202,10 +204,13 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original, con
         print_json(path, original, saved, quantized);
         return;
     }
-    printf("%s: %s form, %lld parameters, %.2f MB", path, clq_graph_form_name(saved),
-           (long long)after.parameters, (double)after.bytes / 1e6);
+    const bool small = after.bytes < 100000;
+    const char *unit = small ? "kB" : "MB";
+    const double one = small ? 1e3 : 1e6;
+    printf("%s: %s form, %lld parameters, %.2f %s", path, clq_graph_form_name(saved),
+           (long long)after.parameters, (double)after.bytes / one, unit);
     if (after.bytes != before.bytes) {
-        printf(" (FP32 %.2f MB, %.2fx smaller)", (double)before.bytes / 1e6,
+        printf(" (FP32 %.2f %s, %.2fx smaller)", (double)before.bytes / one, unit,
                (double)before.bytes / (double)after.bytes);
     }
     putchar('\n');

@@ -61,26 +61,53 @@ static clq_status read_resize(clq_json_reader *r, clq_preprocessing *given) {
     return CLQ_OK;
 }
 
+static void spread(float *values, size_t *count, size_t wanted) {
+    for (size_t i = 1; *count == 1 && i < wanted; i++) {
+        values[i] = values[0];
+    }
+    *count = *count == 1 ? wanted : *count;
+}
+
+bool clq_normalisation_spread(clq_normalisation *n, size_t *means, size_t *stds) {
+    if (*means && *stds) {
+        spread(n->mean, means, *stds);
+        spread(n->std, stds, *means);
+    }
+    return *means == *stds;
+}
+
+/* A number, or an array of a number a channel. */
+static clq_status read_channels(clq_json_reader *r, const char *key, double low, double high,
+                                float *values, size_t *count) {
+    double numbers[CLQ_MAX_CHANNELS];
+    if (r->object && json_is_number(json_object_get(r->object, key))) {
+        CLQ_TRY(clq_json_read_f64(r, key, low, high, &numbers[0]));
+        *count = 1;
+    } else {
+        CLQ_TRY(clq_json_read_f64_array(r, key, low, high, numbers, CLQ_MAX_CHANNELS, count));
+    }
+    for (size_t i = 0; i < *count; i++) {
+        values[i] = (float)numbers[i];
+    }
+    return CLQ_OK;
+}
+
 /* "mean", "std" and "range". */
 static clq_status read_normalisation(clq_json_reader *r, clq_preprocessing *given) {
-    double mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
+    clq_normalisation *n = &given->normalisation;
     size_t means = 0, stds = 0;
     int range = 1;
-    CLQ_TRY(clq_json_read_f64_array(r, "mean", CLQ_IN_MEAN, mean, CLQ_MAX_CHANNELS, &means));
-    CLQ_TRY(clq_json_read_f64_array(r, "std", CLQ_IN_STD, std, CLQ_MAX_CHANNELS, &stds));
+    CLQ_TRY(read_channels(r, "mean", CLQ_IN_MEAN, n->mean, &means));
+    CLQ_TRY(read_channels(r, "std", CLQ_IN_STD, n->std, &stds));
     CLQ_TRY(clq_json_read_int(r, "range", 1, 255, &range));
-    if (means != stds) {
+    if (!clq_normalisation_spread(n, &means, &stds)) {
         return clq_json_fail(r, "std", "must have as many numbers as mean (%zu), has %zu", means,
                              stds);
     }
     if (means == 0) {
         return range == 1 ? CLQ_OK : clq_json_fail(r, "range", "needs mean and std");
     }
-    for (size_t i = 0; i < means; i++) {
-        given->normalisation.mean[i] = (float)mean[i];
-        given->normalisation.std[i] = (float)std[i];
-    }
-    given->normalisation.range = (float)range;
+    n->range = (float)range;
     given->normalisation_count = (int)means;
     given->known |= CLQ_PART_NORMALISATION;
     return clq_preprocessing_check(given, NULL, CLQ_BAD_DATA) == CLQ_OK
@@ -272,6 +299,15 @@ clq_status clq_recipe_load(const char *path, const char *const *overrides, size_
     }
     return fault < override_count ? clq_fail_in(CLQ_USAGE, "--set %s", overrides[fault])
                                   : clq_fail_in(CLQ_USAGE, "--set");
+}
+
+void clq_recipe_sources(const clq_recipe *recipe, const char **sources) {
+    const bool sized = recipe->data.size || recipe->network.size;
+    const unsigned said = recipe->data.given.known | (sized ? CLQ_PART_CROP : 0u);
+    for (int i = 0; i < CLQ_PART_COUNT; i++) {
+        const unsigned part = 1u << i;
+        sources[i] = recipe->data.from_flags & part ? "flag" : said & part ? "recipe" : "usual";
+    }
 }
 
 void clq_recipe_free(clq_recipe *recipe) {

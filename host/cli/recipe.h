@@ -25,6 +25,7 @@ typedef struct clq_recipe {
         int source_size; /* of the images that training crops from at random; 0: size */
         int64_t train_limit, test_limit; /* 0: all */
         clq_preprocessing given;         /* all but the crop; what it does not know is usual */
+        unsigned from_flags;             /* the parts of these, and the crop, that flags said */
         clq_table_options table;
     } data;
 
@@ -39,6 +40,11 @@ typedef struct clq_recipe {
  * ("train.epochs=3"). CLQ_BAD_DATA names file, place and rule; CLQ_USAGE a bad override. */
 clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
                            clq_recipe **recipe);
+/* Where the parts of its preprocessing come from: "flag", "recipe" or "usual", as each part's bit
+ * has its place in sources (CLQ_PART_COUNT). */
+void clq_recipe_sources(const clq_recipe *recipe, const char **sources);
+/* A single mean or std stands for as many as the other has; false: they have different numbers. */
+bool clq_normalisation_spread(clq_normalisation *n, size_t *means, size_t *stds);
 void clq_recipe_free(clq_recipe *recipe); /* NULL ok */
 
 #endif

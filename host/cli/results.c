@@ -26,13 +26,13 @@ static json_t *fits_to_json(const clq_evaluation *evaluation, clq_dataset *datas
 }
 
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
-                               clq_dataset *dataset) {
+                               clq_dataset *dataset, const char *const *sources) {
     json_t *json = clq_json_result(), *confusion = json_array();
     json_object_set_new(json, "top1", clq_json_real(evaluation->top1));
     json_object_set_new(json, "top5", clq_json_real(evaluation->top5));
     json_object_set_new(json, "loss", clq_json_real(evaluation->loss));
     json_object_set_new(json, "images", json_integer(evaluation->images));
-    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph));
+    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph, sources));
     for (int r = 0; r < evaluation->classes; r++) {
         json_t *row = json_array();
         for (int c = 0; c < evaluation->classes; c++) {
@@ -58,10 +58,12 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
     return json;
 }
 
-json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *graph) {
+json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *graph,
+                                 const char *data, const char *const *sources) {
     json_t *json = clq_json_result(), *paths = json_object(), *layers = json_array();
+    json_object_set_new(json, "data", clq_json_string(data));
     json_object_set_new(json, "images", json_integer(v->images));
-    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph));
+    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph, sources));
     json_object_set_new(json, "compared_codes", json_integer(v->compared_codes));
     json_object_set_new(json, "mismatched_codes", json_integer(v->mismatched_codes));
     json_object_set_new(json, "first_mismatch",
@@ -84,17 +86,22 @@ json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *gra
     return json;
 }
 
+int clq_unit_length(const char *unit, int64_t count) {
+    return (int)strlen(unit) - (count == 1);
+}
+
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name,
                           clq_dataset *dataset) {
     const clq_evaluation *e = evaluation;
     char *const *names = target_names(dataset);
     if (e->targets == 0) {
-        printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld %s\n", name, 100 * e->top1,
-               100 * e->top5, e->loss, (long long)e->images, e->unit);
+        printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld %.*s\n", name, 100 * e->top1,
+               100 * e->top5, e->loss, (long long)e->images, clq_unit_length(e->unit, e->images),
+               e->unit);
         return;
     }
-    printf("%s: R2 %.4f  loss %.6f  on %lld %s\n", name, e->r2, e->loss, (long long)e->images,
-           e->unit);
+    printf("%s: R2 %.4f  loss %.6f  on %lld %.*s\n", name, e->r2, e->loss, (long long)e->images,
+           clq_unit_length(e->unit, e->images), e->unit);
     for (int t = 0; t < e->targets; t++) {
         if (names) {
             printf("  %s: ", names[t]);
@@ -107,9 +114,9 @@ void clq_evaluation_print(const clq_evaluation *evaluation, const char *name,
 
 void clq_verification_print(const clq_verification *v) {
     printf("%lld of %lld codes differ between the fake-quantized evaluation and the integer "
-           "network, on %lld %s\n",
+           "network, on %lld %.*s\n",
            (long long)v->mismatched_codes, (long long)v->compared_codes, (long long)v->images,
-           v->unit);
+           clq_unit_length(v->unit, v->images), v->unit);
     if (*v->first_mismatch) {
         printf("first: %s\n", v->first_mismatch);
     }

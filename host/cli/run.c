@@ -106,6 +106,7 @@ static clq_status execute(options *o) {
     CLQ_GOTO(status, cleanup,
              clq_out_check_log(o->job.log_file, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
+    recipe->data.from_flags = o->images.given.known;
     recipe->weights = o->weights ? o->weights : recipe->weights;
     recipe->new_head |= o->new_head;
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));

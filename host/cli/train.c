@@ -140,6 +140,7 @@ static clq_status run(int argc, char **argv) {
     if (o.epochs) {
         recipe->train.epochs = o.epochs;
     }
+    recipe->data.from_flags = o.images.given.known;
     recipe->weights = o.weights ? o.weights : recipe->weights;
     recipe->new_head |= o.new_head;
     CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));

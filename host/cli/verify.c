@@ -81,7 +81,7 @@ static clq_status check_paths(const clq_verification *v) {
 }
 
 static clq_status run(int argc, char **argv) {
-    options o = {.data = "synthetic"};
+    options o = {0};
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_graph *graph = NULL;
@@ -89,7 +89,10 @@ static clq_status run(int argc, char **argv) {
     clq_verification verification = {0};
     bool done;
     CLQ_TRY(clq_parse(&argp, "verify", argc, argv, &o, &done));
-    const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};
+    const char *sources[CLQ_PART_COUNT] = {NULL};
+    const char *data = o.data ? o.data : "synthetic";
+    const clq_data_source source = {
+        .path = data, .flags = &o.images, .any_classes = true, .sources = sources};
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_require_integer(o.model, graph));
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, o.limit, &dataset));
@@ -97,11 +100,14 @@ static clq_status run(int argc, char **argv) {
     const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
     CLQ_GOTO(status, cleanup, clq_verify(device, graph, dataset, batch, o.limit, &verification));
     if (o.common.json) {
-        json_t *json = clq_verification_to_json(&verification, graph);
+        json_t *json = clq_verification_to_json(&verification, graph, data, sources);
         status = clq_json_dump_stdout(json);
         json_decref(json);
     } else {
         clq_verification_print(&verification);
+        if (!o.data) {
+            printf("without --data: the images were synthetic\n");
+        }
     }
     CLQ_GOTO(status, cleanup, clq_verification_gate(&verification));
     if (o.require_int8) {

@@ -152,11 +152,13 @@ static clq_status open_source(const char *path, const clq_dataset_options *optio
         CLQ_TRY(status);
     }
     if (!found) {
-        return clq_fail(CLQ_NO_INPUT,
-                        "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
-                        "(CIFAR-100), train-images-idx3-ubyte (idx), train/ and test/ or val/ with "
-                        "one folder a class, train.csv, x_train.npy and x.npy (tables)",
-                        path);
+        return clq_fail(
+            CLQ_NO_INPUT,
+            "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
+            "(CIFAR-100), train-images-idx3-ubyte (idx), train/ and test/ or val/ with "
+            "one folder a class, train.csv, x_train.npy and x.npy (tables). One folder of images "
+            "needs a list of their classes, --labels",
+            path);
     }
     return CLQ_OK;
 }
@@ -242,10 +244,6 @@ static clq_status check_options(const clq_dataset_options *o) {
     const int width = o->width ? o->width : o->height;
     const int height = r->shorter ? r->shorter : r->height;
     const bool resized = r->shorter || r->height || r->width;
-    if (resized && !o->height) {
-        return clq_fail(CLQ_USAGE, "data: scaling needs the size that is cut out of the result "
-                                   "(data.size, --crop)");
-    }
     if (!is_size(o->height) || !is_size(o->width) || !is_size(r->shorter) || !is_size(r->height) ||
         !is_size(r->width) || (o->width && !o->height) || !r->height != !r->width ||
         (r->shorter && r->height) ||
@@ -273,6 +271,19 @@ static clq_status check_options(const clq_dataset_options *o) {
 /* Size and channels of the images handed out. */
 static clq_status choose_shape(clq_dataset *d, const clq_dataset_options *o) {
     const clq_source *s = &d->source;
+    clq_dataset_options fitted = *o;
+    if ((o->resize.shorter || o->resize.height) && !o->height) { /* the images' own size then */
+        if (s->height == 0) {
+            return clq_fail(CLQ_USAGE,
+                            "%s: images of several sizes: scaling needs the size that "
+                            "is cut out of the result (data.size, --crop)",
+                            d->path);
+        }
+        fitted.height = s->height;
+        fitted.width = s->width;
+        CLQ_TRY(check_options(&fitted));
+        o = &fitted;
+    }
     d->info.channels = o->channels ? o->channels : s->channels;
     d->info.height = s->height;
     d->info.width = s->width;
@@ -302,6 +313,7 @@ static clq_status choose_shape(clq_dataset *d, const clq_dataset_options *o) {
 static clq_status select_images(clq_dataset *d, const clq_dataset_options *o) {
     clq_source *s = &d->source;
     d->first_part = s->shuffled;
+    d->info.stored = s->count;
     d->info.count = o->limit > 0 && o->limit < s->count ? o->limit : s->count;
     d->info.labels = s->labels;
     if (d->info.count < s->count) {
@@ -351,11 +363,13 @@ static clq_status open_table(clq_dataset *d, const clq_dataset_options *o) {
     clq_table_options options = o->table;
     options.split = o->split;
     CLQ_TRY(clq_table_open(d->path, &options, &d->table));
+    const int64_t stored = d->table->rows;
     clq_table_limit(d->table, o->limit);
     d->info = (clq_dataset_info){.kind = "table",
                                  .path = d->path,
                                  .split = o->split,
                                  .count = d->table->rows,
+                                 .stored = stored,
                                  .features = d->table->features,
                                  .targets = d->table->targets,
                                  .class_count = d->table->class_count,

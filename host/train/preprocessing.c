@@ -134,8 +134,7 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
             p->normalisation_count = channels;
         }
         if (p->normalisation_count != channels) {
-            return clq_fail(status,
-                            "%d numbers in mean and in std; the network's input has %d channels",
+            return clq_fail(status, "numbers for %d channels; the network's input has %d channels",
                             p->normalisation_count, channels);
         }
     }

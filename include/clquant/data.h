@@ -94,6 +94,7 @@ typedef struct clq_dataset_info {
     const char *path; /* as given to open */
     clq_split split;
     int64_t count;                  /* 1 .. 2^31 - 1 */
+    int64_t stored;                 /* of which `limit` left `count` */
     int height, width, channels;    /* of images; 0 in a table */
     int features;                   /* of a table's row; 0: images */
     int targets;                    /* numbers to predict of a row (regression); 0: classes */

@@ -169,7 +169,34 @@ static void training_is_kept_in_the_model(void **state) {
                 recipe, data, out);
     assert_exit(0, "train %s --data %s --out %s_ --mean 0.4,0.5,0.6 --std 0.25,0.25,0.25", recipe,
                 data, out);
-    assert_printed("(recipe: mean, std; usual: channels, resize, crop, interpolation)");
+    assert_printed("(flag: mean, std; usual: channels, resize, interpolation; recipe: crop)");
+    assert_exit(0,
+                "train %s --data %s --out %s.. --mean 127 --std 128 --range 255 --channels bgr "
+                "--resize 10 --crop 8 --interpolation bicubic --set data.mean=0.5",
+                recipe, data, out);
+    assert_printed("mean 127, std 128 (flag: mean, std, channels, resize, crop, interpolation)");
+    assert_exit(0,
+                "train %s --data %s --out %s... --set data.mean=0.5 --set data.std=[0.1,0.2,0.3]",
+                recipe, data, out);
+    assert_printed("mean 0.5, std 0.1 0.2 0.3 (recipe: mean, std, crop; ");
+    static const struct {
+        const char *flags, *text;
+    } bad[] = {{"--mean 0.5,0.5 --std 1", "--mean, --std: numbers for 2 channels"},
+               {"--mean 0.5 --std 1e-7", "--std"},
+               {"--channels grey", "--channels: "},
+               {"--resize 7", "--resize: resizing to 7 x 7"},
+               {"--channels bgr --set data.mean=[0.1,0.2,0.3] --set data.std=1",
+                "--channels: the recipe's mean and std are in the order of its own"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_exit(CLQ_USAGE, "train %s --data %s --out %s_bad %s", recipe, data, out,
+                    bad[i].flags);
+        assert_printed(bad[i].text);
+        assert_not_printed("the recipe's data");
+    }
+    const char *wrong = list_file("wrong.json", "{\"network\": {\"name\": \"mlp\"}, \"data\": "
+                                                "{\"size\": 8, \"resize\": 7}}");
+    assert_exit(CLQ_BAD_DATA, "train %s --data %s --out %s_bad", wrong, data, out);
+    assert_printed("the recipe's data: resizing to 7 x 7");
     assert_ok(clq_onnx_load(model, &graph));
     assert_string_equal(clq_graph_get_metadata(graph, "clquant.resize"), "11");
     assert_string_equal(clq_graph_get_metadata(graph, "clquant.crop"), "8x8");
@@ -182,6 +209,53 @@ static void training_is_kept_in_the_model(void **state) {
     assert_string_equal(hash(), first);
     assert_exit(0, "eval %s --data %s --resize 8 --json", model, data);
     assert_string_not_equal(hash(), first);
+}
+
+/* Without a size to cut out, that of the images is. */
+static void images_of_one_size_need_no_crop(void **state) {
+    (void)state;
+    const char *recipe = list_file("plain.json", "{\"network\": {\"name\": \"mlp\"}, "
+                                                 "\"train\": {\"batch\": 4}}");
+    assert_exit(0, "train %s --data synthetic:train=8,test=4,size=16 --out %s --resize 20", recipe,
+                path_of("cut"));
+    assert_printed("shorter side 20, centre crop 16 x 16");
+    assert_exit(CLQ_USAGE, "train %s --data synthetic:train=8,test=4,size=16 --out %s --resize 12",
+                recipe, path_of("cut2"));
+    assert_exit(CLQ_USAGE, "train %s --data %s --out %s --resize 12", recipe, animals(),
+                path_of("cut3"));
+    assert_printed("images of several sizes");
+}
+
+/* A model's numbers belong to the order of channels that it was given them in. */
+static void numbers_keep_to_their_channels(void **state) {
+    (void)state;
+    const char *model = path_of("rgb.onnx"), *swapped = path_of("bgr.onnx"), *data = animals();
+    char first[65];
+    clq_graph *graph = NULL;
+    assert_exit(0, "convert %s --mean 0.1,0.2,0.3 --std 0.4,0.5,0.6 -o %s", foreign(3), model);
+    assert_exit(0, "eval %s --data %s --channels bgr --resize 9 --json", model, data);
+    assert_printed(
+        "mean and std come from the model, in the order rgb: they are taken in the order "
+        "bgr");
+    assert_printed("mean 0.3 0.2 0.1, std 0.6 0.5 0.4");
+    assert_printed("\"mean\": \"model\"");
+    assert_printed("\"channels\": \"flag\"");
+    assert_printed("\"crop\": \"usual\"");
+    snprintf(first, sizeof first, "%s", hash());
+    assert_exit(0, "convert %s --channels bgr -o %s", model, swapped);
+    assert_ok(clq_onnx_load(swapped, &graph));
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.mean"),
+                        "0.300000012,0.200000003,0.100000001");
+    clq_graph_destroy(graph);
+    assert_exit(0, "eval %s --data %s --resize 9 --json", swapped, data);
+    assert_not_printed("they are taken in the order");
+    assert_string_equal(hash(), first);
+    assert_exit(0,
+                "eval %s --data %s --channels bgr --resize 9 --mean 0.3,0.2,0.1 "
+                "--std 0.6,0.5,0.4 --json",
+                model, data);
+    assert_not_printed("they are taken in the order");
+    assert_string_equal(hash(), first);
 }
 
 static void bad_flags_are_usage_errors(void **state) {
@@ -294,6 +368,11 @@ static void classes_are_matched_by_name(void **state) {
     /* Where labels do not matter, their names do not either. */
     assert_exit(0, "ptq %s --data %s -o %s", model, path_of("zoo"), path_of("zoo.onnx"));
     assert_exit(0, "verify %s --data %s", path_of("zoo.onnx"), path_of("zoo"));
+    assert_not_printed("synthetic");
+    assert_exit(0, "verify %s --limit 2", path_of("zoo.onnx"));
+    assert_printed("without --data: the images were synthetic");
+    assert_exit(0, "verify %s --limit 2 --json", path_of("zoo.onnx"));
+    assert_printed("\"data\": \"synthetic\"");
     assert_exit(CLQ_BAD_DATA, "qat %s --data %s -o %s --set qat.batch=2", model, path_of("zoo"),
                 path_of("zoo.onnx"));
 }
@@ -313,6 +392,11 @@ static void lists_of_labels_serve_every_command(void **state) {
     assert_exit(0, "eval %s %s --save-labels %s", model, data, path_of("y.npy"));
     assert_printed("map.txt: 4 images, not split");
     assert_printed("on 4 images");
+    assert_exit(0, "eval %s %s --limit 1", model, data);
+    assert_printed("map.txt: 1 of 4 images, not split");
+    assert_printed("on 1 image\n");
+    assert_exit(CLQ_NO_INPUT, "eval %s --data %s", model, path_of("flat"));
+    assert_printed("--labels");
     clq_npy labels;
     assert_ok(clq_npy_read(path_of("y.npy"), &labels));
     assert_true(labels.values[2] == 2 && labels.values[3] == 0);
@@ -336,6 +420,8 @@ int main(void) {
         cmocka_unit_test(flags_come_before_the_model),
         cmocka_unit_test(the_network_sees_what_was_said),
         cmocka_unit_test(training_is_kept_in_the_model),
+        cmocka_unit_test(images_of_one_size_need_no_crop),
+        cmocka_unit_test(numbers_keep_to_their_channels),
         cmocka_unit_test(bad_flags_are_usage_errors),
         cmocka_unit_test(convert_keeps_what_is_said),
         cmocka_unit_test(images_need_not_be_square),

@@ -65,7 +65,7 @@ static void bad_recipes_name_the_place(void **state) {
         {"{\"train\": {\"epoch\": 3}}", "epochs"},
         {"{\"train\": {\"optimizer\": {\"name\": \"lion\"}}}", "train.optimizer.name"},
         {"{\"train\": {\"schedule\": {\"lr\": \"fast\"}}}", "train.schedule.lr"},
-        {"{\"data\": {\"mean\": [0.5], \"std\": [0.1, 0.2]}}", "data.std"},
+        {"{\"data\": {\"mean\": [0.5, 0.5, 0.5], \"std\": [0.1, 0.2]}}", "data.std"},
         {"{\"ptq\": {\"scale\": 3}}", "ptq.scale"},
         {"{\"network\": {\"shortcut\": \"C\"}}", "network.shortcut"},
         {"{\"train\": {}, \"train\": {}}", "recipe.json"},

@@ -439,8 +439,12 @@ static void what_is_no_data_set_is_refused(void **state) {
                                        {.height = 8, .resize = {.height = 8, .width = 7}},
                                        {.height = 8, .resize = {8, 8, 8, CLQ_BILINEAR}},
                                        {.height = 8, .resize = {.shorter = 5000}}};
-    assert_fails("synthetic", (clq_dataset_options){.resize = {.shorter = 40}}, CLQ_USAGE,
-                 "data.size");
+    assert_fails("synthetic", (clq_dataset_options){.resize = {.shorter = 31}}, CLQ_USAGE,
+                 "a crop of 32 x 32 behind scaling to 31");
+    clq_dataset *cut =
+        open_ok("synthetic:train=2,test=2", (clq_dataset_options){.resize = {.shorter = 40}});
+    assert_int_equal(clq_dataset_get_info(cut)->height, 32); /* the size of all images */
+    clq_dataset_close(cut);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_fails("synthetic", bad[i], CLQ_USAGE, "all must be 0..4096");
     }
