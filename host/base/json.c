@@ -83,51 +83,17 @@ clq_status clq_json_load(const char *path, json_t **out) {
 
 /* ---- changing ---- */
 
-/* The bytes of the character that `text` begins with; 0 when that is not UTF-8. */
-static size_t utf8_length(const char *text) {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* in so many bytes */
-    const unsigned char *byte = (const unsigned char *)text;
-    const size_t length = *byte < 0x80   ? 1
-                          : *byte < 0xc0 ? 0
-                          : *byte < 0xe0 ? 2
-                          : *byte < 0xf0 ? 3
-                          : *byte < 0xf8 ? 4
-                                         : 0;
-    if (length < 2) {
-        return length;
-    }
-    uint32_t point = *byte & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((byte[i] & 0xc0) != 0x80) { /* the end too */
-            return 0;
-        }
-        point = point << 6 | (byte[i] & 0x3f);
-    }
-    const bool valid =
-        point >= least[length] && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
-    return valid ? length : 0;
-}
-
-static bool is_utf8(const char *text) {
-    size_t length = 1;
-    while (*text && length > 0) {
-        length = utf8_length(text);
-        text += length;
-    }
-    return length > 0;
-}
-
 clq_status clq_json_put(json_t *object, const char *key, json_t *value) {
     if (value && json_object_set_new(object, key, value) == 0) {
         return CLQ_OK;
     }
-    return is_utf8(key) ? clq_fail(CLQ_NO_MEMORY, "out of memory setting \"%s\"", key)
-                        : clq_fail(CLQ_USAGE, "\"%s\": is not UTF-8", key);
+    return clq_is_utf8(key) ? clq_fail(CLQ_NO_MEMORY, "out of memory setting \"%s\"", key)
+                            : clq_fail(CLQ_USAGE, "\"%s\": is not UTF-8", key);
 }
 
 clq_status clq_json_put_text(json_t *object, const char *key, const char *text) {
-    return is_utf8(text) ? clq_json_put(object, key, json_string(text))
-                         : clq_fail(CLQ_USAGE, "\"%s\": \"%s\" is not UTF-8", key, text);
+    return clq_is_utf8(text) ? clq_json_put(object, key, json_string(text))
+                             : clq_fail(CLQ_USAGE, "\"%s\": \"%s\" is not UTF-8", key, text);
 }
 
 /* The member `name[length]` of *object as an object; made when missing. */
@@ -184,12 +150,12 @@ json_t *clq_json_real(double value) {
 
 json_t *clq_json_string(const char *text) {
     json_t *json = text ? json_string(text) : NULL;
-    if (json || !text || is_utf8(text)) {
+    if (json || !text || clq_is_utf8(text)) {
         return json;
     }
     clq_text fixed = {0};
     while (*text) {
-        const size_t length = utf8_length(text);
+        const size_t length = clq_utf8_length(text);
         clq_text_append(&fixed, length ? text : "\xef\xbf\xbd", length ? length : 3);
         text += length ? length : 1;
     }

@@ -123,3 +123,38 @@ char *clq_format(const char *format, ...) {
     va_end(arguments);
     return text;
 }
+
+/* ---- UTF-8 ---- */
+
+size_t clq_utf8_length(const char *text) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* in so many bytes */
+    const unsigned char *byte = (const unsigned char *)text;
+    const size_t length = *byte < 0x80   ? 1
+                          : *byte < 0xc0 ? 0
+                          : *byte < 0xe0 ? 2
+                          : *byte < 0xf0 ? 3
+                          : *byte < 0xf8 ? 4
+                                         : 0;
+    if (length < 2) {
+        return length;
+    }
+    uint32_t point = *byte & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((byte[i] & 0xc0) != 0x80) { /* the end too */
+            return 0;
+        }
+        point = point << 6 | (byte[i] & 0x3f);
+    }
+    const bool valid =
+        point >= least[length] && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
+    return valid ? length : 0;
+}
+
+bool clq_is_utf8(const char *text) {
+    size_t length = 1;
+    while (*text && length > 0) {
+        length = clq_utf8_length(text);
+        text += length;
+    }
+    return length > 0;
+}

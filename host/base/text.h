@@ -24,6 +24,12 @@ clq_status clq_text_take(clq_text *text, char **string);
 
 void clq_text_free(clq_text *text); /* leaves it empty and usable */
 
+/* ---- UTF-8 ---- */
+
+/* The bytes of the character that `text` begins with; 0 when that is not UTF-8. */
+size_t clq_utf8_length(const char *text);
+bool clq_is_utf8(const char *text);
+
 /* clq_format with a va_list. */
 char *clq_vformat(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 

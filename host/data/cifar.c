@@ -137,7 +137,7 @@ static clq_status read_names(const char *folder, const char *file, clq_source *s
                           source->class_count);
         goto cleanup;
     }
-    status = clq_source_set_names(source, names, count);
+    status = clq_source_set_names(source, path, names, count);
 
 cleanup:
     clq_free(data);
@@ -181,7 +181,7 @@ clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_
     }
     CLQ_TRY(read_names(folder, ten ? "batches.meta.txt" : "fine_label_names.txt", source));
     if (!source->class_names && ten) {
-        CLQ_TRY(clq_source_set_names(source, clq_cifar10_names, 10));
+        CLQ_TRY(clq_source_set_names(source, folder, clq_cifar10_names, 10));
     }
     return CLQ_OK;
 }

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "data/dataset.h"
 #include "data/parallel.h"
 #include "data/table.h"
@@ -37,7 +38,23 @@ static void free_names(char **names, int count) {
     clq_free(names);
 }
 
-static clq_status copy_names(const char *const *names, int count, char ***out) {
+clq_status clq_check_class_name(const char *place, const char *name) {
+    if (!clq_is_utf8(name) || strpbrk(name, "\r\n")) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: class \"%.200s\": its name must be UTF-8 without line breaks, for "
+                        "models keep a name a line",
+                        place, name);
+    }
+    return CLQ_OK;
+}
+
+static clq_status copy_names(const char *place, const char *const *names, int count, char ***out) {
+    for (int i = 0; i < count; i++) {
+        if (!names[i]) {
+            return clq_fail(CLQ_USAGE, "%s: class %d has no name", place, i);
+        }
+        CLQ_TRY(clq_check_class_name(place, names[i]));
+    }
     char **copies = clq_calloc((size_t)count, sizeof *copies);
     bool good = copies != NULL;
     for (int i = 0; good && i < count; i++) {
@@ -52,8 +69,9 @@ static clq_status copy_names(const char *const *names, int count, char ***out) {
     return CLQ_OK;
 }
 
-clq_status clq_source_set_names(clq_source *source, const char *const *names, int count) {
-    CLQ_TRY(copy_names(names, count, &source->class_names));
+clq_status clq_source_set_names(clq_source *source, const char *place, const char *const *names,
+                                int count) {
+    CLQ_TRY(copy_names(place, names, count, &source->class_names));
     source->class_count = count;
     return CLQ_OK;
 }
@@ -262,6 +280,9 @@ static clq_status check_options(const clq_dataset_options *o) {
     if ((unsigned)o->split > CLQ_SPLIT_TEST) {
         return clq_fail(CLQ_USAGE, "data: there is no split %d", (int)o->split);
     }
+    if (o->list.class_count < 0 || (o->list.classes && o->list.class_count == 0)) {
+        return clq_fail(CLQ_USAGE, "data: a list of labels of %d classes", o->list.class_count);
+    }
     if (o->limit < 0) {
         return clq_fail(CLQ_USAGE, "data: a limit of %lld images", (long long)o->limit);
     }
@@ -423,7 +444,7 @@ clq_status clq_dataset_map_classes(clq_dataset *d, const int32_t *map, const cha
     }
     char **copies = NULL;
     int32_t *labels = clq_calloc((size_t)d->info.count, sizeof *labels);
-    clq_status status = labels ? copy_names(names, count, &copies) : CLQ_NO_MEMORY;
+    clq_status status = labels ? copy_names(d->path, names, count, &copies) : CLQ_NO_MEMORY;
     if (status != CLQ_OK) {
         clq_free(labels);
         return status;

@@ -43,8 +43,12 @@ bool clq_folder_here(const char *folder);
 
 extern const char *const clq_cifar10_names[10];
 
-/* Copies `count` names. */
-clq_status clq_source_set_names(clq_source *source, const char *const *names, int count);
+/* CLQ_BAD_DATA, naming `place`, for a name that a model's metadata, a name a line, could not keep.
+ */
+clq_status clq_check_class_name(const char *place, const char *name);
+/* Copies `count` names of classes, once checked; `place` is the file or folder they are from. */
+clq_status clq_source_set_names(clq_source *source, const char *place, const char *const *names,
+                                int count);
 
 /* The usual constants, and whose they are, for people. `kind` is "cifar10", "cifar100", "mnist",
  * "synthetic" or "imagenet" (any other word counts as that). One channel of an RGB set is the mean

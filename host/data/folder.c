@@ -216,15 +216,17 @@ static clq_status read_class_names(const char *root, const char *split_root, clq
     if (!train) {
         return CLQ_NO_MEMORY;
     }
-    clq_status status = list_classes(clq_is_folder(train) ? train : split_root, &classes, &count);
-    clq_free(train);
-    CLQ_TRY(status);
+    const char *place = clq_is_folder(train) ? train : split_root;
+    clq_status status;
+    CLQ_GOTO(status, cleanup, list_classes(place, &classes, &count));
     if (count > INT16_MAX) {
         status = clq_fail(CLQ_BAD_DATA, "%s: %zu classes, at most %d", root, count, INT16_MAX);
     } else {
-        status = clq_source_set_names(source, (const char *const *)classes, (int)count);
+        status = clq_source_set_names(source, place, (const char *const *)classes, (int)count);
     }
+cleanup:
     clq_folder_list_free(classes, count);
+    clq_free(train);
     return status;
 }
 

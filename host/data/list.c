@@ -79,17 +79,28 @@ static char *trim(char *text) {
     return text;
 }
 
-/* Whether the path stays below its folder: relative, and no part of it is "..". */
-static bool is_below(const char *path) {
+/* Takes out empty parts and "." so that an image has one spelling. False unless the path stays
+ * below its folder: relative, and no part of it is "..". */
+static bool normalise_path(char *path) {
+    char *to = path;
     if (*path == '/') {
         return false;
     }
-    for (const char *part = path; part; part = strchr(part, '/')) {
-        part += *part == '/';
-        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0')) {
+    for (const char *part = path; *part; part += *part == '/') {
+        const size_t length = strcspn(part, "/");
+        if (length == 2 && memcmp(part, "..", 2) == 0) {
             return false;
         }
+        if (length > 1 || (length == 1 && *part != '.')) {
+            if (to > path) {
+                *to++ = '/';
+            }
+            memmove(to, part, length);
+            to += length;
+        }
+        part += length;
     }
+    *to = '\0';
     return true;
 }
 
@@ -158,10 +169,7 @@ static clq_status read_line(const list *l, int line, char *text, const clq_label
     }
     *end = '\0';
     text = trim(text);
-    while (strncmp(text, "./", 2) == 0) {
-        text += 2;
-    }
-    if (!is_below(text)) {
+    if (!normalise_path(text)) {
         return clq_fail(CLQ_BAD_DATA, "%s:%d: \"%.200s\" does not lie below %s", l->file, line,
                         text, l->folder);
     }
@@ -263,15 +271,13 @@ static clq_status check_images(const list *l, int64_t count) {
     return status;
 }
 
-static clq_status set_classes(const clq_label_list *given, clq_source *source) {
+static void count_classes(const clq_label_list *given, clq_source *source) {
     source->class_count = given->class_count;
     for (int64_t i = 0; given->class_count == 0 && i < source->count; i++) {
         if (source->labels[i] >= source->class_count) {
             source->class_count = source->labels[i] + 1;
         }
     }
-    return given->classes ? clq_source_set_names(source, given->classes, given->class_count)
-                          : CLQ_OK;
 }
 
 clq_status clq_list_open(const char *folder, const clq_label_list *given, clq_source *source) {
@@ -297,6 +303,9 @@ clq_status clq_list_open(const char *folder, const clq_label_list *given, clq_so
     if (!l->folder) {
         return CLQ_NO_MEMORY;
     }
+    if (given->classes) {
+        CLQ_TRY(clq_source_set_names(source, l->file, given->classes, given->class_count));
+    }
     CLQ_TRY(sort_classes(l, given));
     CLQ_TRY(clq_file_read(given->file, MAX_BYTES, &data, &size));
     l->text = data;
@@ -306,7 +315,7 @@ clq_status clq_list_open(const char *folder, const clq_label_list *given, clq_so
     }
     CLQ_TRY(check_duplicates(l, source->count));
     CLQ_TRY(check_images(l, source->count));
-    CLQ_TRY(set_classes(given, source));
+    count_classes(given, source);
     l->file = NULL;
     return CLQ_OK;
 }

@@ -283,7 +283,7 @@ clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *optio
     CLQ_TRY(parse_keys(keys, s, &train, &test));
     source->height = source->width = s->side;
     source->count = options->split == CLQ_SPLIT_TRAIN ? train : test;
-    CLQ_TRY(clq_source_set_names(source, clq_figure_names, CLQ_FIGURES));
+    CLQ_TRY(clq_source_set_names(source, "synthetic", clq_figure_names, CLQ_FIGURES));
     source->constants = "synthetic";
     source->labels = clq_calloc((size_t)source->count, sizeof *source->labels);
     if (!source->labels) {

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "data/csv.h"
+#include "data/dataset.h"
 #include "data/draws.h"
 #include "data/npy.h"
 #include "data/table.h"
@@ -102,7 +103,7 @@ cleanup:
     return status;
 }
 
-static clq_status store_class_names(const classes *c, clq_table *table) {
+static clq_status store_class_names(const char *path, const classes *c, clq_table *table) {
     if (!c->used) {
         return CLQ_OK;
     }
@@ -116,6 +117,7 @@ static clq_status store_class_names(const classes *c, clq_table *table) {
         if (!table->class_names[i]) {
             return CLQ_NO_MEMORY;
         }
+        CLQ_TRY(clq_check_class_name(path, table->class_names[i]));
     }
     return CLQ_OK;
 }
@@ -314,7 +316,7 @@ static clq_status csv_to_table(const char *path, const clq_csv *csv, const class
     CLQ_GOTO(status, cleanup, store_rows(&r, c, own_split, o, table));
     CLQ_GOTO(status, cleanup, copy_names(csv, 0, features, &table->column_names));
     CLQ_GOTO(status, cleanup, copy_names(csv, features, table->targets, &table->target_names));
-    status = store_class_names(c, table);
+    status = store_class_names(path, c, table);
 
 cleanup:
     clq_free(x);
@@ -391,7 +393,7 @@ static clq_status npy_to_table(const char *x_path, const char *y_path, const cha
     }
     const rows r = {x_path, x.dims[0], (int)features, (int)targets, x.values, y.values};
     CLQ_GOTO(status, cleanup, store_rows(&r, &c, train_y != NULL, o, table));
-    status = store_class_names(&c, table);
+    status = store_class_names(y_path, &c, table);
 
 cleanup:
     clq_npy_free(&all);
@@ -436,7 +438,7 @@ static clq_status open_npy(const char *path, const clq_table_options *o, clq_tab
     c.used = countable && (o->target == CLQ_TARGET_CLASS || c.count <= MAX_AUTO_CLASSES);
     const struct rows r = {path, rows, (int)features, (int)targets, x.values, y.values};
     CLQ_GOTO(status, cleanup, store_rows(&r, &c, false, o, table));
-    status = store_class_names(&c, table);
+    status = store_class_names(path, &c, table);
 
 cleanup:
     clq_npy_free(&all);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arguments.h"
+#include "base/text.h"
 #include "graph/ends.h"
 #include "graph/shape.h"
 
@@ -326,6 +327,9 @@ static int find_metadata(const clq_graph *graph, const char *key) {
 
 clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char *text) {
     CLQ_NEEDS(graph, key, text);
+    if (!clq_is_utf8(key) || !clq_is_utf8(text)) { /* files could not keep it */
+        return clq_fail(CLQ_BAD_DATA, "metadata \"%.100s\": is not UTF-8", key);
+    }
     char *value = clq_strdup(text);
     if (!value) {
         return CLQ_NO_MEMORY;

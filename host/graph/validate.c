@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arguments.h"
+#include "base/text.h"
 #include "graph/shape.h"
 
 static bool is_constant(const clq_value *value) {
@@ -61,11 +62,19 @@ static clq_status check_qparams(const clq_value *value) {
     return CLQ_OK;
 }
 
+/* Names end up in files, which hold nothing but UTF-8. */
+static clq_status check_text(const char *what, const char *name) {
+    return clq_is_utf8(name)
+               ? CLQ_OK
+               : clq_fail(CLQ_BAD_DATA, "%s \"%.100s\": its name is not UTF-8", what, name);
+}
+
 static clq_status check_value(const clq_graph *graph, int id) {
     const clq_value *value = &graph->values[id];
     if (!value->name || value->name[0] == '\0') {
         return clq_fail(CLQ_BAD_DATA, "value %d: has no name", id);
     }
+    CLQ_TRY(check_text("value", value->name));
     if ((unsigned)value->kind > CLQ_VALUE_STATE || clq_dtype_size(value->dtype) == 0) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": kind %d or dtype %d is unknown", value->name,
                         (int)value->kind, (int)value->dtype);
@@ -102,6 +111,7 @@ static clq_status check_node(const clq_graph *graph, int index) {
         return clq_fail(CLQ_BAD_DATA, "node %d: has no operator, name or attributes", index);
     }
     const char *op = node->op->name, *name = node->name;
+    CLQ_TRY(check_text(op, name));
     if (node->input_count < node->op->min_inputs || node->input_count > node->op->max_inputs ||
         node->input_count > CLQ_MAX_INPUTS) {
         return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d inputs, wants %d..%d", op, name,
@@ -186,6 +196,7 @@ clq_status clq_graph_validate(const clq_graph *graph) {
         return clq_fail(CLQ_BAD_DATA, "graph \"%s\": the output is not made by a node",
                         graph->name);
     }
+    CLQ_TRY(check_text("graph", graph->name ? graph->name : ""));
     for (int i = 0; i < graph->value_count; i++) {
         CLQ_TRY(check_value(graph, i));
     }

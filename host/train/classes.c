@@ -8,6 +8,7 @@
 #include "base/arguments.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "graph/ends.h"
 #include "train/metadata.h"
 
 #define CLASSES "clquant.classes" /* names, a line each */
@@ -303,6 +304,7 @@ static clq_status decide(match *m) {
 
 clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset) {
     CLQ_NEEDS(graph, dataset);
+    CLQ_NEEDS_ENDS(graph);
     const clq_shape *output = &graph->values[graph->output].shape;
     match m = {.dataset = dataset, .info = clq_dataset_get_info(dataset)};
     if (m.info->class_count == 0 || output->rank != 2) {

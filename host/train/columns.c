@@ -13,13 +13,13 @@
 
 /* ---- metadata ---- */
 
-/* Whether the names can be kept as lines, none of them longer and the last not empty. */
+/* Whether the names can be kept as lines of UTF-8, none of them longer and the last not empty. */
 static bool are_lines(char *const *names, int count) {
     if (!names || count == 0 || count > INT16_MAX || !*names[count - 1]) {
         return false;
     }
     for (int i = 0; i < count; i++) {
-        if (strpbrk(names[i], "\r\n")) {
+        if (!clq_is_utf8(names[i]) || strpbrk(names[i], "\r\n")) {
             return false;
         }
     }

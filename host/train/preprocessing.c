@@ -7,6 +7,8 @@
 
 #include "base/arguments.h"
 #include "base/numbers.h"
+#include "base/ranges.h"
+#include "graph/ends.h"
 #include "train/metadata.h"
 
 #define RANGE "clquant.range"
@@ -63,31 +65,72 @@ clq_status clq_crop_parse(const char *text, clq_preprocessing *p) {
 
 /* ---- checking ---- */
 
+/* As floats, which the limits are not all of; NaN is in no range. */
+static clq_status check_number(const char *name, float value, double low, double high,
+                               clq_status status) {
+    return value >= (float)low && value <= (float)high
+               ? CLQ_OK
+               : clq_fail(status, "%s must be a number in %.9g..%.9g, is %g", name, low, high,
+                          (double)value);
+}
+
 static clq_status check_normalisation(const clq_normalisation *n, int channels, clq_status status) {
-    if (n->range != 1 && n->range != 255) {
-        return clq_fail(status, "the range must be 1 or 255, is %g", (double)n->range);
-    }
+    const double white = n->range == 0 ? 1 : (double)n->range;
     bool small = true;
+    if (white != 1 && white != 255) {
+        return clq_fail(status, "the range must be 1 or 255, is %g", white);
+    }
+    if (channels < 1 || channels > CLQ_MAX_CHANNELS) {
+        return clq_fail(status, "numbers in mean and std must be 1..%d, are %d", CLQ_MAX_CHANNELS,
+                        channels);
+    }
     for (int c = 0; c < channels; c++) {
         const double mean = (double)n->mean[c], std = (double)n->std[c];
-        if (!(std > 0) || !isfinite(std) || !isfinite(mean)) {
-            return clq_fail(status, "mean %g and std %g must be finite, and std above 0", mean,
-                            std);
-        }
-        if (mean < 0 || mean > (double)n->range || std > 2 * (double)n->range) {
-            return clq_fail(status, "mean %g and std %g do not fit pixels in 0..%g%s", mean, std,
-                            (double)n->range,
-                            n->range == 1 && mean >= 0 && mean <= 255 && std <= 510
-                                ? "; with numbers for pixels in 0..255 give the range, 255"
-                                : "");
+        CLQ_TRY(check_number("mean", n->mean[c], CLQ_IN_MEAN, status));
+        CLQ_TRY(check_number("std", n->std[c], CLQ_IN_STD, status));
+        if (mean > white || std > 2 * white) {
+            return clq_fail(status,
+                            "mean %g and std %g do not fit pixels in 0..1; with numbers for pixels "
+                            "in 0..255 give the range, 255",
+                            mean, std);
         }
         small = small && std < 1;
     }
-    return small && n->range == 255
+    return small && white == 255
                ? clq_fail(status,
                           "std %g is less than one step of pixels in 0..255; with numbers for "
                           "pixels in 0..1 leave the range 255 out",
                           (double)n->std[0])
+               : CLQ_OK;
+}
+
+static bool is_side(int side) {
+    return side >= 1 && side <= MAX_SIDE;
+}
+
+/* What no text could have said. */
+static clq_status check_fields(const clq_preprocessing *p, clq_status status) {
+    const clq_resize *r = &p->resize;
+    if (p->known >= 1u << CLQ_PART_COUNT) {
+        return clq_fail(status, "known has parts that there are not: %#x", p->known);
+    }
+    if ((p->known & CLQ_PART_CHANNELS) && (unsigned)p->channels >= CLQ_CHANNEL_ORDERS) {
+        return clq_fail(status, "channels %d is not known", (int)p->channels);
+    }
+    if ((p->known & CLQ_PART_INTERPOLATION) && (unsigned)r->interpolation >= CLQ_INTERPOLATIONS) {
+        return clq_fail(status, "interpolation %d is not known", (int)r->interpolation);
+    }
+    if ((p->known & CLQ_PART_RESIZE) &&
+        !(r->shorter ? is_side(r->shorter) : is_side(r->height) && is_side(r->width))) {
+        return clq_fail(status, "resize to %d, or %d x %d, must be in 1..%d", r->shorter, r->width,
+                        r->height, MAX_SIDE);
+    }
+    if ((p->known & CLQ_PART_CROP) && !(is_side(p->crop_height) && is_side(p->crop_width))) {
+        return clq_fail(status, "crop of %d x %d must be in 1..%d", p->crop_width, p->crop_height,
+                        MAX_SIDE);
+    }
+    return p->known & CLQ_PART_NORMALISATION
+               ? check_normalisation(&p->normalisation, p->normalisation_count, status)
                : CLQ_OK;
 }
 
@@ -114,14 +157,12 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
                                    clq_status status) {
     CLQ_NEEDS(p);
     clq_normalisation *n = &p->normalisation;
-    if (p->known & CLQ_PART_NORMALISATION) {
-        CLQ_TRY(check_normalisation(n, p->normalisation_count, status));
-    }
+    CLQ_TRY(check_fields(p, status));
     if (!input) {
         return CLQ_OK;
     }
     const int channels = input->dim[3] <= CLQ_MAX_CHANNELS ? (int)input->dim[3] : 0;
-    if (channels == 0) {
+    if (channels < 1) {
         return clq_fail(status, "the network's input has %lld channels; images have 1 or 3",
                         (long long)input->dim[3]);
     }
@@ -191,9 +232,9 @@ static clq_status read_normalisation(const clq_graph *graph, int channels, clq_p
     bool found;
     CLQ_TRY(clq_metadata_get_pair(graph, CLQ_META_MEAN, CLQ_META_STD, channels, n->mean, n->std,
                                   &found));
-    n->range = 1;
-    if (range && strcmp(range, "1") != 0) {
-        n->range = strcmp(range, "255") == 0 ? 255 : 0;
+    n->range = range && strcmp(range, "255") == 0 ? 255 : 1;
+    if (range && n->range == 1 && strcmp(range, "1") != 0) {
+        return clq_fail(CLQ_BAD_DATA, RANGE " must be 1 or 255, is \"%.100s\"", range);
     }
     p->normalisation_count = channels;
     p->known |= found ? CLQ_PART_NORMALISATION : 0u;
@@ -231,6 +272,7 @@ static clq_status read_metadata(const clq_graph *graph, const clq_shape *input,
 
 clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *p) {
     CLQ_NEEDS(graph, p);
+    CLQ_NEEDS_ENDS(graph);
     const clq_shape *input = &graph->values[graph->input].shape;
     *p = (clq_preprocessing){0};
     if (input->rank != 4 || input->dim[3] > CLQ_MAX_CHANNELS) {
@@ -254,6 +296,7 @@ static clq_status set_text(clq_graph *graph, const char *key, const char *format
 
 clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *p) {
     CLQ_NEEDS(graph, p);
+    CLQ_TRY(clq_fail_in(check_fields(p, CLQ_USAGE), "%s", __func__));
     const clq_normalisation *n = &p->normalisation;
     const clq_resize *r = &p->resize;
     if (p->known & CLQ_PART_NORMALISATION) {
@@ -307,6 +350,7 @@ void clq_normalisation_usual(const clq_dataset *dataset, bool bgr, clq_normalisa
 clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
                                    clq_normalisation *n) {
     CLQ_NEEDS(graph, dataset, n);
+    CLQ_NEEDS_ENDS(graph);
     clq_preprocessing p;
     CLQ_TRY(clq_graph_preprocessing(graph, &p));
     clq_normalisation_usual(dataset, p.channels == CLQ_BGR, n);

@@ -112,6 +112,7 @@ int clq_graph_find_node(const clq_graph *graph, const char *name);
 /* How many node inputs (plus the graph output) read the value. */
 int clq_graph_use_count(const clq_graph *graph, int value);
 
+/* Both UTF-8, as files want it; CLQ_BAD_DATA otherwise. */
 clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char *text);
 const char *clq_graph_get_metadata(const clq_graph *graph, const char *key); /* NULL when absent */
 

@@ -191,9 +191,9 @@ extern const char *const clq_channels_names[CLQ_CHANNEL_ORDERS];
 clq_status clq_resize_parse(const char *text, clq_resize *resize);
 /* The same for a crop; one number means a square. */
 clq_status clq_crop_parse(const char *text, clq_preprocessing *preprocessing);
-/* Checks the known parts: finite numbers, deviations above 0, both such as pixels of the range can
- * have; and, unless `input` is NULL, that they fit a network's input (1, H, W, C), over whose
- * channels a single mean and std are spread. `status` is that of a broken rule. */
+/* Checks the known parts: each in its range, numbers such as pixels of `range` can have; and,
+ * unless `input` is NULL, that they fit a network's input (1, H, W, C), over whose channels a
+ * single mean and std are spread. `status` is that of a broken rule. */
 clq_status clq_preprocessing_check(clq_preprocessing *preprocessing, const clq_shape *input,
                                    clq_status status);
 /* Copies the `parts` that `from` knows. */
@@ -208,7 +208,8 @@ void clq_normalisation_usual(const clq_dataset *dataset, bool bgr,
 /* What the metadata says of images; a table's network says nothing. CLQ_BAD_DATA names the key that
  * breaks a rule. */
 clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *preprocessing);
-/* Writes the parts that are known into the metadata. */
+/* Writes the parts that are known into the metadata. CLQ_USAGE names a field that is out of its
+ * range. */
 clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *preprocessing);
 /* What a graph's images are normalised with: what its metadata says, else what is usual for the
  * data set. */

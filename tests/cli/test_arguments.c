@@ -52,6 +52,13 @@ static void data(void **state) {
     REFUSED_FOR("dataset must not be NULL", clq_dataset_open("synthetic", NULL, NULL));
     FAILS(clq_dataset_open("synthetic", &(clq_dataset_options){.split = (clq_split)7}, &dataset));
     FAILS(clq_dataset_open("synthetic", &(clq_dataset_options){.height = -1}, &dataset));
+    static const char *const nameless[] = {NULL};
+    clq_dataset_options listed = {.list = {.file = SMOOTH, .classes = nameless}};
+    FAILS(clq_dataset_open(CLQ_SOURCE_DIR, &listed, &dataset));
+    assert_error_has("a list of labels of 0 classes");
+    listed.list.class_count = 1;
+    FAILS(clq_dataset_open(CLQ_SOURCE_DIR, &listed, &dataset));
+    assert_error_has("class 0 has no name");
     clq_dataset_close(NULL);
     assert_null(clq_dataset_get_info(NULL));
     assert_null(clq_dataset_table(NULL));
@@ -320,6 +327,47 @@ static void files(void **state) {
     clq_tensors_destroy(tensors);
 }
 
+/* Fields of a preprocessing that no text could have said. */
+static void preprocessings(void **state) {
+    (void)state;
+    clq_graph *made = NULL;
+    clq_preprocessing p = {0};
+    clq_normalisation normalisation;
+    assert_ok(clq_graph_create("x", &made)); /* without an input */
+    REFUSED_FOR("has no input", clq_graph_preprocessing(made, &p));
+    REFUSED_FOR("has no input", clq_graph_normalisation(made, table, &normalisation));
+    REFUSED_FOR("has no input", clq_graph_match_classes(made, table));
+    static const struct {
+        clq_preprocessing p;
+        const char *field;
+    } wrong[] = {
+        {{.known = ~0u}, "known"},
+        {{.known = CLQ_PART_NORMALISATION}, "are 0"},
+        {{.known = CLQ_PART_NORMALISATION, .normalisation_count = 99}, "are 99"},
+        {{.known = CLQ_PART_NORMALISATION, .normalisation_count = -1}, "are -1"},
+        {{.known = CLQ_PART_NORMALISATION, .normalisation = {.range = 3}}, "range"},
+        {{.known = CLQ_PART_NORMALISATION, .normalisation_count = 1}, "std"},
+        {{.known = CLQ_PART_CHANNELS, .channels = (clq_channel_order)77}, "channels 77"},
+        {{.known = CLQ_PART_INTERPOLATION, .resize.interpolation = (clq_interpolation)55},
+         "interpolation 55"},
+        {{.known = CLQ_PART_RESIZE}, "resize"},
+        {{.known = CLQ_PART_RESIZE, .resize.width = 8}, "resize"},
+        {{.known = CLQ_PART_RESIZE, .resize.shorter = -8}, "resize"},
+        {{.known = CLQ_PART_CROP, .crop_width = 5000, .crop_height = 1}, "crop"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        p = wrong[i].p;
+        assert_status(clq_preprocessing_check(&p, NULL, CLQ_BAD_DATA), CLQ_BAD_DATA);
+        assert_error_has(wrong[i].field);
+        REFUSED_FOR(wrong[i].field, clq_graph_set_preprocessing(made, &p));
+        assert_int_equal(made->metadata_count, 0);
+    }
+    p = (clq_preprocessing){.known = CLQ_PART_CHANNELS, .channels = CLQ_RGB};
+    clq_shape odd = {4, {1, 8, 8, -3}};
+    assert_status(clq_preprocessing_check(&p, &odd, CLQ_BAD_DATA), CLQ_BAD_DATA);
+    clq_graph_destroy(made);
+}
+
 static void training(void **state) {
     (void)state;
     clq_graph empty = {0};
@@ -494,9 +542,11 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base),     cmocka_unit_test(data),         cmocka_unit_test(devices),
-        cmocka_unit_test(graphs),   cmocka_unit_test(executors),    cmocka_unit_test(files),
-        cmocka_unit_test(training), cmocka_unit_test(quantization), cmocka_unit_test(measuring),
+        cmocka_unit_test(base),           cmocka_unit_test(data),
+        cmocka_unit_test(devices),        cmocka_unit_test(graphs),
+        cmocka_unit_test(executors),      cmocka_unit_test(files),
+        cmocka_unit_test(preprocessings), cmocka_unit_test(training),
+        cmocka_unit_test(quantization),   cmocka_unit_test(measuring),
     };
     return cmocka_run_group_tests_name("cli/arguments", tests, open_all, close_all);
 }

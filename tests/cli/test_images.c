@@ -262,12 +262,13 @@ static void bad_flags_are_usage_errors(void **state) {
     (void)state;
     static const struct {
         const char *flags, *text;
-    } cases[] = {{"--std 0,0,0 --mean 0,0,0", "std above 0"},
+    } cases[] = {{"--std 0,0,0 --mean 0,0,0", "std must be a number in 1e-06..510, is 0"},
+                 {"--mean 0 --std 1e-30", "std must be a number in 1e-06..510, is 1e-30"},
                  {"--mean 128 --std 1", "give the range, 255"},
                  {"--mean 0.485 --std 58", "0..1"},
                  {"--mean 0.485 --std 0.229 --range 255", "leave the range 255 out"},
                  {"--mean 300 --std 1 --range 255", "0..255"},
-                 {"--mean=-0.5 --std 1", "0..1"},
+                 {"--mean=-0.5 --std 1", "mean must be a number in 0..255, is -0.5"},
                  {"--mean nan --std 1", "--mean"},
                  {"--mean 0.5 --std inf", "--std"},
                  {"--mean 0.5", "go together"},

@@ -414,6 +414,17 @@ static void broken_image_folders_are_refused(void **state) {
     assert_fails(root, train, CLQ_BAD_DATA, "train/cow: an empty class");
     clq_free(empty);
     clq_free(root);
+    static const char *const names[] = {"a\nb", "a\r", "\xff\xfe", "caf\xe9"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char file[32];
+        snprintf(file, sizeof file, "named%zu", i);
+        root = folder(file);
+        snprintf(file, sizeof file, "train/%s/a.png", names[i]);
+        put_image(root, file, 8, 8, 3);
+        assert_fails(root, train, CLQ_BAD_DATA, "/train: class \"");
+        assert_error_has("must be UTF-8 without line breaks");
+        clq_free(root);
+    }
     char *classless = folder("classless");
     empty = clq_path_join(classless, "train");
     assert_ok(clq_make_dirs(empty));

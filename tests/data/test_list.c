@@ -82,7 +82,18 @@ static void mistakes_name_file_and_line(void **state) {
     assert_refused("a.png 0\nz.png 1\n", three, CLQ_NO_INPUT, "list.txt:2: there is no image ");
     assert_refused("a.png 0\nsub 1\n", three, CLQ_NO_INPUT, "list.txt:2");
     assert_refused("a.png 0\n\na.png 1\n", three, CLQ_BAD_DATA, "stands in line 1 already");
-    assert_refused("a.png 0\n./a.png 1\n", three, CLQ_BAD_DATA, "list.txt:2");
+    static const char *const again[] = {"./", ".//", "././", ".///./"};
+    for (size_t i = 0; i < 4; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "a.png 0\n%sa.png 1\n", again[i]);
+        assert_refused(text, three, CLQ_BAD_DATA, "list.txt:2: \"a.png\" stands in line 1");
+        snprintf(text, sizeof text, "sub/e.png 0\n./sub/%se.png 1\n", again[i]);
+        assert_refused(text, three, CLQ_BAD_DATA, "list.txt:2: \"sub/e.png\" stands in line 1");
+    }
+    assert_refused("sub/e.png 0\nsub//e.png 1\n", three, CLQ_BAD_DATA, "stands in line 1");
+    assert_refused("a.png/ 0\na.png 1\n", three, CLQ_BAD_DATA, "stands in line 1");
+    assert_refused(". 0\n", three, CLQ_NO_INPUT, "list.txt:1: there is no image ");
+    assert_refused(".//../a.png 0\n", three, CLQ_BAD_DATA, "does not lie below");
     assert_refused("a.png 3\n", three, CLQ_BAD_DATA, "list.txt:1: the label 3 is not in 0..2");
     assert_refused("a.png -1\n", three, CLQ_BAD_DATA, "not in 0..2");
     assert_refused("a.png 10\n", ten, CLQ_BAD_DATA, "not in 0..9");

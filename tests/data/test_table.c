@@ -84,6 +84,10 @@ static void broken_csv_is_refused(void **state) {
     assert_fails(put("a.csv", "1\n2\n"), (clq_table_options){0}, CLQ_BAD_DATA, "1 columns");
     assert_fails(put("a.csv", "1,1\n"), (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
                  "too few to split");
+    assert_fails(put("a.csv", "1,2,caf\xe9\n3,4,tea\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv: class \"caf\xe9\": its name must be UTF-8");
+    assert_fails(put("a.csv", "1,2,\"two\nlines\"\n3,4,tea\n"), (clq_table_options){0},
+                 CLQ_BAD_DATA, "without line breaks");
     assert_fails(clq_test_temp_path("no.csv"), (clq_table_options){0}, CLQ_NO_INPUT, "no.csv");
     const char *path = clq_test_temp_path("nul.csv");
     test_file_write(path, "1,2\n3,\0\n", 8);

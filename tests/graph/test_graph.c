@@ -192,6 +192,9 @@ static void metadata_is_replaced_by_key(void **state) {
     assert_ok(clq_graph_set_metadata(g, "clquant.mean", "2"));
     assert_string_equal(clq_graph_get_metadata(g, "clquant.std"), "1");
     assert_string_equal(clq_graph_get_metadata(g, "clquant.mean"), "2");
+    assert_status(clq_graph_set_metadata(g, "clquant.classes", "caf\xe9"), CLQ_BAD_DATA);
+    assert_error_has("\"clquant.classes\": is not UTF-8");
+    assert_status(clq_graph_set_metadata(g, "\xff", "1"), CLQ_BAD_DATA);
     assert_int_equal(g->metadata_count, 2);
     clq_graph_destroy(g);
 }
@@ -296,6 +299,16 @@ static void break_dtype(clq_graph *g) {
 static void break_value_name(clq_graph *g) {
     g->values[B].name[0] = '\0';
 }
+static void break_value_text(clq_graph *g) {
+    g->values[B].name[0] = (char)0xff;
+}
+static void break_node_text(clq_graph *g) {
+    g->nodes[0].name[0] = (char)0xff;
+}
+static void break_graph_text(clq_graph *g) {
+    clq_free(g->name);
+    g->name = clq_strdup("\xff");
+}
 static void break_unique_value(clq_graph *g) {
     g->values[B].name[0] = 'c';
 }
@@ -378,6 +391,9 @@ static void validation_finds_every_broken_rule(void **state) {
                                                   break_kind,
                                                   break_dtype,
                                                   break_value_name,
+                                                  break_value_text,
+                                                  break_node_text,
+                                                  break_graph_text,
                                                   break_unique_value,
                                                   break_unique_node,
                                                   break_rule,
