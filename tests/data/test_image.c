@@ -319,8 +319,39 @@ static void convert_makes_luma_and_copies(void **state) {
     assert_int_equal(back[14], 7);
 }
 
+/* The very bytes of cv2.resize with INTER_LINEAR, 5.0. */
+static void linear_is_opencvs(void **state) {
+    (void)state;
+    enum { H = 7, W = 9 };
+    static const struct {
+        int height, width;
+        uint8_t values[110];
+    } wanted[] = {
+        {5, 6, {40,  152, 80, 52,  107, 99,  84, 61,  147, 101, 84,  128, 174, 128, 48,
+                194, 83,  60, 114, 144, 115, 92, 176, 130, 124, 134, 178, 136, 90,  197}},
+        {10, 11, {0,   70,  150, 136, 52,  132, 27,  66,  145, 154, 39,  75,  55,  101, 138, 119,
+                  83,  80,  62,  96,  144, 131, 114, 61,  64,  118, 162, 85,  112, 72,  64,  113,
+                  184, 51,  114, 73,  55,  133, 202, 82,  110, 88,  51,  121, 155, 105, 96,  86,
+                  73,  152, 158, 115, 98,  95,  59,  183, 132, 117, 103, 75,  90,  169, 143, 121,
+                  111, 75,  121, 191, 138, 102, 134, 39,  109, 186, 155, 98,  159, 58,  129, 173,
+                  154, 100, 134, 75,  124, 174, 166, 97,  97,  94,  146, 174, 143, 128, 106, 98,
+                  141, 182, 150, 172, 79,  97,  176, 209, 79,  158, 94,  92,  171, 242}}};
+    uint8_t pixels[H * W], out[110];
+    for (int i = 0; i < H * W; i++) {
+        pixels[i] = (uint8_t)(i * 97 + i / 5 * 31);
+    }
+    const clq_image image = {.height = H, .width = W, .channels = 1, .data = pixels};
+    for (size_t i = 0; i < 2; i++) {
+        const int h = wanted[i].height, w = wanted[i].width;
+        const clq_resize resize = {.height = h, .width = w, .interpolation = CLQ_LINEAR};
+        assert_ok(clq_image_fit(&image, &resize, h, w, out));
+        assert_memory_equal(out, wanted[i].values, (size_t)h * (size_t)w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear_is_opencvs),
         cmocka_unit_test(jpeg_keeps_a_smooth_picture),
         cmocka_unit_test(png_is_exact),
         cmocka_unit_test(png_of_16_bits_is_scaled),
