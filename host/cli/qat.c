@@ -2,6 +2,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/numbers.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
@@ -116,6 +117,7 @@ static clq_status run(int argc, char **argv) {
     clq_dataset *train = NULL, *test = NULL;
     clq_out_folder out = {0};
     clq_quantized quantized = {.method = "qat"};
+    char epochs[32];
     bool done;
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
@@ -130,10 +132,12 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup, clq_out_check(&out));
     CLQ_GOTO(status, cleanup, clq_out_check_log(writes ? o.log_file : NULL, inputs, input_count));
     CLQ_GOTO(status, cleanup, clq_out_check_file("-o", writes ? o.out : NULL, inputs, input_count));
-    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
-    if (o.epochs || !recipe->qat.epochs) {
-        recipe->qat.epochs = o.epochs ? o.epochs : 1;
+    if (o.epochs) { /* a key like others, so that what keeps the recipe has it too */
+        clq_snprintf(epochs, sizeof epochs, "qat.epochs=%d", o.epochs);
+        CLQ_GOTO(status, cleanup, clq_option_override(epochs, o.overrides, &o.override_count));
     }
+    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
+    recipe->qat.epochs = recipe->qat.epochs ? recipe->qat.epochs : 1;
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
     clq_data_source source = {.path = o.data, .flags = &o.images, .recipe = recipe};

@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "base/files.h"
+#include "base/numbers.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
@@ -120,6 +121,7 @@ static clq_status run(int argc, char **argv) {
     clq_graph *graph = NULL;
     clq_dataset *train = NULL, *test = NULL;
     clq_out_folder out = {0};
+    char epochs[32];
     bool done;
     CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
@@ -136,10 +138,11 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup, clq_out_check(&out));
     CLQ_GOTO(status, cleanup,
              clq_out_check_log(writes ? o.log_file : NULL, inputs, sizeof inputs / sizeof *inputs));
-    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
-    if (o.epochs) {
-        recipe->train.epochs = o.epochs;
+    if (o.epochs) { /* a key like others, so that what keeps the recipe has it too */
+        clq_snprintf(epochs, sizeof epochs, "train.epochs=%d", o.epochs);
+        CLQ_GOTO(status, cleanup, clq_option_override(epochs, o.overrides, &o.override_count));
     }
+    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     recipe->data.from_flags = o.images.given.known;
     recipe->weights = o.weights ? o.weights : recipe->weights;
     recipe->new_head |= o.new_head;

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/differences.h"
 
 enum { KEPT_CHECKPOINTS = 2, NAME_SIZE = 512 };
 
@@ -194,6 +195,10 @@ clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.config", checkpoint->config_hash));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.start", checkpoint->start_hash));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, text)));
+    if (checkpoint->facts) {
+        CLQ_GOTO(status, cleanup,
+                 clq_tensors_set_metadata(tensors, "clquant.facts", checkpoint->facts));
+    }
     if (checkpoint->recipe) {
         CLQ_GOTO(status, cleanup,
                  clq_tensors_set_metadata(tensors, "clquant.recipe", checkpoint->recipe));
@@ -253,22 +258,33 @@ static clq_status check_sum(const clq_tensors *tensors, const char *path) {
     return CLQ_OK;
 }
 
+/* Says what differs, as far as the file knows. */
+static clq_status refuse(const clq_checkpoint *checkpoint, const clq_tensors *tensors,
+                         const char *path, const char *other) {
+    clq_text found = {0};
+    clq_train_differences(clq_tensors_get_metadata(tensors, "clquant.facts"), checkpoint->facts,
+                          NULL, &found);
+    clq_train_differences(clq_tensors_get_metadata(tensors, "clquant.recipe"), checkpoint->recipe,
+                          checkpoint->phase, &found);
+    const clq_status status =
+        clq_fail(CLQ_USAGE, "%s: %s%s%s; resume with the same ones or start in an empty folder",
+                 path, other, found.size > 0 ? ": " : "", found.size > 0 ? found.data : "");
+    clq_text_free(&found);
+    return status;
+}
+
 static clq_status check_config(const clq_checkpoint *checkpoint, const clq_tensors *tensors,
                                const char *path) {
     const char *config = clq_tensors_get_metadata(tensors, "clquant.config");
     if (!config || strtoull(config, NULL, 16) != checkpoint->config_hash) {
-        return clq_fail(
-            CLQ_USAGE,
-            "%s: belongs to another network, data set or configuration; resume with the same ones "
-            "or start in an empty folder",
-            path);
+        return refuse(checkpoint, tensors, path,
+                      "belongs to another network, data set or configuration");
     }
     const char *start = clq_tensors_get_metadata(tensors, "clquant.start");
     if (start && strtoull(start, NULL, 16) != checkpoint->start_hash) {
-        return clq_fail(CLQ_USAGE,
-                        "%s: belongs to a training that began with other parameters: another "
-                        "model, other weights or another seed of the network",
-                        path);
+        return refuse(checkpoint, tensors, path,
+                      "belongs to a training that began with other parameters: another model, "
+                      "other weights or another seed of the network");
     }
     return CLQ_OK;
 }

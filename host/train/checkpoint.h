@@ -8,6 +8,8 @@
  *           clquant.state      JSON: phase, step, position in the epoch, sums so far, history
  *           clquant.config     hash of what must not change between stop and resume
  *           clquant.start      hash of the parameters that training began with
+ *           clquant.facts      network, data, preprocessing, ranks in words, for what to tell when
+ *                              clquant.config differs
  *           clquant.recipe     the recipe, when there is one
  *           clquant.checksum   XXH3 over names, sizes and data of all tensors, and the state
  *
@@ -36,6 +38,7 @@ typedef struct clq_checkpoint {
     uint64_t config_hash;
     uint64_t start_hash; /* of the parameters before the first step */
     const char *recipe;  /* NULL ok */
+    const char *facts; /* in words, of what config_hash is made: a JSON object of texts; NULL ok */
 } clq_checkpoint;
 
 /* Writes the checkpoint of `step` and removes all but the newest two. `state` is kept as it is. */

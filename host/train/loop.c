@@ -75,8 +75,11 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     record->train_top1 = top1;
     record->test_loss = record->test_top1 = NAN;
     record->skipped_steps = (double)t->skipped.in_epoch;
-    record->seconds = clq_now_seconds() - start;
-    record->images_per_second = (double)((t->step - first) * config->batch) / record->seconds;
+    /* Of an epoch that was resumed, another process knew what the first part took. */
+    const double seconds = clq_now_seconds() - start;
+    record->seconds = batch == 0 ? seconds : NAN;
+    record->images_per_second =
+        t->step > first ? (double)((t->step - first) * config->batch) / seconds : NAN;
     return CLQ_OK;
 }
 
@@ -136,12 +139,15 @@ static clq_status run_epochs(trainer *t) {
             return interrupt(t);
         }
         CLQ_TRY(clq_history_add(&t->history, &record));
-        char train[40], test[40];
-        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s  test loss %.4g%s  %.0f %s/s",
-                     t->job->phase, record.epoch, t->job->config.epochs, record.lr,
-                     record.train_loss, top1_text("top-1", record.train_top1, train),
-                     record.test_loss, top1_text("test top-1", record.test_top1, test),
-                     record.images_per_second, clq_feed_unit(t->feed));
+        char train[40], test[40], rate[40] = "";
+        if (!isnan(record.images_per_second)) {
+            clq_snprintf(rate, sizeof rate, "  %.0f %s/s", record.images_per_second,
+                         clq_feed_unit(t->feed));
+        }
+        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s  test loss %.4g%s%s", t->job->phase,
+                     record.epoch, t->job->config.epochs, record.lr, record.train_loss,
+                     top1_text("top-1", record.train_top1, train), record.test_loss,
+                     top1_text("test top-1", record.test_top1, test), rate);
         if (t->job->out) {
             CLQ_TRY(clq_history_write(&t->history, t->job->out));
         }

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/ranks.h"
+#include "base/text.h"
 #include "train/freeze.h"
 
 /* ---- set-up ---- */
@@ -137,16 +138,18 @@ clq_status clq_trainer_fit_epoch(trainer *t, int64_t epoch) {
     return open_sized(t, size);
 }
 
+static const char *const preprocessing_keys[] = {"clquant.resize", "clquant.crop",
+                                                 "clquant.interpolation"};
+
 /* How images are prepared, mixed into `hash`. */
 static uint64_t hash_preprocessing(const clq_train_job *job, uint64_t hash) {
-    static const char *const keys[] = {"clquant.resize", "clquant.crop", "clquant.interpolation"};
     const clq_normalisation *n = &job->normalisation;
     const float numbers[] = {n->range == 255 ? 255 : 1, n->bgr};
     hash = clq_hash64_seeded(n->mean, sizeof n->mean, hash);
     hash = clq_hash64_seeded(n->std, sizeof n->std, hash);
     hash = clq_hash64_seeded(numbers, sizeof numbers, hash);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *text = clq_graph_get_metadata(job->graph, keys[i]);
+    for (size_t i = 0; i < sizeof preprocessing_keys / sizeof *preprocessing_keys; i++) {
+        const char *text = clq_graph_get_metadata(job->graph, preprocessing_keys[i]);
         hash = text ? clq_hash64_seeded(text, strlen(text), hash) : hash;
     }
     return hash;
@@ -175,6 +178,69 @@ static uint64_t config_hash(const trainer *t) {
     return hash;
 }
 
+static void describe_preprocessing(const clq_train_job *job, int channels, clq_text *text) {
+    const clq_normalisation *n = &job->normalisation;
+    clq_text_puts(text, "mean");
+    for (int c = 0; c < channels; c++) {
+        clq_text_printf(text, " %.6g", (double)n->mean[c]);
+    }
+    clq_text_puts(text, " std");
+    for (int c = 0; c < channels; c++) {
+        clq_text_printf(text, " %.6g", (double)n->std[c]);
+    }
+    clq_text_printf(text, " range %d %s", n->range == 255 ? 255 : 1, n->bgr ? "bgr" : "rgb");
+    for (size_t i = 0; i < sizeof preprocessing_keys / sizeof *preprocessing_keys; i++) {
+        const char *value = clq_graph_get_metadata(job->graph, preprocessing_keys[i]);
+        if (value) {
+            clq_text_printf(text, " %s %s", strchr(preprocessing_keys[i], '.') + 1, value);
+        }
+    }
+}
+
+/* Puts the text into the object, and empties it. */
+static clq_status put_fact(json_t *facts, const char *key, clq_text *text) {
+    char *line = NULL;
+    clq_status status = clq_text_take(text, &line);
+    if (status == CLQ_OK && json_object_set_new(facts, key, clq_json_string(line)) != 0) {
+        status = CLQ_NO_MEMORY;
+    }
+    clq_free(line);
+    return status;
+}
+
+/* What config_hash is made of in words, as far as the recipe does not say it. */
+static clq_status describe_facts(trainer *t) {
+    const clq_train_job *job = t->job;
+    clq_text text = {0};
+    clq_status status = CLQ_OK;
+    json_t *facts = json_object();
+    clq_text_printf(&text, "%s, %lld parameters", job->graph->name,
+                    (long long)clq_graph_measure(job->graph).parameters);
+    CLQ_GOTO(status, cleanup, put_fact(facts, "network", &text));
+    clq_text_printf(&text, "%d", clq_ranks_size(job->ranks));
+    CLQ_GOTO(status, cleanup, put_fact(facts, "ranks", &text));
+    if (job->train) {
+        const clq_dataset_info *info = clq_dataset_get_info(job->train);
+        clq_text_printf(&text, "%lld x ", (long long)info->count);
+        if (info->features > 0) {
+            clq_text_printf(&text, "%d features, %d targets, ", info->features, info->targets);
+        } else {
+            clq_text_printf(&text, "%dx%dx%d, ", info->width, info->height, info->channels);
+        }
+        clq_text_printf(&text, "%d classes", info->class_count);
+        CLQ_GOTO(status, cleanup, put_fact(facts, "data set", &text));
+        if (info->features == 0) {
+            describe_preprocessing(job, info->channels, &text);
+            CLQ_GOTO(status, cleanup, put_fact(facts, "preprocessing", &text));
+        }
+    }
+    status = clq_json_dump_line(facts, &t->facts);
+cleanup:
+    clq_text_free(&text);
+    json_decref(facts);
+    return status;
+}
+
 /* Of the parameters as they are now, before the first step. */
 static uint64_t start_hash(const clq_graph *graph) {
     uint64_t hash = 0;
@@ -200,6 +266,7 @@ static clq_status describe_checkpoint(trainer *t) {
         }
         t->buffers[count++] = (clq_checkpoint_buffer){hooks->buffer_names[i], hooks->buffers[i]};
     }
+    CLQ_TRY(describe_facts(t));
     t->checkpoint = (clq_checkpoint){.folder = t->job->out,
                                      .phase = t->job->phase,
                                      .graph = t->job->graph,
@@ -208,7 +275,8 @@ static clq_status describe_checkpoint(trainer *t) {
                                      .buffer_count = count,
                                      .config_hash = config_hash(t),
                                      .start_hash = start_hash(t->job->graph),
-                                     .recipe = t->job->recipe_json};
+                                     .recipe = t->job->recipe_json,
+                                     .facts = t->facts};
     return CLQ_OK;
 }
 
@@ -267,6 +335,7 @@ void clq_trainer_close(trainer *t) {
     clq_feed_destroy(t->test_feed);
     clq_params_destroy(t->own_params);
     clq_history_clear(&t->history);
+    clq_free(t->facts);
 }
 
 bool clq_trainer_is_asked_to_stop(const trainer *t) {

@@ -36,6 +36,7 @@ typedef struct trainer {
     clq_buffer *all_totals; /* several ranks: F32 (ranks, loss's totals), for the checkpoint */
     clq_health *health;
     clq_checkpoint checkpoint;
+    char *facts;                                            /* the checkpoint's */
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;
     int64_t steps_per_epoch;

@@ -278,8 +278,9 @@ void clq_evaluation_clear(clq_evaluation *evaluation);
 typedef struct clq_epoch_record {
     int epoch; /* 1-based */
     double lr, train_loss, train_top1, test_loss, test_top1;
-    double skipped_steps; /* see clq_nonfinite */
-    double images_per_second, seconds;
+    double skipped_steps;     /* see clq_nonfinite */
+    double images_per_second; /* of the steps since the start, or the latest resume, in the epoch */
+    double seconds;           /* of all steps, without the evaluation; NaN: resumed on the way */
 } clq_epoch_record;
 
 /* What the quantization layer adds to the loop; all may be NULL. */

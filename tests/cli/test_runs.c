@@ -309,6 +309,28 @@ static void signals_leave_a_checkpoint(void **state) {
     }
 }
 
+/* And what does not fit is said by name. */
+static void another_configuration_is_named(void **state) {
+    (void)state;
+    const char *const line = "train %s --data %s --out %s --resume %s";
+    const int before = entries(whole);
+    assert_exit(CLQ_USAGE, line, recipe, DATA, whole,
+                "--set train.batch=32 --set train.schedule.lr=0.02 --set train.log_steps=7");
+    assert_printed(": train.batch is 32, was 16, train.schedule.lr is 0.02, was 0.01; resume with");
+    assert_exit(CLQ_USAGE, line, recipe, DATA, whole, "--epochs 31");
+    assert_printed(": train.epochs is 31, was 30; ");
+    assert_exit(CLQ_USAGE, line, recipe, "synthetic:train=256,test=64,size=8", whole, "");
+    assert_printed(": data set is \"256 x 8x8x3, 10 classes\", was \"512 x 8x8x3, 10 classes\"; ");
+    assert_exit(CLQ_USAGE, line, recipe, DATA, whole, "--set network.seed=9");
+    assert_printed("began with other parameters");
+    assert_printed(": network.seed is 9, was not set; ");
+    assert_exit(CLQ_USAGE, line, recipe, DATA, whole, "--mean 0.5,0.5,0.5 --std 0.25,0.25,0.25");
+    assert_printed("preprocessing is \"mean 0.5 0.5 0.5 std 0.25 0.25 0.25 range 1 rgb");
+    assert_exit(CLQ_USAGE, line, recipe, DATA, whole, "--set 'network.hidden=[32]'");
+    assert_printed("network.hidden is [32], was [64]");
+    assert_int_equal(entries(whole), before);
+}
+
 /* What a stopped command says must be so. */
 static void and_say_how_to_go_on(void **state) {
     (void)state;
@@ -433,6 +455,7 @@ int main(void) {
         cmocka_unit_test(outputs_replace_no_input),
         cmocka_unit_test(outputs_must_be_writable),
         cmocka_unit_test(signals_leave_a_checkpoint),
+        cmocka_unit_test(another_configuration_is_named),
         cmocka_unit_test(and_say_how_to_go_on),
         cmocka_unit_test(a_job_goes_on_where_it_was),
         cmocka_unit_test(the_second_signal_ends_at_once),

@@ -1,5 +1,6 @@
 /* The same bits, with everything that has state switched on: from fifty places where training
  * stops, from where it is asked to stop, and with any number of loader threads. */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -89,6 +90,27 @@ static void any_stop_resumes_to_the_same_bits(void **state) {
     }
 }
 
+/* What the first part of an epoch took is not known to the process that ends it. */
+static void timing_is_never_a_part_for_the_whole(void **state) {
+    (void)state;
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("timed"));
+    run_part(CLQ_OPTIMIZER_SGD, folder, 5, STEPS_PER_EPOCH + 5);
+    clq_graph *graph = conv_net();
+    clq_train_job job = everything(graph, folder, CLQ_OPTIMIZER_SGD);
+    clq_epoch_record *history = NULL;
+    int count = 0;
+    job.resume = true;
+    assert_ok(clq_train(&job, &history, &count));
+    assert_int_equal(count, EPOCHS);
+    for (int e = 0; e < EPOCHS; e++) {
+        assert_true(e == 1 ? isnan(history[e].seconds) : history[e].seconds > 0);
+        assert_true(history[e].images_per_second > 0);
+    }
+    clq_free(history);
+    clq_graph_destroy(graph);
+}
+
 /* ---- asked to stop ---- */
 
 /* Asks in one step: before it, so that it is the last one, or behind it. Behind an epoch's last
@@ -155,6 +177,7 @@ static void loader_threads_change_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timing_is_never_a_part_for_the_whole),
         cmocka_unit_test(any_stop_resumes_to_the_same_bits),
         cmocka_unit_test(interrupted_trainings_resume_to_the_same_bits),
         cmocka_unit_test(loader_threads_change_nothing),
