@@ -58,6 +58,7 @@ static clq_status parse(const char *name, const void *text, size_t size, size_t 
     const bool unset = !json && error.line == -1; /* jansson could not even begin */
     if (clq_json_exhausted || unset ||
         (!json && json_error_code(&error) == json_error_out_of_memory)) {
+        clq_json_exhausted = false; /* is told */
         json_decref(json);
         return clq_fail(CLQ_NO_MEMORY, "%s: out of memory parsing it", name);
     }
@@ -87,6 +88,7 @@ clq_status clq_json_put(json_t *object, const char *key, json_t *value) {
     if (value && json_object_set_new(object, key, value) == 0) {
         return CLQ_OK;
     }
+    clq_json_exhausted = false; /* is told */
     return clq_is_utf8(key) ? clq_fail(CLQ_NO_MEMORY, "out of memory setting \"%s\"", key)
                             : clq_fail(CLQ_USAGE, "\"%s\": is not UTF-8", key);
 }
@@ -159,6 +161,7 @@ json_t *clq_json_string(const char *text) {
         clq_text_append(&fixed, length ? text : "\xef\xbf\xbd", length ? length : 3);
         text += length ? length : 1;
     }
+    clq_json_exhausted = clq_json_exhausted || fixed.failed;
     json = fixed.failed ? NULL : json_string(fixed.data);
     clq_text_free(&fixed);
     return json;
@@ -173,11 +176,16 @@ static int append_chunk(const char *data, size_t size, void *text) {
     return ((clq_text *)text)->failed ? -1 : 0;
 }
 
-/* json_dump_callback in the C locale. */
+/* json_dump_callback in the C locale, of a tree that lacks nothing. */
 static int dump(const json_t *json, json_dump_callback_t chunk, void *to, size_t flags) {
+    if (clq_json_exhausted) {
+        clq_json_exhausted = false; /* is told */
+        return -1;
+    }
     const locale_t before = clq_c_locale_begin();
     const int failed = json_dump_callback(json, chunk, to, flags);
     clq_c_locale_end(before);
+    clq_json_exhausted = false;
     return failed;
 }
 

@@ -102,9 +102,16 @@ clq_status clq_json_dump_exact(const json_t *json, char **text);
 /* One line for people and programs (clq_free it), with 9 digits and no newline. */
 clq_status clq_json_dump_line(const json_t *json, char **text);
 
+/* All of these end in CLQ_NO_MEMORY when jansson ran out of memory in this thread since the last
+ * one: a member whose setting failed, which nobody looks at, would be missing. It is noticed while
+ * an allocator is set, and from this call on (the command's: jansson's allocator is the process's).
+ */
+void clq_json_watch_memory(void);
+
 /* ---- for memory.c and json.c ---- */
 
-/* Whether jansson's parser runs, and whether an allocation failed meanwhile (memory.c). */
+/* Whether jansson's parser runs, and whether an allocation failed since it began or since the last
+ * output (memory.c). */
 extern _Thread_local bool clq_json_parsing, clq_json_exhausted;
 
 #endif

@@ -29,10 +29,10 @@ static _Thread_local emergency *emergencies;
  * past its end. So while it runs a failure is noted and the C library helps out. */
 static void *json_allocate(size_t size) {
     void *block = clq_realloc(NULL, size, 1);
+    clq_json_exhausted = clq_json_exhausted || !block;
     if (block || !clq_json_parsing || size > PTRDIFF_MAX - sizeof(emergency)) {
         return block;
     }
-    clq_json_exhausted = true;
     emergency *help = malloc(sizeof *help + size);
     if (!help) {
         return NULL;
@@ -55,6 +55,10 @@ static void json_release(void *pointer) {
 }
 
 /* ---- the allocator ---- */
+
+void clq_json_watch_memory(void) {
+    json_set_alloc_funcs(json_allocate, json_release);
+}
 
 void clq_set_allocator(const clq_allocator *allocator) {
     custom = allocator ? *allocator : (clq_allocator){0};

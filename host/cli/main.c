@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/signals.h"
@@ -62,6 +63,7 @@ int main(int argc, char **argv) {
         printf("clquant %s\n", clq_version());
         return CLQ_OK;
     }
+    clq_json_watch_memory();
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i]->name) == 0) {
             const clq_status status = commands[i]->run(argc - 1, argv + 1);

@@ -100,6 +100,40 @@ static void parsing_survives_out_of_memory(void **state) {
     }
 }
 
+/* Writers look at no failed setting: the output does. */
+static void nothing_is_missing_when_memory_runs_out(void **state) {
+    (void)state;
+    for (long n = 1;; n++) {
+        char *text = NULL;
+        clq_test_fail_allocation(n);
+        json_t *json = clq_json_result(), *list = json_array();
+        for (int i = 0; i < 10; i++) {
+            json_array_append_new(list, json_integer(i));
+        }
+        json_object_set_new(json, "list", list);
+        json_object_set_new(json, "name", clq_json_string("caf\xe9"));
+        const clq_status status = clq_json_dump_line(json, &text);
+        const bool reached = clq_test_allocations() >= n;
+        if (status == CLQ_OK) {
+            assert_non_null(strstr(text, "\"schema\": 1, \"version\": "));
+            assert_non_null(strstr(text, "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], \"name\": \"caf\xef"));
+        } else {
+            assert_int_equal(status, CLQ_NO_MEMORY);
+        }
+        clq_free(text);
+        json_decref(json);
+        assert_int_equal(clq_test_live_allocations(), 0);
+        clq_test_restore_allocator();
+        assert_ok(clq_json_dump_line(json_true(), &text)); /* it is told once */
+        clq_free(text);
+        if (!reached) {
+            assert_int_equal(status, CLQ_OK);
+            assert_true(n > 20);
+            break;
+        }
+    }
+}
+
 /* ---- the reader ---- */
 
 static void values_and_defaults(void **state) {
@@ -416,6 +450,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_of_any_origin_are_written),
         cmocka_unit_test(strict),
+        cmocka_unit_test(nothing_is_missing_when_memory_runs_out),
         cmocka_unit_test(depth_is_limited),
         file_test(load_names_the_file),
         file_test(parsing_survives_out_of_memory),
