@@ -363,6 +363,12 @@ static void classes_are_matched_by_name(void **state) {
     assert_string_equal(json_string_value(json_array_get(json_object_get(json, "classes"), 2)),
                         "cat");
     json_decref(json);
+    /* What both splits have to say is said once. */
+    assert_exit(0, "qat %s --data %s -o %s --set qat.batch=2", model, animals(),
+                path_of("once.onnx"));
+    const char *line = strstr(command_output, "classes by name");
+    assert_non_null(line);
+    assert_null(strstr(line + 1, "classes by name"));
     assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, folders("zoo", zoo, 2));
     assert_printed("images of \"zebra\"");
     assert_printed("\"ant\", \"bee\"");
