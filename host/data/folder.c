@@ -115,7 +115,6 @@ static clq_status list_classes(const char *root, char ***names, size_t *count) {
         clq_free(all[i]);
         all[i] = NULL;
     }
-    sort_numbers(all, kept);
     *names = all;
     *count = kept;
     if (kept == 0) {
@@ -123,6 +122,7 @@ static clq_status list_classes(const char *root, char ***names, size_t *count) {
         *names = NULL;
         return clq_fail(CLQ_BAD_DATA, "%s: no classes: it must hold one folder a class", root);
     }
+    sort_numbers(all, kept);
     return CLQ_OK;
 }
 
