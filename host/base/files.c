@@ -90,8 +90,9 @@ static clq_status read_fully(const char *path, int fd, char *data, size_t size, 
 }
 
 /* Pipes that a caller names by number are meant: `clquant info <(cat model.onnx)`. */
-static bool is_meant_pipe(const char *path) {
-    return strcmp(path, "/dev/stdin") == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
+bool clq_is_meant_pipe(const char *path) {
+    return strcmp(path, "/dev/stdin") == 0 || strcmp(path, "/dev/stdout") == 0 ||
+           strcmp(path, "/dev/stderr") == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
            strncmp(path, "/proc/self/fd/", 14) == 0;
 }
 
@@ -103,7 +104,7 @@ static clq_status look_at(const char *path, int fd, size_t *max_bytes, uint64_t 
     if (fstat(fd, &info) != 0) {
         return CLQ_OK; /* a descriptor of the embedder's own making */
     }
-    if (S_ISFIFO(info.st_mode) && is_meant_pipe(path)) {
+    if (S_ISFIFO(info.st_mode) && clq_is_meant_pipe(path)) {
         *max_bytes = *max_bytes < MAX_PIPE ? *max_bytes : MAX_PIPE;
         const int flags = fcntl(fd, F_GETFL);
         return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0

@@ -28,15 +28,17 @@ clq_status clq_file_read_checked(const char *path, size_t max_bytes, clq_file_ch
 
 /* A file that appears at `path` complete, or not at all. The bytes go to a hidden file beside it;
  * commit makes them durable and renames. The old file stays untouched on any failure before the
- * rename, and the hidden file is removed. Something that exists and is no regular file
- * (/dev/null, a pipe) is written directly.
+ * rename, and the hidden file is removed. A device such as /dev/null, and a pipe whose path says
+ * that it is meant (/dev/stdout, /dev/fd/N), is written directly; anything else that is no regular
+ * file is refused, and never waited for.
  *
  * A killed process leaves its hidden files, .NAME.PID-N.tmp. While one is written it is locked
  * (flock), which tells it from one that was left: opening a writer removes what was left for the
  * same path, and clq_remove_unfinished what was left in a folder. */
 typedef struct clq_writer clq_writer;
 
-/* CLQ_CANNOT_CREATE when the file cannot be created beside `path` or `path` is a folder. */
+/* CLQ_CANNOT_CREATE when the file cannot be created beside `path`, or `path` is a folder, a pipe or
+ * another thing that is not written to. */
 clq_status clq_writer_open(const char *path, clq_writer **writer);
 /* Buffered; CLQ_IO on failure, and then on every later call. */
 clq_status clq_writer_write(clq_writer *writer, const void *data, size_t size);
@@ -119,6 +121,8 @@ bool clq_path_has_extension(const char *path, const char *extension);
 
 /* ---- for files.c, writer.c and their tests ---- */
 
+/* Whether the path names a pipe by its number, as the shell's <(...) and >(...) do. */
+bool clq_is_meant_pipe(const char *path);
 /* The table in use. */
 const clq_file_ops *clq_file_ops_now(void);
 /* The POSIX table, for tables that fall back to it. */

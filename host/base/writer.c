@@ -216,6 +216,19 @@ static clq_status create_temporary(clq_writer *writer, int mode) {
     return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: %s", writer->path, strerror(errno));
 }
 
+/* What exists and is to be written: nothing that an open would wait for, no disk. */
+static clq_status check_kind(const char *path, const struct stat *info) {
+    const mode_t mode = info->st_mode;
+    if (S_ISREG(mode) || S_ISCHR(mode) || (S_ISFIFO(mode) && clq_is_meant_pipe(path))) {
+        return CLQ_OK;
+    }
+    return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: is a %s", path,
+                    S_ISDIR(mode)    ? "folder"
+                    : S_ISFIFO(mode) ? "pipe"
+                    : S_ISSOCK(mode) ? "socket"
+                                     : "block device");
+}
+
 static clq_status open_target(clq_writer *writer) {
     struct stat info;
     if (stat(writer->path, &info) != 0) {
@@ -224,9 +237,7 @@ static clq_status open_target(clq_writer *writer) {
     if (S_ISREG(info.st_mode)) {
         return create_temporary(writer, (int)(info.st_mode & 0777)); /* stays as private */
     }
-    if (S_ISDIR(info.st_mode)) {
-        return clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create: is a folder", writer->path);
-    }
+    CLQ_TRY(check_kind(writer->path, &info));
     writer->fd = open_retrying(writer->path, O_WRONLY, 0);
     return writer->fd >= 0 ? CLQ_OK
                            : clq_fail(CLQ_CANNOT_CREATE, "%s: cannot open for writing: %s",
@@ -379,8 +390,8 @@ void clq_writer_abort(clq_writer **handle) {
 clq_status clq_file_check_writable(const char *path) {
     clq_writer *writer = NULL;
     struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
-        return CLQ_OK; /* to open a pipe would be to use it */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        return check_kind(path, &info); /* to open a pipe would be to use it */
     }
     CLQ_TRY(clq_writer_open(path, &writer));
     clq_writer_abort(&writer);
@@ -416,7 +427,11 @@ static clq_status end_torn_line(const clq_appender *appender) {
 }
 
 clq_status clq_appender_open(const char *path, clq_appender **out) {
+    struct stat info;
     *out = NULL;
+    if (stat(path, &info) == 0) {
+        CLQ_TRY(check_kind(path, &info));
+    }
     clq_appender *appender = clq_calloc(1, sizeof *appender);
     char *copy = clq_strdup(path);
     clq_status status = CLQ_NO_MEMORY;

@@ -1,4 +1,5 @@
 /* clquant COMMAND ...: finds the command and turns its status into the exit code. */
+#include <fcntl.h>
 #include <locale.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -44,7 +46,38 @@ static void limit_heap(void) {
 #endif
 }
 
+/* Descriptors that the caller closed lead nowhere, before a file is opened that would get their
+ * numbers. Standard output is one that cannot be written to, so that a lost result is an error. */
+static void open_missing(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            _exit(CLQ_IO);
+        }
+    }
+}
+
+static int result = CLQ_OK; /* of main; argp ends with one of its own */
+
+/* At every exit, that of --help too. */
+static void check_output(void) {
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fputs("clquant: standard output: cannot write\n", stderr);
+        _exit(result != CLQ_OK ? result : CLQ_IO);
+    }
+}
+
+static int run_command(const clq_command *command, int argc, char **argv) {
+    const clq_status status = command->run(argc, argv);
+    if (status != CLQ_OK && *clq_last_error()) {
+        fprintf(stderr, "clquant %s: %s\n", command->name, clq_last_error());
+    }
+    return status == CLQ_INTERRUPTED ? clq_signals_exit_code() : (int)status;
+}
+
 int main(int argc, char **argv) {
+    open_missing();
+    atexit(check_output);
     limit_heap();
     setlocale(LC_CTYPE, "");
     clq_set_log(NULL, NULL, CLQ_LOG_INFO);
@@ -66,15 +99,8 @@ int main(int argc, char **argv) {
     clq_json_watch_memory();
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i]->name) == 0) {
-            const clq_status status = commands[i]->run(argc - 1, argv + 1);
-            if (status != CLQ_OK && *clq_last_error()) {
-                fprintf(stderr, "clquant %s: %s\n", commands[i]->name, clq_last_error());
-            }
-            if (fflush(stdout) != 0 || ferror(stdout)) {
-                fprintf(stderr, "clquant %s: standard output: cannot write\n", commands[i]->name);
-                return status != CLQ_OK ? (int)status : CLQ_IO;
-            }
-            return status == CLQ_INTERRUPTED ? clq_signals_exit_code() : (int)status;
+            result = run_command(commands[i], argc - 1, argv + 1);
+            return result;
         }
     }
     fprintf(stderr, "clquant: no command \"%s\"; `clquant --help` lists them\n", argv[1]);

@@ -25,7 +25,7 @@ static void end(int number) {
 }
 
 static void handle(int number) {
-    if (!deferred) {
+    if (!deferred || number == SIGPIPE) {
         end(number);
     }
     if (received) {
@@ -37,7 +37,7 @@ static void handle(int number) {
 }
 
 void clq_signals_install(void) {
-    static const int numbers[] = {SIGINT, SIGTERM};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGPIPE};
     struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART}, before;
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -45,6 +45,7 @@ void clq_signals_install(void) {
             sigaction(numbers[i], &action, NULL);
         }
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` fails to be written, as on a full disk */
 }
 
 const volatile sig_atomic_t *clq_signals_flag(void) {

@@ -400,7 +400,11 @@ static void asking_whether_one_can_write(void **state) {
     assert_ok(clq_file_check_writable(clq_test_temp_path("new")));
     assert_int_equal(clq_test_temp_entries(), 1);
     assert_int_equal(mkfifo(clq_test_temp_path("pipe"), 0600), 0);
-    assert_ok(clq_file_check_writable(clq_test_temp_path("pipe"))); /* and does not wait */
+    clq_appender *appender;
+    assert_status(clq_file_check_writable(clq_test_temp_path("pipe")), CLQ_CANNOT_CREATE);
+    assert_error_has("pipe: cannot create: is a pipe"); /* and nobody waits */
+    assert_status(clq_appender_open(clq_test_temp_path("pipe"), &appender), CLQ_CANNOT_CREATE);
+    assert_ok(clq_file_check_writable("/dev/null"));
     assert_status(clq_file_check_writable(clq_test_temp_path("")), CLQ_CANNOT_CREATE);
     assert_status(clq_file_check_writable(clq_test_temp_path("no/file")), CLQ_CANNOT_CREATE);
     assert_error_has("no/file");

@@ -1,6 +1,8 @@
 /* Exit codes and error texts of the command for bad flags, files, recipes, models and data. */
 #include <glob.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 
@@ -34,6 +36,43 @@ static void bad_flags_are_usage_errors(void **state) {
     assert_printed("--scale: must be one of float, pow2");
     assert_exit(CLQ_USAGE, "convert --network resnet51 -o %s", clq_test_temp_path("x.onnx"));
     assert_printed("resnet50");
+}
+
+/* In a shell, `clquant` before and behind; the exit code. */
+static int shell(const char *before, const char *behind) {
+    char line[4096];
+    snprintf(line, sizeof line, "%s %s/clquant %s", before, CLQ_BINARY_DIR, behind);
+    return WEXITSTATUS(system(line));
+}
+
+static void results_that_nobody_gets_are_failures(void **state) {
+    (void)state;
+    char line[2048];
+    assert_int_equal(shell("", "--version >/dev/full 2>/dev/null"), CLQ_IO);
+    assert_int_equal(shell("", "--help >/dev/full 2>/dev/null"), CLQ_IO);
+    assert_int_equal(shell("", "ptq --help >/dev/full 2>/dev/null"), CLQ_IO);
+    assert_int_equal(shell("", "--version >&- 2>/dev/null"), CLQ_IO);
+    assert_int_equal(shell("", "--version <&- 2>&- >/dev/null"), 0);
+    /* No descriptor of a message or a result becomes that of the file. */
+    static const char convert[] = "convert --network mlp --size 8 -o";
+    snprintf(line, sizeof line, "%s %s >/dev/null", convert, clq_test_temp_path("a.onnx"));
+    assert_int_equal(shell("", line), 0);
+    snprintf(line, sizeof line, "%s %s <&- >&- 2>&-", convert, clq_test_temp_path("b.onnx"));
+    assert_int_equal(shell("", line), CLQ_IO);
+    snprintf(line, sizeof line, "cmp %s %s", clq_test_temp_path("a.onnx"),
+             clq_test_temp_path("b.onnx"));
+    assert_int_equal(system(line), 0);
+    /* A limit of the files' size is met as a full disk is: nothing is left. */
+    assert_int_equal(mkdir(clq_test_temp_path("limited"), 0777), 0);
+    snprintf(line, sizeof line, "convert --network resnet20 -o %s >/dev/null 2>&1",
+             clq_test_temp_path("limited/m.onnx"));
+    assert_int_equal(shell("ulimit -f 64;", line), CLQ_IO);
+    assert_int_equal(rmdir(clq_test_temp_path("limited")), 0);
+    /* A pipe would be waited for. */
+    assert_int_equal(mkfifo(clq_test_temp_path("fifo"), 0600), 0);
+    assert_exit(CLQ_CANNOT_CREATE, "%s %s", convert, clq_test_temp_path("fifo"));
+    assert_printed("fifo: cannot create: is a pipe");
+    assert_exit(0, "%s /dev/stdout | cat >/dev/null", convert);
 }
 
 static void missing_files_are_no_input(void **state) {
@@ -126,6 +165,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_is_everywhere),
         cmocka_unit_test(bad_flags_are_usage_errors),
+        cmocka_unit_test(results_that_nobody_gets_are_failures),
         cmocka_unit_test(missing_files_are_no_input),
         cmocka_unit_test(bad_recipes_name_the_place),
         cmocka_unit_test(bad_models_are_bad_data),
