@@ -100,6 +100,9 @@ clq_status clq_file_remove(const char *path);
 clq_status clq_make_dirs(const char *path);
 bool clq_file_exists(const char *path); /* a file or folder that can be seen */
 bool clq_is_folder(const char *path);
+/* CLQ_CANNOT_CREATE when `path` is there and no regular file, which a removal or a new file would
+ * not replace. */
+clq_status clq_file_check_replaceable(const char *path);
 
 /* Names (without the folder) of the files and folders in it, sorted bytewise; names that begin
  * with a dot are left out. Free with clq_folder_list_free. */

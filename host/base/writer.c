@@ -398,6 +398,13 @@ clq_status clq_file_check_writable(const char *path) {
     return CLQ_OK;
 }
 
+clq_status clq_file_check_replaceable(const char *path) {
+    struct stat info;
+    return stat(path, &info) != 0 || S_ISREG(info.st_mode)
+               ? CLQ_OK
+               : clq_fail(CLQ_CANNOT_CREATE, "%s: is no file, and cannot be replaced", path);
+}
+
 clq_status clq_file_write_atomic(const char *path, const void *data, size_t size) {
     clq_writer *writer = NULL;
     CLQ_TRY(clq_writer_open(path, &writer));

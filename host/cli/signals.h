@@ -1,5 +1,5 @@
-/* SIGINT, SIGTERM and SIGPIPE. While nothing is deferred, one ends the command at once: exit code 128 +
- * signal, no hidden file left. A training defers the first two: one asks it to stop behind a
+/* SIGINT, SIGTERM and SIGPIPE. While nothing is deferred, one ends the command at once: exit code
+ * 128 + signal, no hidden file left. A training defers the first two: one asks it to stop behind a
  * checkpoint, the second one ends. */
 #ifndef CLQUANT_CLI_SIGNALS_H
 #define CLQUANT_CLI_SIGNALS_H

@@ -2,10 +2,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/arguments.h"
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "data/dataset.h"
@@ -25,8 +27,9 @@ struct clq_dataset {
     bool fits;          /* images are scaled and cut; else they are taken as they are */
     clq_resize resize;
     size_t image_bytes;
-    uint8_t *images;  /* (count, H, W, C) or NULL */
-    clq_table *table; /* instead of all the above but info and path; or NULL */
+    uint8_t *images;     /* (count, H, W, C) or NULL */
+    clq_table *table;    /* instead of all the above but info and path; or NULL */
+    uint64_t table_hash; /* before it is normalised */
 };
 
 /* ---- helpers for the kinds ---- */
@@ -380,12 +383,29 @@ static clq_status load_all(clq_dataset *d, const clq_dataset_options *o) {
     return status;
 }
 
+static uint64_t hash_names(const char *const *names, int count, uint64_t hash) {
+    for (int i = 0; names && i < count; i++) {
+        hash = clq_hash64_seeded(names[i], strlen(names[i]) + 1, hash);
+    }
+    return hash;
+}
+
+static uint64_t hash_table(const clq_table *t) {
+    const size_t rows = (size_t)t->rows;
+    const int64_t sizes[] = {t->rows, t->features, t->targets, t->class_count};
+    uint64_t hash = clq_hash64(sizes, sizeof sizes);
+    hash = clq_hash64_seeded(t->x, rows * (size_t)t->features * sizeof *t->x, hash);
+    hash = t->y ? clq_hash64_seeded(t->y, rows * (size_t)t->targets * sizeof *t->y, hash) : hash;
+    return t->labels ? clq_hash64_seeded(t->labels, rows * sizeof *t->labels, hash) : hash;
+}
+
 static clq_status open_table(clq_dataset *d, const clq_dataset_options *o) {
     clq_table_options options = o->table;
     options.split = o->split;
     CLQ_TRY(clq_table_open(d->path, &options, &d->table));
     const int64_t stored = d->table->rows;
     clq_table_limit(d->table, o->limit);
+    d->table_hash = hash_table(d->table);
     d->info = (clq_dataset_info){.kind = "table",
                                  .path = d->path,
                                  .split = o->split,
@@ -428,6 +448,69 @@ static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
 static clq_status open_dataset(clq_dataset *d, const clq_dataset_options *o) {
     CLQ_TRY(check_options(o));
     return !o->list.file && clq_table_here(d->path) ? open_table(d, o) : open_images(d, o);
+}
+
+/* ---- what is in it ---- */
+
+typedef struct hashing {
+    const clq_dataset *dataset;
+    uint64_t *hashes; /* of each image */
+} hashing;
+
+/* By name below the data set's folder, which may move, and size. */
+static clq_status hash_file(const clq_dataset *d, int64_t index, uint64_t *hash) {
+    char text[PATH_MAX];
+    struct stat info;
+    image_name(d, index, text, sizeof text);
+    if (stat(text, &info) != 0) {
+        return clq_fail(CLQ_NO_INPUT, "%s: cannot be read", text);
+    }
+    const size_t length = strlen(d->path);
+    const char *below = strncmp(text, d->path, length) == 0 ? text + length : text;
+    below += strspn(below, "/");
+    const int64_t size = info.st_size;
+    *hash = clq_hash64_seeded(below, strlen(below), clq_hash64(&size, sizeof size));
+    return CLQ_OK;
+}
+
+static clq_status hash_image(void *context, int64_t index) {
+    const hashing *h = context;
+    const clq_dataset *d = h->dataset;
+    if (d->images) {
+        const uint8_t *image = d->images + (size_t)index * d->image_bytes;
+        h->hashes[index] = clq_hash64(image, d->image_bytes);
+        return CLQ_OK;
+    }
+    if (d->source.name) {
+        return hash_file(d, index, &h->hashes[index]);
+    }
+    clq_image image = {0};
+    CLQ_TRY(d->source.get(d->source.state, source_index(d, index), d->info.channels, &image));
+    const size_t bytes = (size_t)image.height * (size_t)image.width * (size_t)image.channels;
+    h->hashes[index] = clq_hash64(image.data, bytes);
+    clq_image_free(&image);
+    return CLQ_OK;
+}
+
+clq_status clq_dataset_hash(const clq_dataset *d, uint64_t *hash) {
+    CLQ_NEEDS(d, hash);
+    const size_t count = (size_t)d->info.count;
+    *hash = hash_names(d->info.class_names, d->info.class_count, d->table_hash);
+    if (d->info.labels) {
+        *hash = clq_hash64_seeded(d->info.labels, count * sizeof *d->info.labels, *hash);
+    }
+    if (d->table) {
+        *hash = hash_names((const char *const *)d->table->column_names, d->info.features, *hash);
+        return CLQ_OK;
+    }
+    hashing h = {.dataset = d, .hashes = clq_calloc(count, sizeof *h.hashes)};
+    if (!h.hashes) {
+        return CLQ_NO_MEMORY;
+    }
+    const clq_status status = clq_parallel_for(0, d->info.count, hash_image, &h, NULL);
+    *hash = clq_hash64_seeded(h.hashes, count * sizeof *h.hashes, *hash);
+    clq_free(h.hashes);
+    return status;
 }
 
 /* ---- classes ---- */

@@ -14,14 +14,19 @@
 enum { KEPT_CHECKPOINTS = 2, NAME_SIZE = 512 };
 
 /* clquant.checkpoint_version. Files from before it was written are of version 1. */
-#define VERSION "1"
+#define VERSION "2"
 
 static bool is_kept(const clq_value *value) {
     return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
 }
 
-/* Chains names, sizes and data, in the order of the container, and then the state text. */
-static uint64_t checksum_of(const clq_tensors *tensors, const char *state) {
+/* Covered by the checksum beside the version; those of version 1 cover only the state. */
+static const char *const covered[] = {"clquant.state", "clquant.config", "clquant.data",
+                                      "clquant.start", "clquant.facts",  "clquant.recipe"};
+enum { COVERED = sizeof covered / sizeof *covered };
+
+/* Names, sizes and data of the tensors, and then the metadata. */
+static uint64_t checksum_of(const clq_tensors *tensors, bool first_version) {
     uint64_t hash = 0;
     for (int i = 0; i < clq_tensors_count(tensors); i++) {
         const clq_file_tensor *tensor = clq_tensors_at(tensors, i);
@@ -29,7 +34,16 @@ static uint64_t checksum_of(const clq_tensors *tensors, const char *state) {
         own = clq_hash64_seeded(tensor->data, tensor->size, own);
         hash += own; /* independent of the order in which a file lists its tensors */
     }
-    return clq_hash64_seeded(state, strlen(state), hash);
+    if (first_version) {
+        const char *state = clq_tensors_get_metadata(tensors, covered[0]);
+        return clq_hash64_seeded(state, strlen(state), hash);
+    }
+    hash = clq_hash64_seeded(VERSION, sizeof VERSION, hash);
+    for (size_t i = 0; i < COVERED; i++) {
+        const char *text = clq_tensors_get_metadata(tensors, covered[i]);
+        hash = text ? clq_hash64_seeded(text, strlen(text) + 1, hash) : hash + 1;
+    }
+    return hash;
 }
 
 /* ---- saving ---- */
@@ -136,10 +150,21 @@ static clq_status remove_old(const clq_checkpoint *checkpoint, int64_t newest) {
     return status;
 }
 
+/* What has a checkpoint's name and is no file can neither be read nor replaced. */
+static clq_status check_file(const char *folder, const char *name) {
+    char *path = clq_path_join(folder, name);
+    const clq_status status = path ? clq_file_check_replaceable(path) : CLQ_NO_MEMORY;
+    clq_free(path);
+    return status;
+}
+
 clq_status clq_checkpoint_count(const char *folder, const char *phase, int *count) {
     char **names = NULL;
     size_t found = 0;
-    const clq_status status = list(folder, phase, &names, &found);
+    clq_status status = list(folder, phase, &names, &found);
+    for (size_t i = 0; i < found && status == CLQ_OK; i++) {
+        status = check_file(folder, names[i]);
+    }
     clq_folder_list_free(names, found);
     *count = (int)found;
     return status;
@@ -193,8 +218,8 @@ clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
              clq_tensors_set_metadata(tensors, "clquant.checkpoint_version", VERSION));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.state", text));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.config", checkpoint->config_hash));
+    CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.data", checkpoint->data_hash));
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.start", checkpoint->start_hash));
-    CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, text)));
     if (checkpoint->facts) {
         CLQ_GOTO(status, cleanup,
                  clq_tensors_set_metadata(tensors, "clquant.facts", checkpoint->facts));
@@ -203,6 +228,7 @@ clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
         CLQ_GOTO(status, cleanup,
                  clq_tensors_set_metadata(tensors, "clquant.recipe", checkpoint->recipe));
     }
+    CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, false)));
     path = clq_format("%s/%s-checkpoint-%09lld.safetensors", checkpoint->folder, checkpoint->phase,
                       (long long)step);
     if (!path) {
@@ -234,25 +260,34 @@ static clq_status find(const clq_tensors *tensors, const char *path, const char 
     return CLQ_OK;
 }
 
-static clq_status check_version(const clq_tensors *tensors, const char *path) {
+static bool is_sum(const clq_tensors *tensors, bool first_version) {
+    const char *checksum = clq_tensors_get_metadata(tensors, "clquant.checksum");
+    return checksum && strtoull(checksum, NULL, 16) == checksum_of(tensors, first_version);
+}
+
+/* *damaged: not the file is of another version, but the number is wrong. */
+static clq_status check_version(const clq_tensors *tensors, const char *path, bool *first,
+                                bool *damaged) {
     const char *version = clq_tensors_get_metadata(tensors, "clquant.checkpoint_version");
-    if (version && strcmp(version, VERSION) != 0) {
+    *first = !version || strcmp(version, "1") == 0;
+    if (!*first && strcmp(version, VERSION) != 0) {
+        *damaged = is_sum(tensors, false);
         return clq_fail(CLQ_BAD_DATA,
                         "%s: is a checkpoint of format version %.40s, and this clquant reads "
-                        "version " VERSION,
+                        "versions 1 to " VERSION,
                         path, version);
     }
     return CLQ_OK;
 }
 
-static clq_status check_sum(const clq_tensors *tensors, const char *path) {
+static clq_status check_sum(const clq_tensors *tensors, const char *path, bool first_version) {
     const char *state = clq_tensors_get_metadata(tensors, "clquant.state");
     const char *checksum = clq_tensors_get_metadata(tensors, "clquant.checksum");
     if (!state || !checksum) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: no clquant checkpoint: metadata \"clquant.state\" is missing", path);
     }
-    if (strtoull(checksum, NULL, 16) != checksum_of(tensors, state)) {
+    if (!is_sum(tensors, first_version)) {
         return clq_fail(CLQ_BAD_DATA, "%s: the checksum does not match the content", path);
     }
     return CLQ_OK;
@@ -279,6 +314,12 @@ static clq_status check_config(const clq_checkpoint *checkpoint, const clq_tenso
     if (!config || strtoull(config, NULL, 16) != checkpoint->config_hash) {
         return refuse(checkpoint, tensors, path,
                       "belongs to another network, data set or configuration");
+    }
+    const char *data = clq_tensors_get_metadata(tensors, "clquant.data");
+    if (data && strtoull(data, NULL, 16) != checkpoint->data_hash) {
+        return refuse(checkpoint, tensors, path,
+                      "belongs to a training on other data: the images or rows, labels or classes "
+                      "of the training or test set have changed since");
     }
     const char *start = clq_tensors_get_metadata(tensors, "clquant.start");
     if (start && strtoull(start, NULL, 16) != checkpoint->start_hash) {
@@ -328,12 +369,13 @@ static clq_status load_one(loading *l, const char *path, bool *damaged) {
     clq_status status = CLQ_OK;
     clq_tensors *tensors = NULL;
     json_t *state = NULL;
+    bool first_version;
     *damaged = true;
     CLQ_GOTO(status, cleanup, clq_tensors_load(path, &tensors));
     *damaged = false;
-    CLQ_GOTO(status, cleanup, check_version(tensors, path));
+    CLQ_GOTO(status, cleanup, check_version(tensors, path, &first_version, damaged));
     *damaged = true;
-    CLQ_GOTO(status, cleanup, check_sum(tensors, path));
+    CLQ_GOTO(status, cleanup, check_sum(tensors, path, first_version));
     CLQ_GOTO(status, cleanup, check_config(l->checkpoint, tensors, path));
     const char *text = clq_tensors_get_metadata(tensors, "clquant.state");
     CLQ_GOTO(status, cleanup, clq_json_parse(path, text, strlen(text), &state));

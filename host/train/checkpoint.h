@@ -4,14 +4,16 @@
  * Tensors   model.NAME         parameters and states, F32, in clquant's layout (OC, KH, KW, IC / G)
  *           optimizer.*        F32, flat as clq_params_flat
  *           anything the quantization layer adds (observers)
- * Metadata  clquant.checkpoint_version   of this format, 1; a file without it is of version 1
+ * Metadata  clquant.checkpoint_version   of this format, 2; a file without it is of version 1
  *           clquant.state      JSON: phase, step, position in the epoch, sums so far, history
  *           clquant.config     hash of what must not change between stop and resume
+ *           clquant.data       hash of training and test data; not in version 1
  *           clquant.start      hash of the parameters that training began with
  *           clquant.facts      network, data, preprocessing, ranks in words, for what to tell when
  *                              clquant.config differs
  *           clquant.recipe     the recipe, when there is one
- *           clquant.checksum   XXH3 over names, sizes and data of all tensors, and the state
+ *           clquant.checksum   XXH3 over names, sizes and data of all tensors and all metadata
+ * above; of version 1: over tensors and state
  *
  * A checkpoint is written beside its name, made durable and renamed; the newest two stay. Loading
  * takes the newest whose checksum holds. */
@@ -36,6 +38,7 @@ typedef struct clq_checkpoint {
     const clq_checkpoint_buffer *buffers;
     size_t buffer_count;
     uint64_t config_hash;
+    uint64_t data_hash;  /* of both splits: clq_dataset_hash */
     uint64_t start_hash; /* of the parameters before the first step */
     const char *recipe;  /* NULL ok */
     const char *facts; /* in words, of what config_hash is made: a JSON object of texts; NULL ok */
@@ -54,7 +57,8 @@ typedef clq_status (*clq_checkpoint_check)(void *context, const char *path, cons
 clq_status clq_checkpoint_load(const clq_checkpoint *checkpoint, clq_checkpoint_check check,
                                void *context, json_t **state);
 
-/* How many checkpoints of the phase are in the folder; none in a missing one. */
+/* How many checkpoints of the phase are in the folder; none in a missing one. CLQ_CANNOT_CREATE
+ * when something else has such a name: a folder, a pipe. */
 clq_status clq_checkpoint_count(const char *folder, const char *phase, int *count);
 /* CLQ_CANNOT_CREATE when the folder holds a checkpoint of another phase than `phase` (NULL: of
  * any). */

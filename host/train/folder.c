@@ -25,7 +25,9 @@ clq_status clq_train_folder_find(const char *folder, const char *phase, clq_text
         if (clq_file_exists(path)) {
             list_name(found, histories[i]);
         }
+        const clq_status status = clq_file_check_replaceable(path);
         clq_free(path);
+        CLQ_TRY(status);
     }
     CLQ_TRY(clq_checkpoint_count(folder, phase, &checkpoints));
     if (checkpoints > 0) {
@@ -65,6 +67,10 @@ clq_status clq_train_folder_open(const clq_train_job *job) {
 }
 
 clq_status clq_train_folder_clear(const char *folder, const char *phase) {
+    clq_text found = {0}; /* all of it or nothing */
+    const clq_status can = clq_train_folder_find(folder, phase, &found);
+    clq_text_free(&found);
+    CLQ_TRY(can);
     for (int i = 0; i < HISTORIES; i++) {
         char *path = clq_path_join(folder, histories[i]);
         const clq_status status = path ? clq_file_remove(path) : CLQ_NO_MEMORY;

@@ -6,13 +6,14 @@
 
 #include "base/text.h"
 
-/* Appends to a list what an earlier training of the phase left: "history.csv, 2 checkpoints". */
+/* Appends to a list what an earlier training of the phase left: "history.csv, 2 checkpoints".
+ * CLQ_CANNOT_CREATE when one of these names is no file's. */
 clq_status clq_train_folder_find(const char *folder, const char *phase, clq_text *found);
 /* Makes job->out (NULL: does nothing), removes what killed writers left, and tries to write.
  * CLQ_CANNOT_CREATE when that fails, or when an earlier training is there that is neither resumed
  * nor overwritten, or one of another phase. */
 clq_status clq_train_folder_open(const clq_train_job *job);
-/* Removes it. */
+/* Removes all of it, or nothing when that cannot be. */
 clq_status clq_train_folder_clear(const char *folder, const char *phase);
 
 #endif

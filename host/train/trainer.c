@@ -254,6 +254,21 @@ static uint64_t start_hash(const clq_graph *graph) {
     return hash;
 }
 
+/* Of the content of both splits, for checkpoints; without a folder nobody asks. */
+static clq_status data_hash(const clq_train_job *job, uint64_t *hash) {
+    uint64_t test = 0;
+    *hash = 0;
+    if (!job->out || !job->train) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_dataset_hash(job->train, hash));
+    if (job->test) {
+        CLQ_TRY(clq_dataset_hash(job->test, &test));
+    }
+    *hash = clq_hash64_seeded(&test, sizeof test, *hash);
+    return CLQ_OK;
+}
+
 static clq_status describe_checkpoint(trainer *t) {
     const clq_train_hooks *hooks = t->job->hooks;
     size_t count = clq_optimizer_buffers(t->optimizer, t->buffers);
@@ -267,6 +282,8 @@ static clq_status describe_checkpoint(trainer *t) {
         t->buffers[count++] = (clq_checkpoint_buffer){hooks->buffer_names[i], hooks->buffers[i]};
     }
     CLQ_TRY(describe_facts(t));
+    uint64_t data = 0;
+    CLQ_TRY(data_hash(t->job, &data));
     t->checkpoint = (clq_checkpoint){.folder = t->job->out,
                                      .phase = t->job->phase,
                                      .graph = t->job->graph,
@@ -274,6 +291,7 @@ static clq_status describe_checkpoint(trainer *t) {
                                      .buffers = t->buffers,
                                      .buffer_count = count,
                                      .config_hash = config_hash(t),
+                                     .data_hash = data,
                                      .start_hash = start_hash(t->job->graph),
                                      .recipe = t->job->recipe_json,
                                      .facts = t->facts};

@@ -135,6 +135,11 @@ const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset);
 /* The table that the data set is, to read or to normalise; NULL: images. */
 clq_table *clq_dataset_table(clq_dataset *dataset);
 
+/* A hash of what training or testing on the set depends on: class names, and of each image in order
+ * label and pixels; of images that are not in memory, instead of pixels, the file's name and size.
+ * Of a table as it was read. CLQ_NO_MEMORY; CLQ_NO_INPUT, CLQ_BAD_DATA as clq_dataset_read. */
+clq_status clq_dataset_hash(const clq_dataset *dataset, uint64_t *hash);
+
 /* Gives the classes other numbers and names: those of a network. map (class_count): the new number
  * of each class, or -1 for one that no label has; below `count`, the number of `names`. */
 clq_status clq_dataset_map_classes(clq_dataset *dataset, const int32_t *map,

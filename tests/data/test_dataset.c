@@ -381,6 +381,45 @@ static void decoding_on_demand_gives_the_same(void **state) {
     clq_free(root);
 }
 
+static uint64_t hash_of(const char *root, uint64_t max_memory) {
+    uint64_t hash = 0;
+    clq_dataset *dataset = open_ok(root, (clq_dataset_options){.max_memory = max_memory});
+    assert_ok(clq_dataset_hash(dataset, &hash));
+    clq_dataset_close(dataset);
+    return hash;
+}
+
+/* In memory by what the pixels are, else by what the files are. */
+static void a_hash_tells_contents_apart(void **state) {
+    (void)state;
+    char *root = image_folder("hash"), *moved = image_folder("moved");
+    char from[1024], to[1024];
+    for (uint64_t memory = 0; memory < 2; memory++) { /* 0: as usual */
+        const uint64_t first = hash_of(root, memory);
+        assert_true(hash_of(moved, memory) == first); /* wherever it lies */
+        put_image(root, "train/ant/y.png", 8, 8, 3);  /* was grey */
+        const uint64_t second = hash_of(root, memory);
+        assert_true(second != first);
+        snprintf(from, sizeof from, "%s/train/bee", root);
+        snprintf(to, sizeof to, "%s/train/wasp", root);
+        assert_int_equal(rename(from, to), 0);
+        const uint64_t third = hash_of(root, memory);
+        assert_true(third != second);
+        assert_int_equal(rename(to, from), 0);
+        put_image(root, "train/ant/y.png", 8, 8, 1);
+        assert_true(hash_of(root, memory) == first);
+    }
+    put(root, "t.csv", "a,b,y\n1,2,x\n3,4,z\n5,6,x\n7,8,z\n9,1,x\n", 36);
+    snprintf(from, sizeof from, "%s/t.csv", root);
+    const uint64_t table = hash_of(from, 0);
+    put(root, "t.csv", "a,b,y\n1,2,x\n3,4,z\n5,6,x\n7,8,z\n9,2,x\n", 36);
+    const uint64_t value = hash_of(from, 0);
+    put(root, "t.csv", "a,b,y\n1,2,x\n3,4,z\n5,6,x\n7,8,z\n9,2,z\n", 36);
+    assert_true(table != value && value != hash_of(from, 0));
+    clq_free(root);
+    clq_free(moved);
+}
+
 static void a_limit_is_spread_over_the_classes(void **state) {
     (void)state;
     char *root = image_folder("limit");
@@ -539,6 +578,7 @@ int main(void) {
         WITH_FILES(val_is_a_test_split),
         WITH_FILES(sizes_are_made_equal),
         WITH_FILES(decoding_on_demand_gives_the_same),
+        WITH_FILES(a_hash_tells_contents_apart),
         WITH_FILES(a_limit_is_spread_over_the_classes),
         WITH_FILES(broken_image_folders_are_refused),
         WITH_FILES(what_is_no_data_set_is_refused),

@@ -1,9 +1,13 @@
 /* Checkpoints: all of one is restored or nothing; other versions of the format are refused, damaged
  * files passed over; a folder with an earlier training is not taken over without being told to. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/files.h"
 #include "train/checkpoint.h"
+#include "train/folder.h"
 #include "train/small_training.h"
 
 enum { STOP = 11 }; /* with a checkpoint every 5 steps */
@@ -16,6 +20,7 @@ static void stopped_training(const char *folder) {
     clq_graph *graph = new_graph();
     clq_train_job job = job_of(graph, folder);
     job.config.checkpoint_steps = 5;
+    job.recipe_json = "{\"epochs\": 3}";
     job.stop_after_steps = STOP;
     assert_ok(run(&job, NULL));
     clq_graph_destroy(graph);
@@ -25,6 +30,7 @@ static clq_status resumed_training(const char *folder) {
     clq_graph *graph = new_graph();
     clq_train_job job = job_of(graph, folder);
     job.config.checkpoint_steps = 5;
+    job.recipe_json = "{\"epochs\": 3}";
     job.resume = true;
     job.stop_after_steps = STOP;
     const clq_status status = run(&job, NULL);
@@ -56,16 +62,23 @@ static void damage(const char *path) {
     clq_free(data);
 }
 
-/* Writes the file again with another version; NULL: with none, as the first clquants did. */
+/* Writes the file again as version 1 had it, with another version; NULL: with none, as the first
+ * clquants did. */
 static void set_version(const char *path, const char *version) {
-    static const char *const keys[] = {"clquant.state", "clquant.config", "clquant.checksum"};
+    static const char *const keys[] = {"clquant.state", "clquant.config"};
+    uint64_t sum = 0;
+    char text[32];
     clq_tensors *old = NULL, *new = NULL;
     assert_ok(clq_tensors_load(path, &old));
     assert_ok(clq_tensors_create(&new));
     for (int i = 0; i < clq_tensors_count(old); i++) {
         const clq_file_tensor *t = clq_tensors_at(old, i);
         assert_ok(clq_tensors_add(new, t->name, t->dtype, t->rank, t->dim, t->data));
+        sum += clq_hash64_seeded(t->data, t->size, clq_hash64(t->name, strlen(t->name)));
     }
+    const char *json = clq_tensors_get_metadata(old, "clquant.state");
+    snprintf(text, sizeof text, "%016" PRIx64, clq_hash64_seeded(json, strlen(json), sum));
+    assert_ok(clq_tensors_set_metadata(new, "clquant.checksum", text));
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         assert_ok(clq_tensors_set_metadata(new, keys[i], clq_tensors_get_metadata(old, keys[i])));
     }
@@ -94,18 +107,98 @@ static void files_without_a_version_load(void **state) {
                 file_hash(path_of(clq_test_temp_path("again"), files[1])));
 }
 
+/* No bit of what describes a checkpoint makes it another training's: the older one is taken. */
+static void flipped_metadata_is_damage(void **state) {
+    (void)state;
+    static const char *const keys[] = {"clquant.checkpoint_version",
+                                       "clquant.state",
+                                       "clquant.config",
+                                       "clquant.data",
+                                       "clquant.start",
+                                       "clquant.recipe"};
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("flipped"));
+    stopped_training(folder);
+    const uint64_t before = file_hash(path_of(folder, files[1]));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char *data = NULL;
+        size_t size = 0;
+        assert_ok(clq_file_read(path_of(folder, files[1]), 1 << 26, (void **)&data, &size));
+        char *found = strstr(data + 8, keys[i]); /* behind the header's length */
+        assert_non_null(found);
+        char *value = strchr(found + strlen(keys[i]) + 1, ':') + 2;
+        value += strcspn(value, "0123456789");
+        *value ^= 1; /* a digit stays one */
+        assert_ok(clq_file_write_atomic(path_of(folder, files[1]), data, size));
+        clq_free(data);
+        assert_ok(resumed_training(folder)); /* and writes the newer one again */
+        assert_true(file_hash(path_of(folder, files[1])) == before);
+    }
+}
+
+static clq_status resumed_on(const char *folder, clq_split changed) {
+    clq_graph *graph = new_graph();
+    clq_train_job job = job_of(graph, folder);
+    const clq_dataset_options options = {.split = changed};
+    clq_dataset *other = NULL;
+    assert_ok(clq_dataset_open("synthetic:train=192,test=48,size=12,noise=0.4", &options, &other));
+    job.config.checkpoint_steps = 5;
+    job.recipe_json = "{\"epochs\": 3}";
+    job.resume = true;
+    job.stop_after_steps = STOP;
+    *(changed == CLQ_SPLIT_TEST ? &job.test : &job.train) = other;
+    const clq_status status = run(&job, NULL);
+    clq_dataset_close(other);
+    clq_graph_destroy(graph);
+    return status;
+}
+
+/* As many images of the same size are not the same data. */
+static void other_data_is_noticed(void **state) {
+    (void)state;
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("other"));
+    stopped_training(folder);
+    assert_status(resumed_on(folder, CLQ_SPLIT_TRAIN), CLQ_USAGE);
+    assert_error_has("on other data");
+    assert_status(resumed_on(folder, CLQ_SPLIT_TEST), CLQ_USAGE);
+    assert_error_has("on other data");
+    assert_ok(resumed_training(folder));
+}
+
+/* Nothing is removed unless all can be, and nothing is waited for. */
+static void names_that_are_no_files(void **state) {
+    (void)state;
+    static const char other[] = "train-checkpoint-000000011.safetensors";
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("no-file"));
+    stopped_training(folder);
+    for (int fifo = 0; fifo < 2; fifo++) {
+        assert_int_equal(
+            fifo ? mkfifo(path_of(folder, other), 0600) : mkdir(path_of(folder, other), 0700), 0);
+        assert_status(clq_train_folder_clear(folder, "train"), CLQ_CANNOT_CREATE);
+        assert_error_has(other);
+        assert_true(clq_file_exists(path_of(folder, files[0])));
+        assert_true(clq_file_exists(path_of(folder, files[1])));
+        assert_int_equal(remove(path_of(folder, other)), 0);
+    }
+    assert_int_equal(remove(path_of(folder, files[1])), 0);
+    assert_int_equal(mkfifo(path_of(folder, files[1]), 0600), 0);
+    assert_status(resumed_training(folder), CLQ_CANNOT_CREATE); /* of the next save */
+}
+
 /* Not passed over for an older file: whoever wrote it was further. */
 static void other_versions_are_refused(void **state) {
     (void)state;
     char folder[512];
     snprintf(folder, sizeof folder, "%s", clq_test_temp_path("newer"));
     stopped_training(folder);
-    set_version(path_of(folder, files[1]), "2");
+    set_version(path_of(folder, files[1]), "3");
     const uint64_t before = file_hash(path_of(folder, files[1]));
     assert_status(resumed_training(folder), CLQ_BAD_DATA);
     assert_error_has(files[1]);
-    assert_error_has("version 2");
-    assert_error_has("version 1");
+    assert_error_has("version 3");
+    assert_error_has("versions 1 to 2");
     assert_true(file_hash(path_of(folder, files[1])) == before);
     assert_true(clq_file_exists(path_of(folder, files[0])));
 }
@@ -238,6 +331,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_without_a_version_load),
         cmocka_unit_test(other_versions_are_refused),
+        cmocka_unit_test(flipped_metadata_is_damage),
+        cmocka_unit_test(other_data_is_noticed),
+        cmocka_unit_test(names_that_are_no_files),
         cmocka_unit_test(all_damaged_is_an_error),
         cmocka_unit_test(all_or_nothing),
         cmocka_unit_test(an_earlier_training_stays),
