@@ -288,6 +288,12 @@ clq_status clq_job_check(const clq_job_options *options) {
     return clq_out_check(&out);
 }
 
+clq_status clq_job_check_log(const clq_job_options *options, const char *const *inputs,
+                             size_t count) {
+    const clq_out_folder out = out_of(options);
+    return clq_out_check_log(options->log_file, &out, inputs, count);
+}
+
 bool clq_job_was(const clq_job_options *options, const char *name) {
     char *path = clq_path_join(options->out, "run.json");
     json_t *json = NULL;

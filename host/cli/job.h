@@ -16,6 +16,9 @@ typedef struct clq_job_options {
 
 /* Before anything is opened: clq_out_check of the folder, and CLQ_USAGE for several ranks. */
 clq_status clq_job_check(const clq_job_options *options);
+/* clq_out_check_log of its log file. */
+clq_status clq_job_check_log(const clq_job_options *options, const char *const *inputs,
+                             size_t count);
 /* Whether a finished job of this name on the same data is in the folder. */
 bool clq_job_was(const clq_job_options *options, const char *name);
 

@@ -1,5 +1,8 @@
 #include "cli/out_folder.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -187,6 +190,29 @@ static bool same_node(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* A path without what does not change its meaning before and behind; its length. */
+static size_t trim(const char **path) {
+    while (strncmp(*path, "./", 2) == 0) {
+        *path += 2 + strspn(*path + 2, "/");
+    }
+    size_t length = strlen(*path);
+    while (length > 1 && (*path)[length - 1] == '/') {
+        length--;
+    }
+    return length;
+}
+
+/* Folders that do not exist yet are known by their paths. */
+static bool is_same_folder(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    const bool a_exists = stat(a, &of_a) == 0, b_exists = stat(b, &of_b) == 0;
+    if (a_exists || b_exists) {
+        return a_exists && b_exists && same_node(&of_a, &of_b);
+    }
+    const size_t length_a = trim(&a), length_b = trim(&b);
+    return length_a == length_b && memcmp(a, b, length_a) == 0;
+}
+
 /* Whether both paths name one file; one that does not exist yet is known by folder and name. */
 static bool is_same(const char *a, const char *b) {
     struct stat of_a, of_b;
@@ -198,19 +224,50 @@ static bool is_same(const char *a, const char *b) {
         return false;
     }
     char *folder_a = clq_path_folder(a), *folder_b = clq_path_folder(b);
-    const bool same = folder_a && folder_b && stat(folder_a, &of_a) == 0 &&
-                      stat(folder_b, &of_b) == 0 && same_node(&of_a, &of_b);
+    const bool same = folder_a && folder_b && is_same_folder(folder_a, folder_b);
     clq_free(folder_a);
     clq_free(folder_b);
     return same;
 }
 
+/* Whether `path` is a file, and lies somewhere below `folder`: it may be one of the data. */
+static bool is_below(const char *path, const char *folder) {
+    struct stat file, top, here;
+    char at[PATH_MAX];
+    if (stat(path, &file) != 0 || !S_ISREG(file.st_mode) || stat(folder, &top) != 0 ||
+        !S_ISDIR(top.st_mode) || !realpath(path, at)) {
+        return false;
+    }
+    for (char *end = strrchr(at, '/'); end; end = strrchr(at, '/')) {
+        *end = '\0';
+        if (stat(*at ? at : "/", &here) == 0 && same_node(&here, &top)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether it is a log already, which is continued. */
+static bool is_log(const char *path) {
+    FILE *file = fopen(path, "r");
+    const int first = file ? fgetc(file) : EOF;
+    if (file) {
+        fclose(file);
+    }
+    return first == '{' || first == EOF;
+}
+
 static clq_status check_other(const char *option, const char *path, const char *const *others,
-                              size_t count) {
+                              size_t count, bool appends) {
     for (size_t i = 0; path && i < count; i++) {
         if (others[i] && is_same(path, others[i])) {
             return clq_fail(CLQ_USAGE,
                             "%s %s: is the same file as %s, which would be lost; give another name",
+                            option, path, others[i]);
+        }
+        if (others[i] && is_below(path, others[i]) && !(appends && is_log(path))) {
+            return clq_fail(CLQ_USAGE,
+                            "%s %s: is a file in %s, which the command reads; give another name",
                             option, path, others[i]);
         }
     }
@@ -219,10 +276,54 @@ static clq_status check_other(const char *option, const char *path, const char *
 
 clq_status clq_out_check_file(const char *option, const char *path, const char *const *others,
                               size_t count) {
-    CLQ_TRY(check_other(option, path, others, count));
+    CLQ_TRY(check_other(option, path, others, count, false));
     return path ? clq_fail_in(clq_file_check_writable(path), "%s", option) : CLQ_OK;
 }
 
-clq_status clq_out_check_log(const char *path, const char *const *others, size_t count) {
-    return check_other("--log-file", path, others, count);
+/* Not a file of the folder that the command writes itself. */
+static clq_status check_log_name(const char *path, const char *folder, const char *name) {
+    char *result = clq_path_join(folder, name);
+    const char *const results[] = {result};
+    const clq_status status =
+        result ? check_other("--log-file", path, results, 1, true) : CLQ_NO_MEMORY;
+    clq_free(result);
+    return status;
+}
+
+static clq_status check_log_in(const char *path, const clq_out_folder *out) {
+    for (size_t i = 0; i < out->result_count; i++) {
+        CLQ_TRY(check_log_name(path, out->path, out->results[i]));
+    }
+    CLQ_TRY(check_log_name(path, out->path, LOCK));
+    for (size_t i = 0; i < out->training_count; i++) {
+        static const char *const histories[] = {"history.csv", "history.json"};
+        char *folder = clq_path_join(out->path, out->trainings[i].folder);
+        clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
+        for (size_t h = 0; h < 2 && status == CLQ_OK; h++) {
+            status = check_log_name(path, folder, histories[h]);
+        }
+        clq_free(folder);
+        CLQ_TRY(status);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_out_check_log(const char *path, const clq_out_folder *out, const char *const *others,
+                             size_t count) {
+    if (!path) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(check_other("--log-file", path, others, count, true));
+    if (out->path) {
+        CLQ_TRY(check_log_in(path, out));
+    }
+    char *folder = clq_path_folder(path);
+    const bool is_good =
+        folder && (clq_is_folder(folder) || (out->path && is_same_folder(folder, out->path)));
+    const clq_status status =
+        is_good  ? CLQ_OK
+        : folder ? clq_fail(CLQ_CANNOT_CREATE, "--log-file %s: there is no folder %s", path, folder)
+                 : CLQ_NO_MEMORY;
+    clq_free(folder);
+    return status;
 }

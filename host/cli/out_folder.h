@@ -44,10 +44,13 @@ void clq_out_release(clq_out_folder *out);
 
 /* Before the work whose result goes to the file `path` (NULL: none): CLQ_CANNOT_CREATE when it
  * cannot be written there, CLQ_USAGE when it is the same file as one of `others`, by name or by
- * link; NULL among them is accepted. `option` names it in the text. */
+ * link, or a file below one that is a folder; NULL among them is accepted. `option` names it in the
+ * text. */
 clq_status clq_out_check_file(const char *option, const char *path, const char *const *others,
                               size_t count);
-/* The same for --log-file, to which lines are appended: its folder may still be made. */
-clq_status clq_out_check_log(const char *path, const char *const *others, size_t count);
+/* The same for --log-file, to which lines are appended: it is no file that the command leaves in
+ * `out` either, and its folder is there, or is that of `out`. */
+clq_status clq_out_check_log(const char *path, const clq_out_folder *out, const char *const *others,
+                             size_t count);
 
 #endif

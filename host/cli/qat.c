@@ -122,15 +122,16 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     const bool writes = clq_ranks_rank(ranks) == 0;
-    const char *const inputs[] = {o.model, o.recipe, o.data, o.images.labels};
-    const size_t input_count = sizeof inputs / sizeof *inputs;
+    const char *const inputs[] = {o.model, o.recipe, o.data, o.images.labels, o.out};
+    const size_t input_count = sizeof inputs / sizeof *inputs - 1;
     out = (clq_out_folder){.path = writes ? o.folder : NULL,
                            .resume = o.resume,
                            .overwrite = o.overwrite,
                            .trainings = trainings,
                            .training_count = 1};
     CLQ_GOTO(status, cleanup, clq_out_check(&out));
-    CLQ_GOTO(status, cleanup, clq_out_check_log(writes ? o.log_file : NULL, inputs, input_count));
+    CLQ_GOTO(status, cleanup,
+             clq_out_check_log(writes ? o.log_file : NULL, &out, inputs, input_count + 1));
     CLQ_GOTO(status, cleanup, clq_out_check_file("-o", writes ? o.out : NULL, inputs, input_count));
     if (o.epochs) { /* a key like others, so that what keeps the recipe has it too */
         clq_snprintf(epochs, sizeof epochs, "qat.epochs=%d", o.epochs);
@@ -172,8 +173,9 @@ static clq_status run(int argc, char **argv) {
         quantized.config = &recipe->qat_quant;
         CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
         CLQ_GOTO(status, cleanup,
-                 clq_compare_accuracy(device, graph, integer, &source, o.test_images,
-                                      &quantized.accuracy));
+                 clq_fail_in(clq_compare_accuracy(device, graph, integer, &source, o.test_images,
+                                                  &quantized.accuracy),
+                             CLQ_BUT_WRITTEN, o.out));
         clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
     }
 cleanup:

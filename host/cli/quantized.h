@@ -29,6 +29,9 @@ clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_grap
                                 const clq_data_source *source, int64_t limit,
                                 clq_before_after *accuracy);
 
+/* What a failure of it adds, about the file that it is measured after. */
+#define CLQ_BUT_WRITTEN "%s is written and whole, but its accuracy could not be measured"
+
 /* Warns where max_shift clamped scales. */
 void clq_quantized_warn(const clq_quantized *quantized);
 /* Into a JSON object: "quantization", "scales", "clamped", "widened_for_bias". */

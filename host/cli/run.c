@@ -103,8 +103,7 @@ static clq_status execute(options *o) {
     CLQ_GOTO(status, cleanup,
              clq_image_flags_override(&o->images, o->overrides, &o->override_count));
     CLQ_GOTO(status, cleanup, clq_job_check(&o->job));
-    CLQ_GOTO(status, cleanup,
-             clq_out_check_log(o->job.log_file, inputs, sizeof inputs / sizeof *inputs));
+    CLQ_GOTO(status, cleanup, clq_job_check_log(&o->job, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
     recipe->data.from_flags = o->images.given.known;
     recipe->weights = o->weights ? o->weights : recipe->weights;

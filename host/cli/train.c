@@ -137,7 +137,8 @@ static clq_status run(int argc, char **argv) {
                            .result_count = 2};
     CLQ_GOTO(status, cleanup, clq_out_check(&out));
     CLQ_GOTO(status, cleanup,
-             clq_out_check_log(writes ? o.log_file : NULL, inputs, sizeof inputs / sizeof *inputs));
+             clq_out_check_log(writes ? o.log_file : NULL, &out, inputs,
+                               sizeof inputs / sizeof *inputs));
     if (o.epochs) { /* a key like others, so that what keeps the recipe has it too */
         clq_snprintf(epochs, sizeof epochs, "train.epochs=%d", o.epochs);
         CLQ_GOTO(status, cleanup, clq_option_override(epochs, o.overrides, &o.override_count));

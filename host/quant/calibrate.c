@@ -148,6 +148,18 @@ static clq_status set_qparams(calibration *c) {
     return clq_quant_record(c->graph, c->config, "ptq", c->images);
 }
 
+/* Without weights there is nothing that an integer network could compute with. */
+static clq_status check_layers(const clq_graph *graph) {
+    for (int n = 0; n < graph->node_count; n++) {
+        if (clq_is_layer(&graph->nodes[n])) {
+            return CLQ_OK;
+        }
+    }
+    return clq_fail(CLQ_USAGE,
+                    "graph %s has no convolution and no linear layer: there is nothing to quantize",
+                    graph->name);
+}
+
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config, clq_quant_report *report) {
     if (report) {
@@ -161,6 +173,7 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     if (clq_graph_form(folded) == CLQ_FORM_INTEGER) {
         return clq_fail(CLQ_USAGE, "graph %s is an integer network already", folded->name);
     }
+    CLQ_TRY(check_layers(folded));
     CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
     CLQ_GOTO(status, cleanup, run_images(&c, feed));
     CLQ_GOTO(status, cleanup, set_qparams(&c));

@@ -59,10 +59,6 @@ clq_status clq_train_log_open(clq_train_log *log, const clq_train_job *job) {
     if (!job->log_file) {
         return CLQ_OK;
     }
-    char *folder = clq_path_folder(job->log_file);
-    const clq_status made = folder ? clq_make_dirs(folder) : CLQ_NO_MEMORY;
-    clq_free(folder);
-    CLQ_TRY(made);
     CLQ_TRY(clq_appender_open(job->log_file, &log->file));
     return write_start(log);
 }

@@ -16,8 +16,7 @@ typedef struct clq_train_log {
     int64_t timed_steps; /* steps done by then */
 } clq_train_log;
 
-/* Opens job->log_file, if any, behind what is in it (its folder is made), and writes the "start"
- * line. */
+/* Opens job->log_file, if any, behind what is in it, and writes the "start" line. */
 clq_status clq_train_log_open(clq_train_log *log, const clq_train_job *job);
 /* Writes the "end" line, or the "error" or "interrupted" line with the thread's last error, and
  * closes. Returns

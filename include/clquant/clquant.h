@@ -3,14 +3,23 @@
  * A complete example, from data to a verified integer network (error handling by CLQ_TRY):
  *
  *     clq_device *device;
+ *     clq_graph *trained, *folded, *integer;
+ *     clq_dataset *images;
+ *     clq_feed *feed;
+ *     clq_feed_options options = {.batch = 32, .shuffle = true, .seed = 1};
+ *     clq_quant_config config;
+ *     clq_verification result;
+ *     clq_quant_config_init(&config);
  *     CLQ_TRY(clq_device_open(NULL, &device));                    // first GPU, else the CPU
- *     clq_graph *folded, *integer;
+ *     CLQ_TRY(clq_dataset_open("cifar-10-batches-bin", NULL, &images));
  *     CLQ_TRY(clq_onnx_load("resnet20.onnx", &trained));
  *     CLQ_TRY(clq_graph_fold(trained, &folded));                  // batch norm into convolutions
+ *     CLQ_TRY(clq_graph_normalisation(folded, images, &options.normalisation));
+ *     CLQ_TRY(clq_feed_create(device, images, &options, &feed));
  *     CLQ_TRY(clq_calibrate(device, folded, feed, 32, &config, NULL)); // PTQ: observe activations
  *     CLQ_TRY(clq_convert(folded, &config, &integer));            // s8 weights, s32 biases
  *     CLQ_TRY(clq_onnx_save(integer, "resnet20-int8.onnx"));      // QDQ, opens in ONNX Runtime
- *     CLQ_TRY(clq_verify(device, integer, test, 64, 0, &result)); // 0 mismatched codes
+ *     CLQ_TRY(clq_verify(device, integer, images, 64, 0, &result)); // 0 mismatched codes
  *
  * Headers, each usable alone:
  *     base.h     status codes, last error, allocator, file operations, log

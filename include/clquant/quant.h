@@ -69,8 +69,8 @@ void clq_quant_report_clear(clq_quant_report *report); /* NULL ok */
 
 /* PTQ: runs up to config->images of the feed through the folded float graph, observes every
  * activation, and sets qparams on the graph's values (activations and weights): the quantized form.
- * The settings go to the graph's metadata. `report` is overwritten, and the caller's to clear;
- * NULL: not wanted. */
+ * The settings go to the graph's metadata. CLQ_USAGE without a conv2d or linear layer. `report` is
+ * overwritten, and the caller's to clear; NULL: not wanted. */
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config, clq_quant_report *report);
 

@@ -75,10 +75,27 @@ static void nothing_else_is_refused(void **state) {
     assert_printed("optim/optimizer.cl");
 }
 
+/* Calibrating goes well, and then the integer network cannot be run. */
+static void what_was_written_is_said(void **state) {
+    (void)state;
+    char model[512];
+    snprintf(model, sizeof model, "%s", clq_test_temp_path("tiny.onnx"));
+    const char *quantized = clq_test_temp_path("quantized.onnx");
+    assert_exit(0, "convert --network mlp --size 8 --classes 10 -o %s", model);
+    setenv("CLQ_FAULT_BREAK", "int8_quantize", 1);
+    assert_exit(CLQ_DEVICE, "ptq %s --data synthetic:size=8,train=32,test=16 -o %s", model,
+                quantized);
+    assert_printed("quantized.onnx is written and whole, but its accuracy could not be measured");
+    unsetenv("CLQ_FAULT_BREAK");
+    setenv("CLQUANT_CACHE_DIR", clq_test_temp_path("other"), 1);
+    assert_exit(0, "eval %s --data synthetic:size=8,test=16", quantized);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(failed_kernels_are_listed, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_else_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_written_is_said, setup, teardown),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
 }

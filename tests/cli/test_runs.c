@@ -222,6 +222,52 @@ static void outputs_replace_no_input(void **state) {
     assert_true(same_files(fp32, copy));
 }
 
+/* Nor what the command itself writes, nor a folder that nobody made. */
+static void logs_replace_no_result(void **state) {
+    (void)state;
+    static const char *const names[] = {"model.onnx", "history.csv", ".clquant.lock"};
+    char out[512];
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("with-log"));
+    for (int there = 0; there < 2; there++) {
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s/ --log-file %s/%s", recipe,
+                        out, out, names[i]);
+            assert_printed("is the same file as");
+        }
+        assert_int_equal(clq_is_folder(out), there);
+        assert_int_equal(there ? 0 : mkdir(out, 0777), 0);
+    }
+    assert_exit(CLQ_USAGE, "run %s --data " DATA " --out %s --log-file %s/bench.json", recipe, out,
+                out);
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " -o %s/z.onnx --log-file %s/z.onnx", fp32, out,
+                out);
+    assert_int_equal(rmdir(out), 0);
+    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s --log-file %s/below/l.jsonl",
+                recipe, out, out);
+    assert_printed("there is no folder");
+    assert_false(clq_file_exists(out));
+    assert_exit(0, "train %s --data " DATA " --out %s --log-file %s/l.jsonl" QUICK, recipe, out,
+                out);
+    assert_true(clq_file_exists(in(out, "l.jsonl")));
+}
+
+static void outputs_replace_no_data(void **state) {
+    (void)state;
+    char folder[512], file[600], line[4096];
+    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("images"));
+    snprintf(file, sizeof file, "%s/train/cat/000.png", folder);
+    snprintf(line, sizeof line, "mkdir -p %s/train/cat && cp %s %s && ln -s %s %s.link", folder,
+             fp32, file, file, folder);
+    assert_int_equal(system(line), 0);
+    assert_exit(CLQ_USAGE, "ptq %s --data %s/ -o %s", fp32, folder, file);
+    assert_printed("which the command reads");
+    assert_exit(CLQ_USAGE, "eval %s --data %s --logits %s.link", fp32, folder, folder);
+    assert_exit(CLQ_USAGE, "train %s --data %s --out %s --log-file %s", recipe, folder,
+                in(folder, "new"), file);
+    assert_true(same_files(fp32, file));
+    assert_exit(CLQ_NO_INPUT, "eval %s --data %s --logits %s/new.npy", fp32, folder, folder);
+}
+
 /* And say so before the work. */
 static void outputs_must_be_writable(void **state) {
     (void)state;
@@ -454,6 +500,8 @@ int main(void) {
         cmocka_unit_test(a_demo_makes_room_for_the_next),
         cmocka_unit_test(there_must_be_something_to_resume),
         cmocka_unit_test(outputs_replace_no_input),
+        cmocka_unit_test(logs_replace_no_result),
+        cmocka_unit_test(outputs_replace_no_data),
         cmocka_unit_test(outputs_must_be_writable),
         cmocka_unit_test(signals_leave_a_checkpoint),
         cmocka_unit_test(another_configuration_is_named),

@@ -161,6 +161,23 @@ static void bad_data_and_devices(void **state) {
     assert_exit(CLQ_CANNOT_CREATE, "convert --network mlp --size 8 -o /nowhere/at/all.onnx");
 }
 
+/* The lines of clquant.h that are set in as code are a function's body. */
+static void the_example_of_the_header_compiles(void **state) {
+    (void)state;
+    char line[4096];
+    snprintf(line, sizeof line,
+             "{ echo '#include <clquant/clquant.h>'; echo 'clq_status example(void);';"
+             " echo 'clq_status example(void) {';"
+             " sed -n '/A complete example/,/^ \\* Headers/s/^ \\*     //p' "
+             "%s/include/clquant/clquant.h;"
+             " echo 'return CLQ_OK; }'; } > %s",
+             CLQ_SOURCE_DIR, clq_test_temp_path("example.c"));
+    assert_int_equal(system(line), 0);
+    snprintf(line, sizeof line, "cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -I %s/include %s",
+             CLQ_SOURCE_DIR, clq_test_temp_path("example.c"));
+    assert_int_equal(system(line), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_is_everywhere),
@@ -171,6 +188,7 @@ int main(void) {
         cmocka_unit_test(bad_models_are_bad_data),
         cmocka_unit_test(bad_data_and_devices),
         cmocka_unit_test(recipes_that_come_along_are_good),
+        cmocka_unit_test(the_example_of_the_header_compiles),
         cmocka_unit_test(several_processes_do_no_whole_job),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);

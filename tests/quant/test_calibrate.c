@@ -454,8 +454,31 @@ static void conversion_survives_failing_allocations(void **state) {
     clq_graph_destroy(graph);
 }
 
+static void a_network_without_layers_is_refused(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    const clq_network_options options = {.network = "test", .size = SIZE};
+    clq_builder b = {.options = &options};
+    assert_ok(clq_graph_create("bare", &b.graph));
+    int x = clq_build_input(&b, (clq_shape){4, {1, SIZE, SIZE, 3}});
+    x = clq_build_op(&b, "relu", "act", x);
+    x = clq_build_op(&b, "global_avg_pool", "pool", x);
+    assert_ok(b.status);
+    clq_graph *graph = b.graph;
+    graph->output = x;
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, BATCH);
+    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_USAGE);
+    assert_error_has("no convolution and no linear layer");
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    clq_graph_destroy(graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_network_without_layers_is_refused),
         cmocka_unit_test(extremes_of_all_images),
         cmocka_unit_test(averages_of_batches),
         cmocka_unit_test(calibration_repeats_itself),

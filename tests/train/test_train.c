@@ -297,6 +297,7 @@ static void failing_files_lose_nothing(void **state) {
         }
         graph = new_graph();
         job = job_of(graph, folder);
+        job.test = NULL;
         job.config.checkpoint_steps = 4;
         job.resume = true;
         assert_ok(run(&job, NULL));
