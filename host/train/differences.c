@@ -16,8 +16,8 @@ typedef struct search {
 
 /* Keys that change no result, so that a resumed training may have others. */
 static bool is_free(const char *key) {
-    static const char *const names[] = {"loader_threads", "log_steps",    "checkpoint_steps",
-                                        "recompute",      "on_nonfinite", "test_limit"};
+    static const char *const names[] = {"loader_threads", "log_steps", "checkpoint_steps",
+                                        "recompute", "on_nonfinite"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(key, names[i]) == 0) {
             return true;

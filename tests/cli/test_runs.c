@@ -361,8 +361,7 @@ static void another_configuration_is_named(void **state) {
     const char *const line = "train %s --data %s --out %s --resume %s";
     const int before = entries(whole);
     assert_exit(CLQ_USAGE, line, recipe, DATA, whole,
-                "--set train.batch=32 --set train.schedule.lr=0.02 --set train.log_steps=7 --set "
-                "data.test_limit=32");
+                "--set train.batch=32 --set train.schedule.lr=0.02 --set train.log_steps=7");
     assert_printed(": train.batch is 32, was 16, train.schedule.lr is 0.02, was 0.01; resume with");
     assert_exit(CLQ_USAGE, line, recipe, DATA, whole, "--epochs 31");
     assert_printed(": train.epochs is 31, was 30; ");
