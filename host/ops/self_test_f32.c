@@ -27,6 +27,7 @@ typedef struct f32_data {
     size_t x_count, w_count, y_count;
     float *x, *w, *y, *bias, *expected, *got;
     clq_buffer *x_buffer, *w_buffer, *y_buffer, *bias_buffer;
+    bool adds; /* forward: dy as the residual, and ReLU6; or ReLU alone */
 } f32_data;
 
 enum { LARGEST = 4 }; /* of x, w and dy */
@@ -133,14 +134,14 @@ static void add_weights(f32_data *d, size_t x, size_t w, size_t y) {
     d->expected[w] += d->y[y] * d->x[x];
 }
 
-/* relu(conv(x, w) + bias) */
+/* relu(conv(x, w) + bias), or relu6 of that and dy */
 static void compute_forward(f32_data *d) {
     for (size_t i = 0; i < d->y_count; i++) {
-        d->expected[i] = d->bias[i % (size_t)d->g.oc];
+        d->expected[i] = d->bias[i % (size_t)d->g.oc] + (d->adds ? d->y[i] : 0);
     }
     each_product(d, add_forward);
     for (size_t i = 0; i < d->y_count; i++) {
-        d->expected[i] = fmaxf(d->expected[i], 0);
+        d->expected[i] = fminf(fmaxf(d->expected[i], 0), d->adds ? 6 : INFINITY);
     }
 }
 
@@ -180,6 +181,14 @@ static void compare(const f32_data *d, size_t count, bool winograd, bool *right,
 
 /* ---- on the device ---- */
 
+static clq_buffer *residual_of(const f32_data *d, bool backward) {
+    return d->adds && !backward ? d->y_buffer : NULL;
+}
+
+static clq_act act_of(const f32_data *d, bool backward) {
+    return backward ? CLQ_ACT_NONE : d->adds ? CLQ_ACT_RELU6 : CLQ_ACT_RELU;
+}
+
 static clq_status run_sum(clq_device *device, const f32_variant *v, const f32_data *d,
                           bool backward, clq_buffer *from, clq_buffer *to) {
     clq_status status = CLQ_OK;
@@ -188,8 +197,8 @@ static clq_status run_sum(clq_device *device, const f32_variant *v, const f32_da
     CLQ_GOTO(status, cleanup, clq_conv_packed_take(&sum.packed, device, false));
     CLQ_GOTO(status, cleanup, clq_conv_sum_load_weights(&sum, d->w_buffer));
     CLQ_GOTO(status, cleanup,
-             clq_conv_sum_run(&sum, from, backward ? NULL : d->bias_buffer, NULL,
-                              backward ? CLQ_ACT_NONE : CLQ_ACT_RELU, to));
+             clq_conv_sum_run(&sum, from, backward ? NULL : d->bias_buffer,
+                              residual_of(d, backward), act_of(d, backward), to));
 cleanup:
     clq_conv_sum_free(&sum);
     return status;
@@ -204,8 +213,8 @@ static clq_status run_winograd(clq_device *device, const f32_variant *v, const f
     CLQ_GOTO(status, cleanup, clq_conv_packed_take(&conv.packed, device, false));
     CLQ_GOTO(status, cleanup, clq_conv_winograd_load_weights(&conv, d->w_buffer));
     CLQ_GOTO(status, cleanup,
-             clq_conv_winograd_run(&conv, from, backward ? NULL : d->bias_buffer, NULL,
-                                   backward ? CLQ_ACT_NONE : CLQ_ACT_RELU, to));
+             clq_conv_winograd_run(&conv, from, backward ? NULL : d->bias_buffer,
+                                   residual_of(d, backward), act_of(d, backward), to));
 cleanup:
     clq_conv_winograd_free(&conv);
     return status;
@@ -217,7 +226,8 @@ static clq_status run_gemm(clq_device *device, const f32_data *d, clq_buffer *to
     CLQ_GOTO(status, cleanup, clq_conv_gemm_init(&gemm, device, &d->g));
     CLQ_GOTO(status, cleanup, clq_conv_gemm_load_weights(&gemm, d->w_buffer));
     CLQ_GOTO(status, cleanup,
-             clq_conv_gemm_run(&gemm, d->x_buffer, d->bias_buffer, NULL, CLQ_ACT_RELU, to));
+             clq_conv_gemm_run(&gemm, d->x_buffer, d->bias_buffer, residual_of(d, false),
+                               act_of(d, false), to));
 cleanup:
     clq_conv_gemm_free(&gemm);
     return status;
@@ -297,21 +307,38 @@ cleanup:
     return status;
 }
 
+static clq_status test_directions(clq_device *device, const f32_variant *v, f32_data *d,
+                                  bool *right, char wrong[CLQ_WRONG_TEXT]) {
+    clq_conv_geometry mirrored = v->g;
+    if (v->method == WEIGHTS || v->method == WEIGHTS_BY_WINOGRAD) {
+        return test_weights(device, v, d, right, wrong);
+    }
+    for (int i = 0; i < 2 && *right; i++) {
+        d->adds = i;
+        CLQ_TRY(test_forward(device, v, d, right, wrong));
+    }
+    if (!*right || v->method == BY_GEMM) {
+        return CLQ_OK;
+    }
+    if (v->method == BY_WINOGRAD) { /* the plan is for as many results as forward has */
+        mirrored.ic = v->g.oc;
+        mirrored.oc = v->g.ic;
+        free_data(d);
+        *d = (f32_data){0};
+        CLQ_TRY(make_data(device, &mirrored, d));
+    }
+    return test_backward(device, v, d, right, wrong);
+}
+
 static clq_status run_test(clq_device *device, const void *context, bool *right,
                            char wrong[CLQ_WRONG_TEXT]) {
     const f32_variant *v = context;
-    clq_status status = CLQ_OK;
     f32_data d = {0};
-    CLQ_GOTO(status, cleanup, make_data(device, &v->g, &d));
-    if (v->method == WEIGHTS || v->method == WEIGHTS_BY_WINOGRAD) {
-        CLQ_GOTO(status, cleanup, test_weights(device, v, &d, right, wrong));
-    } else {
-        CLQ_GOTO(status, cleanup, test_forward(device, v, &d, right, wrong));
-        if (*right && v->method != BY_GEMM) {
-            CLQ_GOTO(status, cleanup, test_backward(device, v, &d, right, wrong));
-        }
+    *right = true;
+    clq_status status = make_data(device, &v->g, &d);
+    if (status == CLQ_OK) {
+        status = test_directions(device, v, &d, right, wrong);
     }
-cleanup:
     free_data(&d);
     return status;
 }
@@ -355,16 +382,26 @@ clq_status clq_f32_gemm_works(clq_device *device, bool *works) {
     return clq_self_test(device, "CLBlast's matrix product", NULL, run_test, &v, works);
 }
 
+/* With blocks as large as the plan's, one whole and one not, and with as many tiles of columns at
+ * once, as far as MOST columns go, of which the last is not whole: how much of a work-item's sums
+ * is used may matter. The depth is more than a work-item packs. */
 clq_status clq_f32_winograd_works(clq_device *device, const clq_winograd_plan *plan, bool *works) {
+    enum { WIDTH = 30, DEPTH = 17, MOST = 192 };
+    const int vector = clq_winograd_vector(device), tile_cols = plan->vectors * vector;
+    const int across = (WIDTH + plan->out - 1) / plan->out, down = plan->block / across + 1;
+    const int most = MOST / tile_cols;
     clq_winograd_plan small = *plan;
     f32_variant v = {BY_WINOGRAD, base_geometry, NULL, &small};
-    char variant[64];
-    small.block = small.rows;
-    small.item_cols = small.cols = 1;
-    v.g.ic = 32;
-    v.g.oc = 48;
-    snprintf(variant, sizeof variant, "-DOUT=%d -DMR=%d -DNV=%d%s", plan->out, plan->rows,
-             plan->vectors, plan->fused ? " fused" : "");
+    char variant[96];
+    small.item_cols = plan->item_cols < most ? plan->item_cols : most;
+    small.cols = plan->cols < small.item_cols ? plan->cols : small.item_cols;
+    v.g.ih = v.g.oh = down * plan->out - 1;
+    v.g.iw = v.g.ow = WIDTH;
+    v.g.ic = DEPTH;
+    v.g.oc = small.item_cols * tile_cols + 1;
+    snprintf(variant, sizeof variant, "-DOUT=%d -DMR=%d -DNV=%d%s block=%d cols=%d of %d",
+             plan->out, plan->rows, plan->vectors, plan->fused ? " fused" : "", small.block,
+             small.cols, small.item_cols);
     return clq_self_test(device, "conv2d_f32_winograd", variant, run_test, &v, works);
 }
 

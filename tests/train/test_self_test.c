@@ -106,7 +106,8 @@ static bool is_noticed(clq_device *device, const clq_kernel_entry *kernel) {
         break_kernels(NULL);
     }
     clq_self_test_close(device); /* forgets all of it */
-    clq_pool_trim(device);       /* which held right results of before */
+    clq_scratch_trim(device);    /* which held right results of before */
+    clq_pool_trim(device);
     assert_ok(clq_device_set_dot(device, dot));
     return noticed;
 }
