@@ -384,9 +384,9 @@ clq_status clq_f32_gemm_works(clq_device *device, bool *works) {
 
 /* With blocks as large as the plan's, one whole and one not, and with as many tiles of columns at
  * once, as far as MOST columns go, of which the last is not whole: how much of a work-item's sums
- * is used may matter. The depth is more than a work-item packs. */
+ * is used may matter. The depth is more than a work-item packs (Mesa 22.3.6). */
 clq_status clq_f32_winograd_works(clq_device *device, const clq_winograd_plan *plan, bool *works) {
-    enum { WIDTH = 30, DEPTH = 17, MOST = 192 };
+    enum { WIDTH = 30, DEPTH = 49, MOST = 192 };
     const int vector = clq_winograd_vector(device), tile_cols = plan->vectors * vector;
     const int across = (WIDTH + plan->out - 1) / plan->out, down = plan->block / across + 1;
     const int most = MOST / tile_cols;
@@ -405,18 +405,29 @@ clq_status clq_f32_winograd_works(clq_device *device, const clq_winograd_plan *p
     return clq_self_test(device, "conv2d_f32_winograd", variant, run_test, &v, works);
 }
 
+/* With the kernel, stride and dilation of the shape, on images of several parts. */
 clq_status clq_f32_weights_work(clq_device *device, const clq_conv_geometry *geometry,
                                 bool winograd, bool *works) {
+    enum { SIDE = 20, IC = 33, OC = 35 };
     const bool gpu = clq_device_get_info(device)->schedule == CLQ_SCHEDULE_GPU;
-    f32_variant v = {winograd ? WEIGHTS_BY_WINOGRAD : WEIGHTS, base_geometry, NULL, NULL};
-    v.g.ic = 32;
-    v.g.oc = 48;
+    f32_variant v = {winograd ? WEIGHTS_BY_WINOGRAD : WEIGHTS, *geometry, NULL, NULL};
+    char variant[64];
+    v.g.n = 1;
+    v.g.oh = geometry->oh < SIDE ? geometry->oh : SIDE;
+    v.g.ow = geometry->ow < SIDE ? geometry->ow : SIDE;
+    v.g.ih = (v.g.oh - 1) * v.g.stride_h + (v.g.kh - 1) * v.g.dilation_h + 1 - v.g.pad_top;
+    v.g.iw = (v.g.ow - 1) * v.g.stride_w + (v.g.kw - 1) * v.g.dilation_w + 1 - v.g.pad_left;
+    v.g.ic = IC;
+    v.g.oc = OC;
+    v.g.groups = 1;
     if (clq_conv_is_depthwise(geometry)) {
         v.g.ic = v.g.oc = v.g.groups = 40;
     }
+    snprintf(variant, sizeof variant, "%dx%d of %dx%d by %dx%d+%d+%d", v.g.kh, v.g.kw, v.g.oh,
+             v.g.ow, v.g.stride_h, v.g.stride_w, v.g.dilation_h, v.g.dilation_w);
     const char *family = winograd         ? "conv2d_f32_winograd_weights"
                          : v.g.groups > 1 ? "conv2d_f32_depthwise_weights"
                          : gpu            ? "conv2d_f32_block_weights"
                                           : "conv2d_f32_weights";
-    return clq_self_test(device, family, NULL, run_test, &v, works);
+    return clq_self_test(device, family, variant, run_test, &v, works);
 }
