@@ -473,19 +473,24 @@ static void killed_before_the_first_checkpoint(void **state) {
 
 static void other_commands_end_at_once(void **state) {
     (void)state;
-    char line[2048], folder[512];
+    char line[2048], folder[512], words[512];
+    struct stat said = {0};
     snprintf(folder, sizeof folder, "%s", clq_test_temp_path("evaluated"));
+    snprintf(words, sizeof words, "%s", clq_test_temp_path("words"));
     assert_int_equal(mkdir(folder, 0777), 0);
     snprintf(line, sizeof line,
-             "exec %s/clquant eval %s --data synthetic:test=200000,size=8 --logits %s/l.npy -q "
-             ">/dev/null 2>&1",
-             CLQ_BINARY_DIR, fp32, folder);
+             "exec %s/clquant eval %s --data synthetic:test=200000,size=8 --logits %s/l.npy "
+             ">/dev/null 2>%s",
+             CLQ_BINARY_DIR, fp32, folder, words);
     const pid_t child = fork();
     if (child == 0) {
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }
-    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    for (int i = 0; i < 3000 && said.st_size == 0; i++) { /* how the images are prepared */
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        stat(words, &said);
+    }
     kill(child, SIGTERM);
     assert_int_equal(exit_of(child), 128 + SIGTERM);
     assert_int_equal(entries(folder), 0);
