@@ -5,6 +5,7 @@
 #ifdef CLQ_HAVE_MPI
 
 #include <mpi.h>
+#include <time.h>
 
 static struct {
     MPI_Comm comm;
@@ -50,6 +51,8 @@ static void mpi_close(void) {
 }
 
 static void mpi_end_all(int code) {
+    /* Open MPI 5 drops what a rank has just said when its job is aborted at once. */
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
     MPI_Abort(MPI_COMM_WORLD, code);
 }
 
