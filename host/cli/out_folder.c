@@ -296,11 +296,10 @@ static clq_status check_log_in(const char *path, const clq_out_folder *out) {
     }
     CLQ_TRY(check_log_name(path, out->path, LOCK));
     for (size_t i = 0; i < out->training_count; i++) {
-        static const char *const histories[] = {"history.csv", "history.json"};
         char *folder = clq_path_join(out->path, out->trainings[i].folder);
         clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
-        for (size_t h = 0; h < 2 && status == CLQ_OK; h++) {
-            status = check_log_name(path, folder, histories[h]);
+        for (size_t h = 0; h < CLQ_HISTORY_FILES && status == CLQ_OK; h++) {
+            status = check_log_name(path, folder, clq_history_files[h]);
         }
         clq_free(folder);
         CLQ_TRY(status);

@@ -7,8 +7,7 @@
 #include "base/files.h"
 #include "train/checkpoint.h"
 
-static const char *const histories[] = {"history.csv", "history.json"};
-enum { HISTORIES = sizeof histories / sizeof *histories };
+const char *const clq_history_files[CLQ_HISTORY_FILES] = {"history.csv", "history.json"};
 
 /* Adds "name" to a list. */
 static void list_name(clq_text *found, const char *name) {
@@ -17,13 +16,13 @@ static void list_name(clq_text *found, const char *name) {
 
 clq_status clq_train_folder_find(const char *folder, const char *phase, clq_text *found) {
     int checkpoints = 0;
-    for (int i = 0; i < HISTORIES; i++) {
-        char *path = clq_path_join(folder, histories[i]);
+    for (int i = 0; i < CLQ_HISTORY_FILES; i++) {
+        char *path = clq_path_join(folder, clq_history_files[i]);
         if (!path) {
             return CLQ_NO_MEMORY;
         }
         if (clq_file_exists(path)) {
-            list_name(found, histories[i]);
+            list_name(found, clq_history_files[i]);
         }
         const clq_status status = clq_file_check_replaceable(path);
         clq_free(path);
@@ -60,7 +59,7 @@ clq_status clq_train_folder_open(const clq_train_job *job) {
         CLQ_TRY(status);
     }
     clq_remove_unfinished(job->out, NULL);
-    char *path = clq_path_join(job->out, histories[0]);
+    char *path = clq_path_join(job->out, clq_history_files[0]);
     const clq_status status = path ? clq_file_check_writable(path) : CLQ_NO_MEMORY;
     clq_free(path);
     return status;
@@ -71,8 +70,8 @@ clq_status clq_train_folder_clear(const char *folder, const char *phase) {
     const clq_status can = clq_train_folder_find(folder, phase, &found);
     clq_text_free(&found);
     CLQ_TRY(can);
-    for (int i = 0; i < HISTORIES; i++) {
-        char *path = clq_path_join(folder, histories[i]);
+    for (int i = 0; i < CLQ_HISTORY_FILES; i++) {
+        char *path = clq_path_join(folder, clq_history_files[i]);
         const clq_status status = path ? clq_file_remove(path) : CLQ_NO_MEMORY;
         clq_free(path);
         CLQ_TRY(status);

@@ -6,6 +6,10 @@
 
 #include "base/text.h"
 
+/* The names of the history of a training, of whatever phase. */
+enum { CLQ_HISTORY_FILES = 2 };
+extern const char *const clq_history_files[CLQ_HISTORY_FILES];
+
 /* Appends to a list what an earlier training of the phase left: "history.csv, 2 checkpoints".
  * CLQ_CANNOT_CREATE when one of these names is no file's. */
 clq_status clq_train_folder_find(const char *folder, const char *phase, clq_text *found);
