@@ -10,11 +10,11 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "device/tuning.h"
-#include "ops/conv2d_f32.h"
-#include "ops/conv2d_f32_gemm.h"
-#include "ops/conv2d_f32_plan.h"
-#include "ops/conv2d_int8.h"
-#include "ops/conv2d_int8_plan.h"
+#include "ops/conv/conv2d_f32.h"
+#include "ops/conv/conv2d_f32_gemm.h"
+#include "ops/conv/conv2d_f32_plan.h"
+#include "ops/conv/conv2d_int8.h"
+#include "ops/conv/conv2d_int8_plan.h"
 
 enum {
     HEAT_ROUNDS = 16,

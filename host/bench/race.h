@@ -2,7 +2,7 @@
 #ifndef CLQ_BENCH_RACE_H
 #define CLQ_BENCH_RACE_H
 
-#include "ops/conv_choice.h"
+#include "ops/conv/conv_choice.h"
 
 typedef struct clq_race_result {
     int entrants; /* choices measured, the heuristics' among them */

@@ -1,5 +1,7 @@
 #include "bench/runner.h"
 
+#include <clquant/passes.h>
+
 #include <string.h>
 
 #include "base/clock.h"

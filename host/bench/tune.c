@@ -1,3 +1,4 @@
+#include <clquant/passes.h>
 #include <clquant/tune.h>
 
 #include <limits.h>
@@ -9,7 +10,7 @@
 #include "bench/race.h"
 #include "device/tuning.h"
 #include "graph/ends.h"
-#include "ops/conv_node.h"
+#include "ops/conv/conv_node.h"
 
 static const double SECONDS = 60;
 

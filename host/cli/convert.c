@@ -1,4 +1,6 @@
 #include <stdio.h>
+
+#include <clquant/passes.h>
 #include <string.h>
 
 #include "base/files.h"

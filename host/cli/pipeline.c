@@ -1,5 +1,7 @@
 #include "cli/pipeline.h"
 
+#include <clquant/passes.h>
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* What `clquant tune` found fastest on a device: a table from keys to choices, both texts that the
- * operators give a meaning (ops/conv_choice.h). An open device owns its table; a choice only
+ * operators give a meaning (ops/conv/conv_choice.h). An open device owns its table; a choice only
  * matters for speed, and whoever reads one must check it.
  *
  * Where    CLQUANT_TUNE=FILE names the file; CLQUANT_TUNE=off: there is none, the table starts

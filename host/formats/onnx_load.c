@@ -2,6 +2,7 @@
 #include "formats/onnx_load.h"
 
 #include <clquant/formats.h>
+#include <clquant/passes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

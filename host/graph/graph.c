@@ -1,5 +1,5 @@
 /* Making, copying and searching graphs. */
-#include <clquant/ops.h>
+#include <clquant/graph.h>
 
 #include <limits.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* What a graph is and what it costs. */
-#include <clquant/ops.h>
+#include <clquant/graph.h>
 
 #include "base/arguments.h"
 #include "base/checked.h"

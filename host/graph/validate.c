@@ -1,5 +1,5 @@
 /* The full check of a graph that came from outside: nothing else looks at a graph so closely. */
-#include <clquant/ops.h>
+#include <clquant/graph.h>
 
 #include <float.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* conv2d: y = act(conv(x, w) + bias), grouped, dilated, padded with zeros. */
-#include "ops/conv_node.h"
+#include "ops/conv/conv_node.h"
 #include "ops/quantized.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"

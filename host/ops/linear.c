@@ -1,5 +1,5 @@
 /* linear: y (N,OUT) = act(x (N,IN) w^T + bias): a 1x1 convolution of a 1x1 image. */
-#include "ops/conv_node.h"
+#include "ops/conv/conv_node.h"
 #include "ops/quantized.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"

@@ -4,9 +4,9 @@
 #define CLQUANT_OPS_SELF_TEST_H
 
 #include "device/self_bench.h"
-#include "ops/conv2d_f32_plan.h"
-#include "ops/conv2d_f32_winograd.h"
-#include "ops/conv2d_int8_plan.h"
+#include "ops/conv/conv2d_f32_plan.h"
+#include "ops/conv/conv2d_f32_winograd.h"
+#include "ops/conv/conv2d_int8_plan.h"
 
 /* ---- convolutions: whether the program of a plan works ---- */
 

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops/conv2d_f32_gemm.h"
-#include "ops/conv2d_f32_sum.h"
-#include "ops/conv2d_f32_weights.h"
-#include "ops/conv2d_f32_winograd_weights.h"
+#include "ops/conv/conv2d_f32_gemm.h"
+#include "ops/conv/conv2d_f32_sum.h"
+#include "ops/conv/conv2d_f32_weights.h"
+#include "ops/conv/conv2d_f32_winograd_weights.h"
 #include "ops/self_test.h"
 
 typedef enum f32_method { BY_SUM, BY_GEMM, BY_WINOGRAD, WEIGHTS, WEIGHTS_BY_WINOGRAD } f32_method;

@@ -4,7 +4,7 @@
 #include "base/arguments.h"
 #include "base/ranges.h"
 #include "kernels/include/scales.h"
-#include "ops/conv2d_int8.h"
+#include "ops/conv/conv2d_int8.h"
 #include "quant/internal.h"
 
 void clq_quant_config_init(clq_quant_config *config) {

@@ -1,5 +1,7 @@
 #include "train/distill.h"
 
+#include <clquant/passes.h>
+
 #include <math.h>
 #include <string.h>
 

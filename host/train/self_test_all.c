@@ -2,7 +2,7 @@
 #include "base/arguments.h"
 #include "clquant/train.h"
 #include "data/self_test.h"
-#include "ops/conv2d_f32.h"
+#include "ops/conv/conv2d_f32.h"
 #include "ops/self_test.h"
 #include "train/self_test.h"
 

@@ -1,6 +1,8 @@
 /* Opening a training, and its way into checkpoints and back. */
 #include "train/trainer.h"
 
+#include <clquant/passes.h>
+
 #include <string.h>
 
 #include "base/files.h"

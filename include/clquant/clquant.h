@@ -50,6 +50,7 @@
 #include <clquant/graph.h>
 #include <clquant/models.h>
 #include <clquant/ops.h>
+#include <clquant/passes.h>
 #include <clquant/quant.h>
 #include <clquant/ranks.h>
 #include <clquant/report.h>

@@ -1,4 +1,4 @@
-/* Networks as graphs: values (tensors), nodes (operators), passes that rewrite them.
+/* Networks as graphs: values (tensors) and nodes (operators, known by their descriptors).
  *
  * A graph is a host object without a device. Activation shapes are (N, H, W, C) or (N, C) with
  * N = 1 standing for the batch; convolution weights are (OC, KH, KW, IC / G), linear weights
@@ -60,7 +60,7 @@ typedef struct clq_value {
     int producer; /* node that writes it, -1 for inputs and parameters */
 } clq_value;
 
-typedef struct clq_op clq_op; /* descriptor of an operator: clquant/ops.h */
+typedef struct clq_op clq_op; /* descriptor of an operator, below */
 
 typedef struct clq_node {
     char *name; /* "layer1.0.conv1" */
@@ -87,6 +87,52 @@ typedef struct clq_graph {
     bool folded;
     int value_capacity, node_capacity; /* allocated elements: the builder's own */
 } clq_graph;
+
+/* ---- operators ---- */
+
+typedef enum clq_act { CLQ_ACT_NONE, CLQ_ACT_RELU, CLQ_ACT_RELU6 } clq_act;
+
+/* What its functions get, and what it does in the quantized modes: clquant/ops.h. */
+typedef struct clq_op_run clq_op_run;
+typedef struct clq_quantized_op clq_quantized_op;
+
+/* What of the forward pass an operator's backward reads; decides what training keeps. */
+enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
+
+/* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its
+ * size, and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape,
+ * so that it may be in[0]'s buffer while that is still read. */
+enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2 };
+
+struct clq_op {
+    const char *name;
+    size_t attrs_size;
+    int min_inputs, max_inputs;
+    /* Checks attributes and input shapes and gives the output's shape. Must not trust any value. */
+    clq_status (*infer)(const clq_graph *graph, const clq_node *node, clq_shape *output);
+    /* Chooses kernels, takes workspaces, uploads constants. May be NULL. */
+    clq_status (*prepare)(clq_op_run *run);
+    /* Parameters changed (after an optimizer step or a load). May be NULL. */
+    clq_status (*load_parameters)(clq_op_run *run);
+    clq_status (*forward)(clq_op_run *run);  /* FLOAT and TRAIN */
+    clq_status (*backward)(clq_op_run *run); /* TRAIN; NULL: not differentiable */
+    void (*release)(clq_op_run *run);        /* may be called after a failed prepare */
+    int flags;                               /* CLQ_OP_* */
+    int backward_reads;                      /* CLQ_READS_* */
+    const clq_quantized_op *quantized;       /* NULL: not in the quantized modes */
+    /* Whether run->fused_add (and, when set, fused_act) can be done in this node's epilogue, in
+     * run->mode. NULL: never. */
+    bool (*can_fuse_add)(const clq_op_run *run);
+    bool (*can_fuse_act)(const clq_op_run *run); /* the same for fused_act alone */
+    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten,
+                                   relu */
+    bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
+    int64_t (*macs)(const clq_graph *graph,
+                    const clq_node *node); /* multiply-adds for one input; NULL = 0 */
+};
+
+/* NULL when there is no such operator. */
+const clq_op *clq_op_find(const char *name);
 
 /* ---- building ---- */
 
@@ -134,18 +180,6 @@ typedef struct clq_graph_size {
     int64_t parameters, bytes, macs;
 } clq_graph_size;
 clq_graph_size clq_graph_measure(const clq_graph *graph);
-
-/* ---- passes ---- */
-
-/* Folds batch_norm into the conv2d or linear before it (w' = w * gamma / sqrt(var + eps), in
- * double), fuses relu/relu6 into the node before it where that is its only use, removes dropout.
- * Makes a new graph; parameters keep their names (conv "x.conv1" gains "x.conv1.bias" when it had
- * none). */
-clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
-
-/* A copy for images of another height and width, all else and all ids the same. CLQ_BAD_DATA names
- * the node whose rule that breaks, such as a linear layer behind a flatten. */
-clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-/* The operators: their typed attributes and the descriptor that graph and exec work with.
+/* The operators: their typed attributes, and what their functions get. The descriptor, clq_op, is
+ * in clquant/graph.h.
  *
  * A new operator is one file in host/ops that fills in a clq_op, its line in host/ops/registry.c,
  * its kernel, its reference and its test. */
@@ -12,8 +13,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef enum clq_act { CLQ_ACT_NONE, CLQ_ACT_RELU, CLQ_ACT_RELU6 } clq_act;
 
 /* ---- attributes; an operator not listed has none ---- */
 
@@ -95,7 +94,7 @@ typedef struct clq_tensor {
 } clq_tensor;
 
 /* What an operator's functions get: one node of one executor. Lives as long as the executor. */
-typedef struct clq_op_run {
+struct clq_op_run {
     clq_exec *exec;
     clq_device *device;
     const clq_graph *graph;
@@ -131,57 +130,20 @@ typedef struct clq_op_run {
     bool again;
     void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */
-} clq_op_run;
-
-/* What of the forward pass an operator's backward reads; decides what training keeps. */
-enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
+};
 
 /* What an operator does in the quantized modes (FAKE_QUANT, QAT, INT8); NULLs as in clq_op. */
-typedef struct clq_quantized_op {
+struct clq_quantized_op {
     clq_status (*prepare)(clq_op_run *run);
     clq_status (*load_parameters)(clq_op_run *run);
     clq_status (*forward)(clq_op_run *run);
     clq_status (*backward)(clq_op_run *run); /* QAT */
     void (*release)(clq_op_run *run);
     int backward_reads; /* CLQ_READS_* */
-} clq_quantized_op;
-
-/* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its
- * size, and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape,
- * so that it may be in[0]'s buffer while that is still read. */
-enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2 };
-
-struct clq_op {
-    const char *name;
-    size_t attrs_size;
-    int min_inputs, max_inputs;
-    /* Checks attributes and input shapes and gives the output's shape. Must not trust any value. */
-    clq_status (*infer)(const clq_graph *graph, const clq_node *node, clq_shape *output);
-    /* Chooses kernels, takes workspaces, uploads constants. May be NULL. */
-    clq_status (*prepare)(clq_op_run *run);
-    /* Parameters changed (after an optimizer step or a load). May be NULL. */
-    clq_status (*load_parameters)(clq_op_run *run);
-    clq_status (*forward)(clq_op_run *run);  /* FLOAT and TRAIN */
-    clq_status (*backward)(clq_op_run *run); /* TRAIN; NULL: not differentiable */
-    void (*release)(clq_op_run *run);        /* may be called after a failed prepare */
-    int flags;                               /* CLQ_OP_* */
-    int backward_reads;                      /* CLQ_READS_* */
-    const clq_quantized_op *quantized;       /* NULL: not in the quantized modes */
-    /* Whether run->fused_add (and, when set, fused_act) can be done in this node's epilogue, in
-     * run->mode. NULL: never. */
-    bool (*can_fuse_add)(const clq_op_run *run);
-    bool (*can_fuse_act)(const clq_op_run *run); /* the same for fused_act alone */
-    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten,
-                                   relu */
-    bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
-    int64_t (*macs)(const clq_graph *graph,
-                    const clq_node *node); /* multiply-adds for one input; NULL = 0 */
 };
 
 typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kind;
 
-/* NULL when there is no such operator. */
-const clq_op *clq_op_find(const char *name);
 const clq_op *const *clq_op_list(size_t *count);
 
 #ifdef __cplusplus

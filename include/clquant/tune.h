@@ -20,10 +20,10 @@ typedef struct clq_tune_options {
 /* One shape of conv2d (depthwise too) or linear. */
 typedef struct clq_tune_layer {
     const char *family; /* "int8" or "f32" */
-    char *shape;        /* owned: "1x56x56x64 256x1x1 s1x1 p0x0 d1x1 g1", see ops/conv_choice.h */
-    char *choice;       /* owned: what the table now says; "default": by heuristics */
-    int count;          /* layers of that shape, in all graphs and batches */
-    int candidates;     /* measured; 0: the table had a choice, and there are no times */
+    char *shape;    /* owned: "1x56x56x64 256x1x1 s1x1 p0x0 d1x1 g1", see ops/conv/conv_choice.h */
+    char *choice;   /* owned: what the table now says; "default": by heuristics */
+    int count;      /* layers of that shape, in all graphs and batches */
+    int candidates; /* measured; 0: the table had a choice, and there are no times */
     double default_ms, best_ms; /* minima, measured in turn; equal when the default stays */
 } clq_tune_layer;
 

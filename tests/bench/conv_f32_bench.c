@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "clquant/device.h"
-#include "ops/conv2d_f32.h"
+#include "ops/conv/conv2d_f32.h"
 
 typedef struct layer {
     const char *name;

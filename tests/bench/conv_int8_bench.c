@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "ops/conv2d_int8.h"
+#include "ops/conv/conv2d_int8.h"
 
 typedef struct layer {
     int size, ic, oc, k, stride, count; /* input size at the scale of a 56 x 56 first stage */

@@ -4,7 +4,7 @@
  *   emulated_int8 compile FOLDER     puts the kernels into FOLDER
  *   emulated_int8 run FOLDER         compares, on a processor with AVX-512 VNNI, emulated or not */
 #include "emulate/device.h"
-#include "ops/int8_case.h"
+#include "ops/conv/int8_case.h"
 
 static bool compiling;
 static int compared;

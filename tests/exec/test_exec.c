@@ -1,4 +1,5 @@
 /* The executor on small networks: what it computes, and that how it computes it changes nothing. */
+#include <clquant/passes.h>
 #include <math.h>
 #include <string.h>
 

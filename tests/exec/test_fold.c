@@ -1,6 +1,7 @@
 /* The folded network computes what the trained one computes in inference. */
 #include <clquant/exec.h>
 #include <clquant/models.h>
+#include <clquant/passes.h>
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
  */
 #include <clquant/exec.h>
 #include <clquant/formats.h>
+#include <clquant/passes.h>
 #include <stdio.h>
 #include <string.h>
 

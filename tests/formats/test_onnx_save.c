@@ -1,5 +1,6 @@
 /* Graphs in every form through an ONNX file and back. */
 #include <clquant/formats.h>
+#include <clquant/passes.h>
 #include <stdio.h>
 #include <string.h>
 

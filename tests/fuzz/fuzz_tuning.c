@@ -6,7 +6,7 @@
 #include "device/internal.h"
 #include "device/tuning.h"
 #include "fuzz.h"
-#include "ops/conv_choice.h"
+#include "ops/conv/conv_choice.h"
 
 static void parse(const char *text) {
     clq_conv_choice choice, again;

@@ -2,12 +2,12 @@
  * fail are left out with one warning, others give the right results, and the outcome is kept. Which
  * kernels fail is the choice of a layer below the ICD loader
  * (tests/support/layer/opencl_fault_layer.c): those of a name do nothing. */
-#include "ops/int8_case.h"
+#include "ops/conv/int8_case.h"
 
 #include <dlfcn.h>
 
 #include "device/tuning.h"
-#include "ops/conv2d_f32.h"
+#include "ops/conv/conv2d_f32.h"
 #include "ops/self_test.h"
 #include "support/ref_conv2d.h"
 

@@ -5,8 +5,8 @@
 #include "base/hash.h"
 #include "device/tuning.h"
 #include "kernels/include/scales.h"
-#include "ops/conv_choice.h"
-#include "ops/conv_node.h"
+#include "ops/conv/conv_choice.h"
+#include "ops/conv/conv_node.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 

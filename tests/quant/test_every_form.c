@@ -1,6 +1,7 @@
 /* Whatever loads runs in every form: small networks of all operators, in odd orders, go from an
  * ONNX file through inference, calibration, conversion and a step of QAT, and from each form
  * through a file again with the same bits. */
+#include <clquant/passes.h>
 #include <math.h>
 
 #include "formats/onnx_make.h"

@@ -1,5 +1,6 @@
 /* Sharing memory changes no bit: random small networks with views, operators that work in place and
  * values with several readers, run as planned and with a buffer for every value. */
+#include <clquant/passes.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -3,6 +3,7 @@
 #ifndef CLQ_TEST_QUANT_NETS_H
 #define CLQ_TEST_QUANT_NETS_H
 
+#include <clquant/passes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

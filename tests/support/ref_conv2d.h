@@ -1,8 +1,9 @@
-/* Convolution by plain loop nests; shapes as in ops/conv_geometry.h. Float sums run in double. */
+/* Convolution by plain loop nests; shapes as in ops/conv/conv_geometry.h. Float sums run in double.
+ */
 #ifndef CLQ_REF_CONV2D_H
 #define CLQ_REF_CONV2D_H
 
-#include "ops/conv_geometry.h"
+#include "ops/conv/conv_geometry.h"
 
 /* y = act(conv(x, w) + bias + residual); bias and residual may be NULL. */
 void ref_conv2d_f32(const clq_conv_geometry *geometry, const float *x, const float *w,

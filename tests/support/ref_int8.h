@@ -3,7 +3,7 @@
 #ifndef CLQ_REF_INT8_H
 #define CLQ_REF_INT8_H
 
-#include "ops/conv2d_int8.h"
+#include "ops/conv/conv2d_int8.h"
 #include "ops/int8_elementwise.h"
 
 int ref_int8_pitch(int channels);

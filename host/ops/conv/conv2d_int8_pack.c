@@ -1,0 +1,225 @@
+/* The constants of an integer convolution in the order its kernels read them (conv_int8.h). */
+#include <string.h>
+
+#include "base/checked.h"
+#include "ops/conv/conv2d_int8_plan.h"
+#include "ops/multiplier.h"
+
+/* Where an output channel of the network went: group of the plan, block, channel within it. */
+typedef struct place {
+    int block, lane;
+    int first_input; /* of the merged group */
+} place;
+
+static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int oc) {
+    if (plan->kernel == CLQ_CONV_DEPTHWISE) {
+        return (place){oc / plan->nr, oc % plan->nr, 0};
+    }
+    int group = oc / (g->oc / g->groups), merged = group / plan->merged_groups;
+    int within = oc - merged * plan->shape.group_oc;
+    return (place){merged * plan->shape.group_blocks + within / plan->nr, within % plan->nr,
+                   group % plan->merged_groups * (g->ic / g->groups)};
+}
+
+/* Packed weights of one channel, with those that are zero for the layout's sake. */
+static size_t block_inputs(const clq_int8_plan *plan) {
+    size_t kh = (size_t)plan->shape.kh, kw = (size_t)plan->shape.kw, step = (size_t)plan->step;
+    if (plan->kernel == CLQ_CONV_DEPTHWISE) {
+        return plan->by_columns ? kw * ((kh + step - 1) / step * step)
+                                : (kh * kw + step - 1) / step * step;
+    }
+    size_t taps = plan->kernel == CLQ_CONV_INT8_WINOGRAD ? CONV_WINOGRAD_POSITIONS : kh * kw;
+    size_t inputs = taps * (size_t)plan->shape.depth;
+    return plan->pad > 0 ? clq_round_up(inputs, (size_t)plan->pad) : inputs;
+}
+
+/* Where the weights of a block's channel lie among the others': conv2d_mma.cl has its own order. */
+static size_t weight_lane(const clq_int8_plan *plan, int lane) {
+    if (plan->kernel != CLQ_CONV_MMA) {
+        return (size_t)lane;
+    }
+    int within = lane % 32, t = within / 8, q = within % 8 / 2, e = within % 2;
+    return (size_t)(lane - within + 8 * q + 2 * t + e);
+}
+
+/* Room for a block's list of steps that do not pair. */
+static size_t unfit_room(const clq_int8_plan *plan) {
+    return plan->kernel == CLQ_CONV_SPLIT ? block_inputs(plan) / (size_t)plan->step / 2 + 1 : 0;
+}
+
+size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
+    return (size_t)plan->shape.blocks * block_inputs(plan) * (size_t)plan->nr *
+           (size_t)plan->element_bytes;
+}
+
+size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
+    size_t channels = (size_t)plan->shape.blocks * (size_t)plan->nr * 3;
+    return (channels + (size_t)plan->shape.blocks * unfit_room(plan)) * sizeof(int32_t);
+}
+
+static void put_weight(const clq_int8_plan *plan, void *packed, size_t at, int8_t w) {
+    if (plan->element_bytes == 1) {
+        ((int8_t *)packed)[at] = w;
+    } else {
+        ((int16_t *)packed)[at] = w;
+    }
+}
+
+/* By columns [blocks][KW][KH / STEP][NR][STEP], else [KH * KW / STEP][blocks * NR][STEP]. */
+static void pack_depthwise(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                           void *packed) {
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, kw = (size_t)g->kw;
+    size_t columns = (size_t)plan->shape.blocks * nr, words = block_inputs(plan) / kw / step;
+    for (size_t oc = 0; oc < (size_t)g->oc; oc++) {
+        for (size_t tap = 0; tap < (size_t)g->kh * kw; tap++, w++) {
+            size_t ky = tap / kw, kx = tap % kw;
+            size_t word = ((oc / nr * kw + kx) * words + ky / step) * nr + oc % nr, k = ky % step;
+            if (!plan->by_columns) {
+                word = tap / step * columns + oc;
+                k = tap % step;
+            }
+            put_weight(plan, packed, word * step + k, *w);
+        }
+    }
+}
+
+/* (2 0 0; 1 1 1; 1 -1 1; 0 0 2) times g, whose elements are `step` apart. */
+static void winograd_weights(const int *g, int step, int *u) {
+    const int g0 = g[0], g1 = g[step], g2 = g[2 * step];
+    u[0] = 2 * g0;
+    u[1] = g0 + g1 + g2;
+    u[2] = g0 - g1 + g2;
+    u[3] = 2 * g2;
+}
+
+/* [blocks][positions][depth / STEP][NR][STEP] */
+static void pack_winograd(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                          int16_t *packed) {
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
+    size_t inputs = (size_t)g->ic;
+    for (size_t oc = 0; oc < (size_t)g->oc; oc++, w += 9 * inputs) {
+        for (size_t c = 0; c < inputs; c++) {
+            int taps[9], columns[3][4], u[4];
+            for (size_t tap = 0; tap < 9; tap++) {
+                taps[tap] = w[tap * inputs + c];
+            }
+            for (int x = 0; x < 3; x++) {
+                winograd_weights(taps + x, 3, columns[x]);
+            }
+            for (size_t y = 0; y < 4; y++) {
+                winograd_weights(&columns[0][y], 4, u);
+                for (size_t x = 0; x < 4; x++) {
+                    size_t k = oc / nr * block_inputs(plan) + (4 * y + x) * depth + c;
+                    packed[(k / step * nr + oc % nr) * step + k % step] = (int16_t)u[x];
+                }
+            }
+        }
+    }
+}
+
+void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                           void *packed) {
+    if (plan->kernel == CLQ_CONV_DEPTHWISE) {
+        pack_depthwise(plan, g, w, packed);
+        return;
+    }
+    if (plan->kernel == CLQ_CONV_INT8_WINOGRAD) {
+        pack_winograd(plan, g, w, packed);
+        return;
+    }
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
+    int inputs = g->ic / g->groups;
+    for (int oc = 0; oc < g->oc; oc++) {
+        place p = place_of(plan, g, oc);
+        size_t lane = weight_lane(plan, p.lane);
+        for (int tap = 0; tap < g->kh * g->kw; tap++) {
+            for (int c = 0; c < inputs; c++, w++) {
+                size_t k = (size_t)p.block * block_inputs(plan) + (size_t)tap * depth +
+                           (size_t)(p.first_input + c);
+                size_t at = (k / step * nr + lane) * step + k % step;
+                put_weight(plan, packed, at, *w);
+            }
+        }
+    }
+}
+
+/* Whether the weights w of a step and those of the next, behind them, fit a pair (dot4.h). */
+static bool fits_pair(const int8_t *w, size_t step_weights) {
+    for (size_t i = 0; i < step_weights; i += 2) {
+        const int four[] = {w[i], w[i + 1], w[step_weights + i], w[step_weights + i + 1]};
+        int positive = 0, negative = 0;
+        for (int k = 0; k < 4; k++) {
+            positive += four[k] > 0 ? four[k] : 0;
+            negative -= four[k] < 0 ? four[k] : 0;
+        }
+        if (positive > CONV_PAIR_LIMIT || negative > CONV_PAIR_LIMIT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void clq_int8_list_unfit(const clq_int8_plan *plan, const int8_t *packed, int32_t *channels) {
+    size_t step_weights = (size_t)plan->nr * (size_t)plan->step;
+    size_t steps = block_inputs(plan) / (size_t)plan->step, blocks = (size_t)plan->shape.blocks;
+    for (size_t block = 0; block < blocks; block++) {
+        int32_t *unfit = channels + blocks * (size_t)plan->nr * 3 + block * unfit_room(plan);
+        for (size_t step = 0; step + 1 < steps; step += 2) {
+            if (!fits_pair(packed + (block * steps + step) * step_weights, step_weights)) {
+                *unfit++ = (int32_t)step;
+            }
+        }
+        *unfit = INT32_MAX;
+    }
+}
+
+/* The sum's start; CLQ_BAD_DATA when some input could drive the sum out of int32. */
+static clq_status sum_start(const int8_t *w, size_t count, int32_t bias, int32_t zero,
+                            int32_t *start) {
+    int64_t sum = 0, reach = 0, farthest = zero > 255 - zero ? zero : 255 - zero;
+    for (size_t i = 0; i < count; i++) {
+        sum += w[i];
+        reach += w[i] < 0 ? -w[i] : w[i];
+    }
+    int64_t extreme = (bias < 0 ? -(int64_t)bias : (int64_t)bias) + farthest * reach;
+    int64_t first = bias - zero * sum;
+    if (extreme > INT32_MAX || first > INT32_MAX || first < INT32_MIN) {
+        return clq_fail(CLQ_BAD_DATA, "sums could reach %lld: beyond int32", (long long)extreme);
+    }
+    *start = (int32_t)first;
+    return CLQ_OK;
+}
+
+/* The factor, and for the fixed requantizer the shift. */
+static clq_status factors(const clq_conv2d_int8_params *params, int oc, int32_t *factor,
+                          int32_t *shift) {
+    float m, y_scale = params->float_output ? 1.0f : params->y_scale;
+    CLQ_TRY(clq_multiplier_float(params->x_scale, params->w_scale[oc], y_scale, &m));
+    if (params->float_output || params->requantizer == CLQ_REQUANT_FLOAT) {
+        memcpy(factor, &m, sizeof m);
+        return CLQ_OK;
+    }
+    return params->requantizer == CLQ_REQUANT_FIXED ? clq_multiplier_fixed(m, factor, shift)
+                                                    : clq_multiplier_shift(m, factor);
+}
+
+clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geometry *g,
+                                  const clq_conv2d_int8_params *params, int32_t *channels) {
+    size_t stride = (size_t)plan->shape.blocks * (size_t)plan->nr;
+    size_t count = (size_t)(g->kh * g->kw) * (size_t)(g->ic / g->groups);
+    for (size_t i = 0; i < stride; i++) {
+        channels[2 * stride + i] = 1; /* a shift that is valid for channels nobody sees */
+    }
+    for (int oc = 0; oc < g->oc; oc++) {
+        place p = place_of(plan, g, oc);
+        int32_t *entry = channels + (size_t)p.block * (size_t)plan->nr + (size_t)p.lane;
+        clq_status status =
+            sum_start(params->w + (size_t)oc * count, count, params->bias ? params->bias[oc] : 0,
+                      params->x_zero_point, &entry[0]);
+        if (status == CLQ_OK) {
+            status = factors(params, oc, &entry[stride], &entry[2 * stride]);
+        }
+        CLQ_TRY(clq_fail_in(status, "output channel %d", oc));
+    }
+    return CLQ_OK;
+}

@@ -1,0 +1,550 @@
+/* Choosing kernel, register tile and work-items of an integer convolution. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/conv/conv2d_int8_plan.h"
+#include "ops/conv/conv_class.h"
+#include "ops/conv/group_tile.h"
+
+static int divide_up(int a, int b) {
+    return a / b + (a % b != 0);
+}
+
+static int round_up(int a, int b) {
+    return divide_up(a, b) * b;
+}
+
+/* ---- registers ---- */
+
+/* The tile that `wanted` asks for, or the one that wastes least; false when the registers have no
+ * such tile. One pixel needs one row. */
+static bool choose_tile(const clq_int8_form *form, int pixels, int channels, const int wanted[2],
+                        clq_register_tile *tile) {
+    double least = 0;
+    *tile = (clq_register_tile){0};
+    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        clq_register_tile t = form->tiles[i];
+        t.rows = pixels == 1 ? 1 : t.rows;
+        double rows = round_up(pixels, t.rows);
+        double cost = pixels == 1 ? i : rows * round_up(channels, t.vectors * form->lanes) * t.cost;
+        if (clq_allows(wanted[0], t.rows) && clq_allows(wanted[1], t.vectors) &&
+            (tile->rows == 0 || cost < least)) {
+            least = cost;
+            *tile = t;
+        }
+    }
+    return tile->rows > 0;
+}
+
+/* ---- groups ---- */
+
+/* How many groups of the network to compute as one whose weights outside the groups' own are zero.
+ * Blocks and the bytes read and written must start at multiples of 4, and as long as it fits one
+ * block a merged group costs no more than each of its parts would. */
+static int merge_groups(const clq_conv_geometry *g, int nr) {
+    int in = g->ic / g->groups, out = g->oc / g->groups, best = g->groups;
+    for (int m = 1; m < g->groups; m++) {
+        bool aligned = g->groups % m == 0 && m * in % 4 == 0 && m * out % 4 == 0;
+        if (aligned && (best == g->groups || m * out <= nr)) {
+            best = m;
+        }
+    }
+    return best;
+}
+
+static void set_groups(const clq_conv_geometry *g, clq_int8_plan *plan, int nr) {
+    conv_int8 *s = &plan->shape;
+    int m = merge_groups(g, nr);
+    plan->merged_groups = m;
+    plan->nr = nr;
+    s->depth = round_up(g->ic / g->groups * m, 4);
+    s->group_oc = g->oc / g->groups * m;
+    s->group_blocks = divide_up(s->group_oc, nr);
+    s->blocks = s->group_blocks * (g->groups / m);
+}
+
+/* ---- work-items ---- */
+
+static long items_of(int tiles, int item_tiles, int blocks, int item_blocks) {
+    return (long)divide_up(tiles, item_tiles) * divide_up(blocks, item_blocks);
+}
+
+/* The size of parts, at most `most` and more than half of that, that leaves the last part least
+ * empty: a core that is given half of the items should have half of the work. */
+static long even_part(long whole, long most) {
+    long best = most, least = whole;
+    for (long part = most; 2 * part > most; part--) {
+        long missing = (whole + part - 1) / part * part - whole;
+        if (missing < least) {
+            least = missing;
+            best = part;
+        }
+    }
+    return best;
+}
+
+/* Blocks that share a panel, then tiles that share those blocks' weights, then fewer of either
+ * until every compute unit has some items. */
+static void choose_items(const clq_device_info *info, int tiles, int rows, int kc,
+                         clq_int8_plan *plan) {
+    const clq_conv_class *class = clq_conv_class_of(info);
+    conv_int8 *s = &plan->shape;
+    int taps = s->kh * s->kw;
+    long block_macs = (long)taps * s->depth * plan->nr;
+    long wanted = (long)info->compute_units * class->int8.items_per_unit;
+    bool whole = (long)taps * s->depth <= kc && s->group_blocks == s->blocks;
+    long blocks = 1, item_tiles;
+    if (whole) {
+        blocks = class->int8.cached_weights / (block_macs * plan->element_bytes);
+        blocks = even_part(s->blocks, blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks);
+    }
+    item_tiles = class->int8.item_macs / (block_macs * rows * blocks) + 1;
+    item_tiles = even_part(tiles, item_tiles > tiles ? tiles : item_tiles);
+    while (item_tiles > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
+        item_tiles = even_part(tiles, (item_tiles + 1) / 2);
+    }
+    while (blocks > 1 && items_of(tiles, (int)item_tiles, s->blocks, (int)blocks) < wanted) {
+        blocks = even_part(s->blocks, (blocks + 1) / 2);
+    }
+    s->item_tiles = (int)item_tiles;
+    s->item_blocks = (int)blocks;
+}
+
+static bool plan_items(const clq_device_info *info, const clq_conv_choice *wanted, int rows, int kc,
+                       clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    int tiles = divide_up(s->pixels, rows);
+    choose_items(info, tiles, rows, kc, plan);
+    if (wanted->items[0] > 0) {
+        s->item_tiles = wanted->items[0];
+        s->item_blocks = wanted->items[1];
+    }
+    long weights = (long)s->kh * s->kw * s->depth * plan->nr * plan->element_bytes * s->blocks;
+    /* The larger operand is walked slowly, so that each of its parts is read once. */
+    s->block_dim = weights > (long)s->pixels * s->in_pitch ? 1 : 0;
+    if (wanted->order > 0) {
+        s->block_dim = wanted->order == 1;
+    }
+    size_t counts[2] = {(size_t)divide_up(tiles, s->item_tiles),
+                        (size_t)divide_up(s->blocks, s->item_blocks)};
+    plan->range =
+        s->block_dim ? CLQ_RANGE2(counts[0], counts[1]) : CLQ_RANGE2(counts[1], counts[0]);
+    plan->choice.items[0] = s->item_tiles;
+    plan->choice.items[1] = s->item_blocks;
+    plan->choice.order = s->block_dim ? 1 : 2;
+    return s->item_tiles <= tiles && s->item_blocks <= s->blocks && wanted->order <= 2;
+}
+
+/* Splitting pays where few activations are above 127, as behind a ReLU, in sums that are not short.
+ * Pairs of steps must not straddle the panel's chunks: whole taps are pairs, or all of it fits the
+ * smallest panel. */
+static bool can_split(const clq_device_info *info, const clq_conv_geometry *g, int x_zero) {
+    enum { LOW_ZERO_POINT = 64, SMALL_PANEL = 2048, SHORT_SUM = 64 };
+    const long taps = (long)g->kh * g->kw;
+    return clq_int8_form_of(info, CLQ_CONV_SPLIT) != NULL && x_zero < LOW_ZERO_POINT &&
+           taps * (g->ic / g->groups) >= SHORT_SUM &&
+           (g->ic / g->groups % 8 == 0 || taps * g->ic <= SMALL_PANEL);
+}
+
+/* On a device of the GPU schedule, where nothing else works: every item for itself. */
+static void force_cpu_schedule(clq_int8_plan *plan) {
+    const size_t length = strlen(plan->options);
+    snprintf(plan->options + length, sizeof plan->options - length, " %s", CLQ_FORCE_CPU_SCHEDULE);
+    plan->range.local[0] = plan->range.local[1] = plan->range.local[2] = 1;
+}
+
+static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
+                      const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    const clq_conv_class *class = clq_conv_class_of(info);
+    const bool split = plan->kernel == CLQ_CONV_SPLIT;
+    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
+    conv_int8 *s = &plan->shape;
+    clq_register_tile t;
+    if (!form || (split && !can_split(info, g, s->x_zero)) ||
+        !choose_tile(form, s->pixels, g->groups == 1 ? g->oc : 4 * form->lanes, wanted->tile, &t)) {
+        return false;
+    }
+    int taps = g->kh * g->kw;
+    plan->step = form->step;
+    plan->element_bytes = form->element_bytes;
+    set_groups(g, plan, t.vectors * form->lanes);
+    int kc = class->int8.panel_bytes / (t.rows * plan->element_bytes) / 64 * 64;
+    kc = kc > class->int8.max_inputs ? class->int8.max_inputs : kc;
+    bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && taps * s->depth <= kc;
+    s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
+    s->run_taps = whole_rows ? g->kw : 1;
+    plan->choice.tile[0] = t.rows;
+    plan->choice.tile[1] = t.vectors;
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
+             t.vectors, kc, split);
+    const bool can = plan_items(info, wanted, t.rows, kc, plan);
+    if (info->schedule == CLQ_SCHEDULE_GPU) {
+        force_cpu_schedule(plan);
+    }
+    return can;
+}
+
+/* ---- Winograd's algorithm (kernels/int8/conv2d_winograd.cl) ---- */
+
+static long winograd_tiles(const clq_conv_geometry *g) {
+    return (long)g->n * divide_up(g->oh, 2) * divide_up(g->ow, 2);
+}
+
+/* Whether the shape can have it. An input channel adds up to 4 * 255 * 9 * 128 to a sum, which must
+ * stay in int32. */
+static bool can_winograd(const clq_device_info *info, const clq_conv_geometry *g) {
+    enum { MOST_CHANNELS = INT32_MAX / (4 * 255 * 128 * 9) };
+    return info->schedule == CLQ_SCHEDULE_CPU && g->kh == 3 && g->kw == 3 && g->stride_h == 1 &&
+           g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
+           g->ic <= MOST_CHANNELS && clq_int8_form_of(info, CLQ_CONV_INT8_WINOGRAD) != NULL;
+}
+
+/* Whether an item's transformed input and its sums have room. */
+static bool fits_winograd(const clq_int8_plan *plan, long tiles) {
+    const long inputs = tiles * plan->shape.depth / plan->step + CONV_WINOGRAD_GAP;
+    return CONV_WINOGRAD_POSITIONS * inputs <= CONV_WINOGRAD_INPUT &&
+           CONV_WINOGRAD_POSITIONS * tiles * plan->nr <= CONV_WINOGRAD_SUMS;
+}
+
+/* What all items of item_tiles x item_blocks register tiles take on their compute units, in cycles
+ * for each input channel; measured on a Zen 3, and no more than a guide elsewhere. */
+static double winograd_cycles(const clq_device_info *info, const clq_int8_plan *plan, int tiles,
+                              const clq_register_tile *tile, int item_tiles, int item_blocks) {
+    const double transform = 2, products_rate = 25, weights_rate = 30;
+    const double numbers = CONV_WINOGRAD_POSITIONS * (double)plan->nr * item_blocks;
+    const int rows = item_tiles * tile->rows;
+    const long items = items_of(tiles, rows, plan->shape.blocks, item_blocks);
+    const long turns = (items + info->compute_units - 1) / info->compute_units;
+    return (double)turns * (rows * (transform + numbers / products_rate * tile->cost) +
+                            numbers * plan->element_bytes / weights_rate);
+}
+
+/* The cheapest of all ways to cut the work with the plan's tile that fit, if cheaper than *least.
+ */
+static bool choose_winograd_items(const clq_device_info *info, const clq_int8_plan *plan, int tiles,
+                                  const clq_register_tile *tile, double *least, int items[2]) {
+    bool cheaper = false;
+    for (int below = 1; fits_winograd(plan, (long)below * tile->rows); below++) {
+        for (int beside = plan->shape.blocks; beside > 0; beside /= 2) {
+            const double cycles = winograd_cycles(info, plan, tiles, tile, below, beside);
+            if (cycles < *least) {
+                *least = cycles;
+                items[0] = below;
+                items[1] = beside;
+                cheaper = true;
+            }
+        }
+    }
+    return cheaper;
+}
+
+/* Tile and items together, as `wanted` allows; false when no tile can be had. */
+static bool choose_winograd(const clq_device_info *info, const clq_conv_geometry *g,
+                            const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
+    double least = INFINITY;
+    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        const clq_register_tile *t = &form->tiles[i];
+        if (!clq_allows(wanted->tile[0], t->rows) || !clq_allows(wanted->tile[1], t->vectors)) {
+            continue;
+        }
+        set_groups(g, plan, t->vectors * form->lanes);
+        if (choose_winograd_items(info, plan, (int)winograd_tiles(g), t, &least,
+                                  plan->choice.items)) {
+            plan->choice.tile[0] = t->rows;
+            plan->choice.tile[1] = t->vectors;
+        }
+    }
+    if (plan->choice.tile[0] == 0) {
+        return false;
+    }
+    set_groups(g, plan, plan->choice.tile[1] * form->lanes);
+    return true;
+}
+
+static bool plan_winograd(const clq_device_info *info, const clq_conv_geometry *g,
+                          const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    const clq_conv_choice *choice = &plan->choice;
+    if (!can_winograd(info, g)) {
+        return false;
+    }
+    plan->step = clq_int8_form_of(info, plan->kernel)->step;
+    plan->element_bytes = clq_int8_form_of(info, plan->kernel)->element_bytes;
+    if (!choose_winograd(info, g, wanted, plan)) {
+        return false;
+    }
+    if (wanted->items[0] > 0) {
+        plan->choice.items[0] = wanted->items[0];
+        plan->choice.items[1] = wanted->items[1];
+    }
+    s->item_tiles = choice->items[0];
+    s->item_blocks = choice->items[1];
+    const int rows = s->item_tiles * choice->tile[0];
+    plan->range = CLQ_RANGE2((size_t)divide_up(s->blocks, s->item_blocks),
+                             (size_t)divide_up((int)winograd_tiles(g), rows));
+    plan->operations = 2.0 * CONV_WINOGRAD_POSITIONS * (double)winograd_tiles(g) * g->ic * g->oc;
+    snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d", choice->tile[0],
+             choice->tile[1]);
+    return fits_winograd(plan, rows) && s->item_blocks <= s->blocks && wanted->order == 0;
+}
+
+/* ---- work-groups (kernels/int8/conv2d_group.cl, conv2d_mma.cl) ---- */
+
+/* The tile of a list, its channels as blocks and its options; NULL when it cannot be had. */
+static const clq_group_tile *set_group_tile(const clq_device_info *info, const clq_conv_geometry *g,
+                                            const clq_group_tiles *tiles, int wanted,
+                                            clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    plan->choice.group = clq_choose_group_tile(info, tiles, wanted, (size_t)s->pixels,
+                                               (size_t)(g->oc / g->groups), (size_t)g->groups);
+    if (plan->choice.group == 0) {
+        return NULL;
+    }
+    const clq_group_tile *tile = &tiles->list[plan->choice.group - 1];
+    set_groups(g, plan, tile->cols);
+    snprintf(plan->options, sizeof plan->options, "%s -DVEC=%d", tile->options,
+             s->depth % 16 == 0 && s->in_pitch % 16 == 0 ? 4 : 1);
+    return tile;
+}
+
+static bool plan_group(const clq_device_info *info, const clq_conv_geometry *g,
+                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    const clq_group_tile *tile =
+        set_group_tile(info, g, &clq_int8_group_tiles, wanted->group, plan);
+    if (!tile) {
+        return false;
+    }
+    const size_t side = (size_t)clq_group_side(tile);
+    if (info->dot == CLQ_DOT_MMA) {
+        plan->dot = CLQ_DOT_DP4A;
+    }
+    plan->range =
+        CLQ_RANGE2((size_t)s->blocks * side, (size_t)divide_up(s->pixels, tile->rows) * side);
+    plan->range.local[0] = plan->range.local[1] = side;
+    plan->range.local[2] = 1;
+    return true;
+}
+
+static bool plan_mma(const clq_device_info *info, const clq_conv_geometry *g,
+                     const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    const clq_group_tile *tile = set_group_tile(info, g, &clq_mma_group_tiles, wanted->group, plan);
+    if (!tile || info->dot != CLQ_DOT_MMA) {
+        return false;
+    }
+    plan->step = 16;
+    plan->pad = CONV_INT8_MMA_PAD;
+    plan->range = CLQ_RANGE2((size_t)s->blocks * (size_t)tile->items,
+                             (size_t)divide_up(s->pixels, tile->rows));
+    plan->range.local[0] = (size_t)tile->items;
+    plan->range.local[1] = plan->range.local[2] = 1;
+    return true;
+}
+
+/* ---- depthwise (kernels/int8/conv2d_depthwise.cl) ---- */
+
+enum { DEPTHWISE_PANEL = 256, DEPTHWISE_CHUNK = 16, DEPTHWISE_GRAIN = 8 };
+
+/* Whether the CPU schedule's panel holds a window and some more columns. */
+static bool fits_panel(const clq_conv_geometry *g, int step) {
+    long reach = (long)(g->kw - 1) * g->dilation_w + 1;
+    return reach * divide_up(g->kh, step) <= DEPTHWISE_PANEL / 2 && g->stride_w <= reach;
+}
+
+static bool is_depthwise(const clq_device_info *info, const clq_conv_geometry *g) {
+    return clq_conv_is_depthwise(g) && (info->schedule == CLQ_SCHEDULE_GPU ||
+                                        fits_panel(g, clq_int8_form_of(info, CLQ_CONV_TILE)->step));
+}
+
+static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g,
+                           const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    conv_int8 *s = &plan->shape;
+    bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
+    if (!is_depthwise(info, g)) {
+        return false;
+    }
+    if (info->dot == CLQ_DOT_MMA) {
+        plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
+    }
+    if (cpu) {
+        plan->step = clq_int8_form_of(info, CLQ_CONV_TILE)->step;
+        plan->element_bytes = plan->step == 2 ? 2 : 1;
+    }
+    plan->by_columns = cpu;
+    plan->nr = cpu ? DEPTHWISE_CHUNK : 4;
+    plan->merged_groups = 1;
+    s->depth = 1;
+    s->group_oc = 1;
+    s->group_blocks = 1;
+    s->blocks = divide_up(g->oc, plan->nr);
+    int64_t units = (int64_t)s->blocks * (cpu ? g->n * g->oh : s->pixels);
+    int64_t items = units;
+    if (cpu) {
+        items = (int64_t)info->compute_units * clq_conv_class_of(info)->int8.items_per_unit;
+        items = items > units / DEPTHWISE_GRAIN ? units / DEPTHWISE_GRAIN : items;
+        items = wanted->shares > 0 ? wanted->shares : items > 0 ? items : 1;
+        plan->choice.shares = (int)items;
+    }
+    plan->range = CLQ_RANGE1((size_t)items);
+    return items <= units;
+}
+
+/* ---- the choice ---- */
+
+static void start_plan(const clq_device_info *info, const clq_conv_geometry *g, int32_t x_zero,
+                       clq_int8_plan *plan) {
+    *plan = (clq_int8_plan){.dot = info->dot, .step = 4, .element_bytes = 1};
+    conv_int8 *s = &plan->shape;
+    s->x_zero = x_zero;
+    s->pixels = g->n * g->oh * g->ow;
+    s->ih = g->ih;
+    s->iw = g->iw;
+    s->in_pitch = round_up(g->ic, 4);
+    s->oh = g->oh;
+    s->ow = g->ow;
+    s->oc = g->oc;
+    s->out_pitch = round_up(g->oc, 4);
+    s->kh = g->kh;
+    s->kw = g->kw;
+    s->stride_h = g->stride_h;
+    s->stride_w = g->stride_w;
+    s->pad_top = g->pad_top;
+    s->pad_left = g->pad_left;
+    s->dilation_h = g->dilation_h;
+    s->dilation_w = g->dilation_w;
+}
+
+/* Where multiplying less outweighs the transforms, and weights of 7 times the size. */
+static bool prefers_winograd(const clq_device_info *info, const clq_conv_geometry *g) {
+    enum { LEAST_CHANNELS = 32, LEAST_TILES = 16 };
+    return can_winograd(info, g) && info->dot == CLQ_DOT_AVX2 && g->ic >= LEAST_CHANNELS &&
+           g->oc >= LEAST_CHANNELS && winograd_tiles(g) >= LEAST_TILES;
+}
+
+static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv_geometry *g,
+                                     const conv_int8 *s) {
+    if (is_depthwise(info, g)) {
+        return CLQ_CONV_DEPTHWISE;
+    }
+    if (prefers_winograd(info, g)) {
+        return CLQ_CONV_INT8_WINOGRAD;
+    }
+    if (info->schedule == CLQ_SCHEDULE_CPU) {
+        return can_split(info, g, s->x_zero) ? CLQ_CONV_SPLIT : CLQ_CONV_TILE;
+    }
+    return info->dot == CLQ_DOT_MMA ? CLQ_CONV_MMA : CLQ_CONV_GROUP;
+}
+
+bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
+                        clq_requantizer requantizer, int32_t x_zero_point,
+                        const clq_conv_choice *choice, clq_int8_plan *plan) {
+    static const clq_conv_choice open = {0};
+    const clq_conv_choice *wanted = choice ? choice : &open;
+    bool cpu = info->schedule == CLQ_SCHEDULE_CPU, made = false;
+    start_plan(info, g, x_zero_point, plan);
+    plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g, &plan->shape);
+    plan->choice.kernel = plan->kernel;
+    switch (plan->kernel) {
+    case CLQ_CONV_TILE:
+    case CLQ_CONV_SPLIT:
+        made = (cpu || wanted->kernel == CLQ_CONV_TILE) && plan_tile(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_INT8_WINOGRAD:
+        made = plan_winograd(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_GROUP:
+        made = !cpu && plan_group(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_MMA:
+        made = !cpu && plan_mma(info, g, wanted, plan);
+        break;
+    case CLQ_CONV_DEPTHWISE:
+        made = plan_depthwise(info, g, wanted, plan);
+        break;
+    default:
+        break;
+    }
+    size_t length = strlen(plan->options);
+    snprintf(plan->options + length, sizeof plan->options - length, " -DCLQ_REQUANT=%d",
+             (int)requantizer);
+    return made;
+}
+
+/* ---- candidates ---- */
+
+typedef struct search {
+    const clq_device_info *info;
+    const clq_conv_geometry *geometry;
+    clq_conv_candidates *found;
+} search;
+
+/* Adds a choice that can be had, with what it leaves open filled in; whether it could. */
+static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_choice *whole) {
+    clq_int8_plan plan;
+    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, 0, choice, &plan)) {
+        return false;
+    }
+    clq_conv_add_candidate(s->found, &plan.choice);
+    if (whole) {
+        *whole = plan.choice;
+    }
+    return true;
+}
+
+/* Every tile, each with work-items around the heuristics', in both orders where there are two. */
+static void consider_tiles(const search *s, clq_conv_kernel kernel) {
+    const clq_int8_form *form = clq_int8_form_of(s->info, kernel);
+    int rows = s->geometry->n * s->geometry->oh * s->geometry->ow == 1 ? 1 : 0;
+    for (int i = 0; form && i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+        clq_conv_choice whole, choice = {.kernel = kernel};
+        choice.tile[0] = rows ? rows : form->tiles[i].rows;
+        choice.tile[1] = form->tiles[i].vectors;
+        if (!consider(s, &choice, &whole)) {
+            continue;
+        }
+        const int orders = whole.order > 0 ? 2 : 0;
+        for (int scaling = 0; scaling < CLQ_ITEM_SCALINGS; scaling++) {
+            choice = clq_conv_scale_items(&whole, scaling);
+            for (choice.order = orders > 0; choice.order <= orders; choice.order++) {
+                consider(s, &choice, NULL);
+            }
+        }
+    }
+}
+
+static void consider_groups(const search *s) {
+    for (int i = 1; i <= clq_int8_group_tiles.count; i++) {
+        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .group = i}, NULL);
+    }
+    for (int i = 1; i <= clq_mma_group_tiles.count; i++) {
+        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_MMA, .group = i}, NULL);
+    }
+}
+
+static void consider_shares(const search *s, int shares) {
+    for (int factor = 1; factor <= 8; factor *= 2) {
+        clq_conv_choice choice = {.kernel = CLQ_CONV_DEPTHWISE, .shares = shares * factor};
+        consider(s, &choice, NULL);
+    }
+}
+
+void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
+                         clq_conv_candidates *candidates) {
+    const search s = {info, geometry, candidates};
+    clq_conv_choice first = {0};
+    candidates->count = 0;
+    consider(&s, &first, &first);
+    if (first.kernel != CLQ_CONV_DEPTHWISE) {
+        if (info->schedule == CLQ_SCHEDULE_CPU) {
+            consider_tiles(&s, CLQ_CONV_INT8_WINOGRAD);
+            consider_tiles(&s, CLQ_CONV_SPLIT);
+            consider_tiles(&s, CLQ_CONV_TILE);
+        }
+        consider_groups(&s);
+    } else if (first.shares > 0) {
+        consider_shares(&s, (int)info->compute_units);
+    }
+}

@@ -1,0 +1,440 @@
+/* A layer on codes:
+ *
+ *   load      w, b -> w_scale -> codes, multipliers          weights.cl
+ *             codes  -> clq_conv2d_f32 for forward and the weights' gradient
+ *             w_scale * codes -> a second one for the input's gradient
+ *   forward   sums = conv(x, codes) + bias codes -> y        requantize.cl, in place
+ *   backward  dy masked where y was clamped, then (14)
+ *
+ * FAKE_QUANT is exact where weights are codes, so its sums come from int32 where floats cannot be
+ * proven to hold them. */
+#include "ops/conv/layer_codes.h"
+
+#include <stdlib.h>
+
+#include "ops/conv/conv2d_f32.h"
+#include "ops/conv/conv_node.h"
+#include "ops/conv/layer_exact.h"
+#include "ops/quantized_run.h"
+
+enum { X, W, BIAS };             /* inputs */
+enum { TABLE_TAIL = 16 };        /* entries behind a per-channel table: kernels/include/codes.h */
+enum { CHANNEL_ITEMS_GPU = 64 }; /* work-items for an output channel on the GPU schedule */
+
+typedef struct layer_codes {
+    clq_conv_geometry geometry;
+    size_t k; /* weights of an output channel */
+    clq_act act;
+    clq_conv2d_f32 *conv;     /* of codes */
+    clq_conv2d_f32 *gradient; /* of w_reals; NULL when the input's gradient is not wanted */
+    clq_buffer *codes;        /* (OC, KH, KW, IC/G) */
+    clq_buffer *reals;        /* w_scale * codes; with `gradient` only */
+    clq_buffer *bias_codes;   /* (OC), NULL without a bias */
+    clq_buffer *w_scale;      /* (OC) */
+    clq_buffer *largest;      /* (2, 2): of all weights and biases, for scales per tensor */
+    clq_buffer *multiplier, *real_multiplier; /* (OC + TABLE_TAIL) */
+    clq_buffer *mask;                         /* QAT, when the output is quantized */
+    clq_layer_exact *exact;                   /* FAKE_QUANT, when (13) does not hold */
+} layer_codes;
+
+/* ---- preparing ---- */
+
+static clq_status create_floats(const clq_op_run *run, size_t count, clq_buffer **buffer) {
+    return clq_buffer_create(run->device, count * sizeof(float), buffer);
+}
+
+static clq_status create_tables(const clq_op_run *run, layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc;
+    CLQ_TRY(create_floats(run, oc * layer->k, &layer->codes));
+    CLQ_TRY(create_floats(run, oc, &layer->w_scale));
+    CLQ_TRY(create_floats(run, 4, &layer->largest));
+    CLQ_TRY(create_floats(run, oc + TABLE_TAIL, &layer->multiplier));
+    CLQ_TRY(create_floats(run, oc + TABLE_TAIL, &layer->real_multiplier));
+    if (run->in[BIAS].value != NULL) {
+        CLQ_TRY(create_floats(run, oc, &layer->bias_codes));
+    }
+    if (run->mode == CLQ_EXEC_QAT && clq_is_quantized(&run->out)) {
+        CLQ_TRY(clq_mask_create(run, &layer->mask));
+    }
+    return CLQ_OK;
+}
+
+static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer) {
+    const int repack = run->mode == CLQ_EXEC_QAT ? CLQ_CONV_REPACK : 0;
+    int directions = CLQ_CONV_FORWARD | repack;
+    if (run->mode == CLQ_EXEC_QAT && run->grad_in[W].buffer != NULL) {
+        directions |= CLQ_CONV_BACKWARD_WEIGHTS | CLQ_CONV_WINOGRAD_WEIGHTS;
+    }
+    CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry, directions, &layer->conv));
+    if (run->mode == CLQ_EXEC_QAT && run->grad_in[X].buffer != NULL) {
+        CLQ_TRY(create_floats(run, (size_t)layer->geometry.oc * layer->k, &layer->reals));
+        CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry,
+                                      CLQ_CONV_BACKWARD_DATA | CLQ_CONV_WINOGRAD | repack,
+                                      &layer->gradient));
+    }
+    return CLQ_OK;
+}
+
+/* Weights that stay real beside quantized activations: sums are then of reals, not exact, and there
+ * is no integer form. */
+static bool has_real_weights(const clq_op_run *run) {
+    return run->in[W].value->dtype == CLQ_F32 && run->in[W].value->q.count == 0 &&
+           !run->qstate->choose_weight_scales;
+}
+
+/* The weights' scales in the graph, one for each channel; 1 for real ones. */
+static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
+    const clq_qparams *q = &run->in[W].value->q;
+    const size_t oc = (size_t)layer->geometry.oc;
+    float *scale = clq_calloc(oc, sizeof *scale);
+    if (!scale) {
+        return CLQ_NO_MEMORY;
+    }
+    for (size_t c = 0; c < oc; c++) {
+        scale[c] = q->count == 0 ? 1 : q->scale[q->count == 1 ? 0 : c];
+    }
+    const clq_status status = clq_buffer_write(layer->w_scale, 0, oc * sizeof *scale, scale);
+    clq_free(scale);
+    return status;
+}
+
+/* S8 weights and S32 biases as floats. */
+static clq_status upload_codes(const clq_op_run *run, layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc, count = oc * layer->k;
+    const int8_t *w = run->in[W].value->data;
+    clq_status status = CLQ_OK;
+    float *codes = clq_calloc(count, sizeof *codes);
+    if (!codes) {
+        return CLQ_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        codes[i] = w[i];
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_write(layer->codes, 0, count * sizeof *codes, codes));
+    if (run->in[BIAS].value != NULL) {
+        const int32_t *bias = run->in[BIAS].value->data;
+        for (size_t c = 0; c < oc; c++) {
+            codes[c] = (float)bias[c];
+        }
+        CLQ_GOTO(status, cleanup,
+                 clq_buffer_write(layer->bias_codes, 0, oc * sizeof *codes, codes));
+    }
+cleanup:
+    clq_free(codes);
+    return status;
+}
+
+clq_status clq_layer_codes_prepare(clq_op_run *run) {
+    CLQ_TRY(clq_check_codes(run, false));
+    layer_codes *layer = clq_calloc(1, sizeof *layer);
+    if (!layer) {
+        return CLQ_NO_MEMORY;
+    }
+    run->state = layer;
+    layer->geometry = clq_conv_node_geometry(run);
+    layer->act = clq_conv_node_act(run);
+    layer->k = (size_t)(clq_shape_count(&run->in[W].shape) / layer->geometry.oc);
+    if (!clq_is_quantized(&run->out) && layer->act != CLQ_ACT_NONE && run->mode == CLQ_EXEC_QAT) {
+        return clq_fail(CLQ_USAGE, "an activation behind an output that is not quantized");
+    }
+    CLQ_TRY(create_tables(run, layer));
+    CLQ_TRY(create_convolutions(run, layer));
+    if (!run->qstate->choose_weight_scales) {
+        CLQ_TRY(upload_scales(run, layer));
+    }
+    if (run->in[W].value->dtype == CLQ_S8) {
+        CLQ_TRY(upload_codes(run, layer));
+    }
+    return CLQ_OK;
+}
+
+void clq_layer_codes_release(clq_op_run *run) {
+    layer_codes *layer = run->state;
+    if (!layer) {
+        return;
+    }
+    clq_conv2d_f32_destroy(layer->conv);
+    clq_conv2d_f32_destroy(layer->gradient);
+    clq_buffer_release(layer->codes);
+    clq_buffer_release(layer->reals);
+    clq_buffer_release(layer->bias_codes);
+    clq_buffer_release(layer->w_scale);
+    clq_buffer_release(layer->largest);
+    clq_buffer_release(layer->multiplier);
+    clq_buffer_release(layer->real_multiplier);
+    clq_buffer_release(layer->mask);
+    clq_layer_exact_destroy(layer->exact);
+    clq_free(layer);
+}
+
+/* ---- parameters ---- */
+
+/* The output's entry in the tables, as the kernels want it. */
+static int output_index(const clq_op_run *run) {
+    return clq_is_quantized(&run->out) ? clq_table_index(run->graph, &run->out) : -1;
+}
+
+/* One work-item a channel, or one group on the GPU schedule. */
+static clq_range channel_range(const clq_op_run *run, const layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc;
+    if (clq_device_get_info(run->device)->schedule == CLQ_SCHEDULE_CPU) {
+        return CLQ_RANGE1(oc);
+    }
+    return (clq_range){1, {oc * CHANNEL_ITEMS_GPU, 1, 1}, {CHANNEL_ITEMS_GPU, 1, 1}};
+}
+
+/* Notes the largest magnitude of weights (0) or biases (1). */
+static clq_status find_largest(const clq_op_run *run, layer_codes *layer, int which, size_t count) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "weights_largest", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, (int64_t)count),
+                      CLQ_BUF(run->in[W + which].buffer), CLQ_BUF(layer->largest), CLQ_I32(which),
+                      CLQ_I32(count));
+}
+
+static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
+    const clq_qstate *q = run->qstate;
+    const size_t oc = (size_t)layer->geometry.oc;
+    clq_kernel *kernel = NULL;
+    if (!q->per_tensor_weights) {
+        CLQ_TRY(clq_kernel_get(run->device, "weights_scale_channel", NULL, &kernel));
+        return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
+                          CLQ_BUF(run->in[W].buffer), CLQ_BUF(run->in[BIAS].buffer),
+                          CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]), CLQ_BUF(layer->w_scale),
+                          CLQ_I32(q->max_shift), CLQ_I32(layer->k));
+    }
+    CLQ_TRY(clq_buffer_fill(layer->largest, 0, 4 * sizeof(float), 0));
+    CLQ_TRY(find_largest(run, layer, 0, oc * layer->k));
+    if (run->in[BIAS].buffer != NULL) {
+        CLQ_TRY(find_largest(run, layer, 1, oc));
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "weights_scale_tensor", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(layer->largest),
+                      CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]), CLQ_BUF(layer->w_scale),
+                      CLQ_I32(q->max_shift), CLQ_I32(oc));
+}
+
+static clq_status quantize_parameters(const clq_op_run *run, layer_codes *layer) {
+    clq_kernel *kernel = NULL;
+    if (run->qstate->choose_weight_scales) {
+        CLQ_TRY(choose_scales(run, layer));
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "quantize_weights", NULL, &kernel));
+    return CLQ_LAUNCH(
+        run->device, kernel, channel_range(run, layer), CLQ_BUF(run->in[W].buffer),
+        CLQ_BUF(run->in[BIAS].buffer), CLQ_BUF(layer->w_scale), CLQ_BUF(run->qstate->scale),
+        CLQ_INDEX(run, in[X]), CLQ_I32(output_index(run)), CLQ_BUF(layer->codes),
+        CLQ_BUF(layer->reals), CLQ_BUF(layer->bias_codes), CLQ_BUF(layer->multiplier),
+        CLQ_BUF(layer->real_multiplier), CLQ_I32(layer->geometry.oc), CLQ_I32(layer->k));
+}
+
+static clq_status make_multipliers(const clq_op_run *run, layer_codes *layer) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "layer_multipliers", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1((size_t)layer->geometry.oc),
+                      CLQ_BUF(layer->w_scale), CLQ_BUF(run->qstate->scale), CLQ_INDEX(run, in[X]),
+                      CLQ_I32(output_index(run)), CLQ_BUF(layer->multiplier),
+                      CLQ_BUF(layer->real_multiplier), CLQ_I32(layer->geometry.oc));
+}
+
+/* The biases' codes: the graph's own, which floats need not hold, or those made on the device. */
+static clq_status read_bias(const clq_op_run *run, const layer_codes *layer, int32_t **result) {
+    const size_t oc = (size_t)layer->geometry.oc;
+    const clq_value *value = run->in[BIAS].value;
+    clq_status status = CLQ_NO_MEMORY;
+    float *reals = clq_calloc(oc, sizeof *reals);
+    int32_t *codes = clq_calloc(oc, sizeof *codes);
+    if (!reals || !codes) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(layer->bias_codes, 0, oc * sizeof *reals, reals));
+    for (size_t c = 0; c < oc; c++) {
+        codes[c] = value->dtype == CLQ_S32 ? ((const int32_t *)value->data)[c] : (int32_t)reals[c];
+        if (value->dtype != CLQ_S32 && abs(codes[c]) >= 1 << 30) {
+            status = clq_fail(CLQ_BAD_DATA,
+                              "channel %zu: the bias is beyond 2^30 steps of the scales of input "
+                              "and weights",
+                              c);
+            goto cleanup;
+        }
+    }
+    *result = codes;
+    codes = NULL;
+cleanup:
+    clq_free(reals);
+    clq_free(codes);
+    return status;
+}
+
+/* Reads the codes back and makes the exact path when floats are not enough. */
+static clq_status check_bound(const clq_op_run *run, layer_codes *layer) {
+    const size_t count = (size_t)layer->geometry.oc * layer->k;
+    clq_status status = CLQ_OK;
+    float *w = clq_calloc(count, sizeof *w);
+    int32_t *bias = NULL;
+    clq_layer_exact_destroy(layer->exact);
+    layer->exact = NULL;
+    if (!w) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(layer->codes, 0, count * sizeof *w, w));
+    if (layer->bias_codes) {
+        CLQ_GOTO(status, cleanup, read_bias(run, layer, &bias));
+    }
+    if (!clq_layer_bound_holds(&layer->geometry, w, bias)) {
+        CLQ_GOTO(status, cleanup,
+                 clq_layer_exact_create(run->device, &layer->geometry, w, bias, &layer->exact));
+    }
+cleanup:
+    clq_free(w);
+    clq_free(bias);
+    return status;
+}
+
+/* Real weights in the place of codes, and the bias in units of the input's scale. */
+static clq_status load_reals(const clq_op_run *run, layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc, bytes = oc * layer->k * sizeof(float);
+    const float x_scale = run->in[X].value->q.scale[0];
+    CLQ_TRY(clq_buffer_copy(layer->codes, 0, run->in[W].buffer, 0, bytes));
+    CLQ_TRY(make_multipliers(run, layer));
+    if (!layer->bias_codes) {
+        return CLQ_OK;
+    }
+    clq_status status = CLQ_OK;
+    float *bias = clq_calloc(oc, sizeof *bias);
+    if (!bias) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(run->in[BIAS].buffer, 0, oc * sizeof *bias, bias));
+    for (size_t c = 0; c < oc; c++) {
+        bias[c] /= x_scale;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_write(layer->bias_codes, 0, oc * sizeof *bias, bias));
+cleanup:
+    clq_free(bias);
+    return status;
+}
+
+clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
+    layer_codes *layer = run->state;
+    const bool real = has_real_weights(run);
+    if (run->in[W].value->dtype == CLQ_S8) {
+        CLQ_TRY(make_multipliers(run, layer));
+    } else {
+        CLQ_TRY(real ? load_reals(run, layer) : quantize_parameters(run, layer));
+    }
+    if (run->mode == CLQ_EXEC_FAKE_QUANT && !real) {
+        CLQ_TRY(check_bound(run, layer));
+    }
+    CLQ_TRY(clq_conv2d_f32_load_weights(layer->conv, layer->codes));
+    if (layer->gradient) {
+        CLQ_TRY(clq_conv2d_f32_load_weights(layer->gradient, layer->reals));
+    }
+    return CLQ_OK;
+}
+
+bool clq_layer_is_float_exact(const clq_op_run *run) {
+    const bool is_layer = run->node->op->quantized == &clq_conv2d_quantized ||
+                          run->node->op->quantized == &clq_linear_quantized;
+    return !is_layer || run->mode != CLQ_EXEC_FAKE_QUANT ||
+           ((const layer_codes *)run->state)->exact == NULL;
+}
+
+/* ---- forward ---- */
+
+static clq_status to_reals(const clq_op_run *run, const layer_codes *layer, clq_buffer *sums,
+                           int64_t count) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, layer->exact ? "sums_to_reals" : "codes_to_reals", NULL,
+                           &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(sums),
+                      CLQ_BUF(run->out.buffer), CLQ_BUF(layer->real_multiplier),
+                      CLQ_I32(layer->act), CLQ_I32(count), CLQ_I32(layer->geometry.oc));
+}
+
+static clq_status to_codes(const clq_op_run *run, const layer_codes *layer, clq_buffer *sums,
+                           int64_t count) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, layer->exact ? "requantize_sums" : "requantize_codes", NULL,
+                           &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(sums),
+                      CLQ_BUF(run->out.buffer), CLQ_BUF(layer->multiplier), CLQ_TABLES(run),
+                      CLQ_INDEX(run, out), CLQ_I32(layer->act), CLQ_I32(count),
+                      CLQ_I32(layer->geometry.oc));
+}
+
+static clq_status to_codes_train(const clq_op_run *run, const layer_codes *layer, int64_t count) {
+    clq_kernel *kernel = NULL;
+    if (!run->qstate->observe) {
+        CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_train", NULL, &kernel));
+        return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
+                          CLQ_BUF(run->out.buffer), CLQ_BUF(run->out.buffer),
+                          CLQ_BUF(layer->multiplier), CLQ_BUF(layer->mask), CLQ_TABLES(run),
+                          CLQ_INDEX(run, out), CLQ_I32(layer->act), CLQ_I32(count),
+                          CLQ_I32(layer->geometry.oc));
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_observe", NULL, &kernel));
+    return CLQ_LAUNCH(
+        run->device, kernel, clq_observing_range(run->device, count), CLQ_BUF(run->out.buffer),
+        CLQ_BUF(run->out.buffer), CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier),
+        CLQ_BUF(layer->mask), CLQ_TABLES(run), CLQ_BUF(run->qstate->range), CLQ_INDEX(run, out),
+        CLQ_I32(layer->act), CLQ_I32(count), CLQ_I32(layer->geometry.oc));
+}
+
+static clq_status requantize(const clq_op_run *run, const layer_codes *layer, clq_buffer *sums) {
+    const int64_t count = clq_shape_count(&run->out.shape);
+    if (!clq_is_quantized(&run->out)) {
+        return to_reals(run, layer, sums, count);
+    }
+    return run->mode == CLQ_EXEC_QAT ? to_codes_train(run, layer, count)
+                                     : to_codes(run, layer, sums, count);
+}
+
+clq_status clq_layer_codes_forward(clq_op_run *run) {
+    layer_codes *layer = run->state;
+    clq_buffer *sums = NULL;
+    if (layer->exact) {
+        clq_status status = clq_layer_exact_forward(layer->exact, run->in[X].buffer, &sums);
+        if (status == CLQ_OK) {
+            status = requantize(run, layer, sums);
+        }
+        clq_buffer_release(sums);
+        return status;
+    }
+    CLQ_TRY(clq_conv2d_f32_forward(layer->conv, run->in[X].buffer, layer->bias_codes, NULL,
+                                   CLQ_ACT_NONE, run->out.buffer));
+    return requantize(run, layer, run->out.buffer);
+}
+
+/* ---- backward ---- */
+
+static clq_status weights_gradient(const clq_op_run *run, const layer_codes *layer) {
+    const clq_qstate *q = run->qstate;
+    const bool may_clip = !q->choose_weight_scales || q->max_shift >= 0;
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_conv2d_f32_backward_weights(layer->conv, run->in[X].buffer, run->grad_out.buffer,
+                                            run->grad_in[W].buffer, run->grad_in[BIAS].buffer));
+    CLQ_TRY(clq_kernel_get(run->device, "weights_gradient", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
+                      CLQ_BUF(run->grad_in[W].buffer), CLQ_BUF(run->in[W].buffer),
+                      CLQ_BUF(layer->w_scale), CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]),
+                      CLQ_I32(may_clip), CLQ_I32(layer->k));
+}
+
+clq_status clq_layer_codes_backward(clq_op_run *run) {
+    layer_codes *layer = run->state;
+    const double work = 2.0 * (double)run->node->op->macs(run->graph, run->node) * run->batch;
+    if (layer->mask) {
+        CLQ_TRY(clq_mask_gradient(run, layer->mask));
+    }
+    if (run->grad_in[W].buffer != NULL) {
+        clq_device_set_work(run->device, work);
+        CLQ_TRY(weights_gradient(run, layer));
+    }
+    if (layer->gradient) {
+        clq_device_set_work(run->device, work);
+        CLQ_TRY(clq_conv2d_f32_backward_data(layer->gradient, run->grad_out.buffer,
+                                             run->grad_in[X].buffer, run->accumulate[X]));
+    }
+    return CLQ_OK;
+}

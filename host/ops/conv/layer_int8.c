@@ -1,0 +1,91 @@
+#include "ops/conv/layer_int8.h"
+
+#include "ops/conv/conv2d_int8.h"
+#include "ops/conv/conv_node.h"
+#include "ops/quantized_run.h"
+
+enum { X, W, BIAS }; /* inputs */
+
+static clq_status check_parameters(const clq_op_run *run) {
+    const clq_value *w = run->in[W].value, *bias = run->in[BIAS].value;
+    if (w->dtype != CLQ_S8 || w->q.count == 0) {
+        return clq_fail(CLQ_USAGE, "weights \"%s\" are not integers", w->name);
+    }
+    if (bias != NULL && bias->dtype != CLQ_S32) {
+        return clq_fail(CLQ_USAGE, "bias \"%s\" is not integers", bias->name);
+    }
+    return CLQ_OK;
+}
+
+/* What the layer makes of its sums: codes of its own output, then those of the addition that runs
+ * in its epilogue. */
+static clq_status describe_output(const clq_op_run *run, clq_conv2d_int8_params *params) {
+    const clq_value *y = &run->graph->values[run->node->output];
+    const clq_act act = clq_conv_node_act(run);
+    if (y->q.count == 0) {
+        params->float_output = true;
+        params->float_act = act;
+        return CLQ_OK;
+    }
+    const clq_int8_range own = clq_int8_range_of(y, act);
+    params->y_scale = own.scale;
+    params->y_zero_point = own.zero_point;
+    params->y_lo = own.lo;
+    params->y_hi = own.hi;
+    if (run->fused_add != NULL) {
+        const clq_add_attrs *add = run->fused_add->attrs;
+        const clq_int8_range out =
+            clq_int8_range_of(&run->graph->values[run->fused_add->output], add->act);
+        params->has_residual = true;
+        params->r_scale = run->residual.value->q.scale[0];
+        params->r_zero_point = run->residual.value->q.zero_point;
+        params->out_scale = out.scale;
+        params->out_zero_point = out.zero_point;
+        params->out_lo = out.lo;
+        params->out_hi = out.hi;
+    }
+    return CLQ_OK;
+}
+
+/* One scale a channel, also when the weights have one for all. */
+static float *channel_scales(const clq_qparams *q, int oc) {
+    float *scale = clq_calloc((size_t)oc, sizeof *scale);
+    for (int c = 0; scale != NULL && c < oc; c++) {
+        scale[c] = q->scale[q->count == 1 ? 0 : c];
+    }
+    return scale;
+}
+
+clq_status clq_layer_int8_prepare(clq_op_run *run) {
+    CLQ_TRY(clq_check_codes(run, false));
+    CLQ_TRY(check_parameters(run));
+    const clq_conv_geometry geometry = clq_conv_node_geometry(run);
+    const clq_value *x = run->in[X].value, *bias = run->in[BIAS].value;
+    clq_conv2d_int8_params params = {
+        .w = run->in[W].value->data,
+        .bias = bias != NULL ? bias->data : NULL,
+        .x_scale = x->q.scale[0],
+        .x_zero_point = x->q.zero_point,
+        .requantizer = (clq_requantizer)run->requantizer,
+    };
+    CLQ_TRY(describe_output(run, &params));
+    float *w_scale = channel_scales(&run->in[W].value->q, geometry.oc);
+    if (!w_scale) {
+        return CLQ_NO_MEMORY;
+    }
+    params.w_scale = w_scale;
+    clq_conv2d_int8 *conv = NULL;
+    const clq_status status = clq_conv2d_int8_create(run->device, &geometry, &params, &conv);
+    run->state = conv;
+    clq_free(w_scale);
+    return status;
+}
+
+clq_status clq_layer_int8_forward(clq_op_run *run) {
+    return clq_conv2d_int8_forward(run->state, run->in[X].buffer, run->residual.buffer,
+                                   run->out.buffer);
+}
+
+void clq_layer_int8_release(clq_op_run *run) {
+    clq_conv2d_int8_destroy(run->state);
+}
