@@ -10,6 +10,7 @@
 #include "base/arguments.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "formats/foreign.h"
 
 enum { MAX_METADATA = 4096, NEWEST_OPSET = 25, OLDEST_OPSET = 7 };
 
@@ -453,6 +454,7 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
     CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     clq_onnx_memory memory;
     Onnx__ModelProto *model = NULL;
+    CLQ_TRY(clq_onnx_check_head(NULL, name, data, size, size));
     clq_status status = clq_onnx_unpack(data, size, &memory, &model);
     if (status == CLQ_OK) {
         status = load_unpacked(&memory, model, size, graph);
@@ -467,7 +469,8 @@ clq_status clq_onnx_load(const char *path, clq_graph **graph) {
     size_t size = 0;
     clq_onnx_memory memory;
     Onnx__ModelProto *model = NULL;
-    CLQ_TRY(clq_file_read_checked(path, INT32_MAX, clq_onnx_check_head, NULL, &file, &size));
+    CLQ_TRY(clq_fail_in(clq_foreign_check_folder(CLQ_EXPECTED_ONNX, path), "%s", path));
+    CLQ_TRY(clq_file_read_checked(path, PTRDIFF_MAX - 1, clq_onnx_check_head, NULL, &file, &size));
     clq_status status = clq_onnx_unpack(file, size, &memory, &model);
     clq_free(file);
     if (status == CLQ_OK) {

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/files.h"
+#include "formats/foreign.h"
 
 /* ---- the scan ---- */
 
@@ -181,11 +183,19 @@ static clq_status scan_message(scan *s, const ProtobufCMessageDescriptor *messag
     return CLQ_OK;
 }
 
+static clq_status check_size(uint64_t size) {
+    return size <= INT32_MAX || size == CLQ_UNKNOWN_SIZE
+               ? CLQ_OK
+               : clq_fail(
+                     CLQ_BAD_DATA,
+                     "has %llu bytes, but ONNX (protobuf) ends at 2 GiB; export the model with "
+                     "its weights in a file of their own (external data)",
+                     (unsigned long long)size);
+}
+
 clq_status clq_onnx_scan(const uint8_t *data, size_t size) {
     scan s = {.data = data};
-    if (size > INT32_MAX) {
-        return clq_fail(CLQ_BAD_DATA, "not an ONNX model: %zu bytes, protobuf ends at 2 GiB", size);
-    }
+    CLQ_TRY(check_size(size));
     return scan_message(&s, &onnx__model_proto__descriptor, size, 1);
 }
 
@@ -195,11 +205,14 @@ clq_status clq_onnx_check_head(void *context, const char *path, const void *head
     const ProtobufCFieldDescriptor *field;
     unsigned index, type;
     (void)context;
-    (void)size;
-    return head_size == 0 ? CLQ_OK /* said better by who looks for the parts */
-                          : clq_fail_in(read_key(&s, &onnx__model_proto__descriptor, head_size,
-                                                 &field, &index, &type),
-                                        "%s", path);
+    clq_status status = clq_foreign_check(CLQ_EXPECTED_ONNX, head, head_size);
+    if (status == CLQ_OK) {
+        status = read_key(&s, &onnx__model_proto__descriptor, head_size, &field, &index, &type);
+    }
+    if (status == CLQ_OK) {
+        status = check_size(size);
+    }
+    return clq_fail_in(status, "%s", path);
 }
 
 /* ---- unpacking with bounded memory ---- */

@@ -23,7 +23,8 @@ size_t clq_onnx_memory_limit(size_t size);
  * a limit, merges repeated messages and counts on honest lengths. CLQ_BAD_DATA names the byte. */
 clq_status clq_onnx_scan(const uint8_t *data, size_t size);
 
-/* A clq_file_check: whether the first field can be a model's. */
+/* A clq_file_check: that the file is of no other known kind (foreign.h), begins with a field of a
+ * model's, and ends below protobuf's 2 GiB. */
 clq_status clq_onnx_check_head(void *context, const char *path, const void *head, size_t head_size,
                                uint64_t size);
 

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "formats/foreign.h"
 
 enum { LENGTH_SIZE = 8, MAX_HEADER = 16 * 1024 * 1024 };
 
@@ -173,6 +174,7 @@ static clq_status check_head(void *context, const char *name, const void *head, 
     const unsigned char *bytes = head;
     uint64_t *length = context;
     *length = 0;
+    CLQ_TRY(clq_fail_in(clq_foreign_check(CLQ_EXPECTED_SAFETENSORS, head, head_size), "%s", name));
     if (head_size < LENGTH_SIZE) {
         return clq_fail(CLQ_BAD_DATA, "%s: %zu bytes are too few for a safetensors file", name,
                         head_size);
@@ -236,6 +238,7 @@ clq_status clq_tensors_load(const char *path, clq_tensors **tensors) {
     void *file = NULL;
     size_t size = 0;
     uint64_t header_size;
+    CLQ_TRY(clq_fail_in(clq_foreign_check_folder(CLQ_EXPECTED_SAFETENSORS, path), "%s", path));
     CLQ_TRY(clq_file_read_checked(path, PTRDIFF_MAX - 1, check_head, &header_size, &file, &size));
     return load_owned(file, size, path, tensors);
 }

@@ -39,9 +39,9 @@ static void refuse(const void *data, size_t size, const char *error) {
 
 static void empty(void **state) {
     (void)state;
-    refuse("", 0, "no IR version");
-    refuse("\x89PNG\r\n\x1a\n", 8, "not an ONNX model");
-    refuse("PK\3\4", 4, "not an ONNX model");
+    refuse("", 0, "is empty");
+    refuse("\x89PNG\r\n\x1a\n", 8, "is a PNG image");
+    refuse("PK\3\4", 4, "is a zip archive");
 }
 
 /* Attributes that hold graphs that hold nodes that hold attributes ...: protobuf-c would recurse.
