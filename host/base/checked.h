@@ -58,6 +58,11 @@ static inline size_t clq_ceil_div(size_t a, size_t b) {
     return a / b + (a % b != 0);
 }
 
+/* The same of numbers known to be far from INT_MAX; a >= 0, b > 0. */
+static inline int clq_ceil_div_int(int a, int b) {
+    return (a + b - 1) / b;
+}
+
 /* The least multiple of `multiple` (> 0) that is >= value. */
 static inline bool clq_round_up_size(size_t value, size_t multiple, size_t *out) {
     return clq_mul_size(clq_ceil_div(value, multiple), multiple, out);

@@ -7,6 +7,7 @@
 
 #include "base/arguments.h"
 #include "base/checked.h"
+#include "graph/node.h"
 
 typedef struct param_slot {
     bool present;
@@ -22,8 +23,7 @@ struct clq_params {
 };
 
 static bool is_float_parameter(const clq_value *value) {
-    return value->dtype == CLQ_F32 &&
-           (value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE);
+    return value->dtype == CLQ_F32 && clq_is_constant(value);
 }
 
 static size_t value_floats(const clq_value *value) {

@@ -1,11 +1,8 @@
 #include "formats/layout.h"
 
-#include <clquant/ops.h>
 #include <string.h>
 
-static bool is_op(const clq_node *node, const char *name) {
-    return strcmp(node->op->name, name) == 0;
-}
+#include "ops/registry.h"
 
 void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
     for (int i = 0; i < graph->value_count; i++) {
@@ -19,11 +16,11 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
         const clq_shape *w_shape =
             node->input_count > 1 ? &graph->values[node->inputs[1]].shape : NULL;
         clq_layout *w = node->input_count > 1 ? &layouts[node->inputs[1]] : NULL;
-        if (is_op(node, "conv2d") && x_shape->rank == 4) {
+        if (node->op == &clq_op_conv2d && x_shape->rank == 4) {
             *w = (clq_layout){w_shape->dim[0], w_shape->dim[1] * w_shape->dim[2], w_shape->dim[3]};
-        } else if (is_op(node, "linear")) {
+        } else if (node->op == &clq_op_linear) {
             *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels};
-        } else if (is_op(node, "flatten") && x_shape->rank == 4) {
+        } else if (node->op == &clq_op_flatten && x_shape->rank == 4) {
             *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3]};
         } else if (graph->values[node->output].shape.rank == 2 && x_shape->rank == 2) {
             *y = x; /* element by element: batch norm's vectors, a convolution's weights and bias */

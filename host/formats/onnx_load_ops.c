@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "formats/onnx_load.h"
+#include "graph/node.h"
+#include "ops/layer.h"
 
 /* ---- Conv ---- */
 
@@ -189,10 +191,6 @@ clq_status onnx_batch_norm(onnx_loader *load, onnx_node *node) {
 
 /* ---- Add ---- */
 
-static bool is_op(const clq_node *node, const char *name) {
-    return strcmp(node->op->name, name) == 0;
-}
-
 /* The convolution or linear layer whose bias the constant is: nothing comes between its sums and
  * the addition, and nobody else reads them. NULL: there is none. */
 static clq_node *layer_before(const onnx_loader *load, const onnx_operand *x) {
@@ -203,11 +201,7 @@ static clq_node *layer_before(const onnx_loader *load, const onnx_operand *x) {
         load->graph->values[made->inputs[1]].dtype != CLQ_F32) {
         return NULL;
     }
-    const bool plain_conv =
-        is_op(made, "conv2d") && ((const clq_conv2d_attrs *)made->attrs)->act == CLQ_ACT_NONE;
-    const bool plain_linear =
-        is_op(made, "linear") && ((const clq_linear_attrs *)made->attrs)->act == CLQ_ACT_NONE;
-    return plain_conv || plain_linear ? made : NULL;
+    return clq_is_layer(made) && clq_node_act(made) == CLQ_ACT_NONE ? made : NULL;
 }
 
 /* Weights of 1 for a depthwise convolution: codes where its input is codes. */
@@ -302,25 +296,24 @@ clq_status onnx_add(onnx_loader *load, onnx_node *node) {
 
 /* In a quantized model the codes are those behind the activation, so it becomes part of the node
  * before it at once; in a float model that is left to clq_graph_fold. */
-static clq_status add_activation(onnx_loader *load, onnx_node *node, const char *op, clq_act act) {
+static clq_status add_activation(onnx_loader *load, onnx_node *node, const clq_op *op) {
     onnx_operand x;
     CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
     const clq_value *value = &load->graph->values[x.value];
     if (load->has_q && value->producer >= 0 && value->q.count == 0 &&
         onnx_reader_count(load, x.value) == 1) {
         clq_node *producer = &load->graph->nodes[value->producer];
-        if (producer->op->fuses_activation &&
-            producer->op->fuses_activation(producer->attrs, act)) {
+        if (clq_node_fuse_act(producer, op->as_act)) {
             load->value_uses[x.value].float_read = false;
             return onnx_bind_output(load, node, &x);
         }
     }
-    return onnx_add_node(load, node, op, NULL, NULL, &x.value, 1, &x);
+    return onnx_add_node(load, node, op->name, NULL, NULL, &x.value, 1, &x);
 }
 
 clq_status onnx_relu(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    return add_activation(load, node, "relu", CLQ_ACT_RELU);
+    return add_activation(load, node, &clq_op_relu);
 }
 
 clq_status onnx_clip(onnx_loader *load, onnx_node *node) {
@@ -331,10 +324,10 @@ clq_status onnx_clip(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_want_scalar(load, node, 1, "min", least, &least));
     CLQ_TRY(onnx_want_scalar(load, node, 2, "max", most, &most));
     if (least == 0 && most == 6) {
-        return add_activation(load, node, "relu6", CLQ_ACT_RELU6);
+        return add_activation(load, node, &clq_op_relu6);
     }
     if (least == 0 && most >= FLT_MAX) {
-        return add_activation(load, node, "relu", CLQ_ACT_RELU);
+        return add_activation(load, node, &clq_op_relu);
     }
     return onnx_fail(node, "clips to %g..%g; only 0..6 and 0.. are supported", (double)least,
                      (double)most);

@@ -11,10 +11,7 @@
 #include "base/checked.h"
 #include "formats/layout.h"
 #include "formats/onnx_load.h"
-
-static bool is_op(const clq_node *node, const char *name) {
-    return strcmp(node->op->name, name) == 0;
-}
+#include "ops/layer.h"
 
 /* ---- the two operators ---- */
 
@@ -418,7 +415,7 @@ static clq_status share_qparams(clq_graph *graph) {
         }
         for (int i = 0; i < graph->node_count; i++) {
             const clq_node *node = &graph->nodes[i];
-            if (node->op->output_shares_qparams || is_op(node, "shortcut_a")) {
+            if (node->op->output_shares_qparams || node->op == &clq_op_shortcut_a) {
                 CLQ_TRY(copy_qparams(graph, node->inputs[0], node->output, &changed));
             }
         }
@@ -434,7 +431,7 @@ static bool is_activation(const clq_value *value) {
 
 /* What every reader of codes needs, and layers alone can do without at the output. */
 static clq_status check_activations(const clq_graph *graph, const clq_node *node) {
-    const bool is_layer = is_op(node, "conv2d") || is_op(node, "linear");
+    const bool is_layer = clq_is_layer(node);
     for (int k = 0; k < node->input_count; k++) {
         const clq_value *x =
             node->inputs[k] == CLQ_NO_VALUE ? NULL : &graph->values[node->inputs[k]];

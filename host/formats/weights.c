@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "formats/layout.h"
 #include "formats/names.h"
+#include "graph/node.h"
 
 enum { MAX_PROBLEMS = 5 };
 
@@ -22,10 +23,6 @@ typedef struct weights {
     int kept_count;
 } weights;
 
-static bool is_weight(const clq_value *value) {
-    return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
-}
-
 /* ---- the head ---- */
 
 /* The last layer that has parameters, from the output backwards; NULL: there is none. */
@@ -34,7 +31,7 @@ static const clq_node *find_head(const clq_graph *graph) {
     while (id >= 0 && graph->values[id].producer >= 0) {
         const clq_node *node = &graph->nodes[graph->values[id].producer];
         for (int i = 0; i < node->input_count; i++) {
-            if (node->inputs[i] >= 0 && is_weight(&graph->values[node->inputs[i]])) {
+            if (node->inputs[i] >= 0 && clq_is_constant(&graph->values[node->inputs[i]])) {
                 return node;
             }
         }
@@ -151,7 +148,7 @@ static clq_status check(weights *w) {
     clq_status status = CLQ_OK;
     for (int i = 0; i < w->graph->value_count && status == CLQ_OK; i++) {
         const clq_value *value = &w->graph->values[i];
-        if (!is_weight(value)) {
+        if (!clq_is_constant(value)) {
             continue;
         }
         status = clq_names_set(&wanted, value->name, i);
@@ -218,7 +215,7 @@ static clq_status replace_all(weights *w) {
         clq_layout_find(w->graph, layouts);
     }
     for (size_t i = 0; i < count && status == CLQ_OK; i++) {
-        if (is_weight(&w->graph->values[i]) && !is_kept(w, (int)i)) {
+        if (clq_is_constant(&w->graph->values[i]) && !is_kept(w, (int)i)) {
             status = convert(w, (int)i, &layouts[i], &data[i]);
         }
     }
@@ -240,7 +237,7 @@ static clq_status replace_all(weights *w) {
 static int count_weights(const clq_graph *graph) {
     int count = 0;
     for (int i = 0; i < graph->value_count; i++) {
-        count += is_weight(&graph->values[i]);
+        count += clq_is_constant(&graph->values[i]);
     }
     return count;
 }
@@ -331,7 +328,7 @@ clq_status clq_weights_save(const clq_graph *graph, const char *path) {
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "format", "pt"));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.version", clq_version()));
     for (int i = 0; i < graph->value_count; i++) {
-        if (is_weight(&graph->values[i])) {
+        if (clq_is_constant(&graph->values[i])) {
             CLQ_GOTO(status, cleanup, add_value(tensors, &graph->values[i], &layouts[i]));
         }
     }

@@ -7,6 +7,7 @@
 #include "base/arguments.h"
 #include "base/text.h"
 #include "graph/ends.h"
+#include "graph/node.h"
 #include "graph/shape.h"
 
 /* ---- life ---- */
@@ -84,7 +85,7 @@ static clq_status add_value(clq_graph *graph, const clq_value *value, const void
     if (!copy.name) {
         return CLQ_NO_MEMORY;
     }
-    if (value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE) {
+    if (clq_is_constant(value)) {
         size_t count = (size_t)clq_shape_count(&value->shape);
         size_t size = clq_dtype_size(value->dtype);
         copy.data = data ? clq_realloc(NULL, count, size) : clq_calloc(count, size);

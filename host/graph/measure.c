@@ -3,13 +3,14 @@
 
 #include "base/arguments.h"
 #include "base/checked.h"
+#include "graph/node.h"
 
 clq_form clq_graph_form(const clq_graph *graph) {
     CLQ_NEEDS_OR((clq_form){0}, graph);
     clq_form form = CLQ_FORM_FLOAT;
     for (int i = 0; i < graph->value_count; i++) {
         const clq_value *value = &graph->values[i];
-        bool constant = value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
+        bool constant = clq_is_constant(value);
         if (constant && value->dtype == CLQ_S8) {
             return CLQ_FORM_INTEGER;
         }

@@ -8,11 +8,8 @@
 
 #include "base/arguments.h"
 #include "base/text.h"
+#include "graph/node.h"
 #include "graph/shape.h"
-
-static bool is_constant(const clq_value *value) {
-    return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
-}
 
 /* ---- values ---- */
 
@@ -30,7 +27,7 @@ static clq_status check_finite(const clq_value *value) {
 
 static clq_status check_qparams(const clq_value *value) {
     const clq_qparams *q = &value->q;
-    int64_t channels = is_constant(value) ? value->shape.dim[0] : 1;
+    int64_t channels = clq_is_constant(value) ? value->shape.dim[0] : 1;
     if (q->count == 0) {
         return CLQ_OK;
     }
@@ -48,7 +45,7 @@ static clq_status check_qparams(const clq_value *value) {
                             (long long)i, (double)q->scale[i], (double)least);
         }
     }
-    bool activation = !is_constant(value);
+    bool activation = !clq_is_constant(value);
     bool dtype_fits = activation ? q->dtype == CLQ_U8 : q->dtype == CLQ_S8 || q->dtype == CLQ_S32;
     if (!dtype_fits || (value->dtype != CLQ_F32 && value->dtype != q->dtype)) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": quantized as dtype %d, which %s cannot be",
@@ -80,7 +77,7 @@ static clq_status check_value(const clq_graph *graph, int id) {
                         (int)value->kind, (int)value->dtype);
     }
     CLQ_TRY(clq_fail_in(clq_shape_check(&value->shape), "\"%s\"", value->name));
-    if (is_constant(value) != (value->data != NULL)) {
+    if (clq_is_constant(value) != (value->data != NULL)) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": %s", value->name,
                         value->data ? "an activation has no data" : "a parameter needs data");
     }

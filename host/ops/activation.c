@@ -20,7 +20,7 @@ static clq_status backward(clq_op_run *run, const char *kernel) {
 
 /* The descriptor of one activation; its codes mean the same as its input's only when it just
  * clamps. */
-#define DEFINE_ACTIVATION(NAME, CLAMPS)                                                            \
+#define DEFINE_ACTIVATION(NAME, ACT)                                                               \
     static clq_status NAME##_forward(clq_op_run *run) {                                            \
         return forward(run, #NAME "_f32");                                                         \
     }                                                                                              \
@@ -37,10 +37,11 @@ static clq_status backward(clq_op_run *run, const char *kernel) {
         .flags = CLQ_OP_IN_PLACE,                                                                  \
         .backward_reads = CLQ_READS_OUTPUT,                                                        \
         .quantized = &clq_activation_quantized,                                                    \
-        .output_shares_qparams = (CLAMPS),                                                         \
+        .as_act = (ACT),                                                                           \
+        .output_shares_qparams = (ACT) != CLQ_ACT_NONE,                                            \
     }
 
-DEFINE_ACTIVATION(relu, true);
-DEFINE_ACTIVATION(relu6, true);
-DEFINE_ACTIVATION(tanh, false);
-DEFINE_ACTIVATION(sigmoid, false);
+DEFINE_ACTIVATION(relu, CLQ_ACT_RELU);
+DEFINE_ACTIVATION(relu6, CLQ_ACT_RELU6);
+DEFINE_ACTIVATION(tanh, CLQ_ACT_NONE);
+DEFINE_ACTIVATION(sigmoid, CLQ_ACT_NONE);

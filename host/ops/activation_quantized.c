@@ -7,11 +7,7 @@
 #include "ops/registry.h"
 
 static bool clamps(const clq_op_run *run) {
-    return run->node->op == &clq_op_relu || run->node->op == &clq_op_relu6;
-}
-
-static clq_act act_of(const clq_op_run *run) {
-    return run->node->op == &clq_op_relu6 ? CLQ_ACT_RELU6 : CLQ_ACT_RELU;
+    return run->node->op->as_act != CLQ_ACT_NONE;
 }
 
 static bool is_sigmoid(const clq_op_run *run) {
@@ -25,7 +21,7 @@ static bool has_table(const clq_op_run *run) {
 }
 
 static void fill_clamp(const clq_op_run *run, uint8_t table[256]) {
-    const clq_int8_range range = clq_int8_range_of(run->in[0].value, act_of(run));
+    const clq_int8_range range = clq_int8_range_of(run->in[0].value, run->node->op->as_act);
     for (int q = 0; q < 256; q++) {
         table[q] = (uint8_t)(q < range.lo ? range.lo : q > range.hi ? range.hi : q);
     }
@@ -99,7 +95,7 @@ static clq_status clamp_codes(clq_op_run *run, int64_t count) {
     CLQ_TRY(clq_kernel_get(run->device, "clip_codes", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), CLQ_TABLES(run),
-                      CLQ_INDEX(run, out), CLQ_I32(act_of(run)), CLQ_I32(count));
+                      CLQ_INDEX(run, out), CLQ_I32(run->node->op->as_act), CLQ_I32(count));
 }
 
 static clq_status look_up_codes(clq_op_run *run, int64_t count) {
@@ -144,7 +140,7 @@ static clq_status backward(clq_op_run *run) {
         CLQ_TRY(clq_kernel_get(run->device, "clip_codes_gradient", NULL, &kernel));
         return CLQ_LAUNCH(run->device, kernel, range, CLQ_BUF(run->in[0].buffer),
                           CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->grad_in[0].buffer),
-                          CLQ_TABLES(run), CLQ_INDEX(run, out), CLQ_I32(act_of(run)),
+                          CLQ_TABLES(run), CLQ_INDEX(run, out), CLQ_I32(run->node->op->as_act),
                           CLQ_I32(run->accumulate[0]), CLQ_I32(count));
     }
     CLQ_TRY(clq_kernel_get(run->device, "curve_codes_gradient", NULL, &kernel));

@@ -37,13 +37,8 @@ static clq_status add_backward(clq_op_run *run) {
     return CLQ_OK;
 }
 
-static bool add_fuses_activation(void *attrs, clq_act act) {
-    clq_add_attrs *own = attrs;
-    if (own->act != CLQ_ACT_NONE) {
-        return false;
-    }
-    own->act = act;
-    return true;
+static clq_act *add_act(void *attrs) {
+    return &((clq_add_attrs *)attrs)->act;
 }
 
 const clq_op clq_op_add = {
@@ -57,5 +52,5 @@ const clq_op clq_op_add = {
     .flags = CLQ_OP_IN_PLACE,
     .backward_reads = CLQ_READS_OUTPUT, /* only with an activation */
     .quantized = &clq_add_quantized,
-    .fuses_activation = add_fuses_activation,
+    .act = add_act,
 };

@@ -1,9 +1,6 @@
 /* add on codes: equation (11). In QAT run->state is the mask of clamped codes. */
+#include "graph/node.h"
 #include "ops/quantized_run.h"
-
-static clq_act act_of(const clq_op_run *run) {
-    return ((const clq_add_attrs *)run->node->attrs)->act;
-}
 
 static clq_status prepare(clq_op_run *run) {
     CLQ_TRY(clq_check_codes(run, true));
@@ -24,8 +21,8 @@ static clq_status forward_int8(clq_op_run *run) {
     return clq_int8_add(run->device, run->in[0].buffer,
                         clq_int8_range_of(run->in[0].value, CLQ_ACT_NONE), run->in[1].buffer,
                         clq_int8_range_of(run->in[1].value, CLQ_ACT_NONE), run->out.buffer,
-                        clq_int8_range_of(run->out.value, act_of(run)), clq_pixels(&run->out),
-                        clq_channels(&run->out));
+                        clq_int8_range_of(run->out.value, clq_node_act(run->node)),
+                        clq_pixels(&run->out), clq_channels(&run->out));
 }
 
 static clq_status forward_train(clq_op_run *run, int64_t count) {
@@ -36,14 +33,14 @@ static clq_status forward_train(clq_op_run *run, int64_t count) {
                           CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
                           CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
                           CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out),
-                          CLQ_I32(act_of(run)), CLQ_I32(count));
+                          CLQ_I32(clq_node_act(run->node)), CLQ_I32(count));
     }
     CLQ_TRY(clq_kernel_get(run->device, "add_codes_observe", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, count),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
                       CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
                       CLQ_BUF(run->qstate->range), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]),
-                      CLQ_INDEX(run, out), CLQ_I32(act_of(run)), CLQ_I32(count));
+                      CLQ_INDEX(run, out), CLQ_I32(clq_node_act(run->node)), CLQ_I32(count));
 }
 
 static clq_status forward(clq_op_run *run) {
@@ -57,8 +54,8 @@ static clq_status forward(clq_op_run *run) {
         return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                           CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
                           CLQ_BUF(run->out.buffer), CLQ_TABLES(run), CLQ_INDEX(run, in[0]),
-                          CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out), CLQ_I32(act_of(run)),
-                          CLQ_I32(count));
+                          CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out),
+                          CLQ_I32(clq_node_act(run->node)), CLQ_I32(count));
     }
     return forward_train(run, count);
 }

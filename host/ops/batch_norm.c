@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/ranks.h"
+#include "graph/node.h"
 #include "ops/elementwise.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
@@ -120,7 +121,7 @@ static void batch_norm_release(clq_op_run *run) {
 
 /* Where the activation behind the normalisation clamps. */
 static float act_top(const clq_op_run *run) {
-    return run->fused_act != NULL && run->fused_act->op == &clq_op_relu6 ? 6.0f : INFINITY;
+    return run->fused_act != NULL && run->fused_act->op->as_act == CLQ_ACT_RELU6 ? 6.0f : INFINITY;
 }
 
 /* ---- forward ---- */
@@ -256,7 +257,7 @@ static clq_status batch_norm_backward(clq_op_run *run) {
 }
 
 static bool batch_norm_can_fuse_add(const clq_op_run *run) {
-    return ((const clq_add_attrs *)run->fused_add->attrs)->act == CLQ_ACT_NONE;
+    return clq_node_act(run->fused_add) == CLQ_ACT_NONE;
 }
 
 static bool batch_norm_can_fuse_act(const clq_op_run *run) {

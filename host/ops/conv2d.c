@@ -4,13 +4,8 @@
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
 
-static bool conv2d_fuses_activation(void *attrs, clq_act act) {
-    clq_conv2d_attrs *own = attrs;
-    if (own->act != CLQ_ACT_NONE) {
-        return false;
-    }
-    own->act = act;
-    return true;
+static clq_act *conv2d_act(void *attrs) {
+    return &((clq_conv2d_attrs *)attrs)->act;
 }
 
 const clq_op clq_op_conv2d = {
@@ -28,6 +23,6 @@ const clq_op clq_op_conv2d = {
     .quantized = &clq_conv2d_quantized,
     .can_fuse_add = clq_conv_node_can_fuse_add,
     .can_fuse_act = clq_conv_node_can_fuse_act,
-    .fuses_activation = conv2d_fuses_activation,
+    .act = conv2d_act,
     .macs = clq_macs_conv2d,
 };

@@ -46,5 +46,5 @@ const clq_op clq_op_dropout = {
     .infer = clq_infer_dropout,
     .forward = dropout_forward,
     .backward = dropout_backward,
-    .flags = CLQ_OP_IN_PLACE,
+    .flags = CLQ_OP_IN_PLACE | CLQ_OP_TRAINING_ONLY,
 };

@@ -4,13 +4,8 @@
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
 
-static bool linear_fuses_activation(void *attrs, clq_act act) {
-    clq_linear_attrs *own = attrs;
-    if (own->act != CLQ_ACT_NONE) {
-        return false;
-    }
-    own->act = act;
-    return true;
+static clq_act *linear_act(void *attrs) {
+    return &((clq_linear_attrs *)attrs)->act;
 }
 
 const clq_op clq_op_linear = {
@@ -28,6 +23,6 @@ const clq_op clq_op_linear = {
     .quantized = &clq_linear_quantized,
     .can_fuse_add = clq_conv_node_can_fuse_add,
     .can_fuse_act = clq_conv_node_can_fuse_act,
-    .fuses_activation = linear_fuses_activation,
+    .act = linear_act,
     .macs = clq_macs_linear,
 };

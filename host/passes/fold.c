@@ -11,7 +11,9 @@
 
 #include "base/arguments.h"
 #include "graph/ends.h"
+#include "graph/node.h"
 #include "graph/shape.h"
+#include "ops/layer.h"
 
 typedef struct folding {
     const clq_graph *old;
@@ -22,10 +24,6 @@ typedef struct folding {
     int *uses; /* (old value_count): readers of a root or of its dropouts; readers of a parameter */
 } folding;
 
-static bool is_op(const clq_node *node, const char *name) {
-    return strcmp(node->op->name, name) == 0;
-}
-
 /* ---- who reads what ---- */
 
 static void count_uses(folding *f) {
@@ -34,7 +32,7 @@ static void count_uses(folding *f) {
     }
     for (int n = 0; n < f->old->node_count; n++) {
         const clq_node *node = &f->old->nodes[n];
-        if (is_op(node, "dropout")) {
+        if (node->op->flags & CLQ_OP_TRAINING_ONLY) {
             f->root[node->output] = f->root[node->inputs[0]];
             continue;
         }
@@ -206,10 +204,7 @@ static clq_status scale_parameters(folding *f, const clq_node *node, const clq_n
 }
 
 static bool takes_batch_norm(const clq_node *node) {
-    if (is_op(node, "conv2d")) {
-        return ((const clq_conv2d_attrs *)node->attrs)->act == CLQ_ACT_NONE;
-    }
-    return is_op(node, "linear") && ((const clq_linear_attrs *)node->attrs)->act == CLQ_ACT_NONE;
+    return clq_is_layer(node) && clq_node_act(node) == CLQ_ACT_NONE;
 }
 
 /* A batch norm that follows something else becomes a depthwise 1x1 convolution. The parameters
@@ -251,10 +246,9 @@ cleanup:
 
 /* ---- activations ---- */
 
-static clq_status fuse_activation(folding *f, const clq_node *node, clq_act act) {
+static clq_status fuse_activation(folding *f, const clq_node *node) {
     clq_node *producer = sole_producer(f, node);
-    if (producer && producer->op->fuses_activation &&
-        producer->op->fuses_activation(producer->attrs, act)) {
+    if (producer && clq_node_fuse_act(producer, node->op->as_act)) {
         f->map[node->output] = producer->output;
         return CLQ_OK;
     }
@@ -264,15 +258,15 @@ static clq_status fuse_activation(folding *f, const clq_node *node, clq_act act)
 /* ---- the walk ---- */
 
 static clq_status fold_node(folding *f, const clq_node *node) {
-    if (is_op(node, "dropout")) {
+    if (node->op->flags & CLQ_OP_TRAINING_ONLY) {
         f->map[node->output] = f->map[node->inputs[0]];
         return CLQ_OK;
     }
-    if (is_op(node, "batch_norm")) {
+    if (node->op == &clq_op_batch_norm) {
         return fold_batch_norm(f, node);
     }
-    if (is_op(node, "relu") || is_op(node, "relu6")) {
-        return fuse_activation(f, node, is_op(node, "relu") ? CLQ_ACT_RELU : CLQ_ACT_RELU6);
+    if (node->op->as_act != CLQ_ACT_NONE) {
+        return fuse_activation(f, node);
     }
     return copy_node(f, node);
 }

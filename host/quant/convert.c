@@ -83,7 +83,7 @@ static clq_status check_layer(const clq_graph *graph, const clq_node *node, cons
 static clq_status convert_layer(const clq_quant_config *config, clq_graph *graph,
                                 const clq_node *node) {
     clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
-    clq_value *bias = (clq_value *)clq_layer_bias(graph, node);
+    clq_value *bias = clq_layer_bias(graph, node);
     float *scale = clq_calloc((size_t)w->shape.dim[0], sizeof *scale);
     clq_status status = CLQ_OK;
     if (!scale) {

@@ -4,12 +4,7 @@
 
 #include <clquant/quant.h>
 
-/* Inputs of conv2d and linear nodes, the layers with weights. */
-enum { CLQ_LAYER_X, CLQ_LAYER_W, CLQ_LAYER_BIAS };
-
-bool clq_is_layer(const clq_node *node);
-/* The layer's bias, or NULL. */
-const clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node);
+#include "ops/layer.h"
 
 /* max_shift as kernels/include/scales.h wants it. */
 int clq_scale_shift(const clq_quant_config *config);

@@ -1,31 +1,17 @@
 /* Which values get qparams, and the scales of weights. */
 #include <math.h>
 
+#include "graph/node.h"
 #include "kernels/include/scales.h"
-#include "ops/registry.h"
+#include "ops/layer.h"
 #include "quant/internal.h"
 #include "quant/report.h"
-
-bool clq_is_layer(const clq_node *node) {
-    return node->op == &clq_op_conv2d || node->op == &clq_op_linear;
-}
-
-const clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node) {
-    const bool has_bias =
-        node->input_count > CLQ_LAYER_BIAS && node->inputs[CLQ_LAYER_BIAS] != CLQ_NO_VALUE;
-    return has_bias ? &graph->values[node->inputs[CLQ_LAYER_BIAS]] : NULL;
-}
-
-static clq_act act_of(const clq_node *node) {
-    return node->op == &clq_op_conv2d ? ((const clq_conv2d_attrs *)node->attrs)->act
-                                      : ((const clq_linear_attrs *)node->attrs)->act;
-}
 
 /* The network's output stays real when a layer without activation makes it and nobody else reads
  * it. */
 static bool stays_real(const clq_graph *graph, const clq_node *node) {
-    return node->output == graph->output && clq_is_layer(node) && act_of(node) == CLQ_ACT_NONE &&
-           clq_graph_use_count(graph, node->output) == 1;
+    return node->output == graph->output && clq_is_layer(node) &&
+           clq_node_act(node) == CLQ_ACT_NONE && clq_graph_use_count(graph, node->output) == 1;
 }
 
 clq_status clq_find_observers(const clq_graph *graph, int *observers) {

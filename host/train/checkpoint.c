@@ -9,16 +9,13 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "graph/node.h"
 #include "train/differences.h"
 
 enum { KEPT_CHECKPOINTS = 2, NAME_SIZE = 512 };
 
 /* clquant.checkpoint_version. Files from before it was written are of version 1. */
 #define VERSION "2"
-
-static bool is_kept(const clq_value *value) {
-    return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
-}
 
 /* Covered by the checksum beside the version; those of version 1 cover only the state. */
 static const char *const covered[] = {"clquant.state", "clquant.config", "clquant.data",
@@ -67,7 +64,7 @@ static clq_status add_model(clq_tensors *tensors, const clq_graph *graph) {
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
         char name[NAME_SIZE];
-        if (is_kept(value)) {
+        if (clq_is_constant(value)) {
             snprintf(name, sizeof name, "model.%s", value->name);
             CLQ_TRY(clq_tensors_lend(tensors, name, CLQ_FILE_F32, value->shape.rank,
                                      value->shape.dim, value->data));
@@ -337,7 +334,7 @@ static clq_status visit(const clq_checkpoint *checkpoint, const clq_tensors *ten
     for (int v = 0; v < checkpoint->graph->value_count; v++) {
         const clq_value *value = &checkpoint->graph->values[v];
         char name[NAME_SIZE];
-        if (!is_kept(value)) {
+        if (!clq_is_constant(value)) {
             continue;
         }
         snprintf(name, sizeof name, "model.%s", value->name);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/ranks.h"
 #include "base/text.h"
+#include "graph/node.h"
 #include "train/freeze.h"
 
 /* ---- set-up ---- */
@@ -248,7 +249,7 @@ static uint64_t start_hash(const clq_graph *graph) {
     uint64_t hash = 0;
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
-        if (value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE) {
+        if (clq_is_constant(value)) {
             hash = clq_hash64_seeded(value->data,
                                      (size_t)clq_shape_count(&value->shape) * sizeof(float), hash);
         }

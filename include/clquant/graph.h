@@ -101,8 +101,9 @@ enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
 
 /* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its
  * size, and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape,
- * so that it may be in[0]'s buffer while that is still read. */
-enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2 };
+ * so that it may be in[0]'s buffer while that is still read. TRAINING_ONLY: at inference `out` is
+ * in[0], so folding removes the node. */
+enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2, CLQ_OP_TRAINING_ONLY = 4 };
 
 struct clq_op {
     const char *name;
@@ -124,9 +125,11 @@ struct clq_op {
      * run->mode. NULL: never. */
     bool (*can_fuse_add)(const clq_op_run *run);
     bool (*can_fuse_act)(const clq_op_run *run); /* the same for fused_act alone */
-    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten,
-                                   relu */
-    bool (*fuses_activation)(void *attrs, clq_act act); /* sets attrs' act; NULL: cannot */
+    bool output_shares_qparams;   /* output codes mean the same as the input's: max_pool, flatten,
+                                     relu */
+    clq_act *(*act)(void *attrs); /* the activation among the attributes, which the node does last;
+                                     NULL: there is none */
+    clq_act as_act;               /* relu, relu6: what a node before this one may do instead */
     int64_t (*macs)(const clq_graph *graph,
                     const clq_node *node); /* multiply-adds for one input; NULL = 0 */
 };

@@ -22,12 +22,8 @@ static int max_int(int a, int b) {
     return a > b ? a : b;
 }
 
-static int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 static int round_up(int a, int b) {
-    return ceil_div(a, b) * b;
+    return clq_ceil_div_int(a, b) * b;
 }
 
 static conv_weights_shape make_shape(const clq_conv_geometry *g) {
@@ -89,7 +85,8 @@ static int block_channels(const conv_weights_shape *s, const clq_conv_tile *tile
     if (most == 0) {
         return min_int(fit, s->depth);
     }
-    return min_int(most, round_up(ceil_div(s->depth, ceil_div(s->depth, most)), tile->vector));
+    return min_int(
+        most, round_up(clq_ceil_div_int(s->depth, clq_ceil_div_int(s->depth, most)), tile->vector));
 }
 
 /* Cycles that a block takes for all channels of a group and one item's columns. */
@@ -107,7 +104,7 @@ static double block_cost(const void *context, int h, int w) {
     const double patch = (double)patch_width(s, w) * patch_height(s, h) * channels;
     const double add = s->tiles * tiles * ((pixels + 4) * step + 12);
     const double copy = 2 * patch / c->tile->vector + 10 * patch_height(s, h) + 100;
-    return ceil_div(s->depth, channels) * (add + copy);
+    return clq_ceil_div_int(s->depth, channels) * (add + copy);
 }
 
 static clq_status plan_blocks(clq_conv_weights *weights, const clq_conv_tile *tile) {
@@ -124,11 +121,11 @@ static clq_status plan_blocks(clq_conv_weights *weights, const clq_conv_tile *ti
             CLQ_USAGE, "a %dx%d convolution kernel with dilation %dx%d reaches more than %d pixels",
             s->kh, s->kw, s->dilation_h, s->dilation_w, CONV_PATCH_FLOATS);
     }
-    s->blocks_h = ceil_div(s->grid_h, s->block_h);
-    s->blocks_w = ceil_div(s->grid_w, s->block_w);
+    s->blocks_h = clq_ceil_div_int(s->grid_h, s->block_h);
+    s->blocks_w = clq_ceil_div_int(s->grid_w, s->block_w);
     s->patch_w = patch_width(s, s->block_w);
     s->channels = block_channels(s, tile, s->block_h, s->block_w);
-    s->channel_blocks = ceil_div(s->depth, s->channels);
+    s->channel_blocks = clq_ceil_div_int(s->depth, s->channels);
     s->run_rows = s->run_taps * s->channels;
     s->run_pad = round_up(s->run_rows, tile->rows);
 
@@ -136,8 +133,8 @@ static clq_status plan_blocks(clq_conv_weights *weights, const clq_conv_tile *ti
     const int64_t blocks = (int64_t)s->n * s->blocks_h * s->blocks_w;
     const int sums_bytes = s->runs * s->run_pad * s->tiles * tile->cols * (int)sizeof(float);
     s->item_blocks = min_int(s->channel_blocks, max_int(1, ITEM_SUMS_BYTES / sums_bytes));
-    const int64_t items = (int64_t)ceil_div(s->channel_blocks, s->item_blocks) * s->groups *
-                          ceil_div(s->col_tiles, s->tiles);
+    const int64_t items = (int64_t)clq_ceil_div_int(s->channel_blocks, s->item_blocks) * s->groups *
+                          clq_ceil_div_int(s->col_tiles, s->tiles);
     int64_t parts = (WANTED_ITEMS + items - 1) / items;
     parts = parts < pixels / MIN_PART_PIXELS ? parts : pixels / MIN_PART_PIXELS;
     parts = parts < blocks ? parts : blocks;
@@ -154,11 +151,11 @@ static clq_status plan_cpu(clq_conv_weights *weights, const clq_conv_tile *tile)
     weights->partial_size =
         row_bytes * (size_t)s->channel_blocks * (size_t)s->runs * (size_t)s->run_pad;
     weights->partial_bias_size = row_bytes;
-    weights->range =
-        CLQ_RANGE3((size_t)ceil_div(s->channel_blocks, s->item_blocks),
-                   (size_t)(s->groups * ceil_div(s->col_tiles, s->tiles)), (size_t)s->parts);
-    weights->reduce_range =
-        CLQ_RANGE3((size_t)ceil_div(s->depth, REDUCE_CHANNELS), (size_t)(s->kh * s->kw), tiles);
+    weights->range = CLQ_RANGE3((size_t)clq_ceil_div_int(s->channel_blocks, s->item_blocks),
+                                (size_t)(s->groups * clq_ceil_div_int(s->col_tiles, s->tiles)),
+                                (size_t)s->parts);
+    weights->reduce_range = CLQ_RANGE3((size_t)clq_ceil_div_int(s->depth, REDUCE_CHANNELS),
+                                       (size_t)(s->kh * s->kw), tiles);
     CLQ_TRY(clq_kernel_get(weights->device, "conv2d_f32_weights", tile->options, &weights->kernel));
     return clq_kernel_get(weights->device, "conv2d_f32_weights_reduce", tile->options,
                           &weights->reduce);
@@ -202,12 +199,12 @@ static clq_status plan_depthwise(clq_conv_weights *weights, const clq_conv_tile 
     enum { MAX_TAPS = 32 }; /* as in conv2d_depthwise.cl */
     conv_weights_shape *s = &weights->shape;
     const int sums = s->kh * s->kw + 1; /* and the bias */
-    const int parts = ceil_div(2 * WANTED_ITEMS, s->col_tiles);
+    const int parts = clq_ceil_div_int(2 * WANTED_ITEMS, s->col_tiles);
     s->parts = min_int(parts, s->n * s->grid_h);
     weights->partial_size =
         (size_t)s->parts * (size_t)sums * (size_t)s->col_tiles * (size_t)tile->cols * sizeof(float);
-    weights->range =
-        CLQ_RANGE3((size_t)s->col_tiles, (size_t)ceil_div(sums, MAX_TAPS), (size_t)s->parts);
+    weights->range = CLQ_RANGE3((size_t)s->col_tiles, (size_t)clq_ceil_div_int(sums, MAX_TAPS),
+                                (size_t)s->parts);
     weights->reduce_range = CLQ_RANGE2((size_t)s->cols, (size_t)sums);
     CLQ_TRY(clq_kernel_get(weights->device, "conv2d_f32_depthwise_weights", tile->options,
                            &weights->kernel));
@@ -233,7 +230,7 @@ clq_status clq_conv_weights_init(clq_conv_weights *weights, clq_device *device,
                                    ? clq_conv_channel_tile(info, s->cols)
                                    : clq_conv_choose_tile(info, geometry->kw * s->depth, s->cols);
     s->col_tile = tile.cols;
-    s->col_tiles = ceil_div(s->cols, tile.cols);
+    s->col_tiles = clq_ceil_div_int(s->cols, tile.cols);
     if (depthwise) {
         CLQ_TRY(plan_depthwise(weights, &tile));
     } else if (info->schedule == CLQ_SCHEDULE_GPU) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "ops/conv/conv2d_f32_shape.h"
 
 /* A launch takes as many blocks as have room for their transformed input in this. */
@@ -13,12 +14,8 @@ static int min_int(int a, int b) {
     return a < b ? a : b;
 }
 
-static int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 static int round_up(int a, int b) {
-    return ceil_div(a, b) * b;
+    return clq_ceil_div_int(a, b) * b;
 }
 
 int clq_winograd_vector(const clq_device *device) {
@@ -45,12 +42,12 @@ winograd_shape clq_winograd_shape(const clq_conv_geometry *g, bool backward,
         s.first_y = -g->pad_top, s.first_x = -g->pad_left;
         s.w_col = 9 * g->ic, s.w_depth = 1;
     }
-    s.tiles_h = ceil_div(s.dst_h, plan->out);
-    s.tiles_w = ceil_div(s.dst_w, plan->out);
+    s.tiles_h = clq_ceil_div_int(s.dst_h, plan->out);
+    s.tiles_w = clq_ceil_div_int(s.dst_w, plan->out);
     s.block = plan->block;
     s.pitch = s.depth;
     s.position = WINOGRAD_POSITION(s.block, s.pitch);
-    s.col_tiles = ceil_div(s.cols, plan->vectors * vector);
+    s.col_tiles = clq_ceil_div_int(s.cols, plan->vectors * vector);
     return s;
 }
 
@@ -84,16 +81,16 @@ static double most(double a, double b) {
 static double plan_cycles(const clq_device_info *info, const winograd_shape *s,
                           const clq_winograd_plan *plan, const struct register_tile *tile) {
     const double units = info->compute_units;
-    const double vectors = ceil_div(s->depth, tile->vector), count = positions(plan);
-    const double items =
-        (double)ceil_div(tile_count(s), plan->block) * ceil_div(s->col_tiles, plan->item_cols);
+    const double vectors = clq_ceil_div_int(s->depth, tile->vector), count = positions(plan);
+    const double items = (double)clq_ceil_div_int(tile_count(s), plan->block) *
+                         clq_ceil_div_int(s->col_tiles, plan->item_cols);
     const double step = tile->rows * tile->vectors * tile->cost / 2;
     const double products =
         count * plan->item_cols * (plan->block / tile->rows) * (s->depth * step + TILE_CYCLES);
     const double tile_weights = count * tile->vectors * tile->vector * s->depth * sizeof(float);
     const double weights = plan->item_cols * tile_weights / third_cache_rate;
     const double block_bytes = count * plan->block * s->depth * sizeof(float);
-    const double reads = ceil_div(plan->item_cols, plan->cols) * block_bytes /
+    const double reads = clq_ceil_div_int(plan->item_cols, plan->cols) * block_bytes /
                          (block_bytes <= CACHE_BYTES ? second_cache_rate : third_cache_rate);
     const double input = count * vectors * transform_cycles;
     const double output = count * plan->item_cols * tile->vectors * plan->block * transform_cycles;
@@ -194,7 +191,7 @@ clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
     conv->operations = 2.0 * positions(plan) * tile_count(s) * s->depth * s->cols;
     const size_t block_bytes = (size_t)positions(plan) * (size_t)s->position * sizeof(float);
     const int fit = block_bytes < SCRATCH_BYTES ? (int)(SCRATCH_BYTES / block_bytes) : 1;
-    conv->launch_blocks = min_int(fit, ceil_div(tile_count(s), s->block));
+    conv->launch_blocks = min_int(fit, clq_ceil_div_int(tile_count(s), s->block));
     conv->scratch_bytes = (size_t)conv->launch_blocks * block_bytes;
     snprintf(options, sizeof options, "-DOUT=%d -DMR=%d -DNV=%d", plan->out, plan->rows,
              plan->vectors);
@@ -216,7 +213,7 @@ clq_status clq_conv_winograd_load_weights(clq_conv_winograd *conv, clq_buffer *w
     enum { PACK_CHANNELS = 16 }; /* as in conv2d_winograd.cl */
     const winograd_shape *s = &conv->shape;
     const clq_range range =
-        CLQ_RANGE2((size_t)ceil_div(s->depth, PACK_CHANNELS), (size_t)s->col_tiles);
+        CLQ_RANGE2((size_t)clq_ceil_div_int(s->depth, PACK_CHANNELS), (size_t)s->col_tiles);
     return CLQ_LAUNCH(conv->device, conv->pack, range, CLQ_BUF(w), CLQ_BUF(conv->shape_buffer),
                       CLQ_BUF(conv->packed.buffer));
 }
@@ -225,10 +222,10 @@ clq_status clq_winograd_transform_input(clq_device *device, clq_kernel *kernel, 
                                         clq_buffer *zeros, clq_buffer *shape,
                                         clq_buffer *transformed, int first_block, int tiles) {
     enum { ITEMS = 32 };
-    const int item = ceil_div(tiles, ITEMS);
-    return CLQ_LAUNCH(device, kernel, CLQ_RANGE1((size_t)ceil_div(tiles, item)), CLQ_BUF(src),
-                      CLQ_BUF(zeros), CLQ_BUF(shape), CLQ_BUF(transformed), CLQ_I32(first_block),
-                      CLQ_I32(item), CLQ_I32(tiles));
+    const int item = clq_ceil_div_int(tiles, ITEMS);
+    return CLQ_LAUNCH(device, kernel, CLQ_RANGE1((size_t)clq_ceil_div_int(tiles, item)),
+                      CLQ_BUF(src), CLQ_BUF(zeros), CLQ_BUF(shape), CLQ_BUF(transformed),
+                      CLQ_I32(first_block), CLQ_I32(item), CLQ_I32(tiles));
 }
 
 clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_buffer *bias,
@@ -237,14 +234,14 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
     const clq_winograd_plan *plan = &conv->plan;
     const float lo = act == CLQ_ACT_NONE ? -INFINITY : 0.0f;
     const float hi = act == CLQ_ACT_RELU6 ? 6.0f : INFINITY;
-    const int blocks = ceil_div(tile_count(s), s->block);
+    const int blocks = clq_ceil_div_int(tile_count(s), s->block);
     clq_status status = CLQ_OK;
     clq_buffer *transformed = NULL;
     CLQ_TRY(clq_scratch_take(conv->device, conv->scratch_bytes, &transformed));
     for (int first = 0; first < blocks; first += conv->launch_blocks) {
         const int count = min_int(conv->launch_blocks, blocks - first);
         const clq_range range =
-            CLQ_RANGE2((size_t)ceil_div(s->col_tiles, plan->item_cols), (size_t)count);
+            CLQ_RANGE2((size_t)clq_ceil_div_int(s->col_tiles, plan->item_cols), (size_t)count);
         if (!plan->fused) {
             const int left = round_up(tile_count(s) - first * s->block, plan->rows);
             clq_device_set_work(conv->device, 0);

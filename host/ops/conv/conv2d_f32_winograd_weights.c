@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "ops/conv/conv2d_f32_shape.h"
 #include "ops/conv/conv2d_f32_tile.h"
 #include "ops/conv/conv2d_f32_winograd.h"
@@ -23,16 +24,12 @@ static int max_int(int a, int b) {
     return a > b ? a : b;
 }
 
-static int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 static int tile_count(const winograd_shape *s) {
     return s->n * s->tiles_h * s->tiles_w;
 }
 
 static int block_count(const winograd_shape *s) {
-    return ceil_div(tile_count(s), s->block);
+    return clq_ceil_div_int(tile_count(s), s->block);
 }
 
 /* Floats of a block's transformed tiles. */
@@ -53,7 +50,7 @@ bool clq_winograd_weights_choose(const clq_device *device, const clq_conv_geomet
     if (!clq_winograd_suits(device, g) || g->ic < vector || g->oc < vector) {
         return false;
     }
-    const double tiles = (double)g->n * ceil_div(g->oh, OUT) * ceil_div(g->ow, OUT);
+    const double tiles = (double)g->n * clq_ceil_div_int(g->oh, OUT) * clq_ceil_div_int(g->ow, OUT);
     const double weights = (double)g->ic * g->oc / vector;
     const double direct = clq_conv_operations(g) / (4.0 * vector) * direct_cost;
     const double products = POSITIONS * tiles * weights / 2 * product_cost;
@@ -67,8 +64,8 @@ bool clq_winograd_weights_choose(const clq_device *device, const clq_conv_geomet
 static void lay_out_sums(conv_weights_shape *sums, const winograd_shape *s,
                          const clq_conv_tile *tile) {
     const int most = WINOGRAD_SUMS / (POSITIONS * tile->cols) / tile->rows * tile->rows;
-    const int blocks = ceil_div(s->depth, most);
-    const int rows = ceil_div(ceil_div(s->depth, blocks), tile->rows) * tile->rows;
+    const int blocks = clq_ceil_div_int(s->depth, most);
+    const int rows = clq_ceil_div_int(clq_ceil_div_int(s->depth, blocks), tile->rows) * tile->rows;
     *sums = (conv_weights_shape){
         .groups = 1,
         .depth = s->depth,
@@ -78,7 +75,7 @@ static void lay_out_sums(conv_weights_shape *sums, const winograd_shape *s,
         .col_tiles = s->col_tiles,
         .col_tile = tile->cols,
         .channels = rows,
-        .channel_blocks = ceil_div(s->depth, rows),
+        .channel_blocks = clq_ceil_div_int(s->depth, rows),
         .runs = 9,
         .run_taps = 1,
         .run_rows = rows,
@@ -87,7 +84,7 @@ static void lay_out_sums(conv_weights_shape *sums, const winograd_shape *s,
     const int items = sums->channel_blocks * sums->col_tiles;
     const size_t block_bytes = (input_block(s) + grad_block(s)) * sizeof(float);
     const int fit = block_bytes < SCRATCH_BYTES ? (int)(SCRATCH_BYTES / block_bytes) : 1;
-    sums->parts = min_int(min_int(ceil_div(WANTED_ITEMS, items), fit), block_count(s));
+    sums->parts = min_int(min_int(clq_ceil_div_int(WANTED_ITEMS, items), fit), block_count(s));
 }
 
 static clq_status take_kernels(clq_conv_winograd_weights *conv, const clq_conv_tile *tile) {
@@ -155,7 +152,7 @@ static clq_status upload(clq_device *device, const void *data, size_t size, clq_
 clq_status clq_conv_winograd_weights_init(clq_conv_winograd_weights *conv, clq_device *device,
                                           const clq_conv_geometry *g) {
     const clq_conv_tile tile = clq_conv_choose_tile(clq_device_get_info(device), g->ic, g->oc);
-    const int tiles = g->n * ceil_div(g->oh, OUT) * ceil_div(g->ow, OUT);
+    const int tiles = g->n * clq_ceil_div_int(g->oh, OUT) * clq_ceil_div_int(g->ow, OUT);
     const clq_winograd_plan plan = {
         .out = OUT, .vectors = tile.cols / tile.vector, .block = min_int(tiles, BLOCK_TILES)};
     const size_t zeros = (size_t)max_int(g->ic, g->oc) * sizeof(float);
@@ -217,7 +214,7 @@ clq_status clq_conv_winograd_weights_run(clq_conv_winograd_weights *conv, clq_bu
     }
     CLQ_GOTO(status, cleanup,
              CLQ_LAUNCH(conv->device, conv->reduce,
-                        CLQ_RANGE3((size_t)ceil_div(sums->depth, REDUCE_CHANNELS), 9,
+                        CLQ_RANGE3((size_t)clq_ceil_div_int(sums->depth, REDUCE_CHANNELS), 9,
                                    (size_t)sums->col_tiles),
                         CLQ_BUF(t.partial), CLQ_BUF(t.partial_bias), CLQ_BUF(conv->sums_buffer),
                         CLQ_BUF(dw), CLQ_BUF(db)));

@@ -1,13 +1,8 @@
 #include "ops/conv/conv_node.h"
 
+#include "graph/node.h"
 #include "ops/conv/conv2d_f32.h"
-#include "ops/registry.h"
-
-enum { X, W, BIAS }; /* inputs */
-
-static bool is_linear(const clq_op_run *run) {
-    return run->node->op == &clq_op_linear;
-}
+#include "ops/layer.h"
 
 /* From the shapes of input, weights and output; x and y may have another batch in front. (N, C) is
  * an image of one pixel. */
@@ -49,33 +44,28 @@ static clq_conv_geometry make_geometry(const clq_node *node, int batch, const cl
 }
 
 clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run) {
-    return make_geometry(run->node, (int)run->in[X].shape.dim[0], &run->in[X].shape,
-                         &run->in[W].shape, &run->out.shape);
+    return make_geometry(run->node, (int)run->in[CLQ_LAYER_X].shape.dim[0],
+                         &run->in[CLQ_LAYER_X].shape, &run->in[CLQ_LAYER_W].shape, &run->out.shape);
 }
 
 bool clq_conv_graph_geometry(const clq_graph *graph, const clq_node *node, int batch,
                              clq_conv_geometry *geometry) {
-    if (node->op != &clq_op_conv2d && node->op != &clq_op_linear) {
+    if (!clq_is_layer(node)) {
         return false;
     }
     const clq_value *values = graph->values;
-    *geometry = make_geometry(node, batch, &values[node->inputs[X]].shape,
-                              &values[node->inputs[W]].shape, &values[node->output].shape);
+    *geometry =
+        make_geometry(node, batch, &values[node->inputs[CLQ_LAYER_X]].shape,
+                      &values[node->inputs[CLQ_LAYER_W]].shape, &values[node->output].shape);
     return true;
-}
-
-clq_act clq_conv_node_act(const clq_op_run *run) {
-    return is_linear(run) ? ((const clq_linear_attrs *)run->node->attrs)->act
-                          : ((const clq_conv2d_attrs *)run->node->attrs)->act;
 }
 
 /* What the epilogue does last: its own activation, or that of the nodes fused behind it. */
 static clq_act epilogue_act(const clq_op_run *run) {
     if (run->fused_act != NULL) {
-        return run->fused_act->op == &clq_op_relu ? CLQ_ACT_RELU : CLQ_ACT_RELU6;
+        return run->fused_act->op->as_act;
     }
-    return run->fused_add != NULL ? ((const clq_add_attrs *)run->fused_add->attrs)->act
-                                  : clq_conv_node_act(run);
+    return clq_node_act(run->fused_add != NULL ? run->fused_add : run->node);
 }
 
 clq_status clq_conv_node_prepare(clq_op_run *run) {
@@ -83,13 +73,13 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
     int directions = CLQ_CONV_FORWARD;
     directions |= run->fixed_sums ? 0 : CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;
     if (run->mode == CLQ_EXEC_TRAIN) {
-        if (clq_conv_node_act(run) != CLQ_ACT_NONE) {
+        if (clq_node_act(run->node) != CLQ_ACT_NONE) {
             return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "
                                        "train the network before it is folded");
         }
         directions |= CLQ_CONV_REPACK;
-        directions |= run->grad_in[X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
-        directions |= run->grad_in[W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
+        directions |= run->grad_in[CLQ_LAYER_X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
+        directions |= run->grad_in[CLQ_LAYER_W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
     } else if (!run->fixed_sums) {
         directions |= CLQ_CONV_TUNE;
     }
@@ -100,26 +90,29 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
 }
 
 clq_status clq_conv_node_load_parameters(clq_op_run *run) {
-    return clq_conv2d_f32_load_weights(run->state, run->in[W].buffer);
+    return clq_conv2d_f32_load_weights(run->state, run->in[CLQ_LAYER_W].buffer);
 }
 
 clq_status clq_conv_node_forward(clq_op_run *run) {
-    return clq_conv2d_f32_forward(run->state, run->in[X].buffer, run->in[BIAS].buffer,
-                                  run->residual.buffer, epilogue_act(run), run->out.buffer);
+    return clq_conv2d_f32_forward(run->state, run->in[CLQ_LAYER_X].buffer,
+                                  run->in[CLQ_LAYER_BIAS].buffer, run->residual.buffer,
+                                  epilogue_act(run), run->out.buffer);
 }
 
 clq_status clq_conv_node_backward(clq_op_run *run) {
     const clq_op *op = run->node->op;
     const double work = 2.0 * (double)op->macs(run->graph, run->node) * run->batch;
-    if (run->grad_in[W].buffer != NULL) {
+    if (run->grad_in[CLQ_LAYER_W].buffer != NULL) {
         clq_device_set_work(run->device, work);
-        CLQ_TRY(clq_conv2d_f32_backward_weights(run->state, run->in[X].buffer, run->grad_out.buffer,
-                                                run->grad_in[W].buffer, run->grad_in[BIAS].buffer));
+        CLQ_TRY(clq_conv2d_f32_backward_weights(
+            run->state, run->in[CLQ_LAYER_X].buffer, run->grad_out.buffer,
+            run->grad_in[CLQ_LAYER_W].buffer, run->grad_in[CLQ_LAYER_BIAS].buffer));
     }
-    if (run->grad_in[X].buffer != NULL) {
+    if (run->grad_in[CLQ_LAYER_X].buffer != NULL) {
         clq_device_set_work(run->device, work);
         CLQ_TRY(clq_conv2d_f32_backward_data(run->state, run->grad_out.buffer,
-                                             run->grad_in[X].buffer, run->accumulate[X]));
+                                             run->grad_in[CLQ_LAYER_X].buffer,
+                                             run->accumulate[CLQ_LAYER_X]));
     }
     return CLQ_OK;
 }
@@ -131,16 +124,16 @@ void clq_conv_node_release(clq_op_run *run) {
 /* FLOAT: act(conv + bias + residual) has room for one activation, at the end. INT8: the sum is
  * taken on output codes, after the convolution's own clamp. The other modes keep the sum apart. */
 bool clq_conv_node_can_fuse_add(const clq_op_run *run) {
-    const clq_act add_act = ((const clq_add_attrs *)run->fused_add->attrs)->act;
+    const clq_act add_act = clq_node_act(run->fused_add);
     if (run->mode == CLQ_EXEC_INT8) {
         return run->fused_act == NULL && run->graph->values[run->node->output].q.count > 0 &&
                run->graph->values[run->fused_add->output].q.count > 0 &&
                run->residual.value->q.count > 0;
     }
-    return run->mode == CLQ_EXEC_FLOAT && clq_conv_node_act(run) == CLQ_ACT_NONE &&
+    return run->mode == CLQ_EXEC_FLOAT && clq_node_act(run->node) == CLQ_ACT_NONE &&
            (run->fused_act == NULL || add_act == CLQ_ACT_NONE);
 }
 
 bool clq_conv_node_can_fuse_act(const clq_op_run *run) {
-    return run->mode == CLQ_EXEC_FLOAT && clq_conv_node_act(run) == CLQ_ACT_NONE;
+    return run->mode == CLQ_EXEC_FLOAT && clq_node_act(run->node) == CLQ_ACT_NONE;
 }

@@ -12,9 +12,6 @@ clq_conv_geometry clq_conv_node_geometry(const clq_op_run *run);
 bool clq_conv_graph_geometry(const clq_graph *graph, const clq_node *node, int batch,
                              clq_conv_geometry *geometry);
 
-/* The activation in the node's attributes. */
-clq_act clq_conv_node_act(const clq_op_run *run);
-
 /* The FP32 functions of both operators. */
 clq_status clq_conv_node_prepare(clq_op_run *run);
 clq_status clq_conv_node_load_parameters(clq_op_run *run);

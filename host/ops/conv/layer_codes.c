@@ -12,12 +12,13 @@
 
 #include <stdlib.h>
 
+#include "graph/node.h"
 #include "ops/conv/conv2d_f32.h"
 #include "ops/conv/conv_node.h"
 #include "ops/conv/layer_exact.h"
+#include "ops/layer.h"
 #include "ops/quantized_run.h"
 
-enum { X, W, BIAS };             /* inputs */
 enum { TABLE_TAIL = 16 };        /* entries behind a per-channel table: kernels/include/codes.h */
 enum { CHANNEL_ITEMS_GPU = 64 }; /* work-items for an output channel on the GPU schedule */
 
@@ -50,7 +51,7 @@ static clq_status create_tables(const clq_op_run *run, layer_codes *layer) {
     CLQ_TRY(create_floats(run, 4, &layer->largest));
     CLQ_TRY(create_floats(run, oc + TABLE_TAIL, &layer->multiplier));
     CLQ_TRY(create_floats(run, oc + TABLE_TAIL, &layer->real_multiplier));
-    if (run->in[BIAS].value != NULL) {
+    if (run->in[CLQ_LAYER_BIAS].value != NULL) {
         CLQ_TRY(create_floats(run, oc, &layer->bias_codes));
     }
     if (run->mode == CLQ_EXEC_QAT && clq_is_quantized(&run->out)) {
@@ -62,11 +63,11 @@ static clq_status create_tables(const clq_op_run *run, layer_codes *layer) {
 static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer) {
     const int repack = run->mode == CLQ_EXEC_QAT ? CLQ_CONV_REPACK : 0;
     int directions = CLQ_CONV_FORWARD | repack;
-    if (run->mode == CLQ_EXEC_QAT && run->grad_in[W].buffer != NULL) {
+    if (run->mode == CLQ_EXEC_QAT && run->grad_in[CLQ_LAYER_W].buffer != NULL) {
         directions |= CLQ_CONV_BACKWARD_WEIGHTS | CLQ_CONV_WINOGRAD_WEIGHTS;
     }
     CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry, directions, &layer->conv));
-    if (run->mode == CLQ_EXEC_QAT && run->grad_in[X].buffer != NULL) {
+    if (run->mode == CLQ_EXEC_QAT && run->grad_in[CLQ_LAYER_X].buffer != NULL) {
         CLQ_TRY(create_floats(run, (size_t)layer->geometry.oc * layer->k, &layer->reals));
         CLQ_TRY(clq_conv2d_f32_create(run->device, &layer->geometry,
                                       CLQ_CONV_BACKWARD_DATA | CLQ_CONV_WINOGRAD | repack,
@@ -78,13 +79,13 @@ static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer)
 /* Weights that stay real beside quantized activations: sums are then of reals, not exact, and there
  * is no integer form. */
 static bool has_real_weights(const clq_op_run *run) {
-    return run->in[W].value->dtype == CLQ_F32 && run->in[W].value->q.count == 0 &&
-           !run->qstate->choose_weight_scales;
+    return run->in[CLQ_LAYER_W].value->dtype == CLQ_F32 &&
+           run->in[CLQ_LAYER_W].value->q.count == 0 && !run->qstate->choose_weight_scales;
 }
 
 /* The weights' scales in the graph, one for each channel; 1 for real ones. */
 static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
-    const clq_qparams *q = &run->in[W].value->q;
+    const clq_qparams *q = &run->in[CLQ_LAYER_W].value->q;
     const size_t oc = (size_t)layer->geometry.oc;
     float *scale = clq_calloc(oc, sizeof *scale);
     if (!scale) {
@@ -101,7 +102,7 @@ static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
 /* S8 weights and S32 biases as floats. */
 static clq_status upload_codes(const clq_op_run *run, layer_codes *layer) {
     const size_t oc = (size_t)layer->geometry.oc, count = oc * layer->k;
-    const int8_t *w = run->in[W].value->data;
+    const int8_t *w = run->in[CLQ_LAYER_W].value->data;
     clq_status status = CLQ_OK;
     float *codes = clq_calloc(count, sizeof *codes);
     if (!codes) {
@@ -111,8 +112,8 @@ static clq_status upload_codes(const clq_op_run *run, layer_codes *layer) {
         codes[i] = w[i];
     }
     CLQ_GOTO(status, cleanup, clq_buffer_write(layer->codes, 0, count * sizeof *codes, codes));
-    if (run->in[BIAS].value != NULL) {
-        const int32_t *bias = run->in[BIAS].value->data;
+    if (run->in[CLQ_LAYER_BIAS].value != NULL) {
+        const int32_t *bias = run->in[CLQ_LAYER_BIAS].value->data;
         for (size_t c = 0; c < oc; c++) {
             codes[c] = (float)bias[c];
         }
@@ -132,8 +133,8 @@ clq_status clq_layer_codes_prepare(clq_op_run *run) {
     }
     run->state = layer;
     layer->geometry = clq_conv_node_geometry(run);
-    layer->act = clq_conv_node_act(run);
-    layer->k = (size_t)(clq_shape_count(&run->in[W].shape) / layer->geometry.oc);
+    layer->act = clq_node_act(run->node);
+    layer->k = (size_t)(clq_shape_count(&run->in[CLQ_LAYER_W].shape) / layer->geometry.oc);
     if (!clq_is_quantized(&run->out) && layer->act != CLQ_ACT_NONE && run->mode == CLQ_EXEC_QAT) {
         return clq_fail(CLQ_USAGE, "an activation behind an output that is not quantized");
     }
@@ -142,7 +143,7 @@ clq_status clq_layer_codes_prepare(clq_op_run *run) {
     if (!run->qstate->choose_weight_scales) {
         CLQ_TRY(upload_scales(run, layer));
     }
-    if (run->in[W].value->dtype == CLQ_S8) {
+    if (run->in[CLQ_LAYER_W].value->dtype == CLQ_S8) {
         CLQ_TRY(upload_codes(run, layer));
     }
     return CLQ_OK;
@@ -188,8 +189,8 @@ static clq_status find_largest(const clq_op_run *run, layer_codes *layer, int wh
     clq_kernel *kernel = NULL;
     CLQ_TRY(clq_kernel_get(run->device, "weights_largest", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, (int64_t)count),
-                      CLQ_BUF(run->in[W + which].buffer), CLQ_BUF(layer->largest), CLQ_I32(which),
-                      CLQ_I32(count));
+                      CLQ_BUF(run->in[CLQ_LAYER_W + which].buffer), CLQ_BUF(layer->largest),
+                      CLQ_I32(which), CLQ_I32(count));
 }
 
 static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
@@ -199,18 +200,19 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
     if (!q->per_tensor_weights) {
         CLQ_TRY(clq_kernel_get(run->device, "weights_scale_channel", NULL, &kernel));
         return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
-                          CLQ_BUF(run->in[W].buffer), CLQ_BUF(run->in[BIAS].buffer),
-                          CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]), CLQ_BUF(layer->w_scale),
+                          CLQ_BUF(run->in[CLQ_LAYER_W].buffer),
+                          CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer), CLQ_BUF(q->scale),
+                          CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
                           CLQ_I32(q->max_shift), CLQ_I32(layer->k));
     }
     CLQ_TRY(clq_buffer_fill(layer->largest, 0, 4 * sizeof(float), 0));
     CLQ_TRY(find_largest(run, layer, 0, oc * layer->k));
-    if (run->in[BIAS].buffer != NULL) {
+    if (run->in[CLQ_LAYER_BIAS].buffer != NULL) {
         CLQ_TRY(find_largest(run, layer, 1, oc));
     }
     CLQ_TRY(clq_kernel_get(run->device, "weights_scale_tensor", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(layer->largest),
-                      CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]), CLQ_BUF(layer->w_scale),
+                      CLQ_BUF(q->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
                       CLQ_I32(q->max_shift), CLQ_I32(oc));
 }
 
@@ -220,27 +222,28 @@ static clq_status quantize_parameters(const clq_op_run *run, layer_codes *layer)
         CLQ_TRY(choose_scales(run, layer));
     }
     CLQ_TRY(clq_kernel_get(run->device, "quantize_weights", NULL, &kernel));
-    return CLQ_LAUNCH(
-        run->device, kernel, channel_range(run, layer), CLQ_BUF(run->in[W].buffer),
-        CLQ_BUF(run->in[BIAS].buffer), CLQ_BUF(layer->w_scale), CLQ_BUF(run->qstate->scale),
-        CLQ_INDEX(run, in[X]), CLQ_I32(output_index(run)), CLQ_BUF(layer->codes),
-        CLQ_BUF(layer->reals), CLQ_BUF(layer->bias_codes), CLQ_BUF(layer->multiplier),
-        CLQ_BUF(layer->real_multiplier), CLQ_I32(layer->geometry.oc), CLQ_I32(layer->k));
+    return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
+                      CLQ_BUF(run->in[CLQ_LAYER_W].buffer), CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer),
+                      CLQ_BUF(layer->w_scale), CLQ_BUF(run->qstate->scale),
+                      CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(output_index(run)),
+                      CLQ_BUF(layer->codes), CLQ_BUF(layer->reals), CLQ_BUF(layer->bias_codes),
+                      CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier),
+                      CLQ_I32(layer->geometry.oc), CLQ_I32(layer->k));
 }
 
 static clq_status make_multipliers(const clq_op_run *run, layer_codes *layer) {
     clq_kernel *kernel = NULL;
     CLQ_TRY(clq_kernel_get(run->device, "layer_multipliers", NULL, &kernel));
-    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1((size_t)layer->geometry.oc),
-                      CLQ_BUF(layer->w_scale), CLQ_BUF(run->qstate->scale), CLQ_INDEX(run, in[X]),
-                      CLQ_I32(output_index(run)), CLQ_BUF(layer->multiplier),
-                      CLQ_BUF(layer->real_multiplier), CLQ_I32(layer->geometry.oc));
+    return CLQ_LAUNCH(
+        run->device, kernel, CLQ_RANGE1((size_t)layer->geometry.oc), CLQ_BUF(layer->w_scale),
+        CLQ_BUF(run->qstate->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(output_index(run)),
+        CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier), CLQ_I32(layer->geometry.oc));
 }
 
 /* The biases' codes: the graph's own, which floats need not hold, or those made on the device. */
 static clq_status read_bias(const clq_op_run *run, const layer_codes *layer, int32_t **result) {
     const size_t oc = (size_t)layer->geometry.oc;
-    const clq_value *value = run->in[BIAS].value;
+    const clq_value *value = run->in[CLQ_LAYER_BIAS].value;
     clq_status status = CLQ_NO_MEMORY;
     float *reals = clq_calloc(oc, sizeof *reals);
     int32_t *codes = clq_calloc(oc, sizeof *codes);
@@ -294,8 +297,8 @@ cleanup:
 /* Real weights in the place of codes, and the bias in units of the input's scale. */
 static clq_status load_reals(const clq_op_run *run, layer_codes *layer) {
     const size_t oc = (size_t)layer->geometry.oc, bytes = oc * layer->k * sizeof(float);
-    const float x_scale = run->in[X].value->q.scale[0];
-    CLQ_TRY(clq_buffer_copy(layer->codes, 0, run->in[W].buffer, 0, bytes));
+    const float x_scale = run->in[CLQ_LAYER_X].value->q.scale[0];
+    CLQ_TRY(clq_buffer_copy(layer->codes, 0, run->in[CLQ_LAYER_W].buffer, 0, bytes));
     CLQ_TRY(make_multipliers(run, layer));
     if (!layer->bias_codes) {
         return CLQ_OK;
@@ -305,7 +308,8 @@ static clq_status load_reals(const clq_op_run *run, layer_codes *layer) {
     if (!bias) {
         return CLQ_NO_MEMORY;
     }
-    CLQ_GOTO(status, cleanup, clq_buffer_read(run->in[BIAS].buffer, 0, oc * sizeof *bias, bias));
+    CLQ_GOTO(status, cleanup,
+             clq_buffer_read(run->in[CLQ_LAYER_BIAS].buffer, 0, oc * sizeof *bias, bias));
     for (size_t c = 0; c < oc; c++) {
         bias[c] /= x_scale;
     }
@@ -318,7 +322,7 @@ cleanup:
 clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     layer_codes *layer = run->state;
     const bool real = has_real_weights(run);
-    if (run->in[W].value->dtype == CLQ_S8) {
+    if (run->in[CLQ_LAYER_W].value->dtype == CLQ_S8) {
         CLQ_TRY(make_multipliers(run, layer));
     } else {
         CLQ_TRY(real ? load_reals(run, layer) : quantize_parameters(run, layer));
@@ -394,15 +398,16 @@ clq_status clq_layer_codes_forward(clq_op_run *run) {
     layer_codes *layer = run->state;
     clq_buffer *sums = NULL;
     if (layer->exact) {
-        clq_status status = clq_layer_exact_forward(layer->exact, run->in[X].buffer, &sums);
+        clq_status status =
+            clq_layer_exact_forward(layer->exact, run->in[CLQ_LAYER_X].buffer, &sums);
         if (status == CLQ_OK) {
             status = requantize(run, layer, sums);
         }
         clq_buffer_release(sums);
         return status;
     }
-    CLQ_TRY(clq_conv2d_f32_forward(layer->conv, run->in[X].buffer, layer->bias_codes, NULL,
-                                   CLQ_ACT_NONE, run->out.buffer));
+    CLQ_TRY(clq_conv2d_f32_forward(layer->conv, run->in[CLQ_LAYER_X].buffer, layer->bias_codes,
+                                   NULL, CLQ_ACT_NONE, run->out.buffer));
     return requantize(run, layer, run->out.buffer);
 }
 
@@ -412,13 +417,14 @@ static clq_status weights_gradient(const clq_op_run *run, const layer_codes *lay
     const clq_qstate *q = run->qstate;
     const bool may_clip = !q->choose_weight_scales || q->max_shift >= 0;
     clq_kernel *kernel = NULL;
-    CLQ_TRY(clq_conv2d_f32_backward_weights(layer->conv, run->in[X].buffer, run->grad_out.buffer,
-                                            run->grad_in[W].buffer, run->grad_in[BIAS].buffer));
+    CLQ_TRY(clq_conv2d_f32_backward_weights(layer->conv, run->in[CLQ_LAYER_X].buffer,
+                                            run->grad_out.buffer, run->grad_in[CLQ_LAYER_W].buffer,
+                                            run->grad_in[CLQ_LAYER_BIAS].buffer));
     CLQ_TRY(clq_kernel_get(run->device, "weights_gradient", NULL, &kernel));
-    return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
-                      CLQ_BUF(run->grad_in[W].buffer), CLQ_BUF(run->in[W].buffer),
-                      CLQ_BUF(layer->w_scale), CLQ_BUF(q->scale), CLQ_INDEX(run, in[X]),
-                      CLQ_I32(may_clip), CLQ_I32(layer->k));
+    return CLQ_LAUNCH(
+        run->device, kernel, channel_range(run, layer), CLQ_BUF(run->grad_in[CLQ_LAYER_W].buffer),
+        CLQ_BUF(run->in[CLQ_LAYER_W].buffer), CLQ_BUF(layer->w_scale), CLQ_BUF(q->scale),
+        CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(may_clip), CLQ_I32(layer->k));
 }
 
 clq_status clq_layer_codes_backward(clq_op_run *run) {
@@ -427,14 +433,15 @@ clq_status clq_layer_codes_backward(clq_op_run *run) {
     if (layer->mask) {
         CLQ_TRY(clq_mask_gradient(run, layer->mask));
     }
-    if (run->grad_in[W].buffer != NULL) {
+    if (run->grad_in[CLQ_LAYER_W].buffer != NULL) {
         clq_device_set_work(run->device, work);
         CLQ_TRY(weights_gradient(run, layer));
     }
     if (layer->gradient) {
         clq_device_set_work(run->device, work);
         CLQ_TRY(clq_conv2d_f32_backward_data(layer->gradient, run->grad_out.buffer,
-                                             run->grad_in[X].buffer, run->accumulate[X]));
+                                             run->grad_in[CLQ_LAYER_X].buffer,
+                                             run->accumulate[CLQ_LAYER_X]));
     }
     return CLQ_OK;
 }

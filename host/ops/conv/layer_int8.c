@@ -1,13 +1,13 @@
 #include "ops/conv/layer_int8.h"
 
+#include "graph/node.h"
 #include "ops/conv/conv2d_int8.h"
 #include "ops/conv/conv_node.h"
+#include "ops/layer.h"
 #include "ops/quantized_run.h"
 
-enum { X, W, BIAS }; /* inputs */
-
 static clq_status check_parameters(const clq_op_run *run) {
-    const clq_value *w = run->in[W].value, *bias = run->in[BIAS].value;
+    const clq_value *w = run->in[CLQ_LAYER_W].value, *bias = run->in[CLQ_LAYER_BIAS].value;
     if (w->dtype != CLQ_S8 || w->q.count == 0) {
         return clq_fail(CLQ_USAGE, "weights \"%s\" are not integers", w->name);
     }
@@ -21,7 +21,7 @@ static clq_status check_parameters(const clq_op_run *run) {
  * in its epilogue. */
 static clq_status describe_output(const clq_op_run *run, clq_conv2d_int8_params *params) {
     const clq_value *y = &run->graph->values[run->node->output];
-    const clq_act act = clq_conv_node_act(run);
+    const clq_act act = clq_node_act(run->node);
     if (y->q.count == 0) {
         params->float_output = true;
         params->float_act = act;
@@ -60,16 +60,16 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
     CLQ_TRY(clq_check_codes(run, false));
     CLQ_TRY(check_parameters(run));
     const clq_conv_geometry geometry = clq_conv_node_geometry(run);
-    const clq_value *x = run->in[X].value, *bias = run->in[BIAS].value;
+    const clq_value *x = run->in[CLQ_LAYER_X].value, *bias = run->in[CLQ_LAYER_BIAS].value;
     clq_conv2d_int8_params params = {
-        .w = run->in[W].value->data,
+        .w = run->in[CLQ_LAYER_W].value->data,
         .bias = bias != NULL ? bias->data : NULL,
         .x_scale = x->q.scale[0],
         .x_zero_point = x->q.zero_point,
         .requantizer = (clq_requantizer)run->requantizer,
     };
     CLQ_TRY(describe_output(run, &params));
-    float *w_scale = channel_scales(&run->in[W].value->q, geometry.oc);
+    float *w_scale = channel_scales(&run->in[CLQ_LAYER_W].value->q, geometry.oc);
     if (!w_scale) {
         return CLQ_NO_MEMORY;
     }
@@ -82,7 +82,7 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
 }
 
 clq_status clq_layer_int8_forward(clq_op_run *run) {
-    return clq_conv2d_int8_forward(run->state, run->in[X].buffer, run->residual.buffer,
+    return clq_conv2d_int8_forward(run->state, run->in[CLQ_LAYER_X].buffer, run->residual.buffer,
                                    run->out.buffer);
 }
 

@@ -1,0 +1,21 @@
+/* Layers: conv2d and linear, the nodes with weights. */
+#ifndef CLQ_OPS_LAYER_H
+#define CLQ_OPS_LAYER_H
+
+#include "ops/registry.h"
+
+/* Their inputs; the bias may be absent. */
+enum { CLQ_LAYER_X, CLQ_LAYER_W, CLQ_LAYER_BIAS };
+
+static inline bool clq_is_layer(const clq_node *node) {
+    return node->op == &clq_op_conv2d || node->op == &clq_op_linear;
+}
+
+/* The layer's bias, or NULL. */
+static inline clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node) {
+    const bool has_bias =
+        node->input_count > CLQ_LAYER_BIAS && node->inputs[CLQ_LAYER_BIAS] != CLQ_NO_VALUE;
+    return has_bias ? &graph->values[node->inputs[CLQ_LAYER_BIAS]] : NULL;
+}
+
+#endif
