@@ -40,6 +40,10 @@ const char *clq_environment(const char *name) {
     return value && *value ? value : NULL;
 }
 
+const char *clq_environment_name(size_t index) {
+    return index < VARIABLES ? variables[index].name : NULL;
+}
+
 static bool is_one_of(const char *value, const char *first, const char *second) {
     return strcmp(value, first) == 0 || strcmp(value, second) == 0;
 }

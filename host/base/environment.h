@@ -7,6 +7,8 @@
 
 /* The value; NULL when not set. */
 const char *clq_environment(const char *name);
+/* The names of all that anything reads, one after the other; NULL behind the last. */
+const char *clq_environment_name(size_t index);
 /* Whether a variable, of any kind, switches off. */
 bool clq_environment_is_off(const char *name);
 /* Leaves *seconds where the variable is not set. CLQ_USAGE for anything but a whole number from 1.

@@ -52,11 +52,8 @@ static void print_failed(void *unused, const char *family, const char *how) {
 
 /* ---- devices ---- */
 
-/* `limits`: launch_us 0 when not measured. `device` NULL: it did not open. */
-static json_t *to_json(clq_device *device, const clq_device_info *info,
-                       const clq_device_limits *limits, const char *error) {
-    const bool measured = limits->launch_us > 0;
-    json_t *json = json_object(), *dots = json_array();
+json_t *clq_device_to_json(clq_device *device, const clq_device_info *info) {
+    json_t *json = json_object(), *dots = json_array(), *failed = json_array();
     char id[32];
     snprintf(id, sizeof id, "%d:%d", info->platform_index, info->device_index);
     json_object_set_new(json, "id", clq_json_string(id));
@@ -82,13 +79,20 @@ static json_t *to_json(clq_device *device, const clq_device_info *info,
         }
     }
     json_object_set_new(json, "dot_path",
-                        error ? json_null() : clq_json_string(clq_dot_name(info->dot)));
+                        device ? clq_json_string(clq_dot_name(info->dot)) : json_null());
     json_object_set_new(json, "dot_paths", dots);
-    json_t *failed = json_array();
     if (device) {
         clq_device_failed_kernels(device, add_failed, failed);
     }
     json_object_set_new(json, "failed_self_tests", failed);
+    return json;
+}
+
+/* `limits`: launch_us 0 when not measured. `device` NULL: it did not open. */
+static json_t *to_json(clq_device *device, const clq_device_info *info,
+                       const clq_device_limits *limits, const char *error) {
+    const bool measured = limits->launch_us > 0;
+    json_t *json = clq_device_to_json(device, info);
     const struct {
         const char *key;
         double value;

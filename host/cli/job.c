@@ -12,10 +12,11 @@
 #include "report/table.h"
 
 static const clq_out_training trainings[] = {{"train", "train"}, {"qat", "qat"}};
-static const char *const results[] = {
-    "fp32.onnx",      "ptq.onnx",        "qat.onnx",        "weights.safetensors",
-    "eval-fp32.json", "eval-ptq.json",   "eval-qat.json",   "bench.json",
-    "run.json",       "verify-ptq.json", "verify-qat.json", "report/index.html"};
+static const char *const results[] = {"fp32.onnx",           "ptq.onnx",        "qat.onnx",
+                                      "weights.safetensors", "eval-fp32.json",  "eval-ptq.json",
+                                      "eval-qat.json",       "bench.json",      "run.json",
+                                      "verify-ptq.json",     "verify-qat.json", "report/index.html",
+                                      "origin.json"};
 
 typedef enum variant { FP32, PTQ, QAT, VARIANTS } variant;
 static const char *const keys[VARIANTS] = {"fp32", "ptq", "qat"};
@@ -27,6 +28,7 @@ typedef struct job {
     clq_recipe *recipe;
     const clq_job_options *options;
     clq_out_folder out;
+    clq_origin origin;
     clq_dataset *train, *test;
     clq_graph *graphs[VARIANTS];       /* trained form; integer forms. QAT may be missing */
     clq_quantized quantized[VARIANTS]; /* of the integer forms */
@@ -73,7 +75,8 @@ static clq_stage_options stage(job *j, const clq_train_config *config, const cha
                                .log_file = j->options->log_file,
                                .resume = j->options->resume,
                                .overwrite = j->options->overwrite,
-                               .clears = &j->out};
+                               .clears = &j->out,
+                               .origin = &j->origin};
 }
 
 static clq_status train(job *j) {
@@ -85,6 +88,7 @@ static clq_status train(job *j) {
     }
     clq_free(folder);
     CLQ_TRY(status);
+    clq_origin_lap(&j->origin, "train");
     CLQ_TRY(save_weights(j));
     return save_model(j, FP32);
 }
@@ -94,6 +98,7 @@ static clq_status quantize(job *j) {
     j->quantized[QAT] = (clq_quantized){.method = "qat", .config = &j->recipe->qat_quant};
     CLQ_TRY(clq_stage_ptq(j->device, j->graphs[FP32], j->train, &j->recipe->ptq,
                           j->recipe->train.seed, &j->quantized[PTQ].report, NULL, &j->graphs[PTQ]));
+    clq_origin_lap(&j->origin, "ptq");
     clq_quantized_warn(&j->quantized[PTQ]);
     CLQ_TRY(save_model(j, PTQ));
     if (j->recipe->qat.epochs == 0) {
@@ -110,6 +115,7 @@ static clq_status quantize(job *j) {
     }
     clq_free(folder);
     CLQ_TRY(status);
+    clq_origin_lap(&j->origin, "qat");
     clq_quantized_warn(&j->quantized[QAT]);
     return save_model(j, QAT);
 }
@@ -122,6 +128,7 @@ static clq_status judge(job *j, variant v) {
     clq_recipe_sources(j->recipe, sources);
     CLQ_TRY(clq_stage_evaluate(j->device, j->graphs[v], false, j->test, 0, keys[v],
                                &j->evaluations[v], NULL));
+    clq_origin_lap(&j->origin, "evaluate");
     const clq_evaluation *e = &j->evaluations[v];
     clq_log_info(e->targets ? "%s: R2 %.4f  loss %.4g" : "%s: top-1 %.2f %%  loss %.4f", keys[v],
                  score(e), e->loss);
@@ -132,6 +139,7 @@ static clq_status judge(job *j, variant v) {
         return CLQ_OK;
     }
     CLQ_TRY(clq_verify(j->device, j->graphs[v], j->test, batch, 0, &j->verifications[v]));
+    clq_origin_lap(&j->origin, "verify");
     clq_log_info("%s: %lld of %lld codes differ from the fake-quantized evaluation", keys[v],
                  (long long)j->verifications[v].mismatched_codes,
                  (long long)j->verifications[v].compared_codes);
@@ -156,6 +164,7 @@ static clq_status measure(job *j) {
     }
     const clq_bench_options options = {.iterations = j->recipe->bench_iterations, .layers = true};
     CLQ_TRY(clq_bench_run(cases, count, &options, results));
+    clq_origin_lap(&j->origin, "bench");
     for (size_t i = 0; i < count; i++) {
         j->benches[order[i]] = results[i];
     }
@@ -254,6 +263,7 @@ static clq_status finish(job *j) {
         return status;
     }
     CLQ_TRY(write_json(j, "run.json", json));
+    CLQ_TRY(clq_origin_write(&j->origin, j->options->out, true));
     CLQ_TRY(clq_report_write(j->options->out, &html));
     if (!j->options->json) {
         status = print_summary(j);
@@ -315,6 +325,8 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
     CLQ_GOTO(status, cleanup,
              clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));
     CLQ_GOTO(status, cleanup, clq_out_claim(&j.out));
+    CLQ_GOTO(status, cleanup,
+             clq_origin_begin(&j.origin, recipe, device, j.train, j.test, 1, options->resume));
     CLQ_GOTO(status, cleanup, train(&j));
     CLQ_GOTO(status, cleanup, quantize(&j));
     for (variant v = FP32; v < VARIANTS; v++) {
@@ -332,6 +344,7 @@ cleanup:
         clq_bench_result_clear(&j.benches[v]);
         clq_graph_destroy(j.graphs[v]);
     }
+    clq_origin_clear(&j.origin);
     clq_out_release(&j.out);
     clq_dataset_close(j.train);
     clq_dataset_close(j.test);

@@ -23,8 +23,9 @@ clq_status clq_job_check_log(const clq_job_options *options, const char *const *
 bool clq_job_was(const clq_job_options *options, const char *name);
 
 /* Leaves in `out`: fp32.onnx, ptq.onnx, qat.onnx, weights.safetensors, train/ and qat/ (history,
- * checkpoints), eval-*.json, verify-*.json, bench.json, run.json, report/. CLQ_GATE_FAILED when a
- * code differs between the fake-quantized evaluation and the integer network. */
+ * checkpoints), eval-*.json, verify-*.json, bench.json, run.json, origin.json, report/.
+ * CLQ_GATE_FAILED when a code differs between the fake-quantized evaluation and the integer
+ * network. */
 clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options);
 
 #endif

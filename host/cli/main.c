@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/origin.h"
 #include "cli/signals.h"
 
 static const clq_command *const commands[] = {
@@ -93,10 +94,11 @@ int main(int argc, char **argv) {
         return CLQ_OK;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
-        printf("clquant %s\n", clq_version());
+        printf("clquant %s (commit %s)\n", clq_version(), clq_commit());
         return CLQ_OK;
     }
     clq_json_watch_memory();
+    clq_command_line_keep(argc, argv);
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i]->name) == 0) {
             result = run_command(commands[i], argc - 1, argv + 1);

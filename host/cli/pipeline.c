@@ -288,7 +288,9 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
 static clq_status get_ready(void *context) {
     const clq_stage_options *options = context;
     clq_signals_defer(options->out != NULL);
-    return options->clears ? clq_out_clear(options->clears) : CLQ_OK;
+    CLQ_TRY(options->clears ? clq_out_clear(options->clears) : CLQ_OK);
+    return options->origin ? clq_origin_write(options->origin, options->clears->path, false)
+                           : CLQ_OK;
 }
 
 static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *phase,

@@ -8,6 +8,7 @@
 #include <clquant/clquant.h>
 
 #include "cli/data.h"
+#include "cli/origin.h"
 #include "cli/out_folder.h"
 #include "cli/recipe.h"
 
@@ -61,6 +62,7 @@ typedef struct clq_stage_options {
     const char *log_file; /* NULL: none */
     bool resume, overwrite;
     clq_out_folder *clears; /* of an earlier run, when all is ready for the first step; NULL ok */
+    clq_origin *origin;     /* written into the folder of `clears` then; NULL: none */
     clq_ranks *ranks;       /* only rank 0 writes; NULL: alone */
 } clq_stage_options;
 

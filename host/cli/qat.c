@@ -106,6 +106,7 @@ static const struct argp argp = {
     NULL};
 
 static const clq_out_training trainings[] = {{"", "qat"}};
+static const char *const results[] = {"origin.json"};
 
 static clq_status run(int argc, char **argv) {
     options o = {.test_images = CLQ_TEST_IMAGES};
@@ -116,6 +117,7 @@ static clq_status run(int argc, char **argv) {
     clq_graph *graph = NULL, *integer = NULL;
     clq_dataset *train = NULL, *test = NULL;
     clq_out_folder out = {0};
+    clq_origin origin = {0};
     clq_quantized quantized = {.method = "qat"};
     char epochs[32];
     bool done;
@@ -128,7 +130,9 @@ static clq_status run(int argc, char **argv) {
                            .resume = o.resume,
                            .overwrite = o.overwrite,
                            .trainings = trainings,
-                           .training_count = 1};
+                           .training_count = 1,
+                           .results = results,
+                           .result_count = 1};
     CLQ_GOTO(status, cleanup, clq_out_check(&out));
     CLQ_GOTO(status, cleanup,
              clq_out_check_log(writes ? o.log_file : NULL, &out, inputs, input_count + 1));
@@ -157,6 +161,9 @@ static clq_status run(int argc, char **argv) {
         clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
     }
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_origin_begin(&origin, recipe, device, train, test, clq_ranks_size(ranks), o.resume));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->qat,
@@ -166,10 +173,13 @@ static clq_status run(int argc, char **argv) {
                                      .resume = o.resume,
                                      .overwrite = o.overwrite,
                                      .clears = &out,
+                                     .origin = &origin,
                                      .ranks = ranks};
     CLQ_GOTO(status, cleanup,
              clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &quantized.report, &integer));
+    clq_origin_lap(&origin, "qat");
     if (writes) {
+        CLQ_GOTO(status, cleanup, clq_origin_write(&origin, out.path, true));
         quantized.config = &recipe->qat_quant;
         CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
         CLQ_GOTO(status, cleanup,
@@ -179,6 +189,7 @@ static clq_status run(int argc, char **argv) {
         clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
     }
 cleanup:
+    clq_origin_clear(&origin);
     clq_quant_report_clear(&quantized.report);
     clq_out_release(&out);
     clq_dataset_close(train);

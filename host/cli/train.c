@@ -110,7 +110,7 @@ static clq_status save(const options *o, const clq_graph *graph) {
 }
 
 static const clq_out_training trainings[] = {{"", "train"}};
-static const char *const results[] = {"model.onnx", "weights.safetensors"};
+static const char *const results[] = {"model.onnx", "weights.safetensors", "origin.json"};
 
 static clq_status run(int argc, char **argv) {
     options o = {0};
@@ -121,6 +121,7 @@ static clq_status run(int argc, char **argv) {
     clq_graph *graph = NULL;
     clq_dataset *train = NULL, *test = NULL;
     clq_out_folder out = {0};
+    clq_origin origin = {0};
     char epochs[32];
     bool done;
     CLQ_TRY(clq_parse(&argp, "train", argc, argv, &o, &done));
@@ -134,7 +135,7 @@ static clq_status run(int argc, char **argv) {
                            .trainings = trainings,
                            .training_count = 1,
                            .results = results,
-                           .result_count = 2};
+                           .result_count = sizeof results / sizeof *results};
     CLQ_GOTO(status, cleanup, clq_out_check(&out));
     CLQ_GOTO(status, cleanup,
              clq_out_check_log(writes ? o.log_file : NULL, &out, inputs,
@@ -151,6 +152,9 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_origin_begin(&origin, recipe, device, train, test, clq_ranks_size(ranks), o.resume));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->train,
@@ -160,12 +164,16 @@ static clq_status run(int argc, char **argv) {
                                      .resume = o.resume,
                                      .overwrite = o.overwrite,
                                      .clears = &out,
+                                     .origin = &origin,
                                      .ranks = ranks};
     CLQ_GOTO(status, cleanup, clq_stage_train(device, graph, &stage));
+    clq_origin_lap(&origin, "train");
     if (writes) {
         CLQ_GOTO(status, cleanup, save(&o, graph));
+        CLQ_GOTO(status, cleanup, clq_origin_write(&origin, out.path, true));
     }
 cleanup:
+    clq_origin_clear(&origin);
     clq_out_release(&out);
     clq_dataset_close(train);
     clq_dataset_close(test);

@@ -7,7 +7,8 @@
 #include "base/files.h"
 #include "train/checkpoint.h"
 
-const char *const clq_history_files[CLQ_HISTORY_FILES] = {"history.csv", "history.json"};
+const char *const clq_history_files[CLQ_HISTORY_FILES] = {"history.csv", "history.json",
+                                                          "steps.json"};
 
 /* Adds "name" to a list. */
 static void list_name(clq_text *found, const char *name) {

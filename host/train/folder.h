@@ -7,7 +7,7 @@
 #include "base/text.h"
 
 /* The names of the history of a training, of whatever phase. */
-enum { CLQ_HISTORY_FILES = 2 };
+enum { CLQ_HISTORY_FILES = 3 };
 extern const char *const clq_history_files[CLQ_HISTORY_FILES];
 
 /* Appends to a list what an earlier training of the phase left: "history.csv, 2 checkpoints".

@@ -1,4 +1,5 @@
-/* What a training did, epoch by epoch: history.csv and history.json. */
+/* What a training did: epoch by epoch in history.csv and history.json, and its curve in steps.json.
+ */
 #ifndef CLQUANT_TRAIN_HISTORY_H
 #define CLQUANT_TRAIN_HISTORY_H
 
@@ -26,5 +27,35 @@ clq_status clq_history_from_json(clq_history *history, const char *file, const j
 clq_status clq_history_write(const clq_history *history, const char *folder);
 /* Fills in the timing of epochs that FOLDER/history.json knows; a missing file is fine. */
 void clq_history_read_timing(clq_history *history, const char *folder);
+
+/* ---- steps ---- */
+
+/* A step's batch; with several ranks, rank 0's part of it. */
+typedef struct clq_step_record {
+    int64_t step; /* from 1 */
+    int epoch;    /* from 1 */
+    double lr, loss, top1;
+} clq_step_record;
+
+typedef struct clq_steps {
+    clq_step_record *records; /* (count), owned; ascending */
+    size_t count;
+} clq_steps;
+
+/* Every so many steps there is a record, so that a training of `total` steps has about 500. */
+int64_t clq_steps_interval(int64_t total);
+clq_status clq_steps_add(clq_steps *steps, const clq_step_record *record);
+/* Forgets those behind `last`. */
+void clq_steps_cut(clq_steps *steps, int64_t last);
+void clq_steps_clear(clq_steps *steps);
+
+/* FOLDER/steps.json: [{"step":, "epoch":, "lr":, "loss":, "top1":}, ...], complete or not at all.
+ */
+clq_status clq_steps_write(const clq_steps *steps, const char *folder);
+/* Adds the array's rows; CLQ_BAD_DATA names the place and the rule. */
+clq_status clq_steps_from_json(clq_steps *steps, const char *file, const json_t *array);
+/* What FOLDER/steps.json has up to `last`: nothing where the file is missing or damaged, as it is
+ * only for people to look at. */
+void clq_steps_read(clq_steps *steps, const char *folder, int64_t last);
 
 #endif

@@ -34,6 +34,23 @@ static bool stopped(const trainer *t) {
     return t->job->stop_after_steps > 0 && t->step >= t->job->stop_after_steps;
 }
 
+/* Keeps some of the steps, and the last one of each epoch, for the curve. */
+static clq_status keep_step(trainer *t, int64_t epoch, double lr) {
+    const int64_t total = (int64_t)t->job->config.epochs * t->steps_per_epoch;
+    clq_loss_totals batch;
+    if (!t->job->out ||
+        (t->step % clq_steps_interval(total) != 0 && t->step % t->steps_per_epoch != 0)) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_loss_read_batch(t->loss, &batch));
+    const clq_step_record record = {.step = t->step,
+                                    .epoch = (int)epoch + 1,
+                                    .lr = lr,
+                                    .loss = batch.loss / batch.samples,
+                                    .top1 = batch.top1 / batch.samples};
+    return clq_steps_add(&t->steps, &record);
+}
+
 /* From the present step to the end of the epoch, or to the step in which training shall stop. */
 static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *record) {
     const clq_train_config *config = &t->job->config;
@@ -52,9 +69,9 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     }
     while (t->step < (epoch + 1) * t->steps_per_epoch && !t->stopping && !stopped(t)) {
         CLQ_TRY(clq_trainer_step(t));
-        CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step,
-                                   clq_learning_rate(config, t->step - 1, t->steps_per_epoch),
-                                   t->loss));
+        const double lr = clq_learning_rate(config, t->step - 1, t->steps_per_epoch);
+        CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step, lr, t->loss));
+        CLQ_TRY(keep_step(t, epoch, lr));
         if (t->step % LOSS_SHOWN_STEPS == 0) {
             CLQ_TRY(read_loss(t, &loss, &top1));
         }

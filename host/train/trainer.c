@@ -356,6 +356,7 @@ void clq_trainer_close(trainer *t) {
     clq_feed_destroy(t->test_feed);
     clq_params_destroy(t->own_params);
     clq_history_clear(&t->history);
+    clq_steps_clear(&t->steps);
     clq_free(t->facts);
 }
 
@@ -370,6 +371,7 @@ clq_status clq_trainer_save(trainer *t) {
     if (!t->job->out) {
         return CLQ_OK;
     }
+    CLQ_TRY(clq_steps_write(&t->steps, t->job->out));
     json_t *state = json_object();
     json_object_set_new(state, "step", json_integer(t->step));
     json_object_set_new(state, "steps_per_epoch", json_integer(t->steps_per_epoch));
@@ -446,6 +448,7 @@ clq_status clq_trainer_resume(trainer *t) {
     saved.history = (clq_history){0};
     if (t->job->out) {
         clq_history_read_timing(&t->history, t->job->out);
+        clq_steps_read(&t->steps, t->job->out, t->step);
     }
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     if (t->history.count < t->job->config.epochs) {

@@ -28,10 +28,11 @@ static json_t *read_json(const char *name) {
 static void run_does_everything(void **state) {
     (void)state;
     static const char *const files[] = {
-        "fp32.onnx",         "ptq.onnx",       "qat.onnx",      "weights.safetensors",
-        "eval-fp32.json",    "eval-ptq.json",  "eval-qat.json", "verify-ptq.json",
-        "verify-qat.json",   "bench.json",     "run.json",      "report/index.html",
-        "train/history.csv", "qat/history.csv"};
+        "fp32.onnx",         "ptq.onnx",        "qat.onnx",         "weights.safetensors",
+        "eval-fp32.json",    "eval-ptq.json",   "eval-qat.json",    "verify-ptq.json",
+        "verify-qat.json",   "bench.json",      "run.json",         "report/index.html",
+        "train/history.csv", "qat/history.csv", "train/steps.json", "qat/steps.json",
+        "origin.json"};
     const char *path = text_file("recipe.json", recipe);
     assert_exit(0, "run %s --data " DATA " --out %s", path, clq_test_temp_path("out"));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -46,6 +47,35 @@ static void run_does_everything(void **state) {
     assert_int_equal(json_integer_value(json_object_get(ptq, "mismatched_codes")), 0);
     assert_int_equal(json_integer_value(json_object_get(qat, "mismatched_codes")), 0);
     assert_true(json_is_real(json_object_get(qat, "speedup")));
+    json_decref(json);
+}
+
+/* Where the numbers come from, complete enough to make them again. */
+static void a_run_says_where_it_comes_from(void **state) {
+    static const char *const stages[] = {"train", "ptq", "qat", "evaluate", "verify", "bench"};
+    (void)state;
+    json_t *json = read_json("out/origin.json");
+    const char *command = json_string_value(json_object_get(json, "command"));
+    assert_non_null(command);
+    assert_non_null(strstr(command, "clquant run "));
+    assert_non_null(strstr(command, " --data " DATA " --out "));
+    assert_true(strlen(json_string_value(json_object_get(json, "commit"))) >= 7);
+    assert_true(json_is_string(json_object_get(json, "finished")));
+    assert_true(json_is_false(json_object_get(json, "resumed")));
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        json_t *seconds = json_object_get(json_object_get(json, "seconds"), stages[i]);
+        assert_true(json_number_value(seconds) > 0);
+    }
+    json_t *data = json_object_get(json, "data"), *train = json_object_get(data, "train");
+    assert_string_equal(json_string_value(json_object_get(data, "kind")), "synthetic");
+    assert_int_equal(json_integer_value(json_object_get(train, "count")), 512);
+    assert_int_equal(strlen(json_string_value(json_object_get(train, "hash"))), 16);
+    json_t *given = NULL;
+    assert_ok(clq_json_parse("recipe", recipe, strlen(recipe), &given));
+    assert_true(json_equal(json_object_get(json, "recipe"), given));
+    json_t *device = json_object_get(json, "device");
+    assert_true(json_array_size(json_object_get(device, "dot_paths")) > 0);
+    json_decref(given);
     json_decref(json);
 }
 
@@ -139,9 +169,10 @@ static void killed_training_resumes_to_the_same_bits(void **state) {
     char line[2048];
     snprintf(line, sizeof line, "test -z \"$(ls -A %s | grep '^\\.')\"", killed);
     assert_int_equal(system(line), 0); /* nothing hidden is left */
-    snprintf(line, sizeof line,
-             "cd %s && for f in *.safetensors model.onnx; do cmp -s $f %s/$f || exit 1; done",
-             whole, killed);
+    snprintf(
+        line, sizeof line,
+        "cd %s && for f in *.safetensors model.onnx steps.json; do cmp -s $f %s/$f || exit 1; done",
+        whole, killed);
     assert_int_equal(system(line), 0);
 }
 
@@ -180,6 +211,7 @@ static void divergence_names_step_and_layer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_does_everything),
+        cmocka_unit_test(a_run_says_where_it_comes_from),
         cmocka_unit_test(stages_take_and_give_files),
         cmocka_unit_test(teachers_teach),
         cmocka_unit_test(weights_for_other_classes_take_a_new_head),

@@ -72,7 +72,8 @@ static void an_earlier_training_is_not_lost(void **state) {
     const int before = entries(out);
 
     assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s" QUICK, recipe, out);
-    assert_printed("model.onnx, weights.safetensors, history.csv, history.json, 1 checkpoint");
+    assert_printed("(model.onnx, weights.safetensors, origin.json, history.csv, history.json, "
+                   "steps.json, 1 checkpoint)");
     assert_printed("--resume continues it, --overwrite replaces it");
     assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --resume --overwrite", recipe, out);
     /* Starts that fail take nothing away. */
@@ -102,7 +103,7 @@ static void nor_is_an_earlier_qat_or_job(void **state) {
     assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s", fp32, recipe, out, q);
     assert_exit(CLQ_CANNOT_CREATE, "qat %s --data " DATA " -R %s --out %s -o %s", fp32, recipe, out,
                 q);
-    assert_printed("history.csv, history.json, 1 checkpoint");
+    assert_printed("history.csv, history.json, steps.json, 1 checkpoint");
     assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --overwrite", fp32, recipe, out, q);
     assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --resume", fp32, recipe, out, q);
 
