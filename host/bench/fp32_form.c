@@ -5,8 +5,8 @@
 bool clq_bench_is_fp32_form(const clq_graph *fp32, const clq_graph *integer) {
     enum { WEIGHTS = 1 }; /* among the inputs of conv2d and linear */
     if (clq_graph_form(fp32) != CLQ_FORM_FLOAT || clq_graph_form(integer) != CLQ_FORM_INTEGER ||
-        !clq_shape_equal(&fp32->values[fp32->input].shape,
-                         &integer->values[integer->input].shape)) {
+        !clq_shape_equal(&fp32->values[clq_graph_input(fp32)].shape,
+                         &integer->values[clq_graph_input(integer)].shape)) {
         return false;
     }
     for (int n = 0; n < integer->node_count; n++) {

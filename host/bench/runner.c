@@ -36,6 +36,8 @@ static clq_status take_memory(clq_bench_runner *r) {
 clq_status clq_bench_runner_open(const clq_bench_case *item, const clq_bench_options *options,
                                  clq_bench_runner *r) {
     *r = (clq_bench_runner){.item = item};
+    CLQ_TRY(clq_fail_in(clq_graph_check_single(item->graph, "bench times networks with"), "%s",
+                        item->name));
     r->capacity = options->iterations ? options->iterations : MAX_ITERATIONS;
     switch (clq_graph_form(item->graph)) {
     case CLQ_FORM_FLOAT:

@@ -138,7 +138,7 @@ static clq_status quantize(session *s) {
     char source[64];
     const clq_data_source data = {.path = source, .any_classes = true, .quiet = true};
     snprintf(source, sizeof source, "synthetic:train=%d,test=1,size=%lld", CALIBRATION_IMAGES,
-             (long long)trained->values[trained->input].shape.dim[1]);
+             (long long)trained->values[clq_graph_input(trained)].shape.dim[1]);
     CLQ_GOTO(status, cleanup, clq_data_open(&data, trained, CLQ_SPLIT_TRAIN, 0, &images));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(s->device, trained, images, &s->recipe->qat_quant, 0, NULL,

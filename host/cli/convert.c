@@ -84,7 +84,7 @@ static const struct argp argp = {
 
 /* Keeps in the metadata how the network's images are prepared, as far as flags say. */
 static clq_status keep_preprocessing(const clq_image_flags *flags, clq_graph *graph) {
-    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
     clq_preprocessing given = flags->given, model;
     if (!given.known) {
         return CLQ_OK;

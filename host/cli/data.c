@@ -12,7 +12,7 @@
 /* How a table must be opened for a trained network: as its metadata says. */
 static clq_status table_options(const clq_graph *graph, clq_table_options *options) {
     const char *fraction = clq_graph_get_metadata(graph, CLQ_META_TEST_FRACTION);
-    const clq_shape *output = &graph->values[graph->output].shape;
+    const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
     const char *end;
     if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
         options->target = CLQ_TARGET_REGRESSION;
@@ -71,7 +71,7 @@ static clq_status gather(const clq_data_source *source, const clq_graph *graph,
     enum { FLAGS, RECIPE, MODEL, USUAL, PLACES };
     static const char *const names[PLACES] = {flag_source, recipe_source, model_source,
                                               usual_source};
-    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
     clq_preprocessing places[PLACES] = {0};
     CLQ_TRY(clq_graph_preprocessing(graph, &places[MODEL]));
     clq_preprocessing_usual(input, &places[USUAL]);
@@ -164,7 +164,7 @@ static clq_status settle(const clq_data_source *source, clq_graph *graph,
 
 static clq_status open_images(const clq_data_source *source, clq_graph *graph, clq_split split,
                               int64_t limit, clq_dataset **dataset) {
-    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
     const char *sources[CLQ_PART_COUNT] = {NULL};
     clq_preprocessing p;
     char **names = NULL;
@@ -179,7 +179,7 @@ static clq_status open_images(const clq_data_source *source, clq_graph *graph, c
     CLQ_TRY(table_options(graph, &options.table));
     CLQ_TRY(clq_graph_classes(graph, &names, &count));
     if (source->flags && source->flags->labels) {
-        const clq_shape *output = &graph->values[graph->output].shape;
+        const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
         options.list.file = source->flags->labels;
         options.list.classes = (const char *const *)names;
         options.list.class_count = count ? count : (int)output->dim[output->rank - 1];
@@ -193,8 +193,9 @@ static clq_status open_images(const clq_data_source *source, clq_graph *graph, c
 
 clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
                          int64_t limit, clq_dataset **dataset) {
-    const clq_shape *shape = &graph->values[graph->input].shape;
+    const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
     *dataset = NULL;
+    CLQ_TRY(clq_graph_check_one_input(graph, "images or rows of a data set feed"));
     if (shape->rank != 4 && shape->rank != 2) {
         char text[64];
         clq_shape_text(shape, text, sizeof text);
@@ -219,7 +220,7 @@ clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_sp
 
 clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
                                  clq_feed_options *options) {
-    const clq_shape *shape = &graph->values[graph->input].shape;
+    const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
     const bool images = shape->rank == 4;
     *options = (clq_feed_options){.batch = batch,
                                   .threads = 2,

@@ -16,7 +16,7 @@ static void to_chw(const float *hwc, int64_t height, int64_t width, int64_t chan
 
 clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                            const char *path) {
-    const clq_shape *shape = &graph->values[graph->input].shape;
+    const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
     const size_t pixels = (size_t)clq_shape_count(shape);
     const int64_t total = clq_dataset_get_info(dataset)->count;
     const int batch = clq_eval_batch(graph, total);

@@ -135,7 +135,7 @@ static clq_status check_gates(const options *o, const clq_evaluation *e) {
 
 static clq_status evaluate(const options *o, clq_device *device, clq_graph *graph,
                            clq_dataset *dataset, const char *const *sources) {
-    const int64_t classes = graph->values[graph->output].shape.dim[1];
+    const int64_t classes = graph->values[clq_graph_output(graph)].shape.dim[1];
     const int64_t images = clq_dataset_get_info(dataset)->count;
     clq_evaluation evaluation = {0};
     clq_status status = CLQ_OK;

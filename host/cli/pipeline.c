@@ -137,7 +137,7 @@ static clq_status check_parts(const clq_recipe *recipe, unsigned parts, const cl
 /* What the recipe says of images, and what is usual where it says nothing, into the metadata. */
 static clq_status keep_preprocessing(const clq_recipe *recipe, clq_graph *graph,
                                      const clq_dataset *train) {
-    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
     const char *sources[CLQ_PART_COUNT];
     clq_preprocessing p, given;
     CLQ_TRY(check_parts(recipe, ~0u, input, &given));
@@ -203,7 +203,7 @@ clq_status clq_ranks_join(clq_ranks **ranks) {
 /* ---- stages ---- */
 
 int clq_eval_batch(const clq_graph *graph, int64_t images) {
-    const clq_shape *shape = &graph->values[graph->input].shape;
+    const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
     const int64_t pixels = shape->rank == 4 ? shape->dim[1] * shape->dim[2] : 1;
     const int64_t batch = pixels <= 64 * 64 ? 64 : 8;
     return (int)(images > 0 && images < batch ? images : batch);

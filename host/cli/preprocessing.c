@@ -299,7 +299,7 @@ static void add_sources_to_json(const clq_preprocessing *p, const char *const *s
 
 json_t *clq_preprocessing_to_json(const clq_graph *graph, const char *const *sources) {
     clq_preprocessing p;
-    if (graph->values[graph->input].shape.rank != 4 ||
+    if (graph->values[clq_graph_input(graph)].shape.rank != 4 ||
         clq_graph_preprocessing(graph, &p) != CLQ_OK || !p.known) {
         return json_null();
     }

@@ -109,7 +109,9 @@ static void plan_backward_reads(planner *p, const clq_exec_step *step) {
 static void plan_activations(planner *p) {
     clq_exec *exec = p->exec;
     const clq_graph *graph = exec->graph;
-    begin(p, graph->input, &exec->values[graph->input], 0);
+    for (int i = 0; i < graph->input_count; i++) {
+        begin(p, graph->inputs[i], &exec->values[graph->inputs[i]], 0);
+    }
     for (int s = 0; s < exec->step_count; s++) {
         const clq_exec_step *step = &exec->steps[s];
         const int out = clq_value_id(exec, &step->run.out);
@@ -125,11 +127,15 @@ static void plan_activations(planner *p) {
     for (int s = 0; s < exec->step_count; s++) {
         plan_backward_reads(p, &exec->steps[s]);
     }
-    /* The caller writes the input when he likes and may read the output until the next forward. */
-    if (exec->real_input == NULL) {
-        p->lives[graph->input].last = p->end;
+    /* The caller writes inputs when he likes and may read outputs until the next forward. */
+    for (int i = 0; i < graph->input_count; i++) {
+        if (exec->inputs[i].real == NULL) {
+            p->lives[graph->inputs[i]].last = p->end;
+        }
     }
-    p->lives[graph->output].last = p->end;
+    for (int i = 0; i < graph->output_count; i++) {
+        p->lives[graph->outputs[i].value].last = p->end;
+    }
     if (exec->options.keep_all) {
         for (int v = 0; v < graph->value_count; v++) {
             p->lives[v].first = 0;
@@ -235,7 +241,7 @@ static void share_gradient(planner *p, const clq_exec_step *step, int time) {
 
 static void plan_gradients(planner *p) {
     clq_exec *exec = p->exec;
-    write_gradient(p, &exec->values[exec->graph->output], loss_time(exec));
+    write_gradient(p, &exec->values[clq_graph_output(exec->graph)], loss_time(exec));
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_exec_step *step = &exec->steps[s];
         clq_op_run *run = &step->run;

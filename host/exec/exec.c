@@ -126,30 +126,55 @@ static clq_status allocate(clq_exec *exec) {
     exec->again = clq_calloc(values, sizeof *exec->again);
     exec->wanted = clq_calloc(values, sizeof *exec->wanted);
     exec->overwritten = clq_calloc(values, sizeof *exec->overwritten);
+    exec->inputs = clq_calloc((size_t)exec->graph->input_count, sizeof *exec->inputs);
+    exec->outputs = clq_calloc((size_t)exec->graph->output_count, sizeof *exec->outputs);
     if (clq_mode_trains(exec->options.mode)) {
         exec->gradients = clq_calloc(values, sizeof *exec->gradients);
         if (exec->gradients == NULL) {
             return CLQ_NO_MEMORY;
         }
     }
-    return exec->steps && exec->values && exec->again && exec->wanted && exec->overwritten
+    return exec->steps && exec->values && exec->again && exec->wanted && exec->overwritten &&
+                   exec->inputs && exec->outputs
                ? CLQ_OK
                : CLQ_NO_MEMORY;
 }
 
 /* A real F32 tensor beside a value that holds codes. */
-static clq_status make_real(clq_exec *exec, int value, clq_buffer **buffer, clq_tensor *tensor) {
+static clq_status make_real(clq_exec *exec, int value, clq_exec_end *end) {
+    clq_tensor *tensor = &end->tensor;
+    end->value = value;
     *tensor = exec->values[value];
     if (!clq_mode_is_quantized(exec->options.mode) || tensor->value->q.count == 0) {
         return CLQ_OK;
     }
     const size_t size = (size_t)clq_shape_count(&tensor->shape) * sizeof(float);
-    CLQ_TRY(clq_buffer_create(exec->device, size, buffer));
+    CLQ_TRY(clq_buffer_create(exec->device, size, &end->real));
     exec->memory.activations += size;
-    tensor->buffer = *buffer;
+    tensor->buffer = end->real;
     tensor->dtype = CLQ_F32;
     tensor->pitch = (int)tensor->shape.dim[tensor->shape.rank - 1];
     return CLQ_OK;
+}
+
+static clq_status make_real_ends(clq_exec *exec) {
+    const clq_graph *graph = exec->graph;
+    for (int i = 0; i < graph->input_count; i++) {
+        CLQ_TRY(make_real(exec, graph->inputs[i], &exec->inputs[i]));
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        CLQ_TRY(make_real(exec, graph->outputs[i].value, &exec->outputs[i]));
+    }
+    return CLQ_OK;
+}
+
+/* Ends that are no codes are the values themselves, which have memory now. */
+static void take_values(const clq_exec *exec, clq_exec_end *ends, int count) {
+    for (int i = 0; i < count; i++) {
+        if (ends[i].real == NULL) {
+            ends[i].tensor = exec->values[ends[i].value];
+        }
+    }
 }
 
 static bool is_read_after(const clq_exec *exec, int step, int value) {
@@ -236,6 +261,9 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
     CLQ_NEEDS_ENDS(graph);
     clq_status status = CLQ_OK;
     CLQ_TRY(check_options(graph, options));
+    if (clq_mode_trains(options->mode)) {
+        CLQ_TRY(clq_graph_check_single(graph, "training takes"));
+    }
     clq_op_self_tests_add();
     clq_exec *exec = clq_calloc(1, sizeof *exec);
     if (exec == NULL) {
@@ -249,15 +277,10 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
     CLQ_GOTO(status, cleanup, take_qstate(exec));
     CLQ_GOTO(status, cleanup, clq_exec_make_tensors(exec));
     CLQ_GOTO(status, cleanup, clq_exec_make_steps(exec));
-    CLQ_GOTO(status, cleanup, make_real(exec, graph->input, &exec->real_input, &exec->input));
-    CLQ_GOTO(status, cleanup, make_real(exec, graph->output, &exec->real_output, &exec->output));
+    CLQ_GOTO(status, cleanup, make_real_ends(exec));
     CLQ_GOTO(status, cleanup, clq_exec_take_buffers(exec));
-    if (exec->real_input == NULL) {
-        exec->input = exec->values[graph->input];
-    }
-    if (exec->real_output == NULL) {
-        exec->output = exec->values[graph->output];
-    }
+    take_values(exec, exec->inputs, graph->input_count);
+    take_values(exec, exec->outputs, graph->output_count);
     CLQ_GOTO(status, cleanup, prepare(exec));
     warn_of_size(exec);
     *result = exec;
@@ -283,8 +306,12 @@ void clq_exec_destroy(clq_exec *exec) {
     for (int b = 0; b < exec->buffer_count; b++) {
         clq_buffer_release(exec->buffers[b]);
     }
-    clq_buffer_release(exec->real_input);
-    clq_buffer_release(exec->real_output);
+    for (int i = 0; exec->inputs != NULL && i < exec->graph->input_count; i++) {
+        clq_buffer_release(exec->inputs[i].real);
+    }
+    for (int i = 0; exec->outputs != NULL && i < exec->graph->output_count; i++) {
+        clq_buffer_release(exec->outputs[i].real);
+    }
     clq_params_destroy(exec->own_params);
     clq_qstate_destroy(exec->own_qstate);
     clq_free(exec->pieces);
@@ -295,24 +322,34 @@ void clq_exec_destroy(clq_exec *exec) {
     clq_free(exec->gradients);
     clq_free(exec->wanted);
     clq_free(exec->overwritten);
+    clq_free(exec->inputs);
+    clq_free(exec->outputs);
     clq_free(exec);
 }
 
 /* ---- tensors ---- */
 
 clq_tensor *clq_exec_input(clq_exec *exec) {
-    CLQ_NEEDS_OR(NULL, exec);
-    return &exec->input;
+    return clq_exec_input_at(exec, 0);
 }
 
 clq_tensor *clq_exec_output(clq_exec *exec) {
+    return clq_exec_output_at(exec, 0);
+}
+
+clq_tensor *clq_exec_input_at(clq_exec *exec, int index) {
     CLQ_NEEDS_OR(NULL, exec);
-    return &exec->output;
+    return index >= 0 && index < exec->graph->input_count ? &exec->inputs[index].tensor : NULL;
+}
+
+clq_tensor *clq_exec_output_at(clq_exec *exec, int index) {
+    CLQ_NEEDS_OR(NULL, exec);
+    return index >= 0 && index < exec->graph->output_count ? &exec->outputs[index].tensor : NULL;
 }
 
 clq_tensor *clq_exec_output_gradient(clq_exec *exec) {
     CLQ_NEEDS_OR(NULL, exec);
-    return exec->gradients != NULL ? &exec->gradients[exec->graph->output] : NULL;
+    return exec->gradients != NULL ? &exec->gradients[exec->outputs[0].value] : NULL;
 }
 
 clq_tensor *clq_exec_value(clq_exec *exec, int value) {
@@ -322,6 +359,11 @@ clq_tensor *clq_exec_value(clq_exec *exec, int value) {
         return NULL;
     }
     return &exec->values[value];
+}
+
+const clq_graph *clq_exec_graph(const clq_exec *exec) {
+    CLQ_NEEDS_OR(NULL, exec);
+    return exec->graph;
 }
 
 const clq_exec_options *clq_exec_get_options(const clq_exec *exec) {
@@ -373,10 +415,13 @@ static clq_status run_forward(clq_exec *exec, const clq_exec_step *step, clq_op_
 
 clq_status clq_exec_forward(clq_exec *exec) {
     CLQ_NEEDS(exec);
-    if (exec->real_input != NULL) {
-        clq_device_set_label(exec->device, "quantize input");
-        CLQ_TRY(clq_quantize_activation(exec->device, exec->graph, exec->options.qstate,
-                                        &exec->input, &exec->values[exec->graph->input]));
+    for (int i = 0; i < exec->graph->input_count; i++) {
+        const clq_exec_end *in = &exec->inputs[i];
+        if (in->real != NULL) {
+            clq_device_set_label(exec->device, "quantize input");
+            CLQ_TRY(clq_quantize_activation(exec->device, exec->graph, exec->options.qstate,
+                                            &in->tensor, &exec->values[in->value]));
+        }
     }
     for (int s = 0; s < exec->step_count; s++) {
         clq_exec_step *step = &exec->steps[s];
@@ -385,10 +430,13 @@ clq_status clq_exec_forward(clq_exec *exec) {
             CLQ_TRY(exec->hook(exec->hook_context, &step->run));
         }
     }
-    if (exec->real_output != NULL) {
-        clq_device_set_label(exec->device, "dequantize output");
-        CLQ_TRY(clq_dequantize_activation(exec->device, exec->graph, exec->options.qstate,
-                                          &exec->values[exec->graph->output], &exec->output));
+    for (int i = 0; i < exec->graph->output_count; i++) {
+        const clq_exec_end *out = &exec->outputs[i];
+        if (out->real != NULL) {
+            clq_device_set_label(exec->device, "dequantize output");
+            CLQ_TRY(clq_dequantize_activation(exec->device, exec->graph, exec->options.qstate,
+                                              &exec->values[out->value], &out->tensor));
+        }
     }
     clq_device_set_work(exec->device, 0);
     clq_device_set_label(exec->device, "");

@@ -17,6 +17,13 @@ typedef struct clq_exec_step {
     int rerun_time, backward_time; /* buffers.c */
 } clq_exec_step;
 
+/* An input or output of the network as the caller sees it: real. */
+typedef struct clq_exec_end {
+    int value;
+    clq_tensor tensor; /* the value's own, or apart when that is codes */
+    clq_buffer *real;  /* then owned here; else NULL */
+} clq_exec_end;
+
 struct clq_exec {
     clq_device *device;
     const clq_graph *graph;
@@ -34,8 +41,8 @@ struct clq_exec {
     int buffer_count;
     clq_buffer **pieces; /* (piece_count): views of them; NULL where a lifetime has none */
     int piece_count;
-    clq_tensor input, output; /* real: values' own tensors, or apart when those are codes */
-    clq_buffer *real_input, *real_output; /* then owned here */
+    clq_exec_end *inputs;  /* (graph->input_count) */
+    clq_exec_end *outputs; /* (graph->output_count) */
     clq_exec_hook hook, backward_hook;
     void *hook_context, *backward_hook_context;
     clq_exec_memory memory;

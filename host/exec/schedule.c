@@ -57,8 +57,8 @@ clq_status clq_exec_make_tensors(clq_exec *exec) {
 
 /* What reads each value. */
 typedef struct reading {
-    int count; /* node inputs, and the network's output */
-    int node;  /* the last of them; -1: the output */
+    int count; /* node inputs, and outputs of the network */
+    int node;  /* the last of them; -1: an output */
 } reading;
 
 typedef struct scheduler {
@@ -80,8 +80,10 @@ static void count_readers(const clq_graph *graph, reading *readers) {
             }
         }
     }
-    readers[graph->output].count++;
-    readers[graph->output].node = -1;
+    for (int i = 0; i < graph->output_count; i++) {
+        readers[graph->outputs[i].value].count++;
+        readers[graph->outputs[i].value].node = -1;
+    }
 }
 
 /* The node that alone reads `value`, when it is of operator `op`; else -1. */
@@ -220,7 +222,7 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
         }
         *flag_of(exec, exec->wanted, &run->out) = learns;
     }
-    reached[exec->graph->output] = true;
+    reached[clq_graph_output(exec->graph)] = true;
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_op_run *run = &exec->steps[s].run;
         bool *wanted = flag_of(exec, exec->wanted, &run->out);
@@ -293,7 +295,9 @@ clq_status clq_exec_make_steps(clq_exec *exec) {
         goto cleanup;
     }
     count_readers(exec->graph, s.readers);
-    s.ready[exec->graph->input] = true;
+    for (int i = 0; i < exec->graph->input_count; i++) {
+        s.ready[exec->graph->inputs[i]] = true;
+    }
     CLQ_GOTO(status, cleanup, schedule(&s));
     if (clq_mode_trains(exec->options.mode)) {
         CLQ_GOTO(status, cleanup, check_parameters(&s));

@@ -105,11 +105,13 @@ static clq_status count_use(onnx_loader *load, const char *name, int *names) {
     return CLQ_OK;
 }
 
-/* From the output back: which nodes it depends on, and who reads what among them. */
+/* From the outputs back: which nodes they depend on, and who reads what among them. */
 static clq_status find_needed(onnx_loader *load) {
     const Onnx__GraphProto *proto = load->proto;
     int names = 0;
-    CLQ_TRY(count_use(load, proto->output[0]->name, &names));
+    for (size_t i = 0; i < proto->n_output; i++) {
+        CLQ_TRY(count_use(load, proto->output[i]->name, &names));
+    }
     for (size_t i = proto->n_node; i-- > 0;) {
         const Onnx__NodeProto *node = proto->node[i];
         for (size_t k = 0; k < node->n_output; k++) {
@@ -186,8 +188,13 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
                             ONNX_MAX_INPUTS, ONNX_MAX_INPUTS);
         }
     }
-    if (proto->n_output != 1 || !proto->output[0]->name || !proto->output[0]->name[0]) {
-        return clq_fail(CLQ_BAD_DATA, "%zu outputs, must be 1 with a name", proto->n_output);
+    if (proto->n_output < 1 || proto->n_output > CLQ_MAX_ENDS) {
+        return clq_fail(CLQ_BAD_DATA, "%zu outputs, must be 1..%d", proto->n_output, CLQ_MAX_ENDS);
+    }
+    for (size_t i = 0; i < proto->n_output; i++) {
+        if (!proto->output[i]->name || !proto->output[i]->name[0]) {
+            return clq_fail(CLQ_BAD_DATA, "output %zu has no name", i);
+        }
     }
     return CLQ_OK;
 }
@@ -224,33 +231,38 @@ static clq_status read_input_shape(const Onnx__ValueInfoProto *info, clq_shape *
     return CLQ_OK;
 }
 
-/* Inputs that have an initializer are parameters (IR version 3); one other is left. */
-static clq_status add_input(onnx_loader *load) {
-    const Onnx__ValueInfoProto *input = NULL;
+static clq_status add_input(onnx_loader *load, const Onnx__ValueInfoProto *info) {
     clq_shape shape;
+    int64_t batch = 0;
     char *name;
     onnx_operand operand = {0};
+    CLQ_TRY(read_input_shape(info, &shape, &batch));
+    if (load->graph->input_count > 0 && batch != load->batch) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "inputs \"%.100s\" and \"%.100s\": one batch for all is needed, and their "
+                        "first dimensions are declared differently",
+                        clq_graph_input_name(load->graph, 0), info->name);
+    }
+    load->batch = batch;
+    CLQ_TRY(onnx_unique_name(load, info->name, &name));
+    CLQ_TRY(clq_graph_add_input(load->graph, name, shape, &operand.value));
+    return onnx_bind(load, info->name, &operand);
+}
+
+/* Inputs that have an initializer are parameters (IR version 3). */
+static clq_status add_inputs(onnx_loader *load) {
     for (size_t i = 0; i < load->proto->n_input; i++) {
         const Onnx__ValueInfoProto *info = load->proto->input[i];
         if (!info->name || !info->name[0]) {
             return clq_fail(CLQ_BAD_DATA, "input %zu has no name", i);
         }
-        if (clq_names_find(&load->bound, info->name) >= 0) {
-            continue;
+        const int bound = clq_names_find(&load->bound, info->name);
+        const bool is_initializer = bound >= 0 && load->operands[bound].value == CLQ_NO_VALUE;
+        if (!is_initializer) {
+            CLQ_TRY(add_input(load, info));
         }
-        if (input) {
-            return clq_fail(CLQ_BAD_DATA, "inputs \"%.100s\" and \"%.100s\": there must be one",
-                            input->name, info->name);
-        }
-        input = info;
     }
-    if (!input) {
-        return clq_fail(CLQ_BAD_DATA, "the graph has no input");
-    }
-    CLQ_TRY(read_input_shape(input, &shape, &load->batch));
-    CLQ_TRY(onnx_unique_name(load, input->name, &name));
-    CLQ_TRY(clq_graph_add_input(load->graph, name, shape, &operand.value));
-    return onnx_bind(load, input->name, &operand);
+    return load->graph->input_count > 0 ? CLQ_OK : clq_fail(CLQ_BAD_DATA, "the graph has no input");
 }
 
 static clq_status bind_initializers(onnx_loader *load) {
@@ -268,8 +280,7 @@ static clq_status bind_initializers(onnx_loader *load) {
     return CLQ_OK;
 }
 
-static clq_status set_output(onnx_loader *load) {
-    const char *name = load->proto->output[0]->name;
+static clq_status add_output(onnx_loader *load, const char *name) {
     int index = clq_names_find(&load->bound, name);
     onnx_operand *operand = index < 0 ? NULL : &load->operands[index];
     if (!operand || operand->constant || operand->codes || operand->stride[0] ||
@@ -280,11 +291,10 @@ static clq_status set_output(onnx_loader *load) {
     if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
         return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is a padded image", name);
     }
-    clq_graph_set_output(load->graph, operand->value);
     if (!operand->dequantized && load->graph->values[operand->value].q.count > 0) {
         return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is read without the rounding", name);
     }
-    return CLQ_OK;
+    return clq_graph_add_output(load->graph, name, operand->value);
 }
 
 /* ---- nodes ---- */
@@ -376,8 +386,9 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     CLQ_TRY(clq_graph_create(proto->name, &load->graph));
     CLQ_TRY(load_metadata(load, model));
 
-    /* Every bound name is an initializer, the input or an output; every used one an input. */
-    size_t names = proto->n_initializer + 2, uses = 2;
+    /* Every bound name is an initializer, an input or a node's output; every used one a node's
+     * input or an output. */
+    size_t names = proto->n_initializer + proto->n_input + 1, uses = proto->n_output + 1;
     for (size_t i = 0; i < proto->n_node; i++) {
         names += proto->node[i]->n_output;
         uses += proto->node[i]->n_input;
@@ -393,13 +404,15 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     CLQ_TRY(find_needed(load));
     CLQ_TRY(find_quantized(load));
     CLQ_TRY(bind_initializers(load));
-    CLQ_TRY(add_input(load));
+    CLQ_TRY(add_inputs(load));
     for (size_t i = 0; i < proto->n_node; i++) {
         if (load->needed[i]) {
             CLQ_TRY(load_node(load, proto->node[i]));
         }
     }
-    CLQ_TRY(set_output(load));
+    for (size_t i = 0; i < proto->n_output; i++) {
+        CLQ_TRY(add_output(load, proto->output[i]->name));
+    }
     CLQ_TRY(onnx_finish_layouts(load));
     CLQ_TRY(onnx_finish_qparams(load));
     warn_of_training(load);

@@ -369,10 +369,14 @@ clq_status onnx_finish_layouts(onnx_loader *load) {
     CLQ_TRY(clq_arena_take(&load->arena, (size_t)graph->value_count, sizeof(clq_layout), &memory));
     clq_layout *layouts = memory;
     clq_layout_find(graph, layouts);
-    const clq_layout *out = &layouts[graph->output];
-    if (graph->values[graph->output].shape.rank == 2 && out->pixels > 1 && out->channels > 1) {
-        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": a flattened image cannot be the output",
-                        graph->values[graph->output].name);
+    for (int i = 0; i < graph->output_count; i++) {
+        const clq_layout *out = &layouts[graph->outputs[i].value];
+        const clq_shape *shape = &graph->values[graph->outputs[i].value].shape;
+        if (shape->rank == 2 && out->pixels > 1 && out->channels > 1) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "output \"%.200s\": a flattened image cannot be an output",
+                            clq_graph_output_name(graph, i));
+        }
     }
     for (int i = 0; i < graph->value_count; i++) {
         clq_value *value = &graph->values[i];

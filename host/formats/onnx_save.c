@@ -75,23 +75,37 @@ static clq_status make_value_info(onnx_saver *save, const char *name, int value,
     return CLQ_OK;
 }
 
+static clq_status make_ends(onnx_saver *save, Onnx__GraphProto *proto) {
+    const clq_graph *graph = save->graph;
+    void *inputs, *outputs;
+    CLQ_TRY(
+        clq_arena_take(&save->arena, (size_t)graph->input_count, sizeof *proto->input, &inputs));
+    CLQ_TRY(
+        clq_arena_take(&save->arena, (size_t)graph->output_count, sizeof *proto->output, &outputs));
+    proto->input = inputs;
+    proto->output = outputs;
+    for (int i = 0; i < graph->input_count; i++) {
+        CLQ_TRY(make_value_info(save, clq_graph_input_name(graph, i), graph->inputs[i],
+                                &proto->input[proto->n_input++]));
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        CLQ_TRY(make_value_info(save, clq_graph_output_name(graph, i), graph->outputs[i].value,
+                                &proto->output[proto->n_output++]));
+    }
+    return CLQ_OK;
+}
+
 static clq_status make_graph(onnx_saver *save, Onnx__GraphProto **out) {
-    static const char input_name[] = "input", output_name[] = "logits";
     const clq_graph *graph = save->graph;
     Onnx__GraphProto *proto;
-    Onnx__ValueInfoProto *input, *output;
     MAKE(save, proto, onnx__graph_proto__init);
-    CLQ_TRY(clq_names_set(&save->values, input_name, 1));
-    CLQ_TRY(clq_names_set(&save->values, output_name, 1));
-    CLQ_TRY(onnx_save_input(save, input_name));
+    CLQ_TRY(onnx_save_output_names(save));
+    CLQ_TRY(onnx_save_inputs(save));
     for (int i = 0; i < graph->node_count; i++) {
         CLQ_TRY(onnx_save_graph_node(save, &graph->nodes[i]));
     }
-    CLQ_TRY(make_value_info(save, input_name, graph->input, &input));
-    CLQ_TRY(make_value_info(save, output_name, graph->output, &output));
-    CLQ_TRY(list_of_one(save, input, &proto->input));
-    CLQ_TRY(list_of_one(save, output, &proto->output));
-    proto->n_input = proto->n_output = 1;
+    CLQ_TRY(onnx_save_more_outputs(save));
+    CLQ_TRY(make_ends(save, proto));
     proto->name = graph->name[0] ? graph->name : "network";
     proto->node = save->node;
     proto->n_node = save->node_count;

@@ -65,7 +65,11 @@ clq_status onnx_save_longs(onnx_saver *save, const char *wanted, const int64_t *
 
 /* ---- onnx_save_ops.c ---- */
 
-clq_status onnx_save_input(onnx_saver *save, const char *name);
+/* The ends' names; call both before any node, so that they are kept free for them. */
+clq_status onnx_save_inputs(onnx_saver *save);
+clq_status onnx_save_output_names(onnx_saver *save);
+/* Identity nodes for a value's second and later names as an output; call behind the last node. */
+clq_status onnx_save_more_outputs(onnx_saver *save);
 clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node);
 
 #endif

@@ -424,10 +424,9 @@ static const struct {
     {"shortcut_a", save_shortcut},
 };
 
-/* The name that readers of a node's value take: "logits" for the network's. */
+/* The name that readers of a node's value take: an output's is set already. */
 static clq_status name_output(onnx_saver *save, const clq_node *node) {
-    if (node->output == save->graph->output) {
-        save->reads[node->output] = "logits"; /* kept free for it */
+    if (save->reads[node->output]) {
         return CLQ_OK;
     }
     return onnx_save_name(save, &save->values, save->graph->values[node->output].name,
@@ -459,14 +458,42 @@ clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node) {
     return clq_fail(CLQ_USAGE, "%s \"%s\": cannot be written as ONNX", node->op->name, node->name);
 }
 
-clq_status onnx_save_input(onnx_saver *save, const char *name) {
-    const clq_qparams *q = &save->graph->values[save->graph->input].q;
-    const char *inputs[3];
-    save->reads[save->graph->input] = name;
-    if (q->count == 0) {
-        return CLQ_OK;
+/* ---- the graph's ends ---- */
+
+clq_status onnx_save_output_names(onnx_saver *save) {
+    for (int i = 0; i < save->graph->output_count; i++) {
+        const char *name = clq_graph_output_name(save->graph, i);
+        const char **reads = &save->reads[save->graph->outputs[i].value];
+        CLQ_TRY(clq_names_set(&save->values, name, 1));
+        *reads = *reads ? *reads : name;
     }
-    CLQ_TRY(save_qparams(save, name, q, name, inputs));
-    CLQ_TRY(save_linear(save, op_quantize, name, q, inputs, &inputs[0]));
-    return save_linear(save, op_dequantize, name, q, inputs, &save->reads[save->graph->input]);
+    return CLQ_OK;
+}
+
+clq_status onnx_save_more_outputs(onnx_saver *save) {
+    for (int i = 0; i < save->graph->output_count; i++) {
+        const char *name = clq_graph_output_name(save->graph, i);
+        const char *made = save->reads[save->graph->outputs[i].value];
+        Onnx__NodeProto *node;
+        if (strcmp(made, name) != 0) {
+            CLQ_TRY(onnx_save_node(save, "Identity", name, &made, 1, name, &node));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_save_inputs(onnx_saver *save) {
+    for (int i = 0; i < save->graph->input_count; i++) {
+        const clq_value *input = &save->graph->values[save->graph->inputs[i]];
+        const char **reads = &save->reads[save->graph->inputs[i]];
+        const char *inputs[3];
+        *reads = input->name;
+        CLQ_TRY(clq_names_set(&save->values, input->name, 1));
+        if (input->q.count > 0) {
+            CLQ_TRY(save_qparams(save, input->name, &input->q, input->name, inputs));
+            CLQ_TRY(save_linear(save, op_quantize, input->name, &input->q, inputs, &inputs[0]));
+            CLQ_TRY(save_linear(save, op_dequantize, input->name, &input->q, inputs, reads));
+        }
+    }
+    return CLQ_OK;
 }

@@ -27,7 +27,7 @@ typedef struct weights {
 
 /* The last layer that has parameters, from the output backwards; NULL: there is none. */
 static const clq_node *find_head(const clq_graph *graph) {
-    int id = graph->output;
+    int id = clq_graph_output(graph);
     while (id >= 0 && graph->values[id].producer >= 0) {
         const clq_node *node = &graph->nodes[graph->values[id].producer];
         for (int i = 0; i < node->input_count; i++) {

@@ -1,4 +1,4 @@
-/* What public functions demand of a graph beside that it is there: an input and an output. */
+/* What public functions demand of a graph beside that it is there: inputs and outputs. */
 #ifndef CLQ_GRAPH_ENDS_H
 #define CLQ_GRAPH_ENDS_H
 

@@ -18,7 +18,6 @@ clq_status clq_graph_create(const char *name, clq_graph **graph) {
     if (!made) {
         return CLQ_NO_MEMORY;
     }
-    made->input = made->output = CLQ_NO_VALUE;
     made->name = clq_strdup(name ? name : "");
     if (!made->name) {
         clq_free(made);
@@ -44,6 +43,9 @@ void clq_graph_destroy(clq_graph *graph) {
     for (int i = 0; i < graph->metadata_count; i++) {
         clq_free(graph->metadata[i].key);
         clq_free(graph->metadata[i].value);
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        clq_free(graph->outputs[i].name);
     }
     clq_free(graph->values);
     clq_free(graph->nodes);
@@ -104,9 +106,8 @@ static clq_status add_value(clq_graph *graph, const clq_value *value, const void
 
 clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value) {
     CLQ_NEEDS(graph, name, value);
-    if (graph->input != CLQ_NO_VALUE) {
-        return clq_fail(CLQ_BAD_DATA, "input \"%s\": the graph already has the input \"%s\"", name,
-                        graph->values[graph->input].name);
+    if (graph->input_count == CLQ_MAX_ENDS) {
+        return clq_fail(CLQ_BAD_DATA, "input \"%s\": more than %d inputs", name, CLQ_MAX_ENDS);
     }
     CLQ_TRY(clq_fail_in(clq_shape_check(&shape), "input \"%s\"", name));
     if ((shape.rank != 2 && shape.rank != 4) || shape.dim[0] != 1) {
@@ -120,8 +121,8 @@ clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape sha
                        .dtype = CLQ_F32,
                        .shape = shape,
                        .producer = -1};
-    CLQ_TRY(add_value(graph, &input, NULL, &graph->input));
-    *value = graph->input;
+    CLQ_TRY(add_value(graph, &input, NULL, value));
+    graph->inputs[graph->input_count++] = *value;
     return CLQ_OK;
 }
 
@@ -209,9 +210,90 @@ failed:
     return status;
 }
 
+/* ---- ends ---- */
+
 void clq_graph_set_output(clq_graph *graph, int value) {
     CLQ_NEEDS_OR(, graph);
-    graph->output = value;
+    for (int i = 0; i < graph->output_count; i++) {
+        clq_free(graph->outputs[i].name);
+    }
+    graph->outputs[0] = (clq_graph_end){.value = value};
+    graph->output_count = 1;
+}
+
+clq_status clq_graph_add_output(clq_graph *graph, const char *name, int value) {
+    CLQ_NEEDS(graph);
+    if (graph->output_count == CLQ_MAX_ENDS) {
+        return clq_fail(CLQ_BAD_DATA, "output \"%s\": more than %d outputs", name ? name : "",
+                        CLQ_MAX_ENDS);
+    }
+    char *copy = name ? clq_strdup(name) : NULL;
+    if (name && !copy) {
+        return CLQ_NO_MEMORY;
+    }
+    graph->outputs[graph->output_count++] = (clq_graph_end){copy, value};
+    return CLQ_OK;
+}
+
+int clq_graph_input(const clq_graph *graph) {
+    CLQ_NEEDS_OR(CLQ_NO_VALUE, graph);
+    return graph->input_count > 0 ? graph->inputs[0] : CLQ_NO_VALUE;
+}
+
+int clq_graph_output(const clq_graph *graph) {
+    CLQ_NEEDS_OR(CLQ_NO_VALUE, graph);
+    return graph->output_count > 0 ? graph->outputs[0].value : CLQ_NO_VALUE;
+}
+
+const char *clq_graph_input_name(const clq_graph *graph, int index) {
+    CLQ_NEEDS_OR(NULL, graph);
+    return index >= 0 && index < graph->input_count ? graph->values[graph->inputs[index]].name
+                                                    : NULL;
+}
+
+const char *clq_graph_output_name(const clq_graph *graph, int index) {
+    CLQ_NEEDS_OR(NULL, graph);
+    if (index < 0 || index >= graph->output_count) {
+        return NULL;
+    }
+    return graph->outputs[index].name ? graph->outputs[index].name : "logits";
+}
+
+/* "2 inputs (left, right)" */
+static void list_ends(const clq_graph *graph, const char *what, int count,
+                      const char *(*name)(const clq_graph *, int), clq_text *text) {
+    clq_text_printf(text, "%d %s%s (", count, what, count == 1 ? "" : "s");
+    for (int i = 0; i < count; i++) {
+        clq_text_printf(text, "%s%.60s", i ? ", " : "", name(graph, i));
+    }
+    clq_text_printf(text, ")");
+}
+
+static clq_status check_count(const clq_graph *graph, const char *who, bool outputs) {
+    if (graph->input_count == 1 && (!outputs || graph->output_count == 1)) {
+        return CLQ_OK;
+    }
+    clq_text text = {0};
+    list_ends(graph, "input", graph->input_count, clq_graph_input_name, &text);
+    if (outputs) {
+        clq_text_printf(&text, " and ");
+        list_ends(graph, "output", graph->output_count, clq_graph_output_name, &text);
+    }
+    const clq_status status =
+        clq_fail(CLQ_BAD_DATA, "the network has %s; %s one%s", text.data ? text.data : "several",
+                 who, outputs ? " of each" : "");
+    clq_text_free(&text);
+    return status;
+}
+
+clq_status clq_graph_check_single(const clq_graph *graph, const char *who) {
+    CLQ_NEEDS(graph, who);
+    return check_count(graph, who, true);
+}
+
+clq_status clq_graph_check_one_input(const clq_graph *graph, const char *who) {
+    CLQ_NEEDS(graph, who);
+    return check_count(graph, who, false);
 }
 
 /* ---- copying ---- */
@@ -261,8 +343,12 @@ clq_status clq_graph_clone(const clq_graph *graph, clq_graph **result) {
         CLQ_GOTO(status, cleanup,
                  clq_graph_set_metadata(clone, graph->metadata[i].key, graph->metadata[i].value));
     }
-    clone->input = graph->input;
-    clone->output = graph->output;
+    memcpy(clone->inputs, graph->inputs, sizeof clone->inputs);
+    clone->input_count = graph->input_count;
+    for (int i = 0; i < graph->output_count; i++) {
+        CLQ_GOTO(status, cleanup,
+                 clq_graph_add_output(clone, graph->outputs[i].name, graph->outputs[i].value));
+    }
     clone->folded = graph->folded;
     *result = clone;
     clone = NULL;
@@ -295,7 +381,10 @@ int clq_graph_find_node(const clq_graph *graph, const char *name) {
 
 int clq_graph_use_count(const clq_graph *graph, int value) {
     CLQ_NEEDS_OR(0, graph);
-    int uses = graph->output == value;
+    int uses = 0;
+    for (int i = 0; i < graph->output_count; i++) {
+        uses += graph->outputs[i].value == value;
+    }
     for (int i = 0; i < graph->node_count; i++) {
         for (int k = 0; k < graph->nodes[i].input_count; k++) {
             uses += graph->nodes[i].inputs[k] == value;
@@ -305,12 +394,16 @@ int clq_graph_use_count(const clq_graph *graph, int value) {
 }
 
 clq_status clq_check_ends(const char *function, const clq_graph *graph) {
-    const int ends[] = {graph->input, graph->output};
-    for (int i = 0; i < 2; i++) {
-        if (ends[i] < 0 || ends[i] >= graph->value_count) {
-            return clq_fail(CLQ_USAGE, "%s: the graph \"%s\" has no %s", function,
-                            graph->name ? graph->name : "", i ? "output" : "input");
-        }
+    bool inputs = graph->input_count > 0, outputs = graph->output_count > 0;
+    for (int i = 0; i < graph->input_count; i++) {
+        inputs &= graph->inputs[i] >= 0 && graph->inputs[i] < graph->value_count;
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        outputs &= graph->outputs[i].value >= 0 && graph->outputs[i].value < graph->value_count;
+    }
+    if (!inputs || !outputs) {
+        return clq_fail(CLQ_USAGE, "%s: the graph \"%s\" has no %s", function,
+                        graph->name ? graph->name : "", inputs ? "output" : "input");
     }
     return CLQ_OK;
 }

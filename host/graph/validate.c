@@ -66,6 +66,15 @@ static clq_status check_text(const char *what, const char *name) {
                : clq_fail(CLQ_BAD_DATA, "%s \"%.100s\": its name is not UTF-8", what, name);
 }
 
+static bool is_input(const clq_graph *graph, int id) {
+    for (int i = 0; i < graph->input_count; i++) {
+        if (graph->inputs[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static clq_status check_value(const clq_graph *graph, int id) {
     const clq_value *value = &graph->values[id];
     if (!value->name || value->name[0] == '\0') {
@@ -81,8 +90,8 @@ static clq_status check_value(const clq_graph *graph, int id) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": %s", value->name,
                         value->data ? "an activation has no data" : "a parameter needs data");
     }
-    if (value->kind == CLQ_VALUE_INPUT && id != graph->input) {
-        return clq_fail(CLQ_BAD_DATA, "\"%s\": a second input", value->name);
+    if (value->kind == CLQ_VALUE_INPUT && !is_input(graph, id)) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": is not among the graph's inputs", value->name);
     }
     bool produced = value->kind == CLQ_VALUE_ACTIVATION;
     if (produced ? value->producer < 0 || value->producer >= graph->node_count ||
@@ -162,6 +171,20 @@ static clq_status check_unique(const char **names, int count, const char *what) 
     return CLQ_OK;
 }
 
+/* One namespace for callers, who give inputs and get outputs by name. */
+static clq_status check_end_names(const clq_graph *graph) {
+    const char *names[2 * CLQ_MAX_ENDS];
+    int count = 0;
+    for (int i = 0; i < graph->input_count; i++) {
+        names[count++] = clq_graph_input_name(graph, i);
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        names[count] = clq_graph_output_name(graph, i);
+        CLQ_TRY(check_text("output", names[count++]));
+    }
+    return check_unique(names, count, "inputs or outputs");
+}
+
 static clq_status check_names(const clq_graph *graph) {
     int most = graph->value_count > graph->node_count ? graph->value_count : graph->node_count;
     const char **names = clq_calloc((size_t)most, sizeof *names);
@@ -182,17 +205,31 @@ static clq_status check_names(const clq_graph *graph) {
     return status;
 }
 
-clq_status clq_graph_validate(const clq_graph *graph) {
-    CLQ_NEEDS(graph);
-    if (graph->value_count < 0 || graph->node_count < 1 || graph->input < 0 ||
-        graph->input >= graph->value_count || graph->values[graph->input].kind != CLQ_VALUE_INPUT) {
+static clq_status check_ends(const clq_graph *graph) {
+    if (graph->value_count < 0 || graph->node_count < 1 || graph->input_count < 1 ||
+        graph->input_count > CLQ_MAX_ENDS) {
         return clq_fail(CLQ_BAD_DATA, "graph \"%s\": has no input or no node", graph->name);
     }
-    if (graph->output < 0 || graph->output >= graph->value_count ||
-        graph->values[graph->output].kind != CLQ_VALUE_ACTIVATION) {
-        return clq_fail(CLQ_BAD_DATA, "graph \"%s\": the output is not made by a node",
-                        graph->name);
+    for (int i = 0; i < graph->input_count; i++) {
+        const int id = graph->inputs[i];
+        if (id < 0 || id >= graph->value_count || graph->values[id].kind != CLQ_VALUE_INPUT) {
+            return clq_fail(CLQ_BAD_DATA, "graph \"%s\": input %d is no input value", graph->name,
+                            i);
+        }
     }
+    bool made = graph->output_count >= 1 && graph->output_count <= CLQ_MAX_ENDS;
+    for (int i = 0; made && i < graph->output_count; i++) {
+        const int id = graph->outputs[i].value;
+        made = id >= 0 && id < graph->value_count && graph->values[id].kind == CLQ_VALUE_ACTIVATION;
+    }
+    return made ? CLQ_OK
+                : clq_fail(CLQ_BAD_DATA, "graph \"%s\": an output is not made by a node",
+                           graph->name);
+}
+
+clq_status clq_graph_validate(const clq_graph *graph) {
+    CLQ_NEEDS(graph);
+    CLQ_TRY(check_ends(graph));
     CLQ_TRY(check_text("graph", graph->name ? graph->name : ""));
     for (int i = 0; i < graph->value_count; i++) {
         CLQ_TRY(check_value(graph, i));
@@ -200,5 +237,6 @@ clq_status clq_graph_validate(const clq_graph *graph) {
     for (int i = 0; i < graph->node_count; i++) {
         CLQ_TRY(check_node(graph, i));
     }
-    return check_names(graph);
+    CLQ_TRY(check_names(graph));
+    return check_end_names(graph);
 }

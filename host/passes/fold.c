@@ -42,7 +42,9 @@ static void count_uses(folding *f) {
             }
         }
     }
-    f->uses[f->root[f->old->output]]++;
+    for (int i = 0; i < f->old->output_count; i++) {
+        f->uses[f->root[f->old->outputs[i].value]]++;
+    }
 }
 
 static const clq_value *old_value(const folding *f, const clq_node *node, int input) {
@@ -272,16 +274,21 @@ static clq_status fold_node(folding *f, const clq_node *node) {
 }
 
 static clq_status fold_graph(folding *f) {
-    const clq_value *input = &f->old->values[f->old->input];
     count_uses(f);
     for (int i = 0; i < f->old->value_count; i++) {
         f->map[i] = CLQ_NO_VALUE;
     }
-    CLQ_TRY(clq_graph_add_input(f->new, input->name, input->shape, &f->map[f->old->input]));
+    for (int i = 0; i < f->old->input_count; i++) {
+        const clq_value *input = &f->old->values[f->old->inputs[i]];
+        CLQ_TRY(clq_graph_add_input(f->new, input->name, input->shape, &f->map[f->old->inputs[i]]));
+    }
     for (int n = 0; n < f->old->node_count; n++) {
         CLQ_TRY(fold_node(f, &f->old->nodes[n]));
     }
-    clq_graph_set_output(f->new, f->map[f->old->output]);
+    for (int i = 0; i < f->old->output_count; i++) {
+        const clq_graph_end *output = &f->old->outputs[i];
+        CLQ_TRY(clq_graph_add_output(f->new, output->name, f->map[output->value]));
+    }
     for (int i = 0; i < f->old->metadata_count; i++) {
         CLQ_TRY(clq_graph_set_metadata(f->new, f->old->metadata[i].key, f->old->metadata[i].value));
     }
@@ -298,9 +305,6 @@ clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
     if (clq_graph_form(graph) != CLQ_FORM_FLOAT) {
         return clq_fail(CLQ_USAGE, "graph \"%s\": is quantized, only a float graph can be folded",
                         graph->name);
-    }
-    if (graph->input < 0 || graph->output < 0) {
-        return clq_fail(CLQ_USAGE, "graph \"%s\": has no input or output", graph->name);
     }
     clq_status status = CLQ_NO_MEMORY;
     folding f = {.old = graph};

@@ -21,7 +21,8 @@ static clq_status infer_shapes(clq_graph *graph) {
 clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized) {
     CLQ_NEEDS(graph, resized);
     CLQ_NEEDS_ENDS(graph);
-    const clq_shape *input = &graph->values[graph->input].shape;
+    CLQ_TRY(clq_graph_check_single(graph, "another image size is for"));
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
     clq_graph *copy = NULL;
     *resized = NULL;
     if (input->rank != 4 || height < 1 || width < 1) {
@@ -29,8 +30,9 @@ clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_g
                         graph->name, input->rank, height, width);
     }
     CLQ_TRY(clq_graph_clone(graph, &copy));
-    copy->values[copy->input].shape.dim[1] = height;
-    copy->values[copy->input].shape.dim[2] = width;
+    clq_shape *shape = &copy->values[clq_graph_input(copy)].shape;
+    shape->dim[1] = height;
+    shape->dim[2] = width;
     const clq_status status =
         clq_fail_in(infer_shapes(copy), "with inputs of %dx%d", height, width);
     if (status != CLQ_OK) {

@@ -41,6 +41,13 @@ static clq_status observe_node(void *context, const clq_op_run *run) {
     return observe(context, &run->out);
 }
 
+static clq_status observe_inputs(calibration *c) {
+    for (int i = 0; i < c->graph->input_count; i++) {
+        CLQ_TRY(observe(c, clq_exec_input_at(c->exec, i)));
+    }
+    return CLQ_OK;
+}
+
 static size_t range_bytes(const calibration *c) {
     return 2 * (size_t)c->graph->value_count * sizeof(float);
 }
@@ -88,13 +95,12 @@ static clq_status end_batch(calibration *c) {
 }
 
 static clq_status run_images(calibration *c, clq_feed *feed) {
-    const clq_tensor *input = clq_exec_input(c->exec);
     clq_status status = CLQ_OK;
     clq_progress progress;
     clq_progress_begin(&progress, "calibrate", clq_feed_unit(feed), c->config->images);
     while (c->images < c->config->images) {
         clq_feed_batch batch;
-        CLQ_GOTO(status, cleanup, clq_feed_next(feed, input->buffer, &batch));
+        CLQ_GOTO(status, cleanup, clq_feed_fill(feed, c->exec, &batch));
         c->count = batch.count;
         if (c->count == 0) {
             break;
@@ -102,7 +108,7 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
         if (c->count > c->config->images - c->images) {
             c->count = (int)(c->config->images - c->images);
         }
-        CLQ_GOTO(status, cleanup, observe(c, input));
+        CLQ_GOTO(status, cleanup, observe_inputs(c));
         CLQ_GOTO(status, cleanup, clq_exec_forward(c->exec));
         CLQ_GOTO(status, cleanup, end_batch(c));
         c->batches++;

@@ -7,18 +7,24 @@
 #include "quant/internal.h"
 #include "quant/report.h"
 
-/* The network's output stays real when a layer without activation makes it and nobody else reads
- * it. */
+/* An output of the network stays real when a layer without activation makes it and nobody else
+ * reads it. */
 static bool stays_real(const clq_graph *graph, const clq_node *node) {
-    return node->output == graph->output && clq_is_layer(node) &&
-           clq_node_act(node) == CLQ_ACT_NONE && clq_graph_use_count(graph, node->output) == 1;
+    int as_output = 0;
+    for (int i = 0; i < graph->output_count; i++) {
+        as_output += graph->outputs[i].value == node->output;
+    }
+    return as_output > 0 && clq_is_layer(node) && clq_node_act(node) == CLQ_ACT_NONE &&
+           clq_graph_use_count(graph, node->output) == as_output;
 }
 
 clq_status clq_find_observers(const clq_graph *graph, int *observers) {
     for (int v = 0; v < graph->value_count; v++) {
         observers[v] = -1;
     }
-    observers[graph->input] = graph->input;
+    for (int i = 0; i < graph->input_count; i++) {
+        observers[graph->inputs[i]] = graph->inputs[i];
+    }
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
         if (node->op->quantized == NULL) {

@@ -28,7 +28,7 @@ typedef struct verifier {
     clq_kernel *compare;
     clq_buffer *results; /* S32 (value_count, 2): compare.cl */
     int32_t *counts;     /* the same on the host */
-    float *outputs[3];   /* of the three executors, one batch */
+    float *outputs[3];   /* of the three executors, one batch: all of the first, then the next */
     clq_verification *v;
 } verifier;
 
@@ -74,8 +74,22 @@ static size_t result_bytes(const verifier *s) {
     return 2 * (size_t)s->graph->value_count * sizeof(int32_t);
 }
 
-static size_t output_count(const verifier *s) {
-    return (size_t)clq_shape_count(&clq_exec_output(s->fused)->shape);
+/* Elements of one image's output `index`. */
+static size_t output_size(const verifier *s, int index) {
+    return (size_t)clq_shape_count(&s->graph->values[s->graph->outputs[index].value].shape);
+}
+
+/* The same of all outputs before `index`; of all when it is their number. */
+static size_t outputs_before(const verifier *s, int index) {
+    size_t size = 0;
+    for (int i = 0; i < index; i++) {
+        size += output_size(s, i);
+    }
+    return size;
+}
+
+static size_t outputs_size(const verifier *s) {
+    return outputs_before(s, s->graph->output_count);
 }
 
 static clq_status open_verifier(verifier *s, clq_dataset *dataset) {
@@ -95,7 +109,7 @@ static clq_status open_verifier(verifier *s, clq_dataset *dataset) {
         return CLQ_NO_MEMORY;
     }
     for (int i = 0; i < 3; i++) {
-        s->outputs[i] = clq_calloc(output_count(s), sizeof(float));
+        s->outputs[i] = clq_calloc((size_t)s->batch * outputs_size(s), sizeof(float));
         if (!s->outputs[i]) {
             return CLQ_NO_MEMORY;
         }
@@ -168,18 +182,28 @@ static clq_status compare_value(verifier *s, int value, int count) {
         CLQ_BUF(s->results), CLQ_I32(pixels), CLQ_I32(channels), CLQ_I32(integer->pitch));
 }
 
+/* The activations in the order in which they come to be: inputs, then the nodes' outputs. */
+static int made_count(const verifier *s) {
+    return s->graph->input_count + s->graph->node_count;
+}
+
+static int made_value(const verifier *s, int i) {
+    const int inputs = s->graph->input_count;
+    return i < inputs ? s->graph->inputs[i] : s->graph->nodes[i - inputs].output;
+}
+
 /* All values' codes, in the order in which the network makes them. */
 static clq_status compare_codes(verifier *s, int count) {
     CLQ_TRY(clq_buffer_fill(s->results, 0, result_bytes(s), 0));
-    for (int n = -1; n < s->graph->node_count; n++) {
-        const int value = n < 0 ? s->graph->input : s->graph->nodes[n].output;
+    for (int i = 0; i < made_count(s); i++) {
+        const int value = made_value(s, i);
         if (is_code(s, value)) {
             CLQ_TRY(compare_value(s, value, count));
         }
     }
     CLQ_TRY(clq_buffer_read(s->results, 0, result_bytes(s), s->counts));
-    for (int n = -1; n < s->graph->node_count; n++) {
-        const int value = n < 0 ? s->graph->input : s->graph->nodes[n].output;
+    for (int i = 0; i < made_count(s); i++) {
+        const int value = made_value(s, i);
         const int32_t *result = s->counts + 2 * value;
         if (result[0] > 0 && !s->v->first_mismatch[0]) {
             CLQ_TRY(describe(s, value, INT_MAX - result[1]));
@@ -189,17 +213,34 @@ static clq_status compare_codes(verifier *s, int count) {
     return CLQ_OK;
 }
 
-/* The three outputs' bits. */
-static clq_status compare_outputs(verifier *s, int count) {
-    const size_t each = output_count(s) / (size_t)s->batch, total = each * (size_t)count;
-    clq_exec *const execs[] = {s->fake, s->integer, s->fused};
-    for (int i = 0; i < 3; i++) {
-        CLQ_TRY(clq_buffer_read(clq_exec_output(execs[i])->buffer, 0, total * sizeof(float),
-                                s->outputs[i]));
+static clq_status read_outputs(const verifier *s, clq_exec *exec, int count, float *outputs) {
+    for (int i = 0; i < s->graph->output_count; i++) {
+        CLQ_TRY(clq_buffer_read(clq_exec_output_at(exec, i)->buffer, 0,
+                                output_size(s, i) * (size_t)count * sizeof(float),
+                                outputs + (size_t)s->batch * outputs_before(s, i)));
     }
+    return CLQ_OK;
+}
+
+/* Image by image, its outputs one after the other, so that the batch does not matter. */
+static void hash_images(const verifier *s, int count, const float *outputs, clq_sha256 *hash) {
+    for (int image = 0; image < count; image++) {
+        for (int i = 0; i < s->graph->output_count; i++) {
+            const size_t each = output_size(s, i);
+            clq_sha256_update(
+                hash, outputs + (size_t)s->batch * outputs_before(s, i) + (size_t)image * each,
+                each * sizeof(float));
+        }
+    }
+}
+
+/* The bits of one output of the three executors. */
+static void compare_output(verifier *s, int index, int count) {
+    const size_t each = output_size(s, index), total = each * (size_t)count;
+    const size_t start = (size_t)s->batch * outputs_before(s, index);
     for (size_t i = 0; i < total; i++) {
-        const float *fake = &s->outputs[0][i], *integer = &s->outputs[1][i],
-                    *fused = &s->outputs[2][i];
+        const float *fake = &s->outputs[0][start + i], *integer = &s->outputs[1][start + i],
+                    *fused = &s->outputs[2][start + i];
         if (memcmp(fake, integer, sizeof *fake) == 0 &&
             memcmp(integer, fused, sizeof *fused) == 0) {
             continue;
@@ -208,27 +249,48 @@ static clq_status compare_outputs(verifier *s, int count) {
         if (!s->v->first_mismatch[0]) {
             clq_snprintf(
                 s->v->first_mismatch, sizeof s->v->first_mismatch,
-                "output, image %lld, element [%zu]: %.9g fake-quantized, %.9g integer, %.9g "
+                "output %.100s, image %lld, element [%zu]: %.9g fake-quantized, %.9g integer, %.9g "
                 "integer with fused additions",
+                clq_graph_output_name(s->graph, index),
                 (long long)s->v->images + (long long)(i / each), i % each, (double)*fake,
                 (double)*integer, (double)*fused);
         }
     }
     s->v->compared_codes += (int64_t)total;
+}
+
+static clq_status compare_outputs(verifier *s, int count) {
+    clq_exec *const execs[] = {s->fake, s->integer, s->fused};
+    for (int i = 0; i < 3; i++) {
+        CLQ_TRY(read_outputs(s, execs[i], count, s->outputs[i]));
+    }
+    for (int i = 0; i < s->graph->output_count; i++) {
+        compare_output(s, i, count);
+    }
     return CLQ_OK;
 }
 
 /* The feed's next images; *count 0 at the end or when `limit` is reached. */
-static clq_status next_images(verifier *s, int64_t done, clq_buffer *x, int *count) {
+static clq_status next_images(verifier *s, int64_t done, clq_exec *exec, int *count) {
     clq_feed_batch batch;
     *count = 0;
     if (s->limit > 0 && done >= s->limit) {
         return CLQ_OK;
     }
-    CLQ_TRY(clq_feed_next(s->feed, x, &batch));
+    CLQ_TRY(clq_feed_fill(s->feed, exec, &batch));
     *count = batch.count;
     if (s->limit > 0 && *count > s->limit - done) {
         *count = (int)(s->limit - done);
+    }
+    return CLQ_OK;
+}
+
+/* From `fake`, which was fed. */
+static clq_status copy_inputs(const verifier *s, clq_exec *to) {
+    for (int i = 0; i < s->graph->input_count; i++) {
+        const clq_tensor *input = clq_exec_input_at(s->fake, i);
+        CLQ_TRY(clq_buffer_copy(clq_exec_input_at(to, i)->buffer, 0, input->buffer, 0,
+                                (size_t)clq_shape_count(&input->shape) * sizeof(float)));
     }
     return CLQ_OK;
 }
@@ -237,29 +299,23 @@ static clq_status compare_all(verifier *s) {
     clq_status status = CLQ_OK;
     clq_progress progress;
     clq_sha256 hash;
-    clq_buffer *x = clq_exec_input(s->fake)->buffer;
-    const size_t input_bytes = (size_t)clq_shape_count(&clq_exec_input(s->fake)->shape) * 4;
     clq_sha256_init(&hash);
     clq_progress_begin(&progress, "verify", s->v->unit,
                        s->limit > 0 ? s->limit : clq_feed_batches(s->feed) * s->batch);
     for (;;) {
         int count = 0;
-        CLQ_GOTO(status, cleanup, next_images(s, s->v->images, x, &count));
+        CLQ_GOTO(status, cleanup, next_images(s, s->v->images, s->fake, &count));
         if (count == 0) {
             break;
         }
-        clq_buffer *const inputs[] = {clq_exec_input(s->integer)->buffer,
-                                      clq_exec_input(s->fused)->buffer};
-        for (int i = 0; i < 2; i++) {
-            CLQ_GOTO(status, cleanup, clq_buffer_copy(inputs[i], 0, x, 0, input_bytes));
-        }
+        CLQ_GOTO(status, cleanup, copy_inputs(s, s->integer));
+        CLQ_GOTO(status, cleanup, copy_inputs(s, s->fused));
         CLQ_GOTO(status, cleanup, clq_exec_forward(s->fake));
         CLQ_GOTO(status, cleanup, clq_exec_forward(s->integer));
         CLQ_GOTO(status, cleanup, clq_exec_forward(s->fused));
         CLQ_GOTO(status, cleanup, compare_codes(s, count));
         CLQ_GOTO(status, cleanup, compare_outputs(s, count));
-        clq_sha256_update(&hash, s->outputs[2],
-                          output_count(s) / (size_t)s->batch * (size_t)count * sizeof(float));
+        hash_images(s, count, s->outputs[2], &hash);
         s->v->images += count;
         clq_progress_update(&progress, s->v->images, "%lld codes differ",
                             (long long)s->v->mismatched_codes);
@@ -286,14 +342,13 @@ static clq_status hash_outputs(verifier *s, char hex[CLQ_SHA256_HEX_SIZE]) {
     clq_sha256_init(&hash);
     for (;;) {
         int count = 0;
-        CLQ_TRY(next_images(s, done, clq_exec_input(s->fused)->buffer, &count));
+        CLQ_TRY(next_images(s, done, s->fused, &count));
         if (count == 0) {
             break;
         }
-        const size_t bytes = output_count(s) / (size_t)s->batch * (size_t)count * sizeof(float);
         CLQ_TRY(clq_exec_forward(s->fused));
-        CLQ_TRY(clq_buffer_read(clq_exec_output(s->fused)->buffer, 0, bytes, s->outputs[2]));
-        clq_sha256_update(&hash, s->outputs[2], bytes);
+        CLQ_TRY(read_outputs(s, s->fused, count, s->outputs[2]));
+        hash_images(s, count, s->outputs[2], &hash);
         done += count;
     }
     clq_sha256_hex(&hash, hex);

@@ -305,7 +305,7 @@ static clq_status decide(match *m) {
 clq_status clq_graph_match_classes(const clq_graph *graph, clq_dataset *dataset) {
     CLQ_NEEDS(graph, dataset);
     CLQ_NEEDS_ENDS(graph);
-    const clq_shape *output = &graph->values[graph->output].shape;
+    const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
     match m = {.dataset = dataset, .info = clq_dataset_get_info(dataset)};
     if (m.info->class_count == 0 || output->rank != 2) {
         return CLQ_OK;

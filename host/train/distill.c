@@ -89,10 +89,11 @@ static clq_status check(const clq_train_job *job) {
         return clq_fail(CLQ_USAGE, "the teacher must be an FP32 network, %s is quantized",
                         teacher->name);
     }
-    CLQ_TRY(same_shape("input", &teacher->values[teacher->input].shape,
-                       &student->values[student->input].shape));
-    CLQ_TRY(same_shape("output", &teacher->values[teacher->output].shape,
-                       &student->values[student->output].shape));
+    CLQ_TRY(clq_fail_in(clq_graph_check_single(teacher, "distillation takes"), "the teacher"));
+    CLQ_TRY(same_shape("input", &teacher->values[clq_graph_input(teacher)].shape,
+                       &student->values[clq_graph_input(student)].shape));
+    CLQ_TRY(same_shape("output", &teacher->values[clq_graph_output(teacher)].shape,
+                       &student->values[clq_graph_output(student)].shape));
     return same_normalisation(job);
 }
 
@@ -101,7 +102,7 @@ static clq_status check(const clq_train_job *job) {
 static clq_status make_graph(const clq_graph *teacher, const clq_shape *x, clq_graph **out) {
     clq_graph *graph = NULL;
     CLQ_TRY(teacher->folded ? clq_graph_clone(teacher, &graph) : clq_graph_fold(teacher, &graph));
-    const clq_shape *own = &graph->values[graph->input].shape;
+    const clq_shape *own = &graph->values[clq_graph_input(graph)].shape;
     if (x->rank != 4 || (x->dim[1] == own->dim[1] && x->dim[2] == own->dim[2])) {
         *out = graph;
         return CLQ_OK;

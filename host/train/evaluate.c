@@ -120,6 +120,7 @@ static clq_status open_evaluator(evaluator *v) {
     const clq_table *table = clq_feed_table(v->feed);
     const int batch = clq_exec_get_options(v->exec)->batch;
     clq_evaluation *e = &v->e;
+    CLQ_TRY(clq_graph_check_single(clq_exec_graph(v->exec), "labels judge networks with"));
     if (output->shape.rank != 2) {
         return clq_fail(CLQ_BAD_DATA, "the network's output must be (N, classes), has rank %d",
                         output->shape.rank);

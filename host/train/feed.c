@@ -143,6 +143,12 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
     return open_loader(feed);
 }
 
+clq_status clq_feed_fill(clq_feed *feed, clq_exec *exec, clq_feed_batch *batch) {
+    CLQ_NEEDS(feed, exec, batch);
+    CLQ_TRY(clq_graph_check_one_input(clq_exec_graph(exec), "images or rows of a data set feed"));
+    return clq_feed_next(feed, clq_exec_input(exec)->buffer, batch);
+}
+
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     CLQ_NEEDS(feed, x, out);
     const clq_batch *batch = NULL;

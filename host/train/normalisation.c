@@ -20,8 +20,8 @@ clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *datas
     CLQ_NEEDS(graph, dataset);
     CLQ_NEEDS_ENDS(graph);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    const clq_shape *input = &graph->values[graph->input].shape;
-    const clq_shape *output = &graph->values[graph->output].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
+    const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
     char text[64];
     clq_shape_text(input, text, sizeof text);
     if (info->features == 0) {

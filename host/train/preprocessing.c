@@ -273,7 +273,7 @@ static clq_status read_metadata(const clq_graph *graph, const clq_shape *input,
 clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *p) {
     CLQ_NEEDS(graph, p);
     CLQ_NEEDS_ENDS(graph);
-    const clq_shape *input = &graph->values[graph->input].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
     *p = (clq_preprocessing){0};
     if (input->rank != 4 || input->dim[3] > CLQ_MAX_CHANNELS) {
         return CLQ_OK;

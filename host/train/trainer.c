@@ -56,8 +56,8 @@ static const clq_graph *training_graph(const trainer *t) {
 static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
     const clq_train_config *config = &t->job->config;
     const clq_graph *graph = training ? training_graph(t) : t->job->graph;
-    const clq_shape *input = &graph->values[graph->input].shape;
-    const clq_shape *output = &graph->values[graph->output].shape;
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
+    const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
     const bool images = input->rank == 4;
     const clq_feed_options options = {.batch = rank_batch(t),
                                       .training = training,

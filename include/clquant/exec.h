@@ -62,15 +62,20 @@ typedef struct clq_exec_options {
                          executor's batch */
 } clq_exec_options;
 
-/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode;
+/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode,
+ * CLQ_BAD_DATA when one with several inputs or outputs is to be trained;
  * CLQ_NO_MEMORY says how much the device would have to hold. */
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
                            const clq_exec_options *options, clq_exec **exec);
 void clq_exec_destroy(clq_exec *exec); /* NULL ok */
 
-/* F32 NHWC (batch, H, W, C): the executor quantizes by itself in the quantized modes. */
+/* F32 NHWC (batch, H, W, C) or (batch, C): the executor quantizes by itself in the quantized modes.
+ * `index` counts graph->inputs; NULL past them. */
+clq_tensor *clq_exec_input_at(clq_exec *exec, int index);
+/* F32 (batch, ...), real values in every mode: graph->outputs[index]; NULL past them. */
+clq_tensor *clq_exec_output_at(clq_exec *exec, int index);
+/* The first of each, the only one in networks that classify. */
 clq_tensor *clq_exec_input(clq_exec *exec);
-/* F32 (batch, ...): logits. Real values in every mode. */
 clq_tensor *clq_exec_output(clq_exec *exec);
 clq_tensor *clq_exec_output_gradient(clq_exec *exec); /* TRAIN and QAT: fill before backward */
 /* A value's tensor of the latest forward; NULL when its buffer was reused (see keep_all). In
@@ -82,6 +87,7 @@ clq_status clq_exec_load_parameters(clq_exec *exec); /* after params changed; do
 clq_status clq_exec_forward(clq_exec *exec);
 clq_status clq_exec_backward(clq_exec *exec);
 void clq_exec_set_step(clq_exec *exec, uint64_t step); /* dropout's counter */
+const clq_graph *clq_exec_graph(const clq_exec *exec);
 const clq_exec_options *clq_exec_get_options(const clq_exec *exec);
 
 /* Called after each node's forward has been queued (calibration, comparison of codes), for nodes

@@ -31,10 +31,10 @@ clq_status clq_onnx_load(const char *path, clq_graph **graph);
 /* The same from `size` bytes in memory; `name` stands for the path in errors. */
 clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name, clq_graph **graph);
 
-/* Writes opset 13, IR version 8: input "input" float (N, C, H, W) or (N, C), output "logits", N
- * symbolic. A float graph becomes an FP32 model (trained form: with BatchNormalization); a graph
- * with qparams gets QuantizeLinear -> DequantizeLinear behind every quantized activation, S8
- * weights and S32 biases with DequantizeLinear (axis 0). Metadata goes to metadata_props.
+/* Writes opset 13, IR version 8: inputs and outputs under the graph's names, float (N, C, H, W) or
+ * (N, C), N symbolic. A float graph becomes an FP32 model (trained form: with BatchNormalization);
+ * a graph with qparams gets QuantizeLinear -> DequantizeLinear behind every quantized activation,
+ * S8 weights and S32 biases with DequantizeLinear (axis 0). Metadata goes to metadata_props.
  * CLQ_BAD_DATA when the model would exceed protobuf's 2 GiB; CLQ_CANNOT_CREATE, CLQ_IO from the
  * file. */
 clq_status clq_onnx_save(const clq_graph *graph, const char *path);

@@ -17,7 +17,12 @@
 extern "C" {
 #endif
 
-enum { CLQ_MAX_RANK = 4, CLQ_MAX_INPUTS = 6, CLQ_NO_VALUE = -1 };
+enum {
+    CLQ_MAX_RANK = 4,
+    CLQ_MAX_INPUTS = 6, /* of a node */
+    CLQ_MAX_ENDS = 64,  /* inputs, and outputs, of a network */
+    CLQ_NO_VALUE = -1
+};
 
 typedef enum clq_dtype { CLQ_F32, CLQ_U8, CLQ_S8, CLQ_S32 } clq_dtype;
 size_t clq_dtype_size(clq_dtype dtype);
@@ -43,7 +48,7 @@ typedef struct clq_qparams {
 } clq_qparams;
 
 typedef enum clq_value_kind {
-    CLQ_VALUE_INPUT,      /* the network's input */
+    CLQ_VALUE_INPUT,      /* an input of the network */
     CLQ_VALUE_ACTIVATION, /* a node's output */
     CLQ_VALUE_PARAMETER,  /* learned: weights, biases, gamma, beta */
     CLQ_VALUE_STATE,      /* not learned but kept: running mean and variance */
@@ -75,13 +80,23 @@ typedef struct clq_metadata {
     char *key, *value;
 } clq_metadata;
 
+/* An output of the network: a value that a node makes, under the name that files give the output.
+ */
+typedef struct clq_graph_end {
+    char *name; /* owned; NULL: "logits" */
+    int value;  /* several outputs may be the same value */
+} clq_graph_end;
+
 typedef struct clq_graph {
     char *name;
     clq_value *values;
     int value_count;
     clq_node *nodes; /* in an order in which inputs come before their use */
     int node_count;
-    int input, output; /* value ids */
+    int inputs[CLQ_MAX_ENDS]; /* value ids; an input is called like its value */
+    int input_count;
+    clq_graph_end outputs[CLQ_MAX_ENDS];
+    int output_count;
     clq_metadata *metadata;
     int metadata_count;
     bool folded;
@@ -143,7 +158,7 @@ clq_status clq_graph_create(const char *name, clq_graph **graph); /* name NULL: 
 void clq_graph_destroy(clq_graph *graph);                         /* NULL ok */
 clq_status clq_graph_clone(const clq_graph *graph, clq_graph **clone);
 
-/* The input value: F32 (1, H, W, C) or (1, C). */
+/* One more input: F32 (1, H, W, C) or (1, C). CLQ_BAD_DATA past CLQ_MAX_ENDS of them. */
 clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value);
 /* A parameter or state tensor; `data` (F32/S8/S32 in the shape's order) is copied, NULL = zeros. */
 clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
@@ -153,12 +168,28 @@ clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value
  * and rule. */
 clq_status clq_graph_add_node(clq_graph *graph, const char *op, const char *name, const void *attrs,
                               const int *inputs, int input_count, int *output);
+/* Makes `value` the only output, called "logits". */
 void clq_graph_set_output(clq_graph *graph, int value);
+/* One more output; `name` NULL: "logits". CLQ_BAD_DATA past CLQ_MAX_ENDS of them. */
+clq_status clq_graph_add_output(clq_graph *graph, const char *name, int value);
+
+/* The first input or output, which is the only one where images or rows are fed and classes read;
+ * CLQ_NO_VALUE when there is none. */
+int clq_graph_input(const clq_graph *graph);
+int clq_graph_output(const clq_graph *graph);
+/* Names of the ends; NULL past their number. */
+const char *clq_graph_input_name(const clq_graph *graph, int index);
+const char *clq_graph_output_name(const clq_graph *graph, int index);
+/* CLQ_BAD_DATA, naming all inputs and outputs, unless there is one of each. `who` begins the rule:
+ * "training takes" (one of each). */
+clq_status clq_graph_check_single(const clq_graph *graph, const char *who);
+/* The same of the inputs alone. */
+clq_status clq_graph_check_one_input(const clq_graph *graph, const char *who);
 
 /* -1 when there is none. */
 int clq_graph_find_value(const clq_graph *graph, const char *name);
 int clq_graph_find_node(const clq_graph *graph, const char *name);
-/* How many node inputs (plus the graph output) read the value. */
+/* How many node inputs (plus outputs of the graph) read the value. */
 int clq_graph_use_count(const clq_graph *graph, int value);
 
 /* Both UTF-8, as files want it; CLQ_BAD_DATA otherwise. */

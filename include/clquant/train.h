@@ -147,6 +147,9 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
 /* Writes the next batch, normalised F32 NHWC or (N, features), into `x` (room for options.batch).
  */
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
+/* The same into the inputs of an executor, which has the feed's batch. CLQ_BAD_DATA for images or
+ * rows when it has several. */
+clq_status clq_feed_fill(clq_feed *feed, clq_exec *exec, clq_feed_batch *batch);
 
 /* ---- data and networks ---- */
 

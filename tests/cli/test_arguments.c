@@ -198,6 +198,13 @@ static void graphs(void **state) {
     REFUSED_FOR("inputs must not be NULL",
                 clq_graph_add_node(made, "add", "x", NULL, NULL, 2, &value));
     clq_graph_set_output(NULL, 0);
+    REFUSED(clq_graph_add_output(NULL, "y", 0));
+    assert_int_equal(clq_graph_input(NULL), CLQ_NO_VALUE);
+    assert_int_equal(clq_graph_output(NULL), CLQ_NO_VALUE);
+    assert_null(clq_graph_input_name(NULL, 0));
+    assert_null(clq_graph_output_name(NULL, 0));
+    REFUSED(clq_graph_check_single(NULL, "x"));
+    REFUSED(clq_graph_check_one_input(made, NULL));
     assert_int_equal(clq_graph_find_value(NULL, "x"), -1);
     assert_int_equal(clq_graph_find_value(made, NULL), -1);
     assert_int_equal(clq_graph_find_node(NULL, "x"), -1);
@@ -263,6 +270,9 @@ static void executors(void **state) {
     clq_exec_destroy(NULL);
     assert_null(clq_exec_input(NULL));
     assert_null(clq_exec_output(NULL));
+    assert_null(clq_exec_input_at(NULL, 0));
+    assert_null(clq_exec_output_at(NULL, 0));
+    assert_null(clq_exec_graph(NULL));
     assert_null(clq_exec_output_gradient(NULL));
     assert_null(clq_exec_value(NULL, 0));
     REFUSED(clq_exec_load_parameters(NULL));
@@ -397,6 +407,7 @@ static void training(void **state) {
     assert_int_equal(clq_feed_batches(NULL), 0);
     REFUSED(clq_feed_seek(NULL, 0, 0));
     REFUSED(clq_feed_next(NULL, NULL, &batch));
+    REFUSED(clq_feed_fill(NULL, NULL, &batch));
     REFUSED(clq_graph_check_data(NULL, table));
     REFUSED(clq_graph_check_data(graph, NULL));
     REFUSED(clq_graph_check_data(&empty, table));

@@ -6,6 +6,7 @@
 #include "exec/small_net.h"
 #include "support/ref_conv2d.h"
 #include "support/ref_ops.h"
+#include "support/two_ends.h"
 
 enum { BATCH = 3 };
 
@@ -76,11 +77,11 @@ static float *ref_forward(const clq_graph *graph, const float *x, float **values
     for (int v = 0; v < graph->value_count; v++) {
         values[v] = graph->values[v].data;
     }
-    values[graph->input] = (float *)x;
+    values[clq_graph_input(graph)] = (float *)x;
     for (int n = 0; n < graph->node_count; n++) {
         ref_node(graph, &graph->nodes[n], values);
     }
-    return values[graph->output];
+    return values[clq_graph_output(graph)];
 }
 
 static void check_forward(clq_graph *graph, bool keep_all, bool no_fusion) {
@@ -145,6 +146,57 @@ static void test_folded_forward(void **state) {
         clq_graph_destroy(folded);
         clq_graph_destroy(graph);
     }
+}
+
+/* ---- several inputs and outputs ---- */
+
+static void check_ends(clq_exec *exec, const clq_graph *graph, const float *left,
+                       const float *right) {
+    float map[ENDS_H * ENDS_W * ENDS_MAP], scores[ENDS_SCORES];
+    const size_t maps = sizeof map / sizeof *map;
+    for (int i = 0; i < BATCH; i++) {
+        ref_two_ends(graph, left + (size_t)i * ENDS_H * ENDS_W * ENDS_LEFT,
+                     right + (size_t)i * ENDS_H * ENDS_W * ENDS_RIGHT, map, scores);
+        for (int o = 0; o < 3; o++) {
+            float *out = read_tensor(clq_exec_output_at(exec, o));
+            const size_t count = o == 0 ? maps : ENDS_SCORES;
+            assert_close_f32(out + (size_t)i * count, o == 0 ? map : scores,
+                             clq_test_shape_of(count), 2e-5, 2e-5);
+            free(out);
+        }
+    }
+}
+
+static void test_several_ends(void **state) {
+    (void)state;
+    clq_graph *graph = two_ends(), *folded = NULL;
+    assert_ok(clq_graph_fold(graph, &folded));
+    assert_string_equal(clq_graph_output_name(folded, 2), "again");
+    float *left = random_floats(BATCH * ENDS_H * ENDS_W * ENDS_LEFT, -1, 1, 7);
+    float *right = random_floats(BATCH * ENDS_H * ENDS_W * ENDS_RIGHT, -1, 1, 8);
+    for (int k = 0; k < 4; k++) {
+        clq_exec *exec = make_exec(k & 1 ? folded : graph,
+                                   (clq_exec_options){.batch = BATCH, .no_fusion = k & 2});
+        assert_ok(clq_buffer_write(clq_exec_input_at(exec, 0)->buffer, 0,
+                                   BATCH * ENDS_H * ENDS_W * ENDS_LEFT * sizeof(float), left));
+        assert_ok(clq_buffer_write(clq_exec_input_at(exec, 1)->buffer, 0,
+                                   BATCH * ENDS_H * ENDS_W * ENDS_RIGHT * sizeof(float), right));
+        assert_null(clq_exec_input_at(exec, 2));
+        assert_null(clq_exec_output_at(exec, 3));
+        for (int run = 0; run < 2; run++) { /* inputs stay as they were */
+            assert_ok(clq_exec_forward(exec));
+            check_ends(exec, graph, left, right);
+        }
+        clq_exec_destroy(exec);
+    }
+    clq_exec *exec = NULL;
+    assert_status(clq_exec_create(test_device, graph,
+                                  &(clq_exec_options){.mode = CLQ_EXEC_TRAIN, .batch = 1}, &exec),
+                  CLQ_BAD_DATA);
+    assert_error_has("2 inputs (left, right) and 3 outputs (map, scores, again); training takes");
+    free(left), free(right);
+    clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
 }
 
 /* ---- training: plans and fusion change no bit ---- */
@@ -514,6 +566,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward),
         cmocka_unit_test(test_folded_forward),
+        cmocka_unit_test(test_several_ends),
         cmocka_unit_test(test_training_is_the_same_however_run),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_gradients_of_shared_values),

@@ -186,21 +186,21 @@ static inline void ref_forward(const clq_graph *graph, const float *image, float
         values[i] = value->data ? ref_reals(value)
                                 : clq_calloc((size_t)clq_shape_count(&value->shape), sizeof(float));
     }
-    const clq_value *input = &graph->values[graph->input];
+    const clq_value *input = &graph->values[clq_graph_input(graph)];
     int64_t count = clq_shape_count(&input->shape);
     int64_t channels = input->shape.dim[input->shape.rank - 1], pixels = count / channels;
     for (int64_t i = 0; i < count; i++) {
-        values[graph->input][i] = image[i % channels * pixels + i / channels];
+        values[clq_graph_input(graph)][i] = image[i % channels * pixels + i / channels];
     }
-    ref_round(&input->q, values[graph->input], count);
+    ref_round(&input->q, values[clq_graph_input(graph)], count);
     for (int i = 0; i < graph->node_count; i++) {
         const clq_node *node = &graph->nodes[i];
         const clq_value *y = &graph->values[node->output];
         ref_node(graph, node, values);
         ref_round(&y->q, values[node->output], clq_shape_count(&y->shape));
     }
-    memcpy(out, values[graph->output],
-           (size_t)clq_shape_count(&graph->values[graph->output].shape) * sizeof *out);
+    memcpy(out, values[clq_graph_output(graph)],
+           (size_t)clq_shape_count(&graph->values[clq_graph_output(graph)].shape) * sizeof *out);
     for (int i = 0; i < graph->value_count; i++) {
         clq_free(values[i]);
     }

@@ -225,7 +225,7 @@ static inline clq_graph *sample_quantize(clq_graph *graph, bool per_tensor, bool
     for (int i = 0; i < graph->value_count; i++) {
         clq_value *value = &graph->values[i];
         bool activation = value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
-        if (!activation || i == graph->output) {
+        if (!activation || i == clq_graph_output(graph)) {
             continue;
         }
         float scale = 0.01f + 0.001f * (float)i;
@@ -291,8 +291,15 @@ static inline void assert_same_graph(const clq_graph *a, const clq_graph *b) {
         assert_non_null(text);
         assert_string_equal(a->metadata[i].value, text);
     }
-    assert_same_value(&a->values[a->input], &b->values[b->input]);
-    assert_same_value(&a->values[a->output], &b->values[b->output]);
+    assert_int_equal(a->input_count, b->input_count);
+    for (int i = 0; i < a->input_count; i++) {
+        assert_same_value(&a->values[a->inputs[i]], &b->values[b->inputs[i]]);
+    }
+    assert_int_equal(a->output_count, b->output_count);
+    for (int i = 0; i < a->output_count; i++) {
+        assert_string_equal(clq_graph_output_name(a, i), clq_graph_output_name(b, i));
+        assert_same_value(&a->values[a->outputs[i].value], &b->values[b->outputs[i].value]);
+    }
     for (int i = 0; i < a->node_count; i++) {
         const clq_node *x = &a->nodes[i], *y = &b->nodes[i];
         assert_string_equal(x->name, y->name);

@@ -54,7 +54,7 @@ static void check(const char *network, const char *file, clq_exec_mode mode, boo
             assert_int_equal(graph->values[v].data == NULL, consume);
         }
     }
-    const clq_qparams *q = &graph->values[graph->output].q;
+    const clq_qparams *q = &graph->values[clq_graph_output(graph)].q;
     absolute += q->count ? q->scale[0] * 1.01 : 0; /* one code */
     assert_close_f32(logits, (const float *)clq_tensors_find(io, expected)->data,
                      clq_test_shape_of((size_t)input->dim[0], CLASSES), absolute, 1e-4);

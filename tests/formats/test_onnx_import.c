@@ -321,7 +321,7 @@ static void flatten_order(void **state) {
 
     m = make_start();
     make_node(m, "Flatten", "x", "y");
-    make_refused(m, "a flattened image cannot be the output");
+    make_refused(m, "a flattened image cannot be an output");
 }
 
 static clq_graph *reshaped_to(int64_t a, int64_t b) {
@@ -452,7 +452,7 @@ static void written_pools_have_no_window_in_the_padding(void **state) {
             assert_ok(clq_onnx_save(graph, clq_test_temp_path("pool.onnx")));
             assert_ok(clq_onnx_load(clq_test_temp_path("pool.onnx"), &loaded));
             const clq_pool_attrs *a = loaded->nodes[0].attrs;
-            const clq_shape *is = &loaded->values[loaded->output].shape;
+            const clq_shape *is = &loaded->values[clq_graph_output(loaded)].shape;
             assert_true(clq_shape_equal(is, &graph->values[y].shape));
             for (int axis = 0; axis < 2; axis++) {
                 const int slack = 8 + a->pad[axis] + a->pad[axis + 2] - a->kernel[axis];
@@ -620,6 +620,46 @@ static void dropout(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Inputs and outputs keep their names, also in the file that is written. */
+static void several_ends(void **state) {
+    (void)state;
+    static const int64_t dim[4] = {-1, 2, 8, 8};
+    make_model *m = make_start();
+    m->inputs[m->graph.n_input++] = make_info(m, "right", 4, dim);
+    m->outputs[m->graph.n_output++] = make_info(m, "early", 4, dim);
+    m->outputs[m->graph.n_output++] = make_info(m, "twin", 4, dim);
+    make_weights(m, "v", DIMS(4, 3, 1, 1));
+    make_weights(m, "w", DIMS(4, 2, 1, 1));
+    make_node(m, "Conv", "x,v", "a");
+    make_node(m, "Conv", "right,w", "b");
+    make_node(m, "Add", "a,b", "sum");
+    make_node(m, "Relu", "sum", "early");
+    make_node(m, "Identity", "early", "twin");
+    make_node(m, "GlobalAveragePool", "early", "pooled");
+    make_node(m, "Flatten", "pooled", "y");
+    clq_graph *graph = make_finish(m), *again = NULL;
+    const char *path = clq_test_temp_path("ends.onnx");
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(graph->input_count, 2);
+        assert_string_equal(clq_graph_input_name(graph, 0), "x");
+        assert_string_equal(clq_graph_input_name(graph, 1), "right");
+        assert_int_equal(graph->values[graph->inputs[1]].shape.dim[3], 2);
+        assert_int_equal(graph->output_count, 3);
+        assert_string_equal(clq_graph_output_name(graph, 0), "y");
+        assert_string_equal(clq_graph_output_name(graph, 1), "early");
+        assert_string_equal(clq_graph_output_name(graph, 2), "twin");
+        assert_int_equal(graph->outputs[1].value, graph->outputs[2].value);
+        assert_int_equal(graph->values[graph->outputs[1].value].shape.rank, 4);
+        if (round == 0) {
+            assert_ok(clq_onnx_save(graph, path));
+            assert_ok(clq_onnx_load(path, &again));
+            clq_graph_destroy(graph);
+            graph = again;
+        }
+    }
+    clq_graph_destroy(graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conv_attributes),
@@ -642,6 +682,7 @@ int main(void) {
         cmocka_unit_test(clip),
         cmocka_unit_test(batch_norm),
         cmocka_unit_test(dropout),
+        cmocka_unit_test(several_ends),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -165,12 +165,22 @@ static void refused_graphs(void **state) {
     m = make_start();
     m->inputs[m->graph.n_input++] = make_info(m, "z", 2, (int64_t[]){1, 3});
     make_node(m, "Relu", "x", "y");
-    make_refused(m, "there must be one");
+    make_refused(m, "\"x\" and \"z\": one batch for all is needed");
+
+    m = make_start();
+    m->inputs[m->graph.n_input++] = make_info(m, "x", 2, (int64_t[]){-1, 3});
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "\"x\" is defined twice");
 
     m = make_start();
     m->outputs[m->graph.n_output++] = make_info(m, "z", 2, (int64_t[]){1, 3});
     make_node(m, "Relu", "x", "y");
-    make_refused(m, "2 outputs");
+    make_refused(m, "output \"z\": is not the real result of a node");
+
+    m = make_start();
+    m->graph.n_output = 0;
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "0 outputs, must be 1..64");
 
     m = make_start();
     add_dimension_input(m, 3, -1, 8);
@@ -248,7 +258,7 @@ static void old_opset(void **state) {
         node_at(graph, i, ops[i]);
     }
     assert_string_equal(graph->nodes[0].name, "conv0_fwd");
-    assert_int_equal(graph->values[graph->output].shape.dim[1], 5);
+    assert_int_equal(graph->values[clq_graph_output(graph)].shape.dim[1], 5);
     clq_graph_destroy(graph);
 }
 

@@ -108,11 +108,11 @@ static void check(variant v) {
     clq_graph *graph = make_finish(make_quantized(v));
     assert_true(graph->folded);
     assert_int_equal(graph->node_count, 3);
-    const clq_qparams *x = &graph->values[graph->input].q;
+    const clq_qparams *x = &graph->values[clq_graph_input(graph)].q;
     assert_int_equal(x->dtype, CLQ_U8);
     assert_int_equal(x->zero_point, 100); /* from int8: + 128, the same reals */
     assert_true(x->scale[0] == 0.5f);
-    assert_int_equal(graph->values[graph->output].q.zero_point, 0);
+    assert_int_equal(graph->values[clq_graph_output(graph)].q.zero_point, 0);
     const clq_conv2d_attrs *conv = graph->nodes[0].attrs;
     assert_int_equal(conv->act, v.relu_between ? CLQ_ACT_RELU : CLQ_ACT_NONE);
     /* MaxPool's codes are its input's. */

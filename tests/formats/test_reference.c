@@ -67,7 +67,7 @@ static void check_quantized(const char *network) {
     clq_graph *graph = NULL;
     assert_ok(clq_onnx_load(data_path(network, "_qdq.onnx"), &graph));
     assert_int_equal(clq_graph_form(graph), CLQ_FORM_INTEGER);
-    const clq_qparams *q = &graph->values[graph->output].q;
+    const clq_qparams *q = &graph->values[clq_graph_output(graph)].q;
     assert_int_equal(q->count, 1);
     check_logits(graph, network, "logits_qdq", q->scale[0] * 1.01);
     clq_graph_destroy(graph);

@@ -187,7 +187,7 @@ static void set_classes(clq_graph *graph, int64_t classes) {
         clq_free(value->data);
         value->data = clq_calloc((size_t)clq_shape_count(&value->shape), sizeof(float));
     }
-    graph->values[graph->output].shape.dim[1] = classes;
+    graph->values[clq_graph_output(graph)].shape.dim[1] = classes;
 }
 
 static const float *data_of(const clq_graph *graph, const char *name) {

@@ -96,8 +96,8 @@ static void building_gives_ids_and_shapes(void **state) {
     assert_int_equal(g->values[a].producer, 0);
     assert_int_equal(g->values[a].shape.dim[1], 4);
     assert_int_equal(clq_graph_use_count(g, a), 2);
-    assert_int_equal(clq_graph_use_count(g, g->output), 1);
-    assert_int_equal(clq_graph_use_count(g, g->input), 1);
+    assert_int_equal(clq_graph_use_count(g, clq_graph_output(g)), 1);
+    assert_int_equal(clq_graph_use_count(g, clq_graph_input(g)), 1);
     assert_memory_equal(g->values[clq_graph_find_value(g, "a.weight")].data, weight_data,
                         sizeof weight_data);
     clq_graph_size size = clq_graph_measure(g);
@@ -108,11 +108,48 @@ static void building_gives_ids_and_shapes(void **state) {
     clq_graph_destroy(NULL);
 }
 
+static void several_ends(void **state) {
+    (void)state;
+    clq_graph *g = built(), *clone = NULL;
+    int second = -1;
+    assert_string_equal(clq_graph_output_name(g, 0), "logits");
+    assert_ok(clq_graph_check_single(g, "this takes"));
+    assert_ok(clq_graph_add_input(g, "second", (clq_shape){2, {1, 7}}, &second));
+    assert_ok(clq_graph_add_output(g, "early", clq_graph_find_value(g, "a")));
+    assert_ok(clq_graph_validate(g));
+    assert_ok(clq_graph_clone(g, &clone));
+    clq_graph_destroy(g);
+    assert_int_equal(clone->input_count, 2);
+    assert_int_equal(clone->output_count, 2);
+    assert_string_equal(clq_graph_input_name(clone, 1), "second");
+    assert_string_equal(clq_graph_output_name(clone, 1), "early");
+    assert_null(clq_graph_input_name(clone, 2));
+    assert_null(clq_graph_output_name(clone, 2));
+    assert_int_equal(clq_graph_use_count(clone, clq_graph_find_value(clone, "a")), 3);
+    assert_status(clq_graph_check_single(clone, "this takes"), CLQ_BAD_DATA);
+    assert_error_has(
+        "has 2 inputs (input, second) and 2 outputs (logits, early); this takes one of "
+        "each");
+    assert_status(clq_graph_check_one_input(clone, "images feed"), CLQ_BAD_DATA);
+    assert_error_has("has 2 inputs (input, second); images feed one");
+    assert_ok(clq_graph_add_output(clone, "second", clq_graph_output(clone)));
+    assert_status(clq_graph_validate(clone), CLQ_BAD_DATA);
+    assert_error_has("two inputs or outputs are named \"second\"");
+    clq_graph_set_output(clone, clq_graph_find_value(clone, "b"));
+    assert_int_equal(clone->output_count, 1);
+    assert_string_equal(clq_graph_output_name(clone, 0), "logits");
+    for (int i = 1; i < CLQ_MAX_ENDS; i++) {
+        assert_ok(clq_graph_add_output(clone, "more", 0));
+    }
+    assert_status(clq_graph_add_output(clone, "more", 0), CLQ_BAD_DATA);
+    clq_graph_destroy(clone);
+}
+
 static void building_refuses_what_cannot_be(void **state) {
     (void)state;
     clq_graph *g = built();
     int id = 99;
-    int x = g->input;
+    int x = clq_graph_input(g);
     assert_status(clq_graph_add_node(g, "warp", "d", NULL, &x, 1, &id), CLQ_BAD_DATA);
     assert_error_has("warp");
     assert_status(clq_graph_add_node(g, "resize", "d", &(resize_attrs){13}, &x, 1, &id),
@@ -132,7 +169,6 @@ static void building_refuses_what_cannot_be(void **state) {
     }
     assert_status(clq_graph_add_node(g, "join", "d", NULL, (int[]){x, CLQ_NO_VALUE}, 2, &id),
                   CLQ_BAD_DATA);
-    assert_status(clq_graph_add_input(g, "again", (clq_shape){2, {1, 5}}, &id), CLQ_BAD_DATA);
     assert_status(clq_graph_add_parameter(g, "p", CLQ_VALUE_ACTIVATION, CLQ_F32,
                                           (clq_shape){1, {3}}, NULL, &id),
                   CLQ_USAGE);
@@ -217,7 +253,7 @@ static void form_follows_the_values(void **state) {
     int w = clq_graph_find_value(g, "a.weight"), id;
     assert_ok(clq_qparams_set(&g->values[w].q, 2, (float[]){1, 2}, 0, CLQ_S8));
     assert_int_equal(clq_graph_form(g), CLQ_FORM_FLOAT);
-    assert_ok(clq_qparams_set(&g->values[g->input].q, 1, (float[]){1}, 0, CLQ_U8));
+    assert_ok(clq_qparams_set(&g->values[clq_graph_input(g)].q, 1, (float[]){1}, 0, CLQ_U8));
     assert_int_equal(clq_graph_form(g), CLQ_FORM_QUANTIZED);
     assert_ok(clq_graph_validate(g));
     assert_ok(clq_graph_add_parameter(g, "w8", CLQ_VALUE_PARAMETER, CLQ_S8, (clq_shape){1, {3}},
@@ -252,13 +288,13 @@ static void shapes_as_text(void **state) {
 enum { INPUT, WEIGHT, A, B, C }; /* ids in the graph above */
 
 static void break_input_id(clq_graph *g) {
-    g->input = 77;
+    g->inputs[0] = 77;
 }
 static void break_output_id(clq_graph *g) {
-    g->output = -1;
+    g->outputs[0].value = -1;
 }
 static void break_output_kind(clq_graph *g) {
-    g->output = WEIGHT;
+    g->outputs[0].value = WEIGHT;
 }
 static void break_node_input(clq_graph *g) {
     g->nodes[1].inputs[0] = 5;
@@ -459,6 +495,7 @@ static void every_failed_allocation_is_reported(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(building_gives_ids_and_shapes),
+        cmocka_unit_test(several_ends),
         cmocka_unit_test(building_refuses_what_cannot_be),
         cmocka_unit_test(inputs_are_images_or_vectors),
         cmocka_unit_test(clones_are_deep),

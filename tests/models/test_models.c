@@ -123,7 +123,7 @@ static void resnet50_follows_torchvision(void **state) {
     assert_shape(g, "avgpool", "1x2048");
     assert_shape(g, "fc.weight", "1000x2048");
     assert_shape(g, "fc.bias", "1000");
-    assert_string_equal(g->values[g->output].name, "fc");
+    assert_string_equal(g->values[clq_graph_output(g)].name, "fc");
     assert_int_equal(clq_graph_find_value(g, "conv1.bias"), -1);
     assert_int_equal(clq_graph_find_value(g, "layer1.1.downsample.0.weight"), -1);
     int bn = clq_graph_find_node(g, "bn1");
@@ -206,7 +206,7 @@ static void mlp_takes_vectors_and_images(void **state) {
     assert_shape(g, "fc1.weight", "32x64");
     assert_shape(g, "tanh2", "1x16");
     assert_shape(g, "fc3", "1x4");
-    assert_string_equal(g->values[g->output].name, "fc3");
+    assert_string_equal(g->values[clq_graph_output(g)].name, "fc3");
     clq_graph_destroy(g);
     g = build((clq_network_options){.network = "mlp"});
     assert_shape(g, "input", "1x28x28x1");
@@ -332,7 +332,8 @@ static void folding_keeps_names(void **state) {
                 clq_free(weight);
             }
         }
-        assert_string_equal(folded->values[folded->output].name, g->values[g->output].name);
+        assert_string_equal(folded->values[clq_graph_output(folded)].name,
+                            g->values[clq_graph_output(g)].name);
         assert_int_equal(clq_graph_measure(folded).macs, clq_graph_measure(g).macs);
         clq_graph_destroy(folded);
         clq_graph_destroy(g);
@@ -347,7 +348,7 @@ static void forward_lifetimes(const clq_graph *g, clq_lifetime *lives) {
         lives[v] = (clq_lifetime){
             .bytes = planned ? 4 * (uint64_t)clq_shape_count(&g->values[v].shape) : 0,
             .first = first,
-            .last = v == g->output ? g->node_count : first,
+            .last = v == clq_graph_output(g) ? g->node_count : first,
             .alias = -1};
     }
     for (int n = 0; n < g->node_count; n++) {

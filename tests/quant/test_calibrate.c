@@ -67,7 +67,7 @@ static void check_ranges(const clq_quant_config *config) {
         if (value->data) {
             continue;
         }
-        if (v == graph->output) {
+        if (v == clq_graph_output(graph)) {
             assert_int_equal(value->q.count, 0);
             continue;
         }
@@ -466,7 +466,7 @@ static void a_network_without_layers_is_refused(void **state) {
     x = clq_build_op(&b, "global_avg_pool", "pool", x);
     assert_ok(b.status);
     clq_graph *graph = b.graph;
-    graph->output = x;
+    clq_graph_set_output(graph, x);
     clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
     clq_feed *feed = net_feed(test_device, data, BATCH);
     assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_USAGE);

@@ -407,7 +407,7 @@ static void test_foreign_integers(void **state) {
                 int8_t *code = (int8_t *)w->data + i;
                 *code = i % 3 ? *code : INT8_MIN;
             }
-            if (node->output == integer->output) {
+            if (node->output == clq_graph_output(integer)) {
                 ((clq_linear_attrs *)node->attrs)->act = (clq_act)act;
             }
         }

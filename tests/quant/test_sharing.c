@@ -145,7 +145,7 @@ static void set_qparams(clq_graph *graph) {
     const float activation = 0x1p-5f, weight = 0x1p-6f;
     for (int v = 0; v < graph->value_count; v++) {
         clq_value *value = &graph->values[v];
-        if (!value->data && v != graph->output) {
+        if (!value->data && v != clq_graph_output(graph)) {
             assert_ok(clq_qparams_set(&value->q, 1, &activation, 100, CLQ_U8));
         } else if (value->data && value->shape.rank > 1) {
             assert_ok(clq_qparams_set(&value->q, 1, &weight, 0, CLQ_S8));

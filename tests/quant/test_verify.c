@@ -33,7 +33,8 @@ static clq_verification verify(net_maker make, const clq_quant_config *config,
     clq_verification verification;
     net_calibrate(test_device, graph, config, 32, 8);
     assert_ok(clq_convert(graph, config, integer));
-    clq_dataset *data = net_data(CLQ_SPLIT_TEST, (int)graph->values[graph->input].shape.dim[1], 11);
+    clq_dataset *data =
+        net_data(CLQ_SPLIT_TEST, (int)graph->values[clq_graph_input(graph)].shape.dim[1], 11);
     assert_ok(clq_verify(test_device, *integer, data, 4, 0, &verification));
     clq_dataset_close(data);
     clq_graph_destroy(graph);
@@ -120,7 +121,7 @@ static void codes_agree_with_large_biases(void **state) {
     clq_graph *integer = NULL;
     clq_quant_config_init(&config);
     clq_verification v = verify(make_mlp, &config, &integer);
-    const clq_node *last = &integer->nodes[integer->values[integer->output].producer];
+    const clq_node *last = &integer->nodes[integer->values[clq_graph_output(integer)].producer];
     clq_value *bias = &integer->values[last->inputs[2]];
     for (int64_t c = 0; c < bias->shape.dim[0]; c++) {
         ((int32_t *)bias->data)[c] = (1 << 24) + 1 + 2 * (int32_t)c;

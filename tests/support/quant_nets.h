@@ -164,7 +164,7 @@ static inline clq_feed *net_feed(clq_device *device, clq_dataset *dataset, int b
 /* Calibrates a folded graph in place on `count` images. */
 static inline void net_calibrate(clq_device *device, clq_graph *folded,
                                  const clq_quant_config *config, int64_t count, int batch) {
-    const int size = (int)folded->values[folded->input].shape.dim[1];
+    const int size = (int)folded->values[clq_graph_input(folded)].shape.dim[1];
     clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, size, count);
     clq_feed *feed = net_feed(device, data, batch);
     assert_ok(clq_calibrate(device, folded, feed, batch, config, NULL));

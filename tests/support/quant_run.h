@@ -27,11 +27,11 @@ static inline void quant_begin(quant_test *t) {
 /* An activation with these qparams: the graph's input, or a second one (through a relu of it). */
 static inline int quant_activation(quant_test *t, const clq_shape *shape, quant_meaning q) {
     int value = 0;
-    if (t->graph->input == CLQ_NO_VALUE) {
+    if (clq_graph_input(t->graph) == CLQ_NO_VALUE) {
         assert_ok(clq_graph_add_input(t->graph, "x", *shape, &value));
     } else {
         assert_ok(
-            clq_graph_add_node(t->graph, "relu", "second", NULL, &t->graph->input, 1, &value));
+            clq_graph_add_node(t->graph, "relu", "second", NULL, t->graph->inputs, 1, &value));
     }
     assert_ok(clq_qparams_set(&t->graph->values[value].q, 1, &q.scale, q.zero_point, CLQ_U8));
     return value;

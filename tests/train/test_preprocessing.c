@@ -15,7 +15,7 @@ static clq_graph *network(int size, int channels) {
 }
 
 static const clq_shape *input_of(const clq_graph *graph) {
-    return &graph->values[graph->input].shape;
+    return &graph->values[clq_graph_input(graph)].shape;
 }
 
 static clq_preprocessing everything(void) {

@@ -352,7 +352,7 @@ static void unquantized_inputs_are_refused(void **state) {
     layer_data d = data_of(&cases[0]);
     quant_test t;
     begin(&t, &d, CLQ_EXEC_FAKE_QUANT, false, true);
-    clq_qparams_clear(&t.graph->values[t.graph->input].q);
+    clq_qparams_clear(&t.graph->values[clq_graph_input(t.graph)].q);
     assert_status(t.run.node->op->quantized->prepare(&t.run), CLQ_USAGE);
     assert_error_has("\"x\"");
     quant_end(&t);
