@@ -151,7 +151,7 @@ static void close_evaluator(evaluator *v) {
 }
 
 /* One batch; its outputs also into `to` when that is not NULL. */
-static clq_status judge(evaluator *v, const clq_feed_batch *data, float *to) {
+static clq_status evaluate_batch(evaluator *v, const clq_feed_batch *data, float *to) {
     const size_t bytes = (size_t)data->count * (size_t)v->outputs * sizeof *v->rows;
     if (v->e.classes > 0) {
         CLQ_TRY(check_labels(data->labels, data->count, v->e.classes));
@@ -208,7 +208,7 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
         if (data.count == 0) {
             break;
         }
-        CLQ_GOTO(status, cleanup, judge(&v, &data, logits));
+        CLQ_GOTO(status, cleanup, evaluate_batch(&v, &data, logits));
         if (label) {
             show(&v);
         }

@@ -1,11 +1,11 @@
 /* Whether a training step is sound: its loss, its gradients, and what the forward pass read and
- * changed, are finite. Judged on the device: a step that is not leaves no trace, although the host
+ * changed, are finite. Checked on the device: a step that is not leaves no trace, although the host
  * learns of it only afterwards. On the way it measures the gradients' norm and clips them.
  *
  * A step:   clq_health_begin     when the batch is there, before the forward pass
- *           clq_health_judge     behind the backward pass, when gradients are final
+ *           clq_health_check     behind the backward pass, when gradients are final
  *           clq_health_agree     several ranks: what one of them finds counts for all
- *           (the optimizer, which obeys the verdict, and what else the step changes)
+ *           (the optimizer, which follows the result, and what else the step changes)
  *           clq_health_restore   the rest of the step undone if need be
  *           clq_health_read      the host is told
  *
@@ -36,12 +36,13 @@ void clq_health_destroy(clq_health *health); /* NULL ok */
  * parameters' states are one already. Whole 4-byte words; must outlive `health`. */
 clq_status clq_health_protect(clq_health *health, clq_buffer *buffer);
 
-/* What the optimizer obeys (clq_optimizer_obey), laid out as in kernels/include/verdict.h. */
-clq_buffer *clq_health_verdict(clq_health *health);
+/* What the optimizer follows (clq_optimizer_follow), laid out as in kernels/include/step_check.h.
+ */
+clq_buffer *clq_health_result(clq_health *health);
 
 /* Queue work, wait for nothing. */
 clq_status clq_health_begin(clq_health *health, const clq_tensor *input);
-clq_status clq_health_judge(clq_health *health, clq_loss *loss);
+clq_status clq_health_check(clq_health *health, clq_loss *loss);
 clq_status clq_health_restore(clq_health *health);
 
 /* What only one rank has seen, as an input that is not finite, undoes the step on all; and *stop

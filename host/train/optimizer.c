@@ -16,8 +16,8 @@ struct clq_optimizer {
     clq_buffer *moments[MAX_MOMENTS];
     size_t moment_count;
     clq_buffer *average_params, *average_states; /* NULL: none */
-    clq_buffer *decays;  /* u8 (count / unit): does this run of floats have weight decay */
-    clq_buffer *verdict; /* of another; NULL: none */
+    clq_buffer *decays; /* u8 (count / unit): does this run of floats have weight decay */
+    clq_buffer *check;  /* of another; NULL: none */
     uint32_t count, unit;
 };
 
@@ -113,8 +113,8 @@ void clq_optimizer_destroy(clq_optimizer *optimizer) {
     clq_free(optimizer);
 }
 
-void clq_optimizer_obey(clq_optimizer *optimizer, clq_buffer *verdict) {
-    optimizer->verdict = verdict;
+void clq_optimizer_follow(clq_optimizer *optimizer, clq_buffer *check) {
+    optimizer->check = check;
 }
 
 /* ---- a step ---- */
@@ -138,7 +138,7 @@ static clq_range step_range(const clq_optimizer *o) {
 /* The arguments that all optimizers take first. */
 #define COMMON_ARGUMENTS(o, lr, kept)                                                              \
     CLQ_BUF(clq_params_flat((o)->params)), CLQ_BUF(clq_params_flat_gradient((o)->params)),         \
-        CLQ_BUF((o)->decays), CLQ_BUF((o)->average_params), CLQ_BUF((o)->verdict),                 \
+        CLQ_BUF((o)->decays), CLQ_BUF((o)->average_params), CLQ_BUF((o)->check),                   \
         CLQ_U32((o)->count), CLQ_U32((o)->unit), CLQ_F32(kept), CLQ_F32(1.0 - (kept)),             \
         CLQ_F32(lr), CLQ_F32((o)->config.optimizer.weight_decay)
 
@@ -170,8 +170,8 @@ clq_status clq_optimizer_step(clq_optimizer *o, double lr, int64_t update) {
     }
     const size_t count = clq_buffer_size(states) / sizeof(float);
     return CLQ_LAUNCH(o->device, o->average, CLQ_RANGE1(count), CLQ_BUF(states),
-                      CLQ_BUF(o->average_states), CLQ_BUF(o->verdict), CLQ_U32(count),
-                      CLQ_F32(kept), CLQ_F32(1.0 - kept));
+                      CLQ_BUF(o->average_states), CLQ_BUF(o->check), CLQ_U32(count), CLQ_F32(kept),
+                      CLQ_F32(1.0 - kept));
 }
 
 static clq_status swap(clq_optimizer *o, clq_buffer *a, clq_buffer *b) {

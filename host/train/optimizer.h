@@ -15,9 +15,9 @@ clq_status clq_optimizer_create(clq_device *device, const clq_graph *graph, clq_
                                 const clq_train_config *config, clq_optimizer **optimizer);
 void clq_optimizer_destroy(clq_optimizer *optimizer); /* NULL ok */
 
-/* From now on every step asks `verdict` (kernels/include/verdict.h, clq_health_verdict) by how much
+/* From now on every step asks `check` (kernels/include/step_check.h, clq_health_result) by how much
  * to scale gradients and whether to happen at all. NULL: no more. */
-void clq_optimizer_obey(clq_optimizer *optimizer, clq_buffer *verdict);
+void clq_optimizer_follow(clq_optimizer *optimizer, clq_buffer *check);
 
 /* Updates the parameters from their gradients, and the average; `update` counts the updates that
  * happened before. Queues work, does not wait. */

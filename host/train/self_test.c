@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "device/self_bench.h"
-#include "kernels/include/verdict.h"
+#include "kernels/include/step_check.h"
 
 /* ---- optim/optimizer.cl: a few roundings of values up to 10 ---- */
 
 enum { UNIT = 32, RUNS = 3, COUNT = UNIT * RUNS };
-enum { W, G, M, V, AVERAGE, DECAYS, VERDICT };
-static const double lr = 0.05, decay = 0.1, kept = 0.75, scale = 0.5; /* scale: the verdict's */
+enum { W, G, M, V, AVERAGE, DECAYS, CHECK };
+static const double lr = 0.05, decay = 0.1, kept = 0.75, scale = 0.5; /* scale: the result's */
 static const uint8_t decays[RUNS] = {1, 0, 1};
 
 typedef struct parameters {
@@ -36,15 +36,15 @@ static void step_adam(parameters *p, int i, bool decoupled) {
                       lr / (1 - pow(0.9, 3)) * m / (sqrt(v) / sqrt(1 - pow(0.99, 3)) + 1e-3));
 }
 
-static clq_status put_parameters(clq_self_bench *b, const parameters *p, float verdict_scale) {
-    const float verdict[VERDICT_FIELDS] = {verdict_scale};
+static clq_status put_parameters(clq_self_bench *b, const parameters *p, float check_scale) {
+    const float result[STEP_FIELDS] = {check_scale};
     CLQ_TRY(clq_bench_put(b, W, p->w, sizeof p->w));
     CLQ_TRY(clq_bench_put(b, G, p->g, sizeof p->g));
     CLQ_TRY(clq_bench_put(b, M, p->m, sizeof p->m));
     CLQ_TRY(clq_bench_put(b, V, p->v, sizeof p->v));
     CLQ_TRY(clq_bench_put(b, AVERAGE, p->average, sizeof p->average));
     CLQ_TRY(clq_bench_put(b, DECAYS, decays, sizeof decays));
-    return clq_bench_put(b, VERDICT, verdict, sizeof verdict);
+    return clq_bench_put(b, CHECK, result, sizeof result);
 }
 
 static clq_status expect_parameters(clq_self_bench *b, const parameters *p, double tolerance,
@@ -56,11 +56,11 @@ static clq_status expect_parameters(clq_self_bench *b, const parameters *p, doub
 }
 
 #define ARGUMENTS(b)                                                                               \
-    CLQ_AT(b, W), CLQ_AT(b, G), CLQ_AT(b, DECAYS), CLQ_AT(b, AVERAGE), CLQ_AT(b, VERDICT),         \
+    CLQ_AT(b, W), CLQ_AT(b, G), CLQ_AT(b, DECAYS), CLQ_AT(b, AVERAGE), CLQ_AT(b, CHECK),           \
         CLQ_U32(COUNT), CLQ_U32(UNIT), CLQ_F32(kept), CLQ_F32(1 - kept), CLQ_F32(lr),              \
         CLQ_F32(decay), CLQ_AT(b, M)
 
-/* Both forms, and that nothing happens where the verdict's scale is 0. */
+/* Both forms, and that nothing happens where the result's scale is 0. */
 static clq_status check_step(clq_self_bench *b, parameters p, bool adam, bool form, bool happens) {
     const char *name = adam ? "optimizer_adam" : "optimizer_sgd";
     CLQ_TRY(put_parameters(b, &p, happens ? (float)scale : 0));
@@ -85,7 +85,7 @@ static clq_status check_averages(clq_self_bench *b, parameters *p) {
         p->average[i] = (float)(kept * (double)p->average[i] + (1 - kept) * (double)p->w[i]);
     }
     CLQ_BENCH(b, "optimizer_average", CLQ_RANGE1(COUNT), CLQ_AT(b, W), CLQ_AT(b, AVERAGE),
-              CLQ_AT(b, VERDICT), CLQ_U32(COUNT), CLQ_F32(kept), CLQ_F32(1 - kept));
+              CLQ_AT(b, CHECK), CLQ_U32(COUNT), CLQ_F32(kept), CLQ_F32(1 - kept));
     CLQ_TRY(expect_parameters(b, p, 1e-5, "optimizer_average"));
     CLQ_BENCH(b, "optimizer_swap", CLQ_RANGE1(COUNT), CLQ_AT(b, W), CLQ_AT(b, M), CLQ_U32(COUNT));
     CLQ_TRY(clq_bench_floats(b, b->buffers[W], p->m, COUNT, 0, "optimizer_swap"));
@@ -113,12 +113,12 @@ static clq_status test_optimizer(clq_self_bench *b) {
 /* ---- optim/health.cl: sums of whole numbers ---- */
 
 enum { VALUES = 131, PARTS = 3, GROUP = 128, LOSSES = 5 }; /* GROUP: as in the kernels */
-enum { X, SQUARES, INPUT, STATES, LOSS, JUDGED, WORDS };
+enum { X, SQUARES, INPUT, STATES, LOSS, RESULT, WORDS };
 
-/* Judges x, of which value `at` is replaced (-1: none) as input or as loss. */
-static clq_status check_verdict(clq_self_bench *b, float *x, float bad, bool in_loss) {
+/* Checks x, of which value `at` is replaced (-1: none) as input or as loss. */
+static clq_status check_result(clq_self_bench *b, float *x, float bad, bool in_loss) {
     const uint32_t none[PARTS] = {0};
-    float verdict[VERDICT_FIELDS] = {1, 0, 0}, losses[LOSSES] = {1, 2, 3, 4, in_loss ? bad : 5};
+    float result[STEP_FIELDS] = {1, 0, 0}, losses[LOSSES] = {1, 2, 3, 4, in_loss ? bad : 5};
     float saved[VALUES];
     double squares = 0;
     for (int i = 0; i < VALUES; i++) {
@@ -130,7 +130,7 @@ static clq_status check_verdict(clq_self_bench *b, float *x, float bad, bool in_
     CLQ_TRY(clq_bench_put(b, INPUT, NULL, sizeof none));
     CLQ_TRY(clq_bench_put(b, STATES, none, sizeof none));
     CLQ_TRY(clq_bench_put(b, LOSS, losses, sizeof losses));
-    CLQ_TRY(clq_bench_put(b, JUDGED, NULL, sizeof verdict));
+    CLQ_TRY(clq_bench_put(b, RESULT, NULL, sizeof result));
     CLQ_TRY(clq_bench_put(b, WORDS, saved, sizeof saved));
     CLQ_BENCH(b, "health_squares", clq_bench_groups(b, PARTS, GROUP), CLQ_AT(b, X), CLQ_U32(VALUES),
               CLQ_AT(b, SQUARES));
@@ -140,14 +140,14 @@ static clq_status check_verdict(clq_self_bench *b, float *x, float bad, bool in_
     }
     CLQ_BENCH(b, "health_largest", clq_bench_groups(b, PARTS, GROUP), CLQ_AT(b, X), CLQ_U32(VALUES),
               CLQ_AT(b, INPUT));
-    CLQ_BENCH(b, "health_judge", CLQ_RANGE1(1), CLQ_AT(b, SQUARES), CLQ_AT(b, INPUT),
+    CLQ_BENCH(b, "health_check", CLQ_RANGE1(1), CLQ_AT(b, SQUARES), CLQ_AT(b, INPUT),
               CLQ_AT(b, STATES), CLQ_U32(PARTS), CLQ_AT(b, LOSS), CLQ_U32(LOSSES), CLQ_F32(10),
-              CLQ_AT(b, JUDGED));
-    verdict[VERDICT_NORM] = (float)sqrt(squares);
-    verdict[VERDICT_SCALE] = isfinite(bad) ? (float)(10 / (sqrt(squares) + 1e-6)) : 0;
-    CLQ_TRY(clq_bench_floats(b, b->buffers[JUDGED], verdict, VERDICT_FIELDS, 1e-6, "health_judge"));
+              CLQ_AT(b, RESULT));
+    result[STEP_NORM] = (float)sqrt(squares);
+    result[STEP_SCALE] = isfinite(bad) ? (float)(10 / (sqrt(squares) + 1e-6)) : 0;
+    CLQ_TRY(clq_bench_floats(b, b->buffers[RESULT], result, STEP_FIELDS, 1e-6, "health_check"));
     CLQ_BENCH(b, "health_restore", CLQ_RANGE1(VALUES), CLQ_AT(b, X), CLQ_AT(b, WORDS),
-              CLQ_AT(b, JUDGED), CLQ_U32(VALUES));
+              CLQ_AT(b, RESULT), CLQ_U32(VALUES));
     return clq_bench_floats(b, b->buffers[isfinite(bad) ? WORDS : X], saved, VALUES, 0,
                             "health_restore");
 }
@@ -155,9 +155,9 @@ static clq_status check_verdict(clq_self_bench *b, float *x, float bad, bool in_
 static clq_status test_health(clq_self_bench *b) {
     float x[VALUES];
     clq_self_test_fill(x, VALUES, 100, 1);
-    CLQ_TRY(check_verdict(b, x, 7, true));
-    CLQ_TRY(check_verdict(b, x, NAN, true));
-    return check_verdict(b, x, -INFINITY, false);
+    CLQ_TRY(check_result(b, x, 7, true));
+    CLQ_TRY(check_result(b, x, NAN, true));
+    return check_result(b, x, -INFINITY, false);
 }
 
 void clq_train_self_tests_add(void) {

@@ -1,4 +1,4 @@
-/* Self-tests (device/self_test.h) of the optimizers' kernels and of those that judge a step, and of
+/* Self-tests (device/self_test.h) of the optimizers' kernels and of those that check a step, and of
  * all there is. */
 #ifndef CLQUANT_TRAIN_SELF_TEST_H
 #define CLQUANT_TRAIN_SELF_TEST_H

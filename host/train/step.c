@@ -1,4 +1,4 @@
-/* One training step: batch, forward, loss, backward, verdict, optimizer. */
+/* One training step: batch, forward, loss, backward, check, optimizer. */
 #include "train/trainer.h"
 
 static clq_status run_loss(trainer *t, const clq_feed_batch *batch) {
@@ -22,7 +22,7 @@ clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
     CLQ_TRY(clq_reducer_begin(t->reducer));
     CLQ_TRY(clq_exec_backward(t->exec));
     CLQ_TRY(clq_reducer_finish(t->reducer));
-    CLQ_TRY(clq_health_judge(t->health, t->loss));
+    CLQ_TRY(clq_health_check(t->health, t->loss));
     t->stopping = clq_trainer_is_asked_to_stop(t);
     CLQ_TRY(clq_health_agree(t->health, t->job->ranks, &t->stopping));
     CLQ_TRY(clq_optimizer_step(t->optimizer, lr, t->step - t->skipped.total));

@@ -309,7 +309,7 @@ static clq_status open_health(trainer *t) {
     for (size_t i = 0; hooks && i < hooks->buffer_count; i++) {
         CLQ_TRY(clq_health_protect(t->health, hooks->buffers[i]));
     }
-    clq_optimizer_obey(t->optimizer, clq_health_verdict(t->health));
+    clq_optimizer_follow(t->optimizer, clq_health_result(t->health));
     return CLQ_OK;
 }
 

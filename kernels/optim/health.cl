@@ -1,10 +1,10 @@
-/* Judges a training step on the device, so that the host waits for nothing: is everything finite, and
+/* Checks a training step on the device, so that the host waits for nothing: is everything finite, and
  * by how much must the gradients shrink.
  *
  * Both reductions leave one number a part in partial (parts), in a fixed order. CPU schedule: a part is
  * one work-item's contiguous share. GPU schedule: a part is a work-group, added up pairwise. */
 #include "elementwise.h"
-#include "verdict.h"
+#include "step_check.h"
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -81,13 +81,13 @@ __kernel PART_ATTRIBUTE void health_largest(__global const float *x, uint n,
     STORE_PART(uint, max, largest)
 }
 
-/* The verdict. squares (parts): health_squares of all gradients; input, states (parts):
+/* The outcome (step_check.h). squares (parts): health_squares of all gradients; input, states (parts):
  * health_largest of what else must be finite; sample_loss (N). Gradients are scaled to an L2 norm of
  * clip_norm when theirs is larger (0: never), as in PyTorch's clip_grad_norm_. One work-item. */
-__kernel void health_judge(__global const float *squares, __global const uint *input,
+__kernel void health_check(__global const float *squares, __global const uint *input,
                            __global const uint *states, uint parts,
                            __global const float *sample_loss, uint N, float clip_norm,
-                           __global float *verdict) {
+                           __global float *result) {
     float sum = 0.0f, scale = 1.0f;
     uint largest = 0;
     if (get_global_id(0) != 0) {
@@ -107,16 +107,16 @@ __kernel void health_judge(__global const float *squares, __global const uint *i
     if (!isfinite(sum) || largest >= INFINITY_BITS) {
         scale = 0.0f;
     }
-    verdict[VERDICT_SCALE] = scale;
-    verdict[VERDICT_NORM] = norm;
-    verdict[VERDICT_BROKEN] = 0.0f;
+    result[STEP_SCALE] = scale;
+    result[STEP_NORM] = norm;
+    result[STEP_BROKEN] = 0.0f;
 }
 
 /* Puts `saved` (n words) back where nothing of the step may be kept. */
 __kernel void health_restore(__global uint *restrict words, __global const uint *restrict saved,
-                             __global const float *restrict verdict, uint n) {
+                             __global const float *restrict result, uint n) {
     const uint i = get_global_id(0);
-    if (i < n && verdict[VERDICT_SCALE] == 0.0f) {
+    if (i < n && result[STEP_SCALE] == 0.0f) {
         words[i] = saved[i];
     }
 }

@@ -4,11 +4,11 @@
  *   has weight decay; a parameter starts at a multiple of `unit`.
  * average: F32 (n), or null: the moving average of w, which the same pass keeps. It becomes
  *   kept average + rest w, kept + rest = 1; equal to w, it stays so to the bit, as in PyTorch's lerp.
- * verdict: verdict.h, or null. Its scale multiplies g; when that is 0 nothing happens.
+ * check: step_check.h, or null. Its scale multiplies g; when that is 0 nothing happens.
  *
  * Numbers like rest that differ from 1 by little come from the host, which computes them in double:
  * 1 - 0.999f is off by 5e-5. */
-#include "verdict.h"
+#include "step_check.h"
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -38,10 +38,10 @@ static inline float averaged(float average, float x, float kept, float rest) {
 #define ARGUMENTS                                                                                  \
     __global float *restrict w, __global const float *restrict g,                                  \
         __global const uchar *restrict decays, __global float *restrict average,                   \
-        __global float *verdict, uint n, uint unit, float kept, float rest, float lr,              \
+        __global float *check, uint n, uint unit, float kept, float rest, float lr,              \
         float weight_decay
 #define BEGIN                                                                                      \
-    const float scale = verdict ? verdict[VERDICT_SCALE] : 1.0f;                                   \
+    const float scale = check ? check[STEP_SCALE] : 1.0f;                                   \
     uint largest = 0; /* the bits of |w| order like |w|, NaN last */                               \
     if (scale == 0.0f) {                                                                           \
         return;                                                                                    \
@@ -54,8 +54,8 @@ static inline float averaged(float average, float x, float kept, float rest) {
         average[i] = averaged(average[i], value, kept, rest);                                      \
     }
 #define END                                                                                        \
-    if (verdict && largest >= INFINITY_BITS) {                                                     \
-        verdict[VERDICT_BROKEN] = 1.0f; /* the same from every work-item */                        \
+    if (check && largest >= INFINITY_BITS) {                                                     \
+        check[STEP_BROKEN] = 1.0f; /* the same from every work-item */                        \
     }
 
 /* Stochastic gradient descent with momentum m, as in PyTorch's SGD (dampening 0):
@@ -93,9 +93,9 @@ END
 
 /* average = kept average + rest x, for what the forward pass changes: F32 (n). */
 __kernel void optimizer_average(__global const float *restrict x, __global float *restrict average,
-                                __global const float *verdict, uint n, float kept, float rest) {
+                                __global const float *check, uint n, float kept, float rest) {
     const uint i = get_global_id(0);
-    if (i < n && !(verdict && verdict[VERDICT_SCALE] == 0.0f)) {
+    if (i < n && !(check && check[STEP_SCALE] == 0.0f)) {
         average[i] = averaged(average[i], x[i], kept, rest);
     }
 }

@@ -1,11 +1,11 @@
-/* The reductions that judge a step against plain loops, at sizes around their shares; every place
+/* The reductions that check a step against plain loops, at sizes around their shares; every place
  * where a number can be not finite; and the way back. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "exec/small_net.h"
-#include "kernels/include/verdict.h"
+#include "kernels/include/step_check.h"
 #include "train/health.h"
 
 enum { PARTS = 128, SAMPLES = 7 };
@@ -71,7 +71,7 @@ static void reductions(void **state) {
     }
 }
 
-/* ---- verdicts ---- */
+/* ---- results ---- */
 
 typedef struct setup {
     clq_graph *graph;
@@ -105,14 +105,14 @@ static void close_setup(setup *s) {
     clq_graph_destroy(s->graph);
 }
 
-/* Puts `x` into float `at` of a buffer, judges, and takes it out again. */
+/* Puts `x` into float `at` of a buffer, checks, and takes it out again. */
 static clq_step_outcome outcome_with(setup *s, clq_buffer *buffer, size_t at, float x) {
     clq_step_outcome outcome;
     float old;
     assert_ok(clq_buffer_read(buffer, at * sizeof old, sizeof old, &old));
     assert_ok(clq_buffer_write(buffer, at * sizeof x, sizeof x, &x));
     assert_ok(clq_health_begin(s->health, &s->input));
-    assert_ok(clq_health_judge(s->health, s->loss));
+    assert_ok(clq_health_check(s->health, s->loss));
     assert_ok(clq_health_restore(s->health));
     assert_ok(clq_health_read(s->health, &outcome));
     assert_ok(clq_buffer_write(buffer, at * sizeof old, sizeof old, &old));
@@ -145,17 +145,17 @@ static void the_scale_is_that_of_the_clipped_norm(void **state) {
     setup s = open_setup(2);
     static const float gradients[] = {0, 1, 2, 3, 1e18f, 1e-30f};
     for (size_t i = 0; i < sizeof gradients / sizeof *gradients; i++) {
-        float verdict[VERDICT_FIELDS];
+        float result[STEP_FIELDS];
         assert_int_equal(outcome_with(&s, clq_params_flat_gradient(s.params), 9, gradients[i]),
                          CLQ_STEP_SOUND);
-        assert_ok(clq_buffer_read(clq_health_verdict(s.health), 0, sizeof verdict, verdict));
+        assert_ok(clq_buffer_read(clq_health_result(s.health), 0, sizeof result, result));
         const double expected = fmin(1, 2 / (gradients[i] + 1e-6));
-        assert_true(fabs(verdict[VERDICT_SCALE] - expected) <= 1e-6 * expected);
+        assert_true(fabs(result[STEP_SCALE] - expected) <= 1e-6 * expected);
     }
     close_setup(&s);
 }
 
-/* What changes between clq_health_begin and clq_health_restore stays or goes with the verdict. */
+/* What changes between clq_health_begin and clq_health_restore stays or goes with the result. */
 static void what_is_protected_comes_back(void **state) {
     (void)state;
     static const float changed[SAMPLES] = {2, 3, NAN, 5, 6, 7, 8};
@@ -169,7 +169,7 @@ static void what_is_protected_comes_back(void **state) {
         assert_ok(clq_buffer_write(s.extra, 0, sizeof changed, changed));
         assert_ok(
             clq_buffer_write(clq_params_flat_gradient(s.params), 0, sizeof gradient, &gradient));
-        assert_ok(clq_health_judge(s.health, s.loss));
+        assert_ok(clq_health_check(s.health, s.loss));
         assert_ok(clq_health_restore(s.health));
         assert_ok(clq_health_read(s.health, &outcome));
         assert_int_equal(outcome, bad ? CLQ_STEP_UNDONE : CLQ_STEP_SOUND);

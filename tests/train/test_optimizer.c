@@ -1,5 +1,5 @@
 /* Optimizers, clipping and averages against the plainest loops in double, over several steps, with
- * parameters that do not fill the flat buffer's runs; and the verdict that forbids a step. */
+ * parameters that do not fill the flat buffer's runs; and the result that forbids a step. */
 #include <math.h>
 #include <string.h>
 
@@ -82,7 +82,7 @@ static setup open_setup(const clq_train_config *config) {
     assert_ok(clq_loss_create(test_device, CLQ_LOSS_CROSS_ENTROPY, &output, 0, &s.loss));
     assert_ok(clq_buffer_write(clq_loss_samples(s.loss), 0, sizeof samples, samples));
     s.input = op_tensor((clq_shape){1, {4}}, input);
-    clq_optimizer_obey(s.optimizer, clq_health_verdict(s.health));
+    clq_optimizer_follow(s.optimizer, clq_health_result(s.health));
     s.references = calloc(values, sizeof *s.references);
     s.gradients = calloc(values, sizeof *s.gradients);
     for (size_t v = 0; v < values; v++) {
@@ -150,7 +150,7 @@ static double new_gradients(setup *s, int t) {
 static clq_step_outcome take_step(setup *s, double lr, int t) {
     clq_step_outcome outcome;
     assert_ok(clq_health_begin(s->health, &s->input));
-    assert_ok(clq_health_judge(s->health, s->loss));
+    assert_ok(clq_health_check(s->health, s->loss));
     assert_ok(clq_optimizer_step(s->optimizer, lr, t));
     assert_ok(clq_health_restore(s->health));
     assert_ok(clq_health_read(s->health, &outcome));
@@ -270,7 +270,7 @@ static void averages(void **unused) {
 }
 
 /* One NaN among the gradients: parameters, states, moments and averages keep every bit. */
-static void a_verdict_forbids_the_step(void **unused) {
+static void a_failed_check_forbids_the_step(void **unused) {
     (void)unused;
     enum { BUFFERS = CLQ_OPTIMIZER_MAX_BUFFERS + 2 };
     clq_train_config config = config_of(CLQ_OPTIMIZER_ADAM, 0.01);
@@ -321,7 +321,7 @@ int main(void) {
         cmocka_unit_test(adamw_without_decay_on_biases),
         cmocka_unit_test(clipping),
         cmocka_unit_test(averages),
-        cmocka_unit_test(a_verdict_forbids_the_step),
+        cmocka_unit_test(a_failed_check_forbids_the_step),
         cmocka_unit_test(a_broken_parameter_is_noticed),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);

@@ -197,7 +197,7 @@ static void doubts_are_shared(void **state) {
         clq_step_outcome outcome;
         assert_ok(clq_buffer_write(input.buffer, 0, sizeof x, &x));
         assert_ok(clq_health_begin(health, &input));
-        assert_ok(clq_health_judge(health, loss));
+        assert_ok(clq_health_check(health, loss));
         bool stop = false;
         assert_ok(clq_health_agree(health, ranks, &stop));
         assert_ok(clq_health_restore(health));
