@@ -140,7 +140,7 @@ typedef struct clq_profile {
 
 /* The event argument of the next enqueue: NULL while recording is off. */
 cl_event *clq_profile_event(clq_device *device, cl_event *event);
-/* Records a queued command; takes the event. `range`: of a launch, settled; NULL for copies. */
+/* Records a queued command; takes the event. `range`: of a launch, complete; NULL for copies. */
 void clq_profile_add(clq_device *device, const char *kernel, const clq_range *range,
                      cl_event event);
 void clq_profile_free(clq_device *device);

@@ -78,8 +78,8 @@ static void choose_local(const clq_device *device, const clq_kernel *kernel, clq
 }
 
 /* Fills in what the caller left open and makes global a multiple of local. */
-static clq_status settle_range(const clq_device *device, const clq_kernel *kernel,
-                               clq_range *range) {
+static clq_status complete_range(const clq_device *device, const clq_kernel *kernel,
+                                 clq_range *range) {
     char text[80];
     if (range->dims < 1 || range->dims > 3) {
         return clq_fail(CLQ_INTERNAL, "kernel %s: a range of %u dimensions", kernel->name,
@@ -127,7 +127,7 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
                         kernel->arg_count, arg_count);
     }
     CLQ_REQUIRE(args || arg_count == 0, "args must not be NULL");
-    CLQ_TRY(settle_range(device, kernel, &range));
+    CLQ_TRY(complete_range(device, kernel, &range));
     for (size_t i = 0; i < arg_count; i++) {
         CLQ_TRY(set_arg(kernel, (cl_uint)i, &args[i]));
     }

@@ -112,7 +112,7 @@ cl_event *clq_profile_event(clq_device *device, cl_event *event) {
     return device->profile.on ? event : NULL;
 }
 
-/* The work-items and work-groups of a settled range. */
+/* The work-items and work-groups of a complete range. */
 static void count_items(const clq_range *range, clq_profile_entry *entry) {
     entry->work_items = entry->work_groups = 1;
     for (unsigned d = 0; d < range->dims; d++) {

@@ -199,7 +199,7 @@ onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *oper
 clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
                                 onnx_operand *operand, int *pad);
 /* Makes a node of a pending Slice, or of Slice and channel Pad. */
-clq_status onnx_settle(onnx_loader *load, onnx_operand *operand);
+clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand);
 
 /* Gives input 0, an activation, another name. */
 clq_status onnx_pass_on(onnx_loader *load, const onnx_node *node);

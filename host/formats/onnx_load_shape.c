@@ -60,7 +60,7 @@ clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *o
     return onnx_bind_output(load, node, &out);
 }
 
-clq_status onnx_settle(onnx_loader *load, onnx_operand *operand) {
+clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand) {
     if (operand->stride[0] == 0) {
         return CLQ_OK;
     }
@@ -82,7 +82,7 @@ static clq_status view(onnx_loader *load, const onnx_node *node, onnx_operand *o
     CLQ_TRY(peek(load, node, 0, operand));
     if (operand->stride[0] > 0) {
         mark_read(load, operand);
-        CLQ_TRY(onnx_settle(load, operand));
+        CLQ_TRY(onnx_make_slice(load, operand));
     }
     if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
         return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
@@ -95,7 +95,7 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
     static const int no_pad[4];
     CLQ_TRY(peek(load, node, index, operand));
     mark_read(load, operand);
-    CLQ_TRY(onnx_settle(load, operand));
+    CLQ_TRY(onnx_make_slice(load, operand));
     if (pad) {
         memcpy(pad, operand->pad, sizeof operand->pad);
     } else if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
@@ -349,7 +349,7 @@ static clq_status read_pads(onnx_loader *load, onnx_node *node, int rank, int64_
 static clq_status add_shortcut(onnx_loader *load, const onnx_node *node, onnx_operand *x,
                                const int64_t pads[8]) {
     if (x->stride[0] != x->stride[1]) {
-        CLQ_TRY(onnx_settle(load, x));
+        CLQ_TRY(onnx_make_slice(load, x));
     }
     clq_pad_channels_attrs attrs = {
         .stride = x->stride[0] > 0 ? x->stride[0] : 1, .front = (int)pads[1], .back = (int)pads[5]};
@@ -376,7 +376,7 @@ clq_status onnx_pad(onnx_loader *load, onnx_node *node) {
     if (channels) {
         return add_shortcut(load, node, &x, pads);
     }
-    CLQ_TRY(onnx_settle(load, &x));
+    CLQ_TRY(onnx_make_slice(load, &x));
     for (int axis = 0; axis < 2; axis++) {
         x.pad[axis] += (int)pads[2 + axis];
         x.pad[axis + 2] += (int)pads[6 + axis];

@@ -30,8 +30,8 @@ static clq_status add_backward(clq_op_run *run) {
     }
     for (int i = 0; i < 2; i++) {
         if (run->grad_in[i].buffer != NULL) {
-            CLQ_TRY(
-                clq_hand_on(run->device, dy, run->grad_in[i].buffer, count, run->accumulate[i]));
+            CLQ_TRY(clq_copy_or_add(run->device, dy, run->grad_in[i].buffer, count,
+                                    run->accumulate[i]));
         }
     }
     return CLQ_OK;

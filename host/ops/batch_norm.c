@@ -240,8 +240,8 @@ static clq_status batch_norm_backward(clq_op_run *run) {
     /* Behind an addition, the sums have masked grad_out in place: it is the residual's gradient
      * too. */
     if (run->fused_add != NULL && run->grad_residual.buffer != NULL) {
-        CLQ_TRY(clq_hand_on(run->device, run->grad_out.buffer, run->grad_residual.buffer,
-                            clq_shape_count(&run->out.shape), run->accumulate_residual));
+        CLQ_TRY(clq_copy_or_add(run->device, run->grad_out.buffer, run->grad_residual.buffer,
+                                clq_shape_count(&run->out.shape), run->accumulate_residual));
     }
     if (run->grad_in[X].buffer == NULL) {
         return CLQ_OK;

@@ -25,8 +25,8 @@ static clq_status launch(clq_op_run *run, clq_buffer *from, clq_buffer *to, bool
 
 static clq_status dropout_forward(clq_op_run *run) {
     if (run->mode != CLQ_EXEC_TRAIN) {
-        return clq_hand_on(run->device, run->in[0].buffer, run->out.buffer,
-                           clq_shape_count(&run->out.shape), false);
+        return clq_copy_or_add(run->device, run->in[0].buffer, run->out.buffer,
+                               clq_shape_count(&run->out.shape), false);
     }
     return launch(run, run->in[0].buffer, run->out.buffer, false);
 }

@@ -36,8 +36,8 @@ clq_status clq_elementwise_gradient(clq_device *device, const char *kernel, clq_
                       CLQ_BUF(y), CLQ_BUF(dy), CLQ_BUF(dx), CLQ_I32(count), CLQ_I32(accumulate));
 }
 
-clq_status clq_hand_on(clq_device *device, clq_buffer *from, clq_buffer *to, int64_t count,
-                       bool accumulate) {
+clq_status clq_copy_or_add(clq_device *device, clq_buffer *from, clq_buffer *to, int64_t count,
+                           bool accumulate) {
     if (accumulate) {
         return clq_elementwise(device, "add_f32", to, from, to, count);
     }

@@ -6,16 +6,16 @@
 #include "ops/shape_rules.h"
 
 static clq_status flatten_forward(clq_op_run *run) {
-    return clq_hand_on(run->device, run->in[0].buffer, run->out.buffer,
-                       clq_shape_count(&run->out.shape), false);
+    return clq_copy_or_add(run->device, run->in[0].buffer, run->out.buffer,
+                           clq_shape_count(&run->out.shape), false);
 }
 
 static clq_status flatten_backward(clq_op_run *run) {
     if (run->grad_in[0].buffer == NULL) {
         return CLQ_OK;
     }
-    return clq_hand_on(run->device, run->grad_out.buffer, run->grad_in[0].buffer,
-                       clq_shape_count(&run->out.shape), run->accumulate[0]);
+    return clq_copy_or_add(run->device, run->grad_out.buffer, run->grad_in[0].buffer,
+                           clq_shape_count(&run->out.shape), run->accumulate[0]);
 }
 
 const clq_op clq_op_flatten = {

@@ -1,6 +1,6 @@
 /* From the trained form to the folded form: what inference and quantization work on.
  *
- * One walk over the nodes in order. A node is copied into the new graph, or melts into the node
+ * One walk over the nodes in order. A node is copied into the new graph, or is folded into the node
  * that made its input (batch norm into a convolution, an activation into what it follows), or
  * vanishes (dropout). `map` says for each old value which new value has taken its place. */
 #include <clquant/ops.h>
@@ -228,11 +228,11 @@ static clq_status batch_norm_to_conv2d(folding *f, const clq_node *bn, const aff
 
 static clq_status fold_batch_norm(folding *f, const clq_node *bn) {
     clq_node *producer = sole_producer(f, bn);
-    bool melts = producer && takes_batch_norm(producer);
+    bool folds = producer && takes_batch_norm(producer);
     affine a = {0};
     CLQ_TRY(affine_of(f, bn, &a));
     clq_status status = CLQ_OK;
-    if (melts) {
+    if (folds) {
         int index = (int)(producer - f->new->nodes);
         CLQ_GOTO(status, cleanup, own_parameters(f, index));
         CLQ_GOTO(status, cleanup, ensure_bias(f, index, a.channels));

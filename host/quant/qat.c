@@ -4,7 +4,7 @@
  * also note what they saw, and one launch behind the step moves the running ranges towards that and
  * makes the next step's scales. Observers start from calibration, always average, and stop after
  * the first epoch (half of the steps when there is only one): from then on scales are fixed and
- * training settles on the codes that inference will use. */
+ * training adapts to the codes that inference will use. */
 #include "quant/qat.h"
 
 #include <math.h>

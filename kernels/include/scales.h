@@ -42,8 +42,8 @@ CLQ_INLINE float clq_nearest_pow2(float scale, int max_shift) {
     return CLQ_BITS_FLOAT((exponent + 127) << 23);
 }
 
-/* A scale before rounding -> the scale. 0 means nothing was seen, which any scale represents. */
-CLQ_INLINE float clq_settle_scale(float scale, int max_shift) {
+/* A scale before limits and rounding -> the scale. 0 means nothing was seen, which any scale represents. */
+CLQ_INLINE float clq_limit_scale(float scale, int max_shift) {
     scale = scale > 0.0f ? CLQ_AT_LEAST(scale, CLQ_LEAST_SCALE) : scale == 0.0f ? 1.0f : scale;
     return max_shift < 0 ? scale : clq_nearest_pow2(scale, max_shift);
 }
@@ -52,10 +52,10 @@ CLQ_INLINE float clq_settle_scale(float scale, int max_shift) {
 CLQ_INLINE float clq_range_scale(float low, float high, int symmetric, int max_shift) {
     if (symmetric) {
         const float width = low > high ? low : high;
-        return clq_settle_scale(clq_divide(width, low > 0.0f ? 127.0f : 255.0f), max_shift);
+        return clq_limit_scale(clq_divide(width, low > 0.0f ? 127.0f : 255.0f), max_shift);
     }
     const float width = high + low;
-    return clq_settle_scale(clq_divide(width, 255.0f), max_shift);
+    return clq_limit_scale(clq_divide(width, 255.0f), max_shift);
 }
 CLQ_INLINE int clq_range_zero_point(float low, float scale, int symmetric) {
     if (symmetric) {
@@ -70,7 +70,7 @@ CLQ_INLINE float clq_weights_scale(float max_abs, float bias, float x_scale, int
     const float steps = x_scale * CLQ_BIAS_STEPS;
     const float for_weights = clq_divide(max_abs, 127.0f);
     const float for_bias = clq_divide(bias, steps);
-    return clq_settle_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
+    return clq_limit_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
 }
 
 /* (2) for weights; for biases, which stay below 2^30 steps so that sums stay within int32: the host

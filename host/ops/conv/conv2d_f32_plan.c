@@ -373,11 +373,11 @@ static void consider_blocks(const search *s, const clq_conv_choice *whole) {
 
 /* Every register tile with one of the CPU schedule's kernels. */
 static void consider_tiles(const search *s, clq_conv_kernel kernel) {
-    const clq_f32_form *form = clq_f32_form_of(s->info);
-    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+    const clq_f32_vectors *vectors = clq_f32_vectors_of(s->info);
+    for (int i = 0; i < CLQ_MAX_TILES && vectors->tiles[i].rows > 0; i++) {
         clq_conv_choice whole, choice = {.kernel = kernel};
-        choice.tile[0] = form->tiles[i].rows;
-        choice.tile[1] = form->tiles[i].vectors;
+        choice.tile[0] = vectors->tiles[i].rows;
+        choice.tile[1] = vectors->tiles[i].vectors;
         if (consider(s, &choice, &whole)) {
             consider_items(s, &whole);
             if (kernel == CLQ_CONV_PATCH) {

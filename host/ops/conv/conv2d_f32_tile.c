@@ -9,12 +9,12 @@
 
 bool clq_conv_find_tile(const clq_device_info *info, int rows, int cols, const int wanted[2],
                         clq_conv_tile *tile) {
-    const clq_f32_form *form = clq_f32_form_of(info);
+    const clq_f32_vectors *vectors = clq_f32_vectors_of(info);
     const clq_register_tile *best = NULL;
     double best_cost = 0;
-    *tile = (clq_conv_tile){.vector = form->simd_bytes / (int)sizeof(float)};
-    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
-        const clq_register_tile *t = &form->tiles[i];
+    *tile = (clq_conv_tile){.vector = vectors->simd_bytes / (int)sizeof(float)};
+    for (int i = 0; i < CLQ_MAX_TILES && vectors->tiles[i].rows > 0; i++) {
+        const clq_register_tile *t = &vectors->tiles[i];
         const size_t width = (size_t)(t->vectors * tile->vector);
         const double cost = (double)clq_round_up((size_t)rows, (size_t)t->rows) *
                             (double)clq_round_up((size_t)cols, width) * t->cost;
@@ -73,7 +73,7 @@ bool clq_conv_find_channel_tile(const clq_device_info *info, int channels, const
         return true;
     }
     /* The widest vectors that divide the channels, if any do. */
-    const int widest = clq_f32_form_of(info)->simd_bytes / (int)sizeof(float);
+    const int widest = clq_f32_vectors_of(info)->simd_bytes / (int)sizeof(float);
     tile->vector = widest;
     while (tile->vector > 4 && channels % tile->vector != 0) {
         tile->vector /= 2;

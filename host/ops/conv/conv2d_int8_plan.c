@@ -19,15 +19,16 @@ static int round_up(int a, int b) {
 
 /* The tile that `wanted` asks for, or the one that wastes least; false when the registers have no
  * such tile. One pixel needs one row. */
-static bool choose_tile(const clq_int8_form *form, int pixels, int channels, const int wanted[2],
-                        clq_register_tile *tile) {
+static bool choose_tile(const clq_int8_vectors *vectors, int pixels, int channels,
+                        const int wanted[2], clq_register_tile *tile) {
     double least = 0;
     *tile = (clq_register_tile){0};
-    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
-        clq_register_tile t = form->tiles[i];
+    for (int i = 0; i < CLQ_MAX_TILES && vectors->tiles[i].rows > 0; i++) {
+        clq_register_tile t = vectors->tiles[i];
         t.rows = pixels == 1 ? 1 : t.rows;
         double rows = round_up(pixels, t.rows);
-        double cost = pixels == 1 ? i : rows * round_up(channels, t.vectors * form->lanes) * t.cost;
+        double cost =
+            pixels == 1 ? i : rows * round_up(channels, t.vectors * vectors->lanes) * t.cost;
         if (clq_allows(wanted[0], t.rows) && clq_allows(wanted[1], t.vectors) &&
             (tile->rows == 0 || cost < least)) {
             least = cost;
@@ -142,7 +143,7 @@ static bool plan_items(const clq_device_info *info, const clq_conv_choice *wante
 static bool can_split(const clq_device_info *info, const clq_conv_geometry *g, int x_zero) {
     enum { LOW_ZERO_POINT = 64, SMALL_PANEL = 2048, SHORT_SUM = 64 };
     const long taps = (long)g->kh * g->kw;
-    return clq_int8_form_of(info, CLQ_CONV_SPLIT) != NULL && x_zero < LOW_ZERO_POINT &&
+    return clq_int8_vectors_of(info, CLQ_CONV_SPLIT) != NULL && x_zero < LOW_ZERO_POINT &&
            taps * (g->ic / g->groups) >= SHORT_SUM &&
            (g->ic / g->groups % 8 == 0 || taps * g->ic <= SMALL_PANEL);
 }
@@ -158,17 +159,18 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
     const bool split = plan->kernel == CLQ_CONV_SPLIT;
-    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
+    const clq_int8_vectors *vectors = clq_int8_vectors_of(info, plan->kernel);
     conv_int8 *s = &plan->shape;
     clq_register_tile t;
-    if (!form || (split && !can_split(info, g, s->x_zero)) ||
-        !choose_tile(form, s->pixels, g->groups == 1 ? g->oc : 4 * form->lanes, wanted->tile, &t)) {
+    if (!vectors || (split && !can_split(info, g, s->x_zero)) ||
+        !choose_tile(vectors, s->pixels, g->groups == 1 ? g->oc : 4 * vectors->lanes, wanted->tile,
+                     &t)) {
         return false;
     }
     int taps = g->kh * g->kw;
-    plan->step = form->step;
-    plan->element_bytes = form->element_bytes;
-    set_groups(g, plan, t.vectors * form->lanes);
+    plan->step = vectors->step;
+    plan->element_bytes = vectors->element_bytes;
+    set_groups(g, plan, t.vectors * vectors->lanes);
     int kc = class->int8.panel_bytes / (t.rows * plan->element_bytes) / 64 * 64;
     kc = kc > class->int8.max_inputs ? class->int8.max_inputs : kc;
     bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && taps * s->depth <= kc;
@@ -197,7 +199,7 @@ static bool can_winograd(const clq_device_info *info, const clq_conv_geometry *g
     enum { MOST_CHANNELS = INT32_MAX / (4 * 255 * 128 * 9) };
     return info->schedule == CLQ_SCHEDULE_CPU && g->kh == 3 && g->kw == 3 && g->stride_h == 1 &&
            g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
-           g->ic <= MOST_CHANNELS && clq_int8_form_of(info, CLQ_CONV_INT8_WINOGRAD) != NULL;
+           g->ic <= MOST_CHANNELS && clq_int8_vectors_of(info, CLQ_CONV_INT8_WINOGRAD) != NULL;
 }
 
 /* Whether an item's transformed input and its sums have room. */
@@ -242,14 +244,14 @@ static bool choose_winograd_items(const clq_device_info *info, const clq_int8_pl
 /* Tile and items together, as `wanted` allows; false when no tile can be had. */
 static bool choose_winograd(const clq_device_info *info, const clq_conv_geometry *g,
                             const clq_conv_choice *wanted, clq_int8_plan *plan) {
-    const clq_int8_form *form = clq_int8_form_of(info, plan->kernel);
+    const clq_int8_vectors *vectors = clq_int8_vectors_of(info, plan->kernel);
     double least = INFINITY;
-    for (int i = 0; i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
-        const clq_register_tile *t = &form->tiles[i];
+    for (int i = 0; i < CLQ_MAX_TILES && vectors->tiles[i].rows > 0; i++) {
+        const clq_register_tile *t = &vectors->tiles[i];
         if (!clq_allows(wanted->tile[0], t->rows) || !clq_allows(wanted->tile[1], t->vectors)) {
             continue;
         }
-        set_groups(g, plan, t->vectors * form->lanes);
+        set_groups(g, plan, t->vectors * vectors->lanes);
         if (choose_winograd_items(info, plan, (int)winograd_tiles(g), t, &least,
                                   plan->choice.items)) {
             plan->choice.tile[0] = t->rows;
@@ -259,7 +261,7 @@ static bool choose_winograd(const clq_device_info *info, const clq_conv_geometry
     if (plan->choice.tile[0] == 0) {
         return false;
     }
-    set_groups(g, plan, plan->choice.tile[1] * form->lanes);
+    set_groups(g, plan, plan->choice.tile[1] * vectors->lanes);
     return true;
 }
 
@@ -270,8 +272,8 @@ static bool plan_winograd(const clq_device_info *info, const clq_conv_geometry *
     if (!can_winograd(info, g)) {
         return false;
     }
-    plan->step = clq_int8_form_of(info, plan->kernel)->step;
-    plan->element_bytes = clq_int8_form_of(info, plan->kernel)->element_bytes;
+    plan->step = clq_int8_vectors_of(info, plan->kernel)->step;
+    plan->element_bytes = clq_int8_vectors_of(info, plan->kernel)->element_bytes;
     if (!choose_winograd(info, g, wanted, plan)) {
         return false;
     }
@@ -355,8 +357,9 @@ static bool fits_panel(const clq_conv_geometry *g, int step) {
 }
 
 static bool is_depthwise(const clq_device_info *info, const clq_conv_geometry *g) {
-    return clq_conv_is_depthwise(g) && (info->schedule == CLQ_SCHEDULE_GPU ||
-                                        fits_panel(g, clq_int8_form_of(info, CLQ_CONV_TILE)->step));
+    return clq_conv_is_depthwise(g) &&
+           (info->schedule == CLQ_SCHEDULE_GPU ||
+            fits_panel(g, clq_int8_vectors_of(info, CLQ_CONV_TILE)->step));
 }
 
 static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g,
@@ -370,7 +373,7 @@ static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
         plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
     }
     if (cpu) {
-        plan->step = clq_int8_form_of(info, CLQ_CONV_TILE)->step;
+        plan->step = clq_int8_vectors_of(info, CLQ_CONV_TILE)->step;
         plan->element_bytes = plan->step == 2 ? 2 : 1;
     }
     plan->by_columns = cpu;
@@ -496,12 +499,12 @@ static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_ch
 
 /* Every tile, each with work-items around the heuristics', in both orders where there are two. */
 static void consider_tiles(const search *s, clq_conv_kernel kernel) {
-    const clq_int8_form *form = clq_int8_form_of(s->info, kernel);
+    const clq_int8_vectors *vectors = clq_int8_vectors_of(s->info, kernel);
     int rows = s->geometry->n * s->geometry->oh * s->geometry->ow == 1 ? 1 : 0;
-    for (int i = 0; form && i < CLQ_MAX_TILES && form->tiles[i].rows > 0; i++) {
+    for (int i = 0; vectors && i < CLQ_MAX_TILES && vectors->tiles[i].rows > 0; i++) {
         clq_conv_choice whole, choice = {.kernel = kernel};
-        choice.tile[0] = rows ? rows : form->tiles[i].rows;
-        choice.tile[1] = form->tiles[i].vectors;
+        choice.tile[0] = rows ? rows : vectors->tiles[i].rows;
+        choice.tile[1] = vectors->tiles[i].vectors;
         if (!consider(s, &choice, &whole)) {
             continue;
         }

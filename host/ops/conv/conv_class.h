@@ -16,16 +16,16 @@ typedef struct clq_register_tile {
 } clq_register_tile;
 
 /* The integer vectors of a dot path, as in kernels/include/dot4.h. */
-typedef struct clq_int8_form {
+typedef struct clq_int8_vectors {
     int lanes, step;   /* output channels of a vector, inputs of a word */
     int element_bytes; /* of a packed weight */
     clq_register_tile tiles[CLQ_MAX_TILES];
-} clq_int8_form;
+} clq_int8_vectors;
 
-typedef struct clq_f32_form {
+typedef struct clq_f32_vectors {
     int simd_bytes;
     clq_register_tile tiles[CLQ_MAX_TILES];
-} clq_f32_form;
+} clq_f32_vectors;
 
 typedef struct clq_conv_class {
     const char *name;
@@ -48,7 +48,7 @@ typedef struct clq_conv_class {
 const clq_conv_class *clq_conv_class_of(const clq_device_info *info);
 /* Of a kernel of the CPU schedule; NULL where the dot path has none: CLQ_CONV_SPLIT is only for
  * AVX2, CLQ_CONV_INT8_WINOGRAD for words of two inputs. */
-const clq_int8_form *clq_int8_form_of(const clq_device_info *info, clq_conv_kernel kernel);
-const clq_f32_form *clq_f32_form_of(const clq_device_info *info);
+const clq_int8_vectors *clq_int8_vectors_of(const clq_device_info *info, clq_conv_kernel kernel);
+const clq_f32_vectors *clq_f32_vectors_of(const clq_device_info *info);
 
 #endif

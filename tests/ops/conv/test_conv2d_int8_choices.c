@@ -100,7 +100,7 @@ static void check_winograd(conv_case c) {
         clq_conv_choice used;
         device->info.dot = (clq_dot)dot;
         const bool has = device->info.schedule == CLQ_SCHEDULE_CPU &&
-                         clq_int8_form_of(&device->info, CLQ_CONV_INT8_WINOGRAD) != NULL;
+                         clq_int8_vectors_of(&device->info, CLQ_CONV_INT8_WINOGRAD) != NULL;
         if (!has && !(paths & (1u << dot))) {
             continue;
         }
