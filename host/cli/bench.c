@@ -27,7 +27,17 @@ typedef struct options {
 
 /* ---- options ---- */
 
-enum { MAX_REGRESS = 256, FIRST_RESULT, TRAIN };
+enum {
+    ITERATIONS = CLQ_KEY_LONG,
+    WARMUP,
+    LAYERS,
+    EXPLAIN,
+    STARTUP,
+    COMPARE,
+    MAX_REGRESS,
+    FIRST_RESULT,
+    TRAIN
+};
 
 static error_t add_device(options *o, struct argp_state *state, const char *device) {
     if (o->device_count == MAX_DEVICES) {
@@ -66,22 +76,22 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'b':
         return clq_option_result(state, clq_option_ints("--batch", argument, CLQ_IN_BATCH,
                                                         o->batches, MAX_BATCHES, &o->batch_count));
-    case 'i':
+    case ITERATIONS:
         return clq_option_result(state, clq_option_int("--iterations", argument, CLQ_IN_ITERATIONS,
                                                        &o->bench.iterations));
-    case 'w':
+    case WARMUP:
         return clq_option_result(
             state, clq_option_int("--warmup", argument, CLQ_IN_ITERATIONS, &o->bench.warmup));
-    case 'L':
+    case LAYERS:
         o->layers = true;
         return 0;
-    case 'e':
+    case EXPLAIN:
         o->explain = true;
         return 0;
-    case 's':
+    case STARTUP:
         o->startup = true;
         return 0;
-    case 'c':
+    case COMPARE:
         o->base = argument;
         return 0;
     case MAX_REGRESS:
@@ -103,35 +113,43 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"device", 'd', "DEVICE", 0, "P:D indices, part of a name, cpu or gpu; may be repeated", 0},
+    {"device", 'd', "DEVICE", 0,
+     "P:D indices, part of a name, cpu or gpu; may be repeated (default: CLQUANT_DEVICE, else the "
+     "first GPU, else the CPU)",
+     0},
     {"batch", 'b', "N[,N...]", 0, "Images at once (default 1)", 0},
-    {"iterations", 'i', "N", 0,
+    {"iterations", ITERATIONS, "N", 0,
      "Timed iterations of each case (default: a second's, more while the median is not stable)", 0},
-    {"warmup", 'w', "N", 0, "Iterations of each case before timing (default 3 and 0.1 s)", 0},
+    {"warmup", WARMUP, "N", 0, "Iterations of each case before timing (default 3 and 0.1 s)", 0},
     {"train", TRAIN, NULL, 0,
      "Measure a training step instead; `clquant bench --train --help` lists what goes with it", 0},
-    {"layers", 'L', NULL, 0, "Print the table of layers too (--json always has it)", 0},
-    {"explain", 'e', NULL, 0,
+    {"layers", LAYERS, NULL, 0, "Print the table of layers too (--json always has it)", 0},
+    {"explain", EXPLAIN, NULL, 0,
      "Say of each int8 layer that is not twice as fast as in FP32 why; the FP32 form is measured "
      "too, made from the integer model if none of the models is it",
      0},
-    {"startup", 's', NULL, 0,
+    {"startup", STARTUP, NULL, 0,
      "Also time from process start to first result, with empty and with full kernel caches (in a "
      "temporary folder)",
      0},
-    {"compare", 'c', "BASE.json", 0,
+    {"compare", COMPARE, "BASE.json", 0,
      "Gate: exit code 1 when a median is certainly slower than in an earlier run's --json", 0},
     {"max-regress", MAX_REGRESS, "5%", 0, "How much slower --compare accepts (default 5%)", 0},
     {"first-result", FIRST_RESULT, NULL, OPTION_HIDDEN, "What --startup runs", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {{&clq_host_argp, 0, "Common options:", 90}, {0}};
 static const struct argp argp = {
     argp_options,
     parse,
     "MODEL.onnx...\n--train NETWORK|RECIPE.json",
     "Measures latency, throughput and transfers, with every layer against what the device was "
-    "measured to do. All models, devices and batches run in turn, so that drift hits all alike.",
+    "measured to do. All models, devices and batches run in turn, so that drift hits all alike."
+    "\vExamples:\n"
+    "  clquant bench model.onnx int8.onnx -b 1,8 --explain\n"
+    "  clquant bench int8.onnx --json >base.json\n"
+    "  clquant bench int8.onnx --compare base.json --max-regress 10%\n"
+    "  clquant bench --train resnet50 --qat",
     children,
     NULL,
     NULL};

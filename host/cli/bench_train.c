@@ -33,6 +33,8 @@ typedef struct session {
 
 /* ---- options ---- */
 
+enum { TRAIN = CLQ_KEY_LONG, QUANTIZED, ITERATIONS, WARMUP };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -40,18 +42,18 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         state->child_inputs[0] = &o->common;
         state->child_inputs[1] = &o->network;
         return 0;
-    case 'T':
+    case TRAIN:
         return 0;
-    case 'Q':
+    case QUANTIZED:
         o->qat = true;
         return 0;
     case 'b':
         return clq_option_result(state,
                                  clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
-    case 'i':
+    case ITERATIONS:
         return clq_option_result(state, clq_option_int("--iterations", argument, CLQ_IN_ITERATIONS,
                                                        &o->bench.iterations));
-    case 'w':
+    case WARMUP:
         return clq_option_result(
             state, clq_option_int("--warmup", argument, CLQ_IN_ITERATIONS, &o->bench.warmup));
     case 's':
@@ -74,13 +76,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"train", 'T', NULL, 0, "Training steps, of a built-in network or a recipe's", 0},
-    {"qat", 'Q', NULL, 0, "The quantization-aware step too, in turn with the FP32 one", 0},
+    {"train", TRAIN, NULL, 0, "Training steps, of a built-in network or a recipe's", 0},
+    {"qat", QUANTIZED, NULL, 0, "The quantization-aware step too, in turn with the FP32 one", 0},
     {"batch", 'b', "N", 0, "Images at once (default: the recipe's, else 128)", 0},
-    {"iterations", 'i', "N", 0, "Timed steps of each (default: three seconds' worth, at least 5)",
-     0},
-    {"warmup", 'w', "N", 0, "Steps before timing (default 2)", 0},
-    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.optimizer.name=adam)", 0},
+    {"iterations", ITERATIONS, "N", 0,
+     "Timed steps of each (default: three seconds' worth, at least 5)", 0},
+    {"warmup", WARMUP, "N", 0, "Steps before timing (default 2)", 0},
+    {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (train.optimizer.name=adam)", 0},
     {0},
 };
 static const struct argp_child children[] = {
@@ -90,7 +92,10 @@ static const struct argp argp = {
     parse,
     "--train NETWORK|RECIPE.json",
     "Measures the whole training step (forward, loss, backward, optimizer) on random images, as a "
-    "recipe or the defaults have it, and where its time goes, kernel by kernel.",
+    "recipe or the defaults have it, and where its time goes, kernel by kernel."
+    "\vExamples:\n"
+    "  clquant bench --train resnet50 --qat\n"
+    "  clquant bench --train resnet20.json -b 256 --json",
     children,
     NULL,
     NULL};

@@ -24,20 +24,35 @@ json_t *clq_device_to_json(clq_device *device, const clq_device_info *info);
 
 /* What --data may be. */
 #define CLQ_DATA_HELP                                                                              \
-    "Images: CIFAR binary, folders by class, idx, or synthetic; or a table: .csv, .npy"
+    "Images (CIFAR binary, folders by class, idx, synthetic) or a table (.csv, .npy)"
+/* Options that several commands have. */
+#define CLQ_LOG_FILE_HELP "Append what happens to FILE, as it happens: JSON, a line each"
+#define CLQ_NEW_HEAD_HELP "Keep the seeded last layer where the weights have one of another shape"
+#define CLQ_RECOMPUTE_HELP                                                                         \
+    "Compute activations again instead of keeping them: less memory, the same result"
+#define CLQ_TEST_IMAGES_HELP                                                                       \
+    "Measure accuracy before and after on N images of the test split; 0: do not (default 512)"
+#define CLQ_WEIGHTS_HELP "Start from these weights: safetensors, with torchvision's names"
 
-/* Options that every command takes: -d/--device, --json, -q/--quiet, -v/--verbose. A command's
- * option struct starts with one, so that its argp can use clq_common_argp as a child (the child's
- * input is the struct's address). */
+/* Letters, with one meaning in all commands: -b --batch, -d --device, -D --data, -e --epochs,
+ * -h --help, -i --inputs, -j --json, -n --limit, -o --output FILE, -O --out DIR, -q --quiet,
+ * -r --recipe, -s --set, -S --seed, -v --verbose, -w --weights FILE. All other options have long
+ * names only, and keys of their parser's own from here on. */
+enum { CLQ_KEY_LONG = 256 };
+
+/* What commands have in common. A command's option struct starts with one, which is the input of
+ * its argp's child: one of the three below, by what the command makes use of. */
 typedef struct clq_common {
     const char *device; /* NULL: CLQUANT_DEVICE, then the first GPU, else the CPU */
     bool json;
-    bool no_color;
 } clq_common;
-extern const struct argp clq_common_argp;
+extern const struct argp clq_common_argp; /* --device, --json, --quiet, --verbose, --help */
+extern const struct argp clq_host_argp;   /* of commands that open no device, or several */
+extern const struct argp clq_words_argp;  /* and print nothing that JSON could hold */
 
-/* Parses and says so when argp already printed help or a usage error: *done, with the status to
- * return. `name` is the subcommand. */
+/* Parses; does not return from --help. CLQ_USAGE when an option is none of the command's, and the
+ * text then names the nearest one; *done when argp has printed what is wrong. `name` is the
+ * subcommand. The text of `argp` behind a \v, its examples, ends the help. */
 clq_status clq_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input,
                      bool *done);
 

@@ -17,6 +17,8 @@ typedef struct options {
     bool fold;
 } options;
 
+enum { NETWORK = CLQ_KEY_LONG, WEIGHTS_OUT, FOLD };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -25,16 +27,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         state->child_inputs[1] = &o->network;
         state->child_inputs[2] = &o->images;
         return 0;
-    case 'N':
+    case NETWORK:
         o->network.network = argument;
         return 0;
     case 'w':
         o->weights_in = argument;
         return 0;
-    case 'W':
+    case WEIGHTS_OUT:
         o->weights_out = argument;
         return 0;
-    case 'f':
+    case FOLD:
         o->fold = true;
         return 0;
     case 'o':
@@ -60,16 +62,17 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"network", 'N', "NAME", 0, "Build this network (listed below)", 0},
-    {"weights", 'w', "FILE", 0, "Load these weights (safetensors, torchvision's names)", 0},
-    {"weights-out", 'W', "FILE", 0, "Write the weights (safetensors, torchvision's names)", 0},
-    {"fold", 'f', NULL, 0, "Fold batch norm into the convolutions", 0},
+    {"network", NETWORK, "NAME", 0, "Build this network (listed below)", 0},
+    {"weights", 'w', "FILE", 0, CLQ_WEIGHTS_HELP, 0},
+    {"weights-out", WEIGHTS_OUT, "FILE", 0,
+     "Write the weights: safetensors, with torchvision's names", 0},
+    {"fold", FOLD, NULL, 0, "Fold batch norm into the convolutions", 0},
     {"output", 'o', "M.onnx", 0, "The model", 0},
     {0},
 };
 
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_host_argp, 0, "Common options:", 90},
     {&clq_network_argp, 0, "Network:", 10},
     {&clq_preprocessing_argp, 0, "Images, kept in the model:", 20},
     {0}};
@@ -77,7 +80,11 @@ static const struct argp argp = {
     argp_options,
     parse,
     "--network NAME -o M.onnx\nMODEL.onnx [--weights-out W.safetensors] [-o M.onnx]",
-    "Makes a model file from a built-in network and weights, or converts one.",
+    "Makes a model file from a built-in network and weights, or converts one."
+    "\vExamples:\n"
+    "  clquant convert --network resnet50 -w resnet50.safetensors -o resnet50.onnx\n"
+    "  clquant convert model.onnx --weights-out weights.safetensors\n"
+    "  clquant convert model.onnx --mean 127 --std 128 --range 255 -o prepared.onnx",
     children,
     NULL,
     NULL};

@@ -12,6 +12,8 @@ typedef struct options {
     bool no_peak;
 } options;
 
+enum { NO_PEAK = CLQ_KEY_LONG };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     (void)argument;
@@ -19,7 +21,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         return 0;
-    case 'P':
+    case NO_PEAK:
         o->no_peak = true;
         return 0;
     default:
@@ -28,15 +30,21 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"no-peak", 'P', NULL, 0,
+    {"no-peak", NO_PEAK, NULL, 0,
      "Do not measure the peaks, nor test the kernels that were not tested yet", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {{&clq_host_argp, 0, "Common options:", 90}, {0}};
 static const struct argp argp = {
-    argp_options, parse,
-    "",           "Lists the OpenCL devices, their int8 dot-product paths and measured peaks.",
-    children,     NULL,
+    argp_options,
+    parse,
+    NULL,
+    "Lists the OpenCL devices, their int8 dot-product paths and measured peaks."
+    "\vExamples:\n"
+    "  clquant devices\n"
+    "  clquant devices --no-peak --json",
+    children,
+    NULL,
     NULL};
 
 /* ---- kernels that are left out ---- */

@@ -18,6 +18,8 @@ typedef struct options {
     double min_top1, min_r2;
 } options;
 
+enum { SPLIT = CLQ_KEY_LONG, LOGITS, SAVE_INPUTS, SAVE_LABELS, CODES, MIN_TOP1, MIN_R2 };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     static const char *const splits[] = {"train", "test"};
     options *o = state->input;
@@ -29,7 +31,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'D':
         o->data = argument;
         return 0;
-    case 's':
+    case SPLIT:
         return clq_option_result(state, clq_option_enum("--split", argument, splits, 2, &o->split));
     case 'n':
         return clq_option_result(state,
@@ -37,21 +39,21 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'b':
         return clq_option_result(state,
                                  clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
-    case 'l':
+    case LOGITS:
         o->logits = argument;
         return 0;
-    case 'I':
+    case SAVE_INPUTS:
         o->inputs = argument;
         return 0;
-    case 'L':
+    case SAVE_LABELS:
         o->save_labels = argument;
         return 0;
-    case 'C':
+    case CODES:
         o->codes = argument;
         return 0;
-    case 'm':
+    case MIN_TOP1:
         return clq_option_result(state, clq_option_fraction("--min-top1", argument, &o->min_top1));
-    case 'R':
+    case MIN_R2:
         return clq_option_result(state,
                                  clq_option_f64("--min-r2", argument, CLQ_IN_R2, &o->min_r2));
     case ARGP_KEY_ARG:
@@ -72,27 +74,36 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
-    {"split", 's', "train|test", 0, "Which part (default test)", 0},
-    {"limit", 'n', "N", 0, "At most N images or rows, spread over the set", 0},
+    {"split", SPLIT, "train|test", 0, "Which part (default test)", 0},
+    {"limit", 'n', "N", 0, "At most N images or rows, spread over the set (default: all)", 0},
     {"batch", 'b', "N", 0, "Images at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
-    {"logits", 'l', "FILE.npy", 0, "Also write all outputs (images, classes) as float32", 0},
-    {"inputs", 'I', "FILE.npy", 0, "Also write the normalised images (images, C, H, W) as float32",
+    {"logits", LOGITS, "FILE.npy", 0, "Also write all outputs (images, classes) as float32", 0},
+    {"save-inputs", SAVE_INPUTS, "FILE.npy", 0,
+     "Also write the normalised images (images, C, H, W) as float32", 0},
+    {"inputs", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"save-labels", SAVE_LABELS, "FILE.npy", 0, "Also write their labels (images) as float32", 0},
+    {"codes", CODES, "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
      0},
-    {"save-labels", 'L', "FILE.npy", 0, "Also write their labels (images) as float32", 0},
-    {"codes", 'C', "FILE", 0, "Also write the codes of every quantized activation (safetensors)",
-     0},
-    {"min-top1", 'm', "FRACTION", 0,
+    {"min-top1", MIN_TOP1, "FRACTION", 0,
      "Gate: exit code 1 when the top-1 accuracy is lower (0.9 or 90%)", 0},
-    {"min-r2", 'R', "NUMBER", 0, "Gate of a regression: exit code 1 when the mean R2 is lower", 0},
+    {"min-r2", MIN_R2, "NUMBER", 0, "Gate of a regression: exit code 1 when the mean R2 is lower",
+     0},
     {0},
 };
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_images_argp, 0, "Images:", 20}, {0}};
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {0}};
 static const struct argp argp = {argp_options,
                                  parse,
                                  "MODEL.onnx --data DIR",
                                  "Evaluates a network, FP32 or quantized, on labelled images or "
-                                 "on a table.",
+                                 "on a table."
+                                 "\vExamples:\n"
+                                 "  clquant eval model.onnx -D cifar-10-batches-bin\n"
+                                 "  clquant eval int8.onnx -D imagenet/val -n 5000 --json\n"
+                                 "  clquant eval int8.onnx -D images --labels val_map.txt "
+                                 "--min-top1 70%",
                                  children,
                                  NULL,
                                  NULL};
@@ -180,7 +191,7 @@ cleanup:
 
 /* Each output beside the inputs and the outputs before it. */
 static clq_status check_outputs(const options *o) {
-    static const char *const names[] = {"--logits", "--inputs", "--save-labels", "--codes"};
+    static const char *const names[] = {"--logits", "--save-inputs", "--save-labels", "--codes"};
     enum { INPUTS = 3 };
     const char *const files[] = {o->model,  o->data,        o->images.labels, o->logits,
                                  o->inputs, o->save_labels, o->codes};

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "cli/cli.h"
 #include "cli/origin.h"
 #include "cli/signals.h"
@@ -29,13 +30,13 @@ static void print_help(FILE *out) {
     for (int i = 0; i < COMMAND_COUNT; i++) {
         fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
     }
-    fputs("\n`clquant COMMAND --help` lists a command's options; `clquant --version` prints the "
-          "version.\n"
-          "Devices: -d PLATFORM:DEVICE, part of a name, cpu or gpu; else CLQUANT_DEVICE; else the "
-          "first GPU,\n"
-          "else the CPU. Exit codes: 0 ok, 1 a gate failed, 3 diverged, 64 usage, 65 bad data, 66 "
-          "no such\n"
-          "input, 69 device, 70 internal, 71 out of memory, 73 cannot create, 74 I/O,\n"
+    fputs("\n"
+          "`clquant help COMMAND` or `clquant COMMAND -h` lists a command's options, with\n"
+          "examples; `clquant --version` prints the version.\n\n"
+          "Devices: -d PLATFORM:DEVICE, part of a name, cpu or gpu; else CLQUANT_DEVICE;\n"
+          "else the first GPU, else the CPU.\n"
+          "Exit codes: 0 ok, 1 a gate failed, 3 diverged, 64 usage, 65 bad data, 66 no\n"
+          "such input, 69 device, 70 internal, 71 out of memory, 73 cannot create, 74 I/O,\n"
           "128 + signal when interrupted.\n",
           out);
 }
@@ -76,6 +77,47 @@ static int run_command(const clq_command *command, int argc, char **argv) {
     return status == CLQ_INTERRUPTED ? clq_signals_exit_code() : (int)status;
 }
 
+static int no_command(const char *name) {
+    const char *names[COMMAND_COUNT];
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i]->name;
+    }
+    const char *nearest = clq_nearest(name, names, COMMAND_COUNT);
+    fprintf(stderr, "clquant: no command \"%s\"%s%s%s `clquant --help` lists them\n", name,
+            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : ";");
+    return CLQ_USAGE;
+}
+
+static bool is_one_of(const char *word, const char *const names[3]) {
+    return strcmp(word, names[0]) == 0 || strcmp(word, names[1]) == 0 ||
+           strcmp(word, names[2]) == 0;
+}
+
+/* argv[0] is the command's name. */
+static int dispatch(int argc, char **argv) {
+    static const char *const help[] = {"help", "--help", "-h"};
+    static const char *const version[] = {"version", "--version", "-V"};
+    static char flag[] = "--help";
+    if (is_one_of(argv[0], help) && argc == 1) {
+        print_help(stdout);
+        return CLQ_OK;
+    }
+    if (is_one_of(argv[0], help)) { /* help COMMAND ... is COMMAND ... --help */
+        memmove(argv, argv + 1, (size_t)(argc - 1) * sizeof *argv);
+        argv[argc - 1] = flag;
+    }
+    if (is_one_of(argv[0], version)) {
+        printf("clquant %s (commit %s)\n", clq_version(), clq_commit());
+        return CLQ_OK;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[0], commands[i]->name) == 0) {
+            return run_command(commands[i], argc, argv);
+        }
+    }
+    return no_command(argv[0]);
+}
+
 int main(int argc, char **argv) {
     open_missing();
     atexit(check_output);
@@ -84,27 +126,12 @@ int main(int argc, char **argv) {
     clq_set_log(NULL, NULL, CLQ_LOG_INFO);
     clq_log_once(true);
     clq_signals_install();
+    clq_json_watch_memory();
     if (argc < 2) {
         print_help(stderr);
         return CLQ_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
-        return CLQ_OK;
-    }
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
-        printf("clquant %s (commit %s)\n", clq_version(), clq_commit());
-        return CLQ_OK;
-    }
-    clq_json_watch_memory();
     clq_command_line_keep(argc, argv);
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(argv[1], commands[i]->name) == 0) {
-            result = run_command(commands[i], argc - 1, argv + 1);
-            return result;
-        }
-    }
-    fprintf(stderr, "clquant: no command \"%s\"; `clquant --help` lists them\n", argv[1]);
-    return CLQ_USAGE;
+    result = dispatch(argc - 1, argv + 1);
+    return result;
 }

@@ -3,67 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/environment.h"
 #include "base/numbers.h"
-#include "base/progress.h"
 #include "base/ranges.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/recipe.h"
 #include "quant/report.h"
-
-static error_t parse_common(int key, char *argument, struct argp_state *state) {
-    clq_common *common = state->input;
-    switch (key) {
-    case 'd':
-        common->device = argument;
-        return 0;
-    case 'j':
-        common->json = true;
-        return 0;
-    case 'q':
-        clq_progress_enable(false);
-        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
-        return 0;
-    case 'v':
-        clq_set_log(NULL, NULL, CLQ_LOG_DEBUG);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option common_options[] = {
-    {"device", 'd', "DEVICE", 0, "P:D indices, part of a name, cpu or gpu", 90},
-    {"json", 'j', NULL, 0, "Print the result as JSON on stdout", 90},
-    {"quiet", 'q', NULL, 0, "No progress bars, warnings only", 90},
-    {"verbose", 'v', NULL, 0, "Log more", 90},
-    {0},
-};
-const struct argp clq_common_argp = {common_options, parse_common, NULL, NULL, NULL, NULL, NULL};
-
-clq_status clq_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input,
-                     bool *done) {
-    static char program[64];
-    snprintf(program, sizeof program, "clquant %s", name);
-    argv[0] = program;
-    argp_err_exit_status = CLQ_USAGE;
-    *done = false;
-    const error_t error = argp_parse(argp, argc, argv, 0, NULL, input);
-    if (error != 0) {
-        *done = true;
-        if (!*clq_last_error()) {
-            return clq_fail(CLQ_USAGE, "%s", strerror(error));
-        }
-        return CLQ_USAGE;
-    }
-    return clq_environment_check(); /* also where no device is opened */
-}
-
-error_t clq_option_result(struct argp_state *state, clq_status status) {
-    (void)state;
-    return status == CLQ_OK ? 0 : EINVAL;
-}
 
 clq_status clq_option_i64(const char *option, const char *text, int64_t min, int64_t max,
                           int64_t *value) {
@@ -194,31 +139,33 @@ clq_status clq_option_override(const char *text, const char **overrides, size_t 
 
 /* ---- quantization ---- */
 
+enum { IMAGES = CLQ_KEY_LONG, METHOD, SCALE, MAX_SHIFT, ACTIVATIONS, WEIGHT_SCALES };
+
 static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     clq_quant_config *config = state->input;
     int index = 0;
     clq_status status = CLQ_OK;
     switch (key) {
-    case 'i':
+    case IMAGES:
         status = clq_option_i64("--images", argument, CLQ_IN_IMAGES, &config->images);
         break;
-    case 'M':
+    case METHOD:
         status = clq_option_enum("--method", argument, clq_observer_names, 2, &index);
         config->observer = (clq_observer_kind)index;
         break;
-    case 'a':
+    case ACTIVATIONS:
         status = clq_option_enum("--activations", argument, clq_activation_names, 2, &index);
         config->symmetric_activations = index == 1;
         break;
-    case 'w':
-        status = clq_option_enum("--weights", argument, clq_weight_names, 2, &index);
+    case WEIGHT_SCALES:
+        status = clq_option_enum("--weight-scales", argument, clq_weight_names, 2, &index);
         config->per_tensor_weights = index == 1;
         break;
-    case 'c':
+    case SCALE:
         status = clq_option_enum("--scale", argument, clq_scale_names, 2, &index);
         config->scale = (clq_scale_kind)index;
         break;
-    case 'k':
+    case MAX_SHIFT:
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
         state->hook = argument;
         break;
@@ -235,35 +182,39 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option quant_options[] = {
-    {"images", 'i', "N", 0, "Calibration images (default 512)", 10},
-    {"method", 'M', "minmax|moving_average", 0, "Observer of the activations' ranges", 10},
-    {"scale", 'c', "float|pow2", 0, "Any scale, or powers of two", 10},
-    {"max-shift", 'k', "N", 0, "Largest exponent of a power-of-two scale, either way (default 8)",
-     10},
-    {"activations", 'a', "affine|symmetric", 0, "Zero points of the activations", 10},
-    {"weights", 'w', "per_channel|per_tensor", 0, "Scales of the weights", 10},
+    {"images", IMAGES, "N", 0, "Images that calibrate (default 512)", 0},
+    {"method", METHOD, "minmax|moving_average", 0,
+     "Observer of the activations' ranges (default minmax)", 0},
+    {"scale", SCALE, "float|pow2", 0, "Any scale, or powers of two (default float)", 0},
+    {"max-shift", MAX_SHIFT, "N", 0,
+     "Largest exponent of a power-of-two scale, either way (default 8)", 0},
+    {"activations", ACTIVATIONS, "affine|symmetric", 0,
+     "Zero points of the activations: where they fit, or in the middle (default affine)", 0},
+    {"weight-scales", WEIGHT_SCALES, "per_channel|per_tensor", 0,
+     "Scales of the weights (default per_channel)", 0},
+    {"weights", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {0},
 };
 const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};
 
 /* ---- networks ---- */
 
-enum { SHORTCUT = 256 };
+enum { STEM = CLQ_KEY_LONG, SIZE, CLASSES, INPUT_CHANNELS, SHORTCUT };
 
 static error_t parse_network(int key, char *argument, struct argp_state *state) {
     clq_network_options *network = state->input;
     clq_status status = CLQ_OK;
     switch (key) {
-    case 't':
+    case STEM:
         network->stem = argument;
         break;
-    case 'z':
+    case SIZE:
         status = clq_option_int("--size", argument, CLQ_IN_SIZE, &network->size);
         break;
-    case 'c':
+    case CLASSES:
         status = clq_option_int("--classes", argument, CLQ_IN_CLASSES, &network->classes);
         break;
-    case 'H':
+    case INPUT_CHANNELS:
         status = clq_option_int("--input-channels", argument, CLQ_IN_CHANNELS, &network->channels);
         break;
     case SHORTCUT:
@@ -297,12 +248,15 @@ static char *list_networks(int key, const char *text, void *input) {
 }
 
 static const struct argp_option network_options[] = {
-    {"stem", 't', "imagenet|cifar", 0, "7x7 stride 2 and max pool, or 3x3 stride 1", 10},
-    {"size", 'z', "PIXELS", 0, "Input height and width", 10},
-    {"classes", 'c', "N", 0, "Outputs", 10},
-    {"input-channels", 'H', "N", 0, "Input channels (default 3)", 10},
-    {"shortcut", SHORTCUT, "A|B", 0, "Of the CIFAR ResNets: zero-padded, or a 1x1 convolution", 10},
-    {"seed", 'S', "N", 0, "Of random weights (default 0)", 10},
+    {"stem", STEM, "imagenet|cifar", 0,
+     "7x7 stride 2 and max pool, or 3x3 stride 1 (default: the network's own)", 0},
+    {"size", SIZE, "PIXELS", 0,
+     "Input height and width (default 224 with the stem imagenet, 32 with cifar, 28 for mlp)", 0},
+    {"classes", CLASSES, "N", 0, "Outputs (default 1000 with the stem imagenet, else 10)", 0},
+    {"input-channels", INPUT_CHANNELS, "N", 0, "Input channels (default 3, 1 for mlp)", 0},
+    {"shortcut", SHORTCUT, "A|B", 0,
+     "Of the CIFAR ResNets: zero-padded, or a 1x1 convolution (default A)", 0},
+    {"seed", 'S', "N", 0, "Seed of random weights (default 0)", 0},
     {0},
 };
 const struct argp clq_network_argp = {network_options, parse_network, NULL, NULL, NULL,

@@ -24,8 +24,7 @@ typedef struct clq_out_folder {
     bool cleared;   /* what is there now is this run's own */
 } clq_out_folder;
 
-/* --overwrite, which has no letter on purpose. */
-enum { CLQ_KEY_OVERWRITE = 1000 };
+/* Of --overwrite, which has no letter on purpose. */
 #define CLQ_OVERWRITE_HELP "Replace an earlier run in --out, which is refused otherwise"
 
 /* Before any work, and without touching anything: CLQ_CANNOT_CREATE when the folder holds what the

@@ -10,7 +10,7 @@
 
 /* ---- flags ---- */
 
-enum { MEAN = 512, STD, RANGE, CHANNELS, CROP, INTERPOLATION, LABELS };
+enum { MEAN = CLQ_KEY_LONG, STD, RANGE, CHANNELS, RESIZE, CROP, INTERPOLATION, LABELS };
 
 static clq_status parse_normalisation(clq_image_flags *f) {
     clq_normalisation *n = &f->given.normalisation;
@@ -62,7 +62,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         f->given.channels = (clq_channel_order)index;
         f->given.known |= CLQ_PART_CHANNELS;
         break;
-    case 'r':
+    case RESIZE:
         f->resize = argument;
         status = clq_fail_in(clq_resize_parse(argument, &f->given.resize), "--resize");
         f->given.known |= CLQ_PART_RESIZE;
@@ -89,15 +89,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"mean", MEAN, "R,G,B", 0,
-     "Subtracted from the pixels: a number a channel, in the network's order, or one for all", 20},
-    {"std", STD, "R,G,B", 0, "Divides them then", 20},
-    {"range", RANGE, "1|255", 0, "White, in the unit of --mean and --std (default 1)", 20},
-    {"channels", CHANNELS, "rgb|bgr|grey", 0, "The order in which the network reads them", 20},
-    {"resize", 'r', "N|WxH", 0,
-     "Shorter side before the centre crop (256 for a 224 crop is usual), or exactly W x H", 20},
-    {"crop", CROP, "N|WxH", 0, "The centre that is cut out: the network's input size", 20},
+     "Subtracted from the pixels: a number a channel, in the network's order, or one for all", 0},
+    {"std", STD, "R,G,B", 0, "Divides them then", 0},
+    {"range", RANGE, "1|255", 0,
+     "White, in the unit of --mean and --std; with these, 1 is the default", 0},
+    {"channels", CHANNELS, "rgb|bgr|grey", 0, "Their order in the network", 0},
+    {"resize", RESIZE, "N|WxH", 0,
+     "Shorter side before the centre crop (256 for a 224 crop is usual), or exactly W x H", 0},
+    {"crop", CROP, "N|WxH", 0, "The centre that is cut out: the network's input size", 0},
     {"interpolation", INTERPOLATION, "NAME", 0,
-     "bilinear or bicubic (as PIL: no aliasing), linear (as OpenCV) or nearest", 20},
+     "bilinear or bicubic (as PIL: no aliasing), linear (as OpenCV) or nearest", 0},
     {0},
 };
 const struct argp clq_preprocessing_argp = {argp_options, parse, NULL, NULL, NULL, NULL, NULL};
@@ -118,10 +119,10 @@ static error_t parse_images(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option images_options[] = {
     {"labels", LABELS, "FILE", 0,
-     "The images of --data, a folder, and their classes: IMAGE LABEL a line", 20},
+     "The images of --data, a folder, and their classes: IMAGE LABEL a line", 0},
     {0},
 };
-static const struct argp_child images_children[] = {{&clq_preprocessing_argp, 0, NULL, 20}, {0}};
+static const struct argp_child images_children[] = {{&clq_preprocessing_argp, 0, NULL, 0}, {0}};
 const struct argp clq_images_argp = {images_options,  parse_images, NULL, NULL,
                                      images_children, NULL,         NULL};
 

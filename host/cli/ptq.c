@@ -14,6 +14,8 @@ typedef struct options {
     int64_t test_images;
 } options;
 
+enum { TEST_IMAGES = CLQ_KEY_LONG };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -30,7 +32,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'S':
         return clq_option_result(state, clq_option_seed(argument, &o->seed));
-    case 'T':
+    case TEST_IMAGES:
         return clq_option_result(
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
     case ARGP_KEY_ARG:
@@ -50,21 +52,25 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images or a table; the training split calibrates", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; the training split calibrates", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
-    {"test-images", 'T', "N", 0,
-     "Measure accuracy before and after on N images of the test split (default 512; 0: do not)", 0},
-    {"seed", 'S', "N", 0, "Chooses the calibration images (default 1)", 0},
+    {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
+    {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90},
-                                             {&clq_quant_argp, 0, "Quantization:", 10},
-                                             {&clq_images_argp, 0, "Images:", 20},
-                                             {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_quant_argp, 0, "Quantization:", 10},
+    {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {0}};
 static const struct argp argp = {argp_options,
                                  parse,
                                  "MODEL.onnx --data DIR -o Q.onnx",
-                                 "Quantizes a trained FP32 network by calibration (PTQ).",
+                                 "Quantizes a trained FP32 network by calibration (PTQ)."
+                                 "\vExamples:\n"
+                                 "  clquant ptq model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
+                                 "  clquant ptq model.onnx -D imagenet --images 1000 --method "
+                                 "moving_average \\\n      -o int8.onnx",
                                  children,
                                  NULL,
                                  NULL};

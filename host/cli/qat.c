@@ -19,6 +19,8 @@ typedef struct options {
     int64_t test_images;
 } options;
 
+enum { LOG_FILE = CLQ_KEY_LONG, RECOMPUTE, TEST_IMAGES, RESUME, OVERWRITE };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -32,13 +34,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'o':
         o->out = argument;
         return 0;
-    case 'f':
+    case 'O':
         o->folder = argument;
         return 0;
-    case 'R':
+    case 'r':
         o->recipe = argument;
         return 0;
-    case 'l':
+    case LOG_FILE:
         o->log_file = argument;
         return 0;
     case 'e':
@@ -47,16 +49,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
-    case 'M':
+    case RECOMPUTE:
         return clq_option_result(
             state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
-    case 'T':
+    case TEST_IMAGES:
         return clq_option_result(
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
-    case 'C':
+    case RESUME:
         o->resume = true;
         return 0;
-    case CLQ_KEY_OVERWRITE:
+    case OVERWRITE:
         o->overwrite = true;
         return 0;
     case ARGP_KEY_ARG:
@@ -79,28 +81,33 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images or a table: training and test split", 0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; training and test split", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
-    {"out", 'f', "DIR", 0, "Folder for history and checkpoints (default none)", 0},
+    {"out", 'O', "DIR", 0, "Folder for history and checkpoints (default: none are kept)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
-    {"recipe", 'R', "FILE", 0, "Recipe whose \"qat\" section applies", 0},
-    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (qat.schedule.lr=0.01)", 0},
-    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
-    {"recompute", 'M', NULL, 0,
-     "Compute activations again instead of keeping them: less memory, the same result", 0},
-    {"test-images", 'T', "N", 0,
-     "Measure accuracy before and after on N images of the test split (default 512; 0: do not)", 0},
-    {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out", 0},
-    {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
+    {"recipe", 'r', "FILE", 0, "Its section \"qat\" applies (default: no recipe)", 0},
+    {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.schedule.lr=0.01)", 0},
+    {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
+    {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
+    {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
+    {"resume", RESUME, NULL, 0, "Continue from the newest checkpoint in --out, to the same bits",
+     0},
+    {"overwrite", OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
     {0},
 };
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_images_argp, 0, "Images:", 20}, {0}};
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {0}};
 static const struct argp argp = {
     argp_options,
     parse,
     "MODEL.onnx --data DIR -o Q.onnx",
-    "Fine-tunes a trained FP32 network quantization-aware and converts it.",
+    "Fine-tunes a trained FP32 network quantization-aware and converts it to integers. With "
+    "--out, Ctrl-C stops it behind a checkpoint, from which --resume continues."
+    "\vExamples:\n"
+    "  clquant qat model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
+    "  clquant qat model.onnx -D imagenet -r resnet50.json -O out -o int8.onnx",
     children,
     NULL,
     NULL};

@@ -29,13 +29,15 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {{&clq_words_argp, 0, "Common options:", 90}, {0}};
 static const struct argp argp = {
     NULL,
     parse,
     "DIR",
     "Writes DIR/report: one HTML page with its pictures inside, PNGs and CSVs, from what "
-    "a run left in DIR.",
+    "a run left in DIR."
+    "\vExamples:\n"
+    "  clquant report out-demo",
     children,
     NULL,
     NULL};

@@ -14,39 +14,50 @@ typedef struct options {
     size_t override_count;
 } options;
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
+enum { NEW_HEAD = CLQ_KEY_LONG, LOG_FILE, RECOMPUTE, RESUME, OVERWRITE };
+
+static error_t parse_job(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &o->common;
-        state->child_inputs[1] = &o->images;
-        return 0;
-    case 'D':
-        o->job.data = argument;
-        return 0;
-    case 'f':
-        o->job.out = argument;
-        return 0;
     case 'w':
         o->weights = argument;
         return 0;
-    case 'H':
+    case NEW_HEAD:
         o->new_head = true;
         return 0;
-    case 'l':
+    case LOG_FILE:
         o->job.log_file = argument;
         return 0;
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
-    case 'M':
+    case RECOMPUTE:
         return clq_option_result(
             state, clq_option_override("train.recompute=true", o->overrides, &o->override_count));
-    case 'C':
+    case RESUME:
         o->job.resume = true;
         return 0;
-    case CLQ_KEY_OVERWRITE:
+    case OVERWRITE:
         o->job.overwrite = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = o;
+        state->child_inputs[1] = &o->common;
+        state->child_inputs[2] = &o->images;
+        return 0;
+    case 'D':
+        o->job.data = argument;
+        return 0;
+    case 'O':
+        o->job.out = argument;
         return 0;
     case ARGP_KEY_ARG:
         if (o->recipe) {
@@ -59,37 +70,56 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-static const struct argp_option argp_options[] = {
+static const struct argp_option job_options[] = {
+    {"weights", 'w', "FILE", 0, CLQ_WEIGHTS_HELP, 0},
+    {"new-head", NEW_HEAD, NULL, 0, CLQ_NEW_HEAD_HELP, 0},
+    {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (train.epochs=3)", 0},
+    {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
+    {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
+    {"resume", RESUME, NULL, 0, "Continue from the newest checkpoints in --out, to the same bits",
+     0},
+    {"overwrite", OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
+    {0},
+};
+static const struct argp job_argp = {job_options, parse_job, NULL, NULL, NULL, NULL, NULL};
+static const struct argp_option run_options[] = {
     {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
-    {"out", 'f', "DIR", 0, "Folder for models, results and the report", 0},
-    {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
-    {"new-head", 'H', NULL, 0, "Keep the seeded last layer where --weights has another", 0},
-    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.epochs=3)", 0},
-    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
-    {"recompute", 'M', NULL, 0,
-     "Compute activations again instead of keeping them: less memory, the same result", 0},
-    {"resume", 'C', NULL, 0, "Continue from the newest checkpoints in --out, to the same bits", 0},
-    {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
+    {"out", 'O', "DIR", 0, "Folder for models, results and the report", 0},
+    {0},
+};
+static const struct argp_option demo_options[] = {
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP " (default: synthetic images of 16 x 16 pixels)", 0},
+    {"out", 'O', "DIR", 0, "Folder for models, results and the report (default out-demo)", 0},
     {0},
 };
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_preprocessing_argp, 0, "Images:", 20}, {0}};
+    {&job_argp, 0, NULL, 0},
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_preprocessing_argp, 0, "Images (default: as the recipe says):", 20},
+    {0}};
 static const struct argp run_argp = {
-    argp_options,
+    run_options,
     parse,
     "RECIPE.json --data DIR --out DIR",
     "The whole job: trains in FP32, quantizes after training (PTQ), fine-tunes "
     "quantization-aware (QAT), converts to integer networks, evaluates, verifies, "
-    "benchmarks and writes the report.",
+    "benchmarks and writes the report. Ctrl-C stops a training behind a checkpoint, from which "
+    "--resume continues."
+    "\vExamples:\n"
+    "  clquant run resnet20.json -D cifar-10-batches-bin -O out\n"
+    "  clquant run resnet20.json -D cifar-10-batches-bin -O out --resume",
     children,
     NULL,
     NULL};
 static const struct argp demo_argp = {
-    argp_options,
+    demo_options,
     parse,
-    "",
+    NULL,
     "The whole job on built-in data, in minutes: `clquant run` with a small recipe "
-    "on synthetic images (default --out out-demo, where it replaces a demo that was finished).",
+    "on synthetic images. It replaces a finished demo in --out, and no other run."
+    "\vExamples:\n"
+    "  clquant demo\n"
+    "  clquant demo --set train.epochs=10 --out out-longer",
     children,
     NULL,
     NULL};

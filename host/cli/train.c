@@ -17,6 +17,8 @@ typedef struct options {
     bool resume, overwrite, new_head;
 } options;
 
+enum { LOG_FILE = CLQ_KEY_LONG, NEW_HEAD, RECOMPUTE, RESUME, OVERWRITE };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -27,16 +29,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'D':
         o->data = argument;
         return 0;
-    case 'f':
+    case 'O':
         o->out = argument;
         return 0;
     case 'w':
         o->weights = argument;
         return 0;
-    case 'l':
+    case LOG_FILE:
         o->log_file = argument;
         return 0;
-    case 'H':
+    case NEW_HEAD:
         o->new_head = true;
         return 0;
     case 'e':
@@ -45,13 +47,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
-    case 'M':
+    case RECOMPUTE:
         return clq_option_result(
             state, clq_option_override("train.recompute=true", o->overrides, &o->override_count));
-    case 'C':
+    case RESUME:
         o->resume = true;
         return 0;
-    case CLQ_KEY_OVERWRITE:
+    case OVERWRITE:
         o->overwrite = true;
         return 0;
     case ARGP_KEY_ARG:
@@ -72,27 +74,35 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_DATA_HELP, 0},
-    {"out", 'f', "DIR", 0, "Receives model.onnx, weights.safetensors, history and checkpoints", 0},
-    {"epochs", 'e', "N", 0, "Overrides train.epochs", 0},
-    {"weights", 'w', "FILE", 0, "Start from these weights (safetensors, torchvision's names)", 0},
-    {"new-head", 'H', NULL, 0, "Keep the seeded last layer where --weights has another", 0},
-    {"set", 's', "KEY=VALUE", 0, "Overrides a key of the recipe (train.schedule.lr=0.1)", 0},
-    {"log-file", 'l', "FILE", 0, "Append what happens as JSON lines, as it happens", 0},
-    {"recompute", 'M', NULL, 0,
-     "Compute activations again instead of keeping them: less memory, the same result", 0},
-    {"resume", 'C', NULL, 0, "Continue from the newest checkpoint in --out, to the same bits", 0},
-    {"overwrite", CLQ_KEY_OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
+    {"out", 'O', "DIR", 0, "Receives model.onnx, weights.safetensors, history and checkpoints", 0},
+    {"epochs", 'e', "N", 0, "Epochs (default: the recipe's train.epochs)", 0},
+    {"weights", 'w', "FILE", 0, CLQ_WEIGHTS_HELP, 0},
+    {"new-head", NEW_HEAD, NULL, 0, CLQ_NEW_HEAD_HELP, 0},
+    {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (train.schedule.lr=0.1)", 0},
+    {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
+    {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
+    {"resume", RESUME, NULL, 0, "Continue from the newest checkpoint in --out, to the same bits",
+     0},
+    {"overwrite", OVERWRITE, NULL, 0, CLQ_OVERWRITE_HELP, 0},
     {0},
 };
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_preprocessing_argp, 0, "Images:", 20}, {0}};
-static const struct argp argp = {argp_options,
-                                 parse,
-                                 "RECIPE.json --data DIR --out DIR",
-                                 "Trains a network in FP32 as the recipe says.",
-                                 children,
-                                 NULL,
-                                 NULL};
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_preprocessing_argp, 0, "Images (default: as the recipe says):", 20},
+    {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "RECIPE.json --data DIR --out DIR",
+    "Trains a network in FP32 as the recipe says. Ctrl-C stops it behind a checkpoint, from which "
+    "--resume continues."
+    "\vExamples:\n"
+    "  clquant train resnet20.json -D cifar-10-batches-bin -O out\n"
+    "  clquant train resnet20.json -D cifar-10-batches-bin -O out --resume\n"
+    "  mpirun -np 4 clquant train resnet50.json -D imagenet -O out",
+    children,
+    NULL,
+    NULL};
 
 static clq_status save(const options *o, const clq_graph *graph) {
     char *model = clq_path_join(o->out, "model.onnx"),

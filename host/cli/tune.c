@@ -28,6 +28,8 @@ static clq_status parse_batches(const char *text, options *o) {
     return CLQ_OK;
 }
 
+enum { SECONDS = CLQ_KEY_LONG, FORCE };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -36,10 +38,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'b':
         return clq_option_result(state, parse_batches(argument, o));
-    case 's':
+    case SECONDS:
         return clq_option_result(
             state, clq_option_f64("--seconds", argument, CLQ_IN_SECONDS, &o->tune.seconds));
-    case 'f':
+    case FORCE:
         o->tune.force = true;
         return 0;
     case 'o':
@@ -62,11 +64,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"batch", 'b', "N[,N]", 0, "Images at once (default 1)", 0},
-    {"seconds", 's', "S", 0, "Time for measuring, about (default 60)", 0},
-    {"force", 'f', NULL, 0, "Measure again what was tuned before", 0},
+    {"batch", 'b', "N[,N...]", 0, "Images at once (default 1)", 0},
+    {"seconds", SECONDS, "S", 0, "Time for measuring, about (default 60)", 0},
+    {"force", FORCE, NULL, 0, "Measure again what was tuned before", 0},
     {"output", 'o', "FILE", 0,
-     "Keep the choices here (for CLQUANT_TUNE=FILE) instead of in the cache folder", 0},
+     "Keep the choices here, for CLQUANT_TUNE=FILE (default: in the cache folder)", 0},
     {0},
 };
 static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
@@ -76,7 +78,10 @@ static const struct argp argp = {
     "MODEL.onnx...",
     "Measures ways of running each shape of convolution and linear layer in the models on the "
     "device, and keeps those that beat the default. Every later command on this device uses them. "
-    "Integer results stay the same bits.",
+    "Integer results stay the same bits."
+    "\vExamples:\n"
+    "  clquant tune model.onnx int8.onnx -b 1,8\n"
+    "  clquant tune int8.onnx --seconds 300 -o tuning.json",
     children,
     NULL,
     NULL};

@@ -14,6 +14,8 @@ typedef struct options {
     bool require_int8;
 } options;
 
+enum { REQUIRE_INT8 = CLQ_KEY_LONG };
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -27,7 +29,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'n':
         return clq_option_result(state,
                                  clq_option_i64("--limit", argument, CLQ_IN_LIMIT, &o->limit));
-    case 'I':
+    case REQUIRE_INT8:
         o->require_int8 = true;
         return 0;
     case ARGP_KEY_ARG:
@@ -47,22 +49,26 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, "Images or a table; the test split is used (default synthetic images)",
-     0},
-    {"limit", 'n', "N", 0, "At most N images", 0},
-    {"require-int8", 'I', NULL, 0, "Gate: every layer runs in int8 on a dot-product instruction",
-     0},
+    {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; the test split (default: synthetic images)", 0},
+    {"limit", 'n', "N", 0, "At most N images or rows, spread over the set (default: all)", 0},
+    {"require-int8", REQUIRE_INT8, NULL, 0,
+     "Gate: every layer runs in int8 on a dot-product instruction", 0},
     {0},
 };
 static const struct argp_child children[] = {
-    {&clq_common_argp, 0, "Common options:", 90}, {&clq_images_argp, 0, "Images:", 20}, {0}};
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {0}};
 static const struct argp argp = {
     argp_options,
     parse,
     "Q.onnx [--data DIR]",
     "Proves that the integer network computes what the fake-quantized evaluation promised: "
     "compares every code, "
-    "and the logits of every dot-product path of the device. Exit code 1 when anything differs.",
+    "and the logits of every dot-product path of the device. Exit code 1 when anything differs."
+    "\vExamples:\n"
+    "  clquant verify int8.onnx -D cifar-10-batches-bin -n 1000\n"
+    "  clquant verify int8.onnx -D imagenet --require-int8 -d gpu",
     children,
     NULL,
     NULL};

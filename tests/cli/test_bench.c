@@ -48,7 +48,9 @@ static void all_cases_are_in_one_json(void **state) {
                     {"tiny-int8", "int8", 1}, {"tiny-int8", "int8", 3}};
     (void)state;
     /* The same device twice: two are rare. */
-    assert_exit(0, "bench %s %s -d cpu -d cpu --batch 1,3 -i 3 -w 1 --explain --json", fp32, int8);
+    assert_exit(0,
+                "bench %s %s -d cpu -d cpu --batch 1,3 --iterations 3 --warmup 1 --explain --json",
+                fp32, int8);
     json_t *json = printed_json();
     const json_t *results = json_object_get(json, "results");
     assert_int_equal(json_array_size(results), sizeof expected / sizeof *expected);
@@ -66,13 +68,13 @@ static void all_cases_are_in_one_json(void **state) {
 
 static void tables_have_every_part(void **state) {
     (void)state;
-    assert_exit(0, "bench %s -i 3 -w 1 --layers --explain --batch 2", int8);
+    assert_exit(0, "bench %s --iterations 3 --warmup 1 --layers --explain --batch 2", int8);
     assert_printed("GFLOPS fp32");
     assert_printed("tiny-int8 as fp32"); /* made from the integer model */
     assert_printed("layer1.0.conv2 + layer1.0.add");
     assert_printed("why not 2x");
     assert_printed("Of the int8 time:");
-    assert_exit(0, "bench %s %s -i 3 -w 1 --explain", int8, fp32);
+    assert_exit(0, "bench %s %s --iterations 3 --warmup 1 --explain", int8, fp32);
     assert_null(strstr(command_output, "as fp32")); /* it was given */
     assert_printed("why not 2x");
 }
@@ -83,7 +85,7 @@ static void files_of_one_name_are_told_apart(void **state) {
     snprintf(other, sizeof other, "%s", clq_test_temp_path("other"));
     assert_ok(clq_make_dirs(other));
     assert_exit(0, "convert --network mlp --size 8 --classes 4 -o %s/tiny.onnx", other);
-    assert_exit(0, "bench %s %s/tiny.onnx -i 3 -w 1", fp32, other);
+    assert_exit(0, "bench %s %s/tiny.onnx --iterations 3 --warmup 1", fp32, other);
     assert_printed("other/tiny.onnx");
 }
 
@@ -107,16 +109,16 @@ static const char *scaled_base(json_t *base, double factor) {
 
 static void compare_fails_slower_runs_only(void **state) {
     (void)state;
-    assert_exit(0, "bench %s %s -i 5 -w 1 --json", fp32, int8);
+    assert_exit(0, "bench %s %s --iterations 5 --warmup 1 --json", fp32, int8);
     json_t *base = printed_json();
     /* Factors that no machine's noise reaches. */
     const char *path = scaled_base(base, 1e-4);
-    assert_exit(CLQ_GATE_FAILED, "bench %s -i 5 -w 1 --compare %s", int8, path);
+    assert_exit(CLQ_GATE_FAILED, "bench %s --iterations 5 --warmup 1 --compare %s", int8, path);
     assert_printed("FAILED: slower");
     assert_printed("missing in this run: tiny, fp32");
     assert_printed("more than 5 % slower");
     assert_exit(CLQ_GATE_FAILED,
-                "bench %s -i 5 -w 1 --compare %s --max-regress 0.5 --json "
+                "bench %s --iterations 5 --warmup 1 --compare %s --max-regress 0.5 --json "
                 "2>/dev/null",
                 int8, path);
     json_t *json = printed_json();
@@ -125,7 +127,7 @@ static void compare_fails_slower_runs_only(void **state) {
     assert_int_equal(json_array_size(json_object_get(compare, "missing")), 1);
     json_decref(json);
     path = scaled_base(base, 1e4);
-    assert_exit(0, "bench %s -i 5 -w 1 --compare %s --max-regress 0%%", int8, path);
+    assert_exit(0, "bench %s --iterations 5 --warmup 1 --compare %s --max-regress 0%%", int8, path);
     assert_printed("faster");
     json_decref(base);
 }
@@ -147,7 +149,7 @@ static void bad_bases_end_before_measuring(void **state) {
 static void startup_times_are_in_the_json(void **state) {
     static const char *const keys[] = {"cold_ms", "second_ms", "warm_ms"};
     (void)state;
-    assert_exit(0, "bench %s -i 3 -w 1 --startup --json", int8);
+    assert_exit(0, "bench %s --iterations 3 --warmup 1 --startup --json", int8);
     json_t *json = printed_json();
     const json_t *startup =
         json_object_get(json_array_get(json_object_get(json, "results"), 0), "startup");
@@ -165,7 +167,8 @@ static void startup_times_are_in_the_json(void **state) {
 static void training_steps_take_turns_in_one_json(void **state) {
     static const char *const modes[] = {"train", "qat"};
     (void)state;
-    assert_exit(0, "bench --train resnet20 --size 8 --classes 4 --qat --batch 3 -i 2 -w 1 --json");
+    assert_exit(0, "bench --train resnet20 --size 8 --classes 4 --qat --batch 3 --iterations 2 "
+                   "--warmup 1 --json");
     json_t *json = printed_json();
     const json_t *results = json_object_get(json, "results");
     assert_int_equal(json_array_size(results), 2);
@@ -186,7 +189,8 @@ static void a_recipe_says_how_to_train(void **state) {
                             "\"stem\": \"cifar\", \"size\": 8, \"classes\": 4}, "
                             "\"train\": {\"batch\": 5}}");
     (void)state;
-    assert_exit(0, "bench --train %s -i 1 -w 1 --set train.optimizer.name=adam", recipe);
+    assert_exit(0, "bench --train %s --iterations 1 --warmup 1 --set train.optimizer.name=adam",
+                recipe);
     assert_printed("small ");
     assert_printed("train step, batch 5: kernels");
     assert_printed("optimizer_adam");

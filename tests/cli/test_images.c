@@ -140,7 +140,7 @@ static void the_network_sees_what_was_said(void **state) {
     const char *list = list_file("one.txt", "a.png 1\n");
     assert_exit(0,
                 "eval %s --data %s --labels %s --mean 127 --std 128 --range 255 --channels bgr "
-                "--inputs %s",
+                "--save-inputs %s",
                 model, path_of("one"), list, inputs);
     assert_ok(clq_npy_read(inputs, &x));
     assert_int_equal(x.rank, 4);
@@ -329,7 +329,7 @@ static void images_need_not_be_square(void **state) {
     assert_ok(b.status);
     assert_ok(clq_onnx_save(b.graph, model));
     clq_graph_destroy(b.graph);
-    assert_exit(0, "eval %s --data %s --mean 0.5 --std 0.5 --inputs %s", model, data, inputs);
+    assert_exit(0, "eval %s --data %s --mean 0.5 --std 0.5 --save-inputs %s", model, data, inputs);
     assert_printed("resized to 10 x 6, centre crop 10 x 6");
     assert_ok(clq_npy_read(inputs, &x));
     assert_int_equal(x.dims[2], 6);

@@ -93,7 +93,7 @@ static void stages_take_and_give_files(void **state) {
     assert_exit(0, "ptq %s --data " DATA " --images 64 --scale pow2 --activations symmetric -o %s",
                 fp32, ptq);
     assert_exit(0, "verify %s --data " DATA " --limit 32", ptq);
-    assert_exit(0, "bench %s %s -i 3 --json", fp32, ptq);
+    assert_exit(0, "bench %s %s --iterations 3 --json", fp32, ptq);
     assert_printed("\"peak_fraction\"");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " -o %s", ptq, clq_test_temp_path("again.onnx"));
     assert_printed("already quantized");
@@ -113,7 +113,7 @@ static void teachers_teach(void **state) {
                 "train %s --data " SOME " --out %s --overwrite --set train.distill.teacher=no",
                 path, out);
     assert_printed("distill.teacher");
-    assert_exit(0, "qat %s --data " SOME " -R %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
+    assert_exit(0, "qat %s --data " SOME " -r %s --set qat.distill.teacher=fp32 -o %s", fp32, path,
                 clq_test_temp_path("taught.onnx"));
 }
 

@@ -100,12 +100,12 @@ static void nor_is_an_earlier_qat_or_job(void **state) {
     char out[512], q[512];
     snprintf(out, sizeof out, "%s", clq_test_temp_path("qat"));
     snprintf(q, sizeof q, "%s", clq_test_temp_path("q.onnx"));
-    assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s", fp32, recipe, out, q);
-    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data " DATA " -R %s --out %s -o %s", fp32, recipe, out,
+    assert_exit(0, "qat %s --data " DATA " -r %s --out %s -o %s", fp32, recipe, out, q);
+    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data " DATA " -r %s --out %s -o %s", fp32, recipe, out,
                 q);
     assert_printed("history.csv, history.json, steps.json, 1 checkpoint");
-    assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --overwrite", fp32, recipe, out, q);
-    assert_exit(0, "qat %s --data " DATA " -R %s --out %s -o %s --resume", fp32, recipe, out, q);
+    assert_exit(0, "qat %s --data " DATA " -r %s --out %s -o %s --overwrite", fp32, recipe, out, q);
+    assert_exit(0, "qat %s --data " DATA " -r %s --out %s -o %s --resume", fp32, recipe, out, q);
 
     /* Nor is one of another kind replaced, which would leave a mixture. */
     const char *const another = "holds another kind of run (";
@@ -214,7 +214,7 @@ static void outputs_replace_no_input(void **state) {
     assert_exit(CLQ_USAGE, "convert %s --weights-out %s -o %s", fp32, clq_test_temp_path("new"),
                 clq_test_temp_path("./new"));
     assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s", fp32, fp32);
-    assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s --inputs %s", fp32,
+    assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s --save-inputs %s", fp32,
                 clq_test_temp_path("x.npy"), clq_test_temp_path("x.npy"));
     assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --log-file %s", recipe,
                 clq_test_temp_path("logged"), recipe);
@@ -395,7 +395,7 @@ static void and_say_how_to_go_on(void **state) {
     snprintf(out, sizeof out, "%s", clq_test_temp_path("lost"));
     snprintf(output, sizeof output, "%s.txt", out);
     snprintf(arguments, sizeof arguments,
-             "qat %s --data " DATA " -R %s --set qat.epochs=1000 -o %s", fp32, recipe,
+             "qat %s --data " DATA " -r %s --set qat.epochs=1000 -o %s", fp32, recipe,
              clq_test_temp_path("lost.onnx"));
     child = start_command(out, "\"step\", ", arguments);
     kill(child, SIGINT);

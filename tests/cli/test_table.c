@@ -40,7 +40,7 @@ static void stages_read_the_table_as_the_network_says(void **state) {
     (void)state;
     const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *ptq = clq_test_temp_path("p.onnx");
     assert_exit(0, "ptq %s --data " TABLES "smooth.csv --scale pow2 -o %s", fp32, ptq);
-    assert_exit(0, "eval %s --data " TABLES "smooth.csv --json --min-r2 0.8 --inputs %s", ptq,
+    assert_exit(0, "eval %s --data " TABLES "smooth.csv --json --min-r2 0.8 --save-inputs %s", ptq,
                 clq_test_temp_path("x.npy"));
     assert_printed("\"name\": \"y\"");
     assert_printed("\"top1\": null");
@@ -58,7 +58,7 @@ static void stages_read_the_table_as_the_network_says(void **state) {
     assert_printed("0 of ");
     assert_printed("on 100 rows");
     assert_exit(0, "qat %s --data " TABLES "smooth.csv --recipe " RECIPE " -e 1 -o %s", fp32, ptq);
-    assert_exit(0, "bench %s %s -i 3", fp32, ptq);
+    assert_exit(0, "bench %s %s --iterations 3", fp32, ptq);
 }
 
 static void classes_may_be_words(void **state) {

@@ -93,7 +93,7 @@ def compare(clquant, model_path, data, limit):
         paths = {key: os.path.join(folder, key) for key in ("logits.npy", "inputs.npy", "codes.safetensors")}
         subprocess.run(
             [clquant, "eval", model_path, "--data", data, "--limit", str(limit), "--quiet", "--logits",
-             paths["logits.npy"], "--inputs", paths["inputs.npy"], "--codes", paths["codes.safetensors"]],
+             paths["logits.npy"], "--save-inputs", paths["inputs.npy"], "--codes", paths["codes.safetensors"]],
             check=True, stdout=subprocess.DEVNULL)
         logits, inputs = np.load(paths["logits.npy"]), np.load(paths["inputs.npy"])
         codes = load_safetensors(paths["codes.safetensors"])

@@ -56,7 +56,7 @@ def train_clquant(options, files):
 
 def load_images(options, files):
     run(options.clquant, "eval", files["model"], "--data", options.data, "--split", "train", "--limit",
-        options.steps * options.batch, "--inputs", files["images"], "--save-labels", files["labels"], "--quiet")
+        options.steps * options.batch, "--save-inputs", files["images"], "--save-labels", files["labels"], "--quiet")
     return torch.from_numpy(numpy.load(files["images"])), torch.from_numpy(numpy.load(files["labels"]).astype(numpy.int64))
 
 

@@ -48,5 +48,5 @@ def make_case(name, precision, folder, clquant, python, images):
     exported = Path(f"{case.ncnn}.bin")
     if not exported.exists() or exported.stat().st_mtime < model.stat().st_mtime:
         _run(python, EXPORTER, model, case.ncnn)
-    _run(clquant, "eval", model, "--data", data, "--inputs", case.inputs, "--logits", case.logits)
+    _run(clquant, "eval", model, "--data", data, "--save-inputs", case.inputs, "--logits", case.logits)
     return case
