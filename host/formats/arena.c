@@ -73,7 +73,7 @@ clq_status clq_arena_format(clq_arena *arena, char **out, const char *format, ..
     if (length < 0) {
         return clq_fail(CLQ_INTERNAL, "a name cannot be formatted");
     }
-    void *text;
+    void *text = NULL;
     CLQ_TRY(clq_arena_take(arena, (size_t)length + 1, 1, &text));
     va_start(arguments, format);
     clq_vsnprintf(text, (size_t)length + 1, format, arguments);

@@ -11,9 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Around the declarations of every public header: they keep C's names in C++, and the shared
+ * library, which hides everything else, exports them. */
 #ifdef __cplusplus
-extern "C" {
+#define CLQ_API_BEGIN _Pragma("GCC visibility push(default)") extern "C" {
+#define CLQ_API_END                                                                                \
+    }                                                                                              \
+    _Pragma("GCC visibility pop")
+#else
+#define CLQ_API_BEGIN _Pragma("GCC visibility push(default)")
+#define CLQ_API_END _Pragma("GCC visibility pop")
 #endif
+
+CLQ_API_BEGIN
 
 /* The values are the command's exit codes (sysexits.h where one fits). */
 typedef enum clq_status {
@@ -120,7 +130,5 @@ typedef void (*clq_log_sink)(void *context, clq_log_level level, const char *lin
  * library, CLQ_LOG_INFO in the command. */
 void clq_set_log(clq_log_sink sink, void *context, clq_log_level level);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -5,9 +5,7 @@
 
 #include <clquant/quant.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* ---- statistics ---- */
 
@@ -166,7 +164,5 @@ clq_status clq_bench_train(const clq_train_bench_case *cases, size_t count,
                            const clq_bench_options *options, clq_train_bench_result *results);
 void clq_train_bench_result_clear(clq_train_bench_result *result);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

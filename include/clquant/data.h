@@ -10,9 +10,7 @@
 
 #include <clquant/base.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 enum { CLQ_MAX_CHANNELS = 4 };
 
@@ -269,7 +267,5 @@ void clq_table_normalize(clq_table *table, const float *mean, const float *std);
 /* The same for the targets, of a table that has them as in the file; keeps `std`. */
 clq_status clq_table_normalize_targets(clq_table *table, const float *mean, const float *std);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -8,9 +8,7 @@
 
 #include <clquant/base.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 typedef struct clq_device clq_device;
 typedef struct clq_buffer clq_buffer;
@@ -237,7 +235,5 @@ void clq_device_set_work(clq_device *device, double operations);
 clq_status clq_device_profile_entries(clq_device *device, const clq_profile_entry **entries,
                                       size_t *count);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

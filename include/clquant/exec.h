@@ -7,9 +7,7 @@
 
 #include <clquant/ops.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* ---- parameters on the device ---- */
 
@@ -104,7 +102,5 @@ typedef struct clq_exec_memory {
 } clq_exec_memory;
 clq_exec_memory clq_exec_measure(const clq_exec *exec);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -8,9 +8,7 @@
 
 #include <clquant/graph.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* ---- ONNX ---- */
 
@@ -117,7 +115,5 @@ clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors
 /* Writes all F32 parameters and states in torch's layout under their names. */
 clq_status clq_weights_save(const clq_graph *graph, const char *path);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -13,9 +13,7 @@
 
 #include <clquant/base.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 enum {
     CLQ_MAX_RANK = 4,
@@ -215,7 +213,5 @@ typedef struct clq_graph_size {
 } clq_graph_size;
 clq_graph_size clq_graph_measure(const clq_graph *graph);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

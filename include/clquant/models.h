@@ -5,9 +5,7 @@
 
 #include <clquant/graph.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 typedef struct clq_network_info {
     const char *name;    /* "resnet50" */
@@ -50,7 +48,5 @@ typedef struct clq_network_options {
  * for an unknown network or an option out of range; the text lists what there is. */
 clq_status clq_network_build(const clq_network_options *options, clq_graph **graph);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

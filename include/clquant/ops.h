@@ -10,9 +10,7 @@
 #include <clquant/graph.h>
 #include <clquant/ranks.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* ---- attributes; an operator not listed has none ---- */
 
@@ -146,7 +144,5 @@ typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kin
 
 const clq_op *const *clq_op_list(size_t *count);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

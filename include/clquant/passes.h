@@ -4,9 +4,7 @@
 
 #include <clquant/graph.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* Folds batch_norm into the conv2d or linear before it (w' = w * gamma / sqrt(var + eps), in
  * double), fuses relu/relu6 into the node before it where that is its only use, removes dropout.
@@ -18,7 +16,5 @@ clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
  * the node whose rule that breaks, such as a linear layer behind a flatten. */
 clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -6,9 +6,7 @@
 
 #include <clquant/train.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 typedef enum clq_observer_kind {
     CLQ_OBSERVER_MIN_MAX,
@@ -120,7 +118,5 @@ clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset 
                       int64_t limit, clq_verification *verification);
 void clq_verification_clear(clq_verification *verification);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -8,9 +8,7 @@
 
 #include <clquant/base.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 typedef struct clq_ranks clq_ranks;
 
@@ -32,7 +30,5 @@ int clq_ranks_size(const clq_ranks *ranks);
 /* Of the ranks on this machine, which one this is: it takes that device. */
 int clq_ranks_local(const clq_ranks *ranks);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -4,9 +4,7 @@
 
 #include <clquant/base.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* Reads what a run left in `folder` and writes folder/report/: index.html, *.png, *.csv.
  *
@@ -20,7 +18,5 @@ extern "C" {
  * the caller, clq_free) receives the page's path and may be NULL. */
 clq_status clq_report_write(const char *folder, char **html);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

@@ -10,9 +10,7 @@
 #include <clquant/exec.h>
 #include <clquant/ranks.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 /* ---- configuration; recipes and flags fill it in ---- */
 
@@ -345,7 +343,5 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
  */
 clq_status clq_self_test_device(clq_device *device);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif

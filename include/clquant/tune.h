@@ -5,9 +5,7 @@
 #include <clquant/device.h>
 #include <clquant/graph.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CLQ_API_BEGIN
 
 typedef struct clq_tune_options {
     const int *batches; /* (batch_count), each at least 1 */
@@ -41,7 +39,5 @@ clq_status clq_tune(clq_device *device, const clq_graph *const *graphs, int grap
                     const clq_tune_options *options, clq_tune_report *report);
 void clq_tune_report_clear(clq_tune_report *report);
 
-#ifdef __cplusplus
-}
-#endif
+CLQ_API_END
 #endif
