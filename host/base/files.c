@@ -32,8 +32,18 @@ static int posix_mkdir(const char *path, int mode) {
     return mkdir(path, (mode_t)mode);
 }
 
-static const clq_file_ops posix_ops = {posix_open, posix_read, posix_write, fsync,
-                                       close,      rename,     unlink,      posix_mkdir};
+static int posix_openat(int folder, const char *name, int flags) {
+    return openat(folder, name, flags);
+}
+
+static int64_t posix_pread(int fd, void *data, size_t size, int64_t offset) {
+    return pread(fd, data, size, offset);
+}
+
+static const clq_file_ops posix_ops = {
+    posix_open, posix_read, posix_write, fsync,        close,
+    rename,     unlink,     posix_mkdir, posix_openat, posix_pread,
+};
 static clq_file_ops custom_ops;
 static const clq_file_ops *ops = &posix_ops;
 

@@ -22,6 +22,21 @@ void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size) {
     }
 }
 
+const char *onnx_type_name(int64_t type, char *text, size_t size) {
+    static const char *const names[] = {
+        "undefined",      "float32",    "uint8",          "int8",       "uint16",   "int16",
+        "int32",          "int64",      "string",         "bool",       "float16",  "float64",
+        "uint32",         "uint64",     "complex64",      "complex128", "bfloat16", "float8e4m3fn",
+        "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4",      "int4",     "float4e2m1",
+    };
+    if (type >= 0 && type < (int64_t)(sizeof names / sizeof names[0])) {
+        snprintf(text, size, "%s", names[type]);
+    } else {
+        snprintf(text, size, "number %lld", (long long)type);
+    }
+    return text;
+}
+
 size_t onnx_type_size(onnx_type type) {
     switch (type) {
     case ONNX_INT64:
@@ -152,49 +167,59 @@ static clq_status narrow_bytes(const source *from, int32_t type, size_t count, c
     return CLQ_OK;
 }
 
-static clq_status check_tensor(const Onnx__TensorProto *tensor, const char *name,
-                               onnx_constant *constant) {
-    if (tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL ||
-        tensor->n_external_data > 0) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "\"%.200s\": its data are in another file; save the model as one file",
-                        name);
-    }
-    if (tensor->segment || tensor->n_string_data > 0 || tensor->n_uint64_data > 0) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "\"%.200s\": segments, texts and unsigned 64-bit data are "
-                        "not supported",
-                        name);
+static clq_status check_tensor(const Onnx__TensorProto *tensor, onnx_constant *constant) {
+    if (tensor->segment) {
+        return clq_fail(CLQ_BAD_DATA, "segments are not supported");
     }
     if (raw_element_size(tensor->data_type) == 0) {
-        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": element type %d is not supported", name,
-                        (int)tensor->data_type);
+        char type[32];
+        return clq_fail(CLQ_BAD_DATA, "element type %s is not supported",
+                        onnx_type_name(tensor->data_type, type, sizeof type));
     }
     if (tensor->n_dims > ONNX_MAX_RANK || !set_shape(constant, (int)tensor->n_dims, tensor->dims)) {
-        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": its dimensions are out of range", name);
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "its dimensions are out of range: there may be %d, their product below 2^60",
+            ONNX_MAX_RANK);
     }
     return CLQ_OK;
 }
 
-clq_status onnx_constant_read(clq_arena *arena, const Onnx__TensorProto *tensor, const char *name,
+/* Finds the elements, in the model or in another file: as many as the shape has. */
+static clq_status read_source(onnx_loader *load, const Onnx__TensorProto *tensor,
+                              const onnx_constant *shape, source *from) {
+    const size_t bytes = shape->count * raw_element_size(tensor->data_type);
+    *from = find_source(tensor);
+    if (tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
+        if (from->raw_size > 0 || from->typed_count > 0) {
+            return clq_fail(CLQ_BAD_DATA, "its data are both in the model and in another file");
+        }
+        from->raw_size = bytes;
+        return onnx_external_read(&load->external, &load->arena, tensor, bytes, &from->raw);
+    }
+    const bool typed = from->typed_count > 0;
+    if ((typed && from->raw_size > 0) ||
+        (typed ? from->typed_count != shape->count : from->raw_size != bytes)) {
+        char text[96];
+        onnx_dims_text(shape->rank, shape->dim, text, sizeof text);
+        return clq_fail(CLQ_BAD_DATA, "%zu %s do not make up its shape %s",
+                        typed ? from->typed_count : from->raw_size, typed ? "elements" : "bytes",
+                        text);
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_constant_read(onnx_loader *load, const Onnx__TensorProto *tensor, const char *name,
                               const onnx_constant **constant) {
+    clq_arena *arena = &load->arena;
     void *made, *data = NULL;
+    source from;
     CLQ_TRY(clq_arena_take(arena, 1, sizeof(onnx_constant), &made));
     onnx_constant *read = made;
     read->name = name;
-    CLQ_TRY(check_tensor(tensor, name, read));
-
-    source from = find_source(tensor);
-    size_t element = raw_element_size(tensor->data_type);
-    bool typed = from.typed_count > 0;
-    if ((typed && from.raw_size > 0) ||
-        (typed ? from.typed_count != read->count : from.raw_size != read->count * element)) {
-        char text[96];
-        onnx_dims_text(read->rank, read->dim, text, sizeof text);
-        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": %zu %s do not make up its shape %s", name,
-                        typed ? from.typed_count : from.raw_size, typed ? "elements" : "bytes",
-                        text);
-    }
+    CLQ_TRY(clq_fail_in(check_tensor(tensor, read), "tensor \"%.200s\"", name));
+    CLQ_TRY(clq_fail_in(read_source(load, tensor, read, &from), "tensor \"%.200s\"", name));
+    const bool typed = from.typed_count > 0;
     switch (tensor->data_type) {
     case TYPE(FLOAT16):
     case TYPE(BFLOAT16):
@@ -249,8 +274,9 @@ clq_status onnx_constant_floats(clq_arena *arena, const onnx_constant *constant,
         return CLQ_OK;
     }
     if (constant->type != ONNX_FLOAT) {
-        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": has element type %d, must be float",
-                        constant->name, (int)constant->type);
+        char type[32];
+        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": has element type %s, must be float",
+                        constant->name, onnx_type_name(constant->type, type, sizeof type));
     }
     *values = constant->data;
     return CLQ_OK;

@@ -59,7 +59,7 @@ static clq_status fold_constant(onnx_loader *load, onnx_node *node) {
     onnx_constant *made = NULL;
     void *data;
     if ((attribute = onnx_attribute(node, "value")) && attribute->t) {
-        CLQ_TRY(onnx_constant_read(&load->arena, attribute->t, name, &read));
+        CLQ_TRY(onnx_constant_read(load, attribute->t, name, &read));
     } else if ((attribute = onnx_attribute(node, "value_float"))) {
         CLQ_TRY(make(load, node, ONNX_FLOAT, 0, NULL, &made, &data));
         memcpy(data, &attribute->f, sizeof attribute->f);
@@ -94,7 +94,7 @@ static clq_status fold_constant_of_shape(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_want_integers(load, node, 0, "the shape", &dim, &rank));
     const Onnx__AttributeProto *attribute = onnx_attribute(node, "value");
     if (attribute && attribute->t) {
-        CLQ_TRY(onnx_constant_read(&load->arena, attribute->t, onnx_output_name(node), &value));
+        CLQ_TRY(onnx_constant_read(load, attribute->t, onnx_output_name(node), &value));
     }
     if (rank > ONNX_MAX_RANK || (value && value->count != 1)) {
         return onnx_fail(node, "shape or value is out of range");

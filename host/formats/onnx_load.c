@@ -273,7 +273,7 @@ static clq_status bind_initializers(onnx_loader *load) {
             return clq_fail(CLQ_BAD_DATA, "initializer %zu has no name", i);
         }
         if (onnx_use_count(load, tensor->name) > 0) { /* an unused one is bound to be known */
-            CLQ_TRY(onnx_constant_read(&load->arena, tensor, tensor->name, &operand.constant));
+            CLQ_TRY(onnx_constant_read(load, tensor, tensor->name, &operand.constant));
         }
         CLQ_TRY(onnx_bind(load, tensor->name, &operand));
     }
@@ -438,12 +438,13 @@ static clq_status choose_form(const onnx_loader *load, clq_graph **graph) {
     return CLQ_OK;
 }
 
-/* The graph of an unpacked model of `size` bytes, which it frees. */
+/* The graph of an unpacked model of `size` bytes, which it frees. `folder` is that of its external
+ * data, NULL: none. */
 static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model, size_t size,
-                                clq_graph **graph) {
-    onnx_loader load = {0};
+                                const char *folder, clq_graph **graph) {
+    onnx_loader load = {.external = {.folder = folder}};
     clq_status status;
-    load.arena.limit = load.parameter_limit = clq_onnx_memory_limit(size);
+    load.arena.limit = clq_onnx_memory_limit(size);
     CLQ_GOTO(status, cleanup, check_header(model));
     CLQ_GOTO(status, cleanup, check_graph(model->graph));
     CLQ_GOTO(status, cleanup, load_model(&load, model));
@@ -456,6 +457,7 @@ cleanup:
     clq_names_free(&load.bound);
     clq_names_free(&load.uses);
     clq_names_free(&load.names);
+    onnx_external_free(&load.external);
     clq_arena_free(&load.arena);
     clq_onnx_model_free(memory, model);
     return status;
@@ -470,7 +472,7 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
     CLQ_TRY(clq_onnx_check_head(NULL, name, data, size, size));
     clq_status status = clq_onnx_unpack(data, size, &memory, &model);
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, size, graph);
+        status = load_unpacked(&memory, model, size, NULL, graph);
     }
     return clq_fail_in(status, "%s", name);
 }
@@ -484,10 +486,16 @@ clq_status clq_onnx_load(const char *path, clq_graph **graph) {
     Onnx__ModelProto *model = NULL;
     CLQ_TRY(clq_fail_in(clq_foreign_check_folder(CLQ_EXPECTED_ONNX, path), "%s", path));
     CLQ_TRY(clq_file_read_checked(path, PTRDIFF_MAX - 1, clq_onnx_check_head, NULL, &file, &size));
+    char *folder = NULL;
     clq_status status = clq_onnx_unpack(file, size, &memory, &model);
     clq_free(file);
-    if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, size, graph);
+    if (status == CLQ_OK && !clq_is_meant_pipe(path) && !(folder = clq_path_folder(path))) {
+        clq_onnx_model_free(&memory, model);
+        status = CLQ_NO_MEMORY;
     }
+    if (status == CLQ_OK) {
+        status = load_unpacked(&memory, model, size, folder, graph);
+    }
+    clq_free(folder);
     return clq_fail_in(status, "%s", path);
 }

@@ -3,6 +3,7 @@
  *   onnx_load.c        reads a model: input, initializers, nodes in order, output
  *   onnx_node.c        looking at one node: inputs, attributes, errors
  *   onnx_constant.c    tensors of the file as host arrays
+ *   onnx_external.c    those whose bytes are in another file
  *   onnx_fold.c        nodes that only compute constants (shapes, transposed weights)
  *   onnx_load_ops.c    nodes that become nodes of the graph
  *   onnx_load_pool.c   the same: pooling
@@ -21,6 +22,7 @@
 
 #include "formats/arena.h"
 #include "formats/names.h"
+#include "formats/onnx_external.h"
 #include "formats/onnx_wire.h"
 
 enum {
@@ -88,7 +90,8 @@ typedef struct onnx_value_use {
 typedef struct onnx_loader {
     const Onnx__GraphProto *proto;
     clq_arena arena;
-    size_t parameter_bytes, parameter_limit;
+    size_t parameter_bytes; /* within arena.limit too */
+    onnx_external external;
 
     clq_names bound; /* value name -> index in operands */
     onnx_operand *operands;
@@ -151,12 +154,14 @@ clq_status onnx_attributes_done(const onnx_node *node);
 /* ---- onnx_constant.c ---- */
 
 /* A tensor of the file. Its bytes are used in place where they can be. */
-clq_status onnx_constant_read(clq_arena *arena, const Onnx__TensorProto *tensor, const char *name,
+clq_status onnx_constant_read(onnx_loader *load, const Onnx__TensorProto *tensor, const char *name,
                               const onnx_constant **constant);
 /* A new constant with room for its elements at *data. */
 clq_status onnx_constant_make(clq_arena *arena, const char *name, onnx_type type, int rank,
                               const int64_t *dim, onnx_constant **constant, void **data);
 size_t onnx_type_size(onnx_type type);
+/* "float16", for messages; in `text`, which it returns. */
+const char *onnx_type_name(int64_t type, char *text, size_t size);
 /* Plain floats of a FLOAT constant or of dequantized codes. */
 clq_status onnx_constant_floats(clq_arena *arena, const onnx_constant *constant,
                                 const float **values);

@@ -204,7 +204,7 @@ static clq_status add_parameter(onnx_loader *load, const onnx_node *node,
     char *name;
     size_t bytes = (size_t)clq_shape_count(&shape) * clq_dtype_size(dtype);
     if (!clq_add_size(load->parameter_bytes, bytes, &load->parameter_bytes) ||
-        load->parameter_bytes > load->parameter_limit) {
+        load->parameter_bytes > load->arena.limit) {
         return onnx_fail(node, "the same weights are used so often that they grow out of "
                                "proportion to the file");
     }

@@ -175,8 +175,10 @@ static void append(ProtobufCBuffer *buffer, size_t size, const uint8_t *data) {
 static clq_status write_model(const Onnx__ModelProto *model, const char *path) {
     size_t size = onnx__model_proto__get_packed_size(model);
     if (size > INT32_MAX) {
-        return clq_fail(CLQ_BAD_DATA, "%s: a model of %zu bytes: protobuf ends at 2 GiB", path,
-                        size);
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: a model of %zu bytes; it is written as one file, and ONNX (protobuf) "
+                        "ends at 2 GiB",
+                        path, size);
     }
     sink s = {.buffer = {append}, .status = CLQ_OK};
     clq_status status;

@@ -249,7 +249,7 @@ static void capped_free(void *data, void *pointer) {
 }
 
 size_t clq_onnx_memory_limit(size_t size) {
-    return size * 4 + ((size_t)64 << 20); /* size is below 2 GiB */
+    return size * CLQ_ONNX_MEMORY_FACTOR + ((size_t)64 << 20); /* size is below 2 GiB */
 }
 
 clq_status clq_onnx_unpack(const void *data, size_t size, clq_onnx_memory *memory,

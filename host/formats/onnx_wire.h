@@ -10,6 +10,9 @@
  */
 enum { CLQ_ONNX_MAX_DEPTH = 12 };
 
+/* Loading may take so many times the bytes of a model and of its data files. */
+enum { CLQ_ONNX_MEMORY_FACTOR = 4 };
+
 /* The metadata keys of what clquant writes about the file itself: the graph's form (trained,
  * folded, quantized, integer), and the version that wrote it. A graph does not keep them. */
 #define ONNX_FORM_KEY "clquant.form"

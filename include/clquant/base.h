@@ -109,6 +109,10 @@ typedef struct clq_file_ops {
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, int mode);
+    /* For files that another file names (ONNX's external data), which are refused where these are
+     * NULL. */
+    int (*openat)(int folder, const char *name, int flags);
+    int64_t (*pread)(int fd, void *data, size_t size, int64_t offset);
 } clq_file_ops;
 
 /* Replaces the table (NULL restores POSIX). The table is copied. */

@@ -22,11 +22,12 @@ CLQ_API_BEGIN
  * The file's (N, C, H, W) becomes (N, H, W, C), its weights (OC, IC/G, KH, KW) become
  * (OC, KH, KW, IC/G); columns of a linear layer behind a flatten are put in H, W, C order. The
  * batch may be symbolic or any number; height and width must be numbers. metadata_props become the
- * graph's metadata. CLQ_BAD_DATA names node, operator and rule when something cannot be mapped;
- * CLQ_NO_INPUT when the file cannot be read. */
+ * graph's metadata. External data is read from below the file's folder. CLQ_BAD_DATA names node,
+ * operator and rule when something cannot be mapped; CLQ_NO_INPUT when the file cannot be read. */
 clq_status clq_onnx_load(const char *path, clq_graph **graph);
 
-/* The same from `size` bytes in memory; `name` stands for the path in errors. */
+/* The same from `size` bytes in memory; `name` stands for the path in errors. External data, which
+ * would need a folder, is refused. */
 clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name, clq_graph **graph);
 
 /* Writes opset 13, IR version 8: inputs and outputs under the graph's names, float (N, C, H, W) or

@@ -207,6 +207,23 @@ static inline Onnx__TensorProto *make_tensor(make_model *m, const char *name, in
     return made;
 }
 
+/* An entry of a tensor's external_data. */
+static inline void make_external(make_model *m, Onnx__TensorProto *tensor, const char *key,
+                                 const char *value) {
+    MAKE_NEW(m, Onnx__StringStringEntryProto, onnx__string_string_entry_proto__init);
+    Onnx__StringStringEntryProto **entries =
+        make_array(m, tensor->n_external_data + 1, sizeof *entries);
+    for (size_t i = 0; i < tensor->n_external_data; i++) {
+        entries[i] = tensor->external_data[i];
+    }
+    made->key = make_text(m, key);
+    made->value = make_text(m, value);
+    entries[tensor->n_external_data++] = made;
+    tensor->external_data = entries;
+    tensor->has_data_location = true;
+    tensor->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
 static inline size_t make_count(make_dims dims) {
     size_t count = 1;
     for (int i = 0; i < dims.rank; i++) {

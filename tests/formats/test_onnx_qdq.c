@@ -244,7 +244,7 @@ static void refused(void **state) {
 
     m = make_quantized((variant){0}); /* 16 bits */
     find_tensor(m, "c_zero")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT16;
-    make_refused(m, "element type 5");
+    make_refused(m, "element type int16");
 
     m = make_quantized((variant){0});
     ((float *)find_tensor(m, "x_scale")->raw_data.data)[0] = -1;

@@ -123,9 +123,27 @@ static int test_mkdir(const char *path, int mode) {
     return fails() ? -1 : clq_file_ops_posix()->mkdir(path, mode);
 }
 
+static int test_openat(int folder, const char *name, int flags) {
+    if (fails() || interrupts()) {
+        return -1;
+    }
+    int fd = clq_file_ops_posix()->openat(folder, name, flags);
+    if (fd >= 0) {
+        atomic_fetch_add(&open_files, 1);
+    }
+    return fd;
+}
+
+static int64_t test_pread(int fd, void *data, size_t size, int64_t offset) {
+    return fails() || interrupts() ? -1
+                                   : clq_file_ops_posix()->pread(fd, data, shortened(size), offset);
+}
+
 void clq_test_fail_file_op(long nth, int error) {
-    static const clq_file_ops ops = {test_open,  test_read,   test_write,  test_fsync,
-                                     test_close, test_rename, test_unlink, test_mkdir};
+    static const clq_file_ops ops = {
+        test_open,   test_read,   test_write, test_fsync,  test_close,
+        test_rename, test_unlink, test_mkdir, test_openat, test_pread,
+    };
     atomic_store(&file_ops, 0);
     atomic_store(&open_files, 0);
     atomic_store(&failing_file_op, nth);
