@@ -148,8 +148,11 @@ static clq_status settle(const clq_data_source *source, clq_graph *graph,
     if (source->quiet) {
         return CLQ_OK;
     }
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    if (!info->labels) {
+        clq_log_info("%s: %lld images without labels", info->path, (long long)info->count);
+    }
     if (source->flags && source->flags->labels) {
-        const clq_dataset_info *info = clq_dataset_get_info(dataset);
         clq_text part = {0};
         if (info->count < info->stored) {
             clq_text_printf(&part, "%lld of ", (long long)info->count);
@@ -175,7 +178,8 @@ static clq_status open_images(const clq_data_source *source, clq_graph *graph, c
                                    .height = p.crop_height,
                                    .width = p.crop_width,
                                    .resize = p.resize,
-                                   .channels = (int)input->dim[3]};
+                                   .channels = (int)input->dim[3],
+                                   .needs_labels = !source->any_classes};
     CLQ_TRY(table_options(graph, &options.table));
     CLQ_TRY(clq_graph_classes(graph, &names, &count));
     if (source->flags && source->flags->labels) {

@@ -43,15 +43,17 @@ typedef struct clq_data_source {
     const char *path;             /* --data */
     const clq_image_flags *flags; /* NULL: none */
     const clq_recipe *recipe;     /* its "data" says what flags do not; NULL: none */
-    bool any_classes; /* labels are of no importance, so neither is whether they fit the network */
-    bool quiet;       /* do not say how images are prepared: it was said */
+    bool any_classes;     /* labels are of no importance, so neither is whether they fit the network
+                             and whether there are any */
+    bool quiet;           /* do not say how images are prepared: it was said */
     const char **sources; /* (CLQ_PART_COUNT): receives where each part comes from; NULL ok */
 } clq_data_source;
 
 /* Opens a split so that it fits the graph's input; `limit` 0: all. How images are prepared comes
  * from the flags, else the recipe, else the graph's metadata, else what is usual, with a warning;
  * it is logged, and kept in the graph's metadata, from which everything else takes it. Labels get
- * the network's numbers. A table is normalised as the graph says. */
+ * the network's numbers; images without any are CLQ_NO_INPUT unless any_classes. A table is
+ * normalised as the graph says. */
 clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
                          int64_t limit, clq_dataset **dataset);
 /* Feeding a network's input without augmentation; images that training crops from lose their edges.

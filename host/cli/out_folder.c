@@ -249,7 +249,10 @@ static bool is_below(const char *path, const char *folder) {
 
 /* Whether it is a log already, which is continued. */
 static bool is_log(const char *path) {
-    FILE *file = fopen(path, "r");
+    struct stat info;
+    const bool regular =
+        stat(path, &info) == 0 && S_ISREG(info.st_mode); /* a pipe is not waited for */
+    FILE *file = regular ? fopen(path, "r") : NULL;
     const int first = file ? fgetc(file) : EOF;
     if (file) {
         fclose(file);

@@ -67,6 +67,7 @@ static clq_status open_split(const clq_recipe *recipe, const char *data, clq_spl
         .height = recipe->data.size ? recipe->data.size : recipe->network.size,
         .resize = recipe->data.given.resize,
         .channels = recipe->network.channels,
+        .needs_labels = true,
         .limit = train ? recipe->data.train_limit : recipe->data.test_limit,
         .table = recipe->data.table};
     if (train && recipe->data.source_size) {

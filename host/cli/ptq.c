@@ -52,7 +52,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; the training split calibrates", 0},
+    {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the training split calibrates", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
     {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},

@@ -49,7 +49,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; the test split (default: synthetic images)", 0},
+    {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the test split (default: synthetic images)", 0},
     {"limit", 'n', "N", 0, "At most N images or rows, spread over the set (default: all)", 0},
     {"require-int8", REQUIRE_INT8, NULL, 0,
      "Gate: every layer runs in int8 on a dot-product instruction", 0},

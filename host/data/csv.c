@@ -17,6 +17,7 @@ typedef struct parser {
     const char *path;
     char *at;     /* next character */
     int64_t line; /* its line */
+    char separator;
     char **cells; /* all cells so far */
     size_t count, room;
     int64_t *lines;
@@ -60,6 +61,15 @@ static clq_status add_row(parser *p, int64_t line) {
     return CLQ_OK;
 }
 
+/* Blanks around a cell. */
+static char *skip_blanks(const parser *p, char *at) {
+    return at + strspn(at, p->separator == '\t' ? " " : " \t");
+}
+
+static bool ends_cell(const parser *p, char c) {
+    return c == p->separator || c == '\r' || c == '\n' || c == '\0';
+}
+
 /* Takes a quoted cell, undoubling its quotes in place; p->at is behind the opening quote. */
 static clq_status quoted_cell(parser *p, char **cell) {
     char *to = p->at;
@@ -80,8 +90,8 @@ static clq_status quoted_cell(parser *p, char **cell) {
         p->line += *p->at == '\n';
         *to++ = *p->at++;
     }
-    p->at += strspn(p->at, " \t");
-    if (!strchr(",\r\n", *p->at)) { /* nor the end */
+    p->at = skip_blanks(p, p->at);
+    if (!ends_cell(p, *p->at)) {
         return clq_fail(CLQ_BAD_DATA, "%s:%lld: text behind a closing quote", p->path,
                         (long long)p->line);
     }
@@ -91,7 +101,9 @@ static clq_status quoted_cell(parser *p, char **cell) {
 
 static void plain_cell(parser *p, char **cell) {
     *cell = p->at;
-    p->at += strcspn(p->at, ",\r\n");
+    while (!ends_cell(p, *p->at)) {
+        p->at++;
+    }
     for (char *end = p->at; end > *cell && strchr(" \t", end[-1]);) {
         *--end = '\0';
     }
@@ -108,7 +120,7 @@ static clq_status parse_row(parser *p) {
     CLQ_TRY(add_row(p, p->line));
     for (;;) {
         char *cell = NULL;
-        p->at += strspn(p->at, " \t");
+        p->at = skip_blanks(p, p->at);
         if (*p->at == '"') {
             p->at++;
             CLQ_TRY(quoted_cell(p, &cell));
@@ -122,26 +134,85 @@ static clq_status parse_row(parser *p) {
             return CLQ_OK;
         }
         p->at++;
-        if (end != ',') {
+        if (end != p->separator) {
             skip_line_end(p, end);
             return CLQ_OK;
         }
     }
 }
 
-/* The `cells` cells of the first row. */
-static clq_status check_first_row(const parser *p, size_t cells) {
-    if (cells > MAX_COLUMNS) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %zu columns, at most %d", p->path, cells, MAX_COLUMNS);
+/* ---- what separates the cells ---- */
+
+static const char separators[] = {',', ';', '\t'};
+static const char *const separator_names[] = {"comma", "semicolon", "tab"};
+enum { SEPARATORS = sizeof separators };
+
+const char *clq_csv_separator_name(char separator) {
+    int i = 0;
+    while (i < SEPARATORS - 1 && separators[i] != separator) {
+        i++;
     }
-    const size_t other = strcspn(p->cells[0], ";\t");
-    if (cells == 1 && p->cells[0][other]) {
-        return clq_fail(CLQ_BAD_DATA, "%s:%lld: cells must be separated by commas, not by %s",
-                        p->path, (long long)p->lines[0],
-                        p->cells[0][other] == ';' ? "semicolons" : "tabs");
+    return separator_names[i];
+}
+
+/* Counts the separators outside of quotes in the line at `at`; gives where the next one begins. */
+static const char *count_separators(const char *at, size_t counts[SEPARATORS]) {
+    bool quoted = false;
+    for (; *at && (quoted || !strchr("\r\n", *at)); at++) {
+        quoted ^= *at == '"';
+        for (int i = 0; i < SEPARATORS && !quoted; i++) {
+            counts[i] += *at == separators[i];
+        }
+    }
+    return at + (*at == '\r' && at[1] == '\n') + (*at != '\0');
+}
+
+/* The one that the first lines agree on: all have it, equally often. CLQ_BAD_DATA when that is
+ * true of two. */
+static clq_status find_separator(parser *p) {
+    enum { LOOKED_AT = 20 };
+    size_t first[SEPARATORS] = {0};
+    bool same[SEPARATORS] = {true, true, true};
+    int lines = 0, found = -1;
+    for (const char *at = p->at; *at && lines < LOOKED_AT;) {
+        const char *line = at;
+        size_t counts[SEPARATORS] = {0};
+        at = count_separators(at, counts);
+        line += strspn(line, " \t");
+        if (strchr("#\r\n", *line)) { /* or the end */
+            continue;
+        }
+        for (int i = 0; i < SEPARATORS; i++) {
+            first[i] = lines == 0 ? counts[i] : first[i];
+            same[i] = same[i] && counts[i] == first[i];
+        }
+        lines++;
+    }
+    p->separator = ',';
+    for (int i = 0; i < SEPARATORS; i++) {
+        if (first[i] == 0 || !same[i]) {
+            continue;
+        }
+        if (found >= 0) {
+            return clq_fail(
+                CLQ_BAD_DATA,
+                "%s: its cells could be separated by %ss or by %ss: put cells that hold "
+                "the other into quotes, and write numbers with a decimal point",
+                p->path, separator_names[found], separator_names[i]);
+        }
+        found = i;
+        p->separator = separators[i];
+    }
+    if (found < 0) { /* uneven rows: by the first, if it has one kind only */
+        for (int i = 0; i < SEPARATORS; i++) {
+            const size_t others = first[0] + first[1] + first[2] - first[i];
+            p->separator = first[i] > 0 && others == 0 ? separators[i] : p->separator;
+        }
     }
     return CLQ_OK;
 }
+
+/* ---- rows ---- */
 
 static clq_status parse(parser *p, int *columns) {
     *columns = 0;
@@ -153,7 +224,10 @@ static clq_status parse(parser *p, int *columns) {
             CLQ_TRY(parse_row(p));
             const size_t cells = p->count - before;
             if (p->rows == 1) {
-                CLQ_TRY(check_first_row(p, cells));
+                if (cells > MAX_COLUMNS) {
+                    return clq_fail(CLQ_BAD_DATA, "%s: %zu columns, at most %d", p->path, cells,
+                                    MAX_COLUMNS);
+                }
                 *columns = (int)cells;
             } else if (cells != (size_t)*columns) {
                 return clq_fail(CLQ_BAD_DATA, "%s:%lld: %zu cells where the first line has %d",
@@ -167,6 +241,15 @@ static clq_status parse(parser *p, int *columns) {
         }
     }
     return CLQ_OK;
+}
+
+bool clq_csv_decimal_comma(const char *cell) {
+    cell += *cell == '-' || *cell == '+';
+    const char *comma = cell + strspn(cell, "0123456789");
+    if (*comma != ',' || (comma == cell && !comma[1])) {
+        return false;
+    }
+    return comma[1 + strspn(comma + 1, "0123456789eE+-")] == '\0';
 }
 
 bool clq_csv_blank(const char *cell) {
@@ -205,8 +288,12 @@ static bool first_row_is_header(const parser *p, int columns) {
 
 static clq_status check_text(void *context, const char *path, const void *head, size_t head_size,
                              uint64_t size) {
+    const uint8_t *b = head;
     (void)context;
     (void)size;
+    if (head_size >= 2 && ((b[0] == 0xff && b[1] == 0xfe) || (b[0] == 0xfe && b[1] == 0xff))) {
+        return clq_fail(CLQ_BAD_DATA, "%s: is text in UTF-16; save it as UTF-8", path);
+    }
     return memchr(head, '\0', head_size)
                ? clq_fail(CLQ_BAD_DATA, "%s: holds a NUL: not a text file", path)
                : CLQ_OK;
@@ -222,6 +309,10 @@ clq_status clq_csv_read(const char *path, clq_csv *csv) {
     clq_status status = check_text(NULL, path, text, size, size);
     if (status == CLQ_OK) {
         p.at += strncmp(p.at, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* byte order mark */
+        status = find_separator(&p);
+    }
+    if (status == CLQ_OK) {
+        csv->separator = p.separator;
         status = parse(&p, &csv->columns);
     }
     if (status == CLQ_OK && p.rows == 0) {

@@ -1,4 +1,4 @@
-/* Comma-separated values, for tables. */
+/* Values separated by commas, semicolons or tabs, for tables. */
 #ifndef CLQ_DATA_CSV_H
 #define CLQ_DATA_CSV_H
 
@@ -10,6 +10,7 @@ typedef struct clq_csv {
     int64_t *lines; /* line number of each row in the file, from 1 */
     int64_t rows;   /* without the header */
     int columns;
+    char separator;  /* ',', ';' or a tab */
     bool has_header; /* the first line has a word where the second has a number, or no number */
 } clq_csv;
 
@@ -18,10 +19,17 @@ static inline const char *clq_csv_cell(const clq_csv *csv, int64_t row, int colu
     return csv->cells[(row + csv->has_header) * csv->columns + column];
 }
 
-/* RFC 4180 with "," and "\n", "\r\n" or "\r": quoted cells may hold commas, doubled quotes and line
- * ends. Empty lines and lines that begin with # are left out. CLQ_BAD_DATA names the line. */
+/* RFC 4180 with ",", ";" or tab, whichever the first lines agree on, and "\n", "\r\n" or "\r":
+ * quoted cells may hold separators, doubled quotes and line ends. Empty lines and lines that begin
+ * with # are left out. CLQ_BAD_DATA names the line, or the separators that it could be. */
 clq_status clq_csv_read(const char *path, clq_csv *csv);
 void clq_csv_free(clq_csv *csv);
+
+/* "comma", "semicolon" or "tab". */
+const char *clq_csv_separator_name(char separator);
+
+/* A number but for its decimal comma. */
+bool clq_csv_decimal_comma(const char *cell);
 
 /* Nothing but blanks. */
 bool clq_csv_blank(const char *cell);

@@ -1,4 +1,4 @@
-/* Opening a data set: which kind it is, selection, fitting, and the decoded images in memory. */
+/* Opening a data set: selection, fitting, and the decoded images in memory. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,87 +99,6 @@ static clq_status number_classes(clq_source *source) {
         if (!source->class_names[i]) {
             return CLQ_NO_MEMORY;
         }
-    }
-    return CLQ_OK;
-}
-
-/* ---- telling the kinds apart ---- */
-
-static clq_status open_kind(const char *folder, const clq_dataset_options *options, bool *found,
-                            clq_source *source) {
-    *found = true;
-    if (clq_cifar_here(folder, 10)) {
-        return clq_cifar_open(folder, options->split, 10, source);
-    }
-    if (clq_cifar_here(folder, 100)) {
-        return clq_cifar_open(folder, options->split, 100, source);
-    }
-    if (clq_idx_here(folder)) {
-        return clq_idx_open(folder, options->split, source);
-    }
-    if (clq_folder_here(folder)) {
-        return clq_folder_open(folder, options->split, options->channels, source);
-    }
-    *found = false;
-    return CLQ_OK;
-}
-
-/* The only thing in `folder` when that is a folder; NULL in *inner otherwise. */
-static clq_status only_inner_folder(const char *folder, char **inner) {
-    char **names = NULL;
-    size_t count = 0;
-    *inner = NULL;
-    CLQ_TRY(clq_folder_list(folder, &names, &count));
-    clq_status status = CLQ_OK;
-    if (count == 1) {
-        *inner = clq_path_join(folder, names[0]);
-        status = *inner ? CLQ_OK : CLQ_NO_MEMORY;
-    }
-    clq_folder_list_free(names, count);
-    if (*inner && !clq_is_folder(*inner)) {
-        clq_free(*inner);
-        *inner = NULL;
-    }
-    return status;
-}
-
-static clq_status open_source(const char *path, const clq_dataset_options *options,
-                              clq_source *source) {
-    static const char word[] = "synthetic";
-    const size_t length = sizeof word - 1;
-    if (strncmp(path, word, length) == 0 && (path[length] == '\0' || path[length] == ':')) {
-        return clq_synthetic_open(path + length, options, source);
-    }
-    if (!clq_file_exists(path)) {
-        return clq_fail(CLQ_NO_INPUT,
-                        "%s: no such folder or table (or \"synthetic\" for built-in data)", path);
-    }
-    if (options->list.file) {
-        return clq_list_open(path, &options->list, source);
-    }
-    if (!clq_is_folder(path)) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "%s: is a file; a data set is a folder, a .csv or .npy file or "
-                        "\"synthetic\"",
-                        path);
-    }
-    bool found = false;
-    CLQ_TRY(open_kind(path, options, &found, source));
-    if (!found) {
-        char *inner = NULL;
-        CLQ_TRY(only_inner_folder(path, &inner));
-        clq_status status = inner ? open_kind(inner, options, &found, source) : CLQ_OK;
-        clq_free(inner);
-        CLQ_TRY(status);
-    }
-    if (!found) {
-        return clq_fail(
-            CLQ_NO_INPUT,
-            "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
-            "(CIFAR-100), train-images-idx3-ubyte (idx), train/ and test/ or val/ with "
-            "one folder a class, train.csv, x_train.npy and x.npy (tables). One folder of images "
-            "needs a list of their classes, --labels",
-            path);
     }
     return CLQ_OK;
 }
@@ -340,7 +259,7 @@ static clq_status select_images(clq_dataset *d, const clq_dataset_options *o) {
     d->info.stored = s->count;
     d->info.count = o->limit > 0 && o->limit < s->count ? o->limit : s->count;
     d->info.labels = s->labels;
-    if (d->info.count < s->count) {
+    if (s->labels && d->info.count < s->count) {
         d->labels = clq_calloc((size_t)d->info.count, sizeof *d->labels);
         if (!d->labels) {
             return CLQ_NO_MEMORY;
@@ -422,10 +341,21 @@ static clq_status open_table(clq_dataset *d, const clq_dataset_options *o) {
     return CLQ_OK;
 }
 
+clq_status clq_dataset_require_labels(const clq_dataset *d) {
+    CLQ_NEEDS(d);
+    return d->info.class_count > 0 || d->info.targets > 0
+               ? CLQ_OK
+               : clq_fail(
+                     CLQ_NO_INPUT,
+                     "%s: its images have no labels; they have where train/ and test/ hold one "
+                     "folder a class, or where a list names the class of each image (--labels)",
+                     d->path);
+}
+
 static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
     clq_source *s = &d->source;
-    CLQ_TRY(open_source(d->path, o, s));
-    if (!s->class_names) {
+    CLQ_TRY(clq_source_open(d->path, o, s));
+    if (!s->class_names && s->class_count > 0) {
         CLQ_TRY(number_classes(s));
     }
     d->info.kind = s->kind;
@@ -433,6 +363,9 @@ static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
     d->info.split = o->split;
     d->info.class_count = s->class_count;
     d->info.class_names = (const char *const *)s->class_names;
+    if (o->needs_labels) {
+        CLQ_TRY(clq_dataset_require_labels(d));
+    }
     CLQ_TRY(choose_shape(d, o));
     CLQ_TRY(select_images(d, o));
     d->info.usual =

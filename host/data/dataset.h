@@ -1,5 +1,5 @@
-/* What a kind of data set (cifar.c, idx.c, folder.c, list.c, synthetic.c) fills in for dataset.c.
- */
+/* What a kind of data set (cifar.c, idx.c, folder.c, images.c, list.c, synthetic.c) fills in for
+ * dataset.c. */
 #ifndef CLQ_DATA_DATASET_H
 #define CLQ_DATA_DATASET_H
 
@@ -13,11 +13,11 @@ typedef struct clq_source {
     const char *kind;
     int64_t count;
     int height, width, channels; /* of the stored images; height 0: they differ */
-    int class_count;
-    char **class_names;    /* owned, (class_count) owned strings */
-    int32_t *labels;       /* owned, (count) */
-    const char *constants; /* for clq_normalization_constants */
-    bool shuffled;         /* any first part of it is a fair sample */
+    int class_count;             /* 0: there are no labels */
+    char **class_names;          /* owned, (class_count) owned strings */
+    int32_t *labels;             /* owned, (count); NULL: none */
+    const char *constants;       /* for clq_normalization_constants */
+    bool shuffled;               /* any first part of it is a fair sample */
     /* Makes image `index`, from any thread. `channels` as in clq_image_decode, for sources whose
      * files may hold either; the others ignore it. */
     clq_status (*get)(const void *state, int64_t index, int channels, clq_image *image);
@@ -27,10 +27,15 @@ typedef struct clq_source {
     void *state;
 } clq_source;
 
+/* Opens what is at `path`, of whatever kind it is but a table. */
+clq_status clq_source_open(const char *path, const clq_dataset_options *options,
+                           clq_source *source);
+
 /* `folder` has been seen to hold this kind. */
 clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_source *source);
 clq_status clq_idx_open(const char *folder, clq_split split, clq_source *source);
 clq_status clq_folder_open(const char *folder, clq_split split, int channels, clq_source *source);
+clq_status clq_images_open(const char *path, int channels, clq_source *source);
 clq_status clq_list_open(const char *folder, const clq_label_list *list, clq_source *source);
 /* `keys` is what follows "synthetic". */
 clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *options,
@@ -40,6 +45,8 @@ clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *optio
 bool clq_cifar_here(const char *folder, int classes);
 bool clq_idx_here(const char *folder);
 bool clq_folder_here(const char *folder);
+/* Whether `path` is an image, or a folder with images in it. */
+bool clq_images_here(const char *path);
 
 extern const char *const clq_cifar10_names[10];
 

@@ -126,11 +126,6 @@ static clq_status list_classes(const char *root, char ***names, size_t *count) {
     return CLQ_OK;
 }
 
-static bool is_image_name(const char *file) {
-    return clq_path_has_extension(file, ".jpg") || clq_path_has_extension(file, ".jpeg") ||
-           clq_path_has_extension(file, ".png");
-}
-
 static clq_status add_image(clq_source *source, size_t *room, const char *file, int label) {
     folder *f = source->state;
     size_t length = strlen(file) + 1;
@@ -178,7 +173,7 @@ static clq_status add_class(clq_source *source, size_t *room, const char *class,
     clq_status status;
     CLQ_GOTO(status, cleanup, clq_folder_list(path, &files, &count));
     for (size_t i = 0; i < count; i++) {
-        if (!is_image_name(files[i])) {
+        if (!clq_is_image_name(files[i])) {
             (*ignored)++;
             continue;
         }

@@ -1,16 +1,18 @@
 /* idx files as MNIST has them (http://yann.lecun.com/exdb/mnist): two zero bytes, the type (8:
- * unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit number, data. */
+ * unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit number, data.
+ * Gzipped ones, as they are handed out, are told by their first bytes. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/files.h"
 #include "data/dataset.h"
+#include "data/gzip.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 36)
-enum { MAX_DIMS = 4 };
+enum { MAX_DIMS = 4, MOST_PACKED = 1040 /* bytes that gzip can make one of */ };
 
-/* The first of each row that exists is taken. */
+/* The first of each row that exists, so or with .gz, is taken. */
 static const char *const image_files[2][4] = {
     {"train-images-idx3-ubyte", "train-images.idx3-ubyte", "train-images-idx4-ubyte", NULL},
     {"t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte", "t10k-images-idx4-ubyte",
@@ -38,7 +40,16 @@ static clq_status find_file(const char *folder, const char *const names[4], char
         if (clq_file_exists(*path)) {
             return CLQ_OK;
         }
+        char *packed = clq_format("%s.gz", *path);
         clq_free(*path);
+        *path = packed;
+        if (!packed) {
+            return CLQ_NO_MEMORY;
+        }
+        if (clq_file_exists(packed)) {
+            return CLQ_OK;
+        }
+        clq_free(packed);
         *path = NULL;
     }
     return CLQ_OK;
@@ -60,13 +71,12 @@ typedef struct idx_header {
     int min_rank, max_rank;
     int rank;
     uint32_t dims[MAX_DIMS]; /* (rank) */
-    size_t size;             /* of the header */
+    size_t size, data_size;  /* of the header; of what follows it */
 } idx_header;
 
-/* A clq_file_check: fills in the header, which must agree with the file's size. */
-static clq_status check_header(void *context, const char *path, const void *head, size_t head_size,
-                               uint64_t size) {
-    idx_header *h = context;
+/* Fills in the header from the first bytes, and compares it with the size, where that is known. */
+static clq_status read_header(idx_header *h, const char *path, const void *head, size_t head_size,
+                              uint64_t size) {
     const uint8_t *b = head;
     size_t product = 1;
     if (head_size < 4 || b[0] || b[1] || b[2] != 8) {
@@ -92,7 +102,37 @@ static clq_status check_header(void *context, const char *path, const void *head
         return clq_fail(CLQ_BAD_DATA, "%s: %llu bytes; its header asks for %zu + %zu", path,
                         (unsigned long long)size, h->size, product);
     }
+    h->data_size = product;
     return CLQ_OK;
+}
+
+/* A clq_file_check. */
+static clq_status check_header(void *context, const char *path, const void *head, size_t head_size,
+                               uint64_t size) {
+    return clq_is_gzip(head, head_size) ? CLQ_OK
+                                        : read_header(context, path, head, head_size, size);
+}
+
+/* What is packed in *bytes takes its place. */
+static clq_status unpack(const char *path, idx_header *header, void **bytes, size_t *size) {
+    uint8_t head[4 + 4 * MAX_DIMS];
+    size_t got, room;
+    CLQ_TRY(clq_gunzip(path, *bytes, *size, head, sizeof head, &got));
+    CLQ_TRY(read_header(header, path, head, got, CLQ_UNKNOWN_SIZE));
+    if (!clq_add_size(header->size + 1, header->data_size, &room) || room > MAX_FILE_BYTES ||
+        room / MOST_PACKED > *size) {
+        return clq_fail(CLQ_BAD_DATA, "%s: its header asks for %zu bytes, more than it can hold",
+                        path, header->data_size);
+    }
+    uint8_t *unpacked = clq_calloc(room, 1);
+    if (!unpacked) {
+        return CLQ_NO_MEMORY;
+    }
+    const clq_status status = clq_gunzip(path, *bytes, *size, unpacked, room, &got);
+    clq_free(*bytes);
+    *bytes = unpacked;
+    *size = got;
+    return status;
 }
 
 /* Reads a file (clq_free it) whose header and length agree; *data is behind the header. */
@@ -101,7 +141,10 @@ static clq_status read_idx(const char *path, idx_header *header, uint8_t **file,
     void *bytes = NULL;
     size_t size = 0;
     CLQ_TRY(clq_file_read_checked(path, MAX_FILE_BYTES, check_header, header, &bytes, &size));
-    clq_status status = check_header(header, path, bytes, size, size);
+    clq_status status = clq_is_gzip(bytes, size) ? unpack(path, header, &bytes, &size) : CLQ_OK;
+    if (status == CLQ_OK) {
+        status = read_header(header, path, bytes, size, size);
+    }
     if (status != CLQ_OK) {
         clq_free(bytes);
         return status;

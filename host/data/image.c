@@ -31,6 +31,11 @@ void clq_image_free(clq_image *image) {
     *image = (clq_image){0};
 }
 
+bool clq_is_image_name(const char *file) {
+    return clq_path_has_extension(file, ".jpg") || clq_path_has_extension(file, ".jpeg") ||
+           clq_path_has_extension(file, ".png");
+}
+
 static bool is_png(const void *data, size_t size) {
     static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     return size >= sizeof png && memcmp(data, png, sizeof png) == 0;

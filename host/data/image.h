@@ -19,6 +19,9 @@ clq_status clq_image_create(const char *name, int64_t height, int64_t width, int
                             clq_image *image);
 void clq_image_free(clq_image *image);
 
+/* Whether a file's name ends in .jpg, .jpeg or .png, in either case. */
+bool clq_is_image_name(const char *file);
+
 /* Decodes a JPEG or PNG file's bytes, told apart by their first bytes, to grey (channels 1) or RGB
  * (3). Alpha is dropped, gamma and orientation tags are ignored, as by most training programs.
  * Whatever the decoder warns about is CLQ_BAD_DATA: a truncated file is an error. */

@@ -81,7 +81,7 @@ static void begin_batch(clq_loader *l) {
     const int count = left < o->batch ? (int)left : o->batch;
     for (int i = 0; i < count; i++) {
         s->indices[i] = l->order ? l->order[first + i] : (uint32_t)(first + i);
-        s->labels[i] = info->labels[s->indices[i]];
+        s->labels[i] = info->labels ? info->labels[s->indices[i]] : 0;
     }
     s->batch.count = count;
     s->batch.where = where;
@@ -188,7 +188,7 @@ static clq_status create_slots(clq_loader *l) {
                                .width = info->width,
                                .channels = info->channels,
                                .images = s->images,
-                               .labels = s->labels,
+                               .labels = info->labels ? s->labels : NULL,
                                .indices = s->indices,
                                .seed = l->options.seed};
     }

@@ -7,26 +7,29 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/half.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 34)
 enum { HEADER_SIZE = 128, MAX_HEADER = 4096 };
 
-typedef struct number_type {
-    const char *name; /* as in the header's 'descr' */
-    int size;
-    bool is_integer;
-} number_type;
+/* ---- one number ---- */
 
-static const number_type types[] = {
-    {"<f4", 4, false}, {"<f8", 8, false}, {"|i1", 1, true}, {"<i2", 2, true}, {"<i4", 4, true},
-    {"<i8", 8, true},  {"|u1", 1, true},  {"<u2", 2, true}, {"<u4", 4, true}, {"|b1", 1, true}};
+/* How a file's numbers are stored. */
+typedef struct number_type {
+    char kind; /* as in the header's 'descr': f, i, u or b */
+    int size;
+    bool big_endian;
+} number_type;
 
 static float number_at(const number_type *type, const uint8_t *bytes) {
     uint64_t bits = 0;
     for (int i = 0; i < type->size; i++) {
-        bits |= (uint64_t)bytes[i] << (8 * i);
+        bits |= (uint64_t)bytes[type->big_endian ? type->size - 1 - i : i] << (8 * i);
     }
-    if (type->name[1] == 'f') {
+    if (type->kind == 'f') {
+        if (type->size == 2) {
+            return clq_half_to_float((uint16_t)bits);
+        }
         if (type->size == 4) {
             const uint32_t low = (uint32_t)bits;
             float value;
@@ -35,34 +38,85 @@ static float number_at(const number_type *type, const uint8_t *bytes) {
         }
         double value;
         memcpy(&value, &bits, sizeof value);
-        return (float)value;
+        return clq_double_to_float(value);
     }
-    if (type->name[1] == 'i') {
+    if (type->kind == 'i') {
         const int unused = 64 - 8 * type->size;
         return (float)((int64_t)(bits << unused) >> unused);
     }
     return (float)bits;
 }
 
-/* What follows 'KEY': in the header's Python dictionary; NULL when it is not there. */
-static const char *header_value(const char *header, const char *key) {
-    const char *at = strstr(header, key);
-    if (!at) {
-        return NULL;
-    }
-    at += strlen(key);
-    while (*at == ' ' || *at == ':') {
-        at++;
-    }
-    return at;
+/* ---- the header, a Python dictionary ---- */
+
+typedef struct header {
+    const char *descr, *order, *shape; /* where their values begin; NULL: not there */
+} header;
+
+static const char *skip_blanks(const char *at) {
+    return at + strspn(at, " \t\r\n");
 }
 
+/* Behind a quoted string that begins at `at`; NULL when it has no end. */
+static const char *skip_string(const char *at) {
+    const char *end = strchr(at + 1, *at);
+    return end ? end + 1 : NULL;
+}
+
+/* Behind a value: at the comma or brace that ends it. NULL when there is none. */
+static const char *skip_value(const char *at) {
+    int depth = 0;
+    while (at && *at) {
+        if (depth == 0 && (*at == ',' || *at == '}')) {
+            return at;
+        }
+        depth += strchr("([{", *at) != NULL;
+        depth -= strchr(")]}", *at) != NULL;
+        at = strchr("'\"", *at) ? skip_string(at) : at + 1;
+    }
+    return NULL;
+}
+
+/* False when the text is not such a dictionary. */
+static bool read_dictionary(const char *text, header *h) {
+    const char *at = skip_blanks(text);
+    if (*at++ != '{') {
+        return false;
+    }
+    for (;;) {
+        at = skip_blanks(at);
+        if (*at == '}') {
+            return true;
+        }
+        const char *key = at;
+        at = strchr("'\"", *at) && *at ? skip_string(at) : NULL;
+        const char *colon = at ? skip_blanks(at) : NULL;
+        if (!colon || *colon != ':') {
+            return false;
+        }
+        const char **const values[] = {&h->descr, &h->order, &h->shape};
+        static const char *const keys[] = {"descr", "fortran_order", "shape"};
+        for (size_t i = 0; i < 3; i++) {
+            const size_t length = strlen(keys[i]);
+            if ((size_t)(at - key) == length + 2 && memcmp(key + 1, keys[i], length) == 0) {
+                *values[i] = skip_blanks(colon + 1);
+            }
+        }
+        at = skip_value(skip_blanks(colon + 1));
+        if (!at) {
+            return false;
+        }
+        at += *at == ',';
+    }
+}
+
+/* "(3,)", "(2L, 3L)". */
 static clq_status parse_shape(const char *path, const char *text, clq_npy *array) {
     array->count = 1;
     if (!text || *text != '(') {
         return clq_fail(CLQ_BAD_DATA, "%s: the npy header has no shape", path);
     }
-    for (text++; *text != ')';) {
+    for (text = skip_blanks(text + 1); *text != ')';) {
         char *end = NULL;
         const long long dim = strtoll(text, &end, 10);
         if (end == text || dim < 1 || array->rank == CLQ_NPY_MAX_RANK ||
@@ -71,6 +125,7 @@ static clq_status parse_shape(const char *path, const char *text, clq_npy *array
                             text, CLQ_NPY_MAX_RANK);
         }
         array->dims[array->rank++] = dim;
+        end += *end == 'L'; /* a long of Python 2 */
         for (text = end; *text == ',' || *text == ' ';) {
             text++;
         }
@@ -80,59 +135,109 @@ static clq_status parse_shape(const char *path, const char *text, clq_npy *array
                : clq_fail(CLQ_BAD_DATA, "%s: holds a single number, not an array", path);
 }
 
-static clq_status parse_header(const char *path, const char *header, clq_npy *array,
-                               const number_type **type) {
-    const char *descr = header_value(header, "'descr'");
-    const char *order = header_value(header, "'fortran_order'");
-    *type = NULL;
-    for (size_t i = 0; descr && i < sizeof types / sizeof types[0]; i++) {
-        if (*descr == '\'' && strncmp(descr + 1, types[i].name, 3) == 0 && descr[4] == '\'') {
-            *type = &types[i];
+/* Types that hold no single number, and what to save instead. */
+static clq_status refuse_type(const char *path, const char *descr) {
+    static const struct {
+        const char *kinds, *what;
+    } others[] = {
+        {"O", "holds Python objects, which only Python can read: save an array of numbers, "
+              "numpy.save(FILE, array.astype('float32'))"},
+        {"SU", "holds text: save an array of numbers"},
+        {"cF", "holds complex numbers: save real ones"},
+        {"mM", "holds dates or times: save an array of numbers"},
+        {"V", "holds records of bytes: save an array of numbers"},
+    };
+    if (*descr == '[') {
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "%s: holds records with named fields (%.60s): save its columns as one array "
+            "of numbers, numpy.lib.recfunctions.structured_to_unstructured",
+            path, descr);
+    }
+    const char kind = *descr && descr[1] ? descr[2] : '\0'; /* behind quote and byte order */
+    for (size_t i = 0; kind && i < sizeof others / sizeof *others; i++) {
+        if (strchr(others[i].kinds, kind)) {
+            return clq_fail(CLQ_BAD_DATA, "%s: %s", path, others[i].what);
         }
     }
-    if (!*type) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "%s: numbers of type %.12s; supported are little-endian f4, f8, i1, i2, "
-                        "i4, i8, u1, u2, u4 and b1",
-                        path, descr ? descr : "(none)");
-    }
-    if (!order || strncmp(order, "False", 5) != 0) {
-        return clq_fail(CLQ_BAD_DATA, "%s: must be in C order ('fortran_order': False)", path);
-    }
-    return parse_shape(path, header_value(header, "'shape'"), array);
+    return clq_fail(CLQ_BAD_DATA,
+                    "%s: numbers of type %.12s; supported are f2, f4, f8, i1, i2, i4, i8, u1, u2, "
+                    "u4, u8 and b1",
+                    path, descr);
 }
 
-/* What the header of a file of `file_size` bytes says, in its first `size` bytes; *start is where
- * the numbers begin. */
+static clq_status parse_type(const char *path, const char *descr, number_type *type) {
+    static const struct {
+        char kind;
+        const char *sizes;
+    } known[] = {{'f', "248"}, {'i', "1248"}, {'u', "1248"}, {'b', "1"}};
+    if (!strchr("'\"", *descr) || !*descr || !descr[1] || !strchr("<>|=", descr[1])) {
+        return refuse_type(path, descr);
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (descr[2] == known[i].kind && descr[3] && strchr(known[i].sizes, descr[3]) &&
+            descr[4] == descr[0]) {
+            *type = (number_type){descr[2], descr[3] - '0', descr[1] == '>'};
+            return CLQ_OK;
+        }
+    }
+    return refuse_type(path, descr);
+}
+
+static clq_status parse_header(const char *path, const char *text, clq_npy *array,
+                               number_type *type, bool *fortran) {
+    header h = {0};
+    if (!read_dictionary(text, &h) || !h.descr || !h.order || !h.shape) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: its npy header is not {'descr': ..., 'fortran_order': ..., 'shape': "
+                        "...}",
+                        path);
+    }
+    *fortran = strncmp(h.order, "True", 4) == 0;
+    if (!*fortran && strncmp(h.order, "False", 5) != 0) {
+        return clq_fail(CLQ_BAD_DATA, "%s: 'fortran_order' must be True or False, is %.12s", path,
+                        h.order);
+    }
+    CLQ_TRY(parse_type(path, h.descr, type));
+    return parse_shape(path, h.shape, array);
+}
+
+/* What the header of a file of `file_size` bytes says, in its first `size` bytes. */
+typedef struct layout {
+    number_type type;
+    bool fortran; /* the first dimension's numbers stand side by side */
+    size_t start; /* of the numbers */
+} layout;
+
 static clq_status parse_head(const char *path, const uint8_t *bytes, size_t size,
-                             uint64_t file_size, clq_npy *array, const number_type **type,
-                             size_t *start) {
+                             uint64_t file_size, clq_npy *array, layout *l) {
     if (size < 12 || memcmp(bytes, "\x93NUMPY", 6) != 0 || bytes[6] < 1 || bytes[6] > 3) {
         return clq_fail(CLQ_BAD_DATA, "%s: not an npy file of version 1, 2 or 3", path);
     }
     size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
-    *start = 10;
+    l->start = 10;
     if (bytes[6] > 1) {
         length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
-        *start = 12;
+        l->start = 12;
     }
-    char header[MAX_HEADER + 1];
-    if (length > MAX_HEADER || length > size - *start) {
+    char text[MAX_HEADER + 1];
+    if (length > MAX_HEADER || length > size - l->start) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: an npy header of %zu bytes; the file ends before it, or "
                         "it has more than %d",
                         path, length, MAX_HEADER);
     }
-    memcpy(header, bytes + *start, length);
-    header[length] = '\0';
-    CLQ_TRY(parse_header(path, header, array, type));
-    *start += length;
-    const uint64_t data_size = file_size - *start, width = (uint64_t)(*type)->size;
+    memcpy(text, bytes + l->start, length);
+    text[length] = '\0';
+    CLQ_TRY(parse_header(path, text, array, &l->type, &l->fortran));
+    l->start += length;
+    const uint64_t data_size = file_size - l->start, width = (uint64_t)l->type.size;
     if (file_size != CLQ_UNKNOWN_SIZE &&
         (data_size % width != 0 || (uint64_t)array->count != data_size / width)) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %llu bytes of data; %lld numbers of %d bytes expected",
-                        path, (unsigned long long)data_size, (long long)array->count,
-                        (*type)->size);
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: %llu bytes of data; its header promises %lld numbers of %d bytes%s",
+                        path, (unsigned long long)data_size, (long long)array->count, l->type.size,
+                        data_size / width < (uint64_t)array->count ? ": the file is cut off" : "");
     }
     return CLQ_OK;
 }
@@ -140,26 +245,39 @@ static clq_status parse_head(const char *path, const uint8_t *bytes, size_t size
 static clq_status check_head(void *context, const char *path, const void *head, size_t head_size,
                              uint64_t size) {
     clq_npy array = {0};
-    const number_type *type = NULL;
-    size_t start = 0;
+    layout l;
     (void)context;
-    return parse_head(path, head, head_size, size, &array, &type, &start);
+    return parse_head(path, head, head_size, size, &array, &l);
+}
+
+/* Where the number after `place` (in C order) stands in a file in Fortran order; `index` (rank) is
+ * that of `place` and moves on. */
+static int64_t next_in_fortran_order(const clq_npy *array, int64_t *index) {
+    int64_t at = 0;
+    for (int d = array->rank - 1; d >= 0 && ++index[d] == array->dims[d]; d--) {
+        index[d] = 0;
+    }
+    for (int d = array->rank - 1; d >= 0; d--) {
+        at = at * array->dims[d] + index[d];
+    }
+    return at;
 }
 
 static clq_status parse(const char *path, const uint8_t *bytes, size_t size, clq_npy *array) {
-    const number_type *type = NULL;
-    size_t start = 0;
-    CLQ_TRY(parse_head(path, bytes, size, size, array, &type, &start));
-    array->is_integer = type->is_integer;
+    layout l;
+    int64_t index[CLQ_NPY_MAX_RANK] = {0}, from = 0;
+    CLQ_TRY(parse_head(path, bytes, size, size, array, &l));
+    array->is_integer = l.type.kind != 'f';
     array->values = clq_calloc((size_t)array->count, sizeof *array->values);
     if (!array->values) {
         return CLQ_NO_MEMORY;
     }
     for (int64_t i = 0; i < array->count; i++) {
-        array->values[i] = number_at(type, bytes + start + (size_t)i * (size_t)type->size);
+        array->values[i] = number_at(&l.type, bytes + l.start + (size_t)from * (size_t)l.type.size);
         if (!isfinite(array->values[i])) {
             return clq_fail(CLQ_BAD_DATA, "%s: number %lld is not finite", path, (long long)i);
         }
+        from = l.fortran ? next_in_fortran_order(array, index) : i + 1;
     }
     return CLQ_OK;
 }

@@ -1,4 +1,4 @@
-/* .npy files (NumPy format versions 1.0 to 3.0): arrays of numbers in C order, read as float. */
+/* .npy files (NumPy format versions 1.0 to 3.0): arrays of numbers, read as float. */
 #ifndef CLQ_DATA_NPY_H
 #define CLQ_DATA_NPY_H
 
@@ -11,11 +11,12 @@ typedef struct clq_npy {
     int64_t dims[CLQ_NPY_MAX_RANK];
     int64_t count;   /* product of the dimensions */
     bool is_integer; /* the file's type is an integer or bool */
-    float *values;   /* (count), owned */
+    float *values;   /* (count) in C order, owned */
 } clq_npy;
 
-/* Reads little-endian f4, f8, i1, i2, i4, i8, u1, u2, u4 and bool. CLQ_BAD_DATA for anything else,
- * a length that does not match, NaN or infinity. */
+/* Reads f2, f4, f8, i1 to i8, u1 to u8 and bool of either byte order, in C or Fortran order.
+ * CLQ_BAD_DATA for anything else, a length that does not match, NaN or infinity; a double beyond
+ * the largest float counts as infinity. */
 clq_status clq_npy_read(const char *path, clq_npy *array);
 void clq_npy_free(clq_npy *array);
 

@@ -171,13 +171,17 @@ static clq_status bad_cell(const clq_csv *csv, const char *path, int64_t row, in
                            const char *rule) {
     const char *cell = clq_csv_cell(csv, row, column);
     const long long line = csv->lines[row + csv->has_header];
+    if (clq_csv_decimal_comma(cell)) {
+        rule = "has a decimal comma: write numbers with a decimal point";
+    }
     if (!clq_csv_blank(cell)) {
         return clq_fail(CLQ_BAD_DATA, "%s:%lld: column %d: \"%.60s\" %s", path, line, column + 1,
                         cell, rule);
     }
     const bool at_end = column == csv->columns - 1;
-    return clq_fail(CLQ_BAD_DATA, "%s:%lld: column %d: is empty%s", path, line, column + 1,
-                    at_end ? ", behind the last comma" : "");
+    return clq_fail(CLQ_BAD_DATA, "%s:%lld: column %d: is empty%s%s", path, line, column + 1,
+                    at_end ? ", behind the last " : "",
+                    at_end ? clq_csv_separator_name(csv->separator) : "");
 }
 
 /* Looks at the target column of the file that defines the classes. */
@@ -191,10 +195,11 @@ static clq_status csv_classes(const clq_csv *csv, const char *path, const clq_ta
     float first = 0;
     bool equal = true; /* all class numbers */
     for (int64_t i = 0; i < csv->rows; i++) {
-        if (clq_csv_blank(clq_csv_cell(csv, i, column))) {
+        const char *cell = clq_csv_cell(csv, i, column);
+        if (clq_csv_blank(cell) || (o->target != CLQ_TARGET_CLASS && clq_csv_decimal_comma(cell))) {
             return bad_cell(csv, path, i, column, "");
         }
-        const bool number = clq_csv_number(clq_csv_cell(csv, i, column), &value);
+        const bool number = clq_csv_number(cell, &value);
         first = i == 0 ? value : first;
         equal = equal && number && value == first;
         numbers += number;
@@ -303,8 +308,10 @@ static clq_status csv_to_table(const char *path, const clq_csv *csv, const class
                                bool own_split, const clq_table_options *o, clq_table *table) {
     const int targets = o->target_columns > 0 ? o->target_columns : 1;
     if (csv->columns <= targets) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %d columns; at least one feature and %d targets", path,
-                        csv->columns, targets);
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: %d columns; at least one feature and %d targets, separated by commas, "
+                        "semicolons or tabs",
+                        path, csv->columns, targets);
     }
     const int features = csv->columns - targets;
     float *x = clq_calloc((size_t)csv->rows * (size_t)features, sizeof *x);
@@ -348,6 +355,10 @@ static clq_status open_csv(const char *path, const char *train, const clq_table_
     classes c = {0};
     clq_status status;
     CLQ_GOTO(status, cleanup, clq_csv_read(path, &csv));
+    if (csv.separator != ',') {
+        clq_log_info("%s: its cells are separated by %ss", path,
+                     clq_csv_separator_name(csv.separator));
+    }
     if (train) {
         CLQ_GOTO(status, cleanup, clq_csv_read(train, &train_csv));
         CLQ_GOTO(status, cleanup, compare_headers(&csv, path, &train_csv, train));

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "formats/half.h"
+#include "base/half.h"
 #include "formats/onnx_load.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

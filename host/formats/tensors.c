@@ -6,7 +6,7 @@
 
 #include "base/arguments.h"
 #include "base/checked.h"
-#include "formats/half.h"
+#include "base/half.h"
 
 static const struct {
     const char *name;

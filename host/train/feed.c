@@ -86,6 +86,9 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
         *out = feed;
         return CLQ_OK;
     }
+    if (options->training) {
+        CLQ_GOTO(status, cleanup, clq_dataset_require_labels(dataset));
+    }
     feed->device = device;
     feed->dataset = dataset;
     CLQ_GOTO(status, cleanup, open_augment(feed));
@@ -169,7 +172,8 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     }
     CLQ_TRY(clq_augment_apply(feed->augment, batch, feed->options.training, x));
     for (int i = 0; i < feed->options.batch; i++) {
-        feed->host_labels[i] = batch->labels[i < batch->count ? i : batch->count - 1];
+        const int from = i < batch->count ? i : batch->count - 1;
+        feed->host_labels[i] = batch->labels ? batch->labels[from] : 0;
     }
     const size_t bytes = (size_t)feed->options.batch * sizeof(int32_t);
     CLQ_TRY(clq_buffer_write(feed->labels, 0, bytes, feed->host_labels));
@@ -180,7 +184,7 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     }
     feed->at_end = batch->last && !feed->options.training;
     out->count = batch->count;
-    out->labels = feed->host_labels;
+    out->labels = batch->labels ? feed->host_labels : NULL;
     out->device_labels = feed->labels;
     return CLQ_OK;
 }

@@ -1,10 +1,10 @@
 /* Data sets, the prefetching loader, and tables of features.
  *
- * A data set is a fixed list of labelled u8 images of one size, read in any order from any
- * thread, or a table: rows of float features with a class or numbers to predict. A loader serves
- * images in batches whose content depends on (data set, seed, epoch, batch)
- * alone, never on the number of threads or on when training was interrupted. Letters: N images
- * in a batch, H height, W width, C channels; images are (H, W, C). */
+ * A data set is a fixed list of u8 images of one size, with labels or without, read in any order
+ * from any thread, or a table: rows of float features with a class or numbers to predict. A loader
+ * serves images in batches whose content depends on (data set, seed, epoch, batch) alone, never on
+ * the number of threads or on when training was interrupted. Letters: N images in a batch, H
+ * height, W width, C channels; images are (H, W, C). */
 #ifndef CLQUANT_DATA_H
 #define CLQUANT_DATA_H
 
@@ -80,6 +80,7 @@ typedef struct clq_dataset_options {
                                 exactly to a crop that is not square */
     int channels;            /* 1: grey, 3: RGB; 0: as stored (image folders: 3) */
     int64_t limit;           /* at most this many images, spread evenly over the set; 0: all */
+    bool needs_labels;       /* images without labels are refused: clq_dataset_require_labels */
     clq_label_list list;     /* instead of what `path` holds beside the images */
     uint64_t seed;           /* of the synthetic set */
     int threads;             /* for decoding; 0: one a processor */
@@ -88,7 +89,8 @@ typedef struct clq_dataset_options {
 } clq_dataset_options;
 
 typedef struct clq_dataset_info {
-    const char *kind; /* "cifar10", "cifar100", "folder", "idx", "list", "synthetic" or "table" */
+    const char *kind; /* "cifar10", "cifar100", "folder", "idx", "images", "list", "synthetic"
+                         or "table" */
     const char *path; /* as given to open */
     clq_split split;
     int64_t count;                  /* 1 .. 2^31 - 1 */
@@ -96,7 +98,8 @@ typedef struct clq_dataset_info {
     int height, width, channels;    /* of images; 0 in a table */
     int features;                   /* of a table's row; 0: images */
     int targets;                    /* numbers to predict of a row (regression); 0: classes */
-    int class_count;                /* regression: 0, and NULL for names and labels */
+    int class_count;                /* regression, and images without labels: 0, and NULL for
+                                       names and labels */
     const char *const *class_names; /* (class_count) */
     const int32_t *labels;          /* (count), each in 0 .. class_count - 1 */
     /* Usual normalisation of this kind of data, (u8 / 255 - mean) / std of red, green and blue, and
@@ -110,11 +113,14 @@ typedef struct clq_dataset_info {
 /* Opens what is at `path`, told apart by looking:
  *   data_batch_1.bin .. data_batch_5.bin, test_batch.bin          CIFAR-10, binary version
  *   train.bin, test.bin                                           CIFAR-100 (fine labels)
- *   train-images-idx3-ubyte, t10k-images-idx3-ubyte, ...          idx, 3-D or 4-D (count, H, W, C)
+ *   train-images-idx3-ubyte, t10k-images-idx3-ubyte, ...          idx, 3-D or 4-D (count, H, W, C),
+ *                                                                 also gzipped (.gz)
  *   train/ and test/ (or val/), in them one folder a class        JPEG and PNG images
+ *   FILE.jpg, FILE.png, or a folder with such files               images without labels
  *   FILE.csv, FILE.npy, train.csv, x_train.npy, x.npy, ...        a table: clq_table_open
  *   "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see below
- * With options->list, `path` is the folder of that list's images, which are all in both splits.
+ * With options->list, `path` is the folder of that list's images. These, and images without labels,
+ * are all in both splits.
  * A folder that holds nothing but one other folder stands for that one. Class names come from
  * batches.meta.txt, fine_label_names.txt or the sorted folder names.
  *
@@ -137,6 +143,10 @@ clq_table *clq_dataset_table(clq_dataset *dataset);
  * label and pixels; of images that are not in memory, instead of pixels, the file's name and size.
  * Of a table as it was read. CLQ_NO_MEMORY; CLQ_NO_INPUT, CLQ_BAD_DATA as clq_dataset_read. */
 clq_status clq_dataset_hash(const clq_dataset *dataset, uint64_t *hash);
+
+/* CLQ_NO_INPUT, saying how images get labels, for a data set without labels and numbers to predict:
+ * for whoever needs them. */
+clq_status clq_dataset_require_labels(const clq_dataset *dataset);
 
 /* Gives the classes other numbers and names: those of a network. map (class_count): the new number
  * of each class, or -1 for one that no label has; below `count`, the number of `names`. */
@@ -180,7 +190,7 @@ typedef struct clq_batch {
     int count; /* N: `batch`, or fewer in an epoch's last one */
     int height, width, channels;
     const uint8_t *images;   /* (N, H, W, C) */
-    const int32_t *labels;   /* (N) */
+    const int32_t *labels;   /* (N), or NULL: there are none */
     const uint32_t *indices; /* (N) in the data set */
     uint64_t seed;           /* of the loader: with epoch and position the key of all draws */
     clq_loader_position where;

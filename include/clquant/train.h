@@ -125,15 +125,15 @@ typedef struct clq_feed_options {
 typedef struct clq_feed_batch {
     int count;             /* samples that are valid: fewer than `batch` only at the end when not
                               training, 0 past it. The rest repeat the last */
-    const int32_t *labels; /* (batch) host */
-    clq_buffer *device_labels; /* the same, S32 (batch) */
+    const int32_t *labels; /* (batch) host; NULL: there are none, as in clq_dataset_info */
+    clq_buffer *device_labels; /* the same, S32 (batch); without labels zeros */
     clq_buffer *targets;       /* F32 (batch, outputs): mixed labels, or numbers (regression: the
                                   labels are 0 then); NULL: the labels say it all */
     const float *numbers;      /* regression: the same on the host; else NULL */
 } clq_feed_batch;
 
-/* CLQ_USAGE: a batch or size out of range, a std that is not above 0, fewer classes than the data
- * set has. */
+/* CLQ_NO_INPUT: to train, but the images have no labels. CLQ_USAGE: a batch or size out of range, a
+ * std that is not above 0, fewer classes than the data set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);

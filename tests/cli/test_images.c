@@ -421,6 +421,39 @@ static void lists_of_labels_serve_every_command(void **state) {
                 path_of("none.txt"));
 }
 
+/* They calibrate and verify; what needs classes says so before it reads the images. */
+static void images_without_labels_serve_where_none_are_needed(void **state) {
+    (void)state;
+    const char *model = foreign(3), *int8 = path_of("flat.onnx");
+    char data[1024];
+    for (int i = 0; i < 4; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "unlabelled/%d.png", i);
+        test_put_image(clq_test_temp_path(file), 10 + i, 20 - i, 3);
+    }
+    snprintf(data, sizeof data, "--data %s --mean 0.5 --std 0.25 --resize 9",
+             path_of("unlabelled"));
+    assert_exit(0, "ptq %s %s -o %s", model, data, int8);
+    assert_printed("unlabelled: 4 images without labels");
+    assert_printed("calibrated on 4 images");
+    assert_printed("accuracy was not measured: ");
+    assert_printed("its images have no labels");
+    assert_exit(0, "ptq %s %s -o %s --json", model, data, int8);
+    assert_printed("\"accuracy\": null");
+    assert_exit(0, "verify %s %s", int8, data);
+    assert_printed("4 images");
+    assert_exit(0, "verify %s --data %s --resize 9", int8, path_of("unlabelled/2.png"));
+    assert_printed("1 image");
+    assert_exit(CLQ_NO_INPUT, "eval %s %s", int8, data);
+    assert_printed("its images have no labels; they have where train/ and test/ hold one folder");
+    assert_exit(CLQ_NO_INPUT, "qat %s %s -o %s", model, data, path_of("no.onnx"));
+    assert_printed("its images have no labels");
+    assert_exit(CLQ_NO_INPUT, "train %s --data %s --out %s",
+                list_file("r.json", "{\"network\": {\"name\": \"mlp\", \"size\": 8}}"),
+                path_of("unlabelled"), path_of("no"));
+    assert_printed("its images have no labels");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_folders_decide_nothing_in_silence),
@@ -434,6 +467,7 @@ int main(void) {
         cmocka_unit_test(images_need_not_be_square),
         cmocka_unit_test(classes_are_matched_by_name),
         cmocka_unit_test(lists_of_labels_serve_every_command),
+        cmocka_unit_test(images_without_labels_serve_where_none_are_needed),
     };
     return cmocka_run_group_tests_name("cli/images", tests, clq_test_setup_temp_dir,
                                        clq_test_teardown_temp_dir);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/files.h"
-#include "formats/half.h"
+#include "base/half.h"
 #include "support/clq_test.h"
 
 /* ---- the container ---- */

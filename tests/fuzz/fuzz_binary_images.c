@@ -1,5 +1,5 @@
-/* Data sets in binary files: CIFAR-10, CIFAR-100 and idx. The first byte chooses which and the
- * split; a data set that opens gives all its images, with labels in range. */
+/* Data sets in binary files: CIFAR-10, CIFAR-100, idx and gzipped idx. The first byte chooses which
+ * and the split; a data set that opens gives all its images, with labels in range. */
 #include <clquant/data.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ static void read_all(const char *folder, clq_split split) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const int kind = size > 0 ? data[0] % 3 : 0;
+    const int kind = size > 0 ? data[0] % 4 : 0;
     const size_t rest = size > 0 ? size - 1 : 0;
     data += size > 0;
     if (kind == 0) {
@@ -34,6 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     } else if (kind == 1) {
         fuzz_put("hundred/train.bin", data, rest);
         read_all("hundred", CLQ_SPLIT_TRAIN);
+    } else if (kind == 3) {
+        static const uint8_t labels[] = {0, 0, 8, 1, 0, 0, 0, 2, 0, 1};
+        fuzz_put("gzip/train-labels-idx1-ubyte", labels, sizeof labels);
+        fuzz_put("gzip/train-images-idx3-ubyte.gz", data, rest);
+        read_all("gzip", CLQ_SPLIT_TRAIN);
     } else { /* labels in front, of as many bytes as the first says */
         const size_t labels = rest > 0 && data[0] < rest ? data[0] : 0;
         fuzz_put("idx/train-labels-idx1-ubyte", data, labels);
@@ -54,4 +59,10 @@ void fuzz_seeds(void) {
     static const uint8_t idx[] = {2, 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0,  2,  0, 0,
                                   0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     fuzz_add(idx, sizeof idx);
+    /* The same, gzipped. */
+    static const uint8_t gzip[] = {3,  31, 139, 8,  0,   0,   0,   0,  0,   2,  3,
+                                   99, 96, 224, 96, 102, 96,  96,  96, 130, 98, 102,
+                                   70, 38, 102, 22, 86,  54,  118, 14, 78,  46, 110,
+                                   30, 0,  72,  17, 12,  132, 28,  0,  0,   0};
+    fuzz_add(gzip, sizeof gzip);
 }

@@ -34,6 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 void fuzz_seeds(void) {
     fuzz_add_text("0a,b,kind\n1,2,cat\n3,4,dog\n5,6,cat\n");
     fuzz_add_text("3w,h,y\r\n1,-2.5e3,0.5\r\n# note\r\n\"3\", 4 ,1\r\n.5,6,2\r\n");
+    fuzz_add_text("0w;h;y\n1;2.5;\"a;b\"\n3;,5;c\n");
+    fuzz_add_text("1w\th\ty\n1\t 2 \t3\n1,5\t\t4\n");
     fuzz_add_text("51,2,0\n3,4,1\n\"5\",\"6\",\"1\"\n");
     fuzz_add_text("0\xef\xbb\xbf\"a \"\"q\"\"\",\"b\nc\",y\r1,2,x\r3,4,z\r");
 }

@@ -21,10 +21,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
 }
 
-static void add(const char *type, const char *shape, const void *data, size_t size) {
+static void add(const char *type, const char *order, const char *shape, const void *data,
+                size_t size) {
     uint8_t file[512] = "\x93NUMPY\x01";
     char *header =
-        clq_format("{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n", type, shape);
+        clq_format("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n", type, order, shape);
     const size_t length = strlen(header);
     file[8] = (uint8_t)length;
     memcpy(file + 10, header, length);
@@ -36,8 +37,9 @@ static void add(const char *type, const char *shape, const void *data, size_t si
 void fuzz_seeds(void) {
     static const float floats[6] = {1, 2, 3, 4, 5, 6};
     static const int64_t integers[2] = {-1, 5};
-    add("<f4", "(2, 3)", floats, sizeof floats);
-    add("<f8", "(3,)", floats, sizeof floats);
-    add("|u1", "(4, 6)", floats, sizeof floats);
-    add("<i8", "(2, 1)", integers, sizeof integers);
+    add("<f4", "False", "(2, 3)", floats, sizeof floats);
+    add(">f8", "False", "(3,)", floats, sizeof floats);
+    add("|u1", "True", "(4L, 6L)", floats, sizeof floats);
+    add("<i8", "False", "(2, 1)", integers, sizeof integers);
+    add("<f2", "True", "(2, 3, 2)", floats, sizeof floats);
 }

@@ -1,9 +1,11 @@
 /* Feeding with all augmentation on: the same bits whatever the loader threads, after a seek and
  * after a resumed training; sizes and labels. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/image_files.h"
 #include "train/small_training.h"
 
 enum { SIZE = 9, CLASSES = 12, FEED_BATCH = 40, STEPS = 6 /* of 4 an epoch */ };
@@ -131,6 +133,40 @@ static void too_few_classes_are_refused(void **state) {
     assert_null(feed);
 }
 
+/* They are fed, say that they have no labels, and neither train nor count as right. */
+static void images_without_labels_are_fed(void **state) {
+    (void)state;
+    clq_feed_options options = {
+        .batch = 2, .normalisation = {.std = {1, 1, 1}}, .height = SIZE, .width = SIZE};
+    clq_dataset *dataset = NULL;
+    clq_graph *graph = build("mlp", SIZE, CLASSES, 5);
+    clq_exec *exec = NULL;
+    clq_feed *feed = NULL;
+    clq_feed_batch batch;
+    clq_evaluation evaluation;
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "flat/%d.png", i);
+        test_put_image(clq_test_temp_path(name), SIZE, SIZE, 3);
+    }
+    assert_ok(clq_dataset_open(clq_test_temp_path("flat"), NULL, &dataset));
+    assert_ok(clq_exec_create(device, graph, &(clq_exec_options){.batch = 2}, &exec));
+    assert_ok(clq_feed_create(device, dataset, &options, &feed));
+    assert_ok(clq_feed_next(feed, clq_exec_input(exec)->buffer, &batch));
+    assert_int_equal(batch.count, 2);
+    assert_null(batch.labels);
+    assert_non_null(batch.device_labels);
+    assert_status(clq_evaluate(exec, feed, NULL, &evaluation, NULL), CLQ_NO_INPUT);
+    assert_error_has("no labels");
+    clq_feed_destroy(feed);
+    options.training = true;
+    assert_status(clq_feed_create(device, dataset, &options, &feed), CLQ_NO_INPUT);
+    assert_error_has("flat: its images have no labels");
+    clq_exec_destroy(exec);
+    clq_graph_destroy(graph);
+    clq_dataset_close(dataset);
+}
+
 /* Images of 12 x 12 on a network for 9 x 9 with more classes than the data. */
 static void a_resumed_training_has_the_same_bits(void **state) {
     (void)state;
@@ -160,6 +196,7 @@ int main(void) {
         cmocka_unit_test(threads_and_seeking_change_no_bit),
         cmocka_unit_test(evaluation_is_not_augmented),
         cmocka_unit_test(too_few_classes_are_refused),
+        cmocka_unit_test(images_without_labels_are_fed),
         cmocka_unit_test(a_resumed_training_has_the_same_bits),
     };
     return cmocka_run_group_tests_name("train/feed", tests, open_all, close_all);

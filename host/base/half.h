@@ -1,6 +1,6 @@
 /* Floats of other sizes, as files store them. */
-#ifndef CLQ_FORMATS_HALF_H
-#define CLQ_FORMATS_HALF_H
+#ifndef CLQ_BASE_HALF_H
+#define CLQ_BASE_HALF_H
 
 #include <math.h>
 #include <stdint.h>
