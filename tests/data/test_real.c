@@ -41,8 +41,7 @@ static void cifar10_has_its_known_statistics(void **state) {
     (void)state;
     const char *path = getenv("CLQUANT_TEST_DATA");
     if (!path) {
-        print_message("CLQUANT_TEST_DATA is not set\n");
-        skip();
+        clq_test_skip("CLQUANT_TEST_DATA, a folder with CIFAR-10, is not set");
     }
     check_split(path, CLQ_SPLIT_TRAIN, 50000);
     check_split(path, CLQ_SPLIT_TEST, 10000);

@@ -180,7 +180,7 @@ static void test_host_cpu(void **state) {
     const clq_device_info *info = clq_device_get_info(device);
     clq_host_cpu cpu = clq_read_host_cpu();
     if (!info->is_host_cpu) {
-        skip();
+        clq_test_skip("the device is not the processor of this machine");
     }
     assert_true(info->is_cpu);
     assert_true(info->simd_bytes >= 16 && info->simd_bytes <= cpu.simd_bytes);

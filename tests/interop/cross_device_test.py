@@ -77,6 +77,14 @@ class CrossDevice(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertFalse(report["agree"])
 
+    def test_an_implementation_that_is_not_required_is_skipped(self):
+        result = subprocess.run(
+            [sys.executable, SCRIPT, "--clquant", self.folder / "clquant", "--only", "pocl,intel", "--require", "pocl",
+             "--intel", self.folder / "none"], env={**os.environ, "OCL_ICD_VENDORS": str(self.vendors)}, text=True,
+            stdout=subprocess.PIPE)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("\nskipped: intel is not here\n", result.stdout)
+
     def test_fault_in_the_log_of_oclgrind(self):
         code, report = self.run_script(FAULT="Invalid read of size 4")
         self.assertEqual(code, 1)

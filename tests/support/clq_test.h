@@ -28,6 +28,14 @@ void clq_test_assert_status(clq_status actual, clq_status expected, const char *
                             const char *file, int line);
 void clq_test_assert_error_has(const char *part, const char *file, int line);
 
+/* Ends a test that cannot be made here, for want of what `reason` names. scripts/test repeats such
+ * reasons, lines that begin with "skipped: ", at its end. */
+#define clq_test_skip(reason)                                                                      \
+    do {                                                                                           \
+        print_message("skipped: %s\n", (reason));                                                  \
+        skip();                                                                                    \
+    } while (0)
+
 /* ---- fault injection ---- */
 
 /* Counts allocations from now on and makes the nth (1 = the next) return NULL; 0: none fails. */
@@ -64,7 +72,7 @@ int clq_test_teardown_temp_dir(void **state);
 /* ---- locale ---- */
 
 /* Sets a locale whose decimal point is a comma; one is made in the scratch folder when none is
- * installed. False, with a message and the C locale: skip. setlocale(LC_ALL, "C") goes back. */
+ * installed. False, with the C locale: skip. setlocale(LC_ALL, "C") goes back. */
 bool clq_test_comma_locale(void);
 
 /* ---- exhaustive variants ---- */

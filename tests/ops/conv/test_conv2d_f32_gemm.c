@@ -87,7 +87,7 @@ static void check(clq_conv_geometry g, bool with_bias, residual_kind kind, clq_a
 
 static void skip_without_clblast(void) {
     if (!clq_has_gemm_f32()) {
-        skip();
+        clq_test_skip("built without CLBlast");
     }
 }
 

@@ -96,8 +96,7 @@ static void test_int8(void **state) {
     const char *ptxas = find_ptxas();
     (void)state;
     if (!ptxas) {
-        print_message("no clang with nvptx64, libclc or ptxas here\n");
-        skip();
+        clq_test_skip("clang with nvptx64, libclc or ptxas is not here");
     }
     check_tiles(ptxas, "int8/conv2d_mma.cl", "MMA", &clq_mma_group_tiles);
     check_tiles(ptxas, "int8/conv2d_group.cl", "DP4A", &clq_int8_group_tiles);
@@ -108,7 +107,7 @@ static void test_f32(void **state) {
     const char *ptxas = find_ptxas();
     (void)state;
     if (!ptxas) {
-        skip();
+        clq_test_skip("clang with nvptx64, libclc or ptxas is not here");
     }
     check_tiles(ptxas, "f32/conv2d_block.cl", "DP4A", &clq_f32_group_tiles);
     check(ptxas, "f32/conv2d_block_weights.cl", "DP4A", "-DWG=16");
@@ -130,7 +129,7 @@ static void test_others(void **state) {
     const char *ptxas = find_ptxas();
     (void)state;
     if (!ptxas) {
-        skip();
+        clq_test_skip("clang with nvptx64, libclc or ptxas is not here");
     }
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         check(ptxas, files[i], "MMA", "");
