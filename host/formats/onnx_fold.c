@@ -161,7 +161,7 @@ static clq_status fold_gather(onnx_loader *load, onnx_node *node) {
 
 static clq_status fold_concat(onnx_loader *load, onnx_node *node) {
     int64_t axis = 0, total = 0;
-    CLQ_TRY(onnx_want_inputs(node, 1, ONNX_MAX_INPUTS));
+    CLQ_TRY(onnx_want_inputs(node, 1, SIZE_MAX));
     CLQ_TRY(onnx_attribute_int(node, "axis", -1, 0, &axis));
     onnx_type type = in(load, node, 0)->type;
     size_t size = onnx_type_size(type);
@@ -457,6 +457,15 @@ static const struct {
     {"DequantizeLinear", onnx_dequantize},
     {"ConstantOfShape", fold_constant_of_shape},
 };
+
+bool onnx_folds(const char *op) {
+    for (size_t i = 0; i < sizeof folds / sizeof folds[0]; i++) {
+        if (strcmp(op, folds[i].op) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 clq_status onnx_fold_node(onnx_loader *load, onnx_node *node, bool *done) {
     *done = true;

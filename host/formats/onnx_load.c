@@ -75,73 +75,18 @@ int onnx_reader_count(const onnx_loader *load, int value) {
 /* ---- training mode: an exporter's accident, mostly ---- */
 
 void onnx_note_training(onnx_loader *load, const onnx_node *node) {
-    load->training = load->training ? load->training : node->proto;
-    load->training_count++;
+    load->training = load->training_count++ == 0 ? node->index : load->training;
 }
 
 static void warn_of_training(const onnx_loader *load) {
     if (load->training_count > 0) {
-        const Onnx__NodeProto *node = load->training;
-        const char *name = node->name && node->name[0] ? node->name : node->output[0];
-        clq_log_warn(
-            "%d node%s in training mode, the first %.60s \"%.200s\": computed as at inference, "
-            "with running statistics and without dropout",
-            load->training_count, load->training_count > 1 ? "s are" : " is", node->op_type, name);
+        const onnx_node node = onnx_node_at(load, load->training);
+        char place[ONNX_PLACE_SIZE];
+        clq_log_warn("%d node%s in training mode, the first is %s: computed as at inference, "
+                     "with running statistics and without dropout",
+                     load->training_count, load->training_count > 1 ? "s are" : " is",
+                     onnx_place(&node, place, sizeof place));
     }
-}
-
-/* ---- what matters ---- */
-
-static clq_status count_use(onnx_loader *load, const char *name, int *names) {
-    int index = name[0] ? clq_names_find(&load->uses, name) : 0;
-    if (name[0] == '\0') {
-        return CLQ_OK;
-    }
-    if (index < 0) {
-        index = (*names)++;
-        CLQ_TRY(clq_names_set(&load->uses, name, index));
-    }
-    load->use_count[index]++;
-    return CLQ_OK;
-}
-
-/* From the outputs back: which nodes they depend on, and who reads what among them. */
-static clq_status find_needed(onnx_loader *load) {
-    const Onnx__GraphProto *proto = load->proto;
-    int names = 0;
-    for (size_t i = 0; i < proto->n_output; i++) {
-        CLQ_TRY(count_use(load, proto->output[i]->name, &names));
-    }
-    for (size_t i = proto->n_node; i-- > 0;) {
-        const Onnx__NodeProto *node = proto->node[i];
-        for (size_t k = 0; k < node->n_output; k++) {
-            load->needed[i] |= onnx_use_count(load, node->output[k]) > 0;
-        }
-        for (size_t k = 0; load->needed[i] && k < node->n_input; k++) {
-            CLQ_TRY(count_use(load, node->input[k], &names));
-        }
-    }
-    return CLQ_OK;
-}
-
-/* Whether a needed node quantizes something that another node (not Constant) or the input makes. */
-static clq_status find_quantized(onnx_loader *load) {
-    clq_names constants = {0};
-    clq_status status = CLQ_OK;
-    for (size_t i = 0; i < load->proto->n_initializer && status == CLQ_OK; i++) {
-        const char *name = load->proto->initializer[i]->name;
-        status = clq_names_set(&constants, name ? name : "", 0);
-    }
-    for (size_t i = 0; i < load->proto->n_node && status == CLQ_OK; i++) {
-        const Onnx__NodeProto *node = load->proto->node[i];
-        bool constant = node->n_input == 0 || clq_names_find(&constants, node->input[0]) >= 0;
-        for (size_t k = 0; constant && k < node->n_output && status == CLQ_OK; k++) {
-            status = clq_names_set(&constants, node->output[k], 0);
-        }
-        load->has_q |= load->needed[i] && !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
-    }
-    clq_names_free(&constants);
-    return status;
 }
 
 /* ---- the graph's ends ---- */
@@ -150,8 +95,17 @@ static clq_status check_header(const Onnx__ModelProto *model) {
     if (model->ir_version < 1 || !model->graph) {
         return clq_fail(CLQ_BAD_DATA, "not an ONNX model: it has no IR version or no graph");
     }
-    if (model->n_functions > 0 || model->graph->n_sparse_initializer > 0) {
-        return clq_fail(CLQ_BAD_DATA, "functions and sparse initializers are not supported");
+    if (model->n_functions > 0) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "has %zu functions of its own, which are not supported; inline "
+                        "them with onnx.inliner.inline_local_functions",
+                        model->n_functions);
+    }
+    if (model->graph->n_sparse_initializer > 0) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "has %zu sparse initializers, which are not supported; save "
+                        "them as dense tensors",
+                        model->graph->n_sparse_initializer);
     }
     int64_t opset = -1;
     for (size_t i = 0; i < model->n_opset_import; i++) {
@@ -181,11 +135,13 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
     }
     for (size_t i = 0; i < proto->n_node; i++) {
         const Onnx__NodeProto *node = proto->node[i];
-        if (!node->op_type || node->n_input > ONNX_MAX_INPUTS || node->n_output < 1 ||
-            node->n_output > ONNX_MAX_INPUTS) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "node %zu: must have an operator, up to %d inputs and 1..%d outputs", i,
-                            ONNX_MAX_INPUTS, ONNX_MAX_INPUTS);
+        const char *name = node->name ? node->name : "";
+        if (!node->op_type || !node->op_type[0]) {
+            return clq_fail(CLQ_BAD_DATA, "node %zu (\"%.200s\"): has no operator", i, name);
+        }
+        if (node->n_output < 1) {
+            return clq_fail(CLQ_BAD_DATA, "node %zu (%.60s \"%.200s\"): has no output", i,
+                            node->op_type, name);
         }
     }
     if (proto->n_output < 1 || proto->n_output > CLQ_MAX_ENDS) {
@@ -280,25 +236,6 @@ static clq_status bind_initializers(onnx_loader *load) {
     return CLQ_OK;
 }
 
-static clq_status add_output(onnx_loader *load, const char *name) {
-    int index = clq_names_find(&load->bound, name);
-    onnx_operand *operand = index < 0 ? NULL : &load->operands[index];
-    if (!operand || operand->constant || operand->codes || operand->stride[0] ||
-        load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) {
-        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is not the real result of a node", name);
-    }
-    static const int no_pad[4];
-    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
-        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is a padded image", name);
-    }
-    if (!operand->dequantized && load->graph->values[operand->value].q.count > 0) {
-        return clq_fail(CLQ_BAD_DATA, "output \"%.200s\": is read without the rounding", name);
-    }
-    return clq_graph_add_output(load->graph, name, operand->value);
-}
-
-/* ---- nodes ---- */
-
 static const struct {
     const char *op;
     onnx_op_function *function;
@@ -329,31 +266,101 @@ static const struct {
     {"DequantizeLinear", onnx_dequantize},
 };
 
-static clq_status load_node(onnx_loader *load, const Onnx__NodeProto *proto) {
-    onnx_node node = {.proto = proto, .op = proto->op_type};
-    if (proto->domain && proto->domain[0] && strcmp(proto->domain, "ai.onnx") != 0) {
-        return onnx_fail(&node, "operators of the domain \"%.60s\" are not supported",
-                         proto->domain);
+static onnx_op_function *find_operator(const char *op) {
+    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
+        if (strcmp(operators[i].op, op) == 0) {
+            return operators[i].function;
+        }
     }
-    for (size_t i = 0; i < proto->n_input; i++) {
-        const char *name = proto->input[i];
+    return NULL;
+}
+
+bool onnx_knows(const char *op, bool constant) {
+    return strcmp(op, "Constant") == 0 || strcmp(op, "Shape") == 0 || find_operator(op) ||
+           (constant && onnx_folds(op));
+}
+
+/* Nothing is bound to a name that is read: says why. */
+static clq_status fail_unbound(const onnx_loader *load, const char *name) {
+    for (int i = 0; i < load->order_count; i++) {
+        const onnx_node maker = onnx_node_at(load, load->order[i]);
+        for (size_t k = 1; k < maker.proto->n_output; k++) {
+            char place[ONNX_PLACE_SIZE];
+            if (strcmp(maker.proto->output[k], name) == 0) {
+                return clq_fail(
+                    CLQ_BAD_DATA,
+                    "\"%.200s\" is output %zu of %s, of which only output 0 is supported", name, k,
+                    onnx_place(&maker, place, sizeof place));
+            }
+        }
+    }
+    return clq_fail(CLQ_BAD_DATA, "\"%.200s\" is made by no node, initializer or input", name);
+}
+
+static clq_status read_node(onnx_loader *load, onnx_node *node) {
+    for (size_t i = 0; i < node->proto->n_input; i++) {
+        const char *name = node->proto->input[i];
         if (name[0] && clq_names_find(&load->bound, name) < 0) {
-            return onnx_fail(&node, "reads \"%.200s\", which nothing before it makes", name);
+            return fail_unbound(load, name);
         }
     }
     bool done;
-    CLQ_TRY(onnx_fold_node(load, &node, &done));
-    for (size_t i = 0; !done && i < sizeof operators / sizeof operators[0]; i++) {
-        if (strcmp(operators[i].op, node.op) == 0) {
-            if (onnx_input(load, &node, 0) == NULL) {
-                return onnx_fail(&node, "input 0 is missing");
-            }
-            CLQ_TRY(operators[i].function(load, &node));
-            done = true;
+    CLQ_TRY(onnx_fold_node(load, node, &done));
+    if (!done) {
+        onnx_op_function *function = find_operator(node->op);
+        if (!function || onnx_input(load, node, 0) == NULL) {
+            return onnx_fail(node, "input 0 is missing");
         }
+        CLQ_TRY(function(load, node));
     }
-    return done ? onnx_attributes_done(&node)
-                : onnx_fail(&node, "this operator is not supported here");
+    return onnx_attributes_done(node);
+}
+
+/* Errors of layers below that know no node of the file get its place. */
+static clq_status load_node(onnx_loader *load, int index) {
+    onnx_node node = onnx_node_at(load, index);
+    char place[ONNX_PLACE_SIZE];
+    clq_status status = read_node(load, &node);
+    onnx_place(&node, place, sizeof place);
+    return strncmp(clq_last_error(), place, strlen(place)) == 0 ? status
+                                                                : clq_fail_in(status, "%s", place);
+}
+
+static clq_status check_output(const onnx_loader *load, const onnx_operand *operand) {
+    static const int no_pad[4];
+    if (operand->constant) {
+        return clq_fail(CLQ_BAD_DATA, "is a constant; the result of a node is expected");
+    }
+    if (load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) {
+        return clq_fail(CLQ_BAD_DATA, "is an input; the result of a node is expected");
+    }
+    if (operand->codes) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "holds codes; put a DequantizeLinear behind the last QuantizeLinear");
+    }
+    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
+        return clq_fail(CLQ_BAD_DATA, "is a padded image; Pad is only supported before Conv");
+    }
+    if (!operand->dequantized && load->graph->values[operand->value].q.count > 0) {
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "is quantized, but also taken as it is before QuantizeLinear; take it behind "
+            "DequantizeLinear");
+    }
+    return CLQ_OK;
+}
+
+static clq_status add_output(onnx_loader *load, const char *name) {
+    int index = clq_names_find(&load->bound, name);
+    if (index < 0) {
+        return fail_unbound(load, name);
+    }
+    onnx_operand operand = load->operands[index];
+    if (!operand.constant) {
+        CLQ_TRY(onnx_make_slice(load, &operand));
+    }
+    CLQ_TRY(clq_fail_in(check_output(load, &operand), "output \"%.200s\"", name));
+    return clq_graph_add_output(load->graph, name, operand.value);
 }
 
 static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model) {
@@ -398,17 +405,15 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     load->operands = memory;
     CLQ_TRY(clq_arena_take(&load->arena, uses, sizeof *load->use_count, &memory));
     load->use_count = memory;
-    CLQ_TRY(clq_arena_take(&load->arena, proto->n_node, sizeof *load->needed, &memory));
-    load->needed = memory;
+    CLQ_TRY(clq_arena_take(&load->arena, proto->n_node, sizeof *load->order, &memory));
+    load->order = memory;
 
-    CLQ_TRY(find_needed(load));
-    CLQ_TRY(find_quantized(load));
+    CLQ_TRY(onnx_order_nodes(load));
+    CLQ_TRY(onnx_survey(load));
     CLQ_TRY(bind_initializers(load));
     CLQ_TRY(add_inputs(load));
-    for (size_t i = 0; i < proto->n_node; i++) {
-        if (load->needed[i]) {
-            CLQ_TRY(load_node(load, proto->node[i]));
-        }
+    for (int i = 0; i < load->order_count; i++) {
+        CLQ_TRY(load_node(load, load->order[i]));
     }
     for (size_t i = 0; i < proto->n_output; i++) {
         CLQ_TRY(add_output(load, proto->output[i]->name));

@@ -1,6 +1,7 @@
 /* The inside of the ONNX loader: what its files share.
  *
  *   onnx_load.c        reads a model: input, initializers, nodes in order, output
+ *   onnx_order.c       a look at all nodes: which matter, in which order, unknown operators
  *   onnx_node.c        looking at one node: inputs, attributes, errors
  *   onnx_constant.c    tensors of the file as host arrays
  *   onnx_external.c    those whose bytes are in another file
@@ -11,10 +12,10 @@
  *   onnx_load_qdq.c    QuantizeLinear, DequantizeLinear, integer parameters
  *   onnx_names.c       names for the graph's nodes and parameters
  *
- * The nodes are visited once, in the file's order, which ONNX demands to be topological. Every
- * value name is bound to an operand: a constant, or an activation of the graph being built together
- * with how the file sees it. Parameters are taken over in the file's element order first; when the
- * graph stands, clq_layout_find knows which ones to turn. */
+ * The nodes are visited once, each behind those that it reads: in the file's order where that is
+ * one, as ONNX demands. Every value name is bound to an operand: a constant, or an activation of
+ * the graph being built together with how the file sees it. Parameters are taken over in the file's
+ * element order first; when the graph stands, clq_layout_find knows which ones to turn. */
 #ifndef CLQ_FORMATS_ONNX_LOAD_H
 #define CLQ_FORMATS_ONNX_LOAD_H
 
@@ -29,8 +30,8 @@ enum {
     ONNX_MAX_RANK = 8,
     ONNX_MAX_NODES = 1 << 14,
     ONNX_MAX_VALUES = 1 << 17,
-    ONNX_MAX_INPUTS = 16,     /* of a node */
     ONNX_MAX_ATTRIBUTES = 64, /* of a node */
+    ONNX_PLACE_SIZE = 512,
     ONNX_MAX_FOLDED = 1 << 16 /* elements that a shape computation may have */
 };
 
@@ -77,6 +78,7 @@ typedef struct onnx_operand {
 typedef struct onnx_node {
     const Onnx__NodeProto *proto;
     const char *op;
+    int index;      /* in the file, from 0 */
     uint64_t asked; /* attributes that were looked at */
 } onnx_node;
 
@@ -96,9 +98,10 @@ typedef struct onnx_loader {
     clq_names bound; /* value name -> index in operands */
     onnx_operand *operands;
     int operand_count;
-    clq_names uses;  /* value name -> index in use_count */
-    int *use_count;  /* readers among the nodes that matter, and the output */
-    bool *needed;    /* (n_node): the output depends on it */
+    clq_names uses; /* value name -> index in use_count */
+    int *use_count; /* readers among the nodes that matter, and the output */
+    int *order;     /* (order_count): the nodes that the outputs depend on, as they are read */
+    int order_count;
     clq_names names; /* names of the graph's values */
 
     clq_graph *graph;
@@ -109,13 +112,16 @@ typedef struct onnx_loader {
     bool keep_float; /* written by clquant from a quantized form, whose parameters are float */
     onnx_value_use *value_uses; /* (value_use_capacity), by value of the graph */
     int value_use_capacity;
-    int training_count;              /* nodes that say they are in training mode */
-    const Onnx__NodeProto *training; /* the first of them */
+    int training_count; /* nodes that say they are in training mode */
+    int training;       /* the first of them */
 } onnx_loader;
 
 /* ---- onnx_node.c ---- */
 
-/* CLQ_BAD_DATA: `Conv "conv1": <rule>`. */
+onnx_node onnx_node_at(const onnx_loader *load, int index);
+/* `node "conv1" (Conv)`, or `node 12 (Conv, which makes "y")`; in `text`, which it returns. */
+const char *onnx_place(const onnx_node *node, char *text, size_t size);
+/* CLQ_BAD_DATA: `<place>: <rule>`. */
 clq_status onnx_fail(const onnx_node *node, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -171,7 +177,17 @@ clq_status onnx_constant_transpose(clq_arena *arena, const onnx_constant *in, co
 /* Numpy's view of "1x3x8" for messages. */
 void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
 
+/* ---- onnx_order.c ---- */
+
+/* Sets order, and counts uses. CLQ_BAD_DATA names nodes that read each other in a circle. */
+clq_status onnx_order_nodes(onnx_loader *load);
+/* Sets has_q. CLQ_BAD_DATA names all operators that cannot be read. */
+clq_status onnx_survey(onnx_loader *load);
+
 /* ---- onnx_load.c ---- */
+
+/* Whether there is a way to read the operator, where all its inputs are constant or not. */
+bool onnx_knows(const char *op, bool constant);
 
 clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *operand);
 clq_status onnx_bind_output(onnx_loader *load, const onnx_node *node, const onnx_operand *operand);
@@ -189,6 +205,7 @@ void onnx_note_training(onnx_loader *load, const onnx_node *node);
 /* Evaluates a node all of whose inputs are constants, or Shape. *done is false when this is no
  * operator that computes constants. */
 clq_status onnx_fold_node(onnx_loader *load, onnx_node *node, bool *done);
+bool onnx_folds(const char *op);
 
 /* ---- activations: onnx_load_shape.c ---- */
 

@@ -1,16 +1,30 @@
 /* Looking at one node of an ONNX file. */
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "formats/onnx_load.h"
 
-clq_status onnx_fail(const onnx_node *node, const char *format, ...) {
+onnx_node onnx_node_at(const onnx_loader *load, int index) {
+    const Onnx__NodeProto *proto = load->proto->node[index];
+    return (onnx_node){.proto = proto, .op = proto->op_type, .index = index};
+}
+
+const char *onnx_place(const onnx_node *node, char *text, size_t size) {
     const char *name = node->proto->name;
-    if (!name || name[0] == '\0') {
-        name = node->proto->n_output > 0 ? node->proto->output[0] : "";
+    if (name && name[0]) {
+        snprintf(text, size, "node \"%.200s\" (%.60s)", name, node->op);
+    } else {
+        snprintf(text, size, "node %d (%.60s, which makes \"%.200s\")", node->index, node->op,
+                 onnx_output_name(node));
     }
+    return text;
+}
+
+clq_status onnx_fail(const onnx_node *node, const char *format, ...) {
+    char place[ONNX_PLACE_SIZE];
     va_list arguments;
     va_start(arguments, format);
     char *rule = clq_vformat(format, arguments);
@@ -18,7 +32,8 @@ clq_status onnx_fail(const onnx_node *node, const char *format, ...) {
     if (!rule) {
         return CLQ_NO_MEMORY;
     }
-    clq_status status = clq_fail(CLQ_BAD_DATA, "%.60s \"%.200s\": %s", node->op, name, rule);
+    clq_status status =
+        clq_fail(CLQ_BAD_DATA, "%s: %s", onnx_place(node, place, sizeof place), rule);
     clq_free(rule);
     return status;
 }

@@ -593,7 +593,8 @@ static void batch_norm(void **state) {
     clq_graph *graph = make_finish(m);
     clq_set_log(NULL, NULL, CLQ_LOG_WARN);
     assert_int_equal(warnings, 1);
-    assert_non_null(strstr(warning, "1 node is in training mode, the first BatchNormalization"));
+    assert_non_null(
+        strstr(warning, "1 node is in training mode, the first is node 0 (BatchNormalization"));
     assert_false(graph->folded);
     const clq_node *node = node_at(graph, 0, "batch_norm");
     const clq_batch_norm_attrs *a = node->attrs;

@@ -139,11 +139,11 @@ static void refused_graphs(void **state) {
     (void)state;
     make_model *m = make_start();
     make_node(m, "LeakyRelu", "x", "y")->name = make_text(m, "act7");
-    make_refused(m, "LeakyRelu \"act7\": this operator is not supported");
+    make_refused(m, "operator that is not supported: LeakyRelu (1, node \"act7\"");
 
     m = make_start();
     make_node(m, "Relu", "x", "y")->domain = make_text(m, "com.example");
-    make_refused(m, "domain \"com.example\"");
+    make_refused(m, "not supported: com.example.Relu (1, node 0");
 
     m = make_start();
     make_node(m, "Relu", "x", "y");
@@ -154,13 +154,13 @@ static void refused_graphs(void **state) {
     make_node(m, "Relu", "b", "a"); /* a cycle */
     make_node(m, "Relu", "a", "b");
     make_node(m, "Add", "x,b", "y");
-    make_refused(m, "reads \"b\", which nothing before it makes");
+    make_refused(m, "nodes in a circle: node 0 (");
 
     m = make_start();
     make_node(m, "Relu", "x", "a");
     make_node(m, "Tanh", "x", "a");
     make_node(m, "Relu", "a", "y");
-    make_refused(m, "\"a\" is defined twice");
+    make_refused(m, "\"a\" is made twice, by node 0 (");
 
     m = make_start();
     m->inputs[m->graph.n_input++] = make_info(m, "z", 2, (int64_t[]){1, 3});
@@ -175,7 +175,7 @@ static void refused_graphs(void **state) {
     m = make_start();
     m->outputs[m->graph.n_output++] = make_info(m, "z", 2, (int64_t[]){1, 3});
     make_node(m, "Relu", "x", "y");
-    make_refused(m, "output \"z\": is not the real result of a node");
+    make_refused(m, "\"z\" is made by no node");
 
     m = make_start();
     m->graph.n_output = 0;
@@ -197,7 +197,7 @@ static void refused_graphs(void **state) {
 
     m = make_start();
     make_node(m, "Identity", "x", "y");
-    make_refused(m, "is not the real result of a node");
+    make_refused(m, "output \"y\": is an input");
 
     m = make_start();
     add_dimension_input(m, 3, INT64_C(1) << 40, INT64_C(1) << 40);

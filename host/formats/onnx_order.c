@@ -1,0 +1,314 @@
+/* A look at all nodes before the first is read: which matter, in which order, and whether there are
+ * operators among them that cannot be read. */
+#include <string.h>
+
+#include "base/text.h"
+#include "formats/onnx_load.h"
+
+enum { MAX_NAMED = 8, MAX_KINDS = 64 };
+
+/* ---- who makes and who reads what ---- */
+
+static clq_status fail_twice(const onnx_loader *load, const char *name, int first, int second) {
+    const onnx_node a = onnx_node_at(load, first), b = onnx_node_at(load, second);
+    char place_a[ONNX_PLACE_SIZE], place_b[ONNX_PLACE_SIZE];
+    return clq_fail(CLQ_BAD_DATA, "\"%.200s\" is made twice, by %s and %s", name,
+                    onnx_place(&a, place_a, sizeof place_a),
+                    onnx_place(&b, place_b, sizeof place_b));
+}
+
+static clq_status find_makers(const onnx_loader *load, clq_names *makers) {
+    const Onnx__GraphProto *proto = load->proto;
+    for (size_t i = 0; i < proto->n_node; i++) {
+        for (size_t k = 0; k < proto->node[i]->n_output; k++) {
+            const char *name = proto->node[i]->output[k];
+            const int other = name[0] ? clq_names_find(makers, name) : -1;
+            if (other >= 0) {
+                return fail_twice(load, name, other, (int)i);
+            }
+            if (name[0]) {
+                CLQ_TRY(clq_names_set(makers, name, (int)i));
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status count_use(onnx_loader *load, const char *name, int *names) {
+    if (name[0] == '\0') {
+        return CLQ_OK;
+    }
+    int index = clq_names_find(&load->uses, name);
+    if (index < 0) {
+        index = (*names)++;
+        CLQ_TRY(clq_names_set(&load->uses, name, index));
+    }
+    load->use_count[index]++;
+    return CLQ_OK;
+}
+
+typedef struct walk {
+    onnx_loader *load;
+    clq_names makers; /* value name -> node */
+    int *stack;       /* (n_node): nodes to be looked at */
+    size_t *next;     /* (n_node): the input of a node on the stack that is followed next */
+    int depth;
+    bool *needed, *placed, *open; /* (n_node) */
+    int names;                    /* that are read */
+} walk;
+
+/* A node that an output depends on, met for the first time. */
+static void need(walk *w, const char *name) {
+    const int maker = name[0] ? clq_names_find(&w->makers, name) : -1;
+    if (maker >= 0 && !w->needed[maker]) {
+        w->needed[maker] = true;
+        w->stack[w->depth++] = maker;
+    }
+}
+
+/* From the outputs back: which nodes they depend on, and who reads what among them. */
+static clq_status find_needed(walk *w) {
+    const Onnx__GraphProto *proto = w->load->proto;
+    for (size_t i = 0; i < proto->n_output; i++) {
+        CLQ_TRY(count_use(w->load, proto->output[i]->name, &w->names));
+        need(w, proto->output[i]->name);
+    }
+    while (w->depth > 0) {
+        const Onnx__NodeProto *node = proto->node[w->stack[--w->depth]];
+        for (size_t k = 0; k < node->n_input; k++) {
+            CLQ_TRY(count_use(w->load, node->input[k], &w->names));
+            need(w, node->input[k]);
+        }
+    }
+    return CLQ_OK;
+}
+
+/* ---- order ---- */
+
+static void append_place(const onnx_loader *load, int index, clq_text *text) {
+    const onnx_node node = onnx_node_at(load, index);
+    char place[ONNX_PLACE_SIZE];
+    clq_text_printf(text, "%s", onnx_place(&node, place, sizeof place));
+}
+
+/* The nodes on the stack from `first` on read one another. */
+static clq_status fail_circle(const walk *w, int first) {
+    clq_text text = {0};
+    int at = 0, named = 0;
+    while (w->stack[at] != first) {
+        at++;
+    }
+    const int count = w->depth - at;
+    for (; at < w->depth && named < MAX_NAMED; at++, named++) {
+        clq_text_puts(&text, named == 0 ? "" : named == 1 ? " reads " : ", which reads ");
+        append_place(w->load, w->stack[at], &text);
+    }
+    if (count > named) {
+        clq_text_printf(&text, ", which reads %d more, the last of which", count - named);
+    }
+    clq_text_puts(&text, count == 1      ? " reads its own result"
+                         : count > named ? " reads the first"
+                                         : ", which reads the first");
+    clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK) {
+        status = clq_fail(CLQ_BAD_DATA, "nodes in a circle: %s", text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
+
+/* Puts a node behind those whose results it reads. */
+static clq_status place(walk *w, int index) {
+    const Onnx__GraphProto *proto = w->load->proto;
+    w->stack[w->depth++] = index;
+    w->open[index] = true;
+    while (w->depth > 0) {
+        const int top = w->stack[w->depth - 1];
+        const Onnx__NodeProto *node = proto->node[top];
+        if (w->next[top] == node->n_input) {
+            w->load->order[w->load->order_count++] = top;
+            w->open[top] = false;
+            w->placed[top] = true;
+            w->depth--;
+            continue;
+        }
+        const char *name = node->input[w->next[top]++];
+        const int maker = name[0] ? clq_names_find(&w->makers, name) : -1;
+        if (maker < 0 || w->placed[maker]) {
+            continue;
+        }
+        if (w->open[maker]) {
+            return fail_circle(w, maker);
+        }
+        w->stack[w->depth++] = maker;
+        w->open[maker] = true;
+    }
+    return CLQ_OK;
+}
+
+static clq_status walk_nodes(walk *w) {
+    const size_t count = w->load->proto->n_node;
+    void *memory;
+    CLQ_TRY(clq_arena_take(&w->load->arena, count, sizeof *w->stack, &memory));
+    w->stack = memory;
+    CLQ_TRY(clq_arena_take(&w->load->arena, count, sizeof *w->next, &memory));
+    w->next = memory;
+    CLQ_TRY(clq_arena_take(&w->load->arena, 3 * count, sizeof(bool), &memory));
+    w->needed = memory;
+    w->placed = w->needed + count;
+    w->open = w->placed + count;
+    CLQ_TRY(find_makers(w->load, &w->makers));
+    CLQ_TRY(find_needed(w));
+    for (size_t i = 0; i < count; i++) { /* a file in order keeps it */
+        if (w->needed[i] && !w->placed[i]) {
+            CLQ_TRY(place(w, (int)i));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_order_nodes(onnx_loader *load) {
+    walk w = {.load = load};
+    clq_status status = walk_nodes(&w);
+    clq_names_free(&w.makers);
+    return status;
+}
+
+/* ---- operators ---- */
+
+typedef struct unknown {
+    const Onnx__NodeProto *node; /* the first of its kind */
+    int first, count;
+} unknown;
+
+static const char *domain_of(const Onnx__NodeProto *node) {
+    return node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
+}
+
+static void add_unknown(const onnx_loader *load, int index, unknown *kinds, int *count, int *more) {
+    const Onnx__NodeProto *node = load->proto->node[index];
+    for (int i = 0; i < *count; i++) {
+        if (strcmp(kinds[i].node->op_type, node->op_type) == 0 &&
+            strcmp(domain_of(kinds[i].node), domain_of(node)) == 0) {
+            kinds[i].count++;
+            return;
+        }
+    }
+    if (*count < MAX_KINDS) {
+        kinds[(*count)++] = (unknown){node, index, 1};
+    } else {
+        (*more)++;
+    }
+}
+
+#define PTQ "give `clquant ptq` the FP32 model"
+#define QUANTIZE_STATIC                                                                            \
+    "quantize_static(..., quant_format=QuantFormat.QDQ) of onnxruntime.quantization"
+#define DYNAMIC                                                                                    \
+    "the model is quantized dynamically, which leaves scales open: use " QUANTIZE_STATIC ", "      \
+    "or " PTQ
+#define QOPERATOR                                                                                  \
+    "the model is quantized in QOperator form: use QDQ, by " QUANTIZE_STATIC ", or " PTQ
+
+/* What to do about some operators, by the beginning of their name; of one domain if it is given. */
+static const struct {
+    const char *domain, *op, *advice;
+} advices[] = {
+    {"", "DynamicQuantize", DYNAMIC},
+    {"", "ConvInteger", DYNAMIC},
+    {"", "MatMulInteger", DYNAMIC},
+    {"", "QLinear", QOPERATOR},
+    {"com.microsoft", "QLinear", QOPERATOR},
+    {"com.microsoft", "DynamicQuantize", DYNAMIC},
+    {"com.microsoft", "",
+     "ONNX Runtime wrote a graph that it had optimised: give the model as it was exported"},
+};
+
+static const char *find_advice(const Onnx__NodeProto *node) {
+    for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++) {
+        if (strcmp(advices[i].domain, domain_of(node)) == 0 &&
+            strncmp(advices[i].op, node->op_type, strlen(advices[i].op)) == 0) {
+            return advices[i].advice;
+        }
+    }
+    return "docs/formats.md lists those that are";
+}
+
+static void append_kinds(const onnx_loader *load, const unknown *kinds, int count, int more,
+                         clq_text *text) {
+    for (int i = 0; i < count && i < MAX_NAMED; i++) {
+        const char *domain = domain_of(kinds[i].node);
+        clq_text_printf(text, "%s%.60s%s%.60s (%d, %s", i ? ", " : "", domain, domain[0] ? "." : "",
+                        kinds[i].node->op_type, kinds[i].count,
+                        kinds[i].count > 1 ? "the first is " : "");
+        append_place(load, kinds[i].first, text);
+        clq_text_puts(text, ")");
+    }
+    if (count > MAX_NAMED || more > 0) {
+        clq_text_puts(text, " and others");
+    }
+    /* One advice for all kinds that it fits. */
+    for (int i = 0; i < count; i++) {
+        const char *advice = find_advice(kinds[i].node);
+        bool said = false;
+        for (int k = 0; k < i; k++) {
+            said = said || strcmp(find_advice(kinds[k].node), advice) == 0;
+        }
+        if (!said) {
+            clq_text_printf(text, "; %s", advice);
+        }
+    }
+}
+
+/* Whether all that a node reads is constant: initializers and what is computed from them alone. Its
+ * results join them then; a shape is constant whatever it is of. */
+static clq_status follow_constants(const Onnx__NodeProto *node, clq_names *constants,
+                                   bool *constant) {
+    *constant = true;
+    for (size_t k = 0; k < node->n_input; k++) {
+        *constant = *constant &&
+                    (node->input[k][0] == '\0' || clq_names_find(constants, node->input[k]) >= 0);
+    }
+    const bool result = *constant || strcmp(node->op_type, "Shape") == 0;
+    for (size_t k = 0; result && k < node->n_output; k++) {
+        CLQ_TRY(clq_names_set(constants, node->output[k], 0));
+    }
+    return CLQ_OK;
+}
+
+static clq_status survey(onnx_loader *load, clq_names *constants, unknown *kinds, int *count,
+                         int *more) {
+    for (size_t i = 0; i < load->proto->n_initializer; i++) {
+        const char *name = load->proto->initializer[i]->name;
+        CLQ_TRY(clq_names_set(constants, name ? name : "", 0));
+    }
+    for (int i = 0; i < load->order_count; i++) {
+        const Onnx__NodeProto *node = load->proto->node[load->order[i]];
+        bool constant;
+        CLQ_TRY(follow_constants(node, constants, &constant));
+        load->has_q |= !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
+        if (domain_of(node)[0] || !onnx_knows(node->op_type, constant)) {
+            add_unknown(load, load->order[i], kinds, count, more);
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_survey(onnx_loader *load) {
+    unknown kinds[MAX_KINDS];
+    clq_names constants = {0};
+    clq_text text = {0};
+    int count = 0, more = 0;
+    clq_status status = survey(load, &constants, kinds, &count, &more);
+    clq_names_free(&constants);
+    if (status == CLQ_OK && count > 0) {
+        append_kinds(load, kinds, count, more, &text);
+        status = clq_text_status(&text);
+    }
+    if (status == CLQ_OK && count > 0) {
+        status = clq_fail(CLQ_BAD_DATA, "operator%s not supported: %s",
+                          count > 1 ? "s that are" : " that is", text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
