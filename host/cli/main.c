@@ -20,6 +20,7 @@ static const clq_command *const commands[] = {
     &clq_command_run,    &clq_command_train,   &clq_command_eval,    &clq_command_ptq,
     &clq_command_qat,    &clq_command_convert, &clq_command_bench,   &clq_command_verify,
     &clq_command_report, &clq_command_demo,    &clq_command_devices, &clq_command_tune,
+    &clq_command_info,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

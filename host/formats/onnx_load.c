@@ -443,6 +443,15 @@ static clq_status choose_form(const onnx_loader *load, clq_graph **graph) {
     return CLQ_OK;
 }
 
+static clq_status keep_producer(const Onnx__ModelProto *model, clq_graph *graph) {
+    const char *name = model->producer_name, *version = model->producer_version;
+    if (!name || !*name) {
+        return CLQ_OK;
+    }
+    graph->producer = version && *version ? clq_format("%s %s", name, version) : clq_strdup(name);
+    return graph->producer ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
 /* The graph of an unpacked model of `size` bytes, which it frees. `folder` is that of its external
  * data, NULL: none. */
 static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model, size_t size,
@@ -454,6 +463,7 @@ static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model
     CLQ_GOTO(status, cleanup, check_graph(model->graph));
     CLQ_GOTO(status, cleanup, load_model(&load, model));
     CLQ_GOTO(status, cleanup, choose_form(&load, &load.graph));
+    CLQ_GOTO(status, cleanup, keep_producer(model, load.graph));
     *graph = load.graph;
     load.graph = NULL;
 cleanup:

@@ -51,6 +51,7 @@ void clq_graph_destroy(clq_graph *graph) {
     clq_free(graph->nodes);
     clq_free(graph->metadata);
     clq_free(graph->name);
+    clq_free(graph->producer);
     clq_free(graph);
 }
 

@@ -87,6 +87,8 @@ typedef struct clq_graph_end {
 
 typedef struct clq_graph {
     char *name;
+    char *producer; /* what wrote the file, "pytorch 2.6.0"; NULL: not from a file, not said, or a
+                       graph made from another */
     clq_value *values;
     int value_count;
     clq_node *nodes; /* in an order in which inputs come before their use */

@@ -45,6 +45,8 @@ static void files_say_who_wrote_them(void **state) {
     assert_ok(clq_graph_set_metadata(graph, "clquant.quantization", "{\"method\": \"ptq\"}"));
     clq_graph *loaded = round_trip(graph, "who.onnx");
     assert_null(clq_graph_get_metadata(loaded, "clquant.version"));
+    assert_memory_equal(loaded->producer, "clquant ", 8);
+    assert_string_equal(loaded->producer + 8, clq_version());
     assert_string_equal(clq_graph_get_metadata(loaded, "clquant.quantization"),
                         "{\"method\": \"ptq\"}");
     void *bytes = NULL;
