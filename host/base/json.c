@@ -228,6 +228,10 @@ static clq_status dump_text(const json_t *json, size_t flags, char **out) {
     return clq_text_take(&text, out);
 }
 
+clq_status clq_json_dump_indented(const json_t *json, char **out) {
+    return dump_text(json, readable, out);
+}
+
 clq_status clq_json_dump_exact(const json_t *json, char **out) {
     return dump_text(json, JSON_COMPACT | JSON_REAL_PRECISION(17), out);
 }

@@ -99,6 +99,8 @@ clq_status clq_json_dump_file(const char *path, const json_t *json);
 clq_status clq_json_dump_stdout(const json_t *json);
 /* Compact text (clq_free it) with 17 digits, so that every double reads back as the same bits. */
 clq_status clq_json_dump_exact(const json_t *json, char **text);
+/* The same as a text (clq_free it). */
+clq_status clq_json_dump_indented(const json_t *json, char **text);
 /* One line for people and programs (clq_free it), with 9 digits and no newline. */
 clq_status clq_json_dump_line(const json_t *json, char **text);
 

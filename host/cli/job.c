@@ -264,7 +264,9 @@ static clq_status finish(job *j) {
     }
     CLQ_TRY(write_json(j, "run.json", json));
     CLQ_TRY(clq_origin_write(&j->origin, j->options->out, true));
-    CLQ_TRY(clq_report_write(j->options->out, &html));
+    /* What somebody put where the run's own report belongs makes room for it. */
+    const clq_report_options options = {.overwrite = true};
+    CLQ_TRY(clq_report_write(&j->options->out, 1, &options, &html));
     if (!j->options->json) {
         status = print_summary(j);
         printf("\nReport: %s\n", html);

@@ -2,9 +2,13 @@
 
 #include "cli/cli.h"
 
+enum { MAX_RUNS = 64, OVERWRITE = CLQ_KEY_LONG };
+
 typedef struct options {
     clq_common common;
-    const char *folder;
+    clq_report_options report;
+    const char *folders[MAX_RUNS];
+    size_t count;
 } options;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -13,15 +17,24 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
         return 0;
+    case 'O':
+        o->report.out = argument;
+        return 0;
+    case OVERWRITE:
+        o->report.overwrite = true;
+        return 0;
     case ARGP_KEY_ARG:
-        if (o->folder) {
-            argp_error(state, "one folder only");
+        if (o->count == MAX_RUNS) {
+            argp_error(state, "at most %d folders", MAX_RUNS);
         }
-        o->folder = argument;
+        o->folders[o->count++] = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->folder) {
+        if (o->count == 0) {
             argp_error(state, "needs the folder of a run");
+        }
+        if (o->count > 1 && !o->report.out) {
+            argp_error(state, "several runs need --out, a folder for their report");
         }
         return 0;
     default:
@@ -29,15 +42,23 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
+static const struct argp_option argp_options[] = {
+    {"out", 'O', "DIR", 0, "Folder for the report (default: report in a single run's folder)", 0},
+    {"overwrite", OVERWRITE, NULL, 0,
+     "Replace the report of other runs, or files that are no report's, in --out", 0},
+    {0},
+};
 static const struct argp_child children[] = {{&clq_words_argp, 0, "Common options:", 90}, {0}};
 static const struct argp argp = {
-    NULL,
+    argp_options,
     parse,
-    "DIR",
-    "Writes DIR/report: one HTML page with its pictures inside, PNGs and CSVs, from what "
-    "a run left in DIR."
+    "DIR...",
+    "Writes one HTML page with its pictures inside, PNGs and CSVs, from what runs left in their "
+    "folders: those of run, demo, train and qat, also while they still run. Several runs are "
+    "compared in one table, then shown one by one."
     "\vExamples:\n"
-    "  clquant report out-demo",
+    "  clquant report out-demo\n"
+    "  clquant report out-a out-b --out compared",
     children,
     NULL,
     NULL};
@@ -47,10 +68,10 @@ static clq_status run(int argc, char **argv) {
     char *html = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "report", argc, argv, &o, &done));
-    CLQ_TRY(clq_report_write(o.folder, &html));
+    CLQ_TRY(clq_report_write(o.folders, o.count, &o.report, &html));
     puts(html);
     clq_free(html);
     return CLQ_OK;
 }
 
-const clq_command clq_command_report = {"report", "HTML page, pictures and tables of a run", run};
+const clq_command clq_command_report = {"report", "HTML page, pictures and tables of runs", run};

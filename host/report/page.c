@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/files.h"
+
 /* ---- text ---- */
 
 void clq_page_puts(clq_text *html, const char *text) {
@@ -85,8 +87,10 @@ static clq_status put_data(const clq_picture *picture, const clq_theme *theme, c
 
 /* As an image each: inlined SVGs of one page would share the names of their glyphs. */
 static clq_status put_picture(const clq_picture *picture, clq_text *html) {
-    clq_text_puts(html,
-                  "<figure><picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"");
+    const bool wide = picture->width > 600; /* it would become too small to read on a telephone */
+    clq_text_printf(html,
+                    "<figure%s><picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"",
+                    wide ? " class=wide" : "");
     CLQ_TRY(put_data(picture, &clq_theme_dark, html));
     clq_text_puts(html, "\"><img src=\"");
     CLQ_TRY(put_data(picture, &clq_theme_light, html));
@@ -96,15 +100,16 @@ static clq_status put_picture(const clq_picture *picture, clq_text *html) {
     return CLQ_OK;
 }
 
-static clq_status put_group(const clq_pictures *pictures, clq_picture_group group,
-                            const char *heading, clq_text *html) {
+static clq_status put_group(const clq_page_run *run, clq_picture_group group, const char *heading,
+                            clq_text *html) {
+    const clq_pictures *pictures = run->pictures;
     bool open = false;
     for (int i = 0; i < pictures->count; i++) {
         if (pictures->groups[i] != group) {
             continue;
         }
         if (!open && heading) {
-            clq_text_printf(html, "<h2>%s</h2>\n", heading);
+            clq_page_heading(run, heading, html);
         }
         clq_text_puts(html, open ? "" : "<div class=pictures>\n");
         open = true;
@@ -116,36 +121,88 @@ static clq_status put_group(const clq_pictures *pictures, clq_picture_group grou
 
 /* ---- the page ---- */
 
-static void put_head(const clq_run_data *data, clq_text *html) {
-    const char *name = *data->name ? data->name : "Quantization report";
+void clq_page_cell(clq_text *html, const char *text) {
+    clq_text_puts(html, "<td>");
+    clq_page_puts(html, *text ? text : "\u2013");
+    clq_text_puts(html, "</td>");
+}
+
+void clq_page_heading(const clq_page_run *run, const char *text, clq_text *html) {
+    clq_text_printf(html, "<h%d>%s</h%d>\n", run->level, text, run->level);
+}
+
+const char *clq_page_name(const clq_page_run *run) {
+    return *run->data->name ? run->data->name : clq_path_basename(run->folder);
+}
+
+static void put_lead(const clq_run_data *data, clq_text *html) {
+    const char *const parts[] = {data->device, data->data, data->created};
+    bool open = false;
+    clq_text_puts(html, "<p class=lead>");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (*parts[i]) {
+            clq_text_puts(html, open ? " \u00b7 " : "");
+            clq_page_puts(html, parts[i]);
+            open = true;
+        }
+    }
+    if (*data->version) {
+        clq_text_puts(html, open ? " \u00b7 clquant " : "clquant ");
+        clq_page_puts(html, data->version);
+    }
+    clq_text_puts(html, "</p>\n");
+}
+
+static void put_head(const char *name, clq_text *html) {
     clq_text_puts(html, "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
                         "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n"
-                        "<meta name=color-scheme content=\"light dark\">\n<title>");
+                        "<meta name=color-scheme content=\"light dark\">\n"
+                        "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; "
+                        "img-src data:; style-src 'unsafe-inline'\">\n<title>");
     clq_page_puts(html, name);
     clq_text_puts(html, " \u2013 clquant</title>\n<style>\n");
     clq_text_puts(html, clq_page_style);
     clq_text_puts(html, "</style>\n</head>\n<body>\n<main>\n<header>\n<h1>");
     clq_page_puts(html, name);
-    clq_text_puts(html, "</h1>\n<p class=lead>");
-    clq_page_puts(html, data->device);
-    if (*data->created) {
-        clq_text_puts(html, *data->device ? " \u00b7 " : "");
-        clq_page_puts(html, data->created);
-    }
-    clq_text_puts(html, "</p>\n</header>\n");
+    clq_text_puts(html, "</h1>\n");
 }
 
-clq_status clq_page_make(const clq_run_data *data, const clq_pictures *pictures, clq_text *html) {
-    put_head(data, html);
-    clq_page_headline(data, html);
-    clq_page_comparison(data, html);
-    CLQ_TRY(put_group(pictures, CLQ_PICTURE_COMPARISON, NULL, html));
-    CLQ_TRY(put_group(pictures, CLQ_PICTURE_TRAIN, "FP32 training", html));
-    CLQ_TRY(put_group(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", html));
-    CLQ_TRY(put_group(pictures, CLQ_PICTURE_CONFUSION, "Confusion matrices", html));
-    clq_page_verification(data, html);
-    clq_page_bench(data, html);
-    clq_page_environment(data, html);
+static clq_status put_run(const clq_page_run *run, const clq_report_files *files, clq_text *html) {
+    clq_page_headline(run, html);
+    clq_page_comparison(run, html);
+    CLQ_TRY(put_group(run, CLQ_PICTURE_COMPARISON, NULL, html));
+    clq_page_verification(run, html);
+    clq_page_bench(run, html);
+    CLQ_TRY(put_group(run, CLQ_PICTURE_TRAIN, "FP32 training", html));
+    CLQ_TRY(put_group(run, CLQ_PICTURE_QAT, "Quantization-aware training", html));
+    CLQ_TRY(put_group(run, CLQ_PICTURE_CONFUSION, "Confusion matrices", html));
+    CLQ_TRY(clq_page_origin(run, html));
+    clq_page_files(run, files, html);
+    return CLQ_OK;
+}
+
+clq_status clq_page_make(const clq_page_run *runs, size_t count, const clq_report_files *files,
+                         clq_text *html) {
+    if (count == 1) {
+        put_head(clq_page_name(runs), html);
+        put_lead(runs->data, html);
+        clq_text_puts(html, "</header>\n");
+        CLQ_TRY(put_run(runs, files, html));
+    } else {
+        char title[64];
+        snprintf(title, sizeof title, "%zu runs compared", count);
+        put_head(title, html);
+        clq_text_puts(html, "</header>\n");
+        clq_page_runs(runs, count, html);
+    }
+    for (size_t i = 0; count > 1 && i < count; i++) {
+        clq_text_printf(html, "<section id=run-%zu>\n<h2>%zu. ", i + 1, i + 1);
+        clq_page_puts(html, clq_page_name(&runs[i]));
+        clq_text_puts(html, "</h2>\n");
+        put_lead(runs[i].data, html);
+        CLQ_TRY(put_run(&runs[i], files, html));
+        clq_text_puts(html, "</section>\n");
+    }
     clq_text_puts(html, "</main>\n</body>\n</html>\n");
     return clq_text_status(html);
 }

@@ -1,4 +1,4 @@
-/* The tables of the page. */
+/* What a person wants to know of a run: was it worth it, and can it be trusted. */
 #include <math.h>
 #include <string.h>
 
@@ -18,12 +18,6 @@ static const char *judgement(int64_t mismatched) {
     return mismatched < 0 ? "" : mismatched ? " bad" : " good";
 }
 
-static void put_cell(clq_text *html, const char *text) {
-    clq_text_puts(html, "<td>");
-    clq_page_puts(html, *text ? text : "\u2013");
-    clq_text_puts(html, "</td>");
-}
-
 /* ---- headline ---- */
 
 static void put_card(clq_text *html, double value, int decimals, const char *suffix,
@@ -39,87 +33,213 @@ static double without_noise(const clq_run_data *data, double difference) {
     return fabs(difference) < (data->regression ? 0.00005 : 0.005) ? 0 : difference;
 }
 
-/* The figures of the best integer network there is. */
-void clq_page_headline(const clq_run_data *data, clq_text *html) {
-    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32];
-    const clq_run_variant best = data->summaries[CLQ_RUN_QAT].present ? CLQ_RUN_QAT : CLQ_RUN_PTQ;
-    const clq_run_summary *s = &data->summaries[best];
-    const char *const labels[2][2] = {{"PTQ top-1 accuracy", "QAT top-1 accuracy"},
-                                      {"PTQ R\u00b2", "QAT R\u00b2"}};
+static void put_score_card(const clq_run_data *data, clq_run_variant best, clq_text *html) {
+    static const char *const labels[2][CLQ_RUN_VARIANTS] = {
+        {"FP32 top-1 accuracy", "PTQ top-1 accuracy", "QAT top-1 accuracy"},
+        {"FP32 R\u00b2", "PTQ R\u00b2", "QAT R\u00b2"}};
     const double score = clq_run_score(data, best);
-    if (!s->present) {
+    double low, high;
+    clq_run_interval(data, best, &low, &high);
+    if (!isfinite(low)) {
+        put_card(html, score, data->regression ? 4 : 2, data->regression ? "" : " %",
+                 labels[data->regression][best]);
         return;
     }
+    clq_text_printf(html,
+                    "<div class=card><b>%.2f %%</b><span>%s, 95 %% interval %.2f to %.2f</span>"
+                    "</div>\n",
+                    score, labels[0][best], 100 * low, 100 * high);
+}
+
+/* The figures of the best integer network there is. */
+static void put_cards(const clq_run_data *data, clq_run_variant best, clq_text *html) {
+    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[best];
     clq_text_puts(html, "<div class=cards>\n");
-    put_card(html, score, data->regression ? 4 : 2, data->regression ? "" : " %",
-             labels[data->regression][best == CLQ_RUN_QAT]);
-    const double change = without_noise(data, score - clq_run_score(data, CLQ_RUN_FP32));
-    if (isfinite(change)) {
+    put_score_card(data, best, html);
+    const double change =
+        without_noise(data, clq_run_score(data, best) - clq_run_score(data, CLQ_RUN_FP32));
+    if (isfinite(change) && best != CLQ_RUN_FP32) {
         clq_text_printf(html, "<div class=card><b>%+.*f</b><span>%sagainst FP32</span></div>\n",
                         data->regression ? 4 : 2, change, data->regression ? "" : "points ");
     }
-    put_card(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7", "smaller");
-    put_card(html, s->speedup, 2, "\u00d7", "speed-up");
+    if (best != CLQ_RUN_FP32) {
+        put_card(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7", "smaller than FP32");
+        put_card(html, s->speedup, 2, "\u00d7", "as fast as FP32");
+    }
     if (s->mismatched_codes >= 0) {
         clq_text_printf(html, "<div class=card><b class=\"%s\">",
                         judgement(s->mismatched_codes) + 1);
         clq_page_count(html, s->mismatched_codes);
-        clq_text_puts(html, "</b><span>mismatched codes</span></div>\n");
+        clq_text_puts(html, "</b><span>codes differ from the fake-quantized evaluation</span>"
+                            "</div>\n");
     }
     clq_text_puts(html, "</div>\n");
 }
 
+/* Which networks were verified, on what, and what came of it. */
+static void put_trust(const clq_run_data *data, clq_run_variant best, clq_text *html) {
+    const clq_run_verification *check = &data->verifications[best];
+    size_t different = 0;
+    if (!check->present) {
+        if (best != CLQ_RUN_FP32) {
+            clq_text_puts(html, "<li><b>Can it be trusted?</b> It was not verified; "
+                                "<code>clquant verify</code> does.</li>\n");
+        }
+        return;
+    }
+    clq_text_puts(html, "<li><b>Can it be trusted?</b> ");
+    clq_page_count(html, check->mismatched);
+    if (check->compared >= 0) {
+        clq_text_puts(html, " of ");
+        clq_page_count(html, check->compared);
+    }
+    clq_text_puts(html, " codes differ between integer network and fake-quantized evaluation, on ");
+    clq_page_count(html, check->images);
+    clq_text_puts(html, check->images == 1 ? " example" : " examples");
+    for (size_t i = 0; i < check->path_count; i++) {
+        different += strcmp(check->path_sha256[i], check->sha256) != 0;
+    }
+    if (check->path_count > 0) {
+        clq_text_printf(html, "; the results are %s on ",
+                        different ? "<b class=bad>not the same</b>" : "the same bits");
+    }
+    for (size_t i = 0; i < check->path_count; i++) {
+        clq_text_puts(html, i == 0 ? "" : i + 1 == check->path_count ? " and " : ", ");
+        clq_page_puts(html, check->paths[i]);
+    }
+    clq_text_puts(html, ".</li>\n");
+}
+
+static void put_worth(const clq_run_data *data, clq_run_variant best, clq_text *html) {
+    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[best];
+    const int decimals = data->regression ? 4 : 2;
+    const char *unit = data->regression ? "" : " %";
+    const double before = clq_run_score(data, CLQ_RUN_FP32), after = clq_run_score(data, best);
+    double low, high;
+    if (best == CLQ_RUN_FP32 || !isfinite(before) || !isfinite(after)) {
+        return;
+    }
+    clq_run_interval(data, CLQ_RUN_FP32, &low, &high);
+    clq_text_printf(html,
+                    "<li><b>Was it worth it?</b> From FP32 to %s the %s goes from %.*f%s to "
+                    "%.*f%s",
+                    clq_run_titles[best], data->regression ? "R\u00b2" : "top-1 accuracy", decimals,
+                    before, unit, decimals, after, unit);
+    if (isfinite(low)) {
+        clq_text_printf(html, " (%.2f points %s; FP32's own is known to about \u00b1%.2f points)",
+                        fabs(after - before), after < before ? "less" : "more", 50 * (high - low));
+    }
+    if (isfinite(s->size_bytes) && isfinite(fp32->size_bytes)) {
+        const bool small = fp32->size_bytes < 1e5;
+        clq_text_printf(html, ", parameters from %.4g to %.4g %s",
+                        fp32->size_bytes * (small ? 1e-3 : 1e-6),
+                        s->size_bytes * (small ? 1e-3 : 1e-6), small ? "kB" : "MB");
+    }
+    if (isfinite(s->latency_ms) && isfinite(fp32->latency_ms)) {
+        clq_text_printf(html, ", latency from %.3f to %.3f ms", fp32->latency_ms, s->latency_ms);
+    }
+    clq_text_puts(html, ".</li>\n");
+}
+
+static void put_time(const clq_run_data *data, clq_text *html) {
+    double share;
+    const clq_run_layer *slowest = clq_page_slowest(data, &share);
+    if (slowest) {
+        clq_text_puts(html, "<li><b>Where is the time?</b> The slowest layer, ");
+        clq_page_puts(html, slowest->name);
+        clq_text_printf(html, ", takes %.1f %% of the integer network's; all are below.</li>\n",
+                        100 * share);
+    }
+}
+
+void clq_page_headline(const clq_page_run *run, clq_text *html) {
+    const clq_run_data *data = run->data;
+    const clq_run_variant best = clq_run_best(data);
+    if (!data->summaries[best].present) {
+        return;
+    }
+    put_cards(data, best, html);
+    clq_text_puts(html, "<ul class=short>\n");
+    put_worth(data, best, html);
+    put_trust(data, best, html);
+    put_time(data, html);
+    clq_text_puts(html, "</ul>\n");
+}
+
 /* ---- comparison ---- */
 
-void clq_page_comparison(const clq_run_data *data, clq_text *html) {
-    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32];
+void clq_page_comparison_head(bool regression, bool mixed, bool with_run, clq_text *html) {
+    clq_text_printf(html,
+                    "<div class=scroll><table>\n<thead><tr>%s<th>Network</th><th class=n>%s</th>"
+                    "<th class=n>Loss</th><th class=n>Size, MB</th><th class=n>Smaller</th>"
+                    "<th class=n>Latency, ms</th><th class=n>Speed-up</th>"
+                    "<th class=n>Codes that differ</th></tr></thead>\n<tbody>\n",
+                    with_run ? "<th>Run</th>" : "",
+                    mixed        ? "Top-1 or R\u00b2</th><th class=n>Drop"
+                    : regression ? "R\u00b2</th><th class=n>Drop"
+                                 : "Top-1, 95 % interval</th><th class=n>Drop, points");
+}
+
+void clq_page_comparison_cells(const clq_run_data *data, clq_run_variant v, bool mixed,
+                               clq_text *html) {
+    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[v];
+    const double score = clq_run_score(data, v);
+    const double drop = without_noise(data, clq_run_score(data, CLQ_RUN_FP32) - score);
+    const int decimals = data->regression ? 4 : 2;
+    double low, high;
+    clq_run_interval(data, v, &low, &high);
+    clq_text_printf(html, "<td>%s</td>", clq_run_titles[v]);
+    if (isfinite(low)) {
+        clq_text_printf(html, "<td class=n>%.2f %%<small>%.2f to %.2f</small></td>", score,
+                        100 * low, 100 * high);
+    } else {
+        clq_page_number(html, score, decimals, data->regression ? (mixed ? " R\u00b2" : "") : " %");
+    }
+    clq_page_number(html, v == CLQ_RUN_FP32 ? NAN : drop, decimals, "");
+    clq_page_number(html, s->loss, data->regression ? 6 : 4, "");
+    clq_page_number(html, 1e-6 * s->size_bytes, fp32->size_bytes < 1e4 ? 6 : 3, "");
+    clq_page_number(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7");
+    clq_page_number(html, s->latency_ms, 3, "");
+    clq_page_number(html, s->speedup, 2, "\u00d7");
+    put_count(html, s->mismatched_codes, judgement(s->mismatched_codes));
+}
+
+void clq_page_comparison(const clq_page_run *run, clq_text *html) {
+    const clq_run_data *data = run->data;
     bool open = false;
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
-        const clq_run_summary *s = &data->summaries[v];
-        if (!s->present) {
+        if (!data->summaries[v].present) {
             continue;
         }
         if (!open) {
-            clq_text_printf(html,
-                            "<h2>Comparison</h2>\n<div class=scroll><table>\n<thead><tr><th>Network"
-                            "</th><th class=n>%s</th><th class=n>Loss</th><th class=n>Size, MB"
-                            "</th><th class=n>Compression</th><th class=n>Latency, ms</th>"
-                            "<th class=n>Speed-up</th><th class=n>Mismatched codes</th></tr>"
-                            "</thead>\n<tbody>\n",
-                            data->regression ? "R\u00b2</th><th class=n>Drop"
-                                             : "Top-1</th><th class=n>Drop, points");
+            clq_page_heading(run, "Accuracy, size and speed", html);
+            clq_page_comparison_head(data->regression, false, false, html);
             open = true;
         }
-        const double score = clq_run_score(data, v);
-        const double drop = without_noise(data, clq_run_score(data, CLQ_RUN_FP32) - score);
-        const int decimals = data->regression ? 4 : 2;
-        clq_text_printf(html, "<tr><th>%s</th>", clq_run_titles[v]);
-        clq_page_number(html, score, decimals, data->regression ? "" : " %");
-        clq_page_number(html, v == CLQ_RUN_FP32 ? NAN : drop, decimals, "");
-        clq_page_number(html, s->loss, data->regression ? 6 : 4, "");
-        clq_page_number(html, 1e-6 * s->size_bytes, fp32->size_bytes < 1e4 ? 6 : 3, "");
-        clq_page_number(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7");
-        clq_page_number(html, s->latency_ms, 3, "");
-        clq_page_number(html, s->speedup, 2, "\u00d7");
-        put_count(html, s->mismatched_codes, judgement(s->mismatched_codes));
+        clq_text_puts(html, "<tr>");
+        clq_page_comparison_cells(data, v, false, html);
         clq_text_puts(html, "</tr>\n");
     }
     if (open) {
-        clq_text_puts(html,
-                      "</tbody></table></div>\n<p class=note>Size is that of the parameters as "
-                      "stored. Mismatched codes: activations in which the integer network differs "
-                      "from the fake-quantized evaluation.</p>\n");
+        clq_text_puts(html, "</tbody></table></div>\n<p class=note>Size is that of the parameters "
+                            "as stored. Codes that differ: activations in which the integer "
+                            "network is not what the fake-quantized evaluation promised.");
+        clq_text_puts(html, data->regression
+                                ? "</p>\n"
+                                : " The interval is Wilson's score interval for this many test "
+                                  "images. All networks saw the same images, so that differences "
+                                  "between them are surer than their intervals.</p>\n");
     }
 }
 
 /* ---- verification ---- */
 
 static void put_verification(const clq_run_verification *check, const char *title, clq_text *html) {
-    clq_text_printf(html, "<tr><th>%s</th>", title);
+    clq_text_printf(html, "<tr><td>%s</td>", title);
     put_count(html, check->images, "");
     put_count(html, check->compared, "");
     put_count(html, check->mismatched, judgement(check->mismatched));
-    put_cell(html, check->first_mismatch);
+    clq_page_cell(html, check->first_mismatch);
     clq_text_puts(html, "<td class=long>");
     for (size_t i = 0; i < check->path_count; i++) {
         const bool same = strcmp(check->path_sha256[i], check->sha256) == 0;
@@ -134,137 +254,23 @@ static void put_verification(const clq_run_verification *check, const char *titl
     clq_text_puts(html, *check->sha256 ? "\u2026</code></td></tr>\n" : "</code></td></tr>\n");
 }
 
-void clq_page_verification(const clq_run_data *data, clq_text *html) {
+void clq_page_verification(const clq_page_run *run, clq_text *html) {
+    const clq_run_data *data = run->data;
     bool open = false;
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         if (!data->verifications[v].present) {
             continue;
         }
         if (!open) {
-            clq_text_puts(html, "<h2>Bit-exactness</h2>\n<div class=scroll><table>\n<thead><tr>"
-                                "<th>Network</th><th class=n>Images</th><th class=n>Codes compared"
-                                "</th><th class=n>Mismatched</th><th>First mismatch</th><th>Dot "
-                                "paths</th><th>SHA-256 of the logits</th></tr></thead>\n<tbody>\n");
+            clq_page_heading(run, "Bit-exactness", html);
+            clq_text_puts(html,
+                          "<div class=scroll><table>\n<thead><tr>"
+                          "<th>Network</th><th class=n>Examples</th><th class=n>Codes compared"
+                          "</th><th class=n>Differ</th><th>First that differs</th><th>Dot "
+                          "paths</th><th>SHA-256 of the logits</th></tr></thead>\n<tbody>\n");
             open = true;
         }
         put_verification(&data->verifications[v], clq_run_titles[v], html);
-    }
-    clq_text_puts(html, open ? "</tbody></table></div>\n" : "");
-}
-
-/* ---- benchmark ---- */
-
-static bool one_device(const clq_run_data *data) {
-    for (size_t i = 1; i < data->bench_count; i++) {
-        if (strcmp(data->benches[i].device, data->benches[0].device) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void put_result(const clq_run_bench *b, bool with_device, clq_text *html) {
-    clq_text_puts(html, "<tr><th>");
-    clq_page_puts(html, b->model);
-    clq_text_puts(html, "</th>");
-    put_cell(html, b->precision);
-    put_cell(html, b->dot_path);
-    clq_page_number(html, b->batch, 0, "");
-    clq_page_number(html, b->latency.median, 3, "");
-    clq_page_number(html, b->latency.min, 3, "");
-    clq_page_number(html, b->latency.p99, 3, "");
-    clq_page_number(html, b->images_per_second, 1, "");
-    clq_page_number(html, b->gops, 1, "");
-    clq_page_number(html, 100 * b->peak_fraction, 1, " %");
-    clq_page_number(html, b->h2d_ms, 3, "");
-    clq_page_number(html, b->d2h_ms, 3, "");
-    if (with_device) {
-        put_cell(html, b->device);
-    }
-    clq_text_puts(html, "</tr>\n");
-}
-
-static void put_layers(const clq_run_bench *b, clq_text *html) {
-    clq_text_puts(html, "<details><summary>Layers of ");
-    clq_page_puts(html, b->model);
-    clq_text_printf(html,
-                    " (%zu, together %.3f ms)</summary>\n<div class=scroll><table>\n<thead><tr>"
-                    "<th>Layer</th><th>Operator</th><th class=n>Time, ms</th><th class=n>Share"
-                    "</th><th class=n>GOPS</th><th class=n>%% of peak</th><th>Precision</th><th>"
-                    "Dot path</th></tr></thead>\n<tbody>\n",
-                    b->layer_count, b->layers_ms);
-    for (size_t i = 0; i < b->layer_count; i++) {
-        const clq_run_layer *layer = &b->layers[i];
-        const double share = b->layers_ms > 0 ? 100 * layer->ms / b->layers_ms : NAN;
-        clq_text_puts(html, "<tr>");
-        put_cell(html, layer->name);
-        put_cell(html, layer->op);
-        clq_page_number(html, layer->ms, 4, "");
-        if (isfinite(share)) {
-            clq_text_printf(html, "<td class=share style=\"--s:%.1f%%\">%.1f %%</td>", share,
-                            share);
-        } else {
-            clq_page_number(html, share, 0, "");
-        }
-        clq_page_number(html, layer->gops, 1, "");
-        clq_page_number(html, 100 * layer->peak_fraction, 1, "");
-        put_cell(html, layer->precision);
-        put_cell(html, layer->dot_path);
-        clq_text_puts(html, "</tr>\n");
-    }
-    clq_text_puts(html, "</tbody></table></div></details>\n");
-}
-
-void clq_page_bench(const clq_run_data *data, clq_text *html) {
-    if (data->bench_count == 0) {
-        return;
-    }
-    const bool with_device = !one_device(data);
-    clq_text_puts(html,
-                  "<h2>Benchmark</h2>\n<div class=scroll><table>\n<thead><tr><th>Model</th><th>"
-                  "Precision</th><th>Dot path</th><th class=n>Batch</th><th class=n>Median, ms</th>"
-                  "<th class=n>Min</th><th class=n>p99</th><th class=n>Images/s</th><th class=n>"
-                  "GOPS</th><th class=n>Of peak</th><th class=n>To device, ms</th><th class=n>"
-                  "Back, ms</th>");
-    clq_text_puts(html, with_device ? "<th>Device</th>" : "");
-    clq_text_puts(html, "</tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < data->bench_count; i++) {
-        put_result(&data->benches[i], with_device, html);
-    }
-    clq_text_puts(html, "</tbody></table></div>\n<p class=note>");
-    if (!with_device && *data->benches[0].device) {
-        clq_text_puts(html, "Measured on ");
-        clq_page_puts(html, data->benches[0].device);
-        clq_text_puts(html, ". ");
-    }
-    clq_text_puts(html, "Latency is from queueing the forward pass to its end, transfers apart. "
-                        "The peak is the device's own, measured with the same kind of arithmetic. "
-                        "One multiply-add is two operations.</p>\n");
-    for (size_t i = 0; i < data->bench_count; i++) {
-        if (data->benches[i].layer_count > 0) {
-            put_layers(&data->benches[i], html);
-        }
-    }
-}
-
-/* ---- environment ---- */
-
-void clq_page_environment(const clq_run_data *data, clq_text *html) {
-    const char *const rows[][2] = {{"Run", data->name},
-                                   {"Device", data->device},
-                                   {"Dot path", data->dot_path},
-                                   {"Date", data->created}};
-    bool open = false;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (!*rows[i][1]) {
-            continue;
-        }
-        clq_text_puts(html,
-                      open ? "" : "<h2>Environment</h2>\n<div class=scroll><table>\n<tbody>\n");
-        open = true;
-        clq_text_printf(html, "<tr><th>%s</th><td class=long>", rows[i][0]);
-        clq_page_puts(html, rows[i][1]);
-        clq_text_puts(html, "</td></tr>\n");
     }
     clq_text_puts(html, open ? "</tbody></table></div>\n" : "");
 }

@@ -3,8 +3,6 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { COLUMNS = 5 }; /* epoch, and loss and accuracy of both splits */
-
 static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int height) {
     p->groups[p->count] = group;
     p->items[p->count].width = width;
@@ -14,67 +12,133 @@ static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int
 
 /* ---- curves ---- */
 
-/* Otherwise it was a regression. */
-static bool has_accuracy(const clq_history *history) {
-    for (int i = 0; i < history->count; i++) {
-        if (isfinite(history->records[i].train_top1) || isfinite(history->records[i].test_top1)) {
+/* What the curves of a training go through, (count) each: by epoch or, for a training so short that
+ * it has few epochs, by step, where the test set was only evaluated behind an epoch's last one. */
+typedef struct columns {
+    double *x, *loss[2], *top1[2], *lr; /* [train, test] */
+    size_t count;
+    const char *unit;
+} columns;
+enum { COLUMNS = 6, FEW_EPOCHS = 5 };
+
+static bool any_finite(const double *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (isfinite(values[i])) {
             return true;
         }
     }
     return false;
 }
 
-static void add_curve(clq_pictures *p, clq_picture_group group, const char *network,
-                      const char *key, bool loss, const clq_run_curve *curve,
-                      const double *columns) {
-    const size_t count = (size_t)curve->history.count;
+static void fill_epochs(const clq_history *history, columns *c) {
+    for (size_t i = 0; i < c->count; i++) {
+        const clq_epoch_record *record = &history->records[i];
+        c->x[i] = record->epoch;
+        c->lr[i] = record->lr;
+        c->loss[0][i] = record->train_loss;
+        c->loss[1][i] = record->test_loss;
+        c->top1[0][i] = 100 * record->train_top1;
+        c->top1[1][i] = 100 * record->test_top1;
+    }
+}
+
+/* An epoch's evaluation belongs to its last step. */
+static void fill_steps(const clq_run_curve *curve, columns *c) {
+    const clq_step_record *steps = curve->steps.records;
+    for (size_t i = 0; i < c->count; i++) {
+        c->x[i] = (double)steps[i].step;
+        c->lr[i] = steps[i].lr;
+        c->loss[0][i] = steps[i].loss;
+        c->top1[0][i] = 100 * steps[i].top1;
+        c->loss[1][i] = c->top1[1][i] = NAN;
+        const bool last = i + 1 == c->count || steps[i + 1].epoch != steps[i].epoch;
+        for (int e = 0; last && e < curve->history.count; e++) {
+            const clq_epoch_record *record = &curve->history.records[e];
+            if (record->epoch == steps[i].epoch) {
+                c->loss[1][i] = record->test_loss;
+                c->top1[1][i] = 100 * record->test_top1;
+            }
+        }
+    }
+}
+
+static clq_status make_columns(const clq_run_curve *curve, bool by_step, double **memory,
+                               columns *c) {
+    c->count = by_step ? curve->steps.count : (size_t)curve->history.count;
+    c->unit = by_step ? "step" : "epoch";
+    *memory = clq_calloc(COLUMNS * c->count, sizeof **memory);
+    if (!*memory) {
+        return CLQ_NO_MEMORY;
+    }
+    double **const all[COLUMNS] = {&c->x,       &c->lr,      &c->loss[0],
+                                   &c->loss[1], &c->top1[0], &c->top1[1]};
+    for (size_t i = 0; i < COLUMNS; i++) {
+        *all[i] = *memory + i * c->count;
+    }
+    if (by_step) {
+        fill_steps(curve, c);
+    } else {
+        fill_epochs(&curve->history, c);
+    }
+    return CLQ_OK;
+}
+
+/* A plot of `what` with no series yet. */
+static clq_line_plot *add_curve(clq_pictures *p, clq_picture_group group, const char *network,
+                                const char *key, const char *stem, const char *what,
+                                const columns *c) {
     clq_line_plot *plot = &p->curves[p->curve_count++];
     char *title = p->titles[p->count];
     clq_picture *picture = add(p, group, 600, 360);
-    snprintf(title, sizeof *p->titles, "%s: %s", network, loss ? "loss" : "accuracy");
-    *plot = (clq_line_plot){
-        .title = title,
-        .x_label = curve->unit,
-        .y_label = !loss                           ? "top-1 accuracy"
-                   : has_accuracy(&curve->history) ? "cross-entropy"
-                                                   : "mean squared error",
-        .y_suffix = loss ? "" : " %",
-        .y_min = loss ? NAN : 0,
-        .y_max = loss ? NAN : 100,
-        .x = columns,
-        .count = count,
-        .series = {{"train", columns + (loss ? 1 : 3) * count},
-                   {"test", columns + (loss ? 2 : 4) * count}},
-        .series_count = 2,
-    };
-    snprintf(picture->name, sizeof picture->name, "%s-%s", key, loss ? "loss" : "accuracy");
-    snprintf(picture->alt, sizeof picture->alt, "%s: %s by %s, on the training and the test data",
-             network, loss ? "loss" : "accuracy", curve->unit);
+    snprintf(title, sizeof *p->titles, "%s: %s", network, what);
+    *plot = (clq_line_plot){.title = title,
+                            .x_label = c->unit,
+                            .y_suffix = "",
+                            .y_min = NAN,
+                            .y_max = NAN,
+                            .x = c->x,
+                            .count = c->count};
+    snprintf(picture->name, sizeof picture->name, "%s-%s", key, stem);
+    snprintf(picture->alt, sizeof picture->alt, "%s: %s by %s", network, what, c->unit);
     picture->draw = clq_line_plot_draw;
     picture->plot = plot;
+    return plot;
 }
 
-static void fill_columns(const clq_history *history, double *columns) {
-    const size_t count = (size_t)history->count;
-    for (size_t i = 0; i < count; i++) {
-        const clq_epoch_record *record = &history->records[i];
-        columns[i] = record->epoch;
-        columns[count + i] = record->train_loss;
-        columns[2 * count + i] = record->test_loss;
-        columns[3 * count + i] = 100 * record->train_top1;
-        columns[4 * count + i] = 100 * record->test_top1;
-    }
+static void add_splits(clq_line_plot *plot, double *const values[2]) {
+    plot->series[plot->series_count++] = (clq_series){"train", values[0]};
+    plot->series[plot->series_count++] = (clq_series){"test", values[1]};
 }
 
-static void add_curves(clq_pictures *p, clq_picture_group group, const char *network,
-                       const char *key, const clq_run_curve *curve, double *columns) {
-    if (curve->history.count > 0) {
-        fill_columns(&curve->history, columns);
-        add_curve(p, group, network, key, true, curve, columns);
+static clq_status add_curves(clq_pictures *p, clq_picture_group group, const char *network,
+                             const char *key, const clq_run_curve *curve, double *memory[2]) {
+    const bool has_steps = curve->steps.count > 1;
+    columns c, rate;
+    CLQ_TRY(make_columns(curve, has_steps && curve->history.count < FEW_EPOCHS, &memory[0], &c));
+    CLQ_TRY(make_columns(curve, has_steps, &memory[1], &rate)); /* it may change within epochs */
+    if (c.count == 0) {
+        return CLQ_OK;
     }
-    if (has_accuracy(&curve->history)) {
-        add_curve(p, group, network, key, false, curve, columns);
+    /* Otherwise it was a regression. */
+    const bool accuracy = any_finite(c.top1[0], c.count) || any_finite(c.top1[1], c.count);
+    clq_line_plot *plot = add_curve(p, group, network, key, "loss", "loss", &c);
+    plot->y_label = accuracy ? "cross-entropy" : "mean squared error";
+    add_splits(plot, c.loss);
+    if (accuracy) {
+        plot = add_curve(p, group, network, key, "accuracy", "accuracy", &c);
+        plot->y_label = "top-1 accuracy";
+        plot->y_suffix = " %";
+        plot->y_min = 0;
+        plot->y_max = 100;
+        add_splits(plot, c.top1);
     }
+    if (any_finite(rate.lr, rate.count)) {
+        plot = add_curve(p, group, network, key, "lr", "learning rate", &rate);
+        plot->y_label = "learning rate";
+        plot->y_min = 0;
+        plot->series[plot->series_count++] = (clq_series){"learning rate", rate.lr};
+    }
+    return CLQ_OK;
 }
 
 /* ---- confusion ---- */
@@ -152,17 +216,11 @@ static void add_comparison(clq_pictures *p, const clq_run_data *data) {
 }
 
 clq_status clq_pictures_make(clq_pictures *pictures, const clq_run_data *data) {
-    const size_t train = (size_t)data->train.history.count;
-    const size_t qat = (size_t)data->qat.history.count;
-    pictures->columns = clq_calloc(COLUMNS * (train + qat), sizeof *pictures->columns);
-    if (!pictures->columns) {
-        return CLQ_NO_MEMORY;
-    }
     add_comparison(pictures, data);
-    add_curves(pictures, CLQ_PICTURE_TRAIN, "FP32 training", "train", &data->train,
-               pictures->columns);
-    add_curves(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
-               pictures->columns + COLUMNS * train);
+    CLQ_TRY(add_curves(pictures, CLQ_PICTURE_TRAIN, "FP32 training", "train", &data->train,
+                       &pictures->columns[0]));
+    CLQ_TRY(add_curves(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
+                       &pictures->columns[2]));
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         add_confusion(pictures, data, v);
     }
@@ -170,6 +228,8 @@ clq_status clq_pictures_make(clq_pictures *pictures, const clq_run_data *data) {
 }
 
 void clq_pictures_clear(clq_pictures *pictures) {
-    clq_free(pictures->columns);
+    for (size_t i = 0; i < sizeof pictures->columns / sizeof *pictures->columns; i++) {
+        clq_free(pictures->columns[i]);
+    }
     *pictures = (clq_pictures){0};
 }

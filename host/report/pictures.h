@@ -12,7 +12,7 @@ typedef enum clq_picture_group {
     CLQ_PICTURE_CONFUSION,
 } clq_picture_group;
 
-enum { CLQ_MAX_PICTURES = 8, CLQ_CURVES = 2 };
+enum { CLQ_MAX_PICTURES = 10, CLQ_CURVES = 3 };
 
 typedef struct clq_pictures {
     clq_picture items[CLQ_MAX_PICTURES];
@@ -24,7 +24,7 @@ typedef struct clq_pictures {
     clq_matrix_plot matrices[CLQ_RUN_VARIANTS];
     clq_bar_plot comparison;
     char titles[CLQ_MAX_PICTURES][96];
-    double *columns; /* epochs and values of all curves; owned */
+    double *columns[4]; /* what the curves of training and QAT go through, and their rates; owned */
 } clq_pictures;
 
 /* `data` must outlive the pictures, which must not move. Clear after a failure too. */

@@ -1,51 +1,121 @@
 #include <clquant/report.h>
 
+#include <string.h>
+
 #include "base/arguments.h"
 #include "base/files.h"
 #include "report/page.h"
 #include "report/tables.h"
 
-static clq_status write_pngs(const clq_pictures *pictures, const char *folder) {
-    clq_status status = CLQ_OK;
-    for (int i = 0; i < pictures->count && status == CLQ_OK; i++) {
+/* A run and what is made of it. */
+typedef struct report_run {
+    clq_run_data data;
+    clq_pictures pictures;
+    char *link, *prefix; /* owned */
+} report_run;
+
+static clq_status add_pngs(const report_run *run, clq_report_files *files) {
+    for (int i = 0; i < run->pictures.count; i++) {
+        const clq_picture *picture = &run->pictures.items[i];
         clq_text png = {0};
-        char *path = clq_format("%s/%s.png", folder, pictures->items[i].name);
-        status =
-            path ? clq_picture_png(&pictures->items[i], &clq_theme_light, &png) : CLQ_NO_MEMORY;
-        if (status == CLQ_OK) {
-            status = clq_file_write_atomic(path, png.data, png.size);
+        const clq_status status = clq_picture_png(picture, &clq_theme_light, &png);
+        if (status != CLQ_OK) {
+            clq_text_free(&png);
+            return status;
         }
-        clq_free(path);
-        clq_text_free(&png);
+        CLQ_TRY(clq_report_files_add(files, &png, "%s%s.png", run->prefix, picture->name));
     }
+    return CLQ_OK;
+}
+
+/* "2-resnet20-" in front of the names of files, so that those of several runs differ. */
+static char *make_prefix(const clq_page_run *run, size_t index, size_t count) {
+    char name[32] = "";
+    if (count == 1) {
+        return clq_strdup("");
+    }
+    strncat(name, clq_page_name(run), sizeof name - 1);
+    for (char *c = name; *c; c++) {
+        const bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+                           (*c >= '0' && *c <= '9') || *c == '_';
+        *c = plain ? *c : '-';
+    }
+    return clq_format("%zu-%s-", index + 1, name);
+}
+
+static clq_status make_run(const char *folder, size_t index, size_t count, report_run *run,
+                           clq_page_run *shown, clq_report_files *files) {
+    CLQ_TRY(clq_run_data_read(&run->data, folder));
+    CLQ_TRY(clq_pictures_make(&run->pictures, &run->data));
+    *shown = (clq_page_run){.data = &run->data,
+                            .pictures = &run->pictures,
+                            .folder = folder,
+                            .level = count > 1 ? 3 : 2};
+    shown->prefix = run->prefix = make_prefix(shown, index, count);
+    if (!run->prefix) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_TRY(add_pngs(run, files));
+    return clq_tables_make(&run->data, run->prefix, files);
+}
+
+/* The page and the writing of all, with the links between the report's folder and the runs'. */
+static clq_status finish(report_run *runs, clq_page_run *shown, size_t count, const char *out,
+                         bool own, bool overwrite, clq_report_files *files) {
+    clq_text page = {0};
+    char **links = clq_calloc(count, sizeof *links);
+    clq_status status = links ? clq_make_dirs(out) : CLQ_NO_MEMORY;
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        status = clq_report_link(out, shown[i].folder, &runs[i].link);
+        shown[i].link = links[i] = runs[i].link;
+    }
+    if (status == CLQ_OK) {
+        status = clq_page_make(shown, count, files, &page);
+    }
+    if (status == CLQ_OK) {
+        status = clq_report_files_add(files, &page, "index.html");
+    }
+    if (status == CLQ_OK) {
+        status = clq_report_files_write(files, out, links, count, own, overwrite);
+    }
+    clq_text_free(&page);
+    clq_free(links);
     return status;
 }
 
-clq_status clq_report_write(const char *folder, char **html) {
-    CLQ_NEEDS(folder);
-    clq_run_data data = {0};
-    clq_pictures pictures = {0};
-    clq_text page = {0};
-    char *report = NULL, *path = NULL;
-    clq_status status;
-    CLQ_GOTO(status, cleanup, clq_run_data_read(&data, folder));
-    CLQ_GOTO(status, cleanup, clq_pictures_make(&pictures, &data));
-    CLQ_GOTO(status, cleanup, clq_page_make(&data, &pictures, &page));
-    report = clq_path_join(folder, "report");
-    path = report ? clq_path_join(report, "index.html") : NULL;
-    CLQ_GOTO(status, cleanup, path ? clq_make_dirs(report) : CLQ_NO_MEMORY);
-    CLQ_GOTO(status, cleanup, write_pngs(&pictures, report));
-    CLQ_GOTO(status, cleanup, clq_tables_write(&data, report));
-    CLQ_GOTO(status, cleanup, clq_file_write_atomic(path, page.data, page.size));
-    if (html) {
-        *html = path;
-        path = NULL;
+clq_status clq_report_write(const char *const *folders, size_t count,
+                            const clq_report_options *options, char **html) {
+    static const clq_report_options usual = {0};
+    CLQ_NEEDS(folders);
+    CLQ_REQUIRE(count > 0, "there must be a folder");
+    options = options ? options : &usual;
+    if (!options->out && count > 1) {
+        return clq_fail(CLQ_USAGE, "a report of several runs needs a folder of its own (--out)");
     }
-cleanup:
-    clq_free(path);
-    clq_free(report);
-    clq_text_free(&page);
-    clq_pictures_clear(&pictures);
-    clq_run_data_clear(&data);
+    clq_report_files files = {0};
+    report_run *runs = clq_calloc(count, sizeof *runs);
+    clq_page_run *shown = clq_calloc(count, sizeof *shown);
+    char *out = options->out ? clq_strdup(options->out) : clq_path_join(folders[0], "report");
+    clq_status status = runs && shown && out ? CLQ_OK : CLQ_NO_MEMORY;
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        status = make_run(folders[i], i, count, &runs[i], &shown[i], &files);
+    }
+    if (status == CLQ_OK) {
+        status = finish(runs, shown, count, out, !options->out, options->overwrite, &files);
+    }
+    if (status == CLQ_OK && html) {
+        *html = clq_path_join(out, "index.html");
+        status = *html ? CLQ_OK : CLQ_NO_MEMORY;
+    }
+    for (size_t i = 0; runs && i < count; i++) {
+        clq_pictures_clear(&runs[i].pictures);
+        clq_run_data_clear(&runs[i].data);
+        clq_free(runs[i].link);
+        clq_free(runs[i].prefix);
+    }
+    clq_free(out);
+    clq_free(shown);
+    clq_free(runs);
+    clq_report_files_clear(&files);
     return status;
 }

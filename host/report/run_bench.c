@@ -3,7 +3,6 @@
 
 #include "report/run_data.h"
 
-enum { MAX_RESULTS = 1000 };
 static const double LARGE = 1e30;
 
 static clq_status read_latency(clq_json_reader *reader, clq_latency *out) {
@@ -92,9 +91,9 @@ clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data
     CLQ_TRY(clq_json_require(&reader, "results"));
     CLQ_TRY(clq_json_read_array(&reader, "results", &results));
     const size_t count = json_array_size(results);
-    if (count > MAX_RESULTS) {
+    if (count > CLQ_RUN_MAX_RESULTS) {
         return clq_json_fail(&reader, "results", "must have at most %d elements, has %zu",
-                             MAX_RESULTS, count);
+                             CLQ_RUN_MAX_RESULTS, count);
     }
     data->benches = clq_calloc(count, sizeof *data->benches);
     if (!data->benches) {

@@ -51,6 +51,8 @@ static clq_status read_run(const char *file, const json_t *json, clq_run_data *d
     CLQ_TRY(clq_json_read_string(&reader, "device", &data->device));
     CLQ_TRY(clq_json_read_string(&reader, "dot_path", &data->dot_path));
     CLQ_TRY(clq_json_read_string(&reader, "created", &data->created));
+    CLQ_TRY(clq_json_read_string(&reader, "version", &data->version));
+    CLQ_TRY(clq_json_read_string(&reader, "data", &data->data));
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         CLQ_TRY(read_summary(&reader, v, &data->summaries[v]));
     }
@@ -81,7 +83,6 @@ static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_re
 
 static clq_status read_history(const char *file, const json_t *json, clq_run_curve *curve) {
     clq_json_reader top, row;
-    curve->unit = "epoch";
     CLQ_TRY(clq_json_reader_init(&top, file, NULL));
     if (!json_is_array(json) || json_array_size(json) > CLQ_RUN_MAX_EPOCHS) {
         return clq_fail(CLQ_BAD_DATA, "%s: must be an array of at most %d epochs", file,
@@ -114,10 +115,21 @@ static clq_status load(clq_run_data *data, const char *folder, const char *name,
     }
     CLQ_TRY(clq_json_load(*path, json));
     data->trees[data->tree_count++] = *json;
+    data->files[data->file_count++] = name;
     return CLQ_OK;
 }
 
-typedef enum part { RUN, TRAIN, QAT, EVALUATION, VERIFICATION, BENCH } part;
+typedef enum part {
+    RUN,
+    TRAIN,
+    QAT,
+    TRAIN_STEPS,
+    QAT_STEPS,
+    EVALUATION,
+    VERIFICATION,
+    BENCH,
+    ORIGIN
+} part;
 
 static clq_status read_part(clq_run_data *data, const char *folder, const char *name, part which,
                             clq_run_variant v) {
@@ -135,6 +147,12 @@ static clq_status read_part(clq_run_data *data, const char *folder, const char *
         case QAT:
             status = read_history(path, json, &data->qat);
             break;
+        case TRAIN_STEPS:
+            status = clq_steps_from_json(&data->train.steps, path, json);
+            break;
+        case QAT_STEPS:
+            status = clq_steps_from_json(&data->qat.steps, path, json);
+            break;
         case EVALUATION:
             status = clq_run_read_evaluation(path, json, &data->evaluations[v]);
             break;
@@ -143,6 +161,9 @@ static clq_status read_part(clq_run_data *data, const char *folder, const char *
             break;
         case BENCH:
             status = clq_run_read_bench(path, json, data);
+            break;
+        case ORIGIN:
+            status = clq_run_read_origin(path, json, data);
             break;
         }
     }
@@ -192,6 +213,26 @@ double clq_run_score(const clq_run_data *data, clq_run_variant v) {
     return data->regression ? summary->r2 : 100 * summary->top1;
 }
 
+void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, double *high) {
+    static const double z = 1.959963984540054; /* of the normal distribution, 95 % */
+    const double p = data->summaries[v].top1;
+    const int64_t images = data->evaluations[v].present ? data->evaluations[v].images : 0;
+    *low = *high = NAN;
+    if (!isfinite(p) || images < 1) {
+        return;
+    }
+    const double n = (double)images, center = (p + z * z / (2 * n)) / (1 + z * z / n);
+    const double half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    *low = fmax(0, center - half);
+    *high = fmin(1, center + half);
+}
+
+clq_run_variant clq_run_best(const clq_run_data *data) {
+    return data->summaries[CLQ_RUN_QAT].present   ? CLQ_RUN_QAT
+           : data->summaries[CLQ_RUN_PTQ].present ? CLQ_RUN_PTQ
+                                                  : CLQ_RUN_FP32;
+}
+
 /* The history that `clquant train` or `clquant qat` leave in their --out; checkpoints tell which.
  */
 static clq_status read_stage_history(clq_run_data *data, const char *folder) {
@@ -203,11 +244,13 @@ static clq_status read_stage_history(clq_run_data *data, const char *folder) {
         which = strncmp(names[i], "qat-checkpoint-", 15) == 0 ? QAT : which;
     }
     clq_folder_list_free(names, count);
-    return read_part(data, folder, "history.json", which, 0);
+    CLQ_TRY(read_part(data, folder, "history.json", which, 0));
+    return read_part(data, folder, "steps.json", which == QAT ? QAT_STEPS : TRAIN_STEPS, 0);
 }
 
 clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
-    data->name = data->device = data->dot_path = data->created = "";
+    data->name = data->device = data->dot_path = data->created = data->version = data->data = "";
+    clq_run_forget_origin(data);
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, NAN, -1};
     }
@@ -216,7 +259,9 @@ clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
     }
     CLQ_TRY(read_part(data, folder, "run.json", RUN, 0));
     CLQ_TRY(read_part(data, folder, "train/history.json", TRAIN, 0));
+    CLQ_TRY(read_part(data, folder, "train/steps.json", TRAIN_STEPS, 0));
     CLQ_TRY(read_part(data, folder, "qat/history.json", QAT, 0));
+    CLQ_TRY(read_part(data, folder, "qat/steps.json", QAT_STEPS, 0));
     if (data->tree_count == 0) {
         CLQ_TRY(read_stage_history(data, folder));
     }
@@ -229,7 +274,9 @@ clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
         CLQ_TRY(read_part(data, folder, verifies[v], VERIFICATION, v));
     }
     CLQ_TRY(read_part(data, folder, "bench.json", BENCH, 0));
-    if (data->tree_count == 0 && data->train.history.count == 0 && data->qat.history.count == 0) {
+    const size_t results = data->tree_count + data->train.steps.count + data->qat.steps.count;
+    CLQ_TRY(read_part(data, folder, "origin.json", ORIGIN, 0));
+    if (results == 0) {
         return clq_fail(CLQ_NO_INPUT,
                         "%s: has no run.json, history.json, log.jsonl with steps, eval-fp32.json, "
                         "bench.json or other result of a run",
@@ -252,6 +299,8 @@ void clq_run_data_clear(clq_run_data *data) {
     clq_free(data->benches);
     clq_history_clear(&data->train.history);
     clq_history_clear(&data->qat.history);
+    clq_steps_clear(&data->train.steps);
+    clq_steps_clear(&data->qat.steps);
     for (size_t i = 0; i < data->tree_count; i++) {
         json_decref(data->trees[i]);
     }

@@ -18,6 +18,7 @@ extern const char *const clq_run_keys[CLQ_RUN_VARIANTS];   /* "fp32": in file na
 extern const char *const clq_run_titles[CLQ_RUN_VARIANTS]; /* "FP32" */
 
 enum { CLQ_RUN_MAX_CLASSES = 4096, CLQ_RUN_MAX_EPOCHS = 100000, CLQ_RUN_MAX_LAYERS = 10000 };
+enum { CLQ_RUN_MAX_RESULTS = 1000, CLQ_RUN_FILES = 20 };
 
 /* eval-*.json */
 typedef struct clq_run_evaluation {
@@ -64,22 +65,45 @@ typedef struct clq_run_summary {
     int64_t mismatched_codes;                               /* -1: not known */
 } clq_run_summary;
 
-/* A training's epochs or, before the first is finished, its steps. */
 typedef struct clq_run_curve {
-    clq_history history;
-    const char *unit; /* "epoch" or "step": what history.records[].epoch counts */
+    clq_history history; /* by epoch */
+    clq_steps steps;     /* some of the steps */
 } clq_run_curve;
 
+/* One split of the data set. */
+typedef struct clq_run_split {
+    int64_t count;    /* -1: not known */
+    const char *hash; /* "" when not known */
+} clq_run_split;
+
+/* origin.json; texts are "" and numbers -1 where they are not known. */
+typedef struct clq_run_origin {
+    bool present, resumed;
+    const char *commit, *command, *started, *finished, *system;
+    const char *device, *platform, *opencl, *driver, *schedule;
+    const json_t *dot_paths;    /* array of strings, or NULL */
+    const json_t *failed_tests; /* array of {"kernels":, "reason":}, or NULL */
+    const char *kind;           /* of data */
+    int ranks, compute_units, height, width, channels, features, classes, targets;
+    clq_run_split train, test;
+    int64_t network_seed, train_seed, qat_seed;
+    const json_t *seconds; /* of stages, by name: numbers >= 0, or NULL */
+    const json_t *recipe;  /* object, or NULL */
+} clq_run_origin;
+
 typedef struct clq_run_data {
-    const char *name, *device, *dot_path, *created; /* "" when not known */
+    const char *name, *device, *dot_path, *created, *version, *data; /* "" when not known */
     bool regression; /* compared by R2; otherwise by top-1 accuracy */
+    clq_run_origin origin;
     clq_run_summary summaries[CLQ_RUN_VARIANTS];
     clq_run_evaluation evaluations[CLQ_RUN_VARIANTS];
     clq_run_verification verifications[CLQ_RUN_VARIANTS];
     clq_run_curve train, qat;
     clq_run_bench *benches; /* (bench_count), owned */
     size_t bench_count;
-    json_t *trees[16]; /* the parsed files, which own all strings */
+    const char *files[CLQ_RUN_FILES]; /* what was read, as names in the folder */
+    size_t file_count;
+    json_t *trees[CLQ_RUN_FILES]; /* the parsed files, which own all strings */
     size_t tree_count;
 } clq_run_data;
 
@@ -92,8 +116,13 @@ void clq_run_data_clear(clq_run_data *data);
 
 /* What a network is compared by: R2 of a regression, else top-1 in percent; NaN: not known. */
 double clq_run_score(const clq_run_data *data, clq_run_variant v);
+/* Wilson's score interval, 95 %, of the top-1 accuracy (as fractions); NaN where the accuracy or
+ * the number of images is not known. */
+void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, double *high);
+/* The network that the run is about: QAT's, else PTQ's, else FP32. */
+clq_run_variant clq_run_best(const clq_run_data *data);
 
-/* ---- between run_data.c, run_log.c, run_eval.c and run_bench.c ---- */
+/* ---- between run_data.c, run_origin.c, run_log.c, run_eval.c and run_bench.c ---- */
 
 /* Beyond any loss or time that means something, and far from overflow in the plots' arithmetic. */
 #define CLQ_RUN_LARGE 1e30
@@ -105,7 +134,9 @@ clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run
 clq_status clq_run_read_verification(const char *file, const json_t *json,
                                      clq_run_verification *out);
 clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data *data);
-/* Curves by step from folder/log.jsonl, if it is there, for trainings without a finished epoch. */
+void clq_run_forget_origin(clq_run_data *data); /* nothing is known */
+clq_status clq_run_read_origin(const char *file, const json_t *json, clq_run_data *data);
+/* Steps from folder/log.jsonl, if it is there, for trainings that have left none yet. */
 clq_status clq_run_read_log(clq_run_data *data, const char *folder);
 /* `schema` must be there and 1. */
 clq_status clq_run_read_schema(clq_json_reader *reader);

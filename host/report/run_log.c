@@ -1,4 +1,4 @@
-/* The log file of a training that has no finished epoch yet: its steps, as a curve. */
+/* The log file of a training that has left no steps.json yet. */
 #include <math.h>
 #include <string.h>
 
@@ -7,27 +7,20 @@
 
 enum { MAX_LOG_BYTES = 1 << 28 };
 
-/* Forgets what a resumed training computes once more. */
-static void forget_after(clq_history *history, int64_t step) {
-    while (history->count > 0 && history->records[history->count - 1].epoch > step) {
-        history->count--;
-    }
-}
-
-static clq_status add_step(clq_json_reader *reader, int step, clq_history *history) {
-    clq_epoch_record record = clq_epoch_unknown(step);
+static clq_status add_step(clq_json_reader *reader, int step, clq_steps *steps) {
+    clq_step_record record = {.step = step, .lr = NAN, .loss = NAN, .top1 = NAN};
+    CLQ_TRY(clq_json_read_int(reader, "epoch", 0, INT32_MAX, &record.epoch));
     CLQ_TRY(clq_run_read_real(reader, "lr", 0, CLQ_RUN_LARGE, &record.lr));
-    CLQ_TRY(clq_run_read_real(reader, "loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &record.train_loss));
-    CLQ_TRY(clq_run_read_real(reader, "top1", 0, 1, &record.train_top1));
-    CLQ_TRY(clq_run_read_real(reader, "images_per_second", 0, CLQ_RUN_LARGE,
-                              &record.images_per_second));
-    if (history->count == CLQ_RUN_MAX_EPOCHS) {
+    CLQ_TRY(clq_run_read_real(reader, "loss", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &record.loss));
+    CLQ_TRY(clq_run_read_real(reader, "top1", 0, 1, &record.top1));
+    if (steps->count == CLQ_RUN_MAX_EPOCHS) {
         return clq_json_fail(reader, "step", "is one of more than %d steps", CLQ_RUN_MAX_EPOCHS);
     }
-    return clq_history_add(history, &record);
+    return clq_steps_add(steps, &record);
 }
 
-static clq_status read_line(const char *file, const json_t *line, clq_history steps[2]) {
+/* A training that is resumed computes steps once more. */
+static clq_status read_line(const char *file, const json_t *line, clq_steps phases[2]) {
     clq_json_reader reader;
     const char *event = "", *phase = "";
     int step = 0;
@@ -35,17 +28,17 @@ static clq_status read_line(const char *file, const json_t *line, clq_history st
     CLQ_TRY(clq_json_read_string(&reader, "event", &event));
     CLQ_TRY(clq_json_read_string(&reader, "phase", &phase));
     CLQ_TRY(clq_json_read_int(&reader, "step", 0, INT32_MAX, &step));
-    clq_history *history = &steps[strcmp(phase, "qat") == 0];
+    clq_steps *steps = &phases[strcmp(phase, "qat") == 0];
     if (strcmp(event, "resume") == 0) {
-        forget_after(history, step);
+        clq_steps_cut(steps, step);
     } else if (strcmp(event, "step") == 0) {
-        forget_after(history, step - 1);
-        return add_step(&reader, step, history);
+        clq_steps_cut(steps, step - 1);
+        return add_step(&reader, step, steps);
     }
     return CLQ_OK;
 }
 
-static clq_status read_lines(const char *file, char *text, clq_history steps[2]) {
+static clq_status read_lines(const char *file, char *text, clq_steps steps[2]) {
     for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
         json_t *line = NULL;
         *end = '\0';
@@ -63,7 +56,7 @@ static clq_status read_lines(const char *file, char *text, clq_history steps[2])
 
 clq_status clq_run_read_log(clq_run_data *data, const char *folder) {
     clq_run_curve *curves[2] = {&data->train, &data->qat};
-    clq_history steps[2] = {{0}};
+    clq_steps steps[2] = {{0}};
     char *path = clq_path_join(folder, "log.jsonl");
     void *text = NULL;
     size_t size = 0;
@@ -73,14 +66,14 @@ clq_status clq_run_read_log(clq_run_data *data, const char *folder) {
         CLQ_GOTO(status, cleanup, read_lines(path, text, steps));
     }
     for (int i = 0; i < 2; i++) {
-        if (curves[i]->history.count == 0 && steps[i].count > 0) {
-            *curves[i] = (clq_run_curve){steps[i], "step"};
-            steps[i] = (clq_history){0};
+        if (curves[i]->steps.count == 0) {
+            curves[i]->steps = steps[i];
+            steps[i] = (clq_steps){0};
         }
     }
 cleanup:
-    clq_history_clear(&steps[0]);
-    clq_history_clear(&steps[1]);
+    clq_steps_clear(&steps[0]);
+    clq_steps_clear(&steps[1]);
     clq_free(text);
     clq_free(path);
     return status;

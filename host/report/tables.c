@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/files.h"
-
 /* ---- cells ---- */
 
 static void put_text(clq_text *out, const char *text) {
@@ -38,13 +36,15 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
     (void)unused;
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         const clq_run_summary *s = &data->summaries[v];
+        double low, high;
         if (!s->present) {
             continue;
         }
         if (out->size == 0) {
             clq_text_puts(out, "network,top1,drop_points,loss,size_bytes,compression,latency_ms,"
-                               "speedup,mismatched_codes,r2\n");
+                               "speedup,mismatched_codes,r2,top1_low,top1_high\n");
         }
+        clq_run_interval(data, v, &low, &high);
         put_text(out, clq_run_keys[v]);
         put_number(out, s->top1);
         put_number(out, 100 * (fp32->top1 - s->top1));
@@ -58,20 +58,19 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
             clq_text_printf(out, "%" PRId64, s->mismatched_codes);
         }
         put_number(out, s->r2);
+        put_number(out, low);
+        put_number(out, high);
         clq_text_puts(out, "\n");
     }
 }
 
-static void curves(const clq_run_data *data, int qat, clq_text *out) {
-    const clq_run_curve *curve = qat ? &data->qat : &data->train;
-    const clq_history *history = &curve->history;
+static void epochs(const clq_run_data *data, int qat, clq_text *out) {
+    const clq_history *history = qat ? &data->qat.history : &data->train.history;
     for (int i = 0; i < history->count; i++) {
         const clq_epoch_record *r = &history->records[i];
         if (i == 0) {
-            clq_text_printf(out,
-                            "%s,lr,train_loss,train_top1,test_loss,test_top1,"
-                            "skipped_steps,images_per_second,seconds\n",
-                            curve->unit);
+            clq_text_puts(out, "epoch,lr,train_loss,train_top1,test_loss,test_top1,skipped_steps,"
+                               "images_per_second,seconds\n");
         }
         clq_text_printf(out, "%d", r->epoch);
         put_number(out, r->lr);
@@ -82,6 +81,19 @@ static void curves(const clq_run_data *data, int qat, clq_text *out) {
         put_number(out, r->skipped_steps);
         put_number(out, r->images_per_second);
         put_number(out, r->seconds);
+        clq_text_puts(out, "\n");
+    }
+}
+
+static void steps(const clq_run_data *data, int qat, clq_text *out) {
+    const clq_steps *curve = qat ? &data->qat.steps : &data->train.steps;
+    for (size_t i = 0; i < curve->count; i++) {
+        const clq_step_record *r = &curve->records[i];
+        clq_text_puts(out, i ? "" : "step,epoch,lr,loss,top1\n");
+        clq_text_printf(out, "%" PRId64 ",%d", r->step, r->epoch);
+        put_number(out, r->lr);
+        put_number(out, r->loss);
+        put_number(out, r->top1);
         clq_text_puts(out, "\n");
     }
 }
@@ -182,8 +194,10 @@ static const struct {
     int which;
 } tables[] = {
     {"comparison.csv", comparison, 0},
-    {"train.csv", curves, 0},
-    {"qat.csv", curves, 1},
+    {"train.csv", epochs, 0},
+    {"train-steps.csv", steps, 0},
+    {"qat.csv", epochs, 1},
+    {"qat-steps.csv", steps, 1},
     {"confusion-fp32.csv", confusion, CLQ_RUN_FP32},
     {"confusion-ptq.csv", confusion, CLQ_RUN_PTQ},
     {"confusion-qat.csv", confusion, CLQ_RUN_QAT},
@@ -191,20 +205,13 @@ static const struct {
     {"layers.csv", layers, 0},
 };
 
-clq_status clq_tables_write(const clq_run_data *data, const char *folder) {
-    clq_status status = CLQ_OK;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables && status == CLQ_OK; i++) {
+clq_status clq_tables_make(const clq_run_data *data, const char *prefix, clq_report_files *files) {
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         clq_text text = {0};
         tables[i].fill(data, tables[i].which, &text);
-        status = clq_text_status(&text);
-        char *path = clq_path_join(folder, tables[i].name);
-        if (status == CLQ_OK) { /* one that is empty now may be there from an earlier run */
-            status = !path           ? CLQ_NO_MEMORY
-                     : text.size > 0 ? clq_file_write_atomic(path, text.data, text.size)
-                                     : clq_file_remove(path);
+        if (text.size > 0 || text.failed) {
+            CLQ_TRY(clq_report_files_add(files, &text, "%s%s", prefix, tables[i].name));
         }
-        clq_free(path);
-        clq_text_free(&text);
     }
-    return status;
+    return CLQ_OK;
 }

@@ -2,11 +2,11 @@
 #ifndef CLQUANT_REPORT_TABLES_H
 #define CLQUANT_REPORT_TABLES_H
 
-#include "base/text.h"
+#include "report/files.h"
 #include "report/run_data.h"
 
-/* Writes all the run has data for: comparison.csv, train.csv, qat.csv, confusion-*.csv, bench.csv,
- * layers.csv. */
-clq_status clq_tables_write(const clq_run_data *data, const char *folder);
+/* Adds all the run has data for: comparison.csv, train.csv, train-steps.csv, qat.csv,
+ * qat-steps.csv, confusion-*.csv, bench.csv, layers.csv, each behind `prefix`. */
+clq_status clq_tables_make(const clq_run_data *data, const char *prefix, clq_report_files *files);
 
 #endif

@@ -526,7 +526,9 @@ static void measuring(void **state) {
                      &report));
     REFUSED(clq_tune(device, one, 1, NULL, &report));
     clq_tune_report_clear(NULL);
-    REFUSED(clq_report_write(NULL, NULL));
+    const char *const folders[] = {"."};
+    REFUSED(clq_report_write(NULL, 1, NULL, NULL));
+    REFUSED(clq_report_write(folders, 0, NULL, NULL));
     REFUSED(clq_ranks_open(NULL));
     assert_int_equal(clq_ranks_size(NULL), 1);
     assert_int_equal(clq_ranks_rank(NULL) + clq_ranks_local(NULL), 0);

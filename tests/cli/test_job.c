@@ -166,6 +166,14 @@ static void killed_training_resumes_to_the_same_bits(void **state) {
     assert_exit(0, "train %s --data " DATA " --out %s %s --log-file %s/log.jsonl", path, killed,
                 clq_is_folder(killed) ? "--resume" : "", killed);
     assert_exit(0, "report %s", killed);
+    assert_exit(CLQ_USAGE, "report %s %s", whole, killed);
+    assert_printed("several runs need --out");
+    const char *both = clq_test_temp_path("compared");
+    assert_exit(0, "report %s %s --out %s", whole, killed, both);
+    assert_printed("compared/index.html");
+    assert_exit(CLQ_CANNOT_CREATE, "report %s --out %s", whole, both);
+    assert_exit(0, "report %s --out %s --overwrite", whole, both);
+    assert_printed("replaced: the report of other runs");
     char line[2048];
     snprintf(line, sizeof line, "test -z \"$(ls -A %s | grep '^\\.')\"", killed);
     assert_int_equal(system(line), 0); /* nothing hidden is left */

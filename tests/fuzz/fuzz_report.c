@@ -1,13 +1,15 @@
-/* What a report reads: run.json, eval-ptq.json, verify-qat.json, bench.json, train/history.json and
- * log.jsonl, in this order in the input, with a form feed between them. */
+/* What a report reads: run.json, eval-ptq.json, verify-qat.json, bench.json, train/history.json,
+ * log.jsonl, origin.json and qat/steps.json, in this order in the input, with a form feed between
+ * them. */
 #include <stdio.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "report/run_data.h"
 
-static const char *const files[] = {"run.json",   "eval-ptq.json",      "verify-qat.json",
-                                    "bench.json", "train/history.json", "log.jsonl"};
+static const char *const files[] = {"run.json",    "eval-ptq.json",      "verify-qat.json",
+                                    "bench.json",  "train/history.json", "log.jsonl",
+                                    "origin.json", "qat/steps.json"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     clq_run_data run = {0};
@@ -53,11 +55,16 @@ void fuzz_seeds(void) {
         "[{\"epoch\":1,\"lr\":0.1,\"train_loss\":1,\"test_top1\":null,\"seconds\":2}]";
     static const char log[] =
         "{\"event\":\"step\",\"phase\":\"train\",\"step\":3,\"loss\":0.5}\n{\"event\":\"sto";
-    const char *const parts[] = {run, eval, verify, bench, history, log};
-    char text[4096] = "";
+    static const char origin[] =
+        "{\"schema\":1,\"commit\":\"a\",\"command\":\"c\",\"seconds\":{\"train\":1},\"device\":{"
+        "\"dot_paths\":[\"portable\"],\"failed_self_tests\":[{}]},\"data\":{\"train\":{"
+        "\"count\":1,\"hash\":\"0\"}},\"seeds\":{\"qat\":1},\"recipe\":{\"name\":\"r\"}}";
+    static const char curve[] = "[{\"step\":1,\"epoch\":1,\"lr\":0.1,\"loss\":null,\"top1\":0.5}]";
+    const char *const parts[] = {run, eval, verify, bench, history, log, origin, curve};
+    char text[8192] = "";
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char one[2048];
-        snprintf(one, sizeof one, "%.*s%s", (int)i, "\f\f\f\f\f\f", parts[i]);
+        snprintf(one, sizeof one, "%.*s%s", (int)i, "\f\f\f\f\f\f\f\f", parts[i]);
         fuzz_add_text(one);
         strcat(strcat(text, i ? "\f" : ""), parts[i]);
     }

@@ -2,12 +2,14 @@
 #include <clquant/report.h>
 
 #include <errno.h>
+#include <math.h>
 #include <png.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/files.h"
 #include "base/text.h"
+#include "report/pictures.h"
 #include "support/clq_test.h"
 
 /* ---- a run ---- */
@@ -74,6 +76,10 @@ static void put_run(void) {
     put("bench.json", bench);
 }
 
+static clq_status write_report(char **html) {
+    return clq_report_write(&folder, 1, NULL, html);
+}
+
 static char *get(const char *name) {
     void *data;
     size_t size;
@@ -106,9 +112,11 @@ static void assert_png_decodes(const char *name) {
 
 /* Tags that this page closes are closed, in order; pictures are inside; no script. */
 static void assert_sound_page(const char *html) {
-    static const char *const closed[] = {"html",  "head", "body",    "main",  "table",  "thead",
-                                         "tbody", "tr",   "td",      "th",    "div",    "figure",
-                                         "h1",    "h2",   "details", "style", "picture"};
+    static const char *const closed[] = {
+        "html",    "head",  "body",    "main",   "table",  "thead", "tbody",   "tr",
+        "td",      "th",    "div",     "figure", "h1",     "h2",    "details", "style",
+        "picture", "h3",    "section", "ul",     "li",     "pre",   "code",    "p",
+        "small",   "tfoot", "a",       "b",      "header", "span",  "summary"};
     char stack[64][16];
     int depth = 0;
     assert_null(strstr(html, "http:"));
@@ -143,7 +151,7 @@ static void whole_run_gives_page_pictures_and_tables(void **state) {
     char *path = NULL;
     (void)state;
     put_run();
-    assert_ok(clq_report_write(folder, &path));
+    assert_ok(write_report(&path));
     assert_string_equal(clq_path_basename(path), "index.html");
     for (size_t i = 0; i < sizeof pngs / sizeof *pngs; i++) {
         assert_png_decodes(pngs[i]);
@@ -164,9 +172,9 @@ static void whole_run_gives_page_pictures_and_tables(void **state) {
 static void tables_hold_the_values(void **state) {
     (void)state;
     put_run();
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     char *csv = get("report/comparison.csv");
-    assert_non_null(strstr(csv, "\nptq,0.7,5,0.55,1000000,4,2,4,0,\n"));
+    assert_non_null(strstr(csv, "\nptq,0.7,5,0.55,1000000,4,2,4,0,,0.366166"));
     clq_free(csv);
     csv = get("report/confusion-qat.csv");
     assert_string_equal(csv, "true\\predicted,<i>cat</i>,\"a,\"\"b\"\n"
@@ -190,7 +198,7 @@ static void a_regression_is_compared_by_r2(void **state) {
                           "\"r2\":0.98765}],\"classes\":[]}");
     put("train/history.json", "[{\"epoch\":1,\"train_loss\":1.5,\"train_top1\":null,"
                               "\"test_loss\":1.25,\"test_top1\":null}]");
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     assert_true(exists("report/train-loss.png"));
     assert_true(exists("report/comparison.png"));
     assert_false(exists("report/train-accuracy.png"));
@@ -200,7 +208,7 @@ static void a_regression_is_compared_by_r2(void **state) {
     assert_null(strstr(text, "Top-1"));
     clq_free(text);
     text = get("report/comparison.csv");
-    assert_non_null(strstr(text, "\nptq,,,0.02,,,,,,0.98\n"));
+    assert_non_null(strstr(text, "\nptq,,,0.02,,,,,,0.98,,\n"));
     clq_free(text);
 }
 
@@ -221,7 +229,7 @@ static void each_part_alone_is_enough(void **state) {
         char *other = clq_path_join("report", parts[i].not_made);
         fresh_folder();
         put(parts[i].file, parts[i].text);
-        assert_ok(clq_report_write(folder, NULL));
+        assert_ok(write_report(NULL));
         assert_true(exists("report/index.html"));
         assert_true(exists(name));
         assert_false(exists(other));
@@ -234,12 +242,12 @@ static void each_part_alone_is_enough(void **state) {
 static void a_single_stage_is_enough(void **state) {
     (void)state;
     put("history.json", history);
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     assert_true(exists("report/train-loss.png"));
     fresh_folder();
     put("history.json", history);
     put("qat-checkpoint-000000010.safetensors", "");
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     assert_true(exists("report/qat-loss.png"));
     assert_false(exists("report/train-loss.png"));
 }
@@ -257,31 +265,223 @@ static const char steps[] =
     "{\"event\": \"step\", \"phase\": \"train\", \"step\": 30, \"loss\": 1.5, \"top1\": 0.6}\n"
     "{\"event\": \"step\", \"phase\": \"train\", \"step\": 40, \"lo";
 
-static void steps_are_shown_until_an_epoch_is_done(void **state) {
+static void the_log_has_the_steps_of_a_training_that_left_none(void **state) {
     (void)state;
     put("log.jsonl", steps);
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     assert_png_decodes("report/train-loss.png");
-    char *csv = get("report/train.csv");
-    assert_string_equal(csv, "step,lr,train_loss,train_top1,test_loss,test_top1,"
-                             "skipped_steps,images_per_second,seconds\n"
-                             "10,0.1,2.5,0.1,,,,100,\n20,,,0.5,,,,,\n30,,1.5,0.6,,,,,\n");
+    char *csv = get("report/train-steps.csv");
+    assert_string_equal(csv, "step,epoch,lr,loss,top1\n10,0,0.1,2.5,0.1\n20,0,,,0.5\n"
+                             "30,0,,1.5,0.6\n");
     clq_free(csv);
-    put("train/history.json", history);
-    assert_ok(clq_report_write(folder, NULL));
-    csv = get("report/train.csv");
-    assert_non_null(strstr(csv, "epoch,lr"));
+    put("train/steps.json", "[{\"step\":1,\"epoch\":1,\"lr\":0.5,\"loss\":4,\"top1\":0}]");
+    assert_ok(write_report(NULL));
+    csv = get("report/train-steps.csv");
+    assert_string_equal(csv, "step,epoch,lr,loss,top1\n1,1,0.5,4,0\n");
     clq_free(csv);
     put("log.jsonl", "{\"event\": \"step\", \"phase\": \"train\", \"step\": -1}\n");
-    assert_status(clq_report_write(folder, NULL), CLQ_BAD_DATA);
+    assert_status(write_report(NULL), CLQ_BAD_DATA);
     assert_error_has("log.jsonl: step");
+}
+
+/* A training of few epochs is shown by its steps, with the test set behind an epoch's last one. */
+static void few_epochs_are_shown_by_step(void **state) {
+    clq_run_data data = {0};
+    clq_pictures pictures = {0};
+    (void)state;
+    put("qat/history.json", "[{\"epoch\":1,\"lr\":0.1,\"train_loss\":3,\"test_loss\":2,"
+                            "\"test_top1\":0.5}]");
+    put("qat/steps.json", "[{\"step\":1,\"epoch\":1,\"lr\":0.2,\"loss\":4,\"top1\":0.25},"
+                          "{\"step\":2,\"epoch\":1,\"lr\":0.1,\"loss\":3,\"top1\":0.5}]");
+    assert_ok(clq_run_data_read(&data, folder));
+    assert_ok(clq_pictures_make(&pictures, &data));
+    assert_int_equal(pictures.curve_count, 3);
+    const clq_line_plot *loss = &pictures.curves[0], *rate = &pictures.curves[2];
+    assert_string_equal(loss->x_label, "step");
+    assert_int_equal(loss->count, 2);
+    assert_true(loss->series[0].y[0] == 4 && loss->series[0].y[1] == 3);
+    assert_true(isnan(loss->series[1].y[0]) && loss->series[1].y[1] == 2);
+    assert_string_equal(rate->title, "Quantization-aware training: learning rate");
+    assert_true(rate->series[0].y[0] == 0.2 && rate->series[0].y[1] == 0.1);
+    clq_pictures_clear(&pictures);
+    clq_run_data_clear(&data);
+}
+
+/* ---- where numbers come from ---- */
+
+static const char origin[] =
+    "{\"schema\":1,\"version\":\"9.8.7\",\"commit\":\"abc123+\",\"command\":\"clquant run 'a "
+    "<b>' \",\"started\":\"2030-01-31T23:00:00Z\",\"finished\":null,\"resumed\":true,"
+    "\"ranks\":2,\"seconds\":{\"train\":30,\"qat\":180.5},\"system\":\"Linux 6\",\"device\":{"
+    "\"name\":\"CPU\",\"platform\":\"PoCL\",\"version\":\"OpenCL 3\",\"driver\":\"3.1\","
+    "\"compute_units\":2,\"dot_paths\":[\"avx2\",\"portable\"],\"failed_self_tests\":[{"
+    "\"kernels\":\"f32/<x>\",\"reason\":\"wrong\"}]},\"data\":{\"kind\":\"folder\",\"path\":"
+    "\"/data/set\",\"height\":8,\"width\":8,\"channels\":3,\"classes\":2,\"targets\":0,"
+    "\"train\":{\"count\":50000,\"hash\":\"00ff\"},\"test\":{\"count\":8,\"hash\":\"11ee\"}},"
+    "\"seeds\":{\"network\":3,\"train\":4,\"qat\":5},\"recipe\":{\"name\":\"<r>\"}}";
+
+static void assert_page_has(const char *const *parts, size_t count) {
+    char *html = get("report/index.html");
+    assert_sound_page(html);
+    for (size_t i = 0; i < count; i++) {
+        if (!strstr(html, parts[i])) {
+            fail_msg("the page lacks \"%s\"", parts[i]);
+        }
+    }
+    clq_free(html);
+}
+
+static void the_page_says_where_its_numbers_come_from(void **state) {
+    static const char *const parts[] = {"9.8.7, commit abc123+",
+                                        "clquant run &#39;a &lt;b&gt;&#39;",
+                                        "PoCL 3.1 (OpenCL 3), 2 compute units",
+                                        "avx2, portable",
+                                        "f32/&lt;x&gt;",
+                                        "/data/set (folder, 8\u00d78, 3 channels, 2 classes)",
+                                        "50\u202f000",
+                                        "<code>00ff</code>",
+                                        "network 3, training 4, QAT 5",
+                                        "train 30.0 s, qat 3.0 min; together 3.5 min",
+                                        "it went on from a checkpoint",
+                                        "not yet, or it was ended on the way",
+                                        "&quot;&lt;r&gt;&quot;",
+                                        "href=\"../origin.json\"",
+                                        "href=\"comparison.csv\"",
+                                        "Not in this folder: history of an FP32 training"};
+    (void)state;
+    put("origin.json", origin);
+    put("run.json", run);
+    assert_ok(write_report(NULL));
+    assert_page_has(parts, sizeof parts / sizeof *parts);
+}
+
+/* A run of an earlier version: what is not known is said. */
+static void runs_without_origin_are_reported(void **state) {
+    static const char *const parts[] = {"left no <code>origin.json</code>", "2030-01-31T23:59:59Z"};
+    (void)state;
+    put_run();
+    assert_ok(write_report(NULL));
+    assert_page_has(parts, 2);
+}
+
+/* Wilson's interval of 6 in 8, which is well known: 0.409 to 0.929. */
+static void accuracies_have_intervals(void **state) {
+    static const char *const parts[] = {"75.00 %<small>40.93 to 92.85</small>",
+                                        "Wilson&#39;s score interval"};
+    (void)state;
+    clq_run_data data = {0};
+    double low, high;
+    put("eval-fp32.json", evaluation);
+    put("eval-ptq.json", "{\"schema\":1,\"top1\":1,\"images\":8}");
+    put("eval-qat.json", "{\"schema\":1,\"top1\":null,\"images\":8}");
+    assert_ok(clq_run_data_read(&data, folder));
+    clq_run_interval(&data, CLQ_RUN_PTQ, &low, &high);
+    assert_true(low > 0.67 && low < 0.68 && high == 1);
+    clq_run_interval(&data, CLQ_RUN_QAT, &low, &high);
+    assert_true(isnan(low) && isnan(high));
+    clq_run_data_clear(&data);
+    assert_ok(write_report(NULL));
+    assert_page_has(parts, 1);
+}
+
+/* ---- layers side by side ---- */
+
+static void layers_stand_side_by_side(void **state) {
+    (void)state;
+    char *both =
+        clq_format("%.*s,{\"model\":\"ptq\",\"device\":\"CPU\",\"batch\":1,\"latency_ms\":{"
+                   "},\"layers\":[{\"name\":\"conv<1>\",\"op\":\"conv2d\",\"ms\":2.0,"
+                   "\"precision\":\"int8\",\"dot_path\":\"avx2\"},{\"name\":\"fc\",\"ms\":0.5,"
+                   "\"precision\":\"fp32\"},{\"name\":\"input\",\"ms\":0.25,\"precision\":"
+                   "\"int8\"}]}]}",
+                   (int)strlen(bench) - 2, bench);
+    put("bench.json", both);
+    clq_free(both);
+    static const char *const parts[] = {
+        "Layers of FP32 and PTQ int8, batch 1",
+        "3.00\u00d7</td><td>fp32 | int8 avx2</td>", /* 6 ms and 2 */
+        "4.00\u00d7</td><td>fp32</td>",
+        "<td class=n>\u2013</td><td>int8</td>", /* FP32 has no such layer */
+        "2.91\u00d7</td><td></td></tr></tfoot>"};
+    assert_ok(write_report(NULL));
+    assert_page_has(parts, sizeof parts / sizeof *parts);
+}
+
+/* ---- several runs, and where reports go ---- */
+
+static void several_runs_share_a_page(void **state) {
+    (void)state;
+    char *a = clq_path_join(folder, "a run"), *b = clq_path_join(folder, "b"), *path = NULL;
+    char *out = clq_path_join(folder, "report");
+    put("a run/run.json", run);
+    put("a run/origin.json", origin);
+    put("b/run.json", "{\"schema\":1,\"data\":\"other\",\"device\":\"GPU\",\"fp32\":{\"r2\":0.5}}");
+    const char *const both[] = {a, b};
+    clq_report_options options = {0};
+    assert_status(clq_report_write(both, 2, &options, NULL), CLQ_USAGE);
+    options.out = out;
+    assert_ok(clq_report_write(both, 2, &options, &path));
+    static const char *const parts[] = {
+        "2 runs compared",       "id=run-2",
+        "href=\"#run-1\"",       "rowspan=2",
+        "0.5000 R\u00b2",        "tested on different data",
+        "on different devices",  "href=\"../a%20run/run.json\"",
+        "by different versions", "href=\"1--script-alert-1---script--comparison.csv\""};
+    assert_page_has(parts, 8);
+    assert_page_has(&parts[9], 1);
+    assert_true(exists("report/2-b-comparison.csv"));
+
+    /* The report of other runs is not lost, nor a file that is no report's. */
+    const char *const one[] = {b};
+    assert_status(clq_report_write(one, 1, &options, NULL), CLQ_CANNOT_CREATE);
+    assert_error_has("holds the report of other runs (../a%20run/, ../b/)");
+    assert_true(exists("report/2-b-comparison.csv"));
+    assert_ok(clq_report_write(both, 2, &options, NULL)); /* the same again */
+    options.overwrite = true;
+    assert_ok(clq_report_write(one, 1, &options, NULL));
+    assert_true(exists("report/comparison.csv"));
+    assert_false(exists("report/2-b-comparison.csv"));
+
+    options.overwrite = false;
+    options.out = folder;
+    put("index.html", "mine");
+    assert_status(clq_report_write(both, 2, &options, NULL), CLQ_CANNOT_CREATE);
+    assert_error_has("holds index.html");
+    char *mine = get("index.html");
+    assert_string_equal(mine, "mine");
+    clq_free(mine);
+    clq_free(path);
+    clq_free(out);
+    clq_free(a);
+    clq_free(b);
+}
+
+/* What an earlier report left and this one has not, also where it left no list; but nothing else.
+ */
+static void old_pictures_go(void **state) {
+    (void)state;
+    put("run.json", run);
+    put("report/index.html", "of an earlier version");
+    put("report/qat-loss.png", "old");
+    put("report/notes.csv", "mine");
+    assert_ok(write_report(NULL));
+    assert_false(exists("report/qat-loss.png"));
+    assert_true(exists("report/notes.csv"));
+    put("keep.csv", "mine");
+    put("report/report.json", "{\"schema\":1,\"runs\":[\"../\"],\"files\":[\"../keep.csv\","
+                              "\"notes.csv\",\"../run.json\",3]}");
+    assert_ok(write_report(NULL));
+    assert_true(exists("keep.csv"));
+    assert_true(exists("run.json"));
+    assert_false(exists("report/notes.csv"));
 }
 
 static void nothing_to_report_is_no_input(void **state) {
     (void)state;
-    assert_status(clq_report_write(folder, NULL), CLQ_NO_INPUT);
+    assert_status(write_report(NULL), CLQ_NO_INPUT);
     assert_error_has("run.json");
-    assert_status(clq_report_write(clq_test_temp_path("absent"), NULL), CLQ_NO_INPUT);
+    const char *absent = clq_test_temp_path("absent");
+    assert_status(clq_report_write(&absent, 1, NULL, NULL), CLQ_NO_INPUT);
     assert_false(exists("report"));
 }
 
@@ -335,6 +535,13 @@ static void hostile_files_are_refused_with_their_place(void **state) {
         {"verify-ptq.json",
          "{\"schema\":1,\"images\":1,\"mismatched_codes\":0,\"dot_paths\":{\"avx2\":1}}",
          "dot_paths.avx2"},
+        {"train/steps.json", "{}", "must be an array"},
+        {"qat/steps.json", "[{\"step\":2},{\"step\":2}]", "[1].step: must be more"},
+        {"origin.json", "[]", "must be a JSON object"},
+        {"origin.json", "{\"schema\":1,\"commit\":3}", "commit: must be a string"},
+        {"origin.json", "{\"schema\":1,\"seconds\":{\"train\":-1}}", "seconds.train"},
+        {"origin.json", "{\"schema\":1,\"device\":{\"dot_paths\":[1]}}", "device.dot_paths"},
+        {"origin.json", "{\"schema\":1,\"recipe\":[]}", "recipe: must be an object"},
         {"bench.json", "{\"schema\":1}", "results: is missing"},
         {"bench.json", "{\"schema\":1,\"results\":[{\"model\":\"m\"}]}",
          "results[0].latency_ms: is missing"},
@@ -350,7 +557,7 @@ static void hostile_files_are_refused_with_their_place(void **state) {
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         fresh_folder();
         put(files[i].file, files[i].text);
-        assert_status(clq_report_write(folder, NULL), CLQ_BAD_DATA);
+        assert_status(write_report(NULL), CLQ_BAD_DATA);
         assert_error_has(files[i].file);
         assert_error_has(files[i].error);
         assert_false(exists("report"));
@@ -367,7 +574,7 @@ static void too_many_classes_are_refused(void **state) {
     clq_text_puts(&text, "]}");
     put("eval-fp32.json", text.data);
     clq_text_free(&text);
-    assert_status(clq_report_write(folder, NULL), CLQ_BAD_DATA);
+    assert_status(write_report(NULL), CLQ_BAD_DATA);
     assert_error_has("confusion: must have at most 4096 rows, has 5001");
 }
 
@@ -382,7 +589,7 @@ static void truncated_files_are_refused(void **state) {
             char *cut = clq_format("%.*s", (int)length, texts[f]);
             put(files[f], cut);
             clq_free(cut);
-            assert_status(clq_report_write(folder, NULL), CLQ_BAD_DATA);
+            assert_status(write_report(NULL), CLQ_BAD_DATA);
         }
     }
 }
@@ -393,13 +600,13 @@ static void failing_file_operations_are_reported(void **state) {
     (void)state;
     put("eval-ptq.json", evaluation);
     clq_test_fail_file_op(0, 0);
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     const long total = clq_test_file_ops();
     assert_true(total > 20);
     for (long nth = 1; nth <= total; nth++) {
         char *path = NULL;
         clq_test_fail_file_op(nth, EIO);
-        const clq_status status = clq_report_write(folder, &path);
+        const clq_status status = write_report(&path);
         assert_int_equal(clq_test_open_files(), 0);
         if (status == CLQ_OK) { /* an operation that may fail, such as closing what was read */
             clq_free(path);
@@ -415,7 +622,7 @@ static void interrupted_file_operations_are_continued(void **state) {
     (void)state;
     put("train/history.json", history);
     clq_test_interrupt_file_ops();
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     clq_test_restore_file_ops();
     assert_png_decodes("report/train-loss.png");
 }
@@ -425,12 +632,12 @@ static void failing_allocations_are_reported(void **state) {
     put("eval-ptq.json", evaluation);
     put("verify-ptq.json", verification);
     clq_test_fail_allocation(0);
-    assert_ok(clq_report_write(folder, NULL));
+    assert_ok(write_report(NULL));
     const long total = clq_test_allocations();
     for (long nth = 1; nth <= total; nth += 1 + total / 60) {
         char *path = NULL;
         clq_test_fail_allocation(nth);
-        const clq_status status = clq_report_write(folder, &path);
+        const clq_status status = write_report(&path);
         if (status == CLQ_OK) {
             clq_free(path);
         } else {
@@ -451,7 +658,14 @@ int main(void) {
         REPORT_TEST(a_regression_is_compared_by_r2),
         REPORT_TEST(each_part_alone_is_enough),
         REPORT_TEST(a_single_stage_is_enough),
-        REPORT_TEST(steps_are_shown_until_an_epoch_is_done),
+        REPORT_TEST(the_log_has_the_steps_of_a_training_that_left_none),
+        REPORT_TEST(few_epochs_are_shown_by_step),
+        REPORT_TEST(the_page_says_where_its_numbers_come_from),
+        REPORT_TEST(runs_without_origin_are_reported),
+        REPORT_TEST(accuracies_have_intervals),
+        REPORT_TEST(layers_stand_side_by_side),
+        REPORT_TEST(several_runs_share_a_page),
+        REPORT_TEST(old_pictures_go),
         REPORT_TEST(nothing_to_report_is_no_input),
         REPORT_TEST(hostile_files_are_refused_with_their_place),
         REPORT_TEST(too_many_classes_are_refused),
