@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "formats/layout.h"
-#include "formats/names.h"
+#include "formats/state_names.h"
 #include "graph/node.h"
 
 enum { MAX_PROBLEMS = 5 };
@@ -15,10 +15,12 @@ enum { MAX_PROBLEMS = 5 };
 typedef struct weights {
     clq_graph *graph;
     const clq_tensors *tensors;
-    clq_names found; /* tensor name without prefix -> index in tensors */
-    clq_text problems;
-    int problem_count;
-    const clq_node *head; /* the layer that may stay as it is; NULL: none */
+    clq_state_names names;
+    clq_text problems; /* the first ones */
+    int missing, unexpected, misshapen, mistyped;
+    int misshapen_head;   /* of misshapen, those of the last layer */
+    const clq_node *last; /* the last layer */
+    bool new_head;        /* it may stay as it is */
     clq_text kept;        /* names of what stays */
     int kept_count;
 } weights;
@@ -41,8 +43,8 @@ static const clq_node *find_head(const clq_graph *graph) {
 }
 
 static bool is_of_head(const weights *w, int id) {
-    for (int i = 0; w->head && i < w->head->input_count; i++) {
-        if (w->head->inputs[i] == id) {
+    for (int i = 0; w->last && i < w->last->input_count; i++) {
+        if (w->last->inputs[i] == id) {
             return true;
         }
     }
@@ -51,43 +53,23 @@ static bool is_of_head(const weights *w, int id) {
 
 /* ---- checks ---- */
 
-/* Counts one more problem; the first ones go into the list. */
-__attribute__((format(printf, 2, 3))) static void problem(weights *w, const char *format, ...) {
-    if (w->problem_count < MAX_PROBLEMS) {
+static int problem_count(const weights *w) {
+    return w->missing + w->unexpected + w->misshapen + w->mistyped;
+}
+
+/* Counts one more problem of a kind; the first ones of all go into the list. */
+__attribute__((format(printf, 3, 4))) static void problem(weights *w, int *kind, const char *format,
+                                                          ...) {
+    const int before = problem_count(w);
+    if (before < MAX_PROBLEMS) {
         va_list arguments;
         va_start(arguments, format);
         char *text = clq_vformat(format, arguments);
         va_end(arguments);
-        clq_text_printf(&w->problems, "%s%s", w->problem_count ? "; " : "",
-                        text ? text : "out of memory");
+        clq_text_printf(&w->problems, "%s%s", before ? "; " : "", text ? text : "out of memory");
         clq_free(text);
     }
-    w->problem_count++;
-}
-
-static const char *without_prefix(const char *name) {
-    return strncmp(name, "module.", 7) == 0 ? name + 7 : name;
-}
-
-static bool is_ignored(const char *name) {
-    static const char suffix[] = "num_batches_tracked";
-    size_t length = strlen(name), tail = sizeof suffix - 1;
-    return length >= tail && strcmp(name + length - tail, suffix) == 0 &&
-           (length == tail || name[length - tail - 1] == '.');
-}
-
-static clq_status index_names(weights *w) {
-    for (int i = 0; i < clq_tensors_count(w->tensors); i++) {
-        const char *name = without_prefix(clq_tensors_at(w->tensors, i)->name);
-        if (is_ignored(name)) {
-            continue;
-        }
-        if (clq_names_find(&w->found, name) >= 0) {
-            problem(w, "\"%s\" is there twice, with and without \"module.\"", name);
-        }
-        CLQ_TRY(clq_names_set(&w->found, name, i));
-    }
-    return CLQ_OK;
+    (*kind)++;
 }
 
 static void shape_text(const clq_file_tensor *tensor, clq_text *text) {
@@ -114,12 +96,13 @@ static bool same_shape(const clq_file_tensor *tensor, const clq_shape *shape) {
 static bool is_kept(const weights *w, int id) {
     const clq_value *value = &w->graph->values[id];
     const clq_shape wanted = clq_layout_file_shape(&value->shape);
-    const int index = clq_names_find(&w->found, value->name);
-    return is_of_head(w, id) &&
+    const int index = clq_names_find(&w->names.found, value->name);
+    return w->new_head && is_of_head(w, id) &&
            (index < 0 || !same_shape(clq_tensors_at(w->tensors, index), &wanted));
 }
 
-static void check_shape(weights *w, const clq_value *value, const clq_file_tensor *tensor) {
+static void check_shape(weights *w, int id, const clq_file_tensor *tensor) {
+    const clq_value *value = &w->graph->values[id];
     clq_shape wanted = clq_layout_file_shape(&value->shape);
     if (same_shape(tensor, &wanted)) {
         return;
@@ -129,49 +112,97 @@ static void check_shape(weights *w, const clq_value *value, const clq_file_tenso
     clq_text is = {0}, must = {0};
     shape_text(tensor, &is);
     shape_text(&want, &must);
-    problem(w, "\"%s\" has shape %s, must have %s", value->name, is.data ? is.data : "?",
-            must.data ? must.data : "?");
+    w->misshapen_head += is_of_head(w, id);
+    problem(w, &w->misshapen, "\"%s\" has shape %s, must have %s", value->name,
+            is.data ? is.data : "?", must.data ? must.data : "?");
     clq_text_free(&is);
     clq_text_free(&must);
 }
 
 static void check_values(weights *w, const clq_value *value, const clq_file_tensor *tensor) {
     if (tensor->dtype > CLQ_FILE_F64) {
-        problem(w, "\"%s\" is %s, must be F32, F16, BF16 or F64", value->name,
+        problem(w, &w->mistyped, "\"%s\" is %s, must be F32, F16, BF16 or F64", value->name,
                 clq_file_dtype_name(tensor->dtype));
+    }
+}
+
+static void report_missing(weights *w, const char *name) {
+    const int nearest =
+        problem_count(w) < MAX_PROBLEMS ? clq_state_names_nearest(&w->names, name) : -1;
+    if (nearest >= 0) {
+        problem(w, &w->missing, "\"%s\" is missing (the nearest is \"%s\")", name,
+                clq_tensors_at(w->tensors, nearest)->name);
+    } else {
+        problem(w, &w->missing, "\"%s\" is missing", name);
     }
 }
 
 /* Compares names and shapes of both sides. */
 static clq_status check(weights *w) {
-    clq_names wanted = {0};
-    clq_status status = CLQ_OK;
-    for (int i = 0; i < w->graph->value_count && status == CLQ_OK; i++) {
+    for (int i = 0; i < w->graph->value_count; i++) {
         const clq_value *value = &w->graph->values[i];
         if (!clq_is_constant(value)) {
             continue;
         }
-        status = clq_names_set(&wanted, value->name, i);
-        int index = clq_names_find(&w->found, value->name);
+        int index = clq_names_find(&w->names.found, value->name);
         if (value->dtype != CLQ_F32) {
-            status = clq_fail(CLQ_USAGE, "\"%s\": weights go into a float network, this is integer",
-                              value->name);
-        } else if (is_kept(w, i)) {
+            return clq_fail(CLQ_USAGE, "\"%s\": weights go into a float network, this is integer",
+                            value->name);
+        }
+        if (is_kept(w, i)) {
             clq_text_printf(&w->kept, "%s%s", w->kept_count++ ? ", " : "", value->name);
         } else if (index < 0) {
-            problem(w, "\"%s\" is missing", value->name);
+            report_missing(w, value->name);
         } else {
-            check_shape(w, value, clq_tensors_at(w->tensors, index));
+            check_shape(w, i, clq_tensors_at(w->tensors, index));
             check_values(w, value, clq_tensors_at(w->tensors, index));
         }
     }
-    for (int i = 0; i < clq_tensors_count(w->tensors) && status == CLQ_OK; i++) {
-        const char *name = without_prefix(clq_tensors_at(w->tensors, i)->name);
-        if (!is_ignored(name) && clq_names_find(&wanted, name) < 0) {
-            problem(w, "\"%s\" is not expected", name);
+    for (int i = 0; i < clq_tensors_count(w->tensors); i++) {
+        const char *name = clq_state_name(&w->names, i);
+        if (name && clq_names_find(&w->names.wanted, name) < 0) {
+            problem(w, &w->unexpected, "\"%s\" is not expected",
+                    clq_tensors_at(w->tensors, i)->name);
         }
     }
-    clq_names_free(&wanted);
+    return CLQ_OK;
+}
+
+/* How many of which kind, the first ones, and what may help. */
+static clq_status fail_with_problems(weights *w, const char *file) {
+    const struct {
+        int count;
+        const char *kind;
+    } kinds[] = {{w->missing, "missing"},
+                 {w->unexpected, "not expected"},
+                 {w->misshapen, "of another shape"},
+                 {w->mistyped, "of a type that is not read"}};
+    clq_text counts = {0};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].count > 0) {
+            clq_text_printf(&counts, "%s%d %s", counts.size ? ", " : "", kinds[i].count,
+                            kinds[i].kind);
+        }
+    }
+    const int all = problem_count(w);
+    if (all > MAX_PROBLEMS) {
+        clq_text_printf(&w->problems, "; and %d more", all - MAX_PROBLEMS);
+    }
+    if (w->misshapen_head == all) {
+        clq_text_puts(&w->problems,
+                      "; for other classes than the file's, keep the last layer as it "
+                      "is with --new-head (network.new_head in a recipe)");
+    } else if (w->missing > 0 && strstr(file, "-of-")) {
+        clq_text_puts(&w->problems, "; the file's name says that it is one part of several: join "
+                                    "them into one file");
+    }
+    clq_status status = clq_text_status(&counts);
+    status = status == CLQ_OK ? clq_text_status(&w->problems) : status;
+    if (status == CLQ_OK) {
+        status = clq_fail(CLQ_BAD_DATA, "does not fit the network of %d tensors: %s: %s",
+                          (int)w->names.wanted.count, counts.data, w->problems.data);
+    }
+    clq_text_free(&counts);
     return status;
 }
 
@@ -179,7 +210,7 @@ static clq_status check(weights *w) {
 static clq_status convert(const weights *w, int id, const clq_layout *layout, void **out) {
     const clq_value *value = &w->graph->values[id];
     const clq_file_tensor *tensor =
-        clq_tensors_at(w->tensors, clq_names_find(&w->found, value->name));
+        clq_tensors_at(w->tensors, clq_names_find(&w->names.found, value->name));
     size_t count = (size_t)clq_shape_count(&value->shape);
     float *file = clq_calloc(count, sizeof *file), *data = clq_calloc(count, sizeof *data);
     clq_status status = file && data ? clq_file_tensor_to_f32(tensor, file) : CLQ_NO_MEMORY;
@@ -234,38 +265,26 @@ static clq_status replace_all(weights *w) {
     return status;
 }
 
-static int count_weights(const clq_graph *graph) {
-    int count = 0;
-    for (int i = 0; i < graph->value_count; i++) {
-        count += clq_is_constant(&graph->values[i]);
-    }
-    return count;
-}
-
 static clq_status load(clq_graph *graph, const clq_tensors *tensors, bool new_head,
                        const char *name) {
-    weights w = {.graph = graph, .tensors = tensors, .head = new_head ? find_head(graph) : NULL};
+    weights w = {
+        .graph = graph, .tensors = tensors, .last = find_head(graph), .new_head = new_head};
     clq_status status;
-    CLQ_GOTO(status, cleanup, index_names(&w));
+    CLQ_GOTO(status, cleanup, clq_state_names_match(&w.names, graph, tensors));
     CLQ_GOTO(status, cleanup, check(&w));
-    if (w.problem_count > 0) {
-        int more = w.problem_count - MAX_PROBLEMS;
-        if (more > 0) {
-            clq_text_printf(&w.problems, "; and %d more", more);
-        }
-        CLQ_GOTO(status, cleanup, clq_text_status(&w.problems));
-        status = clq_fail(CLQ_BAD_DATA, "%s", w.problems.data);
-        goto cleanup;
+    if (problem_count(&w) > 0) {
+        CLQ_GOTO(status, cleanup, fail_with_problems(&w, name));
     }
     CLQ_GOTO(status, cleanup, clq_text_status(&w.kept));
     CLQ_GOTO(status, cleanup, replace_all(&w));
+    clq_state_names_log(&w.names, name);
     if (new_head) {
-        const int all = count_weights(graph);
+        const int all = (int)w.names.wanted.count;
         clq_log_info("%s: %d of %d tensors loaded; not loaded, as initialised: %s", name,
                      all - w.kept_count, all, w.kept_count ? w.kept.data : "none");
     }
 cleanup:
-    clq_names_free(&w.found);
+    clq_state_names_free(&w.names);
     clq_text_free(&w.problems);
     clq_text_free(&w.kept);
     return clq_fail_in(status, "%s", name);

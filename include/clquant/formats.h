@@ -103,9 +103,11 @@ clq_status clq_file_tensor_to_f32(const clq_file_tensor *tensor, float *out);
 /* ---- weights under torchvision's names ---- */
 
 /* Puts a state dict into a float graph: every parameter and state must be in the file under its own
- * name with torch's shape (OC, IC/G, KH, KW), and nothing else may be. A "module." prefix is taken
- * off, "num_batches_tracked" left out, F16, BF16 and F64 converted. CLQ_BAD_DATA lists up to five
- * tensors that are missing, unexpected or of another shape, and leaves the graph as it was. */
+ * name with torch's shape (OC, IC/G, KH, KW), and nothing else may be. Prefixes of wrappers
+ * ("module.", "_orig_mod.", "model.", ...) are taken off where that lets more names match, which
+ * the log tells; "num_batches_tracked" is left out, F16, BF16 and F64 converted. CLQ_BAD_DATA
+ * counts the tensors that are missing, unexpected or of another shape, lists up to five with the
+ * nearest names, and leaves the graph as it was. */
 clq_status clq_weights_load(clq_graph *graph, const char *path);
 /* For other classes than those of the file: the last layer's parameters stay as they are where the
  * file has none of their shape. The log tells what was loaded and what was not. */

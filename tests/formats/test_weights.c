@@ -93,17 +93,51 @@ static clq_tensors *copy_tensors(const clq_graph *graph, const char *prefix, con
     return some;
 }
 
-static void data_parallel_names(void **state) {
+static char said[512];
+
+static void keep_log(void *context, clq_log_level level, const char *text) {
+    (void)context;
+    (void)level;
+    snprintf(said, sizeof said, "%s", text);
+}
+
+/* What wrappers put in front is taken off, and the log says so. */
+static void wrapped_names(void **state) {
+    static const char *const prefixes[] = {"module.",
+                                           "_orig_mod.",
+                                           "model.",
+                                           "net.",
+                                           "backbone.",
+                                           "state_dict.",
+                                           "module._orig_mod.",
+                                           "state_dict.model._orig_mod.",
+                                           "resnet." /* which all share */};
     (void)state;
-    clq_graph *graph = sample_trained(true), *copy = zeroed(graph);
-    clq_tensors *t = copy_tensors(graph, "module.", "");
-    int64_t steps = 17;
-    assert_ok(clq_tensors_add(t, "module.bn1.num_batches_tracked", CLQ_FILE_I64, 0, NULL, &steps));
-    assert_ok(clq_weights_load_tensors(copy, t, "w"));
-    assert_same_data(graph, copy);
+    clq_graph *graph = sample_trained(true);
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        char name[128], expected[128];
+        int64_t steps = 17;
+        clq_graph *copy = zeroed(graph);
+        clq_tensors *t = copy_tensors(graph, prefixes[i], "");
+        snprintf(name, sizeof name, "%sbn1.num_batches_tracked", prefixes[i]);
+        assert_ok(clq_tensors_add(t, name, CLQ_FILE_I64, 0, NULL, &steps));
+        clq_set_log(keep_log, NULL, CLQ_LOG_INFO);
+        assert_ok(clq_weights_load_tensors(copy, t, "w"));
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+        snprintf(expected, sizeof expected, "w: \"%s\" is taken off 15 of 15 names", prefixes[i]);
+        assert_string_equal(said, expected);
+        assert_same_data(graph, copy);
+        clq_tensors_destroy(t);
+        clq_graph_destroy(copy);
+    }
+    said[0] = '\0';
+    clq_tensors *t = copy_tensors(graph, "", "");
+    clq_set_log(keep_log, NULL, CLQ_LOG_INFO);
+    assert_ok(clq_weights_load_tensors(graph, t, "w"));
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    assert_string_equal(said, ""); /* nothing to say */
     clq_tensors_destroy(t);
     clq_graph_destroy(graph);
-    clq_graph_destroy(copy);
 }
 
 static void other_types(void **state) {
@@ -145,11 +179,26 @@ static void refused(void **state) {
     float values[64] = {0};
     int64_t dim[4] = {4, 3, 3, 2}, seven = 7, four = 4;
 
-    refuse(copy_tensors(graph, "", "fc.weight"), "\"fc.weight\" is missing", "");
+    refuse(copy_tensors(graph, "", "fc.weight"), "\"fc.weight\" is missing",
+           "does not fit the network of 15 tensors: 1 missing: ");
 
     clq_tensors *t = copy_tensors(graph, "", "fc.weight");
     assert_ok(clq_tensors_add(t, "fc.weights", CLQ_FILE_F32, 1, &seven, values));
-    refuse(t, "\"fc.weight\" is missing", "\"fc.weights\" is not expected");
+    refuse(t, "1 missing, 1 not expected: \"fc.weight\" is missing (the nearest is \"fc.weights\")",
+           "\"fc.weights\" is not expected");
+
+    t = copy_tensors(graph, "", "fc.weight"); /* deeper than the others */
+    assert_ok(clq_tensors_add(t, "model.head.fc.weight", CLQ_FILE_F32, 1, &seven, values));
+    refuse(t, "\"fc.weight\" is missing (the nearest is \"model.head.fc.weight\")",
+           "\"model.head.fc.weight\" is not expected");
+
+    t = copy_tensors(graph, "", "fc.weight");
+    assert_ok(clq_tensors_add(t, "fc.weight", CLQ_FILE_F32, 1, &four, values));
+    refuse(t, "1 of another shape: \"fc.weight\" has shape (4), must have",
+           "keep the last layer as it is with --new-head");
+
+    t = copy_tensors(graph, "wrapped.", "fc.weight"); /* all of the file's names share it */
+    refuse(t, "1 missing: \"fc.weight\" is missing", "");
 
     t = copy_tensors(graph, "", "conv1.weight");
     float *conv = clq_calloc(72, sizeof *conv);
@@ -172,7 +221,7 @@ static void refused(void **state) {
     refuse(t, "\"fc1.bias\" is there twice", "");
 
     assert_ok(clq_tensors_create(&t)); /* all are missing: five are named */
-    refuse(t, "\"conv1.weight\" is missing", "; and 10 more");
+    refuse(t, "15 missing: \"conv1.weight\" is missing", "; and 10 more");
     clq_graph_destroy(graph);
 }
 
@@ -258,7 +307,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(file_layout),
-        cmocka_unit_test(data_parallel_names),
+        cmocka_unit_test(wrapped_names),
         cmocka_unit_test(other_types),
         cmocka_unit_test(refused),
         cmocka_unit_test(other_classes_keep_their_head),
