@@ -53,6 +53,10 @@ _clquant() {
     else # arguments: files of the kinds that the usage names
         mapfile -t endings < <(sed '/^$/q' <<<"$help" | grep -o '[A-Z]\.[a-z]\{1,\}' | cut -d . -f 2 | sort -u)
         _clquant_files "$word" "${endings[@]}"
+        if [[ $help =~ RECIPE && $word != */* ]]; then # those that came with the command, by name
+            words=$(cd "${BASH_SOURCE[0]%/bash-completion/*}/clquant/recipes" 2>/dev/null && printf '%s ' *.json)
+            mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W "${words//.json/}" -- "$word")
+        fi
     fi
 }
 complete -o default -F _clquant clquant

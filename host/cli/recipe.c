@@ -3,8 +3,12 @@
 #include "cli/recipe_keys.h"
 #include "quant/report.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/ranges.h"
 
 static const char *const target_names[] = {"auto", "class", "regression"};
@@ -281,8 +285,9 @@ static bool is_good(const char *path, const char *const *overrides, size_t count
     return good;
 }
 
-clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
-                           clq_recipe **out) {
+/* Loads, and says which override it is that breaks a rule. */
+static clq_status load_with(const char *path, const char *const *overrides, size_t override_count,
+                            clq_recipe **out) {
     clq_status status = load(path, overrides, override_count, out);
     if (status != CLQ_BAD_DATA || override_count == 0 || override_count > CLQ_MAX_OVERRIDES ||
         !is_good(path, NULL, 0, 0)) {
@@ -299,6 +304,56 @@ clq_status clq_recipe_load(const char *path, const char *const *overrides, size_
     }
     return fault < override_count ? clq_fail_in(CLQ_USAGE, "--set %s", overrides[fault])
                                   : clq_fail_in(CLQ_USAGE, "--set");
+}
+
+/* The folder of the running program, without a slash at its end; false: not known. */
+static bool program_folder(char folder[PATH_MAX]) {
+    const ssize_t length = readlink("/proc/self/exe", folder, PATH_MAX - 1);
+    folder[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(folder, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+    return slash;
+}
+
+/* A file of that name, else the recipe of that name that came with the command: installed, or in
+ * the checkout whose build folder the command lies in. */
+static clq_status find(const char *name, char **path) {
+    static const char *const places[] = {CLQ_RECIPES, "../models/recipes"}; /* from the program */
+    char folder[PATH_MAX], real[PATH_MAX];
+    if (!strchr(name, '/') && access(name, F_OK) != 0 && program_folder(folder)) {
+        const char *ending = strstr(name, ".json") ? "" : ".json";
+        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+            char *place = clq_format("%s/%s/%s%s", folder, places[i], name, ending);
+            if (!place) {
+                return CLQ_NO_MEMORY;
+            }
+            const bool found = realpath(place, real);
+            clq_free(place);
+            if (found) {
+                clq_log_info("recipe: %s", real);
+                *path = clq_strdup(real);
+                return *path ? CLQ_OK : CLQ_NO_MEMORY;
+            }
+        }
+        return clq_fail(CLQ_NO_INPUT, "%s: no such file, nor a recipe in %s/%s", name, folder,
+                        CLQ_RECIPES);
+    }
+    *path = clq_strdup(name);
+    return *path ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+clq_status clq_recipe_load(const char *name, const char *const *overrides, size_t override_count,
+                           clq_recipe **recipe) {
+    char *path = NULL;
+    *recipe = NULL;
+    if (name) {
+        CLQ_TRY(find(name, &path));
+    }
+    const clq_status status = load_with(path, overrides, override_count, recipe);
+    clq_free(path);
+    return status;
 }
 
 void clq_recipe_sources(const clq_recipe *recipe, const char **sources) {

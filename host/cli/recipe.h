@@ -36,9 +36,11 @@ typedef struct clq_recipe {
     int bench_iterations;
 } clq_recipe;
 
-/* Reads `path`, or the defaults when it is NULL. overrides: "KEY=VALUE" texts with dotted keys
- * ("train.epochs=3"). CLQ_BAD_DATA names file, place and rule; CLQ_USAGE a bad override. */
-clq_status clq_recipe_load(const char *path, const char *const *overrides, size_t override_count,
+/* Reads a file; where there is none of that name, the recipe of that name, with or without .json,
+ * that came with the command, and says so; with NULL the defaults. overrides: "KEY=VALUE" texts
+ * with dotted keys ("train.epochs=3"). CLQ_BAD_DATA names file, place and rule; CLQ_USAGE a bad
+ * override. */
+clq_status clq_recipe_load(const char *name, const char *const *overrides, size_t override_count,
                            clq_recipe **recipe);
 /* Where the parts of its preprocessing come from: "flag", "recipe" or "usual", as each part's bit
  * has its place in sources (CLQ_PART_COUNT). */

@@ -118,8 +118,22 @@ class Installed(unittest.TestCase):
         self.assertIn("no such device", found)
 
     def test_recipes(self):
-        recipes = sorted(path.name for path in (self.prefix / "share" / "clquant" / "recipes").iterdir())
-        self.assertEqual(recipes, sorted(path.name for path in (SOURCE / "models" / "recipes").iterdir()))
+        folder = self.prefix / "share" / "clquant" / "recipes"
+        self.assertEqual({path.name for path in folder.iterdir()},
+                         {path.name for path in (SOURCE / "models" / "recipes").iterdir()})
+        # Found by name from anywhere, behind a file of the same name.
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        train = (self.clquant, "train", "--data", "synthetic", "--out", self.folder / "out", "--set", "train.epochs=-1")
+        for name in ("resnet20-cifar10", "resnet20-cifar10.json"):
+            self.assertIn(f"--set train.epochs=-1: {folder}/resnet20-cifar10.json: train.epochs",
+                          run(*train, name, status=64, cwd=elsewhere))
+        self.assertIn(f"no such recipe: no such file, nor a recipe in {self.prefix}/bin/../share/clquant/recipes",
+                      run(*train, "no such recipe", status=66, cwd=elsewhere))
+        self.assertIn("./resnet20-cifar10: cannot open", run(*train, "./resnet20-cifar10", status=66, cwd=elsewhere))
+        (elsewhere / "resnet20-cifar10").write_text("{}")
+        self.assertIn("--set train.epochs=-1: resnet20-cifar10: train.epochs",
+                      run(*train, "resnet20-cifar10", status=64, cwd=elsewhere))
 
     def test_man_pages(self):
         folder = self.prefix / "share" / "man" / "man1"
@@ -158,7 +172,8 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.complete("ptq", "--scale", ""), {"float", "pow2"})
         self.assertEqual(self.complete("ptq", "--scale", "=", "p"), {"pow2"})
         self.assertEqual(self.complete("ptq", "--data", "x.csv", "../"), {"../recipes"})
-        self.assertEqual(self.complete("train", "resnet18"), {"resnet18-cifar10.json"})
+        self.assertEqual(self.complete("train", "resnet18"), {"resnet18-cifar10.json", "resnet18-cifar10"})
+        self.assertEqual(self.complete("run", "./resnet18"), {"./resnet18-cifar10.json"})
         self.assertEqual(self.complete("ptq", "resnet18"), set())
         self.assertEqual(self.complete("no-such-command", "--"), set())
 
