@@ -68,7 +68,7 @@ static clq_status quantize(objects *o, const clq_normalisation *normalisation) {
     CLQ_TRY(clq_graph_fold(o->network, &o->folded)); /* batch norms into convolutions */
     CLQ_TRY(clq_feed_create(o->device, o->train, &options, &o->feed));
     CLQ_TRY(clq_calibrate(o->device, o->folded, o->feed, BATCH, &config, NULL));
-    return clq_convert(o->folded, &config, &o->integer); /* s8 weights, s32 biases */
+    return clq_convert(o->folded, &o->integer); /* s8 weights, s32 biases */
 }
 
 static clq_status run(objects *o, const char *output) {

@@ -14,10 +14,10 @@ typedef struct options {
     const char *model, *out, *weights_in, *weights_out;
     clq_image_flags images;
     clq_network_options network;
-    bool fold;
+    bool fold, integer;
 } options;
 
-enum { NETWORK = CLQ_KEY_LONG, WEIGHTS_OUT, FOLD };
+enum { NETWORK = CLQ_KEY_LONG, WEIGHTS_OUT, FOLD, INTEGER };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -38,6 +38,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case FOLD:
         o->fold = true;
+        return 0;
+    case INTEGER:
+        o->integer = true;
         return 0;
     case 'o':
         o->out = argument;
@@ -67,6 +70,8 @@ static const struct argp_option argp_options[] = {
     {"weights-out", WEIGHTS_OUT, "FILE", 0,
      "Write the weights: safetensors, with torchvision's names", 0},
     {"fold", FOLD, NULL, 0, "Fold batch norm into the convolutions", 0},
+    {"integer", INTEGER, NULL, 0,
+     "Store the weights of a quantized model as integers, by the scales in its file", 0},
     {"output", 'o', "M.onnx", 0, "The model", 0},
     {0},
 };
@@ -134,6 +139,10 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_out_check_file("-o", o.out, others, 3));
     CLQ_TRY(clq_out_check_file("--weights-out", o.weights_out, others, 2));
     CLQ_GOTO(status, cleanup, make(&o, &graph));
+    if (o.integer) {
+        CLQ_GOTO(status, cleanup,
+                 clq_model_to_integer(o.model ? o.model : o.network.network, &graph));
+    }
     if (o.fold) {
         CLQ_GOTO(status, cleanup,
                  clq_model_require_float(o.model ? o.model : o.network.network, graph));

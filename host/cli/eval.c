@@ -214,7 +214,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(check_outputs(&o));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     if (o.codes) {
-        CLQ_GOTO(status, cleanup, clq_model_require_integer(o.model, graph));
+        CLQ_GOTO(status, cleanup, clq_model_to_integer(o.model, &graph));
     }
     if (clq_graph_form(graph) == CLQ_FORM_QUANTIZED) {
         clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",

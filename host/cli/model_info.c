@@ -15,6 +15,11 @@ const char *clq_dtype_name(clq_dtype dtype) {
     return names[dtype];
 }
 
+const char *clq_codes_name(const clq_qparams *q) {
+    const clq_qtype_info *type = clq_qtype_get(q->type);
+    return type->bits < 8 ? type->name : clq_dtype_name(type->storage);
+}
+
 const char *clq_layer_act_name(const clq_layer_info *layer) {
     static const char *const names[] = {"", "relu", "relu6"};
     return names[clq_node_act(layer->node)];
@@ -109,7 +114,7 @@ static json_t *codes_to_json(const clq_value *value) {
         return json_null();
     }
     json_t *json = json_object();
-    json_object_set_new(json, "type", clq_json_string(clq_dtype_name(value->q.dtype)));
+    json_object_set_new(json, "type", clq_json_string(clq_codes_name(&value->q)));
     json_object_set_new(json, "scale", clq_json_real((double)value->q.scale[0]));
     json_object_set_new(json, "zero_point", json_integer(value->q.zero_point));
     return json;
@@ -145,7 +150,7 @@ static json_t *weights_to_json(const clq_layer_info *layer) {
     json_object_set_new(json, "name", clq_json_string(w->name));
     json_object_set_new(json, "type", clq_json_string(clq_dtype_name(w->dtype)));
     json_object_set_new(json, "quantized_to",
-                        codes ? clq_json_string(clq_dtype_name(w->q.dtype)) : json_null());
+                        codes ? clq_json_string(clq_codes_name(&w->q)) : json_null());
     json_object_set_new(json, "granularity",
                         codes ? clq_json_string(clq_weight_names[w->q.count == 1]) : json_null());
     json_object_set_new(json, "scales", range_to_json(&layer->weight_scales));

@@ -43,7 +43,9 @@ typedef struct clq_model_info {
 clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_model_info *info);
 void clq_model_info_clear(clq_model_info *info);
 
-const char *clq_dtype_name(clq_dtype dtype);                 /* "uint8" */
+const char *clq_dtype_name(clq_dtype dtype);
+/* Of codes: how they are stored, or their type when they have fewer bits than that. */
+const char *clq_codes_name(const clq_qparams *q);            /* "uint8" */
 const char *clq_layer_act_name(const clq_layer_info *layer); /* "relu"; "" */
 
 clq_status clq_model_info_print(const clq_model_info *info); /* on stdout */

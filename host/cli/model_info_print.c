@@ -82,9 +82,8 @@ static void shape_text(const clq_shape *shape, char text[CELL]) {
 
 static void add_codes(clq_text *text, const clq_value *value) {
     if (value->q.count > 0) {
-        clq_text_printf(text, ", %s codes of scale %.4g, zero point %d",
-                        clq_dtype_name(value->q.dtype), (double)value->q.scale[0],
-                        (int)value->q.zero_point);
+        clq_text_printf(text, ", %s codes of scale %.4g, zero point %d", clq_codes_name(&value->q),
+                        (double)value->q.scale[0], (int)value->q.zero_point);
     }
 }
 
@@ -243,7 +242,7 @@ static void fill_layer(const clq_layer_info *layer, char row[COLUMNS][CELL]) {
     if (layer->weights) {
         const clq_qparams *q = &layer->weights->q;
         snprintf(row[3], CELL, "%s",
-                 clq_dtype_name(q->count > 0 ? q->dtype : layer->weights->dtype));
+                 q->count > 0 ? clq_codes_name(q) : clq_dtype_name(layer->weights->dtype));
     }
     if (layer->parameters > 0) {
         short_number(layer->parameters, row[4]);
@@ -257,16 +256,16 @@ static void fill_precision(const clq_layer_info *layer, char row[COLUMNS][CELL])
     const clq_scale_range *range = &layer->weight_scales;
     const clq_qparams *q = &layer->output->q;
     if (range->count > 1) {
-        clq_snprintf(row[1], CELL, "%s x%lld", clq_dtype_name(layer->weights->q.dtype),
+        clq_snprintf(row[1], CELL, "%s x%lld", clq_codes_name(&layer->weights->q),
                      (long long)range->count);
         clq_snprintf(row[2], CELL, "%.3g..%.3g", (double)range->least, (double)range->most);
     } else if (range->count == 1) {
-        clq_snprintf(row[1], CELL, "%s", clq_dtype_name(layer->weights->q.dtype));
+        clq_snprintf(row[1], CELL, "%s", clq_codes_name(&layer->weights->q));
         clq_snprintf(row[2], CELL, "%.4g", (double)range->least);
     } else if (layer->weights) {
         clq_snprintf(row[1], CELL, "%s", clq_dtype_name(layer->weights->dtype));
     }
-    clq_snprintf(row[3], CELL, "%s", clq_dtype_name(q->count > 0 ? q->dtype : CLQ_F32));
+    clq_snprintf(row[3], CELL, "%s", q->count > 0 ? clq_codes_name(q) : clq_dtype_name(CLQ_F32));
     if (q->count > 0) {
         clq_snprintf(row[4], CELL, "%.4g", (double)q->scale[0]);
         clq_snprintf(row[5], CELL, "%d", (int)q->zero_point);

@@ -24,15 +24,17 @@ clq_status clq_model_require_float(const char *path, const clq_graph *graph) {
     return CLQ_OK;
 }
 
-clq_status clq_model_require_integer(const char *path, const clq_graph *graph) {
-    switch (clq_graph_form(graph)) {
+clq_status clq_model_to_integer(const char *path, clq_graph **graph) {
+    clq_graph *integer = NULL;
+    switch (clq_graph_form(*graph)) {
     case CLQ_FORM_INTEGER:
         return CLQ_OK;
     case CLQ_FORM_QUANTIZED:
-        return clq_fail(CLQ_USAGE,
-                        "%s: its activations are quantized, its weights float: there is no integer "
-                        "network; ptq makes one from the FP32 model",
-                        path);
+        CLQ_TRY(clq_fail_in(clq_convert(*graph, &integer),
+                            "%s: has no integer network; ptq makes one from the FP32 model", path));
+        clq_graph_destroy(*graph);
+        *graph = integer;
+        return CLQ_OK;
     default:
         return clq_fail(CLQ_USAGE, "%s: is not a quantized model", path);
     }
@@ -276,7 +278,7 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
                          clq_graph **quantized, clq_graph **integer) {
     clq_graph *graph = NULL;
     CLQ_TRY(calibrated(device, trained, train, config, seed, report, &graph));
-    const clq_status status = clq_convert(graph, config, integer);
+    const clq_status status = clq_convert(graph, integer);
     if (status == CLQ_OK && quantized) {
         *quantized = graph;
     } else {
@@ -387,7 +389,7 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
     CLQ_GOTO(status, cleanup,
              end_training(options, clq_qat(&job, config, &history, &history_count)));
-    CLQ_GOTO(status, cleanup, clq_convert(graph, config, integer));
+    CLQ_GOTO(status, cleanup, clq_convert(graph, integer));
 cleanup:
     clq_free(history);
     clq_graph_destroy(teacher);

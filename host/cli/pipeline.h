@@ -22,8 +22,9 @@
 clq_status clq_model_open(const char *path, clq_graph **graph);
 /* CLQ_USAGE unless the graph is a float one that can be trained and quantized. */
 clq_status clq_model_require_float(const char *path, const clq_graph *graph);
-/* CLQ_USAGE unless the graph is an integer network. */
-clq_status clq_model_require_integer(const char *path, const clq_graph *graph);
+/* Makes an integer network of a quantized form, by the scales that its file gave; CLQ_USAGE when
+ * the graph is no quantized model. */
+clq_status clq_model_to_integer(const char *path, clq_graph **graph);
 
 /* ---- data ---- */
 

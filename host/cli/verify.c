@@ -100,7 +100,7 @@ static clq_status run(int argc, char **argv) {
     const clq_data_source source = {
         .path = data, .flags = &o.images, .any_classes = true, .sources = sources};
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
-    CLQ_GOTO(status, cleanup, clq_model_require_integer(o.model, graph));
+    CLQ_GOTO(status, cleanup, clq_model_to_integer(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);

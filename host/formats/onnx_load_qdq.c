@@ -140,7 +140,7 @@ clq_status onnx_quantize(onnx_loader *load, onnx_node *node) {
     clq_value *value = &load->graph->values[x.value];
     int32_t zero_point = q.zero_point + (q.type == ONNX_INT8 ? 128 : 0); /* codes from 0 */
     if (value->q.count == 0) {
-        CLQ_TRY(clq_qparams_set(&value->q, 1, q.scale, zero_point, CLQ_U8));
+        CLQ_TRY(clq_qparams_set(&value->q, 1, q.scale, zero_point, CLQ_Q_U8));
     } else if (value->q.scale[0] != q.scale[0] || value->q.zero_point != zero_point) {
         return onnx_fail(node, "quantizes \"%.100s\" a second time, by another scale or zero point",
                          value->name);
@@ -287,7 +287,7 @@ static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
     CLQ_TRY(add_parameter(load, node, weight, CLQ_VALUE_PARAMETER, CLQ_S8, shape, codes, node_name,
                           "weight", &inputs[1]));
     CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
-                            weight->scale, 0, CLQ_S8));
+                            weight->scale, 0, CLQ_Q_S8));
     if (!bias) {
         return CLQ_OK;
     }
@@ -303,7 +303,7 @@ static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
     CLQ_TRY(add_parameter(load, node, bias, CLQ_VALUE_PARAMETER, CLQ_S32,
                           (clq_shape){1, {shape.dim[0]}}, data, node_name, "bias", &inputs[2]));
     return clq_qparams_set(&load->graph->values[inputs[2]].q, (int64_t)weight->scale_count, scale,
-                           0, CLQ_S32);
+                           0, CLQ_Q_S32);
 }
 
 /* A bias of one element for all channels, spread out. */
@@ -343,7 +343,7 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
                            node_name, "weight", &inputs[1]));
     if (unrounded) {
         CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
-                                weight->scale, 0, CLQ_S8));
+                                weight->scale, 0, CLQ_Q_S8));
     }
     return bias ? onnx_add_float(load, node, bias, CLQ_VALUE_PARAMETER, vector, node_name, "bias",
                                  &inputs[2])
@@ -360,7 +360,7 @@ static clq_status turn_scales(onnx_loader *load, const clq_layout *layout, clq_q
     }
     CLQ_TRY(clq_arena_take(&load->arena, (size_t)q->count, sizeof *q->scale, &turned));
     clq_layout_from_file(layout, sizeof *q->scale, q->scale, turned);
-    return clq_qparams_set(q, q->count, turned, q->zero_point, q->dtype);
+    return clq_qparams_set(q, q->count, turned, q->zero_point, q->type);
 }
 
 clq_status onnx_finish_layouts(onnx_loader *load) {
@@ -402,7 +402,7 @@ static clq_status copy_qparams(clq_graph *graph, int from, int to, bool *changed
         return CLQ_OK;
     }
     *changed = true;
-    return clq_qparams_set(&graph->values[to].q, q->count, q->scale, q->zero_point, q->dtype);
+    return clq_qparams_set(&graph->values[to].q, q->count, q->scale, q->zero_point, q->type);
 }
 
 /* Codes behind max_pool, flatten and relu mean what they mean before it, so qparams on one side

@@ -10,15 +10,15 @@
 /* Scale and zero point of `q` as initializers named after `of`; they follow `x` in inputs[3]. */
 static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qparams *q,
                                const char *x, const char *inputs[3]) {
-    int type = q->dtype == CLQ_U8 ? TYPE(UINT8) : q->dtype == CLQ_S8 ? TYPE(INT8) : TYPE(INT32);
-    bool parameter = q->dtype != CLQ_U8;
+    const clq_qtype_info *type = clq_qtype_get(q->type);
+    bool parameter = type->storage != CLQ_U8;
     int rank = parameter && q->count > 1 ? 1 : 0;
     size_t count = (size_t)q->count;
-    size_t size = q->dtype == CLQ_S32 ? count * 4 : count;
+    size_t size = count * clq_dtype_size(type->storage);
     char *name;
     void *zero_point;
     CLQ_TRY(clq_arena_take(&save->arena, size, 1, &zero_point));
-    if (q->dtype == CLQ_U8) { /* all others are 0 */
+    if (!parameter) { /* all others are 0 */
         *(uint8_t *)zero_point = (uint8_t)q->zero_point;
     }
     inputs[0] = x;
@@ -26,7 +26,8 @@ static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qpara
     CLQ_TRY(onnx_save_tensor(save, name, TYPE(FLOAT), rank, &q->count, q->scale,
                              count * sizeof *q->scale, &inputs[1]));
     CLQ_TRY(clq_arena_format(&save->arena, &name, "%s_zero_point", of));
-    return onnx_save_tensor(save, name, type, rank, &q->count, zero_point, size, &inputs[2]);
+    return onnx_save_tensor(save, name, type->onnx_type, rank, &q->count, zero_point, size,
+                            &inputs[2]);
 }
 
 /* `op` is QuantizeLinear or DequantizeLinear; *output is a new value. */

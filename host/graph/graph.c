@@ -305,7 +305,7 @@ static clq_status clone_values(const clq_graph *graph, clq_graph *clone) {
         int id;
         CLQ_TRY(add_value(clone, value, value->data, &id));
         CLQ_TRY(clq_qparams_set(&clone->values[id].q, value->q.count, value->q.scale,
-                                value->q.zero_point, value->q.dtype));
+                                value->q.zero_point, value->q.type));
     }
     return CLQ_OK;
 }

@@ -5,7 +5,7 @@
 #include "base/arguments.h"
 
 clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, int32_t zero_point,
-                           clq_dtype dtype) {
+                           clq_qtype type) {
     CLQ_NEEDS(q);
     CLQ_REQUIRE(scale || count <= 0, "scale must not be NULL");
     float *copy = NULL;
@@ -20,7 +20,7 @@ clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, in
         memcpy(copy, scale, (size_t)count * sizeof *copy);
     }
     clq_free(q->scale); /* after the copy: `scale` may be q's own */
-    *q = (clq_qparams){.count = count, .scale = copy, .zero_point = zero_point, .dtype = dtype};
+    *q = (clq_qparams){.count = count, .scale = copy, .zero_point = zero_point, .type = type};
     return CLQ_OK;
 }
 

@@ -38,7 +38,7 @@ static clq_status check_qparams(const clq_value *value) {
     for (int64_t i = 0; i < q->count; i++) {
         /* Some devices flush subnormals. A bias scale is a product that only the host computes
          * with. */
-        float least = q->dtype == CLQ_S32 ? FLT_TRUE_MIN : FLT_MIN;
+        float least = q->type == CLQ_Q_S32 ? FLT_TRUE_MIN : FLT_MIN;
         if (!isfinite(q->scale[i]) || q->scale[i] < least) {
             return clq_fail(CLQ_BAD_DATA,
                             "\"%s\": scale %lld is %g, must be finite and at least %g", value->name,
@@ -46,15 +46,17 @@ static clq_status check_qparams(const clq_value *value) {
         }
     }
     bool activation = !clq_is_constant(value);
-    bool dtype_fits = activation ? q->dtype == CLQ_U8 : q->dtype == CLQ_S8 || q->dtype == CLQ_S32;
-    if (!dtype_fits || (value->dtype != CLQ_F32 && value->dtype != q->dtype)) {
-        return clq_fail(CLQ_BAD_DATA, "\"%s\": quantized as dtype %d, which %s cannot be",
-                        value->name, (int)q->dtype, activation ? "an activation" : "a parameter");
+    const clq_qtype_info *type = clq_qtype_get(q->type);
+    if (!type || activation != (type->storage == CLQ_U8) ||
+        (value->dtype != CLQ_F32 && value->dtype != type->storage)) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": quantized as %s, which %s cannot be", value->name,
+                        type ? type->name : "no known type",
+                        activation ? "an activation" : "a parameter");
     }
-    int32_t highest = activation ? 255 : 0;
-    if (q->zero_point < 0 || q->zero_point > highest) {
-        return clq_fail(CLQ_BAD_DATA, "\"%s\": zero point %d must be 0..%d", value->name,
-                        q->zero_point, highest);
+    const int32_t lowest = activation ? type->lowest : 0, highest = activation ? type->highest : 0;
+    if (q->zero_point < lowest || q->zero_point > highest) {
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": zero point %d must be %d..%d", value->name,
+                        q->zero_point, lowest, highest);
     }
     return CLQ_OK;
 }

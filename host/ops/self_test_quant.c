@@ -358,6 +358,9 @@ typedef struct layer {
     float multiplier[MULTIPLIERS], real_multiplier[MULTIPLIERS];
 } layer;
 
+/* Limits of the codes: neither a type's nor symmetric. */
+enum { LOWEST = -90, HIGHEST = 101 };
+
 static clq_status check_weight_scales(clq_self_bench *b, layer *l) {
     float largest[4] = {0}, one_scale[OC];
     for (int c = 0; c < OC; c++) {
@@ -368,10 +371,10 @@ static clq_status check_weight_scales(clq_self_bench *b, layer *l) {
         }
         widen(largest + 2, l->bias[c]);
         l->w_scale[c] =
-            clq_weights_scale(fmaxf(range[0], range[1]), fabsf(l->bias[c]), scales[A], -1);
+            clq_weights_scale(fmaxf(range[0], range[1]), 127, fabsf(l->bias[c]), scales[A], -1);
     }
     for (int c = 0; c < OC; c++) {
-        one_scale[c] = clq_weights_scale(fmaxf(largest[0], largest[1]),
+        one_scale[c] = clq_weights_scale(fmaxf(largest[0], largest[1]), 7,
                                          fmaxf(largest[2], largest[3]), scales[A], 9);
     }
     const float nothing[4] = {0};
@@ -383,12 +386,12 @@ static clq_status check_weight_scales(clq_self_bench *b, layer *l) {
     CLQ_TRY(clq_bench_floats(b, b->buffers[LARGEST], largest, 4, 0, "weights_largest"));
     CLQ_TRY(clq_bench_put(b, W_SCALE, NULL, sizeof one_scale));
     CLQ_BENCH(b, "weights_scale_tensor", CLQ_RANGE1(OC), CLQ_AT(b, LARGEST), CLQ_AT(b, SCALE),
-              CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_I32(9), CLQ_I32(OC));
+              CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_F32(7), CLQ_I32(9), CLQ_I32(OC));
     CLQ_TRY(clq_bench_floats(b, b->buffers[W_SCALE], one_scale, OC, 0, "weights_scale_tensor"));
     CLQ_TRY(clq_bench_put(b, W_SCALE, NULL, sizeof one_scale));
     CLQ_BENCH(b, "weights_scale_channel", clq_bench_groups(b, OC, 64), CLQ_AT(b, W),
-              CLQ_AT(b, BIAS), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_I32(-1),
-              CLQ_I32(K));
+              CLQ_AT(b, BIAS), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_F32(127),
+              CLQ_I32(-1), CLQ_I32(K));
     return clq_bench_floats(b, b->buffers[W_SCALE], l->w_scale, OC, 0, "weights_scale_channel");
 }
 
@@ -407,8 +410,9 @@ static void find_weight_codes(layer *l) {
         const float unit = scales[A] * l->w_scale[c];
         l->bias_codes[c] = clq_bias_code(l->bias[c], unit);
         for (int i = c * K; i < (c + 1) * K; i++) {
-            const float wide = clq_quantize_code(l->w[i], l->w_scale[c], 0, -128, 128);
-            l->codes[i] = clq_weight_code(l->w[i], l->w_scale[c]);
+            const float wide =
+                clq_quantize_code(l->w[i], l->w_scale[c], 0, LOWEST - 1, HIGHEST + 1);
+            l->codes[i] = clq_quantize_code(l->w[i], l->w_scale[c], 0, LOWEST, HIGHEST);
             l->reals[i] = l->codes[i] * l->w_scale[c];
             l->gradient[i] = wide == l->codes[i] ? l->w[i] * scales[A] : 0; /* dw is w */
         }
@@ -429,7 +433,8 @@ static clq_status check_weight_codes(clq_self_bench *b, const layer *l) {
     CLQ_BENCH(b, "quantize_weights", clq_bench_groups(b, OC, 64), CLQ_AT(b, W), CLQ_AT(b, BIAS),
               CLQ_AT(b, W_SCALE), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_I32(Y), CLQ_AT(b, CODES),
               CLQ_AT(b, REALS), CLQ_AT(b, BIAS_CODES), CLQ_AT(b, MULTIPLIER),
-              CLQ_AT(b, REAL_MULTIPLIER), CLQ_I32(OC), CLQ_I32(K));
+              CLQ_AT(b, REAL_MULTIPLIER), CLQ_F32(LOWEST), CLQ_F32(HIGHEST), CLQ_I32(OC),
+              CLQ_I32(K));
     CLQ_TRY(clq_bench_floats(b, b->buffers[CODES], l->codes, WEIGHTS, 0, "quantize_weights"));
     CLQ_TRY(clq_bench_floats(b, b->buffers[REALS], l->reals, WEIGHTS, 0, "quantize_weights"));
     CLQ_TRY(clq_bench_floats(b, b->buffers[BIAS_CODES], l->bias_codes, OC, 0, "quantize_weights"));
@@ -440,7 +445,8 @@ static clq_status check_weight_codes(clq_self_bench *b, const layer *l) {
     CLQ_TRY(expect_multipliers(b, l, "layer_multipliers"));
     CLQ_TRY(clq_bench_put(b, CODES, l->w, sizeof l->w));
     CLQ_BENCH(b, "weights_gradient", clq_bench_groups(b, OC, 64), CLQ_AT(b, CODES), CLQ_AT(b, W),
-              CLQ_AT(b, W_SCALE), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_I32(1), CLQ_I32(K));
+              CLQ_AT(b, W_SCALE), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_I32(1), CLQ_F32(LOWEST),
+              CLQ_F32(HIGHEST), CLQ_I32(K));
     return clq_bench_floats(b, b->buffers[CODES], l->gradient, WEIGHTS, 0, "weights_gradient");
 }
 

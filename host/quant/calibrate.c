@@ -143,7 +143,7 @@ static clq_status set_qparams(calibration *c) {
         const float *range = ranges + 2 * (size_t)observer;
         CLQ_TRY(clq_activation_qparams(c->config, value->name, -range[0], range[1], &scale,
                                        &zero_point));
-        CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, CLQ_U8));
+        CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, CLQ_Q_U8));
         if (observer == v) {
             const float exact = clq_range_scale(range[0], range[1],
                                                 c->config->symmetric_activations, CLQ_ANY_SCALE);

@@ -1,4 +1,6 @@
-/* Quantized form -> integer form: equations (2), (5) and (8) of docs/quantization.md. */
+/* Quantized form -> integer form: equations (2) and (8) of docs/quantization.md. Scales
+ * and types are those that the values have: whoever set them last decided. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/arguments.h"
@@ -7,50 +9,74 @@
 #include "ops/multiplier.h"
 #include "quant/internal.h"
 
-/* Gives `value` integer data (taken over, also on failure). */
-static clq_status replace_data(clq_value *value, clq_dtype dtype, void *data, int64_t scales,
-                               const float *scale) {
-    clq_status status = clq_qparams_set(&value->q, scales, scale, 0, dtype);
-    if (status != CLQ_OK) {
-        clq_free(data);
-        return status;
+/* Scales of the layer's weights, one for each channel. */
+static clq_status weight_scales(const clq_node *node, const clq_value *w, float **scale) {
+    const int64_t oc = w->shape.dim[0];
+    if (w->q.count == 0) {
+        return clq_fail(CLQ_USAGE, "node %s: its weights \"%s\" have no scales; calibrate it first",
+                        node->name, w->name);
     }
-    clq_free(value->data);
-    value->data = data;
-    value->dtype = dtype;
+    *scale = clq_calloc((size_t)oc, sizeof **scale);
+    if (!*scale) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int64_t c = 0; c < oc; c++) {
+        (*scale)[c] = w->q.scale[w->q.count == 1 ? 0 : c];
+    }
     return CLQ_OK;
 }
 
-static clq_status convert_weights(const clq_quant_config *config, clq_value *w,
-                                  const float *scale) {
+static clq_status convert_weights(clq_value *w, const float *scale) {
+    const clq_qtype_info *type = clq_qtype_get(w->q.type);
     const int64_t oc = w->shape.dim[0], count = clq_shape_count(&w->shape), k = count / oc;
-    const float *real = w->data;
+    const float *real = w->data, lowest = (float)type->lowest, highest = (float)type->highest;
     int8_t *codes = clq_calloc((size_t)count, sizeof *codes);
     if (!codes) {
         return CLQ_NO_MEMORY;
     }
     for (int64_t i = 0; i < count; i++) {
-        codes[i] = (int8_t)clq_weight_code(real[i], scale[i / k]);
+        if (!isfinite(real[i])) {
+            clq_free(codes);
+            return clq_fail(CLQ_BAD_DATA, "%s: element %lld is not finite", w->name, (long long)i);
+        }
+        codes[i] = (int8_t)clq_quantize_code(real[i], scale[i / k], 0, lowest, highest);
     }
-    return replace_data(w, CLQ_S8, codes, config->per_tensor_weights ? 1 : oc, scale);
+    clq_free(w->data);
+    w->data = codes;
+    w->dtype = type->storage;
+    return CLQ_OK;
 }
 
-static clq_status convert_bias(clq_value *bias, float x_scale, const float *w_scale) {
+static clq_status convert_bias(const clq_node *node, clq_value *bias, float x_scale,
+                               const float *w_scale) {
     const int64_t oc = bias->shape.dim[0];
     const float *real = bias->data;
     clq_status status = CLQ_NO_MEMORY;
     int32_t *codes = clq_calloc((size_t)oc, sizeof *codes);
     float *scale = clq_calloc((size_t)oc, sizeof *scale);
     if (!codes || !scale) {
-        clq_free(codes);
         goto cleanup;
     }
     for (int64_t c = 0; c < oc; c++) {
         scale[c] = x_scale * w_scale[c];
+        if (!clq_bias_fits(real[c], scale[c])) { /* nor does a NaN */
+            status =
+                clq_fail(CLQ_BAD_DATA,
+                         "node %s: channel %lld: bias %g is beyond 2^30 steps of %g, the scale "
+                         "of its input by that of its weights",
+                         node->name, (long long)c, (double)real[c], (double)scale[c]);
+            goto cleanup;
+        }
         codes[c] = (int32_t)clq_bias_code(real[c], scale[c]);
     }
-    status = replace_data(bias, CLQ_S32, codes, oc, scale);
+    CLQ_GOTO(status, cleanup, clq_qparams_set(&bias->q, oc, scale, 0, CLQ_Q_S32));
+    clq_free(bias->data);
+    bias->data = codes;
+    bias->dtype = CLQ_S32;
+    codes = NULL;
+    status = CLQ_OK;
 cleanup:
+    clq_free(codes);
     clq_free(scale);
     return status;
 }
@@ -80,20 +106,19 @@ static clq_status check_layer(const clq_graph *graph, const clq_node *node, cons
     return CLQ_OK;
 }
 
-static clq_status convert_layer(const clq_quant_config *config, clq_graph *graph,
-                                const clq_node *node) {
+static clq_status convert_layer(clq_graph *graph, const clq_node *node) {
     clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
     clq_value *bias = clq_layer_bias(graph, node);
-    float *scale = clq_calloc((size_t)w->shape.dim[0], sizeof *scale);
+    float *scale = NULL;
     clq_status status = CLQ_OK;
-    if (!scale) {
-        return CLQ_NO_MEMORY;
+    if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
+        return clq_fail(CLQ_USAGE, "node %s: its parameters are integers already", node->name);
     }
-    CLQ_GOTO(status, cleanup, clq_layer_weight_scales(config, graph, node, scale, NULL));
-    CLQ_GOTO(status, cleanup, convert_weights(config, w, scale));
+    CLQ_GOTO(status, cleanup, weight_scales(node, w, &scale));
+    CLQ_GOTO(status, cleanup, convert_weights(w, scale));
     if (bias) {
         const float x_scale = graph->values[node->inputs[CLQ_LAYER_X]].q.scale[0];
-        CLQ_GOTO(status, cleanup, convert_bias(bias, x_scale, scale));
+        CLQ_GOTO(status, cleanup, convert_bias(node, bias, x_scale, scale));
     }
     CLQ_GOTO(status, cleanup, check_layer(graph, node, scale));
 cleanup:
@@ -115,13 +140,11 @@ static clq_status check_activations(const clq_graph *graph) {
     return CLQ_OK;
 }
 
-clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config,
-                       clq_graph **integer) {
-    CLQ_NEEDS(quantized, config, integer);
+clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
+    CLQ_NEEDS(quantized, integer);
     CLQ_NEEDS_ENDS(quantized);
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
-    CLQ_TRY(clq_quant_config_check(config));
     if (clq_graph_form(quantized) != CLQ_FORM_QUANTIZED) {
         return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
                         quantized->name);
@@ -130,7 +153,7 @@ clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *confi
     CLQ_TRY(clq_graph_clone(quantized, &graph));
     for (int n = 0; n < graph->node_count; n++) {
         if (clq_is_layer(&graph->nodes[n])) {
-            CLQ_GOTO(status, cleanup, convert_layer(config, graph, &graph->nodes[n]));
+            CLQ_GOTO(status, cleanup, convert_layer(graph, &graph->nodes[n]));
         }
     }
     *integer = graph;

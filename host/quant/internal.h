@@ -15,12 +15,10 @@ int clq_scale_shift(const clq_quant_config *config);
  * CLQ_USAGE when an operator has no quantized form. */
 clq_status clq_find_observers(const clq_graph *graph, int *observers);
 
-/* Equation (5) for a layer with F32 parameters and a quantized input: scale[OC], also with one
- * scale for all; counted in `report`, or NULL. CLQ_BAD_DATA names a parameter that is not finite.
- */
-clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_graph *graph,
-                                   const clq_node *node, float *scale, clq_quant_report *report);
-/* Sets the scales of all layers' weights in the graph. */
+/* The type of a layer's weights: that of their qparams, or the default, s8_narrow. */
+clq_qtype clq_weights_type(const clq_value *w);
+/* Sets the scales of all layers' weights in the graph by equation (5), counted in `report`, or
+ * NULL. CLQ_BAD_DATA names a parameter that is not finite. */
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,
                                   clq_quant_report *report);
 

@@ -75,13 +75,20 @@ static clq_status check_biases(const clq_quant_config *config, const clq_node *n
     return CLQ_OK;
 }
 
-clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_graph *graph,
-                                   const clq_node *node, float *scale, clq_quant_report *report) {
+clq_qtype clq_weights_type(const clq_value *w) {
+    return w->q.count > 0 ? w->q.type : CLQ_Q_S8_NARROW;
+}
+
+/* Equation (5): scale[OC], also with one scale for all; counted in `report`, or NULL. */
+static clq_status choose_weight_scales(const clq_quant_config *config, const clq_graph *graph,
+                                       const clq_node *node, float *scale,
+                                       clq_quant_report *report) {
     const clq_value *x = &graph->values[node->inputs[CLQ_LAYER_X]];
     const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
     const clq_value *bias = clq_layer_bias(graph, node);
     const size_t oc = (size_t)w->shape.dim[0], k = (size_t)clq_shape_count(&w->shape) / oc;
     const int shift = clq_scale_shift(config);
+    const float highest = (float)clq_qtype_get(clq_weights_type(w))->highest;
     const float *data = w->data, *biases = bias ? bias->data : NULL;
     if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
         return clq_fail(CLQ_USAGE, "node %s: its parameters are integers already", node->name);
@@ -102,10 +109,11 @@ clq_status clq_layer_weight_scales(const clq_quant_config *config, const clq_gra
         }
         const float most = largest_magnitude(data + c * k, shared * k), x_scale = x->q.scale[0];
         const float bias_most = biases ? largest_magnitude(biases + c, shared) : 0;
-        const float exact = clq_weights_scale(most, bias_most, x_scale, CLQ_ANY_SCALE);
-        scale[c] = clq_weights_scale(most, bias_most, x_scale, shift);
+        const float exact = clq_weights_scale(most, highest, bias_most, x_scale, CLQ_ANY_SCALE);
+        scale[c] = clq_weights_scale(most, highest, bias_most, x_scale, shift);
         CLQ_TRY(clq_report_scale(report, config, w, exact, scale[c]));
-        if (report && bias_most > 0 && exact > clq_weights_scale(most, 0, 1, CLQ_ANY_SCALE)) {
+        if (report && bias_most > 0 &&
+            exact > clq_weights_scale(most, highest, 0, 1, CLQ_ANY_SCALE)) {
             report->widened++;
         }
     }
@@ -125,9 +133,10 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
         if (!scale) {
             return CLQ_NO_MEMORY;
         }
-        clq_status status = clq_layer_weight_scales(config, graph, node, scale, report);
+        clq_status status = choose_weight_scales(config, graph, node, scale, report);
         if (status == CLQ_OK) {
-            status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0, CLQ_S8);
+            status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0,
+                                     clq_weights_type(w));
         }
         clq_free(scale);
         CLQ_TRY(status);

@@ -169,7 +169,7 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
         clq_value *value = &graph->values[v];
         if (!value->data && value->q.count > 0) {
             CLQ_GOTO(status, cleanup,
-                     clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], CLQ_U8));
+                     clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], CLQ_Q_U8));
         }
     }
     status = clq_set_weight_qparams(o->config, graph, NULL);

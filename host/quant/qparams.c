@@ -63,6 +63,6 @@ clq_status clq_weight_scale(const clq_quant_config *config, const char *name, fl
     if (!isfinite(max_abs) || max_abs < 0) {
         return clq_fail(CLQ_BAD_DATA, "%s: a weight is not finite", name);
     }
-    *scale = clq_weights_scale(max_abs, 0, 1, clq_scale_shift(config));
+    *scale = clq_weights_scale(max_abs, 127, 0, 1, clq_scale_shift(config));
     return CLQ_OK;
 }

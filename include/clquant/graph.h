@@ -36,13 +36,42 @@ bool clq_shape_equal(const clq_shape *a, const clq_shape *b);
 /* "1x32x32x3" */
 void clq_shape_text(const clq_shape *shape, char *text, size_t size);
 
+/* ---- quantization types ---- */
+
+/* What codes there are. A type is a row of the table in host/graph/types.c. */
+typedef enum clq_qtype {
+    CLQ_Q_U8,        /* activations */
+    CLQ_Q_S8,        /* weights of files */
+    CLQ_Q_S8_NARROW, /* weights whose scales clquant chooses: without -128 */
+    CLQ_Q_S7,
+    CLQ_Q_S6,
+    CLQ_Q_S5,
+    CLQ_Q_S4,
+    CLQ_Q_S3,
+    CLQ_Q_S2,
+    CLQ_Q_S32, /* biases */
+    CLQ_QTYPE_COUNT
+} clq_qtype;
+
+typedef struct clq_qtype_info {
+    const char *name;
+    int bits;
+    bool is_signed;
+    int32_t lowest, highest; /* codes */
+    clq_dtype storage;
+    int onnx_type; /* TensorProto.DataType */
+} clq_qtype_info;
+
+const clq_qtype_info *clq_qtype_get(clq_qtype type); /* NULL when there is no such type */
+bool clq_qtype_find(const char *name, clq_qtype *type);
+
 /* real = scale * (code - zero_point). count 0: not quantized; 1: per tensor; otherwise per channel
  * along axis 0 of the parameter. */
 typedef struct clq_qparams {
     int64_t count;
     float *scale;       /* (count), owned, > 0 and finite */
     int32_t zero_point; /* 0 for weights and biases */
-    clq_dtype dtype;    /* CLQ_U8 activations, CLQ_S8 weights, CLQ_S32 biases */
+    clq_qtype type;
 } clq_qparams;
 
 typedef enum clq_value_kind {
@@ -197,7 +226,7 @@ clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char 
 const char *clq_graph_get_metadata(const clq_graph *graph, const char *key); /* NULL when absent */
 
 clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, int32_t zero_point,
-                           clq_dtype dtype);
+                           clq_qtype type);
 void clq_qparams_clear(clq_qparams *q);
 
 /* Full check of a graph that came from outside: ids in range, order, arity, shapes, parameter

@@ -72,10 +72,9 @@ void clq_quant_report_clear(clq_quant_report *report); /* NULL ok */
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config, clq_quant_report *report);
 
-/* Quantized form -> integer form: weights S8, biases S32. The output of a last linear or conv2d
- * stays real. */
-clq_status clq_convert(const clq_graph *quantized, const clq_quant_config *config,
-                       clq_graph **integer);
+/* Quantized form -> integer form: weights S8, biases S32, by the scales and types that the values
+ * have. The output of a last linear or conv2d stays real. CLQ_USAGE when weights have no scales. */
+clq_status clq_convert(const clq_graph *quantized, clq_graph **integer);
 
 /* Integer form -> folded float form with the same nodes and names, whose weights and biases are the
  * reals that the codes stand for: the network's FP32 twin, to compare speed or values with. */

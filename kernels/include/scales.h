@@ -64,23 +64,21 @@ CLQ_INLINE int clq_range_zero_point(float low, float scale, int symmetric) {
     return (int)clq_quantize_code(low, scale, 0.0f, 0.0f, 255.0f);
 }
 
-/* (5): of weights with largest magnitude `max_abs` and biases with largest magnitude `bias` (0:
- * none) */
-CLQ_INLINE float clq_weights_scale(float max_abs, float bias, float x_scale, int max_shift) {
+/* (5): of weights with largest magnitude `max_abs`, which gets code `highest`, and biases with
+ * largest magnitude `bias` (0: none) */
+CLQ_INLINE float clq_weights_scale(float max_abs, float highest, float bias, float x_scale,
+                                   int max_shift) {
     const float steps = x_scale * CLQ_BIAS_STEPS;
-    const float for_weights = clq_divide(max_abs, 127.0f);
+    const float for_weights = clq_divide(max_abs, highest);
     const float for_bias = clq_divide(bias, steps);
     return clq_limit_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
 }
 
-/* (2) for weights; for biases, which stay below 2^30 steps so that sums stay within int32: the host
+/* (2) for biases, which stay below 2^30 steps so that sums stay within int32: the host
  * refuses others, and finds a code of 2^30 where the device had to clamp one. */
 CLQ_INLINE int clq_bias_fits(float b, float scale) {
     const float steps = clq_divide(b, scale);
     return steps > -0x1p30f && steps < 0x1p30f;
-}
-CLQ_INLINE float clq_weight_code(float w, float scale) {
-    return clq_quantize_code(w, scale, 0.0f, -127.0f, 127.0f);
 }
 CLQ_INLINE float clq_bias_code(float b, float scale) {
     float code = CLQ_RINT(clq_divide(b, scale));

@@ -45,12 +45,13 @@ __kernel void weights_largest(__global const float *w, __global float *largest, 
 
 /* One scale for all channels. */
 __kernel void weights_scale_tensor(__global const float *largest, __global const float *scale,
-                                   int x, __global float *w_scale, int max_shift, int oc) {
+                                   int x, __global float *w_scale, float highest, int max_shift,
+                                   int oc) {
     const int channel = get_global_id(0);
     if (channel < oc) {
         w_scale[channel] =
-            clq_weights_scale(RANGE_MAX(largest[0], largest[1]), RANGE_MAX(largest[2], largest[3]),
-                              scale[x], max_shift);
+            clq_weights_scale(RANGE_MAX(largest[0], largest[1]), highest,
+                              RANGE_MAX(largest[2], largest[3]), scale[x], max_shift);
     }
 }
 
@@ -59,7 +60,7 @@ __kernel void weights_scale_tensor(__global const float *largest, __global const
 /* A scale for each channel. bias may be NULL. */
 __kernel void weights_scale_channel(__global const float *w, __global const float *bias,
                                     __global const float *scale, int x, __global float *w_scale,
-                                    int max_shift, int k) {
+                                    float highest, int max_shift, int k) {
     RANGE_BEGIN;
     const int channel = CHANNEL;
     w += (long)channel * k;
@@ -74,7 +75,7 @@ __kernel void weights_scale_channel(__global const float *w, __global const floa
 #endif
     if (IS_FIRST) {
         const float b = bias ? fabs(bias[channel]) : 0.0f;
-        w_scale[channel] = clq_weights_scale(magnitude, b, scale[x], max_shift);
+        w_scale[channel] = clq_weights_scale(magnitude, highest, b, scale[x], max_shift);
     }
 }
 
@@ -104,19 +105,19 @@ __kernel void layer_multipliers(__global const float *w_scale, __global const fl
 
 #define CODES_BODY(W)                                                                              \
     {                                                                                              \
-        const float##W q = clq_quantize_code##W(LOAD##W(w + j), s, 0.0f, -127.0f, 127.0f);         \
+        const float##W q = clq_quantize_code##W(LOAD##W(w + j), s, 0.0f, lowest, highest);         \
         STORE##W(q, codes + j);                                                                    \
         if (reals) {                                                                               \
             STORE##W(q *s, reals + j);                                                             \
         }                                                                                          \
     }
 
-/* reals: w_scale * code, or NULL. bias and bias_codes may both be NULL. */
+/* lowest, highest: codes of the weights' type. reals: w_scale * code, or NULL. bias and bias_codes may both be NULL. */
 __kernel void quantize_weights(__global const float *w, __global const float *bias,
                                __global const float *w_scale, __global const float *scale, int x,
                                int y, __global float *codes, __global float *reals,
                                __global float *bias_codes, __global float *multiplier,
-                               __global float *real_multiplier, int oc, int k) {
+                               __global float *real_multiplier, float lowest, float highest, int oc, int k) {
     const int channel = CHANNEL;
     const float s = w_scale[channel];
     if (IS_FIRST) {
@@ -141,15 +142,15 @@ __kernel void quantize_weights(__global const float *w, __global const float *bi
     {                                                                                              \
         float##W g = LOAD##W(dw + j) * x_scale;                                                    \
         if (may_clip) {                                                                            \
-            const float##W q = clq_quantize_code##W(LOAD##W(w + j), s, 0.0f, -128.0f, 128.0f);     \
-            g = ((q >= -127.0f) & (q <= 127.0f)) ? g : (float##W)(0.0f);                           \
+            const float##W q = clq_quantize_code##W(LOAD##W(w + j), s, 0.0f, lowest - 1.0f, highest + 1.0f); \
+            g = ((q >= lowest) & (q <= highest)) ? g : (float##W)(0.0f);                           \
         }                                                                                          \
         STORE##W(g, dw + j);                                                                       \
     }
 
 __kernel void weights_gradient(__global float *dw, __global const float *w,
                                __global const float *w_scale, __global const float *scale, int x,
-                               int may_clip, int k) {
+                               int may_clip, float lowest, float highest, int k) {
     const int channel = CHANNEL;
     const float s = w_scale[channel];
     const float x_scale = scale[x];

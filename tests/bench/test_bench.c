@@ -171,7 +171,7 @@ static pair make_pair(void) {
     clq_quant_config_init(&config);
     assert_ok(clq_graph_clone(made.fp32, &calibrated));
     net_calibrate(device, calibrated, &config, 8, 4);
-    assert_ok(clq_convert(calibrated, &config, &made.integer));
+    assert_ok(clq_convert(calibrated, &made.integer));
     clq_graph_destroy(calibrated);
     return made;
 }

@@ -213,8 +213,8 @@ static void graphs(void **state) {
     REFUSED(clq_graph_set_metadata(NULL, "x", "y"));
     assert_null(clq_graph_get_metadata(NULL, "x"));
     assert_null(clq_graph_get_metadata(made, NULL));
-    REFUSED(clq_qparams_set(NULL, 0, NULL, 0, CLQ_U8));
-    REFUSED(clq_qparams_set(&q, 3, NULL, 0, CLQ_U8));
+    REFUSED(clq_qparams_set(NULL, 0, NULL, 0, CLQ_Q_U8));
+    REFUSED(clq_qparams_set(&q, 3, NULL, 0, CLQ_Q_U8));
     clq_qparams_clear(NULL);
     REFUSED(clq_graph_validate(NULL));
     FAILS(clq_graph_validate(&empty));
@@ -473,10 +473,10 @@ static void quantization(void **state) {
     FAILS(clq_calibrate(device, graph, feed, 0, &config, NULL));
     FAILS(clq_calibrate(device, graph, feed, 4, &zeroed, NULL));
     clq_feed_destroy(feed);
-    REFUSED(clq_convert(NULL, &config, &made));
-    REFUSED(clq_convert(&empty, &config, &made));
-    REFUSED(clq_convert(graph, NULL, &made));
-    FAILS(clq_convert(graph, &config, &made));
+    REFUSED(clq_convert(NULL, &made));
+    REFUSED(clq_convert(&empty, &made));
+    REFUSED(clq_convert(graph, NULL));
+    FAILS(clq_convert(graph, &made));
     REFUSED(clq_dequantize(NULL, &made));
     REFUSED(clq_dequantize(&empty, &made));
     FAILS(clq_dequantize(graph, &made));

@@ -194,7 +194,7 @@ static inline void sample_to_codes(clq_graph *graph, int weight, int bias, float
             scale[k] = fmaxf(scale[k], fabsf(data[c * row + i]) / 127);
         }
     }
-    assert_ok(clq_qparams_set(&w->q, per_tensor ? 1 : channels, scale, 0, CLQ_S8));
+    assert_ok(clq_qparams_set(&w->q, per_tensor ? 1 : channels, scale, 0, CLQ_Q_S8));
     if (integer) {
         int8_t *codes = clq_calloc((size_t)(channels * row), 1);
         for (int64_t i = 0; i < channels * row; i++) {
@@ -214,7 +214,7 @@ static inline void sample_to_codes(clq_graph *graph, int weight, int bias, float
                 scale[c] *= x_scale;
             }
             b->dtype = CLQ_S32;
-            assert_ok(clq_qparams_set(&b->q, w->q.count, scale, 0, CLQ_S32));
+            assert_ok(clq_qparams_set(&b->q, w->q.count, scale, 0, CLQ_Q_S32));
         }
     }
     clq_free(scale);
@@ -233,7 +233,7 @@ static inline clq_graph *sample_quantize(clq_graph *graph, bool per_tensor, bool
         bool shares = node && node->op->output_shares_qparams;
         const clq_qparams *from = shares ? &graph->values[node->inputs[0]].q : NULL;
         assert_ok(clq_qparams_set(&value->q, 1, from ? from->scale : &scale,
-                                  from ? from->zero_point : (i * 37) % 256, CLQ_U8));
+                                  from ? from->zero_point : (i * 37) % 256, CLQ_Q_U8));
     }
     for (int i = 0; i < graph->node_count; i++) {
         const clq_node *node = &graph->nodes[i];
@@ -257,7 +257,7 @@ static inline void assert_same_value(const clq_value *a, const clq_value *b) {
     assert_true(clq_shape_equal(&a->shape, &b->shape));
     assert_int_equal(a->q.count, b->q.count);
     if (a->q.count > 0) {
-        assert_int_equal(a->q.dtype, b->q.dtype);
+        assert_int_equal(a->q.type, b->q.type);
         assert_int_equal(a->q.zero_point, b->q.zero_point);
         assert_memory_equal(a->q.scale, b->q.scale, (size_t)a->q.count * sizeof *a->q.scale);
     }

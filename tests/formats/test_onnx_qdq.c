@@ -109,7 +109,7 @@ static void check(variant v) {
     assert_true(graph->folded);
     assert_int_equal(graph->node_count, 3);
     const clq_qparams *x = &graph->values[clq_graph_input(graph)].q;
-    assert_int_equal(x->dtype, CLQ_U8);
+    assert_int_equal(x->type, CLQ_Q_U8);
     assert_int_equal(x->zero_point, 100); /* from int8: + 128, the same reals */
     assert_true(x->scale[0] == 0.5f);
     assert_int_equal(graph->values[clq_graph_output(graph)].q.zero_point, 0);

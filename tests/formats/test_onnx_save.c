@@ -110,7 +110,7 @@ static void quantized_output(void **state) {
     (void)state;
     float scale = 0.125f;
     clq_graph *graph = sample_quantize(sample_folded(true, false), false, true);
-    assert_ok(clq_qparams_set(&graph->values[clq_graph_output(graph)].q, 1, &scale, 99, CLQ_U8));
+    assert_ok(clq_qparams_set(&graph->values[clq_graph_output(graph)].q, 1, &scale, 99, CLQ_Q_U8));
     check(graph);
 }
 

@@ -201,7 +201,7 @@ static void clones_are_deep(void **state) {
     (void)state;
     clq_graph *g = built(), *copy = NULL;
     int a = clq_graph_find_value(g, "a"), w = clq_graph_find_value(g, "a.weight");
-    assert_ok(clq_qparams_set(&g->values[a].q, 1, (float[]){0.25f}, 7, CLQ_U8));
+    assert_ok(clq_qparams_set(&g->values[a].q, 1, (float[]){0.25f}, 7, CLQ_Q_U8));
     g->folded = true;
     assert_ok(clq_graph_clone(g, &copy));
     ((float *)g->values[w].data)[0] = 77;
@@ -238,10 +238,10 @@ static void metadata_is_replaced_by_key(void **state) {
 static void qparams_may_be_set_from_themselves(void **state) {
     (void)state;
     clq_qparams q = {0};
-    assert_ok(clq_qparams_set(&q, 2, (float[]){1, 2}, 0, CLQ_S8));
-    assert_ok(clq_qparams_set(&q, 1, q.scale + 1, 0, CLQ_S8));
+    assert_ok(clq_qparams_set(&q, 2, (float[]){1, 2}, 0, CLQ_Q_S8));
+    assert_ok(clq_qparams_set(&q, 1, q.scale + 1, 0, CLQ_Q_S8));
     assert_true(q.count == 1 && q.scale[0] == 2);
-    assert_status(clq_qparams_set(&q, -1, NULL, 0, CLQ_S8), CLQ_USAGE);
+    assert_status(clq_qparams_set(&q, -1, NULL, 0, CLQ_Q_S8), CLQ_USAGE);
     clq_qparams_clear(&q);
     assert_true(q.count == 0 && q.scale == NULL);
 }
@@ -251,9 +251,9 @@ static void form_follows_the_values(void **state) {
     clq_graph *g = built();
     assert_int_equal(clq_graph_form(g), CLQ_FORM_FLOAT);
     int w = clq_graph_find_value(g, "a.weight"), id;
-    assert_ok(clq_qparams_set(&g->values[w].q, 2, (float[]){1, 2}, 0, CLQ_S8));
+    assert_ok(clq_qparams_set(&g->values[w].q, 2, (float[]){1, 2}, 0, CLQ_Q_S8));
     assert_int_equal(clq_graph_form(g), CLQ_FORM_FLOAT);
-    assert_ok(clq_qparams_set(&g->values[clq_graph_input(g)].q, 1, (float[]){1}, 0, CLQ_U8));
+    assert_ok(clq_qparams_set(&g->values[clq_graph_input(g)].q, 1, (float[]){1}, 0, CLQ_Q_U8));
     assert_int_equal(clq_graph_form(g), CLQ_FORM_QUANTIZED);
     assert_ok(clq_graph_validate(g));
     assert_ok(clq_graph_add_parameter(g, "w8", CLQ_VALUE_PARAMETER, CLQ_S8, (clq_shape){1, {3}},
@@ -371,42 +371,42 @@ static void break_integers(clq_graph *g) {
     g->values[A].dtype = CLQ_U8;
 }
 
-static void quantize(clq_graph *g, int id, int64_t count, float scale, int zero, clq_dtype dtype) {
+static void quantize(clq_graph *g, int id, int64_t count, float scale, int zero, clq_qtype type) {
     float scales[4] = {scale, scale, scale, scale};
-    assert_ok(clq_qparams_set(&g->values[id].q, count, scales, zero, dtype));
+    assert_ok(clq_qparams_set(&g->values[id].q, count, scales, zero, type));
 }
 static void break_scale_zero(clq_graph *g) {
-    quantize(g, A, 1, 0, 0, CLQ_U8);
+    quantize(g, A, 1, 0, 0, CLQ_Q_U8);
 }
 static void break_scale_negative(clq_graph *g) {
-    quantize(g, A, 1, -1, 0, CLQ_U8);
+    quantize(g, A, 1, -1, 0, CLQ_Q_U8);
 }
 static void break_scale_nan(clq_graph *g) {
-    quantize(g, A, 1, NAN, 0, CLQ_U8);
+    quantize(g, A, 1, NAN, 0, CLQ_Q_U8);
 }
 static void break_scale_infinite(clq_graph *g) {
-    quantize(g, A, 1, INFINITY, 0, CLQ_U8);
+    quantize(g, A, 1, INFINITY, 0, CLQ_Q_U8);
 }
 static void break_scale_subnormal(clq_graph *g) {
-    quantize(g, A, 1, FLT_MIN / 2, 0, CLQ_U8);
+    quantize(g, A, 1, FLT_MIN / 2, 0, CLQ_Q_U8);
 }
 static void break_scale_count(clq_graph *g) {
-    quantize(g, WEIGHT, 3, 1, 0, CLQ_S8);
+    quantize(g, WEIGHT, 3, 1, 0, CLQ_Q_S8);
 }
 static void break_activation_channels(clq_graph *g) {
-    quantize(g, A, 4, 1, 0, CLQ_U8);
+    quantize(g, A, 4, 1, 0, CLQ_Q_U8);
 }
 static void break_zero_point(clq_graph *g) {
-    quantize(g, A, 1, 1, 256, CLQ_U8);
+    quantize(g, A, 1, 1, 256, CLQ_Q_U8);
 }
 static void break_weight_zero_point(clq_graph *g) {
-    quantize(g, WEIGHT, 1, 1, 1, CLQ_S8);
+    quantize(g, WEIGHT, 1, 1, 1, CLQ_Q_S8);
 }
 static void break_activation_dtype(clq_graph *g) {
-    quantize(g, A, 1, 1, 0, CLQ_S8);
+    quantize(g, A, 1, 1, 0, CLQ_Q_S8);
 }
 static void break_weight_dtype(clq_graph *g) {
-    quantize(g, WEIGHT, 1, 1, 0, CLQ_U8);
+    quantize(g, WEIGHT, 1, 1, 0, CLQ_Q_U8);
 }
 
 static void validation_finds_every_broken_rule(void **state) {
@@ -460,8 +460,8 @@ static void validation_finds_every_broken_rule(void **state) {
     break_no_nodes(g);
     assert_status(clq_graph_validate(g), CLQ_BAD_DATA);
     break_no_nodes(g);
-    quantize(g, WEIGHT, 2, FLT_MIN, 0, CLQ_S8);
-    quantize(g, A, 1, 1, 255, CLQ_U8);
+    quantize(g, WEIGHT, 2, FLT_MIN, 0, CLQ_Q_S8);
+    quantize(g, A, 1, 1, 255, CLQ_Q_U8);
     assert_ok(clq_graph_validate(g));
     clq_graph_destroy(g);
 }
@@ -473,7 +473,7 @@ static void every_failed_allocation_is_reported(void **state) {
         clq_test_fail_allocation(nth);
         clq_status status = build(&g);
         if (status == CLQ_OK) {
-            status = clq_qparams_set(&g->values[A].q, 1, (float[]){1}, 0, CLQ_U8);
+            status = clq_qparams_set(&g->values[A].q, 1, (float[]){1}, 0, CLQ_Q_U8);
         }
         if (status == CLQ_OK) {
             status = clq_graph_clone(g, &copy);

@@ -232,7 +232,8 @@ static void shared_qparams_are_checked(void **state) {
     const float other = 0.5f;
     quant_test t;
     begin_curve(&t, &curves[0], CLQ_EXEC_FAKE_QUANT, 1, 4, x);
-    assert_ok(clq_qparams_set(&t.graph->values[clq_graph_output(t.graph)].q, 1, &other, 0, CLQ_U8));
+    assert_ok(
+        clq_qparams_set(&t.graph->values[clq_graph_output(t.graph)].q, 1, &other, 0, CLQ_Q_U8));
     assert_status(t.run.node->op->quantized->prepare(&t.run), CLQ_USAGE);
     quant_end(&t);
 }

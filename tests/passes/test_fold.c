@@ -323,7 +323,7 @@ static void folding_refuses(void **state) {
     assert_status(clq_graph_fold(g, &folded), CLQ_USAGE); /* no output */
     int y = batch_norm(g, "bn1", conv(g, "conv1", x));
     clq_graph_set_output(g, y);
-    assert_ok(clq_qparams_set(&g->values[x].q, 1, (float[]){1}, 0, CLQ_U8));
+    assert_ok(clq_qparams_set(&g->values[x].q, 1, (float[]){1}, 0, CLQ_Q_U8));
     assert_status(clq_graph_fold(g, &folded), CLQ_USAGE);
     clq_qparams_clear(&g->values[x].q);
     ((float *)data(g, "bn1.weight"))[1] = 3e38f;

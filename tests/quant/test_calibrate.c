@@ -87,7 +87,7 @@ static void check_ranges(const clq_quant_config *config) {
         int32_t zero_point;
         assert_ok(clq_activation_qparams(config, value->name, -low, high, &scale, &zero_point));
         assert_int_equal(value->q.count, 1);
-        assert_int_equal(value->q.dtype, CLQ_U8);
+        assert_int_equal(value->q.type, CLQ_Q_U8);
         assert_int_equal(value->q.zero_point, zero_point);
         assert_true(value->q.scale[0] == scale);
     }
@@ -217,6 +217,7 @@ static void check_layer(const clq_graph *from, const clq_graph *to, const clq_no
     const int8_t *codes = wq->data;
     const int64_t oc = w->shape.dim[0], k = clq_shape_count(&w->shape) / oc;
     assert_int_equal(wq->dtype, CLQ_S8);
+    assert_int_equal(wq->q.type, CLQ_Q_S8_NARROW);
     assert_int_equal(wq->q.count, config->per_tensor_weights ? 1 : oc);
     for (int64_t c = 0; c < oc; c++) {
         const float scale = wq->q.scale[config->per_tensor_weights ? 0 : c];
@@ -233,6 +234,7 @@ static void check_layer(const clq_graph *from, const clq_graph *to, const clq_no
             const clq_value *b = &from->values[node->inputs[2]], *bq = &to->values[node->inputs[2]];
             const float unit = x_scale * scale;
             assert_int_equal(bq->dtype, CLQ_S32);
+            assert_int_equal(bq->q.type, CLQ_Q_S32);
             assert_true(bq->q.scale[c] == unit);
             assert_int_equal(((int32_t *)bq->data)[c], (int)rintf(((float *)b->data)[c] / unit));
         }
@@ -249,7 +251,7 @@ static void conversion_rounds_weights_and_biases(void **state) {
         clq_graph *graph = net_folded(net_everything(SIZE)), *integer = NULL;
         int layers = 0;
         net_calibrate(test_device, graph, &config, IMAGES, BATCH);
-        assert_ok(clq_convert(graph, &config, &integer));
+        assert_ok(clq_convert(graph, &integer));
         assert_int_equal(clq_graph_form(integer), CLQ_FORM_INTEGER);
         assert_ok(clq_graph_validate(integer));
         for (int n = 0; n < graph->node_count; n++) {
@@ -260,7 +262,7 @@ static void conversion_rounds_weights_and_biases(void **state) {
             }
         }
         assert_int_equal(layers, 8);
-        assert_status(clq_convert(integer, &config, &graph), CLQ_USAGE);
+        assert_status(clq_convert(integer, &graph), CLQ_USAGE);
         clq_graph_destroy(graph);
         clq_graph_destroy(integer);
     }
@@ -282,7 +284,7 @@ static void degenerate_layers_convert(void **state) {
     }
     ((float *)bias->data)[0] = 0.75f;
     net_calibrate(test_device, graph, &config, IMAGES, BATCH);
-    assert_ok(clq_convert(graph, &config, &integer));
+    assert_ok(clq_convert(graph, &integer));
     bias = &integer->values[clq_graph_find_value(integer, "b2.conv1.bias")];
     const double real = (double)((int32_t *)bias->data)[0] * (double)bias->q.scale[0];
     assert_true(fabs(real - 0.75) < 1e-5);
@@ -329,7 +331,7 @@ static void biases_fit_beside_small_weights(void **state) {
         config.max_shift = 30;
         clq_graph *graph = net_of_biases(), *integer = NULL;
         net_calibrate(test_device, graph, &config, IMAGES, BATCH);
-        assert_ok(clq_convert(graph, &config, &integer));
+        assert_ok(clq_convert(graph, &integer));
         const clq_value *real = &graph->values[clq_graph_find_value(graph, "conv.bias")];
         const clq_value *codes = &integer->values[clq_graph_find_value(integer, "conv.bias")];
         for (int c = 0; c < 7; c++) {
@@ -426,7 +428,7 @@ static void conversion_wants_finite_weights(void **state) {
     clq_graph *graph = net_folded(net_everything(SIZE)), *integer = NULL;
     net_calibrate(test_device, graph, &config, IMAGES, BATCH);
     ((float *)graph->values[clq_graph_find_value(graph, "fc1.weight")].data)[3] = NAN;
-    assert_status(clq_convert(graph, &config, &integer), CLQ_BAD_DATA);
+    assert_status(clq_convert(graph, &integer), CLQ_BAD_DATA);
     assert_error_has("fc1.weight");
     assert_null(integer);
     clq_graph_destroy(graph);
@@ -442,7 +444,7 @@ static void conversion_survives_failing_allocations(void **state) {
     for (long nth = 1;; nth++) {
         clq_graph *integer = NULL;
         clq_test_fail_allocation(nth);
-        const clq_status status = clq_convert(graph, &config, &integer);
+        const clq_status status = clq_convert(graph, &integer);
         if (status == CLQ_OK) {
             clq_graph_destroy(integer);
             break;

@@ -18,7 +18,7 @@ static int setup(void **state) {
     }
     folded = net_folded(net_everything(SIZE));
     net_calibrate(device, folded, &config, 8, 4);
-    return clq_convert(folded, &config, &integer) == CLQ_OK ? 0 : -1;
+    return clq_convert(folded, &integer) == CLQ_OK ? 0 : -1;
 }
 
 static int teardown(void **state) {

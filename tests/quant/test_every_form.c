@@ -275,10 +275,9 @@ static clq_graph *calibrated(const clq_graph *graph, const clq_quant_config *con
 }
 
 /* The integer network gives the simulation's bits. */
-static void check_integer(clq_graph *quantized, const clq_quant_config *config,
-                          const float *expected) {
+static void check_integer(clq_graph *quantized, const float *expected) {
     clq_graph *integer = NULL;
-    assert_ok(clq_convert(quantized, config, &integer));
+    assert_ok(clq_convert(quantized, &integer));
     float *y = outputs_kept(integer, CLQ_EXEC_INT8);
     float *simulated = outputs(integer, CLQ_EXEC_FAKE_QUANT);
     assert_equal_bits(y, expected, IMAGES * CLASSES * sizeof *y);
@@ -317,12 +316,12 @@ static void check(const char *word) {
     clq_graph *quantized = calibrated(graph, &config);
     float *simulated = outputs_kept(quantized, CLQ_EXEC_FAKE_QUANT);
     assert_near(simulated, real, 0.5); /* no order is lost, no constant doubled */
-    check_integer(quantized, &config, simulated);
+    check_integer(quantized, simulated);
     free(simulated);
 
     train_once(quantized, &config);
     simulated = outputs(quantized, CLQ_EXEC_FAKE_QUANT);
-    check_integer(quantized, &config, simulated);
+    check_integer(quantized, simulated);
     if (!graph->folded) {
         train_once(graph, NULL);
     }
@@ -399,7 +398,7 @@ static void test_foreign_integers(void **state) {
         clq_quant_config config;
         clq_graph *quantized = quantized_network("crBwbkrc(crcBm+fLrl"), *integer = NULL;
         clq_quant_config_init(&config);
-        assert_ok(clq_convert(quantized, &config, &integer));
+        assert_ok(clq_convert(quantized, &integer));
         for (int n = 0; n < integer->node_count; n++) {
             const clq_node *node = &integer->nodes[n];
             clq_value *w = node->input_count > 1 ? &integer->values[node->inputs[1]] : NULL;

@@ -76,7 +76,7 @@ static void train_and_verify(const clq_quant_config *config, int images, int epo
     assert_true(last < first);
     assert_null(job.qstate);
     assert_ok(clq_graph_validate(graph));
-    assert_ok(clq_convert(graph, config, &integer));
+    assert_ok(clq_convert(graph, &integer));
     assert_ok(clq_graph_validate(integer));
     assert_ok(clq_verify(test_device, integer, test, 8, 0, &v));
     assert_string_equal(v.first_mismatch, "");
@@ -154,7 +154,7 @@ static void check_weights_alike(const clq_quant_config *config) {
     clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 24);
     clq_feed *feed = net_feed(test_device, test, 8);
     clq_qstate *qstate = NULL;
-    assert_ok(clq_convert(graph, config, &integer));
+    assert_ok(clq_convert(graph, &integer));
     assert_ok(clq_qstate_create(test_device, graph, &qstate));
     qstate->choose_weight_scales = true;
     qstate->per_tensor_weights = config->per_tensor_weights;

@@ -138,10 +138,10 @@ static void weight_scales(void **state) {
     assert_status(clq_weight_scale(&any, "w", NAN, &scale), CLQ_BAD_DATA);
     assert_status(clq_weight_scale(&any, "w", -1, &scale), CLQ_BAD_DATA);
     /* A dead channel: its scale is large enough for its bias to fit. */
-    scale = clq_weights_scale(1e-20f, 0.5f, 0.02f, CLQ_ANY_SCALE);
+    scale = clq_weights_scale(1e-20f, 127, 0.5f, 0.02f, CLQ_ANY_SCALE);
     assert_true(fabsf(clq_bias_code(0.5f, 0.02f * scale)) <= 0x1p23f);
     assert_true(fabsf(clq_bias_code(0.5f, 0.02f * scale) * (0.02f * scale) - 0.5f) < 1e-6f);
-    assert_true(clq_weights_scale(0, 0, 1, CLQ_ANY_SCALE) == 1);
+    assert_true(clq_weights_scale(0, 127, 0, 1, CLQ_ANY_SCALE) == 1);
 }
 
 static void bias_codes(void **state) {

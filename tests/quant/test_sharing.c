@@ -146,9 +146,9 @@ static void set_qparams(clq_graph *graph) {
     for (int v = 0; v < graph->value_count; v++) {
         clq_value *value = &graph->values[v];
         if (!value->data && v != clq_graph_output(graph)) {
-            assert_ok(clq_qparams_set(&value->q, 1, &activation, 100, CLQ_U8));
+            assert_ok(clq_qparams_set(&value->q, 1, &activation, 100, CLQ_Q_U8));
         } else if (value->data && value->shape.rank > 1) {
-            assert_ok(clq_qparams_set(&value->q, 1, &weight, 0, CLQ_S8));
+            assert_ok(clq_qparams_set(&value->q, 1, &weight, 0, CLQ_Q_S8));
         }
     }
 }
@@ -164,7 +164,7 @@ static void test_quantized(void **state) {
         print_message("network %u\n", seed);
         check_mode(folded, CLQ_EXEC_FAKE_QUANT);
         check_mode(folded, CLQ_EXEC_QAT);
-        assert_ok(clq_convert(folded, &config, &integer));
+        assert_ok(clq_convert(folded, &integer));
         check_mode(integer, CLQ_EXEC_INT8);
         clq_graph_destroy(integer);
         clq_graph_destroy(folded);

@@ -32,7 +32,7 @@ static clq_verification verify(net_maker make, const clq_quant_config *config,
     clq_graph *graph = net_folded(make());
     clq_verification verification;
     net_calibrate(test_device, graph, config, 32, 8);
-    assert_ok(clq_convert(graph, config, integer));
+    assert_ok(clq_convert(graph, integer));
     clq_dataset *data =
         net_data(CLQ_SPLIT_TEST, (int)graph->values[clq_graph_input(graph)].shape.dim[1], 11);
     assert_ok(clq_verify(test_device, *integer, data, 4, 0, &verification));

@@ -33,17 +33,17 @@ static inline int quant_activation(quant_test *t, const clq_shape *shape, quant_
         assert_ok(
             clq_graph_add_node(t->graph, "relu", "second", NULL, t->graph->inputs, 1, &value));
     }
-    assert_ok(clq_qparams_set(&t->graph->values[value].q, 1, &q.scale, q.zero_point, CLQ_U8));
+    assert_ok(clq_qparams_set(&t->graph->values[value].q, 1, &q.scale, q.zero_point, CLQ_Q_U8));
     return value;
 }
 
 static inline int quant_parameter(quant_test *t, const char *name, clq_shape shape, clq_dtype dtype,
                                   const void *data, int64_t scales, const float *scale,
-                                  clq_dtype codes) {
+                                  clq_qtype type) {
     int value = 0;
     assert_ok(
         clq_graph_add_parameter(t->graph, name, CLQ_VALUE_PARAMETER, dtype, shape, data, &value));
-    assert_ok(clq_qparams_set(&t->graph->values[value].q, scales, scale, 0, codes));
+    assert_ok(clq_qparams_set(&t->graph->values[value].q, scales, scale, 0, type));
     return value;
 }
 
@@ -70,7 +70,7 @@ static inline void quant_node(quant_test *t, const char *op, const void *attrs, 
     assert_ok(clq_graph_add_node(t->graph, op, "test", attrs, inputs, input_count, &output));
     if (y) {
         assert_ok(
-            clq_qparams_set(&t->graph->values[output].q, 1, &y->scale, y->zero_point, CLQ_U8));
+            clq_qparams_set(&t->graph->values[output].q, 1, &y->scale, y->zero_point, CLQ_Q_U8));
     }
     clq_graph_set_output(t->graph, output);
     if (mode != CLQ_EXEC_INT8) {

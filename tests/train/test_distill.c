@@ -90,7 +90,7 @@ static void misfits_are_named(void **state) {
     const float scale = 0.1f;
     for (int v = 0; v < few->value_count; v++) {
         if (!few->values[v].data) {
-            assert_ok(clq_qparams_set(&few->values[v].q, 1, &scale, 128, CLQ_U8));
+            assert_ok(clq_qparams_set(&few->values[v].q, 1, &scale, 128, CLQ_Q_U8));
         }
     }
     job.teacher = few;

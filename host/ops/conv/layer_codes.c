@@ -26,13 +26,14 @@ typedef struct layer_codes {
     clq_conv_geometry geometry;
     size_t k; /* weights of an output channel */
     clq_act act;
-    clq_conv2d_f32 *conv;     /* of codes */
-    clq_conv2d_f32 *gradient; /* of w_reals; NULL when the input's gradient is not wanted */
-    clq_buffer *codes;        /* (OC, KH, KW, IC/G) */
-    clq_buffer *reals;        /* w_scale * codes; with `gradient` only */
-    clq_buffer *bias_codes;   /* (OC), NULL without a bias */
-    clq_buffer *w_scale;      /* (OC) */
-    clq_buffer *largest;      /* (2, 2): of all weights and biases, for scales per tensor */
+    const clq_qtype_info *type; /* of the weights */
+    clq_conv2d_f32 *conv;       /* of codes */
+    clq_conv2d_f32 *gradient;   /* of w_reals; NULL when the input's gradient is not wanted */
+    clq_buffer *codes;          /* (OC, KH, KW, IC/G) */
+    clq_buffer *reals;          /* w_scale * codes; with `gradient` only */
+    clq_buffer *bias_codes;     /* (OC), NULL without a bias */
+    clq_buffer *w_scale;        /* (OC) */
+    clq_buffer *largest;        /* (2, 2): of all weights and biases, for scales per tensor */
     clq_buffer *multiplier, *real_multiplier; /* (OC + TABLE_TAIL) */
     clq_buffer *mask;                         /* QAT, when the output is quantized */
     clq_layer_exact *exact;                   /* FAKE_QUANT, when (13) does not hold */
@@ -74,6 +75,11 @@ static clq_status create_convolutions(const clq_op_run *run, layer_codes *layer)
                                       &layer->gradient));
     }
     return CLQ_OK;
+}
+
+static const clq_qtype_info *weights_type(const clq_op_run *run) {
+    const clq_qparams *q = &run->in[CLQ_LAYER_W].value->q;
+    return clq_qtype_get(q->count > 0 ? q->type : CLQ_Q_S8_NARROW);
 }
 
 /* Weights that stay real beside quantized activations: sums are then of reals, not exact, and there
@@ -134,6 +140,7 @@ clq_status clq_layer_codes_prepare(clq_op_run *run) {
     run->state = layer;
     layer->geometry = clq_conv_node_geometry(run);
     layer->act = clq_node_act(run->node);
+    layer->type = weights_type(run);
     layer->k = (size_t)(clq_shape_count(&run->in[CLQ_LAYER_W].shape) / layer->geometry.oc);
     if (!clq_is_quantized(&run->out) && layer->act != CLQ_ACT_NONE && run->mode == CLQ_EXEC_QAT) {
         return clq_fail(CLQ_USAGE, "an activation behind an output that is not quantized");
@@ -203,7 +210,7 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
                           CLQ_BUF(run->in[CLQ_LAYER_W].buffer),
                           CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer), CLQ_BUF(q->scale),
                           CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
-                          CLQ_I32(q->max_shift), CLQ_I32(layer->k));
+                          CLQ_F32(layer->type->highest), CLQ_I32(q->max_shift), CLQ_I32(layer->k));
     }
     CLQ_TRY(clq_buffer_fill(layer->largest, 0, 4 * sizeof(float), 0));
     CLQ_TRY(find_largest(run, layer, 0, oc * layer->k));
@@ -213,7 +220,7 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
     CLQ_TRY(clq_kernel_get(run->device, "weights_scale_tensor", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(layer->largest),
                       CLQ_BUF(q->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
-                      CLQ_I32(q->max_shift), CLQ_I32(oc));
+                      CLQ_F32(layer->type->highest), CLQ_I32(q->max_shift), CLQ_I32(oc));
 }
 
 static clq_status quantize_parameters(const clq_op_run *run, layer_codes *layer) {
@@ -222,13 +229,13 @@ static clq_status quantize_parameters(const clq_op_run *run, layer_codes *layer)
         CLQ_TRY(choose_scales(run, layer));
     }
     CLQ_TRY(clq_kernel_get(run->device, "quantize_weights", NULL, &kernel));
-    return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
-                      CLQ_BUF(run->in[CLQ_LAYER_W].buffer), CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer),
-                      CLQ_BUF(layer->w_scale), CLQ_BUF(run->qstate->scale),
-                      CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(output_index(run)),
-                      CLQ_BUF(layer->codes), CLQ_BUF(layer->reals), CLQ_BUF(layer->bias_codes),
-                      CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier),
-                      CLQ_I32(layer->geometry.oc), CLQ_I32(layer->k));
+    return CLQ_LAUNCH(
+        run->device, kernel, channel_range(run, layer), CLQ_BUF(run->in[CLQ_LAYER_W].buffer),
+        CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer), CLQ_BUF(layer->w_scale),
+        CLQ_BUF(run->qstate->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(output_index(run)),
+        CLQ_BUF(layer->codes), CLQ_BUF(layer->reals), CLQ_BUF(layer->bias_codes),
+        CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier), CLQ_F32(layer->type->lowest),
+        CLQ_F32(layer->type->highest), CLQ_I32(layer->geometry.oc), CLQ_I32(layer->k));
 }
 
 static clq_status make_multipliers(const clq_op_run *run, layer_codes *layer) {
@@ -424,7 +431,8 @@ static clq_status weights_gradient(const clq_op_run *run, const layer_codes *lay
     return CLQ_LAUNCH(
         run->device, kernel, channel_range(run, layer), CLQ_BUF(run->grad_in[CLQ_LAYER_W].buffer),
         CLQ_BUF(run->in[CLQ_LAYER_W].buffer), CLQ_BUF(layer->w_scale), CLQ_BUF(q->scale),
-        CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(may_clip), CLQ_I32(layer->k));
+        CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_I32(may_clip), CLQ_F32(layer->type->lowest),
+        CLQ_F32(layer->type->highest), CLQ_I32(layer->k));
 }
 
 clq_status clq_layer_codes_backward(clq_op_run *run) {

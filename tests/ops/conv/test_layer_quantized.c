@@ -155,13 +155,13 @@ static void begin(quant_test *t, const layer_data *d, clq_exec_mode mode, bool i
     quant_begin(t);
     inputs[0] = quant_activation(t, &x, x_meaning);
     inputs[1] = quant_parameter(t, "w", w, w_type, integers ? (void *)d->w : d->w_real,
-                                c->per_tensor ? 1 : c->oc, d->w_scale, CLQ_S8);
+                                c->per_tensor ? 1 : c->oc, d->w_scale, CLQ_Q_S8_NARROW);
     for (int i = 0; i < c->oc; i++) {
         unit[i] = x_meaning.scale * d->w_scale[i];
     }
     if (c->bias) {
         inputs[2] = quant_parameter(t, "b", b, b_type, integers ? (void *)d->bias : d->bias_real,
-                                    c->oc, unit, CLQ_S32);
+                                    c->oc, unit, CLQ_Q_S32);
     }
     quant_node(t, c->h ? "conv2d" : "linear", c->h ? (const void *)&conv : &linear, inputs,
                c->bias ? 3 : 2, quantized_output ? &y_meaning : NULL, mode, c->n);
