@@ -1,4 +1,5 @@
 /* Interleaved inference benchmarks. */
+#include <math.h>
 #include <string.h>
 
 #include <clquant/bench.h>
@@ -26,7 +27,9 @@ static clq_status prepare(const clq_bench_case *cases, size_t count,
     clq_progress_begin(&progress, "prepare", "cases", (int64_t)count);
     for (size_t c = 0; c < count; c++) {
         clq_progress_update(&progress, (int64_t)c, "%s", cases[c].name);
-        CLQ_GOTO(status, cleanup, clq_device_measure_limits(cases[c].device, &limits));
+        if (!options->no_peak) {
+            CLQ_GOTO(status, cleanup, clq_device_measure_limits(cases[c].device, &limits));
+        }
         CLQ_GOTO(status, cleanup, clq_bench_runner_open(&cases[c], options, &runners[c]));
     }
 cleanup:
@@ -155,14 +158,19 @@ static clq_status keep_samples(const clq_bench_runner *r, clq_bench_result *resu
     return CLQ_OK;
 }
 
-static clq_status fill_result(clq_bench_runner *r, clq_bench_result *result) {
+static clq_status fill_result(clq_bench_runner *r, const clq_bench_options *options,
+                              clq_bench_result *result) {
     const clq_graph_size size = clq_graph_measure(clq_bench_runner_graph(r));
     const clq_device_info *info = clq_device_get_info(r->item->device);
     const bool integer = clq_bench_runner_is_integer(r);
-    CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
+    result->limits = (clq_device_limits){NAN, NAN, NAN, NAN, NAN, NAN};
+    if (!options->no_peak) {
+        CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
+    }
     result->model = clq_strdup(r->item->name);
     result->device = clq_strdup(info->name);
-    if (!result->model || !result->device) {
+    result->driver = clq_format("%s %s", info->platform, info->driver);
+    if (!result->model || !result->device || !result->driver) {
         return CLQ_NO_MEMORY;
     }
     result->batch = r->item->batch;
@@ -230,13 +238,15 @@ clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
     }
     CLQ_GOTO(status, cleanup, prepare(cases, count, options, runners));
     CLQ_GOTO(status, cleanup, measure(runners, count, options));
-    CLQ_GOTO(status, cleanup, remeasure_devices(cases, count));
+    if (!options->no_peak) {
+        CLQ_GOTO(status, cleanup, remeasure_devices(cases, count));
+    }
     for (size_t c = 0; c < count; c++) {
-        CLQ_GOTO(status, cleanup, fill_result(&runners[c], &results[c]));
+        CLQ_GOTO(status, cleanup, fill_result(&runners[c], options, &results[c]));
         warn_about_peaks(&results[c]);
     }
     for (size_t c = 0; c < count; c++) {
-        if (cases[c].fp32 && options->layers) {
+        if (cases[c].fp32 && options->layers && !options->no_peak) {
             explain(cases, c, results);
         }
     }
@@ -262,5 +272,6 @@ void clq_bench_result_clear(clq_bench_result *result) {
     clq_free(result->samples);
     clq_free(result->model);
     clq_free(result->device);
+    clq_free(result->driver);
     *result = (clq_bench_result){0};
 }

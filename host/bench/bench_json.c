@@ -75,6 +75,7 @@ static json_t *result_to_json(const clq_bench_result *result) {
     json_t *json = json_object(), *layers = json_array();
     json_object_set_new(json, "model", clq_json_string(result->model));
     json_object_set_new(json, "device", clq_json_string(result->device));
+    json_object_set_new(json, "driver", clq_json_string(result->driver ? result->driver : ""));
     json_object_set_new(json, "batch", json_integer(result->batch));
     json_object_set_new(json, "precision", clq_json_string(result->precision));
     json_object_set_new(json, "dot_path", clq_json_string(result->dot_path));

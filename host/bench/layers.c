@@ -1,5 +1,6 @@
 #include "bench/layers.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "ops/quantized.h"
@@ -200,7 +201,7 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
     if (!layer->name || !layer->op || !layer->fused) {
         return CLQ_NO_MEMORY;
     }
-    if (s->multiplies) {
+    if (s->multiplies && !isnan(result->peak_gops)) {
         CLQ_TRY(peak_of(profile->device, s->dot, &layer->peak_gops));
     }
     if (layer->ms > 0) {

@@ -21,6 +21,7 @@ typedef struct options {
     int batches[MAX_BATCHES];
     size_t model_count, device_count, batch_count;
     bool layers, explain, startup, first_result;
+    const char *now;    /* a file of results to compare, instead of models */
     double max_regress; /* negative: not given */
     clq_bench_options bench;
 } options;
@@ -36,6 +37,7 @@ enum {
     COMPARE,
     MAX_REGRESS,
     FIRST_RESULT,
+    NO_PEAK,
     TRAIN
 };
 
@@ -55,10 +57,33 @@ static error_t add_model(options *o, struct argp_state *state, const char *model
     return 0;
 }
 
-static error_t check_options(const options *o, struct argp_state *state) {
+/* With --compare, a file of results takes the place of the models. */
+static void find_results(options *o, struct argp_state *state) {
+    for (size_t m = 0; m < o->model_count; m++) {
+        if (!clq_path_has_extension(o->models[m], ".json")) {
+            continue;
+        }
+        if (!o->base || o->model_count > 1) {
+            argp_error(state,
+                       "%s: a file of results is compared with another: --compare A.json "
+                       "B.json",
+                       o->models[m]);
+        }
+        if (o->layers || o->explain || o->startup || o->device_count > 0) {
+            argp_error(state, "nothing is measured where two files are compared");
+        }
+        o->now = o->models[m];
+    }
+}
+
+static error_t check_options(options *o, struct argp_state *state) {
     if (o->model_count == 0) {
         argp_error(state, "needs a model");
     }
+    if (o->explain && o->bench.no_peak) {
+        argp_error(state, "--explain needs the peaks that --no-peak does not measure");
+    }
+    find_results(o, state);
     if (o->max_regress >= 0 && !o->base) {
         argp_error(state, "--max-regress needs --compare");
     }
@@ -97,6 +122,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case MAX_REGRESS:
         return clq_option_result(state,
                                  clq_option_fraction("--max-regress", argument, &o->max_regress));
+    case NO_PEAK:
+        o->bench.no_peak = true;
+        return 0;
     case FIRST_RESULT:
         o->first_result = true;
         return 0;
@@ -132,8 +160,12 @@ static const struct argp_option argp_options[] = {
      "Also time from process start to first result, with empty and with full kernel caches (in a "
      "temporary folder)",
      0},
+    {"no-peak", NO_PEAK, NULL, 0,
+     "Do not measure what the device can do (some seconds); ratios to it are left out", 0},
     {"compare", COMPARE, "BASE.json", 0,
-     "Gate: exit code 1 when a median is certainly slower than in an earlier run's --json", 0},
+     "Gate: exit code 1 when a median is certainly slower than in an earlier run's --json; with "
+     "another such file instead of models, nothing is measured",
+     0},
     {"max-regress", MAX_REGRESS, "5%", 0, "How much slower --compare accepts (default 5%)", 0},
     {"first-result", FIRST_RESULT, NULL, OPTION_HIDDEN, "What --startup runs", 0},
     {0},
@@ -142,13 +174,14 @@ static const struct argp_child children[] = {{&clq_host_argp, 0, "Common options
 static const struct argp argp = {
     argp_options,
     parse,
-    "MODEL.onnx...\n--train NETWORK|RECIPE.json",
+    "MODEL.onnx...\n--compare BASE.json NOW.json\n--train NETWORK|RECIPE.json",
     "Measures latency, throughput and transfers, with every layer against what the device was "
     "measured to do. All models, devices and batches run in turn, so that drift hits all alike."
     "\vExamples:\n"
     "  clquant bench model.onnx int8.onnx -b 1,8 --explain\n"
     "  clquant bench int8.onnx --json >base.json\n"
     "  clquant bench int8.onnx --compare base.json --max-regress 10%\n"
+    "  clquant bench --compare before.json after.json\n"
     "  clquant bench --train resnet50 --qat",
     children,
     NULL,
@@ -174,7 +207,7 @@ typedef struct session {
     clq_bench_result *results;
     size_t case_count;
     clq_bench_startup *startups; /* (devices, models, batches); NULL: not wanted */
-    clq_bench_base base;
+    clq_bench_base base, now;
     clq_comparison comparison;
 } session;
 
@@ -332,7 +365,7 @@ static void hand_out_startups(session *s) {
 /* ---- the command ---- */
 
 static clq_status print_json(const session *s) {
-    json_t *json = clq_bench_to_json(s->results, s->case_count);
+    json_t *json = clq_bench_to_json(s->results, s->options->now ? 0 : s->case_count);
     if (s->options->base) {
         json_object_set_new(json, "compare", clq_comparison_to_json(&s->comparison));
     }
@@ -341,30 +374,49 @@ static clq_status print_json(const session *s) {
     return status;
 }
 
-static clq_status print_text(const session *s) {
+/* A device and all that was measured on it. */
+static clq_status print_of_device(const session *s, size_t d) {
     const options *o = s->options;
-    for (size_t d = 0; d < o->device_count; d++) {
-        clq_print_device(clq_device_get_info(s->devices[d]),
-                         &s->results[case_index(s, d, 0, 0)].limits);
+    const clq_bench_result *results = &s->results[case_index(s, d, 0, 0)];
+    const size_t count = s->network_count * o->batch_count;
+    if (d > 0) {
+        putchar('\n');
     }
-    putchar('\n');
-    CLQ_TRY(clq_print_results(s->results, s->case_count));
-    for (size_t i = 0; o->layers && i < s->case_count; i++) {
-        CLQ_TRY(clq_print_layers(&s->results[i]));
+    clq_print_device(clq_device_get_info(s->devices[d]), &results[0].limits);
+    CLQ_TRY(clq_print_results(results, count));
+    for (size_t i = 0; o->layers && i < count; i++) {
+        CLQ_TRY(clq_print_layers(&results[i]));
     }
-    for (size_t i = 0; i < s->case_count; i++) {
-        if (s->results[i].explained) {
-            CLQ_TRY(clq_print_explanations(&s->results[i]));
+    for (size_t i = 0; i < count; i++) {
+        if (results[i].explained) {
+            CLQ_TRY(clq_print_explanations(&results[i]));
         }
     }
-    return o->base ? clq_print_comparison(&s->comparison) : CLQ_OK;
+    return CLQ_OK;
 }
 
-static clq_status bench(session *s) {
-    const options *o = s->options;
-    if (o->base) {
-        CLQ_TRY(clq_bench_base_read(o->base, &s->base));
+static clq_status print_text(const session *s) {
+    for (size_t d = 0; d < s->options->device_count; d++) {
+        CLQ_TRY(print_of_device(s, d));
     }
+    if (!s->options->base) {
+        return CLQ_OK;
+    }
+    if (!s->options->now) {
+        putchar('\n');
+    }
+    return clq_print_comparison(&s->comparison);
+}
+
+/* The results of a file in place of measured ones. */
+static clq_status read_results(session *s) {
+    CLQ_TRY(clq_bench_base_read(s->options->now, &s->now));
+    s->case_count = s->now.row_count;
+    return clq_bench_base_results(&s->now, &s->results);
+}
+
+static clq_status measure(session *s) {
+    const options *o = s->options;
     CLQ_TRY(open_models(s));
     if (o->startup) {
         CLQ_TRY(measure_startups(s)); /* before there are devices, which have threads */
@@ -378,8 +430,17 @@ static clq_status bench(session *s) {
     CLQ_TRY(make_cases(s));
     CLQ_TRY(clq_bench_run(s->cases, s->case_count, &o->bench, s->results));
     hand_out_startups(s);
+    return CLQ_OK;
+}
+
+static clq_status bench(session *s) {
+    const options *o = s->options;
     if (o->base) {
-        CLQ_TRY(clq_bench_compare(&s->base, s->results, s->case_count,
+        CLQ_TRY(clq_bench_base_read(o->base, &s->base));
+    }
+    CLQ_TRY(o->now ? read_results(s) : measure(s));
+    if (o->base) {
+        CLQ_TRY(clq_bench_compare(&s->base, o->now ? &s->now : NULL, s->results, s->case_count,
                                   o->max_regress < 0 ? 0.05 : o->max_regress, &s->comparison));
     }
     CLQ_TRY(o->common.json ? print_json(s) : print_text(s));
@@ -389,7 +450,8 @@ static clq_status bench(session *s) {
 static void close_session(session *s) {
     clq_comparison_clear(&s->comparison);
     clq_bench_base_clear(&s->base);
-    for (size_t i = 0; s->results && i < s->case_count; i++) {
+    clq_bench_base_clear(&s->now);
+    for (size_t i = 0; s->results && i < s->case_count && !s->options->now; i++) { /* else lent */
         clq_bench_result_clear(&s->results[i]);
     }
     clq_free(s->results);
@@ -422,7 +484,7 @@ static clq_status run(int argc, char **argv) {
     bool done;
     CLQ_TRY(clq_parse(&argp, "bench", argc, argv, &o, &done));
     o.bench.layers = o.layers || o.explain || o.common.json;
-    if (o.device_count == 0) {
+    if (o.device_count == 0 && !o.now) {
         o.devices[o.device_count++] = NULL;
     }
     if (o.first_result) {

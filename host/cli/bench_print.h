@@ -5,9 +5,9 @@
 #include "bench/compare.h"
 
 /* All print on standard output. */
-/* What a device was measured to do. */
+/* A device, which the tables below it do not name again, and what it was measured to do. */
 void clq_print_device(const clq_device_info *info, const clq_device_limits *limits);
-/* A row a result; with times from start to first result where they were measured. */
+/* A row a result of one device; with times from start to first result where they were measured. */
 clq_status clq_print_results(const clq_bench_result *results, size_t count);
 /* A row a layer. */
 clq_status clq_print_layers(const clq_bench_result *result);

@@ -164,7 +164,6 @@ static clq_status print(const session *s, size_t count) {
         return status;
     }
     clq_print_device(clq_device_get_info(s->device), &s->results[FP32].limits);
-    putchar('\n');
     CLQ_TRY(clq_print_train_results(s->results, count));
     if (count == MODES) {
         printf("\nThe quantization-aware step takes %.2fx the FP32 step (minima; medians %.2fx)\n",

@@ -116,13 +116,13 @@ cleanup:
     return good;
 }
 
-/* A folder that the user named and that cannot be used costs time in every run: worth a word, once
- * in a process. */
+/* A folder that cannot be used costs time in every run: worth a word, once in a process. */
 static void report_failure(const char *path, clq_status status) {
     static atomic_flag told = ATOMIC_FLAG_INIT;
-    if (clq_environment("CLQUANT_CACHE_DIR") && status == CLQ_CANNOT_CREATE &&
-        !atomic_flag_test_and_set(&told)) {
-        clq_log_warn("CLQUANT_CACHE_DIR: nothing is kept for later runs: %s", clq_last_error());
+    if (status == CLQ_CANNOT_CREATE && !atomic_flag_test_and_set(&told)) {
+        const bool named = clq_environment("CLQUANT_CACHE_DIR") != NULL;
+        clq_log_warn("%snothing is kept for later runs: %s%s", named ? "CLQUANT_CACHE_DIR: " : "",
+                     clq_last_error(), named ? "" : "; CLQUANT_CACHE_DIR names another folder");
     } else {
         clq_log_debug("cannot cache %s: %s", path, clq_last_error());
     }

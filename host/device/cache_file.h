@@ -28,8 +28,8 @@ void clq_cache_key_add_text(clq_cache_key *key, const char *text);
 
 /* The payload (clq_free *data), or false. */
 bool clq_cache_load(const char *kind, clq_cache_key key, void **data, size_t *size);
-/* Failing to store is no error: it is logged, as a warning once where CLQUANT_CACHE_DIR cannot be
- * written, and forgotten. */
+/* Failing to store is no error: it is logged, as a warning once where the folder cannot be written,
+ * and forgotten. */
 void clq_cache_store(const char *kind, clq_cache_key key, const void *data, size_t size);
 
 /* A mark: an empty file of a kind that is there while this process does something, and stays when

@@ -14,10 +14,17 @@
 #include "base/text.h"
 #include "device/choose.h"
 #include "device/cl_status.h"
+#include "device/pocl_cache.h"
 
 static clq_status no_platform(void) {
     return clq_fail(CLQ_DEVICE, "there is no OpenCL platform on this machine; install a vendor "
                                 "driver, or PoCL for the CPU (Debian: pocl-opencl-icd)");
+}
+
+static bool is_pocl(cl_platform_id platform) {
+    char name[64] = "";
+    return clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name, name, NULL) == CL_SUCCESS &&
+           strcmp(name, "Portable Computing Language") == 0;
 }
 
 /* A driver that cannot list or describe its devices is left out with a warning, so that it does not
@@ -27,6 +34,9 @@ static clq_status find_on_platform(cl_platform_id platform, int platform_index,
     clq_status status = CLQ_OK;
     cl_device_id *ids = NULL;
     cl_uint id_count = 0;
+    if (is_pocl(platform) && clq_pocl_cache_prepare() != CLQ_OK) {
+        clq_log_warn("%s", clq_last_error());
+    }
     cl_int error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &id_count);
     if (error == CL_DEVICE_NOT_FOUND || (error == CL_SUCCESS && id_count == 0)) {
         return CLQ_OK;

@@ -68,6 +68,7 @@ enum { CLQ_BENCH_MAX_SAMPLES = 512 };
 typedef struct clq_bench_result {
     char *model;  /* owned */
     char *device; /* owned */
+    char *driver; /* owned: platform and version */
     int batch;
     const char *precision; /* "fp32" or "int8" */
     const char *dot_path;  /* the device's; "" for fp32 */
@@ -106,6 +107,8 @@ typedef struct clq_bench_options {
                        until the median's interval is within 1 % of it */
     int warmup;     /* iterations. 0: 3 and at least 0.1 s */
     bool layers;    /* also profile per layer, in separate iterations */
+    bool no_peak;   /* do not measure what the device can do: limits, peaks and fractions of them
+                       are NaN in the results, and no layer is explained */
     uint64_t seed;  /* of the random input */
 } clq_bench_options;
 

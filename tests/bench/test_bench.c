@@ -291,6 +291,7 @@ static void json_has_the_documented_keys(void **state) {
     static const char *const top[] = {"schema", "version", "results", NULL};
     static const char *const result_keys[] = {"model",
                                               "device",
+                                              "driver",
                                               "batch",
                                               "precision",
                                               "dot_path",

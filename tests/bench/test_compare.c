@@ -61,7 +61,7 @@ static void rows_are_matched_by_all_four(void **state) {
     clq_comparison comparison;
     (void)state;
     read_base(before, 4, &base);
-    assert_ok(clq_bench_compare(&base, now, 4, 0.05, &comparison));
+    assert_ok(clq_bench_compare(&base, NULL, now, 4, 0.05, &comparison));
     assert_ptr_equal(comparison.changes[0].row, &base.rows[2]);
     assert_null(comparison.changes[1].row);
     assert_ptr_equal(comparison.changes[2].row, &base.rows[1]);
@@ -86,7 +86,7 @@ static void rows_are_matched_by_all_four(void **state) {
     for (size_t i = 0; i < base.row_count; i++) {
         base.rows[i].used = false;
     }
-    assert_ok(clq_bench_compare(&base, now, 4, 1.5, &comparison));
+    assert_ok(clq_bench_compare(&base, NULL, now, 4, 1.5, &comparison));
     assert_int_equal(comparison.failed, 0);
     assert_ok(clq_comparison_gate(&comparison));
     clq_comparison_clear(&comparison);
@@ -100,7 +100,7 @@ static void equal_rows_are_matched_in_order(void **state) {
     clq_comparison comparison;
     (void)state;
     read_base(before, 2, &base);
-    assert_ok(clq_bench_compare(&base, now, 2, 0.05, &comparison));
+    assert_ok(clq_bench_compare(&base, NULL, now, 2, 0.05, &comparison));
     assert_int_equal(comparison.failed, 0);
     assert_ptr_equal(comparison.changes[1].row, &base.rows[1]);
     clq_comparison_clear(&comparison);
@@ -114,7 +114,7 @@ static void nothing_in_common_is_an_error(void **state) {
     clq_comparison comparison;
     (void)state;
     read_base(before, 1, &base);
-    assert_status(clq_bench_compare(&base, now, 1, 0.05, &comparison), CLQ_BAD_DATA);
+    assert_status(clq_bench_compare(&base, NULL, now, 1, 0.05, &comparison), CLQ_BAD_DATA);
     assert_error_has("base.json: none of its 1 results");
     clq_comparison_clear(&comparison);
     clq_bench_base_clear(&base);
@@ -190,7 +190,7 @@ static void failing_allocations_are_survived(void **state) {
         clq_test_fail_allocation(n);
         status = clq_bench_base_read(path, &base);
         if (status == CLQ_OK) {
-            status = clq_bench_compare(&base, results, 1, 0.05, &comparison);
+            status = clq_bench_compare(&base, NULL, results, 1, 0.05, &comparison);
         }
         clq_comparison_clear(&comparison);
         clq_bench_base_clear(&base);

@@ -74,9 +74,46 @@ static void tables_have_every_part(void **state) {
     assert_printed("layer1.0.conv2 + layer1.0.add");
     assert_printed("why not 2x");
     assert_printed("Of the int8 time:");
+    const char *name = strstr(command_output, "pthread-"); /* once, if it is PoCL's */
+    assert_true(!name || !strstr(name + 1, "pthread-"));
     assert_exit(0, "bench %s %s --iterations 3 --warmup 1 --explain", int8, fp32);
     assert_null(strstr(command_output, "as fp32")); /* it was given */
     assert_printed("why not 2x");
+}
+
+static void peaks_may_be_left_out(void **state) {
+    (void)state;
+    assert_exit(0, "bench %s --iterations 3 --warmup 1 --layers --no-peak", int8);
+    assert_printed("peaks were not measured");
+    assert_null(strstr(command_output, "% of peak"));
+    assert_null(strstr(command_output, "nan"));
+    assert_exit(0, "bench %s --iterations 3 --warmup 1 --no-peak --json", int8);
+    json_t *json = printed_json();
+    const json_t *result = json_array_get(json_object_get(json, "results"), 0);
+    static const char *const keys[] = {"peak_gops", "peak_fraction", "fp32_peak_gops",
+                                       "bandwidth_gbs", "launch_us"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        assert_true(json_is_null(json_object_get(result, keys[i])));
+    }
+    assert_true(json_is_real(json_object_get(result, "gops")));
+    const json_t *layer = json_array_get(json_object_get(result, "layers"), 1);
+    assert_true(json_is_null(json_object_get(layer, "peak_fraction")));
+    assert_true(json_is_false(json_object_get(layer, "above_peak")));
+    json_decref(json);
+}
+
+static void tables_fit_eighty_characters(void **state) {
+    (void)state;
+    unsetenv("COLUMNS");
+    assert_exit(0, "bench %s --iterations 3 --warmup 1 --layers --explain -q", int8);
+    setenv("COLUMNS", "200", 1);
+    for (const char *line = command_output; *line;) {
+        const size_t length = strcspn(line, "\n");
+        if (length > 80 && !strstr(line, "Of the int8 time")) {
+            fail_msg("%zu characters: %.*s", length, (int)length, line);
+        }
+        line += length + (line[length] == '\n');
+    }
 }
 
 static void files_of_one_name_are_told_apart(void **state) {
@@ -130,6 +167,45 @@ static void compare_fails_slower_runs_only(void **state) {
     assert_exit(0, "bench %s --iterations 5 --warmup 1 --compare %s --max-regress 0%%", int8, path);
     assert_printed("faster");
     json_decref(base);
+}
+
+/* Nothing is measured, and what was not the same is said. */
+static void two_files_are_compared(void **state) {
+    (void)state;
+    char before[512], after[512];
+    assert_exit(0, "bench %s %s --iterations 5 --warmup 1 --json --no-peak", fp32, int8);
+    json_t *base = printed_json(), *result;
+    size_t i;
+    snprintf(before, sizeof before, "%s", clq_test_temp_path("before.json"));
+    assert_ok(clq_json_dump_file(before, base));
+    json_array_foreach(json_object_get(base, "results"), i, result) {
+        json_object_set_new(result, "device", json_string("another"));
+        json_object_set_new(result, "driver", json_string("newer"));
+    }
+    snprintf(after, sizeof after, "%s", scaled_base(base, 1000));
+    json_decref(base);
+    assert_exit(CLQ_GATE_FAILED, "bench --compare %s %s", before, after);
+    assert_printed("scaled.json against");
+    assert_printed("not the same device: another, and ");
+    assert_printed("not the same driver: newer, and ");
+    assert_printed("FAILED: slower");
+    assert_printed("1000.000");
+    assert_printed("2 of 2 results are more than 5 % slower");
+    assert_exit(0, "bench --compare %s %s --json", after, before);
+    json_t *json = printed_json();
+    const json_t *compare = json_object_get(json, "compare");
+    assert_int_equal(json_array_size(json_object_get(json, "results")), 0);
+    assert_int_equal(json_array_size(json_object_get(compare, "rows")), 2);
+    assert_int_equal(json_array_size(json_object_get(compare, "differences")), 2);
+    const json_t *row = json_array_get(json_object_get(compare, "rows"), 0);
+    assert_float_equal(json_real_value(json_object_get(row, "ratio")), 1e-3, 1e-9);
+    assert_float_equal(json_real_value(json_object_get(row, "base_median_ms")),
+                       1e3 * json_real_value(json_object_get(row, "median_ms")), 1e-3);
+    json_decref(json);
+    assert_exit(0, "bench --compare %s %s --max-regress 0", before, before);
+    assert_null(strstr(command_output, "not the same"));
+    assert_exit(CLQ_NO_INPUT, "bench --compare %s none.json", before);
+    assert_printed("none.json");
 }
 
 static void bad_bases_end_before_measuring(void **state) {
@@ -220,6 +296,10 @@ static void wrong_flags_are_usage_errors(void **state) {
         {"m.onnx --compare b.json --max-regress inf", "--max-regress"},
         {"m.onnx --compare", "--compare"},
         {"m.onnx --no-such-flag", "--no-such-flag"},
+        {"m.json", "m.json: a file of results is compared with another"},
+        {"m.onnx m.json --compare b.json", "m.json: a file of results is compared"},
+        {"--compare b.json m.json --layers", "nothing is measured where two files are compared"},
+        {"m.onnx --explain --no-peak", "--explain needs the peaks"},
         {"--train", "--train needs a network or a recipe"},
         {"--train resnet20 resnet32", "one network only"},
         {"--train resnet20 --batch 0", "--batch: must be an integer in 1..65536"},
@@ -237,11 +317,15 @@ static void wrong_flags_are_usage_errors(void **state) {
 }
 
 int main(void) {
+    setenv("COLUMNS", "200", 1); /* no text of a table is broken */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_cases_are_in_one_json),
         cmocka_unit_test(tables_have_every_part),
+        cmocka_unit_test(peaks_may_be_left_out),
+        cmocka_unit_test(tables_fit_eighty_characters),
         cmocka_unit_test(files_of_one_name_are_told_apart),
         cmocka_unit_test(compare_fails_slower_runs_only),
+        cmocka_unit_test(two_files_are_compared),
         cmocka_unit_test(bad_bases_end_before_measuring),
         cmocka_unit_test(startup_times_are_in_the_json),
         cmocka_unit_test(training_steps_take_turns_in_one_json),

@@ -371,7 +371,7 @@ static int warnings;
 
 static void count_warnings(void *context, clq_log_level level, const char *line) {
     (void)context;
-    warnings += level == CLQ_LOG_WARN && strstr(line, "CLQUANT_CACHE_DIR: nothing is kept");
+    warnings += level == CLQ_LOG_WARN && strstr(line, "nothing is kept for later runs");
 }
 
 static void test_unusable_folder(void **state) {
