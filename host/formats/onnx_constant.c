@@ -78,7 +78,7 @@ clq_status onnx_constant_make(clq_arena *arena, const char *name, onnx_type type
     (*constant)->name = name;
     (*constant)->type = type;
     if (!set_shape(*constant, rank, dim)) {
-        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": its dimensions are out of range", name);
+        return clq_fail(CLQ_BAD_DATA, "tensor \"%.200s\": its dimensions are out of range", name);
     }
     CLQ_TRY(clq_arena_take(arena, (*constant)->count, onnx_type_size(type), data));
     (*constant)->data = *data;
@@ -159,8 +159,8 @@ static clq_status narrow_bytes(const source *from, int32_t type, size_t count, c
     for (size_t i = 0; i < count; i++) {
         int32_t element = ((const int32_t *)from->typed)[i];
         if (element < least || element > most) {
-            return clq_fail(CLQ_BAD_DATA, "\"%.200s\": element %zu is %d, must be %d..%d", name, i,
-                            element, least, most);
+            return clq_fail(CLQ_BAD_DATA, "tensor \"%.200s\": element %zu is %d, must be %d..%d",
+                            name, i, element, least, most);
         }
         out[i] = (uint8_t)element;
     }
@@ -169,7 +169,9 @@ static clq_status narrow_bytes(const source *from, int32_t type, size_t count, c
 
 static clq_status check_tensor(const Onnx__TensorProto *tensor, onnx_constant *constant) {
     if (tensor->segment) {
-        return clq_fail(CLQ_BAD_DATA, "segments are not supported");
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "is stored in segments, which are not supported; save the model again with onnx.save");
     }
     if (raw_element_size(tensor->data_type) == 0) {
         char type[32];
@@ -275,7 +277,7 @@ clq_status onnx_constant_floats(clq_arena *arena, const onnx_constant *constant,
     }
     if (constant->type != ONNX_FLOAT) {
         char type[32];
-        return clq_fail(CLQ_BAD_DATA, "\"%.200s\": has element type %s, must be float",
+        return clq_fail(CLQ_BAD_DATA, "tensor \"%.200s\": has element type %s, must be float32",
                         constant->name, onnx_type_name(constant->type, type, sizeof type));
     }
     *values = constant->data;

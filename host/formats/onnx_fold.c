@@ -19,7 +19,9 @@ static clq_status make(onnx_loader *load, const onnx_node *node, onnx_type type,
         size_t extent;
         if (!clq_narrow_size(dim[i], &extent) || !clq_mul_size(count, extent, &count) ||
             count > ONNX_MAX_FOLDED) {
-            return onnx_fail(node, "computes a constant of more than %d elements", ONNX_MAX_FOLDED);
+            return onnx_fail(
+                node, "computes a constant of more than %d elements; compute it before the export",
+                ONNX_MAX_FOLDED);
         }
     }
     return onnx_constant_make(&load->arena, onnx_output_name(node), type, rank, dim, out, data);
@@ -30,7 +32,8 @@ static clq_status reshaped(onnx_loader *load, const onnx_node *node, const onnx_
                            int rank, const int64_t *dim) {
     void *copy;
     if (from->scale_count > 1) {
-        return onnx_fail(node, "reshapes weights quantized per channel");
+        return onnx_fail(
+            node, "reshapes weights quantized per channel; quantize them in their last shape");
     }
     CLQ_TRY(clq_arena_copy(&load->arena, from, sizeof *from, &copy));
     onnx_constant *out = copy;
@@ -79,7 +82,8 @@ static clq_status fold_constant(onnx_loader *load, onnx_node *node) {
             memcpy(data, attribute->floats, (size_t)count * sizeof *attribute->floats);
         }
     } else {
-        return onnx_fail(node, "has no value that is supported");
+        return onnx_fail(node,
+                         "has none of value, value_int, value_ints, value_float and value_floats");
     }
     return onnx_bind_constant(load, node, made ? made : read);
 }
@@ -142,7 +146,8 @@ static clq_status fold_gather(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_attribute_int(node, "axis", -1, 0, &axis));
     const onnx_constant *from = in(load, node, 0), *index = in(load, node, 1);
     if (from->rank != 1 || index->rank > 1 || index->type != ONNX_INT64 || from->scale) {
-        return onnx_fail(node, "only picks out of a list, by 64-bit integers");
+        return onnx_fail(node,
+                         "of constants, only a list picked from by 64-bit integers is supported");
     }
     onnx_constant *out;
     void *data;
@@ -169,7 +174,7 @@ static clq_status fold_concat(onnx_loader *load, onnx_node *node) {
         const onnx_constant *part = in(load, node, i);
         if (!part || part->rank != 1 || part->type != type || part->scale ||
             !clq_add_i64(total, part->dim[0], &total)) {
-            return onnx_fail(node, "only joins lists of one type");
+            return onnx_fail(node, "of constants, only lists of one type are supported");
         }
     }
     onnx_constant *out;
@@ -221,7 +226,7 @@ static clq_status fold_slice(onnx_loader *load, onnx_node *node) {
     if (start_count != 1 || end_count != 1 || axis_count > 1 || step_count > 1 || from->rank < 1 ||
         from->scale || (axis_count == 1 && axes[0] != 0 && axes[0] != -from->rank) ||
         !slice_axis(from->dim[0], starts[0], ends[0], step_count ? steps[0] : 1, &first, &count)) {
-        return onnx_fail(node, "constants are only sliced along axis 0");
+        return onnx_fail(node, "of constants, only slices along axis 0 are supported");
     }
     memcpy(dim, from->dim, sizeof dim);
     dim[0] = count;
@@ -364,15 +369,22 @@ static clq_status fold_cast(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_attribute_int(node, "to", 0, INT_MAX, &to));
     onnx_attribute_ignore(node, "saturate");
     const onnx_constant *from = in(load, node, 0);
-    if (to == (int64_t)from->type && !from->scale) {
+    if (onnx_is_real(to)) { /* all floats are read as float32 */
+        onnx_note_type(load, to);
+        to = ONNX_FLOAT;
+    }
+    const bool real = from->scale || from->type == ONNX_FLOAT;
+    if (real ? to == ONNX_FLOAT : to == (int64_t)from->type) {
         return fold_identity(load, node);
     }
     onnx_constant *out;
     void *data;
     bool known = to == ONNX_INT64 || to == ONNX_INT32 || to == ONNX_FLOAT;
     if (!known || from->scale || (from->type != ONNX_INT32 && from->type != ONNX_INT64)) {
-        return onnx_fail(node, "casts constants from type %d to %lld, which is not supported",
-                         (int)from->type, (long long)to);
+        char from_name[32], to_name[32];
+        return onnx_fail(node, "casts constants from %s to %s, which is not supported",
+                         onnx_type_name(from->type, from_name, sizeof from_name),
+                         onnx_type_name(to, to_name, sizeof to_name));
     }
     CLQ_TRY(make(load, node, (onnx_type)to, from->rank, from->dim, &out, &data));
     for (size_t i = 0; i < from->count; i++) {
@@ -416,7 +428,8 @@ static clq_status fold_arithmetic(onnx_loader *load, onnx_node *node) {
     if (a->type != ONNX_INT64 || b->type != ONNX_INT64 ||
         (a->count != shape->count && a->count != 1) ||
         (b->count != shape->count && b->count != 1)) {
-        return onnx_fail(node, "only calculates with lists of 64-bit integers of equal length");
+        return onnx_fail(
+            node, "of constants, only 64-bit integers in lists of equal length are supported");
     }
     onnx_constant *out;
     void *data;
@@ -425,7 +438,8 @@ static clq_status fold_arithmetic(onnx_loader *load, onnx_node *node) {
         int64_t x = ((const int64_t *)a->data)[a->count == 1 ? 0 : i];
         int64_t y = ((const int64_t *)b->data)[b->count == 1 ? 0 : i];
         if (x == ONNX_BATCH || y == ONNX_BATCH) {
-            return onnx_fail(node, "calculates with the batch, which is open");
+            return onnx_fail(node,
+                             "calculates with the batch, which is open; export with a fixed one");
         }
         if (!calculate(node->op[0], x, y, &((int64_t *)data)[i])) {
             return onnx_fail(node, "the result is out of range");

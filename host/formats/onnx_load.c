@@ -89,6 +89,26 @@ static void warn_of_training(const onnx_loader *load) {
     }
 }
 
+/* ---- element types ---- */
+
+bool onnx_is_real(int64_t type) {
+    return type == ONNX_FLOAT || type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ||
+           type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16 ||
+           type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
+}
+
+void onnx_note_type(onnx_loader *load, int64_t type) {
+    load->other_type = type != ONNX_FLOAT && !load->other_type ? type : load->other_type;
+}
+
+static void tell_types(const onnx_loader *load) {
+    char name[32];
+    if (load->other_type) {
+        clq_log_info("the model computes in %s, clquant in float32",
+                     onnx_type_name(load->other_type, name, sizeof name));
+    }
+}
+
 /* ---- the graph's ends ---- */
 
 static clq_status check_header(const Onnx__ModelProto *model) {
@@ -115,8 +135,12 @@ static clq_status check_header(const Onnx__ModelProto *model) {
         }
     }
     if (opset < OLDEST_OPSET) {
-        return clq_fail(CLQ_BAD_DATA, "opset %lld is not supported, only %d and later",
-                        (long long)opset, OLDEST_OPSET);
+        return opset < 0
+                   ? clq_fail(CLQ_BAD_DATA, "does not say which opset of ONNX it uses")
+                   : clq_fail(CLQ_BAD_DATA,
+                              "opset %lld is not supported, only %d and later; convert it with "
+                              "onnx.version_converter.convert_version",
+                              (long long)opset, OLDEST_OPSET);
     }
     if (opset > NEWEST_OPSET) {
         clq_log(CLQ_LOG_WARN, "opset %lld is newer than %d, the last one known", (long long)opset,
@@ -128,10 +152,11 @@ static clq_status check_header(const Onnx__ModelProto *model) {
 /* Texts that protobuf leaves NULL, and counts that later code relies on. */
 static clq_status check_graph(const Onnx__GraphProto *proto) {
     if (proto->n_node == 0 || proto->n_node > ONNX_MAX_NODES) {
-        return clq_fail(CLQ_BAD_DATA, "%zu nodes, must be 1..%d", proto->n_node, ONNX_MAX_NODES);
+        return clq_fail(CLQ_BAD_DATA, "has %zu nodes, must have 1..%d", proto->n_node,
+                        ONNX_MAX_NODES);
     }
     if (proto->n_initializer > ONNX_MAX_VALUES || proto->n_input > ONNX_MAX_VALUES) {
-        return clq_fail(CLQ_BAD_DATA, "more than %d initializers or inputs", ONNX_MAX_VALUES);
+        return clq_fail(CLQ_BAD_DATA, "has more than %d initializers or inputs", ONNX_MAX_VALUES);
     }
     for (size_t i = 0; i < proto->n_node; i++) {
         const Onnx__NodeProto *node = proto->node[i];
@@ -145,7 +170,8 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
         }
     }
     if (proto->n_output < 1 || proto->n_output > CLQ_MAX_ENDS) {
-        return clq_fail(CLQ_BAD_DATA, "%zu outputs, must be 1..%d", proto->n_output, CLQ_MAX_ENDS);
+        return clq_fail(CLQ_BAD_DATA, "has %zu outputs, must have 1..%d", proto->n_output,
+                        CLQ_MAX_ENDS);
     }
     for (size_t i = 0; i < proto->n_output; i++) {
         if (!proto->output[i]->name || !proto->output[i]->name[0]) {
@@ -156,29 +182,38 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
 }
 
 /* (N, C, H, W) or (N, C) of floats, with numbers for all but N. */
-static clq_status read_input_shape(const Onnx__ValueInfoProto *info, clq_shape *shape,
-                                   int64_t *batch) {
+static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto *info,
+                                   clq_shape *shape, int64_t *batch) {
     const Onnx__TypeProto *type = info->type;
     int64_t dim[4];
+    char type_name[32];
     if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type ||
-        type->tensor_type->elem_type != ONNX_FLOAT || !type->tensor_type->shape) {
-        return clq_fail(CLQ_BAD_DATA, "input \"%.200s\": must be a float tensor with a shape",
-                        info->name);
+        !type->tensor_type->shape) {
+        return clq_fail(CLQ_BAD_DATA, "must be a tensor with a shape; export the model with one");
     }
+    if (!onnx_is_real(type->tensor_type->elem_type)) {
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "has element type %s, must be float32 or another float; convert what is fed "
+            "before the model",
+            onnx_type_name(type->tensor_type->elem_type, type_name, sizeof type_name));
+    }
+    onnx_note_type(load, type->tensor_type->elem_type);
     const Onnx__TensorShapeProto *file = type->tensor_type->shape;
     if (file->n_dim != 4 && file->n_dim != 2) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "input \"%.200s\": has %zu dimensions, must be (N, C, H, W) "
-                        "or (N, C)",
-                        info->name, file->n_dim);
+        return clq_fail(CLQ_BAD_DATA, "has %zu dimensions, must be (N, C, H, W) or (N, C)",
+                        file->n_dim);
     }
     for (size_t i = 0; i < file->n_dim; i++) {
         const Onnx__TensorShapeProto__Dimension *d = file->dim[i];
         bool known = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
         dim[i] = known && d->dim_value > 0 ? d->dim_value : 0;
         if (i > 0 && dim[i] == 0) {
-            return clq_fail(CLQ_BAD_DATA, "input \"%.200s\": dimension %zu must be a number >= 1",
-                            info->name, i);
+            return clq_fail(
+                CLQ_BAD_DATA,
+                "dimension %zu must be a number >= 1; export with a fixed size, only the "
+                "batch may be open",
+                i);
         }
     }
     *batch = dim[0] > 0 ? dim[0] : ONNX_BATCH;
@@ -192,7 +227,8 @@ static clq_status add_input(onnx_loader *load, const Onnx__ValueInfoProto *info)
     int64_t batch = 0;
     char *name;
     onnx_operand operand = {0};
-    CLQ_TRY(read_input_shape(info, &shape, &batch));
+    CLQ_TRY(
+        clq_fail_in(read_input_shape(load, info, &shape, &batch), "input \"%.200s\"", info->name));
     if (load->graph->input_count > 0 && batch != load->batch) {
         return clq_fail(CLQ_BAD_DATA,
                         "inputs \"%.100s\" and \"%.100s\": one batch for all is needed, and their "
@@ -256,6 +292,7 @@ static const struct {
     {"GlobalAveragePool", onnx_global_pool},
     {"ReduceMean", onnx_reduce_mean},
     {"Identity", onnx_identity},
+    {"Cast", onnx_cast},
     {"Flatten", onnx_flatten},
     {"Reshape", onnx_reshape},
     {"Squeeze", onnx_squeeze},
@@ -421,6 +458,7 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     CLQ_TRY(onnx_finish_layouts(load));
     CLQ_TRY(onnx_finish_qparams(load));
     warn_of_training(load);
+    tell_types(load);
     return clq_graph_validate(load->graph);
 }
 

@@ -114,6 +114,7 @@ typedef struct onnx_loader {
     int value_use_capacity;
     int training_count; /* nodes that say they are in training mode */
     int training;       /* the first of them */
+    int64_t other_type; /* that the model computes in; 0: float32 */
 } onnx_loader;
 
 /* ---- onnx_node.c ---- */
@@ -199,6 +200,10 @@ int onnx_use_count(const onnx_loader *load, const char *name);
 int onnx_reader_count(const onnx_loader *load, int value);
 /* The node says that it is in training mode, which a warning names at the end. */
 void onnx_note_training(onnx_loader *load, const onnx_node *node);
+/* float32, float16, bfloat16 and float64: all become float32. */
+bool onnx_is_real(int64_t type);
+/* The model computes in this type of float, which the log tells at the end. */
+void onnx_note_type(onnx_loader *load, int64_t type);
 
 /* ---- onnx_fold.c ---- */
 
@@ -264,7 +269,7 @@ typedef clq_status onnx_op_function(onnx_loader *load, onnx_node *node);
 onnx_op_function onnx_conv, onnx_batch_norm, onnx_gemm, onnx_matmul, onnx_add, onnx_relu, onnx_clip,
     onnx_tanh, onnx_sigmoid, onnx_dropout; /* onnx_load_ops.c */
 onnx_op_function onnx_max_pool, onnx_average_pool, onnx_global_pool, onnx_reduce_mean;
-onnx_op_function onnx_identity, onnx_flatten, onnx_reshape, onnx_squeeze, onnx_unsqueeze,
+onnx_op_function onnx_identity, onnx_cast, onnx_flatten, onnx_reshape, onnx_squeeze, onnx_unsqueeze,
     onnx_slice, onnx_pad;                        /* onnx_load_shape.c */
 onnx_op_function onnx_quantize, onnx_dequantize; /* onnx_load_qdq.c */
 

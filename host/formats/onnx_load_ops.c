@@ -102,7 +102,7 @@ static clq_status add_linear(onnx_loader *load, const onnx_node *node, const onn
     char *name;
     int inputs[3] = {x->value}, count;
     if (onnx_activation_dims(load, x).rank != 2) {
-        return onnx_fail(node, "input must be (N, features)");
+        return onnx_fail(node, "its input is an image, must be (N, features); flatten it before");
     }
     CLQ_TRY(weight_shape(node, weight, 2, &shape));
     if (!transposed) { /* (IN, OUT) -> (OUT, IN) */
@@ -131,7 +131,8 @@ clq_status onnx_gemm(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_attribute_float(node, "beta", &beta));
     onnx_attribute_ignore(node, "broadcast");
     if (trans_a || alpha != 1 || (beta != 1 && bias)) {
-        return onnx_fail(node, "transA, alpha and beta must be 0, 1 and 1");
+        return onnx_fail(node, "has transA %d, alpha %g and beta %g; only 0, 1 and 1 are supported",
+                         (int)trans_a, (double)alpha, (double)beta);
     }
     if (bias && (bias->rank > 2 || (bias->rank == 2 && bias->dim[0] != 1))) {
         char text[96];

@@ -90,7 +90,7 @@ static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
     CLQ_TRY(onnx_read_window(node, &dims, NULL, &window));
     CLQ_TRY(onnx_attribute_int(node, "ceil_mode", 0, 1, &ceil_mode));
     if (window.dilation[0] != 1 || window.dilation[1] != 1) {
-        return onnx_fail(node, "dilated pooling is not supported");
+        return onnx_fail(node, "dilated pooling is not supported, only dilations of 1");
     }
     clq_pool_attrs attrs = {.kernel = {window.kernel[0], window.kernel[1]},
                             .stride = {window.stride[0], window.stride[1]},

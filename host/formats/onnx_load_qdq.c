@@ -44,7 +44,7 @@ static clq_status read_zero_point(const onnx_node *node, const onnx_constant *co
             code = ((const int32_t *)constant->data)[i];
             break;
         default:
-            return onnx_fail(node, "codes must be 8-bit (or 32-bit, for a bias)");
+            return onnx_fail(node, "codes must be int8 or uint8 (int32 for a bias)");
         }
         if (i > 0 && code != q->zero_point) {
             return onnx_fail(node, "zero points differ from channel to channel");
@@ -108,7 +108,8 @@ static clq_status quantize_constant(onnx_loader *load, const onnx_node *node,
     const float *values;
     size_t inner = 1;
     if (q->type != ONNX_INT8 && q->type != ONNX_UINT8) {
-        return onnx_fail(node, "only quantizes to 8 bits");
+        return onnx_fail(node,
+                         "quantizes to other codes than int8 and uint8, which is not supported");
     }
     CLQ_TRY(check_axis(node, x, q));
     CLQ_TRY(onnx_constant_floats(&load->arena, x, &values));
@@ -135,7 +136,8 @@ clq_status onnx_quantize(onnx_loader *load, onnx_node *node) {
         return quantize_constant(load, node, x.constant, &q);
     }
     if (q.scale_count != 1 || (q.type != ONNX_UINT8 && q.type != ONNX_INT8) || x.codes) {
-        return onnx_fail(node, "an activation must have one scale and 8-bit codes");
+        return onnx_fail(node,
+                         "an activation must have one scale (per tensor) and int8 or uint8 codes");
     }
     clq_value *value = &load->graph->values[x.value];
     int32_t zero_point = q.zero_point + (q.type == ONNX_INT8 ? 128 : 0); /* codes from 0 */
@@ -239,7 +241,7 @@ static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const on
         if (code < -128 || code > 127) {
             return onnx_fail(node,
                              "weights \"%.100s\" are asymmetric: code - zero point is %d, "
-                             "must be -128..127",
+                             "must be -128..127; quantize weights symmetrically",
                              weight->name, code);
         }
         ((int8_t *)data)[i] = (int8_t)code;
@@ -281,7 +283,7 @@ static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
     const int8_t *codes = NULL;
     void *scale, *data;
     if (weight->scale_count > 1 && weight->axis != 0) {
-        return onnx_fail(node, "weights must be quantized per output channel");
+        return onnx_fail(node, "weights must be quantized per output channel, or with one scale");
     }
     CLQ_TRY(shift_codes(load, node, weight, &codes));
     CLQ_TRY(add_parameter(load, node, weight, CLQ_VALUE_PARAMETER, CLQ_S8, shape, codes, node_name,

@@ -116,6 +116,20 @@ clq_status onnx_identity(onnx_loader *load, onnx_node *node) {
     return onnx_pass_on(load, node);
 }
 
+clq_status onnx_cast(onnx_loader *load, onnx_node *node) {
+    int64_t to = 0;
+    char name[32];
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    CLQ_TRY(onnx_attribute_int(node, "to", 0, INT_MAX, &to));
+    onnx_attribute_ignore(node, "saturate");
+    if (!onnx_is_real(to)) {
+        return onnx_fail(node, "casts an activation to %s; only floats are supported",
+                         onnx_type_name(to, name, sizeof name));
+    }
+    onnx_note_type(load, to);
+    return onnx_pass_on(load, node);
+}
+
 /* ---- between (N, C, H, W) and (N, C) ---- */
 
 /* Binds the output to `x` seen as (N, features). */

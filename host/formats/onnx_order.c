@@ -201,29 +201,32 @@ static void add_unknown(const onnx_loader *load, int index, unknown *kinds, int 
     }
 }
 
-#define PTQ "give `clquant ptq` the FP32 model"
-#define QUANTIZE_STATIC                                                                            \
-    "quantize_static(..., quant_format=QuantFormat.QDQ) of onnxruntime.quantization"
-#define DYNAMIC                                                                                    \
-    "the model is quantized dynamically, which leaves scales open: use " QUANTIZE_STATIC ", "      \
-    "or " PTQ
-#define QOPERATOR                                                                                  \
-    "the model is quantized in QOperator form: use QDQ, by " QUANTIZE_STATIC ", or " PTQ
+#define INSTEAD                                                                                    \
+    "by quantize_static(..., quant_format=QuantFormat.QDQ) of onnxruntime.quantization, or give "  \
+    "`clquant ptq` the FP32 model"
+static const char dynamic[] = "the model is quantized dynamically, which leaves scales open: "
+                              "quantize it statically, " INSTEAD;
+static const char qoperator[] =
+    "the model is quantized in QOperator form: quantize it in QDQ form, " INSTEAD;
+static const char logits[] = "a last Softmax must go: outputs are the logits before it";
 
 /* What to do about some operators, by the beginning of their name; of one domain if it is given. */
 static const struct {
     const char *domain, *op, *advice;
 } advices[] = {
-    {"", "DynamicQuantize", DYNAMIC},
-    {"", "ConvInteger", DYNAMIC},
-    {"", "MatMulInteger", DYNAMIC},
-    {"", "QLinear", QOPERATOR},
-    {"com.microsoft", "QLinear", QOPERATOR},
-    {"com.microsoft", "DynamicQuantize", DYNAMIC},
+    {"", "DynamicQuantize", dynamic},
+    {"", "ConvInteger", dynamic},
+    {"", "MatMulInteger", dynamic},
+    {"", "QLinear", qoperator},
+    {"com.microsoft", "Q", qoperator}, /* QGemm, QLinearAdd, ... */
+    {"com.microsoft", "DynamicQuantize", dynamic},
     {"com.microsoft", "",
      "ONNX Runtime wrote a graph that it had optimised: give the model as it was exported"},
+    {"", "Softmax", logits},
+    {"", "LogSoftmax", logits},
 };
 
+/* NULL: there is none. */
 static const char *find_advice(const Onnx__NodeProto *node) {
     for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++) {
         if (strcmp(advices[i].domain, domain_of(node)) == 0 &&
@@ -231,7 +234,7 @@ static const char *find_advice(const Onnx__NodeProto *node) {
             return advices[i].advice;
         }
     }
-    return "docs/formats.md lists those that are";
+    return NULL;
 }
 
 static void append_kinds(const onnx_loader *load, const unknown *kinds, int count, int more,
@@ -247,16 +250,21 @@ static void append_kinds(const onnx_loader *load, const unknown *kinds, int coun
     if (count > MAX_NAMED || more > 0) {
         clq_text_puts(text, " and others");
     }
-    /* One advice for all kinds that it fits. */
+    /* An advice comes once for all kinds that it fits. */
+    bool advised = false;
     for (int i = 0; i < count; i++) {
         const char *advice = find_advice(kinds[i].node);
-        bool said = false;
-        for (int k = 0; k < i; k++) {
-            said = said || strcmp(find_advice(kinds[k].node), advice) == 0;
+        bool said = !advice;
+        for (int k = 0; k < i && !said; k++) {
+            said = find_advice(kinds[k].node) == advice;
         }
         if (!said) {
             clq_text_printf(text, "; %s", advice);
         }
+        advised = advised || advice;
+    }
+    if (!advised) {
+        clq_text_puts(text, "; docs/formats.md lists those that are");
     }
 }
 

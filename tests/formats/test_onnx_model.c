@@ -180,7 +180,7 @@ static void refused_graphs(void **state) {
     m = make_start();
     m->graph.n_output = 0;
     make_node(m, "Relu", "x", "y");
-    make_refused(m, "0 outputs, must be 1..64");
+    make_refused(m, "0 outputs, must have 1..64");
 
     m = make_start();
     add_dimension_input(m, 3, -1, 8);

@@ -150,12 +150,15 @@ static void quantized_otherwise(void **state) {
     static const char *const dynamic[] = {"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"};
     for (int i = 0; i < 3; i++) {
         check_advice("", dynamic[i],
-                     "quantized dynamically, which leaves scales open: use "
+                     "quantized dynamically, which leaves scales open: quantize it statically, by "
                      "quantize_static(..., quant_format=QuantFormat.QDQ)");
     }
-    check_advice("", "QLinearConv", "in QOperator form: use QDQ, by quantize_static");
+    check_advice("", "QLinearConv",
+                 "in QOperator form: quantize it in QDQ form, by quantize_static");
     check_advice("com.microsoft", "QLinearAdd", "com.microsoft.QLinearAdd (1,");
     check_advice("com.microsoft", "QLinearAdd", "in QOperator form");
+    check_advice("com.microsoft", "QGemm", "in QOperator form");
+    check_advice("", "Softmax", "; a last Softmax must go: outputs are the logits before it");
     check_advice("com.microsoft", "FusedConv", "give the model as it was exported");
     check_advice("my.domain", "Conv", "my.domain.Conv (1, node 0");
 }
@@ -236,6 +239,85 @@ static void outputs(void **state) {
     make_refused(m, "output \"y\": holds codes; put a DequantizeLinear");
 }
 
+/* ---- element types ---- */
+
+static char said[512];
+
+static void keep_log(void *context, clq_log_level level, const char *text) {
+    (void)context;
+    (void)level;
+    snprintf(said, sizeof said, "%s", text);
+}
+
+static void set_type(make_model *m, int type) {
+    m->inputs[0]->type->tensor_type->elem_type = type;
+}
+
+/* A float16 network, as `model.half()` and onnxconverter-common write them. */
+static void other_floats(void **state) {
+    static const struct {
+        int type;
+        uint64_t one;
+        size_t size;
+        const char *note;
+    } types[] = {
+        {ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0x3f800000, 4, ""},
+        {ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16, 0x3c00, 2, "the model computes in float16"},
+        {ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16, 0x3f80, 2, "in bfloat16, clquant in float32"},
+        {ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE, 0x3ff0000000000000, 8, "in float64"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        uint8_t ones[3 * 8];
+        for (int k = 0; k < 3; k++) {
+            memcpy(ones + (size_t)k * types[i].size, &types[i].one, types[i].size);
+        }
+        make_model *m = make_start();
+        set_type(m, types[i].type);
+        make_tensor(m, "w", types[i].type, DIMS(1, 3, 1, 1), ones, 3 * types[i].size);
+        make_weights(m, "b", DIMS(1));
+        make_node(m, "Cast", "b", "cast_b"); /* a constant and an activation */
+        make_int(m, "to", types[i].type);
+        make_node(m, "Conv", "x,w,cast_b", "c");
+        make_node(m, "Cast", "c", "f");
+        make_int(m, "to", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+        make_node(m, "Relu", "f", "y");
+        said[0] = '\0';
+        clq_set_log(keep_log, NULL, CLQ_LOG_INFO);
+        clq_graph *graph = make_finish(m);
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+        assert_non_null(strstr(said, types[i].note));
+        assert_int_equal(said[0] == '\0', types[i].note[0] == '\0');
+        const float *w = graph->values[graph->nodes[0].inputs[1]].data;
+        assert_true(w[0] == 1 && w[1] == 1 && w[2] == 1);
+        clq_graph_destroy(graph);
+    }
+}
+
+static void other_types(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    set_type(m, ONNX__TENSOR_PROTO__DATA_TYPE__UINT8);
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "input \"x\": has element type uint8, must be float32 or another float");
+
+    m = make_start();
+    set_type(m, 99);
+    make_node(m, "Relu", "x", "y");
+    make_refused(m, "has element type number 99");
+
+    m = make_start();
+    make_node(m, "Cast", "x", "y");
+    make_int(m, "to", ONNX__TENSOR_PROTO__DATA_TYPE__INT8);
+    make_refused(m, "node 0 (Cast, which makes \"y\"): casts an activation to int8");
+
+    m = make_start();
+    make_longs(m, "n", 1, 2, 3);
+    make_node(m, "Cast", "n", "s");
+    make_int(m, "to", ONNX__TENSOR_PROTO__DATA_TYPE__STRING);
+    make_node(m, "Add", "x,s", "y");
+    make_refused(m, "casts constants from int64 to string");
+}
+
 /* Any number of inputs. */
 static void many_inputs(void **state) {
     (void)state;
@@ -262,6 +344,8 @@ int main(void) {
         cmocka_unit_test(more_outputs),
         cmocka_unit_test(outputs),
         cmocka_unit_test(many_inputs),
+        cmocka_unit_test(other_floats),
+        cmocka_unit_test(other_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
