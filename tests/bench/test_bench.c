@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "bench/bench_json.h"
 #include "bench/fp32_form.h"
+#include "support/device.h"
 #include "support/quant_nets.h"
 
 enum { BATCH = 2, INPUTS = 64, HIDDEN = 32, CLASSES = 10, ITERATIONS = 5 };
@@ -17,7 +18,7 @@ static clq_device *device;
 
 static int open_device(void **state) {
     (void)state;
-    return clq_device_open("cpu", &device) == CLQ_OK ? 0 : -1;
+    return clq_test_open(NULL, &device) == CLQ_OK ? 0 : -1;
 }
 
 static int close_device(void **state) {

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "bench/bench_json.h"
+#include "support/device.h"
 #include "support/graph_hash.h"
 #include "support/quant_nets.h"
 
@@ -20,7 +21,7 @@ static int setup(void **state) {
     clq_train_config_init(&training);
     clq_quant_config_init(&quantization);
     training.batch = BATCH;
-    return clq_device_open("cpu", &device) == CLQ_OK ? 0 : -1;
+    return clq_test_open(NULL, &device) == CLQ_OK ? 0 : -1;
 }
 
 static int teardown(void **state) {

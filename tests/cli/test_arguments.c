@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "support/clq_test.h"
+#include "support/device.h"
 
 #define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv"
 
@@ -536,7 +536,7 @@ static void measuring(void **state) {
 
 static int open_all(void **state) {
     (void)state;
-    return clq_device_open(NULL, &device) == CLQ_OK &&
+    return clq_test_open(NULL, &device) == CLQ_OK &&
                    clq_dataset_open(SMOOTH, NULL, &table) == CLQ_OK &&
                    clq_network_build(
                        &(clq_network_options){.network = "mlp", .inputs = 3, .classes = 1},

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "data/augment.h"
-#include "support/clq_test.h"
+#include "support/device.h"
 #include "support/ref_augment.h"
 
 enum { SEED = 11, EPOCH = 3, POSITION = 1000, CLASSES = 5, MAX_BATCH = 8 };
@@ -245,10 +245,8 @@ static void check(clq_device *const devices[2], const clq_augment_options *o, in
 
 static void open_devices(clq_device *devices[2]) {
     for (int s = 0; s < 2; s++) {
-        setenv("CLQUANT_SCHEDULE", schedules[s], 1);
-        assert_ok(clq_device_open(NULL, &devices[s]));
+        assert_ok(clq_test_open(schedules[s], &devices[s]));
     }
-    unsetenv("CLQUANT_SCHEDULE");
 }
 
 static void close_devices(clq_device *devices[2]) {
@@ -407,7 +405,7 @@ static void the_table_is_the_formula(void **state) {
 static void bad_options_are_refused(void **state) {
     (void)state;
     clq_device *device = NULL;
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     for (int i = 0; i < 7; i++) {
         clq_augment *augment = NULL;
         clq_augment_options o = options_for(2, 4, 4, 3);
@@ -444,7 +442,7 @@ static void running_out_of_memory_is_reported(void **state) {
     const clq_augment_options o = options_for(2, 4, 4, 3);
     clq_status status = CLQ_NO_MEMORY;
     clq_augment *augment = NULL;
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     assert_ok(clq_augment_create(device, &o, &augment));
     clq_augment_destroy(augment); /* what the device keeps of it, it keeps from here on */
     for (long n = 1; status != CLQ_OK; n++) {

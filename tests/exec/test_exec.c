@@ -580,5 +580,5 @@ int main(void) {
         cmocka_unit_test(test_one_gradient_a_parameter),
         cmocka_unit_test(test_dead_branch),
     };
-    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+    return cmocka_run_group_tests(tests, open_own_schedule, close_device);
 }

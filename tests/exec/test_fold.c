@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/clq_test.h"
+#include "support/device.h"
 
 enum { BATCH = 3 };
 
@@ -89,7 +89,7 @@ static void folding_keeps_the_result(void **state) {
 
 static int open_device(void **state) {
     clq_device *device = NULL;
-    assert_ok(clq_device_open("cpu", &device));
+    assert_ok(clq_test_open(NULL, &device));
     *state = device;
     return 0;
 }

@@ -89,5 +89,5 @@ int main(void) {
         cmocka_unit_test(test_transfer),
         cmocka_unit_test(test_out_of_memory),
     };
-    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+    return cmocka_run_group_tests(tests, open_own_schedule, close_device);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "support/clq_test.h"
+#include "support/device.h"
 
 enum { CLASSES = 5 };
 
@@ -105,7 +105,7 @@ static void consuming_is_refused(void **state) {
 
 static int open_device(void **state) {
     (void)state;
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "fuzz.h"
+#include "support/device.h"
 #include "train/checkpoint.h"
 #include "train/history.h"
 
@@ -20,7 +21,7 @@ static void open_once(void) {
     const int hidden[] = {2};
     const clq_network_options options = {
         .network = "mlp", .inputs = 2, .classes = 2, .hidden = hidden, .hidden_count = 1};
-    fuzz_check(clq_device_open("cpu", &device) == CLQ_OK, "device");
+    fuzz_check(clq_test_open(NULL, &device) == CLQ_OK, "device");
     fuzz_check(clq_network_build(&options, &checkpoint.graph) == CLQ_OK, "network");
     fuzz_check(clq_params_create(device, checkpoint.graph, false, &checkpoint.params) == CLQ_OK,
                "parameters");

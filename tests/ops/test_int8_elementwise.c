@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/clq_test.h"
+#include "support/device.h"
 #include "support/ref_int8.h"
 
 static clq_device *device;
@@ -241,7 +241,7 @@ static void test_bad_scales(void **state) {
 
 static int open_device(void **state) {
     (void)state;
-    return clq_device_open(getenv("CLQUANT_DEVICE") ? NULL : "cpu", &device) == CLQ_OK ? 0 : -1;
+    return clq_test_open(NULL, &device) == CLQ_OK ? 0 : -1;
 }
 
 static int close_device(void **state) {

@@ -46,9 +46,8 @@ static int teardown(void **state) {
 }
 
 static void open_with(const char *schedule) {
-    setenv("CLQUANT_SCHEDULE", schedule, 1);
     warnings = 0;
-    assert_int_equal(open_device(NULL), 0);
+    assert_ok(clq_test_open(schedule, &device));
 }
 
 static conv_case wide(void) {

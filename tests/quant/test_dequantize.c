@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "clquant/exec.h"
+#include "support/device.h"
 #include "support/quant_nets.h"
 
 enum { SIZE = 12 };
@@ -13,7 +14,7 @@ static int setup(void **state) {
     clq_quant_config config;
     (void)state;
     clq_quant_config_init(&config);
-    if (clq_device_open("cpu", &device) != CLQ_OK) {
+    if (clq_test_open(NULL, &device) != CLQ_OK) {
         return -1;
     }
     folded = net_folded(net_everything(SIZE));

@@ -424,7 +424,7 @@ static void test_foreign_integers(void **state) {
 
 static int open_all(void **state) {
     clq_test_setup_temp_dir(state);
-    return open_cpu_schedule(state);
+    return open_own_schedule(state);
 }
 
 static int close_all(void **state) {

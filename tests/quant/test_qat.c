@@ -351,7 +351,7 @@ static int as_rank(void) {
         cmocka_unit_test(ranks_train_an_equal_integer_network),
     };
     assert_ok(clq_ranks_open(&ranks));
-    const int failed = cmocka_run_group_tests_name("ranks", tests, open_cpu_schedule, close_device);
+    const int failed = cmocka_run_group_tests_name("ranks", tests, open_own_schedule, close_device);
     clq_ranks_close(ranks, failed ? CLQ_GATE_FAILED : CLQ_OK);
     return failed;
 }
@@ -379,7 +379,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(device_and_host_quantize_weights_alike),
     };
     const int failed =
-        cmocka_run_group_tests_name("cpu schedule", tests, open_cpu_schedule, close_device) +
+        cmocka_run_group_tests_name("own schedule", tests, open_own_schedule, close_device) +
         cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
     return failed || !ranks_can_run() ? failed : ranks_run(argv[0], RANKS);
 }

@@ -193,5 +193,5 @@ int main(void) {
         cmocka_unit_test(test_float),
         cmocka_unit_test(test_quantized),
     };
-    return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
+    return cmocka_run_group_tests(tests, open_own_schedule, close_device);
 }

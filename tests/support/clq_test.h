@@ -81,6 +81,7 @@ bool clq_test_comma_locale(void);
  * every factor still comes; all of them when CLQ_TEST_ALL is 1, as in the tests of the ctest label
  * "exhaustive". */
 bool clq_test_takes(int i, int of);
+bool clq_test_all(void); /* whether CLQ_TEST_ALL is 1 */
 
 /* ---- random data ---- */
 

@@ -6,27 +6,25 @@
 #include <stdlib.h>
 
 #include "clquant/ops.h"
-#include "support/clq_test.h"
+#include "support/device.h"
 
 /* ---- a device for a group of tests, under each schedule ---- */
 
 static clq_device *test_device;
 
-static int open_scheduled(const char *schedule) {
-    setenv("CLQUANT_SCHEDULE", schedule, 1);
-    const clq_status status = clq_device_open("cpu", &test_device);
-    unsetenv("CLQUANT_SCHEDULE");
-    return status == CLQ_OK ? 0 : -1;
-}
-
 static inline int open_cpu_schedule(void **state) {
     (void)state;
-    return open_scheduled("cpu");
+    return clq_test_open("cpu", &test_device) == CLQ_OK ? 0 : -1;
 }
 
 static inline int open_gpu_schedule(void **state) {
     (void)state;
-    return open_scheduled("gpu");
+    return clq_test_open("gpu", &test_device) == CLQ_OK ? 0 : -1;
+}
+
+static inline int open_own_schedule(void **state) {
+    (void)state;
+    return clq_test_open(NULL, &test_device) == CLQ_OK ? 0 : -1;
 }
 
 static inline int close_device(void **state) {

@@ -2,17 +2,13 @@
 #ifndef CLQ_TEST_SCHEDULES_H
 #define CLQ_TEST_SCHEDULES_H
 
-#include <stdlib.h>
-
-#include <clquant/device.h>
+#include "support/device.h"
 
 /* What is made for a register width also runs, slower, where the registers are narrower, so every
  * machine tests them all. 0: the device's own. */
 static inline int open_schedule(void **state, const char *schedule, unsigned simd_bytes) {
     clq_device *device = NULL;
-    setenv("CLQUANT_SCHEDULE", schedule, 1);
-    const clq_status status = clq_device_open(NULL, &device);
-    unsetenv("CLQUANT_SCHEDULE");
+    const clq_status status = clq_test_open(schedule, &device);
     if (status == CLQ_OK && simd_bytes) {
         ((clq_device_info *)clq_device_get_info(device))->simd_bytes = simd_bytes;
     }

@@ -10,7 +10,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "exec/small_net.h"
-#include "support/clq_test.h"
+#include "support/device.h"
 #include "support/graph_hash.h"
 
 static clq_device *device;
@@ -109,7 +109,7 @@ static inline uint64_t checkpoint_hash(const char *folder) {
 
 static inline int open_all(void **state) {
     clq_dataset_options options = {.split = CLQ_SPLIT_TRAIN};
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     assert_ok(clq_dataset_open("synthetic:train=192,test=48,size=12", &options, &train_set));
     options.split = CLQ_SPLIT_TEST;
     assert_ok(clq_dataset_open("synthetic:train=192,test=48,size=12", &options, &test_set));

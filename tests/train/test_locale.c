@@ -8,7 +8,7 @@
 #include <clquant/train.h>
 
 #include "base/files.h"
-#include "support/clq_test.h"
+#include "support/device.h"
 
 #define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv"
 
@@ -29,7 +29,7 @@ static void work(const char *out) {
     int epochs = 0;
     char *model = clq_path_join(out, "model.onnx"), *again = clq_path_join(out, "again.onnx");
     clq_dataset *train = open_table(CLQ_SPLIT_TRAIN), *test = open_table(CLQ_SPLIT_TEST);
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     assert_ok(clq_network_build(&(clq_network_options){.network = "mlp",
                                                        .inputs = 3,
                                                        .classes = 1,

@@ -10,7 +10,7 @@
 
 #include "base/files.h"
 #include "base/ranks.h"
-#include "support/clq_test.h"
+#include "support/device.h"
 #include "support/graph_hash.h"
 #include "support/ranks_run.h"
 #include "train/health.h"
@@ -216,7 +216,7 @@ static int open_ranks(void **state) {
     const clq_dataset_options test = {.split = CLQ_SPLIT_TEST, .height = SIZE, .limit = 2 * BATCH};
     assert_ok(clq_dataset_open("synthetic:size=8", &train, &train_set));
     assert_ok(clq_dataset_open("synthetic:size=8", &test, &test_set));
-    assert_ok(clq_device_open_nth("cpu", clq_ranks_local(ranks), &device));
+    assert_ok(clq_test_open_nth(NULL, clq_ranks_local(ranks), &device));
     return clq_test_setup_temp_dir(state);
 }
 

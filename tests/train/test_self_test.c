@@ -12,7 +12,7 @@
 #include "device/internal.h"
 #include "device/self_test.h"
 #include "ops/self_test.h"
-#include "support/clq_test.h"
+#include "support/device.h"
 #include "train/self_test.h"
 
 /* They find out what a device can do and have no results that anyone believes. */
@@ -46,8 +46,7 @@ static int teardown(void **state) {
 
 static clq_device *open_with(const char *schedule) {
     clq_device *device = NULL;
-    setenv("CLQUANT_SCHEDULE", schedule, 1);
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(schedule, &device));
     return device;
 }
 

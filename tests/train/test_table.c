@@ -7,7 +7,7 @@
 #include <clquant/models.h>
 #include <clquant/train.h>
 
-#include "support/clq_test.h"
+#include "support/device.h"
 
 /* 500 rows of 3 features and a number; 400 rows of 2 features and one of 3 classes. */
 #define SMOOTH CLQ_SOURCE_DIR "/tests/data/tables/smooth.csv"
@@ -385,7 +385,7 @@ static void out_of_memory_leaves_nothing(void **state) {
 
 static int open_device(void **state) {
     clq_test_setup_temp_dir(state);
-    return clq_device_open(NULL, &device) == CLQ_OK ? 0 : -1;
+    return clq_test_open(NULL, &device) == CLQ_OK ? 0 : -1;
 }
 
 static int close_device(void **state) {

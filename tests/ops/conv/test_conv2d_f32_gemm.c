@@ -1,6 +1,6 @@
 /* 1x1 convolutions as matrix products by CLBlast. Small integers make every sum exact. Skipped in a
  * build without CLBlast. */
-#include "support/clq_test.h"
+#include "support/device.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -180,8 +180,7 @@ static void test_without_clblast(void **state) {
 
 static int open_device(void **state) {
     (void)state;
-    setenv("CLQUANT_SCHEDULE", "gpu", 1);
-    return clq_device_open(NULL, &device) == CLQ_OK ? 0 : -1;
+    return clq_test_open("gpu", &device) == CLQ_OK ? 0 : -1;
 }
 
 static int close_device(void **state) {
