@@ -37,6 +37,9 @@ static clq_status build_options(const clq_device *device, clq_dot dot, const cha
         clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     }
     clq_text_puts(&text, "=1 -w"); /* some drivers print warnings on stderr */
+    if (device->info.is_cpu && device->info.schedule == CLQ_SCHEDULE_GPU) {
+        clq_text_puts(&text, " -DCLQ_KEEP_LOOPS=1"); /* kernels/include/unroll.h */
+    }
     if (dot == CLQ_DOT_KHR && strncmp(device->info.version, "OpenCL 3.", 9) == 0) {
         clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
     }

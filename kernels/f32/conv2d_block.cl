@@ -37,7 +37,7 @@ static inline void store4(float4 y, __global const float *residual, __global flo
         return;
     }
     const float sums[4] = {y.x, y.y, y.z, y.w};
-#pragma unroll
+UNROLL
     for (int j = 0; j < 4; j++)
         if (j < left) {
             const float one = sums[j] + (residual ? residual[at + j] : 0);
@@ -61,12 +61,12 @@ static inline void store_block(float (*acc)[RN], __global const conv_shape *shap
     const int col = (tile - group * s.col_tiles) * BN;
     const bool aligned = s.cols % 4 == 0 && s.dst_c % 4 == 0;
     float4 b[RN / 4];
-#pragma unroll
+UNROLL
     for (int j = 0; j < RN / 4; j++) {
         const int c = col + BLOCK_COLUMN(4 * j, block_lx(item));
         b[j] = bias ? load_bias4(bias + group * s.cols + c, s.cols - c) : (float4)(0);
     }
-#pragma unroll
+UNROLL
     for (int i = 0; i < RM; i++) {
         const int m = first + BLOCK_ROW(i, block_ly(item));
         int n, gy, gx;
@@ -75,7 +75,7 @@ static inline void store_block(float (*acc)[RN], __global const conv_shape *shap
         locate(m, &phase, &n, &gy, &gx);
         const size_t pixel = ((size_t)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
                              gx * s.dst_step_w + phase.out_x;
-#pragma unroll
+UNROLL
         for (int j = 0; j < RN / 4; j++) {
             const int c = col + BLOCK_COLUMN(4 * j, block_lx(item));
             store4(vload4(j, acc[i]) + b[j], residual, dst, pixel * s.dst_c + group * s.cols + c,
@@ -102,12 +102,12 @@ conv2d_f32_block(__global const float *restrict src, __global const float *restr
                                         (size_t)tile * phase.taps) * s.depth * BN;
     gather_row rows[A_VECTORS];
     float acc[RM][RN];
-#pragma unroll
+UNROLL
     for (int i = 0; i < A_VECTORS; i++)
         rows[i] = source_row(first + block_fetch_row(item, i), pixels, group, &phase, &s);
-#pragma unroll
+UNROLL
     for (int i = 0; i < RM; i++)
-#pragma unroll
+UNROLL
         for (int j = 0; j < RN; j++)
             acc[i][j] = 0;
     block_sum_rows(src, rows, 0, &g, w, panels, item, acc);

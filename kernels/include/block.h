@@ -14,6 +14,7 @@
 #define CLQ_BLOCK_H
 
 #include "gather.h"
+#include "unroll.h"
 
 #ifndef WG /* side of the work-group: 16, 8, 4 */
 #define WG 16
@@ -69,18 +70,18 @@ static inline int block_ly(int item) {
 static inline void block_multiply(__local const block_word4 *panel, int lx, int ly,
                                   block_sum (*acc)[RN]) {
     __local const block_word4 *a_panel = panel + ly, *b_panel = panel + BK * BM_PITCH / 4 + lx;
-#pragma unroll
+UNROLL
     for (int k = 0; k < BK; k++) {
         block_word a[RM], b[RN];
-#pragma unroll
+UNROLL
         for (int i = 0; i < RM / 4; i++)
             vstore4(a_panel[k * BM_PITCH / 4 + i * WG], i, a);
-#pragma unroll
+UNROLL
         for (int j = 0; j < RN / 4; j++)
             vstore4(b_panel[k * BN / 4 + j * WG], j, b);
-#pragma unroll
+UNROLL
         for (int i = 0; i < RM; i++)
-#pragma unroll
+UNROLL
             for (int j = 0; j < RN; j++)
                 acc[i][j] = BLOCK_ADD(acc[i][j], a[i], b[j]);
     }
@@ -107,10 +108,10 @@ static inline void block_fetch(__global const block_word *src, const gather_row 
                                gather_step step, block_word outside, const gather *g,
                                __global const block_word4 *weights, int weight_vectors, int item,
                                block_fetched *to) {
-#pragma unroll
+UNROLL
     for (int k = 0; k < 4; k += VEC) {
         const long offset = gather_offset(step, g);
-#pragma unroll
+UNROLL
         for (int i = 0; i < A_VECTORS; i++) {
             const bool inside = gather_inside(rows[i], step, g);
             __global const block_word *from = src + rows[i].at + offset;
@@ -123,19 +124,19 @@ static inline void block_fetch(__global const block_word *src, const gather_row 
         }
         gather_advance(&step, VEC, g);
     }
-#pragma unroll
+UNROLL
     for (int i = 0; i < B_VECTORS; i++)
         to->b[i] = item + i * ITEMS < weight_vectors ? weights[item + i * ITEMS] : (block_word4)(0);
 }
 
 static inline void block_put(const block_fetched *from, int item, __local block_word4 *panel) {
     __local block_word *a = (__local block_word *)panel + block_fetch_k(item) * BM_PITCH;
-#pragma unroll
+UNROLL
     for (int i = 0; i < A_VECTORS; i++)
-#pragma unroll
+UNROLL
         for (int k = 0; k < 4; k++)
             a[k * BM_PITCH + block_fetch_row(item, i)] = from->a[i][k];
-#pragma unroll
+UNROLL
     for (int i = 0; i < B_VECTORS; i++)
         panel[BK * BM_PITCH / 4 + item + i * ITEMS] = from->b[i];
 }

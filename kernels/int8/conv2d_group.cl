@@ -17,13 +17,13 @@ conv2d_int8_group(__global const uchar *restrict x, __global const uint *restric
     __global const uint *w = weights + (long)block * (g.taps_h * g.taps_w * g.depth) * BN;
     gather_row rows[A_VECTORS];
     int acc[RM][RN];
-#pragma unroll
+UNROLL
     for (int i = 0; i < A_VECTORS; i++)
         rows[i] = int8_row(m0 + block_fetch_row(item, i), block / s.group_blocks, &s);
-#pragma unroll
+UNROLL
     for (int j = 0; j < RN; j++) {
         const int start = channels[block * BN + BLOCK_COLUMN(j, block_lx(item))];
-#pragma unroll
+UNROLL
         for (int i = 0; i < RM; i++)
             acc[i][j] = start;
     }
@@ -31,9 +31,9 @@ conv2d_int8_group(__global const uchar *restrict x, __global const uint *restric
                    item, acc);
 
     const conv_int8 end = *shape; /* read anew: registers are scarce before */
-#pragma unroll
+UNROLL
     for (int j = 0; j < RN; j += 4)
-#pragma unroll
+UNROLL
         for (int i = 0; i < RM; i++)
             int8_store4(vload4(j / 4, acc[i]),
                         int8_locate(m0 + BLOCK_ROW(i, block_ly(item)), block,

@@ -13,6 +13,7 @@
  * channels: column 2t + e of tile q of four is channel 8t + 2q + e. */
 #include "conv_int8_group.h"
 #include "mma_stand_in.h"
+#include "unroll.h"
 
 #ifndef MT /* 16-row tiles of a warp: 1, 2, 4 */
 #define MT 2
@@ -57,10 +58,10 @@ static inline int a_at(int k, int row) {
 static inline void fetch(__global const uint *x, const gather_row *rows, gather_step step,
                          __global const uint *outside, const gather *g,
                          __global const uint4 *weights, __local uint4 *a, int item) {
-#pragma unroll
+UNROLL
     for (int k = 0; k < 4; k += VEC) {
         const long offset = gather_offset(step, g);
-#pragma unroll
+UNROLL
         for (int i = 0; i < A_CHUNKS; i++) {
             const int to = a_at(item % CHUNKS, item / CHUNKS + i * (ITEMS / CHUNKS));
             COPY((__local uint *)(a + to) + k,
@@ -68,7 +69,7 @@ static inline void fetch(__global const uint *x, const gather_row *rows, gather_
         }
         gather_advance(&step, VEC, g);
     }
-#pragma unroll
+UNROLL
     for (int i = 0; i < B_CHUNKS; i++)
         copy_async16((__local uint *)(a + CHUNKS * BM + item + i * ITEMS),
                      (__global const uint *)(weights + item + i * ITEMS));
@@ -79,7 +80,7 @@ static inline void multiply(__local const uint4 *a, int row, int column, int ite
                             __local uint *exchange, int4 (*acc)[NT]) {
     __local const uint4 *b = a + CHUNKS * BM;
     const int lane = item % 32;
-#pragma unroll
+UNROLL
     for (int k = 0; k < CHUNKS; k += 2) {
         uint4 rows[MT], columns[NT / 2];
 #if DOT4_HAS_MMA
@@ -90,16 +91,16 @@ static inline void multiply(__local const uint4 *a, int row, int column, int ite
 #endif
 #define A_ROW(l) (a + a_at(k + (l) / 16, row + i * 16 + (l) % 16))
 #define B_ROW(l) (b + (k + (l) / 8 % 2) * BN + column + j * 16 + (l) / 16 * 8 + (l) % 8)
-#pragma unroll
+UNROLL
         for (int i = 0; i < MT; i++)
             rows[i] = LOAD(A_ROW);
-#pragma unroll
+UNROLL
         for (int j = 0; j < NT / 2; j++)
             columns[j] = LOAD(B_ROW);
 #if DOT4_HAS_MMA
-#pragma unroll
+UNROLL
         for (int j = 0; j < NT; j++)
-#pragma unroll
+UNROLL
             for (int i = 0; i < MT; i++)
                 acc[i][j] = mma_us(rows[i], j % 2 ? columns[j / 2].zw : columns[j / 2].xy,
                                    acc[i][j]);
@@ -140,16 +141,16 @@ conv2d_int8_mma(__global const uchar *restrict x, __global const uint *restrict 
     __global const uint4 *w = (__global const uint4 *)weights + (long)block * chunks * BN;
 
     int4 acc[MT][NT];
-#pragma unroll
+UNROLL
     for (int j = 0; j < NT; j++) {
         __global const int *start =
             channels + block * BN + column + j / 4 * 32 + 8 * t + j % 4 * 2;
-#pragma unroll
+UNROLL
         for (int i = 0; i < MT; i++)
             acc[i][j] = (int4)(start[0], start[1], start[0], start[1]);
     }
     gather_row rows[A_CHUNKS];
-#pragma unroll
+UNROLL
     for (int i = 0; i < A_CHUNKS; i++)
         rows[i] = int8_row(m0 + item / CHUNKS + i * (ITEMS / CHUNKS), block / s.group_blocks, &s);
     gather_step step = gather_first(item % CHUNKS * 4, &g);
@@ -173,9 +174,9 @@ conv2d_int8_mma(__global const uchar *restrict x, __global const uint *restrict 
     const int stride = end.blocks * BN;
     const bool whole =
         !end.epilogue.float_output && end.out_pitch % 8 == 0 && end.group_oc % 8 == 0;
-#pragma unroll
+UNROLL
     for (int j = 0; j < NT; j += 4) {
-#pragma unroll
+UNROLL
         for (int i = 0; i < MT; i++) {
             const long m = m0 + row + i * 16 + item % 32 / 4;
             const int c = column + j * 8 + 8 * t;
