@@ -2,6 +2,7 @@
 #   cmake -D CLQUANT=PROGRAM -D HELP2MAN=PROGRAM -D VERSION=1.2.3 -D OUT=FOLDER -P man_pages.cmake
 cmake_minimum_required(VERSION 3.25)
 set(ENV{LC_ALL} C)
+set(ENV{ARGP_HELP_FMT} "opt-doc-col=60,rmargin=250") # help2man wants two blanks before each description
 file(REMOVE_RECURSE ${OUT})
 file(MAKE_DIRECTORY ${OUT})
 
@@ -14,11 +15,12 @@ function(write_page command summary see_also)
             --manual=clquant --include=${OUT}/include "${CLQUANT} ${command}"
         OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
     file(REMOVE ${OUT}/include)
-    # help2man knows of programs without commands, and not the headings of argp.
+    # help2man knows of programs without commands, but not of argp's headings and of lines that are examples.
     string(TOUPPER ${page} title)
     string(REPLACE ".TH CLQUANT " ".TH ${title} " text "${text}")
     string(REPLACE "clquant ${command} \\- " "${page} \\- " text "${text}")
     string(REGEX REPLACE "\n[.]IP\n([A-Z][^\n]*):\n[.]TP\n" "\n.SS \"\\1:\"\n.TP\n" text "${text}")
+    string(REGEX REPLACE "\n[.]IP\n((clquant [^\n]*\n)+)" "\n.IP\n.nf\n\\1.fi\n" text "${text}")
     file(WRITE ${OUT}/${page}.1 "${text}")
 endfunction()
 

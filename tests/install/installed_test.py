@@ -152,9 +152,18 @@ class Installed(unittest.TestCase):
         self.assertEqual({path.name for path in folder.iterdir()}, pages)
         if shutil.which("man"):
             environment = {**ENVIRONMENT, "MANROFFOPT": "-ww", "MANWIDTH": "80", "PAGER": "cat"}
-            text = run("man", "--warnings", "-l", folder / "clquant-train.1", env=environment)
-            self.assertRegex(text, r"(?m)^SYNOPSIS")
-            self.assertNotIn("warning:", text)
+            for page in pages:
+                text = run("man", "--warnings", "-l", folder / page, env=environment)
+                self.assertRegex(text, r"(?m)^SYNOPSIS")
+                self.assertNotIn("warning:", text)
+                # An option begins a line alone, and its description the next one, in a column of its own.
+                self.assertNotRegex(text, r"(?m)^ +(-., )?--[a-z0-9-]+(=[^ \n]+)?  +[A-Z]")
+            help = run(self.clquant, "train", "--help")
+            text = run("man", "-l", folder / "clquant-train.1", env=environment)
+            examples = re.findall(r"(?m)^  (clquant .*)$", help)
+            self.assertGreater(len(examples), 0)
+            for example in examples:
+                self.assertRegex(text, rf"(?m)^ +{re.escape(example)}$")
 
     def complete(self, *words):
         """What bash offers for the last word of a command line."""
