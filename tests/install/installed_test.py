@@ -80,7 +80,7 @@ class Installed(unittest.TestCase):
 
     def test_the_library_exports_what_the_headers_declare(self):
         lines = run("nm", "-D", "--defined-only", self.prefix / "lib" / "libclquant.so").splitlines()
-        exported = {line.split()[-1] for line in lines}
+        exported = {line.split()[-1] for line in lines if "__odr_asan." not in line}  # the sanitizer's own
         names = declared()
         self.assertGreater(len(names), 100)
         self.assertEqual(exported - names, set(), "exported, but in no public header")
