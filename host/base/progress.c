@@ -40,14 +40,25 @@ static size_t terminal_columns(void) {
 
 void clq_progress_begin(clq_progress *progress, const char *label, const char *unit,
                         int64_t total) {
-    *progress = (clq_progress){.total = total, .start = clq_now_seconds()};
+    *progress = (clq_progress){.total = total};
+    clq_progress_continue(progress, 0);
     snprintf(progress->label, sizeof progress->label, "%s", label);
     snprintf(progress->unit, sizeof progress->unit, "%s", unit);
     progress->next_draw = progress->start + REDRAW_SECONDS;
 }
 
 void clq_progress_continue(clq_progress *progress, int64_t done) {
-    progress->before = done;
+    progress->before = progress->middle_done = done;
+    progress->start = progress->middle = clq_now_seconds();
+}
+
+void clq_progress_mark(clq_progress *progress, int64_t done, double now) {
+    if (now - progress->middle >= CLQ_RATE_SECONDS) {
+        progress->start = progress->middle;
+        progress->before = progress->middle_done;
+        progress->middle = now;
+        progress->middle_done = done;
+    }
 }
 
 /* "42s", "3:07" or "1:02:03". */
@@ -114,6 +125,7 @@ void clq_progress_render(const clq_progress *progress, int64_t done, double elap
 void clq_progress_update(clq_progress *progress, int64_t done, const char *format, ...) {
     double now = clq_now_seconds();
     pthread_mutex_lock(&lock);
+    clq_progress_mark(progress, done, now);
     if (switched_on && now >= progress->next_draw && terminal()) {
         char trailing[256] = "";
         if (format) {

@@ -220,18 +220,20 @@ cleanup:
 static clq_status measure(runner *runners, size_t count, const clq_bench_options *options) {
     clq_status status = CLQ_OK;
     clq_progress progress;
+    int64_t rounds = 0;
     bool done = false;
     clq_progress_begin(&progress, "bench", "steps", 0);
     for (size_t c = 0; c < count; c++) {
         clq_progress_update(&progress, 0, "warming up");
         CLQ_GOTO(status, cleanup, warm_up(&runners[c], options));
     }
-    for (int64_t round = 1; !done; round++) {
-        clq_progress_update(&progress, round, NULL);
+    clq_progress_continue(&progress, 0);
+    for (; !done; rounds++) {
+        clq_progress_update(&progress, rounds, NULL);
         CLQ_GOTO(status, cleanup, run_round(runners, count, &done));
     }
     for (int round = 0; round < PROFILED_STEPS; round++) {
-        clq_progress_update(&progress, round, "profiling");
+        clq_progress_update(&progress, rounds, "profiling");
         for (size_t c = 0; c < count; c++) {
             CLQ_GOTO(status, cleanup, profiled_step(&runners[c], round));
         }

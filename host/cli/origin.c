@@ -51,18 +51,52 @@ static void put_word(clq_text *line, const char *word) {
     clq_text_puts(line, "'");
 }
 
-/* With the environment variables that are ours, since they may change results. */
-static json_t *command_line(void) {
-    clq_text line = {0};
+/* The environment variables that are ours, since they may change results. */
+static void put_environment(clq_text *line) {
     const char *name;
     for (size_t i = 0; (name = clq_environment_name(i)) != NULL; i++) {
         if (clq_environment(name)) {
             char *word = clq_format("%s=%s", name, clq_environment(name));
-            put_word(&line, word ? word : "");
-            line.failed = line.failed || !word;
+            put_word(line, word ? word : "");
+            line->failed = line->failed || !word;
             clq_free(word);
         }
     }
+}
+
+/* Whether a word is an option or what argp takes for it, `least` letters with the dashes. */
+static bool is_option(const char *word, const char *option, size_t least) {
+    return strlen(word) >= least && strncmp(option, word, strlen(word)) == 0;
+}
+
+char *clq_command_line_to_resume(void) {
+    clq_text line = {0};
+    char *text = NULL;
+    int end = 1; /* of the options */
+    while (kept.argv && end < kept.argc && strcmp(kept.argv[end], "--") != 0) {
+        end++;
+    }
+    put_environment(&line);
+    put_word(&line, "clquant");
+    for (int i = 1; kept.argv && i <= kept.argc; i++) {
+        if (i == end) {
+            put_word(&line, "--resume");
+        }
+        const char *word = i < kept.argc ? kept.argv[i] : NULL;
+        if (word && (i > end || (!is_option(word, "--overwrite", sizeof "--ov" - 1) &&
+                                 !is_option(word, "--resume", sizeof "--resu" - 1)))) {
+            put_word(&line, word);
+        }
+    }
+    if (clq_text_take(&line, &text) != CLQ_OK) {
+        return NULL;
+    }
+    return text;
+}
+
+static json_t *command_line(void) {
+    clq_text line = {0};
+    put_environment(&line);
     put_word(&line, "clquant");
     for (int i = 1; kept.argv && i < kept.argc; i++) {
         put_word(&line, kept.argv[i]);

@@ -13,6 +13,9 @@ const char *clq_commit(void);
 
 /* Of main, before any command changes argv: what a person would type to run it again. */
 void clq_command_line_keep(int argc, char **argv);
+/* The same (clq_free it; NULL: no memory) with --resume, and without --overwrite: what goes on with
+ * an interrupted run. */
+char *clq_command_line_to_resume(void);
 
 typedef struct clq_origin {
     json_t *json; /* owned */

@@ -9,6 +9,7 @@
 #include "base/numbers.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "cli/origin.h"
 #include "cli/signals.h"
 
 /* ---- models ---- */
@@ -287,9 +288,22 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
     return status;
 }
 
+static const char *under_launcher(const clq_stage_options *options) {
+    return options->ranks ? ", under the same launcher" : "";
+}
+
 /* Until now nothing was to be lost. */
 static clq_status get_ready(void *context) {
     const clq_stage_options *options = context;
+    if (options->out && clq_ranks_rank(options->ranks) == 0) {
+        char *command = clq_command_line_to_resume();
+        clq_signals_say_at_end(
+            command ? clq_format("checkpoints so far are in %s; to go on%s: %s",
+                                 options->clears ? options->clears->path : options->out,
+                                 under_launcher(options), command)
+                    : NULL);
+        clq_free(command);
+    }
     clq_signals_defer(options->out != NULL);
     CLQ_TRY(options->clears ? clq_out_clear(options->clears) : CLQ_OK);
     return options->origin ? clq_origin_write(options->origin, options->clears->path, false)
@@ -331,11 +345,14 @@ static clq_status end_training(const clq_stage_options *options, clq_status stat
     if (clq_ranks_rank(options->ranks) > 0) {
         return clq_fail(status, "%s", "");
     }
-    return clq_fail(status, "%s; %s", clq_last_error(),
-                    !options->out        ? "nothing of it is kept, for want of --out"
-                    : options->overwrite ? "the same command with --resume, and without "
-                                           "--overwrite, continues"
-                                         : "the same command with --resume continues");
+    if (!options->out) {
+        return clq_fail(status, "%s; nothing of it is kept, for want of --out", clq_last_error());
+    }
+    char *command = clq_command_line_to_resume();
+    status = clq_fail(status, "%s; to go on%s: %s", clq_last_error(), under_launcher(options),
+                      command ? command : "the same command with --resume");
+    clq_free(command);
+    return status;
 }
 
 /* The network that config.distill.teacher names: `trained` where it is "fp32", else a file's, which

@@ -8,7 +8,8 @@
 
 static volatile sig_atomic_t received; /* the first deferred signal; 0: none */
 static volatile sig_atomic_t deferred;
-static const char *volatile answer; /* to the first deferred signal */
+static const char *volatile answer;  /* to the first deferred signal */
+static const char *volatile parting; /* of an ending at once; NULL: none */
 
 static void say(const char *text) {
     const ssize_t written = write(STDERR_FILENO, text, strlen(text));
@@ -21,6 +22,10 @@ static void end(int number) {
     if (isatty(STDERR_FILENO)) {
         say("\n"); /* below a progress bar */
     }
+    if (parting && number != SIGPIPE) {
+        say(parting);
+        say("\n");
+    }
     _exit(128 + number);
 }
 
@@ -29,7 +34,7 @@ static void handle(int number) {
         end(number);
     }
     if (received) {
-        say("\nended at once by the second signal\n");
+        say("\nended at once by the second signal, within the step\n");
         end(number);
     }
     received = number;
@@ -58,6 +63,14 @@ void clq_signals_defer(bool keeps) {
                  : "\nstopping after this step, of which nothing is kept; a second signal ends at "
                    "once\n";
     deferred = 1;
+}
+
+void clq_signals_say_at_end(char *text) {
+    if (parting) {
+        clq_free(text);
+    } else {
+        parting = text;
+    }
 }
 
 void clq_signals_undefer(bool heeded) {

@@ -15,6 +15,9 @@ const volatile sig_atomic_t *clq_signals_flag(void);
 /* From here on a signal sets the flag and says on stderr that the command will stop, and whether it
  * `keeps` a checkpoint. */
 void clq_signals_defer(bool keeps);
+/* What an ending at once says from here on, beside that it ends: a line without its end, allocated,
+ * which stays. The first one stands; NULL is none. */
+void clq_signals_say_at_end(char *text);
 /* No longer. A signal that came and was not heeded takes effect now. */
 void clq_signals_undefer(bool heeded);
 

@@ -13,6 +13,7 @@ typedef struct loop {
     void *context;
     clq_progress *progress;
     _Atomic int64_t next;   /* first index nobody has taken */
+    _Atomic int64_t done;   /* how many are, for the progress bar */
     _Atomic int64_t failed; /* smallest index that failed so far; count when none */
     pthread_mutex_t lock;   /* of the three below */
     int64_t failure_index;
@@ -56,7 +57,8 @@ static void *work(void *argument) {
             }
         }
         if (l->progress) {
-            clq_progress_update(l->progress, end, NULL);
+            const int64_t done = atomic_fetch_add(&l->done, end - first) + end - first;
+            clq_progress_update(l->progress, done, NULL);
         }
     }
 }
@@ -70,6 +72,7 @@ clq_status clq_parallel_for(int threads, int64_t count, clq_parallel_body body, 
               .failure_index = count};
     atomic_init(&l.next, 0);
     atomic_init(&l.failed, count);
+    atomic_init(&l.done, 0);
     pthread_mutex_init(&l.lock, NULL);
     pthread_t helpers[MAX_THREADS];
     int64_t useful = (count + CHUNK - 1) / CHUNK;

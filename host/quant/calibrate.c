@@ -97,7 +97,9 @@ static clq_status end_batch(calibration *c) {
 static clq_status run_images(calibration *c, clq_feed *feed) {
     clq_status status = CLQ_OK;
     clq_progress progress;
-    clq_progress_begin(&progress, "calibrate", clq_feed_unit(feed), c->config->images);
+    const int64_t there = clq_feed_count(feed);
+    clq_progress_begin(&progress, "calibrate", clq_feed_unit(feed),
+                       c->config->images < there ? c->config->images : there);
     while (c->images < c->config->images) {
         clq_feed_batch batch;
         CLQ_GOTO(status, cleanup, clq_feed_fill(feed, c->exec, &batch));

@@ -199,6 +199,10 @@ clq_status clq_checkpoint_remove_all(const char *folder, const char *phase) {
     return status;
 }
 
+char *clq_checkpoint_path(const char *folder, const char *phase, int64_t step) {
+    return clq_format("%s/%s-checkpoint-%09lld.safetensors", folder, phase, (long long)step);
+}
+
 clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
                                const json_t *state) {
     clq_status status = CLQ_OK;
@@ -226,8 +230,7 @@ clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step,
                  clq_tensors_set_metadata(tensors, "clquant.recipe", checkpoint->recipe));
     }
     CLQ_GOTO(status, cleanup, set_hex(tensors, "clquant.checksum", checksum_of(tensors, false)));
-    path = clq_format("%s/%s-checkpoint-%09lld.safetensors", checkpoint->folder, checkpoint->phase,
-                      (long long)step);
+    path = clq_checkpoint_path(checkpoint->folder, checkpoint->phase, step);
     if (!path) {
         status = CLQ_NO_MEMORY;
         goto cleanup;

@@ -44,6 +44,9 @@ typedef struct clq_checkpoint {
     const char *facts; /* in words, of what config_hash is made: a JSON object of texts; NULL ok */
 } clq_checkpoint;
 
+/* The file of a step (clq_free it); NULL: no memory. */
+char *clq_checkpoint_path(const char *folder, const char *phase, int64_t step);
+
 /* Writes the checkpoint of `step` and removes all but the newest two. `state` is kept as it is. */
 clq_status clq_checkpoint_save(const clq_checkpoint *checkpoint, int64_t step, const json_t *state);
 

@@ -202,8 +202,7 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
     clq_status status = CLQ_OK;
     memset(evaluation, 0, sizeof *evaluation);
     CLQ_GOTO(status, cleanup, open_evaluator(&v));
-    clq_progress_begin(&v.progress, label ? label : "", v.e.unit,
-                       clq_feed_batches(feed) * clq_exec_get_options(exec)->batch);
+    clq_progress_begin(&v.progress, label ? label : "", v.e.unit, clq_feed_count(feed));
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     for (;;) {
         clq_feed_batch data;

@@ -80,6 +80,7 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
         return CLQ_NO_MEMORY;
     }
     feed->options = *options;
+    feed->dataset = dataset;
     if (clq_dataset_table(dataset)) {
         CLQ_GOTO(status, cleanup,
                  clq_table_feed_create(device, clq_dataset_table(dataset), options, &feed->table));
@@ -90,7 +91,6 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
         CLQ_GOTO(status, cleanup, clq_dataset_require_labels(dataset));
     }
     feed->device = device;
-    feed->dataset = dataset;
     CLQ_GOTO(status, cleanup, open_augment(feed));
     CLQ_GOTO(status, cleanup, create_labels(feed));
     CLQ_GOTO(status, cleanup, open_loader(feed));
@@ -122,6 +122,11 @@ const clq_table *clq_feed_table(const clq_feed *feed) {
 const char *clq_feed_unit(const clq_feed *feed) {
     CLQ_NEEDS_OR(NULL, feed);
     return feed->table ? "rows" : "images";
+}
+
+int64_t clq_feed_count(const clq_feed *feed) {
+    CLQ_NEEDS_OR(0, feed);
+    return clq_dataset_get_info(feed->dataset)->count;
 }
 
 int64_t clq_feed_batches(const clq_feed *feed) {

@@ -7,17 +7,18 @@
 #include "base/log.h"
 #include "base/numbers.h"
 #include "graph/ends.h"
+#include "train/checkpoint.h"
 #include "train/folder.h"
 #include "train/trainer.h"
 
 enum { LOSS_SHOWN_STEPS = 10 };
 
-/* Mean loss and accuracy (NaN in a regression) of the epoch so far. */
+/* Mean loss and accuracy (NaN in a regression) of the epoch so far; NaN when no step counted. */
 static clq_status read_loss(trainer *t, double *loss, double *top1) {
     clq_loss_totals totals;
     CLQ_TRY(clq_trainer_read_totals(t, &totals));
-    *loss = totals.samples > 0 ? totals.loss / totals.samples : 0;
-    *top1 = totals.samples > 0 ? totals.top1 / totals.samples : 0;
+    *loss = totals.samples > 0 ? totals.loss / totals.samples : NAN;
+    *top1 = totals.samples > 0 ? totals.top1 / totals.samples : NAN;
     return CLQ_OK;
 }
 
@@ -26,6 +27,15 @@ static const char *top1_text(const char *name, double top1, char text[40]) {
     text[0] = '\0';
     if (!isnan(top1)) {
         clq_snprintf(text, 40, "  %s %.2f %%", name, 100 * top1);
+    }
+    return text;
+}
+
+/* "  loss 0.1234", the same. */
+static const char *loss_text(double loss, char text[40]) {
+    text[0] = '\0';
+    if (!isnan(loss)) {
+        clq_snprintf(text, 40, "  loss %.4g", loss);
     }
     return text;
 }
@@ -56,8 +66,8 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     const clq_train_config *config = &t->job->config;
     const double start = clq_now_seconds();
     const int64_t first = t->step, batch = first - epoch * t->steps_per_epoch;
-    double loss = 0, top1 = NAN;
-    char text[40];
+    double loss = NAN, top1 = NAN;
+    char loss_words[40], top1_words[40];
     CLQ_TRY(clq_trainer_fit_epoch(t, epoch));
     if (batch < t->steps_per_epoch) {
         CLQ_TRY(clq_feed_seek(t->feed, epoch, batch));
@@ -72,7 +82,7 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
         const double lr = clq_learning_rate(config, t->step - 1, t->steps_per_epoch);
         CLQ_TRY(clq_train_log_step(&t->log, epoch + 1, t->step, lr, t->loss));
         CLQ_TRY(keep_step(t, epoch, lr));
-        if (t->step % LOSS_SHOWN_STEPS == 0) {
+        if (t->step % LOSS_SHOWN_STEPS == 0 || isnan(loss)) {
             CLQ_TRY(read_loss(t, &loss, &top1));
         }
         if (config->checkpoint_steps && t->step % config->checkpoint_steps == 0 &&
@@ -80,9 +90,9 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
             CLQ_TRY(clq_trainer_save(t));
             clq_train_log_time_from(&t->log, t->step);
         }
-        clq_progress_update(&t->progress, t->step * config->batch,
-                            "epoch %lld/%d  loss %.4g%s  lr %.4g", (long long)epoch + 1,
-                            config->epochs, loss, top1_text("top-1", top1, text),
+        clq_progress_update(&t->progress, t->step * config->batch, "epoch %lld/%d%s%s  lr %.4g",
+                            (long long)epoch + 1, config->epochs, loss_text(loss, loss_words),
+                            top1_text("top-1", top1, top1_words),
                             clq_learning_rate(config, t->step, t->steps_per_epoch));
     }
     CLQ_TRY(read_loss(t, &loss, &top1));
@@ -119,8 +129,9 @@ static clq_status evaluate(trainer *t, clq_epoch_record *record) {
         status = hooks->evaluate(hooks->context, &evaluation);
     } else {
         CLQ_TRY(clq_exec_load_parameters(t->eval_exec));
-        status = clq_evaluate(t->eval_exec, t->test_feed, NULL, &evaluation, NULL);
+        status = clq_evaluate(t->eval_exec, t->test_feed, "test", &evaluation, NULL);
     }
+    clq_progress_continue(&t->progress, t->step * t->job->config.batch);
     if (status != CLQ_OK && status != CLQ_INTERRUPTED) {
         return status;
     }
@@ -137,9 +148,16 @@ static clq_status interrupt(trainer *t) {
     const clq_train_job *job = t->job;
     CLQ_TRY(clq_trainer_save(t));
     CLQ_TRY(clq_trainer_agree_to_stop(t, true)); /* no rank leaves before rank 0 has written */
-    return clq_fail(CLQ_INTERRUPTED, "interrupted after step %lld of %lld%s%s", (long long)t->step,
-                    (long long)(job->config.epochs * t->steps_per_epoch),
-                    job->out ? "; there is a checkpoint in " : "", job->out ? job->out : "");
+    const long long steps = (long long)(job->config.epochs * t->steps_per_epoch);
+    char *path = job->out ? clq_checkpoint_path(job->out, job->phase, t->step) : NULL;
+    const clq_status status =
+        job->out
+            ? clq_fail(CLQ_INTERRUPTED, "interrupted after step %lld of %lld, which is kept in %s",
+                       (long long)t->step, steps, path ? path : job->out)
+            : clq_fail(CLQ_INTERRUPTED, "interrupted after step %lld of %lld", (long long)t->step,
+                       steps);
+    clq_free(path);
+    return status;
 }
 
 static clq_status run_epochs(trainer *t) {

@@ -104,6 +104,27 @@ static void switched_off_it_stays_away(void **state) {
     assert_string_equal(out, "warning: a log line\r\n");
 }
 
+/* A slow beginning, or a pace of an hour ago, is forgotten. */
+static void the_rate_is_the_latest(void **state) {
+    (void)state;
+    char out[256];
+    clq_progress progress;
+    clq_progress_begin(&progress, "train", "images", 100000);
+    const double start = progress.start;
+    for (int64_t second = 1; second <= 60; second++) { /* 10 a second, then 100 */
+        const int64_t done = second <= 30 ? 10 * second : 300 + 100 * (second - 30);
+        clq_progress_mark(&progress, done, start + (double)second);
+        if (second == 9) {
+            assert_true(progress.start == start);
+        }
+    }
+    clq_progress_render(&progress, 3300, start + 60 - progress.start, NULL, 80, out, sizeof out);
+    assert_string_equal(out, "train [>                   ] 3300/100000  100 images/s  16:07 left");
+    clq_progress_continue(&progress, 3300); /* an evaluation came between */
+    clq_progress_render(&progress, 3400, 2.0, NULL, 80, out, sizeof out);
+    assert_string_equal(out, "train [>                   ] 3400/100000  50 images/s  32:12 left");
+}
+
 static void renders(void **state) {
     (void)state;
     char out[256];
@@ -137,6 +158,7 @@ int main(void) {
         cmocka_unit_test(not_a_terminal_prints_only_the_log),
         cmocka_unit_test(a_terminal_shows_and_clears_it),
         cmocka_unit_test(switched_off_it_stays_away),
+        cmocka_unit_test(the_rate_is_the_latest),
         cmocka_unit_test(renders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

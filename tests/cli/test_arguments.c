@@ -405,6 +405,7 @@ static void training(void **state) {
     assert_null(clq_feed_table(NULL));
     assert_null(clq_feed_unit(NULL));
     assert_int_equal(clq_feed_batches(NULL), 0);
+    assert_int_equal(clq_feed_count(NULL), 0);
     REFUSED(clq_feed_seek(NULL, 0, 0));
     REFUSED(clq_feed_next(NULL, NULL, &batch));
     REFUSED(clq_feed_fill(NULL, NULL, &batch));

@@ -335,6 +335,22 @@ static bool says(const char *file, const char *part) {
     return found;
 }
 
+/* What a stopped command says to go on with, from behind "clquant". */
+static const char *way_on(const char *file) {
+    static char text[4096];
+    void *data = NULL;
+    size_t size;
+    assert_ok(clq_file_read(file, 1 << 20, &data, &size));
+    const char *command_line = strstr(data, "; to go on: ");
+    assert_non_null(command_line);
+    command_line = strstr(command_line, "clquant ");
+    assert_non_null(command_line);
+    command_line += strlen("clquant ");
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(command_line, "\n"), command_line);
+    clq_free(data);
+    return text;
+}
+
 static void signals_leave_a_checkpoint(void **state) {
     (void)state;
     static const int signals[] = {SIGINT, SIGTERM};
@@ -347,13 +363,34 @@ static void signals_leave_a_checkpoint(void **state) {
         kill(child, signals[i]);
         assert_int_equal(exit_of(child), 128 + signals[i]);
         assert_true(says(output, "interrupted after step "));
-        assert_true(says(output, "--resume continues"));
+        assert_true(says(output, ", which is kept in "));
+        assert_true(says(output, "/train-checkpoint-0000"));
         assert_true(says(log, "\"interrupted\""));
-        assert_exit(0, "train %s --data " DATA " --out %s --resume -q", recipe, out);
+        assert_exit(0, "%s", way_on(output));
+        assert_printed("resuming at epoch ");
         assert_true(same_files(in(out, "model.onnx"), in(whole, "model.onnx")));
         assert_true(same_files(in(out, "weights.safetensors"), in(whole, "weights.safetensors")));
         assert_int_equal(entries(out), entries(whole)); /* nothing hidden either */
     }
+}
+
+/* On a terminal: the loss of the epoch from its first step on, and never one that is not known. */
+static void the_bar_shows_the_loss(void **state) {
+    (void)state;
+    char line[4096], screen[512];
+    if (system("command -v script >/dev/null") != 0) {
+        clq_test_skip("there is no `script` to make a terminal");
+    }
+    snprintf(screen, sizeof screen, "%s", clq_test_temp_path("screen.txt"));
+    snprintf(line, sizeof line,
+             "TERM=xterm script -qec '%s/clquant train %s --data " DATA
+             " --out %s --set train.batch=2 --epochs 2' %s >/dev/null",
+             CLQ_BINARY_DIR, recipe, clq_test_temp_path("bar"), screen);
+    assert_int_equal(system(line), 0);
+    assert_true(says(screen, "\033[Ktrain [")); /* was drawn */
+    assert_true(says(screen, "epoch 1/2  loss "));
+    assert_false(says(screen, "loss 0 "));
+    assert_false(says(screen, "nan"));
 }
 
 /* And what does not fit is said by name. */
@@ -388,8 +425,8 @@ static void and_say_how_to_go_on(void **state) {
     kill(child, SIGINT);
     assert_int_equal(exit_of(child), 128 + SIGINT);
     assert_true(says(output, "clquant train: interrupted after step "));
-    assert_true(says(output, "with --resume, and without --overwrite, continues"));
-    assert_exit(0, "train %s --data " DATA " --out %s --resume -q", recipe, out);
+    assert_false(says(output, "--overwrite"));
+    assert_exit(0, "%s", way_on(output));
 
     /* Without a folder nothing is kept. */
     snprintf(out, sizeof out, "%s", clq_test_temp_path("lost"));
@@ -440,6 +477,8 @@ static void the_second_signal_ends_at_once(void **state) {
     assert_true(code == 128 + SIGTERM || code == 128 + SIGINT); /* whichever came second */
     assert_false(says(log, "\"interrupted\""));
     assert_true(says(output, "ended at once by the second signal"));
+    assert_true(says(output, "checkpoints so far are in "));
+    assert_true(says(output, " --resume\n"));
 }
 
 static void one_run_at_a_time_has_a_folder(void **state) {
@@ -509,6 +548,7 @@ int main(void) {
         cmocka_unit_test(outputs_replace_no_data),
         cmocka_unit_test(outputs_must_be_writable),
         cmocka_unit_test(signals_leave_a_checkpoint),
+        cmocka_unit_test(the_bar_shows_the_loss),
         cmocka_unit_test(another_configuration_is_named),
         cmocka_unit_test(and_say_how_to_go_on),
         cmocka_unit_test(a_job_goes_on_where_it_was),
