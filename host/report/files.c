@@ -103,26 +103,28 @@ clq_status clq_report_link(const char *from, const char *folder, char **link) {
 
 /* ---- what is there ---- */
 
-static bool exists_in(const char *folder, const char *name) {
+static clq_status exists_in(const char *folder, const char *name, bool *found) {
     char *path = clq_path_join(folder, name);
-    const bool found = path && clq_file_exists(path);
+    *found = path && clq_file_exists(path);
     clq_free(path);
-    return found;
+    return path ? CLQ_OK : CLQ_NO_MEMORY;
 }
 
-/* The manifest of the folder, NULL where there is none that can be read. */
-static json_t *read_manifest(const char *folder) {
+/* The manifest of the folder; NULL where there is none, or one that is none of ours. */
+static clq_status read_manifest(const char *folder, json_t **json) {
     char *path = clq_path_join(folder, MANIFEST);
-    json_t *json = NULL;
-    if (path && clq_file_exists(path) && clq_json_load(path, &json) != CLQ_OK) {
-        json = NULL;
+    clq_status status = path ? CLQ_OK : CLQ_NO_MEMORY;
+    *json = NULL;
+    if (path && clq_file_exists(path)) {
+        status = clq_json_load(path, json);
+        status = status == CLQ_BAD_DATA ? CLQ_OK : status;
     }
     clq_free(path);
-    if (json && !json_is_array(json_object_get(json, "runs"))) {
-        json_decref(json);
-        json = NULL;
+    if (*json && !json_is_array(json_object_get(*json, "runs"))) {
+        json_decref(*json);
+        *json = NULL;
     }
-    return json;
+    return status;
 }
 
 static bool is_of(const json_t *manifest, char *const *runs, size_t count) {
@@ -136,8 +138,9 @@ static bool is_of(const json_t *manifest, char *const *runs, size_t count) {
 }
 
 /* What writing would take away, as words; empty: nothing but an earlier report of the same runs. */
-static void find_others(const clq_report_files *files, const char *folder, const json_t *manifest,
-                        char *const *runs, size_t count, bool own, clq_text *found) {
+static clq_status find_others(const clq_report_files *files, const char *folder,
+                              const json_t *manifest, char *const *runs, size_t count, bool own,
+                              clq_text *found) {
     if (manifest && !is_of(manifest, runs, count)) {
         const json_t *its = json_object_get(manifest, "runs");
         clq_text_puts(found, "the report of other runs");
@@ -148,18 +151,20 @@ static void find_others(const clq_report_files *files, const char *folder, const
         clq_text_puts(found, json_array_size(its) > 4 ? ", ...)" : json_array_size(its) ? ")" : "");
     }
     for (size_t i = 0; i < files->count && !manifest && !own; i++) {
-        if (exists_in(folder, files->items[i].name)) {
+        bool exists;
+        CLQ_TRY(exists_in(folder, files->items[i].name, &exists));
+        if (exists) {
             clq_text_printf(found, "%s%s", found->size ? ", " : "", files->items[i].name);
         }
     }
+    return clq_text_status(found);
 }
 
 static clq_status check_others(const clq_report_files *files, const char *folder,
                                const json_t *manifest, char *const *runs, size_t count, bool own,
                                bool overwrite) {
     clq_text found = {0};
-    find_others(files, folder, manifest, runs, count, own, &found);
-    clq_status status = clq_text_status(&found);
+    clq_status status = find_others(files, folder, manifest, runs, count, own, &found);
     if (status == CLQ_OK && found.size > 0 && overwrite) {
         clq_log_info("%s: replaced: %s", folder, found.data);
     } else if (status == CLQ_OK && found.size > 0) {
@@ -222,8 +227,9 @@ static clq_status write_manifest(const clq_report_files *files, const char *fold
 
 clq_status clq_report_files_write(clq_report_files *files, const char *folder, char *const *runs,
                                   size_t count, bool own, bool overwrite) {
-    json_t *manifest = read_manifest(folder);
+    json_t *manifest = NULL;
     clq_status status;
+    CLQ_GOTO(status, cleanup, read_manifest(folder, &manifest));
     CLQ_GOTO(status, cleanup, check_others(files, folder, manifest, runs, count, own, overwrite));
     CLQ_GOTO(status, cleanup, write_manifest(files, folder, runs, count));
     for (size_t i = 0; i < files->count; i++) {

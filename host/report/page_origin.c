@@ -204,8 +204,12 @@ static void put_commands(const clq_run_data *data, clq_text *html) {
         return;
     }
     clq_text_puts(html, "<p class=note>The command, with clquant's environment variables that were "
-                        "set. The same seeds on the same device and data give the same "
-                        "bits.</p>\n<pre><code>");
+                        "set. The same seeds on the same device and data give the same bits.");
+    if (o->ranks > 1) {
+        clq_text_printf(html, " It ran as %d processes (<code>mpirun -np %d</code>).", o->ranks,
+                        o->ranks);
+    }
+    clq_text_puts(html, "</p>\n<pre><code>");
     clq_page_puts(html, o->command);
     clq_text_puts(html, "</code></pre>\n");
 }

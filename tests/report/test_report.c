@@ -343,6 +343,7 @@ static void the_page_says_where_its_numbers_come_from(void **state) {
                                         "network 3, training 4, QAT 5",
                                         "train 30.0 s, qat 3.0 min; together 3.5 min",
                                         "it went on from a checkpoint",
+                                        "It ran as 2 processes",
                                         "not yet, or it was ended on the way",
                                         "&quot;&lt;r&gt;&quot;",
                                         "href=\"../origin.json\"",
@@ -450,6 +451,15 @@ static void several_runs_share_a_page(void **state) {
     char *mine = get("index.html");
     assert_string_equal(mine, "mine");
     clq_free(mine);
+    for (long nth = 1; nth < 4000; nth += nth / 8 + 1) { /* whatever fails on the way */
+        clq_test_fail_allocation(nth);
+        const clq_status status = clq_report_write(both, 2, &options, NULL);
+        assert_true(status == CLQ_NO_MEMORY || status == CLQ_CANNOT_CREATE);
+        clq_test_restore_allocator();
+        mine = get("index.html");
+        assert_string_equal(mine, "mine");
+        clq_free(mine);
+    }
     clq_free(path);
     clq_free(out);
     clq_free(a);
@@ -631,6 +641,7 @@ static void failing_allocations_are_reported(void **state) {
     (void)state;
     put("eval-ptq.json", evaluation);
     put("verify-ptq.json", verification);
+    put("origin.json", origin);
     clq_test_fail_allocation(0);
     assert_ok(write_report(NULL));
     const long total = clq_test_allocations();
