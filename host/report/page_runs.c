@@ -16,7 +16,7 @@ static const char *version_of(const clq_run_data *data) {
 }
 
 static const char *data_of(const clq_run_data *data) {
-    return data->origin.present ? data->origin.test.hash : data->data;
+    return data->origin.test.hash; /* a path may be that of other data, or data lie elsewhere */
 }
 
 static const struct {
@@ -24,7 +24,7 @@ static const struct {
     const char *differ, *unknown;
 } shared[] = {
     {data_of, "The runs were tested on different data: accuracies and losses cannot be compared.",
-     "What some runs were tested on is not known: it may differ."},
+     "Some runs left no fingerprint of their data: they may have been tested on others."},
     {device_of, "The runs were measured on different devices: their latencies show that, too.",
      "On which device some runs were measured is not known."},
     {version_of, "The runs were made by different versions of clquant.", NULL},
