@@ -175,8 +175,10 @@ static clq_status check_tensor(const Onnx__TensorProto *tensor, onnx_constant *c
     }
     if (raw_element_size(tensor->data_type) == 0) {
         char type[32];
-        return clq_fail(CLQ_BAD_DATA, "element type %s is not supported",
-                        onnx_type_name(tensor->data_type, type, sizeof type));
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "element type %s is not supported, only floats, int8, uint8, int32, int64 and bool",
+            onnx_type_name(tensor->data_type, type, sizeof type));
     }
     if (tensor->n_dims > ONNX_MAX_RANK || !set_shape(constant, (int)tensor->n_dims, tensor->dims)) {
         return clq_fail(

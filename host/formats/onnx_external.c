@@ -13,6 +13,8 @@ typedef struct place {
 
 /* ---- keys ---- */
 
+enum { MAX_ENTRIES = 64 }; /* each is compared with those before it */
+
 /* Decimal digits and nothing else, below 2^63. */
 static bool parse_number(const char *text, uint64_t *value) {
     *value = 0;
@@ -44,6 +46,10 @@ static clq_status read_key(const char *key, const char *value, place *at) {
 
 static clq_status read_place(const Onnx__TensorProto *tensor, place *at) {
     *at = (place){0};
+    if (tensor->n_external_data > MAX_ENTRIES) {
+        return clq_fail(CLQ_BAD_DATA, "external data: has %zu entries, must have up to %d",
+                        tensor->n_external_data, MAX_ENTRIES);
+    }
     for (size_t i = 0; i < tensor->n_external_data; i++) {
         const Onnx__StringStringEntryProto *entry = tensor->external_data[i];
         for (size_t k = 0; k < i; k++) {

@@ -208,9 +208,11 @@ static const char dynamic[] = "the model is quantized dynamically, which leaves 
                               "quantize it statically, " INSTEAD;
 static const char qoperator[] =
     "the model is quantized in QOperator form: quantize it in QDQ form, " INSTEAD;
+static const char wide_codes[] =
+    "ONNX Runtime's own QuantizeLinear is for 16-bit and 4-bit codes: quantize to int8 or uint8";
 static const char logits[] = "a last Softmax must go: outputs are the logits before it";
 
-/* What to do about some operators, by the beginning of their name; of one domain if it is given. */
+/* What to do about some operators, by their domain and the beginning of their name. */
 static const struct {
     const char *domain, *op, *advice;
 } advices[] = {
@@ -218,6 +220,8 @@ static const struct {
     {"", "ConvInteger", dynamic},
     {"", "MatMulInteger", dynamic},
     {"", "QLinear", qoperator},
+    {"com.microsoft", "QuantizeLinear", wide_codes},
+    {"com.microsoft", "DequantizeLinear", wide_codes},
     {"com.microsoft", "Q", qoperator}, /* QGemm, QLinearAdd, ... */
     {"com.microsoft", "DynamicQuantize", dynamic},
     {"com.microsoft", "",

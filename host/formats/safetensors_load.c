@@ -74,7 +74,7 @@ static clq_status read_place(loader *load, const char *name, const json_t *entry
         return bad(load, name, "data_offsets must be two integers >= 0");
     }
     if (begin > end || end > load->data_size) {
-        return bad(load, name, "data_offsets lie outside the file's data");
+        return bad(load, name, "data_offsets lie outside the file's data; is it cut off?");
     }
     if (!clq_file_tensor_size(at->tensor.dtype, at->tensor.rank, at->tensor.dim, &size) ||
         size != end - begin) {

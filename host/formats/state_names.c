@@ -12,7 +12,7 @@ static const char *const wrappers[] = {
     "encoder.", "model_state_dict.", "state_dict.", "ema_model.",
 };
 
-enum { MAX_STRIPS = 3 };
+enum { MAX_STRIPS = 3, MAX_COMPARED = 4096 };
 
 static bool is_ignored(const char *name) {
     static const char suffix[] = "num_batches_tracked";
@@ -124,7 +124,7 @@ void clq_state_names_log(const clq_state_names *names, const char *file) {
 
 int clq_state_names_nearest(const clq_state_names *names, const char *wanted) {
     const int count = clq_tensors_count(names->tensors);
-    const char **others = clq_calloc((size_t)count, sizeof *others);
+    const char **others = clq_calloc(MAX_COMPARED, sizeof *others);
     const size_t length = strlen(wanted);
     int nearest = -1, other_count = 0;
     for (int i = 0; others && i < count && nearest < 0; i++) {
@@ -133,7 +133,9 @@ int clq_state_names_nearest(const clq_state_names *names, const char *wanted) {
             continue;
         }
         const size_t tail = strlen(name);
-        others[other_count++] = name;
+        if (other_count < MAX_COMPARED) { /* letter by letter, which takes a while */
+            others[other_count++] = name;
+        }
         if (tail > length && name[tail - length - 1] == '.' &&
             strcmp(name + tail - length, wanted) == 0) {
             nearest = i;

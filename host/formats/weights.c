@@ -190,8 +190,9 @@ static clq_status fail_with_problems(weights *w, const char *file) {
     }
     if (w->misshapen_head == all) {
         clq_text_puts(&w->problems,
-                      "; for other classes than the file's, keep the last layer as it "
-                      "is with --new-head (network.new_head in a recipe)");
+                      "; the file's last layer is for other classes: make the network "
+                      "for as many (--classes), or train a layer of its own "
+                      "(--new-head, network.new_head)");
     } else if (w->missing > 0 && strstr(file, "-of-")) {
         clq_text_puts(&w->problems, "; the file's name says that it is one part of several: join "
                                     "them into one file");

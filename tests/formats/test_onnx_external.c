@@ -159,6 +159,14 @@ static void refused_ranges(void **state) {
     check_refused(m, CLQ_BAD_DATA, "\"offset\" is there twice");
 
     m = start("w.data", "7", "432");
+    for (int i = 0; i < 80; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%d", i);
+        make_external(m, m->tensors[0], key, "");
+    }
+    check_refused(m, CLQ_BAD_DATA, "has 83 entries, must have up to 64");
+
+    m = start("w.data", "7", "432");
     m->tensors[0]->has_raw_data = true;
     m->tensors[0]->raw_data = (ProtobufCBinaryData){BYTES, (uint8_t *)weights};
     check_refused(m, CLQ_BAD_DATA, "both in the model and in another file");

@@ -160,6 +160,7 @@ static void quantized_otherwise(void **state) {
     check_advice("com.microsoft", "QGemm", "in QOperator form");
     check_advice("", "Softmax", "; a last Softmax must go: outputs are the logits before it");
     check_advice("com.microsoft", "FusedConv", "give the model as it was exported");
+    check_advice("com.microsoft", "QuantizeLinear", "quantize to int8 or uint8");
     check_advice("my.domain", "Conv", "my.domain.Conv (1, node 0");
 }
 

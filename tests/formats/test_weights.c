@@ -195,7 +195,7 @@ static void refused(void **state) {
     t = copy_tensors(graph, "", "fc.weight");
     assert_ok(clq_tensors_add(t, "fc.weight", CLQ_FILE_F32, 1, &four, values));
     refuse(t, "1 of another shape: \"fc.weight\" has shape (4), must have",
-           "keep the last layer as it is with --new-head");
+           "the file's last layer is for other classes");
 
     t = copy_tensors(graph, "wrapped.", "fc.weight"); /* all of the file's names share it */
     refuse(t, "1 missing: \"fc.weight\" is missing", "");

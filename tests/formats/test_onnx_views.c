@@ -1,0 +1,263 @@
+/* Nodes that change how an activation is seen, and pooling, Slice and Pad, as exporters write them.
+ */
+#include "formats/onnx_make.h"
+
+#include <clquant/ops.h>
+
+#include "formats/ref_forward.h"
+
+static const clq_node *node_at(const clq_graph *graph, int index, const char *op) {
+    assert_in_range(index, 0, graph->node_count - 1);
+    assert_string_equal(graph->nodes[index].op->name, op);
+    return &graph->nodes[index];
+}
+
+/* ---- flattening ---- */
+
+/* Behind a flatten of (3, 8, 8) the columns come in another order: the result must be the same. */
+static void flatten_order(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    const float *w = make_weights(m, "w", DIMS(2, 192));
+    float image[192], expected[2] = {0}, out[2];
+    clq_test_fill_f32(image, 192, -1, 1, 77);
+    for (int i = 0; i < 384; i++) {
+        expected[i / 192] += w[i] * image[i % 192];
+    }
+    make_node(m, "Flatten", "x", "f");
+    make_node(m, "Gemm", "f,w", "y");
+    make_int(m, "transB", 1);
+    clq_graph *graph = make_finish(m);
+    ref_forward(graph, image, out);
+    assert_close_f32(out, expected, clq_test_shape_of(2), 1e-4, 1e-4);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_node(m, "Flatten", "x", "y");
+    make_refused(m, "a flattened image cannot be an output");
+}
+
+static clq_graph *reshaped_to(int64_t a, int64_t b) {
+    make_model *m = make_start();
+    clq_graph *graph;
+    make_longs(m, "shape", a, b);
+    make_node(m, "Reshape", "x,shape", "f");
+    make_weights(m, "w", DIMS(2, 192));
+    make_node(m, "Gemm", "f,w", "y");
+    make_int(m, "transB", 1);
+    if (make_load(m, &graph) != CLQ_OK) {
+        assert_error_has("only (N, features) is supported");
+    }
+    make_free(m);
+    return graph;
+}
+
+static void reshape(void **state) {
+    (void)state;
+    static const int64_t good[][2] = {{0, -1}, {-1, 192}, {1, -1}, {0, 192}, {1, 192}};
+    static const int64_t bad[][2] = {{-1, -1}, {2, -1}, {-1, 96}, {192, 0}, {-1, 0}};
+    for (int i = 0; i < 5; i++) {
+        clq_graph *graph = reshaped_to(good[i][0], good[i][1]);
+        assert_non_null(graph);
+        node_at(graph, 0, "flatten");
+        clq_graph_destroy(graph);
+        assert_null(reshaped_to(bad[i][0], bad[i][1]));
+    }
+}
+
+/* x.view(x.size(0), -1) as torch writes it. */
+static void view_chain(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_tensor(m, "zero", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, SCALAR, &(int64_t){0}, 8);
+    make_longs(m, "axes", 0);
+    make_longs(m, "rest", -1);
+    make_node(m, "Shape", "x", "shape");
+    make_node(m, "Gather", "shape,zero", "n");
+    make_node(m, "Unsqueeze", "n,axes", "n1");
+    make_node(m, "Concat", "n1,rest", "target");
+    make_int(m, "axis", 0);
+    make_node(m, "Reshape", "x,target", "f");
+    make_weights(m, "w", DIMS(192, 2));
+    make_node(m, "MatMul", "f,w", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 2);
+    clq_graph_destroy(graph);
+
+    m = make_start(); /* calculating with the open batch */
+    make_longs(m, "two", 2);
+    make_node(m, "Shape", "x", "shape");
+    make_node(m, "Mul", "shape,two", "target");
+    make_node(m, "Reshape", "x,target", "y");
+    make_refused(m, "calculates with the batch");
+}
+
+static void pooled_views(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_longs(m, "axes", 2, 3);
+    make_node(m, "ReduceMean", "x", "r");
+    make_ints(m, "axes", -1, -2);
+    make_node(m, "Squeeze", "r,axes", "s");
+    make_node(m, "Unsqueeze", "s,axes", "u");
+    make_node(m, "Identity", "u", "i");
+    make_node(m, "Flatten", "i", "f");
+    make_weights(m, "w", DIMS(3, 2));
+    make_node(m, "MatMul", "f,w", "y");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 2);
+    node_at(graph, 0, "global_avg_pool");
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_node(m, "ReduceMean", "x", "y");
+    make_ints(m, "axes", 1, 2);
+    make_refused(m, "only the mean over height and width");
+}
+
+/* ---- pooling, Slice, Pad ---- */
+
+static void pools(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "MaxPool", "x", "a");
+    make_ints(m, "kernel_shape", 3, 3);
+    make_ints(m, "strides", 2, 2);
+    make_int(m, "ceil_mode", 1);
+    make_int(m, "storage_order", 1);
+    make_node(m, "AveragePool", "a", "y");
+    make_ints(m, "kernel_shape", 2, 2);
+    make_string(m, "auto_pad", "SAME_UPPER");
+    make_int(m, "count_include_pad", 1);
+    clq_graph *graph = make_finish(m);
+    const clq_pool_attrs *max = node_at(graph, 0, "max_pool")->attrs;
+    assert_true(max->ceil_mode);
+    const clq_pool_attrs *average = node_at(graph, 1, "avg_pool")->attrs;
+    assert_true(average->count_include_pad);
+    assert_memory_equal(average->pad, ((int[]){0, 0, 1, 1}), sizeof average->pad);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    make_node(m, "MaxPool", "x", "y");
+    make_ints(m, "kernel_shape", 3, 3);
+    make_ints(m, "dilations", 2, 2);
+    make_refused(m, "dilated pooling");
+}
+
+/* Readers who count windows as ceil(slack / stride) + 1 must find as many as there are. */
+static void written_pools_have_no_window_in_the_padding(void **state) {
+    static const clq_pool_attrs cases[] = {
+        {{3, 3}, {3, 3}, {1, 1, 1, 1}, false, true}, /* 8 + 2 - 3 = 7: the 4th begins at 8 */
+        {{3, 3}, {3, 2}, {1, 1, 1, 1}, true, true},  /* height so, width whole: 7 / 2 adds one */
+        {{2, 3}, {4, 2}, {0, 0, 0, 0}, true, true},  /* nothing to take from the padding */
+        {{2, 3}, {3, 2}, {1, 0, 0, 0}, false, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int max = 0; max < 2; max++) {
+            clq_graph *graph, *loaded;
+            int x, y;
+            assert_ok(clq_graph_create("pool", &graph));
+            assert_ok(clq_graph_add_input(graph, "x", (clq_shape){4, {1, 8, 8, 2}}, &x));
+            assert_ok(clq_graph_add_node(graph, max ? "max_pool" : "avg_pool", "p", &cases[i], &x,
+                                         1, &y));
+            clq_graph_set_output(graph, y);
+            assert_ok(clq_onnx_save(graph, clq_test_temp_path("pool.onnx")));
+            assert_ok(clq_onnx_load(clq_test_temp_path("pool.onnx"), &loaded));
+            const clq_pool_attrs *a = loaded->nodes[0].attrs;
+            const clq_shape *is = &loaded->values[clq_graph_output(loaded)].shape;
+            assert_true(clq_shape_equal(is, &graph->values[y].shape));
+            for (int axis = 0; axis < 2; axis++) {
+                const int slack = 8 + a->pad[axis] + a->pad[axis + 2] - a->kernel[axis];
+                const int more = a->ceil_mode ? a->stride[axis] - 1 : 0;
+                assert_int_equal((slack + more) / a->stride[axis] + 1, is->dim[1 + axis]);
+            }
+            float image[128], before[128], after[128];
+            clq_test_fill_f32(image, 128, -1, 1, i);
+            ref_forward(graph, image, before);
+            ref_forward(loaded, image, after);
+            assert_equal_bits(after, before, (size_t)clq_shape_count(is) * sizeof *after);
+            clq_graph_destroy(loaded);
+            clq_graph_destroy(graph);
+        }
+    }
+}
+
+static void add_slice(make_model *m, const char *in, const char *out, int64_t axis, int64_t step) {
+    char name[4][32];
+    int64_t values[4] = {0, INT64_MAX, axis, step};
+    char inputs[160];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name[i], sizeof name[i], "%s_%d", out, i);
+        make_longs(m, name[i], values[i]);
+    }
+    snprintf(inputs, sizeof inputs, "%s,%s,%s,%s,%s", in, name[0], name[1], name[2], name[3]);
+    make_node(m, "Slice", inputs, out);
+}
+
+static void shortcut_a(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    add_slice(m, "x", "s0", 0, 1);
+    add_slice(m, "s0", "s1", 2, 2);
+    add_slice(m, "s1", "s2", -1, 2);
+    make_longs(m, "pads", 0, 2, 0, 0, 0, 3, 0, 0);
+    make_scalar(m, "zero", 0);
+    make_node(m, "Pad", "s2,pads,zero", "y");
+    make_string(m, "mode", "constant");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 1);
+    const clq_pad_channels_attrs *a = node_at(graph, 0, "shortcut_a")->attrs;
+    assert_int_equal(a->stride, 2);
+    assert_int_equal(a->front, 2);
+    assert_int_equal(a->back, 3);
+    clq_graph_destroy(graph);
+
+    m = make_start(); /* by pooling of one pixel, as some write it */
+    make_node(m, "AveragePool", "x", "s");
+    make_ints(m, "kernel_shape", 1, 1);
+    make_ints(m, "strides", 2, 2);
+    make_longs(m, "pads", 0, 0, 0, 0, 0, 3, 0, 0);
+    make_node(m, "Pad", "s,pads", "y");
+    graph = make_finish(m);
+    assert_int_equal(graph->node_count, 1);
+    node_at(graph, 0, "shortcut_a");
+    clq_graph_destroy(graph);
+}
+
+static void lone_slice(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    add_slice(m, "x", "s", 2, 3);
+    make_node(m, "Relu", "s", "y");
+    clq_graph *graph = make_finish(m);
+    const clq_pool_attrs *a = node_at(graph, 0, "max_pool")->attrs;
+    assert_int_equal(a->kernel[0] * 10 + a->kernel[1], 11);
+    assert_int_equal(a->stride[0] * 10 + a->stride[1], 31);
+    clq_graph_destroy(graph);
+
+    m = make_start();
+    add_slice(m, "x", "s", 1, 2);
+    make_node(m, "Relu", "s", "y");
+    make_refused(m, "only every k-th row and column");
+
+    m = make_start();
+    make_longs(m, "pads", 0, 1, 0, 0, 0, 1, 0, 0);
+    make_scalar(m, "one", 1);
+    make_node(m, "Pad", "x,pads,one", "y");
+    make_refused(m, "only zeros");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(flatten_order),
+        cmocka_unit_test(reshape),
+        cmocka_unit_test(view_chain),
+        cmocka_unit_test(pooled_views),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(written_pools_have_no_window_in_the_padding),
+        cmocka_unit_test(shortcut_a),
+        cmocka_unit_test(lone_slice),
+    };
+    return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
+}
