@@ -1,15 +1,15 @@
 # What `cmake --install` puts where. All of it is built by `cmake --build` alone, without a target.
 include(CMakePackageConfigHelpers)
-set(DATA ${CMAKE_INSTALL_DATADIR}/clquant)
 set(PACKAGE ${CMAKE_INSTALL_LIBDIR}/cmake/clquant)
 
 install(TARGETS clquant RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS clquant_shared EXPORT clquant LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY include/clquant DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY models/recipes DESTINATION ${DATA})
+install(DIRECTORY include/clquant DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
+install(DIRECTORY models/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/clquant FILES_MATCHING PATTERN *.json)
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY docs examples DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN build* EXCLUDE)
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN build* EXCLUDE)
 install(FILES host/cli/completion.bash RENAME clquant DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
 # For find_package(clquant) and pkg-config. The library brings what it needs along, so neither names other packages.

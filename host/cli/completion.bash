@@ -44,10 +44,11 @@ _clquant() {
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
-    case $option in
-    --*) name=$(sed -n "s/^ \{2,6\}\(-., \)\{0,1\}$option=\([^ ]*\).*/\2/p" <<<"$help" | head -n 1) ;;
-    -?) name=$(sed -n "s/^  $option, --[a-z0-9-]*=\([^ ]*\).*/\1/p" <<<"$help" | head -n 1) ;;
-    esac
+    if [[ $option =~ ^--[a-z0-9-]+$ ]]; then
+        name=$(sed -n "s/^ \{2,6\}\(-., \)\{0,1\}$option=\([^ ]*\).*/\2/p" <<<"$help" | head -n 1)
+    elif [[ $option =~ ^-[a-zA-Z]$ ]]; then
+        name=$(sed -n "s/^  $option, --[a-z0-9-]*=\([^ ]*\).*/\1/p" <<<"$help" | head -n 1)
+    fi
     if [ -n "$name" ]; then
         _clquant_value "$word" "$name"
     else # arguments: files of the kinds that the usage names

@@ -180,6 +180,7 @@ class Installed(unittest.TestCase):
             self.assertEqual(self.complete(command, "--"), long_options(self.clquant, command), command)
         self.assertEqual(self.complete("ptq", "--scale", ""), {"float", "pow2"})
         self.assertEqual(self.complete("ptq", "--scale", "=", "p"), {"pow2"})
+        self.assertEqual(self.complete("ptq", "-o", "../"), {"../recipes"})
         self.assertEqual(self.complete("ptq", "--data", "x.csv", "../"), {"../recipes"})
         self.assertEqual(self.complete("train", "resnet18"), {"resnet18-cifar10.json", "resnet18-cifar10"})
         self.assertEqual(self.complete("run", "./resnet18"), {"./resnet18-cifar10.json"})
