@@ -210,14 +210,19 @@ static void warn_about_peaks(const clq_bench_result *result) {
     }
 }
 
-static void explain(const clq_bench_case *cases, size_t c, clq_bench_result *results) {
+static clq_status explain(const clq_bench_case *cases, size_t c, clq_bench_result *results) {
     const clq_device_info *info = clq_device_get_info(cases[c].device);
+    clq_conv_costs costs;
+    CLQ_TRY(clq_conv_costs_measure(cases[c].device, results[c].limits.int8_gops,
+                                   results[c].limits.launch_us, &costs));
     const clq_bench_bounds bounds = {.limits = results[c].limits,
+                                     .costs = costs,
                                      .compute_units = info->compute_units,
                                      .gpu_schedule = info->schedule == CLQ_SCHEDULE_GPU,
                                      .cache = info->cache,
                                      .network_weights = results[c].bytes};
     clq_explain_result(&bounds, &results[cases[c].fp32 - cases], &results[c]);
+    return CLQ_OK;
 }
 
 clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
@@ -247,7 +252,7 @@ clq_status clq_bench_run(const clq_bench_case *cases, size_t count,
     }
     for (size_t c = 0; c < count; c++) {
         if (cases[c].fp32 && options->layers && !options->no_peak) {
-            explain(cases, c, results);
+            CLQ_GOTO(status, cleanup, explain(cases, c, results));
         }
     }
 cleanup:

@@ -26,6 +26,12 @@ static json_t *explanation_to_json(const clq_bench_layer *layer) {
                             ? json_null()
                             : clq_json_string(clq_bench_cause_name(layer->cause)));
     json_object_set_new(json, "text", clq_json_string(layer->why));
+    json_t *parts = json_object();
+    for (int p = 0; p < CLQ_TIME_PARTS; p++) {
+        json_object_set_new(parts, clq_bench_part_name((clq_bench_part)p),
+                            clq_json_real(layer->parts[p]));
+    }
+    json_object_set_new(json, "parts", parts);
     return json;
 }
 

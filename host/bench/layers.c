@@ -12,6 +12,9 @@ typedef struct step {
     double operations;             /* of the sum over taps */
     double done; /* by its launches of the latest round: Winograd's algorithm does fewer */
     int64_t weight_bytes, bytes, codes;
+    int channels, taps;
+    bool depthwise;
+    double padded;   /* as in clq_bench_layer */
     bool multiplies; /* has a dot path: */
     clq_dot dot;
     int launches;
@@ -46,6 +49,22 @@ static void add_input(const clq_tensor *tensor, step *s) {
     s->weight_bytes += tensor->value && tensor->value->data ? size : 0;
 }
 
+/* Operations of a convolution on zeros: input channels are filled up to four, which one dot product
+ * takes, output channels to the lanes of a register. */
+static void note_padding(const clq_op_run *run, unsigned simd_bytes, step *s) {
+    const clq_shape *w = &run->graph->values[run->node->inputs[1]].shape;
+    const int64_t groups = w->rank == 4 ? run->in[0].shape.dim[3] / w->dim[3] : 1;
+    const int64_t in = w->dim[w->rank - 1], out = w->dim[0];
+    const int64_t lanes = simd_bytes >= 4 ? simd_bytes / 4 : 1;
+    s->depthwise = groups > 1 && in == 1;
+    s->taps = w->rank == 4 ? (int)(w->dim[1] * w->dim[2]) : 1;
+    if (!s->depthwise) {
+        const double filled = (double)((in + 3) / 4 * 4) / (double)in *
+                              (double)((out + lanes - 1) / lanes * lanes) / (double)out;
+        s->padded = s->operations * (filled - 1);
+    }
+}
+
 /* The executor's hook: appends the node that was just queued. */
 static clq_status note_step(void *context, const clq_op_run *run) {
     clq_layer_profile *profile = context;
@@ -62,6 +81,10 @@ static clq_status note_step(void *context, const clq_op_run *run) {
     add_input(&run->residual, s);
     if (node->op->macs) {
         s->operations = 2.0 * (double)node->op->macs(run->graph, node) * run->batch;
+    }
+    s->channels = (int)run->out.shape.dim[run->out.shape.rank - 1];
+    if (node->op->macs && node->input_count > 1) {
+        note_padding(run, clq_device_get_info(profile->device)->simd_bytes, s);
     }
     if (run->out.dtype == CLQ_U8 && !node->op->output_shares_qparams) {
         s->codes = clq_shape_count(&run->out.shape);
@@ -193,6 +216,10 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
                                .weight_bytes = s->weight_bytes,
                                .bytes = s->bytes,
                                .codes = s->codes,
+                               .channels = s->channels,
+                               .taps = s->taps,
+                               .depthwise = s->depthwise,
+                               .padded = s->padded,
                                .launches = s->launches,
                                .work_items = s->work_items,
                                .work_groups = s->work_groups,

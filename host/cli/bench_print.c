@@ -9,7 +9,7 @@
 
 /* ---- a table that is filled cell by cell ---- */
 
-enum { CELL = 128, MAX_COLUMNS = 24 };
+enum { CELL = 224, MAX_COLUMNS = 24 };
 
 typedef struct column {
     const char *header;
@@ -177,45 +177,63 @@ clq_status clq_print_layers(const clq_bench_result *r) {
     return table_close(&t, are_peaks(&r->limits));
 }
 
-/* "of the int8 time: no dot instruction 61 %, other 20 %, at least 2x 3 %" */
+/* "NAME 61 %, NAME 20 %." on lines that fit; `parts` below half a percent are left out. */
+static void print_shares(const char *title, const char *const *names, const double *parts,
+                         int count) {
+    const int line = clq_line_width(stdout);
+    int used = printf("%s", title);
+    const char *separator = "";
+    for (int i = 0; i < count; i++) {
+        char text[64];
+        if (parts[i] < 0.005) {
+            continue;
+        }
+        const int length = clq_snprintf(text, sizeof text, "%s %.0f %%", names[i], 100 * parts[i]);
+        used += printf("%s", separator);
+        used = used + 1 + length + 1 > line ? printf("\n    ") - 1 : used + printf(" ");
+        used += printf("%s", text);
+        separator = ",";
+    }
+    puts("");
+}
+
+/* Why layers are not twice as fast, and where the time of all layers goes. */
 static void print_causes(const clq_bench_result *r) {
-    double shares[CLQ_CAUSE_OTHER + 1] = {0}, fp32_ms = 0, alone = 0;
-    const char *separator = " ";
+    enum { CAUSES = CLQ_CAUSE_OTHER + 2 }; /* and layers that FP32 has none of */
+    double shares[CAUSES] = {0}, parts[CLQ_TIME_PARTS] = {0}, fp32_ms = 0;
+    const char *causes[CAUSES], *names[CLQ_TIME_PARTS];
     for (int i = 0; i < r->layer_count; i++) {
         const clq_bench_layer *layer = &r->layers[i];
         fp32_ms += layer->fp32_ms;
-        if (layer->fp32_ms > 0) {
-            shares[layer->cause] += layer->share;
-        } else {
-            alone += layer->share;
+        shares[layer->fp32_ms > 0 ? (int)layer->cause : CAUSES - 1] += layer->share;
+        for (int p = 0; p < CLQ_TIME_PARTS; p++) {
+            parts[p] += layer->share * layer->parts[p];
         }
     }
-    printf("FP32 takes %.2fx the time in these kernels. Of the int8 time:", fp32_ms / r->kernel_ms);
-    for (int c = CLQ_CAUSE_NONE; c <= (int)CLQ_CAUSE_OTHER; c++) {
-        if (shares[c] > 0) {
-            printf("%s%s %.0f %%", separator,
-                   c == (int)CLQ_CAUSE_NONE ? "at least 2x as fast"
-                                            : clq_bench_cause_name((clq_bench_cause)c),
-                   100 * shares[c]);
-            separator = ", ";
-        }
+    for (int c = 0; c < CAUSES; c++) {
+        causes[c] = clq_bench_cause_name((clq_bench_cause)c);
     }
-    if (alone > 0) {
-        printf("%sonly in int8 %.0f %%", separator, 100 * alone);
+    causes[CLQ_CAUSE_NONE] = "at least 2x as fast";
+    causes[CAUSES - 1] = "only in int8";
+    for (int p = 0; p < CLQ_TIME_PARTS; p++) {
+        names[p] = clq_bench_part_name((clq_bench_part)p);
     }
-    puts(".");
+    printf("FP32 takes %.2fx the time in these kernels.\n", fp32_ms / r->kernel_ms);
+    print_shares("Of the int8 time is in layers that are:", causes, shares, CAUSES);
+    print_shares("Of the int8 time goes into:", names, parts, CLQ_TIME_PARTS);
 }
 
 clq_status clq_print_explanations(const clq_bench_result *r) {
-    static const column columns[] = {{"layer", TEXT},     {"op", TEXT},
-                                     {"int8 ms", NUMBER}, {"fp32 ms", NUMBER},
-                                     {"speedup", NUMBER}, {"why not 2x", TEXT}};
+    static const column columns[] = {{"layer", TEXT},
+                                     {"int8 ms", NUMBER},
+                                     {"fp32 ms", NUMBER},
+                                     {"speedup", NUMBER},
+                                     {"why not 2x", TEXT}};
     table t;
     CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->layer_count));
     for (int i = 0; i < r->layer_count; i++) {
         const clq_bench_layer *layer = &r->layers[i];
         put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
-        put(&t, "%s", layer->op);
         put(&t, "%.4f", layer->ms);
         if (layer->fp32_ms > 0) {
             put(&t, "%.4f", layer->fp32_ms);

@@ -28,13 +28,35 @@ typedef enum clq_bench_cause {
     CLQ_CAUSE_NONE,        /* it is, or there is no FP32 form to compare with */
     CLQ_CAUSE_LAUNCH,      /* starting its kernels takes the time */
     CLQ_CAUSE_PARALLELISM, /* parts of the device have nothing to do */
-    CLQ_CAUSE_MEMORY,      /* moving its bytes takes the time */
-    CLQ_CAUSE_REQUANTIZE,  /* making codes of its sums takes the time */
-    CLQ_CAUSE_NO_DOT,      /* arithmetic takes the time, and its path has no dot instruction */
+    CLQ_CAUSE_MEMORY,      /* moving its activations, or weights from the cache */
+    CLQ_CAUSE_WEIGHTS,     /* reading its weights from memory */
+    CLQ_CAUSE_REQUANTIZE,  /* making codes of its sums, and adding a residual to them */
+    CLQ_CAUSE_SHORT_SUMS,  /* starting and ending sums of few products */
+    CLQ_CAUSE_FETCHING,    /* fetching inputs: few at a time, or for few output channels */
+    CLQ_CAUSE_PADDING,     /* multiplying the zeros that fill up channels */
+    CLQ_CAUSE_NO_DOT,      /* arithmetic, and its path has no dot instruction */
+    CLQ_CAUSE_FP32_LESS,   /* arithmetic, of which the FP32 form has less: Winograd's algorithm */
+    CLQ_CAUSE_ARITHMETIC,  /* arithmetic, though its path has a dot instruction */
     CLQ_CAUSE_OTHER,       /* none of these; the text says at how much of the peak */
 } clq_bench_cause;
 /* "no dot instruction", "memory-bound", ...; "" for NONE. */
 const char *clq_bench_cause_name(clq_bench_cause cause);
+
+/* Where a layer's time goes, as estimated from what the device was measured to do. */
+typedef enum clq_bench_part {
+    CLQ_TIME_ARITHMETIC,
+    CLQ_TIME_PADDING,
+    CLQ_TIME_SHORT_SUMS,
+    CLQ_TIME_FETCHING,
+    CLQ_TIME_REQUANTIZE,
+    CLQ_TIME_WEIGHTS,
+    CLQ_TIME_ACTIVATIONS,
+    CLQ_TIME_LAUNCHES,
+    CLQ_TIME_OTHER, /* what is left */
+    CLQ_TIME_PARTS
+} clq_bench_part;
+/* "arithmetic", "padding", ...; "" for a number that is none. */
+const char *clq_bench_part_name(clq_bench_part part);
 
 typedef struct clq_bench_layer {
     char *name, *op;      /* owned. "input" and "output" are the conversions to and from codes */
@@ -49,13 +71,17 @@ typedef struct clq_bench_layer {
     int64_t bytes;        /* those, and the activations read and written */
     double gbs;           /* 1e9 of these bytes a second */
     int64_t codes;        /* u8 codes made of sums */
+    int channels, taps;   /* of the output; of a convolution's kernel, 1 of a linear layer's */
+    bool depthwise;       /* a convolution in which each output channel has one input channel */
+    double padded;        /* operations on zeros that fill up channels, beside `operations` */
     int launches;         /* kernels of one forward */
     int64_t work_items, work_groups; /* of the launch that takes longest */
     const char *precision;           /* "fp32" or "int8" */
     const char *dot_path;  /* the layer's own; "" where there are no dot products, and for fp32 */
     double fp32_ms;        /* explained: the FP32 form's time; 0 when there is none */
     clq_bench_cause cause; /* explained */
-    char why[96];          /* explained: the cause with its numbers; "" for NONE */
+    char why[192];         /* explained: the cause with its numbers; "" for NONE */
+    double parts[CLQ_TIME_PARTS]; /* explained: of its time; they add up to 1 */
 } clq_bench_layer;
 
 /* From the start of a process to its first result, in ms. All 0 when not measured. */

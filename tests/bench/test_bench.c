@@ -232,6 +232,12 @@ static void int8_is_explained_by_fp32_at_every_batch(void **state) {
             const bool slow = !alone && layer->fp32_ms < 2 * layer->ms;
             assert_int_equal(layer->cause != CLQ_CAUSE_NONE, slow);
             assert_int_equal(layer->why[0] != '\0', slow);
+            double sum = 0;
+            for (int p = 0; p < CLQ_TIME_PARTS; p++) {
+                assert_true(layer->parts[p] >= 0);
+                sum += layer->parts[p];
+            }
+            assert_float_equal(sum, 1, 1e-9);
         }
         assert_string_equal(layer_of(int8, "stem")->dot_path,
                             clq_dot_name(clq_device_get_info(device)->dot));
@@ -324,7 +330,8 @@ static void json_has_the_documented_keys(void **state) {
         "precision",  "dot_path",    "fused",        "share", "peak_gops",
         "above_peak", "bytes",       "weight_bytes", "gbs",   "launches",
         "work_items", "work_groups", "explain",      NULL};
-    static const char *const explain_keys[] = {"fp32_ms", "speedup", "cause", "text", NULL};
+    static const char *const explain_keys[] = {"fp32_ms", "speedup", "cause",
+                                               "text",    "parts",   NULL};
     static const char *const startup_keys[] = {"cold_ms", "second_ms", "warm_ms", NULL};
     double samples[] = {3, 1, 2};
     clq_bench_layer layers[] = {
@@ -338,7 +345,8 @@ static void json_has_the_documented_keys(void **state) {
          .dot_path = "avx2",
          .fp32_ms = 0.75,
          .cause = CLQ_CAUSE_MEMORY,
-         .why = "memory-bound: yes"},
+         .why = "memory-bound: yes",
+         .parts = {[CLQ_TIME_FETCHING] = 0.25}},
         {.name = "input", .op = "quantize", .fused = "", .precision = "int8", .dot_path = ""}};
     const clq_bench_result result = {.model = "m \"quoted\"",
                                      .device = "d",
@@ -377,6 +385,9 @@ static void json_has_the_documented_keys(void **state) {
     assert_keys(explain, explain_keys);
     assert_float_equal(json_real_value(json_object_get(explain, "speedup")), 1.5, 1e-12);
     assert_string_equal(json_string_value(json_object_get(explain, "cause")), "memory-bound");
+    const json_t *parts = json_object_get(explain, "parts");
+    assert_int_equal(json_object_size(parts), CLQ_TIME_PARTS);
+    assert_float_equal(json_real_value(json_object_get(parts, "fetching inputs")), 0.25, 0);
     const json_t *second_layer = json_array_get(json_object_get(first, "layers"), 1);
     assert_true(json_is_null(json_object_get(second_layer, "explain")));
     const json_t *times = json_object_get(first, "samples_ms");

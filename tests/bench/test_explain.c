@@ -16,20 +16,22 @@ static const clq_bench_bounds cpu = {.limits = {.fp32_gflops = 200,
                                      .cache = 1000000,
                                      .network_weights = 500000};
 
-/* A layer at half of everything's third, so that no rule but the last one holds. */
+/* 64 sums of 160 products a pixel at 30 % of the peak, and little else. */
 static clq_bench_layer plain_layer(void) {
     return (clq_bench_layer){.name = "conv",
                              .op = "conv2d",
                              .fused = "",
                              .ms = 0.1,
-                             .operations = 6e6,
-                             .gops = 60,
+                             .operations = 12e6,
+                             .gops = 120,
                              .peak_gops = 400,
-                             .peak_fraction = 0.15,
-                             .weight_bytes = 500000,
-                             .bytes = 1500000,
-                             .gbs = 15,
-                             .codes = 150000,
+                             .peak_fraction = 0.3,
+                             .weight_bytes = 100000,
+                             .bytes = 600000,
+                             .gbs = 6,
+                             .codes = 100000,
+                             .channels = 50,
+                             .taps = 2,
                              .launches = 1,
                              .work_items = 64,
                              .work_groups = 64,
@@ -40,34 +42,83 @@ static clq_bench_layer plain_layer(void) {
 
 static void expect(const clq_bench_bounds *bounds, clq_bench_layer layer, clq_bench_cause cause,
                    const char *why) {
-    clq_explain_layer(bounds, &layer);
+    double sum = 0;
+    clq_explain_layer(bounds, 0, &layer);
     assert_string_equal(layer.why, why);
     assert_int_equal(layer.cause, cause);
     assert_int_equal(
         strncmp(layer.why, clq_bench_cause_name(cause), strlen(clq_bench_cause_name(cause))), 0);
+    for (int p = 0; p < CLQ_TIME_PARTS; p++) {
+        assert_true(layer.parts[p] >= 0);
+        sum += layer.parts[p];
+    }
+    assert_float_equal(sum, 1, 1e-9);
 }
 
-static void shares_are_least_times(void **state) {
-    const clq_bench_layer layer = plain_layer();
+static void parts_are_least_times(void **state) {
+    clq_bench_layer layer = plain_layer();
     (void)state;
-    const clq_layer_shares shares = clq_layer_shares_of(&cpu, &layer);
-    assert_float_equal(shares.compute, 0.15, 1e-12);
-    assert_float_equal(shares.memory, 0.15, 1e-12); /* 1.5 MB at 100 GB/s in 0.1 ms */
-    assert_float_equal(shares.requantize, 0.15, 1e-12);
-    assert_float_equal(shares.launch, 0.02, 1e-12);
+    layer.padded = 4e6;
+    clq_explain_layer(&cpu, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_ARITHMETIC], 0.3, 1e-12);
+    assert_float_equal(layer.parts[CLQ_TIME_PADDING], 0.1, 1e-12); /* 4e6 at 400 GOPS in 0.1 ms */
+    assert_float_equal(layer.parts[CLQ_TIME_REQUANTIZE], 0.1, 1e-12);
+    assert_float_equal(layer.parts[CLQ_TIME_WEIGHTS], 0.01, 1e-12); /* 0.1 MB at 100 GB/s */
+    assert_float_equal(layer.parts[CLQ_TIME_ACTIVATIONS], 0.05, 1e-12);
+    assert_float_equal(layer.parts[CLQ_TIME_LAUNCHES], 0.02, 1e-12);
+    assert_float_equal(layer.parts[CLQ_TIME_SHORT_SUMS], 0, 0); /* not measured */
+    assert_float_equal(layer.parts[CLQ_TIME_FETCHING], 0, 0);
+    assert_float_equal(layer.parts[CLQ_TIME_OTHER], 0.42, 1e-9);
+    layer.fused = "add"; /* each code is made of two */
+    clq_explain_layer(&cpu, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_REQUANTIZE], 0.2, 1e-12);
+}
+
+static void sums_take_what_was_measured(void **state) {
+    clq_bench_bounds bounds = cpu;
+    clq_bench_layer layer = plain_layer();
+    (void)state;
+    bounds.costs = (clq_conv_costs){.sum_ns = 0.3, .tap_ns = 2, .input_ns = 0.1};
+    clq_explain_layer(&bounds, 0, &layer);
+    /* 1e5 sums: 30 us, of which requantizing is 10. 2000 pixels of 2 taps and 60 inputs each. */
+    assert_float_equal(layer.parts[CLQ_TIME_SHORT_SUMS], 0.2, 1e-9);
+    assert_float_equal(layer.parts[CLQ_TIME_FETCHING], 0.2, 1e-9);
+    layer.depthwise = true; /* 6e6 products: 60 us, without requantizing and arithmetic */
+    bounds.costs.depthwise_ns = 0.01;
+    clq_explain_layer(&bounds, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_SHORT_SUMS], 0.2, 1e-9);
+    assert_float_equal(layer.parts[CLQ_TIME_FETCHING], 0, 0);
+}
+
+static void parts_that_overlap_are_scaled(void **state) {
+    clq_bench_layer layer = plain_layer();
+    double sum = 0;
+    (void)state;
+    layer.bytes = 10000000; /* 9.9 MB at 20 GB/s: 495 us */
+    clq_explain_layer(&cpu, 0, &layer);
+    for (int p = 0; p < CLQ_TIME_PARTS; p++) {
+        sum += layer.parts[p];
+    }
+    assert_float_equal(sum, 1, 1e-9);
+    assert_float_equal(layer.parts[CLQ_TIME_OTHER], 0, 1e-12);
+    assert_float_equal(layer.parts[CLQ_TIME_ACTIVATIONS] / layer.parts[CLQ_TIME_ARITHMETIC],
+                       495.0 / 30, 1e-6);
+    layer.ms = 0; /* nothing was timed */
+    clq_explain_layer(&cpu, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_ARITHMETIC], 0, 0);
 }
 
 static void bandwidth_depends_on_what_fits_the_cache(void **state) {
     clq_bench_bounds bounds = cpu;
     clq_bench_layer layer = plain_layer();
     (void)state;
-    bounds.network_weights = 1000001; /* 0.5 MB at 20, 1 MB at 100 */
-    assert_float_equal(clq_layer_shares_of(&bounds, &layer).memory, 0.25 + 0.10, 1e-12);
-    layer.bytes = 500000 + 2000000; /* 0.5 MB at 20, 2 MB at 20 */
-    assert_float_equal(clq_layer_shares_of(&bounds, &layer).memory, 0.25 + 1.0, 1e-12);
-    bounds = cpu;
+    bounds.network_weights = 1000001; /* 0.1 MB at 20 */
+    clq_explain_layer(&bounds, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_WEIGHTS], 0.05, 1e-12);
+    layer.bytes = 100000 + 400000;
     bounds.cache = 0; /* none known */
-    assert_float_equal(clq_layer_shares_of(&bounds, &layer).memory, 0.25 + 1.0, 1e-12);
+    clq_explain_layer(&bounds, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_ACTIVATIONS], 0.2, 1e-12);
 }
 
 static void twice_as_fast_needs_no_reason(void **state) {
@@ -79,6 +130,8 @@ static void twice_as_fast_needs_no_reason(void **state) {
     expect(&cpu, layer, CLQ_CAUSE_NONE, "");
 }
 
+#define ARITHMETIC "arithmetic: at 30 % of the peak, which is 2.00x FP32's"
+
 static void launches_bound_small_layers(void **state) {
     clq_bench_layer layer = plain_layer();
     (void)state;
@@ -86,9 +139,10 @@ static void launches_bound_small_layers(void **state) {
     expect(&cpu, layer, CLQ_CAUSE_LAUNCH, "launch-bound: 20 x 2.0 us to start, 100.0 us in all");
     layer.work_groups = 1; /* comes before parallelism */
     expect(&cpu, layer, CLQ_CAUSE_LAUNCH, "launch-bound: 20 x 2.0 us to start, 100.0 us in all");
-    layer.launches = 16; /* 32 of 100 us */
+    layer.launches = 14; /* 28 of 100 us */
     layer.work_groups = 64;
-    expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: at 15 % of peak");
+    expect(&cpu, layer, CLQ_CAUSE_ARITHMETIC,
+           ARITHMETIC "; also requantizing 10 %, launches 28 %, other 26 %");
 }
 
 static void idle_units_are_too_little_parallelism(void **state) {
@@ -98,65 +152,105 @@ static void idle_units_are_too_little_parallelism(void **state) {
     layer.work_items = layer.work_groups = 3;
     expect(&cpu, layer, CLQ_CAUSE_PARALLELISM,
            "too little parallelism: 3 work-items in 3 groups for 4 compute units");
-    layer.work_items = layer.work_groups = 4;
-    expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: at 15 % of peak");
     /* A GPU's units want many work-items each. */
     gpu.gpu_schedule = true;
+    layer.work_groups = 4;
     layer.work_items = 511;
     expect(&gpu, layer, CLQ_CAUSE_PARALLELISM,
            "too little parallelism: 511 work-items in 4 groups for 4 compute units");
     layer.work_items = 512;
-    expect(&gpu, layer, CLQ_CAUSE_OTHER, "other: at 15 % of peak");
+    layer.peak_fraction = 0.5;
+    expect(&gpu, layer, CLQ_CAUSE_ARITHMETIC,
+           "arithmetic: at 50 % of the peak, which is 2.00x FP32's; also requantizing 10 %, other "
+           "32 %");
 }
 
-static void bytes_bound_by_memory(void **state) {
+/* Each part in turn is made the largest. */
+static void the_largest_part_is_the_cause(void **state) {
+    clq_bench_bounds bounds = cpu;
     clq_bench_layer layer = plain_layer();
     (void)state;
-    layer.bytes = 1300000; /* 0.8 MB of activations: 13 of 100 us */
-    layer.gbs = 13;
-    expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: at 15 % of peak");
-    layer.bytes = 2500000; /* 2 MB of activations do not fit the cache */
-    layer.gbs = 25;
-    expect(&cpu, layer, CLQ_CAUSE_MEMORY, "memory-bound: 25.0 GB/s, 105 % of the bandwidth");
-}
-
-static void codes_bound_by_requantizing(void **state) {
-    clq_bench_layer layer = plain_layer();
-    (void)state;
+    bounds.cache = 2000000;
+    layer.peak_fraction = 0.1;
+    layer.bytes = 100000 + 6000000; /* do not fit the cache: 300 of 100 us */
+    layer.gbs = 61;
+    expect(&bounds, layer, CLQ_CAUSE_MEMORY, "memory-bound: 61.0 GB/s, 93 % of the time");
+    layer = plain_layer();
+    layer.peak_fraction = 0.1;
+    bounds.network_weights = 4000000;
+    layer.weight_bytes = 1000000;
+    layer.bytes = 1000000;
+    expect(&bounds, layer, CLQ_CAUSE_WEIGHTS,
+           "weights from memory: 1.00 MB, 50 % of the time; also arithmetic 10 %, requantizing 10 "
+           "%, other 28 %");
+    bounds.network_weights = 500000;
+    layer.weight_bytes = layer.bytes = 5000000;
+    layer.gbs = 50;
+    expect(&bounds, layer, CLQ_CAUSE_MEMORY,
+           "memory-bound: 50.0 GB/s, 50 % of the time; also arithmetic 10 %, requantizing 10 %, "
+           "other 28 %");
+    layer = plain_layer();
     layer.codes = 400000;
+    layer.peak_fraction = 0.2;
     expect(&cpu, layer, CLQ_CAUSE_REQUANTIZE,
-           "requantize-bound: 400000 codes take 40 % of the time");
-    layer.peak_fraction = 0.45; /* arithmetic takes more, and there is an instruction for it */
-    expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: at 45 % of peak");
+           "requantize-bound: 400000 codes, 40 % of the time; also arithmetic 20 %, other 32 %");
+    layer.codes = 200000;
+    layer.fused = "add";
+    expect(&cpu, layer, CLQ_CAUSE_REQUANTIZE,
+           "requantize-bound: 200000 codes and a residual's, 40 % of the time; also arithmetic 20 "
+           "%, other 32 %");
+    layer = plain_layer();
+    layer.padded = 16e6;
+    expect(&cpu, layer, CLQ_CAUSE_PADDING,
+           "padded channels: 2.3x the products, 40 % of the time; also arithmetic 30 %, "
+           "requantizing 10 %, other 12 %");
+    layer = plain_layer();
+    bounds = cpu;
+    bounds.costs.sum_ns = 0.5;
+    expect(&bounds, layer, CLQ_CAUSE_SHORT_SUMS,
+           "short sums: of 60 products, 40 % of the time; also arithmetic 30 %, requantizing 10 %, "
+           "other 12 %");
+    bounds.costs = (clq_conv_costs){.tap_ns = 10};
+    expect(&bounds, layer, CLQ_CAUSE_FETCHING,
+           "fetching inputs: 2 x 30 for 50 channels, 40 % of the time; also arithmetic 30 %, "
+           "requantizing 10 %, other 12 %");
 }
 
 static void arithmetic_without_dot_instruction(void **state) {
     clq_bench_layer layer = plain_layer();
     (void)state;
     layer.peak_gops = 300;
-    layer.peak_fraction = 0.5;
+    layer.peak_fraction = 0.8;
     layer.dot_path = "avx2";
     expect(&cpu, layer, CLQ_CAUSE_NO_DOT,
-           "no dot instruction: the peak of avx2 is 1.50x FP32's; at 50 % of it");
+           "no dot instruction: the peak of avx2 is 1.50x FP32's; at 80 % of it; also requantizing "
+           "10 %");
     layer.dot_path = "portable";
     expect(&cpu, layer, CLQ_CAUSE_NO_DOT,
-           "no dot instruction: the peak of portable is 1.50x FP32's; at 50 % of it");
-    layer.peak_fraction = 0.3; /* not near the peak: the arithmetic is not what it waits for */
-    expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: at 30 % of peak");
+           "no dot instruction: the peak of portable is 1.50x FP32's; at 80 % of it; also "
+           "requantizing 10 %");
     static const char *const with[] = {"mma", "dp4a", "avx512vnni", "avxvnni", "khr", "amd", "arm"};
-    layer.peak_fraction = 0.5;
     for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
         layer.dot_path = with[i];
-        expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: at 50 % of peak");
+        expect(&cpu, layer, CLQ_CAUSE_ARITHMETIC,
+               "arithmetic: at 80 % of the peak, which is 1.50x FP32's; also requantizing 10 %");
     }
+    clq_explain_layer(&cpu, 12e6 / 2.25, &layer);
+    assert_int_equal(layer.cause, CLQ_CAUSE_FP32_LESS);
+    assert_string_equal(layer.why, "FP32 multiplies less: 2.25x, by Winograd's algorithm; int8 at "
+                                   "80 % of peak; also requantizing 10 %");
 }
 
-static void layers_without_arithmetic_say_how_fast_they_move(void **state) {
+static void the_unknown_is_other(void **state) {
     clq_bench_layer layer = plain_layer();
     (void)state;
+    layer.peak_fraction = 0.2; /* 52 % are not known */
+    expect(&cpu, layer, CLQ_CAUSE_OTHER,
+           "other: at 20 % of peak; also arithmetic 20 %, requantizing 10 %");
     layer.operations = layer.peak_fraction = 0;
     layer.dot_path = "";
-    expect(&cpu, layer, CLQ_CAUSE_OTHER, "other: no arithmetic, at 15 % of the bandwidth");
+    expect(&cpu, layer, CLQ_CAUSE_OTHER,
+           "other: no arithmetic, at 5 % of the bandwidth; also requantizing 10 %");
 }
 
 static void layers_are_matched_by_name(void **state) {
@@ -186,15 +280,16 @@ static void layers_are_matched_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares_are_least_times),
+        cmocka_unit_test(parts_are_least_times),
+        cmocka_unit_test(sums_take_what_was_measured),
+        cmocka_unit_test(parts_that_overlap_are_scaled),
         cmocka_unit_test(bandwidth_depends_on_what_fits_the_cache),
         cmocka_unit_test(twice_as_fast_needs_no_reason),
         cmocka_unit_test(launches_bound_small_layers),
         cmocka_unit_test(idle_units_are_too_little_parallelism),
-        cmocka_unit_test(bytes_bound_by_memory),
-        cmocka_unit_test(codes_bound_by_requantizing),
+        cmocka_unit_test(the_largest_part_is_the_cause),
         cmocka_unit_test(arithmetic_without_dot_instruction),
-        cmocka_unit_test(layers_without_arithmetic_say_how_fast_they_move),
+        cmocka_unit_test(the_unknown_is_other),
         cmocka_unit_test(layers_are_matched_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
