@@ -150,7 +150,8 @@ static clq_status settle(const clq_data_source *source, clq_graph *graph,
     }
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     if (!info->labels) {
-        clq_log_info("%s: %lld images without labels", info->path, (long long)info->count);
+        clq_log_info("%s: %lld %.*s without labels", info->path, (long long)info->count,
+                     clq_unit_length("images", info->count), "images");
     }
     if (source->flags && source->flags->labels) {
         clq_text part = {0};

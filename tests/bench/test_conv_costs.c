@@ -1,14 +1,14 @@
 /* What convolutions take beside their multiplications: measured, so only its bounds are known. */
 #include "bench/conv_costs.h"
 
-#include "support/clq_test.h"
+#include "support/device.h"
 
 static void costs_are_those_of_a_device(void **state) {
     clq_device *device = NULL;
     clq_device_limits limits;
     clq_conv_costs costs;
     (void)state;
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     assert_ok(clq_device_measure_limits(device, &limits));
     assert_ok(clq_conv_costs_measure(device, limits.int8_gops, limits.launch_us, &costs));
     assert_true(costs.sum_ns >= 0 && costs.sum_ns < 1e6);
@@ -27,7 +27,7 @@ static void failing_allocations_are_survived(void **state) {
     clq_conv_costs costs;
     clq_status status = CLQ_NO_MEMORY;
     (void)state;
-    assert_ok(clq_device_open(NULL, &device));
+    assert_ok(clq_test_open(NULL, &device));
     assert_ok(clq_conv_costs_measure(device, 1000, 0, &costs)); /* builds the kernels */
     for (long n = 1; n < 12 && status != CLQ_OK; n++) {
         clq_test_fail_allocation(n);

@@ -443,7 +443,7 @@ static void images_without_labels_serve_where_none_are_needed(void **state) {
     assert_exit(0, "verify %s %s", int8, data);
     assert_printed("4 images");
     assert_exit(0, "verify %s --data %s --resize 9", int8, path_of("unlabelled/2.png"));
-    assert_printed("1 image");
+    assert_printed("2.png: 1 image without labels");
     assert_exit(CLQ_NO_INPUT, "eval %s %s", int8, data);
     assert_printed("its images have no labels; they have where train/ and test/ hold one folder");
     assert_exit(CLQ_NO_INPUT, "qat %s %s -o %s", model, data, path_of("no.onnx"));
