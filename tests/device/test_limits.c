@@ -39,7 +39,7 @@ static void buffer_beyond_address_space(void **state) {
     clq_buffer *large = NULL, *small = NULL;
     uint64_t limit, used;
     assert_ok(clq_test_open(NULL, &device));
-    clq_test_needs_cpu(device, "buffers elsewhere are not in this process's memory");
+    clq_test_needs_cpu(device, "needs a CPU: buffers elsewhere are not in this process's memory");
     const struct rlimit before = limit_to((uint64_t)1 << 46);
     assert_true(clq_address_space(&limit, &used));
     assert_true(limit == (uint64_t)1 << 46 && used > 0);
@@ -61,7 +61,7 @@ static void buffers_beyond_device_and_group(void **state) {
     clq_device *device = NULL;
     clq_buffer *a = NULL, *b = NULL;
     assert_ok(clq_test_open(NULL, &device));
-    clq_test_needs_cpu(device, "a control group counts this process's memory");
+    clq_test_needs_cpu(device, "needs a CPU: a control group counts this process's memory");
     device->info.global_memory = 8 * MIB;
     assert_ok(clq_buffer_create(device, 5 * MIB, &a));
     assert_status(clq_buffer_create(device, 4 * MIB, &b), CLQ_NO_MEMORY);

@@ -37,8 +37,7 @@ static inline clq_status clq_test_open(const char *schedule, clq_device **device
 /* Skips the test on any other kind of device, and says why it must. */
 static inline void clq_test_needs_cpu(const clq_device *device, const char *why) {
     if (!clq_device_get_info(device)->is_cpu) {
-        print_message("skipped, needs a CPU: %s\n", why);
-        skip();
+        clq_test_skip(why);
     }
 }
 
