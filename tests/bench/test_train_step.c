@@ -63,7 +63,8 @@ static void check_kernels(const clq_train_bench_result *r) {
     /* Every part of a step ran: */
     assert_int_equal(kernel_of(r, "softmax_cross_entropy_f32")->calls, 1);
     assert_int_equal(kernel_of(r, "optimizer_sgd")->calls, 1);
-    assert_non_null(kernel_of(r, "conv2d_f32_weights_reduce"));
+    const bool gpu = clq_device_get_info(device)->schedule == CLQ_SCHEDULE_GPU;
+    assert_non_null(kernel_of(r, gpu ? "conv2d_f32_block_reduce" : "conv2d_f32_weights_reduce"));
 }
 
 static void both_kinds_of_steps_are_described(void **state) {
