@@ -11,7 +11,7 @@ function(write_page command summary see_also)
     string(JOIN "-" page clquant ${command})
     file(WRITE ${OUT}/include "[SEE ALSO]\n${see_also}\n")
     execute_process(
-        COMMAND ${HELP2MAN} --no-info --name=${summary} --version-string=${VERSION} "--source=clquant ${VERSION}"
+        COMMAND ${HELP2MAN} --no-info "--name=${summary}" --version-string=${VERSION} "--source=clquant ${VERSION}"
             --manual=clquant --include=${OUT}/include "${CLQUANT} ${command}"
         OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
     file(REMOVE ${OUT}/include)

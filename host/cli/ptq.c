@@ -69,8 +69,7 @@ static const struct argp argp = {argp_options,
                                  "Quantizes a trained FP32 network by calibration (PTQ)."
                                  "\vExamples:\n"
                                  "  clquant ptq model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
-                                 "  clquant ptq model.onnx -D imagenet --images 1000 --method "
-                                 "moving_average \\\n      -o int8.onnx",
+                                 "  clquant ptq model.onnx -D imagenet --scale pow2 -o int8.onnx",
                                  children,
                                  NULL,
                                  NULL};

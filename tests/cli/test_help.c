@@ -121,10 +121,7 @@ static void examples_work(void **state) {
         assert_non_null(line);
         for (line = strchr(line + 2, '\n') + 1; strncmp(line, "  ", 2) == 0; line++) {
             char example[512];
-            size_t length = strcspn(line, "\n");
-            if (length > 0 && line[length - 1] == '\\') { /* goes on in the next line */
-                length += 1 + strcspn(line + length + 1, "\n");
-            }
+            const size_t length = strcspn(line, "\n");
             snprintf(example, sizeof example, "%.*s", (int)length, line);
             const char *arguments = strstr(example, "clquant ");
             assert_non_null(arguments);
