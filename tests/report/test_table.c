@@ -79,7 +79,7 @@ static void long_texts_are_broken(void **state) {
 static void wide_tables_come_in_parts(void **state) {
     (void)state;
     enum { COLUMNS = 20, ROWS = 3 };
-    static char text[(ROWS + 1) * COLUMNS][16];
+    static char text[(ROWS + 1) * COLUMNS][32];
     const char *headers[COLUMNS], *cells[ROWS * COLUMNS];
     int right[COLUMNS];
     for (int c = 0; c < COLUMNS; c++) {
