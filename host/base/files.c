@@ -204,6 +204,54 @@ clq_status clq_file_read(const char *path, size_t max_bytes, void **data, size_t
     return clq_file_read_checked(path, max_bytes, NULL, NULL, data, size);
 }
 
+struct clq_reader {
+    int fd;
+    uint64_t size;
+    char *path;
+};
+
+clq_status clq_reader_open(const char *path, clq_reader **out) {
+    clq_status status = CLQ_NO_MEMORY;
+    size_t any_size = SIZE_MAX;
+    *out = NULL;
+    clq_reader *reader = clq_calloc(1, sizeof *reader);
+    if (!reader) {
+        return CLQ_NO_MEMORY;
+    }
+    reader->fd = -1;
+    reader->path = clq_strdup(path);
+    if (reader->path) {
+        status = open_to_read(path, &reader->fd);
+    }
+    if (status == CLQ_OK) {
+        status = look_at(path, reader->fd, &any_size, &reader->size);
+    }
+    if (status != CLQ_OK) {
+        clq_reader_close(reader);
+        return status;
+    }
+    *out = reader;
+    return CLQ_OK;
+}
+
+uint64_t clq_reader_size(const clq_reader *reader) {
+    return reader->size;
+}
+
+clq_status clq_reader_read(clq_reader *reader, void *data, size_t size, size_t *got) {
+    return read_fully(reader->path, reader->fd, data, size, got);
+}
+
+void clq_reader_close(clq_reader *reader) {
+    if (reader) {
+        if (reader->fd >= 0) {
+            ops->close(reader->fd);
+        }
+        clq_free(reader->path);
+        clq_free(reader);
+    }
+}
+
 clq_status clq_file_remove(const char *path) {
     if (ops->unlink(path) != 0 && errno != ENOENT) {
         return clq_fail(CLQ_IO, "%s: cannot remove: %s", path, strerror(errno));

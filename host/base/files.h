@@ -24,6 +24,15 @@ enum { CLQ_FILE_HEAD = 8192 };
 clq_status clq_file_read_checked(const char *path, size_t max_bytes, clq_file_check check,
                                  void *context, void **data, size_t *size);
 
+/* A regular file that is read from its beginning, piece by piece. Errors as above. */
+typedef struct clq_reader clq_reader;
+
+clq_status clq_reader_open(const char *path, clq_reader **reader);
+uint64_t clq_reader_size(const clq_reader *reader); /* CLQ_UNKNOWN_SIZE: not known */
+/* *got is less than `size` only at the file's end. */
+clq_status clq_reader_read(clq_reader *reader, void *data, size_t size, size_t *got);
+void clq_reader_close(clq_reader *reader); /* NULL ok */
+
 /* ---- writing ---- */
 
 /* A file that appears at `path` complete, or not at all. The bytes go to a hidden file beside it;

@@ -121,6 +121,13 @@ static void image_name(const clq_dataset *d, int64_t index, char *text, size_t s
     }
 }
 
+clq_status clq_dataset_name(const clq_dataset *d, int64_t index, char *text, size_t size) {
+    CLQ_NEEDS(d, text);
+    CLQ_REQUIRE(index >= 0 && index < d->info.count && !d->table, "index must be an image's");
+    image_name(d, index, text, size);
+    return CLQ_OK;
+}
+
 /* Brings a decoded image to the data set's channels and size. */
 static clq_status fit(const clq_dataset *d, int64_t index, const clq_image *image, uint8_t *out) {
     const clq_dataset_info *info = &d->info;
@@ -277,7 +284,8 @@ static clq_status make_stored_image(void *context, int64_t index) {
     return make_image(d, index, d->images + (size_t)index * d->image_bytes);
 }
 
-/* Decodes everything when it fits; then the source's own memory is not needed any more. */
+/* Decodes everything when it fits; then the source's own memory is not needed any more, but for
+ * names. */
 static clq_status load_all(clq_dataset *d, const clq_dataset_options *o) {
     const uint64_t limit = o->max_memory ? o->max_memory : DEFAULT_MEMORY;
     size_t bytes;
@@ -294,7 +302,7 @@ static clq_status load_all(clq_dataset *d, const clq_dataset_options *o) {
     clq_status status =
         clq_parallel_for(o->threads, d->info.count, make_stored_image, d, &progress);
     clq_progress_end(&progress);
-    if (status == CLQ_OK && d->source.release) {
+    if (status == CLQ_OK && d->source.release && !d->source.name) {
         d->source.release(d->source.state);
         d->source.release = NULL;
         d->source.state = NULL;

@@ -10,18 +10,11 @@
 #include "base/half.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 34)
-enum { HEADER_SIZE = 128, MAX_HEADER = 4096 };
+enum { MAX_HEADER = 4096 };
 
 /* ---- one number ---- */
 
-/* How a file's numbers are stored. */
-typedef struct number_type {
-    char kind; /* as in the header's 'descr': f, i, u or b */
-    int size;
-    bool big_endian;
-} number_type;
-
-static float number_at(const number_type *type, const uint8_t *bytes) {
+static float number_at(const clq_npy_head *type, const uint8_t *bytes) {
     uint64_t bits = 0;
     for (int i = 0; i < type->size; i++) {
         bits |= (uint64_t)bytes[type->big_endian ? type->size - 1 - i : i] << (8 * i);
@@ -111,7 +104,7 @@ static bool read_dictionary(const char *text, header *h) {
 }
 
 /* "(3,)", "(2L, 3L)". */
-static clq_status parse_shape(const char *path, const char *text, clq_npy *array) {
+static clq_status parse_shape(const char *path, const char *text, clq_npy_head *array) {
     array->count = 1;
     if (!text || *text != '(') {
         return clq_fail(CLQ_BAD_DATA, "%s: the npy header has no shape", path);
@@ -166,7 +159,7 @@ static clq_status refuse_type(const char *path, const char *descr) {
                     path, descr);
 }
 
-static clq_status parse_type(const char *path, const char *descr, number_type *type) {
+static clq_status parse_type(const char *path, const char *descr, clq_npy_head *head) {
     static const struct {
         char kind;
         const char *sizes;
@@ -177,15 +170,16 @@ static clq_status parse_type(const char *path, const char *descr, number_type *t
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (descr[2] == known[i].kind && descr[3] && strchr(known[i].sizes, descr[3]) &&
             descr[4] == descr[0]) {
-            *type = (number_type){descr[2], descr[3] - '0', descr[1] == '>'};
+            head->kind = descr[2];
+            head->size = descr[3] - '0';
+            head->big_endian = descr[1] == '>';
             return CLQ_OK;
         }
     }
     return refuse_type(path, descr);
 }
 
-static clq_status parse_header(const char *path, const char *text, clq_npy *array,
-                               number_type *type, bool *fortran) {
+static clq_status parse_header(const char *path, const char *text, clq_npy_head *head) {
     header h = {0};
     if (!read_dictionary(text, &h) || !h.descr || !h.order || !h.shape) {
         return clq_fail(CLQ_BAD_DATA,
@@ -193,93 +187,97 @@ static clq_status parse_header(const char *path, const char *text, clq_npy *arra
                         "...}",
                         path);
     }
-    *fortran = strncmp(h.order, "True", 4) == 0;
-    if (!*fortran && strncmp(h.order, "False", 5) != 0) {
+    head->fortran = strncmp(h.order, "True", 4) == 0;
+    if (!head->fortran && strncmp(h.order, "False", 5) != 0) {
         return clq_fail(CLQ_BAD_DATA, "%s: 'fortran_order' must be True or False, is %.12s", path,
                         h.order);
     }
-    CLQ_TRY(parse_type(path, h.descr, type));
-    return parse_shape(path, h.shape, array);
+    CLQ_TRY(parse_type(path, h.descr, head));
+    return parse_shape(path, h.shape, head);
 }
 
-/* What the header of a file of `file_size` bytes says, in its first `size` bytes. */
-typedef struct layout {
-    number_type type;
-    bool fortran; /* the first dimension's numbers stand side by side */
-    size_t start; /* of the numbers */
-} layout;
-
-static clq_status parse_head(const char *path, const uint8_t *bytes, size_t size,
-                             uint64_t file_size, clq_npy *array, layout *l) {
+clq_status clq_npy_parse(const char *path, const void *data, size_t size, uint64_t file_size,
+                         clq_npy_head *head) {
+    const uint8_t *bytes = data;
+    *head = (clq_npy_head){0};
     if (size < 12 || memcmp(bytes, "\x93NUMPY", 6) != 0 || bytes[6] < 1 || bytes[6] > 3) {
         return clq_fail(CLQ_BAD_DATA, "%s: not an npy file of version 1, 2 or 3", path);
     }
     size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
-    l->start = 10;
+    head->start = 10;
     if (bytes[6] > 1) {
         length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
-        l->start = 12;
+        head->start = 12;
     }
     char text[MAX_HEADER + 1];
-    if (length > MAX_HEADER || length > size - l->start) {
+    if (length > MAX_HEADER || length > size - head->start) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: an npy header of %zu bytes; the file ends before it, or "
                         "it has more than %d",
                         path, length, MAX_HEADER);
     }
-    memcpy(text, bytes + l->start, length);
+    memcpy(text, bytes + head->start, length);
     text[length] = '\0';
-    CLQ_TRY(parse_header(path, text, array, &l->type, &l->fortran));
-    l->start += length;
-    const uint64_t data_size = file_size - l->start, width = (uint64_t)l->type.size;
+    CLQ_TRY(parse_header(path, text, head));
+    head->start += length;
+    const uint64_t data_size = file_size - head->start, width = (uint64_t)head->size;
     if (file_size != CLQ_UNKNOWN_SIZE &&
-        (data_size % width != 0 || (uint64_t)array->count != data_size / width)) {
+        (data_size % width != 0 || (uint64_t)head->count != data_size / width)) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: %llu bytes of data; its header promises %lld numbers of %d bytes%s",
-                        path, (unsigned long long)data_size, (long long)array->count, l->type.size,
-                        data_size / width < (uint64_t)array->count ? ": the file is cut off" : "");
+                        path, (unsigned long long)data_size, (long long)head->count, head->size,
+                        data_size / width < (uint64_t)head->count ? ": the file is cut off" : "");
     }
     return CLQ_OK;
 }
 
 static clq_status check_head(void *context, const char *path, const void *head, size_t head_size,
                              uint64_t size) {
-    clq_npy array = {0};
-    layout l;
+    clq_npy_head parsed;
     (void)context;
-    return parse_head(path, head, head_size, size, &array, &l);
+    return clq_npy_parse(path, head, head_size, size, &parsed);
 }
 
 /* Where the number after `place` (in C order) stands in a file in Fortran order; `index` (rank) is
  * that of `place` and moves on. */
-static int64_t next_in_fortran_order(const clq_npy *array, int64_t *index) {
+static int64_t next_in_fortran_order(const clq_npy_head *head, int64_t *index) {
     int64_t at = 0;
-    for (int d = array->rank - 1; d >= 0 && ++index[d] == array->dims[d]; d--) {
+    for (int d = head->rank - 1; d >= 0 && ++index[d] == head->dims[d]; d--) {
         index[d] = 0;
     }
-    for (int d = array->rank - 1; d >= 0; d--) {
-        at = at * array->dims[d] + index[d];
+    for (int d = head->rank - 1; d >= 0; d--) {
+        at = at * head->dims[d] + index[d];
     }
     return at;
 }
 
-static clq_status parse(const char *path, const uint8_t *bytes, size_t size, clq_npy *array) {
-    layout l;
+clq_status clq_npy_floats(const char *path, const clq_npy_head *head, const void *data,
+                          int64_t first, int64_t count, float *values) {
+    const uint8_t *bytes = data;
     int64_t index[CLQ_NPY_MAX_RANK] = {0}, from = 0;
-    CLQ_TRY(parse_head(path, bytes, size, size, array, &l));
-    array->is_integer = l.type.kind != 'f';
+    for (int64_t i = 0; i < count; i++) {
+        values[i] = number_at(head, bytes + (size_t)from * (size_t)head->size);
+        if (!isfinite(values[i])) {
+            return clq_fail(CLQ_BAD_DATA, "%s: number %lld is not finite", path,
+                            (long long)(first + i));
+        }
+        from = head->fortran ? next_in_fortran_order(head, index) : i + 1;
+    }
+    return CLQ_OK;
+}
+
+static clq_status parse(const char *path, const uint8_t *bytes, size_t size, clq_npy *array) {
+    clq_npy_head head;
+    CLQ_TRY(clq_npy_parse(path, bytes, size, size, &head));
+    array->rank = head.rank;
+    memcpy(array->dims, head.dims, sizeof array->dims);
+    array->count = head.count;
+    array->is_integer = head.kind != 'f';
     array->values = clq_calloc((size_t)array->count, sizeof *array->values);
     if (!array->values) {
         return CLQ_NO_MEMORY;
     }
-    for (int64_t i = 0; i < array->count; i++) {
-        array->values[i] = number_at(&l.type, bytes + l.start + (size_t)from * (size_t)l.type.size);
-        if (!isfinite(array->values[i])) {
-            return clq_fail(CLQ_BAD_DATA, "%s: number %lld is not finite", path, (long long)i);
-        }
-        from = l.fortran ? next_in_fortran_order(array, index) : i + 1;
-    }
-    return CLQ_OK;
+    return clq_npy_floats(path, &head, bytes + head.start, 0, head.count, array->values);
 }
 
 clq_status clq_npy_read(const char *path, clq_npy *array) {
@@ -309,27 +307,40 @@ static void put_float(float value, uint8_t bytes[4]) {
     }
 }
 
+void clq_npy_make_header(const char *type, const int64_t *dims, int rank, char *header) {
+    char text[CLQ_NPY_HEADER + 1];
+    /* Magic, version 1.0, length of the rest; the whole padded with blanks. */
+    memset(header, ' ', CLQ_NPY_HEADER);
+    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    header[8] = CLQ_NPY_HEADER - 10;
+    header[9] = 0;
+    int used =
+        snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
+    for (int d = 0; d < rank; d++) {
+        used += snprintf(text + used, sizeof text - (size_t)used, "%lld,", (long long)dims[d]);
+    }
+    used += snprintf(text + used, sizeof text - (size_t)used, "), }");
+    memcpy(header + 10, text, (size_t)used);
+    header[CLQ_NPY_HEADER - 1] = '\n';
+}
+
+void clq_npy_put_floats(const float *values, size_t count, uint8_t *bytes) {
+    for (size_t i = 0; i < count; i++) {
+        put_float(values[i], bytes + 4 * i);
+    }
+}
+
 clq_status clq_npy_write(const char *path, const float *values, const int64_t *dims, int rank) {
-    char header[HEADER_SIZE + 1];
+    char header[CLQ_NPY_HEADER];
     clq_writer *writer = NULL;
     clq_status status;
     int64_t count = 1;
-    /* Magic, version 1.0, length of the rest; the whole padded to 128 bytes. */
-    memset(header, ' ', sizeof header);
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
-    header[8] = HEADER_SIZE - 10;
-    header[9] = 0;
-    int used = 10 + snprintf(header + 10, sizeof header - 10,
-                             "{'descr': '<f4', 'fortran_order': False, 'shape': (");
     for (int d = 0; d < rank; d++) {
-        used += snprintf(header + used, sizeof header - (size_t)used, "%lld,", (long long)dims[d]);
         count *= dims[d];
     }
-    used += snprintf(header + used, sizeof header - (size_t)used, "), }");
-    header[used] = ' ';
-    header[HEADER_SIZE - 1] = '\n';
+    clq_npy_make_header("<f4", dims, rank, header);
     CLQ_TRY(clq_writer_open(path, &writer));
-    CLQ_GOTO(status, cleanup, clq_writer_write(writer, header, HEADER_SIZE));
+    CLQ_GOTO(status, cleanup, clq_writer_write(writer, header, sizeof header));
     for (int64_t i = 0; i < count; i++) {
         uint8_t bytes[4];
         put_float(values[i], bytes);

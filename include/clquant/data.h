@@ -157,10 +157,42 @@ clq_status clq_dataset_map_classes(clq_dataset *dataset, const int32_t *map,
  * for sets that are not in memory: CLQ_NO_INPUT, CLQ_BAD_DATA name the file. */
 clq_status clq_dataset_read(const clq_dataset *dataset, int64_t index, uint8_t *image);
 
+/* Where image `index` comes from: its file, or "image 17 of PATH" where many are in one. */
+clq_status clq_dataset_name(const clq_dataset *dataset, int64_t index, char *text, size_t size);
+
 /* Mean and standard deviation of u8 / 255 of each channel over all images: exact integer sums, so
  * the result does not depend on the number of threads. */
 clq_status clq_dataset_measure(const clq_dataset *dataset, float mean[CLQ_MAX_CHANNELS],
                                float std[CLQ_MAX_CHANNELS]);
+
+/* ---- arrays: inputs of any network as its callers feed them ---- */
+
+/* The arrays of a .npy file (one, without a name) or a .npz file (each under its name), read row by
+ * row: the first dimension counts samples. Memory is that of the rows asked for, but for arrays in
+ * Fortran order, which are read as a whole, up to 4 GiB. */
+typedef struct clq_arrays clq_arrays;
+
+enum { CLQ_ARRAY_MAX_RANK = 4 };
+
+typedef struct clq_array {
+    const char *name; /* "" in a .npy file */
+    const char *type; /* NumPy's, without its byte order: "f4", "u1" */
+    int rank;         /* 1 .. CLQ_ARRAY_MAX_RANK */
+    int64_t dims[CLQ_ARRAY_MAX_RANK];
+} clq_array;
+
+/* CLQ_NO_INPUT: nothing there. CLQ_BAD_DATA: a file breaks its format, an array does not hold
+ * numbers, two have one name. The text names file, array and rule. */
+clq_status clq_arrays_open(const char *path, clq_arrays **arrays);
+void clq_arrays_close(clq_arrays *arrays); /* NULL ok */
+const char *clq_arrays_path(const clq_arrays *arrays);
+int clq_arrays_count(const clq_arrays *arrays);
+const clq_array *clq_arrays_at(const clq_arrays *arrays, int index); /* NULL past them */
+/* Rows first .. first + count - 1 of array `index`, in C order, as floats; fastest when they follow
+ * those of the last call. CLQ_BAD_DATA for damaged data, a number that is not finite, and integers
+ * from 2^24 on, which floats do not hold; CLQ_USAGE for rows that are not there. */
+clq_status clq_arrays_read(clq_arrays *arrays, int index, int64_t first, int64_t count,
+                           float *values);
 
 /* ---- loader ---- */
 
