@@ -92,11 +92,7 @@ static size_t outputs_size(const verifier *s) {
     return outputs_before(s, s->graph->output_count);
 }
 
-static clq_status open_verifier(verifier *s, clq_dataset *dataset) {
-    clq_feed_options options = {.batch = s->batch};
-    CLQ_TRY(clq_graph_check_data(s->graph, dataset));
-    CLQ_TRY(clq_graph_normalisation(s->graph, dataset, &options.normalisation));
-    CLQ_TRY(clq_feed_create(s->device, dataset, &options, &s->feed));
+static clq_status open_verifier(verifier *s) {
     s->v->unit = clq_feed_unit(s->feed);
     CLQ_TRY(open_exec(s, CLQ_EXEC_FAKE_QUANT, true, &s->fake));
     CLQ_TRY(open_exec(s, CLQ_EXEC_INT8, true, &s->integer));
@@ -123,7 +119,6 @@ static void close_verifier(verifier *s) {
     clq_exec_destroy(s->fake);
     clq_exec_destroy(s->integer);
     clq_exec_destroy(s->fused);
-    clq_feed_destroy(s->feed);
     clq_buffer_release(s->results);
     clq_free(s->counts);
     for (int i = 0; i < 3; i++) {
@@ -381,14 +376,33 @@ clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset 
                       int64_t limit, clq_verification *verification) {
     CLQ_NEEDS(device, integer, dataset, verification);
     CLQ_NEEDS_ENDS(integer);
+    clq_feed_options options = {.batch = batch};
+    clq_feed *feed = NULL;
+    *verification = (clq_verification){0};
+    CLQ_TRY(clq_graph_check_data(integer, dataset));
+    CLQ_TRY(clq_graph_normalisation(integer, dataset, &options.normalisation));
+    CLQ_TRY(clq_feed_create(device, dataset, &options, &feed));
+    const clq_status status = clq_verify_feed(device, integer, feed, batch, limit, verification);
+    clq_feed_destroy(feed);
+    return status;
+}
+
+clq_status clq_verify_feed(clq_device *device, const clq_graph *integer, clq_feed *feed, int batch,
+                           int64_t limit, clq_verification *verification) {
+    CLQ_NEEDS(device, integer, feed, verification);
+    CLQ_NEEDS_ENDS(integer);
     clq_status status = CLQ_OK;
-    verifier s = {
-        .device = device, .graph = integer, .batch = batch, .limit = limit, .v = verification};
+    verifier s = {.device = device,
+                  .graph = integer,
+                  .feed = feed,
+                  .batch = batch,
+                  .limit = limit,
+                  .v = verification};
     *verification = (clq_verification){0};
     if (clq_graph_form(integer) != CLQ_FORM_INTEGER) {
         return clq_fail(CLQ_USAGE, "graph %s is not an integer network", integer->name);
     }
-    CLQ_GOTO(status, cleanup, open_verifier(&s, dataset));
+    CLQ_GOTO(status, cleanup, open_verifier(&s));
     CLQ_GOTO(status, cleanup, compare_all(&s));
     clq_exec_destroy(s.fake);
     clq_exec_destroy(s.integer);

@@ -4,10 +4,13 @@
 
 #include "base/arguments.h"
 #include "data/augment.h"
+#include "graph/ends.h"
+#include "train/array_feed.h"
 #include "train/table_feed.h"
 
 struct clq_feed {
-    clq_table_feed *table; /* does everything when the data set is a table; else NULL */
+    clq_table_feed *table;  /* does everything when the data set is a table; else NULL */
+    clq_array_feed *arrays; /* does everything when it feeds arrays; else NULL */
     clq_device *device;
     clq_dataset *dataset;
     clq_feed_options options;
@@ -101,11 +104,32 @@ cleanup:
     return status;
 }
 
+clq_status clq_feed_create_arrays(const clq_graph *graph, clq_arrays *arrays, int batch,
+                                  int64_t limit, clq_feed **out) {
+    CLQ_NEEDS(graph, arrays, out);
+    CLQ_NEEDS_ENDS(graph);
+    CLQ_REQUIRE(batch >= 1, "batch must be at least 1");
+    *out = NULL;
+    clq_feed *feed = clq_calloc(1, sizeof *feed);
+    if (!feed) {
+        return CLQ_NO_MEMORY;
+    }
+    feed->options.batch = batch;
+    const clq_status status = clq_array_feed_create(graph, arrays, batch, limit, &feed->arrays);
+    if (status != CLQ_OK) {
+        clq_feed_destroy(feed);
+        return status;
+    }
+    *out = feed;
+    return CLQ_OK;
+}
+
 void clq_feed_destroy(clq_feed *feed) {
     if (!feed) {
         return;
     }
     clq_table_feed_destroy(feed->table);
+    clq_array_feed_destroy(feed->arrays);
     clq_loader_destroy(feed->loader);
     clq_augment_destroy(feed->augment);
     clq_buffer_release(feed->labels);
@@ -121,7 +145,7 @@ const clq_table *clq_feed_table(const clq_feed *feed) {
 
 const char *clq_feed_unit(const clq_feed *feed) {
     CLQ_NEEDS_OR(NULL, feed);
-    return feed->table ? "rows" : "images";
+    return feed->table || feed->arrays ? "rows" : "images";
 }
 
 int64_t clq_feed_count(const clq_feed *feed) {
@@ -134,6 +158,9 @@ int64_t clq_feed_batches(const clq_feed *feed) {
     if (feed->table) {
         return clq_table_feed_batches(feed->table);
     }
+    if (feed->arrays) {
+        return clq_array_feed_batches(feed->arrays);
+    }
     return clq_loader_batches(feed->loader);
 }
 
@@ -141,6 +168,10 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
     CLQ_NEEDS(feed);
     if (feed->table) {
         return clq_table_feed_seek(feed->table, epoch, batch);
+    }
+    if (feed->arrays) {
+        clq_array_feed_seek(feed->arrays, batch);
+        return CLQ_OK;
     }
     const clq_loader_position now = clq_loader_get_position(feed->loader);
     feed->at_end = false;
@@ -153,6 +184,10 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
 
 clq_status clq_feed_fill(clq_feed *feed, clq_exec *exec, clq_feed_batch *batch) {
     CLQ_NEEDS(feed, exec, batch);
+    if (feed->arrays) {
+        *batch = (clq_feed_batch){0};
+        return clq_array_feed_fill(feed->arrays, exec, batch);
+    }
     CLQ_TRY(clq_graph_check_one_input(clq_exec_graph(exec), "images or rows of a data set feed"));
     return clq_feed_next(feed, clq_exec_input(exec)->buffer, batch);
 }
@@ -161,6 +196,7 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     CLQ_NEEDS(feed, x, out);
     const clq_batch *batch = NULL;
     *out = (clq_feed_batch){0};
+    CLQ_REQUIRE(!feed->arrays, "arrays are fed by clq_feed_fill");
     if (feed->options.stop && *feed->options.stop) {
         return clq_fail(CLQ_INTERRUPTED, "interrupted");
     }

@@ -86,6 +86,13 @@ clq_status clq_dequantize(const clq_graph *integer, clq_graph **real);
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count);
 
+/* How far `other`, such as an integer network, is from `real`, its float form, on up to `limit` (0:
+ * all) samples of the feed: errors (outputs) receives of each output the root of the mean squared
+ * difference, divided by the root of the mean square of real's. Executors of one batch, with the
+ * same inputs and outputs; CLQ_USAGE otherwise. */
+clq_status clq_compare_outputs(clq_exec *real, clq_exec *other, clq_feed *feed, int64_t limit,
+                               double *errors, int64_t *done);
+
 /* ---- verification ---- */
 
 typedef struct clq_layer_path {
@@ -115,6 +122,10 @@ typedef struct clq_verification {
  * Differences are counted, not errors. An output that differs counts as a mismatched code. */
 clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset *dataset, int batch,
                       int64_t limit, clq_verification *verification);
+/* The same on what a feed of this batch gives: with clq_feed_create_arrays for networks of any
+ * number of inputs and outputs. The hash is of all outputs, sample by sample. */
+clq_status clq_verify_feed(clq_device *device, const clq_graph *integer, clq_feed *feed, int batch,
+                           int64_t limit, clq_verification *verification);
 void clq_verification_clear(clq_verification *verification);
 
 CLQ_API_END

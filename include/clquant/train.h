@@ -136,6 +136,13 @@ typedef struct clq_feed_batch {
  * std that is not above 0, fewer classes than the data set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
+/* Feeds the rows of arrays, normalised already and in the order of elements that callers of other
+ * runtimes use: (N, C, H, W) or (N, features). An input takes the array of its name; where there is
+ * one input and one array the name does not matter. `graph` and `arrays` must outlive the feed.
+ * `limit`: so many rows, spread evenly; 0: all. There are no labels. CLQ_BAD_DATA, listing arrays
+ * and inputs, when they do not fit. Only clq_feed_fill takes batches from it. */
+clq_status clq_feed_create_arrays(const clq_graph *graph, clq_arrays *arrays, int batch,
+                                  int64_t limit, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
 const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
 const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
@@ -274,6 +281,15 @@ typedef struct clq_evaluation {
 clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
                         clq_evaluation *evaluation, float *logits);
 void clq_evaluation_clear(clq_evaluation *evaluation);
+
+/* Receives samples first .. first + count - 1: outputs[i] are those of graph->outputs[i],
+ * (count, C, H, W) or (count, features), valid during the call. */
+typedef clq_status (*clq_predict_sink)(void *context, int64_t first, int count,
+                                       const float *const *outputs);
+/* Runs up to `limit` samples of the feed (0: all) through any inference executor, with whatever
+ * inputs and outputs it has; *done says how many. Shows progress under `label` (NULL: none). */
+clq_status clq_predict(clq_exec *exec, clq_feed *feed, int64_t limit, const char *label,
+                       clq_predict_sink sink, void *context, int64_t *done);
 
 /* ---- training ---- */
 

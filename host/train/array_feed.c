@@ -1,0 +1,204 @@
+#include "train/array_feed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "formats/layout.h"
+
+struct clq_array_feed {
+    clq_arrays *arrays;
+    const clq_graph *graph;
+    int source[CLQ_MAX_ENDS]; /* the array of each input */
+    int batch;
+    int64_t rows; /* that are fed */
+    int64_t stored;
+    int64_t next;        /* row that comes next, of `rows` */
+    float *read, *image; /* one batch of the largest input; one image */
+};
+
+/* ---- which array is which input ---- */
+
+/* "left (N, 3, 6, 5)" */
+static void describe(clq_text *text, const char *name, const char *count, int rank,
+                     const int64_t *dims) {
+    clq_text_printf(text, "%.100s%s(%s", name, *name ? " " : "", count);
+    for (int d = 1; d < rank; d++) {
+        clq_text_printf(text, ", %lld", (long long)dims[d]);
+    }
+    clq_text_printf(text, "%s)", rank == 1 ? "," : "");
+}
+
+static void describe_input(clq_text *text, const clq_graph *graph, int input) {
+    const clq_shape shape = clq_layout_file_shape(&graph->values[graph->inputs[input]].shape);
+    describe(text, clq_graph_input_name(graph, input), "N", shape.rank, shape.dim);
+}
+
+static void describe_array(clq_text *text, const clq_array *array) {
+    char count[24];
+    snprintf(count, sizeof count, "%lld", (long long)array->dims[0]);
+    describe(text, array->name, count, array->rank, array->dims);
+}
+
+/* Says what the file has and what the network takes. */
+static clq_status refuse(const clq_array_feed *feed, const char *rule) {
+    clq_text text = {0};
+    for (int i = 0; i < clq_arrays_count(feed->arrays); i++) {
+        clq_text_printf(&text, "%s", i ? ", " : "");
+        describe_array(&text, clq_arrays_at(feed->arrays, i));
+    }
+    clq_text_printf(&text, "; the network takes ");
+    for (int i = 0; i < feed->graph->input_count; i++) {
+        clq_text_printf(&text, "%s", i ? ", " : "");
+        describe_input(&text, feed->graph, i);
+    }
+    const clq_status status =
+        clq_fail(CLQ_BAD_DATA, "%s: %s: the file has %s", clq_arrays_path(feed->arrays), rule,
+                 text.data ? text.data : "other arrays");
+    clq_text_free(&text);
+    return status;
+}
+
+static bool fits(const clq_graph *graph, int input, const clq_array *array) {
+    const clq_shape shape = clq_layout_file_shape(&graph->values[graph->inputs[input]].shape);
+    bool same = array->rank == shape.rank;
+    for (int d = 1; same && d < shape.rank; d++) {
+        same = array->dims[d] == shape.dim[d];
+    }
+    return same;
+}
+
+static clq_status match(clq_array_feed *feed) {
+    const clq_graph *graph = feed->graph;
+    const int count = clq_arrays_count(feed->arrays);
+    if (count != graph->input_count) {
+        return refuse(feed, "there must be one array for each input");
+    }
+    for (int i = 0; i < graph->input_count; i++) {
+        feed->source[i] = count == 1 ? 0 : -1; /* a single one may have any name */
+        for (int a = 0; a < count; a++) {
+            if (strcmp(clq_arrays_at(feed->arrays, a)->name, clq_graph_input_name(graph, i)) == 0) {
+                feed->source[i] = a;
+            }
+        }
+        if (feed->source[i] < 0) {
+            return refuse(feed, "every input needs an array of its name");
+        }
+        const clq_array *array = clq_arrays_at(feed->arrays, feed->source[i]);
+        if (!fits(graph, i, array)) {
+            return refuse(feed, "shapes must fit");
+        }
+        if (i > 0 && array->dims[0] != feed->stored) {
+            return refuse(feed, "all arrays must have the same number of rows");
+        }
+        feed->stored = array->dims[0];
+        if (strcmp(array->type, "f4") != 0) {
+            clq_log_info("%s: %s%snumbers of type %s are fed as float32, as they are",
+                         clq_arrays_path(feed->arrays), array->name, *array->name ? ": " : "",
+                         array->type);
+        }
+    }
+    return CLQ_OK;
+}
+
+/* ---- life ---- */
+
+static size_t input_size(const clq_graph *graph, int input) {
+    return (size_t)clq_shape_count(&graph->values[graph->inputs[input]].shape);
+}
+
+clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int batch,
+                                 int64_t limit, clq_array_feed **out) {
+    clq_status status = CLQ_OK;
+    size_t largest = 0;
+    clq_array_feed *feed = clq_calloc(1, sizeof *feed);
+    if (!feed) {
+        return CLQ_NO_MEMORY;
+    }
+    *feed = (clq_array_feed){.arrays = arrays, .graph = graph, .batch = batch};
+    CLQ_GOTO(status, cleanup, match(feed));
+    feed->rows = limit > 0 && limit < feed->stored ? limit : feed->stored;
+    for (int i = 0; i < graph->input_count; i++) {
+        largest = input_size(graph, i) > largest ? input_size(graph, i) : largest;
+    }
+    feed->read = clq_calloc((size_t)batch * largest, sizeof *feed->read);
+    feed->image = clq_calloc(largest, sizeof *feed->image);
+    if (!feed->read || !feed->image) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    *out = feed;
+    feed = NULL;
+cleanup:
+    clq_array_feed_destroy(feed);
+    return status;
+}
+
+void clq_array_feed_destroy(clq_array_feed *feed) {
+    if (feed) {
+        clq_free(feed->read);
+        clq_free(feed->image);
+        clq_free(feed);
+    }
+}
+
+int64_t clq_array_feed_batches(const clq_array_feed *feed) {
+    return (feed->rows + feed->batch - 1) / feed->batch;
+}
+
+void clq_array_feed_seek(clq_array_feed *feed, int64_t batch) {
+    feed->next = batch * feed->batch;
+}
+
+/* ---- batches ---- */
+
+/* The array's row that is fed as number `row`: all are spread evenly. */
+static int64_t stored_row(const clq_array_feed *feed, int64_t row) {
+    const int64_t whole = feed->stored / feed->rows, rest = feed->stored % feed->rows;
+    return row * whole + row * rest / feed->rows; /* row * stored / rows, without overflow */
+}
+
+/* `count` rows of input `input` into feed->read, then in the graph's order. */
+static clq_status read_input(clq_array_feed *feed, int input, int count) {
+    const clq_shape *shape = &feed->graph->values[feed->graph->inputs[input]].shape;
+    const size_t size = input_size(feed->graph, input);
+    const int array = feed->source[input];
+    if (feed->rows == feed->stored) {
+        CLQ_TRY(clq_arrays_read(feed->arrays, array, feed->next, count, feed->read));
+    }
+    for (int i = 0; i < count; i++) {
+        float *row = feed->read + (size_t)i * size;
+        if (feed->rows < feed->stored) {
+            CLQ_TRY(clq_arrays_read(feed->arrays, array, stored_row(feed, feed->next + i), 1, row));
+        }
+        if (shape->rank == 4) {
+            const clq_layout layout = {1, shape->dim[1] * shape->dim[2], shape->dim[3]};
+            clq_layout_from_file(&layout, sizeof *row, row, feed->image);
+            memcpy(row, feed->image, size * sizeof *row);
+        }
+    }
+    for (int i = count; i < feed->batch; i++) { /* the rest repeat the last */
+        memcpy(feed->read + (size_t)i * size, feed->read + (size_t)(count - 1) * size,
+               size * sizeof *feed->read);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_array_feed_fill(clq_array_feed *feed, clq_exec *exec, clq_feed_batch *batch) {
+    const int64_t left = feed->rows - feed->next;
+    const int count = (int)(left < feed->batch ? left : feed->batch);
+    if (count <= 0) {
+        feed->next = 0;
+        return CLQ_OK;
+    }
+    for (int i = 0; i < feed->graph->input_count; i++) {
+        CLQ_TRY(read_input(feed, i, count));
+        CLQ_TRY(clq_buffer_write(
+            clq_exec_input_at(exec, i)->buffer, 0,
+            (size_t)feed->batch * input_size(feed->graph, i) * sizeof *feed->read, feed->read));
+    }
+    feed->next += count;
+    batch->count = count;
+    return CLQ_OK;
+}

@@ -1,0 +1,18 @@
+/* Batches of arrays' rows, for networks with any number of inputs; clq_feed hands everything on to
+ * one that was made for arrays. The functions keep to those of clq_feed. */
+#ifndef CLQUANT_TRAIN_ARRAY_FEED_H
+#define CLQUANT_TRAIN_ARRAY_FEED_H
+
+#include <clquant/train.h>
+
+typedef struct clq_array_feed clq_array_feed;
+
+/* As clq_feed_create_arrays. */
+clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int batch,
+                                 int64_t limit, clq_array_feed **feed);
+void clq_array_feed_destroy(clq_array_feed *feed); /* NULL ok */
+int64_t clq_array_feed_batches(const clq_array_feed *feed);
+void clq_array_feed_seek(clq_array_feed *feed, int64_t batch);
+clq_status clq_array_feed_fill(clq_array_feed *feed, clq_exec *exec, clq_feed_batch *batch);
+
+#endif
