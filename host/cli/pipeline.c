@@ -224,6 +224,18 @@ static clq_exec_mode inference_mode(const clq_graph *graph) {
     }
 }
 
+clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, int batch,
+                              clq_graph **folded, clq_exec **exec) {
+    *folded = NULL;
+    if (clq_graph_form(graph) == CLQ_FORM_FLOAT) {
+        CLQ_TRY(clq_graph_fold(graph, folded));
+    }
+    const clq_graph *inference = *folded ? *folded : graph;
+    clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
+    options.consumed = consumed && options.mode == CLQ_EXEC_INT8 ? graph : NULL;
+    return clq_exec_create(device, inference, &options, exec);
+}
+
 clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
                               clq_dataset *dataset, int batch, const char *label,
                               clq_evaluation *evaluation, float *logits) {
@@ -232,14 +244,8 @@ clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consume
     clq_graph *folded = NULL;
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
-    if (clq_graph_form(graph) == CLQ_FORM_FLOAT) {
-        CLQ_GOTO(status, cleanup, clq_graph_fold(graph, &folded));
-    }
-    const clq_graph *inference = folded ? folded : graph;
-    clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
-    options.consumed = consumed && options.mode == CLQ_EXEC_INT8 ? graph : NULL;
-    CLQ_GOTO(status, cleanup, clq_exec_create(device, inference, &options, &exec));
-    CLQ_GOTO(status, cleanup, clq_data_feed(device, inference, dataset, batch, &feed));
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, graph, consumed, batch, &folded, &exec));
+    CLQ_GOTO(status, cleanup, clq_data_feed(device, clq_exec_graph(exec), dataset, batch, &feed));
     CLQ_GOTO(status, cleanup, clq_evaluate(exec, feed, label, evaluation, logits));
 cleanup:
     clq_feed_destroy(feed);
@@ -268,6 +274,23 @@ static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_d
     CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config, report));
     *out = folded;
     folded = NULL;
+cleanup:
+    clq_feed_destroy(feed);
+    clq_graph_destroy(folded);
+    return status;
+}
+
+clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, clq_arrays *arrays,
+                                const clq_quant_config *config, clq_quant_report *report,
+                                clq_graph **integer) {
+    const int batch = clq_eval_batch(trained, clq_arrays_at(arrays, 0)->dims[0]);
+    clq_status status = CLQ_OK;
+    clq_graph *folded = NULL;
+    clq_feed *feed = NULL;
+    CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
+    CLQ_GOTO(status, cleanup, clq_feed_create_arrays(folded, arrays, batch, config->images, &feed));
+    CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, batch, config, report));
+    status = clq_convert(folded, integer);
 cleanup:
     clq_feed_destroy(feed);
     clq_graph_destroy(folded);

@@ -44,6 +44,11 @@ clq_status clq_ranks_join(clq_ranks **ranks);
 /* Batch for evaluations: 64, or fewer for large images or small sets. */
 int clq_eval_batch(const clq_graph *graph, int64_t images);
 
+/* An executor for inference with a graph of any form; a float one is folded into *folded, which
+ * must outlive it. An integer graph that is `consumed` cannot be run again. */
+clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, int batch,
+                              clq_graph **folded, clq_exec **exec);
+
 /* Evaluates a graph of any form, `batch` images at once (0: clq_eval_batch); `logits` as in
  * clq_evaluate. An integer graph that is `consumed` cannot be run again. */
 clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
@@ -54,6 +59,10 @@ clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consume
 clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
                          const clq_quant_config *config, uint64_t seed, clq_quant_report *report,
                          clq_graph **quantized, clq_graph **integer);
+/* The same on arrays, of which config->images rows, spread evenly, calibrate. */
+clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, clq_arrays *arrays,
+                                const clq_quant_config *config, clq_quant_report *report,
+                                clq_graph **integer);
 /* What both kinds of training need beside the network. */
 typedef struct clq_stage_options {
     clq_dataset *train, *test;
@@ -77,7 +86,8 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
 
 /* ---- results ---- */
 
-/* `sources`: where the parts of the preprocessing come from (clq_data_source). */
+/* `sources`: where the parts of the preprocessing come from (clq_data_source); NULL, of a
+ * verification: nothing was prepared. */
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
                                clq_dataset *dataset, const char *const *sources);
 json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph,

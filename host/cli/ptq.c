@@ -2,13 +2,14 @@
 
 #include "base/ranges.h"
 #include "cli/cli.h"
+#include "cli/inputs.h"
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 
 typedef struct options {
     clq_common common;
     clq_image_flags images;
-    const char *model, *data, *out;
+    const char *model, *data, *inputs, *out;
     clq_quant_config config;
     uint64_t seed;
     int64_t test_images;
@@ -27,6 +28,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 'D':
         o->data = argument;
         return 0;
+    case 'i':
+        o->inputs = argument;
+        return 0;
     case 'o':
         o->out = argument;
         return 0;
@@ -42,8 +46,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->model = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->model || !o->data || !o->out) {
-            argp_error(state, "needs a model, --data and -o");
+        if (!o->model || !o->out || !o->data == !o->inputs) {
+            argp_error(state, "needs a model, -o, and either --data or --inputs");
         }
         return 0;
     default:
@@ -53,6 +57,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the training split calibrates", 0},
+    {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
     {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
@@ -63,50 +68,80 @@ static const struct argp_child children[] = {
     {&clq_quant_argp, 0, "Quantization:", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
     {0}};
-static const struct argp argp = {argp_options,
-                                 parse,
-                                 "MODEL.onnx --data DIR -o Q.onnx",
-                                 "Quantizes a trained FP32 network by calibration (PTQ)."
-                                 "\vExamples:\n"
-                                 "  clquant ptq model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
-                                 "  clquant ptq model.onnx -D imagenet --scale pow2 -o int8.onnx",
-                                 children,
-                                 NULL,
-                                 NULL};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "MODEL.onnx --data DIR -o Q.onnx\nMODEL.onnx --inputs X.npz -o Q.onnx",
+    "Quantizes a trained FP32 network by calibration (PTQ)."
+    "\vExamples:\n"
+    "  clquant ptq model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
+    "  clquant ptq model.onnx -D imagenet --scale pow2 -o int8.onnx\n"
+    "  clquant ptq detector.onnx -i x.npz -o int8.onnx",
+    children,
+    NULL,
+    NULL};
+
+static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph **integer,
+                                   clq_quantized *quantized) {
+    const clq_data_source source = {.path = o->data, .flags = &o->images, .any_classes = true};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_dataset *train = NULL;
+    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
+    CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
+                           integer));
+    CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));
+    status = clq_fail_in(clq_compare_accuracy(device, graph, *integer, &source, o->test_images,
+                                              &quantized->accuracy),
+                         CLQ_BUT_WRITTEN, o->out);
+cleanup:
+    clq_dataset_close(train);
+    clq_device_close(device);
+    return status;
+}
+
+static clq_status quantize_on_arrays(const options *o, clq_graph *graph, clq_graph **integer,
+                                     clq_quantized *quantized) {
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_arrays *arrays = NULL;
+    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
+    CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
+    CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));
+    status = clq_fail_in(
+        clq_compare_on_arrays(device, graph, *integer, arrays, o->test_images, &quantized->errors),
+        CLQ_BUT_WRITTEN, o->out);
+cleanup:
+    clq_arrays_close(arrays);
+    clq_device_close(device);
+    return status;
+}
 
 static clq_status run(int argc, char **argv) {
     options o = {.seed = 1, .test_images = CLQ_TEST_IMAGES};
     clq_status status = CLQ_OK;
-    clq_device *device = NULL;
     clq_graph *graph = NULL, *integer = NULL;
-    clq_dataset *train = NULL;
     clq_quantized quantized = {.method = "ptq", .config = &o.config};
     bool done;
     clq_quant_config_init(&o.config);
     CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
     CLQ_TRY(clq_quant_config_check(&o.config));
-    const char *const inputs[] = {o.model, o.data, o.images.labels};
+    const char *const inputs[] = {o.model, o.data, o.inputs, o.images.labels};
     CLQ_TRY(clq_out_check_file("-o", o.out, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
-    const clq_data_source source = {.path = o.data, .flags = &o.images, .any_classes = true};
-    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(
-        status, cleanup,
-        clq_stage_ptq(device, graph, train, &o.config, o.seed, &quantized.report, NULL, &integer));
-    CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
     CLQ_GOTO(status, cleanup,
-             clq_fail_in(clq_compare_accuracy(device, graph, integer, &source, o.test_images,
-                                              &quantized.accuracy),
-                         CLQ_BUT_WRITTEN, o.out));
+             o.inputs ? quantize_on_arrays(&o, graph, &integer, &quantized)
+                      : quantize_on_data(&o, graph, &integer, &quantized));
     clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
 cleanup:
     clq_quant_report_clear(&quantized.report);
-    clq_dataset_close(train);
     clq_graph_destroy(graph);
     clq_graph_destroy(integer);
-    clq_device_close(device);
     return status;
 }
 

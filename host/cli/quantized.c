@@ -51,6 +51,30 @@ clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_grap
     return status;
 }
 
+clq_status clq_compare_on_arrays(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                 clq_arrays *arrays, int64_t limit, clq_output_errors *errors) {
+    const int batch = clq_eval_batch(trained, clq_arrays_at(arrays, 0)->dims[0]);
+    clq_status status = CLQ_OK;
+    clq_graph *folded = NULL, *none = NULL; /* an integer graph is not folded */
+    clq_exec *fp32 = NULL, *int8 = NULL;
+    clq_feed *feed = NULL;
+    *errors = (clq_output_errors){.count = trained->output_count};
+    if (limit == 0) {
+        return CLQ_OK;
+    }
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, trained, false, batch, &folded, &fp32));
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, integer, false, batch, &none, &int8));
+    CLQ_GOTO(status, cleanup,
+             clq_feed_create_arrays(clq_exec_graph(fp32), arrays, batch, limit, &feed));
+    CLQ_GOTO(status, cleanup, clq_compare_outputs(fp32, int8, feed, 0, errors->of, &errors->rows));
+cleanup:
+    clq_feed_destroy(feed);
+    clq_exec_destroy(fp32);
+    clq_exec_destroy(int8);
+    clq_graph_destroy(folded);
+    return status;
+}
+
 /* ---- words ---- */
 
 /* "conv1, layer1.0.conv1.weight (16 scales) and 7 more" */
@@ -100,7 +124,30 @@ static void print_accuracy(const clq_before_after *a) {
     }
 }
 
-static void print_text(const clq_quantized *q) {
+static void print_errors(const clq_output_errors *errors, const clq_graph *graph) {
+    if (errors->rows == 0) {
+        return;
+    }
+    printf("accuracy was not measured: arrays have no labels; int8 outputs differ from FP32's on "
+           "%lld row%s (root mean square, relative) by",
+           (long long)errors->rows, errors->rows == 1 ? "" : "s");
+    for (int o = 0; o < errors->count; o++) {
+        printf("%s %s %.3g %%", o ? "," : "", clq_graph_output_name(graph, o), 100 * errors->of[o]);
+    }
+    putchar('\n');
+}
+
+static json_t *errors_to_json(const clq_output_errors *errors, const clq_graph *graph) {
+    json_t *json = json_object(), *outputs = json_object();
+    json_object_set_new(json, "rows", json_integer(errors->rows));
+    for (int o = 0; o < errors->count; o++) {
+        json_object_set_new(outputs, clq_graph_output_name(graph, o), clq_json_real(errors->of[o]));
+    }
+    json_object_set_new(json, "outputs", outputs);
+    return json;
+}
+
+static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
     const char *unit = report->unit ? report->unit : "images";
@@ -122,6 +169,7 @@ static void print_text(const clq_quantized *q) {
     }
     putchar('\n');
     print_accuracy(&q->accuracy);
+    print_errors(&q->errors, graph);
 }
 
 /* ---- JSON ---- */
@@ -186,6 +234,9 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
     if (quantized) {
         clq_quantized_to_json(quantized, json);
         json_object_set_new(json, "accuracy", accuracy_to_json(&quantized->accuracy));
+        if (quantized->errors.rows > 0) {
+            json_object_set_new(json, "output_error", errors_to_json(&quantized->errors, saved));
+        }
     } else {
         json_object_set_new(json, "quantization", recorded(saved));
     }
@@ -215,7 +266,7 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original, con
     }
     putchar('\n');
     if (quantized) {
-        print_text(quantized);
+        print_text(quantized, saved);
     } else if (earlier) {
         printf("quantized earlier: %s\n", earlier);
     }

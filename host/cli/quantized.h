@@ -13,11 +13,19 @@ typedef struct clq_before_after {
     char why_not[256]; /* "" when it was not asked for */
 } clq_before_after;
 
+/* How far the integer network's outputs are from the float one's, where there are no labels. */
+typedef struct clq_output_errors {
+    int64_t rows; /* 0: not measured */
+    int count;    /* outputs */
+    double of[CLQ_MAX_ENDS];
+} clq_output_errors;
+
 typedef struct clq_quantized {
     const char *method; /* "ptq", "qat" */
     const clq_quant_config *config;
     clq_quant_report report;
     clq_before_after accuracy;
+    clq_output_errors errors;
 } clq_quantized;
 
 /* How many images of the test split accuracy is measured on where --test-images does not say. */
@@ -28,6 +36,11 @@ enum { CLQ_TEST_IMAGES = 512 };
 clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_graph *integer,
                                 const clq_data_source *source, int64_t limit,
                                 clq_before_after *accuracy);
+
+/* Compares the outputs of both on up to `limit` rows of the arrays, spread over them; 0: does
+ * nothing. */
+clq_status clq_compare_on_arrays(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                 clq_arrays *arrays, int64_t limit, clq_output_errors *errors);
 
 /* What a failure of it adds, about the file that it is measured after. */
 #define CLQ_BUT_WRITTEN "%s is written and whole, but its accuracy could not be measured"

@@ -63,7 +63,9 @@ json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *gra
     json_t *json = clq_json_result(), *paths = json_object(), *layers = json_array();
     json_object_set_new(json, "data", clq_json_string(data));
     json_object_set_new(json, "images", json_integer(v->images));
-    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph, sources));
+    if (sources) {
+        json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph, sources));
+    }
     json_object_set_new(json, "compared_codes", json_integer(v->compared_codes));
     json_object_set_new(json, "mismatched_codes", json_integer(v->mismatched_codes));
     json_object_set_new(json, "first_mismatch",

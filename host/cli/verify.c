@@ -4,12 +4,13 @@
 #include "base/json.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
+#include "cli/inputs.h"
 #include "cli/pipeline.h"
 
 typedef struct options {
     clq_common common;
     clq_image_flags images;
-    const char *model, *data;
+    const char *model, *data, *inputs;
     int64_t limit;
     bool require_int8;
 } options;
@@ -25,6 +26,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'D':
         o->data = argument;
+        return 0;
+    case 'i':
+        o->inputs = argument;
         return 0;
     case 'n':
         return clq_option_result(state,
@@ -42,6 +46,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         if (!o->model) {
             argp_error(state, "needs a model");
         }
+        if (o->data && o->inputs) {
+            argp_error(state, "takes either --data or --inputs");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -50,6 +57,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the test split (default: synthetic images)", 0},
+    {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"limit", 'n', "N", 0, "At most N images or rows, spread over the set (default: all)", 0},
     {"require-int8", REQUIRE_INT8, NULL, 0,
      "Gate: every layer runs in int8 on a dot-product instruction", 0},
@@ -62,7 +70,7 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "Q.onnx [--data DIR]",
+    "Q.onnx [--data DIR]\nQ.onnx --inputs X.npz",
     "Proves that the integer network computes what the fake-quantized evaluation promised: "
     "compares every code, "
     "and the logits of every dot-product path of the device. Exit code 1 when anything differs."
@@ -86,42 +94,74 @@ static clq_status check_paths(const clq_verification *v) {
     return CLQ_OK;
 }
 
+/* `sources`: where the parts of the preprocessing come from (clq_data_source). */
+static clq_status verify_data(const options *o, clq_device *device, clq_graph *graph,
+                              const char **sources, clq_verification *v) {
+    const clq_data_source source = {.path = o->data ? o->data : "synthetic",
+                                    .flags = &o->images,
+                                    .any_classes = true,
+                                    .sources = sources};
+    clq_dataset *dataset = NULL;
+    CLQ_TRY(clq_data_open(&source, graph, CLQ_SPLIT_TEST, o->limit, &dataset));
+    const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+    const clq_status status = clq_verify(device, graph, dataset, batch, o->limit, v);
+    clq_dataset_close(dataset);
+    return status;
+}
+
+static clq_status verify_arrays(const options *o, clq_device *device, clq_graph *graph,
+                                clq_verification *v) {
+    clq_status status = CLQ_OK;
+    clq_arrays *arrays = NULL;
+    clq_feed *feed = NULL;
+    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
+    const int batch = clq_eval_batch(graph, clq_arrays_at(arrays, 0)->dims[0]);
+    CLQ_GOTO(status, cleanup, clq_feed_create_arrays(graph, arrays, batch, o->limit, &feed));
+    status = clq_verify_feed(device, graph, feed, batch, 0, v);
+cleanup:
+    clq_feed_destroy(feed);
+    clq_arrays_close(arrays);
+    return status;
+}
+
+static clq_status print(const options *o, const clq_graph *graph, const char *const *sources,
+                        const clq_verification *v) {
+    if (o->common.json) {
+        const char *data = o->inputs ? o->inputs : o->data ? o->data : "synthetic";
+        json_t *json = clq_verification_to_json(v, graph, data, o->inputs ? NULL : sources);
+        const clq_status status = clq_json_dump_stdout(json);
+        json_decref(json);
+        return status;
+    }
+    clq_verification_print(v);
+    if (!o->data && !o->inputs) {
+        printf("without --data: the images were synthetic\n");
+    }
+    return CLQ_OK;
+}
+
 static clq_status run(int argc, char **argv) {
     options o = {0};
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_graph *graph = NULL;
-    clq_dataset *dataset = NULL;
     clq_verification verification = {0};
+    const char *sources[CLQ_PART_COUNT] = {NULL};
     bool done;
     CLQ_TRY(clq_parse(&argp, "verify", argc, argv, &o, &done));
-    const char *sources[CLQ_PART_COUNT] = {NULL};
-    const char *data = o.data ? o.data : "synthetic";
-    const clq_data_source source = {
-        .path = data, .flags = &o.images, .any_classes = true, .sources = sources};
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_to_integer(o.model, &graph));
-    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
-    CLQ_GOTO(status, cleanup, clq_verify(device, graph, dataset, batch, o.limit, &verification));
-    if (o.common.json) {
-        json_t *json = clq_verification_to_json(&verification, graph, data, sources);
-        status = clq_json_dump_stdout(json);
-        json_decref(json);
-    } else {
-        clq_verification_print(&verification);
-        if (!o.data) {
-            printf("without --data: the images were synthetic\n");
-        }
-    }
+    CLQ_GOTO(status, cleanup,
+             o.inputs ? verify_arrays(&o, device, graph, &verification)
+                      : verify_data(&o, device, graph, sources, &verification));
+    CLQ_GOTO(status, cleanup, print(&o, graph, sources, &verification));
     CLQ_GOTO(status, cleanup, clq_verification_gate(&verification));
     if (o.require_int8) {
         CLQ_GOTO(status, cleanup, check_paths(&verification));
     }
 cleanup:
     clq_verification_clear(&verification);
-    clq_dataset_close(dataset);
     clq_graph_destroy(graph);
     clq_device_close(device);
     return status;

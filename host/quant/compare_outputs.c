@@ -75,7 +75,7 @@ clq_status clq_compare_outputs(clq_exec *real, clq_exec *other, clq_feed *feed, 
                                double *errors, int64_t *done) {
     CLQ_NEEDS(real, other, feed, errors, done);
     comparison c = {.real = real, .other = other, .graph = clq_exec_graph(real), .error = errors};
-    const int64_t batch = clq_exec_get_options(real)->batch, all = clq_feed_batches(feed) * batch;
+    const int64_t batch = clq_exec_get_options(real)->batch, all = clq_feed_count(feed);
     clq_status status = CLQ_OK;
     clq_progress progress;
     *done = 0;

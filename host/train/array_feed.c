@@ -143,6 +143,10 @@ void clq_array_feed_destroy(clq_array_feed *feed) {
     }
 }
 
+int64_t clq_array_feed_count(const clq_array_feed *feed) {
+    return feed->rows;
+}
+
 int64_t clq_array_feed_batches(const clq_array_feed *feed) {
     return (feed->rows + feed->batch - 1) / feed->batch;
 }

@@ -11,6 +11,7 @@ typedef struct clq_array_feed clq_array_feed;
 clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int batch,
                                  int64_t limit, clq_array_feed **feed);
 void clq_array_feed_destroy(clq_array_feed *feed); /* NULL ok */
+int64_t clq_array_feed_count(const clq_array_feed *feed);
 int64_t clq_array_feed_batches(const clq_array_feed *feed);
 void clq_array_feed_seek(clq_array_feed *feed, int64_t batch);
 clq_status clq_array_feed_fill(clq_array_feed *feed, clq_exec *exec, clq_feed_batch *batch);

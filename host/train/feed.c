@@ -150,7 +150,8 @@ const char *clq_feed_unit(const clq_feed *feed) {
 
 int64_t clq_feed_count(const clq_feed *feed) {
     CLQ_NEEDS_OR(0, feed);
-    return clq_dataset_get_info(feed->dataset)->count;
+    return feed->arrays ? clq_array_feed_count(feed->arrays)
+                        : clq_dataset_get_info(feed->dataset)->count;
 }
 
 int64_t clq_feed_batches(const clq_feed *feed) {

@@ -53,7 +53,7 @@ clq_status clq_predict(clq_exec *exec, clq_feed *feed, int64_t limit, const char
     CLQ_NEEDS(exec, feed, done);
     CLQ_REQUIRE(sink, "sink must not be NULL");
     const int batch = clq_exec_get_options(exec)->batch;
-    const int64_t all = clq_feed_batches(feed) * batch;
+    const int64_t all = clq_feed_count(feed);
     predictor p = {.exec = exec, .graph = clq_exec_graph(exec)};
     clq_status status = CLQ_OK;
     clq_progress progress;

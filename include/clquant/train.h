@@ -147,7 +147,7 @@ void clq_feed_destroy(clq_feed *feed);
 const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
 const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
 int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
-int64_t clq_feed_count(const clq_feed *feed);          /* images or rows of its data set */
+int64_t clq_feed_count(const clq_feed *feed);          /* images or rows that it has */
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
 /* Writes the next batch, normalised F32 NHWC or (N, features), into `x` (room for options.batch).

@@ -64,6 +64,17 @@ static void data(void **state) {
     assert_null(clq_dataset_table(NULL));
     REFUSED(clq_dataset_read(NULL, 0, (uint8_t *)x));
     REFUSED(clq_dataset_read(table, 0, NULL));
+    char place[16];
+    REFUSED(clq_dataset_name(NULL, 0, place, sizeof place));
+    REFUSED_FOR("index must be an image's", clq_dataset_name(table, 0, place, sizeof place));
+    clq_arrays *arrays = NULL;
+    REFUSED(clq_arrays_open(NULL, &arrays));
+    REFUSED(clq_arrays_open("x.npz", NULL));
+    clq_arrays_close(NULL);
+    assert_null(clq_arrays_path(NULL));
+    assert_int_equal(clq_arrays_count(NULL), 0);
+    assert_null(clq_arrays_at(NULL, 0));
+    REFUSED(clq_arrays_read(NULL, 0, 0, 1, (float *)x));
     REFUSED(clq_dataset_measure(NULL, x, x));
     REFUSED(clq_dataset_measure(table, NULL, x));
     REFUSED(clq_dataset_map_classes(NULL, NULL, NULL, 0));
@@ -409,6 +420,9 @@ static void training(void **state) {
     REFUSED(clq_feed_seek(NULL, 0, 0));
     REFUSED(clq_feed_next(NULL, NULL, &batch));
     REFUSED(clq_feed_fill(NULL, NULL, &batch));
+    REFUSED(clq_feed_create_arrays(graph, NULL, 1, 0, &feed));
+    int64_t done;
+    REFUSED(clq_predict(NULL, NULL, 0, NULL, NULL, NULL, &done));
     REFUSED(clq_graph_check_data(NULL, table));
     REFUSED(clq_graph_check_data(graph, NULL));
     REFUSED(clq_graph_check_data(&empty, table));
@@ -487,6 +501,8 @@ static void quantization(void **state) {
     REFUSED(clq_verify(NULL, graph, table, 1, 0, &verification));
     REFUSED(clq_verify(device, NULL, table, 1, 0, &verification));
     REFUSED(clq_verify(device, graph, NULL, 1, 0, &verification));
+    REFUSED(clq_verify_feed(device, graph, NULL, 1, 0, &verification));
+    REFUSED(clq_compare_outputs(NULL, NULL, NULL, 0, NULL, NULL));
     REFUSED(clq_verify(device, &empty, table, 1, 0, &verification));
     FAILS(clq_verify(device, graph, table, 1, 0, &verification));
     clq_verification_clear(NULL);

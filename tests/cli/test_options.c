@@ -5,8 +5,8 @@
 #include "cli/command.h"
 
 static const char *const commands[] = {
-    "run",  "train",  "eval", "ptq",     "qat",    "convert",          "bench",
-    "demo", "verify", "tune", "devices", "report", "bench --train mlp"};
+    "run",  "train",  "eval", "ptq",     "qat",    "convert", "bench",
+    "demo", "verify", "tune", "devices", "report", "predict", "bench --train mlp"};
 
 /* ---- options: those that --help shows with a number ---- */
 

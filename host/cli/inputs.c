@@ -1,0 +1,48 @@
+#include "cli/inputs.h"
+
+#include "base/files.h"
+
+static bool is_arrays(const char *path) {
+    return clq_path_has_extension(path, ".npy") || clq_path_has_extension(path, ".npz");
+}
+
+clq_status clq_inputs_open_arrays(const char *path, const clq_image_flags *flags,
+                                  clq_arrays **arrays) {
+    if (flags->given.known || flags->labels) {
+        return clq_fail(CLQ_USAGE, "flags that prepare images are of no use to arrays, which are "
+                                   "fed as they are");
+    }
+    return clq_arrays_open(path, arrays);
+}
+
+clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_graph *graph,
+                           int64_t limit, clq_inputs *inputs) {
+    *inputs = (clq_inputs){0};
+    if (is_arrays(path)) {
+        CLQ_TRY(clq_inputs_open_arrays(path, flags, &inputs->arrays));
+        inputs->count = clq_arrays_at(inputs->arrays, 0)->dims[0];
+        return CLQ_OK;
+    }
+    if (graph->input_count == 1 && graph->values[clq_graph_input(graph)].shape.rank == 2) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: the network takes rows, not images: give them as X.npy (N, features), "
+                        "normalised as the network wants them",
+                        path);
+    }
+    const clq_data_source source = {.path = path, .flags = flags, .any_classes = true};
+    CLQ_TRY(clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &inputs->dataset));
+    inputs->count = clq_dataset_get_info(inputs->dataset)->count;
+    return CLQ_OK;
+}
+
+void clq_inputs_close(clq_inputs *inputs) {
+    clq_arrays_close(inputs->arrays);
+    clq_dataset_close(inputs->dataset);
+    *inputs = (clq_inputs){0};
+}
+
+clq_status clq_inputs_feed(clq_device *device, const clq_graph *graph, const clq_inputs *inputs,
+                           int batch, clq_feed **feed) {
+    return inputs->arrays ? clq_feed_create_arrays(graph, inputs->arrays, batch, 0, feed)
+                          : clq_data_feed(device, graph, inputs->dataset, batch, feed);
+}

@@ -1,0 +1,32 @@
+/* What --inputs names: arrays, or images that are prepared as `eval` prepares them. */
+#ifndef CLQUANT_CLI_INPUTS_H
+#define CLQUANT_CLI_INPUTS_H
+
+#include <clquant/clquant.h>
+
+#include "cli/data.h"
+
+#define CLQ_INPUTS_HELP                                                                            \
+    "Inputs as any runtime is fed, normalised already: X.npy (N, C, H, W) or (N, features), or "   \
+    "X.npz with an array for each input under its name"
+
+typedef struct clq_inputs {
+    clq_arrays *arrays;   /* NULL: images */
+    clq_dataset *dataset; /* NULL: arrays */
+    int64_t count;        /* rows or images */
+} clq_inputs;
+
+/* By what `path` holds. Images are up to `limit` (0: all) of them, spread over the set; of arrays
+ * all rows are there. Zeroed on failure. */
+clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_graph *graph,
+                           int64_t limit, clq_inputs *inputs);
+void clq_inputs_close(clq_inputs *inputs);
+/* Feeds them to an executor of `graph` with this batch. */
+clq_status clq_inputs_feed(clq_device *device, const clq_graph *graph, const clq_inputs *inputs,
+                           int batch, clq_feed **feed);
+/* Opens arrays alone, for commands whose images come by --data. CLQ_USAGE: image flags are of no
+ * use with them. */
+clq_status clq_inputs_open_arrays(const char *path, const clq_image_flags *flags,
+                                  clq_arrays **arrays);
+
+#endif

@@ -1,0 +1,206 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/ranges.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/inputs.h"
+#include "cli/pipeline.h"
+#include "cli/predictions.h"
+#include "formats/layout.h"
+
+typedef struct options {
+    clq_common common;
+    clq_image_flags images;
+    const char *model, *inputs, *out;
+    int64_t limit;
+    int batch;
+} options;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->images;
+        return 0;
+    case 'i':
+        o->inputs = argument;
+        return 0;
+    case 'o':
+        o->out = argument;
+        return 0;
+    case 'n':
+        return clq_option_result(state,
+                                 clq_option_i64("--limit", argument, CLQ_IN_LIMIT, &o->limit));
+    case 'b':
+        return clq_option_result(state,
+                                 clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
+    case ARGP_KEY_ARG:
+        if (o->model) {
+            argp_error(state, "one model only");
+        }
+        o->model = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->model || !o->inputs || !o->out) {
+            argp_error(state, "needs a model, --inputs and -o");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"inputs", 'i', "X.npy|X.npz|IMAGES", 0,
+     CLQ_INPUTS_HELP "; or an image or a folder of images, prepared as eval prepares them", 0},
+    {"output", 'o', "OUT.npz|OUT.csv", 0,
+     "Outputs under their names as float32 (.npz; .npy when there is one), or a line each with the "
+     "largest output and its class (.csv)",
+     0},
+    {"limit", 'n', "N", 0,
+     "The first N rows of arrays; N images, spread over the set (default: all)", 0},
+    {"batch", 'b', "N", 0, "Inputs at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
+    {0},
+};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "MODEL.onnx --inputs X.npy|X.npz|IMAGES -o OUT.npz|OUT.csv",
+    "Runs a network, FP32 or quantized, with any inputs and outputs, on data without labels."
+    "\vExamples:\n"
+    "  clquant predict int8.onnx -i photos -o classes.csv\n"
+    "  clquant predict model.onnx -i x.npz -o y.npz    "
+    "(numpy.savez('x.npz', left=a, right=b))",
+    children,
+    NULL,
+    NULL};
+
+/* ---- what was done ---- */
+
+typedef struct result {
+    int64_t count;
+    const char *unit;
+    double seconds;
+} result;
+
+/* "1000x10": of all samples, as the file has it. */
+static clq_shape whole_shape(const clq_graph *graph, int output, int64_t count) {
+    clq_shape shape = clq_layout_file_shape(&graph->values[graph->outputs[output].value].shape);
+    shape.dim[0] = count;
+    return shape;
+}
+
+static clq_status print_json(const options *o, const clq_graph *graph, const result *r) {
+    json_t *json = clq_json_result(), *outputs = json_array();
+    json_object_set_new(json, "model", clq_json_string(o->model));
+    json_object_set_new(json, "form", clq_json_string(clq_graph_form_name(graph)));
+    json_object_set_new(json, "inputs", clq_json_string(o->inputs));
+    json_object_set_new(json, "output", clq_json_string(o->out));
+    json_object_set_new(json, "unit", clq_json_string(r->unit));
+    json_object_set_new(json, "count", json_integer(r->count));
+    json_object_set_new(json, "seconds", clq_json_real(r->seconds));
+    for (int i = 0; i < graph->output_count; i++) {
+        const clq_shape shape = whole_shape(graph, i, r->count);
+        json_t *output = json_object(), *dims = json_array();
+        for (int d = 0; d < shape.rank; d++) {
+            json_array_append_new(dims, json_integer(shape.dim[d]));
+        }
+        json_object_set_new(output, "name", clq_json_string(clq_graph_output_name(graph, i)));
+        json_object_set_new(output, "shape", dims);
+        json_array_append_new(outputs, output);
+    }
+    json_object_set_new(json, "outputs", outputs);
+    const clq_status status = clq_json_dump_stdout(json);
+    json_decref(json);
+    return status;
+}
+
+static void print_text(const options *o, const clq_graph *graph, const result *r) {
+    printf("%s: %lld %.*s through the %s network %s in %.2f s\n", o->out, (long long)r->count,
+           clq_unit_length(r->unit, r->count), r->unit, clq_graph_form_name(graph), o->model,
+           r->seconds);
+    for (int i = 0; i < graph->output_count; i++) {
+        const clq_shape shape = whole_shape(graph, i, r->count);
+        char text[96];
+        clq_shape_text(&shape, text, sizeof text);
+        printf("  %s: %s\n", clq_graph_output_name(graph, i), text);
+    }
+}
+
+/* ---- the command ---- */
+
+static clq_status predict(const options *o, clq_device *device, clq_graph *graph,
+                          const clq_inputs *inputs, result *r) {
+    const int64_t count = o->limit && o->limit < inputs->count ? o->limit : inputs->count;
+    const int batch = o->batch ? o->batch : clq_eval_batch(graph, count);
+    clq_status status = CLQ_OK;
+    clq_graph *folded = NULL;
+    clq_exec *exec = NULL;
+    clq_feed *feed = NULL;
+    clq_predictions *predictions = NULL;
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, graph, false, batch, &folded, &exec));
+    CLQ_GOTO(status, cleanup, clq_inputs_feed(device, clq_exec_graph(exec), inputs, batch, &feed));
+    CLQ_GOTO(status, cleanup, clq_predictions_open(o->out, graph, inputs->dataset, &predictions));
+    const double start = clq_now_seconds();
+    CLQ_GOTO(
+        status, cleanup,
+        clq_predict(exec, feed, count, "predict", clq_predictions_add, predictions, &r->count));
+    CLQ_GOTO(status, cleanup, clq_predictions_commit(&predictions));
+    r->seconds = clq_now_seconds() - start;
+    r->unit = clq_feed_unit(feed);
+cleanup:
+    clq_predictions_abort(&predictions);
+    clq_feed_destroy(feed);
+    clq_exec_destroy(exec);
+    clq_graph_destroy(folded);
+    return status;
+}
+
+static clq_status run(int argc, char **argv) {
+    options o = {0};
+    result r = {0};
+    clq_status status = CLQ_OK;
+    clq_device *device = NULL;
+    clq_graph *graph = NULL;
+    clq_inputs inputs = {0};
+    bool done;
+    CLQ_TRY(clq_parse(&argp, "predict", argc, argv, &o, &done));
+    const char *const others[] = {o.model, o.inputs, o.images.labels};
+    CLQ_TRY(clq_predictions_check_path(o.out));
+    CLQ_TRY(clq_out_check_file("-o", o.out, others, sizeof others / sizeof *others));
+    CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    if (clq_graph_form(graph) == CLQ_FORM_QUANTIZED) {
+        clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",
+                     o.model);
+    }
+    if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
+        clq_log_info("%s: inputs and outputs are normalised: its metadata clquant.target_mean and "
+                     "clquant.target_std turn outputs back",
+                     o.model);
+    }
+    CLQ_GOTO(status, cleanup, clq_inputs_open(o.inputs, &o.images, graph, o.limit, &inputs));
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    CLQ_GOTO(status, cleanup, predict(&o, device, graph, &inputs, &r));
+    if (o.common.json) {
+        status = print_json(&o, graph, &r);
+    } else {
+        print_text(&o, graph, &r);
+    }
+cleanup:
+    clq_inputs_close(&inputs);
+    clq_graph_destroy(graph);
+    clq_device_close(device);
+    return status;
+}
+
+const clq_command clq_command_predict = {"predict", "outputs of a network for data without labels",
+                                         run};

@@ -1,0 +1,255 @@
+#include "cli/predictions.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/numbers.h"
+#include "data/npz.h"
+#include "formats/layout.h"
+
+enum { MAX_COLUMNS = 4096, MAX_PATH = 4352 };
+
+struct clq_predictions {
+    const clq_graph *graph;
+    const clq_dataset *dataset;
+    clq_npz_writer *npz; /* .npz and .npy; else NULL */
+    clq_writer *csv;
+    bool single;   /* .npy: the one array alone */
+    bool has_top1; /* .csv: one output of classes */
+    char **classes;
+    int class_count;
+    char **names; /* (count), of the images, for .npz */
+    int64_t count, name_room;
+};
+
+static clq_shape output_shape(const clq_graph *graph, int index) {
+    return clq_layout_file_shape(&graph->values[graph->outputs[index].value].shape);
+}
+
+static int64_t output_size(const clq_graph *graph, int index) {
+    const clq_shape shape = output_shape(graph, index);
+    return clq_shape_count(&shape);
+}
+
+/* ---- csv ---- */
+
+static clq_status write_text(clq_predictions *p, const char *text) {
+    if (!text[strcspn(text, ",\"\r\n")]) {
+        return clq_writer_printf(p->csv, "%s", text);
+    }
+    CLQ_TRY(clq_writer_printf(p->csv, "\""));
+    for (; *text; text++) {
+        CLQ_TRY(clq_writer_printf(p->csv, *text == '"' ? "\"%c" : "%c", *text));
+    }
+    return clq_writer_printf(p->csv, "\"");
+}
+
+/* "scores[0]", or the name alone where there is one number. */
+static clq_status write_columns(clq_predictions *p) {
+    char column[256];
+    CLQ_TRY(clq_writer_printf(p->csv, "%s", p->dataset ? "file" : "index"));
+    if (p->has_top1) {
+        CLQ_TRY(clq_writer_printf(p->csv, p->classes ? ",top1,class" : ",top1"));
+    }
+    for (int o = 0; o < p->graph->output_count; o++) {
+        const int64_t size = output_size(p->graph, o);
+        for (int64_t i = 0; i < size; i++) {
+            if (size == 1) {
+                snprintf(column, sizeof column, "%.200s", clq_graph_output_name(p->graph, o));
+            } else {
+                snprintf(column, sizeof column, "%.200s[%lld]", clq_graph_output_name(p->graph, o),
+                         (long long)i);
+            }
+            CLQ_TRY(clq_writer_printf(p->csv, ","));
+            CLQ_TRY(write_text(p, column));
+        }
+    }
+    return clq_writer_printf(p->csv, "\n");
+}
+
+static clq_status open_csv(clq_predictions *p, const char *path) {
+    const clq_graph *graph = p->graph;
+    int64_t columns = 0;
+    for (int o = 0; o < graph->output_count; o++) {
+        columns += output_size(graph, o);
+    }
+    if (columns > MAX_COLUMNS) {
+        return clq_fail(CLQ_USAGE,
+                        "-o: %s would have %lld columns, more than %d; write a .npz file instead",
+                        path, (long long)columns, MAX_COLUMNS);
+    }
+    p->has_top1 = graph->output_count == 1 && output_shape(graph, 0).rank == 2 && columns > 1 &&
+                  !clq_graph_get_metadata(graph, "clquant.target_mean");
+    CLQ_TRY(clq_graph_classes(graph, &p->classes, &p->class_count));
+    if (p->class_count != (int)columns) {
+        clq_class_names_free(p->classes, p->class_count);
+        p->classes = NULL;
+        p->class_count = 0;
+    }
+    CLQ_TRY(clq_writer_open(path, &p->csv));
+    return write_columns(p);
+}
+
+/* NaN is no largest one. */
+static int64_t largest(const float *values, int64_t count) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < count; i++) {
+        best = values[i] > values[best] || values[best] != values[best] ? i : best;
+    }
+    return best;
+}
+
+static clq_status write_row(clq_predictions *p, int64_t index, int sample,
+                            const float *const *outputs) {
+    char text[MAX_PATH];
+    if (p->dataset) {
+        CLQ_TRY(clq_dataset_name(p->dataset, index, text, sizeof text));
+        CLQ_TRY(write_text(p, text));
+    } else {
+        CLQ_TRY(clq_writer_printf(p->csv, "%lld", (long long)index));
+    }
+    if (p->has_top1) {
+        const int64_t size = output_size(p->graph, 0),
+                      top = largest(outputs[0] + sample * size, size);
+        CLQ_TRY(clq_writer_printf(p->csv, ",%lld", (long long)top));
+        if (p->classes) {
+            CLQ_TRY(clq_writer_printf(p->csv, ","));
+            CLQ_TRY(write_text(p, p->classes[top]));
+        }
+    }
+    for (int o = 0; o < p->graph->output_count; o++) {
+        const int64_t size = output_size(p->graph, o);
+        for (int64_t i = 0; i < size; i++) {
+            clq_snprintf(text, sizeof text, ",%.9g", (double)outputs[o][sample * size + i]);
+            CLQ_TRY(clq_writer_write(p->csv, text, strlen(text)));
+        }
+    }
+    return clq_writer_printf(p->csv, "\n");
+}
+
+/* ---- arrays ---- */
+
+/* The array of file names must not take the name of an output. */
+static const char *names_array(const clq_graph *graph) {
+    for (int o = 0; o < graph->output_count; o++) {
+        if (strcmp(clq_graph_output_name(graph, o), "file") == 0) {
+            return "clquant.file";
+        }
+    }
+    return "file";
+}
+
+static clq_status open_arrays(clq_predictions *p, const char *path) {
+    if (p->single && p->graph->output_count > 1) {
+        return clq_fail(CLQ_USAGE,
+                        "-o: %s holds one array, and the network has %d outputs; write "
+                        "a .npz file",
+                        path, p->graph->output_count);
+    }
+    CLQ_TRY(p->single ? clq_npz_open_single(path, &p->npz) : clq_npz_open(path, &p->npz));
+    for (int o = 0; o < p->graph->output_count; o++) {
+        const clq_shape shape = output_shape(p->graph, o);
+        int index;
+        CLQ_TRY(clq_npz_add(p->npz, clq_graph_output_name(p->graph, o), shape.dim + 1,
+                            shape.rank - 1, &index));
+    }
+    return CLQ_OK;
+}
+
+static clq_status keep_name(clq_predictions *p, int64_t index) {
+    char text[MAX_PATH];
+    if (p->count == p->name_room) {
+        const int64_t room = 2 * p->name_room + 64;
+        char **names = clq_realloc(p->names, (size_t)room, sizeof *names);
+        if (!names) {
+            return CLQ_NO_MEMORY;
+        }
+        p->names = names;
+        p->name_room = room;
+    }
+    CLQ_TRY(clq_dataset_name(p->dataset, index, text, sizeof text));
+    p->names[p->count] = clq_strdup(text);
+    return p->names[p->count++] ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+/* ---- both ---- */
+
+clq_status clq_predictions_check_path(const char *path) {
+    if (clq_path_has_extension(path, ".npz") || clq_path_has_extension(path, ".npy") ||
+        clq_path_has_extension(path, ".csv")) {
+        return CLQ_OK;
+    }
+    return clq_fail(CLQ_USAGE, "-o: %s must end in .npz, .npy or .csv, which says what is written",
+                    path);
+}
+
+clq_status clq_predictions_open(const char *path, const clq_graph *graph,
+                                const clq_dataset *dataset, clq_predictions **out) {
+    *out = NULL;
+    CLQ_TRY(clq_predictions_check_path(path));
+    clq_predictions *p = clq_calloc(1, sizeof *p);
+    if (!p) {
+        return CLQ_NO_MEMORY;
+    }
+    p->graph = graph;
+    p->dataset = dataset;
+    p->single = clq_path_has_extension(path, ".npy");
+    const clq_status status =
+        clq_path_has_extension(path, ".csv") ? open_csv(p, path) : open_arrays(p, path);
+    if (status != CLQ_OK) {
+        clq_predictions_abort(&p);
+        return status;
+    }
+    *out = p;
+    return CLQ_OK;
+}
+
+clq_status clq_predictions_add(void *context, int64_t first, int count,
+                               const float *const *outputs) {
+    clq_predictions *p = context;
+    for (int i = 0; p->csv && i < count; i++) {
+        CLQ_TRY(write_row(p, first + i, i, outputs));
+    }
+    for (int o = 0; p->npz && o < p->graph->output_count; o++) {
+        CLQ_TRY(clq_npz_append(p->npz, o, outputs[o], count));
+    }
+    for (int i = 0; p->npz && !p->single && p->dataset && i < count; i++) {
+        CLQ_TRY(keep_name(p, first + i));
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_predictions_commit(clq_predictions **predictions) {
+    clq_predictions *p = *predictions;
+    clq_status status = CLQ_OK;
+    if (p->csv) {
+        status = clq_writer_commit(&p->csv);
+    }
+    if (p->npz && p->count > 0) {
+        CLQ_GOTO(status, cleanup,
+                 clq_npz_add_strings(p->npz, names_array(p->graph), (const char *const *)p->names,
+                                     p->count));
+    }
+    if (p->npz) {
+        status = clq_npz_commit(&p->npz);
+    }
+cleanup:
+    clq_predictions_abort(predictions);
+    return status;
+}
+
+void clq_predictions_abort(clq_predictions **predictions) {
+    clq_predictions *p = *predictions;
+    *predictions = NULL;
+    if (p) {
+        clq_writer_abort(&p->csv);
+        clq_npz_abort(&p->npz);
+        clq_class_names_free(p->classes, p->class_count);
+        for (int64_t i = 0; i < p->count; i++) {
+            clq_free(p->names[i]);
+        }
+        clq_free(p->names);
+        clq_free(p);
+    }
+}

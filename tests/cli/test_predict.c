@@ -1,0 +1,308 @@
+/* `clquant predict`, and ptq and verify on arrays: files in, files out, and what is refused. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "data/npy.h"
+#include "data/npz.h"
+#include "support/image_files.h"
+
+#include <clquant/clquant.h>
+
+enum { SIZE = 8, CLASSES = 3, IMAGES = 5 };
+
+/* A path in the scratch folder that stays valid. */
+static const char *path_of(const char *name) {
+    static char ring[64][512];
+    static unsigned next;
+    char *path = ring[next++ % 64];
+    snprintf(path, sizeof ring[0], "%s", clq_test_temp_path(name));
+    return path;
+}
+
+/* A classifier of SIZE x SIZE images. */
+static const char *classifier(void) {
+    const char *path = path_of("classifier.onnx");
+    assert_exit(0,
+                "convert --network resnet20 --size %d --classes %d --seed 3 --mean 0.4 --std 0.3 "
+                "-o %s",
+                SIZE, CLASSES, path);
+    return path;
+}
+
+/* PNG files of many sizes, without classes, and `list` with labels for them. */
+static const char *photos(const char **list) {
+    char text[512] = "";
+    for (int i = 0; i < IMAGES; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "photos/%c,%d.png", 'a' + i, i);
+        test_put_image(clq_test_temp_path(file), 9 + i, 14 + 2 * i, 3);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%c,%d.png %d\n", 'a' + i, i,
+                 i % CLASSES);
+    }
+    text_file("list.txt", text);
+    *list = path_of("list.txt");
+    return path_of("photos");
+}
+
+static void write_array(const char *path, const int64_t *dims, int rank) {
+    int64_t count = 1;
+    for (int d = 0; d < rank; d++) {
+        count *= dims[d];
+    }
+    float *values = calloc((size_t)count, sizeof *values);
+    clq_test_fill_f32(values, (size_t)count, -1, 1, 5);
+    assert_ok(clq_npy_write(path, values, dims, rank));
+    free(values);
+}
+
+/* Two inputs, two outputs: y = left * w + right * v and its relu's image. */
+static const char *two_inputs(void) {
+    const char *path = path_of("two.onnx");
+    clq_graph *graph = NULL;
+    int left, right, w, a, sum, act;
+    float weights[2 * 3];
+    clq_test_fill_f32(weights, 6, -1, 1, 9);
+    const clq_conv2d_attrs conv = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1};
+    assert_ok(clq_graph_create("two", &graph));
+    assert_ok(clq_graph_add_input(graph, "left", (clq_shape){4, {1, 4, 4, 3}}, &left));
+    assert_ok(clq_graph_add_input(graph, "right", (clq_shape){4, {1, 4, 4, 2}}, &right));
+    assert_ok(clq_graph_add_parameter(graph, "a.weight", CLQ_VALUE_PARAMETER, CLQ_F32,
+                                      (clq_shape){4, {2, 1, 1, 3}}, weights, &w));
+    assert_ok(clq_graph_add_node(graph, "conv2d", "a", &conv, (int[]){left, w}, 2, &a));
+    assert_ok(clq_graph_add_node(graph, "add", "sum", NULL, (int[]){a, right}, 2, &sum));
+    assert_ok(clq_graph_add_node(graph, "global_avg_pool", "pool", NULL, &sum, 1, &act));
+    assert_ok(clq_graph_add_output(graph, "map", sum));
+    assert_ok(clq_graph_add_output(graph, "mean", act));
+    assert_ok(clq_onnx_save(graph, path));
+    clq_graph_destroy(graph);
+    return path;
+}
+
+static const char *two_arrays(int rows) {
+    const char *path = path_of("two.npz");
+    clq_npz_writer *writer = NULL;
+    int index;
+    float values[3 * 16];
+    assert_ok(clq_npz_open(path, &writer));
+    assert_ok(clq_npz_add(writer, "left", (int64_t[]){3, 4, 4}, 3, &index));
+    assert_ok(clq_npz_add(writer, "right", (int64_t[]){2, 4, 4}, 3, &index));
+    for (int i = 0; i < rows; i++) {
+        clq_test_fill_f32(values, 48, -1, 1, 20 + (uint64_t)i);
+        assert_ok(clq_npz_append(writer, 0, values, 1));
+        assert_ok(clq_npz_append(writer, 1, values, 1));
+    }
+    assert_ok(clq_npz_commit(&writer));
+    return path;
+}
+
+/* ---- images ---- */
+
+static void images_are_prepared_as_eval_prepares_them(void **state) {
+    (void)state;
+    const char *list, *folder = photos(&list), *fp32 = classifier(), *int8 = path_of("int8.onnx");
+    assert_exit(0, "ptq %s --data %s -o %s", fp32, folder, int8);
+    for (int k = 0; k < 2; k++) {
+        const char *model = k ? int8 : fp32, *out = path_of("out.npz");
+        clq_npy logits, one;
+        float values[IMAGES * CLASSES];
+        assert_exit(0, "eval %s --data %s --labels %s --resize 9 --logits %s", model, folder, list,
+                    path_of("logits.npy"));
+        assert_ok(clq_npy_read(path_of("logits.npy"), &logits));
+        assert_int_equal(logits.count, IMAGES * CLASSES);
+        assert_exit(0, "predict %s --inputs %s --resize 9 -o %s", model, folder,
+                    path_of("one.npy"));
+        assert_printed("5 images through the");
+        assert_printed("logits: 5x3");
+        assert_printed("preprocessing: shorter side 9, centre crop 8 x 8");
+        assert_ok(clq_npy_read(path_of("one.npy"), &one));
+        assert_memory_equal(one.values, logits.values, sizeof values); /* the same bits */
+        clq_npy_free(&one);
+        assert_exit(0, "predict %s -i %s --resize 9 --batch 2 -o %s --json", model, folder, out);
+        assert_printed("\"count\": 5");
+        assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model, out, path_of("again.npz"));
+        assert_printed("array \"file\": holds text");
+        assert_exit(0, "predict %s -i %s/c,2.png --resize 9 -o %s", model, folder,
+                    path_of("single.npy"));
+        assert_printed("1 image through the");
+        assert_ok(clq_npy_read(path_of("single.npy"), &one));
+        assert_memory_equal(one.values, logits.values + 2 * CLASSES, CLASSES * sizeof *values);
+        clq_npy_free(&one);
+        clq_npy_free(&logits);
+    }
+}
+
+/* A line each, in the files' order, with what is largest. */
+static void csv_has_files_and_classes(void **state) {
+    (void)state;
+    const char *list, *folder = photos(&list), *model = classifier(), *out = path_of("out.csv");
+    clq_graph *graph = NULL;
+    clq_npy logits;
+    void *text = NULL;
+    size_t size = 0;
+    assert_exit(0, "predict %s -i %s --resize 9 -o %s -q", model, folder, path_of("y.npy"));
+    assert_ok(clq_npy_read(path_of("y.npy"), &logits));
+    for (int named = 0; named < 2; named++) {
+        if (named) {
+            assert_ok(clq_onnx_load(model, &graph));
+            assert_ok(clq_graph_set_metadata(graph, "clquant.classes", "cat\ndog, big\n\"ship\""));
+            model = path_of("named.onnx");
+            assert_ok(clq_onnx_save(graph, model));
+            clq_graph_destroy(graph);
+        }
+        assert_exit(0, "predict %s -i %s --resize 9 -o %s", model, folder, out);
+        assert_ok(clq_file_read(out, SIZE_MAX, &text, &size));
+        char *line = strtok(text, "\n");
+        assert_string_equal(line, named ? "file,top1,class,logits[0],logits[1],logits[2]"
+                                        : "file,top1,logits[0],logits[1],logits[2]");
+        for (int i = 0; i < IMAGES; i++) {
+            const float *y = logits.values + (size_t)i * CLASSES;
+            const int top = y[0] >= y[1] && y[0] >= y[2] ? 0 : y[1] >= y[2] ? 1 : 2;
+            static const char *const names[] = {"cat,", "\"dog, big\",", "\"\"\"ship\"\"\","};
+            char expected[1024];
+            snprintf(expected, sizeof expected, "\"%s/%c,%d.png\",%d,%s%.9g,%.9g,%.9g", folder,
+                     'a' + i, i, top, named ? names[top] : "", (double)y[0], (double)y[1],
+                     (double)y[2]);
+            line = strtok(NULL, "\n");
+            assert_string_equal(line, expected);
+        }
+        assert_null(strtok(NULL, "\n"));
+        clq_free(text);
+    }
+    clq_npy_free(&logits);
+}
+
+/* ---- arrays ---- */
+
+static void arrays_of_one_input(void **state) {
+    (void)state;
+    const char *model = classifier(), *x = path_of("x.npy"), *y = path_of("y.csv");
+    void *text = NULL;
+    size_t size = 0;
+    write_array(x, (int64_t[]){70, 3, SIZE, SIZE}, 4);
+    assert_exit(0, "predict %s -i %s -o %s --limit 66", model, x, y);
+    assert_printed("66 rows through the");
+    assert_ok(clq_file_read(y, SIZE_MAX, &text, &size));
+    assert_non_null(strstr(text, "index,top1,logits[0]"));
+    assert_non_null(strstr(text, "\n65,"));
+    assert_null(strstr(text, "\n66,"));
+    clq_free(text);
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s --resize 9", model, x, y);
+    assert_printed("of no use to arrays");
+    write_array(x, (int64_t[]){2, SIZE, SIZE, 3}, 4);
+    assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model, x, y);
+    assert_printed("x.npy: shapes must fit: the file has (2, 8, 8, 3); the network takes input (N, "
+                   "3, 8, 8)");
+}
+
+static void several_inputs_through_every_command(void **state) {
+    (void)state;
+    const char *model = two_inputs(), *x = two_arrays(9), *q = path_of("q.onnx");
+    clq_arrays *arrays = NULL;
+    float mean[2 * 9];
+    assert_exit(0, "predict %s -i %s -o %s", model, x, path_of("y.npz"));
+    assert_printed("map: 9x2x4x4");
+    assert_printed("mean: 9x2");
+    assert_ok(clq_arrays_open(path_of("y.npz"), &arrays));
+    assert_int_equal(clq_arrays_count(arrays), 2);
+    assert_string_equal(clq_arrays_at(arrays, 0)->name, "map");
+    assert_int_equal(clq_arrays_at(arrays, 0)->dims[1], 2);
+    assert_ok(clq_arrays_read(arrays, 1, 0, 9, mean));
+    clq_arrays_close(arrays);
+
+    assert_exit(0, "ptq %s -i %s -o %s", model, x, q);
+    assert_printed("calibrated on 9 rows");
+    assert_printed("accuracy was not measured: arrays have no labels; int8 outputs differ from "
+                   "FP32's on 9 rows");
+    assert_printed("%, mean ");
+    assert_exit(0, "ptq %s -i %s -o %s --images 4 --test-images 0 --json", model, x,
+                path_of("few.onnx"));
+    assert_printed("\"images\": 4");
+    assert_printed("\"accuracy\": null");
+    assert_exit(0, "verify %s -i %s --json", q, x);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_printed("\"images\": 9");
+    assert_exit(0, "predict %s -i %s -o %s", q, x, path_of("z.npz"));
+    assert_ok(clq_arrays_open(path_of("z.npz"), &arrays));
+    float other[2 * 9];
+    assert_ok(clq_arrays_read(arrays, 1, 0, 9, other));
+    for (int i = 0; i < 18; i++) {
+        assert_true(other[i] - mean[i] < 0.05f && mean[i] - other[i] < 0.05f);
+    }
+    clq_arrays_close(arrays);
+
+    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic", model);
+    assert_printed("the network has 2 inputs (left, right); images or rows of a data set feed one");
+    assert_exit(CLQ_BAD_DATA, "verify %s", q);
+    assert_printed("2 inputs (left, right)");
+    assert_exit(CLQ_BAD_DATA, "bench %s", model);
+    assert_printed("2 inputs (left, right) and 2 outputs (map, mean)");
+    assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model, path_of("z.npz"), path_of("a.npz"));
+    assert_printed("the file has map (9, 2, 4, 4), mean (9, 2); the network takes left (N, 3, 4, "
+                   "4), right (N, 2, 4, 4)");
+}
+
+/* ---- what is written where ---- */
+
+static void outputs_are_checked_first(void **state) {
+    (void)state;
+    const char *model = two_inputs(), *x = two_arrays(2);
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s", model, x, x);
+    assert_printed("-o");
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s", model, x, path_of("out.txt"));
+    assert_printed("must end in .npz, .npy or .csv");
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s", model, x, path_of("out.npy"));
+    assert_printed("holds one array, and the network has 2 outputs");
+    assert_false(clq_file_exists(path_of("out.npy")));
+    assert_exit(CLQ_CANNOT_CREATE, "predict %s -i %s -o %s", model, x, path_of("no/out.npz"));
+    assert_exit(CLQ_USAGE, "predict %s -o %s", model, path_of("y.npz"));
+    assert_printed("needs a model, --inputs and -o");
+    assert_exit(CLQ_NO_INPUT, "predict %s -i %s -o %s", model, path_of("none.npz"),
+                path_of("y.npz"));
+    assert_printed("none.npz");
+    assert_exit(CLQ_USAGE, "ptq %s -i %s -D synthetic -o %s", model, x, path_of("q.onnx"));
+    assert_printed("either --data or --inputs");
+    assert_exit(CLQ_USAGE, "ptq %s -i %s -o %s", model, x, x);
+    /* a damaged input leaves nothing behind */
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(x, SIZE_MAX, &data, &size));
+    ((char *)data)[30 + 8 + 128 + 200] ^= 1;
+    test_file_write(path_of("damaged.npz"), data, size);
+    clq_free(data);
+    assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model, path_of("damaged.npz"),
+                path_of("y.npz"));
+    assert_printed("cannot be unpacked");
+    assert_false(clq_file_exists(path_of("y.npz")));
+}
+
+/* Too many columns for people are arrays. */
+static void csv_is_for_few_columns(void **state) {
+    (void)state;
+    const char *model = path_of("wide.onnx"), *x = path_of("wide.npy");
+    assert_exit(0, "convert --network mlp --size %d --input-channels 3 --classes 5000 -o %s", SIZE,
+                model);
+    write_array(x, (int64_t[]){2, 3, SIZE, SIZE}, 4);
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s", model, x, path_of("wide.csv"));
+    assert_printed("would have 5000 columns");
+    assert_exit(0, "predict %s -i %s -o %s", model, x, path_of("wide.npz"));
+}
+
+#define FRESH(test)                                                                                \
+    cmocka_unit_test_setup_teardown(test, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        FRESH(images_are_prepared_as_eval_prepares_them),
+        FRESH(csv_has_files_and_classes),
+        FRESH(arrays_of_one_input),
+        FRESH(several_inputs_through_every_command),
+        FRESH(outputs_are_checked_first),
+        FRESH(csv_is_for_few_columns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
