@@ -36,6 +36,8 @@ clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_
 clq_status clq_idx_open(const char *folder, clq_split split, clq_source *source);
 clq_status clq_folder_open(const char *folder, clq_split split, int channels, clq_source *source);
 clq_status clq_images_open(const char *path, int channels, clq_source *source);
+/* All images in the folders below a folder; *found: there are some. */
+clq_status clq_images_open_below(const char *path, int channels, bool *found, clq_source *source);
 clq_status clq_list_open(const char *folder, const clq_label_list *list, clq_source *source);
 /* `keys` is what follows "synthetic". */
 clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *options,

@@ -1,5 +1,5 @@
-/* Images without labels: the files of one folder, or a single one. They are no class's, and not
- * split: both parts are all of them. */
+/* Images without labels: the files of one folder, those below it, or a single one. They are no
+ * class's, and not split: both parts are all of them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +36,22 @@ static void release(void *state) {
     clq_free(s);
 }
 
+/* Makes a source of the images, which are its own from here on. */
+static clq_status describe(images *s, const char *path, int channels, clq_source *source) {
+    source->state = s;
+    source->release = release;
+    source->get = get;
+    source->name = name;
+    source->kind = "images";
+    source->channels = channels ? channels : 3;
+    source->constants = "imagenet";
+    if (s->count > INT32_MAX) {
+        return clq_fail(CLQ_BAD_DATA, "%s: more than %d images", path, INT32_MAX);
+    }
+    source->count = (int64_t)s->count;
+    return CLQ_OK;
+}
+
 bool clq_images_here(const char *path) {
     char **names = NULL;
     size_t count = 0;
@@ -70,6 +86,64 @@ static void keep_images(images *s) {
     }
 }
 
+/* ---- below folders ---- */
+
+enum { MAX_DEPTH = 8 };
+
+/* Takes over `name`. */
+static clq_status add_name(images *s, char *name) {
+    char **names = clq_realloc(s->names, s->count + 1, sizeof *names);
+    if (!names) {
+        clq_free(name);
+        return CLQ_NO_MEMORY;
+    }
+    s->names = names;
+    s->names[s->count++] = name;
+    return CLQ_OK;
+}
+
+/* Adds the images in s->folder/below and in the folders there, in the order of their names. */
+static clq_status add_below(images *s, const char *below, int depth) {
+    char **names = NULL, *folder = clq_path_join(s->folder, below);
+    size_t count = 0;
+    clq_status status = folder ? clq_folder_list(folder, &names, &count) : CLQ_NO_MEMORY;
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        char *name = *below ? clq_path_join(below, names[i]) : clq_strdup(names[i]);
+        char *path = name ? clq_path_join(s->folder, name) : NULL;
+        if (!path) {
+            status = CLQ_NO_MEMORY;
+        } else if (clq_is_folder(path)) {
+            status = depth < MAX_DEPTH ? add_below(s, name, depth + 1) : CLQ_OK;
+        } else if (clq_is_image_name(name)) {
+            status = add_name(s, name);
+            name = NULL;
+        }
+        clq_free(name);
+        clq_free(path);
+    }
+    clq_folder_list_free(names, count);
+    clq_free(folder);
+    return status;
+}
+
+clq_status clq_images_open_below(const char *path, int channels, bool *found, clq_source *source) {
+    images *s = clq_calloc(1, sizeof *s);
+    *found = false;
+    if (!s) {
+        return CLQ_NO_MEMORY;
+    }
+    s->folder = clq_strdup(path);
+    const clq_status status = s->folder ? add_below(s, "", 0) : CLQ_NO_MEMORY;
+    if (status != CLQ_OK || s->count == 0) {
+        release(s);
+        return status;
+    }
+    *found = true;
+    return describe(s, path, channels, source);
+}
+
+/* ---- in one folder ---- */
+
 static clq_status single(const char *path, images *s) {
     s->folder = clq_path_folder(path);
     s->names = clq_calloc(1, sizeof *s->names);
@@ -83,29 +157,24 @@ static clq_status single(const char *path, images *s) {
 
 clq_status clq_images_open(const char *path, int channels, clq_source *source) {
     images *s = clq_calloc(1, sizeof *s);
+    clq_status status = CLQ_NO_MEMORY;
     if (!s) {
         return CLQ_NO_MEMORY;
     }
-    source->state = s;
-    source->release = release;
-    source->get = get;
-    source->name = name;
-    source->kind = "images";
-    source->channels = channels ? channels : 3;
-    source->constants = "imagenet";
     if (!clq_is_folder(path)) {
-        CLQ_TRY(single(path, s));
+        status = single(path, s);
     } else {
         s->folder = clq_strdup(path);
-        if (!s->folder) {
-            return CLQ_NO_MEMORY;
+        if (s->folder) {
+            status = clq_folder_list(path, &s->names, &s->count);
         }
-        CLQ_TRY(clq_folder_list(path, &s->names, &s->count));
-        keep_images(s);
+        if (status == CLQ_OK) {
+            keep_images(s);
+        }
     }
-    if (s->count > INT32_MAX) {
-        return clq_fail(CLQ_BAD_DATA, "%s: more than %d images", path, INT32_MAX);
+    if (status != CLQ_OK) {
+        release(s);
+        return status;
     }
-    source->count = (int64_t)s->count;
-    return CLQ_OK;
+    return describe(s, path, channels, source);
 }

@@ -167,6 +167,9 @@ static clq_status open_folder(const char *path, const clq_dataset_options *optio
     }
     CLQ_TRY(only_inner_folder(path, &inner));
     clq_status status = inner ? open_kind(inner, options, &found, source) : CLQ_OK;
+    if (status == CLQ_OK && !found && !options->needs_labels) { /* whatever the folders are */
+        status = clq_images_open_below(path, options->channels, &found, source);
+    }
     if (status == CLQ_OK && !found) {
         status = refuse_folder(inner ? inner : path);
     }

@@ -136,6 +136,27 @@ static void images_are_prepared_as_eval_prepares_them(void **state) {
     }
 }
 
+/* Images in folders of folders, whatever these are; where labels are needed they are not guessed.
+ */
+static void images_below_folders(void **state) {
+    (void)state;
+    const char *model = classifier();
+    void *text = NULL;
+    size_t size = 0;
+    test_put_image(clq_test_temp_path("deep/b/x/1.png"), 9, 9, 3);
+    test_put_image(clq_test_temp_path("deep/a/2.png"), 9, 9, 3);
+    test_put_image(clq_test_temp_path("deep/b/0.png"), 9, 9, 3);
+    assert_exit(0, "predict %s -i %s --resize 9 -o %s", model, path_of("deep"),
+                path_of("deep.csv"));
+    assert_printed("3 images through the");
+    assert_ok(clq_file_read(path_of("deep.csv"), SIZE_MAX, &text, &size));
+    const char *first = strstr(text, "deep/a/2.png"), *second = strstr(text, "deep/b/0.png"),
+               *third = strstr(text, "deep/b/x/1.png");
+    assert_true(first && second && third && first < second && second < third);
+    clq_free(text);
+    assert_exit(CLQ_NO_INPUT, "eval %s --data %s --resize 9", model, path_of("deep"));
+}
+
 /* A line each, in the files' order, with what is largest. */
 static void csv_has_files_and_classes(void **state) {
     (void)state;
@@ -298,6 +319,7 @@ static void csv_is_for_few_columns(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         FRESH(images_are_prepared_as_eval_prepares_them),
+        FRESH(images_below_folders),
         FRESH(csv_has_files_and_classes),
         FRESH(arrays_of_one_input),
         FRESH(several_inputs_through_every_command),
