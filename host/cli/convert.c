@@ -118,6 +118,8 @@ static clq_status keep_preprocessing(const clq_image_flags *flags, clq_graph *gr
 static clq_status make(const options *o, clq_graph **graph) {
     if (o->model) {
         CLQ_TRY(clq_model_open(o->model, graph));
+        CLQ_TRY(clq_out_check_external("-o", o->out, *graph));
+        CLQ_TRY(clq_out_check_external("--weights-out", o->weights_out, *graph));
     } else {
         clq_network_options network = o->network;
         network.leave_zero = o->weights_in != NULL;

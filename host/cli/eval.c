@@ -189,14 +189,17 @@ cleanup:
     return status;
 }
 
-/* Each output beside the inputs and the outputs before it. */
-static clq_status check_outputs(const options *o) {
+/* Each output beside the inputs and the outputs before it; beside the model's external data once it
+ * is loaded, until then `graph` is NULL. */
+static clq_status check_outputs(const options *o, const clq_graph *graph) {
     static const char *const names[] = {"--logits", "--save-inputs", "--save-labels", "--codes"};
     enum { INPUTS = 3 };
     const char *const files[] = {o->model,  o->data,        o->images.labels, o->logits,
                                  o->inputs, o->save_labels, o->codes};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        CLQ_TRY(clq_out_check_file(names[i], files[INPUTS + i], files, INPUTS + i));
+        const char *path = files[INPUTS + i];
+        CLQ_TRY(graph ? clq_out_check_external(names[i], path, graph)
+                      : clq_out_check_file(names[i], path, files, INPUTS + i));
     }
     return CLQ_OK;
 }
@@ -211,8 +214,9 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_parse(&argp, "eval", argc, argv, &o, &done));
     const char *sources[CLQ_PART_COUNT] = {NULL};
     const clq_data_source source = {.path = o.data, .flags = &o.images, .sources = sources};
-    CLQ_TRY(check_outputs(&o));
+    CLQ_TRY(check_outputs(&o, NULL));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    CLQ_GOTO(status, cleanup, check_outputs(&o, graph));
     if (o.codes) {
         CLQ_GOTO(status, cleanup, clq_model_to_integer(o.model, &graph));
     }

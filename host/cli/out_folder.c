@@ -283,6 +283,11 @@ clq_status clq_out_check_file(const char *option, const char *path, const char *
     return path ? clq_fail_in(clq_file_check_writable(path), "%s", option) : CLQ_OK;
 }
 
+clq_status clq_out_check_external(const char *option, const char *path, const clq_graph *graph) {
+    return check_other(option, path, (const char *const *)graph->data_files,
+                       (size_t)graph->data_file_count, false);
+}
+
 /* Not a file of the folder that the command writes itself. */
 static clq_status check_log_name(const char *path, const char *folder, const char *name) {
     char *result = clq_path_join(folder, name);

@@ -3,7 +3,7 @@
 #ifndef CLQUANT_CLI_OUT_FOLDER_H
 #define CLQUANT_CLI_OUT_FOLDER_H
 
-#include <clquant/base.h>
+#include <clquant/graph.h>
 
 #include "base/files.h"
 
@@ -47,8 +47,10 @@ void clq_out_release(clq_out_folder *out);
  * text. */
 clq_status clq_out_check_file(const char *option, const char *path, const char *const *others,
                               size_t count);
-/* The same for --log-file, to which lines are appended: it is no file that the command leaves in
- * `out` either, and its folder is there, or is that of `out`. */
+/* The same once a model was loaded: `path` is none of the files that its external data are in. */
+clq_status clq_out_check_external(const char *option, const char *path, const clq_graph *graph);
+/* As clq_out_check_file for --log-file, to which lines are appended: it is no file that the command
+ * leaves in `out` either, and its folder is there, or is that of `out`. */
 clq_status clq_out_check_log(const char *path, const clq_out_folder *out, const char *const *others,
                              size_t count);
 

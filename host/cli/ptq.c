@@ -133,6 +133,7 @@ static clq_status run(int argc, char **argv) {
     const char *const inputs[] = {o.model, o.data, o.inputs, o.images.labels};
     CLQ_TRY(clq_out_check_file("-o", o.out, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    CLQ_GOTO(status, cleanup, clq_out_check_external("-o", o.out, graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
     CLQ_GOTO(status, cleanup,
              o.inputs ? quantize_on_arrays(&o, graph, &integer, &quantized)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/files.h"
 
 /* What external_data says: the spec's keys; others (checksum, basepath) are passed over. */
 typedef struct place {
@@ -82,14 +83,19 @@ static clq_status count_file(onnx_external *external, clq_arena *arena) {
     }
     if (external->known_count == external->known_capacity) {
         const size_t capacity = external->known_capacity ? 2 * external->known_capacity : 4;
-        clq_inside_file *grown = clq_realloc(external->known, capacity, sizeof *grown);
+        onnx_data_file *grown = clq_realloc(external->known, capacity, sizeof *grown);
         if (!grown) {
             return CLQ_NO_MEMORY;
         }
         external->known = grown;
         external->known_capacity = capacity;
     }
-    external->known[external->known_count++] = external->file;
+    char *path = clq_path_join(external->folder, external->location);
+    if (!path) {
+        return CLQ_NO_MEMORY;
+    }
+    external->known[external->known_count++] =
+        (onnx_data_file){external->file.device, external->file.inode, path};
     size_t more;
     if (!clq_mul_size((size_t)external->file.size, CLQ_ONNX_MEMORY_FACTOR, &more) ||
         !clq_add_size(arena->limit, more, &arena->limit)) {
@@ -170,8 +176,26 @@ clq_status onnx_external_read(onnx_external *external, clq_arena *arena,
     return status;
 }
 
+clq_status onnx_external_keep_paths(onnx_external *external, clq_graph *graph) {
+    if (external->known_count == 0) {
+        return CLQ_OK;
+    }
+    graph->data_files = clq_calloc(external->known_count, sizeof *graph->data_files);
+    if (!graph->data_files) {
+        return CLQ_NO_MEMORY;
+    }
+    for (size_t i = 0; i < external->known_count; i++) {
+        graph->data_files[graph->data_file_count++] = external->known[i].path;
+        external->known[i].path = NULL;
+    }
+    return CLQ_OK;
+}
+
 void onnx_external_free(onnx_external *external) {
     close_file(external);
+    for (size_t i = 0; i < external->known_count; i++) {
+        clq_free(external->known[i].path);
+    }
     clq_free(external->known);
     *external = (onnx_external){0};
 }

@@ -502,6 +502,7 @@ static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model
     CLQ_GOTO(status, cleanup, load_model(&load, model));
     CLQ_GOTO(status, cleanup, choose_form(&load, &load.graph));
     CLQ_GOTO(status, cleanup, keep_producer(model, load.graph));
+    CLQ_GOTO(status, cleanup, onnx_external_keep_paths(&load.external, load.graph));
     *graph = load.graph;
     load.graph = NULL;
 cleanup:

@@ -47,9 +47,13 @@ void clq_graph_destroy(clq_graph *graph) {
     for (int i = 0; i < graph->output_count; i++) {
         clq_free(graph->outputs[i].name);
     }
+    for (int i = 0; i < graph->data_file_count; i++) {
+        clq_free(graph->data_files[i]);
+    }
     clq_free(graph->values);
     clq_free(graph->nodes);
     clq_free(graph->metadata);
+    clq_free(graph->data_files);
     clq_free(graph->name);
     clq_free(graph->producer);
     clq_free(graph);

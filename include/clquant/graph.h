@@ -118,6 +118,9 @@ typedef struct clq_graph {
     char *name;
     char *producer; /* what wrote the file, "pytorch 2.6.0"; NULL: not from a file, not said, or a
                        graph made from another */
+    char **data_files; /* owned: paths of the external data that the file's weights were read from;
+                          none of a graph made from another */
+    int data_file_count;
     clq_value *values;
     int value_count;
     clq_node *nodes; /* in an order in which inputs come before their use */

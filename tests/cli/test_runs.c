@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "cli/command.h"
+#include "formats/onnx_make.h"
 
 #define DATA "synthetic:train=512,test=64,size=8"
 enum { HANG = 60 }; /* seconds after which a test gives up */
@@ -221,6 +222,49 @@ static void outputs_replace_no_input(void **state) {
     assert_exit(CLQ_BAD_DATA, "tune %s -o %s", fp32, fp32);
     assert_printed("is not replaced");
     assert_true(same_files(fp32, copy));
+}
+
+/* Nor the files that a model's external data are in, under whatever name. */
+static void nor_external_data(void **state) {
+    (void)state;
+    float weights[10 * 192];
+    char model[512], data[512], other[512];
+    size_t size;
+    make_model *m = make_start();
+    Onnx__TensorProto *w =
+        make_tensor(m, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(10, 192), "", 0);
+    w->has_raw_data = false;
+    make_external(m, w, "location", "own.data");
+    make_node(m, "Flatten", "x", "flat");
+    make_node(m, "Gemm", "flat,w", "y");
+    make_int(m, "transB", 1);
+    snprintf(model, sizeof model, "%s", clq_test_temp_path("own.onnx"));
+    snprintf(data, sizeof data, "%s", clq_test_temp_path("own.data"));
+    snprintf(other, sizeof other, "%s", clq_test_temp_path("link.data"));
+    clq_test_fill_f32(weights, 10 * 192, -1, 1, 3);
+    assert_ok(clq_file_write_atomic(data, weights, sizeof weights));
+    assert_int_equal(symlink("own.data", other), 0);
+    const uint8_t *file = make_bytes(m, &size);
+    assert_ok(clq_file_write_atomic(model, file, size));
+    make_free(m);
+
+    const char *const lines[] = {"ptq %s --data " DATA " -o %s",
+                                 "qat %s --data " DATA " -o %s",
+                                 "qat %s --data " DATA " -o unused.onnx --log-file %s",
+                                 "convert %s -o %s",
+                                 "convert %s --weights-out %s",
+                                 "eval %s --data " DATA " --logits %s",
+                                 "eval %s --data " DATA " --codes %s"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_exit(CLQ_USAGE, lines[i], model, i % 2 ? other : data);
+        assert_printed("own.data, which would be lost; give another name");
+    }
+    void *now;
+    assert_ok(clq_file_read(data, sizeof weights, &now, &size));
+    assert_int_equal(size, sizeof weights);
+    assert_memory_equal(now, weights, size);
+    clq_free(now);
+    assert_exit(0, "eval %s --data " DATA " -n 8", model);
 }
 
 /* Nor what the command itself writes, nor a folder that nobody made. */
@@ -544,6 +588,7 @@ int main(void) {
         cmocka_unit_test(a_demo_makes_room_for_the_next),
         cmocka_unit_test(there_must_be_something_to_resume),
         cmocka_unit_test(outputs_replace_no_input),
+        cmocka_unit_test(nor_external_data),
         cmocka_unit_test(logs_replace_no_result),
         cmocka_unit_test(outputs_replace_no_data),
         cmocka_unit_test(outputs_must_be_writable),
