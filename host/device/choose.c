@@ -34,9 +34,6 @@ static clq_status find_on_platform(cl_platform_id platform, int platform_index,
     clq_status status = CLQ_OK;
     cl_device_id *ids = NULL;
     cl_uint id_count = 0;
-    if (is_pocl(platform) && clq_pocl_cache_prepare() != CLQ_OK) {
-        clq_log_warn("%s", clq_last_error());
-    }
     cl_int error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &id_count);
     if (error == CL_DEVICE_NOT_FOUND || (error == CL_SUCCESS && id_count == 0)) {
         return CLQ_OK;
@@ -98,19 +95,26 @@ clq_status clq_find_devices(clq_found_device **found, size_t *count) {
     clq_status status = CLQ_OK;
     cl_platform_id *platforms = NULL;
     cl_uint platform_count = 0;
+    char *pocl_warning = NULL;
     *found = NULL;
     *count = 0;
     CLQ_TRY(check_address_space());
+    if (clq_pocl_cache_prepare(&pocl_warning) != CLQ_OK) {
+        pocl_warning = clq_strdup(clq_last_error());
+    }
     cl_int error = clGetPlatformIDs(0, NULL, &platform_count);
     if (error == CL_PLATFORM_NOT_FOUND_KHR || (error == CL_SUCCESS && platform_count == 0)) {
-        return no_platform();
+        status = no_platform();
+        goto cleanup;
     }
     if (error != CL_SUCCESS) {
-        return clq_cl_fail(error, "listing the OpenCL platforms");
+        status = clq_cl_fail(error, "listing the OpenCL platforms");
+        goto cleanup;
     }
     platforms = clq_calloc(platform_count, sizeof *platforms);
     if (!platforms) {
-        return CLQ_NO_MEMORY;
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
     }
     error = clGetPlatformIDs(platform_count, platforms, NULL);
     if (error != CL_SUCCESS) {
@@ -118,10 +122,14 @@ clq_status clq_find_devices(clq_found_device **found, size_t *count) {
         goto cleanup;
     }
     for (cl_uint p = 0; p < platform_count; p++) {
+        if (pocl_warning && is_pocl(platforms[p])) {
+            clq_log_warn("%s", pocl_warning);
+        }
         CLQ_GOTO(status, cleanup, find_on_platform(platforms[p], (int)p, found, count));
     }
 cleanup:
     clq_free(platforms);
+    clq_free(pocl_warning);
     if (status != CLQ_OK) {
         clq_free(*found);
         *found = NULL;

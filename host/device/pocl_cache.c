@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/files.h"
-#include "base/log.h"
 
 static const char *setting(const char *name) {
     const char *value = getenv(name);
@@ -35,11 +34,29 @@ char *clq_pocl_cache_folder(const char **variable) {
     return clq_strdup("/tmp/pocl/kcache");
 }
 
+/* Tries a folder out, or the nearest one above it that exists. Leaves nothing behind: there may be
+ * no PoCL. */
 static clq_status check_folder(const char *folder) {
-    CLQ_TRY(clq_is_folder(folder) ? CLQ_OK : clq_make_dirs(folder));
-    return access(folder, W_OK | X_OK) == 0
-               ? CLQ_OK
-               : clq_fail(CLQ_CANNOT_CREATE, "%s: cannot be written: %s", folder, strerror(errno));
+    clq_status status = CLQ_NO_MEMORY;
+    char *trial = NULL, *place = clq_strdup(folder);
+    while (place && access(place, F_OK) != 0 && errno == ENOENT) {
+        char *slash = strrchr(place, '/');
+        if (!slash || slash == place) {
+            strcpy(place, slash ? "/" : ".");
+            break;
+        }
+        *slash = '\0';
+    }
+    trial = place ? clq_format("%s/clquant-XXXXXX", place) : NULL;
+    if (trial) {
+        status = mkdtemp(trial) && rmdir(trial) == 0
+                     ? CLQ_OK
+                     : clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create the folder: %s", folder,
+                                strerror(errno));
+    }
+    clq_free(trial);
+    clq_free(place);
+    return status;
 }
 
 /* A folder whose name others could guess must be this user's, and nobody else's to write: what PoCL
@@ -57,7 +74,8 @@ static clq_status make_own_folder(const char *folder) {
     return check_folder(folder);
 }
 
-clq_status clq_pocl_cache_prepare(void) {
+clq_status clq_pocl_cache_prepare(char **warning) {
+    *warning = NULL;
     const char *variable = "", *base = setting("TMPDIR");
     char *folder = clq_pocl_cache_folder(&variable);
     clq_status status = folder ? check_folder(folder) : CLQ_NO_MEMORY;
@@ -75,8 +93,10 @@ clq_status clq_pocl_cache_prepare(void) {
         } else if (setenv("POCL_CACHE_DIR", own, 1) != 0) {
             status = CLQ_NO_MEMORY;
         } else {
-            clq_log_warn("PoCL cannot keep its kernels where %s%s says: %s; it keeps them in %s",
-                         *variable ? variable : "nothing", *variable ? "" : " else", why, own);
+            *warning =
+                clq_format("PoCL cannot keep its kernels where %s%s says: %s; it keeps them in %s",
+                           *variable ? variable : "nothing", *variable ? "" : " else", why, own);
+            status = *warning ? CLQ_OK : CLQ_NO_MEMORY;
         }
     }
     clq_free(own);

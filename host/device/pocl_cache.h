@@ -10,9 +10,10 @@
  * clq_free it. */
 char *clq_pocl_cache_folder(const char **variable);
 
-/* Before PoCL's first device: makes the folder or, where it cannot be written, points
- * POCL_CACHE_DIR to one of this user's in TMPDIR or /tmp, with a warning. CLQ_CANNOT_CREATE when
- * that fails too. */
-clq_status clq_pocl_cache_prepare(void);
+/* Before the first question to OpenCL, as a loader that sorts several platforms asks each for its
+ * devices: where PoCL's folder can neither be written nor made, POCL_CACHE_DIR becomes one of this
+ * user's in TMPDIR or /tmp. *warning says so, for machines that have PoCL: NULL where the folder is
+ * good; clq_free it. CLQ_CANNOT_CREATE when no folder can be had. */
+clq_status clq_pocl_cache_prepare(char **warning);
 
 #endif
