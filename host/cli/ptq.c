@@ -93,9 +93,14 @@ static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph
              clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
                            integer));
     CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));
-    status = clq_fail_in(clq_compare_accuracy(device, graph, *integer, &source, o->test_images,
-                                              &quantized->accuracy),
-                         CLQ_BUT_WRITTEN, o->out);
+    status = clq_compare_accuracy(device, graph, *integer, &source, o->test_images,
+                                  &quantized->accuracy);
+    if (status == CLQ_OK && *quantized->accuracy.why_not) {
+        status =
+            clq_compare_unlabelled(device, graph, *integer, &(clq_unlabelled){.images = &source},
+                                   o->test_images, &quantized->errors);
+    }
+    status = clq_fail_in(status, CLQ_BUT_WRITTEN, o->out);
 cleanup:
     clq_dataset_close(train);
     clq_device_close(device);
@@ -112,9 +117,12 @@ static clq_status quantize_on_arrays(const options *o, clq_graph *graph, clq_gra
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
     CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));
-    status = clq_fail_in(
-        clq_compare_on_arrays(device, graph, *integer, arrays, o->test_images, &quantized->errors),
-        CLQ_BUT_WRITTEN, o->out);
+    snprintf(quantized->accuracy.why_not, sizeof quantized->accuracy.why_not,
+             "arrays have no labels");
+    status = clq_fail_in(clq_compare_unlabelled(device, graph, *integer,
+                                                &(clq_unlabelled){.arrays = arrays}, o->test_images,
+                                                &quantized->errors),
+                         CLQ_BUT_WRITTEN, o->out);
 cleanup:
     clq_arrays_close(arrays);
     clq_device_close(device);

@@ -51,24 +51,50 @@ clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_grap
     return status;
 }
 
-clq_status clq_compare_on_arrays(clq_device *device, clq_graph *trained, clq_graph *integer,
-                                 clq_arrays *arrays, int64_t limit, clq_output_errors *errors) {
-    const int batch = clq_eval_batch(trained, clq_arrays_at(arrays, 0)->dims[0]);
+static clq_status open_feed(clq_device *device, const clq_unlabelled *inputs,
+                            const clq_graph *graph, clq_dataset *images, int batch, int64_t limit,
+                            clq_feed **feed) {
+    clq_feed_options options = {.batch = batch};
+    if (inputs->arrays) {
+        return clq_feed_create_arrays(graph, inputs->arrays, batch, limit, feed);
+    }
+    CLQ_TRY(clq_graph_normalisation(graph, images, &options.normalisation));
+    return clq_feed_create(device, images, &options, feed);
+}
+
+static clq_status open_images(const clq_data_source *source, clq_graph *graph, int64_t limit,
+                              clq_dataset **images) {
+    clq_data_source quiet = *source;
+    quiet.any_classes = quiet.quiet = true;
+    return clq_data_open(&quiet, graph, CLQ_SPLIT_TRAIN, limit, images);
+}
+
+clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                  const clq_unlabelled *inputs, int64_t limit,
+                                  clq_output_errors *errors) {
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL, *none = NULL; /* an integer graph is not folded */
     clq_exec *fp32 = NULL, *int8 = NULL;
+    clq_dataset *images = NULL;
     clq_feed *feed = NULL;
     *errors = (clq_output_errors){.count = trained->output_count};
     if (limit == 0) {
         return CLQ_OK;
     }
+    CLQ_GOTO(status, cleanup,
+             inputs->images ? open_images(inputs->images, trained, limit, &images) : CLQ_OK);
+    const int batch =
+        clq_eval_batch(trained, inputs->arrays ? clq_arrays_at(inputs->arrays, 0)->dims[0]
+                                               : clq_dataset_get_info(images)->count);
     CLQ_GOTO(status, cleanup, clq_inference_open(device, trained, false, batch, &folded, &fp32));
     CLQ_GOTO(status, cleanup, clq_inference_open(device, integer, false, batch, &none, &int8));
     CLQ_GOTO(status, cleanup,
-             clq_feed_create_arrays(clq_exec_graph(fp32), arrays, batch, limit, &feed));
+             open_feed(device, inputs, clq_exec_graph(fp32), images, batch, limit, &feed));
     CLQ_GOTO(status, cleanup, clq_compare_outputs(fp32, int8, feed, 0, errors->of, &errors->rows));
+    errors->unit = clq_feed_unit(feed);
 cleanup:
     clq_feed_destroy(feed);
+    clq_dataset_close(images);
     clq_exec_destroy(fp32);
     clq_exec_destroy(int8);
     clq_graph_destroy(folded);
@@ -128,9 +154,9 @@ static void print_errors(const clq_output_errors *errors, const clq_graph *graph
     if (errors->rows == 0) {
         return;
     }
-    printf("accuracy was not measured: arrays have no labels; int8 outputs differ from FP32's on "
-           "%lld row%s (root mean square, relative) by",
-           (long long)errors->rows, errors->rows == 1 ? "" : "s");
+    printf("int8 outputs differ from FP32's on %lld %.*s of the calibration data (root mean "
+           "square, relative) by",
+           (long long)errors->rows, clq_unit_length(errors->unit, errors->rows), errors->unit);
     for (int o = 0; o < errors->count; o++) {
         printf("%s %s %.3g %%", o ? "," : "", clq_graph_output_name(graph, o), 100 * errors->of[o]);
     }

@@ -15,8 +15,9 @@ typedef struct clq_before_after {
 
 /* How far the integer network's outputs are from the float one's, where there are no labels. */
 typedef struct clq_output_errors {
-    int64_t rows; /* 0: not measured */
-    int count;    /* outputs */
+    int64_t rows;     /* or images; 0: not measured */
+    const char *unit; /* "images" or "rows" */
+    int count;        /* outputs */
     double of[CLQ_MAX_ENDS];
 } clq_output_errors;
 
@@ -37,10 +38,17 @@ clq_status clq_compare_accuracy(clq_device *device, clq_graph *trained, clq_grap
                                 const clq_data_source *source, int64_t limit,
                                 clq_before_after *accuracy);
 
-/* Compares the outputs of both on up to `limit` rows of the arrays, spread over them; 0: does
+/* Inputs without labels: one of them, the other NULL. */
+typedef struct clq_unlabelled {
+    const clq_data_source *images;
+    clq_arrays *arrays;
+} clq_unlabelled;
+
+/* Compares the outputs of both on up to `limit` of what calibrated, spread over them; 0: does
  * nothing. */
-clq_status clq_compare_on_arrays(clq_device *device, clq_graph *trained, clq_graph *integer,
-                                 clq_arrays *arrays, int64_t limit, clq_output_errors *errors);
+clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                  const clq_unlabelled *inputs, int64_t limit,
+                                  clq_output_errors *errors);
 
 /* What a failure of it adds, about the file that it is measured after. */
 #define CLQ_BUT_WRITTEN "%s is written and whole, but its accuracy could not be measured"
