@@ -95,7 +95,7 @@ static const struct argp argp = {
     "recipe or the defaults have it, and where its time goes, kernel by kernel."
     "\vExamples:\n"
     "  clquant bench --train resnet50 --qat\n"
-    "  clquant bench --train resnet20.json -b 256 --json",
+    "  clquant bench --train resnet20-cifar10.json -b 256 --json",
     children,
     NULL,
     NULL};

@@ -201,6 +201,9 @@ clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_sp
     const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
     *dataset = NULL;
     CLQ_TRY(clq_graph_check_one_input(graph, "images or rows of a data set feed"));
+    if (!source->any_classes) {
+        CLQ_TRY(clq_graph_check_single(graph, "labels judge networks with"));
+    }
     if (shape->rank != 4 && shape->rank != 2) {
         char text[64];
         clq_shape_text(shape, text, sizeof text);

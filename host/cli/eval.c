@@ -101,7 +101,7 @@ static const struct argp argp = {argp_options,
                                  "on a table."
                                  "\vExamples:\n"
                                  "  clquant eval model.onnx -D cifar-10-batches-bin\n"
-                                 "  clquant eval int8.onnx -D imagenet/val -n 5000 --json\n"
+                                 "  clquant eval int8.onnx -D imagenet -n 5000 --json\n"
                                  "  clquant eval int8.onnx -D images --labels val_map.txt "
                                  "--min-top1 70%",
                                  children,

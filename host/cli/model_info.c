@@ -52,16 +52,25 @@ static void describe(const clq_graph *graph, const clq_node *node, clq_layer_inf
     layer->macs = node->op->macs ? node->op->macs(graph, node) : 0;
 }
 
-clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_model_info *info) {
+static int64_t file_size(const char *path) {
     struct stat file;
+    return stat(path, &file) == 0 ? (int64_t)file.st_size : 0;
+}
+
+clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_model_info *info) {
     *info = (clq_model_info){.path = path,
                              .graph = graph,
-                             .file_bytes = stat(path, &file) == 0 ? (int64_t)file.st_size : 0,
+                             .file_bytes = file_size(path),
                              .size = clq_graph_measure(graph),
                              .symmetric = true};
     info->layers = clq_calloc((size_t)graph->node_count, sizeof *info->layers);
-    if (!info->layers && graph->node_count > 0) {
+    info->data_bytes = clq_calloc((size_t)graph->data_file_count, sizeof *info->data_bytes);
+    if ((!info->layers && graph->node_count > 0) ||
+        (!info->data_bytes && graph->data_file_count > 0)) {
         return CLQ_NO_MEMORY;
+    }
+    for (int i = 0; i < graph->data_file_count; i++) {
+        info->data_bytes[i] = file_size(graph->data_files[i]);
     }
     for (int n = 0; n < graph->node_count; n++) {
         clq_layer_info *layer = &info->layers[n];
@@ -90,6 +99,7 @@ clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_mode
 
 void clq_model_info_clear(clq_model_info *info) {
     clq_free(info->layers);
+    clq_free(info->data_bytes);
     *info = (clq_model_info){0};
 }
 
@@ -180,6 +190,17 @@ static json_t *operators_to_json(const clq_graph *graph) {
     return json;
 }
 
+static json_t *data_files_to_json(const clq_model_info *info) {
+    json_t *files = json_array();
+    for (int i = 0; i < info->graph->data_file_count; i++) {
+        json_t *file = json_object();
+        json_object_set_new(file, "path", clq_json_string(info->graph->data_files[i]));
+        json_object_set_new(file, "bytes", json_integer((json_int_t)info->data_bytes[i]));
+        json_array_append_new(files, file);
+    }
+    return files;
+}
+
 static json_t *stored_to_json(const clq_model_info *info) {
     json_t *json = json_object();
     for (int t = 0; t < CLQ_DTYPES; t++) {
@@ -249,6 +270,7 @@ json_t *clq_model_info_to_json(const clq_model_info *info) {
     json_object_set_new(json, "producer",
                         graph->producer ? clq_json_string(graph->producer) : json_null());
     json_object_set_new(json, "file_bytes", json_integer(info->file_bytes));
+    json_object_set_new(json, "data_files", data_files_to_json(info));
     json_object_set_new(json, "inputs", inputs);
     json_object_set_new(json, "outputs", outputs);
     json_object_set_new(json, "operators", operators_to_json(graph));

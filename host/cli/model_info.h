@@ -29,7 +29,8 @@ enum { CLQ_DTYPES = CLQ_S32 + 1 };
 typedef struct clq_model_info {
     const char *path; /* not owned, as is the graph */
     const clq_graph *graph;
-    int64_t file_bytes;
+    int64_t file_bytes;  /* of the .onnx file */
+    int64_t *data_bytes; /* (graph->data_file_count): of its external data, owned */
     clq_graph_size size;
     clq_layer_info *layers; /* (graph->node_count), owned */
     clq_stored_type stored[CLQ_DTYPES];

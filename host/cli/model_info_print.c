@@ -137,6 +137,25 @@ static clq_status print_operators(const clq_model_info *info) {
     return print_text("operators", &text);
 }
 
+/* What the external data's files have in all, and the first of them. */
+static clq_status print_data_files(const clq_model_info *info) {
+    const int count = info->graph->data_file_count;
+    char number[CELL];
+    clq_text text = {0};
+    int64_t bytes = 0;
+    if (count == 0) {
+        return CLQ_OK;
+    }
+    for (int i = 0; i < count; i++) {
+        bytes += info->data_bytes[i];
+    }
+    clq_text_printf(&text, "%s in %s", bytes_text(bytes, number), info->graph->data_files[0]);
+    if (count > 1) {
+        clq_text_printf(&text, " and %d other%s", count - 1, count > 2 ? "s" : "");
+    }
+    return print_text("data", &text);
+}
+
 static clq_status print_sizes(const clq_model_info *info) {
     char number[CELL];
     clq_text text = {0};
@@ -150,6 +169,7 @@ static clq_status print_sizes(const clq_model_info *info) {
     }
     printf("%-*s%lld\n", LABEL, "parameters", (long long)info->size.parameters);
     printf("%-*s%s\n", LABEL, "file", bytes_text(info->file_bytes, number));
+    CLQ_TRY(print_data_files(info));
     CLQ_TRY(print_text("stored", &text));
     printf("%-*s%lld a sample\n", LABEL, "multiply-adds", (long long)info->size.macs);
     return CLQ_OK;

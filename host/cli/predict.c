@@ -78,8 +78,7 @@ static const struct argp argp = {
     "Runs a network, FP32 or quantized, with any inputs and outputs, on data without labels."
     "\vExamples:\n"
     "  clquant predict int8.onnx -i photos -o classes.csv\n"
-    "  clquant predict model.onnx -i x.npz -o y.npz    "
-    "(numpy.savez('x.npz', left=a, right=b))",
+    "  clquant predict model.onnx -i x.npz -o y.npz",
     children,
     NULL,
     NULL};
@@ -178,6 +177,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_predictions_check_path(o.out));
     CLQ_TRY(clq_out_check_file("-o", o.out, others, sizeof others / sizeof *others));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
+    CLQ_GOTO(status, cleanup, clq_out_check_external("-o", o.out, graph));
     if (clq_graph_form(graph) == CLQ_FORM_QUANTIZED) {
         clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",
                      o.model);

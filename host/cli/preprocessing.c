@@ -119,7 +119,7 @@ static error_t parse_images(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option images_options[] = {
     {"labels", LABELS, "FILE", 0,
-     "The images of --data, a folder, and their classes: IMAGE LABEL a line", 0},
+     "Which images of the folder, and their classes: IMAGE LABEL a line", 0},
     {0},
 };
 static const struct argp_child images_children[] = {{&clq_preprocessing_argp, 0, NULL, 0}, {0}};

@@ -107,7 +107,7 @@ static const struct argp argp = {
     "--out, Ctrl-C stops it behind a checkpoint, from which --resume continues."
     "\vExamples:\n"
     "  clquant qat model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
-    "  clquant qat model.onnx -D imagenet -r resnet50.json -O out -o int8.onnx",
+    "  clquant qat model.onnx -D imagenet -r imagenet-resnet50 -O out -o int8.onnx",
     children,
     NULL,
     NULL};

@@ -106,8 +106,8 @@ static const struct argp run_argp = {
     "benchmarks and writes the report. Ctrl-C stops a training behind a checkpoint, from which "
     "--resume continues."
     "\vExamples:\n"
-    "  clquant run resnet20.json -D cifar-10-batches-bin -O out\n"
-    "  clquant run resnet20.json -D cifar-10-batches-bin -O out --resume",
+    "  clquant run resnet20-cifar10 -D cifar-10-batches-bin -O out\n"
+    "  clquant run resnet20-cifar10 -D cifar-10-batches-bin -O out --resume",
     children,
     NULL,
     NULL};

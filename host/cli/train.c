@@ -97,9 +97,9 @@ static const struct argp argp = {
     "Trains a network in FP32 as the recipe says. Ctrl-C stops it behind a checkpoint, from which "
     "--resume continues."
     "\vExamples:\n"
-    "  clquant train resnet20.json -D cifar-10-batches-bin -O out\n"
-    "  clquant train resnet20.json -D cifar-10-batches-bin -O out --resume\n"
-    "  mpirun -np 4 clquant train resnet50.json -D imagenet -O out",
+    "  clquant train resnet20-cifar10 -D cifar-10-batches-bin -O out\n"
+    "  clquant train resnet20-cifar10 -D cifar-10-batches-bin -O out --resume\n"
+    "  mpirun -np 4 clquant train imagenet-resnet50 -D imagenet -O out",
     children,
     NULL,
     NULL};

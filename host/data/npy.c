@@ -103,19 +103,28 @@ static bool read_dictionary(const char *text, header *h) {
     }
 }
 
+/* Characters of a value of the dictionary, for a message. */
+static int value_length(const char *value) {
+    enum { MOST = 60 };
+    const char *end = skip_value(value);
+    const ptrdiff_t length = end ? end - value : (ptrdiff_t)strlen(value);
+    return length < MOST ? (int)length : MOST;
+}
+
 /* "(3,)", "(2L, 3L)". */
 static clq_status parse_shape(const char *path, const char *text, clq_npy_head *array) {
     array->count = 1;
     if (!text || *text != '(') {
         return clq_fail(CLQ_BAD_DATA, "%s: the npy header has no shape", path);
     }
+    const char *whole = text;
     for (text = skip_blanks(text + 1); *text != ')';) {
         char *end = NULL;
         const long long dim = strtoll(text, &end, 10);
         if (end == text || dim < 1 || array->rank == CLQ_NPY_MAX_RANK ||
             !clq_mul_i64(array->count, dim, &array->count)) {
-            return clq_fail(CLQ_BAD_DATA, "%s: shape %.40s: must be 1..%d dimensions above 0", path,
-                            text, CLQ_NPY_MAX_RANK);
+            return clq_fail(CLQ_BAD_DATA, "%s: shape %.*s: must be 1..%d dimensions above 0", path,
+                            value_length(whole), whole, CLQ_NPY_MAX_RANK);
         }
         array->dims[array->rank++] = dim;
         end += *end == 'L'; /* a long of Python 2 */
@@ -141,11 +150,10 @@ static clq_status refuse_type(const char *path, const char *descr) {
         {"V", "holds records of bytes: save an array of numbers"},
     };
     if (*descr == '[') {
-        return clq_fail(
-            CLQ_BAD_DATA,
-            "%s: holds records with named fields (%.60s): save its columns as one array "
-            "of numbers, numpy.lib.recfunctions.structured_to_unstructured",
-            path, descr);
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: holds records with named fields (%.*s): save its columns as one array "
+                        "of numbers, numpy.lib.recfunctions.structured_to_unstructured",
+                        path, value_length(descr), descr);
     }
     const char kind = *descr && descr[1] ? descr[2] : '\0'; /* behind quote and byte order */
     for (size_t i = 0; kind && i < sizeof others / sizeof *others; i++) {

@@ -100,6 +100,30 @@ static const char *two_arrays(int rows) {
     return path;
 }
 
+/* One input of images, two outputs of classes. */
+static const char *two_heads(void) {
+    const char *path = path_of("heads.onnx");
+    clq_graph *graph = NULL;
+    int image, flat;
+    float weights[CLASSES * SIZE * SIZE];
+    clq_test_fill_f32(weights, CLASSES * SIZE * SIZE, -1, 1, 4);
+    assert_ok(clq_graph_create("heads", &graph));
+    assert_ok(clq_graph_add_input(graph, "image", (clq_shape){4, {1, SIZE, SIZE, 1}}, &image));
+    assert_ok(clq_graph_add_node(graph, "flatten", "flat", NULL, &image, 1, &flat));
+    for (int i = 0; i < 2; i++) {
+        const char *const names[2][2] = {{"a", "a.weight"}, {"b", "b.weight"}};
+        int w, head;
+        assert_ok(clq_graph_add_parameter(graph, names[i][1], CLQ_VALUE_PARAMETER, CLQ_F32,
+                                          (clq_shape){2, {CLASSES, SIZE * SIZE}}, weights, &w));
+        assert_ok(
+            clq_graph_add_node(graph, "linear", names[i][0], NULL, (int[]){flat, w}, 2, &head));
+        assert_ok(clq_graph_add_output(graph, names[i][0], head));
+    }
+    assert_ok(clq_onnx_save(graph, path));
+    clq_graph_destroy(graph);
+    return path;
+}
+
 /* ---- images ---- */
 
 static void images_are_prepared_as_eval_prepares_them(void **state) {
@@ -134,6 +158,19 @@ static void images_are_prepared_as_eval_prepares_them(void **state) {
         clq_npy_free(&one);
         clq_npy_free(&logits);
     }
+}
+
+/* Not even by labels that would fit neither output; and ptq, which needs none, is done then. */
+static void labels_judge_no_two_outputs(void **state) {
+    (void)state;
+    static const char why[] = "the network has 1 input (image) and 2 outputs (a, b); labels judge "
+                              "networks with one of each";
+    const char *model = two_heads();
+    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:size=8,test=4", model);
+    assert_printed(why);
+    assert_exit(0, "ptq %s --data synthetic:size=8,train=4,test=4 -o %s", model, path_of("h.onnx"));
+    assert_printed("accuracy was not measured: ");
+    assert_printed(why);
 }
 
 /* Images in folders of folders, whatever these are; where labels are needed they are not guessed.
@@ -319,6 +356,7 @@ static void csv_is_for_few_columns(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         FRESH(images_are_prepared_as_eval_prepares_them),
+        FRESH(labels_judge_no_two_outputs),
         FRESH(images_below_folders),
         FRESH(csv_has_files_and_classes),
         FRESH(arrays_of_one_input),

@@ -234,16 +234,16 @@ static void nor_external_data(void **state) {
     Onnx__TensorProto *w =
         make_tensor(m, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(10, 192), "", 0);
     w->has_raw_data = false;
-    make_external(m, w, "location", "own.data");
+    make_external(m, w, "location", "own.npz");
     make_node(m, "Flatten", "x", "flat");
     make_node(m, "Gemm", "flat,w", "y");
     make_int(m, "transB", 1);
     snprintf(model, sizeof model, "%s", clq_test_temp_path("own.onnx"));
-    snprintf(data, sizeof data, "%s", clq_test_temp_path("own.data"));
-    snprintf(other, sizeof other, "%s", clq_test_temp_path("link.data"));
+    snprintf(data, sizeof data, "%s", clq_test_temp_path("own.npz"));
+    snprintf(other, sizeof other, "%s", clq_test_temp_path("link.npz"));
     clq_test_fill_f32(weights, 10 * 192, -1, 1, 3);
     assert_ok(clq_file_write_atomic(data, weights, sizeof weights));
-    assert_int_equal(symlink("own.data", other), 0);
+    assert_int_equal(symlink("own.npz", other), 0);
     const uint8_t *file = make_bytes(m, &size);
     assert_ok(clq_file_write_atomic(model, file, size));
     make_free(m);
@@ -254,10 +254,11 @@ static void nor_external_data(void **state) {
                                  "convert %s -o %s",
                                  "convert %s --weights-out %s",
                                  "eval %s --data " DATA " --logits %s",
-                                 "eval %s --data " DATA " --codes %s"};
+                                 "eval %s --data " DATA " --codes %s",
+                                 "predict %s --inputs " DATA " -o %s"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         assert_exit(CLQ_USAGE, lines[i], model, i % 2 ? other : data);
-        assert_printed("own.data, which would be lost; give another name");
+        assert_printed("own.npz, which would be lost; give another name");
     }
     void *now;
     assert_ok(clq_file_read(data, sizeof weights, &now, &size));
@@ -265,6 +266,10 @@ static void nor_external_data(void **state) {
     assert_memory_equal(now, weights, size);
     clq_free(now);
     assert_exit(0, "eval %s --data " DATA " -n 8", model);
+    assert_exit(0, "info %s", model);
+    assert_printed("\ndata          7.68 kB in ");
+    assert_exit(0, "info %s --json", model);
+    assert_printed("own.npz\",\n      \"bytes\": 7680");
 }
 
 /* Nor what the command itself writes, nor a folder that nobody made. */
