@@ -11,6 +11,7 @@
 #include "bench/explain.h"
 #include "bench/runner.h"
 #include "graph/ends.h"
+#include "graph/node.h"
 
 enum { MIN_ITERATIONS = 10, WARMUP = 3 };
 static const double WARMUP_SECONDS = 0.1;
@@ -158,11 +159,29 @@ static clq_status keep_samples(const clq_bench_runner *r, clq_bench_result *resu
     return CLQ_OK;
 }
 
+/* Operations a second at the measured peaks, each node at that of its precision; *mixed: there are
+ * both. */
+static double peak_of(const clq_graph *graph, bool integer, const clq_device_limits *limits,
+                      bool *mixed) {
+    double macs = 0, on_reals = 0;
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        const double own = node->op->macs ? (double)node->op->macs(graph, node) : 0;
+        macs += own;
+        on_reals += integer && clq_node_on_codes(graph, node) ? 0 : own;
+    }
+    *mixed = integer && on_reals > 0;
+    return *mixed ? macs / ((macs - on_reals) / limits->int8_gops + on_reals / limits->fp32_gflops)
+           : integer ? limits->int8_gops
+                     : limits->fp32_gflops;
+}
+
 static clq_status fill_result(clq_bench_runner *r, const clq_bench_options *options,
                               clq_bench_result *result) {
     const clq_graph_size size = clq_graph_measure(clq_bench_runner_graph(r));
     const clq_device_info *info = clq_device_get_info(r->item->device);
     const bool integer = clq_bench_runner_is_integer(r);
+    bool mixed = false;
     result->limits = (clq_device_limits){NAN, NAN, NAN, NAN, NAN, NAN};
     if (!options->no_peak) {
         CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
@@ -174,7 +193,8 @@ static clq_status fill_result(clq_bench_runner *r, const clq_bench_options *opti
         return CLQ_NO_MEMORY;
     }
     result->batch = r->item->batch;
-    result->precision = integer ? "int8" : "fp32";
+    result->peak_gops = peak_of(clq_bench_runner_graph(r), integer, &result->limits, &mixed);
+    result->precision = mixed ? "mixed" : integer ? "int8" : "fp32";
     result->dot_path = integer ? clq_dot_name(info->dot) : "";
     result->iterations = r->count;
     result->latency = clq_bench_runner_latency(r, CLQ_TIME_FORWARD, &result->median_error);
@@ -184,7 +204,6 @@ static clq_status fill_result(clq_bench_runner *r, const clq_bench_options *opti
     result->d2h_host_ms = clq_bench_runner_latency(r, CLQ_TIME_D2H_HOST, NULL).median;
     result->images_per_second = 1e3 * result->batch / result->latency.median;
     result->gops = 2e-6 * (double)size.macs * result->batch / result->latency.median;
-    result->peak_gops = integer ? result->limits.int8_gops : result->limits.fp32_gflops;
     result->peak_fraction = result->gops / result->peak_gops;
     result->bytes = size.bytes;
     CLQ_TRY(keep_samples(r, result));

@@ -15,6 +15,7 @@ typedef struct step {
     int channels, taps;
     bool depthwise;
     double padded;   /* as in clq_bench_layer */
+    bool on_reals;   /* runs in FP32 */
     bool multiplies; /* has a dot path: */
     clq_dot dot;
     int launches;
@@ -89,6 +90,7 @@ static clq_status note_step(void *context, const clq_op_run *run) {
     if (run->out.dtype == CLQ_U8 && !node->op->output_shares_qparams) {
         s->codes = clq_shape_count(&run->out.shape);
     }
+    s->on_reals = run->mode == CLQ_EXEC_FLOAT;
     s->multiplies = clq_layer_dot(run, &s->dot);
     return CLQ_OK;
 }
@@ -212,7 +214,8 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
                                .fused = clq_strdup(s->fused),
                                .ms = clq_latency_of(sorted, CLQ_PROFILED_ROUNDS).median,
                                .operations = s->operations,
-                               .peak_gops = result->peak_gops,
+                               .peak_gops = s->on_reals ? result->limits.fp32_gflops
+                                                        : result->limits.int8_gops,
                                .weight_bytes = s->weight_bytes,
                                .bytes = s->bytes,
                                .codes = s->codes,
@@ -223,7 +226,7 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
                                .launches = s->launches,
                                .work_items = s->work_items,
                                .work_groups = s->work_groups,
-                               .precision = result->precision,
+                               .precision = s->on_reals ? "fp32" : "int8",
                                .dot_path = s->multiplies ? clq_dot_name(s->dot) : ""};
     if (!layer->name || !layer->op || !layer->fused) {
         return CLQ_NO_MEMORY;

@@ -17,7 +17,7 @@ void clq_layer_profile_close(clq_layer_profile *profile); /* NULL ok */
 clq_status clq_layer_profile_run(clq_layer_profile *profile, int round);
 
 /* Fills result->layers: those that launched anything, in order of execution, with the medians of
- * all rounds; and kernel_ms. result->precision and limits must be set. */
+ * all rounds; and kernel_ms. result->limits must be set. */
 clq_status clq_layer_profile_fill(const clq_layer_profile *profile, clq_bench_result *result);
 
 #endif

@@ -46,10 +46,11 @@ clq_status clq_bench_runner_open(const clq_bench_case *item, const clq_bench_opt
     case CLQ_FORM_INTEGER:
         break;
     default:
-        return clq_fail(CLQ_USAGE,
-                        "%s: its activations are quantized, its weights float: there is no integer "
-                        "network to benchmark",
-                        item->name);
+        return clq_fail(
+            CLQ_USAGE,
+            "%s: its weights are stored as floats; `clquant convert --integer` stores the "
+            "integers that they stand for",
+            item->name);
     }
     const clq_exec_options exec_options = {.mode = clq_bench_runner_is_integer(r) ? CLQ_EXEC_INT8
                                                                                   : CLQ_EXEC_FLOAT,

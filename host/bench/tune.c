@@ -83,10 +83,11 @@ static clq_status add_model(const clq_device *device, const clq_graph *graph,
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
     if (clq_graph_form(graph) == CLQ_FORM_QUANTIZED) {
-        return clq_fail(CLQ_USAGE,
-                        "%s: its activations are quantized, its weights float: there is no integer "
-                        "network to tune",
-                        graph->name);
+        return clq_fail(
+            CLQ_USAGE,
+            "%s: its weights are stored as floats; `clquant convert --integer` stores the "
+            "integers that they stand for",
+            graph->name);
     }
     if (clq_graph_form(graph) == CLQ_FORM_FLOAT) {
         CLQ_TRY(clq_graph_fold(graph, &folded));

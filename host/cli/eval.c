@@ -221,8 +221,10 @@ static clq_status run(int argc, char **argv) {
         CLQ_GOTO(status, cleanup, clq_model_to_integer(o.model, &graph));
     }
     if (clq_graph_form(graph) == CLQ_FORM_QUANTIZED) {
-        clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",
-                     o.model);
+        clq_log_warn(
+            "%s: its weights are stored as floats: simulated in floats (convert --integer stores "
+            "the integers that they stand for)",
+            o.model);
     }
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, check_kind(&o, dataset));

@@ -139,7 +139,43 @@ clq_status clq_option_override(const char *text, const char **overrides, size_t 
 
 /* ---- quantization ---- */
 
-enum { IMAGES = CLQ_KEY_LONG, METHOD, SCALE, MAX_SHIFT, ACTIVATIONS, WEIGHT_SCALES };
+enum {
+    IMAGES = CLQ_KEY_LONG,
+    METHOD,
+    SCALE,
+    MAX_SHIFT,
+    ACTIVATIONS,
+    WEIGHT_SCALES,
+    POLICY,
+    KEEP_FLOAT,
+    WEIGHT_BITS
+};
+
+/* A rule for the nodes called like the first `length` bytes of `pattern`. */
+static clq_status add_rule(const char *option, clq_policy *policy, const char *pattern,
+                           size_t length, clq_policy_rule rule) {
+    if (length == 0 || length >= sizeof rule.name) {
+        return clq_fail(CLQ_USAGE, "%s: a pattern of names must have 1..%zu bytes", option,
+                        sizeof rule.name - 1);
+    }
+    memcpy(rule.name, pattern, length);
+    rule.name[length] = '\0';
+    return clq_fail_in(clq_policy_add(policy, &rule), "%s", option);
+}
+
+/* PATTERN=BITS */
+static clq_status add_weight_bits(const char *argument, clq_policy *policy) {
+    static const clq_qtype types[] = {CLQ_Q_S2, CLQ_Q_S3, CLQ_Q_S4,       CLQ_Q_S5,
+                                      CLQ_Q_S6, CLQ_Q_S7, CLQ_Q_S8_NARROW};
+    const char *equals = strrchr(argument, '=');
+    int bits = 0;
+    if (!equals) {
+        return clq_fail(CLQ_USAGE, "--weight-bits: must be PATTERN=BITS, is \"%s\"", argument);
+    }
+    CLQ_TRY(clq_option_int("--weight-bits", equals + 1, 2, 8, &bits));
+    return add_rule("--weight-bits", policy, argument, (size_t)(equals - argument),
+                    (clq_policy_rule){.weights = types[bits - 2]});
+}
 
 static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     clq_quant_config *config = state->input;
@@ -164,6 +200,16 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     case SCALE:
         status = clq_option_enum("--scale", argument, clq_scale_names, 2, &index);
         config->scale = (clq_scale_kind)index;
+        break;
+    case POLICY:
+        status = clq_policy_load(&config->policy, argument);
+        break;
+    case KEEP_FLOAT:
+        status = add_rule("--keep-float", &config->policy, argument, strlen(argument),
+                          (clq_policy_rule){.keep_float = true});
+        break;
+    case WEIGHT_BITS:
+        status = add_weight_bits(argument, &config->policy);
         break;
     case MAX_SHIFT:
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
@@ -193,6 +239,11 @@ static const struct argp_option quant_options[] = {
     {"weight-scales", WEIGHT_SCALES, "per_channel|per_tensor", 0,
      "Scales of the weights (default per_channel)", 0},
     {"weights", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"policy", POLICY, "P.json", 0, "Rules that say which layer gets which precision", 0},
+    {"keep-float", KEEP_FLOAT, "PATTERN", 0,
+     "Leave the nodes of these names (with * and ?) in FP32; may be given again", 0},
+    {"weight-bits", WEIGHT_BITS, "PATTERN=BITS", 0,
+     "Quantize the weights of the layers of these names to 2..8 bits; may be given again", 0},
     {0},
 };
 const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};

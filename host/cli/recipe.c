@@ -1,6 +1,7 @@
 #include "cli/recipe.h"
 
 #include "cli/recipe_keys.h"
+#include "quant/policy.h"
 #include "quant/report.h"
 
 #include <limits.h>
@@ -160,6 +161,10 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     if (limited && config->scale != CLQ_SCALE_POW2) {
         return clq_json_fail(r, "max_shift", "is for powers of two, and needs scale \"pow2\"");
     }
+    if (clq_json_has(r, "policy")) { /* one of its own takes the place of another section's */
+        config->policy.count = 0;
+        CLQ_TRY(clq_policy_read(r, "policy", &config->policy));
+    }
     return clq_json_read_i64(r, "images", CLQ_IN_IMAGES, &config->images);
 }
 
@@ -236,7 +241,7 @@ static clq_status check_recipe(const char *file, const clq_recipe *recipe) {
         status = clq_fail_in(clq_train_config_check(&recipe->qat), "%s: qat", file);
     }
     if (status == CLQ_OK && recipe->qat.epochs > 0) {
-        status = clq_fail_in(clq_quant_config_check(&recipe->qat_quant), "%s: qat", file);
+        status = clq_fail_in(clq_qat_check(&recipe->qat_quant), "%s: qat", file);
     }
     return status == CLQ_USAGE ? CLQ_BAD_DATA : status; /* it is the file that breaks them */
 }

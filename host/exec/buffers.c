@@ -168,8 +168,8 @@ static bool can_take_over(const planner *p, int from, int to, int time) {
            p->lives[to].alias < 0;
 }
 
-static bool works_in_place(const clq_exec *exec, const clq_exec_step *step) {
-    return !clq_mode_is_quantized(exec->options.mode) &&
+static bool works_in_place(const clq_exec_step *step) {
+    return !clq_mode_is_quantized(step->run.mode) &&
            (step->run.node->op->flags & CLQ_OP_IN_PLACE) != 0;
 }
 
@@ -178,7 +178,7 @@ static void share_activations(planner *p) {
     clq_exec *exec = p->exec;
     for (int s = 0; s < exec->step_count; s++) {
         const clq_op_run *run = &exec->steps[s].run;
-        if (!works_in_place(exec, &exec->steps[s])) {
+        if (!works_in_place(&exec->steps[s])) {
             continue;
         }
         const int out = clq_value_id(exec, &run->out);
@@ -260,7 +260,7 @@ static void plan_gradients(planner *p) {
                 run->accumulate[i] = write_gradient(p, &run->in[i], time);
             }
         }
-        if (works_in_place(exec, step)) {
+        if (works_in_place(step)) {
             share_gradient(p, step, time);
         }
     }

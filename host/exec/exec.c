@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "exec/internal.h"
 #include "graph/ends.h"
+#include "graph/node.h"
 #include "ops/quantized.h"
 #include "ops/self_test.h"
 
@@ -89,11 +90,23 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
     return CLQ_OK;
 }
 
+/* Those of nodes on reals. */
+static bool has_float_parameters(const clq_graph *graph) {
+    for (int v = 0; v < graph->value_count; v++) {
+        if (clq_is_constant(&graph->values[v]) && graph->values[v].dtype == CLQ_F32) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The executor's own copy of the parameters when the caller shares none. */
 static clq_status take_params(clq_exec *exec) {
     if (exec->options.mode == CLQ_EXEC_INT8) {
         exec->options.params = NULL;
-        return CLQ_OK;
+        if (!has_float_parameters(exec->graph)) {
+            return CLQ_OK;
+        }
     }
     if (exec->options.params == NULL) {
         /* Nothing is ever downloaded into the graph from here. */

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "exec/internal.h"
+#include "graph/node.h"
 #include "ops/registry.h"
 
 static bool is_activation(const clq_value *value) {
@@ -140,6 +141,13 @@ static void try_add(scheduler *s, clq_op_run *run, int *output) {
 
 /* ---- steps ---- */
 
+/* A node on reals in a quantized graph runs as in a float one. */
+static clq_exec_mode node_mode(const clq_exec *exec, const clq_node *node) {
+    const clq_exec_mode mode = exec->options.mode;
+    return !clq_mode_is_quantized(mode) || clq_node_on_codes(exec->graph, node) ? mode
+                                                                                : CLQ_EXEC_FLOAT;
+}
+
 static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
     const clq_node *node = &exec->graph->nodes[node_index];
     *run = (clq_op_run){
@@ -148,11 +156,12 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
         .graph = exec->graph,
         .node = node,
         .node_index = node_index,
-        .mode = exec->options.mode,
+        .mode = node_mode(exec, node),
         .batch = exec->options.batch,
         .qstate = exec->options.qstate,
         .requantizer = exec->options.requantizer,
-        .fixed_sums = exec->options.fixed_sums,
+        /* What is quantized behind a float node is to be the same codes on every device. */
+        .fixed_sums = exec->options.fixed_sums || node_mode(exec, node) != exec->options.mode,
         .ranks = exec->options.ranks,
         .out = exec->values[node->output],
         .seed = exec->options.seed,
@@ -189,11 +198,19 @@ static void place(scheduler *s, const clq_exec_step *step) {
 }
 
 static clq_status check_node(const clq_exec *exec, const clq_node *node) {
-    const clq_exec_mode mode = exec->options.mode;
+    const clq_exec_mode mode = node_mode(exec, node);
     if (clq_mode_is_quantized(mode) && node->op->quantized == NULL) {
         return clq_fail(CLQ_USAGE,
                         "node %s: %s does not exist in a quantized network; fold it first",
                         node->name, node->op->name);
+    }
+    if (exec->options.mode == CLQ_EXEC_QAT &&
+        (mode != CLQ_EXEC_QAT || node->op == &clq_op_quantize || node->op == &clq_op_dequantize)) {
+        return clq_fail(
+            CLQ_USAGE,
+            "node %s works on reals: only networks that are quantized as a whole can be "
+            "trained in mode qat so far",
+            node->name);
     }
     if (clq_mode_trains(mode) &&
         (mode == CLQ_EXEC_QAT ? node->op->quantized->backward : node->op->backward) == NULL) {

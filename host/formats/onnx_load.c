@@ -349,6 +349,7 @@ static clq_status read_node(onnx_loader *load, onnx_node *node) {
             return onnx_fail(node, "input 0 is missing");
         }
         CLQ_TRY(function(load, node));
+        CLQ_TRY(onnx_end_reads(load, node));
     }
     return onnx_attributes_done(node);
 }
@@ -378,12 +379,6 @@ static clq_status check_output(const onnx_loader *load, const onnx_operand *oper
     if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
         return clq_fail(CLQ_BAD_DATA, "is a padded image; Pad is only supported before Conv");
     }
-    if (!operand->dequantized && load->graph->values[operand->value].q.count > 0) {
-        return clq_fail(
-            CLQ_BAD_DATA,
-            "is quantized, but also taken as it is before QuantizeLinear; take it behind "
-            "DequantizeLinear");
-    }
     return CLQ_OK;
 }
 
@@ -397,6 +392,7 @@ static clq_status add_output(onnx_loader *load, const char *name) {
         CLQ_TRY(onnx_make_slice(load, &operand));
     }
     CLQ_TRY(clq_fail_in(check_output(load, &operand), "output \"%.200s\"", name));
+    load->output_rounded[load->graph->output_count] = operand.dequantized; /* counted before */
     return clq_graph_add_output(load->graph, name, operand.value);
 }
 
@@ -508,6 +504,7 @@ static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model
 cleanup:
     clq_graph_destroy(load.graph);
     clq_free(load.value_uses);
+    clq_free(load.reads);
     clq_names_free(&load.bound);
     clq_names_free(&load.uses);
     clq_names_free(&load.names);

@@ -84,10 +84,16 @@ typedef struct onnx_node {
 
 /* How the file uses a value of the graph. */
 typedef struct onnx_value_use {
-    bool float_read; /* without QuantizeLinear's rounding */
-    int names;       /* bound to it */
-    int uses;        /* of these names */
+    int names; /* bound to it */
+    int uses;  /* of these names */
 } onnx_value_use;
+
+/* That nodes of the file read a value of the graph. */
+typedef struct onnx_read {
+    int value;
+    int first, end; /* the nodes of the graph that were made of the reader; end -1: being made */
+    bool rounded;   /* behind QuantizeLinear and DequantizeLinear */
+} onnx_read;
 
 typedef struct onnx_loader {
     const Onnx__GraphProto *proto;
@@ -112,6 +118,9 @@ typedef struct onnx_loader {
     bool keep_float; /* written by clquant from a quantized form, whose parameters are float */
     onnx_value_use *value_uses; /* (value_use_capacity), by value of the graph */
     int value_use_capacity;
+    onnx_read *reads; /* (read_count), by the file's node */
+    int read_count, read_capacity;
+    bool output_rounded[CLQ_MAX_ENDS];
     int training_count; /* nodes that say they are in training mode */
     int training;       /* the first of them */
     int64_t other_type; /* that the model computes in; 0: float32 */
@@ -225,6 +234,10 @@ onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *oper
  * is an error unless `pad` is given to receive it. */
 clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
                                 onnx_operand *operand, int *pad);
+/* Notes that the node being loaded reads an activation, and that it is loaded. */
+clq_status onnx_note_read(onnx_loader *load, const onnx_operand *operand);
+clq_status onnx_end_reads(onnx_loader *load, const onnx_node *node);
+
 /* Makes a node of a pending Slice, or of Slice and channel Pad. */
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand);
 

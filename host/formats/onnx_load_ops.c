@@ -269,7 +269,6 @@ static clq_status add_constant(onnx_loader *load, const onnx_node *node, const o
     layer = &load->graph->nodes[producer];
     layer->inputs[2] = bias;
     layer->input_count = 3;
-    load->value_uses[x->value].float_read = false;
     return onnx_bind_output(load, node, x);
 }
 
@@ -305,7 +304,6 @@ static clq_status add_activation(onnx_loader *load, onnx_node *node, const clq_o
         onnx_reader_count(load, x.value) == 1) {
         clq_node *producer = &load->graph->nodes[value->producer];
         if (clq_node_fuse_act(producer, op->as_act)) {
-            load->value_uses[x.value].float_read = false;
             return onnx_bind_output(load, node, &x);
         }
     }

@@ -11,7 +11,6 @@
 #include "base/checked.h"
 #include "formats/layout.h"
 #include "formats/onnx_load.h"
-#include "ops/layer.h"
 
 /* ---- the two operators ---- */
 
@@ -396,108 +395,4 @@ clq_status onnx_finish_layouts(onnx_loader *load) {
         CLQ_TRY(turn_scales(load, &layouts[i], &value->q));
     }
     return CLQ_OK;
-}
-
-static clq_status copy_qparams(clq_graph *graph, int from, int to, bool *changed) {
-    const clq_qparams *q = &graph->values[from].q;
-    if (q->count == 0 || graph->values[to].q.count > 0) {
-        return CLQ_OK;
-    }
-    *changed = true;
-    return clq_qparams_set(&graph->values[to].q, q->count, q->scale, q->zero_point, q->type);
-}
-
-/* Codes behind max_pool, flatten and relu mean what they mean before it, so qparams on one side
- * hold on the other; a zero-padded shortcut may keep its input's. */
-static clq_status share_qparams(clq_graph *graph) {
-    bool changed = true;
-    while (changed) {
-        changed = false;
-        for (int i = graph->node_count - 1; i >= 0; i--) {
-            const clq_node *node = &graph->nodes[i];
-            if (node->op->output_shares_qparams) {
-                CLQ_TRY(copy_qparams(graph, node->output, node->inputs[0], &changed));
-            }
-        }
-        for (int i = 0; i < graph->node_count; i++) {
-            const clq_node *node = &graph->nodes[i];
-            if (node->op->output_shares_qparams || node->op == &clq_op_shortcut_a) {
-                CLQ_TRY(copy_qparams(graph, node->inputs[0], node->output, &changed));
-            }
-        }
-    }
-    return CLQ_OK;
-}
-
-static bool is_activation(const clq_value *value) {
-    return value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
-}
-
-#define AS_A_WHOLE "a network can only be quantized as a whole; give ptq the FP32 model"
-
-/* What every reader of codes needs, and layers alone can do without at the output. */
-static clq_status check_activations(const clq_graph *graph, const clq_node *node) {
-    const bool is_layer = clq_is_layer(node);
-    for (int k = 0; k < node->input_count; k++) {
-        const clq_value *x =
-            node->inputs[k] == CLQ_NO_VALUE ? NULL : &graph->values[node->inputs[k]];
-        if (x && is_activation(x) && x->q.count == 0) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "\"%.200s\" is not quantized, but other activations are: " AS_A_WHOLE,
-                            x->name);
-        }
-    }
-    if (!is_layer && graph->values[node->output].q.count == 0) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "%s \"%.200s\" makes the output, which is not quantized: only Conv, Gemm "
-                        "and MatMul can; " AS_A_WHOLE,
-                        node->op->name, node->name);
-    }
-    return CLQ_OK;
-}
-
-/* Nothing between float and quantized. */
-static clq_status check_whole(const clq_graph *graph) {
-    bool integer = clq_graph_form(graph) == CLQ_FORM_INTEGER;
-    for (int i = 0; i < graph->node_count; i++) {
-        CLQ_TRY(check_activations(graph, &graph->nodes[i]));
-    }
-    for (int i = 0; i < graph->value_count; i++) {
-        const clq_value *value = &graph->values[i];
-        if (!is_activation(value) && integer && value->dtype == CLQ_F32) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "\"%.200s\" is float, but other parameters are quantized: " AS_A_WHOLE,
-                            value->name);
-        }
-    }
-    for (int i = 0; i < graph->node_count; i++) {
-        const clq_node *node = &graph->nodes[i];
-        const clq_qparams *x = &graph->values[node->inputs[0]].q;
-        const clq_qparams *y = &graph->values[node->output].q;
-        if (node->op->output_shares_qparams && y->count > 0 &&
-            (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point)) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "%s \"%.200s\": input and output must have the same scale and zero "
-                            "point",
-                            node->op->name, node->name);
-        }
-    }
-    return CLQ_OK;
-}
-
-clq_status onnx_finish_qparams(onnx_loader *load) {
-    clq_graph *graph = load->graph;
-    if (!load->has_q) {
-        return CLQ_OK;
-    }
-    for (int i = 0; i < graph->value_count && i < load->value_use_capacity; i++) {
-        if (load->value_uses[i].float_read && graph->values[i].q.count > 0) {
-            return clq_fail(
-                CLQ_BAD_DATA,
-                "\"%.200s\" is quantized, but also read without the rounding; " AS_A_WHOLE,
-                graph->values[i].name);
-        }
-    }
-    CLQ_TRY(share_qparams(graph));
-    return check_whole(graph);
 }

@@ -42,11 +42,6 @@ static clq_status peek(const onnx_loader *load, const onnx_node *node, size_t in
     return CLQ_OK;
 }
 
-/* Remembers that a value was read without the rounding of a QuantizeLinear. */
-static void mark_read(onnx_loader *load, const onnx_operand *operand) {
-    load->value_uses[operand->value].float_read |= !operand->dequantized;
-}
-
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
                          const void *attrs, const int *inputs, int input_count,
                          const onnx_operand *like) {
@@ -81,7 +76,7 @@ static clq_status view(onnx_loader *load, const onnx_node *node, onnx_operand *o
     static const int no_pad[4];
     CLQ_TRY(peek(load, node, 0, operand));
     if (operand->stride[0] > 0) {
-        mark_read(load, operand);
+        CLQ_TRY(onnx_note_read(load, operand));
         CLQ_TRY(onnx_make_slice(load, operand));
     }
     if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
@@ -94,7 +89,7 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
                                 onnx_operand *operand, int *pad) {
     static const int no_pad[4];
     CLQ_TRY(peek(load, node, index, operand));
-    mark_read(load, operand);
+    CLQ_TRY(onnx_note_read(load, operand));
     CLQ_TRY(onnx_make_slice(load, operand));
     if (pad) {
         memcpy(pad, operand->pad, sizeof operand->pad);
@@ -138,7 +133,7 @@ static clq_status flatten(onnx_loader *load, const onnx_node *node, onnx_operand
         x->unit_hw = false;
         return onnx_bind_output(load, node, x);
     }
-    mark_read(load, x);
+    CLQ_TRY(onnx_note_read(load, x));
     return onnx_add_node(load, node, "flatten", NULL, NULL, &x->value, 1, NULL);
 }
 
@@ -282,7 +277,7 @@ clq_status onnx_slice(onnx_loader *load, onnx_node *node) {
     slices s = {0};
     CLQ_TRY(read_slices(load, node, &s));
     CLQ_TRY(peek(load, node, 0, &x));
-    mark_read(load, &x);
+    CLQ_TRY(onnx_note_read(load, &x));
     onnx_dims dims = onnx_activation_dims(load, &x);
     int64_t step[4] = {1, 1, 1, 1};
     for (size_t i = 0; i < s.count; i++) {
@@ -375,7 +370,7 @@ clq_status onnx_pad(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     int64_t pads[8];
     CLQ_TRY(peek(load, node, 0, &x));
-    mark_read(load, &x);
+    CLQ_TRY(onnx_note_read(load, &x));
     onnx_dims dims = onnx_activation_dims(load, &x);
     CLQ_TRY(read_pads(load, node, dims.rank, pads));
     bool channels = pads[1] || pads[5];

@@ -124,7 +124,7 @@ static clq_status step(onnx_chain *chain, const char *op, const char *const *inp
 static const char op_conv[] = "Conv", op_gemm[] = "Gemm", op_relu[] = "Relu", op_clip[] = "Clip",
                   op_quantize[] = "QuantizeLinear", op_dequantize[] = "DequantizeLinear",
                   op_add[] = "Add", op_flatten[] = "Flatten", op_slice[] = "Slice",
-                  op_pad[] = "Pad";
+                  op_pad[] = "Pad", op_identity[] = "Identity";
 
 /* Behind the operator `op`: which step is the last. */
 static void plan(onnx_chain *chain, const char *op, clq_act act) {
@@ -405,6 +405,27 @@ static clq_status save_flatten(onnx_chain *chain, const clq_node *graph_node, co
     return finish(chain, CLQ_ACT_NONE);
 }
 
+/* quantize is the rounding that stands behind other nodes; dequantize is nothing, as readers of
+ * codes in the file read them dequantized. */
+static clq_status save_border(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                              size_t count) {
+    const clq_graph *graph = chain->save->graph;
+    Onnx__NodeProto *node;
+    chain->current = inputs[0];
+    if (graph->values[graph_node->output].q.count > 0) {
+        plan(chain, op_quantize, CLQ_ACT_NONE);
+        return finish(chain, CLQ_ACT_NONE);
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        if (graph->outputs[i].value == graph_node->output) {
+            plan(chain, op_identity, CLQ_ACT_NONE);
+            return step(chain, op_identity, inputs, count, &node);
+        }
+    }
+    chain->save->reads[chain->value] = inputs[0];
+    return CLQ_OK;
+}
+
 static const struct {
     const char *op;
     clq_status (*save)(onnx_chain *chain, const clq_node *node, const char **inputs, size_t count);
@@ -423,6 +444,8 @@ static const struct {
     {"flatten", save_flatten},
     {"dropout", save_dropout},
     {"shortcut_a", save_shortcut},
+    {"quantize", save_border},
+    {"dequantize", save_border},
 };
 
 /* The name that readers of a node's value take: an output's is set already. */

@@ -10,12 +10,11 @@ clq_form clq_graph_form(const clq_graph *graph) {
     clq_form form = CLQ_FORM_FLOAT;
     for (int i = 0; i < graph->value_count; i++) {
         const clq_value *value = &graph->values[i];
-        bool constant = clq_is_constant(value);
-        if (constant && value->dtype == CLQ_S8) {
-            return CLQ_FORM_INTEGER;
+        if (value->q.count > 0 && clq_is_constant(value) && value->dtype == CLQ_F32) {
+            return CLQ_FORM_QUANTIZED;
         }
-        if (!constant && value->q.count > 0) {
-            form = CLQ_FORM_QUANTIZED;
+        if (value->q.count > 0) {
+            form = CLQ_FORM_INTEGER;
         }
     }
     return form;

@@ -24,4 +24,17 @@ static inline bool clq_node_fuse_act(const clq_node *node, clq_act act) {
     return true;
 }
 
+/* Whether a node of a quantized graph works on codes: it reads some or makes some. The others work
+ * on reals, as in a float graph. */
+static inline bool clq_node_on_codes(const clq_graph *graph, const clq_node *node) {
+    for (int i = 0; i < node->input_count; i++) {
+        const clq_value *in =
+            node->inputs[i] == CLQ_NO_VALUE ? NULL : &graph->values[node->inputs[i]];
+        if (in != NULL && !clq_is_constant(in) && in->q.count > 0) {
+            return true;
+        }
+    }
+    return graph->values[node->output].q.count > 0;
+}
+
 #endif

@@ -18,5 +18,7 @@ extern const clq_op clq_op_global_avg_pool;
 extern const clq_op clq_op_flatten;
 extern const clq_op clq_op_dropout;
 extern const clq_op clq_op_shortcut_a;
+extern const clq_op clq_op_quantize;
+extern const clq_op clq_op_dequantize;
 
 #endif

@@ -14,11 +14,10 @@
 #include "graph/node.h"
 #include "graph/shape.h"
 #include "ops/layer.h"
+#include "passes/copy.h"
 
 typedef struct folding {
-    const clq_graph *old;
-    clq_graph *new;
-    int *map; /* (old value_count): new value, CLQ_NO_VALUE when not copied yet */
+    clq_graph_copy copy;
     int *
         root; /* (old value_count): the value itself, or the one that reaches it through dropouts */
     int *uses; /* (old value_count): readers of a root or of its dropouts; readers of a parameter */
@@ -27,11 +26,11 @@ typedef struct folding {
 /* ---- who reads what ---- */
 
 static void count_uses(folding *f) {
-    for (int i = 0; i < f->old->value_count; i++) {
+    for (int i = 0; i < f->copy.old->value_count; i++) {
         f->root[i] = i;
     }
-    for (int n = 0; n < f->old->node_count; n++) {
-        const clq_node *node = &f->old->nodes[n];
+    for (int n = 0; n < f->copy.old->node_count; n++) {
+        const clq_node *node = &f->copy.old->nodes[n];
         if (node->op->flags & CLQ_OP_TRAINING_ONLY) {
             f->root[node->output] = f->root[node->inputs[0]];
             continue;
@@ -42,51 +41,27 @@ static void count_uses(folding *f) {
             }
         }
     }
-    for (int i = 0; i < f->old->output_count; i++) {
-        f->uses[f->root[f->old->outputs[i].value]]++;
+    for (int i = 0; i < f->copy.old->output_count; i++) {
+        f->uses[f->root[f->copy.old->outputs[i].value]]++;
     }
 }
 
 static const clq_value *old_value(const folding *f, const clq_node *node, int input) {
-    return &f->old->values[node->inputs[input]];
+    return &f->copy.old->values[node->inputs[input]];
 }
 
 /* The new node that made input 0 of `node`, if `node` alone reads it; else NULL. */
 static clq_node *sole_producer(const folding *f, const clq_node *node) {
     int in = node->inputs[0];
-    int producer = f->new->values[f->map[in]].producer;
-    return producer >= 0 && f->uses[f->root[in]] == 1 ? &f->new->nodes[producer] : NULL;
+    int producer = f->copy.new->values[f->copy.map[in]].producer;
+    return producer >= 0 && f->uses[f->root[in]] == 1 ? &f->copy.new->nodes[producer] : NULL;
 }
 
-/* ---- copying ---- */
-
-/* The new value of an old one; parameters are copied when they are first needed. */
-static clq_status map_value(folding *f, int old, int *new) {
-    if (old == CLQ_NO_VALUE) {
-        *new = CLQ_NO_VALUE;
-        return CLQ_OK;
-    }
-    if (f->map[old] == CLQ_NO_VALUE) {
-        const clq_value *value = &f->old->values[old];
-        CLQ_TRY(clq_graph_add_parameter(f->new, value->name, value->kind, value->dtype,
-                                        value->shape, value->data, &f->map[old]));
-    }
-    *new = f->map[old];
-    return CLQ_OK;
-}
-
-static clq_status copy_node(folding *f, const clq_node *node) {
-    int inputs[CLQ_MAX_INPUTS];
-    for (int k = 0; k < node->input_count; k++) {
-        CLQ_TRY(map_value(f, node->inputs[k], &inputs[k]));
-    }
-    return clq_graph_add_node(f->new, node->op->name, node->name, node->attrs, inputs,
-                              node->input_count, &f->map[node->output]);
-}
+/* ---- new parameters ---- */
 
 static bool is_taken(const folding *f, const char *name, int replaced) {
-    int old = clq_graph_find_value(f->old, name);
-    return clq_graph_find_value(f->new, name) >= 0 || (old >= 0 && old != replaced);
+    int old = clq_graph_find_value(f->copy.old, name);
+    return clq_graph_find_value(f->copy.new, name) >= 0 || (old >= 0 && old != replaced);
 }
 
 /* A new parameter called `name`, or `name_2` and so on when a value of either graph is called that.
@@ -98,7 +73,7 @@ static clq_status add_parameter(folding *f, const char *name, int replaced, clq_
         clq_free(unique);
         unique = clq_format("%s_%d", name, i);
     }
-    clq_status status = unique ? clq_graph_add_parameter(f->new, unique, CLQ_VALUE_PARAMETER,
+    clq_status status = unique ? clq_graph_add_parameter(f->copy.new, unique, CLQ_VALUE_PARAMETER,
                                                          CLQ_F32, shape, data, value)
                                : CLQ_NO_MEMORY;
     clq_free(unique);
@@ -153,15 +128,15 @@ static clq_status to_float(const clq_node *bn, double x, float *y) {
 /* Gives `node` weights (and a bias) that no other node reads, so that they may be changed. */
 static clq_status own_parameters(folding *f, int node_index) {
     for (int k = 1; k < 3; k++) {
-        clq_node *node = &f->new->nodes[node_index];
+        clq_node *node = &f->copy.new->nodes[node_index];
         int value = k < node->input_count ? node->inputs[k] : CLQ_NO_VALUE;
         int readers = 0;
-        for (int old = 0; value != CLQ_NO_VALUE && old < f->old->value_count; old++) {
-            readers += f->map[old] == value ? f->uses[old] : 0;
+        for (int old = 0; value != CLQ_NO_VALUE && old < f->copy.old->value_count; old++) {
+            readers += f->copy.map[old] == value ? f->uses[old] : 0;
         }
         if (readers > 1) {
             char *name = clq_format("%s.%s", node->name, k == 1 ? "weight" : "bias");
-            clq_value shared = f->new->values[value];
+            clq_value shared = f->copy.new->values[value];
             clq_status status =
                 name ? add_parameter(f, name, CLQ_NO_VALUE, shared.shape, shared.data, &value)
                      : CLQ_NO_MEMORY;
@@ -174,7 +149,7 @@ static clq_status own_parameters(folding *f, int node_index) {
 }
 
 static clq_status ensure_bias(folding *f, int node_index, int64_t channels) {
-    clq_node *node = &f->new->nodes[node_index];
+    clq_node *node = &f->copy.new->nodes[node_index];
     if (node->input_count > 2 && node->inputs[2] != CLQ_NO_VALUE) {
         return CLQ_OK;
     }
@@ -192,8 +167,8 @@ static clq_status ensure_bias(folding *f, int node_index, int64_t channels) {
 /* w' = w * factor, b' = b * factor + offset; output channels are the weight's first axis. */
 static clq_status scale_parameters(folding *f, const clq_node *node, const clq_node *bn,
                                    const affine *a) {
-    clq_value *weight = &f->new->values[node->inputs[1]];
-    clq_value *bias = &f->new->values[node->inputs[2]];
+    clq_value *weight = &f->copy.new->values[node->inputs[1]];
+    clq_value *bias = &f->copy.new->values[node->inputs[2]];
     int64_t row = clq_shape_count(&weight->shape) / a->channels;
     float *w = weight->data, *b = bias->data;
     for (int64_t c = 0; c < a->channels; c++) {
@@ -215,15 +190,16 @@ static clq_status batch_norm_to_conv2d(folding *f, const clq_node *bn, const aff
     clq_conv2d_attrs attrs = {
         .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = (int)a->channels};
     clq_shape weight = {4, {a->channels, 1, 1, 1}}, bias = {1, {a->channels}};
-    int inputs[3] = {f->map[bn->inputs[0]]};
+    int inputs[3] = {f->copy.map[bn->inputs[0]]};
     CLQ_TRY(add_parameter(f, old_value(f, bn, 1)->name, bn->inputs[1], weight, NULL, &inputs[1]));
     CLQ_TRY(add_parameter(f, old_value(f, bn, 2)->name, bn->inputs[2], bias, NULL, &inputs[2]));
-    float *w = f->new->values[inputs[1]].data, *b = f->new->values[inputs[2]].data;
+    float *w = f->copy.new->values[inputs[1]].data, *b = f->copy.new->values[inputs[2]].data;
     for (int64_t c = 0; c < a->channels; c++) {
         CLQ_TRY(to_float(bn, a->factor[c], &w[c]));
         CLQ_TRY(to_float(bn, a->offset[c], &b[c]));
     }
-    return clq_graph_add_node(f->new, "conv2d", bn->name, &attrs, inputs, 3, &f->map[bn->output]);
+    return clq_graph_add_node(f->copy.new, "conv2d", bn->name, &attrs, inputs, 3,
+                              &f->copy.map[bn->output]);
 }
 
 static clq_status fold_batch_norm(folding *f, const clq_node *bn) {
@@ -233,11 +209,11 @@ static clq_status fold_batch_norm(folding *f, const clq_node *bn) {
     CLQ_TRY(affine_of(f, bn, &a));
     clq_status status = CLQ_OK;
     if (folds) {
-        int index = (int)(producer - f->new->nodes);
+        int index = (int)(producer - f->copy.new->nodes);
         CLQ_GOTO(status, cleanup, own_parameters(f, index));
         CLQ_GOTO(status, cleanup, ensure_bias(f, index, a.channels));
         CLQ_GOTO(status, cleanup, scale_parameters(f, producer, bn, &a));
-        f->map[bn->output] = producer->output;
+        f->copy.map[bn->output] = producer->output;
     } else {
         status = batch_norm_to_conv2d(f, bn, &a);
     }
@@ -251,17 +227,17 @@ cleanup:
 static clq_status fuse_activation(folding *f, const clq_node *node) {
     clq_node *producer = sole_producer(f, node);
     if (producer && clq_node_fuse_act(producer, node->op->as_act)) {
-        f->map[node->output] = producer->output;
+        f->copy.map[node->output] = producer->output;
         return CLQ_OK;
     }
-    return copy_node(f, node);
+    return clq_copy_node(&f->copy, node);
 }
 
 /* ---- the walk ---- */
 
 static clq_status fold_node(folding *f, const clq_node *node) {
     if (node->op->flags & CLQ_OP_TRAINING_ONLY) {
-        f->map[node->output] = f->map[node->inputs[0]];
+        f->copy.map[node->output] = f->copy.map[node->inputs[0]];
         return CLQ_OK;
     }
     if (node->op == &clq_op_batch_norm) {
@@ -270,29 +246,16 @@ static clq_status fold_node(folding *f, const clq_node *node) {
     if (node->op->as_act != CLQ_ACT_NONE) {
         return fuse_activation(f, node);
     }
-    return copy_node(f, node);
+    return clq_copy_node(&f->copy, node);
 }
 
 static clq_status fold_graph(folding *f) {
     count_uses(f);
-    for (int i = 0; i < f->old->value_count; i++) {
-        f->map[i] = CLQ_NO_VALUE;
+    for (int n = 0; n < f->copy.old->node_count; n++) {
+        CLQ_TRY(fold_node(f, &f->copy.old->nodes[n]));
     }
-    for (int i = 0; i < f->old->input_count; i++) {
-        const clq_value *input = &f->old->values[f->old->inputs[i]];
-        CLQ_TRY(clq_graph_add_input(f->new, input->name, input->shape, &f->map[f->old->inputs[i]]));
-    }
-    for (int n = 0; n < f->old->node_count; n++) {
-        CLQ_TRY(fold_node(f, &f->old->nodes[n]));
-    }
-    for (int i = 0; i < f->old->output_count; i++) {
-        const clq_graph_end *output = &f->old->outputs[i];
-        CLQ_TRY(clq_graph_add_output(f->new, output->name, f->map[output->value]));
-    }
-    for (int i = 0; i < f->old->metadata_count; i++) {
-        CLQ_TRY(clq_graph_set_metadata(f->new, f->old->metadata[i].key, f->old->metadata[i].value));
-    }
-    f->new->folded = true;
+    CLQ_TRY(clq_copy_outputs(&f->copy));
+    f->copy.new->folded = true;
     return CLQ_OK;
 }
 
@@ -307,20 +270,17 @@ clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
                         graph->name);
     }
     clq_status status = CLQ_NO_MEMORY;
-    folding f = {.old = graph};
-    f.map = clq_calloc((size_t)graph->value_count, sizeof *f.map);
+    folding f = {.root = NULL};
     f.root = clq_calloc((size_t)graph->value_count, sizeof *f.root);
     f.uses = clq_calloc((size_t)graph->value_count, sizeof *f.uses);
-    if (!f.map || !f.root || !f.uses) {
+    if (!f.root || !f.uses) {
         goto cleanup;
     }
-    CLQ_GOTO(status, cleanup, clq_graph_create(graph->name, &f.new));
+    CLQ_GOTO(status, cleanup, clq_copy_begin(graph, &f.copy));
     CLQ_GOTO(status, cleanup, fold_graph(&f));
-    *folded = f.new;
-    f.new = NULL;
+    *folded = clq_copy_end(&f.copy);
 cleanup:
-    clq_graph_destroy(f.new);
-    clq_free(f.map);
+    clq_copy_abandon(&f.copy);
     clq_free(f.root);
     clq_free(f.uses);
     return status;

@@ -4,7 +4,9 @@
 #include "base/arguments.h"
 #include "base/progress.h"
 #include "graph/ends.h"
+#include "graph/node.h"
 #include "kernels/include/scales.h"
+#include "ops/layer.h"
 #include "ops/quantized_run.h"
 #include "ops/self_test.h"
 #include "quant/internal.h"
@@ -63,7 +65,7 @@ static clq_status open_calibration(calibration *c, int batch) {
         return CLQ_NO_MEMORY;
     }
     clq_op_self_tests_add();
-    CLQ_TRY(clq_find_observers(c->graph, c->observers));
+    clq_find_observers(c->graph, c->observers);
     CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
     CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));
     CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
@@ -137,9 +139,6 @@ static clq_status set_qparams(calibration *c) {
         float scale = 1;
         int32_t zero_point = 0;
         if (observer < 0) {
-            if (!value->data) {
-                clq_qparams_clear(&value->q);
-            }
             continue;
         }
         const float *range = ranges + 2 * (size_t)observer;
@@ -159,12 +158,12 @@ static clq_status set_qparams(calibration *c) {
 /* Without weights there is nothing that an integer network could compute with. */
 static clq_status check_layers(const clq_graph *graph) {
     for (int n = 0; n < graph->node_count; n++) {
-        if (clq_is_layer(&graph->nodes[n])) {
+        if (clq_is_layer(&graph->nodes[n]) && clq_node_on_codes(graph, &graph->nodes[n])) {
             return CLQ_OK;
         }
     }
     return clq_fail(CLQ_USAGE,
-                    "graph %s has no convolution and no linear layer: there is nothing to quantize",
+                    "graph %s has no convolution and no linear layer that is to be quantized",
                     graph->name);
 }
 
@@ -176,12 +175,13 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     CLQ_NEEDS(device, folded, feed, config);
     CLQ_NEEDS_ENDS(folded);
     clq_status status = CLQ_OK;
-    calibration c = {.device = device, .graph = folded, .config = config, .report = report};
+    calibration c = {.device = device, .config = config, .report = report};
     CLQ_TRY(clq_quant_config_check(config));
     if (clq_graph_form(folded) == CLQ_FORM_INTEGER) {
         return clq_fail(CLQ_USAGE, "graph %s is an integer network already", folded->name);
     }
-    CLQ_TRY(check_layers(folded));
+    CLQ_GOTO(status, cleanup, clq_assign_types(&config->policy, folded, &c.graph));
+    CLQ_GOTO(status, cleanup, check_layers(c.graph));
     CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
     CLQ_GOTO(status, cleanup, run_images(&c, feed));
     CLQ_GOTO(status, cleanup, set_qparams(&c));
@@ -191,5 +191,11 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     }
 cleanup:
     close_calibration(&c);
+    if (status == CLQ_OK) { /* the caller's graph becomes the quantized one */
+        const clq_graph old = *folded;
+        *folded = *c.graph;
+        *c.graph = old;
+    }
+    clq_graph_destroy(c.graph);
     return status;
 }

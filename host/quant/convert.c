@@ -5,6 +5,7 @@
 
 #include "base/arguments.h"
 #include "graph/ends.h"
+#include "graph/node.h"
 #include "kernels/include/scales.h"
 #include "ops/multiplier.h"
 #include "quant/internal.h"
@@ -126,9 +127,12 @@ cleanup:
     return status;
 }
 
-/* Everything that the integer network reads between its input and its output must be codes. */
+/* Nodes read codes only or reals only; between them stand quantize and dequantize. */
 static clq_status check_activations(const clq_graph *graph) {
     for (int n = 0; n < graph->node_count; n++) {
+        if (!clq_node_on_codes(graph, &graph->nodes[n]) || graph->nodes[n].op == &clq_op_quantize) {
+            continue;
+        }
         for (int i = 0; i < graph->nodes[n].input_count; i++) {
             const int id = graph->nodes[n].inputs[i];
             if (id != CLQ_NO_VALUE && !graph->values[id].data && graph->values[id].q.count == 0) {
@@ -152,7 +156,7 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
     CLQ_TRY(check_activations(quantized));
     CLQ_TRY(clq_graph_clone(quantized, &graph));
     for (int n = 0; n < graph->node_count; n++) {
-        if (clq_is_layer(&graph->nodes[n])) {
+        if (clq_is_layer(&graph->nodes[n]) && clq_node_on_codes(graph, &graph->nodes[n])) {
             CLQ_GOTO(status, cleanup, convert_layer(graph, &graph->nodes[n]));
         }
     }

@@ -9,11 +9,15 @@
 /* max_shift as kernels/include/scales.h wants it. */
 int clq_scale_shift(const clq_quant_config *config);
 
+/* A copy of a float graph whose activations and layers' weights have provisional qparams, by what
+ * the policy says of their nodes: types are as they will be, scales are 1. Where nodes on codes and
+ * on reals meet there are quantize and dequantize nodes. */
+clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed);
+
 /* Whose observed range each value goes by, by value id: its own, that of the value whose codes it
- * shares (max_pool, flatten, relu, ...), or -1 for values that are not quantized: parameters, and
- * the network's output when a layer without activation makes it. `observers` (value_count).
- * CLQ_USAGE when an operator has no quantized form. */
-clq_status clq_find_observers(const clq_graph *graph, int *observers);
+ * shares (max_pool, flatten, relu, ...), or -1 for values that are not quantized. `observers`
+ * (value_count). */
+void clq_find_observers(const clq_graph *graph, int *observers);
 
 /* The type of a layer's weights: that of their qparams, or the default, s8_narrow. */
 clq_qtype clq_weights_type(const clq_value *w);

@@ -7,37 +7,21 @@
 #include "quant/internal.h"
 #include "quant/report.h"
 
-/* An output of the network stays real when a layer without activation makes it and nobody else
- * reads it. */
-static bool stays_real(const clq_graph *graph, const clq_node *node) {
-    int as_output = 0;
-    for (int i = 0; i < graph->output_count; i++) {
-        as_output += graph->outputs[i].value == node->output;
-    }
-    return as_output > 0 && clq_is_layer(node) && clq_node_act(node) == CLQ_ACT_NONE &&
-           clq_graph_use_count(graph, node->output) == as_output;
-}
-
-clq_status clq_find_observers(const clq_graph *graph, int *observers) {
+void clq_find_observers(const clq_graph *graph, int *observers) {
     for (int v = 0; v < graph->value_count; v++) {
         observers[v] = -1;
     }
     for (int i = 0; i < graph->input_count; i++) {
-        observers[graph->inputs[i]] = graph->inputs[i];
+        const int input = graph->inputs[i];
+        observers[input] = graph->values[input].q.count > 0 ? input : -1;
     }
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (node->op->quantized == NULL) {
-            return clq_fail(CLQ_USAGE,
-                            "node %s: %s does not exist in a quantized network; fold it first",
-                            node->name, node->op->name);
-        }
-        if (!stays_real(graph, node)) {
+        if (graph->values[node->output].q.count > 0) {
             observers[node->output] =
                 node->op->output_shares_qparams ? observers[node->inputs[0]] : node->output;
         }
     }
-    return CLQ_OK;
 }
 
 static clq_status check_finite(const clq_value *value) {
@@ -124,7 +108,7 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
                                   clq_quant_report *report) {
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (!clq_is_layer(node)) {
+        if (!clq_is_layer(node) || !clq_node_on_codes(graph, node)) {
             continue;
         }
         clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "kernels/include/scales.h"
+#include "quant/policy.h"
 
 const char *const clq_observer_names[2] = {"minmax", "moving_average"};
 const char *const clq_scale_names[2] = {"float", "pow2"};
@@ -87,6 +88,9 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     json_object_set_new(json, "weights",
                         clq_json_string(clq_weight_names[config->per_tensor_weights]));
     json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
+    if (config->policy.count > 0) {
+        json_object_set_new(json, "policy", clq_policy_to_json(&config->policy));
+    }
     if (config->scale == CLQ_SCALE_POW2) {
         json_object_set_new(json, "max_shift", json_integer(config->max_shift));
     }

@@ -96,7 +96,7 @@ typedef struct clq_bench_result {
     char *device; /* owned */
     char *driver; /* owned: platform and version */
     int batch;
-    const char *precision; /* "fp32" or "int8" */
+    const char *precision; /* "fp32", "int8" or "mixed" */
     const char *dot_path;  /* the device's; "" for fp32 */
     int iterations;
     clq_latency latency; /* from queueing the forward to its end, transfers apart; host's clock */

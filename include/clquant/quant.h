@@ -14,6 +14,35 @@ typedef enum clq_observer_kind {
 } clq_observer_kind;
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 
+/* ---- who gets which precision ---- */
+
+/* What a rule says of the nodes that it matches; all of its conditions must hold. */
+typedef struct clq_policy_rule {
+    char name[96];     /* glob of the node's name; "": any */
+    char op[32];       /* operator, "conv2d"; "": any */
+    bool first, last;  /* the first or the last layer (conv2d or linear) */
+    bool keep_float;   /* then: the node works on reals */
+    clq_qtype weights; /* else: the type of a layer's weights, signed */
+} clq_policy_rule;
+
+enum { CLQ_MAX_POLICY_RULES = 64 };
+
+/* Rules in order: the first one that matches a node decides. A node without one works on u8 codes,
+ * with weights of s8_narrow. */
+typedef struct clq_policy {
+    clq_policy_rule rules[CLQ_MAX_POLICY_RULES];
+    int count;
+} clq_policy;
+
+/* Adds a rule behind the others. CLQ_USAGE when there are too many, or it cannot be executed. */
+clq_status clq_policy_add(clq_policy *policy, const clq_policy_rule *rule);
+/* Adds the rules of a JSON file: an array, or an object with the array "rules". */
+clq_status clq_policy_load(clq_policy *policy, const char *path);
+/* What holds for a node of the graph. */
+clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node);
+/* CLQ_USAGE names a rule that no node of the graph meets. */
+clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph);
+
 typedef struct clq_quant_config {
     clq_observer_kind observer;
     double averaging; /* moving average: weight of a batch's range, default 0.01. QAT always
@@ -24,6 +53,7 @@ typedef struct clq_quant_config {
     clq_scale_kind scale;
     int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images; /* calibration images, default 512 */
+    clq_policy policy;
 } clq_quant_config;
 
 void clq_quant_config_init(clq_quant_config *config);
@@ -79,6 +109,10 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer);
 /* Integer form -> folded float form with the same nodes and names, whose weights and biases are the
  * reals that the codes stand for: the network's FP32 twin, to compare speed or values with. */
 clq_status clq_dequantize(const clq_graph *integer, clq_graph **real);
+
+/* clq_quant_config_check, and CLQ_USAGE for a policy that keeps nodes float, which QAT cannot train
+ * so far. */
+clq_status clq_qat_check(const clq_quant_config *config);
 
 /* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams.
  * Observers start from the graph's qparams and stop after the first epoch (half of the steps when

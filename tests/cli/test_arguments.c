@@ -474,6 +474,7 @@ static void quantization(void **state) {
     clq_quant_config_init(NULL);
     clq_quant_config_init(&config);
     REFUSED(clq_quant_config_check(NULL));
+    REFUSED(clq_qat_check(NULL));
     FAILS(clq_quant_config_check(&zeroed));
     REFUSED(clq_activation_qparams(NULL, "x", 0, 1, &scale, &zero_point));
     REFUSED(clq_activation_qparams(&config, "x", 0, 1, NULL, &zero_point));

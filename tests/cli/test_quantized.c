@@ -84,12 +84,45 @@ static void settings_travel_with_the_model(void **state) {
     assert_int_equal(system(line), 0);
 }
 
+static void policies_say_who_is_quantized(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("policy.onnx");
+    const char *rules =
+        text_file("rules.json", "{\"rules\": [{\"layer\": \"last\", \"float\": true},"
+                                "{\"op\": \"conv2d\", \"weights\": \"s3\"}]}");
+    assert_exit(
+        0, "ptq %s --data " DATA " --keep-float conv1 --weight-bits layer1*=4 --policy %s -o %s",
+        fp32, rules, q);
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_printed("\"precision\": \"fp32\"");
+    assert_exit(CLQ_GATE_FAILED, "verify %s --data " DATA " --require-int8", q);
+    assert_printed("layer conv1 (conv2d) runs as fp32");
+    assert_exit(0, "convert %s -o %s", q, clq_test_temp_path("policy2.onnx"));
+    assert_printed(
+        "\"policy\": [{\"name\": \"conv1\", \"float\": true}, {\"name\": \"layer1*\", \"weights\": "
+        "\"s4\"}, {\"layer\": \"last\", \"float\": true}, {\"op\": \"conv2d\", \"weights\": "
+        "\"s3\"}]");
+    char line[2048];
+    snprintf(line, sizeof line, "cmp %s %s", q, clq_test_temp_path("policy2.onnx"));
+    assert_int_equal(system(line), 0);
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --keep-float conv9 -o %s", fp32, q);
+    assert_printed("no node is meant by the rule for conv9");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc=1 -o %s", fp32, q);
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc -o %s", fp32, q);
+    assert_printed("must be PATTERN=BITS");
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set 'qat.policy=[{\"float\":true}]' -o %s",
+                fp32, q);
+    assert_printed("QAT trains only networks that are quantized as a whole so far, and rule 1");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
         cmocka_unit_test(clamped_scales_are_a_warning),
         cmocka_unit_test(max_shift_needs_powers_of_two),
         cmocka_unit_test(settings_travel_with_the_model),
+        cmocka_unit_test(policies_say_who_is_quantized),
     };
     return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,
                                        clq_test_teardown_temp_dir);

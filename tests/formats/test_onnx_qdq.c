@@ -117,12 +117,8 @@ static void check(variant v) {
     assert_int_equal(conv->act, v.relu_between ? CLQ_ACT_RELU : CLQ_ACT_NONE);
     /* MaxPool's codes are its input's. */
     assert_true(graph->values[graph->nodes[1].output].q.scale[0] == 2);
-    if (v.float_weights) {
-        assert_int_equal(clq_graph_form(graph), CLQ_FORM_QUANTIZED);
-    } else {
-        assert_int_equal(clq_graph_form(graph), CLQ_FORM_INTEGER);
-        check_codes(graph, v);
-    }
+    assert_int_equal(clq_graph_form(graph), CLQ_FORM_INTEGER);
+    check_codes(graph, v);
     clq_graph_destroy(graph);
 }
 
@@ -135,7 +131,112 @@ static void variants(void **state) {
     check((variant){.float_bias = true});
     check((variant){.foreign_bias_scale = true});
     check((variant){.relu_between = true});
-    check((variant){.float_weights = true, .float_bias = true});
+}
+
+static Onnx__TensorProto *find_tensor(make_model *m, const char *name) {
+    for (size_t i = 0; i < m->graph.n_initializer; i++) {
+        if (strcmp(m->tensors[i]->name, name) == 0) {
+            return m->tensors[i];
+        }
+    }
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static Onnx__NodeProto *find_maker(make_model *m, const char *output) {
+    for (size_t i = 0; i < m->graph.n_node; i++) {
+        if (strcmp(m->nodes[i]->output[0], output) == 0) {
+            return m->nodes[i];
+        }
+    }
+    fail_msg("no node makes %s", output);
+    return NULL;
+}
+
+/* ---- codes and reals side by side ---- */
+
+/* The graph's nodes, in order: "conv2d relu". */
+static void check_nodes(const clq_graph *graph, const char *expected) {
+    char text[512] = "";
+    for (int n = 0; n < graph->node_count; n++) {
+        const size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%s", n ? " " : "", graph->nodes[n].op->name);
+    }
+    assert_string_equal(text, expected);
+}
+
+static const clq_value *made_by(const clq_graph *graph, const char *name) {
+    const int node = clq_graph_find_node(graph, name);
+    assert_true(node >= 0);
+    return &graph->values[graph->nodes[node].output];
+}
+
+/* A layer whose weights are float works on reals, between a dequantize and a quantize node. */
+static void float_weights(void **state) {
+    (void)state;
+    clq_graph *graph =
+        make_finish(make_quantized((variant){.float_weights = true, .float_bias = true}));
+    check_nodes(graph, "dequantize conv2d quantize max_pool global_avg_pool");
+    assert_int_equal(clq_graph_form(graph), CLQ_FORM_INTEGER);
+    assert_int_equal(graph->values[clq_graph_input(graph)].q.count, 1);
+    assert_int_equal(made_by(graph, "x.dequantize")->q.count, 0);
+    assert_int_equal(made_by(graph, "c")->q.count, 0);
+    assert_true(made_by(graph, "c.quantize")->q.scale[0] == 2);
+    assert_true(graph->values[clq_graph_output(graph)].q.scale[0] == 2);
+    clq_graph_destroy(graph);
+}
+
+/* The convolution's output is read rounded and as it is: it makes reals, and codes come of them. */
+static void a_reader_past_the_rounding(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){0});
+    find_maker(m, "p")->input[0] = make_text(m, "c");
+    find_maker(m, "g")->input[0] = make_text(m, "cq");
+    make_node(m, "GlobalAveragePool", "p", "g2");
+    make_node(m, "Flatten", "g2", "f2");
+    make_node(m, "Add", "y,f2", "z");
+    m->outputs[0]->name = make_text(m, "z");
+    clq_graph *graph = make_finish(m);
+    check_nodes(graph, "conv2d max_pool quantize global_avg_pool global_avg_pool dequantize add");
+    assert_int_equal(made_by(graph, "c")->q.count, 0);
+    assert_int_equal(graph->nodes[1].inputs[0], graph->nodes[0].output);
+    assert_true(made_by(graph, "c.quantize")->q.scale[0] == 2);
+    assert_int_equal(graph->values[clq_graph_output(graph)].q.count, 0);
+    clq_graph_destroy(graph);
+}
+
+/* Weights that are codes are of no use where the input is read as it is. */
+static void a_part_left_float(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){0});
+    find_maker(m, "c")->input[0] = make_text(m, "x");
+    clq_graph *graph = make_finish(m);
+    check_nodes(graph, "conv2d quantize max_pool global_avg_pool");
+    assert_int_equal(graph->values[graph->nodes[0].inputs[1]].dtype, CLQ_F32);
+    assert_int_equal(graph->values[clq_graph_input(graph)].q.count, 0);
+    clq_graph_destroy(graph);
+}
+
+/* An output taken before and one taken behind the rounding. */
+static void both_outputs(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){0});
+    static const int64_t dim[2] = {-1, 2};
+    m->outputs[m->graph.n_output++] = make_info(m, "f", 2, dim);
+    clq_graph *graph = make_finish(m);
+    check_nodes(graph, "conv2d max_pool dequantize global_avg_pool quantize");
+    assert_int_equal(graph->output_count, 2);
+    assert_true(graph->values[graph->outputs[0].value].q.scale[0] == 2);
+    assert_int_equal(graph->values[graph->outputs[1].value].q.count, 0);
+    clq_graph_destroy(graph);
+}
+
+static void rounded_and_not_by_one_node(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){0});
+    make_node(m, "Add", "c,cq", "a");
+    m->outputs[0]->name = make_text(m, "a");
+    make_refused(m, "reads \"c\" both rounded and not");
 }
 
 /* torch's exporter leaves weights float and rounds them in the file: QuantizeLinear of a constant.
@@ -180,26 +281,6 @@ static void weights_only(void **state) {
     clq_graph_destroy(graph);
 }
 
-static Onnx__TensorProto *find_tensor(make_model *m, const char *name) {
-    for (size_t i = 0; i < m->graph.n_initializer; i++) {
-        if (strcmp(m->tensors[i]->name, name) == 0) {
-            return m->tensors[i];
-        }
-    }
-    fail_msg("no tensor %s", name);
-    return NULL;
-}
-
-static Onnx__NodeProto *find_maker(make_model *m, const char *output) {
-    for (size_t i = 0; i < m->graph.n_node; i++) {
-        if (strcmp(m->nodes[i]->output[0], output) == 0) {
-            return m->nodes[i];
-        }
-    }
-    fail_msg("no node makes %s", output);
-    return NULL;
-}
-
 static void refused(void **state) {
     (void)state;
     make_model *m = make_quantized((variant){0}); /* weights with a zero point of their own */
@@ -229,19 +310,6 @@ static void refused(void **state) {
     find_maker(m, "c")->input[0] = make_text(m, "xq_codes");
     make_refused(m, "holds codes");
 
-    m = make_quantized((variant){0}); /* a reader that goes past the rounding */
-    find_maker(m, "p")->input[0] = make_text(m, "c");
-    find_maker(m, "g")->input[0] = make_text(m, "cq");
-    make_node(m, "GlobalAveragePool", "p", "g2");
-    make_node(m, "Flatten", "g2", "f2");
-    make_node(m, "Add", "y,f2", "z");
-    m->outputs[0]->name = make_text(m, "z");
-    make_refused(m, "also read without the rounding");
-
-    m = make_quantized((variant){0}); /* a part left float */
-    find_maker(m, "c")->input[0] = make_text(m, "x");
-    make_refused(m, "is not quantized, but other activations are");
-
     m = make_quantized((variant){0}); /* 16 bits */
     find_tensor(m, "c_zero")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT16;
     make_refused(m, "element type int16");
@@ -262,6 +330,11 @@ static void refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variants),
+        cmocka_unit_test(float_weights),
+        cmocka_unit_test(a_reader_past_the_rounding),
+        cmocka_unit_test(a_part_left_float),
+        cmocka_unit_test(both_outputs),
+        cmocka_unit_test(rounded_and_not_by_one_node),
         cmocka_unit_test(fake_quantized_weights),
         cmocka_unit_test(weights_only),
         cmocka_unit_test(refused),

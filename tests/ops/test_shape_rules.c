@@ -413,7 +413,7 @@ static void registry_is_consistent(void **state) {
     (void)state;
     size_t count;
     const clq_op *const *ops = clq_op_list(&count);
-    assert_int_equal(count, 14);
+    assert_int_equal(count, 16);
     for (size_t i = 0; i < count; i++) {
         assert_ptr_equal(clq_op_find(ops[i]->name), ops[i]);
         assert_non_null(ops[i]->infer);

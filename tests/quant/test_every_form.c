@@ -353,16 +353,25 @@ static clq_graph *quantized_network(const char *word) {
     return quantized;
 }
 
-/* Quantized activations and real weights: simulated, as a plain reference does it. */
+/* Quantized activations and real weights, from a file: layers on reals between quantize and
+ * dequantize nodes, as a plain reference does it. */
 static void test_real_weights(void **state) {
     (void)state;
-    clq_graph *graph = quantized_network("crBwbkrm(c+afLrl");
-    for (int v = 0; v < graph->value_count; v++) {
-        if (graph->values[v].data) {
-            clq_qparams_clear(&graph->values[v].q);
+    clq_graph *quantized = quantized_network("crBwbkrm(c+afLrl");
+    for (int v = 0; v < quantized->value_count; v++) {
+        if (quantized->values[v].data) {
+            clq_qparams_clear(&quantized->values[v].q);
         }
     }
+    const char *path = clq_test_temp_path("real.onnx");
+    clq_graph *graph = NULL;
+    assert_ok(clq_onnx_save(quantized, path));
+    assert_ok(clq_onnx_load(path, &graph));
+    clq_graph_destroy(quantized);
     float *y = outputs_kept(graph, CLQ_EXEC_FAKE_QUANT);
+    float *integer = outputs_kept(graph, CLQ_EXEC_INT8);
+    assert_equal_bits(integer, y, IMAGES * CLASSES * sizeof *y);
+    free(integer);
     float image[SIZE * SIZE * 3], file_image[SIZE * SIZE * 3], expected[CLASSES];
     clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
     clq_feed *feed = net_feed(test_device, data, 1);

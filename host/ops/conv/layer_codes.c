@@ -6,8 +6,7 @@
  *   forward   sums = conv(x, codes) + bias codes -> y        requantize.cl, in place
  *   backward  dy masked where y was clamped, then (14)
  *
- * FAKE_QUANT is exact where weights are codes, so its sums come from int32 where floats cannot be
- * proven to hold them. */
+ * FAKE_QUANT is exact, so its sums come from int32 where floats cannot be proven to hold them. */
 #include "ops/conv/layer_codes.h"
 
 #include <stdlib.h>
@@ -82,14 +81,7 @@ static const clq_qtype_info *weights_type(const clq_op_run *run) {
     return clq_qtype_get(q->count > 0 ? q->type : CLQ_Q_S8_NARROW);
 }
 
-/* Weights that stay real beside quantized activations: sums are then of reals, not exact, and there
- * is no integer form. */
-static bool has_real_weights(const clq_op_run *run) {
-    return run->in[CLQ_LAYER_W].value->dtype == CLQ_F32 &&
-           run->in[CLQ_LAYER_W].value->q.count == 0 && !run->qstate->choose_weight_scales;
-}
-
-/* The weights' scales in the graph, one for each channel; 1 for real ones. */
+/* The weights' scales in the graph, one for each channel. */
 static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
     const clq_qparams *q = &run->in[CLQ_LAYER_W].value->q;
     const size_t oc = (size_t)layer->geometry.oc;
@@ -98,7 +90,7 @@ static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
         return CLQ_NO_MEMORY;
     }
     for (size_t c = 0; c < oc; c++) {
-        scale[c] = q->count == 0 ? 1 : q->scale[q->count == 1 ? 0 : c];
+        scale[c] = q->scale[q->count == 1 ? 0 : c];
     }
     const clq_status status = clq_buffer_write(layer->w_scale, 0, oc * sizeof *scale, scale);
     clq_free(scale);
@@ -132,7 +124,11 @@ cleanup:
 }
 
 clq_status clq_layer_codes_prepare(clq_op_run *run) {
+    const clq_value *w = run->in[CLQ_LAYER_W].value;
     CLQ_TRY(clq_check_codes(run, false));
+    if (w->q.count == 0 && !run->qstate->choose_weight_scales) {
+        return clq_fail(CLQ_USAGE, "weights \"%s\" have no scales", w->name);
+    }
     layer_codes *layer = clq_calloc(1, sizeof *layer);
     if (!layer) {
         return CLQ_NO_MEMORY;
@@ -301,40 +297,11 @@ cleanup:
     return status;
 }
 
-/* Real weights in the place of codes, and the bias in units of the input's scale. */
-static clq_status load_reals(const clq_op_run *run, layer_codes *layer) {
-    const size_t oc = (size_t)layer->geometry.oc, bytes = oc * layer->k * sizeof(float);
-    const float x_scale = run->in[CLQ_LAYER_X].value->q.scale[0];
-    CLQ_TRY(clq_buffer_copy(layer->codes, 0, run->in[CLQ_LAYER_W].buffer, 0, bytes));
-    CLQ_TRY(make_multipliers(run, layer));
-    if (!layer->bias_codes) {
-        return CLQ_OK;
-    }
-    clq_status status = CLQ_OK;
-    float *bias = clq_calloc(oc, sizeof *bias);
-    if (!bias) {
-        return CLQ_NO_MEMORY;
-    }
-    CLQ_GOTO(status, cleanup,
-             clq_buffer_read(run->in[CLQ_LAYER_BIAS].buffer, 0, oc * sizeof *bias, bias));
-    for (size_t c = 0; c < oc; c++) {
-        bias[c] /= x_scale;
-    }
-    CLQ_GOTO(status, cleanup, clq_buffer_write(layer->bias_codes, 0, oc * sizeof *bias, bias));
-cleanup:
-    clq_free(bias);
-    return status;
-}
-
 clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     layer_codes *layer = run->state;
-    const bool real = has_real_weights(run);
-    if (run->in[CLQ_LAYER_W].value->dtype == CLQ_S8) {
-        CLQ_TRY(make_multipliers(run, layer));
-    } else {
-        CLQ_TRY(real ? load_reals(run, layer) : quantize_parameters(run, layer));
-    }
-    if (run->mode == CLQ_EXEC_FAKE_QUANT && !real) {
+    CLQ_TRY(run->in[CLQ_LAYER_W].value->dtype == CLQ_S8 ? make_multipliers(run, layer)
+                                                        : quantize_parameters(run, layer));
+    if (run->mode == CLQ_EXEC_FAKE_QUANT) {
         CLQ_TRY(check_bound(run, layer));
     }
     CLQ_TRY(clq_conv2d_f32_load_weights(layer->conv, layer->codes));

@@ -1,0 +1,145 @@
+/* Which values are codes, and of which types: what the policy says of nodes, as provisional qparams
+ * of the values that they read and make. Scales are chosen later. */
+#include "graph/node.h"
+#include "ops/layer.h"
+#include "passes/borders.h"
+#include "quant/internal.h"
+
+typedef struct assignment {
+    clq_graph *graph;
+    const clq_policy *policy;
+    bool *on_codes; /* (node_count) */
+    bool *real;     /* (value_count) */
+    int *readers;   /* (value_count): nodes on codes that read it */
+} assignment;
+
+static clq_status choose_nodes(assignment *a) {
+    for (int n = 0; n < a->graph->node_count; n++) {
+        const clq_node *node = &a->graph->nodes[n];
+        if (node->op == &clq_op_quantize || node->op == &clq_op_dequantize) {
+            return clq_fail(CLQ_USAGE, "node %s: the network is quantized in part already",
+                            node->name);
+        }
+        a->on_codes[n] = !clq_policy_find(a->policy, a->graph, n).keep_float;
+        if (a->on_codes[n] && node->op->quantized == NULL) {
+            return clq_fail(CLQ_USAGE,
+                            "node %s: %s does not exist in a quantized network; fold it first",
+                            node->name, node->op->name);
+        }
+        for (int k = 0; a->on_codes[n] && k < node->input_count; k++) {
+            if (node->inputs[k] != CLQ_NO_VALUE) {
+                a->readers[node->inputs[k]]++;
+            }
+        }
+    }
+    return CLQ_OK;
+}
+
+/* A layer makes reals as well as codes, so where nobody wants codes, its output is not rounded: the
+ * network's, when no activation follows and nobody reads it, and where all readers are on reals. */
+static bool stays_real(const assignment *a, const clq_node *node) {
+    const int uses = clq_graph_use_count(a->graph, node->output);
+    int outputs = 0;
+    for (int i = 0; i < a->graph->output_count; i++) {
+        outputs += a->graph->outputs[i].value == node->output;
+    }
+    if (!clq_is_layer(node) || a->readers[node->output] > 0) {
+        return false;
+    }
+    return outputs > 0 ? outputs == uses && clq_node_act(node) == CLQ_ACT_NONE : uses > 0;
+}
+
+/* An input is codes unless a node on reals wants it as it is. */
+static void choose_values(assignment *a) {
+    const clq_graph *graph = a->graph;
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        a->real[node->output] = !a->on_codes[n] || stays_real(a, node);
+        for (int k = 0; !a->on_codes[n] && k < node->input_count; k++) {
+            const int in = node->inputs[k];
+            if (in != CLQ_NO_VALUE && graph->values[in].kind == CLQ_VALUE_INPUT) {
+                a->real[in] = true;
+            }
+        }
+    }
+}
+
+/* Weights that nodes of both kinds read could not be stored. */
+static clq_status set_weights(assignment *a) {
+    static const float one = 1;
+    clq_graph *graph = a->graph;
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        for (int k = 1; !a->on_codes[n] && clq_is_layer(node) && k < node->input_count; k++) {
+            if (node->inputs[k] != CLQ_NO_VALUE && a->readers[node->inputs[k]] > 0) {
+                return clq_fail(CLQ_USAGE,
+                                "node %s: its parameter \"%s\" is read by a quantized node too, so "
+                                "it cannot stay float",
+                                node->name, graph->values[node->inputs[k]].name);
+            }
+        }
+        if (!clq_is_layer(node)) {
+            continue;
+        }
+        clq_qparams *q = &graph->values[node->inputs[CLQ_LAYER_W]].q;
+        clq_qparams_clear(q);
+        if (a->on_codes[n]) {
+            CLQ_TRY(clq_qparams_set(q, 1, &one, 0, clq_policy_find(a->policy, graph, n).weights));
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status set_activations(assignment *a, bool *mixed) {
+    static const float one = 1;
+    *mixed = false;
+    for (int v = 0; v < a->graph->value_count; v++) {
+        clq_value *value = &a->graph->values[v];
+        if (clq_is_constant(value)) {
+            continue;
+        }
+        if (a->real[v] && a->readers[v] == 0) {
+            clq_qparams_clear(&value->q);
+        } else {
+            CLQ_TRY(clq_qparams_set(&value->q, 1, &one, 0, CLQ_Q_U8));
+        }
+    }
+    for (int n = 0; n < a->graph->node_count; n++) {
+        *mixed |= !a->on_codes[n];
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed) {
+    const size_t values = (size_t)untyped->value_count, nodes = (size_t)untyped->node_count;
+    clq_status status = CLQ_NO_MEMORY;
+    clq_graph *graph = NULL;
+    bool mixed = false;
+    assignment a = {.policy = policy};
+    a.on_codes = clq_calloc(nodes, sizeof *a.on_codes);
+    a.real = clq_calloc(values, sizeof *a.real);
+    a.readers = clq_calloc(values, sizeof *a.readers);
+    if (!a.on_codes || !a.real || !a.readers) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_policy_check(policy, untyped));
+    CLQ_GOTO(status, cleanup, clq_graph_clone(untyped, &graph));
+    a.graph = graph;
+    CLQ_GOTO(status, cleanup, choose_nodes(&a));
+    choose_values(&a);
+    CLQ_GOTO(status, cleanup, set_weights(&a));
+    CLQ_GOTO(status, cleanup, set_activations(&a, &mixed));
+    if (mixed) {
+        const clq_borders borders = {.on_codes = a.on_codes, .real = a.real};
+        status = clq_insert_borders(graph, &borders, typed);
+    } else {
+        *typed = graph;
+        graph = NULL;
+    }
+cleanup:
+    clq_graph_destroy(graph);
+    clq_free(a.on_codes);
+    clq_free(a.real);
+    clq_free(a.readers);
+    return status;
+}

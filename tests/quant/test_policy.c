@@ -1,0 +1,115 @@
+/* Policies: which rule holds for which node, from JSON and back, and what is refused. */
+#include <clquant/quant.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "quant/policy.h"
+#include "support/op_run.h"
+#include "support/quant_nets.h"
+
+static clq_policy policy_of(const char *json) {
+    clq_policy policy = {.count = 0};
+    const char *path = clq_test_temp_path("policy.json");
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(json, file);
+    fclose(file);
+    assert_ok(clq_policy_load(&policy, path));
+    return policy;
+}
+
+static void check_refused(const char *json, const char *error) {
+    clq_policy policy = {.count = 0};
+    const char *path = clq_test_temp_path("policy.json");
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(json, file);
+    fclose(file);
+    assert_status(clq_policy_load(&policy, path), CLQ_BAD_DATA);
+    assert_error_has(error);
+}
+
+static clq_policy_rule rule_for(const clq_policy *policy, const clq_graph *graph,
+                                const char *name) {
+    const int node = clq_graph_find_node(graph, name);
+    assert_true(node >= 0);
+    return clq_policy_find(policy, graph, node);
+}
+
+static void the_first_rule_decides(void **state) {
+    (void)state;
+    const clq_network_options options = {.network = "resnet20", .size = 12};
+    clq_graph *graph = net_folded(net_built(&options));
+    const clq_policy policy = policy_of("{\"rules\": ["
+                                        "{\"layer\": \"first\", \"float\": true},"
+                                        "{\"layer\": \"last\", \"weights\": \"s8\"},"
+                                        "{\"name\": \"layer1.?.conv2\", \"weights\": \"s2\"},"
+                                        "{\"name\": \"layer1*\", \"weights\": \"s4\"},"
+                                        "{\"op\": \"add\", \"float\": true}]}");
+    assert_int_equal(policy.count, 5);
+    assert_ok(clq_policy_check(&policy, graph));
+    assert_true(rule_for(&policy, graph, "conv1").keep_float);
+    assert_int_equal(rule_for(&policy, graph, "fc").weights, CLQ_Q_S8);
+    assert_int_equal(rule_for(&policy, graph, "layer1.1.conv2").weights, CLQ_Q_S2);
+    assert_int_equal(rule_for(&policy, graph, "layer1.1.conv1").weights, CLQ_Q_S4);
+    assert_false(rule_for(&policy, graph, "layer1.1.add").keep_float); /* the rule before */
+    assert_true(rule_for(&policy, graph, "layer2.1.add").keep_float);
+    assert_int_equal(rule_for(&policy, graph, "layer2.1.conv1").weights, CLQ_Q_S8_NARROW);
+    clq_graph_destroy(graph);
+}
+
+static void json_reads_back(void **state) {
+    (void)state;
+    const clq_policy policy = policy_of("[{\"name\": \"a*\", \"op\": \"conv2d\", \"float\": true},"
+                                        "{\"layer\": \"last\", \"weights\": \"s3\"}]");
+    json_t *json = clq_policy_to_json(&policy);
+    char *text = NULL;
+    assert_ok(clq_json_dump_line(json, &text));
+    const clq_policy again = policy_of(text);
+    assert_memory_equal(&again, &policy, sizeof policy);
+    clq_free(text);
+    json_decref(json);
+}
+
+static void nonsense_is_refused(void **state) {
+    (void)state;
+    check_refused("[{\"nmae\": \"a\"}]", "did you mean");
+    check_refused("[{\"op\": \"conv3d\", \"float\": true}]", "conv3d");
+    check_refused("[{\"weights\": \"s9\"}]", "\"s9\", no known type");
+    check_refused("[{\"weights\": \"u8\"}]", "cannot be executed");
+    check_refused("[{\"activations\": \"s8\"}]", "activations: of type s8 cannot be executed");
+    check_refused("[{\"float\": true, \"weights\": \"s4\"}]", "leaves no types");
+    check_refused("{}", "rules");
+    clq_policy full = {.count = 0};
+    const clq_policy_rule rule = {.keep_float = true};
+    for (int i = 0; i < CLQ_MAX_POLICY_RULES; i++) {
+        assert_ok(clq_policy_add(&full, &rule));
+    }
+    assert_status(clq_policy_add(&full, &rule), CLQ_USAGE);
+}
+
+/* A pattern that misses everything is a mistake, and so is one for weights of nodes without. */
+static void rules_without_use_are_refused(void **state) {
+    (void)state;
+    const clq_network_options options = {.network = "resnet20", .size = 12};
+    clq_graph *graph = net_folded(net_built(&options));
+    clq_policy policy = policy_of("[{\"name\": \"layer9*\", \"float\": true}]");
+    assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
+    assert_error_has("no node is meant by the rule for layer9*; nodes are called like \"conv1\"");
+    policy = policy_of("[{\"name\": \"layer1.0.add\", \"weights\": \"s4\"}]");
+    assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
+    assert_error_has("no layer is meant by the rule for layer1.0.add");
+    clq_graph_destroy(graph);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_rule_decides),
+        cmocka_unit_test(json_reads_back),
+        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(rules_without_use_are_refused),
+    };
+    return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
+}
