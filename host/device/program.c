@@ -24,28 +24,36 @@ const char *clq_kernel_source(const char *name) {
     return entry ? entry->source : "";
 }
 
-/* The options of a program: what describes the device, then the caller's. */
-static clq_status build_options(const clq_device *device, clq_dot dot, const char *options,
-                                char **all) {
+/* The options of a program: what describes the device, then the caller's. Macros that the source
+ * does not mention are left out, so that dot paths and schedules share what does not depend on
+ * them: compilers and drivers' caches tell programs apart by their options. */
+static clq_status build_options(const clq_device *device, const char *source, clq_dot dot,
+                                const char *options, char **all) {
+    const bool gpu = device->info.schedule == CLQ_SCHEDULE_GPU;
     clq_text text = {0};
-    if (!strstr(options, "-DCLQ_SCHEDULE_")) { /* a caller may force one */
-        clq_text_printf(&text, "-DCLQ_SCHEDULE_%s=1 ",
-                        device->info.schedule == CLQ_SCHEDULE_CPU ? "CPU" : "GPU");
+    clq_text_puts(&text, "-w"); /* some drivers print warnings on stderr */
+    if (strstr(source, "CLQ_SCHEDULE_") && !strstr(options, "-DCLQ_SCHEDULE_")) {
+        clq_text_printf(&text, " -DCLQ_SCHEDULE_%s=1", gpu ? "GPU" : "CPU"); /* not forced */
     }
-    clq_text_printf(&text, "-DCLQ_SIMD_BYTES=%u -DCLQ_DOT_", device->info.simd_bytes);
-    for (const char *c = clq_dot_name(dot); *c; c++) {
-        clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    if (strstr(source, "CLQ_SIMD_BYTES")) {
+        clq_text_printf(&text, " -DCLQ_SIMD_BYTES=%u", device->info.simd_bytes);
     }
-    clq_text_puts(&text, "=1 -w"); /* some drivers print warnings on stderr */
-    if (device->info.is_cpu && device->info.schedule == CLQ_SCHEDULE_GPU) {
+    if (strstr(source, "CLQ_DOT_")) {
+        clq_text_puts(&text, " -DCLQ_DOT_");
+        for (const char *c = clq_dot_name(dot); *c; c++) {
+            clq_text_printf(&text, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+        }
+        clq_text_puts(&text, "=1");
+        if (dot == CLQ_DOT_KHR && strncmp(device->info.version, "OpenCL 3.", 9) == 0) {
+            clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
+        }
+    }
+    if (device->info.is_cpu && gpu && strstr(source, "CLQ_KEEP_LOOPS")) {
         clq_text_puts(&text, " -DCLQ_KEEP_LOOPS=1"); /* kernels/include/unroll.h */
-    }
-    if (dot == CLQ_DOT_KHR && strncmp(device->info.version, "OpenCL 3.", 9) == 0) {
-        clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
     }
     if (device->divides_correctly) {
         clq_text_puts(&text, " -cl-fp32-correctly-rounded-divide-sqrt");
-    } else {
+    } else if (strstr(source, "CLQ_INEXACT_DIVIDE")) {
         clq_text_puts(&text, " -DCLQ_INEXACT_DIVIDE=1"); /* kernels/include/requantize.h */
     }
     if (*options) {
@@ -123,7 +131,7 @@ static clq_status get_program(clq_device *device, const clq_kernel_entry *entry,
         status = CLQ_NO_MEMORY;
         goto cleanup;
     }
-    CLQ_GOTO(status, cleanup, build_options(device, dot, options, &all));
+    CLQ_GOTO(status, cleanup, build_options(device, entry->source, dot, options, &all));
     CLQ_GOTO(status, cleanup, build(device, entry, all, made));
     made->source = entry->source;
     made->options = copy;

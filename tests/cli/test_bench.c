@@ -21,8 +21,8 @@ static int setup(void **state) {
     suppress_leaks_of_drivers();
     snprintf(fp32, sizeof fp32, "%s", clq_test_temp_path("tiny.onnx"));
     snprintf(int8, sizeof int8, "%s", clq_test_temp_path("tiny-int8.onnx"));
-    return command("convert --network resnet20 --size 8 --classes 4 -o %s", fp32) ||
-           command("ptq %s --data synthetic:train=16,test=16,size=8 --images 8 -o %s", fp32, int8);
+    return command("convert --network resnet20 --size 16 --classes 4 -o %s", fp32) ||
+           command("ptq %s --data synthetic:train=16,test=16,size=16 --images 8 -o %s", fp32, int8);
 }
 
 /* The JSON that the latest command printed; there may be messages around it. */
@@ -246,7 +246,7 @@ static void startup_times_are_in_the_json(void **state) {
 static void training_steps_take_turns_in_one_json(void **state) {
     static const char *const modes[] = {"train", "qat"};
     (void)state;
-    assert_exit(0, "bench --train resnet20 --size 8 --classes 4 --qat --batch 3 --iterations 2 "
+    assert_exit(0, "bench --train resnet20 --size 16 --classes 4 --qat --batch 3 --iterations 2 "
                    "--warmup 1 --json");
     json_t *json = printed_json();
     const json_t *results = json_object_get(json, "results");

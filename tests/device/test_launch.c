@@ -201,6 +201,7 @@ static void test_missing_kernel(void **state) {
     assert_error_has("no_such_kernel");
 }
 
+/* And tells no more of the device than the source asks for. */
 static void test_build_error(void **state) {
     (void)state;
     static const clq_kernel_entry bad = {"bad", "test/bad.cl",
@@ -213,6 +214,9 @@ static void test_build_error(void **state) {
     assert_error_has("-DSOME=1");
     assert_error_has("this_is_not_declared");
     assert_null(strchr(clq_last_error(), '\n'));
+    assert_null(strstr(clq_last_error(), "CLQ_DOT_"));
+    assert_null(strstr(clq_last_error(), "CLQ_SCHEDULE_"));
+    assert_null(strstr(clq_last_error(), "CLQ_SIMD_BYTES"));
 }
 
 /* The device draws the numbers of host/base/rng.h. */

@@ -9,7 +9,7 @@
 
 static clq_ranks *ranks; /* NULL but in as_rank */
 
-enum { SIZE = 12, BATCH = 16, IMAGES = 128 };
+enum { SIZE = 13, BATCH = 16, IMAGES = 128 };
 
 static clq_graph *calibrated(const clq_quant_config *config) {
     clq_graph *graph = net_folded(net_everything(SIZE));
@@ -78,7 +78,7 @@ static void train_and_verify(const clq_quant_config *config, int images, int epo
     assert_ok(clq_graph_validate(graph));
     assert_ok(clq_convert(graph, &integer));
     assert_ok(clq_graph_validate(integer));
-    assert_ok(clq_verify(test_device, integer, test, 8, 0, &v));
+    assert_ok(clq_verify(test_device, integer, test, 4, 0, &v));
     assert_string_equal(v.first_mismatch, "");
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);

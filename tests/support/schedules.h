@@ -16,6 +16,18 @@ static inline int open_schedule(void **state, const char *schedule, unsigned sim
     return status == CLQ_OK ? 0 : -1;
 }
 
+/* The register width of the device under the CPU schedule; its group needs no other of that width.
+ */
+static inline unsigned own_simd_bytes(void) {
+    clq_device *device = NULL;
+    unsigned bytes = 0;
+    if (clq_test_open("cpu", &device) == CLQ_OK) {
+        bytes = clq_device_get_info(device)->simd_bytes;
+    }
+    clq_device_close(device);
+    return bytes;
+}
+
 static inline int open_cpu(void **state) {
     return open_schedule(state, "cpu", 0);
 }

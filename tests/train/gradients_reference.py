@@ -206,7 +206,7 @@ def main():
             write_case(name)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([options.full], check=True, env={**os.environ, "CLQ_TEST_DUMP": folder})
+        subprocess.run([options.full], check=True, env={**os.environ, "CLQ_TEST_ALL": "1", "CLQ_TEST_DUMP": folder})
         return 0 if max([compare_case(name, folder) for name in options.cases]) <= 1e-4 else 1
 
 
