@@ -104,6 +104,10 @@ static clq_status build(clq_device *device, const clq_kernel_entry *entry, const
         return clq_cl_fail(error, "creating the program of kernels/%s", entry->file);
     }
     error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
+    if (error == CL_BUILD_PROGRAM_FAILURE) {
+        /* PoCL fails where another process puts the same program into its cache at this moment. */
+        error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
+    }
     if (error != CL_SUCCESS) {
         clq_status status = fail_with_log(device, handle, error, entry->file, options);
         clReleaseProgram(handle);

@@ -171,6 +171,22 @@ static void test_pool_makes_room(void **state) {
     clq_device_close(device);
 }
 
+/* Another process may be writing the same program into the driver's cache. */
+static void test_builds_once_more(void **state) {
+    (void)state;
+    clq_device *device = NULL;
+    clq_kernel *kernel = NULL;
+    assert_ok(clq_device_open(NULL, &device));
+    fault_set(2, CL_BUILD_PROGRAM_FAILURE); /* behind clCreateProgramWithSource */
+    assert_ok(clq_kernel_get_entry(device, &entry, "-DAGAIN=1", CLQ_DOT_PORTABLE, &kernel));
+    assert_true(fault_calls() > 3);
+    fault_set(1, CL_BUILD_PROGRAM_FAILURE);
+    assert_status(clq_kernel_get_entry(device, &entry, "-DAGAIN=2", CLQ_DOT_PORTABLE, &kernel),
+                  CLQ_DEVICE);
+    fault_set(0, CL_SUCCESS);
+    clq_device_close(device);
+}
+
 static void test_texts(void **state) {
     (void)state;
     clq_device *device = NULL;
@@ -193,9 +209,8 @@ static void test_texts(void **state) {
 int main(void) {
     setenv("OPENCL_LAYERS", CLQ_BINARY_DIR "/opencl_fault_layer.so", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_call),
-        cmocka_unit_test(test_while_probing),
-        cmocka_unit_test(test_pool_makes_room),
+        cmocka_unit_test(test_every_call),      cmocka_unit_test(test_while_probing),
+        cmocka_unit_test(test_pool_makes_room), cmocka_unit_test(test_builds_once_more),
         cmocka_unit_test(test_texts),
     };
     return cmocka_run_group_tests_name("faults", tests, setup, teardown);
