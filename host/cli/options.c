@@ -186,7 +186,8 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         status = clq_option_i64("--images", argument, CLQ_IN_IMAGES, &config->images);
         break;
     case METHOD:
-        status = clq_option_enum("--method", argument, clq_observer_names, 2, &index);
+        status =
+            clq_option_enum("--method", argument, clq_observer_names, CLQ_OBSERVER_COUNT, &index);
         config->observer = (clq_observer_kind)index;
         break;
     case ACTIVATIONS:

@@ -80,7 +80,8 @@ void clq_release_real(const clq_op_run *run, void *state) {
 }
 
 clq_int8_range clq_int8_range_of(const clq_value *value, clq_act act) {
-    clq_int8_range range = {value->q.scale[0], value->q.zero_point, 0, 255};
+    const clq_qtype_info *type = clq_qtype_get(value->q.type);
+    clq_int8_range range = {value->q.scale[0], value->q.zero_point, type->lowest, type->highest};
     if (act != CLQ_ACT_NONE) {
         range.lo = range.zero_point;
     }

@@ -10,6 +10,7 @@
 #include "ops/quantized_run.h"
 #include "ops/self_test.h"
 #include "quant/internal.h"
+#include "quant/observer.h"
 #include "quant/report.h"
 
 typedef struct calibration {
@@ -17,12 +18,11 @@ typedef struct calibration {
     clq_graph *graph;
     const clq_quant_config *config;
     clq_exec *exec;
+    const clq_observer *observer;
     clq_kernel *observe;
-    int *observers; /* (value_count) */
-    clq_buffer
-        *ranges;    /* F32 (value_count, 2): the largest -x and the largest x, as in clq_qstate */
-    float *seen;    /* the same on the host */
-    float *average; /* moving average of `seen` over the batches */
+    int *groups;              /* (value_count): clq_find_groups */
+    clq_buffer *states;       /* F32 (value_count, observer->state_floats) */
+    float *seen, *kept;       /* the same on the host: of a batch, and of all */
     clq_quant_report *report; /* NULL: not wanted */
     int64_t batches, images;
     int count; /* images of this batch that are part of the calibration */
@@ -32,11 +32,11 @@ typedef struct calibration {
 static clq_status observe(calibration *c, const clq_tensor *tensor) {
     const int value = clq_table_index(c->graph, tensor);
     const int64_t count = clq_shape_count(&tensor->shape) / tensor->shape.dim[0] * c->count;
-    if (c->observers[value] != value) {
+    if (c->groups[value] != value) {
         return CLQ_OK;
     }
     return CLQ_LAUNCH(c->device, c->observe, clq_observing_range(c->device, count),
-                      CLQ_BUF(tensor->buffer), CLQ_BUF(c->ranges), CLQ_I32(value), CLQ_I32(count));
+                      CLQ_BUF(tensor->buffer), CLQ_BUF(c->states), CLQ_I32(value), CLQ_I32(count));
 }
 
 static clq_status observe_node(void *context, const clq_op_run *run) {
@@ -50,25 +50,26 @@ static clq_status observe_inputs(calibration *c) {
     return CLQ_OK;
 }
 
-static size_t range_bytes(const calibration *c) {
-    return 2 * (size_t)c->graph->value_count * sizeof(float);
+static size_t state_bytes(const calibration *c) {
+    return c->observer->state_floats * (size_t)c->graph->value_count * sizeof(float);
 }
 
 static clq_status open_calibration(calibration *c, int batch) {
     const size_t values = (size_t)c->graph->value_count;
     const clq_exec_options options = {
         .mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true, .fixed_sums = true};
-    c->observers = clq_calloc(values, sizeof *c->observers);
-    c->seen = clq_calloc(2 * values, sizeof *c->seen);
-    c->average = clq_calloc(2 * values, sizeof *c->average);
-    if (!c->observers || !c->seen || !c->average) {
+    c->observer = clq_observer_get(c->config->observer);
+    c->groups = clq_calloc(values, sizeof *c->groups);
+    c->seen = clq_calloc(values * c->observer->state_floats, sizeof *c->seen);
+    c->kept = clq_calloc(values * c->observer->state_floats, sizeof *c->kept);
+    if (!c->groups || !c->seen || !c->kept) {
         return CLQ_NO_MEMORY;
     }
     clq_op_self_tests_add();
-    clq_find_observers(c->graph, c->observers);
-    CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
-    CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));
-    CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
+    clq_find_groups(c->graph, c->groups);
+    CLQ_TRY(clq_kernel_get(c->device, c->observer->kernel, NULL, &c->observe));
+    CLQ_TRY(clq_buffer_create(c->device, state_bytes(c), &c->states));
+    CLQ_TRY(clq_buffer_fill(c->states, 0, state_bytes(c), 0));
     CLQ_TRY(clq_exec_create(c->device, c->graph, &options, &c->exec));
     clq_exec_set_hook(c->exec, observe_node, c);
     return CLQ_OK;
@@ -76,22 +77,23 @@ static clq_status open_calibration(calibration *c, int batch) {
 
 static void close_calibration(calibration *c) {
     clq_exec_destroy(c->exec);
-    clq_buffer_release(c->ranges);
-    clq_free(c->observers);
+    clq_buffer_release(c->states);
+    clq_free(c->groups);
     clq_free(c->seen);
-    clq_free(c->average);
+    clq_free(c->kept);
 }
 
-/* Moving average: takes the batch's ranges into the average and starts anew. */
+/* Takes what a batch's states saw into what is kept, where observers work by batch. */
 static clq_status end_batch(calibration *c) {
-    if (c->config->observer != CLQ_OBSERVER_MOVING_AVERAGE) {
+    const float weight = c->batches == 0 ? 1.0f : (float)c->config->averaging;
+    if (!c->observer->merge) {
         return CLQ_OK;
     }
-    const float weight = c->batches == 0 ? 1.0f : (float)c->config->averaging;
-    CLQ_TRY(clq_buffer_read(c->ranges, 0, range_bytes(c), c->seen));
-    CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
-    for (int i = 0; i < 2 * c->graph->value_count; i++) {
-        c->average[i] = c->average[i] * (1.0f - weight) + c->seen[i] * weight;
+    CLQ_TRY(clq_buffer_read(c->states, 0, state_bytes(c), c->seen));
+    CLQ_TRY(clq_buffer_fill(c->states, 0, state_bytes(c), 0));
+    for (int v = 0; v < c->graph->value_count; v++) {
+        const size_t at = c->observer->state_floats * (size_t)v;
+        c->observer->merge(c->kept + at, c->seen + at, weight);
     }
     return CLQ_OK;
 }
@@ -128,26 +130,23 @@ cleanup:
 }
 
 static clq_status set_qparams(calibration *c) {
-    const float *ranges = c->average;
-    if (c->config->observer == CLQ_OBSERVER_MIN_MAX) {
-        CLQ_TRY(clq_buffer_read(c->ranges, 0, range_bytes(c), c->seen));
-        ranges = c->seen;
+    if (!c->observer->merge) {
+        CLQ_TRY(clq_buffer_read(c->states, 0, state_bytes(c), c->kept));
     }
     for (int v = 0; v < c->graph->value_count; v++) {
         clq_value *value = &c->graph->values[v];
-        const int observer = c->observers[v];
-        float scale = 1;
+        const int group = c->groups[v];
+        float low, high, scale = 1;
         int32_t zero_point = 0;
-        if (observer < 0) {
+        if (group < 0) {
             continue;
         }
-        const float *range = ranges + 2 * (size_t)observer;
-        CLQ_TRY(clq_activation_qparams(c->config, value->name, -range[0], range[1], &scale,
-                                       &zero_point));
+        c->observer->finish(c->kept + c->observer->state_floats * (size_t)group, &low, &high);
+        CLQ_TRY(clq_activation_qparams(c->config, value->name, -low, high, &scale, &zero_point));
         CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, CLQ_Q_U8));
-        if (observer == v) {
-            const float exact = clq_range_scale(range[0], range[1],
-                                                c->config->symmetric_activations, CLQ_ANY_SCALE);
+        if (group == v) {
+            const float exact =
+                clq_range_scale(low, high, c->config->symmetric_activations, CLQ_ANY_SCALE);
             CLQ_TRY(clq_report_scale(c->report, c->config, value, exact, scale));
         }
     }

@@ -88,13 +88,15 @@ static clq_status check_layer(const clq_graph *graph, const clq_node *node, cons
     const clq_value *bias = clq_layer_bias(graph, node);
     const clq_qparams *x = &graph->values[node->inputs[CLQ_LAYER_X]].q;
     const clq_qparams *y = &graph->values[node->output].q;
+    const clq_qtype_info *type = clq_qtype_get(x->type);
     const int64_t oc = w->shape.dim[0], k = clq_shape_count(&w->shape) / oc;
+    const int64_t most = (int64_t)type->highest - type->lowest; /* |q_x - z_x| */
     for (int64_t c = 0; c < oc; c++) {
         const int8_t *row = (const int8_t *)w->data + c * k;
         int64_t sum = bias ? llabs(((const int32_t *)bias->data)[c]) : 0;
         float m;
         for (int64_t i = 0; i < k; i++) {
-            sum += 255 * (row[i] < 0 ? -row[i] : row[i]);
+            sum += most * (row[i] < 0 ? -row[i] : row[i]);
         }
         if (sum > INT32_MAX) {
             return clq_fail(CLQ_BAD_DATA, "node %s: the sums of channel %lld may leave 32 bits",

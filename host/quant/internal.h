@@ -14,10 +14,10 @@ int clq_scale_shift(const clq_quant_config *config);
  * on reals meet there are quantize and dequantize nodes. */
 clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed);
 
-/* Whose observed range each value goes by, by value id: its own, that of the value whose codes it
- * shares (max_pool, flatten, relu, ...), or -1 for values that are not quantized. `observers`
- * (value_count). */
-void clq_find_observers(const clq_graph *graph, int *observers);
+/* Activations that must share qparams form a group, called by the first of them: what operators
+ * that keep codes (max_pool, flatten, relu, ...) read and make. -1 for values that are not
+ * quantized. `groups` (value_count). */
+void clq_find_groups(const clq_graph *graph, int *groups);
 
 /* The type of a layer's weights: that of their qparams, or the default, s8_narrow. */
 clq_qtype clq_weights_type(const clq_value *w);

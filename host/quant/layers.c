@@ -7,20 +7,34 @@
 #include "quant/internal.h"
 #include "quant/report.h"
 
-void clq_find_observers(const clq_graph *graph, int *observers) {
-    for (int v = 0; v < graph->value_count; v++) {
-        observers[v] = -1;
+/* The group's representative: the value that is made first. */
+static int find_group(int *groups, int value) {
+    while (groups[value] != value) {
+        value = groups[value] = groups[groups[value]];
     }
-    for (int i = 0; i < graph->input_count; i++) {
-        const int input = graph->inputs[i];
-        observers[input] = graph->values[input].q.count > 0 ? input : -1;
+    return value;
+}
+
+static void join(int *groups, int a, int b) {
+    a = find_group(groups, a);
+    b = find_group(groups, b);
+    groups[a < b ? b : a] = a < b ? a : b; /* ids rise in the order in which values are made */
+}
+
+void clq_find_groups(const clq_graph *graph, int *groups) {
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        groups[v] = !clq_is_constant(value) && value->q.count > 0 ? v : -1;
     }
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (graph->values[node->output].q.count > 0) {
-            observers[node->output] =
-                node->op->output_shares_qparams ? observers[node->inputs[0]] : node->output;
+        if (node->op->output_shares_qparams && groups[node->output] >= 0 &&
+            groups[node->inputs[0]] >= 0) {
+            join(groups, node->inputs[0], node->output);
         }
+    }
+    for (int v = 0; v < graph->value_count; v++) {
+        groups[v] = groups[v] < 0 ? -1 : find_group(groups, v);
     }
 }
 

@@ -27,7 +27,7 @@ struct clq_observers {
     clq_qstate *qstate;
     clq_kernel *update;
     clq_buffer *running; /* F32 (value_count, 2): the observers' ranges, as in clq_qstate */
-    clq_buffer *source;  /* S32 (value_count): clq_find_observers */
+    clq_buffer *source;  /* S32 (value_count): clq_find_groups */
     clq_ranks *ranks;
     float *host; /* (1 + ranks, value_count, 2), with several: ranges of this rank, and of all */
     int values;
@@ -84,7 +84,7 @@ static clq_status start_sources(clq_observers *o, const clq_graph *graph) {
     if (!sources) {
         return CLQ_NO_MEMORY;
     }
-    clq_find_observers(graph, sources);
+    clq_find_groups(graph, sources);
     const clq_status status = clq_buffer_write(o->source, 0, bytes, sources);
     clq_free(sources);
     return status;

@@ -15,7 +15,7 @@ void clq_quant_config_init(clq_quant_config *config) {
 
 clq_status clq_quant_config_check(const clq_quant_config *config) {
     CLQ_NEEDS(config);
-    if ((unsigned)config->observer > CLQ_OBSERVER_MOVING_AVERAGE ||
+    if ((unsigned)config->observer >= CLQ_OBSERVER_COUNT ||
         (unsigned)config->scale > CLQ_SCALE_POW2) {
         return clq_fail(CLQ_USAGE, "unknown observer %d or kind of scale %d", (int)config->observer,
                         (int)config->scale);

@@ -8,7 +8,6 @@
 #include "kernels/include/scales.h"
 #include "quant/policy.h"
 
-const char *const clq_observer_names[2] = {"minmax", "moving_average"};
 const char *const clq_scale_names[2] = {"float", "pow2"};
 const char *const clq_activation_names[2] = {"affine", "symmetric"};
 const char *const clq_weight_names[2] = {"per_channel", "per_tensor"};

@@ -7,7 +7,7 @@
 #include <clquant/quant.h>
 
 /* The words of recipes, options and files, by the config's values: two of each. */
-extern const char *const clq_observer_names[2],
+extern const char *const clq_observer_names[CLQ_OBSERVER_COUNT],
     *const clq_scale_names[2], *const clq_activation_names[2], *const clq_weight_names[2];
 
 /* Counts a scale that was chosen for `value`; `exact` is what it would be without powers of two.

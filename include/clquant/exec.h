@@ -39,7 +39,8 @@ size_t clq_params_offset(const clq_params *params, int value);
 typedef struct clq_exec_options {
     clq_exec_mode mode;
     int batch;           /* >= 1 */
-    clq_params *params;  /* shared; NULL: the executor makes its own. Unused in INT8 mode */
+    clq_params *params;  /* shared; NULL: the executor makes its own. In INT8 mode always its own,
+                            of what is float */
     clq_qstate *qstate;  /* FAKE_QUANT and QAT; NULL: the graph's qparams, fixed. Else unused */
     bool keep_all;       /* every value has its own buffer and no node runs in another's epilogue:
                             clq_exec_value works for every value */

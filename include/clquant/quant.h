@@ -10,7 +10,8 @@ CLQ_API_BEGIN
 
 typedef enum clq_observer_kind {
     CLQ_OBSERVER_MIN_MAX,
-    CLQ_OBSERVER_MOVING_AVERAGE
+    CLQ_OBSERVER_MOVING_AVERAGE,
+    CLQ_OBSERVER_COUNT
 } clq_observer_kind;
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 

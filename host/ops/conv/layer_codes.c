@@ -274,6 +274,7 @@ cleanup:
 
 /* Reads the codes back and makes the exact path when floats are not enough. */
 static clq_status check_bound(const clq_op_run *run, layer_codes *layer) {
+    const clq_qtype_info *x = clq_qtype_get(run->in[CLQ_LAYER_X].value->q.type);
     const size_t count = (size_t)layer->geometry.oc * layer->k;
     clq_status status = CLQ_OK;
     float *w = clq_calloc(count, sizeof *w);
@@ -287,7 +288,7 @@ static clq_status check_bound(const clq_op_run *run, layer_codes *layer) {
     if (layer->bias_codes) {
         CLQ_GOTO(status, cleanup, read_bias(run, layer, &bias));
     }
-    if (!clq_layer_bound_holds(&layer->geometry, w, bias)) {
+    if (!clq_layer_bound_holds(&layer->geometry, x->highest - x->lowest, w, bias)) {
         CLQ_GOTO(status, cleanup,
                  clq_layer_exact_create(run->device, &layer->geometry, w, bias, &layer->exact));
     }

@@ -21,7 +21,8 @@ static size_t depth_of(const clq_conv_geometry *g) {
     return (size_t)(g->ic / g->groups);
 }
 
-bool clq_layer_bound_holds(const clq_conv_geometry *g, const float *w, const int32_t *bias) {
+bool clq_layer_bound_holds(const clq_conv_geometry *g, double most, const float *w,
+                           const int32_t *bias) {
     const size_t k = taps_of(g) * depth_of(g);
     for (int c = 0; c < g->oc; c++) {
         double sum = 0;
@@ -29,7 +30,7 @@ bool clq_layer_bound_holds(const clq_conv_geometry *g, const float *w, const int
             sum += fabs((double)w[(size_t)c * k + i]);
         }
         /* Written so that a NaN does not hold. */
-        if (!(255 * sum + (bias ? fabs((double)bias[c]) : 0) < 0x1p24)) {
+        if (!(most * sum + (bias ? fabs((double)bias[c]) : 0) < 0x1p24)) {
             return false;
         }
     }

@@ -7,8 +7,10 @@
 
 typedef struct clq_layer_exact clq_layer_exact;
 
-/* Whether 255 * sum |q_w| + |q_b| < 2^24 for every channel: equation (13). bias may be NULL. */
-bool clq_layer_bound_holds(const clq_conv_geometry *geometry, const float *w, const int32_t *bias);
+/* Whether most * sum |q_w| + |q_b| < 2^24 for every channel: equation (13), with the largest
+ * |q_x - z_x| that the input's type allows. bias may be NULL. */
+bool clq_layer_bound_holds(const clq_conv_geometry *geometry, double most, const float *w,
+                           const int32_t *bias);
 
 /* Host codes w (OC, KH, KW, IC/G) and bias (OC, may be NULL), whole numbers. */
 clq_status clq_layer_exact_create(clq_device *device, const clq_conv_geometry *geometry,
