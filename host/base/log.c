@@ -5,6 +5,7 @@
 
 #include "base/numbers.h"
 #include "base/progress.h"
+#include "base/text.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -88,5 +89,6 @@ void clq_log(clq_log_level level, const char *format, ...) {
     va_start(arguments, format);
     clq_vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    clq_make_printable(line);
     sink(context, level, line); /* unlocked: a sink may log or set the log itself */
 }

@@ -1,5 +1,6 @@
 /* The thread's last error. A fixed buffer, so that reporting "out of memory" needs none. */
 #include "base/numbers.h"
+#include "base/text.h"
 #include "clquant/base.h"
 
 #include <stdio.h>
@@ -8,15 +9,6 @@
 enum { ERROR_SIZE = 2048 };
 
 static _Thread_local char last_error[ERROR_SIZE];
-
-/* Errors are one line: control characters from file content become '?'. */
-static void make_printable(char *text) {
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            *text = '?';
-        }
-    }
-}
 
 const char *clq_last_error(void) {
     return last_error;
@@ -31,7 +23,7 @@ clq_status clq_fail(clq_status status, const char *format, ...) {
     if (length < 0) {
         snprintf(text, sizeof text, "%s", format);
     }
-    make_printable(text);
+    clq_make_printable(text);
     memcpy(last_error, text, sizeof last_error);
     return status;
 }
@@ -48,7 +40,7 @@ clq_status clq_fail_in(clq_status status, const char *context_format, ...) {
     if (length < 0 || length >= ERROR_SIZE - 2) {
         return status;
     }
-    make_printable(text);
+    clq_make_printable(text);
     /* An over-long text loses its end: the outer context names the place. */
     size_t used = (size_t)length + 2;
     size_t kept = strlen(last_error);

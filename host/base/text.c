@@ -124,6 +124,14 @@ char *clq_format(const char *format, ...) {
     return text;
 }
 
+void clq_make_printable(char *text) {
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 /* ---- UTF-8 ---- */
 
 size_t clq_utf8_length(const char *text) {

@@ -24,6 +24,10 @@ clq_status clq_text_take(clq_text *text, char **string);
 
 void clq_text_free(clq_text *text); /* leaves it empty and usable */
 
+/* What comes from a file may hold anything: control characters, which a terminal would obey, become
+ * '?'. */
+void clq_make_printable(char *text);
+
 /* ---- UTF-8 ---- */
 
 /* The bytes of the character that `text` begins with; 0 when that is not UTF-8. */

@@ -86,8 +86,9 @@ static clq_status print_tensors(const char *path, const clq_tensors *tensors) {
         printf("%s: %zu tensors, %zu bytes\n", path, count, bytes);
     }
     for (int i = 0; i < tensors->metadata_count && status == CLQ_OK; i++) {
-        printf("metadata %s: %zu bytes\n", tensors->metadata[i].key,
-               strlen(tensors->metadata[i].value));
+        printf("metadata ");
+        clq_print_name(tensors->metadata[i].key);
+        printf(": %zu bytes\n", strlen(tensors->metadata[i].value));
     }
     if (status == CLQ_OK && count > 0) {
         putchar('\n');

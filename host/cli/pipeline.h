@@ -16,6 +16,9 @@
  * were split. */
 #define CLQ_META_TEST_FRACTION "clquant.test_fraction"
 
+/* Prints a name from a file on stdout, without control characters, which a terminal would obey. */
+void clq_print_name(const char *name);
+
 /* ---- models ---- */
 
 /* Reads an .onnx file. */

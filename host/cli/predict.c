@@ -131,7 +131,9 @@ static void print_text(const options *o, const clq_graph *graph, const result *r
         const clq_shape shape = whole_shape(graph, i, r->count);
         char text[96];
         clq_shape_text(&shape, text, sizeof text);
-        printf("  %s: %s\n", clq_graph_output_name(graph, i), text);
+        printf("  ");
+        clq_print_name(clq_graph_output_name(graph, i));
+        printf(": %s\n", text);
     }
 }
 

@@ -158,7 +158,9 @@ static void print_errors(const clq_output_errors *errors, const clq_graph *graph
            "square, relative) by",
            (long long)errors->rows, clq_unit_length(errors->unit, errors->rows), errors->unit);
     for (int o = 0; o < errors->count; o++) {
-        printf("%s %s %.3g %%", o ? "," : "", clq_graph_output_name(graph, o), 100 * errors->of[o]);
+        fputs(o ? ", " : " ", stdout);
+        clq_print_name(clq_graph_output_name(graph, o));
+        printf(" %.3g %%", 100 * errors->of[o]);
     }
     putchar('\n');
 }

@@ -88,6 +88,12 @@ json_t *clq_verification_to_json(const clq_verification *v, const clq_graph *gra
     return json;
 }
 
+void clq_print_name(const char *name) {
+    for (; *name; name++) {
+        putchar((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name);
+    }
+}
+
 int clq_unit_length(const char *unit, int64_t count) {
     return (int)strlen(unit) - (count == 1);
 }
@@ -106,7 +112,9 @@ void clq_evaluation_print(const clq_evaluation *evaluation, const char *name,
            clq_unit_length(e->unit, e->images), e->unit);
     for (int t = 0; t < e->targets; t++) {
         if (names) {
-            printf("  %s: ", names[t]);
+            printf("  ");
+            clq_print_name(names[t]);
+            printf(": ");
         } else {
             printf("  output %d: ", t + 1);
         }
@@ -120,7 +128,9 @@ void clq_verification_print(const clq_verification *v) {
            (long long)v->mismatched_codes, (long long)v->compared_codes, (long long)v->images,
            clq_unit_length(v->unit, v->images), v->unit);
     if (*v->first_mismatch) {
-        printf("first: %s\n", v->first_mismatch);
+        printf("first: ");
+        clq_print_name(v->first_mismatch);
+        putchar('\n');
     }
     printf("logits SHA-256 by dot path:\n");
     for (int i = 0; i < v->path_count; i++) {

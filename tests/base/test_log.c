@@ -47,6 +47,13 @@ static void levels_filter(void **state) {
     assert_int_equal(lines, 2);
 }
 
+static void control_characters_are_replaced(void **state) {
+    (void)state;
+    clq_set_log(keep, &lines, CLQ_LOG_INFO);
+    clq_log_info("from \"%s\"", "a\x1b[31mb\x7f\nc\xc3\xa9");
+    assert_string_equal(last_line, "from \"a?[31mb??c\xc3\xa9\"");
+}
+
 static void long_lines_are_cut(void **state) {
     (void)state;
     clq_set_log(keep, &lines, CLQ_LOG_INFO);
@@ -72,6 +79,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_default_level_is_warn),
         cmocka_unit_test_setup_teardown(levels_filter, reset, reset),
+        cmocka_unit_test_setup_teardown(control_characters_are_replaced, reset, reset),
         cmocka_unit_test_setup_teardown(long_lines_are_cut, reset, reset),
         cmocka_unit_test_setup_teardown(a_sink_may_log, reset, reset),
     };

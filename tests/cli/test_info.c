@@ -170,6 +170,20 @@ static void weights(void **state) {
     json_decref(json);
 }
 
+/* A terminal would obey them. */
+static void control_characters_are_replaced(void **state) {
+    (void)state;
+    char path[512];
+    clq_tensors *tensors = NULL;
+    snprintf(path, sizeof path, "%s", clq_test_temp_path("control.safetensors"));
+    assert_ok(clq_tensors_create(&tensors));
+    assert_ok(clq_tensors_set_metadata(tensors, "key\x1b[2J", "value"));
+    assert_ok(clq_tensors_save(tensors, path));
+    clq_tensors_destroy(tensors);
+    assert_exit(0, "info %s", path);
+    assert_printed("metadata key?[2J: 5 bytes");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_float_network),
@@ -177,6 +191,7 @@ int main(void) {
         cmocka_unit_test(the_text_fits_a_terminal),
         cmocka_unit_test(strange_files),
         cmocka_unit_test(weights),
+        cmocka_unit_test(control_characters_are_replaced),
     };
     return cmocka_run_group_tests(tests, setup, clq_test_teardown_temp_dir);
 }
