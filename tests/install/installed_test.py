@@ -190,7 +190,7 @@ class Installed(unittest.TestCase):
 
 class Uninstalled(unittest.TestCase):
     def test_nothing_is_left_but_what_is_of_others(self):
-        prefix = options.build / "install-test" / "removed"
+        prefix = options.build / "install-test" / "removed [1] ü" # of which patterns and lists make others
         manifest = install(prefix)
         self.assertGreater(len(manifest.read_text().split()), 30)
         others = prefix / "include" / "clquant" / "of-another.h"
