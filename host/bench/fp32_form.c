@@ -2,11 +2,18 @@
 
 #include <clquant/ops.h>
 
+static bool same_inputs(const clq_graph *a, const clq_graph *b) {
+    bool same = a->input_count == b->input_count;
+    for (int i = 0; same && i < a->input_count; i++) {
+        same = clq_shape_equal(&a->values[a->inputs[i]].shape, &b->values[b->inputs[i]].shape);
+    }
+    return same;
+}
+
 bool clq_bench_is_fp32_form(const clq_graph *fp32, const clq_graph *integer) {
     enum { WEIGHTS = 1 }; /* among the inputs of conv2d and linear */
     if (clq_graph_form(fp32) != CLQ_FORM_FLOAT || clq_graph_form(integer) != CLQ_FORM_INTEGER ||
-        !clq_shape_equal(&fp32->values[clq_graph_input(fp32)].shape,
-                         &integer->values[clq_graph_input(integer)].shape)) {
+        !same_inputs(fp32, integer)) {
         return false;
     }
     for (int n = 0; n < integer->node_count; n++) {

@@ -95,16 +95,23 @@ static clq_status note_step(void *context, const clq_op_run *run) {
     return CLQ_OK;
 }
 
-/* The conversion between reals and codes at one end of an integer network; it launches nothing
- * where that end is real. `shape`: of the reals, with the batch. */
-static void add_edge(clq_layer_profile *profile, const char *label, const char *name,
-                     const char *op, const clq_shape *shape) {
-    profile->steps[profile->step_count++] =
-        (step){.label = label,
-               .name = name,
-               .op = op,
-               .fused = "",
-               .bytes = clq_shape_count(shape) * (int64_t)sizeof(float) + code_bytes(shape)};
+/* The conversions between reals and codes at the inputs or outputs of an integer network, which are
+ * one layer together; they launch nothing where those are real. */
+static void add_edge(clq_layer_profile *profile, bool inputs) {
+    const clq_graph *graph = profile->graph;
+    const int count = inputs ? graph->input_count : graph->output_count;
+    step *s = &profile->steps[profile->step_count++];
+    *s = (step){.label = inputs ? "quantize input" : "dequantize output",
+                .name = inputs ? "input" : "output",
+                .op = inputs ? "quantize" : "dequantize",
+                .fused = ""};
+    for (int i = 0; i < count; i++) {
+        const clq_shape *shape = inputs ? &clq_exec_input_at(profile->exec, i)->shape
+                                        : &clq_exec_output_at(profile->exec, i)->shape;
+        if (graph->values[inputs ? graph->inputs[i] : graph->outputs[i].value].q.count > 0) {
+            s->bytes += clq_shape_count(shape) * (int64_t)sizeof(float) + code_bytes(shape);
+        }
+    }
 }
 
 clq_status clq_layer_profile_open(clq_device *device, clq_exec *exec, const clq_graph *graph,
@@ -119,7 +126,7 @@ clq_status clq_layer_profile_open(clq_device *device, clq_exec *exec, const clq_
         clq_free(made);
         return CLQ_NO_MEMORY;
     }
-    add_edge(made, "quantize input", "input", "quantize", &clq_exec_input(exec)->shape);
+    add_edge(made, true);
     clq_exec_set_hook(exec, note_step, made);
     const clq_status status = clq_exec_forward(exec);
     clq_exec_set_hook(exec, NULL, NULL);
@@ -127,7 +134,7 @@ clq_status clq_layer_profile_open(clq_device *device, clq_exec *exec, const clq_
         clq_layer_profile_close(made);
         return status;
     }
-    add_edge(made, "dequantize output", "output", "dequantize", &clq_exec_output(exec)->shape);
+    add_edge(made, false);
     *profile = made;
     return CLQ_OK;
 }

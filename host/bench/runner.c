@@ -17,13 +17,32 @@ bool clq_bench_runner_is_integer(const clq_bench_runner *r) {
     return clq_graph_form(clq_bench_runner_graph(r)) == CLQ_FORM_INTEGER;
 }
 
+/* Of the inputs or of the outputs. */
+static int end_count(const clq_bench_runner *r, bool inputs) {
+    const clq_graph *graph = clq_bench_runner_graph(r);
+    return inputs ? graph->input_count : graph->output_count;
+}
+
+static const clq_tensor *end_at(const clq_bench_runner *r, bool inputs, int index) {
+    return inputs ? clq_exec_input_at(r->exec, index) : clq_exec_output_at(r->exec, index);
+}
+
 static size_t tensor_count(const clq_tensor *tensor) {
     return (size_t)clq_shape_count(&tensor->shape);
 }
 
+/* Values of all of them. */
+static size_t value_count(const clq_bench_runner *r, bool inputs) {
+    size_t count = 0;
+    for (int i = 0; i < end_count(r, inputs); i++) {
+        count += tensor_count(end_at(r, inputs, i));
+    }
+    return count;
+}
+
 static clq_status take_memory(clq_bench_runner *r) {
-    r->input = clq_calloc(tensor_count(clq_exec_input(r->exec)), sizeof *r->input);
-    r->output = clq_calloc(tensor_count(clq_exec_output(r->exec)), sizeof *r->output);
+    r->input = clq_calloc(value_count(r, true), sizeof *r->input);
+    r->output = clq_calloc(value_count(r, false), sizeof *r->output);
     r->sorted = clq_calloc((size_t)r->capacity, sizeof *r->sorted);
     bool complete = r->input && r->output && r->sorted;
     for (int t = 0; t < CLQ_TIMES; t++) {
@@ -36,8 +55,6 @@ static clq_status take_memory(clq_bench_runner *r) {
 clq_status clq_bench_runner_open(const clq_bench_case *item, const clq_bench_options *options,
                                  clq_bench_runner *r) {
     *r = (clq_bench_runner){.item = item};
-    CLQ_TRY(clq_fail_in(clq_graph_check_single(item->graph, "bench times networks with"), "%s",
-                        item->name));
     r->capacity = options->iterations ? options->iterations : MAX_ITERATIONS;
     switch (clq_graph_form(item->graph)) {
     case CLQ_FORM_FLOAT:
@@ -58,7 +75,8 @@ clq_status clq_bench_runner_open(const clq_bench_case *item, const clq_bench_opt
     CLQ_TRY(clq_exec_create(item->device, clq_bench_runner_graph(r), &exec_options, &r->exec));
     CLQ_TRY(take_memory(r));
     clq_rng rng = clq_rng_start(options->seed, 0);
-    for (size_t i = 0; i < tensor_count(clq_exec_input(r->exec)); i++) {
+    const size_t count = value_count(r, true);
+    for (size_t i = 0; i < count; i++) {
         r->input[i] = 4 * clq_uniform(clq_rng_next(&rng)) - 2;
     }
     return options->layers ? clq_layer_profile_open(item->device, r->exec,
@@ -81,22 +99,34 @@ void clq_bench_runner_close(clq_bench_runner *r) {
 
 /* ---- running ---- */
 
-/* Copies the input there or the output back, and stores the time by the copy's event and by the
+static clq_status copy_ends(clq_bench_runner *r, bool inputs) {
+    float *at = inputs ? r->input : r->output;
+    for (int i = 0; i < end_count(r, inputs); i++) {
+        const clq_tensor *tensor = end_at(r, inputs, i);
+        const size_t count = tensor_count(tensor), size = count * sizeof *at;
+        CLQ_TRY(inputs ? clq_buffer_write(tensor->buffer, 0, size, at)
+                       : clq_buffer_read(tensor->buffer, 0, size, at));
+        at += count;
+    }
+    return CLQ_OK;
+}
+
+/* Copies all inputs there or all outputs back, and stores the time by the copies' events and by the
  * host's clock. */
 static clq_status transfer(clq_bench_runner *r, bool upload, double *event_ms, double *host_ms) {
-    const clq_tensor *tensor = upload ? clq_exec_input(r->exec) : clq_exec_output(r->exec);
-    const size_t size = tensor_count(tensor) * sizeof(float);
     const clq_profile_entry *entries = NULL;
     size_t count = 0;
     CLQ_TRY(clq_device_profile(r->item->device, true));
     const double start = clq_now_seconds();
-    const clq_status status = upload ? clq_buffer_write(tensor->buffer, 0, size, r->input)
-                                     : clq_buffer_read(tensor->buffer, 0, size, r->output);
+    const clq_status status = copy_ends(r, upload);
     *host_ms = 1e3 * (clq_now_seconds() - start);
     CLQ_TRY(clq_device_profile(r->item->device, false));
     CLQ_TRY(status);
     CLQ_TRY(clq_device_profile_entries(r->item->device, &entries, &count));
-    *event_ms = count > 0 ? entries[0].ms : 0;
+    *event_ms = 0;
+    for (size_t i = 0; i < count; i++) {
+        *event_ms += entries[i].ms;
+    }
     return CLQ_OK;
 }
 

@@ -59,13 +59,13 @@ typedef enum clq_bench_part {
 const char *clq_bench_part_name(clq_bench_part part);
 
 typedef struct clq_bench_layer {
-    char *name, *op;      /* owned. "input" and "output" are the conversions to and from codes */
-    char *fused;          /* owned: the add that runs in the layer's epilogue; "" for none */
-    double ms;            /* median of the profiled iterations, by the device's events */
-    double share;         /* of the time of all layers */
-    double operations;    /* of one forward; a multiply-add is two */
-    double gops;          /* 1e9 operations a second */
-    double peak_gops;     /* measured for the layer's precision and dot path */
+    char *name, *op;   /* owned. "input" converts all inputs to codes, "output" all outputs back */
+    char *fused;       /* owned: the add that runs in the layer's epilogue; "" for none */
+    double ms;         /* median of the profiled iterations, by the device's events */
+    double share;      /* of the time of all layers */
+    double operations; /* of one forward; a multiply-add is two */
+    double gops;       /* 1e9 operations a second */
+    double peak_gops;  /* measured for the layer's precision and dot path */
     double peak_fraction; /* above 1, the peak was measured too low */
     int64_t weight_bytes; /* of parameters, from their shapes */
     int64_t bytes;        /* those, and the activations read and written */
@@ -104,8 +104,8 @@ typedef struct clq_bench_result {
     double *samples;     /* (sample_count) ms, owned: latencies in order, evenly chosen of all */
     size_t sample_count; /* at most CLQ_BENCH_MAX_SAMPLES */
     double images_per_second, gops, peak_gops, peak_fraction;
-    int64_t bytes;                   /* of parameters */
-    double h2d_ms, d2h_ms;           /* medians by the device's events: input there, output back */
+    int64_t bytes;         /* of parameters */
+    double h2d_ms, d2h_ms; /* medians by the device's events: inputs there, outputs back */
     double h2d_host_ms, d2h_host_ms; /* the same by the host's clock */
     double kernel_ms;                /* sum over the layers; 0 unless asked for */
     clq_device_limits limits;        /* the device's */
@@ -135,7 +135,7 @@ typedef struct clq_bench_options {
     bool layers;    /* also profile per layer, in separate iterations */
     bool no_peak;   /* do not measure what the device can do: limits, peaks and fractions of them
                        are NaN in the results, and no layer is explained */
-    uint64_t seed;  /* of the random input */
+    uint64_t seed;  /* of the random inputs */
 } clq_bench_options;
 
 /* Runs all cases in turn, some milliseconds each at a time and whichever is furthest from its goal

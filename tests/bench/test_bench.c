@@ -8,6 +8,8 @@
 #include "base/json.h"
 #include "bench/bench_json.h"
 #include "bench/fp32_form.h"
+#include "bench/runner.h"
+#include "data/npz.h"
 #include "support/device.h"
 #include "support/quant_nets.h"
 
@@ -266,6 +268,113 @@ static void fp32_form_is_known_by_names_and_shapes(void **state) {
     destroy_pair(&nets);
 }
 
+/* ---- several inputs and outputs ---- */
+
+enum { SIDE = 5, LEFT = 3, RIGHT = 2, MAP = 6 };
+
+/* left (1, 5, 5, 3) and right (1, 5, 5, 2), a convolution of each, their sum ("map", 6 channels)
+ * and its mean. */
+static clq_graph *net_with_ends(int right_channels) {
+    static const clq_conv2d_attrs same = {
+        .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {1, 1, 1, 1}, .groups = 1};
+    const clq_network_options options = {.network = "test", .size = SIDE};
+    clq_builder b = {.options = &options};
+    int left, right;
+    assert_ok(clq_graph_create("ends", &b.graph));
+    assert_ok(clq_graph_add_input(b.graph, "left", (clq_shape){4, {1, SIDE, SIDE, LEFT}}, &left));
+    assert_ok(clq_graph_add_input(b.graph, "right", (clq_shape){4, {1, SIDE, SIDE, right_channels}},
+                                  &right));
+    left = net_conv(&b, "a", left, MAP, same, true);
+    right = net_conv(&b, "b", right, MAP, same, true);
+    const int map = clq_build_add(&b, "sum", left, right);
+    assert_ok(clq_graph_add_output(b.graph, "map", map));
+    assert_ok(clq_graph_add_output(b.graph, "mean", clq_build_op(&b, "global_avg_pool", "p", map)));
+    assert_ok(b.status);
+    net_randomise(b.graph, 0.2f);
+    return net_folded(b.graph);
+}
+
+static clq_graph *ends_on_integers(const clq_graph *folded) {
+    const int channels[] = {LEFT, RIGHT};
+    float values[4 * SIDE * SIDE * LEFT];
+    const char *path = clq_test_temp_path("x.npz");
+    clq_quant_config config;
+    clq_graph *calibrated = NULL, *integer = NULL;
+    clq_npz_writer *writer = NULL;
+    clq_arrays *arrays = NULL;
+    clq_feed *feed = NULL;
+    clq_test_fill_f32(values, sizeof values / sizeof *values, -1, 1, 3);
+    assert_ok(clq_npz_open(path, &writer));
+    for (int i = 0; i < 2; i++) {
+        int index;
+        assert_ok(clq_npz_add(writer, clq_graph_input_name(folded, i),
+                              (int64_t[]){channels[i], SIDE, SIDE}, 3, &index));
+        assert_ok(clq_npz_append(writer, index, values, 4));
+    }
+    assert_ok(clq_npz_commit(&writer));
+    assert_ok(clq_arrays_open(path, &arrays));
+    clq_quant_config_init(&config);
+    assert_ok(clq_graph_clone(folded, &calibrated));
+    assert_ok(clq_feed_create_arrays(calibrated, arrays, 2, 0, &feed));
+    assert_ok(clq_calibrate(device, calibrated, feed, 2, &config, NULL));
+    assert_ok(clq_convert(calibrated, &integer));
+    clq_feed_destroy(feed);
+    clq_arrays_close(arrays);
+    clq_graph_destroy(calibrated);
+    return integer;
+}
+
+static void all_inputs_and_outputs_are_moved(void **state) {
+    enum { CASES = 2, PIXELS = SIDE * SIDE * BATCH };
+    clq_graph *fp32 = net_with_ends(RIGHT), *integer = ends_on_integers(fp32),
+              *other = net_with_ends(RIGHT + 1);
+    clq_bench_result results[CASES];
+    clq_bench_case cases[CASES] = {{"real", fp32, device, BATCH, NULL},
+                                   {"codes", integer, device, BATCH, &cases[0]}};
+    const clq_bench_options options = {.iterations = 3, .warmup = 1, .layers = true};
+    (void)state;
+    assert_true(clq_bench_is_fp32_form(fp32, integer));
+    assert_false(clq_bench_is_fp32_form(other, integer)); /* by its second input */
+    assert_ok(clq_bench_run(cases, CASES, &options, results));
+    assert_true(results[1].explained);
+    const clq_bench_layer *input = layer_of(&results[1], "input");
+    assert_int_equal(input->launches, 2);
+    assert_int_equal(input->bytes, PIXELS * (4 * LEFT + 4 + 4 * RIGHT + 4));
+    const clq_bench_layer *output = layer_of(&results[1], "output");
+    assert_int_equal(output->launches, 2);
+    assert_int_equal(output->bytes, PIXELS * (4 * MAP + 8) + BATCH * (4 * MAP + 8));
+    assert_true(layer_of(&results[1], "b")->fp32_ms > 0);
+
+    /* Every value of all ends goes there and comes back; the outputs are those of the inputs. */
+    clq_bench_runner runner;
+    float map[PIXELS * MAP];
+    assert_ok(clq_bench_runner_open(&cases[0], &options, &runner));
+    assert_ok(clq_bench_runner_iterate(&runner, true));
+    for (int i = 0; i < PIXELS * (LEFT + RIGHT); i++) {
+        assert_true(runner.input[i] != 0);
+    }
+    assert_ok(clq_buffer_read(clq_exec_output_at(runner.exec, 0)->buffer, 0, sizeof map, map));
+    assert_memory_equal(runner.output, map, sizeof map);
+    for (int n = 0; n < BATCH; n++) {
+        for (int c = 0; c < MAP; c++) {
+            double sum = 0;
+            for (int p = 0; p < SIDE * SIDE; p++) {
+                sum += map[(n * SIDE * SIDE + p) * MAP + c];
+            }
+            assert_float_equal(runner.output[PIXELS * MAP + n * MAP + c], sum / (SIDE * SIDE),
+                               1e-4);
+        }
+    }
+    assert_true(runner.times[CLQ_TIME_H2D][0] > 0 && runner.times[CLQ_TIME_D2H][0] > 0);
+    clq_bench_runner_close(&runner);
+    for (int i = 0; i < CASES; i++) {
+        clq_bench_result_clear(&results[i]);
+    }
+    clq_graph_destroy(fp32);
+    clq_graph_destroy(integer);
+    clq_graph_destroy(other);
+}
+
 static void quantized_graphs_must_be_converted(void **state) {
     pair nets = make_pair();
     clq_quant_config config;
@@ -413,6 +522,8 @@ int main(void) {
         cmocka_unit_test(failing_allocations_are_survived),
         cmocka_unit_test(int8_is_explained_by_fp32_at_every_batch),
         cmocka_unit_test(fp32_form_is_known_by_names_and_shapes),
+        cmocka_unit_test_setup_teardown(all_inputs_and_outputs_are_moved, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
         cmocka_unit_test(quantized_graphs_must_be_converted),
         cmocka_unit_test(json_has_the_documented_keys),
         cmocka_unit_test(json_of_nothing_is_an_empty_list),
