@@ -28,9 +28,14 @@ static void put_card(clq_text *html, double value, int decimals, const char *suf
     }
 }
 
-/* A difference of scores that would print as 0 is 0, without a sign. */
+/* A difference of scores that would print as 0. */
+static bool is_small(const clq_run_data *data, double difference) {
+    return fabs(difference) < (data->regression ? 0.00005 : 0.005);
+}
+
+/* Such a difference is 0, without a sign. */
 static double without_noise(const clq_run_data *data, double difference) {
-    return fabs(difference) < (data->regression ? 0.00005 : 0.005) ? 0 : difference;
+    return is_small(data, difference) ? 0 : difference;
 }
 
 static void put_score_card(const clq_run_data *data, clq_run_variant best, clq_text *html) {
@@ -56,9 +61,14 @@ static void put_cards(const clq_run_data *data, clq_run_variant best, clq_text *
     const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[best];
     clq_text_puts(html, "<div class=cards>\n");
     put_score_card(data, best, html);
-    const double change =
-        without_noise(data, clq_run_score(data, best) - clq_run_score(data, CLQ_RUN_FP32));
-    if (isfinite(change) && best != CLQ_RUN_FP32) {
+    const double change = clq_run_score(data, best) - clq_run_score(data, CLQ_RUN_FP32);
+    if (best != CLQ_RUN_FP32 && change == 0) {
+        clq_text_puts(html, "<div class=card><b>no</b><span>difference to FP32</span></div>\n");
+    } else if (best != CLQ_RUN_FP32 && is_small(data, change)) {
+        clq_text_printf(html,
+                        "<div class=card><b>&lt; %s</b><span>%sdifference to FP32</span></div>\n",
+                        data->regression ? "0.0001" : "0.01", data->regression ? "" : "points ");
+    } else if (isfinite(change) && best != CLQ_RUN_FP32) {
         clq_text_printf(html, "<div class=card><b>%+.*f</b><span>%sagainst FP32</span></div>\n",
                         data->regression ? 4 : 2, change, data->regression ? "" : "points ");
     }
@@ -110,25 +120,66 @@ static void put_trust(const clq_run_data *data, clq_run_variant best, clq_text *
     clq_text_puts(html, ".</li>\n");
 }
 
-static void put_worth(const clq_run_data *data, clq_run_variant best, clq_text *html) {
-    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[best];
+/* "from 99.00 % to 98.50 %" or "stays at 99.00 %", and how much that is. */
+static void put_change(const clq_run_data *data, clq_run_variant best, clq_text *html) {
     const int decimals = data->regression ? 4 : 2;
     const char *unit = data->regression ? "" : " %";
     const double before = clq_run_score(data, CLQ_RUN_FP32), after = clq_run_score(data, best);
     double low, high;
-    if (best == CLQ_RUN_FP32 || !isfinite(before) || !isfinite(after)) {
+    clq_run_interval(data, CLQ_RUN_FP32, &low, &high);
+    if (is_small(data, after - before)) {
+        clq_text_printf(html, " stays at %.*f%s", decimals, after, unit);
+    } else {
+        clq_text_printf(html, " goes from %.*f%s to %.*f%s", decimals, before, unit, decimals,
+                        after, unit);
+    }
+    if (!isfinite(low)) {
         return;
     }
-    clq_run_interval(data, CLQ_RUN_FP32, &low, &high);
-    clq_text_printf(html,
-                    "<li><b>Was it worth it?</b> From FP32 to %s the %s goes from %.*f%s to "
-                    "%.*f%s",
-                    clq_run_titles[best], data->regression ? "R\u00b2" : "top-1 accuracy", decimals,
-                    before, unit, decimals, after, unit);
-    if (isfinite(low)) {
-        clq_text_printf(html, " (%.2f points %s; FP32's own is known to about \u00b1%.2f points)",
-                        fabs(after - before), after < before ? "less" : "more", 50 * (high - low));
+    if (after == before) {
+        clq_text_puts(html, " (no difference; ");
+    } else {
+        clq_text_printf(html, " (%s%.2f points %s; ",
+                        is_small(data, after - before) ? "less than " : "",
+                        fmax(0.01, fabs(after - before)), after < before ? "less" : "more");
     }
+    clq_text_printf(html, "FP32's own is known to about \u00b1%.2f points)", 50 * (high - low));
+}
+
+/* What QAT brought that PTQ alone had not. */
+static void put_training(const clq_run_data *data, clq_text *html) {
+    const clq_run_summary *ptq = &data->summaries[CLQ_RUN_PTQ];
+    const clq_run_summary *qat = &data->summaries[CLQ_RUN_QAT];
+    const double alone = clq_run_score(data, CLQ_RUN_PTQ),
+                 trained = clq_run_score(data, CLQ_RUN_QAT);
+    const int decimals = data->regression ? 4 : 2;
+    const char *unit = data->regression ? "" : " %";
+    if (!isfinite(alone) || !isfinite(trained)) {
+        return;
+    }
+    if (clq_run_ptq_suffices(data)) {
+        clq_text_printf(html,
+                        " Quantization-aware training was not needed: PTQ alone has %.*f%s, QAT "
+                        "%.*f%s",
+                        decimals, alone, unit, decimals, trained, unit);
+        if (isfinite(ptq->latency_ms) && isfinite(qat->latency_ms)) {
+            clq_text_printf(html, ", at %.3f and %.3f ms", ptq->latency_ms, qat->latency_ms);
+        }
+        clq_text_puts(html, ".");
+    } else if (trained > alone) {
+        clq_text_printf(html, " PTQ alone has %.*f%s.", decimals, alone, unit);
+    }
+}
+
+static void put_worth(const clq_run_data *data, clq_run_variant best, clq_text *html) {
+    const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[best];
+    if (best == CLQ_RUN_FP32 || !isfinite(clq_run_score(data, CLQ_RUN_FP32)) ||
+        !isfinite(clq_run_score(data, best))) {
+        return;
+    }
+    clq_text_printf(html, "<li><b>Was it worth it?</b> From FP32 to %s the %s",
+                    clq_run_titles[best], data->regression ? "R\u00b2" : "top-1 accuracy");
+    put_change(data, best, html);
     if (isfinite(s->size_bytes) && isfinite(fp32->size_bytes)) {
         const bool small = fp32->size_bytes < 1e5;
         clq_text_printf(html, ", parameters from %.4g to %.4g %s",
@@ -138,7 +189,9 @@ static void put_worth(const clq_run_data *data, clq_run_variant best, clq_text *
     if (isfinite(s->latency_ms) && isfinite(fp32->latency_ms)) {
         clq_text_printf(html, ", latency from %.3f to %.3f ms", fp32->latency_ms, s->latency_ms);
     }
-    clq_text_puts(html, ".</li>\n");
+    clq_text_puts(html, ".");
+    put_training(data, html);
+    clq_text_puts(html, "</li>\n");
 }
 
 static void put_time(const clq_run_data *data, clq_text *html) {

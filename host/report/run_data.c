@@ -227,10 +227,18 @@ void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, 
     *high = fmin(1, center + half);
 }
 
+bool clq_run_ptq_suffices(const clq_run_data *data) {
+    static const double NOISE = 1.05; /* of two latencies of the same arithmetic */
+    const clq_run_summary *ptq = &data->summaries[CLQ_RUN_PTQ];
+    const clq_run_summary *qat = &data->summaries[CLQ_RUN_QAT];
+    return ptq->present && qat->present &&
+           clq_run_score(data, CLQ_RUN_PTQ) >= clq_run_score(data, CLQ_RUN_QAT) &&
+           !(ptq->latency_ms > NOISE * qat->latency_ms) && !(ptq->size_bytes > qat->size_bytes);
+}
+
 clq_run_variant clq_run_best(const clq_run_data *data) {
-    return data->summaries[CLQ_RUN_QAT].present   ? CLQ_RUN_QAT
-           : data->summaries[CLQ_RUN_PTQ].present ? CLQ_RUN_PTQ
-                                                  : CLQ_RUN_FP32;
+    const bool qat = data->summaries[CLQ_RUN_QAT].present && !clq_run_ptq_suffices(data);
+    return qat ? CLQ_RUN_QAT : data->summaries[CLQ_RUN_PTQ].present ? CLQ_RUN_PTQ : CLQ_RUN_FP32;
 }
 
 /* The history that `clquant train` or `clquant qat` leave in their --out; checkpoints tell which.

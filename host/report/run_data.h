@@ -119,7 +119,9 @@ double clq_run_score(const clq_run_data *data, clq_run_variant v);
 /* Wilson's score interval, 95 %, of the top-1 accuracy (as fractions); NaN where the accuracy or
  * the number of images is not known. */
 void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, double *high);
-/* The network that the run is about: QAT's, else PTQ's, else FP32. */
+/* Both integer networks are there, and PTQ's is as good as QAT's, as small and no slower. */
+bool clq_run_ptq_suffices(const clq_run_data *data);
+/* The network that the run is about: QAT's unless PTQ's suffices, else PTQ's, else FP32. */
 clq_run_variant clq_run_best(const clq_run_data *data);
 
 /* ---- between run_data.c, run_origin.c, run_log.c, run_eval.c and run_bench.c ---- */

@@ -385,6 +385,52 @@ static void accuracies_have_intervals(void **state) {
     assert_page_has(parts, 1);
 }
 
+/* The network that the page begins with, and what it says of QAT. */
+static void the_headline_is_of_the_network_to_take(void **state) {
+    static const struct {
+        const char *fp32, *ptq, *qat;
+        const char *has[4], *lacks;
+    } runs[] = {
+        /* PTQ is as good and its latency within noise: it is what to take. */
+        {"0.9863",
+         "0.9878,\"latency_ms\":2.05",
+         "0.9863,\"latency_ms\":2.0",
+         {"<b>98.78 %</b><span>PTQ top-1 accuracy", "<b>+0.15</b>",
+          "training was not needed: PTQ alone has 98.78 %, QAT 98.63 %, at 2.050 and 2.000 ms."},
+         "QAT top-1 accuracy"},
+        {"0.9863",
+         "0.9878,\"latency_ms\":4",
+         "0.9863,\"latency_ms\":2.0", /* it is slower */
+         {"<b>98.63 %</b><span>QAT top-1 accuracy", "<b>no</b><span>difference to",
+          "top-1 accuracy stays at 98.63 %", "latency from 8.000 to 2.000 ms.</li>"},
+         "+0.00"},
+        {"0.9863",
+         "0.95",
+         "0.98633",
+         {"<b>98.63 %</b><span>QAT top-1 accuracy", "<b>&lt; 0.01</b><span>points difference",
+          "to QAT int8 the top-1 accuracy stays at 98.63 %", " PTQ alone has 95.00 %.</li>"},
+         "+0.00"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        char *text = clq_format("{\"schema\":1,\"fp32\":{\"latency_ms\":8,\"top1\":%s},\"ptq\":{"
+                                "\"top1\":%s},\"qat\":{\"top1\":%s}}",
+                                runs[i].fp32, runs[i].ptq, runs[i].qat);
+        fresh_folder();
+        put("run.json", text);
+        clq_free(text);
+        assert_ok(write_report(NULL));
+        char *html = get("report/index.html");
+        for (int h = 0; h < 4 && runs[i].has[h]; h++) {
+            if (!strstr(html, runs[i].has[h])) {
+                fail_msg("%zu: the page lacks \"%s\"", i, runs[i].has[h]);
+            }
+        }
+        assert_null(strstr(html, runs[i].lacks));
+        clq_free(html);
+    }
+}
+
 /* ---- layers side by side ---- */
 
 static void layers_stand_side_by_side(void **state) {
@@ -680,6 +726,7 @@ int main(void) {
         REPORT_TEST(the_page_says_where_its_numbers_come_from),
         REPORT_TEST(runs_without_origin_are_reported),
         REPORT_TEST(accuracies_have_intervals),
+        REPORT_TEST(the_headline_is_of_the_network_to_take),
         REPORT_TEST(layers_stand_side_by_side),
         REPORT_TEST(several_runs_share_a_page),
         REPORT_TEST(old_pictures_go),
