@@ -342,9 +342,9 @@ static void assign_pieces(clq_exec *exec, const clq_lifetime *lives, const clq_p
         if (exec->gradients != NULL) {
             exec->gradients[v].buffer = piece_of(exec, plan, values + v);
         }
-        exec->again[v] = exec->values[v];
+        exec->backward_values[v] = exec->values[v];
         if (second != NULL) {
-            exec->again[v].buffer = second;
+            exec->backward_values[v].buffer = second;
         }
         for (int w = 0; w < values; w++) {
             exec->overwritten[v] |= is_overwritten_by(lives, plan, v, w);
@@ -392,9 +392,9 @@ static void refresh_steps(clq_exec *exec) {
                 run->grad_in[i] = gradient_of(exec, &run->in[i]);
             }
         }
-        exec->steps[s].again = *run;
-        exec->steps[s].again.again = true;
-        refresh_run(exec, exec->again, &exec->steps[s].again);
+        exec->steps[s].backward_run = *run;
+        exec->steps[s].backward_run.recomputes = true;
+        refresh_run(exec, exec->backward_values, &exec->steps[s].backward_run);
     }
 }
 

@@ -136,7 +136,7 @@ static clq_status allocate(clq_exec *exec) {
     const size_t values = (size_t)exec->graph->value_count;
     exec->steps = clq_calloc((size_t)exec->graph->node_count, sizeof *exec->steps);
     exec->values = clq_calloc(values, sizeof *exec->values);
-    exec->again = clq_calloc(values, sizeof *exec->again);
+    exec->backward_values = clq_calloc(values, sizeof *exec->backward_values);
     exec->wanted = clq_calloc(values, sizeof *exec->wanted);
     exec->overwritten = clq_calloc(values, sizeof *exec->overwritten);
     exec->inputs = clq_calloc((size_t)exec->graph->input_count, sizeof *exec->inputs);
@@ -147,8 +147,8 @@ static clq_status allocate(clq_exec *exec) {
             return CLQ_NO_MEMORY;
         }
     }
-    return exec->steps && exec->values && exec->again && exec->wanted && exec->overwritten &&
-                   exec->inputs && exec->outputs
+    return exec->steps && exec->values && exec->backward_values && exec->wanted &&
+                   exec->overwritten && exec->inputs && exec->outputs
                ? CLQ_OK
                : CLQ_NO_MEMORY;
 }
@@ -222,7 +222,7 @@ static clq_status prepare(clq_exec *exec) {
     clq_device_memory(exec->device, &before, &peak);
     for (int s = 0; s < exec->step_count; s++) {
         CLQ_TRY(CALL(prepare, &exec->steps[s].run));
-        exec->steps[s].again.state = exec->steps[s].run.state;
+        exec->steps[s].backward_run.state = exec->steps[s].run.state;
         if (exec->options.consumed != NULL) {
             consume_parameters(exec, s);
         }
@@ -331,7 +331,7 @@ void clq_exec_destroy(clq_exec *exec) {
     clq_free(exec->buffers);
     clq_free(exec->steps);
     clq_free(exec->values);
-    clq_free(exec->again);
+    clq_free(exec->backward_values);
     clq_free(exec->gradients);
     clq_free(exec->wanted);
     clq_free(exec->overwritten);
@@ -392,7 +392,7 @@ clq_exec_memory clq_exec_measure(const clq_exec *exec) {
 void clq_exec_set_step(clq_exec *exec, uint64_t step) {
     CLQ_NEEDS_OR(, exec);
     for (int s = 0; s < exec->step_count; s++) {
-        exec->steps[s].run.step = exec->steps[s].again.step = step;
+        exec->steps[s].run.step = exec->steps[s].backward_run.step = step;
     }
 }
 
@@ -461,7 +461,7 @@ static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
     for (int s = begin; s < end; s++) {
         clq_exec_step *step = &exec->steps[s];
         if (step->reruns) {
-            CLQ_TRY(run_forward(exec, step, &step->again));
+            CLQ_TRY(run_forward(exec, step, &step->backward_run));
         }
     }
     clq_device_set_work(exec->device, 0);
@@ -469,9 +469,9 @@ static clq_status run_segment_backward(clq_exec *exec, int begin, int end) {
         clq_exec_step *step = &exec->steps[s];
         if (step->backward) {
             clq_device_set_label(exec->device, step->run.node->name);
-            CLQ_TRY(CALL(backward, &step->again));
+            CLQ_TRY(CALL(backward, &step->backward_run));
             if (exec->backward_hook != NULL) {
-                CLQ_TRY(exec->backward_hook(exec->backward_hook_context, &step->again));
+                CLQ_TRY(exec->backward_hook(exec->backward_hook_context, &step->backward_run));
             }
         }
     }

@@ -8,8 +8,9 @@
 
 /* One step runs one node and the nodes fused into it. */
 typedef struct clq_exec_step {
-    clq_op_run run;   /* of the forward pass */
-    clq_op_run again; /* of the backward pass: activations that are recomputed lie elsewhere */
+    clq_op_run run; /* of the forward pass */
+    clq_op_run
+        backward_run; /* of the backward pass: activations that are recomputed lie elsewhere */
     bool backward;    /* there is a gradient to compute */
     double work;      /* operations of the forward: 2 * macs * batch */
     int segment;      /* rises from step to step; 0 for all without recomputation */
@@ -32,8 +33,9 @@ struct clq_exec {
     clq_qstate *own_qstate; /* likewise */
     clq_exec_step *steps;   /* (graph->node_count), step_count used, in order of execution */
     int step_count;
-    clq_tensor *values;    /* (graph->value_count) */
-    clq_tensor *again;     /* (graph->value_count): the values as the backward pass finds them */
+    clq_tensor *values; /* (graph->value_count) */
+    clq_tensor
+        *backward_values;  /* (graph->value_count): the values as the backward pass finds them */
     clq_tensor *gradients; /* (graph->value_count), TRAIN and QAT */
     bool *wanted;          /* (graph->value_count): the value's gradient is computed */
     bool *overwritten;     /* (graph->value_count): a later value of the forward has its buffer */

@@ -194,7 +194,7 @@ static clq_status batch_norm_forward(clq_op_run *run) {
     static const char *const kernels[2][2] = {{"batch_norm_f32", "batch_norm_act_f32"},
                                               {"batch_norm_add_f32", "batch_norm_add_act_f32"}};
     const batch_norm *bn = run->state;
-    if (uses_batch(run) && !run->again) {
+    if (uses_batch(run) && !run->recomputes) {
         CLQ_TRY(batch_statistics(run));
     }
     clq_kernel *kernel = NULL;

@@ -59,6 +59,7 @@ static bool matches(const clq_policy_rule *rule, const clq_graph *graph, int n) 
 }
 
 clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node) {
+    CLQ_NEEDS_OR((clq_policy_rule){.weights = CLQ_Q_S8_NARROW}, policy, graph);
     for (int i = 0; i < policy->count; i++) {
         if (matches(&policy->rules[i], graph, node)) {
             return policy->rules[i];

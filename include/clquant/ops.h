@@ -125,7 +125,7 @@ struct clq_op_run {
     bool frozen;
     /* This forward only makes `out` again, for the backward pass, from the same inputs. What the
      * first one left in the operator's state and in the graph's states stays as it is. */
-    bool again;
+    bool recomputes;
     void *state;         /* the operator's own; made by prepare, freed by release */
     uint64_t seed, step; /* for dropout: Philox key and counter */
 };
