@@ -288,6 +288,12 @@ clq_status clq_out_check_external(const char *option, const char *path, const cl
                        (size_t)graph->data_file_count, false);
 }
 
+clq_status clq_out_check_recipe(const char *option, const char *path, const clq_recipe *recipe) {
+    const char *const others[] = {recipe->weights, recipe->train.distill.teacher,
+                                  recipe->qat.distill.teacher};
+    return check_other(option, path, others, sizeof others / sizeof *others, false);
+}
+
 /* Not a file of the folder that the command writes itself. */
 static clq_status check_log_name(const char *path, const char *folder, const char *name) {
     char *result = clq_path_join(folder, name);

@@ -6,6 +6,7 @@
 #include <clquant/graph.h>
 
 #include "base/files.h"
+#include "cli/recipe.h"
 
 /* Where in the folder a training of a phase ("train", "qat") leaves history and checkpoints. */
 typedef struct clq_out_training {
@@ -49,6 +50,8 @@ clq_status clq_out_check_file(const char *option, const char *path, const char *
                               size_t count);
 /* The same once a model was loaded: `path` is none of the files that its external data are in. */
 clq_status clq_out_check_external(const char *option, const char *path, const clq_graph *graph);
+/* The same once a recipe was loaded: none of the files that it names, weights and teachers. */
+clq_status clq_out_check_recipe(const char *option, const char *path, const clq_recipe *recipe);
 /* As clq_out_check_file for --log-file, to which lines are appended: it is no file that the command
  * leaves in `out` either, and its folder is there, or is that of `out`. */
 clq_status clq_out_check_log(const char *path, const clq_out_folder *out, const char *const *others,

@@ -150,6 +150,9 @@ static clq_status run(int argc, char **argv) {
     }
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     recipe->qat.epochs = recipe->qat.epochs ? recipe->qat.epochs : 1;
+    CLQ_GOTO(status, cleanup, clq_out_check_recipe("-o", writes ? o.out : NULL, recipe));
+    CLQ_GOTO(status, cleanup,
+             clq_out_check_recipe("--log-file", writes ? o.log_file : NULL, recipe));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_out_check_external("-o", writes ? o.out : NULL, graph));
     CLQ_GOTO(status, cleanup,

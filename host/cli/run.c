@@ -135,6 +135,7 @@ static clq_status execute(options *o) {
     CLQ_GOTO(status, cleanup, clq_job_check(&o->job));
     CLQ_GOTO(status, cleanup, clq_job_check_log(&o->job, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
+    CLQ_GOTO(status, cleanup, clq_out_check_recipe("--log-file", o->job.log_file, recipe));
     recipe->data.from_flags = o->images.given.known;
     recipe->weights = o->weights ? o->weights : recipe->weights;
     recipe->new_head |= o->new_head;

@@ -155,6 +155,8 @@ static clq_status run(int argc, char **argv) {
         CLQ_GOTO(status, cleanup, clq_option_override(epochs, o.overrides, &o.override_count));
     }
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
+    CLQ_GOTO(status, cleanup,
+             clq_out_check_recipe("--log-file", writes ? o.log_file : NULL, recipe));
     recipe->data.from_flags = o.images.given.known;
     recipe->weights = o.weights ? o.weights : recipe->weights;
     recipe->new_head |= o.new_head;

@@ -219,6 +219,15 @@ static void outputs_replace_no_input(void **state) {
                 clq_test_temp_path("x.npy"), clq_test_temp_path("x.npy"));
     assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --log-file %s", recipe,
                 clq_test_temp_path("logged"), recipe);
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set qat.distill.teacher=%s -o %s", copy, fp32,
+                link_path);
+    assert_printed("is the same file as");
+    assert_exit(CLQ_USAGE,
+                "train %s --data " DATA " --set network.weights=%s --out %s --log-file %s", recipe,
+                fp32, clq_test_temp_path("logged"), fp32);
+    assert_exit(CLQ_USAGE,
+                "run %s --data " DATA " --set train.distill.teacher=%s --out %s --log-file %s",
+                recipe, fp32, clq_test_temp_path("logged"), fp32);
     assert_exit(CLQ_BAD_DATA, "tune %s -o %s", fp32, fp32);
     assert_printed("is not replaced");
     assert_true(same_files(fp32, copy));
