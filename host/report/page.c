@@ -193,7 +193,7 @@ clq_status clq_page_make(const clq_page_run *runs, size_t count, const clq_repor
         snprintf(title, sizeof title, "%zu runs compared", count);
         put_head(title, html);
         clq_text_puts(html, "</header>\n");
-        clq_page_runs(runs, count, html);
+        CLQ_TRY(clq_page_runs(runs, count, html));
     }
     for (size_t i = 0; count > 1 && i < count; i++) {
         clq_text_printf(html, "<section id=run-%zu>\n<h2>%zu. ", i + 1, i + 1);

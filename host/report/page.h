@@ -45,6 +45,9 @@ void clq_page_verification(const clq_page_run *run, clq_text *html);
 void clq_page_comparison_head(bool regression, bool mixed, bool with_run, clq_text *html);
 void clq_page_comparison_cells(const clq_run_data *data, clq_run_variant v, bool mixed,
                                clq_text *html);
+/* Whether a network's results are those of its training, and what to say then. */
+bool clq_page_has_training(const clq_run_data *data);
+extern const char clq_page_in_training[];
 /* page_bench.c: where the time goes */
 void clq_page_bench(const clq_page_run *run, clq_text *html);
 /* The layer that takes longest of the network that the run is about, or NULL, and its share. */
@@ -53,6 +56,6 @@ const clq_run_layer *clq_page_slowest(const clq_run_data *data, double *share);
 clq_status clq_page_origin(const clq_page_run *run, clq_text *html);
 void clq_page_files(const clq_page_run *run, const clq_report_files *files, clq_text *html);
 /* page_runs.c: several runs */
-void clq_page_runs(const clq_page_run *runs, size_t count, clq_text *html);
+clq_status clq_page_runs(const clq_page_run *runs, size_t count, clq_text *html);
 
 #endif

@@ -268,6 +268,7 @@ static void put_link(const char *folder, const char *name, const char *shown, cl
 
 /* The results that a whole job leaves and this folder lacks, so that nobody looks for them. */
 static void put_missing(const clq_run_data *data, clq_text *html) {
+    const clq_run_variant best = clq_run_best(data);
     const bool integer =
         data->summaries[CLQ_RUN_PTQ].present || data->summaries[CLQ_RUN_QAT].present;
     const struct {
@@ -276,7 +277,7 @@ static void put_missing(const clq_run_data *data, clq_text *html) {
     } parts[] = {
         {data->train.history.count == 0, "history of an FP32 training"},
         {data->qat.history.count == 0, "history of a QAT"},
-        {!isfinite(clq_run_score(data, clq_run_best(data))), "evaluation"},
+        {!isfinite(clq_run_score(data, best)) || data->summaries[best].in_training, "evaluation"},
         {!data->verifications[CLQ_RUN_PTQ].present && !data->verifications[CLQ_RUN_QAT].present,
          integer ? "verification" : "verified integer network"},
         {data->bench_count == 0, "benchmark"},

@@ -51,9 +51,10 @@ static void put_score_card(const clq_run_data *data, clq_run_variant best, clq_t
         return;
     }
     clq_text_printf(html,
-                    "<div class=card><b>%.2f %%</b><span>%s, 95 %% interval %.2f to %.2f</span>"
+                    "<div class=card><b>%.2f %%</b><span>%s%s, 95 %% interval %.2f to %.2f</span>"
                     "</div>\n",
-                    score, labels[0][best], 100 * low, 100 * high);
+                    score, labels[0][best], data->summaries[best].in_training ? " in training" : "",
+                    100 * low, 100 * high);
 }
 
 /* The figures of the best integer network there is. */
@@ -221,6 +222,18 @@ void clq_page_headline(const clq_page_run *run, clq_text *html) {
 
 /* ---- comparison ---- */
 
+const char clq_page_in_training[] =
+    " Results in training are those of the test set behind the epoch, "
+    "as nobody evaluated the network that was left.";
+
+bool clq_page_has_training(const clq_run_data *data) {
+    bool any = false;
+    for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
+        any |= data->summaries[v].in_training;
+    }
+    return any;
+}
+
 void clq_page_comparison_head(bool regression, bool mixed, bool with_run, clq_text *html) {
     clq_text_printf(html,
                     "<div class=scroll><table>\n<thead><tr>%s<th>Network</th><th class=n>%s</th>"
@@ -233,6 +246,21 @@ void clq_page_comparison_head(bool regression, bool mixed, bool with_run, clq_te
                                  : "Top-1, 95 % interval</th><th class=n>Drop, points");
 }
 
+/* "in training, epoch 4, the best 91.20 % in epoch 3" */
+static void put_epochs(const clq_run_data *data, clq_run_variant v, clq_text *html) {
+    const clq_epoch_record *last = clq_run_last_test(data, v), *best = clq_run_best_test(data, v);
+    clq_text_printf(html, "<small>in training, epoch %d</small>", last->epoch);
+    if (best != last && isfinite(best->test_top1)) {
+        clq_text_printf(html, "<small>best %.2f %% in epoch %d</small>", 100 * best->test_top1,
+                        best->epoch);
+    } else if (best != last) {
+        clq_text_printf(html, "<small>lowest loss %.4g in epoch %d</small>", best->test_loss,
+                        best->epoch);
+    } else if (last->epoch > 1) {
+        clq_text_puts(html, "<small>its best</small>");
+    }
+}
+
 void clq_page_comparison_cells(const clq_run_data *data, clq_run_variant v, bool mixed,
                                clq_text *html) {
     const clq_run_summary *fp32 = &data->summaries[CLQ_RUN_FP32], *s = &data->summaries[v];
@@ -241,7 +269,11 @@ void clq_page_comparison_cells(const clq_run_data *data, clq_run_variant v, bool
     const int decimals = data->regression ? 4 : 2;
     double low, high;
     clq_run_interval(data, v, &low, &high);
-    clq_text_printf(html, "<td>%s</td>", clq_run_titles[v]);
+    clq_text_printf(html, "<td>%s", clq_run_titles[v]);
+    if (s->in_training) {
+        put_epochs(data, v, html);
+    }
+    clq_text_puts(html, "</td>");
     if (isfinite(low)) {
         clq_text_printf(html, "<td class=n>%.2f %%<small>%.2f to %.2f</small></td>", score,
                         100 * low, 100 * high);
@@ -277,6 +309,7 @@ void clq_page_comparison(const clq_page_run *run, clq_text *html) {
         clq_text_puts(html, "</tbody></table></div>\n<p class=note>Size is that of the parameters "
                             "as stored. Codes that differ: activations in which the integer "
                             "network is not what the fake-quantized evaluation promised.");
+        clq_text_puts(html, clq_page_has_training(data) ? clq_page_in_training : "");
         clq_text_puts(html, data->regression
                                 ? "</p>\n"
                                 : " The interval is Wilson's score interval for this many test "

@@ -1,5 +1,6 @@
 #include <clquant/report.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arguments.h"
@@ -83,6 +84,45 @@ static clq_status finish(report_run *runs, clq_page_run *shown, size_t count, co
     return status;
 }
 
+/* No run may be given twice, by whatever path. */
+static clq_status check_folders(const char *const *folders, size_t count) {
+    clq_status status = CLQ_OK;
+    for (size_t i = 0; i < count && status == CLQ_OK; i++) {
+        char *path = realpath(folders[i], NULL);
+        for (size_t other = 0; path && other < i && status == CLQ_OK; other++) {
+            char *before = realpath(folders[other], NULL);
+            if (before && strcmp(path, before) == 0) {
+                status =
+                    clq_fail(CLQ_USAGE, "%s and %s are the same run", folders[other], folders[i]);
+            }
+            free(before);
+        }
+        free(path);
+    }
+    return status;
+}
+
+/* A report's files would mix with those of a run, which no flag is to allow. */
+static clq_status check_out(const char *out) {
+    static const char *const names[] = {"run.json",    "origin.json", "history.json",
+                                        "history.csv", "log.jsonl",   ".clquant.lock"};
+    clq_status status = CLQ_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == CLQ_OK; i++) {
+        char *path = clq_path_join(out, names[i]);
+        if (!path) {
+            return CLQ_NO_MEMORY;
+        }
+        if (clq_file_exists(path)) {
+            status = clq_fail(CLQ_CANNOT_CREATE,
+                              "%s: is the folder of a run (it holds %s); a report needs one of its "
+                              "own, such as %s/report",
+                              out, names[i], out);
+        }
+        clq_free(path);
+    }
+    return status;
+}
+
 clq_status clq_report_write(const char *const *folders, size_t count,
                             const clq_report_options *options, char **html) {
     static const clq_report_options usual = {0};
@@ -92,6 +132,8 @@ clq_status clq_report_write(const char *const *folders, size_t count,
     if (!options->out && count > 1) {
         return clq_fail(CLQ_USAGE, "a report of several runs needs a folder of its own (--out)");
     }
+    CLQ_TRY(check_folders(folders, count));
+    CLQ_TRY(options->out ? check_out(options->out) : CLQ_OK);
     clq_report_files files = {0};
     report_run *runs = clq_calloc(count, sizeof *runs);
     clq_page_run *shown = clq_calloc(count, sizeof *shown);

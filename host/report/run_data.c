@@ -177,6 +177,50 @@ static void complete(double *value, double other) {
     }
 }
 
+static const clq_history *history_of(const clq_run_data *data, clq_run_variant v) {
+    static const clq_history none = {0};
+    return v == CLQ_RUN_FP32 ? &data->train.history : v == CLQ_RUN_QAT ? &data->qat.history : &none;
+}
+
+static bool was_tested(const clq_epoch_record *record) {
+    return isfinite(record->test_top1) || isfinite(record->test_loss);
+}
+
+const clq_epoch_record *clq_run_last_test(const clq_run_data *data, clq_run_variant v) {
+    const clq_history *history = history_of(data, v);
+    for (int i = history->count - 1; i >= 0; i--) {
+        if (was_tested(&history->records[i])) {
+            return &history->records[i];
+        }
+    }
+    return NULL;
+}
+
+const clq_epoch_record *clq_run_best_test(const clq_run_data *data, clq_run_variant v) {
+    const clq_history *history = history_of(data, v);
+    const clq_epoch_record *best = NULL;
+    for (int i = 0; i < history->count; i++) {
+        const clq_epoch_record *record = &history->records[i];
+        const bool by_top1 = isfinite(record->test_top1) || (best && isfinite(best->test_top1));
+        if (was_tested(record) && (!best || (by_top1 ? record->test_top1 > best->test_top1
+                                                     : record->test_loss < best->test_loss))) {
+            best = record;
+        }
+    }
+    return best;
+}
+
+/* What the training found, where nobody evaluated the network that it left. */
+static void complete_from_training(clq_run_data *data, clq_run_variant v) {
+    clq_run_summary *summary = &data->summaries[v];
+    const clq_epoch_record *last = clq_run_last_test(data, v);
+    if (last && isnan(summary->top1) && isnan(summary->r2) && isnan(summary->loss)) {
+        summary->top1 = last->test_top1;
+        summary->loss = last->test_loss;
+        summary->in_training = summary->present = true;
+    }
+}
+
 /* The comparison's gaps from the stages' own files, for a folder that has no run.json. */
 static void complete_summaries(clq_run_data *data) {
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
@@ -188,6 +232,7 @@ static void complete_summaries(clq_run_data *data) {
             complete(&summary->loss, evaluation->loss);
             summary->present = true;
         }
+        complete_from_training(data, v);
         for (size_t i = 0; i < data->bench_count; i++) {
             if (strcmp(data->benches[i].model, clq_run_keys[v]) == 0) {
                 complete(&summary->size_bytes, data->benches[i].bytes);
@@ -196,7 +241,7 @@ static void complete_summaries(clq_run_data *data) {
                 break;
             }
         }
-        data->regression |= isfinite(summary->r2);
+        data->regression |= isfinite(summary->r2) || data->origin.targets > 0;
         if (summary->mismatched_codes < 0 && data->verifications[v].present) {
             summary->mismatched_codes = data->verifications[v].mismatched;
             summary->present = true;
@@ -216,7 +261,9 @@ double clq_run_score(const clq_run_data *data, clq_run_variant v) {
 void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, double *high) {
     static const double z = 1.959963984540054; /* of the normal distribution, 95 % */
     const double p = data->summaries[v].top1;
-    const int64_t images = data->evaluations[v].present ? data->evaluations[v].images : 0;
+    const int64_t images = data->evaluations[v].present     ? data->evaluations[v].images
+                           : data->summaries[v].in_training ? data->origin.test.count
+                                                            : 0;
     *low = *high = NAN;
     if (!isfinite(p) || images < 1) {
         return;
@@ -260,7 +307,7 @@ clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
     data->name = data->device = data->dot_path = data->created = data->version = data->data = "";
     clq_run_forget_origin(data);
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
-        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, NAN, -1};
+        data->summaries[v] = (clq_run_summary){false, NAN, NAN, NAN, NAN, NAN, NAN, -1, false};
     }
     if (!clq_is_folder(folder)) {
         return clq_fail(CLQ_NO_INPUT, "%s: no such folder", folder);

@@ -63,6 +63,7 @@ typedef struct clq_run_summary {
     bool present;
     double top1, r2, loss, size_bytes, latency_ms, speedup; /* NaN: not known */
     int64_t mismatched_codes;                               /* -1: not known */
+    bool in_training; /* top1 and loss are the test set's behind an epoch of its training */
 } clq_run_summary;
 
 typedef struct clq_run_curve {
@@ -116,6 +117,10 @@ void clq_run_data_clear(clq_run_data *data);
 
 /* What a network is compared by: R2 of a regression, else top-1 in percent; NaN: not known. */
 double clq_run_score(const clq_run_data *data, clq_run_variant v);
+/* The epoch whose test results are the latest, or the best (by accuracy, else by loss) of the
+ * network's training; NULL: it has none, or none is known. */
+const clq_epoch_record *clq_run_last_test(const clq_run_data *data, clq_run_variant v);
+const clq_epoch_record *clq_run_best_test(const clq_run_data *data, clq_run_variant v);
 /* Wilson's score interval, 95 %, of the top-1 accuracy (as fractions); NaN where the accuracy or
  * the number of images is not known. */
 void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, double *high);

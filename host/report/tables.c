@@ -37,7 +37,7 @@ static void comparison(const clq_run_data *data, int unused, clq_text *out) {
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         const clq_run_summary *s = &data->summaries[v];
         double low, high;
-        if (!s->present) {
+        if (!s->present || s->in_training) { /* train.csv and qat.csv have what they found */
             continue;
         }
         if (out->size == 0) {

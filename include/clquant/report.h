@@ -22,8 +22,9 @@ typedef struct clq_report_options {
  *   origin.json                                   docs/json.md
  *
  * Parts that are missing are left out of the page, which says so; a folder with none at all is
- * CLQ_NO_INPUT. CLQ_USAGE for several runs without options->out, CLQ_CANNOT_CREATE where another
- * report or other files would be lost. `options` may be NULL. `html` (owned by the caller,
+ * CLQ_NO_INPUT. CLQ_USAGE for several runs without options->out and for one run given twice,
+ * CLQ_CANNOT_CREATE where another report or other files would be lost, and where options->out is
+ * the folder of a run. `options` may be NULL. `html` (owned by the caller,
  * clq_free) receives the page's path and may be NULL. */
 clq_status clq_report_write(const char *const *folders, size_t count,
                             const clq_report_options *options, char **html);
