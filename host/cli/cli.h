@@ -33,6 +33,8 @@ json_t *clq_device_to_json(clq_device *device, const clq_device_info *info);
 #define CLQ_NEW_HEAD_HELP "Keep the seeded last layer where the weights have one of another shape"
 #define CLQ_RECOMPUTE_HELP                                                                         \
     "Compute activations again instead of keeping them: less memory, the same result"
+#define CLQ_CLASS_NAMES_HELP                                                                       \
+    "Keep these names of the outputs' classes in the model: a name a line, from output 0 on"
 #define CLQ_TEST_IMAGES_HELP                                                                       \
     "Measure accuracy before and after on N images of the test split; 0: do not (default 512)"
 #define CLQ_WEIGHTS_HELP "Start from these weights: safetensors, with torchvision's names"

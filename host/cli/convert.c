@@ -11,13 +11,13 @@
 
 typedef struct options {
     clq_common common;
-    const char *model, *out, *weights_in, *weights_out;
+    const char *model, *out, *weights_in, *weights_out, *class_names;
     clq_image_flags images;
     clq_network_options network;
     bool fold, integer;
 } options;
 
-enum { NETWORK = CLQ_KEY_LONG, WEIGHTS_OUT, FOLD, INTEGER };
+enum { NETWORK = CLQ_KEY_LONG, WEIGHTS_OUT, FOLD, INTEGER, CLASS_NAMES };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -35,6 +35,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case WEIGHTS_OUT:
         o->weights_out = argument;
+        return 0;
+    case CLASS_NAMES:
+        o->class_names = argument;
         return 0;
     case FOLD:
         o->fold = true;
@@ -69,6 +72,7 @@ static const struct argp_option argp_options[] = {
     {"weights", 'w', "FILE", 0, CLQ_WEIGHTS_HELP, 0},
     {"weights-out", WEIGHTS_OUT, "FILE", 0,
      "Write the weights: safetensors, with torchvision's names", 0},
+    {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"fold", FOLD, NULL, 0, "Fold batch norm into the convolutions", 0},
     {"integer", INTEGER, NULL, 0,
      "Store the weights of a quantized model as integers, by the scales in its file", 0},
@@ -89,7 +93,8 @@ static const struct argp argp = {
     "\vExamples:\n"
     "  clquant convert --network resnet50 -w resnet50.safetensors -o resnet50.onnx\n"
     "  clquant convert model.onnx --weights-out weights.safetensors\n"
-    "  clquant convert model.onnx --mean 127 --std 128 --range 255 -o prepared.onnx",
+    "  clquant convert model.onnx --mean 127 --std 128 --range 255 --class-names names.txt "
+    "-o prepared.onnx",
     children,
     NULL,
     NULL};
@@ -128,6 +133,7 @@ static clq_status make(const options *o, clq_graph **graph) {
     if (o->weights_in) {
         CLQ_TRY(clq_weights_load(*graph, o->weights_in));
     }
+    CLQ_TRY(clq_class_names_keep(o->class_names, *graph));
     return keep_preprocessing(&o->images, *graph);
 }
 
@@ -137,9 +143,9 @@ static clq_status run(int argc, char **argv) {
     clq_graph *graph = NULL, *folded = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "convert", argc, argv, &o, &done));
-    const char *const others[] = {o.model, o.weights_in, o.weights_out};
-    CLQ_TRY(clq_out_check_file("-o", o.out, others, 3));
-    CLQ_TRY(clq_out_check_file("--weights-out", o.weights_out, others, 2));
+    const char *const others[] = {o.model, o.weights_in, o.class_names, o.weights_out};
+    CLQ_TRY(clq_out_check_file("-o", o.out, others, 4));
+    CLQ_TRY(clq_out_check_file("--weights-out", o.weights_out, others, 3));
     CLQ_GOTO(status, cleanup, make(&o, &graph));
     if (o.integer) {
         CLQ_GOTO(status, cleanup,

@@ -224,6 +224,21 @@ clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_sp
     return status;
 }
 
+clq_status clq_class_names_keep(const char *file, clq_graph *graph) {
+    const char *old = file ? clq_graph_get_metadata(graph, "clquant.classes") : NULL;
+    char *before = old ? clq_strdup(old) : NULL;
+    if (old && !before) {
+        return CLQ_NO_MEMORY;
+    }
+    const clq_status status = file ? clq_graph_load_classes(graph, file) : CLQ_OK;
+    if (status == CLQ_OK && before &&
+        strcmp(before, clq_graph_get_metadata(graph, "clquant.classes")) != 0) {
+        clq_log_warn("%s: its names take the place of others that the model had", file);
+    }
+    clq_free(before);
+    return clq_fail_in(status, "--class-names");
+}
+
 /* ---- feeding ---- */
 
 clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,

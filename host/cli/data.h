@@ -60,6 +60,8 @@ clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_sp
  */
 clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
                                  clq_feed_options *options);
+/* Keeps the names of --class-names (NULL: none) in the graph, and says so where it had others. */
+clq_status clq_class_names_keep(const char *file, clq_graph *graph);
 /* A feed in data-set order without augmentation, normalised as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);

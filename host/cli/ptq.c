@@ -9,13 +9,13 @@
 typedef struct options {
     clq_common common;
     clq_image_flags images;
-    const char *model, *data, *inputs, *out;
+    const char *model, *data, *inputs, *out, *class_names;
     clq_quant_config config;
     uint64_t seed;
     int64_t test_images;
 } options;
 
-enum { TEST_IMAGES = CLQ_KEY_LONG };
+enum { TEST_IMAGES = CLQ_KEY_LONG, CLASS_NAMES };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -36,6 +36,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'S':
         return clq_option_result(state, clq_option_seed(argument, &o->seed));
+    case CLASS_NAMES:
+        o->class_names = argument;
+        return 0;
     case TEST_IMAGES:
         return clq_option_result(
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
@@ -60,6 +63,7 @@ static const struct argp_option argp_options[] = {
     {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
+    {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
     {0},
 };
@@ -138,11 +142,12 @@ static clq_status run(int argc, char **argv) {
     clq_quant_config_init(&o.config);
     CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
     CLQ_TRY(clq_quant_config_check(&o.config));
-    const char *const inputs[] = {o.model, o.data, o.inputs, o.images.labels};
+    const char *const inputs[] = {o.model, o.data, o.inputs, o.images.labels, o.class_names};
     CLQ_TRY(clq_out_check_file("-o", o.out, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_out_check_external("-o", o.out, graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
+    CLQ_GOTO(status, cleanup, clq_class_names_keep(o.class_names, graph));
     CLQ_GOTO(status, cleanup,
              o.inputs ? quantize_on_arrays(&o, graph, &integer, &quantized)
                       : quantize_on_data(&o, graph, &integer, &quantized));

@@ -11,7 +11,7 @@
 typedef struct options {
     clq_common common;
     clq_image_flags images;
-    const char *model, *data, *out, *folder, *recipe, *log_file;
+    const char *model, *data, *out, *folder, *recipe, *log_file, *class_names;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int epochs;
@@ -19,7 +19,7 @@ typedef struct options {
     int64_t test_images;
 } options;
 
-enum { LOG_FILE = CLQ_KEY_LONG, RECOMPUTE, TEST_IMAGES, RESUME, OVERWRITE };
+enum { LOG_FILE = CLQ_KEY_LONG, RECOMPUTE, TEST_IMAGES, RESUME, OVERWRITE, CLASS_NAMES };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -55,6 +55,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case TEST_IMAGES:
         return clq_option_result(
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
+    case CLASS_NAMES:
+        o->class_names = argument;
+        return 0;
     case RESUME:
         o->resume = true;
         return 0;
@@ -87,6 +90,7 @@ static const struct argp_option argp_options[] = {
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
     {"recipe", 'r', "FILE", 0, "Its section \"qat\" applies (default: no recipe)", 0},
     {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.schedule.lr=0.01)", 0},
+    {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
     {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
@@ -131,7 +135,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
     const bool writes = clq_ranks_rank(ranks) == 0;
-    const char *const inputs[] = {o.model, o.recipe, o.data, o.images.labels, o.out};
+    const char *const inputs[] = {o.model, o.recipe, o.data, o.images.labels, o.class_names, o.out};
     const size_t input_count = sizeof inputs / sizeof *inputs - 1;
     out = (clq_out_folder){.path = writes ? o.folder : NULL,
                            .resume = o.resume,
@@ -158,6 +162,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_out_check_external("--log-file", writes ? o.log_file : NULL, graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
+    CLQ_GOTO(status, cleanup, clq_class_names_keep(o.class_names, graph));
     clq_data_source source = {.path = o.data, .flags = &o.images, .recipe = recipe};
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));

@@ -6,8 +6,10 @@
 #include <clquant/train.h>
 
 #include "base/arguments.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "data/dataset.h"
 #include "graph/ends.h"
 #include "train/metadata.h"
 
@@ -73,6 +75,65 @@ clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset) {
         status = clq_graph_set_metadata(graph, CLASSES, text.data);
     }
     clq_text_free(&text);
+    return status;
+}
+
+enum { MAX_NAMES_BYTES = 16 << 20 }; /* of a file of them */
+
+/* The lines of `text`, each once checked, into `names`; an empty last one is none. */
+static clq_status read_names(const char *path, const char *text, clq_text *names, int64_t *count) {
+    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, as some editors write it */
+    text += strncmp(text, mark, 3) == 0 ? 3 : 0;
+    for (*count = 0; *text; ++*count) {
+        const size_t line = strcspn(text, "\n");
+        const size_t length = line && text[line - 1] == '\r' ? line - 1 : line;
+        char *name = clq_format("%.*s", (int)length, text);
+        clq_status status = name ? clq_check_class_name(path, name) : CLQ_NO_MEMORY;
+        if (status == CLQ_OK && !name[strspn(name, " \t")]) {
+            status = clq_fail(CLQ_BAD_DATA,
+                              "%s:%lld: no name; each line names the class of an "
+                              "output, from output 0 on",
+                              path, (long long)*count + 1);
+        }
+        if (status == CLQ_OK) {
+            clq_text_printf(names, "%s%s", *count ? "\n" : "", name);
+        }
+        clq_free(name);
+        CLQ_TRY(status);
+        text += line + (text[line] == '\n');
+    }
+    return clq_text_status(names);
+}
+
+clq_status clq_graph_load_classes(clq_graph *graph, const char *path) {
+    CLQ_NEEDS(graph, path);
+    CLQ_NEEDS_ENDS(graph);
+    const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
+    clq_text names = {0};
+    clq_status status = CLQ_OK;
+    void *data = NULL;
+    size_t size = 0;
+    int64_t count = 0;
+    CLQ_TRY(clq_graph_check_single(graph, "classes belong to networks with"));
+    if (output->rank != 2 || clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN)) {
+        return clq_fail(CLQ_USAGE, "%s: names classes, and the network tells none apart", path);
+    }
+    CLQ_TRY(clq_file_read(path, MAX_NAMES_BYTES, &data, &size));
+    if (memchr(data, '\0', size)) {
+        status = clq_fail(CLQ_BAD_DATA, "%s: is no text; it must name a class a line", path);
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, read_names(path, data, &names, &count));
+    if (count != output->dim[1]) {
+        status = clq_fail(CLQ_BAD_DATA,
+                          "%s: names %lld classes, a line each, and the network has %lld outputs",
+                          path, (long long)count, (long long)output->dim[1]);
+        goto cleanup;
+    }
+    status = clq_graph_set_metadata(graph, CLASSES, names.data);
+cleanup:
+    clq_text_free(&names);
+    clq_free(data);
     return status;
 }
 
@@ -218,6 +279,9 @@ static clq_status check_numbers(const match *m, int64_t count) {
     return CLQ_OK;
 }
 
+#define NAMES_HINT                                                                                 \
+    "Name them once and for all: convert, ptq and qat take --class-names FILE, a name a line"
+
 /* The order of the data's classes for the outputs' of a network that does not name them. */
 static clq_status keep_order(const match *m) {
     const clq_dataset_info *info = m->info;
@@ -227,7 +291,7 @@ static clq_status keep_order(const match *m) {
                         info->path, info->class_count, (long long)m->outputs);
     }
     clq_log_warn("%s: the model does not name its classes, so the data's are its outputs in their "
-                 "order, from \"%s\", output 0, to \"%s\", output %d of 0..%lld",
+                 "order, from \"%s\", output 0, to \"%s\", output %d of 0..%lld. " NAMES_HINT,
                  info->path, info->class_names[0], info->class_names[last], last,
                  (long long)m->outputs - 1);
     return CLQ_OK;
@@ -261,7 +325,7 @@ static clq_status match_numbers(match *m, int first) {
     if (!named) {
         CLQ_TRY(number_outputs(m));
         clq_log_warn("%s: the model does not name its classes, and the data has numbers for names, "
-                     "which are taken for those of outputs: \"%s\" is output %d of %d",
+                     "which are taken for those of outputs: \"%s\" is output %d of %d. " NAMES_HINT,
                      m->info->path, m->info->class_names[first], m->map[first], m->count);
     } else {
         clq_log_warn("%s: names no classes, its numbers are taken for those of the model's: "

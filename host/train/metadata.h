@@ -6,6 +6,8 @@
 
 #define CLQ_META_MEAN "clquant.mean"
 #define CLQ_META_STD "clquant.std"
+#define CLQ_META_TARGET_MEAN "clquant.target_mean" /* of a regression */
+#define CLQ_META_TARGET_STD "clquant.target_std"
 
 /* The lines of a text, none if it is missing or empty; free with clq_class_names_free. */
 clq_status clq_metadata_get_lines(const clq_graph *graph, const char *key, char ***names,

@@ -11,9 +11,6 @@
 #include "graph/ends.h"
 #include "train/metadata.h"
 
-#define TARGET_MEAN "clquant.target_mean"
-#define TARGET_STD "clquant.target_std"
-
 /* ---- shapes ---- */
 
 clq_status clq_graph_check_data(const clq_graph *graph, const clq_dataset *dataset) {
@@ -124,7 +121,7 @@ clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table) {
     }
     if (table->targets > 0) {
         CLQ_GOTO(status, cleanup,
-                 clq_metadata_get_pair(graph, TARGET_MEAN, TARGET_STD, table->targets, mean, std,
+                 clq_metadata_get_pair(graph, CLQ_META_TARGET_MEAN, CLQ_META_TARGET_STD, table->targets, mean, std,
                                        &found));
         status = found ? clq_table_normalize_targets(table, mean, std) : CLQ_OK;
     }
@@ -144,8 +141,8 @@ clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table) {
     if (table->targets > 0) {
         clq_table_measure_targets(table, mean, std);
         CLQ_GOTO(status, cleanup,
-                 clq_metadata_set_floats(graph, TARGET_MEAN, mean, table->targets));
-        CLQ_GOTO(status, cleanup, clq_metadata_set_floats(graph, TARGET_STD, std, table->targets));
+                 clq_metadata_set_floats(graph, CLQ_META_TARGET_MEAN, mean, table->targets));
+        CLQ_GOTO(status, cleanup, clq_metadata_set_floats(graph, CLQ_META_TARGET_STD, std, table->targets));
     }
 cleanup:
     clq_free(mean);

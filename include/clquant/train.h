@@ -231,6 +231,10 @@ clq_status clq_graph_classes(const clq_graph *graph, char ***names, int *count);
 void clq_class_names_free(char **names, int count); /* NULL ok */
 /* Keeps the class names of a data set in the metadata. */
 clq_status clq_graph_set_classes(clq_graph *graph, const clq_dataset *dataset);
+/* Keeps the class names of a text file, a line for each output of a network with one; those that it
+ * had are replaced. CLQ_NO_INPUT; CLQ_BAD_DATA: another number of them than of outputs, or a name
+ * that is empty or not UTF-8; CLQ_USAGE: the network has several outputs, or predicts numbers. */
+clq_status clq_graph_load_classes(clq_graph *graph, const char *path);
 /* Gives the data set's labels the network's numbers and names. By name where the network has them;
  * a part of its classes is enough. By number, with a warning, where the data has only numbers for
  * names; in the order of the data's classes, with a warning, where the network has none (or just

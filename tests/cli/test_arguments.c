@@ -441,6 +441,7 @@ static void training(void **state) {
     REFUSED(clq_graph_classes(graph, NULL, &count));
     clq_class_names_free(NULL, 0);
     REFUSED(clq_graph_set_classes(graph, NULL));
+    REFUSED(clq_graph_load_classes(graph, NULL));
     REFUSED(clq_graph_match_classes(NULL, table));
     REFUSED(clq_graph_normalise_table(graph, NULL));
     REFUSED(clq_graph_measure_table(graph, NULL));

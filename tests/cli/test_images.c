@@ -384,6 +384,35 @@ static void classes_are_matched_by_name(void **state) {
                 path_of("zoo.onnx"));
 }
 
+/* Once a network of others has names, nothing is assumed of it any more. */
+static void a_network_of_others_learns_its_names(void **state) {
+    (void)state;
+    const char *model = foreign(3), *named = path_of("named.onnx"), *data = animals();
+    const char *names = list_file("names.txt", "cat\nship\ndog\n");
+    const char *flags = "--mean 0.5 --std 0.25 --resize 9";
+    assert_exit(0, "eval %s --data %s %s -q", model, data, flags);
+    assert_printed("the model does not name its classes");
+    assert_printed("--class-names FILE");
+    assert_exit(0, "convert %s %s --class-names %s -o %s", model, flags, names, named);
+    assert_exit(0, "eval %s --data %s -q", named, data);
+    assert_not_printed("warning: ");
+    assert_exit(0, "ptq %s --data %s %s --class-names %s -o %s", model, data, flags, names, named);
+    assert_not_printed("does not name its classes");
+    assert_exit(0, "eval %s --data %s -q", named, data);
+    assert_not_printed("does not name its classes");
+    assert_exit(0, "qat %s --data %s %s --class-names %s -o %s --set qat.batch=2", model, data,
+                flags, names, named);
+    assert_not_printed("does not name its classes");
+    assert_exit(0, "predict %s -i %s -o %s", named, data, path_of("named.csv"));
+    assert_exit(CLQ_BAD_DATA, "convert %s --class-names %s -o %s", model,
+                list_file("two.txt", "cat\nship\n"), named);
+    assert_printed("--class-names: ");
+    assert_printed("names 2 classes, a line each, and the network has 3 outputs");
+    assert_exit(0, "convert %s --class-names %s -o %s", named,
+                list_file("others.txt", "dog\nship\ncat\n"), path_of("others.onnx"));
+    assert_printed("its names take the place of others that the model had");
+}
+
 static void lists_of_labels_serve_every_command(void **state) {
     (void)state;
     const char *model = foreign(3), *int8 = path_of("list.onnx");
@@ -468,6 +497,7 @@ int main(void) {
         cmocka_unit_test(convert_keeps_what_is_said),
         cmocka_unit_test(images_need_not_be_square),
         cmocka_unit_test(classes_are_matched_by_name),
+        cmocka_unit_test(a_network_of_others_learns_its_names),
         cmocka_unit_test(lists_of_labels_serve_every_command),
         cmocka_unit_test(images_without_labels_serve_where_none_are_needed),
     };

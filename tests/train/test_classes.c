@@ -129,6 +129,7 @@ static void without_names_the_order_counts(void **state) {
     assert_ok(match(NULL, 10, "names", data, 3, labels));
     assert_int_equal(labels[2], 2);
     assert_logged(CLQ_LOG_WARN, "from \"cat\", output 0, to \"ship\", output 2 of 0..9");
+    assert_logged(CLQ_LOG_WARN, "--class-names FILE");
     assert_ok(match("0\n1\n2", 3, "names", data, 3, labels));
     assert_logged(CLQ_LOG_WARN, "does not name its classes");
 }
@@ -173,6 +174,35 @@ static void numbered_folders_keep_their_names(void **state) {
     assert_ok(clq_graph_match_classes(graph, dataset));
     assert_int_equal(clq_dataset_get_info(dataset)->class_count, 2);
     clq_dataset_close(dataset);
+    clq_graph_destroy(graph);
+}
+
+static const char *names_file(const char *text) {
+    const char *path = clq_test_temp_path("names.txt");
+    test_file_write(path, text, strlen(text));
+    return path;
+}
+
+/* A file gives a network of others its names. */
+static void names_are_read_from_a_file(void **state) {
+    (void)state;
+    clq_graph *graph = network("a\nb\nc", 3);
+    assert_ok(clq_graph_load_classes(graph, names_file("\xef\xbb\xbf"
+                                                       "cat\r\ngreat dog\r\nship")));
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.classes"), "cat\ngreat dog\nship");
+    assert_ok(clq_graph_load_classes(graph, names_file("dog\ncat\nship\n")));
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.classes"), "dog\ncat\nship");
+    assert_status(clq_graph_load_classes(graph, names_file("dog\ncat\n")), CLQ_BAD_DATA);
+    assert_error_has("names.txt: names 2 classes, a line each, and the network has 3 outputs");
+    assert_status(clq_graph_load_classes(graph, names_file("")), CLQ_BAD_DATA);
+    assert_status(clq_graph_load_classes(graph, names_file("dog\n \ncat\n")), CLQ_BAD_DATA);
+    assert_error_has("names.txt:2: no name");
+    assert_status(clq_graph_load_classes(graph, names_file("dog\n\xff\ncat\n")), CLQ_BAD_DATA);
+    assert_error_has("UTF-8");
+    assert_status(clq_graph_load_classes(graph, clq_test_temp_path("none")), CLQ_NO_INPUT);
+    assert_string_equal(clq_graph_get_metadata(graph, "clquant.classes"), "dog\ncat\nship");
+    assert_ok(clq_graph_set_metadata(graph, "clquant.target_mean", "0,0,0"));
+    assert_status(clq_graph_load_classes(graph, names_file("a\nb\nc\n")), CLQ_USAGE);
     clq_graph_destroy(graph);
 }
 
@@ -244,6 +274,7 @@ int main(void) {
         cmocka_unit_test(without_names_the_order_counts),
         cmocka_unit_test(numbers_are_those_of_outputs),
         cmocka_unit_test(numbered_folders_keep_their_names),
+        cmocka_unit_test(names_are_read_from_a_file),
         cmocka_unit_test(numbers_are_the_networks),
         cmocka_unit_test(tables_are_mapped_too),
         cmocka_unit_test(running_out_of_memory_is_told),
