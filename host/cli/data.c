@@ -6,6 +6,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "cli/pipeline.h"
+#include "train/metadata.h"
 
 /* ---- tables ---- */
 
@@ -14,7 +15,7 @@ static clq_status table_options(const clq_graph *graph, clq_table_options *optio
     const char *fraction = clq_graph_get_metadata(graph, CLQ_META_TEST_FRACTION);
     const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
     const char *end;
-    if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
+    if (clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN)) {
         options->target = CLQ_TARGET_REGRESSION;
         options->target_columns = (int)output->dim[output->rank - 1];
     } else if (clq_graph_get_metadata(graph, "clquant.classes")) {
@@ -32,6 +33,33 @@ static clq_status table_options(const clq_graph *graph, clq_table_options *optio
     return CLQ_OK;
 }
 
+/* All rows of a table's inputs, found by the names that the network has for them. */
+static clq_status open_inputs(const clq_data_source *source, const clq_graph *graph, int64_t limit,
+                              clq_dataset **dataset) {
+    const clq_shape *input = &graph->values[clq_graph_input(graph)].shape;
+    const clq_shape *output = &graph->values[clq_graph_output(graph)].shape;
+    const bool regression = clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN);
+    char **names = NULL;
+    int count = 0;
+    CLQ_TRY(clq_metadata_get_lines(graph, CLQ_META_FEATURES, &names, &count));
+    clq_dataset_options options = {.limit = limit};
+    options.table.target = CLQ_TARGET_NONE;
+    options.table.features = (int)input->dim[1];
+    options.table.feature_names = count == input->dim[1] ? (const char *const *)names : NULL;
+    options.table.target_columns = regression ? (int)output->dim[output->rank - 1] : 1;
+    const clq_status status = clq_dataset_open(source->path, &options, dataset);
+    clq_class_names_free(names, count);
+    if (status == CLQ_OK) {
+        const bool known = clq_graph_get_metadata(graph, CLQ_META_MEAN);
+        const int64_t rows = clq_dataset_get_info(*dataset)->count;
+        clq_log_info("%s: %lld %.*s of inputs, %s", source->path, (long long)rows,
+                     clq_unit_length("rows", rows), "rows",
+                     known ? "normalised as the model says"
+                           : "as they are: the model does not say how to normalise them");
+    }
+    return status;
+}
+
 static clq_status open_table(const clq_data_source *source, const clq_graph *graph, clq_split split,
                              int64_t limit, clq_dataset **dataset) {
     clq_dataset_options options = {.split = split, .limit = limit};
@@ -39,8 +67,12 @@ static clq_status open_table(const clq_data_source *source, const clq_graph *gra
         return clq_fail(CLQ_USAGE, "flags that prepare images are of no use to a network that "
                                    "reads rows; a table is normalised as its model says");
     }
-    CLQ_TRY(table_options(graph, &options.table));
-    CLQ_TRY(clq_dataset_open(source->path, &options, dataset));
+    if (source->inputs_only) {
+        CLQ_TRY(open_inputs(source, graph, limit, dataset));
+    } else {
+        CLQ_TRY(table_options(graph, &options.table));
+        CLQ_TRY(clq_dataset_open(source->path, &options, dataset));
+    }
     CLQ_TRY(clq_graph_check_data(graph, *dataset));
     clq_table *table = clq_dataset_table(*dataset);
     if (table) {

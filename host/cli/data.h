@@ -45,6 +45,7 @@ typedef struct clq_data_source {
     const clq_recipe *recipe;     /* its "data" says what flags do not; NULL: none */
     bool any_classes;     /* labels are of no importance, so neither is whether they fit the network
                              and whether there are any */
+    bool inputs_only;     /* a table's targets may be missing, and are not read */
     bool quiet;           /* do not say how images are prepared: it was said */
     const char **sources; /* (CLQ_PART_COUNT): receives where each part comes from; NULL ok */
 } clq_data_source;

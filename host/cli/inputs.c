@@ -23,14 +23,17 @@ clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_g
         inputs->count = clq_arrays_at(inputs->arrays, 0)->dims[0];
         return CLQ_OK;
     }
-    if (graph->input_count == 1 && graph->values[clq_graph_input(graph)].shape.rank == 2) {
+    const bool rows =
+        graph->input_count == 1 && graph->values[clq_graph_input(graph)].shape.rank == 2;
+    if (rows && !clq_path_has_extension(path, ".csv")) {
         return clq_fail(CLQ_BAD_DATA,
-                        "%s: the network takes rows, not images: give them as X.npy (N, features), "
-                        "normalised as the network wants them",
+                        "%s: the network takes rows, not images: give a table, X.csv, or an array, "
+                        "X.npy (N, features), normalised as the network wants it",
                         path);
     }
-    const clq_data_source source = {.path = path, .flags = flags, .any_classes = true};
-    CLQ_TRY(clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &inputs->dataset));
+    const clq_data_source source = {
+        .path = path, .flags = flags, .any_classes = true, .inputs_only = true};
+    CLQ_TRY(clq_data_open(&source, graph, CLQ_SPLIT_TEST, rows ? 0 : limit, &inputs->dataset));
     inputs->count = clq_dataset_get_info(inputs->dataset)->count;
     return CLQ_OK;
 }

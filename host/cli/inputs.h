@@ -1,4 +1,4 @@
-/* What --inputs names: arrays, or images that are prepared as `eval` prepares them. */
+/* What --inputs names: arrays, or images and tables that are prepared as `eval` prepares them. */
 #ifndef CLQUANT_CLI_INPUTS_H
 #define CLQUANT_CLI_INPUTS_H
 
@@ -11,13 +11,13 @@
     "X.npz with an array for each input under its name"
 
 typedef struct clq_inputs {
-    clq_arrays *arrays;   /* NULL: images */
+    clq_arrays *arrays;   /* NULL: images or a table */
     clq_dataset *dataset; /* NULL: arrays */
     int64_t count;        /* rows or images */
 } clq_inputs;
 
 /* By what `path` holds. Images are up to `limit` (0: all) of them, spread over the set; of arrays
- * all rows are there. Zeroed on failure. */
+ * and tables all rows are there. Zeroed on failure. */
 clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_graph *graph,
                            int64_t limit, clq_inputs *inputs);
 void clq_inputs_close(clq_inputs *inputs);

@@ -11,6 +11,7 @@
 #include "cli/pipeline.h"
 #include "cli/predictions.h"
 #include "formats/layout.h"
+#include "train/metadata.h"
 
 typedef struct options {
     clq_common common;
@@ -56,14 +57,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option argp_options[] = {
-    {"inputs", 'i', "X.npy|X.npz|IMAGES", 0,
-     CLQ_INPUTS_HELP "; or an image or a folder of images, prepared as eval prepares them", 0},
+    {"inputs", 'i', "X.npy|X.npz|X.csv|IMAGES", 0,
+     CLQ_INPUTS_HELP
+     "; or a table (its columns by name, those to predict may be missing), an image "
+     "or a folder of images, prepared as eval prepares them",
+     0},
     {"output", 'o', "OUT.npz|OUT.csv", 0,
      "Outputs under their names as float32 (.npz; .npy when there is one), or a line each with the "
      "largest output and its class (.csv)",
      0},
-    {"limit", 'n', "N", 0,
-     "The first N rows of arrays; N images, spread over the set (default: all)", 0},
+    {"limit", 'n', "N", 0, "The first N rows; N images, spread over the set (default: all)", 0},
     {"batch", 'b', "N", 0, "Inputs at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
     {0},
 };
@@ -74,10 +77,11 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "MODEL.onnx --inputs X.npy|X.npz|IMAGES -o OUT.npz|OUT.csv",
+    "MODEL.onnx --inputs X.npy|X.npz|X.csv|IMAGES -o OUT.npz|OUT.csv",
     "Runs a network, FP32 or quantized, with any inputs and outputs, on data without labels."
     "\vExamples:\n"
     "  clquant predict int8.onnx -i photos -o classes.csv\n"
+    "  clquant predict model.onnx -i rows.csv -o predicted.csv\n"
     "  clquant predict model.onnx -i x.npz -o y.npz",
     children,
     NULL,
@@ -184,12 +188,14 @@ static clq_status run(int argc, char **argv) {
         clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",
                      o.model);
     }
-    if (clq_graph_get_metadata(graph, "clquant.target_mean")) {
-        clq_log_info("%s: inputs and outputs are normalised: its metadata clquant.target_mean and "
-                     "clquant.target_std turn outputs back",
-                     o.model);
-    }
     CLQ_GOTO(status, cleanup, clq_inputs_open(o.inputs, &o.images, graph, o.limit, &inputs));
+    if (clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN)) {
+        clq_log_info("%s: %s", o.model,
+                     inputs.dataset
+                         ? "outputs are written in the units of its targets"
+                         : "inputs and outputs are normalised: its metadata "
+                           "clquant.target_mean and clquant.target_std turn outputs back");
+    }
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, predict(&o, device, graph, &inputs, &r));
     if (o.common.json) {

@@ -7,13 +7,14 @@
 #include "base/numbers.h"
 #include "data/npz.h"
 #include "formats/layout.h"
+#include "train/metadata.h"
 
 enum { MAX_COLUMNS = 4096, MAX_PATH = 4352 };
 
 struct clq_predictions {
     const clq_graph *graph;
-    const clq_dataset *dataset;
-    clq_npz_writer *npz; /* .npz and .npy; else NULL */
+    const clq_dataset *dataset; /* of images; NULL: rows, which have numbers for names */
+    clq_npz_writer *npz;        /* .npz and .npy; else NULL */
     clq_writer *csv;
     bool single;   /* .npy: the one array alone */
     bool has_top1; /* .csv: one output of classes */
@@ -21,6 +22,11 @@ struct clq_predictions {
     int class_count;
     char **names; /* (count), of the images, for .npz */
     int64_t count, name_room;
+    float *mean, *std; /* (outputs) of a table's targets; NULL: outputs are written as they are */
+    char **targets;    /* (target_count): their names, or NULL */
+    int target_count;
+    float *values; /* (value_room, outputs): one batch in the targets' units */
+    int value_room;
 };
 
 static clq_shape output_shape(const clq_graph *graph, int index) {
@@ -55,7 +61,9 @@ static clq_status write_columns(clq_predictions *p) {
     for (int o = 0; o < p->graph->output_count; o++) {
         const int64_t size = output_size(p->graph, o);
         for (int64_t i = 0; i < size; i++) {
-            if (size == 1) {
+            if (p->targets) {
+                snprintf(column, sizeof column, "%.200s", p->targets[i]);
+            } else if (size == 1) {
                 snprintf(column, sizeof column, "%.200s", clq_graph_output_name(p->graph, o));
             } else {
                 snprintf(column, sizeof column, "%.200s[%lld]", clq_graph_output_name(p->graph, o),
@@ -80,7 +88,7 @@ static clq_status open_csv(clq_predictions *p, const char *path) {
                         path, (long long)columns, MAX_COLUMNS);
     }
     p->has_top1 = graph->output_count == 1 && output_shape(graph, 0).rank == 2 && columns > 1 &&
-                  !clq_graph_get_metadata(graph, "clquant.target_mean");
+                  !clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN);
     CLQ_TRY(clq_graph_classes(graph, &p->classes, &p->class_count));
     if (p->class_count != (int)columns) {
         clq_class_names_free(p->classes, p->class_count);
@@ -173,6 +181,48 @@ static clq_status keep_name(clq_predictions *p, int64_t index) {
     return p->names[p->count++] ? CLQ_OK : CLQ_NO_MEMORY;
 }
 
+/* ---- a table's targets ---- */
+
+static clq_status find_units(clq_predictions *p) {
+    const int64_t size = output_size(p->graph, 0);
+    bool found;
+    p->mean = clq_calloc(2 * (size_t)size, sizeof *p->mean);
+    if (!p->mean) {
+        return CLQ_NO_MEMORY;
+    }
+    p->std = p->mean + size;
+    CLQ_TRY(clq_metadata_get_targets(p->graph, (int)size, p->mean, p->std, &found));
+    if (!found) {
+        clq_free(p->mean);
+        p->mean = NULL;
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_metadata_get_lines(p->graph, CLQ_META_TARGETS, &p->targets, &p->target_count));
+    if (p->target_count != size) {
+        clq_class_names_free(p->targets, p->target_count);
+        p->targets = NULL;
+        p->target_count = 0;
+    }
+    return CLQ_OK;
+}
+
+/* p->values: the outputs of `count` rows as the targets were before they were normalised. */
+static clq_status to_units(clq_predictions *p, int count, const float *outputs) {
+    const size_t size = (size_t)output_size(p->graph, 0);
+    if (count > p->value_room) {
+        float *values = clq_realloc(p->values, (size_t)count * size, sizeof *values);
+        if (!values) {
+            return CLQ_NO_MEMORY;
+        }
+        p->values = values;
+        p->value_room = count;
+    }
+    for (size_t i = 0; i < (size_t)count * size; i++) {
+        p->values[i] = outputs[i] * p->std[i % size] + p->mean[i % size];
+    }
+    return CLQ_OK;
+}
+
 /* ---- both ---- */
 
 clq_status clq_predictions_check_path(const char *path) {
@@ -184,8 +234,8 @@ clq_status clq_predictions_check_path(const char *path) {
                     path);
 }
 
-clq_status clq_predictions_open(const char *path, const clq_graph *graph,
-                                const clq_dataset *dataset, clq_predictions **out) {
+clq_status clq_predictions_open(const char *path, const clq_graph *graph, clq_dataset *dataset,
+                                clq_predictions **out) {
     *out = NULL;
     CLQ_TRY(clq_predictions_check_path(path));
     clq_predictions *p = clq_calloc(1, sizeof *p);
@@ -193,10 +243,13 @@ clq_status clq_predictions_open(const char *path, const clq_graph *graph,
         return CLQ_NO_MEMORY;
     }
     p->graph = graph;
-    p->dataset = dataset;
+    const bool table = dataset && clq_dataset_table(dataset);
+    p->dataset = table ? NULL : dataset;
     p->single = clq_path_has_extension(path, ".npy");
-    const clq_status status =
-        clq_path_has_extension(path, ".csv") ? open_csv(p, path) : open_arrays(p, path);
+    clq_status status = table && graph->output_count == 1 ? find_units(p) : CLQ_OK;
+    if (status == CLQ_OK) {
+        status = clq_path_has_extension(path, ".csv") ? open_csv(p, path) : open_arrays(p, path);
+    }
     if (status != CLQ_OK) {
         clq_predictions_abort(&p);
         return status;
@@ -208,6 +261,12 @@ clq_status clq_predictions_open(const char *path, const clq_graph *graph,
 clq_status clq_predictions_add(void *context, int64_t first, int count,
                                const float *const *outputs) {
     clq_predictions *p = context;
+    const float *in_units[1];
+    if (p->mean) {
+        CLQ_TRY(to_units(p, count, outputs[0]));
+        in_units[0] = p->values;
+        outputs = in_units;
+    }
     for (int i = 0; p->csv && i < count; i++) {
         CLQ_TRY(write_row(p, first + i, i, outputs));
     }
@@ -246,6 +305,9 @@ void clq_predictions_abort(clq_predictions **predictions) {
         clq_writer_abort(&p->csv);
         clq_npz_abort(&p->npz);
         clq_class_names_free(p->classes, p->class_count);
+        clq_class_names_free(p->targets, p->target_count);
+        clq_free(p->mean);
+        clq_free(p->values);
         for (int64_t i = 0; i < p->count; i++) {
             clq_free(p->names[i]);
         }

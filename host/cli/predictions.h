@@ -8,9 +8,11 @@ typedef struct clq_predictions clq_predictions;
 
 /* By the name of `path`; CLQ_USAGE for another ending, for a .npy of several outputs, and for a
  * .csv of more columns than people read. `dataset` (NULL: rows of arrays) gives the images' names.
+ * Of a table, outputs of a regression are written in the units of its targets, and under their
+ * names.
  */
-clq_status clq_predictions_open(const char *path, const clq_graph *graph,
-                                const clq_dataset *dataset, clq_predictions **predictions);
+clq_status clq_predictions_open(const char *path, const clq_graph *graph, clq_dataset *dataset,
+                                clq_predictions **predictions);
 /* Takes what clq_predict gives: a clq_predict_sink, its context a clq_predictions. */
 clq_status clq_predictions_add(void *predictions, int64_t first, int count,
                                const float *const *outputs);

@@ -167,8 +167,8 @@ static bool count_numbers(const clq_npy *numbers, classes *c) {
     return true;
 }
 
-static clq_status bad_cell(const clq_csv *csv, const char *path, int64_t row, int column,
-                           const char *rule) {
+clq_status clq_table_bad_cell(const clq_csv *csv, const char *path, int64_t row, int column,
+                              const char *rule) {
     const char *cell = clq_csv_cell(csv, row, column);
     const long long line = csv->lines[row + csv->has_header];
     if (clq_csv_decimal_comma(cell)) {
@@ -197,7 +197,7 @@ static clq_status csv_classes(const clq_csv *csv, const char *path, const clq_ta
     for (int64_t i = 0; i < csv->rows; i++) {
         const char *cell = clq_csv_cell(csv, i, column);
         if (clq_csv_blank(cell) || (o->target != CLQ_TARGET_CLASS && clq_csv_decimal_comma(cell))) {
-            return bad_cell(csv, path, i, column, "");
+            return clq_table_bad_cell(csv, path, i, column, "");
         }
         const bool number = clq_csv_number(cell, &value);
         first = i == 0 ? value : first;
@@ -256,12 +256,12 @@ static clq_status csv_numbers(const char *path, const clq_csv *csv, int targets,
             const char *cell = clq_csv_cell(csv, i, k);
             float *to = k < features ? &x[i * features + k] : &y[i * targets + k - features];
             if (clq_csv_blank(cell)) {
-                return bad_cell(csv, path, i, k, "");
+                return clq_table_bad_cell(csv, path, i, k, "");
             }
             if (k >= features && c->used) {
                 CLQ_TRY(class_of_cell(path, csv, i, cell, c, to));
             } else if (!clq_csv_number(cell, to)) {
-                return bad_cell(csv, path, i, k, "is not a number");
+                return clq_table_bad_cell(csv, path, i, k, "is not a number");
             }
         }
     }
@@ -521,21 +521,27 @@ clq_status clq_table_open(const char *path, const clq_table_options *options, cl
     static const clq_table_options defaults = {0};
     const clq_table_options *o = options ? options : &defaults;
     *table = NULL;
-    if ((unsigned)o->split > CLQ_SPLIT_TEST || (unsigned)o->target > CLQ_TARGET_REGRESSION) {
+    if ((unsigned)o->split > CLQ_SPLIT_TEST || (unsigned)o->target > CLQ_TARGET_NONE) {
         return clq_fail(CLQ_USAGE, "table: there is no split %d or kind of target %d",
                         (int)o->split, (int)o->target);
     }
     if (o->target_columns < 0 || !(o->test_fraction >= 0 && o->test_fraction < 1) ||
-        (o->target == CLQ_TARGET_CLASS && o->target_columns > 1)) {
-        return clq_fail(CLQ_USAGE, "table: %d target columns, test fraction %g", o->target_columns,
-                        o->test_fraction);
+        (o->target == CLQ_TARGET_CLASS && o->target_columns > 1) ||
+        (o->target == CLQ_TARGET_NONE) != (o->features > 0)) {
+        return clq_fail(CLQ_USAGE, "table: %d target columns, test fraction %g, %d features",
+                        o->target_columns, o->test_fraction, o->features);
+    }
+    if (o->target == CLQ_TARGET_NONE && !ends_in(path, ".csv")) {
+        return clq_fail(CLQ_BAD_DATA, "%s: rows without targets are read from a .csv file", path);
     }
     clq_table *t = clq_calloc(1, sizeof *t);
     if (!t) {
         return CLQ_NO_MEMORY;
     }
     clq_status status;
-    if (clq_is_folder(path)) {
+    if (o->target == CLQ_TARGET_NONE) {
+        status = clq_table_open_inputs(path, o, t);
+    } else if (clq_is_folder(path)) {
         status = open_folder(path, o, t);
     } else if (ends_in(path, ".npy")) {
         status = open_npy(path, o, t);

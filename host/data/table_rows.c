@@ -17,7 +17,7 @@ void clq_table_limit(clq_table *table, int64_t limit) {
         memmove(table->x + to * f, table->x + from * f, f * sizeof *table->x);
         if (table->y) {
             memmove(table->y + to * t, table->y + from * t, t * sizeof *table->y);
-        } else {
+        } else if (table->labels) {
             table->labels[to] = table->labels[from];
         }
     }
@@ -43,7 +43,7 @@ void clq_table_gather(const clq_table *table, const uint32_t *numbers, int count
         if (table->y) {
             memcpy(y + (size_t)i * t, table->y + row * t, t * sizeof *y);
         } else {
-            labels[i] = table->labels[row];
+            labels[i] = table->labels ? table->labels[row] : 0;
         }
     }
 }

@@ -8,9 +8,6 @@
 #include "base/text.h"
 #include "train/metadata.h"
 
-#define FEATURES "clquant.features" /* names, a line each */
-#define TARGETS "clquant.targets"
-
 /* ---- metadata ---- */
 
 /* Whether the names can be kept as lines of UTF-8, none of them longer and the last not empty. */
@@ -44,8 +41,8 @@ static clq_status set_names(clq_graph *graph, const char *key, char *const *name
 
 clq_status clq_graph_set_columns(clq_graph *graph, const clq_table *table) {
     CLQ_NEEDS(graph, table);
-    CLQ_TRY(set_names(graph, FEATURES, table->column_names, table->features));
-    return set_names(graph, TARGETS, table->target_names, table->targets);
+    CLQ_TRY(set_names(graph, CLQ_META_FEATURES, table->column_names, table->features));
+    return set_names(graph, CLQ_META_TARGETS, table->target_names, table->targets);
 }
 
 /* ---- matching ---- */
@@ -127,8 +124,8 @@ cleanup:
 clq_status clq_graph_match_columns(const clq_graph *graph, clq_table *table, const char *path,
                                    bool quiet) {
     CLQ_NEEDS(graph, table, path);
-    CLQ_TRY(match_names(graph, FEATURES, "features", table->features, path, quiet,
+    CLQ_TRY(match_names(graph, CLQ_META_FEATURES, "features", table->features, path, quiet,
                         &table->column_names));
-    return match_names(graph, TARGETS, "targets", table->targets, path, quiet,
+    return match_names(graph, CLQ_META_TARGETS, "targets", table->targets, path, quiet,
                        &table->target_names);
 }

@@ -97,6 +97,12 @@ clq_status clq_metadata_get_pair(const clq_graph *graph, const char *mean_key, c
     return CLQ_OK;
 }
 
+clq_status clq_metadata_get_targets(const clq_graph *graph, int count, float *mean, float *std,
+                                    bool *found) {
+    return clq_metadata_get_pair(graph, CLQ_META_TARGET_MEAN, CLQ_META_TARGET_STD, count, mean, std,
+                                 found);
+}
+
 /* ---- tables ---- */
 
 /* Room for a mean and, behind it, a deviation of each feature or target. */
@@ -121,8 +127,7 @@ clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table) {
     }
     if (table->targets > 0) {
         CLQ_GOTO(status, cleanup,
-                 clq_metadata_get_pair(graph, CLQ_META_TARGET_MEAN, CLQ_META_TARGET_STD, table->targets, mean, std,
-                                       &found));
+                 clq_metadata_get_targets(graph, table->targets, mean, std, &found));
         status = found ? clq_table_normalize_targets(table, mean, std) : CLQ_OK;
     }
 cleanup:
@@ -142,7 +147,8 @@ clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table) {
         clq_table_measure_targets(table, mean, std);
         CLQ_GOTO(status, cleanup,
                  clq_metadata_set_floats(graph, CLQ_META_TARGET_MEAN, mean, table->targets));
-        CLQ_GOTO(status, cleanup, clq_metadata_set_floats(graph, CLQ_META_TARGET_STD, std, table->targets));
+        CLQ_GOTO(status, cleanup,
+                 clq_metadata_set_floats(graph, CLQ_META_TARGET_STD, std, table->targets));
     }
 cleanup:
     clq_free(mean);

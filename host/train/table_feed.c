@@ -140,7 +140,7 @@ clq_status clq_table_feed_next(clq_table_feed *feed, clq_buffer *x, clq_feed_bat
         feed->at_end = !feed->options.training;
     }
     *batch = (clq_feed_batch){.count = count,
-                              .labels = feed->labels,
+                              .labels = feed->table->labels ? feed->labels : NULL,
                               .device_labels = feed->device_labels,
                               .targets = feed->device_targets,
                               .numbers = feed->y};

@@ -52,6 +52,7 @@ typedef enum clq_target {
     CLQ_TARGET_AUTO,       /* class when the targets are words or small integers, else regression */
     CLQ_TARGET_CLASS,      /* one column: a class name or number */
     CLQ_TARGET_REGRESSION, /* numbers */
+    CLQ_TARGET_NONE,       /* only inputs are read, of all rows of a .csv file */
 } clq_target;
 
 typedef struct clq_table_options {
@@ -60,6 +61,11 @@ typedef struct clq_table_options {
     int target_columns;   /* csv and single .npy: so many last columns are targets; 0: 1 */
     double test_fraction; /* of a file with no split of its own; 0: 0.2 */
     uint64_t seed;        /* of that split */
+    /* Of CLQ_TARGET_NONE: how many columns are read. By name where the file and the caller have
+     * names (NULL: none), whatever else there is; else the first, and only target_columns or no
+     * others may be there. What was left out is logged. */
+    int features;
+    const char *const *feature_names; /* (features) */
 } clq_table_options;
 
 /* A list of labelled images: a text file with IMAGE LABEL a line, IMAGE below the data set's
@@ -274,7 +280,7 @@ struct clq_table {
     float *x;             /* (rows, features) */
     int targets;          /* regression: columns of y; otherwise 0 */
     float *y;             /* (rows, targets) or NULL */
-    int class_count;      /* class targets; otherwise 0 */
+    int class_count;      /* class targets; otherwise 0, and without targets so is `targets` */
     int32_t *labels;      /* (rows) or NULL */
     char **class_names;   /* (class_count) or NULL */
     char **column_names;  /* (features) or NULL when the file has none */

@@ -1,7 +1,10 @@
 /* Networks on tables through the command: train, PTQ, QAT, verification, report, errors. */
+#include <math.h>
+
 #include "base/files.h"
 #include "base/json.h"
 #include "cli/command.h"
+#include "data/csv.h"
 #include "data/npy.h"
 
 #include <clquant/formats.h>
@@ -126,6 +129,71 @@ static void columns_are_known_by_name(void **state) {
     assert_exit(CLQ_BAD_DATA, "verify %s --data %s", q, files[1]);
 }
 
+/* The number in column `column` of line `line` of a file of predictions, from 0. */
+static double predicted(const char *path, int line, int column) {
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(path, 1 << 20, &data, &size));
+    const char *at = data;
+    for (; line > 0; line--) {
+        at = strchr(at, '\n') + 1;
+    }
+    for (; column > 0; column--) {
+        at = strchr(at, ',') + 1;
+    }
+    const double value = atof(at);
+    clq_free(data);
+    return value;
+}
+
+/* Columns by name, without targets, in the targets' units. */
+static void tables_are_predicted(void **state) {
+    (void)state;
+    char model[256], out[256], text[2048] = "id,c,b,a\n";
+    clq_csv csv;
+    snprintf(model, sizeof model, "%s", clq_test_temp_path("out/fp32.onnx"));
+    snprintf(out, sizeof out, "%s", clq_test_temp_path("y.csv"));
+    assert_exit(0, "predict %s -i " TABLES "smooth.csv -n 9 -o %s", model, out);
+    assert_printed("column that the network does not read: \"y\"");
+    assert_printed("500 rows of inputs, normalised as the model says");
+    assert_printed("written in the units of its targets");
+    assert_ok(clq_csv_read(TABLES "smooth.csv", &csv));
+    double expected[9];
+    for (int i = 0; i < 9; i++) {
+        float y;
+        expected[i] = predicted(out, 1 + i, 1);
+        assert_true(clq_csv_number(clq_csv_cell(&csv, i, 3), &y));
+        assert_true(fabs(expected[i] - (double)y) < 15); /* of numbers around 100 */
+        snprintf(text + strlen(text), sizeof text - strlen(text), "row %d,%s,%s,%s\n", i,
+                 clq_csv_cell(&csv, i, 2), clq_csv_cell(&csv, i, 1), clq_csv_cell(&csv, i, 0));
+    }
+    clq_csv_free(&csv);
+    assert_exit(0, "predict %s -i %s -o %s", model, text_file("mixed.csv", text), out);
+    assert_printed("column that the network does not read: \"id\"");
+    for (int i = 0; i < 9; i++) {
+        assert_true(predicted(out, 1 + i, 1) == expected[i]);
+    }
+    void *data = NULL;
+    size_t size = 0;
+    assert_ok(clq_file_read(out, 1 << 20, &data, &size));
+    assert_int_equal(strncmp(data, "index,y\n0,", 10), 0);
+    clq_free(data);
+    static const struct {
+        const char *text, *said;
+    } bad[] = {{"a,b,y\n1,2,3\n1,2,3\n", "has no column called \"c\", which the network reads"},
+               {"c,a,b,a\n1,2,3,4\n1,2,3,4\n", "has more than one column called \"a\""},
+               {"1,2\n3,4\n", "has 2 columns; without names"},
+               {"a,b,c\n1,2,3\n1,,3\n", "bad-inputs.csv:3: column 2: is empty"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model,
+                    text_file("bad-inputs.csv", bad[i].text), out);
+        assert_printed(bad[i].said);
+    }
+    assert_exit(0, "predict %s -i %s -o %s", model, text_file("bare.csv", "1,0.5,3\n0,0,1\n"), out);
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s --mean 0 --std 1", model,
+                clq_test_temp_path("bare.csv"), out);
+}
+
 static void what_does_not_fit_is_refused(void **state) {
     (void)state;
     const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *x = clq_test_temp_path("x");
@@ -167,6 +235,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_regression_goes_the_whole_way),
         cmocka_unit_test(stages_read_the_table_as_the_network_says),
+        cmocka_unit_test(tables_are_predicted),
         cmocka_unit_test(classes_may_be_words),
         cmocka_unit_test(columns_are_known_by_name),
         cmocka_unit_test(what_does_not_fit_is_refused),
