@@ -161,7 +161,9 @@ static void put_head(const char *name, clq_text *html) {
                         "img-src data:; style-src 'unsafe-inline'\">\n<title>");
     clq_page_puts(html, name);
     clq_text_puts(html, " \u2013 clquant</title>\n<style>\n");
-    clq_text_puts(html, clq_page_style);
+    for (int i = 0; i < CLQ_PAGE_STYLES; i++) {
+        clq_text_puts(html, clq_page_style[i]);
+    }
     clq_text_puts(html, "</style>\n</head>\n<body>\n<main>\n<header>\n<h1>");
     clq_page_puts(html, name);
     clq_text_puts(html, "</h1>\n");

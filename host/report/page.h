@@ -22,7 +22,8 @@ clq_status clq_page_make(const clq_page_run *runs, size_t count, const clq_repor
 
 /* ---- between page.c and page_*.c ---- */
 
-extern const char clq_page_style[]; /* CSS */
+enum { CLQ_PAGE_STYLES = 2 };
+extern const char *const clq_page_style[CLQ_PAGE_STYLES]; /* CSS, to be put one behind the other */
 
 /* Text with <, >, &, quotes and control characters made harmless, for content and attributes. */
 void clq_page_puts(clq_text *html, const char *text);

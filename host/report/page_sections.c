@@ -81,8 +81,8 @@ static void put_cards(const clq_run_data *data, clq_run_variant best, clq_text *
         clq_text_printf(html, "<div class=card><b class=\"%s\">",
                         judgement(s->mismatched_codes) + 1);
         clq_page_count(html, s->mismatched_codes);
-        clq_text_puts(html, "</b><span>codes differ from the fake-quantized evaluation</span>"
-                            "</div>\n");
+        clq_text_puts(html, "</b><span>codes (activations as 8-bit integers) differ from the "
+                            "fake-quantized evaluation</span></div>\n");
     }
     clq_text_puts(html, "</div>\n");
 }
@@ -306,9 +306,11 @@ void clq_page_comparison(const clq_page_run *run, clq_text *html) {
         clq_text_puts(html, "</tr>\n");
     }
     if (open) {
-        clq_text_puts(html, "</tbody></table></div>\n<p class=note>Size is that of the parameters "
-                            "as stored. Codes that differ: activations in which the integer "
-                            "network is not what the fake-quantized evaluation promised.");
+        clq_text_puts(
+            html,
+            "</tbody></table></div>\n<p class=note>Size is that of the parameters "
+            "as stored. Codes that differ: activations, as 8-bit integers, in which the integer "
+            "network is not what the fake-quantized evaluation promised.");
         clq_text_puts(html, clq_page_has_training(data) ? clq_page_in_training : "");
         clq_text_puts(html, data->regression
                                 ? "</p>\n"

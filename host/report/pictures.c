@@ -17,9 +17,10 @@ static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int
 typedef struct columns {
     double *x, *loss[2], *top1[2], *lr; /* [train, test] */
     size_t count;
-    const char *unit;
+    const char *unit, *label; /* "step"; of the axis */
 } columns;
 enum { COLUMNS = 6, FEW_EPOCHS = 5 };
+enum { LEAST_POINTS = 8, MOST_POINTS = 40, STEPS_PER_POINT = 8 };
 
 static bool any_finite(const double *values, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -42,30 +43,83 @@ static void fill_epochs(const clq_history *history, columns *c) {
     }
 }
 
-/* An epoch's evaluation belongs to its last step. */
-static void fill_steps(const clq_run_curve *curve, columns *c) {
-    const clq_step_record *steps = curve->steps.records;
-    for (size_t i = 0; i < c->count; i++) {
-        c->x[i] = (double)steps[i].step;
-        c->lr[i] = steps[i].lr;
-        c->loss[0][i] = steps[i].loss;
-        c->top1[0][i] = 100 * steps[i].top1;
-        c->loss[1][i] = c->top1[1][i] = NAN;
-        const bool last = i + 1 == c->count || steps[i + 1].epoch != steps[i].epoch;
-        for (int e = 0; last && e < curve->history.count; e++) {
-            const clq_epoch_record *record = &curve->history.records[e];
-            if (record->epoch == steps[i].epoch) {
-                c->loss[1][i] = record->test_loss;
-                c->top1[1][i] = 100 * record->test_top1;
-            }
-        }
-    }
+/* Points of a picture of the steps: each is to stand for some. */
+static size_t count_points(const clq_steps *steps) {
+    const size_t points = (size_t)steps->records[steps->count - 1].step / STEPS_PER_POINT;
+    return points < LEAST_POINTS ? LEAST_POINTS : points > MOST_POINTS ? MOST_POINTS : points;
 }
 
-static clq_status make_columns(const clq_run_curve *curve, bool by_step, double **memory,
+/* Where the point that begins with row `at` ends. An epoch's rows are cut evenly, so that all
+ * epochs have about `points` together. */
+static size_t point_end(const clq_run_curve *curve, size_t points, size_t at) {
+    const clq_step_record *steps = curve->steps.records;
+    size_t begin = at, end = at;
+    while (begin > 0 && steps[begin - 1].epoch == steps[at].epoch) {
+        begin--;
+    }
+    while (end < curve->steps.count && steps[end].epoch == steps[at].epoch) {
+        end++;
+    }
+    const size_t rows = end - begin;
+    size_t parts = (rows * points + curve->steps.count - 1) / curve->steps.count;
+    parts = parts > rows ? rows : parts;
+    const size_t part = (at - begin) * parts / rows;
+    size_t next = at + 1;
+    while (next < end && (next - begin) * parts / rows == part) {
+        next++;
+    }
+    return next;
+}
+
+/* Single batches scatter: a point is their mean since the one before. A row stands for as many
+ * steps as lie behind the row before. */
+static void fill_point(const clq_step_record *steps, size_t begin, size_t end, columns *c,
+                       size_t at) {
+    double loss = 0, top1 = 0, weight = 0;
+    for (size_t i = begin; i < end; i++) {
+        const int64_t before = i == 0 ? 0 : steps[i - 1].step;
+        const double own = (double)(steps[i].step - before);
+        if (isfinite(steps[i].loss)) { /* otherwise all its steps were skipped */
+            loss += own * steps[i].loss;
+            top1 += own * steps[i].top1;
+            weight += own;
+        }
+    }
+    c->x[at] = (double)steps[end - 1].step;
+    c->lr[at] = steps[end - 1].lr;
+    c->loss[0][at] = weight > 0 ? loss / weight : NAN;
+    c->top1[0][at] = weight > 0 ? 100 * top1 / weight : NAN;
+    c->loss[1][at] = c->top1[1][at] = NAN;
+}
+
+/* An epoch's evaluation belongs to its last step. */
+static void fill_steps(const clq_run_curve *curve, bool mean, columns *c) {
+    const clq_step_record *steps = curve->steps.records;
+    const size_t points = count_points(&curve->steps);
+    size_t count = 0;
+    for (size_t i = 0, end; i < curve->steps.count; i = end) {
+        end = mean ? point_end(curve, points, i) : i + 1;
+        fill_point(steps, i, end, c, count);
+        const int epoch = steps[end - 1].epoch;
+        const bool last = end == curve->steps.count || steps[end].epoch != epoch;
+        for (int e = 0; last && e < curve->history.count; e++) {
+            const clq_epoch_record *record = &curve->history.records[e];
+            if (record->epoch == epoch) {
+                c->loss[1][count] = record->test_loss;
+                c->top1[1][count] = 100 * record->test_top1;
+            }
+        }
+        count++;
+    }
+    c->count = count;
+}
+
+/* `mean`: by step, points are means over several. */
+static clq_status make_columns(const clq_run_curve *curve, bool by_step, bool mean, double **memory,
                                columns *c) {
     c->count = by_step ? curve->steps.count : (size_t)curve->history.count;
     c->unit = by_step ? "step" : "epoch";
+    c->label = by_step && mean ? "step (points: means since the one before)" : c->unit;
     *memory = clq_calloc(COLUMNS * c->count, sizeof **memory);
     if (!*memory) {
         return CLQ_NO_MEMORY;
@@ -76,7 +130,7 @@ static clq_status make_columns(const clq_run_curve *curve, bool by_step, double 
         *all[i] = *memory + i * c->count;
     }
     if (by_step) {
-        fill_steps(curve, c);
+        fill_steps(curve, mean, c);
     } else {
         fill_epochs(&curve->history, c);
     }
@@ -92,7 +146,7 @@ static clq_line_plot *add_curve(clq_pictures *p, clq_picture_group group, const 
     clq_picture *picture = add(p, group, 600, 360);
     snprintf(title, sizeof *p->titles, "%s: %s", network, what);
     *plot = (clq_line_plot){.title = title,
-                            .x_label = c->unit,
+                            .x_label = c->label,
                             .y_suffix = "",
                             .y_min = NAN,
                             .y_max = NAN,
@@ -114,8 +168,10 @@ static clq_status add_curves(clq_pictures *p, clq_picture_group group, const cha
                              const char *key, const clq_run_curve *curve, double *memory[2]) {
     const bool has_steps = curve->steps.count > 1;
     columns c, rate;
-    CLQ_TRY(make_columns(curve, has_steps && curve->history.count < FEW_EPOCHS, &memory[0], &c));
-    CLQ_TRY(make_columns(curve, has_steps, &memory[1], &rate)); /* it may change within epochs */
+    const bool by_step = has_steps && curve->history.count < FEW_EPOCHS;
+    CLQ_TRY(make_columns(curve, by_step, true, &memory[0], &c));
+    CLQ_TRY(
+        make_columns(curve, has_steps, false, &memory[1], &rate)); /* it may change within epochs */
     if (c.count == 0) {
         return CLQ_OK;
     }

@@ -30,7 +30,8 @@ void clq_history_read_timing(clq_history *history, const char *folder);
 
 /* ---- steps ---- */
 
-/* A step's batch; with several ranks, rank 0's part of it. */
+/* Means over the batches since the record before, within the epoch; with several ranks, over rank
+ * 0's part of them. NaN where every step was skipped. */
 typedef struct clq_step_record {
     int64_t step; /* from 1 */
     int epoch;    /* from 1 */

@@ -44,20 +44,22 @@ static bool stopped(const trainer *t) {
     return t->job->stop_after_steps > 0 && t->step >= t->job->stop_after_steps;
 }
 
-/* Keeps some of the steps, and the last one of each epoch, for the curve. */
+/* Keeps what some of the steps, and the last one of each epoch, add to the curve. */
 static clq_status keep_step(trainer *t, int64_t epoch, double lr) {
     const int64_t total = (int64_t)t->job->config.epochs * t->steps_per_epoch;
-    clq_loss_totals batch;
+    const clq_loss_totals before = t->at_record;
     if (!t->job->out ||
         (t->step % clq_steps_interval(total) != 0 && t->step % t->steps_per_epoch != 0)) {
         return CLQ_OK;
     }
-    CLQ_TRY(clq_loss_read_batch(t->loss, &batch));
-    const clq_step_record record = {.step = t->step,
-                                    .epoch = (int)epoch + 1,
-                                    .lr = lr,
-                                    .loss = batch.loss / batch.samples,
-                                    .top1 = batch.top1 / batch.samples};
+    CLQ_TRY(clq_loss_read(t->loss, &t->at_record));
+    const double samples = t->at_record.samples - before.samples;
+    const clq_step_record record = {
+        .step = t->step,
+        .epoch = (int)epoch + 1,
+        .lr = lr,
+        .loss = samples > 0 ? (t->at_record.loss - before.loss) / samples : NAN,
+        .top1 = samples > 0 ? (t->at_record.top1 - before.top1) / samples : NAN};
     return clq_steps_add(&t->steps, &record);
 }
 
@@ -75,6 +77,7 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     clq_train_log_time_from(&t->log, t->step);
     if (batch == 0) {
         CLQ_TRY(clq_loss_reset(t->loss));
+        t->at_record = (clq_loss_totals){0};
         t->skipped.in_epoch = 0;
     }
     while (t->step < (epoch + 1) * t->steps_per_epoch && !t->stopping && !stopped(t)) {

@@ -1,9 +1,11 @@
 /* Opening a training, and its way into checkpoints and back. */
 #include "train/trainer.h"
 
-#include <clquant/passes.h>
-
+#include <float.h>
+#include <math.h>
 #include <string.h>
+
+#include <clquant/passes.h>
 
 #include "base/files.h"
 #include "base/hash.h"
@@ -378,6 +380,9 @@ clq_status clq_trainer_save(trainer *t) {
     json_object_set_new(state, "skipped_steps", json_integer(t->skipped.total));
     json_object_set_new(state, "skipped_in_epoch", json_integer(t->skipped.in_epoch));
     json_object_set_new(state, "skipped_in_a_row", json_integer(t->skipped.in_a_row));
+    json_object_set_new(state, "record_loss", clq_json_real(t->at_record.loss));
+    json_object_set_new(state, "record_top1", clq_json_real(t->at_record.top1));
+    json_object_set_new(state, "record_samples", clq_json_real(t->at_record.samples));
     json_object_set_new(state, "history", clq_history_to_json(&t->history, false));
     const clq_status status = clq_checkpoint_save(&t->checkpoint, t->step, state);
     json_decref(state);
@@ -389,8 +394,19 @@ clq_status clq_trainer_save(trainer *t) {
 typedef struct saved_state {
     int64_t step;
     skipped_steps skipped;
+    clq_loss_totals at_record;
     clq_history history;
 } saved_state;
+
+/* NaN where it is null, as the accuracy of a regression, or is missing: earlier versions did not
+ * know it. */
+static clq_status read_total(clq_json_reader *r, const char *key, double *value) {
+    *value = NAN;
+    if (json_is_null(json_object_get(r->object, key))) {
+        return CLQ_OK;
+    }
+    return clq_json_read_f64(r, key, -DBL_MAX, DBL_MAX, value);
+}
 
 static clq_status read_numbers(const trainer *t, clq_json_reader *r, saved_state *s) {
     const int64_t last = (int64_t)t->job->config.epochs * t->steps_per_epoch;
@@ -400,7 +416,10 @@ static clq_status read_numbers(const trainer *t, clq_json_reader *r, saved_state
                               &steps_per_epoch));
     CLQ_TRY(clq_json_read_i64(r, "skipped_steps", 0, INT64_MAX, &s->skipped.total));
     CLQ_TRY(clq_json_read_i64(r, "skipped_in_epoch", 0, INT64_MAX, &s->skipped.in_epoch));
-    return clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &s->skipped.in_a_row);
+    CLQ_TRY(clq_json_read_i64(r, "skipped_in_a_row", 0, INT64_MAX, &s->skipped.in_a_row));
+    CLQ_TRY(read_total(r, "record_loss", &s->at_record.loss));
+    CLQ_TRY(read_total(r, "record_top1", &s->at_record.top1));
+    return read_total(r, "record_samples", &s->at_record.samples);
 }
 
 /* *s: its history is to be cleared, whatever the status. */
@@ -449,6 +468,10 @@ clq_status clq_trainer_resume(trainer *t) {
     if (t->job->out) {
         clq_history_read_timing(&t->history, t->job->out);
         clq_steps_read(&t->steps, t->job->out, t->step);
+        t->at_record = saved.at_record;
+        if (isnan(saved.at_record.samples)) {
+            CLQ_GOTO(status, cleanup, clq_loss_read(t->loss, &t->at_record));
+        }
     }
     CLQ_GOTO(status, cleanup, clq_exec_load_parameters(t->exec));
     if (t->history.count < t->job->config.epochs) {

@@ -39,7 +39,8 @@ typedef struct trainer {
     char *facts;                                            /* the checkpoint's */
     clq_checkpoint_buffer buffers[CLQ_TRAINER_MAX_BUFFERS]; /* what the checkpoint keeps */
     clq_history history;
-    clq_steps steps; /* where job->out is */
+    clq_steps steps;           /* where job->out is */
+    clq_loss_totals at_record; /* the epoch's totals behind the latest of them */
     int64_t steps_per_epoch;
     int64_t step;  /* steps done, skipped ones too */
     bool stopping; /* as all ranks have agreed: this is the last step, job->stop says */

@@ -297,12 +297,60 @@ static void few_epochs_are_shown_by_step(void **state) {
     assert_ok(clq_pictures_make(&pictures, &data));
     assert_int_equal(pictures.curve_count, 3);
     const clq_line_plot *loss = &pictures.curves[0], *rate = &pictures.curves[2];
-    assert_string_equal(loss->x_label, "step");
+    assert_string_equal(loss->x_label, "step (points: means since the one before)");
     assert_int_equal(loss->count, 2);
     assert_true(loss->series[0].y[0] == 4 && loss->series[0].y[1] == 3);
     assert_true(isnan(loss->series[1].y[0]) && loss->series[1].y[1] == 2);
     assert_string_equal(rate->title, "Quantization-aware training: learning rate");
     assert_true(rate->series[0].y[0] == 0.2 && rate->series[0].y[1] == 0.1);
+    clq_pictures_clear(&pictures);
+    clq_run_data_clear(&data);
+}
+
+/* Single batches scatter: a point of a picture is the mean of all since the one before. The
+ * learning rate keeps its rows. */
+static void points_are_means_of_steps(void **state) {
+    enum { ROWS = 100, FIRST = 90 }; /* of the first epoch; a row is of 3 steps */
+    clq_run_data data = {0};
+    clq_pictures pictures = {0};
+    clq_text text = {0};
+    (void)state;
+    put("qat/history.json", "[{\"epoch\":1,\"test_loss\":2,\"test_top1\":0.5},"
+                            "{\"epoch\":2,\"test_loss\":1,\"test_top1\":0.75}]");
+    for (int i = 0; i < ROWS; i++) {
+        clq_text_printf(&text, "%s{\"step\":%d,\"epoch\":%d,\"lr\":%d,\"loss\":%s,\"top1\":%s}",
+                        i ? "," : "[", 3 * i + 3, 1 + i / FIRST, i,
+                        i == 5  ? "null"
+                        : i % 2 ? "3"
+                                : "1",
+                        i % 2 ? "1" : "0.5");
+    }
+    clq_text_puts(&text, "]");
+    put("qat/steps.json", text.data);
+    clq_text_free(&text);
+    assert_ok(clq_run_data_read(&data, folder));
+    assert_ok(clq_pictures_make(&pictures, &data));
+    const clq_line_plot *loss = &pictures.curves[0], *top1 = &pictures.curves[1];
+    assert_int_equal(loss->count, 38); /* about 8 steps each, 34 and 4 */
+    assert_int_equal(pictures.curves[2].count, ROWS);
+    size_t row = 0;
+    for (size_t p = 0; p < loss->count; p++) { /* by the plainest means */
+        double sum = 0, accuracy = 0;
+        int count = 0, rows = 0;
+        for (; row < ROWS && 3.0 * (double)row + 3 <= loss->x[p]; row++, rows++) {
+            if (row != 5) {
+                sum += row % 2 ? 3 : 1;
+                accuracy += row % 2 ? 100 : 50;
+                count++;
+            }
+        }
+        assert_in_range(rows, 2, 3);
+        assert_float_equal(loss->series[0].y[p], sum / count, 1e-9);
+        assert_float_equal(top1->series[0].y[p], accuracy / count, 1e-9);
+        assert_int_equal(isfinite(loss->series[1].y[p]) != 0, row == FIRST || row == ROWS);
+    }
+    assert_int_equal(row, ROWS);
+    assert_true(top1->series[1].y[37] == 75);
     clq_pictures_clear(&pictures);
     clq_run_data_clear(&data);
 }
@@ -811,6 +859,7 @@ int main(void) {
         REPORT_TEST(a_single_stage_is_enough),
         REPORT_TEST(the_log_has_the_steps_of_a_training_that_left_none),
         REPORT_TEST(few_epochs_are_shown_by_step),
+        REPORT_TEST(points_are_means_of_steps),
         REPORT_TEST(the_page_says_where_its_numbers_come_from),
         REPORT_TEST(runs_without_origin_are_reported),
         REPORT_TEST(accuracies_have_intervals),

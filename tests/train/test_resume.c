@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/rng.h"
+#include "train/history.h"
 #include "train/small_training.h"
 
 enum { POINTS = 50, STEPS = EPOCHS * STEPS_PER_EPOCH };
@@ -66,6 +67,22 @@ static uint64_t run_part(clq_optimizer_kind kind, const char *folder, int checkp
     return network;
 }
 
+/* The curve too: no point knows that there was a stop before it. */
+static void assert_same_curve(const char *folder, const char *other) {
+    const char *const folders[] = {folder, other};
+    void *data[2];
+    size_t size[2];
+    for (int i = 0; i < 2; i++) {
+        char *path = clq_path_join(folders[i], "steps.json");
+        assert_ok(clq_file_read(path, 1 << 20, &data[i], &size[i]));
+        clq_free(path);
+    }
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(data[0], data[1], size[0]);
+    clq_free(data[0]);
+    clq_free(data[1]);
+}
+
 static void any_stop_resumes_to_the_same_bits(void **state) {
     (void)state;
     const bits whole[] = {whole_run(CLQ_OPTIMIZER_SGD), whole_run(CLQ_OPTIMIZER_ADAMW)};
@@ -87,7 +104,42 @@ static void any_stop_resumes_to_the_same_bits(void **state) {
                      sgd ? "sgd" : "adamw", stop, STEPS, checkpoints,
                      network != whole[sgd ? 0 : 1].network ? "network" : "checkpoint");
         }
+        char *reference = clq_strdup(clq_test_temp_path(sgd ? "sgd" : "adamw"));
+        assert_same_curve(reference, folder);
+        clq_free(reference);
     }
+}
+
+/* Long trainings have a row every few steps, which is the mean over all of them: together they are
+ * the epoch's. */
+static void the_curve_is_of_all_batches(void **state) {
+    enum { MANY = 500 / STEPS_PER_EPOCH + 1 };
+    const char *folder = clq_test_temp_path("curve");
+    clq_graph *graph = new_graph();
+    clq_train_job job = job_of(graph, folder);
+    clq_epoch_record *history = NULL;
+    clq_steps steps = {0};
+    int count = 0;
+    (void)state;
+    job.config.epochs = MANY;
+    job.test = NULL;
+    assert_ok(clq_train(&job, &history, &count));
+    clq_steps_read(&steps, folder, MANY * STEPS_PER_EPOCH);
+    assert_int_equal(steps.count, MANY * STEPS_PER_EPOCH / 2);
+    for (int e = 0; e < MANY; e++) {
+        double loss = 0, top1 = 0;
+        for (int i = 0; i < STEPS_PER_EPOCH / 2; i++) {
+            const clq_step_record *row = &steps.records[e * STEPS_PER_EPOCH / 2 + i];
+            assert_int_equal(row->epoch, e + 1);
+            loss += row->loss * 2 / STEPS_PER_EPOCH;
+            top1 += row->top1 * 2 / STEPS_PER_EPOCH;
+        }
+        assert_float_equal(loss, history[e].train_loss, 1e-6);
+        assert_float_equal(top1, history[e].train_top1, 1e-6);
+    }
+    clq_steps_clear(&steps);
+    clq_free(history);
+    clq_graph_destroy(graph);
 }
 
 /* What the first part of an epoch took is not known to the process that ends it. */
@@ -177,6 +229,7 @@ static void loader_threads_change_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_curve_is_of_all_batches),
         cmocka_unit_test(timing_is_never_a_part_for_the_whole),
         cmocka_unit_test(any_stop_resumes_to_the_same_bits),
         cmocka_unit_test(interrupted_trainings_resume_to_the_same_bits),
