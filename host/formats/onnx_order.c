@@ -178,26 +178,70 @@ clq_status onnx_order_nodes(onnx_loader *load) {
 
 typedef struct unknown {
     const Onnx__NodeProto *node; /* the first of its kind */
+    const char *pattern;         /* what it is part of; NULL: it stands for itself */
     int first, count;
 } unknown;
+
+typedef struct findings {
+    unknown kinds[MAX_KINDS];
+    int count, more; /* kinds; nodes of others */
+    int nodes;       /* in all */
+    int ends;        /* of them, Softmax whose result is an output */
+    clq_names constants;
+    clq_names makers; /* of Sigmoid, HardSigmoid and Softmax: value name -> node */
+} findings;
 
 static const char *domain_of(const Onnx__NodeProto *node) {
     return node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
 }
 
-static void add_unknown(const onnx_loader *load, int index, unknown *kinds, int *count, int *more) {
+static bool is_softmax(const Onnx__NodeProto *node) {
+    return !domain_of(node)[0] &&
+           (strcmp(node->op_type, "Softmax") == 0 || strcmp(node->op_type, "LogSoftmax") == 0);
+}
+
+/* Of the nodes before it, the one that makes a value; NULL: none that is kept. */
+static const Onnx__NodeProto *maker_of(const onnx_loader *load, const findings *f,
+                                       const char *name) {
+    const int maker = clq_names_find(&f->makers, name);
+    return maker >= 0 ? load->proto->node[maker] : NULL;
+}
+
+/* The activation that exporters write as a product; NULL: another operator. */
+static const char *find_pattern(const onnx_loader *load, const findings *f,
+                                const Onnx__NodeProto *node) {
+    if (strcmp(node->op_type, "Mul") != 0 || domain_of(node)[0] || node->n_input != 2) {
+        return NULL;
+    }
+    for (int k = 0; k < 2; k++) {
+        const Onnx__NodeProto *gate = maker_of(load, f, node->input[k]);
+        if (gate && !is_softmax(gate) && gate->n_input > 0) {
+            const bool own = strcmp(gate->input[0], node->input[1 - k]) == 0;
+            const bool hard = strcmp(gate->op_type, "HardSigmoid") == 0;
+            return !own   ? "x * sigmoid(y) (a gate, as in squeeze-and-excitation)"
+                   : hard ? "x * hardsigmoid(x) (Hardswish)"
+                          : "x * sigmoid(x) (SiLU)";
+        }
+    }
+    return NULL;
+}
+
+static void add_unknown(const onnx_loader *load, int index, findings *f) {
     const Onnx__NodeProto *node = load->proto->node[index];
-    for (int i = 0; i < *count; i++) {
-        if (strcmp(kinds[i].node->op_type, node->op_type) == 0 &&
-            strcmp(domain_of(kinds[i].node), domain_of(node)) == 0) {
-            kinds[i].count++;
+    const char *pattern = find_pattern(load, f, node);
+    f->nodes++;
+    for (int i = 0; i < f->count; i++) {
+        const unknown *kind = &f->kinds[i];
+        if (strcmp(kind->node->op_type, node->op_type) == 0 && kind->pattern == pattern &&
+            strcmp(domain_of(kind->node), domain_of(node)) == 0) {
+            f->kinds[i].count++;
             return;
         }
     }
-    if (*count < MAX_KINDS) {
-        kinds[(*count)++] = (unknown){node, index, 1};
+    if (f->count < MAX_KINDS) {
+        f->kinds[f->count++] = (unknown){node, pattern, index, 1};
     } else {
-        (*more)++;
+        f->more++;
     }
 }
 
@@ -210,7 +254,6 @@ static const char qoperator[] =
     "the model is quantized in QOperator form: quantize it in QDQ form, " INSTEAD;
 static const char wide_codes[] =
     "ONNX Runtime's own QuantizeLinear is for 16-bit and 4-bit codes: quantize to int8 or uint8";
-static const char logits[] = "a last Softmax must go: outputs are the logits before it";
 
 /* What to do about some operators, by their domain and the beginning of their name. */
 static const struct {
@@ -226,8 +269,6 @@ static const struct {
     {"com.microsoft", "DynamicQuantize", dynamic},
     {"com.microsoft", "",
      "ONNX Runtime wrote a graph that it had optimised: give the model as it was exported"},
-    {"", "Softmax", logits},
-    {"", "LogSoftmax", logits},
 };
 
 /* NULL: there is none. */
@@ -241,34 +282,73 @@ static const char *find_advice(const Onnx__NodeProto *node) {
     return NULL;
 }
 
-static void append_kinds(const onnx_loader *load, const unknown *kinds, int count, int more,
-                         clq_text *text) {
-    for (int i = 0; i < count && i < MAX_NAMED; i++) {
-        const char *domain = domain_of(kinds[i].node);
-        clq_text_printf(text, "%s%.60s%s%.60s (%d, %s", i ? ", " : "", domain, domain[0] ? "." : "",
-                        kinds[i].node->op_type, kinds[i].count,
-                        kinds[i].count > 1 ? "the first is " : "");
-        append_place(load, kinds[i].first, text);
-        clq_text_puts(text, ")");
+static void append_kind(const onnx_loader *load, const unknown *kind, clq_text *text) {
+    const char *domain = domain_of(kind->node);
+    if (kind->pattern) {
+        clq_text_puts(text, kind->pattern);
+    } else {
+        clq_text_printf(text, "%.60s%s%.60s%s", domain, domain[0] ? "." : "", kind->node->op_type,
+                        !domain[0] && onnx_folds(kind->node->op_type) ? " of activations" : "");
     }
-    if (count > MAX_NAMED || more > 0) {
-        clq_text_puts(text, " and others");
-    }
-    /* An advice comes once for all kinds that it fits. */
-    bool advised = false;
-    for (int i = 0; i < count; i++) {
-        const char *advice = find_advice(kinds[i].node);
+    clq_text_printf(text, " (%d, %s", kind->count, kind->count > 1 ? "the first is " : "");
+    append_place(load, kind->first, text);
+    clq_text_puts(text, ")");
+}
+
+/* An advice comes once for all kinds that it fits. */
+static void append_advices(const findings *f, clq_text *text) {
+    bool open = f->more > 0; /* some kind has none */
+    for (int i = 0; i < f->count; i++) {
+        const unknown *kind = &f->kinds[i];
+        const char *advice = find_advice(kind->node);
         bool said = !advice;
         for (int k = 0; k < i && !said; k++) {
-            said = find_advice(kinds[k].node) == advice;
+            said = find_advice(f->kinds[k].node) == advice;
         }
         if (!said) {
             clq_text_printf(text, "; %s", advice);
         }
-        advised = advised || advice;
+        open = open || (!advice && !(is_softmax(kind->node) && f->ends > 0));
     }
-    if (!advised) {
-        clq_text_puts(text, "; docs/formats.md lists those that are");
+    if (open) {
+        clq_text_puts(text, "; docs/formats.md (installed in share/doc/clquant/docs) lists those "
+                            "that are");
+    }
+}
+
+/* How to cut the file off before each Softmax whose result is an output. */
+static void append_cut(const onnx_loader *load, const findings *f, clq_text *text) {
+    const Onnx__GraphProto *proto = load->proto;
+    clq_text_puts(text, f->ends < f->nodes ? "; besides, a last Softmax must go"
+                                           : "; a last Softmax must go");
+    clq_text_puts(text, ": outputs are the logits before it. In Python: "
+                        "onnx.utils.extract_model(\"IN.onnx\", \"OUT.onnx\", [");
+    for (size_t i = 0, said = 0; i < proto->n_input && said < MAX_NAMED; i++) {
+        if (clq_names_find(&f->constants, proto->input[i]->name) < 0) {
+            clq_text_printf(text, "%s\"%.60s\"", said++ ? ", " : "", proto->input[i]->name);
+        }
+    }
+    clq_text_puts(text, "], [");
+    for (size_t i = 0; i < proto->n_output && i < MAX_NAMED; i++) {
+        const char *name = proto->output[i]->name;
+        const Onnx__NodeProto *maker = maker_of(load, f, name);
+        const bool cut = maker && is_softmax(maker) && maker->n_input > 0;
+        clq_text_printf(text, "%s\"%.60s\"", i ? ", " : "", cut ? maker->input[0] : name);
+    }
+    clq_text_puts(text, "])");
+}
+
+static void append_findings(const onnx_loader *load, const findings *f, clq_text *text) {
+    for (int i = 0; i < f->count && i < MAX_NAMED; i++) {
+        clq_text_puts(text, i ? ", " : "");
+        append_kind(load, &f->kinds[i], text);
+    }
+    if (f->count > MAX_NAMED || f->more > 0) {
+        clq_text_puts(text, " and others");
+    }
+    append_advices(f, text);
+    if (f->ends > 0) {
+        append_cut(load, f, text);
     }
 }
 
@@ -288,39 +368,47 @@ static clq_status follow_constants(const Onnx__NodeProto *node, clq_names *const
     return CLQ_OK;
 }
 
-static clq_status survey(onnx_loader *load, clq_names *constants, unknown *kinds, int *count,
-                         int *more) {
+static clq_status survey(onnx_loader *load, findings *f) {
+    static const char *const kept[] = {"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax"};
     for (size_t i = 0; i < load->proto->n_initializer; i++) {
         const char *name = load->proto->initializer[i]->name;
-        CLQ_TRY(clq_names_set(constants, name ? name : "", 0));
+        CLQ_TRY(clq_names_set(&f->constants, name ? name : "", 0));
     }
     for (int i = 0; i < load->order_count; i++) {
         const Onnx__NodeProto *node = load->proto->node[load->order[i]];
         bool constant;
-        CLQ_TRY(follow_constants(node, constants, &constant));
+        CLQ_TRY(follow_constants(node, &f->constants, &constant));
         load->has_q |= !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
-        if (domain_of(node)[0] || !onnx_knows(node->op_type, constant)) {
-            add_unknown(load, load->order[i], kinds, count, more);
+        for (size_t k = 0; k < sizeof kept / sizeof *kept && !domain_of(node)[0]; k++) {
+            if (strcmp(node->op_type, kept[k]) == 0) {
+                CLQ_TRY(clq_names_set(&f->makers, node->output[0], load->order[i]));
+            }
         }
+        if (domain_of(node)[0] || !onnx_knows(node->op_type, constant)) {
+            add_unknown(load, load->order[i], f);
+        }
+    }
+    for (size_t i = 0; i < load->proto->n_output; i++) {
+        const Onnx__NodeProto *maker = maker_of(load, f, load->proto->output[i]->name);
+        f->ends += maker && is_softmax(maker);
     }
     return CLQ_OK;
 }
 
 clq_status onnx_survey(onnx_loader *load) {
-    unknown kinds[MAX_KINDS];
-    clq_names constants = {0};
+    findings f = {.count = 0};
     clq_text text = {0};
-    int count = 0, more = 0;
-    clq_status status = survey(load, &constants, kinds, &count, &more);
-    clq_names_free(&constants);
-    if (status == CLQ_OK && count > 0) {
-        append_kinds(load, kinds, count, more, &text);
+    clq_status status = survey(load, &f);
+    if (status == CLQ_OK && f.count > 0) {
+        append_findings(load, &f, &text);
         status = clq_text_status(&text);
     }
-    if (status == CLQ_OK && count > 0) {
+    if (status == CLQ_OK && f.count > 0) {
         status = clq_fail(CLQ_BAD_DATA, "operator%s not supported: %s",
-                          count > 1 ? "s that are" : " that is", text.data);
+                          f.count > 1 ? "s that are" : " that is", text.data);
     }
+    clq_names_free(&f.constants);
+    clq_names_free(&f.makers);
     clq_text_free(&text);
     return status;
 }

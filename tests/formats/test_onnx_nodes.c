@@ -127,16 +127,61 @@ static void all_unknown_operators_at_once(void **state) {
     make_node(m, "Resize", "c", "d");
     make_node(m, "Relu", "d", "y");
     make_node(m, "Loop", "y", "unused");
-    make_refused(m,
-                 "operators that are not supported: HardSwish (2, the first is node 0 (HardSwish, "
-                 "which makes \"a\")), Mul (1, node \"/gate/Mul\" (Mul)), Resize (1, node 3 "
-                 "(Resize, which makes \"d\")); docs/formats.md lists");
+    make_refused(
+        m, "operators that are not supported: HardSwish (2, the first is node 0 (HardSwish, "
+           "which makes \"a\")), Mul of activations (1, node \"/gate/Mul\" (Mul)), Resize (1, "
+           "node 3 (Resize, which makes \"d\")); docs/formats.md (installed in "
+           "share/doc/clquant/docs) lists those that are");
 
     m = make_start(); /* on constants it is computed, on activations not */
     make_longs(m, "two", 2);
     make_node(m, "Mul", "two,two", "four");
     make_node(m, "Gather", "x,four", "y");
-    make_refused(m, "operator that is not supported: Gather (1, node 1");
+    make_refused(m, "operator that is not supported: Gather of activations (1, node 1");
+}
+
+/* Activations that exporters write as a product are called what they are. */
+static void products_by_name(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "Sigmoid", "x", "a");
+    make_node(m, "Mul", "x,a", "b");
+    make_node(m, "Sigmoid", "b", "c");
+    make_node(m, "Mul", "c,b", "d");
+    make_node(m, "HardSigmoid", "d", "e");
+    make_node(m, "Mul", "d,e", "f");
+    make_node(m, "Sigmoid", "x", "g");
+    make_node(m, "Mul", "f,g", "h");
+    make_node(m, "Mul", "h,x", "y");
+    make_refused(m,
+                 "operators that are not supported: x * sigmoid(x) (SiLU) (2, the first is node 1 "
+                 "(Mul, which makes \"b\")), HardSigmoid (1, node 4 (HardSigmoid, which makes "
+                 "\"e\")), x * hardsigmoid(x) (Hardswish) (1, node 5 (Mul, which makes \"f\")), "
+                 "x * sigmoid(y) (a gate, as in squeeze-and-excitation) (1, node 7 (Mul, which "
+                 "makes \"h\")), Mul of activations (1, node 8 (Mul, which makes \"y\")); docs/");
+}
+
+/* What is said of a Softmax depends on whether it is the last node, and all that is in the way. */
+static void softmax(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "Relu", "x", "r");
+    make_node(m, "Softmax", "r", "y");
+    make_refused(m, "not supported: Softmax (1, node 1 (Softmax, which makes \"y\")); a last "
+                    "Softmax must go: outputs are the logits before it. In Python: "
+                    "onnx.utils.extract_model(\"IN.onnx\", \"OUT.onnx\", [\"x\"], [\"r\"])");
+
+    m = make_start();
+    make_node(m, "Concat", "x,x", "r");
+    make_node(m, "LogSoftmax", "r", "y");
+    make_refused(m, "LogSoftmax (1, node 1 (LogSoftmax, which makes \"y\")); docs/formats.md "
+                    "(installed in share/doc/clquant/docs) lists those that are; besides, a last "
+                    "Softmax must go: outputs are");
+
+    m = make_start(); /* in the middle: removing it would not do */
+    make_node(m, "Softmax", "x", "r");
+    make_node(m, "Relu", "r", "y");
+    make_refused(m, "Softmax (1, node 0 (Softmax, which makes \"r\")); docs/formats.md");
 }
 
 static void check_advice(const char *domain, const char *op, const char *advice) {
@@ -158,7 +203,6 @@ static void quantized_otherwise(void **state) {
     check_advice("com.microsoft", "QLinearAdd", "com.microsoft.QLinearAdd (1,");
     check_advice("com.microsoft", "QLinearAdd", "in QOperator form");
     check_advice("com.microsoft", "QGemm", "in QOperator form");
-    check_advice("", "Softmax", "; a last Softmax must go: outputs are the logits before it");
     check_advice("com.microsoft", "FusedConv", "give the model as it was exported");
     check_advice("com.microsoft", "QuantizeLinear", "quantize to int8 or uint8");
     check_advice("my.domain", "Conv", "my.domain.Conv (1, node 0");
@@ -330,7 +374,7 @@ static void many_inputs(void **state) {
     }
     node->input = names;
     node->n_input = 40;
-    make_refused(m, "operator that is not supported: Concat");
+    make_refused(m, "operator that is not supported: Concat of activations (1, node 0");
 }
 
 int main(void) {
@@ -340,6 +384,8 @@ int main(void) {
         cmocka_unit_test(circles),
         cmocka_unit_test(long_chain),
         cmocka_unit_test(all_unknown_operators_at_once),
+        cmocka_unit_test(products_by_name),
+        cmocka_unit_test(softmax),
         cmocka_unit_test(quantized_otherwise),
         cmocka_unit_test(places),
         cmocka_unit_test(more_outputs),
