@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/arguments.h"
+#include "base/nearest.h"
 #include "base/text.h"
 #include "models/builder.h"
 
@@ -46,13 +47,17 @@ static const network *find(const char *name) {
 
 static clq_status unknown_network(const char *name) {
     clq_text names = {0};
+    const char *all[NETWORK_COUNT];
     for (size_t i = 0; i < NETWORK_COUNT; i++) {
+        all[i] = networks[i].info.name;
         clq_text_printf(&names, "%s%s", i ? ", " : "", networks[i].info.name);
     }
     clq_status status = clq_text_status(&names);
     if (status == CLQ_OK) {
-        status =
-            clq_fail(CLQ_USAGE, "network \"%s\": must be one of %s", name ? name : "", names.data);
+        const char *nearest = clq_nearest(name ? name : "", all, NETWORK_COUNT);
+        status = clq_fail(CLQ_USAGE, "network \"%s\"%s%s%s must be one of %s", name ? name : "",
+                          nearest ? "; did you mean " : "", nearest ? nearest : "",
+                          nearest ? "? It" : ":", names.data);
     }
     clq_text_free(&names);
     return status;

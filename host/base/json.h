@@ -29,6 +29,8 @@ typedef struct clq_json_reader {
     const json_t *object;                /* NULL: an object that is not there, all keys missing */
     const char *keys[CLQ_JSON_MAX_KEYS]; /* all keys asked for */
     size_t key_count;
+    struct clq_text *places; /* NULL; or, begun by the caller, the paths of all keys that were asked
+                              * for here and in sub-readers, each behind a newline */
 } clq_json_reader;
 
 /* CLQ_BAD_DATA unless `value` is an object (NULL is one without keys). `file` must outlive it. */
@@ -71,7 +73,8 @@ clq_status clq_json_read_element(const clq_json_reader *reader, const char *key,
 clq_status clq_json_fail(const clq_json_reader *reader, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Refuses keys nobody asked for, with the closest known one ("did you mean"). Call it last. */
+/* Refuses keys nobody asked for, with the closest known one ("did you mean"): the same one elsewhere
+ * in `places`, one that is near here, or one that is near elsewhere. Call it last. */
 clq_status clq_json_reader_finish(const clq_json_reader *reader);
 
 /* ---- changing ---- */

@@ -1,10 +1,13 @@
 /* The checked reader of json.h. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/checked.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/numbers.h"
+#include "base/text.h"
 
 clq_status clq_json_reader_init(clq_json_reader *reader, const char *file, const json_t *value) {
     *reader = (clq_json_reader){.file = file, .object = value};
@@ -59,6 +62,27 @@ static clq_status mismatch(const clq_json_reader *reader, const char *key, const
     return clq_json_fail(reader, key, "must be %s, is %s", expected, actual);
 }
 
+/* Whether `places` has a path, which ends where it ends or at a newline. */
+static bool has_place(const clq_text *places, const char *path) {
+    const size_t length = strlen(path);
+    for (const char *at = places->data; at; at = strchr(at, '\n')) {
+        at++;
+        if (strncmp(at, path, length) == 0 && (at[length] == '\n' || at[length] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static clq_status add_place(const clq_json_reader *reader, const char *key) {
+    char path[sizeof reader->path + 64];
+    snprintf(path, sizeof path, "%s%s%s", reader->path, reader->path[0] ? "." : "", key);
+    if (!has_place(reader->places, path)) {
+        clq_text_printf(reader->places, "\n%s", path);
+    }
+    return clq_text_status(reader->places);
+}
+
 /* The key's value or NULL; remembers that the key is known. */
 static clq_status find(clq_json_reader *reader, const char *key, const json_t **value) {
     *value = json_object_get(reader->object, key);
@@ -72,7 +96,7 @@ static clq_status find(clq_json_reader *reader, const char *key, const json_t **
                         CLQ_JSON_MAX_KEYS);
     }
     reader->keys[reader->key_count++] = key;
-    return CLQ_OK;
+    return reader->places ? add_place(reader, key) : CLQ_OK;
 }
 
 bool clq_json_has(clq_json_reader *reader, const char *key) {
@@ -282,6 +306,7 @@ clq_status clq_json_read_object(clq_json_reader *reader, const char *key, clq_js
     }
     CLQ_TRY(clq_json_reader_init(sub, reader->file, found));
     join_path(reader, key, sub);
+    sub->places = reader->places;
     return CLQ_OK;
 }
 
@@ -298,34 +323,11 @@ clq_status clq_json_read_element(const clq_json_reader *reader, const char *key,
     }
     CLQ_TRY(clq_json_reader_init(element, reader->file, value));
     join_path(reader, place, element);
+    element->places = reader->places;
     return CLQ_OK;
 }
 
 /* ---- unknown keys ---- */
-
-/* Levenshtein distance of two short words. */
-static size_t distance(const char *a, const char *b) {
-    enum { LIMIT = 64 };
-    size_t row[LIMIT + 1];
-    size_t n = strlen(b);
-    if (n > LIMIT || strlen(a) > LIMIT) {
-        return SIZE_MAX;
-    }
-    for (size_t j = 0; j <= n; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 0; a[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t best = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            row[j + 1] = diagonal + 1 < best ? diagonal + 1 : best;
-        }
-    }
-    return row[n];
-}
 
 static bool is_known(const clq_json_reader *reader, const char *key) {
     for (size_t i = 0; i < reader->key_count; i++) {
@@ -336,18 +338,82 @@ static bool is_known(const clq_json_reader *reader, const char *key) {
     return false;
 }
 
-/* The known key that `key` most likely stands for; NULL when none is near. */
-static const char *closest_key(const clq_json_reader *reader, const char *key) {
-    const char *closest = NULL;
-    size_t least = strlen(key) / 2 + 2;
-    for (size_t i = 0; i < reader->key_count; i++) {
-        size_t d = distance(key, reader->keys[i]);
-        if (d < least) {
-            least = d;
-            closest = reader->keys[i];
+enum { MAX_PLACES = 512, MAX_SUGGESTED = 4 };
+
+/* The places, cut into names. */
+typedef struct place_list {
+    char *text;
+    const char *paths[MAX_PLACES], *keys[MAX_PLACES]; /* a key: the last part of its path */
+    size_t count;
+} place_list;
+
+static clq_status list_places(const clq_json_reader *reader, place_list *list) {
+    *list = (place_list){.count = 0};
+    if (!reader->places || !reader->places->data) {
+        return CLQ_OK;
+    }
+    list->text = clq_strdup(reader->places->data);
+    if (!list->text) {
+        return CLQ_NO_MEMORY;
+    }
+    for (char *at = list->text; at && list->count < MAX_PLACES; list->count++) {
+        *at++ = '\0';
+        list->paths[list->count] = at;
+        at = strchr(at, '\n');
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const char *dot = strrchr(list->paths[i], '.');
+        list->keys[i] = dot ? dot + 1 : list->paths[i];
+    }
+    return CLQ_OK;
+}
+
+/* The places of a key: those below the reader's own, or else all. */
+static size_t find_places(const clq_json_reader *reader, const place_list *list, const char *key,
+                          const char *found[MAX_SUGGESTED]) {
+    const size_t length = strlen(reader->path);
+    size_t count = 0;
+    for (int anywhere = 0; anywhere < 2 && count == 0; anywhere++) {
+        for (size_t i = 0; i < list->count && count < MAX_SUGGESTED; i++) {
+            const bool below = length > 0 && strncmp(list->paths[i], reader->path, length) == 0 &&
+                               list->paths[i][length] == '.';
+            if (strcasecmp(list->keys[i], key) == 0 && (below || anywhere)) {
+                found[count++] = list->paths[i];
+            }
         }
     }
-    return closest;
+    return count;
+}
+
+static clq_status refuse(const clq_json_reader *reader, const char *key) {
+    const char *found[MAX_SUGGESTED];
+    place_list list;
+    clq_text text = {0};
+    CLQ_TRY(list_places(reader, &list));
+    size_t count = find_places(reader, &list, key, found);
+    if (count == 0) {
+        found[0] = clq_nearest(key, reader->keys, reader->key_count);
+        count = found[0] != NULL;
+    }
+    if (count == 0) {
+        const char *near = clq_nearest(key, list.keys, list.count);
+        count = near ? find_places(reader, &list, near, found) : 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        clq_text_printf(&text, "%s\"%s\"",
+                        i == 0           ? "; did you mean "
+                        : i + 1 == count ? " or "
+                                         : ", ",
+                        found[i]);
+    }
+    clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK) {
+        status = clq_json_fail(reader, key, "unknown key%s%s", text.data ? text.data : "",
+                               count ? "?" : "");
+    }
+    clq_text_free(&text);
+    clq_free(list.text);
+    return status;
 }
 
 clq_status clq_json_reader_finish(const clq_json_reader *reader) {
@@ -355,14 +421,9 @@ clq_status clq_json_reader_finish(const clq_json_reader *reader) {
     json_t *object = (json_t *)reader->object;
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
         const char *key = json_object_iter_key(it);
-        if (is_known(reader, key)) {
-            continue;
+        if (!is_known(reader, key)) {
+            return refuse(reader, key);
         }
-        const char *closest = closest_key(reader, key);
-        if (closest) {
-            return clq_json_fail(reader, key, "unknown key; did you mean \"%s\"?", closest);
-        }
-        return clq_json_fail(reader, key, "unknown key");
     }
     return CLQ_OK;
 }

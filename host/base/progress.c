@@ -13,7 +13,7 @@
 #define REDRAW_SECONDS 0.1
 #define CLEAR_LINE "\r\033[K"
 
-enum { LINE_SIZE = 512, BAR_CELLS = 20 };
+enum { LINE_SIZE = 512, BAR_CELLS = 20, LEAST_CELLS = 5 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool switched_on = true;
@@ -79,46 +79,68 @@ static void append(char *out, size_t out_size, const char *text) {
     snprintf(out + used, out_size - used, "%s", text);
 }
 
-void clq_progress_render(const clq_progress *progress, int64_t done, double elapsed,
-                         const char *trailing, size_t columns, char *out, size_t out_size) {
-    char part[LINE_SIZE];
-    double rate = elapsed > 0 ? (double)(done - progress->before) / elapsed : 0;
-    snprintf(out, out_size, "%s ", progress->label);
-    if (progress->total > 0) {
+/* "[===>    ] ", in `cells` cells; fewer than the least: nothing. */
+static void append_bar(const clq_progress *progress, int64_t done, int cells, char *out,
+                       size_t out_size) {
+    if (progress->total > 0 && cells >= LEAST_CELLS) {
         double fraction = (double)done / (double)progress->total;
         fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
-        int filled = (int)(fraction * BAR_CELLS);
-        char bar[BAR_CELLS + 1];
-        memset(bar, ' ', BAR_CELLS);
-        memset(bar, '=', (size_t)filled);
-        if (filled < BAR_CELLS) {
-            bar[filled] = '>';
+        const int filled = (int)(fraction * cells);
+        char bar[BAR_CELLS + 4] = "[";
+        memset(bar + 1, ' ', (size_t)cells);
+        memset(bar + 1, '=', (size_t)filled);
+        if (filled < cells) {
+            bar[1 + filled] = '>';
         }
-        bar[BAR_CELLS] = '\0';
-        snprintf(part, sizeof part, "[%s] %lld/%lld", bar, (long long)done,
-                 (long long)progress->total);
-    } else {
-        snprintf(part, sizeof part, "%lld", (long long)done);
+        memcpy(bar + 1 + cells, "] ", 3);
+        append(out, out_size, bar);
     }
-    append(out, out_size, part);
+}
+
+/* "  25 images/s  30s left" */
+static void format_pace(const clq_progress *progress, int64_t done, double elapsed, char *out,
+                        size_t out_size) {
+    const double rate = elapsed > 0 ? (double)(done - progress->before) / elapsed : 0;
+    out[0] = '\0';
     if (rate > 0) {
-        clq_snprintf(part, sizeof part, rate < 100 ? "  %.3g %s/s" : "  %.0f %s/s", rate,
+        clq_snprintf(out, out_size, rate < 100 ? "  %.3g %s/s" : "  %.0f %s/s", rate,
                      progress->unit);
-        append(out, out_size, part);
         if (progress->total > done) {
             char left[24];
             format_duration((double)(progress->total - done) / rate, left);
-            snprintf(part, sizeof part, "  %s left", left);
-            append(out, out_size, part);
+            append(out, out_size, "  ");
+            append(out, out_size, left);
+            append(out, out_size, " left");
         }
     }
-    if (trailing && *trailing) {
+}
+
+/* Where the columns are few the bar gets shorter and goes, then the pace goes; what is left is cut
+ * off. */
+void clq_progress_render(const clq_progress *progress, int64_t done, double elapsed,
+                         const char *trailing, size_t columns, char *out, size_t out_size) {
+    char count[48], pace[128];
+    /* One column stays free: writing into the last one wraps on some terminals. */
+    const size_t room = columns > 1 ? columns - 1 : LINE_SIZE;
+    const size_t rest = trailing && *trailing ? strlen(trailing) + 2 : 0;
+    snprintf(count, sizeof count, progress->total > 0 ? "%lld/%lld" : "%lld", (long long)done,
+             (long long)progress->total);
+    format_pace(progress, done, elapsed, pace, sizeof pace);
+    snprintf(out, out_size, "%s ", progress->label);
+    const size_t words = strlen(out) + strlen(count) + rest, bar = strlen("[] ");
+    const size_t taken = words + strlen(pace) + bar;
+    const size_t cells = taken < room ? room - taken : 0;
+    append_bar(progress, done, cells < BAR_CELLS ? (int)cells : BAR_CELLS, out, out_size);
+    append(out, out_size, count);
+    if (words + strlen(pace) <= room) {
+        append(out, out_size, pace);
+    }
+    if (rest > 0) {
         append(out, out_size, "  ");
         append(out, out_size, trailing);
     }
-    /* One column stays free: writing into the last one wraps on some terminals. */
-    if (columns > 1 && strlen(out) > columns - 1) {
-        out[columns - 1] = '\0';
+    if (strlen(out) > room) {
+        out[room] = '\0';
     }
 }
 

@@ -9,8 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "base/ranges.h"
+#include "base/text.h"
 
 static const char *const target_names[] = {"auto", "class", "regression"};
 
@@ -183,9 +186,11 @@ static void init_qat(clq_recipe *out) {
     out->qat_quant.observer = CLQ_OBSERVER_MOVING_AVERAGE;
 }
 
-static clq_status read_recipe(const char *file, clq_recipe *out) {
+/* `places` gets the paths of all keys. */
+static clq_status read_recipe(const char *file, clq_recipe *out, clq_text *places) {
     clq_json_reader top, section;
     CLQ_TRY(clq_json_reader_init(&top, file, out->json));
+    top.places = places;
     CLQ_TRY(clq_json_read_string(&top, "name", &out->name));
     (void)clq_json_has(&top, "comment");
     CLQ_TRY(read_network(&top, out));
@@ -246,26 +251,46 @@ static clq_status check_recipe(const char *file, const clq_recipe *recipe) {
     return status == CLQ_USAGE ? CLQ_BAD_DATA : status; /* it is the file that breaks them */
 }
 
+static clq_recipe *create(void) {
+    clq_recipe *recipe = clq_calloc(1, sizeof *recipe);
+    if (recipe) {
+        recipe->name = "recipe";
+        recipe->bench_iterations = 50;
+        clq_train_config_init(&recipe->train);
+        clq_quant_config_init(&recipe->ptq);
+    }
+    return recipe;
+}
+
+/* Reads the recipe's keys, knowing from a recipe without any where each belongs. */
+static clq_status read_keys(const char *file, clq_recipe *recipe) {
+    clq_text places = {0};
+    clq_recipe *empty = create();
+    clq_status status = empty ? read_recipe(file, empty, &places) : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = read_recipe(file, recipe, &places);
+    }
+    clq_recipe_free(empty);
+    clq_text_free(&places);
+    return status;
+}
+
 static clq_status load(const char *path, const char *const *overrides, size_t override_count,
                        clq_recipe **out) {
     const char *file = path ? path : "recipe";
     clq_status status = CLQ_OK;
-    clq_recipe *recipe = clq_calloc(1, sizeof *recipe);
+    clq_recipe *recipe = create();
     *out = NULL;
     if (!recipe) {
         return CLQ_NO_MEMORY;
     }
-    recipe->name = "recipe";
-    recipe->bench_iterations = 50;
-    clq_train_config_init(&recipe->train);
-    clq_quant_config_init(&recipe->ptq);
     if (path) {
         CLQ_GOTO(status, cleanup, clq_json_load(path, &recipe->json));
     } else {
         CLQ_GOTO(status, cleanup, clq_json_parse(file, "{}", 2, &recipe->json));
     }
     CLQ_GOTO(status, cleanup, apply_overrides(recipe->json, overrides, override_count));
-    CLQ_GOTO(status, cleanup, read_recipe(file, recipe));
+    CLQ_GOTO(status, cleanup, read_keys(file, recipe));
     CLQ_GOTO(status, cleanup, check_recipe(file, recipe));
     CLQ_GOTO(status, cleanup, clq_json_dump_exact(recipe->json, &recipe->text));
     *out = recipe;
@@ -322,14 +347,71 @@ static bool program_folder(char folder[PATH_MAX]) {
     return slash;
 }
 
-/* A file of that name, else the recipe of that name that came with the command: installed, or in
- * the checkout whose build folder the command lies in. */
+/* Where recipes lie, from the program's folder: installed, or in the checkout whose build folder it
+ * lies in. */
+static const char *const places[] = {CLQ_RECIPES, "../models/recipes"};
+enum { PLACES = sizeof places / sizeof *places };
+
+/* The names, without their endings, of the recipes in a place. */
+static clq_status list_recipes(const char *place, char ***names, size_t *count) {
+    *names = NULL;
+    *count = 0;
+    if (clq_is_folder(place)) {
+        CLQ_TRY(clq_folder_list(place, names, count));
+    }
+    for (size_t i = 0; i < *count; i++) {
+        char *ending = strstr((*names)[i], ".json");
+        if (ending) {
+            *ending = '\0';
+        }
+    }
+    return CLQ_OK;
+}
+
+static clq_status refuse(const char *name, const char *place, const char *const *names,
+                         size_t count) {
+    const char *nearest = clq_nearest(name, names, count);
+    clq_text text = {0};
+    if (nearest) {
+        clq_text_printf(&text, "; did you mean %s?", nearest);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *before = i > 0 ? ", " : nearest ? " There are " : "; there are ";
+        clq_text_printf(&text, "%s%s", before, names[i]);
+    }
+    clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK) {
+        status = clq_fail(CLQ_NO_INPUT, "%s: no such file, nor a recipe in %s%s", name, place,
+                          text.data ? text.data : "");
+    }
+    clq_text_free(&text);
+    return status;
+}
+
+/* No file and no recipe is called so. */
+static clq_status no_recipe(const char *name, const char *program) {
+    clq_status status = CLQ_OK;
+    bool said = false;
+    for (size_t i = PLACES; i-- > 0 && status == CLQ_OK && !said;) {
+        char **names = NULL, *place = clq_format("%s/%s", program, places[i]);
+        size_t count = 0;
+        status = place ? list_recipes(place, &names, &count) : CLQ_NO_MEMORY;
+        if (status == CLQ_OK && (count > 0 || i == 0)) {
+            said = true;
+            status = refuse(name, place, (const char *const *)names, count);
+        }
+        clq_folder_list_free(names, count);
+        clq_free(place);
+    }
+    return status;
+}
+
+/* A file of that name, else the recipe of that name that came with the command. */
 static clq_status find(const char *name, char **path) {
-    static const char *const places[] = {CLQ_RECIPES, "../models/recipes"}; /* from the program */
     char folder[PATH_MAX], real[PATH_MAX];
     if (!strchr(name, '/') && access(name, F_OK) != 0 && program_folder(folder)) {
         const char *ending = strstr(name, ".json") ? "" : ".json";
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        for (size_t i = 0; i < PLACES; i++) {
             char *place = clq_format("%s/%s/%s%s", folder, places[i], name, ending);
             if (!place) {
                 return CLQ_NO_MEMORY;
@@ -342,8 +424,7 @@ static clq_status find(const char *name, char **path) {
                 return *path ? CLQ_OK : CLQ_NO_MEMORY;
             }
         }
-        return clq_fail(CLQ_NO_INPUT, "%s: no such file, nor a recipe in %s/%s", name, folder,
-                        CLQ_RECIPES);
+        return no_recipe(name, folder);
     }
     *path = clq_strdup(name);
     return *path ? CLQ_OK : CLQ_NO_MEMORY;

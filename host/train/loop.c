@@ -195,6 +195,17 @@ static clq_status run_epochs(trainer *t) {
     return CLQ_OK;
 }
 
+/* A schedule made for a longer training. */
+static void warn_of_warmup(const clq_train_job *job) {
+    const double warmup = job->config.schedule.warmup_epochs;
+    if (warmup > 0 && warmup >= job->config.epochs) {
+        clq_log_warn(
+            "%s: the learning rate still rises at the end, as its warm-up takes %.4g epochs "
+            "and the training %d; set %s.schedule.warmup_epochs",
+            job->phase, warmup, job->config.epochs, job->phase);
+    }
+}
+
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count) {
     CLQ_NEEDS(job, history, history_count);
     CLQ_NEEDS(job->device, job->graph, job->train, job->phase);
@@ -218,6 +229,7 @@ clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *histor
     if (job->ready) {
         CLQ_GOTO(status, cleanup, job->ready(job->ready_context));
     }
+    warn_of_warmup(job);
     clq_progress_begin(&t.progress, job->phase, clq_feed_unit(t.feed),
                        (int64_t)job->config.epochs * t.steps_per_epoch * job->config.batch);
     clq_progress_continue(&t.progress, t.step * job->config.batch);

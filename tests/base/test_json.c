@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "support/clq_test.h"
 
 static json_t *parse(const char *text) {
@@ -254,6 +255,48 @@ static void unknown_keys_get_a_suggestion(void **state) {
     json_decref(json);
 }
 
+static void check_suggestion(const char *text, const char *suggestion) {
+    json_t *json = parse(text);
+    clq_text places = {0};
+    for (int turn = 0; turn < 2; turn++) { /* the first one has no keys, and is good */
+        static const char *const names[] = {"train", "qat"};
+        clq_json_reader top, section, schedule;
+        double lr = 0;
+        int epochs = 1;
+        clq_status status = CLQ_OK;
+        assert_ok(clq_json_reader_init(&top, "r.json", turn == 0 ? NULL : json));
+        top.places = &places;
+        for (int i = 0; i < 2; i++) {
+            assert_ok(clq_json_read_object(&top, names[i], &section));
+            assert_ok(clq_json_read_object(&section, "schedule", &schedule));
+            assert_ok(clq_json_read_int(&section, "epochs", 1, 9, &epochs));
+            assert_ok(clq_json_read_f64(&schedule, "lr", 0, 1, &lr));
+            status = status == CLQ_OK ? clq_json_reader_finish(&schedule) : status;
+            status = status == CLQ_OK ? clq_json_reader_finish(&section) : status;
+        }
+        status = status == CLQ_OK ? clq_json_reader_finish(&top) : status;
+        assert_status(status, turn == 0 ? CLQ_OK : CLQ_BAD_DATA);
+    }
+    assert_string_equal(clq_last_error(), suggestion);
+    clq_text_free(&places);
+    json_decref(json);
+}
+
+/* A key that belongs elsewhere. */
+static void unknown_keys_get_their_place(void **state) {
+    (void)state;
+    check_suggestion("{\"epochs\": 1}", "r.json: epochs: unknown key; did you mean "
+                                        "\"train.epochs\" or \"qat.epochs\"?");
+    check_suggestion("{\"epcohs\": 1}", "r.json: epcohs: unknown key; did you mean "
+                                        "\"train.epochs\" or \"qat.epochs\"?");
+    check_suggestion("{\"train\": {\"lr\": 1}}",
+                     "r.json: train.lr: unknown key; did you mean \"train.schedule.lr\"?");
+    check_suggestion("{\"qat\": {\"lr\": 1}}",
+                     "r.json: qat.lr: unknown key; did you mean \"qat.schedule.lr\"?");
+    check_suggestion("{\"trian\": {}}", "r.json: trian: unknown key; did you mean \"train\"?");
+    check_suggestion("{\"zzzzzz\": 1}", "r.json: zzzzzz: unknown key");
+}
+
 static void a_missing_object_reads_as_defaults(void **state) {
     (void)state;
     json_t *json = parse("{}");
@@ -457,6 +500,7 @@ int main(void) {
         cmocka_unit_test(values_and_defaults),
         cmocka_unit_test(errors_name_place_rule_and_value),
         cmocka_unit_test(unknown_keys_get_a_suggestion),
+        cmocka_unit_test(unknown_keys_get_their_place),
         cmocka_unit_test(a_missing_object_reads_as_defaults),
         cmocka_unit_test(elements_of_arrays),
         cmocka_unit_test(too_many_keys_are_a_bug),

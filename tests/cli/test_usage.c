@@ -1,9 +1,11 @@
 /* Exit codes and error texts of the command for bad flags, files, recipes, models and data. */
+#define _GNU_SOURCE /* memmem */
 #include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "cli/command.h"
 
 static void bad_flags_are_usage_errors(void **state) {
@@ -115,6 +117,37 @@ static void recipes_that_come_along_are_good(void **state) {
     globfree(&recipes);
 }
 
+/* The example of the documentation is one of them. */
+static void the_documented_recipe_is_the_real_one(void **state) {
+    (void)state;
+    void *page, *recipe;
+    size_t page_size, recipe_size;
+    assert_ok(clq_file_read(CLQ_SOURCE_DIR "/docs/recipes.md", 1 << 20, &page, &page_size));
+    assert_ok(clq_file_read(CLQ_SOURCE_DIR "/models/recipes/resnet20-cifar10.json", 1 << 20,
+                            &recipe, &recipe_size));
+    assert_non_null(memmem(page, page_size, recipe, recipe_size));
+    clq_free(page);
+    clq_free(recipe);
+}
+
+static void mistaken_names_get_a_suggestion(void **state) {
+    (void)state;
+    const char *out = clq_test_temp_path("out");
+    assert_exit(CLQ_NO_INPUT, "run resnet20-cifar10x -D synthetic -O %s", out);
+    assert_printed("resnet20-cifar10x: no such file, nor a recipe in ");
+    assert_printed("; did you mean resnet20-cifar10? There are imagenet-resnet50, ");
+    assert_exit(CLQ_NO_INPUT, "train qqqqqqqq -D synthetic -O %s", out);
+    assert_printed("; there are imagenet-resnet50, ");
+    assert_exit(CLQ_USAGE, "convert --network resnet21 -o %s", clq_test_temp_path("x.onnx"));
+    assert_printed("network \"resnet21\"; did you mean resnet20? It must be one of resnet18, ");
+    assert_exit(CLQ_USAGE, "run resnet20-cifar10 -D synthetic -O %s --set epochs=1", out);
+    assert_printed("unknown key; did you mean \"train.epochs\" or \"qat.epochs\"?");
+    assert_exit(CLQ_USAGE, "run resnet20-cifar10 -D synthetic -O %s --set train.lr=1", out);
+    assert_printed("train.lr: unknown key; did you mean \"train.schedule.lr\"?");
+    assert_exit(CLQ_USAGE, "run resnet20-cifar10 -D synthetic -O %s --set network.batch=1", out);
+    assert_printed("did you mean \"train.batch\" or \"qat.batch\"?");
+}
+
 static void bad_models_are_bad_data(void **state) {
     (void)state;
     const char *path =
@@ -167,6 +200,8 @@ int main(void) {
         cmocka_unit_test(bad_models_are_bad_data),
         cmocka_unit_test(bad_data_and_devices),
         cmocka_unit_test(recipes_that_come_along_are_good),
+        cmocka_unit_test(the_documented_recipe_is_the_real_one),
+        cmocka_unit_test(mistaken_names_get_a_suggestion),
         cmocka_unit_test(the_example_of_the_header_compiles),
         cmocka_unit_test(several_processes_do_no_whole_job),
     };

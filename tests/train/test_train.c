@@ -159,6 +159,37 @@ static void divergence_is_status_3(void **state) {
     clq_graph_destroy(graph);
 }
 
+static char warning[512];
+
+static void keep_warning(void *context, clq_log_level level, const char *line) {
+    (void)context;
+    if (level == CLQ_LOG_WARN) {
+        snprintf(warning, sizeof warning, "%s", line);
+    }
+}
+
+/* The schedule of a longer training would end at its highest rate, without a word. */
+static void a_warm_up_of_the_whole_training_is_told(void **state) {
+    (void)state;
+    for (int epochs = 1; epochs <= 2; epochs++) {
+        clq_graph *graph = new_graph();
+        clq_train_job job = job_of(graph, NULL);
+        job.config.epochs = 1;
+        job.config.schedule.warmup_epochs = epochs == 1 ? 0.5 : epochs;
+        warning[0] = '\0';
+        clq_set_log(keep_warning, NULL, CLQ_LOG_INFO);
+        assert_ok(run(&job, NULL));
+        clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+        assert_string_equal(warning,
+                            epochs == 1
+                                ? ""
+                                : "train: the learning rate still rises at the end, as its warm-up "
+                                  "takes 2 epochs and the training 1; set "
+                                  "train.schedule.warmup_epochs");
+        clq_graph_destroy(graph);
+    }
+}
+
 static void adam_learns_too(void **state) {
     (void)state;
     clq_epoch_record last = {0};
@@ -316,6 +347,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(only_the_newest_two_checkpoints_stay),
         cmocka_unit_test(divergence_is_status_3),
+        cmocka_unit_test(a_warm_up_of_the_whole_training_is_told),
         cmocka_unit_test(adam_learns_too),
         cmocka_unit_test(history_is_written),
         cmocka_unit_test(the_log_tells_what_happens),
