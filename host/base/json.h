@@ -73,8 +73,8 @@ clq_status clq_json_read_element(const clq_json_reader *reader, const char *key,
 clq_status clq_json_fail(const clq_json_reader *reader, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Refuses keys nobody asked for, with the closest known one ("did you mean"): the same one elsewhere
- * in `places`, one that is near here, or one that is near elsewhere. Call it last. */
+/* Refuses keys nobody asked for, with the closest known one ("did you mean"): the same one
+ * elsewhere in `places`, one that is near here, or one that is near elsewhere. Call it last. */
 clq_status clq_json_reader_finish(const clq_json_reader *reader);
 
 /* ---- changing ---- */

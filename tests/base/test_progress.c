@@ -155,8 +155,9 @@ static void renders(void **state) {
         out, "train [=>                  ] 150000/2000000  1000 images/s  30:50 left  epoch 3/40"
              "  loss 0.5521  top-1 78.12 %  lr 0.125");
     clq_progress_render(&progress, 150000, 150.0, words, 110, out, sizeof out);
-    assert_string_equal(out, "train [>        ] 150000/2000000  1000 images/s  30:50 left  epoch 3/40"
-                             "  loss 0.5521  top-1 78.12 %  lr 0.125");
+    assert_string_equal(out,
+                        "train [>        ] 150000/2000000  1000 images/s  30:50 left  epoch 3/40"
+                        "  loss 0.5521  top-1 78.12 %  lr 0.125");
     assert_int_equal(strlen(out), 109);
     clq_progress_render(&progress, 150000, 150.0, words, 104, out, sizeof out);
     assert_string_equal(out, "train 150000/2000000  1000 images/s  30:50 left  epoch 3/40  "
