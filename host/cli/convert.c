@@ -93,8 +93,8 @@ static const struct argp argp = {
     "\vExamples:\n"
     "  clquant convert --network resnet50 -w resnet50.safetensors -o resnet50.onnx\n"
     "  clquant convert model.onnx --weights-out weights.safetensors\n"
-    "  clquant convert model.onnx --mean 127 --std 128 --range 255 --class-names names.txt "
-    "-o prepared.onnx",
+    "  clquant convert model.onnx --mean 127 --std 128 --range 255 -o prepared.onnx\n"
+    "  clquant convert model.onnx --class-names names.txt -o named.onnx",
     children,
     NULL,
     NULL};
