@@ -404,3 +404,28 @@ bool clq_path_has_extension(const char *path, const char *extension) {
     size_t tail = strlen(extension);
     return length > tail && strcasecmp(base + length - tail, extension) == 0;
 }
+
+/* ---- text ---- */
+
+clq_status clq_file_check_text(const char *path, const char *wanted, const void *data,
+                               size_t size) {
+    enum { LOOKED_AT = 512 };
+    static const char *const kinds[][2] = {{".onnx", "an ONNX model"},
+                                           {".safetensors", "weights"},
+                                           {".npy", "an array"},
+                                           {".npz", "arrays"}};
+    const unsigned char *bytes = data;
+    bool text = true;
+    for (size_t i = 0; i < size && i < LOOKED_AT; i++) {
+        text = text && (bytes[i] >= ' ' || (bytes[i] >= '\t' && bytes[i] <= '\r'));
+    }
+    if (text) {
+        return CLQ_OK;
+    }
+    const char *kind = NULL;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds && !kind; k++) {
+        kind = clq_path_has_extension(path, kinds[k][0]) ? kinds[k][1] : NULL;
+    }
+    return clq_fail(CLQ_BAD_DATA, "%s: must be %s, is a binary file%s%s%s", path, wanted,
+                    kind ? " (" : "", kind ? kind : "", kind ? ", by its name)" : "");
+}

@@ -103,6 +103,10 @@ void clq_lock_release(clq_lock **lock); /* NULL inside is accepted */
 /* Removes a file; a missing one is fine. */
 clq_status clq_file_remove(const char *path);
 
+/* CLQ_BAD_DATA, "PATH: must be WANTED, is a binary file (an ONNX model, by its name)", when the
+ * beginning of a file's contents has control characters, as no text has. */
+clq_status clq_file_check_text(const char *path, const char *wanted, const void *data, size_t size);
+
 /* ---- folders ---- */
 
 /* The folder and its missing parents; an existing one is fine. */

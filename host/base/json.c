@@ -77,7 +77,14 @@ clq_status clq_json_load(const char *path, json_t **out) {
     void *text = NULL;
     size_t size = 0;
     CLQ_TRY(clq_file_read(path, MAX_BYTES, &text, &size));
-    clq_status status = clq_json_parse(path, text, size, out);
+    /* Of what begins as JSON does, the parser tells the place. */
+    const char *at = text;
+    const size_t blanks = size ? strspn(at, " \t\r\n") : 0;
+    const bool begins = blanks < size && strchr("[{", at[blanks]);
+    clq_status status = begins ? CLQ_OK : clq_file_check_text(path, "a JSON text", text, size);
+    if (status == CLQ_OK) {
+        status = clq_json_parse(path, text, size, out);
+    }
     clq_free(text);
     return status;
 }

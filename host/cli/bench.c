@@ -43,7 +43,7 @@ enum {
 
 static error_t add_device(options *o, struct argp_state *state, const char *device) {
     if (o->device_count == MAX_DEVICES) {
-        argp_error(state, "at most %d devices", MAX_DEVICES);
+        return clq_option_fail(state, "at most %d devices", MAX_DEVICES);
     }
     o->devices[o->device_count++] = device;
     return 0;
@@ -51,43 +51,44 @@ static error_t add_device(options *o, struct argp_state *state, const char *devi
 
 static error_t add_model(options *o, struct argp_state *state, const char *model) {
     if (o->model_count == MAX_MODELS) {
-        argp_error(state, "at most %d models", MAX_MODELS);
+        return clq_option_fail(state, "at most %d models", MAX_MODELS);
     }
     o->models[o->model_count++] = model;
     return 0;
 }
 
 /* With --compare, a file of results takes the place of the models. */
-static void find_results(options *o, struct argp_state *state) {
+static error_t find_results(options *o, struct argp_state *state) {
     for (size_t m = 0; m < o->model_count; m++) {
         if (!clq_path_has_extension(o->models[m], ".json")) {
             continue;
         }
         if (!o->base || o->model_count > 1) {
-            argp_error(state,
-                       "%s: a file of results is compared with another: --compare A.json "
-                       "B.json",
-                       o->models[m]);
+            return clq_option_fail(
+                state,
+                "%s: a file of results is compared with another: --compare A.json "
+                "B.json",
+                o->models[m]);
         }
         if (o->layers || o->explain || o->startup || o->device_count > 0) {
-            argp_error(state, "nothing is measured where two files are compared");
+            return clq_option_fail(state, "nothing is measured where two files are compared");
         }
         o->now = o->models[m];
     }
+    return 0;
 }
 
 static error_t check_options(options *o, struct argp_state *state) {
     if (o->model_count == 0) {
-        argp_error(state, "needs a model");
+        return CLQ_OPTION_NEEDS(state, {"a model", false});
     }
     if (o->explain && o->bench.no_peak) {
-        argp_error(state, "--explain needs the peaks that --no-peak does not measure");
+        return clq_option_fail(state, "--explain needs the peaks that --no-peak does not measure");
     }
-    find_results(o, state);
     if (o->max_regress >= 0 && !o->base) {
-        argp_error(state, "--max-regress needs --compare");
+        return clq_option_fail(state, "--max-regress needs --compare");
     }
-    return 0;
+    return find_results(o, state);
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -129,8 +130,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->first_result = true;
         return 0;
     case TRAIN: /* another command, which run() has not seen */
-        argp_error(state, "--train must be written in full");
-        return 0;
+        return clq_option_fail(state, "--train must be written in full");
     case ARGP_KEY_ARG:
         return add_model(o, state, argument);
     case ARGP_KEY_END:

@@ -61,15 +61,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
                                  clq_option_override(argument, o->overrides, &o->override_count));
     case ARGP_KEY_ARG:
         if (o->subject) {
-            argp_error(state, "one network only");
+            return clq_option_fail(state, "one network only");
         }
         o->subject = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->subject) {
-            argp_error(state, "--train needs a network or a recipe");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a network or a recipe", o->subject});
     default:
         return ARGP_ERR_UNKNOWN;
     }

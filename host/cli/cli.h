@@ -93,5 +93,20 @@ clq_status clq_bench_train_command(int argc, char **argv);
 
 /* In a parser: keeps the first failure of an option for clq_parse to return. */
 error_t clq_option_result(struct argp_state *state, clq_status status);
+/* The same for a rule that is broken: CLQ_USAGE. */
+error_t clq_option_fail(struct argp_state *state, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* At a parser's end, CLQ_USAGE that names what is missing:
+ *     CLQ_OPTION_NEEDS(state, {"a model", o->model}, {"-o", o->out}) */
+typedef struct clq_need {
+    const char *what;
+    bool there;
+} clq_need;
+clq_status clq_missing(const char *command, const clq_need *needs, size_t count);
+error_t clq_option_needs(struct argp_state *state, const clq_need *needs, size_t count);
+#define CLQ_OPTION_NEEDS(state, ...)                                                               \
+    clq_option_needs((state), (const clq_need[]){__VA_ARGS__},                                     \
+                     sizeof((const clq_need[]){__VA_ARGS__}) / sizeof(clq_need))
 
 #endif

@@ -50,18 +50,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_ARG:
         if (o->model) {
-            argp_error(state, "one model only");
+            return clq_option_fail(state, "one model only");
         }
         o->model = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->model == !o->network.network) {
-            argp_error(state, "needs either --network NAME or a MODEL.onnx");
+        if (o->model && o->network.network) {
+            return clq_option_fail(state, "takes either a model or --network, not both");
         }
-        if (!o->out && !o->weights_out) {
-            argp_error(state, "needs -o or --weights-out");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a model (or --network)", o->model || o->network.network},
+                                {"-o (or --weights-out)", o->out || o->weights_out});
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -58,15 +58,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
                                  clq_option_f64("--min-r2", argument, CLQ_IN_R2, &o->min_r2));
     case ARGP_KEY_ARG:
         if (o->model) {
-            argp_error(state, "one model only");
+            return clq_option_fail(state, "one model only");
         }
         o->model = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->model || !o->data) {
-            argp_error(state, "needs a model and --data");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a model", o->model}, {"--data", o->data});
     default:
         return ARGP_ERR_UNKNOWN;
     }

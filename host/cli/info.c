@@ -22,15 +22,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_ARG:
         if (o->model) {
-            argp_error(state, "one model only");
+            return clq_option_fail(state, "one model only");
         }
         o->model = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->model) {
-            argp_error(state, "needs a model");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a model", o->model});
     default:
         return ARGP_ERR_UNKNOWN;
     }

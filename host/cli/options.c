@@ -271,7 +271,7 @@ static error_t parse_network(int key, char *argument, struct argp_state *state) 
         break;
     case SHORTCUT:
         if (strcmp(argument, "A") != 0 && strcmp(argument, "B") != 0) {
-            argp_error(state, "--shortcut: must be A or B, is \"%s\"", argument);
+            return clq_option_fail(state, "--shortcut: must be A or B, is \"%s\"", argument);
         }
         network->shortcut = argument[0];
         break;

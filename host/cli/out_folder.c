@@ -280,6 +280,10 @@ static clq_status check_other(const char *option, const char *path, const char *
 clq_status clq_out_check_file(const char *option, const char *path, const char *const *others,
                               size_t count) {
     CLQ_TRY(check_other(option, path, others, count, false));
+    if (path && strcmp(path, "-") == 0) {
+        return clq_fail(CLQ_USAGE, "%s: - is no file's name; standard output is /dev/stdout",
+                        option);
+    }
     return path ? clq_fail_in(clq_file_check_writable(path), "%s", option) : CLQ_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/environment.h"
 #include "base/nearest.h"
+#include "base/numbers.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 
@@ -13,7 +14,6 @@ enum { USAGE = CLQ_KEY_LONG };
 
 /* Each of the three has the one before it as a child, with the same input. */
 static error_t parse_words(int key, char *argument, struct argp_state *state) {
-    (void)argument;
     switch (key) {
     case 'q':
         clq_progress_enable(false);
@@ -28,6 +28,8 @@ static error_t parse_words(int key, char *argument, struct argp_state *state) {
     case USAGE:
         argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_EXIT_OK);
         return 0;
+    case ARGP_KEY_ARG: /* which no parser above took */
+        return clq_option_fail(state, "takes no \"%s\"", argument);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -93,7 +95,8 @@ enum { MAX_OPTIONS = 128 };
 
 typedef struct option_list {
     const struct argp_option *options[MAX_OPTIONS];
-    bool takes[MAX_OPTIONS]; /* an argument */
+    bool takes[MAX_OPTIONS];         /* an argument */
+    const char *values[MAX_OPTIONS]; /* what it is called in the help */
     size_t count;
 } option_list;
 
@@ -103,6 +106,7 @@ static void list_options(const struct argp *argp, option_list *list) {
         of = o->flags & OPTION_ALIAS ? of : o;
         if (list->count < MAX_OPTIONS) {
             list->takes[list->count] = of->arg != NULL;
+            list->values[list->count] = of->arg;
             list->options[list->count++] = o;
         }
     }
@@ -112,16 +116,19 @@ static void list_options(const struct argp *argp, option_list *list) {
 }
 
 /* The option that the first `length` bytes of a word are the name of, or its beginning; -1: none.
- */
-static int find_long(const option_list *list, const char *word, size_t length) {
+ * *other: another one that begins so and is not the same, or -1. */
+static int find_long(const option_list *list, const char *word, size_t length, int *other) {
     int found = -1;
+    *other = -1;
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->options[i]->name;
         if (name && strncmp(name, word, length) == 0) {
-            found = (int)i;
             if (name[length] == '\0') {
-                break;
+                *other = -1;
+                return (int)i;
             }
+            *other = found >= 0 && *other < 0 ? (int)i : *other;
+            found = found < 0 ? (int)i : found;
         }
     }
     return found;
@@ -153,33 +160,67 @@ static clq_status no_option(const option_list *list, const char *command, const 
                     nearest ? "?" : ";", command);
 }
 
-/* Looks at the words as getopt will, which knows no names that are near. */
+static clq_status no_value(const char *dashes, const char *name, const char *of,
+                           const char *command) {
+    return clq_fail(CLQ_USAGE, "%s%s needs a value, %s; `clquant %s --help` tells which", dashes,
+                    name, of, command);
+}
+
+static clq_status check_long(const option_list *list, const char *command, const char *word,
+                             const char *next, bool *takes_next) {
+    const size_t length = strcspn(word, "=");
+    int other;
+    const int found = find_long(list, word, length, &other);
+    if (found < 0) {
+        return no_option(list, command, word, length);
+    }
+    const char *name = list->options[found]->name;
+    if (other >= 0) {
+        return clq_fail(CLQ_USAGE, "--%.*s may be --%s or --%s; `clquant %s --help` lists them all",
+                        (int)length, word, name, list->options[other]->name, command);
+    }
+    if (!list->takes[found] && word[length] == '=') {
+        return clq_fail(CLQ_USAGE, "--%s takes no value", name);
+    }
+    *takes_next = list->takes[found] && word[length] != '=';
+    return *takes_next && !next ? no_value("--", name, list->values[found], command) : CLQ_OK;
+}
+
+static clq_status check_letters(const option_list *list, const char *command, const char *letters,
+                                const char *next, bool *takes_next) {
+    for (; *letters && !*takes_next; letters++) {
+        const int found = find_letter(list, *letters);
+        const char name[2] = {*letters};
+        if (found < 0) {
+            return clq_fail(CLQ_USAGE, "no option -%s; `clquant %s --help` lists them", name,
+                            command);
+        }
+        if (list->takes[found] && letters[1] != '\0') {
+            return CLQ_OK;
+        }
+        *takes_next = list->takes[found];
+        if (*takes_next && !next) {
+            return no_value("-", name, list->values[found], command);
+        }
+    }
+    return CLQ_OK;
+}
+
+/* Looks at the words as getopt will, which knows no names that are near and has a voice of its
+ * own. */
 static clq_status check_options(const struct argp *argp, const char *command, int argc,
                                 char **argv) {
     option_list list = {.count = 0};
     list_options(argp, &list);
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        const char *word = argv[i];
-        if (strncmp(word, "--", 2) == 0) {
-            const size_t length = strcspn(word + 2, "=");
-            const int found = find_long(&list, word + 2, length);
-            if (found < 0) {
-                return no_option(&list, command, word + 2, length);
-            }
-            i += list.takes[found] && word[2 + length] != '=';
-        } else if (word[0] == '-') {
-            for (const char *letter = word + 1; *letter; letter++) {
-                const int found = find_letter(&list, *letter);
-                if (found < 0) {
-                    return clq_fail(CLQ_USAGE, "no option -%c; `clquant %s --help` lists them",
-                                    *letter, command);
-                }
-                if (list.takes[found]) {
-                    i += letter[1] == '\0';
-                    break;
-                }
-            }
+        const char *next = i + 1 < argc ? argv[i + 1] : NULL;
+        bool takes_next = false;
+        if (strncmp(argv[i], "--", 2) == 0) {
+            CLQ_TRY(check_long(&list, command, argv[i] + 2, next, &takes_next));
+        } else if (argv[i][0] == '-') {
+            CLQ_TRY(check_letters(&list, command, argv[i] + 1, next, &takes_next));
         }
+        i += takes_next;
     }
     return CLQ_OK;
 }
@@ -216,4 +257,36 @@ clq_status clq_parse(const struct argp *argp, const char *name, int argc, char *
 error_t clq_option_result(struct argp_state *state, clq_status status) {
     (void)state;
     return status == CLQ_OK ? 0 : EINVAL;
+}
+
+error_t clq_option_fail(struct argp_state *state, const char *format, ...) {
+    char rule[512];
+    va_list arguments;
+    va_start(arguments, format);
+    clq_vsnprintf(rule, sizeof rule, format, arguments);
+    va_end(arguments);
+    return clq_option_result(state, clq_fail(CLQ_USAGE, "%s", rule));
+}
+
+clq_status clq_missing(const char *command, const clq_need *needs, size_t count) {
+    char missing[512] = "";
+    size_t found = 0, last = 0, used = 0;
+    for (size_t i = 0; i < count; i++) {
+        found += !needs[i].there;
+        last = needs[i].there ? last : i;
+    }
+    for (size_t i = 0, said = 0; i < count && used < sizeof missing; i++) {
+        if (!needs[i].there) {
+            const char *before = said++ == 0 ? "" : i == last ? " and " : ", ";
+            used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%s", before,
+                                     needs[i].what);
+        }
+    }
+    return found == 0 ? CLQ_OK
+                      : clq_fail(CLQ_USAGE, "%s %s missing; `%s --help` tells how", missing,
+                                 found == 1 ? "is" : "are", command);
+}
+
+error_t clq_option_needs(struct argp_state *state, const clq_need *needs, size_t count) {
+    return clq_option_result(state, clq_missing(state->name, needs, count));
 }

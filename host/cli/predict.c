@@ -42,15 +42,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
                                  clq_option_int("--batch", argument, CLQ_IN_BATCH, &o->batch));
     case ARGP_KEY_ARG:
         if (o->model) {
-            argp_error(state, "one model only");
+            return clq_option_fail(state, "one model only");
         }
         o->model = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->model || !o->inputs || !o->out) {
-            argp_error(state, "needs a model, --inputs and -o");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a model", o->model}, {"--inputs", o->inputs},
+                                {"-o", o->out});
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -44,15 +44,16 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
     case ARGP_KEY_ARG:
         if (o->model) {
-            argp_error(state, "one model only");
+            return clq_option_fail(state, "one model only");
         }
         o->model = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->model || !o->out || !o->data == !o->inputs) {
-            argp_error(state, "needs a model, -o, and either --data or --inputs");
+        if (o->data && o->inputs) {
+            return clq_option_fail(state, "takes either --data or --inputs, not both");
         }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a model", o->model},
+                                {"--data (or --inputs)", o->data || o->inputs}, {"-o", o->out});
     default:
         return ARGP_ERR_UNKNOWN;
     }

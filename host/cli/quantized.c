@@ -190,8 +190,11 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     } else if (pow2) {
         printf(", 2^0 only");
     }
-    printf("\n%lld scales, %lld of them widened for a bias", (long long)report->scales,
-           (long long)report->widened);
+    printf("\n%lld scales", (long long)report->scales);
+    if (report->widened > 0) {
+        printf(", %lld of them made larger so that their layers' biases fit into 32 bits",
+               (long long)report->widened);
+    }
     if (pow2) {
         printf(", %lld clamped by max_shift", (long long)report->clamped);
     }
@@ -272,6 +275,28 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
     json_decref(json);
 }
 
+/* As a list: "method ptq, images 512, ...". */
+static void print_recorded(const clq_graph *graph) {
+    json_t *json = recorded(graph), *value;
+    const char *key, *between = "quantized earlier: ";
+    json_object_foreach(json, key, value) {
+        char *text = NULL;
+        if (json_is_string(value)) {
+            text = clq_strdup(json_string_value(value));
+        } else {
+            (void)clq_json_dump_line(value, &text);
+        }
+        printf("%s", between);
+        clq_print_name(key);
+        putchar(' ');
+        clq_print_name(text ? text : "?");
+        clq_free(text);
+        between = ", ";
+    }
+    puts(json_object_size(json) > 0 ? "" : "quantized earlier, nothing is known of how");
+    json_decref(json);
+}
+
 void clq_saved_print(bool json, const char *path, const clq_graph *original, const clq_graph *saved,
                      const clq_quantized *quantized) {
     const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
@@ -296,6 +321,6 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original, con
     if (quantized) {
         print_text(quantized, saved);
     } else if (earlier) {
-        printf("quantized earlier: %s\n", earlier);
+        print_recorded(saved);
     }
 }

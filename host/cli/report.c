@@ -25,18 +25,15 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_ARG:
         if (o->count == MAX_RUNS) {
-            argp_error(state, "at most %d folders", MAX_RUNS);
+            return clq_option_fail(state, "at most %d folders", MAX_RUNS);
         }
         o->folders[o->count++] = argument;
         return 0;
     case ARGP_KEY_END:
-        if (o->count == 0) {
-            argp_error(state, "needs the folder of a run");
-        }
         if (o->count > 1 && !o->report.out) {
-            argp_error(state, "several runs need --out, a folder for their report");
+            return clq_option_fail(state, "several runs need --out, a folder for their report");
         }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"the folder of a run", o->count > 0});
     default:
         return ARGP_ERR_UNKNOWN;
     }

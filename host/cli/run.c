@@ -61,7 +61,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_ARG:
         if (o->recipe) {
-            argp_error(state, "one recipe only");
+            return clq_option_fail(state, "one recipe only");
         }
         o->recipe = argument;
         return 0;
@@ -151,10 +151,8 @@ static clq_status run(int argc, char **argv) {
     options o = {0};
     bool done;
     CLQ_TRY(clq_parse(&run_argp, "run", argc, argv, &o, &done));
-    if (!o.recipe || !o.job.data || !o.job.out) {
-        return clq_fail(CLQ_USAGE,
-                        "needs a recipe, --data and --out; `clquant run --help` explains");
-    }
+    const clq_need needs[] = {{"a recipe", o.recipe}, {"--data", o.job.data}, {"--out", o.job.out}};
+    CLQ_TRY(clq_missing("clquant run", needs, sizeof needs / sizeof *needs));
     return execute(&o);
 }
 

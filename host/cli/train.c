@@ -58,15 +58,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_ARG:
         if (o->recipe) {
-            argp_error(state, "one recipe only");
+            return clq_option_fail(state, "one recipe only");
         }
         o->recipe = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!o->recipe || !o->data || !o->out) {
-            argp_error(state, "needs a recipe, --data and --out");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a recipe", o->recipe}, {"--data", o->data},
+                                {"--out", o->out});
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -49,15 +49,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_ARG:
         if (o->model_count == MAX_MODELS) {
-            argp_error(state, "at most %d models", MAX_MODELS);
+            return clq_option_fail(state, "at most %d models", MAX_MODELS);
         }
         o->models[o->model_count++] = argument;
         return 0;
     case ARGP_KEY_END:
-        if (o->model_count == 0) {
-            argp_error(state, "needs a model");
-        }
-        return 0;
+        return CLQ_OPTION_NEEDS(state, {"a model", o->model_count > 0});
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -205,6 +205,7 @@ static clq_status parse(clq_source *source, char *text, size_t size, const clq_l
     const list *l = source->state;
     char *const end = text + size;
     size_t room = 0;
+    CLQ_TRY(clq_file_check_text(l->file, "a list, IMAGE LABEL a line", text, size));
     char *at = size >= 3 && memcmp(text, mark, 3) == 0 ? text + 3 : text;
     for (int line = 1; at < end; line++) {
         char *stop = memchr(at, '\n', (size_t)(end - at));

@@ -284,7 +284,7 @@ static void wrong_flags_are_usage_errors(void **state) {
     static const struct {
         const char *arguments, *part;
     } cases[] = {
-        {"", "needs a model"},
+        {"", "a model is missing"},
         {"m.onnx --batch 0", "--batch: must be up to 16 different integers in 1..65536"},
         {"m.onnx --batch 1,,2", "--batch"},
         {"m.onnx --batch 1,2,", "--batch"},

@@ -318,7 +318,7 @@ static void outputs_are_checked_first(void **state) {
     assert_false(clq_file_exists(path_of("out.npy")));
     assert_exit(CLQ_CANNOT_CREATE, "predict %s -i %s -o %s", model, x, path_of("no/out.npz"));
     assert_exit(CLQ_USAGE, "predict %s -o %s", model, path_of("y.npz"));
-    assert_printed("needs a model, --inputs and -o");
+    assert_printed("predict: --inputs is missing");
     assert_exit(CLQ_NO_INPUT, "predict %s -i %s -o %s", model, path_of("none.npz"),
                 path_of("y.npz"));
     assert_printed("none.npz");

@@ -130,6 +130,21 @@ static void the_documented_recipe_is_the_real_one(void **state) {
     clq_free(recipe);
 }
 
+/* A file in the place of another is called what it is; nothing of it is printed. */
+static void files_of_another_kind(void **state) {
+    (void)state;
+    const char *model = clq_test_temp_path("kind.onnx"), *out = clq_test_temp_path("out");
+    assert_exit(0, "convert --network mlp --size 8 --input-channels 3 --classes 10 -o %s", model);
+    assert_exit(CLQ_BAD_DATA, "train %s -D synthetic -O %s", model, out);
+    assert_printed("kind.onnx: must be a JSON text, is a binary file (an ONNX model, by its name)");
+    assert_exit(CLQ_BAD_DATA, "bench %s --compare %s", model, model);
+    assert_printed("kind.onnx: must be a JSON text, is a binary file (an ONNX model, by its name)");
+    assert_exit(CLQ_BAD_DATA, "eval %s -D %s --labels %s", model, clq_test_temp_path(""), model);
+    assert_printed("kind.onnx: must be a list, IMAGE LABEL a line, is a binary file (an ONNX");
+    assert_exit(CLQ_USAGE, "ptq %s -D synthetic -o -", model);
+    assert_printed("-o: - is no file's name; standard output is /dev/stdout");
+}
+
 static void mistaken_names_get_a_suggestion(void **state) {
     (void)state;
     const char *out = clq_test_temp_path("out");
@@ -201,6 +216,7 @@ int main(void) {
         cmocka_unit_test(bad_data_and_devices),
         cmocka_unit_test(recipes_that_come_along_are_good),
         cmocka_unit_test(the_documented_recipe_is_the_real_one),
+        cmocka_unit_test(files_of_another_kind),
         cmocka_unit_test(mistaken_names_get_a_suggestion),
         cmocka_unit_test(the_example_of_the_header_compiles),
         cmocka_unit_test(several_processes_do_no_whole_job),

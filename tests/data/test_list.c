@@ -123,10 +123,14 @@ static void bytes_that_are_no_text_are_refused(void **state) {
     memset(line, 'a', 10000);
     assert_status(open_list(line, 10000, (clq_label_list){0}, &dataset), CLQ_BAD_DATA);
     assert_error_has("list.txt:1: not a line of text");
+    memset(line, '#', 1000);
+    memcpy(line + 1000, "\nb.jpg\0 1\n", 11);
+    assert_status(open_list(line, 1011, (clq_label_list){0}, &dataset), CLQ_BAD_DATA);
+    assert_error_has("list.txt:2: not a line of text");
     free(line);
     assert_status(open_list("a.png 0\nb.jpg\0 1\n", 17, (clq_label_list){0}, &dataset),
                   CLQ_BAD_DATA);
-    assert_error_has("list.txt:2: not a line of text");
+    assert_error_has("list.txt: must be a list, IMAGE LABEL a line, is a binary file");
     /* What is listed must still be an image. */
     test_file_write(clq_test_temp_path("images/no.png"), "text", 4);
     assert_status(open_list("no.png 0", 8, (clq_label_list){0}, &dataset), CLQ_BAD_DATA);
