@@ -6,6 +6,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "cli/pipeline.h"
+#include "data/table.h"
 #include "train/metadata.h"
 
 /* ---- tables ---- */
@@ -164,6 +165,43 @@ static void warn(const clq_dataset *dataset, const clq_preprocessing *p,
     clq_text_free(&text);
 }
 
+clq_status clq_data_say_unsplit(const clq_dataset *dataset, const char *list) {
+    enum { SHOWN = 3 };
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    clq_text text = {0};
+    if (!info->unsplit || !info->labels) {
+        return CLQ_OK;
+    }
+    clq_text_printf(&text, "%s: ", list ? list : info->path);
+    if (info->count < info->stored) {
+        clq_text_printf(&text, "%lld of ", (long long)info->count);
+    }
+    clq_text_printf(&text, "%lld %.*s", (long long)info->stored,
+                    clq_unit_length("images", info->stored), "images");
+    for (int c = 0; !list && c < info->class_count && c < SHOWN; c++) {
+        clq_text_printf(&text, c ? ", \"%.60s\"" : " in folders for classes, \"%.60s\"",
+                        info->class_names[c]);
+    }
+    if (!list && info->class_count > SHOWN) {
+        clq_text_printf(&text, " and %d more", info->class_count - SHOWN);
+    }
+    clq_text_puts(&text, ", not split: training and test part are both all of them");
+    const clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK) {
+        clq_log_info("%s", text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
+
+void clq_data_warn_unsplit(const clq_dataset *dataset, const char *list) {
+    const clq_dataset_info *info = clq_dataset_get_info(dataset);
+    if (info->unsplit) {
+        clq_log_warn("%s has no split: the network is tested on the images that it learns from",
+                     list ? list : info->path);
+    }
+}
+
 /* Completes the normalisation, and keeps and says what is used. */
 static clq_status settle(const clq_data_source *source, clq_graph *graph,
                          const clq_dataset *dataset, clq_preprocessing *p, const char **sources) {
@@ -185,15 +223,7 @@ static clq_status settle(const clq_data_source *source, clq_graph *graph,
         clq_log_info("%s: %lld %.*s without labels", info->path, (long long)info->count,
                      clq_unit_length("images", info->count), "images");
     }
-    if (source->flags && source->flags->labels) {
-        clq_text part = {0};
-        if (info->count < info->stored) {
-            clq_text_printf(&part, "%lld of ", (long long)info->count);
-        }
-        clq_log_info("%s: %s%lld images, not split: training and test part are both all of them",
-                     source->flags->labels, part.data ? part.data : "", (long long)info->stored);
-        clq_text_free(&part);
-    }
+    CLQ_TRY(clq_data_say_unsplit(dataset, source->flags ? source->flags->labels : NULL));
     warn(dataset, p, sources);
     return clq_preprocessing_log(p, sources);
 }
@@ -205,6 +235,10 @@ static clq_status open_images(const clq_data_source *source, clq_graph *graph, c
     clq_preprocessing p;
     char **names = NULL;
     int count = 0;
+    if (clq_table_here(source->path) && !(source->flags && source->flags->labels)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: is a table, and the network reads images of %lld x %lld",
+                        source->path, (long long)input->dim[2], (long long)input->dim[1]);
+    }
     CLQ_TRY(gather(source, graph, &p, sources));
     clq_dataset_options options = {.split = split,
                                    .limit = limit,
@@ -212,7 +246,8 @@ static clq_status open_images(const clq_data_source *source, clq_graph *graph, c
                                    .width = p.crop_width,
                                    .resize = p.resize,
                                    .channels = (int)input->dim[3],
-                                   .needs_labels = !source->any_classes};
+                                   .needs_labels = !source->any_classes,
+                                   .no_classes = source->inputs_only};
     CLQ_TRY(table_options(graph, &options.table));
     CLQ_TRY(clq_graph_classes(graph, &names, &count));
     if (source->flags && source->flags->labels) {
@@ -272,6 +307,15 @@ clq_status clq_class_names_keep(const char *file, clq_graph *graph) {
 }
 
 /* ---- feeding ---- */
+
+int64_t clq_arrays_rows(const clq_arrays *arrays) {
+    int64_t most = 0;
+    for (int i = 0; i < clq_arrays_count(arrays); i++) {
+        const int64_t rows = clq_arrays_at(arrays, i)->dims[0];
+        most = rows > most ? rows : most;
+    }
+    return most;
+}
 
 clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *dataset, int batch,
                                  clq_feed_options *options) {

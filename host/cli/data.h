@@ -45,7 +45,8 @@ typedef struct clq_data_source {
     const clq_recipe *recipe;     /* its "data" says what flags do not; NULL: none */
     bool any_classes;     /* labels are of no importance, so neither is whether they fit the network
                              and whether there are any */
-    bool inputs_only;     /* a table's targets may be missing, and are not read */
+    bool inputs_only;     /* a table's targets may be missing, and are not read; folders are no
+                             classes */
     bool quiet;           /* do not say how images are prepared: it was said */
     const char **sources; /* (CLQ_PART_COUNT): receives where each part comes from; NULL ok */
 } clq_data_source;
@@ -53,7 +54,7 @@ typedef struct clq_data_source {
 /* Opens a split so that it fits the graph's input; `limit` 0: all. How images are prepared comes
  * from the flags, else the recipe, else the graph's metadata, else what is usual, with a warning;
  * it is logged, and kept in the graph's metadata, from which everything else takes it. Labels get
- * the network's numbers; images without any are CLQ_NO_INPUT unless any_classes. A table is
+ * the network's numbers; images without any are CLQ_BAD_DATA unless any_classes. A table is
  * normalised as the graph says. */
 clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
                          int64_t limit, clq_dataset **dataset);
@@ -63,6 +64,12 @@ clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *data
                                  clq_feed_options *options);
 /* Keeps the names of --class-names (NULL: none) in the graph, and says so where it had others. */
 clq_status clq_class_names_keep(const char *file, clq_graph *graph);
+/* Logs what a labelled set that is not split was taken as; `list` as of --labels, or NULL. */
+clq_status clq_data_say_unsplit(const clq_dataset *dataset, const char *list);
+/* Warns, before a training, that it is tested on what it learns from; nothing for a split set. */
+void clq_data_warn_unsplit(const clq_dataset *dataset, const char *list);
+/* Rows of the longest array; those that no input takes may be shorter. */
+int64_t clq_arrays_rows(const clq_arrays *arrays);
 /* A feed in data-set order without augmentation, normalised as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);

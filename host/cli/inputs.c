@@ -1,5 +1,7 @@
 #include "cli/inputs.h"
 
+#include <string.h>
+
 #include "base/files.h"
 
 static bool is_arrays(const char *path) {
@@ -20,8 +22,11 @@ clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_g
     *inputs = (clq_inputs){0};
     if (is_arrays(path)) {
         CLQ_TRY(clq_inputs_open_arrays(path, flags, &inputs->arrays));
-        inputs->count = clq_arrays_at(inputs->arrays, 0)->dims[0];
+        inputs->count = clq_arrays_rows(inputs->arrays);
         return CLQ_OK;
+    }
+    if (!clq_file_exists(path) && strncmp(path, "synthetic", 9) != 0) {
+        return clq_fail(CLQ_NO_INPUT, "%s: no such array, table, image or folder of images", path);
     }
     const bool rows =
         graph->input_count == 1 && graph->values[clq_graph_input(graph)].shape.rank == 2;

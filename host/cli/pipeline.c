@@ -81,7 +81,12 @@ static clq_status open_split(const clq_recipe *recipe, const char *data, clq_spl
 }
 
 /* The network's options that follow from images. */
-static clq_status fit_images(const clq_dataset_info *info, clq_network_options *network) {
+static clq_status fit_images(const clq_recipe *recipe, const clq_dataset_info *info,
+                             clq_network_options *network) {
+    if (recipe->data.table.target != CLQ_TARGET_AUTO || network->inputs) {
+        return clq_fail(CLQ_BAD_DATA, "%s: holds images, and the recipe is for tables (%s)",
+                        info->path, network->inputs ? "network.inputs" : "data.target");
+    }
     if (info->height != info->width) {
         return clq_fail(CLQ_BAD_DATA, "%s: images must be square, are %dx%d; give data.size",
                         info->path, info->height, info->width);
@@ -104,7 +109,13 @@ static clq_status fit_table(const clq_recipe *recipe, const clq_dataset_info *in
                         "images",
                         info->path);
     }
-    network->inputs = network->inputs ? network->inputs : info->features;
+    if (network->inputs && network->inputs != info->features) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: is a table of %d features, and the recipe's network reads %d: leave "
+                        "network.inputs out, or --set network.inputs=%d",
+                        info->path, info->features, (int)network->inputs, info->features);
+    }
+    network->inputs = info->features;
     network->classes = network->classes ? network->classes : info->targets;
     return CLQ_OK;
 }
@@ -167,6 +178,8 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
         CLQ_TRY(check_parts(recipe, CLQ_PART_RESIZE, &input, &resize));
     }
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TRAIN, train));
+    CLQ_TRY(clq_data_say_unsplit(*train, NULL));
+    clq_data_warn_unsplit(*train, NULL);
     CLQ_TRY(open_split(recipe, data, CLQ_SPLIT_TEST, test));
     const clq_dataset_info *info = clq_dataset_get_info(*train);
     const clq_dataset_info *input = recipe->data.source_size ? clq_dataset_get_info(*test) : info;
@@ -174,7 +187,7 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     if (!network.network) {
         return clq_fail(CLQ_BAD_DATA, "the recipe names no network (network.name)");
     }
-    CLQ_TRY(tables[0] ? fit_table(recipe, info, &network) : fit_images(input, &network));
+    CLQ_TRY(tables[0] ? fit_table(recipe, info, &network) : fit_images(recipe, input, &network));
     if (network.classes && network.classes < info->class_count) {
         return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the recipe's network has %d", data,
                         info->class_count, network.classes);
@@ -283,7 +296,7 @@ cleanup:
 clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, clq_arrays *arrays,
                                 const clq_quant_config *config, clq_quant_report *report,
                                 clq_graph **integer) {
-    const int batch = clq_eval_batch(trained, clq_arrays_at(arrays, 0)->dims[0]);
+    const int batch = clq_eval_batch(trained, clq_arrays_rows(arrays));
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
     clq_feed *feed = NULL;

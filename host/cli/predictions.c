@@ -16,8 +16,9 @@ struct clq_predictions {
     const clq_dataset *dataset; /* of images; NULL: rows, which have numbers for names */
     clq_npz_writer *npz;        /* .npz and .npy; else NULL */
     clq_writer *csv;
-    bool single;   /* .npy: the one array alone */
-    bool has_top1; /* .csv: one output of classes */
+    bool single;           /* .npy: the one array alone */
+    bool has_top1;         /* .csv: one output of classes */
+    const int32_t *labels; /* of a list, which has the network's numbers; NULL: none */
     char **classes;
     int class_count;
     char **names; /* (count), of the images, for .npz */
@@ -55,6 +56,7 @@ static clq_status write_text(clq_predictions *p, const char *text) {
 static clq_status write_columns(clq_predictions *p) {
     char column[256];
     CLQ_TRY(clq_writer_printf(p->csv, "%s", p->dataset ? "file" : "index"));
+    CLQ_TRY(clq_writer_printf(p->csv, p->labels ? ",label" : ""));
     if (p->has_top1) {
         CLQ_TRY(clq_writer_printf(p->csv, p->classes ? ",top1,class" : ",top1"));
     }
@@ -116,6 +118,9 @@ static clq_status write_row(clq_predictions *p, int64_t index, int sample,
         CLQ_TRY(write_text(p, text));
     } else {
         CLQ_TRY(clq_writer_printf(p->csv, "%lld", (long long)index));
+    }
+    if (p->labels) {
+        CLQ_TRY(clq_writer_printf(p->csv, ",%d", p->labels[index]));
     }
     if (p->has_top1) {
         const int64_t size = output_size(p->graph, 0),
@@ -245,6 +250,9 @@ clq_status clq_predictions_open(const char *path, const clq_graph *graph, clq_da
     p->graph = graph;
     const bool table = dataset && clq_dataset_table(dataset);
     p->dataset = table ? NULL : dataset;
+    if (dataset && strcmp(clq_dataset_get_info(dataset)->kind, "list") == 0) {
+        p->labels = clq_dataset_get_info(dataset)->labels;
+    }
     p->single = clq_path_has_extension(path, ".npy");
     clq_status status = table && graph->output_count == 1 ? find_units(p) : CLQ_OK;
     if (status == CLQ_OK) {

@@ -164,10 +164,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));
     source.quiet = true;
-    if (o.images.labels) {
-        clq_log_warn("%s has no split: the network is tested on the images that it learns from",
-                     o.images.labels);
-    }
+    clq_data_warn_unsplit(train, o.images.labels);
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
     CLQ_GOTO(status, cleanup,

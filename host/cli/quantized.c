@@ -83,9 +83,8 @@ clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_gr
     }
     CLQ_GOTO(status, cleanup,
              inputs->images ? open_images(inputs->images, trained, limit, &images) : CLQ_OK);
-    const int batch =
-        clq_eval_batch(trained, inputs->arrays ? clq_arrays_at(inputs->arrays, 0)->dims[0]
-                                               : clq_dataset_get_info(images)->count);
+    const int batch = clq_eval_batch(trained, inputs->arrays ? clq_arrays_rows(inputs->arrays)
+                                                             : clq_dataset_get_info(images)->count);
     CLQ_GOTO(status, cleanup, clq_inference_open(device, trained, false, batch, &folded, &fp32));
     CLQ_GOTO(status, cleanup, clq_inference_open(device, integer, false, batch, &none, &int8));
     CLQ_GOTO(status, cleanup,

@@ -112,7 +112,7 @@ static clq_status verify_arrays(const options *o, clq_device *device, clq_graph 
     clq_arrays *arrays = NULL;
     clq_feed *feed = NULL;
     CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
-    const int batch = clq_eval_batch(graph, clq_arrays_at(arrays, 0)->dims[0]);
+    const int batch = clq_eval_batch(graph, clq_arrays_rows(arrays));
     CLQ_GOTO(status, cleanup, clq_feed_create_arrays(graph, arrays, batch, o->limit, &feed));
     status = clq_verify_feed(device, graph, feed, batch, 0, v);
 cleanup:

@@ -354,9 +354,9 @@ clq_status clq_dataset_require_labels(const clq_dataset *d) {
     return d->info.class_count > 0 || d->info.targets > 0
                ? CLQ_OK
                : clq_fail(
-                     CLQ_NO_INPUT,
-                     "%s: its images have no labels; they have where train/ and test/ hold one "
-                     "folder a class, or where a list names the class of each image (--labels)",
+                     CLQ_BAD_DATA,
+                     "%s: its images have no labels; they have where each class has a folder of "
+                     "its own, or where a list names the class of each image (--labels)",
                      d->path);
 }
 
@@ -369,6 +369,7 @@ static clq_status open_images(clq_dataset *d, const clq_dataset_options *o) {
     d->info.kind = s->kind;
     d->info.path = d->path;
     d->info.split = o->split;
+    d->info.unsplit = s->unsplit;
     d->info.class_count = s->class_count;
     d->info.class_names = (const char *const *)s->class_names;
     if (o->needs_labels) {

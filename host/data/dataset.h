@@ -17,6 +17,7 @@ typedef struct clq_source {
     char **class_names;          /* owned, (class_count) owned strings */
     int32_t *labels;             /* owned, (count); NULL: none */
     const char *constants;       /* for clq_normalization_constants */
+    bool unsplit;                /* both splits are all of it */
     bool shuffled;               /* any first part of it is a fair sample */
     /* Makes image `index`, from any thread. `channels` as in clq_image_decode, for sources whose
      * files may hold either; the others ignore it. */
@@ -35,6 +36,8 @@ clq_status clq_source_open(const char *path, const clq_dataset_options *options,
 clq_status clq_cifar_open(const char *folder, clq_split split, int classes, clq_source *source);
 clq_status clq_idx_open(const char *folder, clq_split split, clq_source *source);
 clq_status clq_folder_open(const char *folder, clq_split split, int channels, clq_source *source);
+/* A folder of class folders: both splits are all of them. */
+clq_status clq_classes_open(const char *folder, int channels, clq_source *source);
 clq_status clq_images_open(const char *path, int channels, clq_source *source);
 /* All images in the folders below a folder; *found: there are some. */
 clq_status clq_images_open_below(const char *path, int channels, bool *found, clq_source *source);
@@ -47,8 +50,18 @@ clq_status clq_synthetic_open(const char *keys, const clq_dataset_options *optio
 bool clq_cifar_here(const char *folder, int classes);
 bool clq_idx_here(const char *folder);
 bool clq_folder_here(const char *folder);
+/* Whether two or more folders are in `folder`, and images, but no folders, in each of them. */
+bool clq_classes_here(const char *folder);
 /* Whether `path` is an image, or a folder with images in it. */
 bool clq_images_here(const char *path);
+
+/* Files and folders that are no images. */
+typedef struct clq_left_out {
+    int64_t count;
+    char first[256]; /* the first one's name */
+} clq_left_out;
+void clq_leave_out(clq_left_out *left, const char *name);
+void clq_left_out_warn(const clq_left_out *left, const char *folder); /* nothing for none */
 
 extern const char *const clq_cifar10_names[10];
 

@@ -1,5 +1,6 @@
 /* Image folders: FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE (or val/). The classes are
- * train's folders in bytewise order, so that a test split that lacks one keeps the numbers. */
+ * train's folders in bytewise order, so that a test split that lacks one keeps the numbers.
+ * FOLDER/CLASS/FILE is a set that is not split. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,41 @@ static bool has_split(const char *root, clq_split split) {
 
 bool clq_folder_here(const char *root) {
     return has_split(root, CLQ_SPLIT_TRAIN) || has_split(root, CLQ_SPLIT_TEST);
+}
+
+static bool has_folders(const char *root) {
+    char **names = NULL;
+    size_t count = 0;
+    bool found = false;
+    if (clq_folder_list(root, &names, &count) != CLQ_OK) {
+        return true;
+    }
+    for (size_t i = 0; i < count && !found; i++) {
+        char *path = clq_is_image_name(names[i]) ? NULL : clq_path_join(root, names[i]);
+        found = path && clq_is_folder(path);
+        clq_free(path);
+    }
+    clq_folder_list_free(names, count);
+    return found;
+}
+
+bool clq_classes_here(const char *root) {
+    char **names = NULL;
+    size_t count = 0, folders = 0;
+    bool all = true;
+    if (clq_folder_list(root, &names, &count) != CLQ_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < count && all; i++) {
+        char *path = clq_path_join(root, names[i]);
+        if (path && clq_is_folder(path)) {
+            folders++;
+            all = clq_images_here(path) && !has_folders(path);
+        }
+        clq_free(path);
+    }
+    clq_folder_list_free(names, count);
+    return all && folders >= 2;
 }
 
 static char *image_path(const folder *f, int64_t index) {
@@ -161,7 +197,7 @@ static clq_status add_image(clq_source *source, size_t *room, const char *file, 
 
 /* Adds the images of one class folder. */
 static clq_status add_class(clq_source *source, size_t *room, const char *class, int label,
-                            int64_t *ignored) {
+                            clq_left_out *left) {
     const folder *f = source->state;
     char **files = NULL;
     size_t count = 0;
@@ -174,7 +210,9 @@ static clq_status add_class(clq_source *source, size_t *room, const char *class,
     CLQ_GOTO(status, cleanup, clq_folder_list(path, &files, &count));
     for (size_t i = 0; i < count; i++) {
         if (!clq_is_image_name(files[i])) {
-            (*ignored)++;
+            char *name = clq_path_join(class, files[i]);
+            clq_leave_out(left, name ? name : files[i]);
+            clq_free(name);
             continue;
         }
         if (source->count == INT32_MAX) {
@@ -203,25 +241,16 @@ static int find_class(const clq_source *source, const char *class) {
     return -1;
 }
 
-/* Class names from train/ when it is there, else from the split itself. */
-static clq_status read_class_names(const char *root, const char *split_root, clq_source *source) {
-    char *train = split_folder(root, CLQ_SPLIT_TRAIN);
+/* The folders in `place` are the classes. */
+static clq_status read_class_names(const char *place, clq_source *source) {
     char **classes = NULL;
     size_t count = 0;
-    if (!train) {
-        return CLQ_NO_MEMORY;
-    }
-    const char *place = clq_is_folder(train) ? train : split_root;
-    clq_status status;
-    CLQ_GOTO(status, cleanup, list_classes(place, &classes, &count));
-    if (count > INT16_MAX) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: %zu classes, at most %d", root, count, INT16_MAX);
-    } else {
-        status = clq_source_set_names(source, place, (const char *const *)classes, (int)count);
-    }
-cleanup:
+    CLQ_TRY(list_classes(place, &classes, &count));
+    const clq_status status =
+        count > INT16_MAX
+            ? clq_fail(CLQ_BAD_DATA, "%s: %zu classes, at most %d", place, count, INT16_MAX)
+            : clq_source_set_names(source, place, (const char *const *)classes, (int)count);
     clq_folder_list_free(classes, count);
-    clq_free(train);
     return status;
 }
 
@@ -229,7 +258,7 @@ static clq_status add_classes(clq_source *source) {
     const folder *f = source->state;
     char **classes = NULL;
     size_t count = 0, room = 0;
-    int64_t ignored = 0;
+    clq_left_out left = {0};
     CLQ_TRY(list_classes(f->root, &classes, &count));
     clq_status status = CLQ_OK;
     for (size_t i = 0; i < count; i++) {
@@ -239,12 +268,9 @@ static clq_status add_classes(clq_source *source) {
                               f->root, classes[i], source->class_count);
             goto cleanup;
         }
-        CLQ_GOTO(status, cleanup, add_class(source, &room, classes[i], label, &ignored));
+        CLQ_GOTO(status, cleanup, add_class(source, &room, classes[i], label, &left));
     }
-    if (ignored > 0) {
-        clq_log_warn("%s: %lld files that are not .jpg, .jpeg or .png were left out", f->root,
-                     (long long)ignored);
-    }
+    clq_left_out_warn(&left, f->root);
 
 cleanup:
     clq_folder_list_free(classes, count);
@@ -260,29 +286,60 @@ static bool is_cifar10(const clq_source *source) {
     return same;
 }
 
-clq_status clq_folder_open(const char *root, clq_split split, int channels, clq_source *source) {
+/* Takes over `images`, the folder of the class folders; their names are those in `classes`. */
+static clq_status open_classes(char *images, const char *classes, int channels,
+                               clq_source *source) {
     folder *f = clq_calloc(1, sizeof *f);
     if (!f) {
+        clq_free(images);
         return CLQ_NO_MEMORY;
     }
+    f->root = images;
     source->state = f;
     source->release = release;
     source->get = get;
     source->name = name;
     source->kind = "folder";
     source->channels = channels ? channels : 3;
-    f->root = split_folder(root, split);
-    if (!f->root) {
-        return CLQ_NO_MEMORY;
-    }
-    if (!clq_is_folder(f->root)) {
-        return clq_fail(CLQ_NO_INPUT, "%s: holds no %s folder", root,
-                        split == CLQ_SPLIT_TRAIN ? "train/" : "test/ or val/");
-    }
-    CLQ_TRY(read_class_names(root, f->root, source));
+    CLQ_TRY(read_class_names(classes, source));
     CLQ_TRY(add_classes(source));
     f->classes = source->class_names;
     f->labels = source->labels;
     source->constants = is_cifar10(source) ? "cifar10" : "imagenet";
     return CLQ_OK;
+}
+
+clq_status clq_classes_open(const char *path, int channels, clq_source *source) {
+    char *images = clq_strdup(path);
+    source->unsplit = true;
+    return images ? open_classes(images, path, channels, source) : CLQ_NO_MEMORY;
+}
+
+/* The split's folder is missing, so the other one is there. */
+static clq_status refuse_split(const char *root, clq_split split) {
+    const bool train = split == CLQ_SPLIT_TRAIN;
+    char *other = split_folder(root, train ? CLQ_SPLIT_TEST : CLQ_SPLIT_TRAIN);
+    const clq_status status =
+        other
+            ? clq_fail(CLQ_NO_INPUT,
+                       "%s: holds no %s folder; give %s itself to take all images in it, which are "
+                       "not split then",
+                       root, train ? "train/" : "test/ or val/", other)
+            : CLQ_NO_MEMORY;
+    clq_free(other);
+    return status;
+}
+
+clq_status clq_folder_open(const char *root, clq_split split, int channels, clq_source *source) {
+    clq_status status = CLQ_NO_MEMORY;
+    char *images = split_folder(root, split), *train = split_folder(root, CLQ_SPLIT_TRAIN);
+    if (images && train && !clq_is_folder(images)) {
+        status = refuse_split(root, split);
+    } else if (images && train) {
+        status = open_classes(images, clq_is_folder(train) ? train : images, channels, source);
+        images = NULL;
+    }
+    clq_free(images);
+    clq_free(train);
+    return status;
 }

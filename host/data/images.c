@@ -43,6 +43,7 @@ static clq_status describe(images *s, const char *path, int channels, clq_source
     source->get = get;
     source->name = name;
     source->kind = "images";
+    source->unsplit = true;
     source->channels = channels ? channels : 3;
     source->constants = "imagenet";
     if (s->count > INT32_MAX) {
@@ -69,21 +70,37 @@ bool clq_images_here(const char *path) {
     return found;
 }
 
+void clq_leave_out(clq_left_out *left, const char *name) {
+    if (left->count++ == 0) {
+        snprintf(left->first, sizeof left->first, "%s", name);
+    }
+}
+
+void clq_left_out_warn(const clq_left_out *left, const char *folder) {
+    const long long more = (long long)left->count - 1;
+    if (more == 0) {
+        clq_log_warn("%s: \"%s\" is no .jpg, .jpeg or .png file and was left out", folder,
+                     left->first);
+    } else if (more > 0) {
+        clq_log_warn("%s: \"%s\" and %lld more are no .jpg, .jpeg or .png files and were left out",
+                     folder, left->first, more);
+    }
+}
+
 /* Keeps the names of images, in their order. */
 static void keep_images(images *s) {
+    clq_left_out left = {0};
     const size_t count = s->count;
     s->count = 0;
     for (size_t i = 0; i < count; i++) {
         if (clq_is_image_name(s->names[i])) {
             s->names[s->count++] = s->names[i];
         } else {
+            clq_leave_out(&left, s->names[i]);
             clq_free(s->names[i]);
         }
     }
-    if (s->count < count) {
-        clq_log_warn("%s: %zu files or folders that are not .jpg, .jpeg or .png were left out",
-                     s->folder, count - s->count);
-    }
+    clq_left_out_warn(&left, s->folder);
 }
 
 /* ---- below folders ---- */

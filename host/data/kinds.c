@@ -23,6 +23,9 @@ static clq_status open_kind(const char *folder, const clq_dataset_options *optio
     if (clq_images_here(folder)) {
         return clq_images_open(folder, options->channels, source);
     }
+    if (!options->no_classes && clq_classes_here(folder)) {
+        return clq_classes_open(folder, options->channels, source);
+    }
     *found = false;
     return CLQ_OK;
 }
@@ -129,11 +132,12 @@ static clq_status refuse_folder(const char *path) {
     status = clq_fail(
         CLQ_NO_INPUT,
         "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
-        "(CIFAR-100), train-images-idx3-ubyte (idx), train/ and test/ or val/ with one folder a "
-        "class, images (without labels), train.csv, x_train.npy and x.npy (tables)%s%s%s",
+        "(CIFAR-100), train-images-idx3-ubyte (idx), one folder a class, or these in train/ and "
+        "test/ "
+        "or val/, images (without labels), train.csv, x_train.npy and x.npy (tables)%s%s%s",
         path, count ? "; what it has is folders, " : "", count ? folders.data : "",
-        count ? ": if these are classes they belong into train/ and test/, or a list, --labels, "
-                "names their images"
+        count ? ": if these are classes, there must be at least two, each with .jpg or .png files "
+                "and no folders in it; else a list, --labels, names the class of each image"
               : "");
 cleanup:
     clq_free(archive);

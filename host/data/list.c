@@ -297,6 +297,7 @@ clq_status clq_list_open(const char *folder, const clq_label_list *given, clq_so
     source->get = get;
     source->name = name;
     source->kind = "list";
+    source->unsplit = true;
     source->channels = 3;
     source->constants = "imagenet";
     l->file = given->file;

@@ -69,14 +69,34 @@ static bool fits(const clq_graph *graph, int input, const clq_array *array) {
     return same;
 }
 
+/* The arrays that are no input's. */
+static clq_status say_left_out(const clq_array_feed *feed) {
+    clq_text text = {0};
+    for (int a = 0; a < clq_arrays_count(feed->arrays); a++) {
+        bool used = false;
+        for (int i = 0; i < feed->graph->input_count; i++) {
+            used = used || feed->source[i] == a;
+        }
+        if (!used) {
+            clq_text_puts(&text, text.size ? ", " : "");
+            describe_array(&text, clq_arrays_at(feed->arrays, a));
+        }
+    }
+    const clq_status status = clq_text_status(&text);
+    if (status == CLQ_OK && text.size) {
+        clq_log_info("%s: left out, for no input has the name: %s", clq_arrays_path(feed->arrays),
+                     text.data);
+    }
+    clq_text_free(&text);
+    return status;
+}
+
 static clq_status match(clq_array_feed *feed) {
     const clq_graph *graph = feed->graph;
     const int count = clq_arrays_count(feed->arrays);
-    if (count != graph->input_count) {
-        return refuse(feed, "there must be one array for each input");
-    }
     for (int i = 0; i < graph->input_count; i++) {
-        feed->source[i] = count == 1 ? 0 : -1; /* a single one may have any name */
+        /* A single one may have any name. */
+        feed->source[i] = count == 1 && graph->input_count == 1 ? 0 : -1;
         for (int a = 0; a < count; a++) {
             if (strcmp(clq_arrays_at(feed->arrays, a)->name, clq_graph_input_name(graph, i)) == 0) {
                 feed->source[i] = a;
@@ -99,7 +119,7 @@ static clq_status match(clq_array_feed *feed) {
                          array->type);
         }
     }
-    return CLQ_OK;
+    return say_left_out(feed);
 }
 
 /* ---- life ---- */

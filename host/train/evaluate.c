@@ -60,7 +60,7 @@ static void add_rows(clq_evaluation *e, const float *logits, const int32_t *labe
 
 static clq_status check_labels(const int32_t *labels, int count, int classes) {
     if (!labels) {
-        return clq_fail(CLQ_NO_INPUT, "the images have no labels to compare the outputs with");
+        return clq_fail(CLQ_BAD_DATA, "the images have no labels to compare the outputs with");
     }
     for (int i = 0; i < count; i++) {
         if (labels[i] < 0 || labels[i] >= classes) {

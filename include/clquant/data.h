@@ -87,6 +87,7 @@ typedef struct clq_dataset_options {
     int channels;            /* 1: grey, 3: RGB; 0: as stored (image folders: 3) */
     int64_t limit;           /* at most this many images, spread evenly over the set; 0: all */
     bool needs_labels;       /* images without labels are refused: clq_dataset_require_labels */
+    bool no_classes;         /* folders directly below the path are not taken for classes */
     clq_label_list list;     /* instead of what `path` holds beside the images */
     uint64_t seed;           /* of the synthetic set */
     int threads;             /* for decoding; 0: one a processor */
@@ -112,6 +113,7 @@ typedef struct clq_dataset_info {
      * whose it is. */
     float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
     const char *usual;
+    bool unsplit;     /* both splits are all of it */
     bool equal_sizes; /* all images are stored in one size */
     bool in_memory;   /* decoded at open; otherwise clq_dataset_read decodes */
 } clq_dataset_info;
@@ -123,10 +125,11 @@ typedef struct clq_dataset_info {
  *                                                                 also gzipped (.gz)
  *   train/ and test/ (or val/), in them one folder a class        JPEG and PNG images
  *   FILE.jpg, FILE.png, or a folder with such files               images without labels
+ *   two or more folders, images and no folders in each          the same as train/: classes
  *   FILE.csv, FILE.npy, train.csv, x_train.npy, x.npy, ...        a table: clq_table_open
  *   "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see below
- * With options->list, `path` is the folder of that list's images. These, and images without labels,
- * are all in both splits.
+ * With options->list, `path` is the folder of that list's images. These, images without labels, and
+ * class folders that are not in train/ or test/ are all in both splits.
  * A folder that holds nothing but one other folder stands for that one. Class names come from
  * batches.meta.txt, fine_label_names.txt or the sorted folder names.
  *
@@ -150,7 +153,7 @@ clq_table *clq_dataset_table(clq_dataset *dataset);
  * Of a table as it was read. CLQ_NO_MEMORY; CLQ_NO_INPUT, CLQ_BAD_DATA as clq_dataset_read. */
 clq_status clq_dataset_hash(const clq_dataset *dataset, uint64_t *hash);
 
-/* CLQ_NO_INPUT, saying how images get labels, for a data set without labels and numbers to predict:
+/* CLQ_BAD_DATA, saying how images get labels, for a data set without labels and numbers to predict:
  * for whoever needs them. */
 clq_status clq_dataset_require_labels(const clq_dataset *dataset);
 

@@ -132,7 +132,7 @@ typedef struct clq_feed_batch {
     const float *numbers;      /* regression: the same on the host; else NULL */
 } clq_feed_batch;
 
-/* CLQ_NO_INPUT: to train, but the images have no labels. CLQ_USAGE: a batch or size out of range, a
+/* CLQ_BAD_DATA: to train, but the images have no labels. CLQ_USAGE: a batch or size out of range, a
  * std that is not above 0, fewer classes than the data set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);

@@ -431,7 +431,7 @@ static void lists_of_labels_serve_every_command(void **state) {
     assert_exit(0, "eval %s %s --limit 1", model, data);
     assert_printed("map.txt: 1 of 4 images, not split");
     assert_printed("on 1 image\n");
-    assert_exit(CLQ_NO_INPUT, "eval %s --data %s", model, path_of("flat"));
+    assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, path_of("flat"));
     assert_printed("--labels");
     clq_npy labels;
     assert_ok(clq_npy_read(path_of("y.npy"), &labels));
@@ -448,6 +448,38 @@ static void lists_of_labels_serve_every_command(void **state) {
     assert_printed("map.txt:2: the label 3 is not in 0..2");
     assert_exit(CLQ_NO_INPUT, "eval %s --data %s --labels %s", model, path_of("flat"),
                 path_of("none.txt"));
+}
+
+/* Class folders that are in neither train/ nor test/ serve every command, and it says as what. */
+static void class_folders_are_a_set_of_their_own(void **state) {
+    (void)state;
+    static const char *const classes[] = {"cat", "dog", "ship"};
+    const char *model = foreign(3), *int8 = path_of("root.onnx");
+    char data[1024];
+    folders("rooted", classes, 3);
+    snprintf(data, sizeof data, "--data %s --mean 0.5 --std 0.25 --resize 9",
+             path_of("rooted/test"));
+    static const char said[] = "rooted/test: 6 images in folders for classes, \"cat\", \"dog\", "
+                               "\"ship\", not split: training and test part are both all of them";
+    assert_exit(0, "eval %s %s", model, data);
+    assert_printed(said);
+    assert_printed("on 6 images");
+    assert_exit(0, "eval %s %s --split train -n 3", model, data);
+    assert_printed("rooted/test: 3 of 6 images in folders");
+    assert_exit(0, "ptq %s %s -o %s", model, data, int8);
+    assert_printed(said);
+    assert_printed("on 6 images");
+    assert_exit(0, "qat %s %s -o %s --set qat.batch=2", model, data, int8);
+    assert_printed("rooted/test has no split: the network is tested on the images that it learns");
+    assert_exit(0, "train %s --data %s --out %s",
+                list_file("u.json", "{\"network\": {\"name\": \"mlp\"}, \"data\": {\"size\": 8}, "
+                                    "\"train\": {\"batch\": 2, \"epochs\": 1}}"),
+                path_of("rooted/test"), path_of("unsplit"));
+    assert_printed(said);
+    assert_printed("rooted/test has no split: the network is tested on the images that it learns");
+    assert_exit(0, "predict %s -i %s --mean 0.5 --std 0.25 -o %s", model, path_of("rooted/test"),
+                path_of("rooted.csv"));
+    assert_printed("rooted/test: 6 images without labels");
 }
 
 /* They calibrate and verify; what needs classes says so before it reads the images. */
@@ -475,11 +507,11 @@ static void images_without_labels_serve_where_none_are_needed(void **state) {
     assert_printed("4 images");
     assert_exit(0, "verify %s --data %s --resize 9", int8, path_of("unlabelled/2.png"));
     assert_printed("2.png: 1 image without labels");
-    assert_exit(CLQ_NO_INPUT, "eval %s %s", int8, data);
-    assert_printed("its images have no labels; they have where train/ and test/ hold one folder");
-    assert_exit(CLQ_NO_INPUT, "qat %s %s -o %s", model, data, path_of("no.onnx"));
+    assert_exit(CLQ_BAD_DATA, "eval %s %s", int8, data);
+    assert_printed("its images have no labels; they have where each class has a folder of its own");
+    assert_exit(CLQ_BAD_DATA, "qat %s %s -o %s", model, data, path_of("no.onnx"));
     assert_printed("its images have no labels");
-    assert_exit(CLQ_NO_INPUT, "train %s --data %s --out %s",
+    assert_exit(CLQ_BAD_DATA, "train %s --data %s --out %s",
                 list_file("r.json", "{\"network\": {\"name\": \"mlp\", \"size\": 8}}"),
                 path_of("unlabelled"), path_of("no"));
     assert_printed("its images have no labels");
@@ -499,6 +531,7 @@ int main(void) {
         cmocka_unit_test(classes_are_matched_by_name),
         cmocka_unit_test(a_network_of_others_learns_its_names),
         cmocka_unit_test(lists_of_labels_serve_every_command),
+        cmocka_unit_test(class_folders_are_a_set_of_their_own),
         cmocka_unit_test(images_without_labels_serve_where_none_are_needed),
     };
     return cmocka_run_group_tests_name("cli/images", tests, clq_test_setup_temp_dir,

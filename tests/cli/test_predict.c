@@ -232,6 +232,16 @@ static void csv_has_files_and_classes(void **state) {
         clq_free(text);
     }
     clq_npy_free(&logits);
+    /* A list says which images, in its order, and keeps its labels beside the outputs. */
+    list = path_of("some.txt");
+    text_file("some.txt", "c,2.png 1\na,0.png 2\n");
+    assert_exit(0, "predict %s -i %s --labels %s --resize 9 -o %s", model, folder, list, out);
+    assert_printed("some.txt: 2 images, not split");
+    assert_ok(clq_file_read(out, SIZE_MAX, &text, &size));
+    assert_int_equal(strncmp(text, "file,label,top1,class,", 22), 0);
+    assert_non_null(strstr(text, "c,2.png\",1,"));
+    assert_non_null(strstr(text, "a,0.png\",2,"));
+    clq_free(text);
 }
 
 /* ---- arrays ---- */
@@ -255,6 +265,22 @@ static void arrays_of_one_input(void **state) {
     assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model, x, y);
     assert_printed("x.npy: shapes must fit: the file has (2, 8, 8, 3); the network takes input (N, "
                    "3, 8, 8)");
+    assert_exit(CLQ_NO_INPUT, "predict %s -i %s -o %s", model, path_of("nope"), y);
+    assert_printed("nope: no such array, table, image or folder of images");
+    /* Beside the input there are labels: all rows are fed, and what is left is named. */
+    clq_npz_writer *writer = NULL;
+    int index;
+    float row[3 * SIZE * SIZE] = {0};
+    assert_ok(clq_npz_open(path_of("xy.npz"), &writer));
+    assert_ok(clq_npz_add(writer, "aside", (int64_t[]){1}, 0, &index));
+    assert_ok(clq_npz_add(writer, "input", (int64_t[]){3, SIZE, SIZE}, 3, &index));
+    assert_ok(clq_npz_append(writer, 0, row, 1));
+    assert_ok(clq_npz_append(writer, 1, row, 1));
+    assert_ok(clq_npz_append(writer, 1, row, 1));
+    assert_ok(clq_npz_commit(&writer));
+    assert_exit(0, "predict %s -i %s -o %s", model, path_of("xy.npz"), y);
+    assert_printed("left out, for no input has the name: aside (1,)");
+    assert_printed("2 rows through the");
 }
 
 static void several_inputs_through_every_command(void **state) {
@@ -297,8 +323,6 @@ static void several_inputs_through_every_command(void **state) {
     assert_printed("the network has 2 inputs (left, right); images or rows of a data set feed one");
     assert_exit(CLQ_BAD_DATA, "verify %s", q);
     assert_printed("2 inputs (left, right)");
-    assert_exit(CLQ_BAD_DATA, "bench %s", model);
-    assert_printed("2 inputs (left, right) and 2 outputs (map, mean)");
     assert_exit(CLQ_BAD_DATA, "predict %s -i %s -o %s", model, path_of("z.npz"), path_of("a.npz"));
     assert_printed("the file has map (9, 2, 4, 4), mean (9, 2); the network takes left (N, 3, 4, "
                    "4), right (N, 2, 4, 4)");

@@ -66,13 +66,12 @@ static void stages_read_the_table_as_the_network_says(void **state) {
 
 static void classes_may_be_words(void **state) {
     (void)state;
-    const char *recipe = text_file(
-        "rings.json",
-        "{\"network\": {\"name\": \"mlp\", \"hidden\": [16], \"activation\": \"tanh\"}, "
-        "\"data\": {\"test_fraction\": 0.25}, \"train\": {\"epochs\": 20, \"batch\": 16, "
-        "\"optimizer\": {\"name\": \"adam\", \"weight_decay\": 0}, \"schedule\": {\"lr\": 0.03}}}");
-    assert_exit(0, "train %s --data " TABLES "rings.csv --out %s", recipe,
-                clq_test_temp_path("rings"));
+    assert_exit(
+        0,
+        "train " CLQ_SOURCE_DIR "/models/recipes/mlp-classification.json --data " TABLES
+        "rings.csv --out %s"
+        " -e 20 --set train.batch=16 --set train.schedule.lr=0.03 --set data.test_fraction=0.25",
+        clq_test_temp_path("rings"));
     assert_exit(0, "eval %s --data " TABLES "rings.csv --min-top1 0.8 --json",
                 clq_test_temp_path("rings/model.onnx"));
     assert_printed("\"middle\"");
@@ -100,7 +99,7 @@ static void columns_are_known_by_name(void **state) {
         snprintf(files[f], sizeof files[f], "%s", text_file(name, text[f]));
     }
     snprintf(model, sizeof model, "%s", clq_test_temp_path("columns/model.onnx"));
-    assert_exit(0, "train " RECIPE " --data %s --out %s -e 2 --set network.inputs=2", files[0],
+    assert_exit(0, "train " RECIPE " --data %s --out %s -e 2", files[0],
                 clq_test_temp_path("columns"));
     clq_graph *graph = NULL;
     assert_ok(clq_onnx_load(model, &graph));
@@ -206,9 +205,19 @@ static void what_does_not_fit_is_refused(void **state) {
     assert_printed("holds images, but the network's input is 1x3");
     assert_exit(CLQ_BAD_DATA,
                 "train " RECIPE " --data " TABLES "smooth.csv --out %s"
-                " --set data.target_columns=2",
+                " --set network.inputs=2",
                 x);
-    assert_printed("a table of 2 features");
+    assert_printed(
+        "a table of 3 features, and the recipe's network reads 2: leave network.inputs out, "
+        "or --set network.inputs=3");
+    assert_exit(CLQ_BAD_DATA, "train " RECIPE " --data synthetic:size=8,train=4,test=4 --out %s",
+                x);
+    assert_printed("holds images, and the recipe is for tables");
+    assert_exit(0, "convert --network mlp --size 8 --classes 3 -o %s",
+                clq_test_temp_path("images.onnx"));
+    assert_exit(CLQ_BAD_DATA, "eval %s --data " TABLES "smooth.csv",
+                clq_test_temp_path("images.onnx"));
+    assert_printed("smooth.csv: is a table, and the network reads images of 8 x 8");
     assert_exit(CLQ_BAD_DATA,
                 "train " RECIPE " --data " TABLES "smooth.csv --out %s"
                 " --set network.name=resnet20 --set data.target=auto",

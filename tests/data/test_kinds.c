@@ -73,13 +73,93 @@ static void a_folder_of_images_has_no_labels(void **state) {
         test_smooth_pixels(expected, 8, 6, 3);
         assert_ok(clq_dataset_read(dataset, 1, image)); /* b.png, in the order of names */
         assert_memory_equal(image, expected, sizeof image);
-        assert_status(clq_dataset_require_labels(dataset), CLQ_NO_INPUT);
+        assert_status(clq_dataset_require_labels(dataset), CLQ_BAD_DATA);
         assert_error_has("flat: its images have no labels");
         assert_error_has("--labels");
         clq_dataset_close(dataset);
     }
-    assert_fails(root, (clq_dataset_options){.needs_labels = true}, CLQ_NO_INPUT,
+    assert_fails(root, (clq_dataset_options){.needs_labels = true}, CLQ_BAD_DATA,
                  "flat: its images have no labels");
+    clq_free(root);
+}
+
+/* Folders that hold images, and nothing but one level of them, are classes; both splits are all. */
+static char warned[1024];
+
+static void keep_warning(void *context, clq_log_level level, const char *line) {
+    (void)context;
+    if (level == CLQ_LOG_WARN) {
+        snprintf(warned, sizeof warned, "%s", line);
+    }
+}
+
+static void what_is_left_out_is_named(void **state) {
+    (void)state;
+    char *root = flat_folder();
+    clq_set_log(keep_warning, NULL, CLQ_LOG_WARN);
+    clq_dataset_close(open_ok(root, train));
+    assert_non_null(strstr(warned, "flat: \"notes.txt\" is no .jpg, .jpeg or .png file"));
+    put("flat/audio.wav", "x", 1);
+    clq_dataset_close(open_ok(root, train));
+    assert_non_null(strstr(warned, "flat: \"audio.wav\" and 1 more are no .jpg"));
+    test_put_image(clq_test_temp_path("left/a/1.png"), 8, 6, 3);
+    test_put_image(clq_test_temp_path("left/b/1.png"), 8, 6, 3);
+    put("left/b/2.gif", "x", 1);
+    char *left = scratch("left");
+    clq_dataset_close(open_ok(left, train));
+    assert_non_null(strstr(warned, "left: \"b/2.gif\" is no .jpg"));
+    clq_set_log(NULL, NULL, CLQ_LOG_WARN);
+    clq_free(left);
+    clq_free(root);
+}
+
+static void class_folders_need_no_split(void **state) {
+    (void)state;
+    char *root = scratch("classes");
+    static const char *const files[] = {"classes/dog/b.png", "classes/cat/a.png",
+                                        "classes/dog/a.png"};
+    for (int f = 0; f < 3; f++) {
+        test_put_image(clq_test_temp_path(files[f]), 8, 6, 3);
+    }
+    for (int split = 0; split < 2; split++) {
+        clq_dataset *dataset = open_ok(root, split ? test : train);
+        const clq_dataset_info *info = clq_dataset_get_info(dataset);
+        assert_string_equal(info->kind, "folder");
+        assert_true(info->unsplit);
+        assert_int_equal(info->count, 3);
+        assert_int_equal(info->class_count, 2);
+        assert_string_equal(info->class_names[0], "cat");
+        assert_int_equal(info->labels[0], 0);
+        assert_int_equal(info->labels[2], 1);
+        clq_dataset_close(dataset);
+    }
+    /* Who wants no classes sees folders of images. */
+    clq_dataset *dataset = open_ok(root, (clq_dataset_options){.no_classes = true});
+    assert_string_equal(clq_dataset_get_info(dataset)->kind, "images");
+    assert_int_equal(clq_dataset_get_info(dataset)->count, 3);
+    clq_dataset_close(dataset);
+    /* A part of a split set is a set. */
+    test_put_image(clq_test_temp_path("half/test/cat/a.png"), 8, 6, 3);
+    test_put_image(clq_test_temp_path("half/test/dog/a.png"), 8, 6, 3);
+    char *half = scratch("half"), *part = scratch("half/test");
+    assert_fails(half, train, CLQ_NO_INPUT, "half: holds no train/ folder; give ");
+    assert_fails(half, train, CLQ_NO_INPUT, "half/test itself");
+    dataset = open_ok(half, test);
+    assert_false(clq_dataset_get_info(dataset)->unsplit);
+    clq_dataset_close(dataset);
+    dataset = open_ok(part, train);
+    assert_true(clq_dataset_get_info(dataset)->unsplit);
+    clq_dataset_close(dataset);
+    /* Another level, and a folder without images, leave no classes. */
+    test_put_image(clq_test_temp_path("classes/dog/more/c.png"), 8, 6, 3);
+    assert_fails(root, (clq_dataset_options){.needs_labels = true}, CLQ_NO_INPUT,
+                 "what it has is folders, cat/, dog/: if these are classes");
+    test_put_image(clq_test_temp_path("one/dog/c.png"), 8, 6, 3);
+    char *one = scratch("one");
+    assert_fails(one, (clq_dataset_options){.needs_labels = true}, CLQ_BAD_DATA, "no labels");
+    clq_free(half);
+    clq_free(part);
+    clq_free(one);
     clq_free(root);
 }
 
@@ -259,7 +339,9 @@ static void what_is_there_instead_is_named(void **state) {
         {{"split/a/1.txt", "split/b/2.txt", "split/d/2.txt"},
          "split",
          CLQ_NO_INPUT,
-         "what it has is folders, a/, b/, d/: if these are classes they belong into train/"},
+         "what it has is folders, a/, b/, d/: if these are classes, there must be at least two, "
+         "each with "
+         ".jpg or .png files"},
         {{"words/a.txt"}, "words", CLQ_NO_INPUT, "no data set in it"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -310,7 +392,8 @@ int main(void) {
 #define WITH_FILES(name)                                                                           \
     cmocka_unit_test_setup_teardown(name, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
     const struct CMUnitTest tests[] = {
-        WITH_FILES(a_folder_of_images_has_no_labels), WITH_FILES(a_limit_and_a_hash_need_no_labels),
+        WITH_FILES(a_folder_of_images_has_no_labels), WITH_FILES(what_is_left_out_is_named),
+        WITH_FILES(class_folders_need_no_split),      WITH_FILES(a_limit_and_a_hash_need_no_labels),
         WITH_FILES(a_loader_gives_no_labels),         WITH_FILES(an_image_is_a_data_set),
         WITH_FILES(what_is_no_image_is_named),        WITH_FILES(gzipped_idx_is_read),
         WITH_FILES(broken_gzip_is_refused),           WITH_FILES(what_is_there_instead_is_named),

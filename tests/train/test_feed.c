@@ -156,11 +156,11 @@ static void images_without_labels_are_fed(void **state) {
     assert_int_equal(batch.count, 2);
     assert_null(batch.labels);
     assert_non_null(batch.device_labels);
-    assert_status(clq_evaluate(exec, feed, NULL, &evaluation, NULL), CLQ_NO_INPUT);
+    assert_status(clq_evaluate(exec, feed, NULL, &evaluation, NULL), CLQ_BAD_DATA);
     assert_error_has("no labels");
     clq_feed_destroy(feed);
     options.training = true;
-    assert_status(clq_feed_create(device, dataset, &options, &feed), CLQ_NO_INPUT);
+    assert_status(clq_feed_create(device, dataset, &options, &feed), CLQ_BAD_DATA);
     assert_error_has("flat: its images have no labels");
     clq_exec_destroy(exec);
     clq_graph_destroy(graph);
