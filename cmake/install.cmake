@@ -33,7 +33,7 @@ if(HELP2MAN AND NOT CMAKE_CROSSCOMPILING)
         OUTPUT ${man}/clquant.1
         COMMAND ${CMAKE_COMMAND} -D CLQUANT=$<TARGET_FILE:clquant> -D HELP2MAN=${HELP2MAN} -D VERSION=${PROJECT_VERSION}
             -D OUT=${man} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/man_pages.cmake
-        DEPENDS clquant cmake/man_pages.cmake
+        DEPENDS clquant cmake/man_pages.cmake cmake/man_sections.txt
         COMMENT "Generating the man pages")
     add_custom_target(man_pages ALL DEPENDS ${man}/clquant.1)
     install(DIRECTORY ${man}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

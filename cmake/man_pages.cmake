@@ -6,10 +6,12 @@ set(ENV{ARGP_HELP_FMT} "opt-doc-col=60,rmargin=250") # help2man wants two blanks
 file(REMOVE_RECURSE ${OUT})
 file(MAKE_DIRECTORY ${OUT})
 
+file(READ ${CMAKE_CURRENT_LIST_DIR}/man_sections.txt sections)
+
 # `command`: what comes behind `clquant`, nothing for the page of the command itself.
 function(write_page command summary see_also)
     string(JOIN "-" page clquant ${command})
-    file(WRITE ${OUT}/include "[SEE ALSO]\n${see_also}\n")
+    file(WRITE ${OUT}/include "${sections}\n[SEE ALSO]\n${see_also}\n")
     execute_process(
         COMMAND ${HELP2MAN} --no-info "--name=${summary}" --version-string=${VERSION} "--source=clquant ${VERSION}"
             --manual=clquant --include=${OUT}/include "${CLQUANT} ${command}"

@@ -14,10 +14,24 @@ _clquant_files() { # WORD ENDING...
     )
 }
 
+# The networks that the end of a --help lists.
+_clquant_networks() { # WORD HELP
+    local names
+    names=$(sed -n '/^Networks:$/,$s/^  \([a-z0-9_]\{1,\}\)  .*/\1/p' <<<"$2")
+    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W "$names" -- "$1")
+}
+
 # What may stand behind an option, by the name that --help gives it: one of some words, or a file.
-_clquant_value() { # WORD NAME
-    local word=$1 name=$2
-    if [[ $name =~ ^[a-z0-9_]+(\|[a-z0-9_]+)+$ ]]; then
+_clquant_value() { # WORD NAME OPTION HELP
+    local word=$1 name=$2 option=$3 help=$4
+    if [[ $option == --network ]]; then
+        _clquant_networks "$word" "$help"
+    elif [[ $name == DEVICE ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "cpu gpu" -- "$word")
+    elif [[ $option == --data || $option == -D ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.@(csv|npy)' -- "$word"; compgen -W synthetic -- "$word")
+    elif [[ $name =~ ^[a-z0-9_]+(\|[a-z0-9_]+)+$ ]]; then
         mapfile -t COMPREPLY < <(compgen -W "${name//|/ }" -- "$word")
     elif [[ $name =~ \.([a-z]+)$ ]]; then
         _clquant_files "$word" "${BASH_REMATCH[1]}"
@@ -27,12 +41,16 @@ _clquant_value() { # WORD NAME
 _clquant() {
     local program=${1/#\~/$HOME} word=$2 option=$3 help words name endings
     COMPREPLY=()
-    if ((COMP_CWORD == 1)); then
+    if ((COMP_CWORD == 1)) || { ((COMP_CWORD == 2)) && [ "${COMP_WORDS[1]}" = help ]; }; then
         words=$("$program" --help 2>/dev/null | sed -n 's/^  \([a-z]\{1,\}\)  *[^ ].*/\1/p')
-        mapfile -t COMPREPLY < <(compgen -W "$words --help --version" -- "$word")
+        ((COMP_CWORD == 1)) && words+=" help --help --version"
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
-    help=$("$program" "${COMP_WORDS[1]}" --help 2>/dev/null) || return
+    words=${COMP_WORDS[1]}
+    [[ $words == bench && " ${COMP_WORDS[*]:2} " == *" --train "* ]] && words+=" --train"
+    # shellcheck disable=SC2086
+    help=$("$program" $words --help 2>/dev/null) || return
     # bash takes the = of --option=value for a word.
     if [ "$word" = = ]; then
         word=
@@ -50,10 +68,13 @@ _clquant() {
         name=$(sed -n "s/^  $option, --[a-z0-9-]*=\([^ ]*\).*/\1/p" <<<"$help" | head -n 1)
     fi
     if [ -n "$name" ]; then
-        _clquant_value "$word" "$name"
+        _clquant_value "$word" "$name" "$option" "$help"
     else # arguments: files of the kinds that the usage names
         mapfile -t endings < <(sed '/^$/q' <<<"$help" | grep -o '[A-Z]\.[a-z]\{1,\}' | cut -d . -f 2 | sort -u)
         _clquant_files "$word" "${endings[@]}"
+        if [[ $words == *" --train" ]]; then
+            _clquant_networks "$word" "$help"
+        fi
         if [[ $help =~ RECIPE && $word != */* ]]; then # those that came with the command, by name
             words=$(cd "${BASH_SOURCE[0]%/bash-completion/*}/clquant/recipes" 2>/dev/null && printf '%s ' *.json)
             mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W "${words//.json/}" -- "$word")

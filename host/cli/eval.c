@@ -223,9 +223,9 @@ static clq_status run(int argc, char **argv) {
             "the integers that they stand for)",
             o.model);
     }
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, check_kind(&o, dataset));
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset, sources));
 cleanup:
     clq_dataset_close(dataset);

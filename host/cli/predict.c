@@ -186,6 +186,7 @@ static clq_status run(int argc, char **argv) {
         clq_log_warn("%s: its activations are quantized, its weights float: simulated in floats",
                      o.model);
     }
+    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, clq_inputs_open(o.inputs, &o.images, graph, o.limit, &inputs));
     if (clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN)) {
         clq_log_info("%s: %s", o.model,
@@ -194,7 +195,6 @@ static clq_status run(int argc, char **argv) {
                          : "inputs and outputs are normalised: its metadata "
                            "clquant.target_mean and clquant.target_std turn outputs back");
     }
-    CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, predict(&o, device, graph, &inputs, &r));
     if (o.common.json) {
         status = print_json(&o, graph, &r);

@@ -97,8 +97,8 @@ static const struct argp_option argp_options[] = {
     {"resize", RESIZE, "N|WxH", 0,
      "Shorter side before the centre crop (256 for a 224 crop is usual), or exactly W x H", 0},
     {"crop", CROP, "N|WxH", 0, "The centre that is cut out: the network's input size", 0},
-    {"interpolation", INTERPOLATION, "NAME", 0,
-     "bilinear or bicubic (as PIL: no aliasing), linear (as OpenCV) or nearest", 0},
+    {"interpolation", INTERPOLATION, "bilinear|bicubic|linear|nearest", 0,
+     "bilinear and bicubic are as PIL has them (no aliasing), linear as OpenCV", 0},
     {0},
 };
 const struct argp clq_preprocessing_argp = {argp_options, parse, NULL, NULL, NULL, NULL, NULL};

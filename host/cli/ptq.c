@@ -92,8 +92,8 @@ static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_dataset *train = NULL;
-    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
+    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
                            integer));
@@ -117,8 +117,8 @@ static clq_status quantize_on_arrays(const options *o, clq_graph *graph, clq_gra
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_arrays *arrays = NULL;
-    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
+    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
     CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));

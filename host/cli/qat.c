@@ -160,6 +160,8 @@ static clq_status run(int argc, char **argv) {
              clq_out_check_external("--log-file", writes ? o.log_file : NULL, graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
     CLQ_GOTO(status, cleanup, clq_class_names_keep(o.class_names, graph));
+    CLQ_GOTO(status, cleanup,
+             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     clq_data_source source = {.path = o.data, .flags = &o.images, .recipe = recipe};
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));
@@ -167,8 +169,6 @@ static clq_status run(int argc, char **argv) {
     clq_data_warn_unsplit(train, o.images.labels);
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
-    CLQ_GOTO(status, cleanup,
-             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     if (!o.folder) {
         clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
     }

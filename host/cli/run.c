@@ -191,7 +191,11 @@ static clq_status demo(int argc, char **argv) {
         clq_log_info("replaces the finished demo in %s", o.job.out);
         o.job.overwrite = true;
     }
-    return execute(&o);
+    CLQ_TRY(execute(&o));
+    if (!o.common.json) {
+        puts("Next, a network of your own: clquant ptq MODEL.onnx --data DIR -o int8.onnx");
+    }
+    return CLQ_OK;
 }
 
 const clq_command clq_command_run = {

@@ -158,9 +158,9 @@ static clq_status run(int argc, char **argv) {
     recipe->data.from_flags = o.images.given.known;
     recipe->weights = o.weights ? o.weights : recipe->weights;
     recipe->new_head |= o.new_head;
-    CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
+    CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
     CLQ_GOTO(
         status, cleanup,

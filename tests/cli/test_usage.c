@@ -179,11 +179,21 @@ static void bad_models_are_bad_data(void **state) {
 
 static void bad_data_and_devices(void **state) {
     (void)state;
-    const char *model = clq_test_temp_path("mlp.onnx");
+    char model[1024]; /* the scratch paths take turns */
+    snprintf(model, sizeof model, "%s", clq_test_temp_path("mlp.onnx"));
     assert_exit(0, "convert --network mlp --size 8 --input-channels 3 --classes 10 -o %s", model);
     assert_exit(CLQ_NO_INPUT, "eval %s --data %s", model, clq_test_temp_path("nowhere"));
-    assert_exit(CLQ_DEVICE, "eval %s --data synthetic:size=8,test=8 -d nonesuch", model);
-    assert_printed("nonesuch");
+    /* The device that is not there is told before data is read and warned of. */
+    static const char *const commands[] = {"eval -D", "ptq -o q.onnx -D", "ptq -o q.onnx -i",
+                                           "predict -o p.csv -i", "qat -o q.onnx -D"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        assert_exit(CLQ_DEVICE, "%s %s %s -d nonesuch", commands[i], clq_test_temp_path("nowhere"),
+                    model);
+        assert_printed("nonesuch");
+        assert_null(strstr(command_output, "warning"));
+    }
+    assert_exit(CLQ_DEVICE, "train resnet20-cifar10 -d nonesuch -D %s -O %s",
+                clq_test_temp_path("nowhere"), clq_test_temp_path("out"));
     assert_exit(CLQ_USAGE, "verify %s", model);
     assert_printed("not a quantized model");
     assert_exit(CLQ_CANNOT_CREATE, "convert --network mlp --size 8 -o /nowhere/at/all.onnx");

@@ -154,7 +154,8 @@ class Installed(unittest.TestCase):
             environment = {**ENVIRONMENT, "MANROFFOPT": "-ww", "MANWIDTH": "80", "PAGER": "cat"}
             for page in pages:
                 text = run("man", "--warnings", "-l", folder / page, env=environment)
-                self.assertRegex(text, r"(?m)^SYNOPSIS")
+                for section in ("SYNOPSIS", "EXIT STATUS", "ENVIRONMENT", "FILES"):
+                    self.assertRegex(text, rf"(?m)^{section}$")
                 self.assertNotIn("warning:", text)
                 # An option begins a line alone, and its description the next one, in a column of its own.
                 self.assertNotRegex(text, r"(?m)^ +(-., )?--[a-z0-9-]+(=[^ \n]+)?  +[A-Z]")
@@ -174,7 +175,7 @@ class Installed(unittest.TestCase):
         return set(found.split())
 
     def test_completion(self):
-        self.assertEqual(self.complete(""), {*self.commands, "--help", "--version"})
+        self.assertEqual(self.complete(""), {*self.commands, "help", "--help", "--version"})
         self.assertEqual(self.complete("tra"), {"train"})
         for command in self.commands:
             self.assertEqual(self.complete(command, "--"), long_options(self.clquant, command), command)
@@ -186,6 +187,13 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.complete("run", "./resnet18"), {"./resnet18-cifar10.json"})
         self.assertEqual(self.complete("ptq", "resnet18"), set())
         self.assertEqual(self.complete("no-such-command", "--"), set())
+        self.assertEqual(self.complete("help", "tr"), {"train"})
+        self.assertEqual(self.complete("convert", "--network", "resnet10"), {"resnet101"})
+        self.assertEqual(self.complete("eval", "--interpolation", "bi"), {"bilinear", "bicubic"})
+        self.assertEqual(self.complete("eval", "-d", ""), {"cpu", "gpu"})
+        self.assertEqual(self.complete("eval", "--data", "syn"), {"synthetic"})
+        self.assertEqual(self.complete("bench", "--train", "resnet50"),
+                         {"resnet50", "resnet50-cifar10", "resnet50-cifar10.json"})
 
 
 class Uninstalled(unittest.TestCase):
