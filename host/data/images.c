@@ -120,7 +120,7 @@ static clq_status add_name(images *s, char *name) {
 }
 
 /* Adds the images in s->folder/below and in the folders there, in the order of their names. */
-static clq_status add_below(images *s, const char *below, int depth) {
+static clq_status add_below(images *s, const char *below, int depth, clq_left_out *left) {
     char **names = NULL, *folder = clq_path_join(s->folder, below);
     size_t count = 0;
     clq_status status = folder ? clq_folder_list(folder, &names, &count) : CLQ_NO_MEMORY;
@@ -130,10 +130,16 @@ static clq_status add_below(images *s, const char *below, int depth) {
         if (!path) {
             status = CLQ_NO_MEMORY;
         } else if (clq_is_folder(path)) {
-            status = depth < MAX_DEPTH ? add_below(s, name, depth + 1) : CLQ_OK;
+            if (depth < MAX_DEPTH) {
+                status = add_below(s, name, depth + 1, left);
+            } else {
+                clq_leave_out(left, name);
+            }
         } else if (clq_is_image_name(name)) {
             status = add_name(s, name);
             name = NULL;
+        } else {
+            clq_leave_out(left, name);
         }
         clq_free(name);
         clq_free(path);
@@ -149,13 +155,15 @@ clq_status clq_images_open_below(const char *path, int channels, bool *found, cl
     if (!s) {
         return CLQ_NO_MEMORY;
     }
+    clq_left_out left = {0};
     s->folder = clq_strdup(path);
-    const clq_status status = s->folder ? add_below(s, "", 0) : CLQ_NO_MEMORY;
+    const clq_status status = s->folder ? add_below(s, "", 0, &left) : CLQ_NO_MEMORY;
     if (status != CLQ_OK || s->count == 0) {
         release(s);
         return status;
     }
     *found = true;
+    clq_left_out_warn(&left, path);
     return describe(s, path, channels, source);
 }
 

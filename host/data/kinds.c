@@ -133,8 +133,7 @@ static clq_status refuse_folder(const char *path) {
         CLQ_NO_INPUT,
         "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
         "(CIFAR-100), train-images-idx3-ubyte (idx), one folder a class, or these in train/ and "
-        "test/ "
-        "or val/, images (without labels), train.csv, x_train.npy and x.npy (tables)%s%s%s",
+        "test/ or val/, images (without labels), train.csv, x_train.npy and x.npy (tables)%s%s%s",
         path, count ? "; what it has is folders, " : "", count ? folders.data : "",
         count ? ": if these are classes, there must be at least two, each with .jpg or .png files "
                 "and no folders in it; else a list, --labels, names the class of each image"

@@ -108,6 +108,9 @@ static void what_is_left_out_is_named(void **state) {
     char *left = scratch("left");
     clq_dataset_close(open_ok(left, train));
     assert_non_null(strstr(warned, "left: \"b/2.gif\" is no .jpg"));
+    put("left/3.bmp", "x", 1);
+    clq_dataset_close(open_ok(left, (clq_dataset_options){.no_classes = true}));
+    assert_non_null(strstr(warned, "left: \"3.bmp\" and 1 more are no .jpg"));
     clq_set_log(NULL, NULL, CLQ_LOG_WARN);
     clq_free(left);
     clq_free(root);
