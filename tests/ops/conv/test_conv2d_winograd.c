@@ -348,9 +348,10 @@ int main(void) {
                   {"conv2d_winograd, 32 bytes", open_cpu_32, 32},
                   {"conv2d_winograd, 64 bytes", open_cpu_64, 64}};
     const unsigned own = own_simd_bytes();
-    int failed = 0;
+    int failed = 0, turn = 0;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
-        if (groups[i].simd_bytes == 0 || groups[i].simd_bytes != own) {
+        const bool again = groups[i].simd_bytes && groups[i].simd_bytes == own;
+        if (!again && clq_test_takes(turn++, 2)) {
             failed += _cmocka_run_group_tests(groups[i].name, tests, sizeof tests / sizeof *tests,
                                               groups[i].open, close_device);
         }
