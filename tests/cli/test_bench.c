@@ -303,7 +303,7 @@ static void wrong_flags_are_usage_errors(void **state) {
         {"m.onnx m.json --compare b.json", "m.json: a file of results is compared"},
         {"--compare b.json m.json --layers", "nothing is measured where two files are compared"},
         {"m.onnx --explain --no-peak", "--explain needs the peaks"},
-        {"--train", "--train needs a network or a recipe"},
+        {"--train", "a network or a recipe is missing; `clquant bench --help`"},
         {"--train resnet20 resnet32", "one network only"},
         {"--train resnet20 --batch 0", "--batch: must be an integer in 1..65536"},
         {"--train resnet20 --shortcut C", "--shortcut: must be A or B"},
