@@ -48,8 +48,9 @@ static clq_status convert_weights(clq_value *w, const float *scale) {
     return CLQ_OK;
 }
 
+/* The bias gets as many scales as the weights have, which is how files keep it. */
 static clq_status convert_bias(const clq_node *node, clq_value *bias, float x_scale,
-                               const float *w_scale) {
+                               const float *w_scale, int64_t scales) {
     const int64_t oc = bias->shape.dim[0];
     const float *real = bias->data;
     clq_status status = CLQ_NO_MEMORY;
@@ -70,7 +71,7 @@ static clq_status convert_bias(const clq_node *node, clq_value *bias, float x_sc
         }
         codes[c] = (int32_t)clq_bias_code(real[c], scale[c]);
     }
-    CLQ_GOTO(status, cleanup, clq_qparams_set(&bias->q, oc, scale, 0, CLQ_Q_S32));
+    CLQ_GOTO(status, cleanup, clq_qparams_set(&bias->q, scales, scale, 0, CLQ_Q_S32));
     clq_free(bias->data);
     bias->data = codes;
     bias->dtype = CLQ_S32;
@@ -121,7 +122,7 @@ static clq_status convert_layer(clq_graph *graph, const clq_node *node) {
     CLQ_GOTO(status, cleanup, convert_weights(w, scale));
     if (bias) {
         const float x_scale = graph->values[node->inputs[CLQ_LAYER_X]].q.scale[0];
-        CLQ_GOTO(status, cleanup, convert_bias(node, bias, x_scale, scale));
+        CLQ_GOTO(status, cleanup, convert_bias(node, bias, x_scale, scale, w->q.count));
     }
     CLQ_GOTO(status, cleanup, check_layer(graph, node, scale));
 cleanup:

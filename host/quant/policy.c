@@ -58,38 +58,59 @@ static bool matches(const clq_policy_rule *rule, const clq_graph *graph, int n) 
            (!rule->first || n == first_layer(graph)) && (!rule->last || n == last_layer(graph));
 }
 
-clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node) {
-    CLQ_NEEDS_OR((clq_policy_rule){.weights = CLQ_Q_S8_NARROW}, policy, graph);
+/* The rule that decides about a node; -1: none does. */
+static int deciding(const clq_policy *policy, const clq_graph *graph, int node) {
     for (int i = 0; i < policy->count; i++) {
         if (matches(&policy->rules[i], graph, node)) {
-            return policy->rules[i];
+            return i;
         }
     }
-    return (clq_policy_rule){.weights = CLQ_Q_S8_NARROW};
+    return -1;
 }
 
-/* Weights' bits are for layers. */
-static bool has_use(const clq_policy_rule *rule, const clq_graph *graph) {
+clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node) {
+    CLQ_NEEDS_OR((clq_policy_rule){.weights = CLQ_Q_S8_NARROW}, policy, graph);
+    const int rule = deciding(policy, graph, node);
+    return rule < 0 ? (clq_policy_rule){.weights = CLQ_Q_S8_NARROW} : policy->rules[rule];
+}
+
+/* A node that the rule means (weights' bits are for layers): rather one about which it decides, as
+ * no earlier rule does; -1: none. */
+static int meant(const clq_policy *policy, int rule, const clq_graph *graph) {
+    int node = -1;
     for (int n = 0; n < graph->node_count; n++) {
-        if (matches(rule, graph, n) && (rule->keep_float || clq_is_layer(&graph->nodes[n]))) {
-            return true;
+        if (matches(&policy->rules[rule], graph, n) &&
+            (policy->rules[rule].keep_float || clq_is_layer(&graph->nodes[n]))) {
+            node = n;
+            if (deciding(policy, graph, n) == rule) {
+                break;
+            }
         }
     }
-    return false;
+    return node;
 }
 
 clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph) {
     CLQ_NEEDS(policy, graph);
     for (int i = 0; i < policy->count; i++) {
         const clq_policy_rule *rule = &policy->rules[i];
-        char text[192];
-        if (!has_use(rule, graph)) {
+        char text[192], earlier[192];
+        const int node = meant(policy, i, graph);
+        if (node < 0) {
             const int layer = first_layer(graph);
             return clq_fail(
                 CLQ_USAGE,
                 "policy: no %s is meant by the rule for %s; nodes are called like \"%s\"",
                 rule->keep_float ? "node" : "layer", rule_text(rule, text),
                 layer < 0 ? graph->nodes[0].name : graph->nodes[layer].name);
+        }
+        const int decides = deciding(policy, graph, node);
+        if (decides != i) {
+            return clq_fail(CLQ_USAGE,
+                            "policy: the rule for %s has no effect: an earlier one, for %s, decides "
+                            "about \"%s\", as the first that matches does; put narrow rules first",
+                            rule_text(rule, text), rule_text(&policy->rules[decides], earlier),
+                            graph->nodes[node].name);
         }
     }
     return CLQ_OK;
@@ -148,6 +169,10 @@ static clq_status read_rule(clq_json_reader *r, clq_policy *policy) {
 clq_status clq_policy_read(clq_json_reader *reader, const char *key, clq_policy *policy) {
     const json_t *rules = NULL;
     CLQ_TRY(clq_json_read_array(reader, key, &rules));
+    if (json_array_size(rules) > (size_t)(CLQ_MAX_POLICY_RULES - policy->count)) {
+        return clq_json_fail(reader, key, "has %zu rules; a policy has at most %d, of flags and all",
+                             json_array_size(rules), CLQ_MAX_POLICY_RULES);
+    }
     for (size_t i = 0; i < json_array_size(rules); i++) {
         clq_json_reader rule;
         CLQ_TRY(clq_json_read_element(reader, key, rules, i, &rule));

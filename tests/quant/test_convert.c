@@ -71,6 +71,13 @@ static void check_kept(clq_qtype type, float factor, bool per_tensor) {
             }
         }
     }
+    for (int n = 0; n < integer->node_count; n++) { /* a bias is as a file will have it */
+        const clq_node *node = &integer->nodes[n];
+        const clq_value *bias = clq_is_layer(node) ? clq_layer_bias(integer, node) : NULL;
+        if (bias) {
+            assert_int_equal(bias->q.count, integer->values[node->inputs[CLQ_LAYER_W]].q.count);
+        }
+    }
     assert_int_equal(lowest, info->lowest); /* scales were made too small for some */
     assert_int_equal(highest, info->highest);
     logits_of(graph, CLQ_EXEC_FAKE_QUANT, simulated);

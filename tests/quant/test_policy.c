@@ -82,6 +82,11 @@ static void nonsense_is_refused(void **state) {
     check_refused("[{\"activations\": \"s8\"}]", "activations: of type s8 cannot be executed");
     check_refused("[{\"float\": true, \"weights\": \"s4\"}]", "leaves no types");
     check_refused("{}", "rules");
+    char many[2 + 3 * (CLQ_MAX_POLICY_RULES + 1)] = "[";
+    for (int i = 0; i <= CLQ_MAX_POLICY_RULES; i++) {
+        strcat(many, i == CLQ_MAX_POLICY_RULES ? "{}]" : "{},");
+    }
+    check_refused(many, "rules: has 65 rules; a policy has at most 64");
     clq_policy full = {.count = 0};
     const clq_policy_rule rule = {.keep_float = true};
     for (int i = 0; i < CLQ_MAX_POLICY_RULES; i++) {
@@ -101,6 +106,16 @@ static void rules_without_use_are_refused(void **state) {
     policy = policy_of("[{\"name\": \"layer1.0.add\", \"weights\": \"s4\"}]");
     assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
     assert_error_has("no layer is meant by the rule for layer1.0.add");
+    policy = policy_of("[{\"name\": \"layer1*\", \"weights\": \"s4\"},"
+                       "{\"name\": \"layer1.0.add\", \"float\": true}]");
+    assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
+    assert_error_has("the rule for layer1.0.add has no effect: an earlier one, for layer1*, decides "
+                     "about \"layer1.0.add\"");
+    policy = policy_of("[{\"layer\": \"first\", \"float\": true},"
+                       "{\"name\": \"conv1\", \"op\": \"conv2d\", \"weights\": \"s4\"}]");
+    assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
+    assert_error_has("the rule for conv1, operator conv2d has no effect: an earlier one, for *, "
+                     "first layer, decides about \"conv1\"");
     clq_graph_destroy(graph);
 }
 
