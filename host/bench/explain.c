@@ -17,11 +17,12 @@
  * Where they exceed the layer's time they overlap, and are scaled down to it. The first of these
  * that holds is the cause:
  *
- *   1. launch-bound             launches are a third
- *   2. too little parallelism   the longest launch has fewer work-groups than the device has
+ *   1. kept in FP32             a policy or the file left the layer on reals
+ *   2. launch-bound             launches are a third
+ *   3. too little parallelism   the longest launch has fewer work-groups than the device has
  *                               compute units or, on the GPU schedule, fewer than 128 work-items
  *                               for each
- *   3. the largest part         of arithmetic: no dot instruction, on a path without one that
+ *   4. the largest part         of arithmetic: no dot instruction, on a path without one that
  *                               multiplies and adds four pairs (avx2, portable); or FP32 multiplies
  *                               less, by Winograd's algorithm */
 #include "bench/explain.h"
@@ -40,6 +41,7 @@ enum { ITEMS_PER_UNIT = 128 };              /* that a GPU's compute unit needs t
 const char *clq_bench_cause_name(clq_bench_cause cause) {
     static const char *const names[] = {
         [CLQ_CAUSE_NONE] = "",
+        [CLQ_CAUSE_KEPT] = "kept in FP32",
         [CLQ_CAUSE_LAUNCH] = "launch-bound",
         [CLQ_CAUSE_PARALLELISM] = "too little parallelism",
         [CLQ_CAUSE_MEMORY] = "memory-bound",
@@ -84,11 +86,16 @@ static double moving_ms(const clq_bench_bounds *bounds, int64_t bytes, int64_t o
     return gbs > 0 ? 1e-6 * (double)bytes / gbs : 0;
 }
 
-/* What sums take beside their arithmetic, in ms; `requantize_ms` of it is counted already. */
+static bool is_kept(const clq_bench_layer *layer) {
+    return strcmp(layer->precision, "fp32") == 0;
+}
+
+/* What sums of codes take beside their arithmetic, in ms; `requantize_ms` of it is counted already.
+ */
 static void add_sums(const clq_bench_bounds *bounds, const clq_bench_layer *layer,
                      double requantize_ms, double *ms) {
     const clq_conv_costs *costs = &bounds->costs;
-    if (layer->operations == 0) {
+    if (layer->operations == 0 || is_kept(layer)) {
         return;
     }
     if (layer->depthwise) {
@@ -164,6 +171,9 @@ static clq_bench_cause find_cause(const clq_bench_bounds *bounds, double fp32_op
         [CLQ_TIME_ACTIVATIONS] = CLQ_CAUSE_MEMORY,    [CLQ_TIME_LAUNCHES] = CLQ_CAUSE_LAUNCH,
         [CLQ_TIME_OTHER] = CLQ_CAUSE_OTHER,
     };
+    if (is_kept(layer)) {
+        return CLQ_CAUSE_KEPT;
+    }
     if (layer->parts[CLQ_TIME_LAUNCHES] >= LAUNCH_SHARE) {
         return CLQ_CAUSE_LAUNCH;
     }
@@ -263,6 +273,9 @@ static void describe(const clq_bench_bounds *bounds, double fp32_operations,
                      100 * (layer->operations > 0 ? layer->peak_fraction
                                                   : layer->parts[CLQ_TIME_ACTIVATIONS]));
         break;
+    case CLQ_CAUSE_KEPT:
+        clq_snprintf(out, size, "%s", name);
+        return;
     case CLQ_CAUSE_NONE:
         out[0] = '\0';
         return;
@@ -272,7 +285,7 @@ static void describe(const clq_bench_bounds *bounds, double fp32_operations,
 
 void clq_explain_layer(const clq_bench_bounds *bounds, double fp32_operations,
                        clq_bench_layer *layer) {
-    const bool slow = layer->fp32_ms > 0 && layer->fp32_ms < ENOUGH * layer->ms;
+    const bool slow = layer->fp32_ms > 0 && (is_kept(layer) || layer->fp32_ms < ENOUGH * layer->ms);
     find_parts(bounds, layer);
     layer->cause = slow ? find_cause(bounds, fp32_operations, layer) : CLQ_CAUSE_NONE;
     describe(bounds, fp32_operations, layer);

@@ -106,11 +106,12 @@ clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph) {
         }
         const int decides = deciding(policy, graph, node);
         if (decides != i) {
-            return clq_fail(CLQ_USAGE,
-                            "policy: the rule for %s has no effect: an earlier one, for %s, decides "
-                            "about \"%s\", as the first that matches does; put narrow rules first",
-                            rule_text(rule, text), rule_text(&policy->rules[decides], earlier),
-                            graph->nodes[node].name);
+            return clq_fail(
+                CLQ_USAGE,
+                "policy: the rule for %s has no effect: an earlier one, for %s, decides "
+                "about \"%s\", as the first that matches does; put narrow rules first",
+                rule_text(rule, text), rule_text(&policy->rules[decides], earlier),
+                graph->nodes[node].name);
         }
     }
     return CLQ_OK;
@@ -170,7 +171,8 @@ clq_status clq_policy_read(clq_json_reader *reader, const char *key, clq_policy 
     const json_t *rules = NULL;
     CLQ_TRY(clq_json_read_array(reader, key, &rules));
     if (json_array_size(rules) > (size_t)(CLQ_MAX_POLICY_RULES - policy->count)) {
-        return clq_json_fail(reader, key, "has %zu rules; a policy has at most %d, of flags and all",
+        return clq_json_fail(reader, key,
+                             "has %zu rules; a policy has at most %d, of flags and all",
                              json_array_size(rules), CLQ_MAX_POLICY_RULES);
     }
     for (size_t i = 0; i < json_array_size(rules); i++) {

@@ -26,6 +26,7 @@ double clq_median_error(const double *sorted, size_t count);
  * the rules. */
 typedef enum clq_bench_cause {
     CLQ_CAUSE_NONE,        /* it is, or there is no FP32 form to compare with */
+    CLQ_CAUSE_KEPT,        /* it is in FP32 here too: kept float */
     CLQ_CAUSE_LAUNCH,      /* starting its kernels takes the time */
     CLQ_CAUSE_PARALLELISM, /* parts of the device have nothing to do */
     CLQ_CAUSE_MEMORY,      /* moving its activations, or weights from the cache */

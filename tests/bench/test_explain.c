@@ -132,6 +132,20 @@ static void twice_as_fast_needs_no_reason(void **state) {
 
 #define ARITHMETIC "arithmetic: at 30 % of the peak, which is 2.00x FP32's"
 
+static void layers_on_reals_have_no_int8_form(void **state) {
+    clq_bench_bounds bounds = cpu;
+    clq_bench_layer layer = plain_layer();
+    (void)state;
+    bounds.costs = (clq_conv_costs){.sum_ns = 0.3, .tap_ns = 2, .input_ns = 0.1};
+    layer.precision = "fp32";
+    layer.codes = 0;
+    expect(&bounds, layer, CLQ_CAUSE_KEPT, "kept in FP32");
+    clq_explain_layer(&bounds, 0, &layer);
+    assert_float_equal(layer.parts[CLQ_TIME_FETCHING], 0, 0); /* is measured of int8 only */
+    layer.fp32_ms = 1;                                        /* a timer's whim */
+    expect(&bounds, layer, CLQ_CAUSE_KEPT, "kept in FP32");
+}
+
 static void launches_bound_small_layers(void **state) {
     clq_bench_layer layer = plain_layer();
     (void)state;
@@ -285,6 +299,7 @@ int main(void) {
         cmocka_unit_test(parts_that_overlap_are_scaled),
         cmocka_unit_test(bandwidth_depends_on_what_fits_the_cache),
         cmocka_unit_test(twice_as_fast_needs_no_reason),
+        cmocka_unit_test(layers_on_reals_have_no_int8_form),
         cmocka_unit_test(launches_bound_small_layers),
         cmocka_unit_test(idle_units_are_too_little_parallelism),
         cmocka_unit_test(the_largest_part_is_the_cause),

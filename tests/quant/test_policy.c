@@ -109,8 +109,9 @@ static void rules_without_use_are_refused(void **state) {
     policy = policy_of("[{\"name\": \"layer1*\", \"weights\": \"s4\"},"
                        "{\"name\": \"layer1.0.add\", \"float\": true}]");
     assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
-    assert_error_has("the rule for layer1.0.add has no effect: an earlier one, for layer1*, decides "
-                     "about \"layer1.0.add\"");
+    assert_error_has(
+        "the rule for layer1.0.add has no effect: an earlier one, for layer1*, decides "
+        "about \"layer1.0.add\"");
     policy = policy_of("[{\"layer\": \"first\", \"float\": true},"
                        "{\"name\": \"conv1\", \"op\": \"conv2d\", \"weights\": \"s4\"}]");
     assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
