@@ -321,11 +321,25 @@ bool clq_job_was(const clq_job_options *options, const char *name) {
     return was;
 }
 
+/* Before anything is trained: every rule of the policies means something in this network. */
+static clq_status check_policies(const job *j) {
+    const clq_recipe *recipe = j->recipe;
+    clq_graph *folded = NULL;
+    CLQ_TRY(clq_graph_fold(j->graphs[FP32], &folded));
+    clq_status status = clq_fail_in(clq_policy_check(&recipe->ptq.policy, folded), "ptq");
+    if (status == CLQ_OK && recipe->qat.epochs > 0) {
+        status = clq_fail_in(clq_policy_check(&recipe->qat_quant.policy, folded), "qat");
+    }
+    clq_graph_destroy(folded);
+    return status == CLQ_USAGE ? CLQ_BAD_DATA : status; /* it is the recipe that breaks them */
+}
+
 clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options) {
     job j = {.device = device, .recipe = recipe, .options = options, .out = out_of(options)};
     clq_status status = CLQ_OK;
     CLQ_GOTO(status, cleanup,
              clq_network_from_recipe(recipe, options->data, &j.graphs[FP32], &j.train, &j.test));
+    CLQ_GOTO(status, cleanup, check_policies(&j));
     CLQ_GOTO(status, cleanup, clq_out_claim(&j.out));
     CLQ_GOTO(status, cleanup,
              clq_origin_begin(&j.origin, recipe, device, j.train, j.test, 1, options->resume));

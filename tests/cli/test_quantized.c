@@ -1,4 +1,5 @@
 /* What ptq, qat and convert say they did. */
+#include "base/files.h"
 #include "cli/command.h"
 
 #define DATA "synthetic:train=64,test=32,size=8"
@@ -114,6 +115,14 @@ static void policies_say_who_is_quantized(void **state) {
     assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set 'qat.policy=[{\"float\":true}]' -o %s",
                 fp32, q);
     assert_printed("QAT trains only networks that are quantized as a whole so far, and rule 1");
+    /* A job says so before it trains. */
+    const char *recipe = text_file("job.json", "{\"network\": {\"name\": \"resnet20\"}, \"ptq\": "
+                                               "{\"policy\": [{\"name\": \"conv9\", \"float\": "
+                                               "true}]}, \"qat\": {\"epochs\": 0}}");
+    const char *out = clq_test_temp_path("job");
+    assert_exit(CLQ_BAD_DATA, "run %s --data " DATA " --out %s", recipe, out);
+    assert_printed("ptq: policy: no node is meant by the rule for conv9");
+    assert_false(clq_file_exists(out));
 }
 
 int main(void) {
