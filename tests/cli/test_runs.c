@@ -445,7 +445,8 @@ static void the_bar_shows_the_loss(void **state) {
              " --out %s --set train.batch=2 --epochs 2' %s >/dev/null",
              CLQ_BINARY_DIR, recipe, clq_test_temp_path("bar"), screen);
     assert_int_equal(system(line), 0);
-    assert_true(says(screen, "\033[Ktrain [")); /* was drawn */
+    assert_true(says(screen, "\033[Ktrain ")); /* was drawn, on 80 columns: without the bar */
+    assert_true(says(screen, "  lr 0."));      /* the line's end */
     assert_true(says(screen, "epoch 1/2  loss "));
     assert_false(says(screen, "loss 0 "));
     assert_false(says(screen, "nan"));
