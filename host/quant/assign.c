@@ -1,5 +1,6 @@
 /* Which values are codes, and of which types: what the policy says of nodes, as provisional qparams
  * of the values that they read and make. Scales are chosen later. */
+#include "base/log.h"
 #include "graph/node.h"
 #include "ops/layer.h"
 #include "passes/borders.h"
@@ -60,6 +61,25 @@ static void choose_values(assignment *a) {
             if (in != CLQ_NO_VALUE && graph->values[in].kind == CLQ_VALUE_INPUT) {
                 a->real[in] = true;
             }
+        }
+    }
+}
+
+/* A file says of a layer's weights that they are reals. Of another node between a dequantization
+ * and a quantization it cannot say that it works on reals: in QDQ this is how to work on codes. */
+static void warn_of_unwritable(const assignment *a) {
+    for (int n = 0; n < a->graph->node_count; n++) {
+        const clq_node *node = &a->graph->nodes[n];
+        const int codes = a->readers[node->output];
+        bool between = !a->on_codes[n] && !clq_is_layer(node) && codes > 0 &&
+                       codes == clq_graph_use_count(a->graph, node->output);
+        for (int k = 0; k < node->input_count; k++) {
+            between &= node->inputs[k] != CLQ_NO_VALUE && !a->real[node->inputs[k]];
+        }
+        if (between) {
+            clq_log_warn("node %s is to stay float between nodes on codes, which a QDQ file cannot "
+                         "say: read from a file, it works on codes",
+                         node->name);
         }
     }
 }
@@ -127,6 +147,7 @@ clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, 
     a.graph = graph;
     CLQ_GOTO(status, cleanup, choose_nodes(&a));
     choose_values(&a);
+    warn_of_unwritable(&a);
     CLQ_GOTO(status, cleanup, set_weights(&a));
     CLQ_GOTO(status, cleanup, set_activations(&a, &mixed));
     if (mixed) {

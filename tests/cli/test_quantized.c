@@ -115,6 +115,9 @@ static void policies_say_who_is_quantized(void **state) {
     assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set 'qat.policy=[{\"float\":true}]' -o %s",
                 fp32, q);
     assert_printed("QAT trains only networks that are quantized as a whole so far, and rule 1");
+    /* What a file cannot say is said. */
+    assert_exit(0, "ptq %s --data " DATA " --keep-float avgpool -o %s", fp32, q);
+    assert_printed("node avgpool is to stay float between nodes on codes, which a QDQ file cannot");
     /* A job says so before it trains. */
     const char *recipe = text_file("job.json", "{\"network\": {\"name\": \"resnet20\"}, \"ptq\": "
                                                "{\"policy\": [{\"name\": \"conv9\", \"float\": "
