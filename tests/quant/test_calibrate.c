@@ -235,7 +235,8 @@ static void check_layer(const clq_graph *from, const clq_graph *to, const clq_no
             const float unit = x_scale * scale;
             assert_int_equal(bq->dtype, CLQ_S32);
             assert_int_equal(bq->q.type, CLQ_Q_S32);
-            assert_true(bq->q.scale[c] == unit);
+            assert_int_equal(bq->q.count, wq->q.count);
+            assert_true(bq->q.scale[config->per_tensor_weights ? 0 : c] == unit);
             assert_int_equal(((int32_t *)bq->data)[c], (int)rintf(((float *)b->data)[c] / unit));
         }
     }
@@ -335,7 +336,8 @@ static void biases_fit_beside_small_weights(void **state) {
         const clq_value *real = &graph->values[clq_graph_find_value(graph, "conv.bias")];
         const clq_value *codes = &integer->values[clq_graph_find_value(integer, "conv.bias")];
         for (int c = 0; c < 7; c++) {
-            const float kept = (float)((int32_t *)codes->data)[c] * codes->q.scale[c];
+            const float scale = codes->q.scale[config.per_tensor_weights ? 0 : c];
+            const float kept = (float)((int32_t *)codes->data)[c] * scale;
             assert_true(fabsf(kept / ((float *)real->data)[c] - 1) < 1e-5f);
         }
         clq_graph_destroy(graph);
