@@ -1,114 +1,12 @@
-/* The report of whole, partial, hostile and unreadable runs. */
-#include <clquant/report.h>
-
-#include <errno.h>
+/* The report of whole and partial runs, and of several. */
 #include <math.h>
-#include <png.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/files.h"
-#include "base/text.h"
 #include "report/pictures.h"
-#include "support/clq_test.h"
-
-/* ---- a run ---- */
-
-static const char history[] =
-    "[{\"epoch\":1,\"lr\":0.1,\"train_loss\":1.5,\"train_top1\":0.4,\"test_loss\":1.6,"
-    "\"test_top1\":0.38,\"images_per_second\":900.0,\"seconds\":55.0},"
-    "{\"epoch\":2,\"lr\":0.01,\"train_loss\":0.9,\"train_top1\":0.7,\"test_loss\":null,"
-    "\"test_top1\":null,\"skipped_steps\":2,\"images_per_second\":900.0,\"seconds\":55.0}]";
-static const char evaluation[] =
-    "{\"schema\":1,\"top1\":0.75,\"top5\":1.0,\"loss\":0.5,\"images\":8,"
-    "\"confusion\":[[3,1],[1,3]],\"logits_sha256\":\"ab\",\"classes\":[\"<i>cat</"
-    "i>\",\"a,\\\"b\"]}";
-static const char verification[] =
-    "{\"schema\":1,\"images\":8,\"compared_codes\":1234567,\"mismatched_codes\":0,"
-    "\"first_mismatch\":null,\"logits_sha256\":\"cd\",\"dot_paths\":{\"avx2\":\"cd\","
-    "\"portable\":\"ef\"},\"layers\":[]}";
-static const char run[] =
-    "{\"schema\":1,\"name\":\"<script>alert(1)</script>\",\"device\":\"A \\\"CPU\\\"\","
-    "\"dot_path\":\"avx2\",\"created\":\"2030-01-31T23:59:59Z\","
-    "\"fp32\":{\"top1\":0.75,\"loss\":0.5,\"size_bytes\":4000000,\"latency_ms\":8.0,"
-    "\"speedup\":1.0},\"ptq\":{\"top1\":0.7,\"loss\":0.55,\"size_bytes\":1000000,"
-    "\"latency_ms\":2.0,\"speedup\":4.0,\"mismatched_codes\":0}}";
-static const char bench[] =
-    "{\"schema\":1,\"results\":[{\"model\":\"fp32\",\"device\":\"CPU\",\"batch\":1,"
-    "\"precision\":\"fp32\",\"dot_path\":\"\",\"iterations\":10,\"latency_ms\":{\"min\":7.0,"
-    "\"mean\":8.1,\"median\":8.0,\"p90\":9.0,\"p95\":9.5,\"p99\":9.9},\"images_per_second\":125.0,"
-    "\"gops\":100.0,\"peak_gops\":200.0,\"peak_fraction\":0.5,\"bytes\":4000000,\"h2d_ms\":0.1,"
-    "\"d2h_ms\":0.1,\"layers\":[{\"name\":\"conv<1>\",\"op\":\"conv2d\",\"ms\":6.0,\"gops\":120.0,"
-    "\"peak_fraction\":0.6,\"precision\":\"fp32\",\"dot_path\":\"\"},{\"name\":\"fc\",\"op\":"
-    "\"linear\",\"ms\":2.0,\"gops\":null,\"peak_fraction\":null,\"precision\":\"fp32\","
-    "\"dot_path\":\"\"}]}]}";
-
-static const char *folder; /* of the run */
-
-static void fresh_folder(void) {
-    clq_test_remove_temp_dir();
-    folder = clq_test_temp_dir();
-}
-
-static int setup(void **state) {
-    (void)state;
-    fresh_folder();
-    return 0;
-}
-
-static void put(const char *name, const char *text) {
-    char *path = clq_path_join(folder, name);
-    char *parent = clq_path_folder(path);
-    assert_ok(clq_make_dirs(parent));
-    assert_ok(clq_file_write_atomic(path, text, strlen(text)));
-    clq_free(parent);
-    clq_free(path);
-}
-
-static void put_run(void) {
-    put("run.json", run);
-    put("train/history.json", history);
-    put("qat/history.json", history);
-    put("eval-fp32.json", evaluation);
-    put("eval-ptq.json", evaluation);
-    put("eval-qat.json", evaluation);
-    put("verify-ptq.json", verification);
-    put("bench.json", bench);
-}
-
-static clq_status write_report(char **html) {
-    return clq_report_write(&folder, 1, NULL, html);
-}
-
-static char *get(const char *name) {
-    void *data;
-    size_t size;
-    assert_ok(clq_file_read(clq_test_temp_path(name), 64 << 20, &data, &size));
-    assert_int_equal(strlen(data), size);
-    return data;
-}
-
-static bool exists(const char *name) {
-    return clq_file_exists(clq_test_temp_path(name));
-}
+#include "report/report_case.h"
 
 /* ---- whole and partial ---- */
-
-static void assert_png_decodes(const char *name) {
-    png_image image = {.version = PNG_IMAGE_VERSION};
-    assert_true(png_image_begin_read_from_file(&image, clq_test_temp_path(name)));
-    assert_in_range(image.width, 400, 4000);
-    assert_in_range(image.height, 400, 4000);
-    image.format = PNG_FORMAT_GRAY;
-    uint8_t *pixels = clq_calloc(PNG_IMAGE_SIZE(image), 1);
-    assert_true(png_image_finish_read(&image, NULL, pixels, 0, NULL));
-    size_t dark = 0;
-    for (size_t i = 0; i < PNG_IMAGE_SIZE(image); i++) {
-        dark += pixels[i] < 128;
-    }
-    assert_true(dark > 500); /* something is drawn */
-    clq_free(pixels);
-}
 
 /* Tags that this page closes are closed, in order; pictures are inside; no script. */
 static void assert_sound_page(const char *html) {
@@ -356,17 +254,6 @@ static void points_are_means_of_steps(void **state) {
 }
 
 /* ---- where numbers come from ---- */
-
-static const char origin[] =
-    "{\"schema\":1,\"version\":\"9.8.7\",\"commit\":\"abc123+\",\"command\":\"clquant run 'a "
-    "<b>' \",\"started\":\"2030-01-31T23:00:00Z\",\"finished\":null,\"resumed\":true,"
-    "\"ranks\":2,\"seconds\":{\"train\":30,\"qat\":180.5},\"system\":\"Linux 6\",\"device\":{"
-    "\"name\":\"CPU\",\"platform\":\"PoCL\",\"version\":\"OpenCL 3\",\"driver\":\"3.1\","
-    "\"compute_units\":2,\"dot_paths\":[\"avx2\",\"portable\"],\"failed_self_tests\":[{"
-    "\"kernels\":\"f32/<x>\",\"reason\":\"wrong\"}]},\"data\":{\"kind\":\"folder\",\"path\":"
-    "\"/data/set\",\"height\":8,\"width\":8,\"channels\":3,\"classes\":2,\"targets\":0,"
-    "\"train\":{\"count\":50000,\"hash\":\"00ff\"},\"test\":{\"count\":8,\"hash\":\"11ee\"}},"
-    "\"seeds\":{\"network\":3,\"train\":4,\"qat\":5},\"recipe\":{\"name\":\"<r>\"}}";
 
 static void assert_page_has(const char *const *parts, size_t count) {
     char *html = get("report/index.html");
@@ -683,173 +570,6 @@ static void nothing_to_report_is_no_input(void **state) {
     assert_false(exists("report"));
 }
 
-/* ---- hostile ---- */
-
-/* A file's text and a part of the error it must give. */
-typedef struct hostile {
-    const char *file, *text, *error;
-} hostile;
-
-static void hostile_files_are_refused_with_their_place(void **state) {
-    static const hostile files[] = {
-        {"run.json", "", "run.json"},
-        {"run.json", "[]", "must be a JSON object"},
-        {"run.json", "{\"schema\":2}", "schema: must be an integer in 1..1, is 2"},
-        {"run.json", "{}", "schema: is missing"},
-        {"run.json", "{\"schema\":1,\"name\":3}", "name: must be a string"},
-        {"run.json", "{\"schema\":1,\"ptq\":[]}", "ptq: must be an object"},
-        {"run.json", "{\"schema\":1,\"qat\":{\"top1\":1.5}}", "qat.top1: must be a number in 0..1"},
-        {"run.json", "{\"schema\":1,\"ptq\":{\"mismatched_codes\":-1}}", "ptq.mismatched_codes"},
-        {"run.json", "{\"schema\":1,\"fp32\":{\"size_bytes\":-5}}", "fp32.size_bytes"},
-        {"train/history.json", "{}", "must be an array"},
-        {"train/history.json", "[3]", "[0]: must be an object"},
-        {"train/history.json", "[{\"lr\":0.1}]", "[0].epoch: is missing"},
-        {"train/history.json", "[{\"epoch\":2},{\"epoch\":2}]", "[1].epoch: must be more"},
-        {"qat/history.json", "[{\"epoch\":1,\"test_loss\":\"low\"}]", "[0].test_loss"},
-        {"qat/history.json", "[{\"epoch\":1,\"train_loss\":1e300}]", "[0].train_loss"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":-1}", "images: must be an integer"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":2,\"confusion\":[[1,1]", "eval-fp32.json:1:"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":2,\"confusion\":[[1,1],[0]]}", "confusion[1]"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":2,\"confusion\":[[3,-1],[0,0]]}",
-         "confusion[0][0]"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":2,\"confusion\":[[1,-1],[0,0]]}",
-         "confusion[0][1]: must be an integer of at least 0"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":3,\"confusion\":[[1,1],[0,0]]}",
-         "confusion: counts 2 images"},
-        {"eval-fp32.json", "{\"schema\":1,\"images\":1,\"confusion\":[[1]],\"classes\":[7]}",
-         "classes[0]: must be a string"},
-        {"eval-fp32.json",
-         "{\"schema\":1,\"images\":1,\"confusion\":[[1]],\"classes\":[\"a\","
-         "\"b\"]}",
-         "classes: has 2 names"},
-        {"eval-qat.json",
-         "{\"schema\":1,\"images\":9223372036854775807,\"confusion\":[[9223372036854775807,"
-         "9223372036854775807],[1,1]]}",
-         "confusion[0][1]: brings the counts"},
-        {"verify-qat.json", "{\"schema\":1,\"images\":1}", "mismatched_codes: is missing"},
-        {"verify-qat.json",
-         "{\"schema\":1,\"images\":1,\"compared_codes\":4,\"mismatched_codes\":5}",
-         "mismatched_codes: 5 is more"},
-        {"verify-ptq.json",
-         "{\"schema\":1,\"images\":1,\"mismatched_codes\":0,\"dot_paths\":{\"avx2\":1}}",
-         "dot_paths.avx2"},
-        {"train/steps.json", "{}", "must be an array"},
-        {"qat/steps.json", "[{\"step\":2},{\"step\":2}]", "[1].step: must be more"},
-        {"origin.json", "[]", "must be a JSON object"},
-        {"origin.json", "{\"schema\":1,\"commit\":3}", "commit: must be a string"},
-        {"origin.json", "{\"schema\":1,\"seconds\":{\"train\":-1}}", "seconds.train"},
-        {"origin.json", "{\"schema\":1,\"device\":{\"dot_paths\":[1]}}", "device.dot_paths"},
-        {"origin.json", "{\"schema\":1,\"recipe\":[]}", "recipe: must be an object"},
-        {"bench.json", "{\"schema\":1}", "results: is missing"},
-        {"bench.json", "{\"schema\":1,\"results\":[{\"model\":\"m\"}]}",
-         "results[0].latency_ms: is missing"},
-        {"bench.json", "{\"schema\":1,\"results\":[{\"model\":\"m\",\"latency_ms\":{\"min\":-1}}]}",
-         "results[0].latency_ms.min"},
-        {"bench.json",
-         "{\"schema\":1,\"results\":[{\"model\":\"m\",\"latency_ms\":{},\"layers\":[{\"name\":"
-         "\"a\","
-         "\"ms\":true}]}]}",
-         "results[0].layers[0].ms"},
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        fresh_folder();
-        put(files[i].file, files[i].text);
-        assert_status(write_report(NULL), CLQ_BAD_DATA);
-        assert_error_has(files[i].file);
-        assert_error_has(files[i].error);
-        assert_false(exists("report"));
-    }
-}
-
-static void too_many_classes_are_refused(void **state) {
-    clq_text text = {0};
-    (void)state;
-    clq_text_puts(&text, "{\"schema\":1,\"images\":0,\"confusion\":[[]");
-    for (int i = 0; i < 5000; i++) {
-        clq_text_puts(&text, ",[]");
-    }
-    clq_text_puts(&text, "]}");
-    put("eval-fp32.json", text.data);
-    clq_text_free(&text);
-    assert_status(write_report(NULL), CLQ_BAD_DATA);
-    assert_error_has("confusion: must have at most 4096 rows, has 5001");
-}
-
-/* Any prefix of any file is refused, not half-read. */
-static void truncated_files_are_refused(void **state) {
-    static const char *const files[] = {"run.json", "eval-fp32.json", "bench.json"};
-    static const char *const texts[] = {run, evaluation, bench};
-    (void)state;
-    for (int f = 0; f < 3; f++) {
-        fresh_folder();
-        for (size_t length = 1; length < strlen(texts[f]); length += 41) {
-            char *cut = clq_format("%.*s", (int)length, texts[f]);
-            put(files[f], cut);
-            clq_free(cut);
-            assert_status(write_report(NULL), CLQ_BAD_DATA);
-        }
-    }
-}
-
-/* ---- faults ---- */
-
-static void failing_file_operations_are_reported(void **state) {
-    (void)state;
-    put("eval-ptq.json", evaluation);
-    clq_test_fail_file_op(0, 0);
-    assert_ok(write_report(NULL));
-    const long total = clq_test_file_ops();
-    assert_true(total > 20);
-    for (long nth = 1; nth <= total; nth++) {
-        char *path = NULL;
-        clq_test_fail_file_op(nth, EIO);
-        const clq_status status = write_report(&path);
-        assert_int_equal(clq_test_open_files(), 0);
-        if (status == CLQ_OK) { /* an operation that may fail, such as closing what was read */
-            clq_free(path);
-        } else {
-            assert_null(path);
-            assert_true(clq_last_error()[0] != '\0');
-        }
-    }
-    clq_test_restore_file_ops();
-}
-
-static void interrupted_file_operations_are_continued(void **state) {
-    (void)state;
-    put("train/history.json", history);
-    clq_test_interrupt_file_ops();
-    assert_ok(write_report(NULL));
-    clq_test_restore_file_ops();
-    assert_png_decodes("report/train-loss.png");
-}
-
-static void failing_allocations_are_reported(void **state) {
-    (void)state;
-    put("eval-ptq.json", evaluation);
-    put("verify-ptq.json", verification);
-    put("origin.json", origin);
-    clq_test_fail_allocation(0);
-    assert_ok(write_report(NULL));
-    const long total = clq_test_allocations();
-    for (long nth = 1; nth <= total; nth += 1 + total / 60) {
-        char *path = NULL;
-        clq_test_fail_allocation(nth);
-        const clq_status status = write_report(&path);
-        if (status == CLQ_OK) {
-            clq_free(path);
-        } else {
-            assert_int_equal(status, CLQ_NO_MEMORY);
-            assert_null(path);
-        }
-        assert_int_equal(clq_test_live_allocations(), 0);
-    }
-    clq_test_restore_allocator();
-}
-
-#define REPORT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, clq_test_teardown_temp_dir)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         REPORT_TEST(whole_run_gives_page_pictures_and_tables),
@@ -870,12 +590,6 @@ int main(void) {
         REPORT_TEST(reports_and_runs_do_not_mix),
         REPORT_TEST(old_pictures_go),
         REPORT_TEST(nothing_to_report_is_no_input),
-        REPORT_TEST(hostile_files_are_refused_with_their_place),
-        REPORT_TEST(too_many_classes_are_refused),
-        REPORT_TEST(truncated_files_are_refused),
-        REPORT_TEST(failing_file_operations_are_reported),
-        REPORT_TEST(interrupted_file_operations_are_continued),
-        REPORT_TEST(failing_allocations_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
