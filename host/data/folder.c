@@ -83,13 +83,7 @@ static char *image_path(const folder *f, int64_t index) {
 }
 
 static clq_status get(const void *state, int64_t index, int channels, clq_image *image) {
-    char *path = image_path(state, index);
-    if (!path) {
-        return CLQ_NO_MEMORY;
-    }
-    clq_status status = clq_image_read(path, channels, image);
-    clq_free(path);
-    return status;
+    return clq_image_read_at(image_path(state, index), channels, image);
 }
 
 static void name(const void *state, int64_t index, char *text, size_t size) {

@@ -72,6 +72,12 @@ clq_status clq_image_read(const char *path, int channels, clq_image *image) {
     return status;
 }
 
+clq_status clq_image_read_at(char *path, int channels, clq_image *image) {
+    const clq_status status = path ? clq_image_read(path, channels, image) : CLQ_NO_MEMORY;
+    clq_free(path);
+    return status;
+}
+
 void clq_image_convert(const uint8_t *from, int from_channels, uint8_t *to, int to_channels,
                        size_t pixels) {
     if (from_channels == 3 && to_channels == 1) {

@@ -29,6 +29,8 @@ clq_status clq_image_decode(const char *name, const void *data, size_t size, int
                             clq_image *image);
 /* The same for a file. */
 clq_status clq_image_read(const char *path, int channels, clq_image *image);
+/* The same with a path made for it, which is freed; NULL: CLQ_NO_MEMORY. */
+clq_status clq_image_read_at(char *path, int channels, clq_image *image);
 
 /* Scales as `resize` says, which must make it at least height x width, and cuts that centre out
  * into out[height * width * channels]. 22-bit fixed point: the same bytes everywhere. */

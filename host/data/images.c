@@ -15,13 +15,7 @@ typedef struct images {
 
 static clq_status get(const void *state, int64_t index, int channels, clq_image *image) {
     const images *s = state;
-    char *path = clq_path_join(s->folder, s->names[index]);
-    if (!path) {
-        return CLQ_NO_MEMORY;
-    }
-    const clq_status status = clq_image_read(path, channels, image);
-    clq_free(path);
-    return status;
+    return clq_image_read_at(clq_path_join(s->folder, s->names[index]), channels, image);
 }
 
 static void name(const void *state, int64_t index, char *text, size_t size) {

@@ -38,13 +38,7 @@ static char *image_path(const list *l, int64_t index) {
 }
 
 static clq_status get(const void *state, int64_t index, int channels, clq_image *image) {
-    char *path = image_path(state, index);
-    if (!path) {
-        return CLQ_NO_MEMORY;
-    }
-    const clq_status status = clq_image_read(path, channels, image);
-    clq_free(path);
-    return status;
+    return clq_image_read_at(image_path(state, index), channels, image);
 }
 
 static void name(const void *state, int64_t index, char *text, size_t size) {

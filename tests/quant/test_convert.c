@@ -10,21 +10,6 @@
 
 enum { SIZE = 13, IMAGES = 11, BATCH = 4 };
 
-static void logits_of(clq_graph *graph, clq_exec_mode mode, char sha256[65]) {
-    const clq_exec_options options = {.mode = mode, .batch = BATCH};
-    clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
-    clq_feed *feed = net_feed(test_device, data, BATCH);
-    clq_exec *exec = NULL;
-    clq_evaluation evaluation;
-    assert_ok(clq_exec_create(test_device, graph, &options, &exec));
-    assert_ok(clq_evaluate(exec, feed, NULL, &evaluation, NULL));
-    memcpy(sha256, evaluation.logits_sha256, 65);
-    clq_evaluation_clear(&evaluation);
-    clq_exec_destroy(exec);
-    clq_feed_destroy(feed);
-    clq_dataset_close(data);
-}
-
 static clq_graph *calibrated(void) {
     clq_quant_config config;
     clq_quant_config_init(&config);
@@ -80,8 +65,10 @@ static void check_kept(clq_qtype type, float factor, bool per_tensor) {
     }
     assert_int_equal(lowest, info->lowest); /* scales were made too small for some */
     assert_int_equal(highest, info->highest);
-    logits_of(graph, CLQ_EXEC_FAKE_QUANT, simulated);
-    logits_of(integer, CLQ_EXEC_INT8, exact);
+    net_logits(test_device, graph, CLQ_EXEC_FAKE_QUANT, net_data(CLQ_SPLIT_TEST, SIZE, IMAGES),
+               BATCH, simulated);
+    net_logits(test_device, integer, CLQ_EXEC_INT8, net_data(CLQ_SPLIT_TEST, SIZE, IMAGES), BATCH,
+               exact);
     assert_string_equal(simulated, exact);
     clq_graph_destroy(graph);
     clq_graph_destroy(integer);

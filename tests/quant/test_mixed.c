@@ -68,21 +68,6 @@ static clq_graph *integer_of(const mix *m, int64_t images) {
     return integer;
 }
 
-static void logits_of(clq_graph *graph, clq_exec_mode mode, char sha256[65]) {
-    const clq_exec_options options = {.mode = mode, .batch = BATCH};
-    clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
-    clq_feed *feed = net_feed(test_device, data, BATCH);
-    clq_exec *exec = NULL;
-    clq_evaluation evaluation;
-    assert_ok(clq_exec_create(test_device, graph, &options, &exec));
-    assert_ok(clq_evaluate(exec, feed, NULL, &evaluation, NULL));
-    memcpy(sha256, evaluation.logits_sha256, 65);
-    clq_evaluation_clear(&evaluation);
-    clq_exec_destroy(exec);
-    clq_feed_destroy(feed);
-    clq_dataset_close(data);
-}
-
 /* Nodes are on codes or on reals as the policy says, and nowhere do both meet. */
 static void check_types(const mix *m, const clq_graph *graph, bool from_file) {
     clq_policy policy = {.count = 0};
@@ -138,8 +123,10 @@ static void every_mix_is_exact(void **state) {
         if (!mixes[i].moves) {
             check_types(&mixes[i], loaded, true);
         }
-        logits_of(integer, CLQ_EXEC_INT8, before);
-        logits_of(loaded, CLQ_EXEC_INT8, after);
+        net_logits(test_device, integer, CLQ_EXEC_INT8, net_data(CLQ_SPLIT_TEST, SIZE, IMAGES),
+                   BATCH, before);
+        net_logits(test_device, loaded, CLQ_EXEC_INT8, net_data(CLQ_SPLIT_TEST, SIZE, IMAGES),
+                   BATCH, after);
         assert_string_equal(before, after);
         assert_string_equal(before, v.logits_sha256);
         assert_ok(clq_onnx_save(loaded, copy));

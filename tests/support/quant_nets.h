@@ -172,4 +172,20 @@ static inline void net_calibrate(clq_device *device, clq_graph *folded,
     clq_dataset_close(data);
 }
 
+/* SHA-256 of the network's logits on the data, which is closed. */
+static inline void net_logits(clq_device *device, clq_graph *graph, clq_exec_mode mode,
+                              clq_dataset *data, int batch, char sha256[65]) {
+    const clq_exec_options options = {.mode = mode, .batch = batch};
+    clq_feed *feed = net_feed(device, data, batch);
+    clq_exec *exec = NULL;
+    clq_evaluation evaluation;
+    assert_ok(clq_exec_create(device, graph, &options, &exec));
+    assert_ok(clq_evaluate(exec, feed, NULL, &evaluation, NULL));
+    memcpy(sha256, evaluation.logits_sha256, 65);
+    clq_evaluation_clear(&evaluation);
+    clq_exec_destroy(exec);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+}
+
 #endif
