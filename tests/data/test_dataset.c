@@ -5,31 +5,12 @@
 #include <sys/stat.h>
 
 #include "base/files.h"
+#include "data/dataset_case.h"
 #include "data/image.h"
 #include "support/clq_test.h"
 #include "support/image_files.h"
 
-#include <clquant/data.h>
-
 enum { RECORD10 = 1 + 3 * 1024, RECORD100 = 2 + 3 * 1024 };
-
-static clq_dataset *open_ok(const char *path, clq_dataset_options options) {
-    clq_dataset *dataset = NULL;
-    options.threads = 2;
-    assert_ok(clq_dataset_open(path, &options, &dataset));
-    return dataset;
-}
-
-static void assert_fails(const char *path, clq_dataset_options options, clq_status status,
-                         const char *text) {
-    clq_dataset *dataset = (clq_dataset *)&dataset;
-    assert_status(clq_dataset_open(path, &options, &dataset), status);
-    assert_error_has(text);
-    assert_null(dataset);
-}
-
-static const clq_dataset_options train = {.split = CLQ_SPLIT_TRAIN};
-static const clq_dataset_options test = {.split = CLQ_SPLIT_TEST};
 
 static char *folder(const char *name) {
     char *path = clq_strdup(clq_test_temp_path(name));

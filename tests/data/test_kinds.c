@@ -6,28 +6,9 @@
 #include <zlib.h>
 
 #include "base/files.h"
+#include "data/dataset_case.h"
 #include "support/clq_test.h"
 #include "support/image_files.h"
-
-#include <clquant/data.h>
-
-static const clq_dataset_options train = {.split = CLQ_SPLIT_TRAIN};
-static const clq_dataset_options test = {.split = CLQ_SPLIT_TEST};
-
-static clq_dataset *open_ok(const char *path, clq_dataset_options options) {
-    clq_dataset *dataset = NULL;
-    options.threads = 2;
-    assert_ok(clq_dataset_open(path, &options, &dataset));
-    return dataset;
-}
-
-static void assert_fails(const char *path, clq_dataset_options options, clq_status status,
-                         const char *text) {
-    clq_dataset *dataset = (clq_dataset *)&dataset;
-    assert_status(clq_dataset_open(path, &options, &dataset), status);
-    assert_error_has(text);
-    assert_null(dataset);
-}
 
 /* The scratch folder's path of `name`, which stays valid. */
 static char *scratch(const char *name) {
