@@ -8,20 +8,19 @@
 
 typedef struct assignment {
     clq_graph *graph;
-    const clq_policy *policy;
-    bool *on_codes; /* (node_count) */
-    bool *real;     /* (value_count) */
-    int *readers;   /* (value_count): nodes on codes that read it */
+    const clq_policy *policy; /* NULL: weights get the usual type */
+    const bool *on_codes;     /* (node_count) */
+    bool *real;               /* (value_count) */
+    int *readers;             /* (value_count): nodes on codes that read it */
 } assignment;
 
-static clq_status choose_nodes(assignment *a) {
+static clq_status check_nodes(assignment *a) {
     for (int n = 0; n < a->graph->node_count; n++) {
         const clq_node *node = &a->graph->nodes[n];
         if (node->op == &clq_op_quantize || node->op == &clq_op_dequantize) {
             return clq_fail(CLQ_USAGE, "node %s: the network is quantized in part already",
                             node->name);
         }
-        a->on_codes[n] = !clq_policy_find(a->policy, a->graph, n).keep_float;
         if (a->on_codes[n] && node->op->quantized == NULL) {
             return clq_fail(CLQ_USAGE,
                             "node %s: %s does not exist in a quantized network; fold it first",
@@ -104,7 +103,9 @@ static clq_status set_weights(assignment *a) {
         clq_qparams *q = &graph->values[node->inputs[CLQ_LAYER_W]].q;
         clq_qparams_clear(q);
         if (a->on_codes[n]) {
-            CLQ_TRY(clq_qparams_set(q, 1, &one, 0, clq_policy_find(a->policy, graph, n).weights));
+            const clq_qtype type =
+                a->policy ? clq_policy_find(a->policy, graph, n).weights : CLQ_Q_S8_NARROW;
+            CLQ_TRY(clq_qparams_set(q, 1, &one, 0, type));
         }
     }
     return CLQ_OK;
@@ -130,37 +131,54 @@ static clq_status set_activations(assignment *a, bool *mixed) {
     return CLQ_OK;
 }
 
-clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed) {
-    const size_t values = (size_t)untyped->value_count, nodes = (size_t)untyped->node_count;
+static clq_status assign(assignment *a, const clq_graph *untyped, clq_graph **typed) {
+    const size_t values = (size_t)untyped->value_count;
     clq_status status = CLQ_NO_MEMORY;
-    clq_graph *graph = NULL;
     bool mixed = false;
-    assignment a = {.policy = policy};
-    a.on_codes = clq_calloc(nodes, sizeof *a.on_codes);
-    a.real = clq_calloc(values, sizeof *a.real);
-    a.readers = clq_calloc(values, sizeof *a.readers);
-    if (!a.on_codes || !a.real || !a.readers) {
+    a->real = clq_calloc(values, sizeof *a->real);
+    a->readers = clq_calloc(values, sizeof *a->readers);
+    if (!a->real || !a->readers) {
         goto cleanup;
     }
-    CLQ_GOTO(status, cleanup, clq_policy_check(policy, untyped));
-    CLQ_GOTO(status, cleanup, clq_graph_clone(untyped, &graph));
-    a.graph = graph;
-    CLQ_GOTO(status, cleanup, choose_nodes(&a));
-    choose_values(&a);
-    warn_of_unwritable(&a);
-    CLQ_GOTO(status, cleanup, set_weights(&a));
-    CLQ_GOTO(status, cleanup, set_activations(&a, &mixed));
+    CLQ_GOTO(status, cleanup, clq_graph_clone(untyped, &a->graph));
+    CLQ_GOTO(status, cleanup, check_nodes(a));
+    choose_values(a);
+    if (a->policy) {
+        warn_of_unwritable(a);
+    }
+    CLQ_GOTO(status, cleanup, set_weights(a));
+    CLQ_GOTO(status, cleanup, set_activations(a, &mixed));
     if (mixed) {
-        const clq_borders borders = {.on_codes = a.on_codes, .real = a.real};
-        status = clq_insert_borders(graph, &borders, typed);
+        const clq_borders borders = {.on_codes = a->on_codes, .real = a->real};
+        status = clq_insert_borders(a->graph, &borders, typed);
     } else {
-        *typed = graph;
-        graph = NULL;
+        *typed = a->graph;
+        a->graph = NULL;
     }
 cleanup:
-    clq_graph_destroy(graph);
-    clq_free(a.on_codes);
-    clq_free(a.real);
-    clq_free(a.readers);
+    clq_graph_destroy(a->graph);
+    clq_free(a->real);
+    clq_free(a->readers);
     return status;
+}
+
+clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed) {
+    assignment a = {.policy = policy};
+    CLQ_TRY(clq_policy_check(policy, untyped));
+    bool *on_codes = clq_calloc((size_t)untyped->node_count, sizeof *on_codes);
+    if (!on_codes) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int n = 0; n < untyped->node_count; n++) {
+        on_codes[n] = !clq_policy_find(policy, untyped, n).keep_float;
+    }
+    a.on_codes = on_codes;
+    const clq_status status = assign(&a, untyped, typed);
+    clq_free(on_codes);
+    return status;
+}
+
+clq_status clq_assign_nodes(const bool *on_codes, const clq_graph *untyped, clq_graph **typed) {
+    assignment a = {.on_codes = on_codes};
+    return assign(&a, untyped, typed);
 }

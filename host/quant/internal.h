@@ -14,6 +14,10 @@ int clq_scale_shift(const clq_quant_config *config);
  * on reals meet there are quantize and dequantize nodes. */
 clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed);
 
+/* The same where it is known which nodes work on codes: on_codes (node_count). Weights on codes are
+ * of the usual type. */
+clq_status clq_assign_nodes(const bool *on_codes, const clq_graph *untyped, clq_graph **typed);
+
 /* Activations that must share qparams form a group, called by the first of them: what operators
  * that keep codes (max_pool, flatten, relu, ...) read and make. -1 for values that are not
  * quantized. `groups` (value_count). */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/interval.h"
 
 const char *const clq_run_keys[CLQ_RUN_VARIANTS] = {"fp32", "ptq", "qat"};
 const char *const clq_run_titles[CLQ_RUN_VARIANTS] = {"FP32", "PTQ int8", "QAT int8"};
@@ -259,19 +260,10 @@ double clq_run_score(const clq_run_data *data, clq_run_variant v) {
 }
 
 void clq_run_interval(const clq_run_data *data, clq_run_variant v, double *low, double *high) {
-    static const double z = 1.959963984540054; /* of the normal distribution, 95 % */
-    const double p = data->summaries[v].top1;
     const int64_t images = data->evaluations[v].present     ? data->evaluations[v].images
                            : data->summaries[v].in_training ? data->origin.test.count
                                                             : 0;
-    *low = *high = NAN;
-    if (!isfinite(p) || images < 1) {
-        return;
-    }
-    const double n = (double)images, center = (p + z * z / (2 * n)) / (1 + z * z / n);
-    const double half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-    *low = fmax(0, center - half);
-    *high = fmin(1, center + half);
+    clq_wilson_interval(data->summaries[v].top1, images, low, high);
 }
 
 bool clq_run_ptq_suffices(const clq_run_data *data) {
