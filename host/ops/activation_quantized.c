@@ -1,5 +1,5 @@
 /* relu and relu6 as nodes of their own, which clamp codes; tanh and sigmoid, which are tables of
- * 256 codes (computed in QAT, where the scales are on the device). run->state is the table. */
+ * 256 bytes (computed in QAT, where the scales are on the device). run->state is the table. */
 #include <math.h>
 
 #include "kernels/include/scales.h"
@@ -27,29 +27,25 @@ static void fill_clamp(const clq_op_run *run, uint8_t table[256]) {
     }
 }
 
-typedef struct code_meaning {
-    float scale;
-    int32_t zero_point;
-} code_meaning;
-
-static void fill_curve(const clq_op_run *run, code_meaning x, code_meaning y, uint8_t table[256]) {
+static void fill_curve(const clq_op_run *run, clq_int8_range x, clq_int8_range y,
+                       uint8_t table[256]) {
     for (int q = 0; q < 256; q++) {
         const double real = (double)x.scale * (q - x.zero_point);
         const double f = is_sigmoid(run) ? 1 / (1 + exp(-real)) : tanh(real);
-        table[q] = (uint8_t)clq_quantize_code((float)f, y.scale, (float)y.zero_point, 0, 255);
+        table[q] = (uint8_t)clq_quantize_code((float)f, y.scale, (float)y.zero_point, (float)y.lo,
+                                              (float)y.hi);
     }
 }
 
-static clq_status read_meaning(const clq_op_run *run, const clq_tensor *tensor,
-                               code_meaning *meaning) {
+/* As the tables on the device say. */
+static clq_status read_qparams(const clq_op_run *run, const clq_tensor *tensor,
+                               clq_int8_range *range) {
     const size_t at = (size_t)clq_table_index(run->graph, tensor) * 4;
-    CLQ_TRY(clq_buffer_read(run->qstate->scale, at, sizeof meaning->scale, &meaning->scale));
-    return clq_buffer_read(run->qstate->zero_point, at, sizeof meaning->zero_point,
-                           &meaning->zero_point);
-}
-
-static code_meaning graph_meaning(const clq_tensor *tensor) {
-    return (code_meaning){tensor->value->q.scale[0], tensor->value->q.zero_point};
+    int32_t zero_point = 0;
+    CLQ_TRY(clq_buffer_read(run->qstate->scale, at, sizeof range->scale, &range->scale));
+    CLQ_TRY(clq_buffer_read(run->qstate->zero_point, at, sizeof zero_point, &zero_point));
+    range->zero_point = clq_code_byte(tensor->value, zero_point);
+    return CLQ_OK;
 }
 
 static clq_status prepare(clq_op_run *run) {
@@ -71,13 +67,14 @@ static clq_status load_parameters(clq_op_run *run) {
     if (!has_table(run)) {
         return CLQ_OK;
     }
-    code_meaning x = graph_meaning(&run->in[0]), y = graph_meaning(&run->out);
+    clq_int8_range x = clq_int8_range_of(run->in[0].value, CLQ_ACT_NONE);
+    clq_int8_range y = clq_int8_range_of(run->out.value, CLQ_ACT_NONE);
     if (clamps(run)) {
         fill_clamp(run, table);
     } else {
         if (run->mode == CLQ_EXEC_FAKE_QUANT) {
-            CLQ_TRY(read_meaning(run, &run->in[0], &x));
-            CLQ_TRY(read_meaning(run, &run->out, &y));
+            CLQ_TRY(read_qparams(run, &run->in[0], &x));
+            CLQ_TRY(read_qparams(run, &run->out, &y));
         }
         fill_curve(run, x, y, table);
     }
@@ -103,8 +100,7 @@ static clq_status look_up_codes(clq_op_run *run, int64_t count) {
     CLQ_TRY(clq_kernel_get(run->device, "lookup_codes", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), CLQ_BUF(run->state),
-                      CLQ_BUF(run->qstate->zero_point), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, out),
-                      CLQ_I32(count));
+                      CLQ_TABLES(run), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, out), CLQ_I32(count));
 }
 
 static clq_status forward(clq_op_run *run) {

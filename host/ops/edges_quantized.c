@@ -15,14 +15,13 @@ clq_status clq_quantize_activation(clq_device *device, const clq_graph *graph,
     if (qstate->observe) {
         CLQ_TRY(clq_kernel_get(device, "quantize_codes_observe", NULL, &kernel));
         return CLQ_LAUNCH(device, kernel, clq_observing_range(device, count), CLQ_BUF(real->buffer),
-                          CLQ_BUF(codes->buffer), CLQ_BUF(qstate->scale),
-                          CLQ_BUF(qstate->zero_point), CLQ_BUF(qstate->range), CLQ_I32(value),
-                          CLQ_I32(count));
+                          CLQ_BUF(codes->buffer), CLQ_TABLES_OF(qstate), CLQ_BUF(qstate->range),
+                          CLQ_I32(value), CLQ_I32(count));
     }
     CLQ_TRY(clq_kernel_get(device, "quantize_codes", NULL, &kernel));
     return CLQ_LAUNCH(device, kernel, clq_codes_range(device, count), CLQ_BUF(real->buffer),
-                      CLQ_BUF(codes->buffer), CLQ_BUF(qstate->scale), CLQ_BUF(qstate->zero_point),
-                      CLQ_I32(value), CLQ_I32(count));
+                      CLQ_BUF(codes->buffer), CLQ_TABLES_OF(qstate), CLQ_I32(value),
+                      CLQ_I32(count));
 }
 
 clq_status clq_dequantize_activation(clq_device *device, const clq_graph *graph,
@@ -33,7 +32,7 @@ clq_status clq_dequantize_activation(clq_device *device, const clq_graph *graph,
     if (codes->dtype == CLQ_U8) {
         return clq_int8_dequantize(device, codes->buffer, real->buffer, clq_pixels(codes),
                                    clq_channels(codes), codes->value->q.scale[0],
-                                   codes->value->q.zero_point);
+                                   clq_code_byte(codes->value, codes->value->q.zero_point));
     }
     CLQ_TRY(clq_kernel_get(device, "dequantize_codes", NULL, &kernel));
     return CLQ_LAUNCH(device, kernel, clq_codes_range(device, count), CLQ_BUF(codes->buffer),

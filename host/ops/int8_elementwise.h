@@ -9,7 +9,7 @@
 
 #include <clquant/device.h>
 
-/* What codes mean, and which of them a result may take: lo and hi, 0..255. */
+/* What bytes mean, and which of them a result may take: lo and hi, 0..255. */
 typedef struct clq_int8_range {
     float scale;
     int32_t zero_point, lo, hi;

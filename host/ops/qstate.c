@@ -11,20 +11,28 @@ clq_status clq_qstate_create(clq_device *device, const clq_graph *graph, clq_qst
     clq_qstate *qstate = clq_calloc(1, sizeof *qstate);
     float *scale = clq_calloc(count, sizeof *scale);
     int32_t *zero_point = clq_calloc(count, sizeof *zero_point);
-    if (!qstate || !scale || !zero_point) {
+    int32_t *limits = clq_calloc(2 * count, sizeof *limits);
+    if (!qstate || !scale || !zero_point || !limits) {
         goto cleanup;
     }
     for (size_t v = 0; v < count; v++) {
         const clq_value *value = &graph->values[v];
         const bool activation =
             value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
-        scale[v] = activation && value->q.count > 0 ? value->q.scale[0] : 1.0f;
-        zero_point[v] = activation && value->q.count > 0 ? value->q.zero_point : 0;
+        scale[v] = 1.0f;
+        if (activation && value->q.count > 0) {
+            const clq_qtype_info *type = clq_qtype_get(value->q.type);
+            scale[v] = value->q.scale[0];
+            zero_point[v] = value->q.zero_point;
+            limits[2 * v] = type->lowest;
+            limits[2 * v + 1] = type->highest;
+        }
     }
     qstate->max_shift = -1;
     CLQ_GOTO(status, cleanup, upload(device, count * sizeof *scale, scale, &qstate->scale));
     CLQ_GOTO(status, cleanup,
              upload(device, count * sizeof *zero_point, zero_point, &qstate->zero_point));
+    CLQ_GOTO(status, cleanup, upload(device, 2 * count * sizeof *limits, limits, &qstate->limits));
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, 2 * count * sizeof(float), &qstate->range));
     CLQ_GOTO(status, cleanup, clq_buffer_fill(qstate->range, 0, 2 * count * sizeof(float), 0));
     *result = qstate;
@@ -33,6 +41,7 @@ cleanup:
     clq_qstate_destroy(qstate);
     clq_free(scale);
     clq_free(zero_point);
+    clq_free(limits);
     return status;
 }
 
@@ -42,6 +51,7 @@ void clq_qstate_destroy(clq_qstate *qstate) {
     }
     clq_buffer_release(qstate->scale);
     clq_buffer_release(qstate->zero_point);
+    clq_buffer_release(qstate->limits);
     clq_buffer_release(qstate->range);
     clq_free(qstate);
 }

@@ -1,10 +1,11 @@
 /* The operators in the quantized modes (FAKE_QUANT, QAT, INT8): one table an operator, filled in by
  * host/ops/NAME_quantized.c and named by the operator's descriptor as clq_op.quantized.
  *
- * Activations with qparams: INT8 holds u8 codes q with pitch, and goes by value->q; the float modes
- * hold q - z as F32, and go by run->qstate at the value's id. Values without qparams are real.
- * Gradients are F32 and of real values. An operator that must not run in these modes (batch_norm,
- * dropout: clq_graph_fold removes them) has no table. */
+ * Activations with qparams: INT8 holds codes as bytes with pitch (those of signed types plus
+ * 128: clq_code_byte), and goes by value->q; the float modes hold q - z as F32, and go by
+ * run->qstate at the value's id. Values without qparams are real. Gradients are F32 and of real
+ * values. An operator that must not run in these modes (batch_norm, dropout: clq_graph_fold removes
+ * them) has no table. */
 #ifndef CLQUANT_OPS_QUANTIZED_H
 #define CLQUANT_OPS_QUANTIZED_H
 
@@ -21,8 +22,8 @@ void clq_qstate_destroy(clq_qstate *qstate); /* NULL ok */
 
 /* The network's edges, queued by the executor. The codes' tensor.value carries the qparams.
  *
- * real (F32, dense) -> codes: U8 with pitch, or F32 holding q - z. In QAT with qstate->observe the
- * real values also widen qstate->range. */
+ * real (F32, dense) -> codes: bytes with pitch, or F32 holding q - z. In QAT with qstate->observe
+ * the real values also widen qstate->range. */
 clq_status clq_quantize_activation(clq_device *device, const clq_graph *graph,
                                    const clq_qstate *qstate, const clq_tensor *real,
                                    const clq_tensor *codes);

@@ -21,7 +21,7 @@ clq_status clq_check_codes(const clq_op_run *run, bool output_too) {
 
 clq_status clq_check_shared(const clq_op_run *run) {
     const clq_qparams *x = &run->in[0].value->q, *y = &run->out.value->q;
-    if (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point) {
+    if (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point || x->type != y->type) {
         return clq_fail(CLQ_USAGE, "%s keeps codes, but \"%s\" and \"%s\" differ in qparams",
                         run->node->op->name, run->in[0].value->name, run->out.value->name);
     }
@@ -79,16 +79,23 @@ void clq_release_real(const clq_op_run *run, void *state) {
     }
 }
 
+int32_t clq_code_byte(const clq_value *value, int32_t code) {
+    return code + CLQ_BYTE_OFFSET(clq_qtype_get(value->q.type)->lowest);
+}
+
 clq_int8_range clq_int8_range_of(const clq_value *value, clq_act act) {
     const clq_qtype_info *type = clq_qtype_get(value->q.type);
-    clq_int8_range range = {value->q.scale[0], value->q.zero_point, type->lowest, type->highest};
+    const clq_qparams *q = &value->q;
+    int32_t low = type->lowest, high = type->highest;
     if (act != CLQ_ACT_NONE) {
-        range.lo = range.zero_point;
+        low = q->zero_point;
     }
     if (act == CLQ_ACT_RELU6) {
-        range.hi = (int32_t)clq_relu6_code(range.scale, (float)range.zero_point);
+        high =
+            (int32_t)clq_relu6_code(q->scale[0], (float)q->zero_point, type->lowest, type->highest);
     }
-    return range;
+    return (clq_int8_range){q->scale[0], clq_code_byte(value, q->zero_point),
+                            clq_code_byte(value, low), clq_code_byte(value, high)};
 }
 
 int clq_channels(const clq_tensor *tensor) {

@@ -21,8 +21,10 @@ clq_status clq_check_codes(const clq_op_run *run, bool output_too);
 /* CLQ_USAGE when the output's qparams are not the input's: operators that keep codes. */
 clq_status clq_check_shared(const clq_op_run *run);
 
-/* The kernels' arguments for the tables; requantize.cl. */
-#define CLQ_TABLES(run) CLQ_BUF((run)->qstate->scale), CLQ_BUF((run)->qstate->zero_point)
+/* The kernels' arguments for the tables: CODE_TABLES of codes.h. */
+#define CLQ_TABLES_OF(qstate)                                                                      \
+    CLQ_BUF((qstate)->scale), CLQ_BUF((qstate)->zero_point), CLQ_BUF((qstate)->limits)
+#define CLQ_TABLES(run) CLQ_TABLES_OF((run)->qstate)
 #define CLQ_INDEX(run, tensor) CLQ_I32(clq_table_index((run)->graph, &(run)->tensor))
 
 /* Work-items for `count` codes. Kernels that observe join their ranges at the end, so on the GPU
@@ -41,7 +43,9 @@ clq_status clq_mask_gradient(const clq_op_run *run, clq_buffer *mask);
 clq_status clq_call_real(const clq_op_run *run, clq_status (*function)(clq_op_run *), void **state);
 void clq_release_real(const clq_op_run *run, void *state);
 
-/* INT8: an activation's meaning, and the codes that it may take. */
+/* INT8: a code of this activation as the byte that stands for it. */
+int32_t clq_code_byte(const clq_value *value, int32_t code);
+/* INT8: an activation's meaning, and the bytes that it may take. */
 clq_int8_range clq_int8_range_of(const clq_value *value, clq_act act);
 int64_t clq_pixels(const clq_tensor *tensor);
 int clq_channels(const clq_tensor *tensor);

@@ -39,7 +39,7 @@ static clq_status shortcut_a_forward(clq_op_run *run) {
         .oc = (int)y[3],
         .stride = attrs->stride,
         .front = attrs->front,
-        .zero_point = run->in[0].value->q.zero_point,
+        .zero_point = clq_code_byte(run->in[0].value, run->in[0].value->q.zero_point),
     };
     return clq_int8_shortcut_a(run->device, run->in[0].buffer, run->out.buffer, &shape);
 }

@@ -12,9 +12,10 @@
  * output. */
 enum { PIXELS = 14, CHANNELS = 5, COUNT = PIXELS * CHANNELS, MULTIPLIERS = CHANNELS + 16 };
 enum { A, B, Y, VALUES };
-enum { SCALE, ZERO, RANGE, IN, IN2, OUT, MASK, MULTIPLIER, REAL_MULTIPLIER, GRAD, GRAD2 };
+enum { SCALE, ZERO, LIMITS, RANGE, IN, IN2, OUT, MASK, MULTIPLIER, REAL_MULTIPLIER, GRAD, GRAD2 };
 static const float scales[VALUES] = {0.031f, 0.047f, 0.059f};
-static const int32_t zeros[VALUES] = {101, 88, 93};
+static const int32_t zeros[VALUES] = {101, 8, 93};
+static const int32_t limits[VALUES][2] = {{0, 255}, {0, 15}, {-128, 127}};
 
 typedef struct bounds {
     float lo, hi;
@@ -22,8 +23,10 @@ typedef struct bounds {
 
 static bounds bounds_of(int value, clq_act act) {
     const float z = (float)zeros[value];
-    const float top = act == CLQ_ACT_RELU6 ? clq_relu6_code(scales[value], z) : 255;
-    return (bounds){act == CLQ_ACT_NONE ? -z : 0, top - z};
+    const int32_t lowest = limits[value][0], highest = limits[value][1];
+    const float top =
+        act == CLQ_ACT_RELU6 ? clq_relu6_code(scales[value], z, lowest, highest) : (float)highest;
+    return (bounds){act == CLQ_ACT_NONE ? (float)lowest - z : 0, top - z};
 }
 
 /* Whether a code was not clamped, and the clamped one. */
@@ -42,6 +45,7 @@ static clq_status put_tables(clq_self_bench *b) {
     const float nothing[2 * VALUES] = {0};
     CLQ_TRY(clq_bench_put(b, SCALE, scales, sizeof scales));
     CLQ_TRY(clq_bench_put(b, ZERO, zeros, sizeof zeros));
+    CLQ_TRY(clq_bench_put(b, LIMITS, limits, sizeof limits));
     return clq_bench_put(b, RANGE, nothing, sizeof nothing);
 }
 
@@ -60,7 +64,7 @@ static clq_status expect_range(clq_self_bench *b, const float range[2], double t
     return clq_bench_floats(b, b->buffers[RANGE], all, 2 * VALUES, tolerance, what);
 }
 
-#define TABLES(b) CLQ_AT(b, SCALE), CLQ_AT(b, ZERO)
+#define TABLES(b) CLQ_AT(b, SCALE), CLQ_AT(b, ZERO), CLQ_AT(b, LIMITS)
 
 /* ---- edges.cl ---- */
 
@@ -228,7 +232,7 @@ static clq_status check_clips(clq_self_bench *b, const float *qa, const float *q
         const int entry = (int)qa[i] + zeros[A];
         code[i] = fminf(fmaxf(qa[i], at.lo), at.hi);
         dx[i] = qa[i] + (qa[i] == code[i] ? qb[i] : 0);
-        looked_up[i] = (float)(table[entry < 0 ? 0 : entry > 255 ? 255 : entry] - zeros[Y]);
+        looked_up[i] = (float)(table[entry < 0 ? 0 : entry > 255 ? 255 : entry] - 128 - zeros[Y]);
     }
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "clip_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
@@ -242,7 +246,7 @@ static clq_status check_clips(clq_self_bench *b, const float *qa, const float *q
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_TRY(clq_bench_put(b, MULTIPLIER, table, sizeof table));
     CLQ_BENCH(b, "lookup_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
-              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, ZERO), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(COUNT));
+              CLQ_AT(b, MULTIPLIER), TABLES(b), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(COUNT));
     return clq_bench_floats(b, b->buffers[OUT], looked_up, COUNT, 0, "lookup_codes");
 }
 
@@ -523,8 +527,10 @@ static clq_status check_update(clq_self_bench *b, float averaging, bool symmetri
             const float kept = before[i] * (1 - averaging), added = seen[i] * averaging;
             running[i] = averaging > 0 ? kept + added : fmaxf(before[i], seen[i]);
         }
-        scale[v] = clq_range_scale(running[2 * v], running[2 * v + 1], symmetric, max_shift);
-        zero[v] = clq_range_zero_point(running[2 * v], scale[v], symmetric);
+        const int32_t lowest = limits[v][0], highest = limits[v][1];
+        scale[v] = clq_range_scale(running[2 * v], running[2 * v + 1], lowest, highest, symmetric,
+                                   max_shift);
+        zero[v] = clq_range_zero_point(running[2 * v], scale[v], lowest, highest, symmetric);
     }
     CLQ_TRY(put_tables(b));
     CLQ_TRY(clq_bench_put(b, IN, seen, sizeof seen));
@@ -568,7 +574,7 @@ static clq_status test_compare(clq_self_bench *b) {
     CLQ_TRY(clq_bench_put(b, IN2, codes, sizeof codes));
     CLQ_TRY(clq_bench_put(b, OUT, result, sizeof result));
     CLQ_BENCH(b, "compare_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
-              CLQ_AT(b, ZERO), CLQ_I32(Y), CLQ_AT(b, OUT), CLQ_I32(PIXELS), CLQ_I32(CHANNELS),
+              CLQ_I32(zeros[Y]), CLQ_I32(Y), CLQ_AT(b, OUT), CLQ_I32(PIXELS), CLQ_I32(CHANNELS),
               CLQ_I32(PITCH));
     result[2 * Y] = 2;
     result[2 * Y + 1] = INT32_MAX - FIRST;

@@ -142,11 +142,14 @@ static clq_status set_qparams(calibration *c) {
             continue;
         }
         c->observer->finish(c->kept + c->observer->state_floats * (size_t)group, &low, &high);
-        CLQ_TRY(clq_activation_qparams(c->config, value->name, -low, high, &scale, &zero_point));
-        CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, CLQ_Q_U8));
+        const clq_qtype type = value->q.type;
+        const clq_qtype_info *codes = clq_qtype_get(type);
+        CLQ_TRY(
+            clq_activation_qparams(c->config, value->name, -low, high, type, &scale, &zero_point));
+        CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, type));
         if (group == v) {
-            const float exact =
-                clq_range_scale(low, high, c->config->symmetric_activations, CLQ_ANY_SCALE);
+            const float exact = clq_range_scale(low, high, codes->lowest, codes->highest,
+                                                c->config->symmetric_activations, CLQ_ANY_SCALE);
             CLQ_TRY(clq_report_scale(c->report, c->config, value, exact, scale));
         }
     }

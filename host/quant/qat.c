@@ -44,13 +44,16 @@ static size_t range_bytes(const clq_observers *o) {
  * moved by the few floats that are missing. */
 static void start_range(const clq_observers *o, const clq_qparams *q, float *range) {
     enum { MOST_MOVES = 8 };
+    const clq_qtype_info *type = clq_qtype_get(q->type);
+    const int lowest = type->lowest, highest = type->highest, half = (highest - lowest) / 2;
     const bool symmetric = o->config->symmetric_activations;
-    const bool centred = symmetric && q->zero_point > 0;
+    const bool centred = symmetric && clq_is_centred((float)(q->zero_point - lowest), lowest);
     const float scale = q->scale[0];
-    float low = scale * (centred ? 127.0f : (float)q->zero_point);
-    float high = scale * (centred ? 127.0f : (float)(255 - q->zero_point));
+    float low = scale * (float)(centred ? half : q->zero_point - lowest);
+    float high = scale * (float)(centred ? half : highest - q->zero_point);
     for (int i = 0; i < MOST_MOVES; i++) {
-        const float made = clq_range_scale(low, high, symmetric, o->qstate->max_shift);
+        const float made =
+            clq_range_scale(low, high, lowest, highest, symmetric, o->qstate->max_shift);
         if (made == scale) {
             break;
         }
@@ -143,8 +146,8 @@ static clq_status after_step(void *context, int64_t step) {
     clq_device_set_label(o->device, "observers");
     CLQ_TRY(CLQ_LAUNCH(o->device, o->update, CLQ_RANGE1((size_t)o->values),
                        CLQ_BUF(o->qstate->range), CLQ_BUF(o->running), CLQ_BUF(o->source),
-                       CLQ_BUF(o->qstate->scale), CLQ_BUF(o->qstate->zero_point),
-                       CLQ_F32(o->config->averaging), CLQ_I32(o->config->symmetric_activations),
+                       CLQ_TABLES_OF(o->qstate), CLQ_F32(o->config->averaging),
+                       CLQ_I32(o->config->symmetric_activations),
                        CLQ_I32(clq_scale_shift(o->config)), CLQ_I32(o->values)));
     CLQ_TRY(clq_buffer_fill(o->qstate->range, 0, range_bytes(o), 0));
     clq_device_set_label(o->device, "");
@@ -167,7 +170,7 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
         clq_value *value = &graph->values[v];
         if (!value->data && value->q.count > 0) {
             CLQ_GOTO(status, cleanup,
-                     clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], CLQ_Q_U8));
+                     clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], value->q.type));
         }
     }
     status = clq_set_weight_qparams(o->config, graph, NULL);

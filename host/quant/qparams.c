@@ -41,8 +41,10 @@ clq_status clq_scale_to_pow2(const char *name, float scale, int max_shift, float
 }
 
 clq_status clq_activation_qparams(const clq_quant_config *config, const char *name, float min,
-                                  float max, float *scale, int32_t *zero_point) {
+                                  float max, clq_qtype type, float *scale, int32_t *zero_point) {
     CLQ_NEEDS(config, name, scale, zero_point);
+    const clq_qtype_info *codes = clq_qtype_get(type);
+    CLQ_REQUIRE(codes && codes->bits <= 8, "type must be one of up to 8 bits");
     if (!isfinite(min) || !isfinite(max) || min > max) {
         return clq_fail(CLQ_BAD_DATA, "%s: the observed range [%g, %g] is not a finite interval",
                         name, (double)min, (double)max);
@@ -52,8 +54,10 @@ clq_status clq_activation_qparams(const clq_quant_config *config, const char *na
         return clq_fail(CLQ_BAD_DATA, "%s: the observed range [%g, %g] is wider than a float", name,
                         (double)min, (double)max);
     }
-    *scale = clq_range_scale(low, high, config->symmetric_activations, clq_scale_shift(config));
-    *zero_point = clq_range_zero_point(low, *scale, config->symmetric_activations);
+    *scale = clq_range_scale(low, high, codes->lowest, codes->highest,
+                             config->symmetric_activations, clq_scale_shift(config));
+    *zero_point = clq_range_zero_point(low, *scale, codes->lowest, codes->highest,
+                                       config->symmetric_activations);
     return CLQ_OK;
 }
 

@@ -162,21 +162,22 @@ static clq_status describe(verifier *s, int value, int place) {
     clq_snprintf(s->v->first_mismatch, sizeof s->v->first_mismatch,
                  "value %.100s, image %lld, element [%s]: code %g fake-quantized, %d integer",
                  of->name, (long long)(s->v->images + place / each), index,
-                 (double)code + (double)of->q.zero_point, q);
+                 (double)code + (double)of->q.zero_point, q - clq_code_byte(of, 0));
     return CLQ_OK;
 }
 
 static clq_status compare_value(verifier *s, int value, int count) {
     const clq_tensor *fake = clq_exec_value(s->fake, value);
     const clq_tensor *integer = clq_exec_value(s->integer, value);
+    const clq_value *of = &s->graph->values[value];
     const int64_t pixels = clq_pixels(fake) / s->batch * count;
     const int channels = clq_channels(fake);
     s->v->compared_codes += pixels * channels;
     return CLQ_LAUNCH(
         s->device, s->compare, CLQ_RANGE1(clq_work_items(s->device, pixels, 1 + 4096 / channels)),
         CLQ_BUF(fake->buffer), CLQ_BUF(integer->buffer),
-        CLQ_BUF(clq_exec_get_options(s->fake)->qstate->zero_point), CLQ_I32(value),
-        CLQ_BUF(s->results), CLQ_I32(pixels), CLQ_I32(channels), CLQ_I32(integer->pitch));
+        CLQ_I32(clq_code_byte(of, of->q.zero_point)), CLQ_I32(value), CLQ_BUF(s->results),
+        CLQ_I32(pixels), CLQ_I32(channels), CLQ_I32(integer->pitch));
 }
 
 /* The activations in the order in which they come to be: inputs, then the nodes' outputs. */

@@ -68,12 +68,13 @@ typedef enum clq_exec_mode {
 
 typedef struct clq_exec clq_exec;
 
-/* Scales, zero points and observers of every quantized activation, in device tables indexed by
- * value id, so that QAT changes them without the host, and how weights get their scales. Made by
+/* Scales, zero points, limits and observers of every quantized activation, in device tables indexed
+ * by value id, so that QAT changes them without the host, and how weights get their scales. Made by
  * quant/ (or, for FAKE_QUANT, from the graph's qparams by the executor), read by operators. */
 typedef struct clq_qstate {
     clq_buffer *scale;      /* F32 (value_count) */
     clq_buffer *zero_point; /* S32 (value_count) */
+    clq_buffer *limits;     /* S32 (value_count, 2): the lowest and the highest code of its type */
     clq_buffer *range; /* F32 (value_count, 2): the largest -x and the largest x seen, both >= 0 */
     bool observe;      /* QAT: operators also widen `range` */
     /* load_parameters gives F32 weights scales by equation (5) of docs/quantization.md; otherwise

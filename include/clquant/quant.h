@@ -48,9 +48,10 @@ typedef struct clq_quant_config {
     clq_observer_kind observer;
     double averaging; /* moving average: weight of a batch's range, default 0.01. QAT always
                          averages */
-    bool symmetric_activations; /* zero_point 128 (0 when the range is not negative); default affine
-                                 */
-    bool per_tensor_weights;    /* default per channel */
+    /* zero_point in the middle of the type's codes (of unsigned ones at their start when the range
+     * is not negative); default affine */
+    bool symmetric_activations;
+    bool per_tensor_weights; /* default per channel */
     clq_scale_kind scale;
     int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images; /* calibration images, default 512 */
@@ -60,10 +61,10 @@ typedef struct clq_quant_config {
 void clq_quant_config_init(clq_quant_config *config);
 clq_status clq_quant_config_check(const clq_quant_config *config);
 
-/* Activation qparams of the range [min, max] (widened to contain 0), u8. `name` goes in the error
- * of a range that is not finite. A degenerate range gives scale 1. */
+/* Activation qparams of the range [min, max] (widened to contain 0) for a type of up to 8 bits.
+ * `name` goes in the error of a range that is not finite. A degenerate range gives scale 1. */
 clq_status clq_activation_qparams(const clq_quant_config *config, const char *name, float min,
-                                  float max, float *scale, int32_t *zero_point);
+                                  float max, clq_qtype type, float *scale, int32_t *zero_point);
 /* Scale of s8 weights with largest magnitude `max_abs` (0 gives 1). */
 clq_status clq_weight_scale(const clq_quant_config *config, const char *name, float max_abs,
                             float *scale);

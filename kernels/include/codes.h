@@ -72,7 +72,11 @@ typedef int int1;
     }
 #endif
 
-/* ---- a value's qparams, from the tables ---- */
+/* ---- a value's qparams, from the tables: scale and zero_point (values), and limits (values, 2),
+ * the lowest and the highest code ---- */
+
+#define CODE_TABLES                                                                                \
+    __global const float *scale, __global const int *zero_point, __global const int *limits
 
 enum { ACT_NONE, ACT_RELU, ACT_RELU6 }; /* clq_act */
 
@@ -81,10 +85,12 @@ typedef struct code_bounds {
     float lo, hi;
 } code_bounds;
 
-static inline code_bounds clq_code_bounds(float scale, int zero_point, int act) {
-    const float z = (float)zero_point;
-    const float top = act == ACT_RELU6 ? clq_relu6_code(scale, z) : 255.0f;
-    return (code_bounds){act == ACT_NONE ? -z : 0.0f, top - z};
+static inline code_bounds clq_code_bounds(CODE_TABLES, int value, int act) {
+    const int lowest = limits[2 * value], highest = limits[2 * value + 1];
+    const float z = (float)zero_point[value];
+    const float top =
+        act == ACT_RELU6 ? clq_relu6_code(scale[value], z, lowest, highest) : (float)highest;
+    return (code_bounds){act == ACT_NONE ? (float)lowest - z : 0.0f, top - z};
 }
 
 /* ---- observing: the largest -x and the largest x of a value, both at least 0 ----

@@ -42,26 +42,35 @@ CLQ_INLINE float clq_nearest_pow2(float scale, int max_shift) {
     return CLQ_BITS_FLOAT((exponent + 127) << 23);
 }
 
-/* A scale before limits and rounding -> the scale. 0 means nothing was seen, which any scale represents. */
+/* A scale before limits and rounding -> the scale. 0 means nothing was seen, which any scale
+ * represents. */
 CLQ_INLINE float clq_limit_scale(float scale, int max_shift) {
     scale = scale > 0.0f ? CLQ_AT_LEAST(scale, CLQ_LEAST_SCALE) : scale == 0.0f ? 1.0f : scale;
     return max_shift < 0 ? scale : clq_nearest_pow2(scale, max_shift);
 }
 
-/* (3), (4) for the range [-low, high], low and high >= 0 */
-CLQ_INLINE float clq_range_scale(float low, float high, int symmetric, int max_shift) {
+/* (3), (4) for the range [-low, high], low and high >= 0, and codes lowest .. highest. Symmetric
+ * codes have the zero point in their middle, but for unsigned ones of a range without negatives. */
+CLQ_INLINE int clq_is_centred(float low, int lowest) {
+    return lowest < 0 || low > 0.0f;
+}
+CLQ_INLINE float clq_range_scale(float low, float high, int lowest, int highest, int symmetric,
+                                 int max_shift) {
+    const int steps = highest - lowest;
     if (symmetric) {
         const float width = low > high ? low : high;
-        return clq_limit_scale(clq_divide(width, low > 0.0f ? 127.0f : 255.0f), max_shift);
+        const int wide = clq_is_centred(low, lowest) ? steps / 2 : steps;
+        return clq_limit_scale(clq_divide(width, (float)wide), max_shift);
     }
     const float width = high + low;
-    return clq_limit_scale(clq_divide(width, 255.0f), max_shift);
+    return clq_limit_scale(clq_divide(width, (float)steps), max_shift);
 }
-CLQ_INLINE int clq_range_zero_point(float low, float scale, int symmetric) {
+CLQ_INLINE int clq_range_zero_point(float low, float scale, int lowest, int highest,
+                                    int symmetric) {
     if (symmetric) {
-        return low > 0.0f ? 128 : 0;
+        return clq_is_centred(low, lowest) ? highest - (highest - lowest) / 2 : lowest;
     }
-    return (int)clq_quantize_code(low, scale, 0.0f, 0.0f, 255.0f);
+    return (int)clq_quantize_code(low, scale, (float)lowest, (float)lowest, (float)highest);
 }
 
 /* (5): of weights with largest magnitude `max_abs`, which gets code `highest`, and biases with
@@ -93,8 +102,11 @@ CLQ_INLINE float clq_pool_factor(float x_scale, float y_scale, int count) {
 }
 
 /* The code of 6, where ReLU6 clamps. */
-CLQ_INLINE float clq_relu6_code(float scale, float z) {
-    return clq_quantize_code(6.0f, scale, z, 0.0f, 255.0f);
+CLQ_INLINE float clq_relu6_code(float scale, float z, int lowest, int highest) {
+    return clq_quantize_code(6.0f, scale, z, (float)lowest, (float)highest);
 }
+
+/* Integer networks keep every activation's codes in u8: a signed type's code q as q + 128. */
+#define CLQ_BYTE_OFFSET(lowest) ((lowest) < 0 ? 128 : 0)
 
 #endif

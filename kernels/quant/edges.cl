@@ -10,20 +10,18 @@
 #define UNSEEN(W, real)
 #define SEEN(W, real) RANGE_ADD(W, real);
 
-__kernel void quantize_codes(__global const float *x, __global float *y,
-                             __global const float *scale, __global const int *zero_point, int value,
+__kernel void quantize_codes(__global const float *x, __global float *y, CODE_TABLES, int value,
                              int count) {
     const float s = scale[value];
-    const code_bounds b = clq_code_bounds(s, zero_point[value], ACT_NONE);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_EACH_CODE(count, QUANTIZE_BODY, UNSEEN);
 }
 
-__kernel void quantize_codes_observe(__global const float *x, __global float *y,
-                                     __global const float *scale, __global const int *zero_point,
+__kernel void quantize_codes_observe(__global const float *x, __global float *y, CODE_TABLES,
                                      __global float *range, int value, int count) {
     RANGE_BEGIN;
     const float s = scale[value];
-    const code_bounds b = clq_code_bounds(s, zero_point[value], ACT_NONE);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_EACH_CODE(count, QUANTIZE_BODY, SEEN);
     RANGE_END(range, value);
 }

@@ -8,11 +8,10 @@
     STORE##W(clq_add_code##W(LOAD##W(a + i), ma, LOAD##W(b + i), mb, 0.0f, at.lo, at.hi), y + i);
 
 __kernel void add_codes(__global const float *a, __global const float *b, __global float *y,
-                        __global const float *scale, __global const int *zero_point, int a_value,
-                        int b_value, int value, int act, int count) {
+                        CODE_TABLES, int a_value, int b_value, int value, int act, int count) {
     const float ma = clq_divide(scale[a_value], scale[value]);
     const float mb = clq_divide(scale[b_value], scale[value]);
-    const code_bounds at = clq_code_bounds(scale[value], zero_point[value], act);
+    const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CODE(count, ADD_BODY, 0);
 }
 
@@ -32,23 +31,21 @@ __kernel void add_codes(__global const float *a, __global const float *b, __glob
     RANGE_ADD(W, real);
 
 __kernel void add_codes_train(__global const float *a, __global const float *b, __global float *y,
-                              __global uchar *mask, __global const float *scale,
-                              __global const int *zero_point, int a_value, int b_value, int value,
-                              int act, int count) {
+                              __global uchar *mask, CODE_TABLES, int a_value, int b_value,
+                              int value, int act, int count) {
     const float ma = clq_divide(scale[a_value], scale[value]);
     const float mb = clq_divide(scale[b_value], scale[value]);
-    const code_bounds at = clq_code_bounds(scale[value], zero_point[value], act);
+    const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CODE(count, ADD_TRAIN_BODY, UNSEEN);
 }
 
 __kernel void add_codes_observe(__global const float *a, __global const float *b, __global float *y,
-                                __global uchar *mask, __global const float *scale,
-                                __global const int *zero_point, __global float *range, int a_value,
-                                int b_value, int value, int act, int count) {
+                                __global uchar *mask, CODE_TABLES, __global float *range,
+                                int a_value, int b_value, int value, int act, int count) {
     RANGE_BEGIN;
     const float sa = scale[a_value], sb = scale[b_value];
     const float ma = clq_divide(sa, scale[value]), mb = clq_divide(sb, scale[value]);
-    const code_bounds at = clq_code_bounds(scale[value], zero_point[value], act);
+    const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
     const float least = act == ACT_NONE ? -INFINITY : 0.0f;
     const float ceiling = act == ACT_RELU6 ? 6.0f : INFINITY;
     FOR_EACH_CODE(count, ADD_TRAIN_BODY, SEEN);
@@ -82,9 +79,9 @@ __kernel void add_codes_gradient(__global const uchar *mask, __global const floa
         STORE##W(CLQ_AT_MOST(CLQ_AT_LEAST(q, (float##W)(b.lo)), (float##W)(b.hi)), y + i);         \
     }
 
-__kernel void clip_codes(__global const float *x, __global float *y, __global const float *scale,
-                         __global const int *zero_point, int value, int act, int count) {
-    const code_bounds b = clq_code_bounds(scale[value], zero_point[value], act);
+__kernel void clip_codes(__global const float *x, __global float *y, CODE_TABLES, int value,
+                         int act, int count) {
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CODE(count, CLIP_BODY, 0);
 }
 
@@ -97,24 +94,24 @@ __kernel void clip_codes(__global const float *x, __global float *y, __global co
     }
 
 __kernel void clip_codes_gradient(__global const float *x, __global const float *dy,
-                                  __global float *dx, __global const float *scale,
-                                  __global const int *zero_point, int value, int act,
+                                  __global float *dx, CODE_TABLES, int value, int act,
                                   int accumulate, int count) {
-    const code_bounds b = clq_code_bounds(scale[value], zero_point[value], act);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CODE(count, CLIP_GRADIENT_BODY, 0);
 }
 
 /* ---- tanh and sigmoid ---- */
 
-/* By a table of 256 codes q_y, entry q_x. */
+/* By a table of 256 codes q_y, entry q_x, both as bytes. */
 #define LOOKUP_BODY(ARG, W)                                                                        \
     for (int l = 0; l < W; l++) {                                                                  \
         y[i + l] = (float)((int)table[clamp((int)x[i + l] + zx, 0, 255)] - zy);                    \
     }
 
 __kernel void lookup_codes(__global const float *x, __global float *y, __global const uchar *table,
-                           __global const int *zero_point, int x_value, int value, int count) {
-    const int zx = zero_point[x_value], zy = zero_point[value];
+                           CODE_TABLES, int x_value, int value, int count) {
+    const int zx = zero_point[x_value] + CLQ_BYTE_OFFSET(limits[2 * x_value]);
+    const int zy = zero_point[value] + CLQ_BYTE_OFFSET(limits[2 * value]);
     FOR_EACH_CODE(count, LOOKUP_BODY, 0);
 }
 
@@ -128,13 +125,12 @@ __kernel void lookup_codes(__global const float *x, __global float *y, __global 
         STORE##W(clq_quantize_code##W(real, sy, 0.0f, b.lo, b.hi), y + i);                         \
     }
 
-__kernel void curve_codes_train(__global const float *x, __global float *y,
-                                __global const float *scale, __global const int *zero_point,
+__kernel void curve_codes_train(__global const float *x, __global float *y, CODE_TABLES,
                                 __global float *range, int x_value, int value, int sigmoid,
                                 int count) {
     RANGE_BEGIN;
     const float sx = scale[x_value], sy = scale[value];
-    const code_bounds b = clq_code_bounds(sy, zero_point[value], ACT_NONE);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_EACH_CODE(count, CURVE_BODY, 0);
     RANGE_END(range, value);
 }
@@ -152,10 +148,9 @@ __kernel void curve_codes_train(__global const float *x, __global float *y,
     }
 
 __kernel void curve_codes_gradient(__global const float *x, __global const float *dy,
-                                   __global float *dx, __global const float *scale,
-                                   __global const int *zero_point, int x_value, int value,
+                                   __global float *dx, CODE_TABLES, int x_value, int value,
                                    int sigmoid, int accumulate, int count) {
     const float sx = scale[x_value], sy = scale[value];
-    const code_bounds b = clq_code_bounds(sy, zero_point[value], ACT_NONE);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_EACH_CODE(count, CURVE_GRADIENT_BODY, 0);
 }

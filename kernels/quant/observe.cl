@@ -16,12 +16,13 @@ __kernel void observe_reals(__global const float *x, __global float *range, int 
 
 /* One work-item a value. seen, running (values, 2): the largest -x and the largest x of this step,
  * and the observer's; observer (values): whose ranges the value goes by - its own, or those of the
- * value it shares qparams with, so that both compute the same -, or -1 when it is not quantized.
+ * value it shares qparams with, so that both compute the same -, or -1 when it is not quantized;
+ * limits: as in codes.h.
  * averaging: weight of the new range, or 0 to keep the extremes. */
 __kernel void observer_update(__global const float *seen, __global float *running,
                               __global const int *observer, __global float *scale,
-                              __global int *zero_point, float averaging, int symmetric,
-                              int max_shift, int values) {
+                              __global int *zero_point, __global const int *limits, float averaging,
+                              int symmetric, int max_shift, int values) {
     const int value = get_global_id(0);
     if (value >= values || observer[value] < 0) {
         return;
@@ -33,7 +34,8 @@ __kernel void observer_update(__global const float *seen, __global float *runnin
         range[i] = averaging > 0.0f ? kept + added : RANGE_MAX(old, now);
         running[2 * value + i] = range[i];
     }
-    const float s = clq_range_scale(range[0], range[1], symmetric, max_shift);
+    const int lowest = limits[2 * value], highest = limits[2 * value + 1];
+    const float s = clq_range_scale(range[0], range[1], lowest, highest, symmetric, max_shift);
     scale[value] = s;
-    zero_point[value] = clq_range_zero_point(range[0], s, symmetric);
+    zero_point[value] = clq_range_zero_point(range[0], s, lowest, highest, symmetric);
 }

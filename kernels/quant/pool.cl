@@ -24,8 +24,7 @@
 #define CELL_float CELL_OF(1)
 
 #define POOL_ARGUMENTS                                                                             \
-    __global const float *scale, __global const int *zero_point, int x_value, int value,           \
-        POOL_SHAPE, int PB, int PR, int include_pad
+    CODE_TABLES, int x_value, int value, POOL_SHAPE, int PB, int PR, int include_pad
 
 #define CELL_OF(W)                                                                                 \
     {                                                                                              \
@@ -34,7 +33,7 @@
     }
 
 __kernel void avg_pool_codes(__global const float *x, __global float *y, POOL_ARGUMENTS) {
-    const code_bounds b = clq_code_bounds(scale[value], zero_point[value], ACT_NONE);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_PIXELS(batch, OH, OW, C, CELL)
 }
 
@@ -52,7 +51,7 @@ __kernel void avg_pool_codes(__global const float *x, __global float *y, POOL_AR
 __kernel void avg_pool_codes_train(__global const float *x, __global float *y, __global uchar *mask,
                                    __global float *range, POOL_ARGUMENTS) {
     RANGE_BEGIN;
-    const code_bounds b = clq_code_bounds(scale[value], zero_point[value], ACT_NONE);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_PIXELS(batch, OH, OW, C, CELL)
     RANGE_END(range, value);
 }

@@ -3,7 +3,7 @@
  *   acc (pixels, channels)   the sums of (7), integers held in floats (or ints: *_sums)
  *   y   (pixels, channels)   q_y - z_y, or reals; may be acc
  *   multiplier               M of (9), real_multiplier = x_scale * w_scale of (10); as codes.h says
- *   scale, zero_point, range the tables of all values; `value` is y's entry
+ *   CODE_TABLES, range        the tables of all values; `value` is y's entry
  *   mask (pixels, channels)  1 where the code was not clamped: where the gradient passes */
 #include "codes.h"
 
@@ -17,10 +17,9 @@
 
 #define REQUANTIZE(NAME, TYPE, SUM)                                                                \
     __kernel void NAME(__global const TYPE *acc, __global float *y,                                \
-                       __global const float *multiplier, __global const float *scale,              \
-                       __global const int *zero_point, int value, int act, int count,              \
-                       int channels) {                                                             \
-        const code_bounds b = clq_code_bounds(scale[value], zero_point[value], act);               \
+                       __global const float *multiplier, CODE_TABLES, int value, int act,          \
+                       int count, int channels) {                                                  \
+        const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);              \
         FOR_EACH_CHANNEL_CODE(count, channels, REQUANTIZE_BODY, SUM);                              \
     }
 
@@ -68,20 +67,18 @@ REALS(sums_to_reals, int, LOAD_INT)
 
 __kernel void requantize_codes_train(__global const float *acc, __global float *y,
                                      __global const float *multiplier, __global uchar *mask,
-                                     __global const float *scale, __global const int *zero_point,
-                                     int value, int act, int count, int channels) {
-    const code_bounds b = clq_code_bounds(scale[value], zero_point[value], act);
+                                     CODE_TABLES, int value, int act, int count, int channels) {
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CHANNEL_CODE(count, channels, TRAIN_BODY, UNSEEN);
 }
 
 __kernel void requantize_codes_observe(__global const float *acc, __global float *y,
                                        __global const float *multiplier,
                                        __global const float *real_multiplier, __global uchar *mask,
-                                       __global const float *scale, __global const int *zero_point,
-                                       __global float *range, int value, int act, int count,
-                                       int channels) {
+                                       CODE_TABLES, __global float *range, int value, int act,
+                                       int count, int channels) {
     RANGE_BEGIN;
-    const code_bounds b = clq_code_bounds(scale[value], zero_point[value], act);
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);
     const float least = act == ACT_NONE ? -INFINITY : 0.0f;
     const float ceiling = act == ACT_RELU6 ? 6.0f : INFINITY;
     FOR_EACH_CHANNEL_CODE(count, channels, TRAIN_BODY, SEEN);

@@ -491,8 +491,9 @@ static void quantization(void **state) {
     assert_false(clq_qtype_find("u8", NULL));
     assert_true(clq_qtype_find("s4", &type) && type == CLQ_Q_S4);
     FAILS(clq_quant_config_check(&zeroed));
-    REFUSED(clq_activation_qparams(NULL, "x", 0, 1, &scale, &zero_point));
-    REFUSED(clq_activation_qparams(&config, "x", 0, 1, NULL, &zero_point));
+    REFUSED(clq_activation_qparams(NULL, "x", 0, 1, CLQ_Q_U8, &scale, &zero_point));
+    REFUSED(clq_activation_qparams(&config, "x", 0, 1, CLQ_Q_U8, NULL, &zero_point));
+    REFUSED(clq_activation_qparams(&config, "x", 0, 1, CLQ_Q_S32, &scale, &zero_point));
     REFUSED(clq_weight_scale(&config, "x", 1, NULL));
     REFUSED(clq_scale_to_pow2("x", 1, 8, NULL));
     assert_ok(clq_feed_create(device, table, &(clq_feed_options){.batch = 4}, &feed));

@@ -85,7 +85,8 @@ static void check_ranges(const clq_quant_config *config) {
                             : fmaxf(high, r.high[from][b]);
         }
         int32_t zero_point;
-        assert_ok(clq_activation_qparams(config, value->name, -low, high, &scale, &zero_point));
+        assert_ok(
+            clq_activation_qparams(config, value->name, -low, high, CLQ_Q_U8, &scale, &zero_point));
         assert_int_equal(value->q.count, 1);
         assert_int_equal(value->q.type, CLQ_Q_U8);
         assert_int_equal(value->q.zero_point, zero_point);

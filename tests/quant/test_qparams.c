@@ -19,31 +19,43 @@ typedef struct range_case {
     bool symmetric;
     float scale;
     int zero_point;
+    clq_qtype type;
 } range_case;
 
 static const range_case ranges[] = {
-    {0, 255, CLQ_SCALE_FLOAT, false, 1, 0},
-    {-1, 1, CLQ_SCALE_FLOAT, false, 2.0f / 255, 127}, /* 1 / (2 / 255) is just below 127.5 */
-    {-255, 0, CLQ_SCALE_FLOAT, false, 1, 255},
-    {2, 5, CLQ_SCALE_FLOAT, false, 5.0f / 255, 0},     /* widened to contain 0 */
-    {-5, -2, CLQ_SCALE_FLOAT, false, 5.0f / 255, 255}, /* likewise */
-    {-0.1f, 25.4f, CLQ_SCALE_FLOAT, false, 25.5f / 255, 1},
-    {0, 0, CLQ_SCALE_FLOAT, false, 1, 0},
-    {-0.0f, 0, CLQ_SCALE_FLOAT, true, 1, 0},
-    {3, 3, CLQ_SCALE_FLOAT, false, 3.0f / 255, 0}, /* a single value */
-    {-3, -3, CLQ_SCALE_FLOAT, true, 3.0f / 127, 128},
-    {0, 510, CLQ_SCALE_FLOAT, true, 2, 0},
-    {-1, 254, CLQ_SCALE_FLOAT, true, 2, 128},
-    {-254, 1, CLQ_SCALE_FLOAT, true, 2, 128},
-    {0, 1e-30f, CLQ_SCALE_FLOAT, false, 0x1p-60f, 0}, /* no scale is smaller */
-    {-100, 155, CLQ_SCALE_POW2, false, 1, 100},
-    {-64, 64, CLQ_SCALE_POW2, false, 0.5f, 128},    /* 128 / 255 = 0.502 */
-    {0, 360, CLQ_SCALE_POW2, false, 1, 0},          /* 1.4118 < sqrt(2) */
-    {0, 361, CLQ_SCALE_POW2, false, 2, 0},          /* 1.4157 > sqrt(2) */
-    {0, 1e9f, CLQ_SCALE_POW2, false, 256, 0},       /* exponent at most 8 */
-    {-1e-9f, 0, CLQ_SCALE_POW2, false, 0x1p-8f, 0}, /* and at least -8 */
-    {0, 0, CLQ_SCALE_POW2, true, 1, 0},
-    {-127, 3, CLQ_SCALE_POW2, true, 1, 128},
+    {0, 255, CLQ_SCALE_FLOAT, false, 1, 0, CLQ_Q_U8},
+    {-1, 1, CLQ_SCALE_FLOAT, false, 2.0f / 255, 127,
+     CLQ_Q_U8}, /* 1 / (2 / 255) is just below 127.5 */
+    {-255, 0, CLQ_SCALE_FLOAT, false, 1, 255, CLQ_Q_U8},
+    {2, 5, CLQ_SCALE_FLOAT, false, 5.0f / 255, 0, CLQ_Q_U8},     /* widened to contain 0 */
+    {-5, -2, CLQ_SCALE_FLOAT, false, 5.0f / 255, 255, CLQ_Q_U8}, /* likewise */
+    {-0.1f, 25.4f, CLQ_SCALE_FLOAT, false, 25.5f / 255, 1, CLQ_Q_U8},
+    {0, 0, CLQ_SCALE_FLOAT, false, 1, 0, CLQ_Q_U8},
+    {-0.0f, 0, CLQ_SCALE_FLOAT, true, 1, 0, CLQ_Q_U8},
+    {3, 3, CLQ_SCALE_FLOAT, false, 3.0f / 255, 0, CLQ_Q_U8}, /* a single value */
+    {-3, -3, CLQ_SCALE_FLOAT, true, 3.0f / 127, 128, CLQ_Q_U8},
+    {0, 510, CLQ_SCALE_FLOAT, true, 2, 0, CLQ_Q_U8},
+    {-1, 254, CLQ_SCALE_FLOAT, true, 2, 128, CLQ_Q_U8},
+    {-254, 1, CLQ_SCALE_FLOAT, true, 2, 128, CLQ_Q_U8},
+    {0, 1e-30f, CLQ_SCALE_FLOAT, false, 0x1p-60f, 0, CLQ_Q_U8}, /* no scale is smaller */
+    {-100, 155, CLQ_SCALE_POW2, false, 1, 100, CLQ_Q_U8},
+    {-64, 64, CLQ_SCALE_POW2, false, 0.5f, 128, CLQ_Q_U8},    /* 128 / 255 = 0.502 */
+    {0, 360, CLQ_SCALE_POW2, false, 1, 0, CLQ_Q_U8},          /* 1.4118 < sqrt(2) */
+    {0, 361, CLQ_SCALE_POW2, false, 2, 0, CLQ_Q_U8},          /* 1.4157 > sqrt(2) */
+    {0, 1e9f, CLQ_SCALE_POW2, false, 256, 0, CLQ_Q_U8},       /* exponent at most 8 */
+    {-1e-9f, 0, CLQ_SCALE_POW2, false, 0x1p-8f, 0, CLQ_Q_U8}, /* and at least -8 */
+    {0, 0, CLQ_SCALE_POW2, true, 1, 0, CLQ_Q_U8},
+    {-127, 3, CLQ_SCALE_POW2, true, 1, 128, CLQ_Q_U8},
+    {-100, 155, CLQ_SCALE_FLOAT, false, 1, -28, CLQ_Q_S8},
+    {0, 255, CLQ_SCALE_FLOAT, false, 1, -128, CLQ_Q_S8},
+    {0, 254, CLQ_SCALE_FLOAT, true, 2, 0, CLQ_Q_S8}, /* signed symmetric codes: 0 is 0 */
+    {-254, 1, CLQ_SCALE_FLOAT, true, 2, 0, CLQ_Q_S8},
+    {-100, 154, CLQ_SCALE_FLOAT, false, 1, -27, CLQ_Q_S8_NARROW},
+    {-100, 254, CLQ_SCALE_FLOAT, true, 2, 0, CLQ_Q_S8_NARROW},
+    {-5, 10, CLQ_SCALE_FLOAT, false, 1, -3, CLQ_Q_S4},
+    {-5, 14, CLQ_SCALE_FLOAT, true, 2, 0, CLQ_Q_S4},
+    {-1, 2, CLQ_SCALE_FLOAT, false, 1, -1, CLQ_Q_S2},
+    {0, 0, CLQ_SCALE_FLOAT, false, 1, -2, CLQ_Q_S2},
 };
 enum { RANGES = sizeof ranges / sizeof *ranges };
 
@@ -54,7 +66,8 @@ static void activation_qparams(void **state) {
         const clq_quant_config config = config_of(c->kind, c->symmetric);
         float scale = 0;
         int32_t zero_point = -1;
-        assert_ok(clq_activation_qparams(&config, "x", c->min, c->max, &scale, &zero_point));
+        assert_ok(
+            clq_activation_qparams(&config, "x", c->min, c->max, c->type, &scale, &zero_point));
         if (scale != c->scale || zero_point != c->zero_point) {
             fail_msg("case %d: scale %.9g zero point %d, expected %.9g and %d", i, (double)scale,
                      zero_point, (double)c->scale, c->zero_point);
@@ -70,8 +83,8 @@ static void ranges_must_be_finite_intervals(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         float scale;
         int32_t zero_point;
-        assert_status(clq_activation_qparams(&config, "layer1.out", bad[i][0], bad[i][1], &scale,
-                                             &zero_point),
+        assert_status(clq_activation_qparams(&config, "layer1.out", bad[i][0], bad[i][1], CLQ_Q_U8,
+                                             &scale, &zero_point),
                       CLQ_BAD_DATA);
         assert_error_has("layer1.out");
     }
@@ -88,10 +101,12 @@ static void codes_cover_the_range(void **state) {
             const clq_quant_config config = config_of(CLQ_SCALE_FLOAT, symmetric);
             float scale;
             int32_t z;
-            assert_ok(clq_activation_qparams(&config, "x", min, max, &scale, &z));
-            assert_true(z >= 0 && z <= 255);
-            assert_true(scale * (float)(0 - z) <= fminf(min, 0) + 0.501f * scale);
-            assert_true(scale * (float)(255 - z) >= fmaxf(max, 0) - 0.501f * scale);
+            const clq_qtype kinds[] = {CLQ_Q_U8, CLQ_Q_S8, CLQ_Q_S8_NARROW, CLQ_Q_S3};
+            const clq_qtype_info *type = clq_qtype_get(kinds[i / 2 % 4]);
+            assert_ok(clq_activation_qparams(&config, "x", min, max, kinds[i / 2 % 4], &scale, &z));
+            assert_true(z >= type->lowest && z <= type->highest);
+            assert_true(scale * (float)(type->lowest - z) <= fminf(min, 0) + 0.501f * scale);
+            assert_true(scale * (float)(type->highest - z) >= fmaxf(max, 0) - 0.501f * scale);
         }
     }
 }
@@ -173,37 +188,44 @@ static void check_observers(const float *ranges_in, int values, clq_scale_kind k
                             bool symmetric) {
     const clq_quant_config config = config_of(kind, symmetric);
     const int shift = kind == CLQ_SCALE_POW2 ? config.max_shift : CLQ_ANY_SCALE;
+    static const clq_qtype types[] = {CLQ_Q_U8, CLQ_Q_S8, CLQ_Q_S8_NARROW, CLQ_Q_S4};
     int *source = malloc((size_t)values * sizeof *source);
+    int32_t *limits = malloc(2 * (size_t)values * sizeof *limits);
     for (int v = 0; v < values; v++) {
         source[v] = v;
+        limits[2 * v] = clq_qtype_get(types[v % 4])->lowest;
+        limits[2 * v + 1] = clq_qtype_get(types[v % 4])->highest;
     }
     const size_t bytes = 2 * (size_t)values * sizeof(float);
     clq_buffer *seen = make_buffer(ranges_in, bytes), *running = make_buffer(NULL, bytes);
     clq_buffer *sources = make_buffer(source, (size_t)values * sizeof *source);
     clq_buffer *scales = make_buffer(NULL, bytes / 2), *zeros = make_buffer(NULL, bytes / 2);
+    clq_buffer *ends = make_buffer(limits, bytes);
     clq_kernel *kernel = NULL;
     assert_ok(clq_buffer_fill(running, 0, bytes, 0));
     assert_ok(clq_kernel_get(test_device, "observer_update", NULL, &kernel));
     assert_ok(CLQ_LAUNCH(test_device, kernel, CLQ_RANGE1((size_t)values), CLQ_BUF(seen),
                          CLQ_BUF(running), CLQ_BUF(sources), CLQ_BUF(scales), CLQ_BUF(zeros),
-                         CLQ_F32(1), CLQ_I32(symmetric), CLQ_I32(shift), CLQ_I32(values)));
+                         CLQ_BUF(ends), CLQ_F32(1), CLQ_I32(symmetric), CLQ_I32(shift),
+                         CLQ_I32(values)));
     float *scale = read_floats(scales);
     int32_t *zero_point = (int32_t *)read_floats(zeros);
     for (int v = 0; v < values; v++) {
         float expected;
         int32_t zero;
         assert_ok(clq_activation_qparams(&config, "x", -ranges_in[2 * v], ranges_in[2 * v + 1],
-                                         &expected, &zero));
+                                         types[v % 4], &expected, &zero));
         if (scale[v] != expected || zero_point[v] != zero) {
             fail_msg("[%g, %g]: device %.9g and %d, host %.9g and %d", (double)-ranges_in[2 * v],
                      (double)ranges_in[2 * v + 1], (double)scale[v], zero_point[v],
                      (double)expected, zero);
         }
     }
-    clq_buffer *const buffers[] = {seen, running, sources, scales, zeros};
-    for (int i = 0; i < 5; i++) {
+    clq_buffer *const buffers[] = {seen, running, sources, scales, zeros, ends};
+    for (int i = 0; i < 6; i++) {
         clq_buffer_release(buffers[i]);
     }
+    free(limits);
     free(scale);
     free(zero_point);
     free(source);
@@ -230,15 +252,18 @@ static void observers_average(void **state) {
     (void)state;
     const float seen[] = {1, 3, 100, 100, 8, 8}, old[] = {2, 1, 2, 1, 5, 5};
     const int source[] = {0, 0, -1};
+    const int32_t limits[] = {0, 255, 0, 255, 0, 0};
     for (int extremes = 0; extremes < 2; extremes++) {
         clq_buffer *s = make_buffer(seen, sizeof seen), *r = make_buffer(old, sizeof old);
         clq_buffer *o = make_buffer(source, sizeof source);
         clq_buffer *scale = make_buffer(seen, 12), *zero = make_buffer(seen, 12);
+        clq_buffer *ends = make_buffer(limits, sizeof limits);
         clq_kernel *kernel = NULL;
         assert_ok(clq_kernel_get(test_device, "observer_update", NULL, &kernel));
         assert_ok(CLQ_LAUNCH(test_device, kernel, CLQ_RANGE1(3), CLQ_BUF(s), CLQ_BUF(r), CLQ_BUF(o),
-                             CLQ_BUF(scale), CLQ_BUF(zero), CLQ_F32(extremes ? 0 : 0.25f),
-                             CLQ_I32(false), CLQ_I32(CLQ_ANY_SCALE), CLQ_I32(3)));
+                             CLQ_BUF(scale), CLQ_BUF(zero), CLQ_BUF(ends),
+                             CLQ_F32(extremes ? 0 : 0.25f), CLQ_I32(false), CLQ_I32(CLQ_ANY_SCALE),
+                             CLQ_I32(3)));
         float *running = read_floats(r), *scales = read_floats(scale);
         const float low = extremes ? 2 : 1.75f, high = extremes ? 3 : 1.5f;
         for (int v = 0; v < 2; v++) {
@@ -248,8 +273,8 @@ static void observers_average(void **state) {
         assert_true(running[4] == 5 && running[5] == 5 && scales[2] == seen[2]);
         free(running);
         free(scales);
-        clq_buffer *const buffers[] = {s, r, o, scale, zero};
-        for (int i = 0; i < 5; i++) {
+        clq_buffer *const buffers[] = {s, r, o, scale, zero, ends};
+        for (int i = 0; i < 6; i++) {
             clq_buffer_release(buffers[i]);
         }
     }

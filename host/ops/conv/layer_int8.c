@@ -38,7 +38,8 @@ static clq_status describe_output(const clq_op_run *run, clq_conv2d_int8_params 
             clq_int8_range_of(&run->graph->values[run->fused_add->output], add->act);
         params->has_residual = true;
         params->r_scale = run->residual.value->q.scale[0];
-        params->r_zero_point = run->residual.value->q.zero_point;
+        params->r_zero_point =
+            clq_code_byte(run->residual.value, run->residual.value->q.zero_point);
         params->out_scale = out.scale;
         params->out_zero_point = out.zero_point;
         params->out_lo = out.lo;
@@ -65,7 +66,7 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
         .w = run->in[CLQ_LAYER_W].value->data,
         .bias = bias != NULL ? bias->data : NULL,
         .x_scale = x->q.scale[0],
-        .x_zero_point = x->q.zero_point,
+        .x_zero_point = clq_code_byte(x, x->q.zero_point),
         .requantizer = (clq_requantizer)run->requantizer,
     };
     CLQ_TRY(describe_output(run, &params));
