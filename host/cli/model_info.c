@@ -11,7 +11,7 @@
 #include "quant/report.h"
 
 const char *clq_dtype_name(clq_dtype dtype) {
-    static const char *const names[CLQ_DTYPES] = {"float32", "uint8", "int8", "int32"};
+    static const char *const names[CLQ_DTYPES] = {"float32", "uint8", "int8", "int32", "int4"};
     return names[dtype];
 }
 
@@ -88,7 +88,7 @@ clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_mode
             const int64_t count = clq_shape_count(&value->shape);
             stored->tensors++;
             stored->elements += count;
-            stored->bytes += count * (int64_t)clq_dtype_size(value->dtype);
+            stored->bytes += clq_dtype_bytes(value->dtype, count);
         } else if (value->q.count > 0) {
             widen(&info->activation_scales, &value->q);
             info->symmetric &= value->q.zero_point == 0 || value->q.zero_point == 128;

@@ -24,7 +24,7 @@ typedef struct clq_stored_type {
     int64_t tensors, elements, bytes;
 } clq_stored_type;
 
-enum { CLQ_DTYPES = CLQ_S32 + 1 };
+enum { CLQ_DTYPES = CLQ_S4 + 1 };
 
 typedef struct clq_model_info {
     const char *path; /* not owned, as is the graph */

@@ -37,7 +37,37 @@ const char *onnx_type_name(int64_t type, char *text, size_t size) {
     return text;
 }
 
+bool onnx_code_range(onnx_type type, int32_t *lowest, int32_t *highest) {
+    static const struct {
+        onnx_type type;
+        int32_t lowest, highest;
+    } ranges[] = {
+        {ONNX_INT8, -128, 127}, {ONNX_UINT8, 0, 255}, {ONNX_INT4, -8, 7}, {ONNX_UINT4, 0, 15}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (ranges[i].type == type) {
+            *lowest = ranges[i].lowest;
+            *highest = ranges[i].highest;
+            return true;
+        }
+    }
+    return false;
+}
+
+int32_t onnx_code(const onnx_constant *constant, size_t i) {
+    const onnx_type type = constant->type;
+    return type == ONNX_INT32                       ? ((const int32_t *)constant->data)[i]
+           : type == ONNX_INT8 || type == ONNX_INT4 ? ((const int8_t *)constant->data)[i]
+                                                    : ((const uint8_t *)constant->data)[i];
+}
+
+static bool is_half_byte(int64_t type) {
+    return type == ONNX_INT4 || type == ONNX_UINT4;
+}
+
 size_t onnx_type_size(onnx_type type) {
+    if (is_half_byte(type)) {
+        return 1;
+    }
     switch (type) {
     case ONNX_INT64:
         return 8;
@@ -128,6 +158,10 @@ static size_t raw_element_size(int32_t type) {
     }
 }
 
+static size_t raw_bytes(int32_t type, size_t count) {
+    return is_half_byte(type) ? count / 2 + count % 2 : count * raw_element_size(type);
+}
+
 /* Element i of a 16-bit or 8-bit type: from raw bytes, or from the int32_data that hold it. */
 static int32_t small_element(const source *from, size_t element_size, size_t i) {
     if (from->typed_count > 0) {
@@ -154,8 +188,8 @@ static void convert_floats(const source *from, int32_t type, size_t count, float
 /* int32_data to 8-bit elements. */
 static clq_status narrow_bytes(const source *from, int32_t type, size_t count, const char *name,
                                uint8_t *out) {
-    int32_t least = type == TYPE(INT8) ? -128 : 0;
-    int32_t most = type == TYPE(INT8) ? 127 : type == TYPE(BOOL) ? 1 : 255;
+    int32_t least = 0, most = 1; /* bool */
+    (void)onnx_code_range((onnx_type)type, &least, &most);
     for (size_t i = 0; i < count; i++) {
         int32_t element = ((const int32_t *)from->typed)[i];
         if (element < least || element > most) {
@@ -163,6 +197,23 @@ static clq_status narrow_bytes(const source *from, int32_t type, size_t count, c
                             name, i, element, least, most);
         }
         out[i] = (uint8_t)element;
+    }
+    return CLQ_OK;
+}
+
+/* Two elements a byte, or a number of int32_data, to one a byte. */
+static clq_status spread_half_bytes(const source *from, int32_t type, size_t count,
+                                    const char *name, uint8_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        const int32_t pair = from->typed_count > 0 ? ((const int32_t *)from->typed)[i / 2]
+                                                   : ((const uint8_t *)from->raw)[i / 2];
+        if (pair < 0 || pair > 255) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "tensor \"%.200s\": number %zu is %d, must be 0..255: two elements",
+                            name, i / 2, pair);
+        }
+        const uint8_t element = (uint8_t)(pair >> (i % 2 * 4) & 15);
+        out[i] = type == ONNX_INT4 && element > 7 ? (uint8_t)(element - 16) : element;
     }
     return CLQ_OK;
 }
@@ -177,7 +228,8 @@ static clq_status check_tensor(const Onnx__TensorProto *tensor, onnx_constant *c
         char type[32];
         return clq_fail(
             CLQ_BAD_DATA,
-            "element type %s is not supported, only floats, int8, uint8, int32, int64 and bool",
+            "element type %s is not supported, only floats, int4, uint4, int8, uint8, int32, int64 "
+            "and bool",
             onnx_type_name(tensor->data_type, type, sizeof type));
     }
     if (tensor->n_dims > ONNX_MAX_RANK || !set_shape(constant, (int)tensor->n_dims, tensor->dims)) {
@@ -192,7 +244,8 @@ static clq_status check_tensor(const Onnx__TensorProto *tensor, onnx_constant *c
 /* Finds the elements, in the model or in another file: as many as the shape has. */
 static clq_status read_source(onnx_loader *load, const Onnx__TensorProto *tensor,
                               const onnx_constant *shape, source *from) {
-    const size_t bytes = shape->count * raw_element_size(tensor->data_type);
+    const size_t bytes = raw_bytes(tensor->data_type, shape->count);
+    const size_t numbers = is_half_byte(tensor->data_type) ? bytes : shape->count;
     *from = find_source(tensor);
     if (tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
         if (from->raw_size > 0 || from->typed_count > 0) {
@@ -203,11 +256,11 @@ static clq_status read_source(onnx_loader *load, const Onnx__TensorProto *tensor
     }
     const bool typed = from->typed_count > 0;
     if ((typed && from->raw_size > 0) ||
-        (typed ? from->typed_count != shape->count : from->raw_size != bytes)) {
+        (typed ? from->typed_count != numbers : from->raw_size != bytes)) {
         char text[96];
         onnx_dims_text(shape->rank, shape->dim, text, sizeof text);
         return clq_fail(CLQ_BAD_DATA, "%zu %s do not make up its shape %s",
-                        typed ? from->typed_count : from->raw_size, typed ? "elements" : "bytes",
+                        typed ? from->typed_count : from->raw_size, typed ? "numbers" : "bytes",
                         text);
     }
     return CLQ_OK;
@@ -224,6 +277,14 @@ clq_status onnx_constant_read(onnx_loader *load, const Onnx__TensorProto *tensor
     CLQ_TRY(clq_fail_in(check_tensor(tensor, read), "tensor \"%.200s\"", name));
     CLQ_TRY(clq_fail_in(read_source(load, tensor, read, &from), "tensor \"%.200s\"", name));
     const bool typed = from.typed_count > 0;
+    if (is_half_byte(tensor->data_type)) {
+        CLQ_TRY(clq_arena_take(arena, read->count, 1, &data));
+        CLQ_TRY(spread_half_bytes(&from, tensor->data_type, read->count, name, data));
+        read->type = (onnx_type)tensor->data_type;
+        read->data = data;
+        *constant = read;
+        return CLQ_OK;
+    }
     switch (tensor->data_type) {
     case TYPE(FLOAT16):
     case TYPE(BFLOAT16):
@@ -261,10 +322,8 @@ static void float_codes(const onnx_constant *codes, float *out) {
     }
     for (size_t i = 0; i < codes->count; i++) {
         size_t channel = codes->scale_count > 1 ? i / inner % codes->scale_count : 0;
-        int64_t code = codes->type == ONNX_INT32  ? ((const int32_t *)codes->data)[i]
-                       : codes->type == ONNX_INT8 ? ((const int8_t *)codes->data)[i]
-                                                  : ((const uint8_t *)codes->data)[i];
-        out[i] = (float)(code - codes->zero_point) * codes->scale[channel];
+        const int64_t code = (int64_t)onnx_code(codes, i) - codes->zero_point;
+        out[i] = (float)code * codes->scale[channel];
     }
 }
 

@@ -412,6 +412,10 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
             load->keep_float = text && strcmp(text, "quantized") == 0;
             continue;
         }
+        if (load->own && strcmp(key, ONNX_TYPES_KEY) == 0) {
+            CLQ_TRY(clq_json_parse(key, text ? text : "", strlen(text ? text : ""), &load->types));
+            continue;
+        }
         if (!load->own || strcmp(key, ONNX_VERSION_KEY) != 0) {
             CLQ_TRY(clq_graph_set_metadata(load->graph, key, text ? text : ""));
         }
@@ -508,6 +512,7 @@ cleanup:
     clq_names_free(&load.bound);
     clq_names_free(&load.uses);
     clq_names_free(&load.names);
+    json_decref(load.types);
     onnx_external_free(&load.external);
     clq_arena_free(&load.arena);
     clq_onnx_model_free(memory, model);

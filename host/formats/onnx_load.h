@@ -21,6 +21,7 @@
 
 #include <clquant/ops.h>
 
+#include "base/json.h"
 #include "formats/arena.h"
 #include "formats/names.h"
 #include "formats/onnx_external.h"
@@ -46,6 +47,10 @@ typedef Onnx__TensorProto__DataType onnx_type;
 #define ONNX_INT32 ONNX__TENSOR_PROTO__DATA_TYPE__INT32
 #define ONNX_INT64 ONNX__TENSOR_PROTO__DATA_TYPE__INT64
 #define ONNX_BOOL ONNX__TENSOR_PROTO__DATA_TYPE__BOOL
+/* Since opset 21, which onnx.proto may be older than. A file has two of them in a byte, the first
+ * in the low bits; a constant one a byte. */
+#define ONNX_UINT4 ((onnx_type)21)
+#define ONNX_INT4 ((onnx_type)22)
 
 typedef struct onnx_constant {
     const char *name; /* the value it was first bound to */
@@ -121,6 +126,7 @@ typedef struct onnx_loader {
     onnx_read *reads; /* (read_count), by the file's node */
     int read_count, read_capacity;
     bool output_rounded[CLQ_MAX_ENDS];
+    json_t *types;      /* what ONNX_TYPES_KEY says; NULL: nothing */
     int training_count; /* nodes that say they are in training mode */
     int training;       /* the first of them */
     int64_t other_type; /* that the model computes in; 0: float32 */
@@ -176,6 +182,10 @@ clq_status onnx_constant_read(onnx_loader *load, const Onnx__TensorProto *tensor
 clq_status onnx_constant_make(clq_arena *arena, const char *name, onnx_type type, int rank,
                               const int64_t *dim, onnx_constant **constant, void **data);
 size_t onnx_type_size(onnx_type type);
+/* Whether the type is one of weights' and activations' codes, and the codes that it has. */
+bool onnx_code_range(onnx_type type, int32_t *lowest, int32_t *highest);
+/* Element `i` of such a constant, or of INT32. */
+int32_t onnx_code(const onnx_constant *constant, size_t i);
 /* "float16", for messages; in `text`, which it returns. */
 const char *onnx_type_name(int64_t type, char *text, size_t size);
 /* Plain floats of a FLOAT constant or of dequantized codes. */

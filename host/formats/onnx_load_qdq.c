@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "formats/layout.h"
 #include "formats/onnx_load.h"
+#include "graph/codes.h"
 
 /* ---- the two operators ---- */
 
@@ -22,6 +23,11 @@ typedef struct quantizer {
     int axis;
 } quantizer;
 
+static bool is_codes(onnx_type type) {
+    int32_t lowest, highest;
+    return type == ONNX_INT32 || onnx_code_range(type, &lowest, &highest);
+}
+
 /* The zero point: one number, the same for all channels. */
 static clq_status read_zero_point(const onnx_node *node, const onnx_constant *constant,
                                   quantizer *q) {
@@ -30,21 +36,11 @@ static clq_status read_zero_point(const onnx_node *node, const onnx_constant *co
         constant->scale) {
         return onnx_fail(node, "zero point and scale must be of one length");
     }
+    if (!is_codes(constant->type)) {
+        return onnx_fail(node, "codes must be int8, uint8, int4 or uint4 (int32 for a bias)");
+    }
     for (size_t i = 0; i < constant->count; i++) {
-        int32_t code;
-        switch (constant->type) {
-        case ONNX_INT8:
-            code = ((const int8_t *)constant->data)[i];
-            break;
-        case ONNX_UINT8:
-            code = ((const uint8_t *)constant->data)[i];
-            break;
-        case ONNX_INT32:
-            code = ((const int32_t *)constant->data)[i];
-            break;
-        default:
-            return onnx_fail(node, "codes must be int8 or uint8 (int32 for a bias)");
-        }
+        const int32_t code = onnx_code(constant, i);
         if (i > 0 && code != q->zero_point) {
             return onnx_fail(node, "zero points differ from channel to channel");
         }
@@ -106,14 +102,15 @@ static clq_status quantize_constant(onnx_loader *load, const onnx_node *node,
     void *data;
     const float *values;
     size_t inner = 1;
-    if (q->type != ONNX_INT8 && q->type != ONNX_UINT8) {
-        return onnx_fail(node,
-                         "quantizes to other codes than int8 and uint8, which is not supported");
+    int32_t lowest, highest;
+    if (!onnx_code_range(q->type, &lowest, &highest)) {
+        return onnx_fail(node, "quantizes to other codes than int8, uint8, int4 and uint4, which "
+                               "is not supported");
     }
     CLQ_TRY(check_axis(node, x, q));
     CLQ_TRY(onnx_constant_floats(&load->arena, x, &values));
     CLQ_TRY(onnx_constant_make(&load->arena, x->name, q->type, x->rank, x->dim, &out, &data));
-    float least = q->type == ONNX_INT8 ? -128 : 0, most = q->type == ONNX_INT8 ? 127 : 255;
+    const float least = (float)lowest, most = (float)highest;
     for (int i = q->axis + 1; i < x->rank; i++) {
         inner *= (size_t)x->dim[i];
     }
@@ -155,10 +152,10 @@ static clq_status dequantize_constant(onnx_loader *load, const onnx_node *node,
                                       const onnx_constant *codes, quantizer *q) {
     void *copy;
     CLQ_TRY(check_axis(node, codes, q));
-    bool is_code =
-        codes->type == ONNX_INT8 || codes->type == ONNX_UINT8 || codes->type == ONNX_INT32;
-    if (codes->scale || !is_code || (onnx_input_name(node, 2)[0] && q->type != codes->type)) {
-        return onnx_fail(node, "input and zero point must be 8-bit or 32-bit codes of one type");
+    if (codes->scale || !is_codes(codes->type) ||
+        (onnx_input_name(node, 2)[0] && q->type != codes->type)) {
+        return onnx_fail(node,
+                         "input and zero point must be codes of one type, of 4, 8 or 32 bits");
     }
     CLQ_TRY(clq_arena_copy(&load->arena, codes, sizeof *codes, &copy));
     onnx_constant *out = copy;
@@ -221,29 +218,48 @@ clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_c
     return add_parameter(load, node, constant, kind, CLQ_F32, shape, data, node_name, role, value);
 }
 
-/* S8 codes with zero point 0, from any 8-bit ones that fit. */
+/* Of weights: what clquant wrote beside the file, else what ONNX's type says. */
+static clq_status find_type(const onnx_loader *load, const onnx_node *node,
+                            const onnx_constant *weight, clq_qtype *type) {
+    const json_t *stated = json_object_get(load->types, weight->name);
+    const char *name = json_string_value(stated);
+    int32_t lowest, highest;
+    if (!onnx_code_range(weight->type, &lowest, &highest)) {
+        return onnx_fail(node, "weights \"%.100s\" must be codes of 4 or 8 bits", weight->name);
+    }
+    *type = lowest == -8 || highest == 15 ? CLQ_Q_S4 : CLQ_Q_S8;
+    if (stated && (*type != CLQ_Q_S8 || !name || !clq_qtype_find(name, type) ||
+                   clq_qtype_get(*type)->storage != CLQ_S8)) {
+        return onnx_fail(node, "weights \"%.100s\": " ONNX_TYPES_KEY " says they are %.40s",
+                         weight->name, name ? name : "no type");
+    }
+    return CLQ_OK;
+}
+
+/* Codes with zero point 0, from any that fit the type, or a wider one. */
 static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const onnx_constant *weight,
-                              const int8_t **codes) {
+                              clq_qtype *type, const int8_t **codes) {
     void *data;
-    if (weight->type == ONNX_INT8 && weight->zero_point == 0) {
-        *codes = weight->data;
-        return CLQ_OK;
-    }
-    if (weight->type != ONNX_INT8 && weight->type != ONNX_UINT8) {
-        return onnx_fail(node, "weights \"%.100s\" must be 8-bit codes", weight->name);
-    }
+    int32_t least = 0, most = 0;
     CLQ_TRY(clq_arena_take(&load->arena, weight->count, 1, &data));
     for (size_t i = 0; i < weight->count; i++) {
-        int32_t code = weight->type == ONNX_INT8 ? ((const int8_t *)weight->data)[i]
-                                                 : ((const uint8_t *)weight->data)[i];
-        code -= weight->zero_point;
-        if (code < -128 || code > 127) {
-            return onnx_fail(node,
-                             "weights \"%.100s\" are asymmetric: code - zero point is %d, "
-                             "must be -128..127; quantize weights symmetrically",
-                             weight->name, code);
-        }
+        const int32_t code = onnx_code(weight, i) - weight->zero_point;
+        least = code < least ? code : least;
+        most = code > most ? code : most;
         ((int8_t *)data)[i] = (int8_t)code;
+    }
+    if (least < -128 || most > 127) {
+        return onnx_fail(node,
+                         "weights \"%.100s\" are asymmetric: code - zero point is %d, "
+                         "must be -128..127; quantize weights symmetrically",
+                         weight->name, least < -128 ? least : most);
+    }
+    if (least < clq_qtype_get(*type)->lowest || most > clq_qtype_get(*type)->highest) {
+        if (json_object_get(load->types, weight->name)) {
+            return onnx_fail(node, "weights \"%.100s\" hold codes %d..%d, which %s has not",
+                             weight->name, least, most, clq_qtype_get(*type)->name);
+        }
+        *type = CLQ_Q_S8; /* unsigned ones with another zero point than 8 */
     }
     *codes = data;
     return CLQ_OK;
@@ -280,15 +296,18 @@ static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
                                       const onnx_constant *bias, clq_shape shape,
                                       const char *node_name, int inputs[3]) {
     const int8_t *codes = NULL;
+    clq_qtype type = CLQ_Q_S8;
     void *scale, *data;
     if (weight->scale_count > 1 && weight->axis != 0) {
         return onnx_fail(node, "weights must be quantized per output channel, or with one scale");
     }
-    CLQ_TRY(shift_codes(load, node, weight, &codes));
+    CLQ_TRY(find_type(load, node, weight, &type));
+    CLQ_TRY(shift_codes(load, node, weight, &type, &codes));
+    /* A byte a code until the layout is found. */
     CLQ_TRY(add_parameter(load, node, weight, CLQ_VALUE_PARAMETER, CLQ_S8, shape, codes, node_name,
                           "weight", &inputs[1]));
     CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
-                            weight->scale, 0, CLQ_Q_S8));
+                            weight->scale, 0, type));
     if (!bias) {
         return CLQ_OK;
     }
@@ -343,8 +362,10 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
     CLQ_TRY(onnx_add_float(load, node, unrounded ? unrounded : weight, CLQ_VALUE_PARAMETER, shape,
                            node_name, "weight", &inputs[1]));
     if (unrounded) {
+        clq_qtype type;
+        CLQ_TRY(find_type(load, node, weight, &type));
         CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
-                                weight->scale, 0, CLQ_Q_S8));
+                                weight->scale, 0, type));
     }
     return bias ? onnx_add_float(load, node, bias, CLQ_VALUE_PARAMETER, vector, node_name, "bias",
                                  &inputs[2])
@@ -364,6 +385,22 @@ static clq_status turn_scales(onnx_loader *load, const clq_layout *layout, clq_q
     return clq_qparams_set(q, q->count, turned, q->zero_point, q->type);
 }
 
+/* A parameter, with its scales, to the graph's order. */
+static clq_status turn_value(onnx_loader *load, const clq_layout *layout, clq_value *value) {
+    const size_t size = clq_dtype_size(value->dtype);
+    if (!value->data || layout->pixels == 1 || layout->channels == 1) {
+        return CLQ_OK;
+    }
+    void *turned = clq_calloc((size_t)clq_shape_count(&value->shape), size);
+    if (!turned) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_layout_from_file(layout, size, value->data, turned);
+    clq_free(value->data);
+    value->data = turned;
+    return turn_scales(load, layout, &value->q);
+}
+
 clq_status onnx_finish_layouts(onnx_loader *load) {
     clq_graph *graph = load->graph;
     void *memory;
@@ -381,18 +418,12 @@ clq_status onnx_finish_layouts(onnx_loader *load) {
     }
     for (int i = 0; i < graph->value_count; i++) {
         clq_value *value = &graph->values[i];
-        if (!value->data || layouts[i].pixels == 1 || layouts[i].channels == 1) {
-            continue;
+        CLQ_TRY(turn_value(load, &layouts[i], value));
+        if (value->dtype == CLQ_S8 && value->q.type == CLQ_Q_S4) {
+            int8_t *codes = NULL;
+            CLQ_TRY(clq_value_codes(value, &codes));
+            CLQ_TRY(clq_value_set_codes(value, CLQ_S4, codes));
         }
-        size_t size = clq_dtype_size(value->dtype);
-        void *turned = clq_calloc((size_t)clq_shape_count(&value->shape), size);
-        if (!turned) {
-            return CLQ_NO_MEMORY;
-        }
-        clq_layout_from_file(&layouts[i], size, value->data, turned);
-        clq_free(value->data);
-        value->data = turned;
-        CLQ_TRY(turn_scales(load, &layouts[i], &value->q));
     }
     return CLQ_OK;
 }

@@ -9,7 +9,8 @@
 #include "base/files.h"
 #include "graph/ends.h"
 
-enum { OPSET = 13, IR_VERSION = 8 };
+/* The oldest that say what the file holds; opset 21 has types of 4 bits. */
+enum { OPSET = 13, IR_VERSION = 8, HALF_BYTE_OPSET = 21, HALF_BYTE_IR_VERSION = 10 };
 
 /* ---- the graph's ends ---- */
 
@@ -127,35 +128,51 @@ static clq_status add_metadata(onnx_saver *save, Onnx__ModelProto *model, const 
     return CLQ_OK;
 }
 
+static clq_status add_types(onnx_saver *save, Onnx__ModelProto *model) {
+    char *line = NULL, *text;
+    if (!save->types) {
+        return CLQ_OK;
+    }
+    clq_status status = clq_json_dump_line(save->types, &line);
+    if (status == CLQ_OK) {
+        status = clq_arena_format(&save->arena, &text, "%s", line);
+    }
+    clq_free(line);
+    return status == CLQ_OK ? add_metadata(save, model, ONNX_TYPES_KEY, text) : status;
+}
+
 static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     const clq_graph *graph = save->graph;
     Onnx__ModelProto *model;
     Onnx__OperatorSetIdProto *opset;
     void *metadata;
     MAKE(save, model, onnx__model_proto__init);
+    CLQ_TRY(make_graph(save, &model->graph));
     MAKE(save, opset, onnx__operator_set_id_proto__init);
     opset->domain = "";
     opset->has_version = true;
-    opset->version = OPSET;
+    opset->version = save->half_bytes ? HALF_BYTE_OPSET : OPSET;
     model->has_ir_version = true;
-    model->ir_version = IR_VERSION;
+    model->ir_version = save->half_bytes ? HALF_BYTE_IR_VERSION : IR_VERSION;
     model->producer_name = "clquant";
     model->producer_version = (char *)clq_version();
     CLQ_TRY(list_of_one(save, opset, &model->opset_import));
     model->n_opset_import = 1;
     CLQ_TRY(
-        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 2, sizeof(void *), &metadata));
+        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 3, sizeof(void *), &metadata));
     model->metadata_props = metadata;
     CLQ_TRY(add_metadata(save, model, ONNX_FORM_KEY, clq_graph_form_name(graph)));
     CLQ_TRY(add_metadata(save, model, ONNX_VERSION_KEY, clq_version()));
+    CLQ_TRY(add_types(save, model));
     for (int i = 0; i < graph->metadata_count; i++) {
         const clq_metadata *m = &graph->metadata[i];
-        if (strcmp(m->key, ONNX_FORM_KEY) != 0 && strcmp(m->key, ONNX_VERSION_KEY) != 0) {
+        if (strcmp(m->key, ONNX_FORM_KEY) != 0 && strcmp(m->key, ONNX_VERSION_KEY) != 0 &&
+            strcmp(m->key, ONNX_TYPES_KEY) != 0) {
             CLQ_TRY(add_metadata(save, model, m->key, m->value));
         }
     }
     *out = model;
-    return make_graph(save, &model->graph);
+    return CLQ_OK;
 }
 
 /* protobuf-c hands out the packed bytes piece by piece. */
@@ -210,6 +227,7 @@ clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
     CLQ_GOTO(status, cleanup, clq_fail_in(make_model(&save, &model), "%s", path));
     status = write_model(model, path);
 cleanup:
+    json_decref(save.types);
     clq_names_free(&save.values);
     clq_names_free(&save.nodes);
     clq_arena_free(&save.arena);

@@ -11,6 +11,7 @@
 
 #include <clquant/ops.h>
 
+#include "base/json.h"
 #include "formats/arena.h"
 #include "formats/layout.h"
 #include "formats/names.h"
@@ -26,6 +27,8 @@ typedef struct onnx_saver {
     clq_names values;       /* names of ONNX values */
     clq_names nodes;        /* names of ONNX nodes */
     const char *zero, *six; /* initializers for Clip, once made */
+    bool half_bytes;        /* the file has types of 4 bits */
+    json_t *types;          /* for ONNX_TYPES_KEY, owned; NULL: none */
     Onnx__NodeProto **node;
     size_t node_count, node_capacity;
     Onnx__TensorProto **tensor;

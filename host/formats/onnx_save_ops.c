@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "formats/onnx_save.h"
+#include "graph/codes.h"
 
 #define TYPE(name) ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
@@ -14,9 +15,10 @@ static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qpara
     bool parameter = type->storage != CLQ_U8;
     int rank = parameter && q->count > 1 ? 1 : 0;
     size_t count = (size_t)q->count;
-    size_t size = count * clq_dtype_size(type->storage);
+    size_t size = (size_t)clq_dtype_bytes(type->storage, q->count);
     char *name;
     void *zero_point;
+    save->half_bytes |= type->storage == CLQ_S4;
     CLQ_TRY(clq_arena_take(&save->arena, size, 1, &zero_point));
     if (!parameter) { /* all others are 0 */
         *(uint8_t *)zero_point = (uint8_t)q->zero_point;
@@ -46,6 +48,34 @@ static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
 
 /* ---- parameters ---- */
 
+/* Notes the type of a value's codes where ONNX's says less. */
+static clq_status note_type(onnx_saver *save, const char *name, clq_qtype type) {
+    const clq_qtype_info *info = clq_qtype_get(type);
+    if (info->bits >= 8 || info->storage == CLQ_S4) {
+        return CLQ_OK;
+    }
+    save->types = save->types ? save->types : json_object();
+    return clq_json_put(save->types, name, json_string(info->name));
+}
+
+/* file_data of S4. */
+static clq_status half_bytes(onnx_saver *save, const clq_value *v, const clq_layout *layout,
+                             const void **data) {
+    const size_t count = (size_t)clq_shape_count(&v->shape);
+    int8_t *codes = NULL;
+    void *turned = NULL, *packed = NULL;
+    clq_status status = clq_value_codes(v, &codes);
+    CLQ_GOTO(status, cleanup, status);
+    CLQ_GOTO(status, cleanup, clq_arena_take(&save->arena, count, 1, &turned));
+    CLQ_GOTO(status, cleanup, clq_arena_take(&save->arena, count / 2 + 1, 1, &packed));
+    clq_layout_to_file(layout, 1, codes, turned);
+    clq_pack_s4(turned, count, packed);
+    *data = packed;
+cleanup:
+    clq_free(codes);
+    return status;
+}
+
 /* A parameter's data in the file's order. */
 static clq_status file_data(onnx_saver *save, int value, const void **data) {
     const clq_value *v = &save->graph->values[value];
@@ -55,6 +85,9 @@ static clq_status file_data(onnx_saver *save, int value, const void **data) {
     *data = v->data;
     if (layout->pixels == 1 || layout->channels == 1) {
         return CLQ_OK;
+    }
+    if (v->dtype == CLQ_S4) {
+        return half_bytes(save, v, layout, data);
     }
     CLQ_TRY(clq_arena_take(&save->arena, (size_t)clq_shape_count(&v->shape), size, &turned));
     clq_layout_to_file(layout, size, v->data, turned);
@@ -81,14 +114,15 @@ static clq_status save_parameter(onnx_saver *save, int value, const char **name)
         *name = save->reads[value];
         return CLQ_OK;
     }
-    int type = v->dtype == CLQ_F32 ? TYPE(FLOAT) : v->dtype == CLQ_S8 ? TYPE(INT8) : TYPE(INT32);
+    int type = v->dtype == CLQ_F32 ? TYPE(FLOAT) : clq_qtype_get(v->q.type)->onnx_type;
     clq_shape shape = clq_layout_file_shape(&v->shape);
     const void *data;
     const char *inputs[3];
     CLQ_TRY(file_data(save, value, &data));
     CLQ_TRY(onnx_save_tensor(save, v->name, type, shape.rank, shape.dim, data,
-                             (size_t)clq_shape_count(&shape) * clq_dtype_size(v->dtype), name));
+                             (size_t)clq_dtype_bytes(v->dtype, clq_shape_count(&shape)), name));
     if (v->q.count > 0) {
+        CLQ_TRY(note_type(save, *name, v->q.type));
         clq_qparams q = v->q;
         CLQ_TRY(file_scales(save, &save->layouts[value], &q));
         CLQ_TRY(save_qparams(save, v->name, &q, *name, inputs));

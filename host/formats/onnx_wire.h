@@ -14,9 +14,11 @@ enum { CLQ_ONNX_MAX_DEPTH = 12 };
 enum { CLQ_ONNX_MEMORY_FACTOR = 4 };
 
 /* The metadata keys of what clquant writes about the file itself: the graph's form (trained,
- * folded, quantized, integer), and the version that wrote it. A graph does not keep them. */
+ * folded, quantized, integer), the version that wrote it, and the types of codes that ONNX has no
+ * name for, as JSON: {"conv1.weight": "s3"}. A graph does not keep them. */
 #define ONNX_FORM_KEY "clquant.form"
 #define ONNX_VERSION_KEY "clquant.version"
+#define ONNX_TYPES_KEY "clquant.types"
 
 /* Memory that loading a file of `size` bytes may use: in proportion, with room for small files that
  * consist of many small messages. */

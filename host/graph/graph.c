@@ -93,15 +93,14 @@ static clq_status add_value(clq_graph *graph, const clq_value *value, const void
         return CLQ_NO_MEMORY;
     }
     if (clq_is_constant(value)) {
-        size_t count = (size_t)clq_shape_count(&value->shape);
-        size_t size = clq_dtype_size(value->dtype);
-        copy.data = data ? clq_realloc(NULL, count, size) : clq_calloc(count, size);
+        const size_t bytes = (size_t)clq_dtype_bytes(value->dtype, clq_shape_count(&value->shape));
+        copy.data = data ? clq_realloc(NULL, bytes, 1) : clq_calloc(bytes, 1);
         if (!copy.data) {
             clq_free(copy.name);
             return CLQ_NO_MEMORY;
         }
         if (data) {
-            memcpy(copy.data, data, count * size);
+            memcpy(copy.data, data, bytes);
         }
     }
     graph->values[graph->value_count] = copy;
@@ -138,7 +137,7 @@ clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value
         return clq_fail(CLQ_USAGE, "\"%s\": kind %d is neither parameter nor state", name,
                         (int)kind);
     }
-    if (clq_dtype_size(dtype) == 0) {
+    if (clq_dtype_bytes(dtype, 1) == 0) {
         return clq_fail(CLQ_USAGE, "\"%s\": %d is no dtype", name, (int)dtype);
     }
     CLQ_TRY(clq_fail_in(clq_shape_check(&shape), "parameter \"%s\"", name));

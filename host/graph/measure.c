@@ -44,7 +44,7 @@ clq_graph_size clq_graph_measure(const clq_graph *graph) {
         if (value->kind == CLQ_VALUE_PARAMETER) {
             int64_t count = clq_shape_count(&value->shape);
             size.parameters = add_saturating(size.parameters, count);
-            size.bytes = add_saturating(size.bytes, count * (int64_t)clq_dtype_size(value->dtype));
+            size.bytes = add_saturating(size.bytes, clq_dtype_bytes(value->dtype, count));
         }
     }
     for (int i = 0; i < graph->node_count; i++) {

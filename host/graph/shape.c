@@ -14,8 +14,14 @@ size_t clq_dtype_size(clq_dtype dtype) {
     case CLQ_U8:
     case CLQ_S8:
         return 1;
+    case CLQ_S4:
+        return 0;
     }
     return 0;
+}
+
+int64_t clq_dtype_bytes(clq_dtype dtype, int64_t count) {
+    return dtype == CLQ_S4 ? count / 2 + count % 2 : count * (int64_t)clq_dtype_size(dtype);
 }
 
 int64_t clq_shape_count(const clq_shape *shape) {

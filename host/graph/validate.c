@@ -83,7 +83,7 @@ static clq_status check_value(const clq_graph *graph, int id) {
         return clq_fail(CLQ_BAD_DATA, "value %d: has no name", id);
     }
     CLQ_TRY(check_text("value", value->name));
-    if ((unsigned)value->kind > CLQ_VALUE_STATE || clq_dtype_size(value->dtype) == 0) {
+    if ((unsigned)value->kind > CLQ_VALUE_STATE || clq_dtype_bytes(value->dtype, 1) == 0) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": kind %d or dtype %d is unknown", value->name,
                         (int)value->kind, (int)value->dtype);
     }

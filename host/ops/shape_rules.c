@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/numbers.h"
+#include "graph/codes.h"
 
 enum { ERROR_TEXT_SIZE = 512, SHAPE_TEXT_SIZE = 96 };
 
@@ -71,12 +72,13 @@ static clq_status want_vector(const clq_graph *graph, const clq_node *node, int 
     return CLQ_OK;
 }
 
-/* Weights are F32 with an F32 bias, or S8 with an S32 bias. Input 2, the bias, is optional. */
+/* Weights are F32 with an F32 bias, or S8 or S4 with an S32 bias. Input 2, the bias, is optional.
+ */
 static clq_status want_weights(const clq_graph *graph, const clq_node *node, int weight_rank) {
     CLQ_TRY(want_constant(graph, node, 1, CLQ_VALUE_PARAMETER, weight_rank, "weight"));
     const clq_value *weight = &graph->values[node->inputs[1]];
-    if (weight->dtype != CLQ_F32 && weight->dtype != CLQ_S8) {
-        return broken(node, "weight must be F32 or S8");
+    if (weight->dtype != CLQ_F32 && !clq_is_code_storage(weight->dtype)) {
+        return broken(node, "weight must be F32, S8 or S4");
     }
     if (node->input_count < 3 || node->inputs[2] == CLQ_NO_VALUE) {
         return CLQ_OK;
@@ -84,7 +86,7 @@ static clq_status want_weights(const clq_graph *graph, const clq_node *node, int
     CLQ_TRY(want_vector(graph, node, 2, CLQ_VALUE_PARAMETER, weight->shape.dim[0], "bias"));
     const clq_value *bias = &graph->values[node->inputs[2]];
     if (bias->dtype != (weight->dtype == CLQ_F32 ? CLQ_F32 : CLQ_S32)) {
-        return broken(node, "bias must be F32 with F32 weights, S32 with S8 weights");
+        return broken(node, "bias must be F32 with F32 weights, S32 with integer weights");
     }
     return CLQ_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arguments.h"
+#include "graph/codes.h"
 #include "graph/ends.h"
 #include "graph/node.h"
 #include "kernels/include/scales.h"
@@ -42,10 +43,7 @@ static clq_status convert_weights(clq_value *w, const float *scale) {
         }
         codes[i] = (int8_t)clq_quantize_code(real[i], scale[i / k], 0, lowest, highest);
     }
-    clq_free(w->data);
-    w->data = codes;
-    w->dtype = type->storage;
-    return CLQ_OK;
+    return clq_value_set_codes(w, type->storage, codes);
 }
 
 /* The bias gets as many scales as the weights have, which is how files keep it. */
@@ -83,8 +81,9 @@ cleanup:
     return status;
 }
 
-/* Every sum fits int32, and every factor of (8) is a normal number. */
-static clq_status check_layer(const clq_graph *graph, const clq_node *node, const float *w_scale) {
+/* Every sum fits int32, and every factor of (8) is a normal number. codes: of the weights */
+static clq_status check_sums(const clq_graph *graph, const clq_node *node, const float *w_scale,
+                             const int8_t *codes) {
     const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
     const clq_value *bias = clq_layer_bias(graph, node);
     const clq_qparams *x = &graph->values[node->inputs[CLQ_LAYER_X]].q;
@@ -93,7 +92,7 @@ static clq_status check_layer(const clq_graph *graph, const clq_node *node, cons
     const int64_t oc = w->shape.dim[0], k = clq_shape_count(&w->shape) / oc;
     const int64_t most = (int64_t)type->highest - type->lowest; /* |q_x - z_x| */
     for (int64_t c = 0; c < oc; c++) {
-        const int8_t *row = (const int8_t *)w->data + c * k;
+        const int8_t *row = codes + c * k;
         int64_t sum = bias ? llabs(((const int32_t *)bias->data)[c]) : 0;
         float m;
         for (int64_t i = 0; i < k; i++) {
@@ -108,6 +107,16 @@ static clq_status check_layer(const clq_graph *graph, const clq_node *node, cons
             "node %s, channel %lld", node->name, (long long)c));
     }
     return CLQ_OK;
+}
+
+static clq_status check_layer(const clq_graph *graph, const clq_node *node, const float *w_scale) {
+    int8_t *codes = NULL;
+    clq_status status = clq_value_codes(&graph->values[node->inputs[CLQ_LAYER_W]], &codes);
+    if (status == CLQ_OK) {
+        status = check_sums(graph, node, w_scale, codes);
+    }
+    clq_free(codes);
+    return status;
 }
 
 static clq_status convert_layer(clq_graph *graph, const clq_node *node) {

@@ -6,6 +6,7 @@
 
 #include "base/arguments.h"
 #include "base/numbers.h"
+#include "graph/codes.h"
 #include "ops/layer.h"
 
 /* ---- rules ---- */
@@ -24,7 +25,7 @@ clq_status clq_policy_add(clq_policy *policy, const clq_policy_rule *rule) {
     if (policy->count >= CLQ_MAX_POLICY_RULES) {
         return clq_fail(CLQ_USAGE, "a policy has at most %d rules", CLQ_MAX_POLICY_RULES);
     }
-    if (!rule->keep_float && (!type || type->storage != CLQ_S8)) {
+    if (!rule->keep_float && (!type || !clq_is_code_storage(type->storage))) {
         return clq_fail(CLQ_USAGE,
                         "weights of type %s cannot be executed so far; s8_narrow, s8 and s7 to s2 "
                         "can",

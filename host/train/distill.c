@@ -22,8 +22,9 @@ uint64_t clq_distill_hash(const clq_train_job *job) {
     for (int v = 0; v < job->teacher->value_count; v++) {
         const clq_value *value = &job->teacher->values[v];
         if (value->data) {
-            const size_t count = (size_t)clq_shape_count(&value->shape);
-            hash = clq_hash64_seeded(value->data, count * clq_dtype_size(value->dtype), hash);
+            const int64_t count = clq_shape_count(&value->shape);
+            hash =
+                clq_hash64_seeded(value->data, (size_t)clq_dtype_bytes(value->dtype, count), hash);
         }
     }
     return hash;

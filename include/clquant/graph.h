@@ -7,7 +7,7 @@
  *   trained form    conv2d, batch_norm, relu, add, ... as the builder or file gave them
  *   folded form     clq_graph_fold: batch norm folded into conv2d and linear, activation fused
  *   quantized form  folded, and activations have qparams (calibration, QAT); parameters still F32
- *   integer form    clq_convert: weights S8, biases S32; nothing float but scales */
+ *   integer form    clq_convert: weights S8 or S4, biases S32; nothing float but scales */
 #ifndef CLQUANT_GRAPH_H
 #define CLQUANT_GRAPH_H
 
@@ -22,8 +22,12 @@ enum {
     CLQ_NO_VALUE = -1
 };
 
-typedef enum clq_dtype { CLQ_F32, CLQ_U8, CLQ_S8, CLQ_S32 } clq_dtype;
+/* S4: two codes a byte, the first in its low bits; the last byte of an odd number is half empty. */
+typedef enum clq_dtype { CLQ_F32, CLQ_U8, CLQ_S8, CLQ_S32, CLQ_S4 } clq_dtype;
+/* Bytes of an element; 0 for S4, whose elements have none of their own. */
 size_t clq_dtype_size(clq_dtype dtype);
+/* Bytes of `count` elements. */
+int64_t clq_dtype_bytes(clq_dtype dtype, int64_t count);
 
 typedef struct clq_shape {
     int rank;
@@ -192,7 +196,8 @@ clq_status clq_graph_clone(const clq_graph *graph, clq_graph **clone);
 
 /* One more input: F32 (1, H, W, C) or (1, C). CLQ_BAD_DATA past CLQ_MAX_ENDS of them. */
 clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value);
-/* A parameter or state tensor; `data` (F32/S8/S32 in the shape's order) is copied, NULL = zeros. */
+/* A parameter or state tensor; `data` (F32/S8/S4/S32 in the shape's order) is copied, NULL = zeros.
+ */
 clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value_kind kind,
                                    clq_dtype dtype, clq_shape shape, const void *data, int *value);
 /* Adds a node (attrs copied; NULL: zeroed), infers its output's shape and creates the output value,
@@ -241,7 +246,7 @@ clq_form clq_graph_form(const clq_graph *graph);
 /* "trained", "folded", "quantized" or "integer". */
 const char *clq_graph_form_name(const clq_graph *graph);
 
-/* Parameter count, bytes of parameters as stored (S8 = 1), multiply-adds for one input. */
+/* Parameter count, bytes of parameters as stored (two S4 a byte), multiply-adds for one input. */
 typedef struct clq_graph_size {
     int64_t parameters, bytes, macs;
 } clq_graph_size;

@@ -249,6 +249,13 @@ static inline const int8_t *make_codes(make_model *m, const char *name, make_dim
     return data;
 }
 
+static inline void make_metadata(make_model *m, const char *key, const char *value) {
+    MAKE_NEW(m, Onnx__StringStringEntryProto, onnx__string_string_entry_proto__init);
+    made->key = make_text(m, key);
+    made->value = make_text(m, value);
+    m->metadata[m->model.n_metadata_props++] = made;
+}
+
 static inline void make_scalar(make_model *m, const char *name, float value) {
     make_tensor(m, name, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, SCALAR, &value, sizeof value);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "graph/codes.h"
 #include "support/clq_test.h"
 
 /* ---- building ---- */
@@ -184,25 +185,24 @@ static inline clq_graph *sample_folded(bool pooled, bool shortcut_a) {
 /* ---- quantizing by hand ---- */
 
 static inline void sample_to_codes(clq_graph *graph, int weight, int bias, float x_scale,
-                                   bool per_tensor, bool integer) {
+                                   clq_qtype type, bool per_tensor, bool integer) {
     clq_value *w = &graph->values[weight];
     int64_t channels = w->shape.dim[0], row = clq_shape_count(&w->shape) / channels;
     float *data = w->data, *scale = clq_calloc((size_t)channels, sizeof *scale);
     for (int64_t c = 0; c < channels; c++) {
         int64_t k = per_tensor ? 0 : c;
         for (int64_t i = 0; i < row; i++) {
-            scale[k] = fmaxf(scale[k], fabsf(data[c * row + i]) / 127);
+            scale[k] =
+                fmaxf(scale[k], fabsf(data[c * row + i]) / (float)clq_qtype_get(type)->highest);
         }
     }
-    assert_ok(clq_qparams_set(&w->q, per_tensor ? 1 : channels, scale, 0, CLQ_Q_S8));
+    assert_ok(clq_qparams_set(&w->q, per_tensor ? 1 : channels, scale, 0, type));
     if (integer) {
         int8_t *codes = clq_calloc((size_t)(channels * row), 1);
         for (int64_t i = 0; i < channels * row; i++) {
             codes[i] = (int8_t)rintf(data[i] / scale[per_tensor ? 0 : i / row]);
         }
-        clq_free(w->data);
-        w->data = codes;
-        w->dtype = CLQ_S8;
+        assert_ok(clq_value_set_codes(w, clq_qtype_get(type)->storage, codes));
         if (bias != CLQ_NO_VALUE) {
             clq_value *b = &graph->values[bias];
             for (int64_t c = 0; c < channels; c++) {
@@ -221,7 +221,8 @@ static inline void sample_to_codes(clq_graph *graph, int weight, int bias, float
 }
 
 /* Gives a folded graph qparams (made up, but plausible) and, when `integer`, integer parameters. */
-static inline clq_graph *sample_quantize(clq_graph *graph, bool per_tensor, bool integer) {
+static inline clq_graph *sample_quantize_as(clq_graph *graph, clq_qtype type, bool per_tensor,
+                                            bool integer) {
     for (int i = 0; i < graph->value_count; i++) {
         clq_value *value = &graph->values[i];
         bool activation = value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
@@ -240,12 +241,16 @@ static inline clq_graph *sample_quantize(clq_graph *graph, bool per_tensor, bool
         if (strcmp(node->op->name, "conv2d") == 0 || strcmp(node->op->name, "linear") == 0) {
             sample_to_codes(graph, node->inputs[1],
                             node->input_count > 2 ? node->inputs[2] : CLQ_NO_VALUE,
-                            graph->values[node->inputs[0]].q.scale[0], per_tensor, integer);
+                            graph->values[node->inputs[0]].q.scale[0], type, per_tensor, integer);
         }
     }
     assert_ok(clq_graph_validate(graph));
     assert_int_equal(clq_graph_form(graph), integer ? CLQ_FORM_INTEGER : CLQ_FORM_QUANTIZED);
     return graph;
+}
+
+static inline clq_graph *sample_quantize(clq_graph *graph, bool per_tensor, bool integer) {
+    return sample_quantize_as(graph, CLQ_Q_S8, per_tensor, integer);
 }
 
 /* ---- comparing ---- */
@@ -263,7 +268,7 @@ static inline void assert_same_value(const clq_value *a, const clq_value *b) {
     }
     if (a->data) {
         assert_memory_equal(a->data, b->data,
-                            (size_t)clq_shape_count(&a->shape) * clq_dtype_size(a->dtype));
+                            (size_t)clq_dtype_bytes(a->dtype, clq_shape_count(&a->shape)));
     }
 }
 

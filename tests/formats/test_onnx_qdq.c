@@ -9,7 +9,8 @@
 typedef struct variant {
     bool signed_activations; /* int8 with zero point; else uint8 */
     bool per_tensor, unsigned_weights, float_bias, foreign_bias_scale, float_weights;
-    bool relu_between; /* Conv -> Relu -> Q */
+    bool relu_between;          /* Conv -> Relu -> Q */
+    bool four_bits, as_numbers; /* int4 or uint4 weights: bytes, or int32_data */
 } variant;
 
 static void add_pair(make_model *m, const char *in, const char *out, const char *scale,
@@ -22,6 +23,25 @@ static void add_pair(make_model *m, const char *in, const char *out, const char 
     make_node(m, "DequantizeLinear", inputs, out);
 }
 
+/* 7, -8, 0, 1, -1, 5: the first in a byte's low bits. */
+static void add_half_bytes(make_model *m, const variant *v) {
+    static const uint8_t as_signed[3] = {0x87, 0x10, 0x5f}, as_unsigned[3] = {0x0f, 0x98, 0xd7};
+    const uint8_t *codes = v->unsigned_weights ? as_unsigned : as_signed;
+    const int type = v->unsigned_weights ? 21 : 22;
+    Onnx__TensorProto *w = make_tensor(m, "w_codes", type, DIMS(2, 3, 1, 1), codes, 3);
+    if (v->as_numbers) {
+        w->has_raw_data = false;
+        w->raw_data.len = 0;
+        w->n_int32_data = 3;
+        w->int32_data = make_array(m, 3, sizeof *w->int32_data);
+        for (int i = 0; i < 3; i++) {
+            w->int32_data[i] = codes[i];
+        }
+    }
+    make_tensor(m, "w_zero", type, v->per_tensor ? SCALAR : DIMS(2),
+                v->unsigned_weights ? "\x88" : "\0", 1);
+}
+
 static void add_weights(make_model *m, const variant *v) {
     static const float scales[2] = {0.25f, 0.125f};
     if (v->float_weights) {
@@ -30,7 +50,9 @@ static void add_weights(make_model *m, const variant *v) {
     }
     make_tensor(m, "w_scale", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
                 v->per_tensor ? SCALAR : DIMS(2), scales, v->per_tensor ? 4 : 8);
-    if (v->unsigned_weights) {
+    if (v->four_bits) {
+        add_half_bytes(m, v);
+    } else if (v->unsigned_weights) {
         static const uint8_t codes[6] = {0, 255, 128, 129, 1, 77};
         make_tensor(m, "w_codes", ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, DIMS(2, 3, 1, 1), codes, 6);
         make_byte(m, "w_zero", false, 128);
@@ -92,14 +114,17 @@ static void check_codes(const clq_graph *graph, variant v) {
     const clq_node *conv = &graph->nodes[0];
     const clq_value *weight = &graph->values[conv->inputs[1]];
     const clq_value *bias = &graph->values[conv->inputs[2]];
-    assert_int_equal(weight->dtype, CLQ_S8);
+    assert_int_equal(weight->dtype, v.four_bits ? CLQ_S4 : CLQ_S8);
+    assert_int_equal(weight->q.type, v.four_bits ? CLQ_Q_S4 : CLQ_Q_S8);
     assert_int_equal(weight->q.count, v.per_tensor ? 1 : 2);
     assert_true(weight->q.scale[0] == 0.25f);
     assert_int_equal(bias->dtype, CLQ_S32);
     assert_true(bias->q.scale[0] == 0.125f);
     assert_int_equal(((const int32_t *)bias->data)[0], 1000);
     assert_int_equal(((const int32_t *)bias->data)[1], -77);
-    if (v.unsigned_weights) {
+    if (v.four_bits) {
+        assert_memory_equal(weight->data, "\x87\x10\x5f", 3);
+    } else if (v.unsigned_weights) {
         assert_memory_equal(weight->data, ((int8_t[]){-128, 127, 0, 1, -127, -51}), 6);
     }
 }
@@ -131,6 +156,10 @@ static void variants(void **state) {
     check((variant){.float_bias = true});
     check((variant){.foreign_bias_scale = true});
     check((variant){.relu_between = true});
+    check((variant){.four_bits = true});
+    check((variant){.four_bits = true, .as_numbers = true, .per_tensor = true});
+    check((variant){.four_bits = true, .unsigned_weights = true});
+    check((variant){.four_bits = true, .unsigned_weights = true, .as_numbers = true});
 }
 
 static Onnx__TensorProto *find_tensor(make_model *m, const char *name) {
@@ -281,6 +310,70 @@ static void weights_only(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Three elements take two bytes: what makes up no tensor is refused. */
+static void refused_half_bytes(void **state) {
+    (void)state;
+    static const int32_t negative[2] = {1, -1};
+    make_model *m = make_quantized((variant){.four_bits = true});
+    find_tensor(m, "w_codes")->raw_data.len = 2;
+    make_refused(m, "2 bytes do not make up its shape 2x3x1x1");
+
+    m = make_quantized((variant){.four_bits = true});
+    find_tensor(m, "w_codes")->raw_data.len = 6;
+    make_refused(m, "6 bytes do not make up its shape 2x3x1x1");
+
+    m = make_quantized((variant){.four_bits = true, .as_numbers = true});
+    find_tensor(m, "w_codes")->n_int32_data = 2;
+    make_refused(m, "2 numbers do not make up its shape 2x3x1x1");
+
+    m = make_quantized((variant){.four_bits = true, .as_numbers = true});
+    memcpy(find_tensor(m, "w_codes")->int32_data, negative, sizeof negative);
+    make_refused(m, "number 1 is -1, must be 0..255: two elements");
+
+    m = make_quantized((variant){.four_bits = true}); /* zero points of another type */
+    find_tensor(m, "w_zero")->data_type = 21;
+    make_refused(m, "codes of one type");
+}
+
+/* Unsigned codes around another zero point than 8 do not fit 4 bits with a sign. */
+static void uneven_half_bytes(void **state) {
+    (void)state;
+    make_model *m =
+        make_quantized((variant){.four_bits = true, .unsigned_weights = true, .per_tensor = true});
+    find_tensor(m, "w_zero")->raw_data.data[0] = 0;
+    clq_graph *graph = make_finish(m);
+    const clq_value *weight = &graph->values[graph->nodes[0].inputs[1]];
+    assert_int_equal(weight->dtype, CLQ_S8);
+    assert_memory_equal(weight->data, ((int8_t[]){15, 0, 8, 9, 7, 13}), 6);
+    clq_graph_destroy(graph);
+}
+
+/* What clquant says of types in its own files is checked like all else. */
+static void types_in_metadata(void **state) {
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"{\"w_codes\": \"s3\"}", "hold codes"},
+        {"{\"w_codes\": \"u8\"}", "says they are u8"},
+        {"{\"w_codes\": \"s4\"}", "says they are s4"},
+        {"{\"w_codes\": 7}", "says they are no type"},
+        {"{\"w_codes\": ", "clquant.types"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        make_model *m = make_quantized((variant){0});
+        m->model.producer_name = make_text(m, "clquant");
+        make_metadata(m, "clquant.types", wrong[i][0]);
+        make_refused(m, wrong[i][1]);
+    }
+    make_model *m = make_quantized((variant){0});
+    memset(find_tensor(m, "w_codes")->raw_data.data, 0xfc, 6); /* -4 */
+    m->model.producer_name = make_text(m, "clquant");
+    make_metadata(m, "clquant.types", "{\"w_codes\": \"s3\"}");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->values[graph->nodes[0].inputs[1]].q.type, CLQ_Q_S3);
+    assert_null(clq_graph_get_metadata(graph, "clquant.types"));
+    clq_graph_destroy(graph);
+}
+
 static void refused(void **state) {
     (void)state;
     make_model *m = make_quantized((variant){0}); /* weights with a zero point of their own */
@@ -300,7 +393,7 @@ static void refused(void **state) {
     find_tensor(m, "w_codes")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
     find_tensor(m, "w_codes")->raw_data = (ProtobufCBinaryData){24, (uint8_t *)wide};
     find_maker(m, "w")->n_input = 2;
-    make_refused(m, "must be 8-bit codes");
+    make_refused(m, "must be codes of 4 or 8 bits");
 
     m = make_quantized((variant){0}); /* other parameters behind than before */
     find_maker(m, "xq")->input[1] = make_text(m, "c_scale");
@@ -337,6 +430,9 @@ int main(void) {
         cmocka_unit_test(rounded_and_not_by_one_node),
         cmocka_unit_test(fake_quantized_weights),
         cmocka_unit_test(weights_only),
+        cmocka_unit_test(refused_half_bytes),
+        cmocka_unit_test(uneven_half_bytes),
+        cmocka_unit_test(types_in_metadata),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

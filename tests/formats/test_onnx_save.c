@@ -106,6 +106,51 @@ static void quantized_form(void **state) {
     check(sample_quantize(sample_folded(false, false), true, false));
 }
 
+/* Types come back as they were: ONNX's INT4, of two codes a byte, or by the metadata. */
+static void weights_of_few_bits(void **state) {
+    (void)state;
+    for (int type = CLQ_Q_S7; type <= CLQ_Q_S2; type++) {
+        for (int i = 0; i < 4; i++) {
+            check(sample_quantize_as(sample_folded(i & 1, i & 1), (clq_qtype)type, i & 2, true));
+        }
+        check(sample_quantize_as(sample_folded(true, true), (clq_qtype)type, false, false));
+    }
+}
+
+/* Only a file with INT4 needs opset 21, and its weights take half the bytes. */
+static void opsets(void **state) {
+    (void)state;
+    size_t sizes[2];
+    for (int four = 0; four < 2; four++) {
+        void *bytes = NULL;
+        clq_graph *graph =
+            sample_quantize_as(sample_folded(true, true), four ? CLQ_Q_S4 : CLQ_Q_S8, false, true);
+        const char *path = clq_test_temp_path("opset.onnx");
+        assert_ok(clq_onnx_save(graph, path));
+        assert_ok(clq_file_read(path, 1 << 30, &bytes, &sizes[four]));
+        Onnx__ModelProto *model = onnx__model_proto__unpack(NULL, sizes[four], bytes);
+        assert_non_null(model);
+        assert_int_equal(model->opset_import[0]->version, four ? 21 : 13);
+        assert_int_equal(model->ir_version, four ? 10 : 8);
+        int64_t weights = 0;
+        for (size_t i = 0; i < model->graph->n_initializer; i++) {
+            const Onnx__TensorProto *tensor = model->graph->initializer[i];
+            int64_t count = 1;
+            for (size_t d = 0; d < tensor->n_dims; d++) {
+                count *= tensor->dims[d];
+            }
+            if (tensor->data_type == 22) {
+                assert_int_equal(tensor->raw_data.len, (count + 1) / 2);
+                weights += tensor->n_dims > 1;
+            }
+        }
+        assert_true((weights > 1) == four);
+        onnx__model_proto__free_unpacked(model, NULL);
+        clq_free(bytes);
+        clq_graph_destroy(graph);
+    }
+}
+
 static void quantized_output(void **state) {
     (void)state;
     float scale = 0.125f;
@@ -149,7 +194,12 @@ static void odd_names(void **state) {
 /* Whatever fails while writing or reading: an error, nothing leaked, no file left. */
 static void failures(void **state) {
     (void)state;
-    clq_graph *graph = sample_quantize(sample_folded(false, true), false, true);
+    clq_graph *graph = sample_quantize_as(sample_folded(false, true), CLQ_Q_S4, false, true);
+    clq_value *layer = &graph->values[graph->nodes[0].inputs[1]];
+    int8_t *codes = NULL; /* and one of another type */
+    assert_ok(clq_value_codes(layer, &codes));
+    assert_ok(clq_value_set_codes(layer, CLQ_S8, codes));
+    layer->q.type = CLQ_Q_S5;
     const char *path = clq_test_temp_path("failing.onnx");
     bool done = false;
     for (long nth = 1; !done; nth++) {
@@ -190,6 +240,8 @@ int main(void) {
         cmocka_unit_test(folded_form),
         cmocka_unit_test(integer_form),
         cmocka_unit_test(quantized_form),
+        cmocka_unit_test(weights_of_few_bits),
+        cmocka_unit_test(opsets),
         cmocka_unit_test(vector_input),
         cmocka_unit_test(quantized_output),
         cmocka_unit_test(odd_names),

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "graph/codes.h"
 #include "ops/layer.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
@@ -45,15 +46,18 @@ static void check_kept(clq_qtype type, float factor, bool per_tensor) {
     assert_ok(clq_graph_validate(integer));
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *was = &graph->values[v], *is = &integer->values[v];
-        if (is->dtype == CLQ_S8) {
+        if (clq_is_code_storage(is->dtype)) {
+            int8_t *codes = NULL;
             assert_int_equal(is->q.type, type);
             assert_int_equal(is->q.count, was->q.count);
             assert_memory_equal(is->q.scale, was->q.scale, (size_t)is->q.count * sizeof(float));
+            assert_int_equal(is->dtype, info->storage);
+            assert_ok(clq_value_codes(is, &codes));
             for (int64_t i = 0; i < clq_shape_count(&is->shape); i++) {
-                const int code = ((const int8_t *)is->data)[i];
-                lowest = code < lowest ? code : lowest;
-                highest = code > highest ? code : highest;
+                lowest = codes[i] < lowest ? codes[i] : lowest;
+                highest = codes[i] > highest ? codes[i] : highest;
             }
+            clq_free(codes);
         }
     }
     for (int n = 0; n < integer->node_count; n++) { /* a bias is as a file will have it */

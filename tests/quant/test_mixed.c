@@ -91,9 +91,11 @@ static void check_types(const mix *m, const clq_graph *graph, bool from_file) {
         }
         if (clq_is_layer(node)) {
             const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
-            assert_int_equal(w->dtype, rule.keep_float ? CLQ_F32 : CLQ_S8);
-            /* a file knows only how codes are stored */
-            assert_true(rule.keep_float || from_file || w->q.type == rule.weights);
+            const clq_qtype type =
+                from_file && rule.weights == CLQ_Q_S8_NARROW ? CLQ_Q_S8 : rule.weights;
+            assert_int_equal(w->dtype,
+                             rule.keep_float ? CLQ_F32 : clq_qtype_get(rule.weights)->storage);
+            assert_true(rule.keep_float || w->q.type == type);
         }
     }
     clq_graph_destroy(folded);

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "graph/codes.h"
 #include "graph/node.h"
 #include "ops/conv/conv2d_f32.h"
 #include "ops/conv/conv_node.h"
@@ -97,15 +98,16 @@ static clq_status upload_scales(const clq_op_run *run, layer_codes *layer) {
     return status;
 }
 
-/* S8 weights and S32 biases as floats. */
+/* Weights' codes and S32 biases as floats. */
 static clq_status upload_codes(const clq_op_run *run, layer_codes *layer) {
     const size_t oc = (size_t)layer->geometry.oc, count = oc * layer->k;
-    const int8_t *w = run->in[CLQ_LAYER_W].value->data;
-    clq_status status = CLQ_OK;
+    clq_status status = CLQ_NO_MEMORY;
+    int8_t *w = NULL;
     float *codes = clq_calloc(count, sizeof *codes);
     if (!codes) {
-        return CLQ_NO_MEMORY;
+        goto cleanup;
     }
+    CLQ_GOTO(status, cleanup, clq_value_codes(run->in[CLQ_LAYER_W].value, &w));
     for (size_t i = 0; i < count; i++) {
         codes[i] = w[i];
     }
@@ -119,6 +121,7 @@ static clq_status upload_codes(const clq_op_run *run, layer_codes *layer) {
                  clq_buffer_write(layer->bias_codes, 0, oc * sizeof *codes, codes));
     }
 cleanup:
+    clq_free(w);
     clq_free(codes);
     return status;
 }
@@ -146,7 +149,7 @@ clq_status clq_layer_codes_prepare(clq_op_run *run) {
     if (!run->qstate->choose_weight_scales) {
         CLQ_TRY(upload_scales(run, layer));
     }
-    if (run->in[CLQ_LAYER_W].value->dtype == CLQ_S8) {
+    if (run->in[CLQ_LAYER_W].value->dtype != CLQ_F32) {
         CLQ_TRY(upload_codes(run, layer));
     }
     return CLQ_OK;
@@ -300,8 +303,8 @@ cleanup:
 
 clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     layer_codes *layer = run->state;
-    CLQ_TRY(run->in[CLQ_LAYER_W].value->dtype == CLQ_S8 ? make_multipliers(run, layer)
-                                                        : quantize_parameters(run, layer));
+    CLQ_TRY(run->in[CLQ_LAYER_W].value->dtype != CLQ_F32 ? make_multipliers(run, layer)
+                                                         : quantize_parameters(run, layer));
     if (run->mode == CLQ_EXEC_FAKE_QUANT) {
         CLQ_TRY(check_bound(run, layer));
     }

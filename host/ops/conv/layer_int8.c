@@ -1,5 +1,6 @@
 #include "ops/conv/layer_int8.h"
 
+#include "graph/codes.h"
 #include "graph/node.h"
 #include "ops/conv/conv2d_int8.h"
 #include "ops/conv/conv_node.h"
@@ -8,7 +9,7 @@
 
 static clq_status check_parameters(const clq_op_run *run) {
     const clq_value *w = run->in[CLQ_LAYER_W].value, *bias = run->in[CLQ_LAYER_BIAS].value;
-    if (w->dtype != CLQ_S8 || w->q.count == 0) {
+    if (!clq_is_code_storage(w->dtype) || w->q.count == 0) {
         return clq_fail(CLQ_USAGE, "weights \"%s\" are not integers", w->name);
     }
     if (bias != NULL && bias->dtype != CLQ_S32) {
@@ -63,21 +64,24 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
     const clq_conv_geometry geometry = clq_conv_node_geometry(run);
     const clq_value *x = run->in[CLQ_LAYER_X].value, *bias = run->in[CLQ_LAYER_BIAS].value;
     clq_conv2d_int8_params params = {
-        .w = run->in[CLQ_LAYER_W].value->data,
         .bias = bias != NULL ? bias->data : NULL,
         .x_scale = x->q.scale[0],
         .x_zero_point = clq_code_byte(x, x->q.zero_point),
         .requantizer = (clq_requantizer)run->requantizer,
     };
     CLQ_TRY(describe_output(run, &params));
-    float *w_scale = channel_scales(&run->in[CLQ_LAYER_W].value->q, geometry.oc);
-    if (!w_scale) {
-        return CLQ_NO_MEMORY;
-    }
-    params.w_scale = w_scale;
     clq_conv2d_int8 *conv = NULL;
-    const clq_status status = clq_conv2d_int8_create(run->device, &geometry, &params, &conv);
-    run->state = conv;
+    int8_t *codes = NULL;
+    float *w_scale = channel_scales(&run->in[CLQ_LAYER_W].value->q, geometry.oc);
+    clq_status status =
+        w_scale ? clq_value_codes(run->in[CLQ_LAYER_W].value, &codes) : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        params.w = codes;
+        params.w_scale = w_scale;
+        status = clq_conv2d_int8_create(run->device, &geometry, &params, &conv);
+        run->state = conv;
+    }
+    clq_free(codes);
     clq_free(w_scale);
     return status;
 }
