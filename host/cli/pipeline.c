@@ -434,7 +434,6 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
     clq_graph *graph = NULL, *teacher = NULL;
     clq_epoch_record *history = NULL;
     int history_count = 0;
-    CLQ_TRY(clq_qat_check(config));
     CLQ_GOTO(
         status, cleanup,
         calibrated(device, trained, options->train, config, options->config->seed, report, &graph));

@@ -246,7 +246,7 @@ static clq_status check_recipe(const char *file, const clq_recipe *recipe) {
         status = clq_fail_in(clq_train_config_check(&recipe->qat), "%s: qat", file);
     }
     if (status == CLQ_OK && recipe->qat.epochs > 0) {
-        status = clq_fail_in(clq_qat_check(&recipe->qat_quant), "%s: qat", file);
+        status = clq_fail_in(clq_quant_config_check(&recipe->qat_quant), "%s: qat", file);
     }
     return status == CLQ_USAGE ? CLQ_BAD_DATA : status; /* it is the file that breaks them */
 }

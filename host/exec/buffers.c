@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "exec/internal.h"
+#include "graph/node.h"
 
 typedef struct planner {
     clq_exec *exec;
@@ -76,20 +77,23 @@ static void read_backward(planner *p, const clq_tensor *tensor, int time) {
 }
 
 /* What training keeps for the backward pass. */
-int clq_exec_backward_reads(const clq_exec *exec, const clq_exec_step *step) {
+int clq_exec_backward_reads(const clq_exec_step *step) {
     if (!step->backward) {
         return 0;
     }
-    if (exec->options.mode == CLQ_EXEC_QAT) {
-        return step->run.node->op->quantized->backward_reads;
-    }
-    return step->run.node->op->backward_reads |
-           (step->run.fused_act != NULL && step->run.fused_add != NULL ? CLQ_READS_OUTPUT : 0);
+    const clq_op_run *run = &step->run;
+    const clq_op *op = run->node->op;
+    const bool codes = clq_mode_is_quantized(run->mode) && run->out.value->q.count > 0;
+    /* An activation on reals masks its gradient by what came out. */
+    const bool acts = clq_node_act(run->node) != CLQ_ACT_NONE && !codes;
+    const bool fused = run->fused_act != NULL && run->fused_add != NULL;
+    return (clq_mode_is_quantized(run->mode) ? op->quantized->backward_reads : op->backward_reads) |
+           (acts || fused ? CLQ_READS_OUTPUT : 0);
 }
 
 static void plan_backward_reads(planner *p, const clq_exec_step *step) {
     const clq_op_run *run = &step->run;
-    const int reads = clq_exec_backward_reads(p->exec, step);
+    const int reads = clq_exec_backward_reads(step);
     if (reads & CLQ_READS_OUTPUT) {
         read_backward(p, &run->out, step->backward_time);
     }

@@ -80,7 +80,7 @@ clq_status clq_exec_make_tensors(clq_exec *exec);
 clq_status clq_exec_make_steps(clq_exec *exec);
 
 /* What of a step's forward its backward reads: CLQ_READS_*. */
-int clq_exec_backward_reads(const clq_exec *exec, const clq_exec_step *step);
+int clq_exec_backward_reads(const clq_exec_step *step);
 /* The first step of the segment that ends before step `end`. */
 int clq_exec_segment_begin(const clq_exec *exec, int end);
 

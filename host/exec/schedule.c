@@ -144,8 +144,10 @@ static void try_add(scheduler *s, clq_op_run *run, int *output) {
 /* A node on reals in a quantized graph runs as in a float one. */
 static clq_exec_mode node_mode(const clq_exec *exec, const clq_node *node) {
     const clq_exec_mode mode = exec->options.mode;
-    return !clq_mode_is_quantized(mode) || clq_node_on_codes(exec->graph, node) ? mode
-                                                                                : CLQ_EXEC_FLOAT;
+    if (!clq_mode_is_quantized(mode) || clq_node_on_codes(exec->graph, node)) {
+        return mode;
+    }
+    return mode == CLQ_EXEC_QAT ? CLQ_EXEC_TRAIN : CLQ_EXEC_FLOAT;
 }
 
 static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
@@ -161,7 +163,8 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
         .qstate = exec->options.qstate,
         .requantizer = exec->options.requantizer,
         /* What is quantized behind a float node is to be the same codes on every device. */
-        .fixed_sums = exec->options.fixed_sums || node_mode(exec, node) != exec->options.mode,
+        .fixed_sums = exec->options.fixed_sums || (clq_mode_is_quantized(exec->options.mode) &&
+                                                   node_mode(exec, node) == CLQ_EXEC_FLOAT),
         .ranks = exec->options.ranks,
         .out = exec->values[node->output],
         .seed = exec->options.seed,
@@ -203,14 +206,6 @@ static clq_status check_node(const clq_exec *exec, const clq_node *node) {
         return clq_fail(CLQ_USAGE,
                         "node %s: %s does not exist in a quantized network; fold it first",
                         node->name, node->op->name);
-    }
-    if (exec->options.mode == CLQ_EXEC_QAT &&
-        (mode != CLQ_EXEC_QAT || node->op == &clq_op_quantize || node->op == &clq_op_dequantize)) {
-        return clq_fail(
-            CLQ_USAGE,
-            "node %s works on reals: only networks that are quantized as a whole can be "
-            "trained in mode qat so far",
-            node->name);
     }
     if (clq_mode_trains(mode) &&
         (mode == CLQ_EXEC_QAT ? node->op->quantized->backward : node->op->backward) == NULL) {

@@ -32,7 +32,7 @@ static void note_read(clq_segments *s, const clq_tensor *tensor, int step, bool 
 static void note_reads(clq_segments *s) {
     for (int i = 0; i < s->exec->step_count; i++) {
         const clq_exec_step *step = &s->exec->steps[i];
-        const int reads = clq_exec_backward_reads(s->exec, step);
+        const int reads = clq_exec_backward_reads(step);
         for (int k = 0; k < step->run.node->input_count; k++) {
             note_read(s, &step->run.in[k], i, reads & CLQ_READS_INPUT);
         }
@@ -142,7 +142,7 @@ static void need(clq_segments *s, const clq_tensor *tensor) {
 static void mark_reruns(clq_segments *s, int first, int last) {
     for (int i = last; i >= first; i--) {
         const clq_exec_step *step = &s->exec->steps[i];
-        const int reads = clq_exec_backward_reads(s->exec, step);
+        const int reads = clq_exec_backward_reads(step);
         for (int k = 0; k < step->run.node->input_count && (reads & CLQ_READS_INPUT); k++) {
             need(s, &step->run.in[k]);
         }

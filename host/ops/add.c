@@ -9,10 +9,6 @@ static const char *const forward_kernels[] = {
     [CLQ_ACT_RELU] = "add_relu_f32",
     [CLQ_ACT_RELU6] = "add_relu6_f32",
 };
-static const char *const mask_kernels[] = {
-    [CLQ_ACT_RELU] = "relu_grad_f32",
-    [CLQ_ACT_RELU6] = "relu6_grad_f32",
-};
 
 static clq_status add_forward(clq_op_run *run) {
     const clq_add_attrs *attrs = run->node->attrs;
@@ -24,10 +20,7 @@ static clq_status add_backward(clq_op_run *run) {
     const clq_add_attrs *attrs = run->node->attrs;
     const int64_t count = clq_shape_count(&run->out.shape);
     clq_buffer *dy = run->grad_out.buffer;
-    if (attrs->act != CLQ_ACT_NONE) {
-        CLQ_TRY(clq_elementwise_gradient(run->device, mask_kernels[attrs->act], run->out.buffer, dy,
-                                         dy, count, false));
-    }
+    CLQ_TRY(clq_act_gradient(run->device, attrs->act, run->out.buffer, dy, count));
     for (int i = 0; i < 2; i++) {
         if (run->grad_in[i].buffer != NULL) {
             CLQ_TRY(clq_copy_or_add(run->device, dy, run->grad_in[i].buffer, count,
@@ -50,7 +43,6 @@ const clq_op clq_op_add = {
     .forward = add_forward,
     .backward = add_backward,
     .flags = CLQ_OP_IN_PLACE,
-    .backward_reads = CLQ_READS_OUTPUT, /* only with an activation */
     .quantized = &clq_add_quantized,
     .act = add_act,
 };

@@ -36,6 +36,17 @@ clq_status clq_elementwise_gradient(clq_device *device, const char *kernel, clq_
                       CLQ_BUF(y), CLQ_BUF(dy), CLQ_BUF(dx), CLQ_I32(count), CLQ_I32(accumulate));
 }
 
+clq_status clq_act_gradient(clq_device *device, clq_act act, clq_buffer *y, clq_buffer *dy,
+                            int64_t count) {
+    static const char *const kernels[] = {
+        [CLQ_ACT_RELU] = "relu_grad_f32",
+        [CLQ_ACT_RELU6] = "relu6_grad_f32",
+    };
+    return act == CLQ_ACT_NONE
+               ? CLQ_OK
+               : clq_elementwise_gradient(device, kernels[act], y, dy, dy, count, false);
+}
+
 clq_status clq_copy_or_add(clq_device *device, clq_buffer *from, clq_buffer *to, int64_t count,
                            bool accumulate) {
     if (accumulate) {

@@ -18,6 +18,10 @@ clq_status clq_elementwise(clq_device *device, const char *kernel, clq_buffer *a
 clq_status clq_elementwise_gradient(clq_device *device, const char *kernel, clq_buffer *y,
                                     clq_buffer *dy, clq_buffer *dx, int64_t count, bool accumulate);
 
+/* Backward through an activation that a node does last, in place: dy = dy act'(y). */
+clq_status clq_act_gradient(clq_device *device, clq_act act, clq_buffer *y, clq_buffer *dy,
+                            int64_t count);
+
 /* An unchanged value or gradient goes on: to = from, or to += from. Nothing is queued when both
  * are the same buffer and nothing is added. */
 clq_status clq_copy_or_add(clq_device *device, clq_buffer *from, clq_buffer *to, int64_t count,

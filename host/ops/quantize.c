@@ -1,7 +1,6 @@
 /* quantize: reals to codes of the output's qparams; dequantize: codes to reals. They stand where a
  * network's precision changes; on reals alone they are the identity. */
-#include "ops/elementwise.h"
-#include "ops/quantized.h"
+#include "ops/quantized_run.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
 
@@ -39,9 +38,27 @@ static clq_status dequantize_forward(clq_op_run *run) {
     return clq_dequantize_activation(run->device, run->graph, run->qstate, &run->in[0], &run->out);
 }
 
-static const clq_quantized_op quantize_quantized = {.prepare = check, .forward = quantize_forward};
-static const clq_quantized_op dequantize_quantized = {.prepare = check,
-                                                      .forward = dequantize_forward};
+/* Straight through, where the code was not clamped. */
+static clq_status quantize_backward(clq_op_run *run) {
+    const int64_t count = clq_shape_count(&run->out.shape);
+    clq_kernel *kernel = NULL;
+    if (run->grad_in[0].buffer == NULL) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "quantize_codes_gradient", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
+                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->grad_out.buffer),
+                      CLQ_BUF(run->grad_in[0].buffer), CLQ_TABLES(run), CLQ_INDEX(run, out),
+                      CLQ_I32(run->accumulate[0]), CLQ_I32(count));
+}
+
+static const clq_quantized_op quantize_quantized = {.prepare = check,
+                                                    .forward = quantize_forward,
+                                                    .backward = quantize_backward,
+                                                    .backward_reads = CLQ_READS_INPUT};
+/* Gradients are of real values on both sides. */
+static const clq_quantized_op dequantize_quantized = {
+    .prepare = check, .forward = dequantize_forward, .backward = real_backward};
 
 #define DEFINE_BORDER(NAME)                                                                        \
     const clq_op clq_op_##NAME = {                                                                 \

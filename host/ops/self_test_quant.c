@@ -69,12 +69,13 @@ static clq_status expect_range(clq_self_bench *b, const float range[2], double t
 /* ---- edges.cl ---- */
 
 static clq_status test_edges(clq_self_bench *b) {
-    float x[COUNT], codes[COUNT], reals[COUNT], range[2] = {0};
+    float x[COUNT], codes[COUNT], reals[COUNT], gradient[COUNT], range[2] = {0};
     const bounds at = bounds_of(Y, CLQ_ACT_NONE);
     clq_self_test_fill(x, COUNT, 1000, 1);
     for (int i = 0; i < COUNT; i++) {
         x[i] *= 0.0137f;
-        codes[i] = clq_quantize_code(x[i], scales[Y], 0, at.lo, at.hi);
+        const float wide = clq_quantize_code(x[i], scales[Y], 0, at.lo - 1, at.hi + 1);
+        gradient[i] = clamp_code(wide, at, &codes[i]) ? 2 * x[i] : x[i];
         reals[i] = x[i] * scales[Y];
         widen(range, x[i]);
     }
@@ -92,7 +93,11 @@ static clq_status test_edges(clq_self_bench *b) {
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "dequantize_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
               CLQ_AT(b, SCALE), CLQ_I32(Y), CLQ_I32(COUNT));
-    return clq_bench_floats(b, b->buffers[OUT], reals, COUNT, 0, "dequantize_codes");
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], reals, COUNT, 0, "dequantize_codes"));
+    CLQ_TRY(clq_bench_put(b, OUT, x, sizeof x)); /* what is added to; dy is x */
+    CLQ_BENCH(b, "quantize_codes_gradient", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN),
+              CLQ_AT(b, OUT), TABLES(b), CLQ_I32(Y), CLQ_I32(true), CLQ_I32(COUNT));
+    return clq_bench_floats(b, b->buffers[OUT], gradient, COUNT, 0, "quantize_codes_gradient");
 }
 
 /* ---- requantize.cl ---- */

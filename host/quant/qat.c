@@ -213,7 +213,7 @@ static void set_hooks(clq_observers *o) {
 clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *config, int64_t steps,
                                 clq_observers **out) {
     *out = NULL;
-    CLQ_TRY(clq_qat_check(config));
+    CLQ_TRY(clq_quant_config_check(config));
     if (clq_graph_form(job->graph) != CLQ_FORM_QUANTIZED) {
         return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
                         job->graph->name);
@@ -252,21 +252,6 @@ void clq_observers_detach(clq_train_job *job, clq_observers *o) {
     clq_buffer_release(o->source);
     clq_free(o->host);
     clq_free(o);
-}
-
-clq_status clq_qat_check(const clq_quant_config *config) {
-    CLQ_NEEDS(config);
-    CLQ_TRY(clq_quant_config_check(config));
-    for (int i = 0; i < config->policy.count; i++) {
-        if (config->policy.rules[i].keep_float) {
-            return clq_fail(
-                CLQ_USAGE,
-                "policy: QAT trains only networks that are quantized as a whole so far, and "
-                "rule %d keeps nodes float; give qat a policy of its own",
-                i + 1);
-        }
-    }
-    return CLQ_OK;
 }
 
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,

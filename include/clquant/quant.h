@@ -112,10 +112,6 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer);
  * reals that the codes stand for: the network's FP32 twin, to compare speed or values with. */
 clq_status clq_dequantize(const clq_graph *integer, clq_graph **real);
 
-/* clq_quant_config_check, and CLQ_USAGE for a policy that keeps nodes float, which QAT cannot train
- * so far. */
-clq_status clq_qat_check(const clq_quant_config *config);
-
 /* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams.
  * Observers start from the graph's qparams and stop after the first epoch (half of the steps when
  * there is only one). job->mode, params, qstate and hooks are set by this function. */

@@ -475,7 +475,6 @@ static void quantization(void **state) {
     clq_quant_config_init(NULL);
     clq_quant_config_init(&config);
     REFUSED(clq_quant_config_check(NULL));
-    REFUSED(clq_qat_check(NULL));
     clq_policy_rule rule = {.keep_float = true};
     REFUSED(clq_policy_add(NULL, &rule));
     REFUSED(clq_policy_add(&config.policy, NULL));

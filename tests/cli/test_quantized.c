@@ -112,9 +112,13 @@ static void policies_say_who_is_quantized(void **state) {
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc=1 -o %s", fp32, q);
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc -o %s", fp32, q);
     assert_printed("must be PATTERN=BITS");
-    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set 'qat.policy=[{\"float\":true}]' -o %s",
+    assert_exit(0,
+                "qat %s --data " DATA " --set qat.batch=32 --set "
+                "'qat.policy=[{\"layer\":\"first\",\"float\":true}]' -o %s",
                 fp32, q);
-    assert_printed("QAT trains only networks that are quantized as a whole so far, and rule 1");
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_printed("\"precision\": \"fp32\"");
     /* What a file cannot say is said. */
     assert_exit(0, "ptq %s --data " DATA " --keep-float avgpool -o %s", fp32, q);
     assert_printed("node avgpool is to stay float between nodes on codes, which a QDQ file cannot");

@@ -498,16 +498,14 @@ static void assert_refused(clq_graph *graph, clq_exec_options options, const cha
 
 static void test_rules(void **state) {
     (void)state;
-    clq_graph *graph = residual_net('B', "relu"), *folded = NULL;
+    clq_graph *graph = residual_net('B', "relu");
     clq_params *fixed = NULL;
-    assert_ok(clq_graph_fold(graph, &folded));
     assert_ok(clq_params_create(test_device, graph, false, &fixed));
     assert_refused(graph, (clq_exec_options){.batch = 0}, "batch");
     assert_refused(graph, (clq_exec_options){.batch = 2000000000}, "too large");
     assert_refused(graph, (clq_exec_options){.batch = 1, .mode = (clq_exec_mode)17}, "mode");
     assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_INT8}, "float form");
     assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_QAT}, "float form");
-    assert_refused(folded, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_TRAIN}, "folded");
     assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_TRAIN, .params = fixed},
                    "gradients");
     clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = 1});
@@ -518,7 +516,6 @@ static void test_rules(void **state) {
     clq_exec_destroy(exec);
     clq_exec_destroy(NULL);
     clq_params_destroy(fixed);
-    clq_graph_destroy(folded);
     clq_graph_destroy(graph);
 }
 

@@ -2,6 +2,7 @@
 
 #include "graph/node.h"
 #include "ops/conv/conv2d_f32.h"
+#include "ops/elementwise.h"
 #include "ops/layer.h"
 
 /* From the shapes of input, weights and output; x and y may have another batch in front. (N, C) is
@@ -73,10 +74,6 @@ clq_status clq_conv_node_prepare(clq_op_run *run) {
     int directions = CLQ_CONV_FORWARD;
     directions |= run->fixed_sums ? 0 : CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;
     if (run->mode == CLQ_EXEC_TRAIN) {
-        if (clq_node_act(run->node) != CLQ_ACT_NONE) {
-            return clq_fail(CLQ_USAGE, "a fused activation cannot be trained in FP32; "
-                                       "train the network before it is folded");
-        }
         directions |= CLQ_CONV_REPACK;
         directions |= run->grad_in[CLQ_LAYER_X].buffer != NULL ? CLQ_CONV_BACKWARD_DATA : 0;
         directions |= run->grad_in[CLQ_LAYER_W].buffer != NULL ? CLQ_CONV_BACKWARD_WEIGHTS : 0;
@@ -102,6 +99,8 @@ clq_status clq_conv_node_forward(clq_op_run *run) {
 clq_status clq_conv_node_backward(clq_op_run *run) {
     const clq_op *op = run->node->op;
     const double work = 2.0 * (double)op->macs(run->graph, run->node) * run->batch;
+    CLQ_TRY(clq_act_gradient(run->device, clq_node_act(run->node), run->out.buffer,
+                             run->grad_out.buffer, clq_shape_count(&run->out.shape)));
     if (run->grad_in[CLQ_LAYER_W].buffer != NULL) {
         clq_device_set_work(run->device, work);
         CLQ_TRY(clq_conv2d_f32_backward_weights(

@@ -141,9 +141,6 @@ clq_status clq_layer_codes_prepare(clq_op_run *run) {
     layer->act = clq_node_act(run->node);
     layer->type = weights_type(run);
     layer->k = (size_t)(clq_shape_count(&run->in[CLQ_LAYER_W].shape) / layer->geometry.oc);
-    if (!clq_is_quantized(&run->out) && layer->act != CLQ_ACT_NONE && run->mode == CLQ_EXEC_QAT) {
-        return clq_fail(CLQ_USAGE, "an activation behind an output that is not quantized");
-    }
     CLQ_TRY(create_tables(run, layer));
     CLQ_TRY(create_convolutions(run, layer));
     if (!run->qstate->choose_weight_scales) {
@@ -411,6 +408,9 @@ clq_status clq_layer_codes_backward(clq_op_run *run) {
     const double work = 2.0 * (double)run->node->op->macs(run->graph, run->node) * run->batch;
     if (layer->mask) {
         CLQ_TRY(clq_mask_gradient(run, layer->mask));
+    } else {
+        CLQ_TRY(clq_act_gradient(run->device, layer->act, run->out.buffer, run->grad_out.buffer,
+                                 clq_shape_count(&run->out.shape)));
     }
     if (run->grad_in[CLQ_LAYER_W].buffer != NULL) {
         clq_device_set_work(run->device, work);
