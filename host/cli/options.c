@@ -141,7 +141,7 @@ clq_status clq_option_override(const char *text, const char **overrides, size_t 
 
 enum {
     IMAGES = CLQ_KEY_LONG,
-    METHOD,
+    OBSERVER,
     SCALE,
     MAX_SHIFT,
     ACTIVATIONS,
@@ -185,10 +185,8 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     case IMAGES:
         status = clq_option_i64("--images", argument, CLQ_IN_IMAGES, &config->images);
         break;
-    case METHOD:
-        status =
-            clq_option_enum("--method", argument, clq_observer_names, CLQ_OBSERVER_COUNT, &index);
-        config->observer = (clq_observer_kind)index;
+    case OBSERVER:
+        status = clq_fail_in(clq_observer_parse(argument, config), "--observer");
         break;
     case ACTIVATIONS:
         status = clq_option_enum("--activations", argument, clq_activation_names, 2, &index);
@@ -230,8 +228,12 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option quant_options[] = {
     {"images", IMAGES, "N", 0, "Images that calibrate (default 512)", 0},
-    {"method", METHOD, "minmax|moving_average", 0,
-     "Observer of the activations' ranges (default minmax)", 0},
+    {"observer", OBSERVER, "NAME", 0,
+     "How activations' ranges are found: minmax, moving_average, percentile (99.99 %), "
+     "percentile:P, mse or "
+     "entropy (default minmax)",
+     0},
+    {"method", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"scale", SCALE, "float|pow2", 0, "Any scale, or powers of two (default float)", 0},
     {"max-shift", MAX_SHIFT, "N", 0,
      "Largest exponent of a power-of-two scale, either way (default 8)", 0},

@@ -179,9 +179,10 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const clq_quant_report *report = &q->report;
     const char *unit = report->unit ? report->unit : "images";
     const bool pow2 = config->scale == CLQ_SCALE_POW2;
+    char observer[CLQ_OBSERVER_TEXT];
     printf("%s: calibrated on %lld %.*s, observer %s; activations %s, weights %s, scales %s",
            q->method, (long long)report->images, clq_unit_length(unit, report->images), unit,
-           clq_observer_names[config->observer],
+           clq_observer_text(config->observer, config->percentile, observer),
            clq_activation_names[config->symmetric_activations],
            clq_weight_names[config->per_tensor_weights], clq_scale_names[config->scale]);
     if (pow2 && config->max_shift > 0) {

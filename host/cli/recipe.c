@@ -152,9 +152,17 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     return clq_json_reader_finish(&r);
 }
 
+static clq_status read_observer(clq_json_reader *r, clq_quant_config *config) {
+    const char *text = NULL;
+    CLQ_TRY(clq_json_read_string(r, "observer", &text));
+    return !text || clq_observer_parse(text, config) == CLQ_OK
+               ? CLQ_OK
+               : clq_json_fail(r, "observer", "%s", clq_last_error());
+}
+
 /* The keys that "ptq" and "qat" have in common. */
 static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
-    CLQ_READ_ENUM(r, "observer", clq_observer_names, config->observer);
+    CLQ_TRY(read_observer(r, config));
     CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
     CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
     CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);

@@ -1,7 +1,9 @@
 /* PTQ: the float network runs on calibration images while a kernel observes every activation. */
+#include <math.h>
 #include <string.h>
 
 #include "base/arguments.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "graph/ends.h"
 #include "graph/node.h"
@@ -10,7 +12,7 @@
 #include "ops/quantized_run.h"
 #include "ops/self_test.h"
 #include "quant/internal.h"
-#include "quant/observer.h"
+#include "quant/observers/observer.h"
 #include "quant/report.h"
 
 typedef struct calibration {
@@ -20,23 +22,33 @@ typedef struct calibration {
     clq_exec *exec;
     const clq_observer *observer;
     clq_kernel *observe;
-    int *groups;              /* (value_count): clq_find_groups */
-    clq_buffer *states;       /* F32 (value_count, observer->state_floats) */
-    float *seen, *kept;       /* the same on the host: of a batch, and of all */
-    clq_quant_report *report; /* NULL: not wanted */
+    int *groups; /* (value_count): clq_find_groups */
+    int *slots;  /* (value_count): of a group's first value, its place in the histograms */
+    int slot_count;
+    clq_buffer *ranges;             /* F32 (value_count, 2): the largest -x and x of a batch */
+    float *batch_ranges;            /* the same on the host */
+    clq_histogram_counter *counter; /* NULL: no histograms are wanted */
+    clq_histogram *histograms;      /* (slot_count, 2) */
+    clq_observed *seen;             /* (value_count): of a group's first value */
+    clq_quant_report *report;       /* NULL: not wanted */
     int64_t batches, images;
     int count; /* images of this batch that are part of the calibration */
 } calibration;
 
-/* Widens the tensor's range by the batch's valid images. */
+/* Takes in a tensor's reals of the batch's valid images. */
 static clq_status observe(calibration *c, const clq_tensor *tensor) {
     const int value = clq_table_index(c->graph, tensor);
     const int64_t count = clq_shape_count(&tensor->shape) / tensor->shape.dim[0] * c->count;
     if (c->groups[value] != value) {
         return CLQ_OK;
     }
-    return CLQ_LAUNCH(c->device, c->observe, clq_observing_range(c->device, count),
-                      CLQ_BUF(tensor->buffer), CLQ_BUF(c->states), CLQ_I32(value), CLQ_I32(count));
+    c->seen[value].count += (double)count;
+    CLQ_TRY(CLQ_LAUNCH(c->device, c->observe, clq_observing_range(c->device, count),
+                       CLQ_BUF(tensor->buffer), CLQ_BUF(c->ranges), CLQ_I32(value),
+                       CLQ_I32(count)));
+    return c->counter ? clq_histogram_counter_take(c->counter, c->slots[value], tensor->buffer,
+                                                   count, c->ranges, value)
+                      : CLQ_OK;
 }
 
 static clq_status observe_node(void *context, const clq_op_run *run) {
@@ -50,8 +62,24 @@ static clq_status observe_inputs(calibration *c) {
     return CLQ_OK;
 }
 
-static size_t state_bytes(const calibration *c) {
-    return c->observer->state_floats * (size_t)c->graph->value_count * sizeof(float);
+static size_t range_bytes(const calibration *c) {
+    return 2 * (size_t)c->graph->value_count * sizeof(float);
+}
+
+static clq_status open_histograms(calibration *c) {
+    if (!c->observer->histogram) {
+        return CLQ_OK;
+    }
+    c->histograms = clq_calloc(2 * (size_t)c->slot_count, sizeof *c->histograms);
+    if (!c->histograms) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int v = 0; v < c->graph->value_count; v++) {
+        if (c->groups[v] == v) {
+            c->seen[v].sides = &c->histograms[2 * c->slots[v]];
+        }
+    }
+    return clq_histogram_counter_create(c->device, c->slot_count, &c->counter);
 }
 
 static clq_status open_calibration(calibration *c, int batch) {
@@ -60,16 +88,21 @@ static clq_status open_calibration(calibration *c, int batch) {
         .mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true, .fixed_sums = true};
     c->observer = clq_observer_get(c->config->observer);
     c->groups = clq_calloc(values, sizeof *c->groups);
-    c->seen = clq_calloc(values * c->observer->state_floats, sizeof *c->seen);
-    c->kept = clq_calloc(values * c->observer->state_floats, sizeof *c->kept);
-    if (!c->groups || !c->seen || !c->kept) {
+    c->slots = clq_calloc(values, sizeof *c->slots);
+    c->batch_ranges = clq_calloc(2 * values, sizeof *c->batch_ranges);
+    c->seen = clq_calloc(values, sizeof *c->seen);
+    if (!c->groups || !c->slots || !c->batch_ranges || !c->seen) {
         return CLQ_NO_MEMORY;
     }
     clq_op_self_tests_add();
     clq_find_groups(c->graph, c->groups);
-    CLQ_TRY(clq_kernel_get(c->device, c->observer->kernel, NULL, &c->observe));
-    CLQ_TRY(clq_buffer_create(c->device, state_bytes(c), &c->states));
-    CLQ_TRY(clq_buffer_fill(c->states, 0, state_bytes(c), 0));
+    for (int v = 0; v < c->graph->value_count; v++) {
+        c->slots[v] = c->groups[v] == v ? c->slot_count++ : -1;
+    }
+    CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
+    CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));
+    CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
+    CLQ_TRY(open_histograms(c));
     CLQ_TRY(clq_exec_create(c->device, c->graph, &options, &c->exec));
     clq_exec_set_hook(c->exec, observe_node, c);
     return CLQ_OK;
@@ -77,23 +110,41 @@ static clq_status open_calibration(calibration *c, int batch) {
 
 static void close_calibration(calibration *c) {
     clq_exec_destroy(c->exec);
-    clq_buffer_release(c->states);
+    clq_histogram_counter_destroy(c->counter);
+    clq_buffer_release(c->ranges);
     clq_free(c->groups);
+    clq_free(c->slots);
+    clq_free(c->batch_ranges);
+    clq_free(c->histograms);
     clq_free(c->seen);
-    clq_free(c->kept);
 }
 
-/* Takes what a batch's states saw into what is kept, where observers work by batch. */
-static clq_status end_batch(calibration *c) {
+/* Takes a batch's range, the largest -x and x, into that of all. */
+static void join_range(calibration *c, clq_observed *seen, const float *range) {
     const float weight = c->batches == 0 ? 1.0f : (float)c->config->averaging;
-    if (!c->observer->merge) {
-        return CLQ_OK;
+    for (int i = 0; i < 2; i++) {
+        seen->range[i] = fmaxf(seen->range[i], range[i]);
+        seen->average[i] = seen->average[i] * (1.0f - weight) + range[i] * weight;
     }
-    CLQ_TRY(clq_buffer_read(c->states, 0, state_bytes(c), c->seen));
-    CLQ_TRY(clq_buffer_fill(c->states, 0, state_bytes(c), 0));
+}
+
+static clq_status end_batch(calibration *c) {
+    const uint32_t *counts = NULL;
+    CLQ_TRY(clq_buffer_read(c->ranges, 0, range_bytes(c), c->batch_ranges));
+    CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
+    if (c->counter) {
+        CLQ_TRY(clq_histogram_counter_read(c->counter, &counts));
+    }
     for (int v = 0; v < c->graph->value_count; v++) {
-        const size_t at = c->observer->state_floats * (size_t)v;
-        c->observer->merge(c->kept + at, c->seen + at, weight);
+        const float *range = &c->batch_ranges[2 * v];
+        if (c->groups[v] != v) {
+            continue;
+        }
+        join_range(c, &c->seen[v], range);
+        for (int i = 2 * c->slots[v]; counts && i < 2 * c->slots[v] + 2; i++) {
+            clq_histogram_add(&c->histograms[i], counts + (size_t)i * CLQ_BINS,
+                              clq_first_bin(range[i % 2]));
+        }
     }
     return CLQ_OK;
 }
@@ -129,29 +180,62 @@ cleanup:
     return status;
 }
 
-static clq_status set_qparams(calibration *c) {
-    if (!c->observer->merge) {
-        CLQ_TRY(clq_buffer_read(c->states, 0, state_bytes(c), c->kept));
+/* An outlier so large that the histogram's bins are too wide for the range that leaves it out. */
+static void warn_of_outlier(const clq_value *value, const clq_observed *seen,
+                            const float range[2]) {
+    enum { CODES = 512 }; /* cells of codes within the range, about */
+    for (int i = 0; seen->sides && i < 2; i++) {
+        const clq_histogram *h = &seen->sides[i];
+        if (range[i] > 0 && h->count[0] > 0 && clq_histogram_edge(h, 1) > range[i] / CODES &&
+            h->first > 0) {
+            clq_log_warn("%s: its largest magnitude, %g, is too far from the others for the "
+                         "histogram: the range %g is coarse",
+                         value->name, (double)seen->range[i], (double)range[i]);
+        }
     }
+}
+
+/* The range of a group by the configured observer. */
+static clq_status find_range(const calibration *c, const clq_value *value, const clq_observed *seen,
+                             float range[2]) {
+    const clq_qtype_info *type = clq_qtype_get(value->q.type);
+    const clq_code_rule rule = {.symmetric = c->config->symmetric_activations,
+                                .max_shift = clq_scale_shift(c->config),
+                                .lowest = type->lowest,
+                                .highest = type->highest,
+                                .percentile = c->config->percentile};
+    if (!isfinite(seen->range[0] + seen->range[1])) {
+        memcpy(range, seen->range, sizeof seen->range); /* clq_activation_qparams refuses it */
+        return CLQ_OK;
+    }
+    CLQ_TRY(c->observer->finish(seen, &rule, range));
+    warn_of_outlier(value, seen, range);
+    return CLQ_OK;
+}
+
+static clq_status set_qparams(calibration *c) {
     for (int v = 0; v < c->graph->value_count; v++) {
         clq_value *value = &c->graph->values[v];
         const int group = c->groups[v];
-        float low, high, scale = 1;
+        float range[2], scale = 1;
         int32_t zero_point = 0;
         if (group < 0) {
             continue;
         }
-        c->observer->finish(c->kept + c->observer->state_floats * (size_t)group, &low, &high);
+        if (group != v) { /* the group's first value, which comes before */
+            const clq_qparams *q = &c->graph->values[group].q;
+            CLQ_TRY(clq_qparams_set(&value->q, 1, q->scale, q->zero_point, q->type));
+            continue;
+        }
         const clq_qtype type = value->q.type;
         const clq_qtype_info *codes = clq_qtype_get(type);
-        CLQ_TRY(
-            clq_activation_qparams(c->config, value->name, -low, high, type, &scale, &zero_point));
+        CLQ_TRY(find_range(c, value, &c->seen[v], range));
+        CLQ_TRY(clq_activation_qparams(c->config, value->name, -range[0], range[1], type, &scale,
+                                       &zero_point));
         CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, type));
-        if (group == v) {
-            const float exact = clq_range_scale(low, high, codes->lowest, codes->highest,
-                                                c->config->symmetric_activations, CLQ_ANY_SCALE);
-            CLQ_TRY(clq_report_scale(c->report, c->config, value, exact, scale));
-        }
+        const float exact = clq_range_scale(range[0], range[1], codes->lowest, codes->highest,
+                                            c->config->symmetric_activations, CLQ_ANY_SCALE);
+        CLQ_TRY(clq_report_scale(c->report, c->config, value, exact, scale));
     }
     CLQ_TRY(clq_set_weight_qparams(c->config, c->graph, c->report));
     return clq_quant_record(c->graph, c->config, "ptq", c->images);

@@ -17,6 +17,7 @@
 #include "ops/quantized_run.h"
 #include "ops/self_test.h"
 #include "quant/internal.h"
+#include "quant/observers/observer.h"
 #include "quant/report.h"
 
 enum { KEPT_BUFFERS = 3 };
@@ -180,8 +181,12 @@ cleanup:
     return status;
 }
 
-/* Steps in which observers run. */
-static int64_t observing_steps(const clq_train_job *job) {
+/* Steps in which observers run. What left out the ends of ranges on purpose would lose that to
+ * averages of extremes. */
+static int64_t observing_steps(const clq_train_job *job, const clq_quant_config *config) {
+    if (clq_observer_get(config->observer)->histogram) {
+        return 0;
+    }
     const int64_t epoch = clq_dataset_get_info(job->train)->count / job->config.batch;
     return job->config.epochs > 1 ? epoch : (epoch + 1) / 2;
 }
@@ -264,7 +269,7 @@ clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch
     *history = NULL;
     *history_count = 0;
     CLQ_TRY(clq_train_config_check(&job->config));
-    CLQ_GOTO(status, cleanup, clq_observers_attach(job, config, observing_steps(job), &o));
+    CLQ_GOTO(status, cleanup, clq_observers_attach(job, config, observing_steps(job, config), &o));
     CLQ_GOTO(status, cleanup, clq_train(job, history, history_count));
     CLQ_GOTO(status, cleanup, store_qparams(o, job->graph));
     CLQ_GOTO(status, cleanup, clq_quant_record(job->graph, config, "qat", 0));

@@ -9,8 +9,11 @@
 
 void clq_quant_config_init(clq_quant_config *config) {
     CLQ_NEEDS_OR(, config);
-    *config = (clq_quant_config){
-        .observer = CLQ_OBSERVER_MIN_MAX, .averaging = 0.01, .max_shift = 8, .images = 512};
+    *config = (clq_quant_config){.observer = CLQ_OBSERVER_MIN_MAX,
+                                 .percentile = CLQ_PERCENTILE,
+                                 .averaging = 0.01,
+                                 .max_shift = 8,
+                                 .images = 512};
 }
 
 clq_status clq_quant_config_check(const clq_quant_config *config) {
@@ -20,6 +23,7 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
         return clq_fail(CLQ_USAGE, "unknown observer %d or kind of scale %d", (int)config->observer,
                         (int)config->scale);
     }
+    CLQ_TRY(clq_in_range("percentile", config->percentile, CLQ_IN_PERCENTILE));
     CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));
     CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));
     CLQ_TRY(clq_in_range("images", (double)config->images, CLQ_IN_IMAGES));

@@ -77,10 +77,13 @@ void clq_quant_report_clear(clq_quant_report *report) {
 
 json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *method,
                                  int64_t images) {
+    char observer[CLQ_OBSERVER_TEXT];
     json_t *json = json_object();
     json_object_set_new(json, "method", clq_json_string(method));
     json_object_set_new(json, "images", json_integer(images));
-    json_object_set_new(json, "observer", clq_json_string(clq_observer_names[config->observer]));
+    json_object_set_new(
+        json, "observer",
+        clq_json_string(clq_observer_text(config->observer, config->percentile, observer)));
     json_object_set_new(json, "averaging", json_real(config->averaging));
     json_object_set_new(json, "activations",
                         clq_json_string(clq_activation_names[config->symmetric_activations]));

@@ -7,8 +7,14 @@
 #include <clquant/quant.h>
 
 /* The words of recipes, options and files, by the config's values: two of each. */
-extern const char *const clq_observer_names[CLQ_OBSERVER_COUNT],
-    *const clq_scale_names[2], *const clq_activation_names[2], *const clq_weight_names[2];
+extern const char *const clq_scale_names[2], *const clq_activation_names[2],
+                                                 *const clq_weight_names[2];
+
+/* "percentile:99.9", "mse", ...: as in flags, recipes and files. CLQ_USAGE lists what there is. */
+clq_status clq_observer_parse(const char *text, clq_quant_config *config);
+enum { CLQ_OBSERVER_TEXT = 40 };
+const char *clq_observer_text(clq_observer_kind kind, double percentile,
+                              char text[CLQ_OBSERVER_TEXT]);
 
 /* Counts a scale that was chosen for `value`; `exact` is what it would be without powers of two.
  * A NULL report keeps nothing. */

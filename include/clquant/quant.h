@@ -8,11 +8,16 @@
 
 CLQ_API_BEGIN
 
+/* How the range of an activation is found; docs/quantization.md. */
 typedef enum clq_observer_kind {
     CLQ_OBSERVER_MIN_MAX,
     CLQ_OBSERVER_MOVING_AVERAGE,
+    CLQ_OBSERVER_PERCENTILE, /* leaves out what is beyond config->percentile */
+    CLQ_OBSERVER_MSE,        /* the least squared error of codes */
+    CLQ_OBSERVER_ENTROPY,    /* the least Kullback-Leibler divergence of codes */
     CLQ_OBSERVER_COUNT
 } clq_observer_kind;
+#define CLQ_PERCENTILE 99.99 /* default */
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 
 /* ---- who gets which precision ---- */
@@ -46,8 +51,9 @@ clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph);
 
 typedef struct clq_quant_config {
     clq_observer_kind observer;
-    double averaging; /* moving average: weight of a batch's range, default 0.01. QAT always
-                         averages */
+    double percentile; /* 50..100; of a value's reals, those of both ends together */
+    double averaging;  /* moving average: weight of a batch's range, default 0.01. QAT always
+                          averages */
     /* zero_point in the middle of the type's codes (of unsigned ones at their start when the range
      * is not negative); default affine */
     bool symmetric_activations;

@@ -168,22 +168,69 @@ static uint64_t qparams_hash(const clq_graph *graph) {
 /* The same scales whatever the tuning table, the batch and, from group to group, the schedule. */
 static void sums_have_one_order(void **state) {
     (void)state;
-    static uint64_t expected; /* over both schedules */
+    static uint64_t expected[CLQ_OBSERVER_COUNT]; /* over both schedules */
     static const struct {
         int batch;
         const char *choice;
-    } cases[] = {{BATCH, NULL}, {5, NULL}, {BATCH, "kernel=tile"}, {BATCH, "kernel=group"}};
+        clq_observer_kind observer;
+    } cases[] = {{BATCH, NULL, CLQ_OBSERVER_MIN_MAX},
+                 {5, NULL, CLQ_OBSERVER_MIN_MAX},
+                 {BATCH, "kernel=tile", CLQ_OBSERVER_MIN_MAX},
+                 {BATCH, "kernel=group", CLQ_OBSERVER_MIN_MAX},
+                 {BATCH, NULL, CLQ_OBSERVER_PERCENTILE},
+                 {5, NULL, CLQ_OBSERVER_PERCENTILE},
+                 {BATCH, NULL, CLQ_OBSERVER_MSE},
+                 {5, NULL, CLQ_OBSERVER_MSE},
+                 {BATCH, NULL, CLQ_OBSERVER_ENTROPY},
+                 {3, NULL, CLQ_OBSERVER_ENTROPY}};
     clq_quant_config config;
     clq_quant_config_init(&config);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         clq_graph *graph = resnet20();
         tune_all(graph, cases[i].batch, cases[i].choice);
+        config.observer = cases[i].observer;
         net_calibrate(test_device, graph, &config, IMAGES, cases[i].batch);
         tune_all(graph, cases[i].batch, NULL);
         const uint64_t hash = qparams_hash(graph);
-        expected = expected ? expected : hash;
-        assert_true(hash == expected);
+        uint64_t *same = &expected[cases[i].observer];
+        *same = *same ? *same : hash;
+        assert_true(hash == *same);
         clq_graph_destroy(graph);
+    }
+    for (int a = 0; a < CLQ_OBSERVER_COUNT; a++) {
+        for (int b = 0; b < a; b++) { /* and each observer its own */
+            assert_true(expected[a] == 0 || expected[a] != expected[b]);
+        }
+    }
+}
+
+/* The most device memory that a calibration on so many images takes at once. */
+static uint64_t peak_memory(clq_observer_kind kind, int images) {
+    clq_device *device = NULL;
+    clq_quant_config config;
+    uint64_t live, peak;
+    clq_quant_config_init(&config);
+    config.observer = kind;
+    assert_ok(clq_test_open(NULL, &device));
+    clq_graph *graph = resnet20();
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, 16, images);
+    clq_feed *feed = net_feed(device, data, BATCH);
+    assert_ok(clq_calibrate(device, graph, feed, BATCH, &config, NULL));
+    clq_device_memory(device, &live, &peak);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    clq_graph_destroy(graph);
+    clq_device_close(device);
+    return peak;
+}
+
+static void memory_does_not_depend_on_images(void **state) {
+    (void)state;
+    static const clq_observer_kind kinds[] = {CLQ_OBSERVER_MOVING_AVERAGE, CLQ_OBSERVER_MSE};
+    for (int i = 0; i < 2; i++) {
+        (void)peak_memory(kinds[i], BATCH); /* kernels' self-tests are behind us then */
+        const uint64_t few = peak_memory(kinds[i], BATCH);
+        assert_true(peak_memory(kinds[i], 25 * BATCH) == few);
     }
 }
 
@@ -196,8 +243,11 @@ static void broken_networks_are_named(void **state) {
     clq_graph *graph = net_folded(net_everything(SIZE));
     float *bias = graph->values[clq_graph_find_value(graph, "b1.conv1.weight")].data;
     bias[0] = INFINITY;
-    assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_BAD_DATA);
-    assert_error_has("b1");
+    for (int kind = 0; kind < CLQ_OBSERVER_COUNT; kind++) {
+        config.observer = (clq_observer_kind)kind;
+        assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_BAD_DATA);
+        assert_error_has("b1");
+    }
     clq_graph_destroy(graph);
     /* not folded */
     const clq_network_options options = {.network = "resnet20", .size = SIZE};
@@ -488,6 +538,7 @@ int main(void) {
         cmocka_unit_test(averages_of_batches),
         cmocka_unit_test(calibration_repeats_itself),
         cmocka_unit_test(sums_have_one_order),
+        cmocka_unit_test(memory_does_not_depend_on_images),
         cmocka_unit_test(broken_networks_are_named),
         cmocka_unit_test(conversion_rounds_weights_and_biases),
         cmocka_unit_test(degenerate_layers_convert),

@@ -129,6 +129,35 @@ static void observers_start_from_calibration(void **state) {
     }
 }
 
+/* Ranges that leave out outliers on purpose do not go back to the extremes. */
+static void clipped_ranges_stay(void **state) {
+    (void)state;
+    static const clq_observer_kind kinds[] = {CLQ_OBSERVER_PERCENTILE, CLQ_OBSERVER_MSE,
+                                              CLQ_OBSERVER_MOVING_AVERAGE};
+    for (int i = 0; i < 3; i++) {
+        clq_quant_config config;
+        clq_quant_config_init(&config);
+        config.observer = kinds[i];
+        config.percentile = 95;
+        config.averaging = 0.5;
+        clq_graph *graph = calibrated(&config), *start = NULL;
+        assert_ok(clq_graph_clone(graph, &start));
+        clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, 2 * BATCH);
+        clq_train_job job = job_of(graph, train, NULL, 1);
+        double first, last;
+        bool same = true;
+        run_qat(&job, &config, &first, &last);
+        for (int v = 0; v < graph->value_count; v++) {
+            const clq_qparams *now = &graph->values[v].q, *then = &start->values[v].q;
+            same &= graph->values[v].data || then->count == 0 || now->scale[0] == then->scale[0];
+        }
+        assert_int_equal(same, kinds[i] != CLQ_OBSERVER_MOVING_AVERAGE);
+        clq_graph_destroy(graph);
+        clq_graph_destroy(start);
+        clq_dataset_close(train);
+    }
+}
+
 static void the_same_on_the_gpu_schedule(void **state) {
     (void)state;
     clq_quant_config config;
@@ -365,6 +394,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(training_leads_to_an_equal_integer_network),
         cmocka_unit_test(device_and_host_quantize_weights_alike),
         cmocka_unit_test(observers_start_from_calibration),
+        cmocka_unit_test(clipped_ranges_stay),
         cmocka_unit_test(qparams_stay_shared),
         cmocka_unit_test(same_bits_every_run),
         cmocka_unit_test(recomputation_changes_no_bit),
