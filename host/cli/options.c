@@ -148,7 +148,8 @@ enum {
     WEIGHT_SCALES,
     POLICY,
     KEEP_FLOAT,
-    WEIGHT_BITS
+    WEIGHT_BITS,
+    EQUALIZE
 };
 
 /* A rule for the nodes called like the first `length` bytes of `pattern`. */
@@ -210,6 +211,9 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     case WEIGHT_BITS:
         status = add_weight_bits(argument, &config->policy);
         break;
+    case EQUALIZE:
+        config->equalize = true;
+        break;
     case MAX_SHIFT:
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
         state->hook = argument;
@@ -247,6 +251,8 @@ static const struct argp_option quant_options[] = {
      "Leave the nodes of these names (with * and ?) in FP32; may be given again", 0},
     {"weight-bits", WEIGHT_BITS, "PATTERN=BITS", 0,
      "Quantize the weights of the layers of these names to 2..8 bits; may be given again", 0},
+    {"equalize", EQUALIZE, NULL, 0,
+     "Scale channels between layers so that both layers' weights use their ranges alike", 0},
     {0},
 };
 const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};

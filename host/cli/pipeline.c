@@ -267,29 +267,21 @@ cleanup:
     return status;
 }
 
-/* A folded copy of `trained` with the qparams that `config` observes on shuffled training images.
- */
-static clq_status calibrated(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                             const clq_quant_config *config, uint64_t seed,
-                             clq_quant_report *report, clq_graph **out) {
+/* The quantized form of `trained`, from shuffled training images. */
+static clq_status quantized_on(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                               const clq_quant_config *config, uint64_t seed,
+                               clq_quant_report *report, clq_graph **quantized) {
     const int64_t available = clq_dataset_get_info(train)->count;
     const int64_t images = config->images < available ? config->images : available;
     clq_feed_options options;
-    clq_status status = CLQ_OK;
-    clq_graph *folded = NULL;
     clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
-    CLQ_GOTO(status, cleanup,
-             clq_inference_options(trained, train, clq_eval_batch(trained, images), &options));
+    CLQ_TRY(clq_inference_options(trained, train, clq_eval_batch(trained, images), &options));
     options.shuffle = true;
     options.seed = seed;
-    CLQ_GOTO(status, cleanup, clq_feed_create(device, train, &options, &feed));
-    CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, options.batch, config, report));
-    *out = folded;
-    folded = NULL;
-cleanup:
+    CLQ_TRY(clq_feed_create(device, train, &options, &feed));
+    const clq_status status =
+        clq_ptq(device, trained, feed, options.batch, config, report, quantized);
     clq_feed_destroy(feed);
-    clq_graph_destroy(folded);
     return status;
 }
 
@@ -298,15 +290,14 @@ clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, cl
                                 clq_graph **integer) {
     const int batch = clq_eval_batch(trained, clq_arrays_rows(arrays));
     clq_status status = CLQ_OK;
-    clq_graph *folded = NULL;
+    clq_graph *quantized = NULL;
     clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &folded));
-    CLQ_GOTO(status, cleanup, clq_feed_create_arrays(folded, arrays, batch, config->images, &feed));
-    CLQ_GOTO(status, cleanup, clq_calibrate(device, folded, feed, batch, config, report));
-    status = clq_convert(folded, integer);
+    CLQ_TRY(clq_feed_create_arrays(trained, arrays, batch, config->images, &feed));
+    CLQ_GOTO(status, cleanup, clq_ptq(device, trained, feed, batch, config, report, &quantized));
+    status = clq_convert(quantized, integer);
 cleanup:
     clq_feed_destroy(feed);
-    clq_graph_destroy(folded);
+    clq_graph_destroy(quantized);
     return status;
 }
 
@@ -314,7 +305,7 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
                          const clq_quant_config *config, uint64_t seed, clq_quant_report *report,
                          clq_graph **quantized, clq_graph **integer) {
     clq_graph *graph = NULL;
-    CLQ_TRY(calibrated(device, trained, train, config, seed, report, &graph));
+    CLQ_TRY(quantized_on(device, trained, train, config, seed, report, &graph));
     const clq_status status = clq_convert(graph, integer);
     if (status == CLQ_OK && quantized) {
         *quantized = graph;
@@ -434,9 +425,9 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
     clq_graph *graph = NULL, *teacher = NULL;
     clq_epoch_record *history = NULL;
     int history_count = 0;
-    CLQ_GOTO(
-        status, cleanup,
-        calibrated(device, trained, options->train, config, options->config->seed, report, &graph));
+    CLQ_GOTO(status, cleanup,
+             quantized_on(device, trained, options->train, config, options->config->seed, report,
+                          &graph));
     clq_train_job job = job_of(device, graph, "qat", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));

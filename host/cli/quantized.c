@@ -174,6 +174,32 @@ static json_t *errors_to_json(const clq_output_errors *errors, const clq_graph *
     return json;
 }
 
+/* "conv1 - conv2, conv2 - conv3 and 7 more" */
+static void print_equalized(const clq_equalization *equalization) {
+    enum { NAMED = 4 };
+    int channels = 0, held = 0;
+    printf("equalized %d pair%s of layers", equalization->count,
+           equalization->count == 1 ? "" : "s");
+    for (int i = 0; i < equalization->count; i++) {
+        const clq_equalized_pair *pair = &equalization->pairs[i];
+        channels += pair->channels;
+        held += pair->held;
+        if (i < NAMED) {
+            fputs(i ? ", " : ": ", stdout);
+            clq_print_name(pair->first);
+            fputs(" - ", stdout);
+            clq_print_name(pair->second);
+        }
+    }
+    if (equalization->count > NAMED) {
+        printf(" and %d more", equalization->count - NAMED);
+    }
+    if (held > 0) {
+        printf("; %d of %d channels stay as they were, since ReLU6 cuts them", held, channels);
+    }
+    putchar('\n');
+}
+
 static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
@@ -199,6 +225,9 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
         printf(", %lld clamped by max_shift", (long long)report->clamped);
     }
     putchar('\n');
+    if (config->equalize) {
+        print_equalized(&report->equalization);
+    }
     print_accuracy(&q->accuracy);
     print_errors(&q->errors, graph);
 }
@@ -239,6 +268,7 @@ void clq_quantized_to_json(const clq_quantized *q, json_t *json) {
     json_object_set_new(json, "scales", json_integer(q->report.scales));
     json_object_set_new(json, "clamped", clamped_to_json(&q->report));
     json_object_set_new(json, "widened_for_bias", json_integer(q->report.widened));
+    json_object_set_new(json, "done", clq_quant_done_to_json(q->config, &q->report));
 }
 
 /* ---- what was written ---- */

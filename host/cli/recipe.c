@@ -172,6 +172,7 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     if (limited && config->scale != CLQ_SCALE_POW2) {
         return clq_json_fail(r, "max_shift", "is for powers of two, and needs scale \"pow2\"");
     }
+    CLQ_TRY(clq_json_read_bool(r, "equalize", &config->equalize));
     if (clq_json_has(r, "policy")) { /* one of its own takes the place of another section's */
         config->policy.count = 0;
         CLQ_TRY(clq_policy_read(r, "policy", &config->policy));

@@ -193,8 +193,9 @@ static int64_t observing_steps(const clq_train_job *job, const clq_quant_config 
 
 /* By field, since padding bytes are not defined. */
 static uint64_t config_hash(const clq_quant_config *config) {
-    const double numbers[] = {config->averaging, config->symmetric_activations,
-                              config->per_tensor_weights, config->scale, config->max_shift};
+    const double numbers[] = {config->averaging,          config->symmetric_activations,
+                              config->per_tensor_weights, config->scale,
+                              config->max_shift,          config->equalize};
     return clq_hash64(numbers, sizeof numbers);
 }
 

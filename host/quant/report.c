@@ -70,6 +70,7 @@ void clq_quant_report_clear(clq_quant_report *report) {
         clq_free(report->values[i].name);
     }
     clq_free(report->values);
+    clq_equalization_clear(&report->equalization);
     *report = (clq_quant_report){0};
 }
 
@@ -90,6 +91,7 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     json_object_set_new(json, "weights",
                         clq_json_string(clq_weight_names[config->per_tensor_weights]));
     json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
+    json_object_set_new(json, "equalize", json_boolean(config->equalize));
     if (config->policy.count > 0) {
         json_object_set_new(json, "policy", clq_policy_to_json(&config->policy));
     }
@@ -99,21 +101,15 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     return json;
 }
 
-/* What calibration recorded. */
-static int64_t recorded_images(const clq_graph *graph) {
+/* What was recorded earlier; NULL: nothing. */
+static json_t *recorded(const clq_graph *graph) {
     const char *text = clq_graph_get_metadata(graph, CLQ_META_QUANTIZATION);
-    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
-    const int64_t images = json_integer_value(json_object_get(json, "images"));
-    json_decref(json);
-    return images;
+    return text ? json_loads(text, 0, NULL) : NULL;
 }
 
-clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
-                            int64_t images) {
+/* Takes the object over. */
+static clq_status record(clq_graph *graph, json_t *json) {
     char *text = NULL;
-    json_t *json =
-        clq_quant_config_to_json(config, method, images ? images : recorded_images(graph));
-    json_object_set_new(json, "version", clq_json_string(clq_version()));
     clq_status status = json ? clq_json_dump_line(json, &text) : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
         status = clq_graph_set_metadata(graph, CLQ_META_QUANTIZATION, text);
@@ -121,4 +117,60 @@ clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, co
     clq_free(text);
     json_decref(json);
     return status;
+}
+
+clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
+                            int64_t images) {
+    json_t *earlier = recorded(graph);
+    json_t *done = json_object_get(earlier, "done");
+    if (!images) {
+        images = json_integer_value(json_object_get(earlier, "images"));
+    }
+    json_t *json = clq_quant_config_to_json(config, method, images);
+    if (done) {
+        json_object_set(json, "done", done);
+    }
+    json_object_set_new(json, "version", clq_json_string(clq_version()));
+    json_decref(earlier);
+    return record(graph, json);
+}
+
+/* ---- what was done ---- */
+
+static json_t *equalized_to_json(const clq_equalization *equalization) {
+    json_t *json = json_object(), *pairs = json_array();
+    int64_t channels = 0, held = 0;
+    for (int i = 0; i < equalization->count; i++) {
+        const clq_equalized_pair *pair = &equalization->pairs[i];
+        json_t *names = json_array();
+        json_array_append_new(names, clq_json_string(pair->first));
+        json_array_append_new(names, clq_json_string(pair->second));
+        json_array_append_new(pairs, names);
+        channels += pair->channels;
+        held += pair->held;
+    }
+    json_object_set_new(json, "pairs", pairs);
+    json_object_set_new(json, "channels", json_integer(channels));
+    json_object_set_new(json, "held", json_integer(held));
+    return json;
+}
+
+json_t *clq_quant_done_to_json(const clq_quant_config *config, const clq_quant_report *report) {
+    json_t *json = json_object();
+    if (config->equalize) {
+        json_object_set_new(json, "equalized", equalized_to_json(&report->equalization));
+    }
+    return json;
+}
+
+clq_status clq_quant_record_done(clq_graph *graph, const clq_quant_config *config,
+                                 const clq_quant_report *report) {
+    json_t *json = recorded(graph), *done = clq_quant_done_to_json(config, report);
+    if (json_object_size(done) == 0) {
+        json_decref(json);
+        json_decref(done);
+        return CLQ_OK;
+    }
+    json_object_set_new(json, "done", done);
+    return record(graph, json);
 }

@@ -23,10 +23,15 @@ clq_status clq_report_scale(clq_quant_report *report, const clq_quant_config *co
 /* The settings: {"method": "ptq" or "qat", "images": ..., every key of a recipe's section}. */
 json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *method,
                                  int64_t images);
-/* Keeps them, and clquant's version, as the graph's metadata CLQ_META_QUANTIZATION. `images` 0: as
- * many as calibration recorded there. */
+/* Keeps them, and clquant's version, as the graph's metadata CLQ_META_QUANTIZATION, beside what was
+ * recorded there as done. `images` 0: as many as calibration recorded there. */
 #define CLQ_META_QUANTIZATION "clquant.quantization"
 clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
                             int64_t images);
+/* What equalization and the like did: an object, empty when nothing of it was asked for. */
+json_t *clq_quant_done_to_json(const clq_quant_config *config, const clq_quant_report *report);
+/* Adds it to what clq_quant_record kept. */
+clq_status clq_quant_record_done(clq_graph *graph, const clq_quant_config *config,
+                                 const clq_quant_report *report);
 
 #endif

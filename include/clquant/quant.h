@@ -4,6 +4,7 @@
 #ifndef CLQUANT_QUANT_H
 #define CLQUANT_QUANT_H
 
+#include <clquant/passes.h>
 #include <clquant/train.h>
 
 CLQ_API_BEGIN
@@ -61,6 +62,7 @@ typedef struct clq_quant_config {
     clq_scale_kind scale;
     int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images; /* calibration images, default 512 */
+    bool equalize;  /* PTQ: cross-layer equalization before scales are chosen */
     clq_policy policy;
 } clq_quant_config;
 
@@ -97,11 +99,18 @@ typedef struct clq_quant_report {
     int max_shift;    /* what would clamp none; 0 when none was */
     clq_clamped_value *values; /* (value_count), owned */
     int value_count;
+    clq_equalization equalization; /* owned */
 } clq_quant_report;
 
 void clq_quant_report_clear(clq_quant_report *report); /* NULL ok */
 
 /* ---- PTQ, conversion, QAT ---- */
+
+/* PTQ, all of it, pass by pass: folds the trained graph, equalizes it (config->equalize),
+ * calibrates it on up to config->images of the feed, from its beginning. The result is in quantized
+ * form. `report` is overwritten, and the caller's to clear. */
+clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
+                   const clq_quant_config *config, clq_quant_report *report, clq_graph **quantized);
 
 /* PTQ: runs up to config->images of the feed through the folded float graph, observes every
  * activation, and sets qparams on the graph's values (activations and weights): the quantized form.

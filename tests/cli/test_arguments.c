@@ -236,6 +236,8 @@ static void graphs(void **state) {
     REFUSED_FOR("has no input", clq_graph_fold(&empty, &other));
     REFUSED_FOR("has no input", clq_graph_fold(made, &other));
     REFUSED(clq_graph_resize(NULL, 1, 1, &other));
+    REFUSED(clq_graph_equalize(NULL, NULL, NULL, &other));
+    REFUSED(clq_graph_equalize(&empty, NULL, NULL, &other));
     REFUSED(clq_graph_resize(&empty, 1, 1, &other));
     assert_null(clq_network_list(1000));
     REFUSED(clq_network_build(NULL, &other));
@@ -496,6 +498,13 @@ static void quantization(void **state) {
     REFUSED(clq_weight_scale(&config, "x", 1, NULL));
     REFUSED(clq_scale_to_pow2("x", 1, 8, NULL));
     assert_ok(clq_feed_create(device, table, &(clq_feed_options){.batch = 4}, &feed));
+    REFUSED(clq_ptq(NULL, graph, feed, 4, &config, NULL, &made));
+    REFUSED(clq_ptq(device, NULL, feed, 4, &config, NULL, &made));
+    REFUSED(clq_ptq(device, graph, NULL, 4, &config, NULL, &made));
+    REFUSED(clq_ptq(device, graph, feed, 4, NULL, NULL, &made));
+    REFUSED(clq_ptq(device, graph, feed, 4, &config, NULL, NULL));
+    REFUSED(clq_ptq(device, &empty, feed, 4, &config, NULL, &made));
+    FAILS(clq_ptq(device, graph, feed, 4, &zeroed, NULL, &made));
     REFUSED(clq_calibrate(NULL, graph, feed, 4, &config, NULL));
     REFUSED(clq_calibrate(device, NULL, feed, 4, &config, NULL));
     REFUSED(clq_calibrate(device, graph, NULL, 4, &config, NULL));

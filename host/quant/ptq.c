@@ -1,0 +1,46 @@
+/* Quantization after training: the passes in their order. What one has set no later one chooses
+ * anew. */
+#include <clquant/passes.h>
+
+#include "base/arguments.h"
+#include "graph/ends.h"
+#include "quant/internal.h"
+#include "quant/report.h"
+
+clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
+                   const clq_quant_config *config, clq_quant_report *report,
+                   clq_graph **quantized) {
+    CLQ_NEEDS(device, trained, feed, config, quantized);
+    CLQ_NEEDS_ENDS(trained);
+    clq_status status = CLQ_OK;
+    clq_graph *real = NULL, *equal = NULL, *graph = NULL;
+    clq_equalization equalization = {0};
+    if (report) {
+        *report = (clq_quant_report){0};
+    }
+    CLQ_TRY(clq_quant_config_check(config));
+    CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &real));
+    if (config->equalize) {
+        CLQ_GOTO(status, cleanup,
+                 clq_equalize(device, real, feed, batch, config->images, &equalization, &equal));
+        clq_graph_destroy(real);
+        real = equal;
+        equal = NULL;
+    }
+    CLQ_GOTO(status, cleanup, clq_graph_clone(real, &graph));
+    CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
+    /* Types, observers, scales of activations, then of weights. */
+    CLQ_GOTO(status, cleanup, clq_calibrate(device, graph, feed, batch, config, report));
+    if (report) {
+        report->equalization = equalization;
+        equalization = (clq_equalization){0};
+        CLQ_GOTO(status, cleanup, clq_quant_record_done(graph, config, report));
+    }
+    *quantized = graph;
+    graph = NULL;
+cleanup:
+    clq_equalization_clear(&equalization);
+    clq_graph_destroy(real);
+    clq_graph_destroy(graph);
+    return status;
+}
