@@ -54,7 +54,7 @@ static clq_conv_geometry test_geometry(const clq_int8_plan *plan) {
     } else if (plan->kernel != CLQ_CONV_INT8_WINOGRAD && plan->choice.tile[0] == 1) {
         g.ih = g.iw = g.kh = g.kw = 1; /* what a linear layer is */
         g.pad_top = g.pad_left = 0;
-        g.ic = 88;
+        g.ic = plan->nibbles ? 92 : 88; /* the last word of 8 weights is half empty */
     }
     g.oh = g.ih;
     g.ow = g.iw;
@@ -92,13 +92,14 @@ static clq_status allocate(const clq_conv_geometry *g, int8_data *d) {
 
 /* Weights and activations of every size, few activations above 127 (what the split kernel is for),
  * scales that spread the results over all codes. */
-static void fill(clq_requantizer requantizer, int8_data *d) {
+static void fill(clq_requantizer requantizer, bool four_bits, int8_data *d) {
     const clq_conv_geometry *g = &d->g;
     const int inputs = g->kh * g->kw * (g->ic / g->groups);
     const bool shift = requantizer == CLQ_REQUANT_SHIFT;
     uint32_t state = 1;
     for (int i = 0; i < g->oc * inputs; i++) {
         d->w[i] = (int8_t)((int)(clq_self_test_draw(&state) % 256) - 128);
+        d->w[i] = (int8_t)(four_bits ? d->w[i] >> 4 : d->w[i]);
     }
     for (int i = 0; i < g->oc; i++) {
         d->bias[i] = (int32_t)(clq_self_test_draw(&state) % 4001) - 2000;
@@ -111,8 +112,9 @@ static void fill(clq_requantizer requantizer, int8_data *d) {
     for (size_t i = 0; i < d->y_bytes; i++) {
         d->residual[i] = (uint8_t)(clq_self_test_draw(&state) >> 8);
     }
-    const int spread = inputs > 100 ? 6 : inputs > 20 ? 4 : 3;
+    const int spread = (inputs > 100 ? 6 : inputs > 20 ? 4 : 3) - (four_bits ? 4 : 0);
     d->params = (clq_conv2d_int8_params){.w = d->w,
+                                         .four_bits = four_bits,
                                          .bias = d->bias,
                                          .w_scale = d->w_scale,
                                          .x_scale = shift ? 0.015625f : 0.0161f,
@@ -244,9 +246,9 @@ static clq_status run_test(clq_device *device, const void *context, bool *right,
     clq_int8_plan plan;
     int8_data d = {0};
     CLQ_GOTO(status, cleanup, allocate(&g, &d));
-    fill(variant->requantizer, &d);
+    fill(variant->requantizer, variant->plan->nibbles, &d);
     if (!clq_int8_make_plan(clq_device_get_info(device), &g, variant->requantizer,
-                            d.params.x_zero_point, &choice, &plan)) {
+                            d.params.x_zero_point, d.params.four_bits, &choice, &plan)) {
         status = clq_fail(CLQ_INTERNAL, "the self-test of an integer convolution has no plan");
         goto cleanup;
     }

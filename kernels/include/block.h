@@ -40,6 +40,11 @@
 #define B_VECTORS (BN * BK / 4 / ITEMS)
 #define PANEL_VECTORS (BK * (BM_PITCH + BN) / 4) /* a, then b */
 
+#ifndef NIBBLES /* with BLOCK_INT8, 1: two steps of weights in a word (dot4.h) */
+#define NIBBLES 0
+#endif
+#define BLOCK_WEIGHTS(steps) (((steps) + NIBBLES) / (1 + NIBBLES) * (BN / 4)) /* vectors */
+
 #ifdef BLOCK_INT8
 #include "dot4.h"
 typedef uint block_word;
@@ -125,8 +130,17 @@ UNROLL
         gather_advance(&step, VEC, g);
     }
 UNROLL
-    for (int i = 0; i < B_VECTORS; i++)
-        to->b[i] = item + i * ITEMS < weight_vectors ? weights[item + i * ITEMS] : (block_word4)(0);
+    for (int i = 0; i < B_VECTORS; i++) {
+        const int v = item + i * ITEMS;
+#if NIBBLES
+        const int k = v / (BN / 4), at = k / 2 * (BN / 4) + v % (BN / 4);
+        const block_word4 words = at < weight_vectors ? weights[at] : (block_word4)(0);
+        to->b[i] = (block_word4)(dot4_nibbles(words.x, k % 2), dot4_nibbles(words.y, k % 2),
+                                 dot4_nibbles(words.z, k % 2), dot4_nibbles(words.w, k % 2));
+#else
+        to->b[i] = v < weight_vectors ? weights[v] : (block_word4)(0);
+#endif
+    }
 }
 
 static inline void block_put(const block_fetched *from, int item, __local block_word4 *panel) {
@@ -142,7 +156,7 @@ UNROLL
 }
 
 /* acc += rows x weights. rows: those that this item fetches; outside: the word of a step outside
- * the image; weights [steps][BN]; panels: two, so that one is filled while the other is read. */
+ * the image; weights [steps][BN], with NIBBLES [steps / 2, rounded up][BN]; panels: two, so that one is filled while the other is read. */
 static inline void block_sum_rows(__global const block_word *src, const gather_row *rows,
                                   block_word outside, const gather *g,
                                   __global const block_word *weights,
@@ -154,15 +168,15 @@ static inline void block_sum_rows(__global const block_word *src, const gather_r
         return;
     gather_step step = gather_first(block_fetch_k(item), g);
     block_fetched fetched;
-    block_fetch(src, rows, step, outside, g, w, steps * (BN / 4), item, &fetched);
+    block_fetch(src, rows, step, outside, g, w, BLOCK_WEIGHTS(steps), item, &fetched);
     block_put(&fetched, item, panels[0]);
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int k0 = 0; k0 < steps; k0 += BK) {
         const int left = steps - k0 - BK, now = k0 / BK % 2;
         if (left > 0) {
             gather_advance(&step, BK, g);
-            w += BK * BN / 4;
-            block_fetch(src, rows, step, outside, g, w, left * (BN / 4), item, &fetched);
+            w += BLOCK_WEIGHTS(BK);
+            block_fetch(src, rows, step, outside, g, w, BLOCK_WEIGHTS(left), item, &fetched);
         }
         block_multiply(panels[now], block_lx(item), block_ly(item), acc);
         if (left > 0)

@@ -7,6 +7,7 @@
  *   weights   [blocks][taps][depth / STEP][NR][STEP]    STEP inputs are one word of the dot product
  *             (tensor cores: padded and ordered as conv2d_mma.cl says; Winograd: the taps are the
  *             positions of the transformed weights)
+ *             with NIBBLES [blocks][inputs / 8, rounded up][NR] words of 8 inputs each (dot4.h)
  *   channels  [3][blocks * NR] int32:
  *     [0] bias - x_zero * sum of the channel's weights: what the sums start with, so that raw codes
  *         can be multiplied instead of codes less the zero point. A tap outside the image reads

@@ -64,6 +64,15 @@
  *      dotv_acc dotv_join_halves(dotv_acc halves, int factor)
  *                      factor * (low half + high half) as 32 bits
  *
+ *    Weights of 4 bits may lie two a byte, 8 inputs of a channel in a word, DOTV_NIBBLE_STEPS steps:
+ *    input e of step j at bit 32 / DOTV_STEP * e + 4 * (DOTV_NIBBLE_STEPS - 1 - j).
+ *
+ *      dotv_acc dotv_nibbles(dotv_acc words, int j)
+ *                      the weights of step j times 2^DOTV_NIBBLE_SHIFT: of bytes 4, as then masking
+ *                      the upper half of each is enough. Sums of them are to be shifted back, which
+ *                      is exact.
+ *      uint dot4_nibbles(uint word, int j)     the same for one channel and STEP 4, j 0 or 1
+ *
  * 3. A 16x8 tile of a warp (CLQ_DOT_MMA; DOT4_HAS_MMA is 1)
  *
  *      int4 mma_us(uint4 a, uint2 w, int4 acc)     acc + A (16x32, u8) * W (32x8, s8)
@@ -278,6 +287,32 @@ DOT4_INLINE dotv_acc dotv_mac(dotv_acc acc, dotv_acc x, dotv_acc w) {
 #endif
 }
 
+#endif
+
+#define DOT4_NIBBLE_SHIFT 4
+
+DOT4_INLINE uint dot4_nibbles(uint word, int j) {
+    return (j ? word << 4 : word) & 0xf0f0f0f0u;
+}
+
+#define DOTV_NIBBLE_STEPS (8 / DOTV_STEP)
+#if DOTV_STEP == 4
+#define DOTV_NIBBLE_SHIFT 4
+
+DOT4_INLINE dotv_acc dotv_nibbles(dotv_acc words, int j) {
+    return (j ? words << 4 : words) & (dotv_acc)(0xf0f0f0f0);
+}
+#else
+#define DOTV_NIBBLE_SHIFT 0
+#if DOTV_LANES == 8
+#define DOTV_AS_SHORTS as_short16
+#else
+#define DOTV_AS_SHORTS as_short8
+#endif
+
+DOT4_INLINE dotv_acc dotv_nibbles(dotv_acc words, int j) {
+    return DOTV_CAT(as_int, DOTV_LANES)((DOTV_AS_SHORTS(words) << (short)(4 * j)) >> (short)12);
+}
 #endif
 
 DOT4_INLINE dotv_acc dotv_step(dotv_acc acc, int x, dotv_acc w) {

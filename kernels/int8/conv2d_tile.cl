@@ -27,6 +27,10 @@
 #define KC 4864
 #endif
 
+#ifndef NIBBLES /* 1: weights are two a byte */
+#define NIBBLES 0
+#endif
+
 #define NR (NV * DOTV_LANES)
 #include "int8_finish.h"
 #define ROW (KC / DOTV_STEP) /* words of a panel row */
@@ -225,12 +229,41 @@ static inline void add_highs(const input_panel *panel, __global const dotv_acc *
 }
 #endif
 
-/* acc += `count` steps of the panel times w[count][NV], the weights of a block from its step
- * `first` on. */
-static inline void add_steps(const input_panel *panel, int count, __global const dotv_acc *w,
+#if NIBBLES
+/* acc += steps k .. of the panel times 2^DOTV_NIBBLE_SHIFT w[NV], which hold as many steps. */
+static inline void add_nibbles(const input_panel *panel, int k, int steps,
+                               __global const dotv_acc *w, dotv_acc *acc) {
+#pragma unroll
+    for (int j = 0; j < steps; j++) {
+        dotv_acc b[NV];
+#pragma unroll
+        for (int v = 0; v < NV; v++)
+            b[v] = dotv_nibbles(w[v], j);
+#pragma unroll
+        for (int i = 0; i < MR; i++) {
+            const int a = panel->words[i * ROW + k + j];
+#pragma unroll
+            for (int v = 0; v < NV; v++)
+                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
+        }
+    }
+}
+#endif
+
+/* acc += `count` steps of the panel times the weights w of a block from its step `first` on, each
+ * [NV], or with NIBBLES DOTV_NIBBLE_STEPS of them so. Returns where the next ones are. */
+static inline __global const dotv_acc *add_steps(const input_panel *panel, int count, __global const dotv_acc *w,
                              __global const int *unfit, int first, dotv_acc *acc) {
     int k = 0;
-#if DOTV_SPLIT
+#if NIBBLES
+    for (; k + DOTV_NIBBLE_STEPS <= count; k += DOTV_NIBBLE_STEPS, w += NV)
+        add_nibbles(panel, k, DOTV_NIBBLE_STEPS, w, acc);
+    if (k < count) {
+        add_nibbles(panel, k, count - k, w, acc);
+        w += NV;
+    }
+    return w;
+#elif DOTV_SPLIT
     while (*unfit < first)
         unfit++;
     while (k + 1 < count) {
@@ -246,8 +279,11 @@ static inline void add_steps(const input_panel *panel, int count, __global const
     }
     add_highs(panel, w, acc);
 #endif
+#if !NIBBLES
     for (; k < count; k++)
         add_step(panel, k, w + k * NV, acc);
+    return w + count * NV;
+#endif
 }
 
 __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_element *weights,
@@ -256,6 +292,8 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     const conv_int8 s = *shape;
     const int taps = s.kh * s.kw, steps = taps * s.depth / DOTV_STEP;
     const int stride = s.blocks * NR;
+    const int block_words =
+        NIBBLES ? (steps + DOTV_NIBBLE_STEPS - 1) / DOTV_NIBBLE_STEPS : steps;
     const int block_begin = (int)get_global_id(s.block_dim) * s.item_blocks;
     const int block_end = min(block_begin + s.item_blocks, s.blocks);
     const int m_begin = (int)get_global_id(1 - s.block_dim) * s.item_tiles * MR;
@@ -284,11 +322,15 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
             const int column = (block - group * s.group_blocks) * NR;
             const int channel = group * s.group_oc + column;
             __global const dotv_acc *w =
-                (__global const dotv_acc *)(weights + (long)block * steps * NR * DOTV_STEP);
+                (__global const dotv_acc *)weights + (long)block * block_words * NV;
             dotv_acc acc[MR * NV];
 #pragma unroll
             for (int v = 0; v < NV; v++) {
-                dotv_acc start = ((__global const dotv_acc *)(channels + block * NR))[v];
+#if NIBBLES
+                const dotv_acc start = 0;
+#else
+                const dotv_acc start = ((__global const dotv_acc *)(channels + block * NR))[v];
+#endif
 #pragma unroll
                 for (int i = 0; i < MR; i++)
                     acc[i * NV + v] = start;
@@ -302,11 +344,19 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                     if (!whole || block == block_begin)
                         fill_panel(&panel, x + group * s.depth, &s, &rows, tap, chunk, c, depth);
                     const int count = chunk * depth / DOTV_STEP;
-                    add_steps(&panel, count, w, unfit, done, acc);
-                    w += count * NV;
+                    w = add_steps(&panel, count, w, unfit, done, acc);
                     done += count;
                 }
             }
+#if NIBBLES
+#pragma unroll
+            for (int v = 0; v < NV; v++) {
+                const dotv_acc start = ((__global const dotv_acc *)(channels + block * NR))[v];
+#pragma unroll
+                for (int i = 0; i < MR; i++)
+                    acc[i * NV + v] = (acc[i * NV + v] >> DOTV_NIBBLE_SHIFT) + start;
+            }
+#endif
             const int rows_here = min(MR, s.pixels - m), columns = min(NR, s.group_oc - column);
             const long at = (long)m * s.out_pitch + channel;
 #if IN_REGISTERS

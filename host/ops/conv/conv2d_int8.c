@@ -137,7 +137,7 @@ static clq_status try_choice(clq_device *device, const clq_conv_geometry *geomet
                              const clq_conv2d_int8_params *params, const clq_conv_choice *choice,
                              clq_int8_plan *plan, bool *works) {
     *works = clq_int8_make_plan(clq_device_get_info(device), geometry, params->requantizer,
-                                params->x_zero_point, choice, plan);
+                                params->x_zero_point, params->four_bits, choice, plan);
     return *works ? clq_int8_plan_works(device, plan, params->requantizer, works) : CLQ_OK;
 }
 
@@ -201,6 +201,10 @@ void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv) {
 
 clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv) {
     return conv->dot;
+}
+
+size_t clq_conv2d_int8_weight_bytes(const clq_conv2d_int8 *conv) {
+    return clq_buffer_size(conv->weights);
 }
 
 const clq_conv_choice *clq_conv2d_int8_choice(const clq_conv2d_int8 *conv) {

@@ -21,6 +21,7 @@ typedef enum clq_requantizer {
 /* Everything constant about a quantized convolution; host arrays, copied at creation. */
 typedef struct clq_conv2d_int8_params {
     const int8_t *w;      /* (OC, KH, KW, IC/G) */
+    bool four_bits;       /* all of w in -8..7, so that two may share a byte */
     const int32_t *bias;  /* (OC) in units of x_scale * w_scale; NULL = 0 */
     const float *w_scale; /* (OC) */
     float x_scale;
@@ -48,6 +49,8 @@ void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv); /* NULL ok */
 /* The dot-product path its kernel uses: the device's at creation, but dp4a where only matrix
  * products use mma. */
 clq_dot clq_conv2d_int8_dot(const clq_conv2d_int8 *conv);
+/* Bytes of its weights on the device. */
+size_t clq_conv2d_int8_weight_bytes(const clq_conv2d_int8 *conv);
 /* How it runs: as tuned for its device, or by heuristics. */
 const clq_conv_choice *clq_conv2d_int8_choice(const clq_conv2d_int8 *conv);
 

@@ -48,13 +48,21 @@ static size_t unfit_room(const clq_int8_plan *plan) {
 }
 
 size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
-    return (size_t)plan->shape.blocks * block_inputs(plan) * (size_t)plan->nr *
-           (size_t)plan->element_bytes;
+    const size_t weights = (size_t)plan->shape.blocks * block_inputs(plan) * (size_t)plan->nr;
+    return plan->nibbles ? weights / 2 : weights * (size_t)plan->element_bytes;
 }
 
 size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
     size_t channels = (size_t)plan->shape.blocks * (size_t)plan->nr * 3;
     return (channels + (size_t)plan->shape.blocks * unfit_room(plan)) * sizeof(int32_t);
+}
+
+/* Weight k of those of a lane; 8 make a word (dot4.h). */
+static void put_nibble(const clq_int8_plan *plan, uint32_t *packed, size_t k, size_t lane,
+                       int8_t w) {
+    const size_t step = (size_t)plan->step, steps = 8 / step, within = k % 8;
+    const size_t bit = 32 / step * (within % step) + 4 * (steps - 1 - within / step);
+    packed[k / 8 * (size_t)plan->nr + lane] |= (uint32_t)(w & 15) << bit;
 }
 
 static void put_weight(const clq_int8_plan *plan, void *packed, size_t at, int8_t w) {
@@ -136,8 +144,11 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
             for (int c = 0; c < inputs; c++, w++) {
                 size_t k = (size_t)p.block * block_inputs(plan) + (size_t)tap * depth +
                            (size_t)(p.first_input + c);
-                size_t at = (k / step * nr + lane) * step + k % step;
-                put_weight(plan, packed, at, *w);
+                if (plan->nibbles) {
+                    put_nibble(plan, packed, k, lane, *w);
+                } else {
+                    put_weight(plan, packed, (k / step * nr + lane) * step + k % step, *w);
+                }
             }
         }
     }

@@ -54,6 +54,16 @@ static int merge_groups(const clq_conv_geometry *g, int nr) {
     return best;
 }
 
+/* Sums of weights that dot4.h multiplies by 16 must stay in int32. */
+static bool fits_nibbles(const clq_conv_geometry *g) {
+    enum { MOST_INPUTS = INT32_MAX / (16 * 8 * 255) };
+    return (int64_t)g->kh * g->kw * (g->ic / g->groups) <= MOST_INPUTS;
+}
+
+static long weight_bytes(const clq_int8_plan *plan, long weights) {
+    return plan->nibbles ? weights / 2 : weights * plan->element_bytes;
+}
+
 static void set_groups(const clq_conv_geometry *g, clq_int8_plan *plan, int nr) {
     conv_int8 *s = &plan->shape;
     int m = merge_groups(g, nr);
@@ -97,7 +107,7 @@ static void choose_items(const clq_device_info *info, int tiles, int rows, int k
     bool whole = (long)taps * s->depth <= kc && s->group_blocks == s->blocks;
     long blocks = 1, item_tiles;
     if (whole) {
-        blocks = class->int8.cached_weights / (block_macs * plan->element_bytes);
+        blocks = class->int8.cached_weights / weight_bytes(plan, block_macs);
         blocks = even_part(s->blocks, blocks < 1 ? 1 : blocks > s->blocks ? s->blocks : blocks);
     }
     item_tiles = class->int8.item_macs / (block_macs * rows * blocks) + 1;
@@ -121,7 +131,7 @@ static bool plan_items(const clq_device_info *info, const clq_conv_choice *wante
         s->item_tiles = wanted->items[0];
         s->item_blocks = wanted->items[1];
     }
-    long weights = (long)s->kh * s->kw * s->depth * plan->nr * plan->element_bytes * s->blocks;
+    const long weights = weight_bytes(plan, (long)s->kh * s->kw * s->depth * plan->nr) * s->blocks;
     /* The larger operand is walked slowly, so that each of its parts is read once. */
     s->block_dim = weights > (long)s->pixels * s->in_pitch ? 1 : 0;
     if (wanted->order > 0) {
@@ -155,6 +165,14 @@ static void force_cpu_schedule(clq_int8_plan *plan) {
     plan->range.local[0] = plan->range.local[1] = plan->range.local[2] = 1;
 }
 
+static void use_nibbles(clq_int8_plan *plan) {
+    const size_t length = strlen(plan->options);
+    if (plan->nibbles) {
+        plan->pad = 8;
+        snprintf(plan->options + length, sizeof plan->options - length, " -DNIBBLES=1");
+    }
+}
+
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
@@ -176,10 +194,13 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && taps * s->depth <= kc;
     s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
     s->run_taps = whole_rows ? g->kw : 1;
+    /* A word of 8 weights must not straddle the panel's chunks. */
+    plan->nibbles = plan->nibbles && !split && (s->depth % 8 == 0 || taps * s->depth <= kc);
     plan->choice.tile[0] = t.rows;
     plan->choice.tile[1] = t.vectors;
     snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
              t.vectors, kc, split);
+    use_nibbles(plan);
     const bool can = plan_items(info, wanted, t.rows, kc, plan);
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         force_cpu_schedule(plan);
@@ -272,6 +293,7 @@ static bool plan_winograd(const clq_device_info *info, const clq_conv_geometry *
     if (!can_winograd(info, g)) {
         return false;
     }
+    plan->nibbles = false;
     plan->step = clq_int8_vectors_of(info, plan->kernel)->step;
     plan->element_bytes = clq_int8_vectors_of(info, plan->kernel)->element_bytes;
     if (!choose_winograd(info, g, wanted, plan)) {
@@ -323,6 +345,7 @@ static bool plan_group(const clq_device_info *info, const clq_conv_geometry *g,
     if (info->dot == CLQ_DOT_MMA) {
         plan->dot = CLQ_DOT_DP4A;
     }
+    use_nibbles(plan);
     plan->range =
         CLQ_RANGE2((size_t)s->blocks * side, (size_t)divide_up(s->pixels, tile->rows) * side);
     plan->range.local[0] = plan->range.local[1] = side;
@@ -338,6 +361,7 @@ static bool plan_mma(const clq_device_info *info, const clq_conv_geometry *g,
         return false;
     }
     plan->step = 16;
+    plan->nibbles = false;
     plan->pad = CONV_INT8_MMA_PAD;
     plan->range = CLQ_RANGE2((size_t)s->blocks * (size_t)tile->items,
                              (size_t)divide_up(s->pixels, tile->rows));
@@ -369,6 +393,7 @@ static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry 
     if (!is_depthwise(info, g)) {
         return false;
     }
+    plan->nibbles = false;
     if (info->dot == CLQ_DOT_MMA) {
         plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
     }
@@ -442,12 +467,13 @@ static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv
 }
 
 bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
-                        clq_requantizer requantizer, int32_t x_zero_point,
+                        clq_requantizer requantizer, int32_t x_zero_point, bool nibbles,
                         const clq_conv_choice *choice, clq_int8_plan *plan) {
     static const clq_conv_choice open = {0};
     const clq_conv_choice *wanted = choice ? choice : &open;
     bool cpu = info->schedule == CLQ_SCHEDULE_CPU, made = false;
     start_plan(info, g, x_zero_point, plan);
+    plan->nibbles = nibbles && fits_nibbles(g);
     plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g, &plan->shape);
     plan->choice.kernel = plan->kernel;
     switch (plan->kernel) {
@@ -487,7 +513,7 @@ typedef struct search {
 /* Adds a choice that can be had, with what it leaves open filled in; whether it could. */
 static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_choice *whole) {
     clq_int8_plan plan;
-    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, 0, choice, &plan)) {
+    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, 0, false, choice, &plan)) {
         return false;
     }
     clq_conv_add_candidate(s->found, &plan.choice);

@@ -14,6 +14,7 @@ typedef struct clq_int8_plan {
     int step;          /* inputs of a word of packed weights */
     int pad;           /* to a multiple of so many inputs, zeros follow a channel's weights */
     int element_bytes; /* of a packed weight */
+    bool nibbles;      /* weights are two a byte; element_bytes is of what the kernel unpacks */
     int merged_groups; /* groups of the network in one group of `shape` */
     bool by_columns;   /* depthwise on the CPU schedule: its words are columns of the window */
     conv_int8 shape;
@@ -24,10 +25,10 @@ typedef struct clq_int8_plan {
 } clq_int8_plan;
 
 /* Chooses kernel, tile and work-items: as `choice` states, the rest (NULL: all) by heuristics.
- * False when this device, shape or zero point cannot have that choice. Never affects a result's
- * bits. */
+ * nibbles: weights of 4 bits are to be two a byte where the kernel has that. False when this
+ * device, shape or zero point cannot have that choice. Never affects a result's bits. */
 bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *geometry,
-                        clq_requantizer requantizer, int32_t x_zero_point,
+                        clq_requantizer requantizer, int32_t x_zero_point, bool nibbles,
                         const clq_conv_choice *choice, clq_int8_plan *plan);
 
 /* The kernel's name in the registry. */

@@ -65,6 +65,7 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
     const clq_value *x = run->in[CLQ_LAYER_X].value, *bias = run->in[CLQ_LAYER_BIAS].value;
     clq_conv2d_int8_params params = {
         .bias = bias != NULL ? bias->data : NULL,
+        .four_bits = clq_qtype_get(run->in[CLQ_LAYER_W].value->q.type)->bits <= 4,
         .x_scale = x->q.scale[0],
         .x_zero_point = clq_code_byte(x, x->q.zero_point),
         .requantizer = (clq_requantizer)run->requantizer,

@@ -20,7 +20,7 @@ typedef struct conv_case {
     int n, h, w, ic, oc, k, stride, pad, dilation, groups;
     int x_zero, y_zero;
     clq_requantizer requantizer;
-    bool residual, float_output, relu, relu6, extreme;
+    bool residual, float_output, relu, relu6, extreme, four_bits;
 } conv_case;
 
 static inline clq_conv_geometry geometry_of(const conv_case *c) {
@@ -81,15 +81,20 @@ static inline void make_data(const conv_case *c, conv_data *d) {
                     (int8_t)(oc % 3 == 0 || (oc % 3 == 2 && i % 2) ? 127 : -128);
             }
         }
+        for (int i = 0; c->four_bits && i < inputs; i++) { /* all of -8..7 */
+            d->w[oc * inputs + i] = (int8_t)(d->w[oc * inputs + i] >> 4);
+        }
         if (c->requantizer == CLQ_REQUANT_SHIFT) {
             d->w_scale[oc] = ldexpf(1.0f, -9 - oc % 3);
         }
     }
     /* Makes codes spread over 0..255 around y_zero. */
     float spread = c->extreme ? 255.0f * (float)inputs : 128.0f * sqrtf((float)inputs);
+    spread = c->four_bits ? spread / 16 : spread;
     float y_scale = exp2f(roundf(log2f(0.02f * 0.005f * 127.0f * spread / 100.0f)));
     d->params = (clq_conv2d_int8_params){
         .w = d->w,
+        .four_bits = c->four_bits,
         .bias = d->bias,
         .w_scale = d->w_scale,
         .x_scale = c->requantizer == CLQ_REQUANT_SHIFT ? 0.015625f : 0.0203f,
@@ -125,6 +130,9 @@ static inline void free_data(conv_data *d) {
 /* Guard bytes behind and before y on the device too. */
 enum { DEVICE_GUARD = 256 };
 
+/* Bytes of weights of the last run. */
+static size_t weight_bytes;
+
 /* *used: how it ran; may be NULL. */
 static inline void run_conv_as(conv_data *d, clq_conv_choice *used) {
     clq_conv2d_int8 *conv = NULL;
@@ -151,6 +159,7 @@ static inline void run_conv_as(conv_data *d, clq_conv_choice *used) {
         }
     }
     memcpy(d->actual, raw + guard, d->y_bytes);
+    weight_bytes = clq_conv2d_int8_weight_bytes(conv);
     if (used) {
         *used = *clq_conv2d_int8_choice(conv);
     }

@@ -248,6 +248,84 @@ static void test_pair_limit(void **state) {
     }
 }
 
+/* Weights of 4 bits, two a byte where the kernel has that: the same codes. */
+static void test_four_bits(void **state) {
+    static const int channels[] = {1, 3, 4, 5, 8, 12, 15, 17, 31, 33, 64, 68};
+    static const int depths[] = {252, 516, 1024, 4872, 5004};
+    enum { COUNT = sizeof channels / sizeof *channels };
+    (void)state;
+    conv_case four = plain;
+    four.four_bits = true;
+    for (int i = 0; i < COUNT; i++) {
+        conv_case c = four;
+        c.ic = channels[i];
+        c.oc = channels[(i * 5 + 3) % COUNT];
+        c.n = 1 + i % 2;
+        check(c);
+        c.k = 3;
+        c.pad = 1;
+        c.x_zero = i % 3 * 100;
+        c.oc = channels[(i * 7 + 1) % COUNT];
+        c.extreme = i % 2;
+        check(c);
+        c.residual = true;
+        c.relu = i % 2;
+        check(c);
+        c.groups = c.ic;
+        c.oc = c.ic * 2;
+        check(c);
+    }
+    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+        conv_case c = four;
+        c.ic = depths[i];
+        c.h = c.w = 2;
+        c.oc = 70;
+        check(c);
+        c.h = c.w = 1;
+        c.n = 1;
+        c.float_output = c.extreme = true;
+        check(c);
+        if (depths[i] < 600) {
+            c.h = c.w = 4;
+            c.k = 3;
+            c.pad = 1;
+            check(c);
+        }
+    }
+    for (int r = CLQ_REQUANT_FIXED; r <= CLQ_REQUANT_SHIFT; r++) {
+        conv_case c = four;
+        c.requantizer = (clq_requantizer)r;
+        c.ic = c.oc = 37;
+        check(c);
+    }
+}
+
+/* A linear layer on one row keeps half as many bytes of them, but where sums of 16 times their
+ * weights could leave int32. */
+static void test_four_bits_take_half(void **state) {
+    (void)state;
+    conv_case c = plain;
+    c.h = c.w = 1;
+    c.ic = 256;
+    c.oc = 128;
+    conv_data d;
+    for (int deep = 0; deep < 2; deep++) {
+        size_t bytes[2];
+        c.oc = deep ? 4 : 128;
+        c.ic = deep ? 65796 : 256; /* 16 * 8 * 255 * 65794 is above 2^31 */
+        for (int four = 0; four < 2; four++) {
+            c.four_bits = four;
+            make_data(&c, &d);
+            ref_conv2d_int8(&d.g, &d.params, d.x, d.residual, d.expected);
+            run_conv(&d);
+            compare(&c, &d, "deep");
+            bytes[four] = weight_bytes;
+            free_data(&d);
+        }
+        assert_true(deep ? bytes[1] == bytes[0] : 2 * bytes[1] <= bytes[0]);
+    }
+}
+
 /* y written by the convolution alone, then added by the stand-alone kernel. */
 static void test_fused_residual_equals_unfused(void **state) {
     conv_case c = plain;
@@ -342,6 +420,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_requantizers),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_pair_limit),
+        cmocka_unit_test(test_four_bits),
+        cmocka_unit_test(test_four_bits_take_half),
         cmocka_unit_test(test_fused_residual_equals_unfused),
         cmocka_unit_test(test_bad_parameters),
         cmocka_unit_test(test_out_of_memory),

@@ -205,7 +205,7 @@ static void test_winograd_refused(void **state) {
     for (int i = 0; i < 6; i++) {
         const clq_conv_geometry g = geometry_of(&cases[i]);
         clq_int8_plan plan;
-        assert_int_equal(clq_int8_make_plan(&info, &g, CLQ_REQUANT_FLOAT, 0,
+        assert_int_equal(clq_int8_make_plan(&info, &g, CLQ_REQUANT_FLOAT, 0, false,
                                             &(clq_conv_choice){.kernel = CLQ_CONV_INT8_WINOGRAD},
                                             &plan),
                          i == 5);

@@ -102,10 +102,11 @@ static void check_int8(const clq_device_info *info, const clq_conv_geometry *g) 
     clq_conv_candidates found;
     clq_int8_plan plan;
     clq_int8_candidates(info, g, &found);
-    assert_true(clq_int8_make_plan(info, g, CLQ_REQUANT_FLOAT, 0, NULL, &plan));
+    assert_true(clq_int8_make_plan(info, g, CLQ_REQUANT_FLOAT, 0, false, NULL, &plan));
     assert_memory_equal(&plan.choice, &found.list[0], sizeof plan.choice);
     for (int i = 0; i < found.count; i++) {
-        assert_true(clq_int8_make_plan(info, g, CLQ_REQUANT_FLOAT, 0, &found.list[i], &plan));
+        assert_true(
+            clq_int8_make_plan(info, g, CLQ_REQUANT_FLOAT, 0, false, &found.list[i], &plan));
         assert_memory_equal(&plan.choice, &found.list[i], sizeof plan.choice);
         for (int j = 0; j < i; j++) {
             assert_memory_not_equal(&found.list[i], &found.list[j], sizeof plan.choice);
