@@ -4,6 +4,7 @@
 #include "exec/internal.h"
 #include "graph/ends.h"
 #include "graph/node.h"
+#include "ops/layer.h"
 #include "ops/quantized.h"
 #include "ops/self_test.h"
 
@@ -92,12 +93,14 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
 
 /* Those of nodes on reals. */
 static bool has_float_parameters(const clq_graph *graph) {
+    bool has = false;
     for (int v = 0; v < graph->value_count; v++) {
-        if (clq_is_constant(&graph->values[v]) && graph->values[v].dtype == CLQ_F32) {
-            return true;
-        }
+        has |= clq_is_constant(&graph->values[v]) && graph->values[v].dtype == CLQ_F32;
     }
-    return false;
+    for (int n = 0; n < graph->node_count; n++) {
+        has |= clq_is_weight_only(graph, &graph->nodes[n]);
+    }
+    return has;
 }
 
 /* The executor's own copy of the parameters when the caller shares none. */
@@ -111,8 +114,10 @@ static clq_status take_params(clq_exec *exec) {
     if (exec->options.params == NULL) {
         /* Nothing is ever downloaded into the graph from here. */
         clq_graph *graph = (clq_graph *)exec->graph;
-        CLQ_TRY(clq_params_create(exec->device, graph, clq_mode_trains(exec->options.mode),
-                                  &exec->own_params));
+        const clq_exec_mode mode = exec->options.mode;
+        CLQ_TRY(clq_params_create_for(exec->device, graph, clq_mode_trains(mode),
+                                      mode == CLQ_EXEC_FAKE_QUANT || mode == CLQ_EXEC_INT8,
+                                      &exec->own_params));
         exec->options.params = exec->own_params;
     }
     return CLQ_OK;

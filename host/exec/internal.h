@@ -51,6 +51,11 @@ struct clq_exec {
     uint64_t planned; /* bytes of the plan's buffers, borrowed ones too; 0: not planned yet */
 };
 
+/* clq_params_create; quantized: for FAKE_QUANT and INT8, where layers on reals may have weights
+ * that are codes, or are rounded to them. */
+clq_status clq_params_create_for(clq_device *device, clq_graph *graph, bool trainable,
+                                 bool quantized, clq_params **params);
+
 static inline int clq_value_id(const clq_exec *exec, const clq_tensor *tensor) {
     return (int)(tensor->value - exec->graph->values);
 }

@@ -1,4 +1,5 @@
-/* Parameters on the device.
+/* Parameters on the device: those that are float and, to run a quantized network, what the weights
+ * of layers on reals stand for.
  *
  *   flat       [ conv1.weight .. 0 0 | bn1.weight .. 0 | ... ]   every start a multiple of the
  * alignment gradient   the same layout states     running means and variances, likewise
@@ -7,10 +8,14 @@
 
 #include "base/arguments.h"
 #include "base/checked.h"
+#include "exec/internal.h"
+#include "graph/codes.h"
 #include "graph/node.h"
+#include "ops/layer.h"
 
 typedef struct param_slot {
     bool present;
+    bool rounded;  /* on the device are the reals that its codes stand for */
     size_t offset; /* floats in flat (PARAMETER) or states (STATE) */
     clq_buffer *view, *gradient;
 } param_slot;
@@ -22,8 +27,19 @@ struct clq_params {
     param_slot *slots; /* (graph->value_count) */
 };
 
-static bool is_float_parameter(const clq_value *value) {
-    return value->dtype == CLQ_F32 && clq_is_constant(value);
+/* Which values have a place. */
+static void choose_values(clq_params *params, bool quantized) {
+    const clq_graph *graph = params->graph;
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        params->slots[v].present = value->dtype == CLQ_F32 && clq_is_constant(value);
+    }
+    for (int n = 0; quantized && n < graph->node_count; n++) {
+        if (clq_is_weight_only(graph, &graph->nodes[n])) {
+            param_slot *slot = &params->slots[graph->nodes[n].inputs[CLQ_LAYER_W]];
+            slot->present = slot->rounded = true;
+        }
+    }
 }
 
 static size_t value_floats(const clq_value *value) {
@@ -35,12 +51,12 @@ static clq_status lay_out(clq_params *params, size_t align) {
     const clq_graph *graph = params->graph;
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
-        if (!is_float_parameter(value)) {
+        if (!params->slots[v].present) {
             continue;
         }
         size_t *total = value->kind == CLQ_VALUE_PARAMETER ? &params->count : &params->state_count;
         size_t padded = 0, bytes = 0;
-        params->slots[v] = (param_slot){.present = true, .offset = *total};
+        params->slots[v].offset = *total;
         if (!clq_round_up_size(value_floats(value), align, &padded) ||
             !clq_add_size(*total, padded, total) || !clq_mul_size(*total, sizeof(float), &bytes)) {
             return clq_fail(CLQ_NO_MEMORY, "parameters: their total size overflows at %s",
@@ -80,6 +96,11 @@ static clq_status create_views(clq_params *params) {
 clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
                              clq_params **result) {
     CLQ_NEEDS(device, graph, result);
+    return clq_params_create_for(device, graph, trainable, false, result);
+}
+
+clq_status clq_params_create_for(clq_device *device, clq_graph *graph, bool trainable,
+                                 bool quantized, clq_params **result) {
     clq_status status = CLQ_NO_MEMORY;
     clq_params *params = clq_calloc(1, sizeof *params);
     if (params == NULL) {
@@ -90,6 +111,7 @@ clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainabl
     if (params->slots == NULL) {
         goto cleanup;
     }
+    choose_values(params, quantized);
     const size_t alignment = clq_device_get_info(device)->base_alignment;
     const size_t align_floats = alignment > sizeof(float) ? alignment / sizeof(float) : 1;
     CLQ_GOTO(status, cleanup, lay_out(params, align_floats));
@@ -122,13 +144,27 @@ void clq_params_destroy(clq_params *params) {
     clq_free(params);
 }
 
+static clq_status upload_rounded(const clq_value *value, clq_buffer *view) {
+    const size_t count = value_floats(value);
+    float *reals = clq_calloc(count, sizeof *reals);
+    clq_status status = reals ? clq_value_reals(value, reals) : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = clq_buffer_write(view, 0, count * sizeof *reals, reals);
+    }
+    clq_free(reals);
+    return status;
+}
+
 clq_status clq_params_upload(clq_params *params) {
     CLQ_NEEDS(params);
     for (int v = 0; v < params->graph->value_count; v++) {
         const clq_value *value = &params->graph->values[v];
-        if (params->slots[v].present) {
-            CLQ_TRY(clq_buffer_write(params->slots[v].view, 0, value_floats(value) * sizeof(float),
-                                     value->data));
+        const param_slot *slot = &params->slots[v];
+        if (slot->rounded) {
+            CLQ_TRY(upload_rounded(value, slot->view));
+        } else if (slot->present) {
+            CLQ_TRY(
+                clq_buffer_write(slot->view, 0, value_floats(value) * sizeof(float), value->data));
         }
     }
     return CLQ_OK;
@@ -138,7 +174,7 @@ clq_status clq_params_download(clq_params *params) {
     CLQ_NEEDS(params);
     for (int v = 0; v < params->graph->value_count; v++) {
         clq_value *value = &params->graph->values[v];
-        if (params->slots[v].present) {
+        if (params->slots[v].present && !params->slots[v].rounded) {
             CLQ_TRY(clq_buffer_read(params->slots[v].view, 0, value_floats(value) * sizeof(float),
                                     value->data));
         }

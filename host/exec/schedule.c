@@ -46,7 +46,7 @@ clq_status clq_exec_make_tensors(clq_exec *exec) {
         exec->values[v] = (clq_tensor){
             .buffer = params != NULL ? clq_params_value(params, v) : NULL,
             .shape = value->shape,
-            .dtype = value->dtype,
+            .dtype = params != NULL && clq_params_value(params, v) ? CLQ_F32 : value->dtype,
             .pitch = (int)value->shape.dim[value->shape.rank - 1],
             .value = value,
         };

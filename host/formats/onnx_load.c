@@ -410,10 +410,13 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
         if (load->own && strcmp(key, ONNX_FORM_KEY) == 0) { /* says how to read this file */
             load->keep_form = text && strcmp(text, "trained") == 0;
             load->keep_float = text && strcmp(text, "quantized") == 0;
+            load->keep_codes = text && (load->keep_float || strcmp(text, "integer") == 0);
             continue;
         }
-        if (load->own && strcmp(key, ONNX_TYPES_KEY) == 0) {
-            CLQ_TRY(clq_json_parse(key, text ? text : "", strlen(text ? text : ""), &load->types));
+        const bool types = strcmp(key, ONNX_TYPES_KEY) == 0;
+        if (load->own && (types || strcmp(key, ONNX_REAL_NODES_KEY) == 0)) {
+            CLQ_TRY(clq_json_parse(key, text ? text : "", strlen(text ? text : ""),
+                                   types ? &load->types : &load->real_nodes));
             continue;
         }
         if (!load->own || strcmp(key, ONNX_VERSION_KEY) != 0) {
@@ -513,6 +516,7 @@ cleanup:
     clq_names_free(&load.uses);
     clq_names_free(&load.names);
     json_decref(load.types);
+    json_decref(load.real_nodes);
     onnx_external_free(&load.external);
     clq_arena_free(&load.arena);
     clq_onnx_model_free(memory, model);

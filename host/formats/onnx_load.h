@@ -117,7 +117,7 @@ typedef struct onnx_loader {
 
     clq_graph *graph;
     int64_t batch;   /* the declared one, or ONNX_BATCH */
-    bool has_q;      /* some activation is quantized */
+    bool has_q;      /* some activation is quantized, or weights are that stay codes */
     bool own;        /* written by clquant: names are kept as they are */
     bool keep_form;  /* written by clquant from a trained form */
     bool keep_float; /* written by clquant from a quantized form, whose parameters are float */
@@ -126,7 +126,9 @@ typedef struct onnx_loader {
     onnx_read *reads; /* (read_count), by the file's node */
     int read_count, read_capacity;
     bool output_rounded[CLQ_MAX_ENDS];
-    json_t *types;      /* what ONNX_TYPES_KEY says; NULL: nothing */
+    bool keep_codes; /* written by clquant with weights that are codes, also of layers on reals */
+    json_t *types;   /* what ONNX_TYPES_KEY says; NULL: nothing */
+    json_t *real_nodes; /* likewise */
     int training_count; /* nodes that say they are in training mode */
     int training;       /* the first of them */
     int64_t other_type; /* that the model computes in; 0: float32 */
@@ -201,6 +203,8 @@ void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
 
 /* Sets order, and counts uses. CLQ_BAD_DATA names nodes that read each other in a circle. */
 clq_status onnx_order_nodes(onnx_loader *load);
+/* Whether a node of the graph is stated to work on reals. */
+bool onnx_is_real_node(const onnx_loader *load, const char *name);
 /* Sets has_q. CLQ_BAD_DATA names all operators that cannot be read. */
 clq_status onnx_survey(onnx_loader *load);
 

@@ -291,10 +291,11 @@ static clq_status quantize_bias(onnx_loader *load, const onnx_node *node, const 
     return CLQ_OK;
 }
 
+/* Weights that stay codes, and `on_codes` their bias. */
 static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
                                       const onnx_operand *x, const onnx_constant *weight,
                                       const onnx_constant *bias, clq_shape shape,
-                                      const char *node_name, int inputs[3]) {
+                                      const char *node_name, bool on_codes, int inputs[3]) {
     const int8_t *codes = NULL;
     clq_qtype type = CLQ_Q_S8;
     void *scale, *data;
@@ -310,6 +311,10 @@ static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
                             weight->scale, 0, type));
     if (!bias) {
         return CLQ_OK;
+    }
+    if (!on_codes) {
+        return onnx_add_float(load, node, bias, CLQ_VALUE_PARAMETER, (clq_shape){1, {shape.dim[0]}},
+                              node_name, "bias", &inputs[2]);
     }
     CLQ_TRY(clq_arena_take(&load->arena, weight->scale_count, sizeof(float), &scale));
     CLQ_TRY(clq_arena_take(&load->arena, bias->count, sizeof(int32_t), &data));
@@ -356,8 +361,9 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
     const onnx_constant *unrounded = load->keep_float ? weight->unrounded : NULL;
     *input_count = bias ? 3 : 2;
     CLQ_TRY(spread_bias(load, node, shape.dim[0], &bias));
-    if (x->dequantized && weight->scale && !unrounded) {
-        return add_integer_weights(load, node, x, weight, bias, shape, node_name, inputs);
+    const bool on_codes = x->dequantized && !onnx_is_real_node(load, node_name);
+    if ((on_codes || load->keep_codes) && weight->scale && !unrounded) {
+        return add_integer_weights(load, node, x, weight, bias, shape, node_name, on_codes, inputs);
     }
     CLQ_TRY(onnx_add_float(load, node, unrounded ? unrounded : weight, CLQ_VALUE_PARAMETER, shape,
                            node_name, "weight", &inputs[1]));

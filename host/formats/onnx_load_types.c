@@ -5,6 +5,9 @@
  * also where its weights are quantized and its output is not. Between nodes on codes and those on
  * reals stand quantize and dequantize nodes. */
 #include "formats/onnx_load.h"
+
+#include <string.h>
+
 #include "graph/node.h"
 #include "ops/layer.h"
 #include "passes/borders.h"
@@ -41,6 +44,17 @@ clq_status onnx_end_reads(onnx_loader *load, const onnx_node *node) {
         }
     }
     return CLQ_OK;
+}
+
+bool onnx_is_real_node(const onnx_loader *load, const char *name) {
+    size_t i;
+    json_t *stated;
+    json_array_foreach(load->real_nodes, i, stated) {
+        if (json_is_string(stated) && strcmp(json_string_value(stated), name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 typedef struct typing {
@@ -172,7 +186,7 @@ static bool is_unrounded(const typing *t, int value) {
 static bool works_on_codes(const typing *t, int n) {
     const clq_node *node = &t->graph->nodes[n];
     const clq_value *values = t->graph->values;
-    if (!node->op->quantized || !reads_only_codes(t, n)) {
+    if (!node->op->quantized || !reads_only_codes(t, n) || onnx_is_real_node(t->load, node->name)) {
         return false;
     }
     if (clq_is_layer(node)) {

@@ -379,6 +379,7 @@ static clq_status survey(onnx_loader *load, findings *f) {
         bool constant;
         CLQ_TRY(follow_constants(node, &f->constants, &constant));
         load->has_q |= !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
+        load->has_q |= load->keep_codes && strcmp(node->op_type, "DequantizeLinear") == 0;
         for (size_t k = 0; k < sizeof kept / sizeof *kept && !domain_of(node)[0]; k++) {
             if (strcmp(node->op_type, kept[k]) == 0) {
                 CLQ_TRY(clq_names_set(&f->makers, node->output[0], load->order[i]));

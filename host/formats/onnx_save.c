@@ -8,6 +8,8 @@
 #include "base/arguments.h"
 #include "base/files.h"
 #include "graph/ends.h"
+#include "graph/node.h"
+#include "ops/layer.h"
 
 /* The oldest that say what the file holds; opset 21 has types of 4 bits. */
 enum { OPSET = 13, IR_VERSION = 8, HALF_BYTE_OPSET = 21, HALF_BYTE_IR_VERSION = 10 };
@@ -96,6 +98,41 @@ static clq_status make_ends(onnx_saver *save, Onnx__GraphProto *proto) {
     return CLQ_OK;
 }
 
+static bool is_made_by(const clq_graph *graph, int value, const clq_op *op) {
+    const int producer = graph->values[value].producer;
+    return producer >= 0 && graph->nodes[producer].op == op;
+}
+
+/* Whether all that read the value, some, quantize it. */
+static bool is_only_quantized(const clq_graph *graph, int value) {
+    int quantized = 0;
+    for (int n = 0; n < graph->node_count; n++) {
+        quantized += graph->nodes[n].op == &clq_op_quantize && graph->nodes[n].inputs[0] == value;
+    }
+    return quantized > 0 && quantized == clq_graph_use_count(graph, value);
+}
+
+/* Notes a node on reals that the file shows as one on codes: all that it reads is dequantized and,
+ * of a layer, its weights are codes, of others what it makes is quantized. */
+static clq_status note_real_node(onnx_saver *save, const clq_node *node) {
+    const clq_graph *graph = save->graph;
+    bool between = !clq_node_on_codes(graph, node) &&
+                   (clq_is_layer(node) ? clq_is_weight_only(graph, node)
+                                       : is_only_quantized(graph, node->output));
+    for (int i = 0; i < node->input_count; i++) {
+        const int in = node->inputs[i];
+        between &= in == CLQ_NO_VALUE || clq_is_constant(&graph->values[in]) ||
+                   is_made_by(graph, in, &clq_op_dequantize);
+    }
+    if (!between) {
+        return CLQ_OK;
+    }
+    save->real_nodes = save->real_nodes ? save->real_nodes : json_array();
+    return json_array_append_new(save->real_nodes, clq_json_string(node->name)) == 0
+               ? CLQ_OK
+               : CLQ_NO_MEMORY;
+}
+
 static clq_status make_graph(onnx_saver *save, Onnx__GraphProto **out) {
     const clq_graph *graph = save->graph;
     Onnx__GraphProto *proto;
@@ -103,6 +140,7 @@ static clq_status make_graph(onnx_saver *save, Onnx__GraphProto **out) {
     CLQ_TRY(onnx_save_output_names(save));
     CLQ_TRY(onnx_save_inputs(save));
     for (int i = 0; i < graph->node_count; i++) {
+        CLQ_TRY(note_real_node(save, &graph->nodes[i]));
         CLQ_TRY(onnx_save_graph_node(save, &graph->nodes[i]));
     }
     CLQ_TRY(onnx_save_more_outputs(save));
@@ -128,17 +166,31 @@ static clq_status add_metadata(onnx_saver *save, Onnx__ModelProto *model, const 
     return CLQ_OK;
 }
 
-static clq_status add_types(onnx_saver *save, Onnx__ModelProto *model) {
-    char *line = NULL, *text;
-    if (!save->types) {
+/* JSON about the file itself; NULL: there is none. */
+static clq_status add_json(onnx_saver *save, Onnx__ModelProto *model, const char *key,
+                           const json_t *json) {
+    char *line = NULL, *text = NULL;
+    if (!json) {
         return CLQ_OK;
     }
-    clq_status status = clq_json_dump_line(save->types, &line);
+    clq_status status = clq_json_dump_line(json, &line);
     if (status == CLQ_OK) {
         status = clq_arena_format(&save->arena, &text, "%s", line);
     }
     clq_free(line);
-    return status == CLQ_OK ? add_metadata(save, model, ONNX_TYPES_KEY, text) : status;
+    return status == CLQ_OK ? add_metadata(save, model, key, text) : status;
+}
+
+/* Whether a graph keeps it. */
+static bool is_of_file(const char *key) {
+    static const char *const keys[] = {ONNX_FORM_KEY, ONNX_VERSION_KEY, ONNX_TYPES_KEY,
+                                       ONNX_REAL_NODES_KEY};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (strcmp(key, keys[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
@@ -159,15 +211,15 @@ static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     CLQ_TRY(list_of_one(save, opset, &model->opset_import));
     model->n_opset_import = 1;
     CLQ_TRY(
-        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 3, sizeof(void *), &metadata));
+        clq_arena_take(&save->arena, (size_t)graph->metadata_count + 4, sizeof(void *), &metadata));
     model->metadata_props = metadata;
     CLQ_TRY(add_metadata(save, model, ONNX_FORM_KEY, clq_graph_form_name(graph)));
     CLQ_TRY(add_metadata(save, model, ONNX_VERSION_KEY, clq_version()));
-    CLQ_TRY(add_types(save, model));
+    CLQ_TRY(add_json(save, model, ONNX_TYPES_KEY, save->types));
+    CLQ_TRY(add_json(save, model, ONNX_REAL_NODES_KEY, save->real_nodes));
     for (int i = 0; i < graph->metadata_count; i++) {
         const clq_metadata *m = &graph->metadata[i];
-        if (strcmp(m->key, ONNX_FORM_KEY) != 0 && strcmp(m->key, ONNX_VERSION_KEY) != 0 &&
-            strcmp(m->key, ONNX_TYPES_KEY) != 0) {
+        if (!is_of_file(m->key)) {
             CLQ_TRY(add_metadata(save, model, m->key, m->value));
         }
     }
@@ -228,6 +280,7 @@ clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
     status = write_model(model, path);
 cleanup:
     json_decref(save.types);
+    json_decref(save.real_nodes);
     clq_names_free(&save.values);
     clq_names_free(&save.nodes);
     clq_arena_free(&save.arena);

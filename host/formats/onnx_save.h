@@ -29,6 +29,7 @@ typedef struct onnx_saver {
     const char *zero, *six; /* initializers for Clip, once made */
     bool half_bytes;        /* the file has types of 4 bits */
     json_t *types;          /* for ONNX_TYPES_KEY, owned; NULL: none */
+    json_t *real_nodes;     /* likewise */
     Onnx__NodeProto **node;
     size_t node_count, node_capacity;
     Onnx__TensorProto **tensor;

@@ -19,6 +19,8 @@ enum { CLQ_ONNX_MEMORY_FACTOR = 4 };
 #define ONNX_FORM_KEY "clquant.form"
 #define ONNX_VERSION_KEY "clquant.version"
 #define ONNX_TYPES_KEY "clquant.types"
+/* Names of nodes that work on reals where all else in the file says codes, as a JSON array. */
+#define ONNX_REAL_NODES_KEY "clquant.real_nodes"
 
 /* Memory that loading a file of `size` bytes may use: in proportion, with room for small files that
  * consist of many small messages. */

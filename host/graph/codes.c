@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels/include/scales.h"
+
 void clq_pack_s4(const int8_t *codes, size_t count, uint8_t *packed) {
     memset(packed, 0, count / 2 + count % 2);
     for (size_t i = 0; i < count; i++) {
@@ -49,5 +51,33 @@ clq_status clq_value_set_codes(clq_value *value, clq_dtype dtype, int8_t *codes)
     clq_free(value->data);
     value->data = data;
     value->dtype = dtype;
+    return CLQ_OK;
+}
+
+clq_status clq_value_reals(const clq_value *value, float *reals) {
+    const int64_t count = clq_shape_count(&value->shape);
+    const int64_t each = value->q.count > 0 ? count / value->q.count : count; /* of one scale */
+    const clq_qtype_info *type = clq_qtype_get(value->q.type);
+    const float lowest = (float)type->lowest, highest = (float)type->highest;
+    const float *floats = value->data;
+    int8_t *codes = NULL;
+    if (value->dtype == CLQ_F32 && value->q.count == 0) {
+        memcpy(reals, floats, (size_t)count * sizeof *reals);
+        return CLQ_OK;
+    }
+    if (value->q.count == 0) {
+        return clq_fail(CLQ_USAGE, "parameter \"%s\" is integer and has no scale", value->name);
+    }
+    if (clq_is_code_storage(value->dtype)) {
+        CLQ_TRY(clq_value_codes(value, &codes));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const float scale = value->q.scale[i / each];
+        reals[i] = scale * (codes ? (float)codes[i]
+                            : value->dtype == CLQ_S32
+                                ? (float)((const int32_t *)value->data)[i]
+                                : clq_quantize_code(floats[i], scale, 0, lowest, highest));
+    }
+    clq_free(codes);
     return CLQ_OK;
 }

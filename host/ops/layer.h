@@ -2,6 +2,7 @@
 #ifndef CLQ_OPS_LAYER_H
 #define CLQ_OPS_LAYER_H
 
+#include "graph/node.h"
 #include "ops/registry.h"
 
 /* Their inputs; the bias may be absent. */
@@ -9,6 +10,12 @@ enum { CLQ_LAYER_X, CLQ_LAYER_W, CLQ_LAYER_BIAS };
 
 static inline bool clq_is_layer(const clq_node *node) {
     return node->op == &clq_op_conv2d || node->op == &clq_op_linear;
+}
+
+/* Whether the layer works on reals with weights that are codes, or are rounded to them. */
+static inline bool clq_is_weight_only(const clq_graph *graph, const clq_node *node) {
+    return clq_is_layer(node) && graph->values[node->inputs[CLQ_LAYER_W]].q.count > 0 &&
+           !clq_node_on_codes(graph, node);
 }
 
 /* The layer's bias, or NULL. */

@@ -240,8 +240,10 @@ static clq_status run_test(clq_device *device, const void *context, bool *right,
     const int8_variant *variant = context;
     const clq_conv_geometry g = test_geometry(variant->plan);
     const clq_conv_choice *of = &variant->plan->choice;
-    const clq_conv_choice choice = {
-        .kernel = of->kernel, .tile = {of->tile[0], of->tile[1]}, .group = of->group};
+    const clq_conv_choice choice = {.kernel = of->kernel,
+                                    .tile = {of->tile[0], of->tile[1]},
+                                    .bits = of->bits,
+                                    .group = of->group};
     clq_status status = CLQ_OK;
     clq_int8_plan plan;
     int8_data d = {0};

@@ -72,8 +72,8 @@ static clq_status want_vector(const clq_graph *graph, const clq_node *node, int 
     return CLQ_OK;
 }
 
-/* Weights are F32 with an F32 bias, or S8 or S4 with an S32 bias. Input 2, the bias, is optional.
- */
+/* Weights are F32 with an F32 bias, or S8 or S4 with an S32 bias or, of a layer on reals, an F32
+ * one. Input 2, the bias, is optional. */
 static clq_status want_weights(const clq_graph *graph, const clq_node *node, int weight_rank) {
     CLQ_TRY(want_constant(graph, node, 1, CLQ_VALUE_PARAMETER, weight_rank, "weight"));
     const clq_value *weight = &graph->values[node->inputs[1]];
@@ -85,8 +85,8 @@ static clq_status want_weights(const clq_graph *graph, const clq_node *node, int
     }
     CLQ_TRY(want_vector(graph, node, 2, CLQ_VALUE_PARAMETER, weight->shape.dim[0], "bias"));
     const clq_value *bias = &graph->values[node->inputs[2]];
-    if (bias->dtype != (weight->dtype == CLQ_F32 ? CLQ_F32 : CLQ_S32)) {
-        return broken(node, "bias must be F32 with F32 weights, S32 with integer weights");
+    if (bias->dtype != CLQ_F32 && (bias->dtype != CLQ_S32 || weight->dtype == CLQ_F32)) {
+        return broken(node, "bias must be F32, or S32 with integer weights");
     }
     return CLQ_OK;
 }

@@ -149,13 +149,22 @@ static clq_status end_batch(calibration *c) {
     return CLQ_OK;
 }
 
+/* Weights alone need no images. */
+static bool observes(const calibration *c) {
+    bool any = false;
+    for (int v = 0; v < c->graph->value_count; v++) {
+        any |= c->groups[v] >= 0;
+    }
+    return any;
+}
+
 static clq_status run_images(calibration *c, clq_feed *feed) {
     clq_status status = CLQ_OK;
     clq_progress progress;
     const int64_t there = clq_feed_count(feed);
     clq_progress_begin(&progress, "calibrate", clq_feed_unit(feed),
                        c->config->images < there ? c->config->images : there);
-    while (c->images < c->config->images) {
+    while (observes(c) && c->images < c->config->images) {
         clq_feed_batch batch;
         CLQ_GOTO(status, cleanup, clq_feed_fill(feed, c->exec, &batch));
         c->count = batch.count;
@@ -172,7 +181,7 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
         c->images += c->count;
         clq_progress_update(&progress, c->images, NULL);
     }
-    if (c->images == 0) {
+    if (c->images == 0 && observes(c)) {
         status = clq_fail(CLQ_BAD_DATA, "no %s to calibrate with", clq_feed_unit(feed));
     }
 cleanup:
@@ -241,10 +250,18 @@ static clq_status set_qparams(calibration *c) {
     return clq_quant_record(c->graph, c->config, "ptq", c->images);
 }
 
-/* Without weights there is nothing that an integer network could compute with. */
+static bool is_border(const clq_graph *graph, int node) {
+    return node >= 0 && (graph->nodes[node].op == &clq_op_quantize ||
+                         graph->nodes[node].op == &clq_op_dequantize);
+}
+
+/* A layer's weights, or what it reads or makes. */
 static clq_status check_layers(const clq_graph *graph) {
     for (int n = 0; n < graph->node_count; n++) {
-        if (clq_is_layer(&graph->nodes[n]) && clq_node_on_codes(graph, &graph->nodes[n])) {
+        const clq_node *node = &graph->nodes[n];
+        if (clq_is_layer(node) &&
+            (clq_node_on_codes(graph, node) || clq_is_weight_only(graph, node) ||
+             is_border(graph, graph->values[node->inputs[CLQ_LAYER_X]].producer))) {
             return CLQ_OK;
         }
     }

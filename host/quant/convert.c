@@ -129,6 +129,9 @@ static clq_status convert_layer(clq_graph *graph, const clq_node *node) {
     }
     CLQ_GOTO(status, cleanup, weight_scales(node, w, &scale));
     CLQ_GOTO(status, cleanup, convert_weights(w, scale));
+    if (clq_is_weight_only(graph, node)) {
+        goto cleanup; /* its sums are reals, and so is its bias */
+    }
     if (bias) {
         const float x_scale = graph->values[node->inputs[CLQ_LAYER_X]].q.scale[0];
         CLQ_GOTO(status, cleanup, convert_bias(node, bias, x_scale, scale, w->q.count));
@@ -168,8 +171,10 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
     CLQ_TRY(check_activations(quantized));
     CLQ_TRY(clq_graph_clone(quantized, &graph));
     for (int n = 0; n < graph->node_count; n++) {
-        if (clq_is_layer(&graph->nodes[n]) && clq_node_on_codes(graph, &graph->nodes[n])) {
-            CLQ_GOTO(status, cleanup, convert_layer(graph, &graph->nodes[n]));
+        const clq_node *node = &graph->nodes[n];
+        if (clq_is_layer(node) &&
+            (clq_node_on_codes(graph, node) || clq_is_weight_only(graph, node))) {
+            CLQ_GOTO(status, cleanup, convert_layer(graph, node));
         }
     }
     *integer = graph;

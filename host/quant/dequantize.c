@@ -7,30 +7,16 @@
 
 /* Gives a parameter the reals that its codes stand for. */
 static clq_status dequantize_data(clq_value *value) {
-    const int64_t count = clq_shape_count(&value->shape);
-    const int64_t each = value->q.count > 0 ? count / value->q.count : 0; /* codes of one scale */
-    const int32_t *s32 = value->data;
-    int8_t *s8 = NULL;
-    clq_status status = CLQ_NO_MEMORY;
-    if (each == 0) {
-        return clq_fail(CLQ_USAGE, "parameter \"%s\" is integer and has no scale", value->name);
-    }
-    float *real = clq_calloc((size_t)count, sizeof *real);
-    if (!real) {
-        goto cleanup;
-    }
-    CLQ_GOTO(status, cleanup, value->dtype == CLQ_S32 ? CLQ_OK : clq_value_codes(value, &s8));
-    for (int64_t i = 0; i < count; i++) {
-        real[i] = value->q.scale[i / each] * (float)(s8 ? s8[i] : s32[i]);
+    float *reals = clq_calloc((size_t)clq_shape_count(&value->shape), sizeof *reals);
+    const clq_status status = reals ? clq_value_reals(value, reals) : CLQ_NO_MEMORY;
+    if (status != CLQ_OK) {
+        clq_free(reals);
+        return status;
     }
     clq_free(value->data);
-    value->data = real;
+    value->data = reals;
     value->dtype = CLQ_F32;
-    real = NULL;
-cleanup:
-    clq_free(real);
-    clq_free(s8);
-    return status;
+    return CLQ_OK;
 }
 
 clq_status clq_dequantize(const clq_graph *integer, clq_graph **real) {

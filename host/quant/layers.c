@@ -87,14 +87,16 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
     const size_t oc = (size_t)w->shape.dim[0], k = (size_t)clq_shape_count(&w->shape) / oc;
     const int shift = clq_scale_shift(config);
     const float highest = (float)clq_qtype_get(clq_weights_type(w))->highest;
-    const float *data = w->data, *biases = bias ? bias->data : NULL;
+    const bool weight_only = clq_is_weight_only(graph, node); /* whose bias stays real */
+    const float *data = w->data, *biases = bias && !weight_only ? bias->data : NULL;
     if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
         return clq_fail(CLQ_USAGE, "node %s: its parameters are integers already", node->name);
     }
-    if (x->q.count == 0) {
+    if (x->q.count == 0 && !weight_only) {
         return clq_fail(CLQ_USAGE, "node %s: its input \"%s\" is not quantized", node->name,
                         x->name);
     }
+    const float x_scale = weight_only ? 1 : x->q.scale[0];
     CLQ_TRY(check_finite(w));
     if (bias) {
         CLQ_TRY(check_finite(bias));
@@ -105,7 +107,7 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
             scale[c] = scale[0];
             continue;
         }
-        const float most = largest_magnitude(data + c * k, shared * k), x_scale = x->q.scale[0];
+        const float most = largest_magnitude(data + c * k, shared * k);
         const float bias_most = biases ? largest_magnitude(biases + c, shared) : 0;
         const float exact = clq_weights_scale(most, highest, bias_most, x_scale, CLQ_ANY_SCALE);
         scale[c] = clq_weights_scale(most, highest, bias_most, x_scale, shift);
@@ -115,14 +117,15 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
             report->widened++;
         }
     }
-    return biases ? check_biases(config, node, biases, x->q.scale[0], scale, oc) : CLQ_OK;
+    return biases ? check_biases(config, node, biases, x_scale, scale, oc) : CLQ_OK;
 }
 
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,
                                   clq_quant_report *report) {
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (!clq_is_layer(node) || !clq_node_on_codes(graph, node)) {
+        if (!clq_is_layer(node) ||
+            (!clq_node_on_codes(graph, node) && !clq_is_weight_only(graph, node))) {
             continue;
         }
         clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];

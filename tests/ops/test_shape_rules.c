@@ -158,9 +158,9 @@ static void conv2d_checks_the_kinds_of_its_inputs(void **state) {
     int b4 = add_parameter(g, "b4", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){1, {4}});
     int b2d = add_parameter(g, "b2d", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){2, {3, 1}});
     const int none = CLQ_NO_VALUE;
-    const int good[][3] = {{0, w, none}, {0, w, b}, {0, w8, b32}, {0, w8, none}};
-    const int bad[][3] = {{0, w32, none}, {0, ws, none}, {xp, w, none}, {0, w, b32},  {0, w8, b},
-                          {0, w, b4},     {0, w, b2d},   {0, 0, none},  {0, b, none}, {0, w, 0}};
+    const int good[][3] = {{0, w, none}, {0, w, b}, {0, w8, b32}, {0, w8, b}, {0, w8, none}};
+    const int bad[][3] = {{0, w32, none}, {0, ws, none}, {xp, w, none}, {0, w, b32}, {0, w, b4},
+                          {0, w, b2d},    {0, 0, none},  {0, b, none},  {0, w, 0}};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_ok(infer(g, "conv2d", &plain, good[i], 3, &shape));
     }

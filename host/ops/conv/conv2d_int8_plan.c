@@ -60,6 +60,14 @@ static bool fits_nibbles(const clq_conv_geometry *g) {
     return (int64_t)g->kh * g->kw * (g->ic / g->groups) <= MOST_INPUTS;
 }
 
+/* Where weights stream from memory for a few pixels, half of them take less time (1.65 times for
+ * one pixel on a Zen 5); where many pixels use each, taking them apart in the loop costs up to
+ * twice as much as it saves, and they are one a byte. */
+static bool prefers_nibbles(const clq_conv_choice *wanted, const conv_int8 *s) {
+    enum { FEW_PIXELS = 4 };
+    return wanted->bits ? wanted->bits == 4 : s->pixels <= FEW_PIXELS;
+}
+
 static long weight_bytes(const clq_int8_plan *plan, long weights) {
     return plan->nibbles ? weights / 2 : weights * plan->element_bytes;
 }
@@ -168,6 +176,7 @@ static void force_cpu_schedule(clq_int8_plan *plan) {
 static void use_nibbles(clq_int8_plan *plan) {
     const size_t length = strlen(plan->options);
     if (plan->nibbles) {
+        plan->choice.bits = 4;
         plan->pad = 8;
         snprintf(plan->options + length, sizeof plan->options - length, " -DNIBBLES=1");
     }
@@ -453,28 +462,29 @@ static bool prefers_winograd(const clq_device_info *info, const clq_conv_geometr
 }
 
 static clq_conv_kernel choose_kernel(const clq_device_info *info, const clq_conv_geometry *g,
-                                     const conv_int8 *s) {
+                                     const clq_int8_plan *plan) {
     if (is_depthwise(info, g)) {
         return CLQ_CONV_DEPTHWISE;
     }
-    if (prefers_winograd(info, g)) {
+    if (prefers_winograd(info, g) && !plan->nibbles) {
         return CLQ_CONV_INT8_WINOGRAD;
     }
     if (info->schedule == CLQ_SCHEDULE_CPU) {
-        return can_split(info, g, s->x_zero) ? CLQ_CONV_SPLIT : CLQ_CONV_TILE;
+        return can_split(info, g, plan->shape.x_zero) && !plan->nibbles ? CLQ_CONV_SPLIT
+                                                                        : CLQ_CONV_TILE;
     }
     return info->dot == CLQ_DOT_MMA ? CLQ_CONV_MMA : CLQ_CONV_GROUP;
 }
 
 bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
-                        clq_requantizer requantizer, int32_t x_zero_point, bool nibbles,
+                        clq_requantizer requantizer, int32_t x_zero_point, bool four_bits,
                         const clq_conv_choice *choice, clq_int8_plan *plan) {
     static const clq_conv_choice open = {0};
     const clq_conv_choice *wanted = choice ? choice : &open;
     bool cpu = info->schedule == CLQ_SCHEDULE_CPU, made = false;
     start_plan(info, g, x_zero_point, plan);
-    plan->nibbles = nibbles && fits_nibbles(g);
-    plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g, &plan->shape);
+    plan->nibbles = four_bits && fits_nibbles(g) && prefers_nibbles(wanted, &plan->shape);
+    plan->kernel = wanted->kernel ? wanted->kernel : choose_kernel(info, g, plan);
     plan->choice.kernel = plan->kernel;
     switch (plan->kernel) {
     case CLQ_CONV_TILE:
@@ -496,6 +506,7 @@ bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
     default:
         break;
     }
+    made = made && (wanted->bits == 0 || wanted->bits == (plan->nibbles ? 4 : 8));
     size_t length = strlen(plan->options);
     snprintf(plan->options + length, sizeof plan->options - length, " -DCLQ_REQUANT=%d",
              (int)requantizer);

@@ -25,10 +25,10 @@ typedef struct clq_int8_plan {
 } clq_int8_plan;
 
 /* Chooses kernel, tile and work-items: as `choice` states, the rest (NULL: all) by heuristics.
- * nibbles: weights of 4 bits are to be two a byte where the kernel has that. False when this
- * device, shape or zero point cannot have that choice. Never affects a result's bits. */
+ * four_bits: all weights are of 4 bits, so that they may be two a byte. False when this device,
+ * shape, weights or zero point cannot have that choice. Never affects a result's bits. */
 bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *geometry,
-                        clq_requantizer requantizer, int32_t x_zero_point, bool nibbles,
+                        clq_requantizer requantizer, int32_t x_zero_point, bool four_bits,
                         const clq_conv_choice *choice, clq_int8_plan *plan);
 
 /* The kernel's name in the registry. */

@@ -26,6 +26,7 @@ static const struct {
     {"cols", offsetof(clq_conv_choice, cols), 1},
     {"order", offsetof(clq_conv_choice, order), 1},
     {"shares", offsetof(clq_conv_choice, shares), 1},
+    {"bits", offsetof(clq_conv_choice, bits), 1},
     {"group", offsetof(clq_conv_choice, group), 1},
 };
 enum { PART_COUNT = sizeof parts / sizeof *parts };

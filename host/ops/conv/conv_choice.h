@@ -36,6 +36,7 @@ typedef struct clq_conv_choice {
     int cols;     /* f32 TILE: tiles side by side whose weights stay in the cache */
     int order;    /* int8 TILE, SPLIT: neighbouring items 1: share weights, 2: share pixels */
     int shares;   /* int8 DEPTHWISE: work-items of the launch */
+    int bits;     /* int8 TILE, GROUP: 4: weights of 4 bits lie two a byte, 8: one */
     int group;    /* GROUP, MMA: number of the work-group tile in its list (group_tile.h) */
 } clq_conv_choice;
 

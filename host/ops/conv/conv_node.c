@@ -70,6 +70,12 @@ static clq_act epilogue_act(const clq_op_run *run) {
 }
 
 clq_status clq_conv_node_prepare(clq_op_run *run) {
+    for (int i = CLQ_LAYER_W; i < run->node->input_count; i++) {
+        if (run->in[i].value != NULL && run->in[i].dtype != CLQ_F32) {
+            return clq_fail(CLQ_USAGE, "parameter \"%s\" is integer, and its layer on reals",
+                            run->in[i].value->name);
+        }
+    }
     const clq_conv_geometry geometry = clq_conv_node_geometry(run);
     int directions = CLQ_CONV_FORWARD;
     directions |= run->fixed_sums ? 0 : CLQ_CONV_WINOGRAD | CLQ_CONV_WINOGRAD_WEIGHTS;

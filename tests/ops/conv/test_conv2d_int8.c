@@ -1,6 +1,18 @@
 /* The integer convolution equals its reference exactly, on every dot path and schedule that works
  * here. CLQUANT_SCHEDULE chooses the schedule; both are run. */
+#include "device/tuning.h"
 #include "ops/conv/int8_case.h"
+
+/* On the present dot path, as if `clquant tune` had chosen `choice` (NULL: nothing). */
+static void run_bits(const conv_case *c, conv_data *d, const char *choice) {
+    char key[CLQ_CONV_KEY];
+    clq_conv_key(device, CLQ_CONV_INT8, &d->g, key);
+    assert_ok(clq_tuning_set(device, key, choice));
+    memset(d->actual, 0xee, d->y_bytes);
+    run_conv(d);
+    compare(c, d, clq_dot_name(device->info.dot));
+    assert_ok(clq_tuning_set(device, key, NULL));
+}
 
 static void check_data(const conv_case *c, conv_data *d) {
     const clq_device_info *info = clq_device_get_info(device);
@@ -10,9 +22,7 @@ static void check_data(const conv_case *c, conv_data *d) {
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
         if (paths & (1u << dot)) {
             device->info.dot = (clq_dot)dot; /* clq_device_set_dot refuses what stands in */
-            memset(d->actual, 0xee, d->y_bytes);
-            run_conv(d);
-            compare(c, d, clq_dot_name((clq_dot)dot));
+            run_bits(c, d, c->four_bits ? "default bits=4" : NULL);
         }
     }
     device->info.dot = first;
@@ -300,8 +310,8 @@ static void test_four_bits(void **state) {
     }
 }
 
-/* A linear layer on one row keeps half as many bytes of them, but where sums of 16 times their
- * weights could leave int32. */
+/* A linear layer on one row keeps half as many bytes of them without being told, but where sums of
+ * 16 times the weights could leave int32; one on many rows does not. */
 static void test_four_bits_take_half(void **state) {
     (void)state;
     conv_case c = plain;
@@ -309,8 +319,10 @@ static void test_four_bits_take_half(void **state) {
     c.ic = 256;
     c.oc = 128;
     conv_data d;
-    for (int deep = 0; deep < 2; deep++) {
+    for (int i = 0; i < 3; i++) {
+        const bool deep = i == 1, many = i == 2;
         size_t bytes[2];
+        c.n = many ? 5 : 1;
         c.oc = deep ? 4 : 128;
         c.ic = deep ? 65796 : 256; /* 16 * 8 * 255 * 65794 is above 2^31 */
         for (int four = 0; four < 2; four++) {
@@ -322,7 +334,7 @@ static void test_four_bits_take_half(void **state) {
             bytes[four] = weight_bytes;
             free_data(&d);
         }
-        assert_true(deep ? bytes[1] == bytes[0] : 2 * bytes[1] <= bytes[0]);
+        assert_true(deep || many ? bytes[1] == bytes[0] : 2 * bytes[1] <= bytes[0]);
     }
 }
 

@@ -30,7 +30,7 @@ static void test_parts_parse_back(void **state) {
         {.kernel = CLQ_CONV_GROUP, .group = 3},
         {.kernel = CLQ_CONV_MMA, .group = 4},
         {.kernel = CLQ_CONV_DEPTHWISE, .shares = 48},
-        {CLQ_CONV_TILE, {1, 2}, {3, 4}, {5, 6}, 7, 8, 9, 1 << 24},
+        {CLQ_CONV_TILE, {1, 2}, {3, 4}, {5, 6}, 7, 8, 9, 10, 1 << 24},
     };
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         char text[CLQ_CHOICE_TEXT];
