@@ -1,71 +1,11 @@
 #include "cli/bench_print.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/numbers.h"
+#include "cli/cells.h"
 #include "report/table.h"
-
-/* ---- a table that is filled cell by cell ---- */
-
-enum { CELL = 224, MAX_COLUMNS = 24 };
-
-typedef struct column {
-    const char *header;
-    enum { TEXT, NUMBER, OF_PEAK /* a number that is left out where no peak was measured */ } kind;
-} column;
-
-typedef struct table {
-    const column *columns; /* (column_count): cells are put for all of them */
-    size_t column_count;
-    size_t filled; /* cells, row after row */
-    char (*text)[CELL];
-} table;
-
-static clq_status table_open(table *t, const column *columns, size_t column_count,
-                             size_t row_count) {
-    *t = (table){.columns = columns, .column_count = column_count};
-    t->text = clq_calloc(column_count * row_count, CELL);
-    return t->text ? CLQ_OK : CLQ_NO_MEMORY;
-}
-
-static void put(table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(table *t, const char *format, ...) {
-    va_list list;
-    va_start(list, format);
-    clq_vsnprintf(t->text[t->filled++], CELL, format, list);
-    va_end(list);
-}
-
-/* Prints and frees it; without the columns of peaks unless there `are_peaks`. */
-static clq_status table_close(table *t, bool are_peaks) {
-    const char *headers[MAX_COLUMNS];
-    int right[MAX_COLUMNS];
-    clq_status status = CLQ_NO_MEMORY;
-    const char **cells = clq_calloc(t->filled + 1, sizeof *cells);
-    size_t columns = 0, count = 0;
-    for (size_t c = 0; c < t->column_count; c++) {
-        if (are_peaks || t->columns[c].kind != OF_PEAK) {
-            headers[columns] = t->columns[c].header;
-            right[columns++] = t->columns[c].kind != TEXT;
-        }
-    }
-    for (size_t i = 0; cells && i < t->filled; i++) {
-        if (are_peaks || t->columns[i % t->column_count].kind != OF_PEAK) {
-            cells[count++] = t->text[i];
-        }
-    }
-    if (cells) {
-        status =
-            clq_table_print(stdout, headers, right, (int)columns, cells, (int)(count / columns));
-    }
-    clq_free(cells);
-    clq_free(t->text);
-    return status;
-}
-
-#define COLUMN_COUNT(columns) (sizeof(columns) / sizeof *(columns))
 
 /* ---- devices and results ---- */
 
@@ -87,61 +27,62 @@ void clq_print_device(const clq_device_info *info, const clq_device_limits *limi
 }
 
 static clq_status print_startups(const clq_bench_result *results, size_t count) {
-    static const column columns[] = {{"from start to first result", TEXT},
-                                     {"batch", NUMBER},
-                                     {"cold ms", NUMBER},
-                                     {"second", NUMBER},
-                                     {"warm", NUMBER}};
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), count));
+    static const clq_column columns[] = {{"from start to first result", CLQ_TEXT},
+                                         {"batch", CLQ_NUMBER},
+                                         {"cold ms", CLQ_NUMBER},
+                                         {"second", CLQ_NUMBER},
+                                         {"warm", CLQ_NUMBER}};
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), count));
     for (size_t i = 0; i < count; i++) {
         const clq_bench_result *r = &results[i];
         if (r->startup.cold > 0) {
-            put(&t, "%s", r->model);
-            put(&t, "%d", r->batch);
-            put(&t, "%.0f", r->startup.cold);
-            put(&t, "%.0f", r->startup.second);
-            put(&t, "%.0f", r->startup.warm);
+            clq_cells_put(&t, "%s", r->model);
+            clq_cells_put(&t, "%d", r->batch);
+            clq_cells_put(&t, "%.0f", r->startup.cold);
+            clq_cells_put(&t, "%.0f", r->startup.second);
+            clq_cells_put(&t, "%.0f", r->startup.warm);
         }
     }
     if (t.filled > 0) {
         putchar('\n');
-        return table_close(&t, true);
+        return clq_cells_print(&t, true);
     }
-    clq_free(t.text);
+    clq_cells_close(&t);
     return CLQ_OK;
 }
 
 clq_status clq_print_results(const clq_bench_result *results, size_t count) {
-    static const column columns[] = {
-        {"model", TEXT},   {"precision", TEXT}, {"batch", NUMBER}, {"median ms", NUMBER},
-        {"+-%", NUMBER},   {"img/s", NUMBER},   {"GOPS", NUMBER},  {"% of peak", OF_PEAK},
-        {"MB", NUMBER},    {"min ms", NUMBER},  {"mean", NUMBER},  {"p90", NUMBER},
-        {"p95", NUMBER},   {"p99", NUMBER},     {"n", NUMBER},     {"h2d ms", NUMBER},
-        {"d2h ms", NUMBER}};
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), count));
+    static const clq_column columns[] = {
+        {"model", CLQ_TEXT},       {"precision", CLQ_TEXT},     {"batch", CLQ_NUMBER},
+        {"median ms", CLQ_NUMBER}, {"+-%", CLQ_NUMBER},         {"img/s", CLQ_NUMBER},
+        {"GOPS", CLQ_NUMBER},      {"% of peak", CLQ_OPTIONAL}, {"MB", CLQ_NUMBER},
+        {"min ms", CLQ_NUMBER},    {"mean", CLQ_NUMBER},        {"p90", CLQ_NUMBER},
+        {"p95", CLQ_NUMBER},       {"p99", CLQ_NUMBER},         {"n", CLQ_NUMBER},
+        {"h2d ms", CLQ_NUMBER},    {"d2h ms", CLQ_NUMBER}};
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), count));
     for (size_t i = 0; i < count; i++) {
         const clq_bench_result *r = &results[i];
-        put(&t, "%s", r->model);
-        put(&t, "%s%s%s", r->precision, *r->dot_path ? " " : "", r->dot_path);
-        put(&t, "%d", r->batch);
-        put(&t, "%.3f", r->latency.median);
-        put(&t, "%.1f", 100 * r->median_error);
-        put(&t, "%.1f", r->images_per_second);
-        put(&t, "%.1f", r->gops);
-        put(&t, "%.1f", 100 * r->peak_fraction);
-        put(&t, "%.2f", (double)r->bytes / 1e6);
-        put(&t, "%.3f", r->latency.min);
-        put(&t, "%.3f", r->latency.mean);
-        put(&t, "%.3f", r->latency.p90);
-        put(&t, "%.3f", r->latency.p95);
-        put(&t, "%.3f", r->latency.p99);
-        put(&t, "%d", r->iterations);
-        put(&t, "%.4f", r->h2d_ms);
-        put(&t, "%.4f", r->d2h_ms);
+        clq_cells_put(&t, "%s", r->model);
+        clq_cells_put(&t, "%s%s%s", r->precision, *r->dot_path ? " " : "", r->dot_path);
+        clq_cells_put(&t, "%d", r->batch);
+        clq_cells_put(&t, "%.3f", r->latency.median);
+        clq_cells_put(&t, "%.1f", 100 * r->median_error);
+        clq_cells_put(&t, "%.1f", r->images_per_second);
+        clq_cells_put(&t, "%.1f", r->gops);
+        clq_cells_put(&t, "%.1f", 100 * r->peak_fraction);
+        clq_cells_put(&t, "%.2f", (double)r->bytes / 1e6);
+        clq_cells_put(&t, "%.3f", r->latency.min);
+        clq_cells_put(&t, "%.3f", r->latency.mean);
+        clq_cells_put(&t, "%.3f", r->latency.p90);
+        clq_cells_put(&t, "%.3f", r->latency.p95);
+        clq_cells_put(&t, "%.3f", r->latency.p99);
+        clq_cells_put(&t, "%d", r->iterations);
+        clq_cells_put(&t, "%.4f", r->h2d_ms);
+        clq_cells_put(&t, "%.4f", r->d2h_ms);
     }
-    CLQ_TRY(table_close(&t, are_peaks(&results[0].limits)));
+    CLQ_TRY(clq_cells_print(&t, are_peaks(&results[0].limits)));
     return print_startups(results, count);
 }
 
@@ -153,28 +94,29 @@ static void print_heading(const clq_bench_result *r) {
 }
 
 clq_status clq_print_layers(const clq_bench_result *r) {
-    static const column columns[] = {{"layer", TEXT},      {"op", TEXT},     {"ms", NUMBER},
-                                     {"share %", NUMBER},  {"GOPS", NUMBER}, {"% of peak", OF_PEAK},
-                                     {"kB moved", NUMBER}, {"GB/s", NUMBER}, {"launches", NUMBER},
-                                     {"precision", TEXT}};
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->layer_count));
+    static const clq_column columns[] = {{"layer", CLQ_TEXT},      {"op", CLQ_TEXT},
+                                         {"ms", CLQ_NUMBER},       {"share %", CLQ_NUMBER},
+                                         {"GOPS", CLQ_NUMBER},     {"% of peak", CLQ_OPTIONAL},
+                                         {"kB moved", CLQ_NUMBER}, {"GB/s", CLQ_NUMBER},
+                                         {"launches", CLQ_NUMBER}, {"precision", CLQ_TEXT}};
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), (size_t)r->layer_count));
     for (int i = 0; i < r->layer_count; i++) {
         const clq_bench_layer *layer = &r->layers[i];
-        put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
-        put(&t, "%s", layer->op);
-        put(&t, "%.4f", layer->ms);
-        put(&t, "%.1f", 100 * layer->share);
-        put(&t, "%.1f", layer->gops);
-        put(&t, "%.1f%s", 100 * layer->peak_fraction,
-            layer->peak_fraction > 1 ? " peak too low" : "");
-        put(&t, "%.1f", (double)layer->bytes / 1e3);
-        put(&t, "%.1f", layer->gbs);
-        put(&t, "%d", layer->launches);
-        put(&t, "%s%s%s", layer->precision, *layer->dot_path ? " " : "", layer->dot_path);
+        clq_cells_put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
+        clq_cells_put(&t, "%s", layer->op);
+        clq_cells_put(&t, "%.4f", layer->ms);
+        clq_cells_put(&t, "%.1f", 100 * layer->share);
+        clq_cells_put(&t, "%.1f", layer->gops);
+        clq_cells_put(&t, "%.1f%s", 100 * layer->peak_fraction,
+                      layer->peak_fraction > 1 ? " peak too low" : "");
+        clq_cells_put(&t, "%.1f", (double)layer->bytes / 1e3);
+        clq_cells_put(&t, "%.1f", layer->gbs);
+        clq_cells_put(&t, "%d", layer->launches);
+        clq_cells_put(&t, "%s%s%s", layer->precision, *layer->dot_path ? " " : "", layer->dot_path);
     }
     print_heading(r);
-    return table_close(&t, are_peaks(&r->limits));
+    return clq_cells_print(&t, are_peaks(&r->limits));
 }
 
 /* "NAME 61 %, NAME 20 %." on lines that fit; `parts` below half a percent are left out. */
@@ -224,28 +166,28 @@ static void print_causes(const clq_bench_result *r) {
 }
 
 clq_status clq_print_explanations(const clq_bench_result *r) {
-    static const column columns[] = {{"layer", TEXT},
-                                     {"int8 ms", NUMBER},
-                                     {"fp32 ms", NUMBER},
-                                     {"speedup", NUMBER},
-                                     {"why not 2x", TEXT}};
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->layer_count));
+    static const clq_column columns[] = {{"layer", CLQ_TEXT},
+                                         {"int8 ms", CLQ_NUMBER},
+                                         {"fp32 ms", CLQ_NUMBER},
+                                         {"speedup", CLQ_NUMBER},
+                                         {"why not 2x", CLQ_TEXT}};
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), (size_t)r->layer_count));
     for (int i = 0; i < r->layer_count; i++) {
         const clq_bench_layer *layer = &r->layers[i];
-        put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
-        put(&t, "%.4f", layer->ms);
+        clq_cells_put(&t, "%s%s%s", layer->name, *layer->fused ? " + " : "", layer->fused);
+        clq_cells_put(&t, "%.4f", layer->ms);
         if (layer->fp32_ms > 0) {
-            put(&t, "%.4f", layer->fp32_ms);
-            put(&t, "%.2fx", layer->fp32_ms / layer->ms);
+            clq_cells_put(&t, "%.4f", layer->fp32_ms);
+            clq_cells_put(&t, "%.2fx", layer->fp32_ms / layer->ms);
         } else {
-            put(&t, "-");
-            put(&t, "-");
+            clq_cells_put(&t, "-");
+            clq_cells_put(&t, "-");
         }
-        put(&t, "%s", layer->fp32_ms > 0 ? layer->why : "only in int8");
+        clq_cells_put(&t, "%s", layer->fp32_ms > 0 ? layer->why : "only in int8");
     }
     print_heading(r);
-    CLQ_TRY(table_close(&t, true));
+    CLQ_TRY(clq_cells_print(&t, true));
     print_causes(r);
     return CLQ_OK;
 }
@@ -286,13 +228,13 @@ static void print_differences(const clq_comparison *comparison) {
 /* Rows of the device of the first row that was not `printed`, which they are then; false: there is
  * none. */
 static clq_status print_changes(const clq_comparison *comparison, bool *printed, bool *any) {
-    static const column columns[] = {
-        {"compared", TEXT},        {"precision", TEXT}, {"batch", NUMBER},
-        {"base ms", NUMBER},       {"ms", NUMBER},      {"times base's", NUMBER},
-        {"95 % interval", NUMBER}, {"verdict", TEXT}};
+    static const clq_column columns[] = {
+        {"compared", CLQ_TEXT},        {"precision", CLQ_TEXT}, {"batch", CLQ_NUMBER},
+        {"base ms", CLQ_NUMBER},       {"ms", CLQ_NUMBER},      {"times base's", CLQ_NUMBER},
+        {"95 % interval", CLQ_NUMBER}, {"verdict", CLQ_TEXT}};
     const char *device = NULL;
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), comparison->count));
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), comparison->count));
     for (size_t i = 0; i < comparison->count; i++) {
         const clq_change *change = &comparison->changes[i];
         const clq_bench_result *r = change->result;
@@ -301,22 +243,25 @@ static clq_status print_changes(const clq_comparison *comparison, bool *printed,
         }
         device = r->device;
         printed[i] = true;
-        put(&t, "%s", r->model);
-        put(&t, "%s", r->precision);
-        put(&t, "%d", r->batch);
-        put(&t, "%.3f", change->base_median);
-        put(&t, "%.3f", r->latency.median);
-        put(&t, "%.3f", change->ratio.value);
-        put(&t, "%.3f..%.3f", change->ratio.low, change->ratio.high);
-        put(&t, "%s", change->failed ? "FAILED: slower" : change->ratio.high < 1 ? "faster" : "ok");
+        clq_cells_put(&t, "%s", r->model);
+        clq_cells_put(&t, "%s", r->precision);
+        clq_cells_put(&t, "%d", r->batch);
+        clq_cells_put(&t, "%.3f", change->base_median);
+        clq_cells_put(&t, "%.3f", r->latency.median);
+        clq_cells_put(&t, "%.3f", change->ratio.value);
+        clq_cells_put(&t, "%.3f..%.3f", change->ratio.low, change->ratio.high);
+        clq_cells_put(&t, "%s",
+                      change->failed           ? "FAILED: slower"
+                      : change->ratio.high < 1 ? "faster"
+                                               : "ok");
     }
     *any = device != NULL;
     if (!device) {
-        clq_free(t.text);
+        clq_cells_close(&t);
         return CLQ_OK;
     }
     printf("on %s:\n", device);
-    return table_close(&t, true);
+    return clq_cells_print(&t, true);
 }
 
 clq_status clq_print_comparison(const clq_comparison *comparison) {
@@ -340,56 +285,57 @@ clq_status clq_print_comparison(const clq_comparison *comparison) {
 /* ---- training steps ---- */
 
 static clq_status print_kernels(const clq_train_bench_result *r) {
-    static const column columns[] = {{"kernel", TEXT},
-                                     {"calls", NUMBER},
-                                     {"ms", NUMBER},
-                                     {"share %", NUMBER},
-                                     {"GFLOPS", NUMBER}};
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), (size_t)r->kernel_count));
+    static const clq_column columns[] = {{"kernel", CLQ_TEXT},
+                                         {"calls", CLQ_NUMBER},
+                                         {"ms", CLQ_NUMBER},
+                                         {"share %", CLQ_NUMBER},
+                                         {"GFLOPS", CLQ_NUMBER}};
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), (size_t)r->kernel_count));
     for (int i = 0; i < r->kernel_count; i++) {
         const clq_train_bench_kernel *kernel = &r->kernels[i];
-        put(&t, "%s", kernel->name);
-        put(&t, "%d", kernel->calls);
-        put(&t, "%.3f", kernel->ms);
-        put(&t, "%.1f", 100 * kernel->share);
+        clq_cells_put(&t, "%s", kernel->name);
+        clq_cells_put(&t, "%d", kernel->calls);
+        clq_cells_put(&t, "%.3f", kernel->ms);
+        clq_cells_put(&t, "%.1f", 100 * kernel->share);
         if (kernel->gflops > 0) {
-            put(&t, "%.1f", kernel->gflops);
+            clq_cells_put(&t, "%.1f", kernel->gflops);
         } else {
-            put(&t, "-");
+            clq_cells_put(&t, "-");
         }
     }
     printf("\n%s, %s step, batch %d: kernels %.1f ms of %.1f ms\n", r->model, r->mode, r->batch,
            r->kernel_ms, r->step.median);
-    return table_close(&t, true);
+    return clq_cells_print(&t, true);
 }
 
 clq_status clq_print_train_results(const clq_train_bench_result *results, size_t count) {
-    static const column columns[] = {
-        {"model", TEXT},         {"step", TEXT},        {"batch", NUMBER},     {"min ms", NUMBER},
-        {"mean", NUMBER},        {"median", NUMBER},    {"p90", NUMBER},       {"n", NUMBER},
-        {"img/s", NUMBER},       {"GFLOPS", NUMBER},    {"% of peak", NUMBER}, {"MB held", NUMBER},
-        {"activations", NUMBER}, {"workspaces", NUMBER}};
-    table t;
-    CLQ_TRY(table_open(&t, columns, COLUMN_COUNT(columns), count));
+    static const clq_column columns[] = {
+        {"model", CLQ_TEXT},         {"step", CLQ_TEXT},        {"batch", CLQ_NUMBER},
+        {"min ms", CLQ_NUMBER},      {"mean", CLQ_NUMBER},      {"median", CLQ_NUMBER},
+        {"p90", CLQ_NUMBER},         {"n", CLQ_NUMBER},         {"img/s", CLQ_NUMBER},
+        {"GFLOPS", CLQ_NUMBER},      {"% of peak", CLQ_NUMBER}, {"MB held", CLQ_NUMBER},
+        {"activations", CLQ_NUMBER}, {"workspaces", CLQ_NUMBER}};
+    clq_cells t;
+    CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), count));
     for (size_t i = 0; i < count; i++) {
         const clq_train_bench_result *r = &results[i];
-        put(&t, "%s", r->model);
-        put(&t, "%s", r->mode);
-        put(&t, "%d", r->batch);
-        put(&t, "%.2f", r->step.min);
-        put(&t, "%.2f", r->step.mean);
-        put(&t, "%.2f", r->step.median);
-        put(&t, "%.2f", r->step.p90);
-        put(&t, "%d", r->steps);
-        put(&t, "%.1f", r->images_per_second);
-        put(&t, "%.1f", r->gflops);
-        put(&t, "%.1f", 100 * r->peak_fraction);
-        put(&t, "%.1f", (double)r->bytes / 1e6);
-        put(&t, "%.1f", (double)r->activation_bytes / 1e6);
-        put(&t, "%.1f", (double)r->workspace_bytes / 1e6);
+        clq_cells_put(&t, "%s", r->model);
+        clq_cells_put(&t, "%s", r->mode);
+        clq_cells_put(&t, "%d", r->batch);
+        clq_cells_put(&t, "%.2f", r->step.min);
+        clq_cells_put(&t, "%.2f", r->step.mean);
+        clq_cells_put(&t, "%.2f", r->step.median);
+        clq_cells_put(&t, "%.2f", r->step.p90);
+        clq_cells_put(&t, "%d", r->steps);
+        clq_cells_put(&t, "%.1f", r->images_per_second);
+        clq_cells_put(&t, "%.1f", r->gflops);
+        clq_cells_put(&t, "%.1f", 100 * r->peak_fraction);
+        clq_cells_put(&t, "%.1f", (double)r->bytes / 1e6);
+        clq_cells_put(&t, "%.1f", (double)r->activation_bytes / 1e6);
+        clq_cells_put(&t, "%.1f", (double)r->workspace_bytes / 1e6);
     }
-    CLQ_TRY(table_close(&t, true));
+    CLQ_TRY(clq_cells_print(&t, true));
     for (size_t i = 0; i < count; i++) {
         CLQ_TRY(print_kernels(&results[i]));
     }

@@ -17,10 +17,10 @@
 #include "cli/signals.h"
 
 static const clq_command *const commands[] = {
-    &clq_command_run,     &clq_command_demo,    &clq_command_train, &clq_command_eval,
-    &clq_command_predict, &clq_command_ptq,     &clq_command_qat,   &clq_command_verify,
-    &clq_command_bench,   &clq_command_tune,    &clq_command_info,  &clq_command_convert,
-    &clq_command_report,  &clq_command_devices, &clq_command_cache,
+    &clq_command_run,     &clq_command_demo,   &clq_command_train,   &clq_command_eval,
+    &clq_command_predict, &clq_command_ptq,    &clq_command_qat,     &clq_command_verify,
+    &clq_command_analyze, &clq_command_bench,  &clq_command_tune,    &clq_command_info,
+    &clq_command_convert, &clq_command_report, &clq_command_devices, &clq_command_cache,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

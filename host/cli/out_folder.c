@@ -52,9 +52,8 @@ static clq_status check_unused(const clq_out_folder *out) {
     clq_status status = find_used(out, &found);
     if (status == CLQ_OK && found.size > 0) {
         status = clq_fail(CLQ_CANNOT_CREATE,
-                          "%s: holds an earlier run (%s): --resume continues it, --overwrite "
-                          "replaces it",
-                          out->path, found.data);
+                          "%s: holds an earlier run (%s): %s--overwrite replaces it", out->path,
+                          found.data, out->training_count > 0 ? "--resume continues it, " : "");
     }
     clq_text_free(&found);
     return status;

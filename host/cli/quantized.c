@@ -273,8 +273,7 @@ void clq_quantized_to_json(const clq_quantized *q, json_t *json) {
 
 /* ---- what was written ---- */
 
-/* What the file tells of its quantization; null where it tells nothing. */
-static json_t *recorded(const clq_graph *graph) {
+json_t *clq_quantization_recorded(const clq_graph *graph) {
     const char *text = clq_graph_get_metadata(graph, CLQ_META_QUANTIZATION);
     json_t *json = NULL;
     if (text && clq_json_parse(CLQ_META_QUANTIZATION, text, strlen(text), &json) == CLQ_OK) {
@@ -299,7 +298,7 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
             json_object_set_new(json, "output_error", errors_to_json(&quantized->errors, saved));
         }
     } else {
-        json_object_set_new(json, "quantization", recorded(saved));
+        json_object_set_new(json, "quantization", clq_quantization_recorded(saved));
     }
     (void)clq_json_dump_stdout(json);
     json_decref(json);
@@ -307,7 +306,7 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
 
 /* As a list: "method ptq, images 512, ...". */
 static void print_recorded(const clq_graph *graph) {
-    json_t *json = recorded(graph), *value;
+    json_t *json = clq_quantization_recorded(graph), *value;
     const char *key, *between = "quantized earlier: ";
     json_object_foreach(json, key, value) {
         char *text = NULL;

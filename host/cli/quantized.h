@@ -57,6 +57,8 @@ clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_gr
 void clq_quantized_warn(const clq_quantized *quantized);
 /* Into a JSON object: "quantization", "scales", "clamped", "widened_for_bias". */
 void clq_quantized_to_json(const clq_quantized *quantized, json_t *json);
+/* What a quantized network's metadata tells of its quantization; null where it tells nothing. */
+json_t *clq_quantization_recorded(const clq_graph *graph);
 /* Says on stdout what was written: path, form, size beside the original's, and what quantizing did
  * (NULL: not said, but for what the file itself tells of an earlier one). */
 void clq_saved_print(bool json, const char *path, const clq_graph *original, const clq_graph *saved,

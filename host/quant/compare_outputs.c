@@ -5,13 +5,27 @@
 
 #include "base/arguments.h"
 #include "base/progress.h"
+#include "quant/output_error.h"
 
 typedef struct comparison {
     clq_exec *real, *other;
     const clq_graph *graph;
     float *x, *y; /* one batch of the largest output, of both */
-    double *error, *power;
+    clq_output_error sums[CLQ_MAX_ENDS];
 } comparison;
+
+void clq_output_error_add(clq_output_error *sums, const float *real, const float *other,
+                          size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const double x = real[i], d = other[i] - x;
+        sums->error += d * d;
+        sums->power += x * x;
+    }
+}
+
+double clq_output_error_of(const clq_output_error *sums) {
+    return sums->error > 0 || isnan(sums->error) ? sqrt(sums->error / sums->power) : 0;
+}
 
 static size_t output_size(const comparison *c, int index) {
     return (size_t)clq_shape_count(&c->graph->values[c->graph->outputs[index].value].shape);
@@ -24,8 +38,7 @@ static clq_status take_memory(comparison *c, int batch) {
     }
     c->x = clq_calloc((size_t)batch * largest, sizeof *c->x);
     c->y = clq_calloc((size_t)batch * largest, sizeof *c->y);
-    c->power = clq_calloc((size_t)c->graph->output_count, sizeof *c->power);
-    return c->x && c->y && c->power ? CLQ_OK : CLQ_NO_MEMORY;
+    return c->x && c->y ? CLQ_OK : CLQ_NO_MEMORY;
 }
 
 static clq_status check_ends(const comparison *c) {
@@ -62,11 +75,7 @@ static clq_status add_batch(comparison *c, int count) {
         const size_t total = (size_t)count * output_size(c, o), bytes = total * sizeof(float);
         CLQ_TRY(clq_buffer_read(clq_exec_output_at(c->real, o)->buffer, 0, bytes, c->x));
         CLQ_TRY(clq_buffer_read(clq_exec_output_at(c->other, o)->buffer, 0, bytes, c->y));
-        for (size_t i = 0; i < total; i++) {
-            const double x = c->x[i], d = c->y[i] - x;
-            c->error[o] += d * d;
-            c->power[o] += x * x;
-        }
+        clq_output_error_add(&c->sums[o], c->x, c->y, total);
     }
     return CLQ_OK;
 }
@@ -74,7 +83,7 @@ static clq_status add_batch(comparison *c, int count) {
 clq_status clq_compare_outputs(clq_exec *real, clq_exec *other, clq_feed *feed, int64_t limit,
                                double *errors, int64_t *done) {
     CLQ_NEEDS(real, other, feed, errors, done);
-    comparison c = {.real = real, .other = other, .graph = clq_exec_graph(real), .error = errors};
+    comparison c = {.real = real, .other = other, .graph = clq_exec_graph(real)};
     const int64_t batch = clq_exec_get_options(real)->batch, all = clq_feed_count(feed);
     clq_status status = CLQ_OK;
     clq_progress progress;
@@ -83,9 +92,6 @@ clq_status clq_compare_outputs(clq_exec *real, clq_exec *other, clq_feed *feed, 
     clq_progress_begin(&progress, "compare outputs", clq_feed_unit(feed),
                        limit > 0 && limit < all ? limit : all);
     CLQ_GOTO(status, cleanup, take_memory(&c, (int)batch));
-    for (int o = 0; o < c.graph->output_count; o++) {
-        errors[o] = 0;
-    }
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     while (limit <= 0 || *done < limit) {
         clq_feed_batch data;
@@ -101,12 +107,11 @@ clq_status clq_compare_outputs(clq_exec *real, clq_exec *other, clq_feed *feed, 
         clq_progress_update(&progress, *done, NULL);
     }
     for (int o = 0; o < c.graph->output_count; o++) {
-        errors[o] = c.error[o] > 0 ? sqrt(c.error[o] / c.power[o]) : 0;
+        errors[o] = clq_output_error_of(&c.sums[o]);
     }
 cleanup:
     clq_progress_end(&progress);
     clq_free(c.x);
     clq_free(c.y);
-    clq_free(c.power);
     return status;
 }

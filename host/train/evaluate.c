@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "base/progress.h"
+#include "train/evaluate.h"
 
 /* ---- classes ---- */
 
@@ -22,9 +23,7 @@ static double cross_entropy(const float *logits, int classes, int label) {
     return log(sum) + largest - logits[label];
 }
 
-/* How many classes stand before `label`: greater logits, and equal ones with a lower index. NaN
- * ranks last, so a broken network never counts as right. */
-static int rank_of(const float *logits, int classes, int label) {
+int clq_rank_of(const float *logits, int classes, int label) {
     int rank = 0;
     if (isnan(logits[label])) {
         return classes;
@@ -35,7 +34,7 @@ static int rank_of(const float *logits, int classes, int label) {
     return rank;
 }
 
-static int argmax(const float *logits, int classes) {
+int clq_predicted_class(const float *logits, int classes) {
     int best = 0;
     for (int c = 1; c < classes; c++) {
         if (logits[c] > logits[best]) {
@@ -49,11 +48,12 @@ static int argmax(const float *logits, int classes) {
 static void add_rows(clq_evaluation *e, const float *logits, const int32_t *labels, int count) {
     for (int i = 0; i < count; i++) {
         const float *row = logits + (size_t)i * (size_t)e->classes;
-        const int rank = rank_of(row, e->classes, labels[i]);
+        const int rank = clq_rank_of(row, e->classes, labels[i]);
         e->top1 += rank < 1;
         e->top5 += rank < 5;
         e->loss += cross_entropy(row, e->classes, labels[i]);
-        e->confusion[(size_t)labels[i] * (size_t)e->classes + (size_t)argmax(row, e->classes)]++;
+        e->confusion[(size_t)labels[i] * (size_t)e->classes +
+                     (size_t)clq_predicted_class(row, e->classes)]++;
     }
     e->images += count;
 }

@@ -16,6 +16,7 @@
  *     formats.h  ONNX and safetensors
  *     train.h    training, evaluation
  *     quant.h    PTQ, QAT, conversion, verification
+ *     analyze.h  which layer loses accuracy
  *     bench.h    latency, throughput, layers against the device's limits
  *     tune.h     the fastest kernels for a device
  *     report.h   tables, pictures, the HTML page
@@ -25,6 +26,7 @@
 #ifndef CLQUANT_H
 #define CLQUANT_H
 
+#include <clquant/analyze.h>
 #include <clquant/base.h>
 #include <clquant/bench.h>
 #include <clquant/data.h>

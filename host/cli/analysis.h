@@ -1,0 +1,18 @@
+/* What `clquant analyze` found, as JSON and as text. */
+#ifndef CLQUANT_CLI_ANALYSIS_H
+#define CLQUANT_CLI_ANALYSIS_H
+
+#include <jansson.h>
+
+#include <clquant/analyze.h>
+
+/* The times of the layers on the device, one sample at a time, into the analysis. */
+clq_status clq_analysis_time(clq_device *device, const clq_graph *real, const clq_graph *integer,
+                             clq_analysis *analysis);
+
+/* "ladder" and "layers" into a JSON object, and "advice", the last line of the text. */
+void clq_analysis_to_json(const clq_analysis *analysis, json_t *json);
+/* The ladder, the layers, and what to try, on standard output. */
+clq_status clq_analysis_print(const clq_analysis *analysis);
+
+#endif

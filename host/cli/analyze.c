@@ -1,0 +1,305 @@
+#include <stdio.h>
+#include <string.h>
+
+#include <clquant/passes.h>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/ranges.h"
+#include "cli/analysis.h"
+#include "cli/cli.h"
+#include "cli/inputs.h"
+#include "cli/pipeline.h"
+#include "cli/quantized.h"
+#include "quant/report.h"
+
+typedef struct options {
+    clq_common common;
+    clq_image_flags images;
+    const char *model, *quantized, *data, *inputs, *out;
+    clq_quant_config config;
+    uint64_t seed;
+    int64_t limit;
+    bool overwrite;
+} options;
+
+enum { OVERWRITE = CLQ_KEY_LONG };
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        state->child_inputs[1] = &o->config;
+        state->child_inputs[2] = &o->images;
+        return 0;
+    case 'D':
+        o->data = argument;
+        return 0;
+    case 'i':
+        o->inputs = argument;
+        return 0;
+    case 'n':
+        return clq_option_result(state,
+                                 clq_option_i64("--limit", argument, CLQ_IN_LIMIT, &o->limit));
+    case 'o':
+    case 'O':
+        o->out = argument;
+        return 0;
+    case OVERWRITE:
+        o->overwrite = true;
+        return 0;
+    case 'S':
+        return clq_option_result(state, clq_option_seed(argument, &o->seed));
+    case ARGP_KEY_ARG:
+        if (o->quantized) {
+            return clq_option_fail(state, "one FP32 model and its quantized form only");
+        }
+        *(o->model ? &o->quantized : &o->model) = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->data && o->inputs) {
+            return clq_option_fail(state, "takes either --data or --inputs, not both");
+        }
+        return CLQ_OPTION_NEEDS(state, {"the FP32 model", o->model},
+                                {"--data (or --inputs)", o->data || o->inputs});
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"data", 'D', "DIR", 0,
+     CLQ_UNLABELLED_HELP "; the test split, and the training split where it is to calibrate", 0},
+    {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
+    {"limit", 'n', "N", 0,
+     "At most N images or rows, spread over the set (default 512, or fewer that take 1 GB)", 0},
+    {"out", 'O', "DIR", 0, "Also leave analysis.json in this folder", 0},
+    {"output", 'o', "DIR", OPTION_HIDDEN, NULL, 0}, /* the same */
+    {"overwrite", OVERWRITE, NULL, 0, "Replace an earlier analysis in --out", 0},
+    {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
+    {0},
+};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_quant_argp, 0, "Quantization, where no quantized model is given:", 10},
+    {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {0}};
+static const struct argp argp = {
+    argp_options,
+    parse,
+    "FP32.onnx [Q.onnx] --data DIR\nFP32.onnx [Q.onnx] --inputs X.npz",
+    "Shows which layer loses accuracy: what each step from the float to the integer network costs, "
+    "and for each layer how far its output is off, and how the network does when only this layer "
+    "is quantized and when all others are. Without a quantized model it makes one, as ptq does."
+    "\vExamples:\n"
+    "  clquant analyze model.onnx -D cifar-10-batches-bin\n"
+    "  clquant analyze model.onnx int8.onnx -D imagenet -n 200 -o analysis\n"
+    "  clquant analyze model.onnx -D images --weight-scales per_tensor --json",
+    children,
+    NULL,
+    NULL};
+
+/* ---- what is read ---- */
+
+typedef struct session {
+    const options *options;
+    clq_device *device;
+    clq_graph *trained, *folded, *integer;
+    clq_quantized quantized; /* when this command quantizes */
+    clq_dataset *images;
+    clq_arrays *arrays;
+    clq_feed *feed;
+    char why_not[256]; /* accuracy is not measured; "" otherwise */
+    const char *sources[CLQ_PART_COUNT];
+    clq_analysis analysis;
+} session;
+
+static int64_t sample_bytes(const clq_graph *graph) {
+    int64_t elements = 0;
+    for (int i = 0; i < graph->input_count; i++) {
+        elements += clq_shape_count(&graph->values[graph->inputs[i]].shape);
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        elements += clq_shape_count(&graph->values[graph->outputs[i].value].shape);
+    }
+    return elements * (int64_t)sizeof(float);
+}
+
+/* The default must fit into memory, and what fits is said. */
+static int64_t choose_limit(const session *s) {
+    enum { USUAL = 512 };
+    const int64_t fit = (int64_t)1000000000 / sample_bytes(s->trained);
+    if (s->options->limit > 0 || fit >= USUAL) {
+        return s->options->limit > 0 ? s->options->limit : USUAL;
+    }
+    clq_log_info("as many samples as take 1 GB with their outputs; --limit decides otherwise");
+    return fit > 0 ? fit : 1;
+}
+
+/* Labelled images or rows where there are any, else what there is. `graph` keeps how they are
+ * prepared. */
+static clq_status open_images(session *s, clq_graph *graph, int64_t limit) {
+    clq_data_source source = {.path = s->options->data,
+                              .flags = &s->options->images,
+                              .quiet = s->options->quantized == NULL, /* said in calibration */
+                              .sources = s->sources};
+    const clq_status status = clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &s->images);
+    if (status != CLQ_NO_INPUT && status != CLQ_BAD_DATA && status != CLQ_USAGE) {
+        return status;
+    }
+    snprintf(s->why_not, sizeof s->why_not, "%s", clq_last_error());
+    source.any_classes = true;
+    return clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &s->images);
+}
+
+static clq_status calibrate(session *s) {
+    const options *o = s->options;
+    clq_data_source source = {.path = o->data, .flags = &o->images, .any_classes = true};
+    clq_dataset *train = NULL;
+    if (s->arrays) {
+        return clq_stage_ptq_arrays(s->device, s->trained, s->arrays, &o->config,
+                                    &s->quantized.report, &s->integer);
+    }
+    CLQ_TRY(clq_data_open(&source, s->trained, CLQ_SPLIT_TRAIN, 0, &train));
+    const clq_status status = clq_stage_ptq(s->device, s->trained, train, &o->config, o->seed,
+                                            &s->quantized.report, NULL, &s->integer);
+    clq_dataset_close(train);
+    return status;
+}
+
+static clq_status open_models(session *s) {
+    const options *o = s->options;
+    CLQ_TRY(clq_model_open(o->model, &s->trained));
+    CLQ_TRY(clq_model_require_float(o->model, s->trained));
+    CLQ_TRY(clq_graph_fold(s->trained, &s->folded));
+    if (o->quantized) {
+        CLQ_TRY(clq_model_open(o->quantized, &s->integer));
+        CLQ_TRY(clq_model_to_integer(o->quantized, &s->integer));
+        CLQ_TRY(clq_fail_in(clq_analysis_check(s->folded, s->integer), "%s: is not made of %s",
+                            o->quantized, o->model));
+    }
+    return CLQ_OK;
+}
+
+/* What prepares images is what the quantized model says, which knows it from its calibration. */
+static clq_status open_data(session *s, int *batch) {
+    const options *o = s->options;
+    clq_graph *graph = o->quantized ? s->integer : s->trained;
+    const int64_t limit = choose_limit(s);
+    if (s->arrays) {
+        *batch = clq_eval_batch(s->trained, clq_arrays_rows(s->arrays));
+        snprintf(s->why_not, sizeof s->why_not, "arrays have no labels");
+        return clq_feed_create_arrays(s->trained, s->arrays, *batch, limit, &s->feed);
+    }
+    CLQ_TRY(open_images(s, graph, limit));
+    *batch = clq_eval_batch(s->trained, clq_dataset_get_info(s->images)->count);
+    return clq_data_feed(s->device, graph, s->images, *batch, &s->feed);
+}
+
+static void close_session(session *s) {
+    clq_analysis_clear(&s->analysis);
+    clq_feed_destroy(s->feed);
+    clq_dataset_close(s->images);
+    clq_arrays_close(s->arrays);
+    clq_quant_report_clear(&s->quantized.report);
+    clq_graph_destroy(s->trained);
+    clq_graph_destroy(s->folded);
+    clq_graph_destroy(s->integer);
+    clq_device_close(s->device);
+}
+
+/* ---- what is left ---- */
+
+static json_t *to_json(const session *s) {
+    const options *o = s->options;
+    json_t *json = clq_json_result();
+    json_object_set_new(json, "model", clq_json_string(o->model));
+    json_object_set_new(json, "quantized_model",
+                        o->quantized ? clq_json_string(o->quantized) : json_null());
+    json_object_set_new(json, "data", clq_json_string(o->data ? o->data : o->inputs));
+    json_object_set_new(json, "device", clq_json_string(clq_device_get_info(s->device)->name));
+    json_object_set_new(
+        json, "preprocessing",
+        s->arrays ? json_null()
+                  : clq_preprocessing_to_json(o->quantized ? s->integer : s->trained, s->sources));
+    json_object_set_new(json, "quantization", clq_quantization_recorded(s->integer));
+    clq_analysis_to_json(&s->analysis, json);
+    return json;
+}
+
+static clq_status leave(clq_out_folder *out, const json_t *json) {
+    char *path = out->path ? clq_path_join(out->path, "analysis.json") : NULL;
+    if (!out->path) {
+        return CLQ_OK;
+    }
+    clq_status status = path ? clq_out_clear(out) : CLQ_NO_MEMORY;
+    if (status == CLQ_OK) {
+        status = clq_json_dump_file(path, json);
+    }
+    clq_free(path);
+    return status;
+}
+
+static clq_status show(const session *s, clq_out_folder *out) {
+    json_t *json = to_json(s);
+    clq_status status = json ? CLQ_OK : CLQ_NO_MEMORY;
+    if (status == CLQ_OK && s->options->common.json) {
+        status = clq_json_dump_stdout(json);
+    } else if (status == CLQ_OK) {
+        if (*s->why_not) {
+            printf("accuracy was not measured: %s\n", s->why_not);
+        }
+        status = clq_analysis_print(&s->analysis);
+    }
+    if (status == CLQ_OK) {
+        status = leave(out, json);
+    }
+    json_decref(json);
+    return status;
+}
+
+static clq_status analyze(session *s, clq_out_folder *out) {
+    const options *o = s->options;
+    int batch = 1;
+    CLQ_TRY(open_models(s));
+    CLQ_TRY(clq_device_open(o->common.device, &s->device));
+    CLQ_TRY(o->inputs ? clq_inputs_open_arrays(o->inputs, &o->images, &s->arrays) : CLQ_OK);
+    CLQ_TRY(o->quantized ? CLQ_OK : calibrate(s));
+    CLQ_TRY(open_data(s, &batch));
+    CLQ_TRY(clq_out_claim(out));
+    clq_quantized_warn(&s->quantized);
+    CLQ_TRY(
+        clq_analyze(s->device, s->trained, s->folded, s->integer, s->feed, batch, 0, &s->analysis));
+    CLQ_TRY(clq_analysis_time(s->device, s->folded, s->integer, &s->analysis));
+    return show(s, out);
+}
+
+static clq_status run(int argc, char **argv) {
+    static const char *const results[] = {"analysis.json"};
+    options o = {.seed = 1};
+    clq_quant_config usual;
+    bool done;
+    clq_quant_config_init(&o.config);
+    memcpy(&usual, &o.config, sizeof usual);
+    CLQ_TRY(clq_parse(&argp, "analyze", argc, argv, &o, &done));
+    CLQ_TRY(clq_quant_config_check(&o.config));
+    if (o.quantized && memcmp(&usual, &o.config, sizeof usual) != 0) {
+        return clq_fail(CLQ_USAGE,
+                        "%s is quantized already: flags of quantization are for making "
+                        "one from the FP32 model alone",
+                        o.quantized);
+    }
+    clq_out_folder out = {
+        .path = o.out, .overwrite = o.overwrite, .results = results, .result_count = 1};
+    CLQ_TRY(clq_out_check(&out));
+    session s = {.options = &o, .quantized = {.method = "ptq", .config = &o.config}};
+    const clq_status status = analyze(&s, &out);
+    clq_out_release(&out);
+    close_session(&s);
+    return status;
+}
+
+const clq_command clq_command_analyze = {"analyze", "which layer loses accuracy, what it costs",
+                                         run};
