@@ -75,7 +75,7 @@ static const struct argp_option argp_options[] = {
     {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"limit", 'n', "N", 0,
      "At most N images or rows, spread over the set (default 512, or fewer that take 1 GB)", 0},
-    {"out", 'O', "DIR", 0, "Also leave analysis.json in this folder", 0},
+    {"out", 'O', "DIR", 0, "Also leave analysis.json and a report with pictures in this folder", 0},
     {"output", 'o', "DIR", OPTION_HIDDEN, NULL, 0}, /* the same */
     {"overwrite", OVERWRITE, NULL, 0, "Replace an earlier analysis in --out", 0},
     {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
@@ -229,16 +229,23 @@ static json_t *to_json(const session *s) {
     return json;
 }
 
-static clq_status leave(clq_out_folder *out, const json_t *json) {
-    char *path = out->path ? clq_path_join(out->path, "analysis.json") : NULL;
+/* analysis.json, and the report of it. */
+static clq_status leave(const session *s, clq_out_folder *out, const json_t *json) {
+    char *path = NULL, *html = NULL;
+    clq_status status = CLQ_OK;
     if (!out->path) {
         return CLQ_OK;
     }
-    clq_status status = path ? clq_out_clear(out) : CLQ_NO_MEMORY;
-    if (status == CLQ_OK) {
-        status = clq_json_dump_file(path, json);
+    path = clq_path_join(out->path, "analysis.json");
+    CLQ_GOTO(status, cleanup, path ? clq_out_clear(out) : CLQ_NO_MEMORY);
+    CLQ_GOTO(status, cleanup, clq_json_dump_file(path, json));
+    CLQ_GOTO(status, cleanup, clq_report_write(&out->path, 1, NULL, &html));
+    if (!s->options->common.json) {
+        printf("\n%s\n", html);
     }
+cleanup:
     clq_free(path);
+    clq_free(html);
     return status;
 }
 
@@ -254,7 +261,7 @@ static clq_status show(const session *s, clq_out_folder *out) {
         status = clq_analysis_print(&s->analysis);
     }
     if (status == CLQ_OK) {
-        status = leave(out, json);
+        status = leave(s, out, json);
     }
     json_decref(json);
     return status;

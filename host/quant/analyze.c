@@ -75,7 +75,7 @@ static int64_t parameter_bytes(const clq_graph *graph, const clq_node *node) {
         const clq_value *value =
             node->inputs[k] == CLQ_NO_VALUE ? NULL : &graph->values[node->inputs[k]];
         if (value && clq_is_constant(value)) {
-            bytes += clq_shape_count(&value->shape) * (int64_t)clq_dtype_size(value->dtype);
+            bytes += clq_dtype_bytes(value->dtype, clq_shape_count(&value->shape));
         }
     }
     return bytes;

@@ -323,7 +323,7 @@ cleanup:
 /* ---- the integer network with a node on reals ---- */
 
 static clq_status copy_data(const clq_value *from, clq_value *to) {
-    const size_t size = (size_t)clq_shape_count(&from->shape) * clq_dtype_size(from->dtype);
+    const size_t size = (size_t)clq_dtype_bytes(from->dtype, clq_shape_count(&from->shape));
     void *data = clq_calloc(size, 1);
     if (!data) {
         return CLQ_NO_MEMORY;

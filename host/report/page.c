@@ -174,6 +174,9 @@ static clq_status put_run(const clq_page_run *run, const clq_report_files *files
     clq_page_comparison(run, html);
     CLQ_TRY(put_group(run, CLQ_PICTURE_COMPARISON, NULL, html));
     clq_page_verification(run, html);
+    clq_page_analysis(run, html);
+    CLQ_TRY(put_group(run, CLQ_PICTURE_ANALYSIS, NULL, html));
+    clq_page_analyzed_layers(run, html);
     clq_page_bench(run, html);
     CLQ_TRY(put_group(run, CLQ_PICTURE_TRAIN, "FP32 training", html));
     CLQ_TRY(put_group(run, CLQ_PICTURE_QAT, "Quantization-aware training", html));

@@ -53,6 +53,9 @@ extern const char clq_page_in_training[];
 void clq_page_bench(const clq_page_run *run, clq_text *html);
 /* The layer that takes longest of the network that the run is about, or NULL, and its share. */
 const clq_run_layer *clq_page_slowest(const clq_run_data *data, double *share);
+/* page_analysis.c: which layer loses accuracy; the table of layers stands behind the pictures */
+void clq_page_analysis(const clq_page_run *run, clq_text *html);
+void clq_page_analyzed_layers(const clq_page_run *run, clq_text *html);
 /* page_origin.c: where the numbers come from */
 clq_status clq_page_origin(const clq_page_run *run, clq_text *html);
 void clq_page_files(const clq_page_run *run, const clq_report_files *files, clq_text *html);

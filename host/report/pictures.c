@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static clq_picture *add(clq_pictures *p, clq_picture_group group, int width, int height) {
+clq_picture *clq_pictures_add(clq_pictures *p, clq_picture_group group, int width, int height) {
     p->groups[p->count] = group;
     p->items[p->count].width = width;
     p->items[p->count].height = height;
@@ -22,7 +22,7 @@ typedef struct columns {
 enum { COLUMNS = 6, FEW_EPOCHS = 5 };
 enum { LEAST_POINTS = 8, MOST_POINTS = 40, STEPS_PER_POINT = 8 };
 
-static bool any_finite(const double *values, size_t count) {
+bool clq_any_finite(const double *values, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (isfinite(values[i])) {
             return true;
@@ -143,7 +143,7 @@ static clq_line_plot *add_curve(clq_pictures *p, clq_picture_group group, const 
                                 const columns *c) {
     clq_line_plot *plot = &p->curves[p->curve_count++];
     char *title = p->titles[p->count];
-    clq_picture *picture = add(p, group, 600, 360);
+    clq_picture *picture = clq_pictures_add(p, group, 600, 360);
     snprintf(title, sizeof *p->titles, "%s: %s", network, what);
     *plot = (clq_line_plot){.title = title,
                             .x_label = c->label,
@@ -176,7 +176,7 @@ static clq_status add_curves(clq_pictures *p, clq_picture_group group, const cha
         return CLQ_OK;
     }
     /* Otherwise it was a regression. */
-    const bool accuracy = any_finite(c.top1[0], c.count) || any_finite(c.top1[1], c.count);
+    const bool accuracy = clq_any_finite(c.top1[0], c.count) || clq_any_finite(c.top1[1], c.count);
     clq_line_plot *plot = add_curve(p, group, network, key, "loss", "loss", &c);
     plot->y_label = accuracy ? "cross-entropy" : "mean squared error";
     add_splits(plot, c.loss);
@@ -188,7 +188,7 @@ static clq_status add_curves(clq_pictures *p, clq_picture_group group, const cha
         plot->y_max = 100;
         add_splits(plot, c.top1);
     }
-    if (any_finite(rate.lr, rate.count)) {
+    if (clq_any_finite(rate.lr, rate.count)) {
         plot = add_curve(p, group, network, key, "lr", "learning rate", &rate);
         plot->y_label = "learning rate";
         plot->y_min = 0;
@@ -205,7 +205,7 @@ static void add_confusion(clq_pictures *p, const clq_run_data *data, clq_run_var
         return;
     }
     char *title = p->titles[p->count];
-    clq_picture *picture = add(p, CLQ_PICTURE_CONFUSION, 600, 560);
+    clq_picture *picture = clq_pictures_add(p, CLQ_PICTURE_CONFUSION, 600, 560);
     snprintf(title, sizeof *p->titles, "%s", clq_run_titles[v]);
     p->matrices[v] =
         (clq_matrix_plot){title, evaluation->classes, evaluation->confusion, evaluation->names};
@@ -264,7 +264,8 @@ static void add_comparison(clq_pictures *p, const clq_run_data *data) {
     if (plot->bar_count < 2 || plot->panel_count == 0) {
         return;
     }
-    clq_picture *picture = add(p, CLQ_PICTURE_COMPARISON, 300 * plot->panel_count, 300);
+    clq_picture *picture =
+        clq_pictures_add(p, CLQ_PICTURE_COMPARISON, 300 * plot->panel_count, 300);
     snprintf(picture->name, sizeof picture->name, "comparison");
     snprintf(picture->alt, sizeof picture->alt, "%s of each network as bars", plot->title);
     picture->draw = clq_bar_plot_draw;
@@ -277,6 +278,7 @@ clq_status clq_pictures_make(clq_pictures *pictures, const clq_run_data *data) {
                        &pictures->columns[0]));
     CLQ_TRY(add_curves(pictures, CLQ_PICTURE_QAT, "Quantization-aware training", "qat", &data->qat,
                        &pictures->columns[2]));
+    CLQ_TRY(clq_pictures_add_analysis(pictures, data));
     for (int v = 0; v < CLQ_RUN_VARIANTS; v++) {
         add_confusion(pictures, data, v);
     }
@@ -287,5 +289,6 @@ void clq_pictures_clear(clq_pictures *pictures) {
     for (size_t i = 0; i < sizeof pictures->columns / sizeof *pictures->columns; i++) {
         clq_free(pictures->columns[i]);
     }
+    clq_free(pictures->analysis);
     *pictures = (clq_pictures){0};
 }

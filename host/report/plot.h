@@ -35,8 +35,10 @@ typedef struct clq_line_plot {
     const char *title, *x_label, *y_label;
     const char *y_suffix; /* behind the numbers of the axis: " %" or "" */
     double y_min, y_max;  /* the axis does not leave them; NaN: no such bound */
-    const double *x;      /* (count), ascending integers */
+    const double *x;      /* (count), ascending; integers unless real_x */
     size_t count;
+    bool real_x;     /* the axis may have ticks between integers */
+    double marks[2]; /* with real_x: dashed verticals at these; NaN: none */
     clq_series series[CLQ_PLOT_MAX_SERIES];
     int series_count;
 } clq_line_plot;

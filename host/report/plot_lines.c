@@ -1,4 +1,4 @@
-/* Curves over whole numbers, such as epochs. */
+/* Curves over whole numbers, such as epochs, or over reals. */
 #include <math.h>
 
 #include "report/plot.h"
@@ -53,17 +53,22 @@ static double widest_label(cairo_t *cr, const clq_axis *axis, const char *suffix
 
 static frame lay_out(cairo_t *cr, const clq_line_plot *plot, int width, int height) {
     frame f = {.top = 64, .right = width - 22, .bottom = height - 52};
-    const double first = plot->count ? plot->x[0] : 0;
-    const double last = plot->count ? plot->x[plot->count - 1] : 1;
+    double first = plot->count ? plot->x[0] : 0;
+    double last = plot->count ? plot->x[plot->count - 1] : 1;
+    for (int m = 0; m < 2 && plot->real_x; m++) { /* fmin and fmax pass NaN by */
+        first = fmin(first, plot->marks[m]);
+        last = fmax(last, plot->marks[m]);
+    }
     char label[48];
     f.y = fit_y(plot, f.bottom - f.top);
     clq_set_font(cr, TICK, false);
     f.left = 40 + widest_label(cr, &f.y, plot->y_suffix);
     /* The last label is the widest: it decides how many there may be. */
-    f.x = clq_axis_fit(first, last, 12, true, true);
+    f.x = clq_axis_fit(first, last, 12, !plot->real_x, true);
     clq_axis_label(&f.x, last, "", label, sizeof label);
     const double room = clq_text_width(cr, label) + 26;
-    f.x = clq_axis_fit(first, last, (int)fmin(12, (f.right - f.left) / room) + 1, true, true);
+    f.x = clq_axis_fit(first, last, (int)fmin(12, (f.right - f.left) / room) + 1, !plot->real_x,
+                       true);
     return f;
 }
 
@@ -111,6 +116,21 @@ static void draw_axes(cairo_t *cr, const clq_theme *theme, const clq_line_plot *
     clq_set_color(cr, theme->muted);
     clq_draw_text(cr, plot->x_label, (f->left + f->right) / 2, base + 36, CLQ_CENTER, 0);
     clq_draw_turned(cr, plot->y_label, 14, (f->top + f->bottom) / 2, CLQ_CENTER, 0, -M_PI / 2);
+}
+
+static void draw_marks(cairo_t *cr, const clq_theme *theme, const clq_line_plot *plot,
+                       const frame *f) {
+    static const double dashes[] = {6, 4};
+    cairo_set_dash(cr, dashes, 2, 0);
+    cairo_set_line_width(cr, 1.5);
+    clq_set_color(cr, theme->muted);
+    for (int m = 0; m < 2 && plot->real_x; m++) {
+        if (isfinite(plot->marks[m])) {
+            const double x = place_x(f, plot->marks[m]);
+            line(cr, x, f->top, x, f->bottom);
+        }
+    }
+    cairo_set_dash(cr, NULL, 0, 0);
 }
 
 static void dot(cairo_t *cr, double x, double y, double radius) {
@@ -188,6 +208,7 @@ void clq_line_plot_draw(cairo_t *cr, const clq_theme *theme, int width, int heig
     clq_set_color(cr, theme->text);
     clq_draw_text(cr, plot->title, 8, 18, CLQ_LEFT, width - 16);
     draw_axes(cr, theme, plot, &f);
+    draw_marks(cr, theme, plot, &f);
     draw_legend(cr, theme, plot, &f);
     for (int s = 0; s < plot->series_count; s++) {
         clq_set_color(cr, theme->series[s % CLQ_THEME_SERIES]);

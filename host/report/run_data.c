@@ -129,6 +129,7 @@ typedef enum part {
     EVALUATION,
     VERIFICATION,
     BENCH,
+    ANALYSIS,
     ORIGIN
 } part;
 
@@ -162,6 +163,9 @@ static clq_status read_part(clq_run_data *data, const char *folder, const char *
             break;
         case BENCH:
             status = clq_run_read_bench(path, json, data);
+            break;
+        case ANALYSIS:
+            status = clq_run_read_analysis(path, json, data);
             break;
         case ORIGIN:
             status = clq_run_read_origin(path, json, data);
@@ -321,12 +325,13 @@ clq_status clq_run_data_read(clq_run_data *data, const char *folder) {
         CLQ_TRY(read_part(data, folder, verifies[v], VERIFICATION, v));
     }
     CLQ_TRY(read_part(data, folder, "bench.json", BENCH, 0));
+    CLQ_TRY(read_part(data, folder, "analysis.json", ANALYSIS, 0));
     const size_t results = data->tree_count + data->train.steps.count + data->qat.steps.count;
     CLQ_TRY(read_part(data, folder, "origin.json", ORIGIN, 0));
     if (results == 0) {
         return clq_fail(CLQ_NO_INPUT,
                         "%s: has no run.json, history.json, log.jsonl with steps, eval-fp32.json, "
-                        "bench.json or other result of a run",
+                        "bench.json, analysis.json or other result of a run",
                         folder);
     }
     complete_summaries(data);
@@ -344,6 +349,7 @@ void clq_run_data_clear(clq_run_data *data) {
         clq_free(data->benches[i].layers);
     }
     clq_free(data->benches);
+    clq_free(data->analysis.layers);
     clq_history_clear(&data->train.history);
     clq_history_clear(&data->qat.history);
     clq_steps_clear(&data->train.steps);

@@ -19,6 +19,7 @@ extern const char *const clq_run_titles[CLQ_RUN_VARIANTS]; /* "FP32" */
 
 enum { CLQ_RUN_MAX_CLASSES = 4096, CLQ_RUN_MAX_EPOCHS = 100000, CLQ_RUN_MAX_LAYERS = 10000 };
 enum { CLQ_RUN_MAX_RESULTS = 1000, CLQ_RUN_FILES = 20 };
+enum { CLQ_RUN_MAX_RUNGS = 16, CLQ_RUN_MAX_BINS = 1024 };
 
 /* eval-*.json */
 typedef struct clq_run_evaluation {
@@ -57,6 +58,36 @@ typedef struct clq_run_bench {
     size_t layer_count;
     double layers_ms; /* sum over the layers */
 } clq_run_bench;
+
+/* A rung of analysis.json's ladder. */
+typedef struct clq_run_rung {
+    const char *stage;
+    double top1, low, high, error; /* fractions; NaN: not known */
+    int64_t flips, lost, gained;   /* -1: not known */
+} clq_run_rung;
+
+/* A layer of it; reals that are not known are NaN. */
+typedef struct clq_run_analyzed_layer {
+    const char *name, *op, *type;
+    int place; /* in the order of the network */
+    double sqnr_db, sqnr_accumulated_db, cosine, cosine_accumulated, clipped;
+    double error_only, error_without, top1_only, top1_without;
+    double bytes, fp32_ms, int8_ms;
+    double least, most, code_least, code_most;
+    double histogram_low, bin_width;
+    const json_t *counts; /* (bins) array of counts, or NULL */
+    size_t bins;
+} clq_run_analyzed_layer;
+
+typedef struct clq_run_analysis {
+    bool present;
+    int64_t images;
+    const char *advice;
+    clq_run_rung ladder[CLQ_RUN_MAX_RUNGS];
+    size_t rung_count;
+    clq_run_analyzed_layer *layers; /* (layer_count), owned; the worst first */
+    size_t layer_count;
+} clq_run_analysis;
 
 /* A row of the comparison: run.json's values and, where it has none, those of the other files. */
 typedef struct clq_run_summary {
@@ -100,6 +131,7 @@ typedef struct clq_run_data {
     clq_run_evaluation evaluations[CLQ_RUN_VARIANTS];
     clq_run_verification verifications[CLQ_RUN_VARIANTS];
     clq_run_curve train, qat;
+    clq_run_analysis analysis;
     clq_run_bench *benches; /* (bench_count), owned */
     size_t bench_count;
     const char *files[CLQ_RUN_FILES]; /* what was read, as names in the folder */
@@ -129,7 +161,8 @@ bool clq_run_ptq_suffices(const clq_run_data *data);
 /* The network that the run is about: QAT's unless PTQ's suffices, else PTQ's, else FP32. */
 clq_run_variant clq_run_best(const clq_run_data *data);
 
-/* ---- between run_data.c, run_origin.c, run_log.c, run_eval.c and run_bench.c ---- */
+/* ---- between run_data.c, run_origin.c, run_log.c, run_eval.c, run_analysis.c and run_bench.c ----
+ */
 
 /* Beyond any loss or time that means something, and far from overflow in the plots' arithmetic. */
 #define CLQ_RUN_LARGE 1e30
@@ -140,6 +173,7 @@ clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double mi
 clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run_evaluation *out);
 clq_status clq_run_read_verification(const char *file, const json_t *json,
                                      clq_run_verification *out);
+clq_status clq_run_read_analysis(const char *file, const json_t *json, clq_run_data *data);
 clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data *data);
 void clq_run_forget_origin(clq_run_data *data); /* nothing is known */
 clq_status clq_run_read_origin(const char *file, const json_t *json, clq_run_data *data);

@@ -188,6 +188,62 @@ static void layers(const clq_run_data *data, int unused, clq_text *out) {
     }
 }
 
+static void ladder(const clq_run_data *data, int unused, clq_text *out) {
+    (void)unused;
+    for (size_t i = 0; i < data->analysis.rung_count; i++) {
+        const clq_run_rung *r = &data->analysis.ladder[i];
+        const int64_t counts[] = {r->flips, r->lost, r->gained};
+        clq_text_puts(out, i ? "" : "stage,top1,top1_low,top1_high,error,flips,lost,gained\n");
+        put_text(out, r->stage);
+        put_number(out, r->top1);
+        put_number(out, r->low);
+        put_number(out, r->high);
+        put_number(out, r->error);
+        for (int c = 0; c < 3; c++) {
+            put_number(out, counts[c] < 0 ? NAN : (double)counts[c]);
+        }
+        clq_text_puts(out, "\n");
+    }
+}
+
+static void analyzed_layers(const clq_run_data *data, int unused, clq_text *out) {
+    (void)unused;
+    for (size_t i = 0; i < data->analysis.layer_count; i++) {
+        const clq_run_analyzed_layer *l = &data->analysis.layers[i];
+        clq_text_puts(out, i ? ""
+                             : "layer,op,type,place,sqnr_db,sqnr_accumulated_db,cosine,"
+                               "cosine_accumulated,clipped,error_only,error_without,top1_only,"
+                               "top1_without,bytes,fp32_ms,int8_ms,least,most,code_least,"
+                               "code_most\n");
+        put_text(out, l->name);
+        clq_text_puts(out, ",");
+        put_text(out, l->op);
+        clq_text_puts(out, ",");
+        put_text(out, l->type);
+        const double numbers[] = {l->place,
+                                  l->sqnr_db,
+                                  l->sqnr_accumulated_db,
+                                  l->cosine,
+                                  l->cosine_accumulated,
+                                  l->clipped,
+                                  l->error_only,
+                                  l->error_without,
+                                  l->top1_only,
+                                  l->top1_without,
+                                  l->bytes,
+                                  l->fp32_ms,
+                                  l->int8_ms,
+                                  l->least,
+                                  l->most,
+                                  l->code_least,
+                                  l->code_most};
+        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+            put_number(out, numbers[n]);
+        }
+        clq_text_puts(out, "\n");
+    }
+}
+
 static const struct {
     const char *name;
     void (*fill)(const clq_run_data *data, int which, clq_text *out);
@@ -201,6 +257,8 @@ static const struct {
     {"confusion-fp32.csv", confusion, CLQ_RUN_FP32},
     {"confusion-ptq.csv", confusion, CLQ_RUN_PTQ},
     {"confusion-qat.csv", confusion, CLQ_RUN_QAT},
+    {"analysis-ladder.csv", ladder, 0},
+    {"analysis-layers.csv", analyzed_layers, 0},
     {"bench.csv", bench, 0},
     {"layers.csv", layers, 0},
 };
