@@ -140,7 +140,7 @@ static json_t *rung_to_json(const char *stage, const clq_score *score) {
     return json;
 }
 
-static json_t *histogram_to_json(const clq_histogram *histogram) {
+static json_t *histogram_to_json(const clq_value_histogram *histogram) {
     json_t *json = json_object(), *counts = json_array();
     json_object_set_new(json, "low", clq_json_real(histogram->low));
     json_object_set_new(json, "bin_width", clq_json_real(histogram->width));

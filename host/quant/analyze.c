@@ -224,7 +224,7 @@ typedef struct side_by_side {
     clq_exec *real;
     int *layers;         /* (integer node_count): whose output the node makes; -1: nobody's */
     clq_signal *signals; /* (layer_count) */
-    clq_histogram_sums *histograms; /* (layer_count) */
+    clq_spread_sums *histograms; /* (layer_count) */
 } side_by_side;
 
 static clq_status open_side(side_by_side *s) {
@@ -253,7 +253,7 @@ static clq_status open_side(side_by_side *s) {
         if (maker >= 0) {
             s->layers[maker] = i;
         }
-        clq_histogram_begin(&s->histograms[i], clq_analysis_codes(g, s->a->values[i]));
+        clq_spread_begin(&s->histograms[i], clq_analysis_codes(g, s->a->values[i]));
     }
     return clq_exec_create(s->a->device, g->real, &options, &s->real);
 }
@@ -282,7 +282,7 @@ static clq_status before_side(void *context, clq_exec *exec, int count) {
         const size_t elements = value_size(real, a->values[i]) * (size_t)count;
         CLQ_TRY(clq_buffer_read(clq_exec_value(s->real, a->values[i])->buffer, 0,
                                 elements * sizeof(float), a->x));
-        clq_histogram_add(&s->histograms[i], a->x, elements);
+        clq_spread_add(&s->histograms[i], a->x, elements);
     }
     return CLQ_OK;
 }
@@ -309,7 +309,7 @@ static clq_status note_side(void *context, const clq_op_run *run) {
 static void finish_side(const side_by_side *s) {
     for (int i = 0; i < s->a->analysis->layer_count; i++) {
         clq_analysis_layer *layer = &s->a->analysis->layers[i];
-        const clq_histogram_sums *sums = &s->histograms[i];
+        const clq_spread_sums *sums = &s->histograms[i];
         layer->sqnr_accumulated_db = clq_signal_sqnr_db(&s->signals[i]);
         layer->cosine_accumulated = clq_signal_cosine(&s->signals[i]);
         layer->least = sums->least;
@@ -317,7 +317,7 @@ static void finish_side(const side_by_side *s) {
         layer->clipped = isnan(layer->code_least) || sums->seen == 0
                              ? NAN
                              : (double)sums->clipped / (double)sums->seen;
-        clq_histogram_end(sums, &layer->histogram);
+        clq_spread_end(sums, &layer->histogram);
     }
 }
 

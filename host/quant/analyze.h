@@ -58,18 +58,18 @@ double clq_signal_sqnr_db(const clq_signal *signal);
 double clq_signal_cosine(const clq_signal *signal);
 
 /* A histogram of bins over [-limit, limit), which doubles as values demand; zeroed: empty. */
-typedef struct clq_histogram_sums {
+typedef struct clq_spread_sums {
     double limit;
     float least, most;
     int64_t seen, clipped; /* finite values; of these beyond clip_least .. clip_most */
     float clip_least, clip_most;
-    int64_t counts[CLQ_HISTOGRAM_BINS];
-} clq_histogram_sums;
+    int64_t counts[CLQ_VALUE_BINS];
+} clq_spread_sums;
 
-void clq_histogram_begin(clq_histogram_sums *sums, const clq_qparams *codes);
-void clq_histogram_add(clq_histogram_sums *sums, const float *x, size_t count);
+void clq_spread_begin(clq_spread_sums *sums, const clq_qparams *codes);
+void clq_spread_add(clq_spread_sums *sums, const float *x, size_t count);
 /* Without the empty bins at both ends. */
-void clq_histogram_end(const clq_histogram_sums *sums, clq_histogram *histogram);
+void clq_spread_end(const clq_spread_sums *sums, clq_value_histogram *histogram);
 
 /* ---- analyze_samples.c: what all networks are run on ---- */
 

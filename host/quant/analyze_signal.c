@@ -29,10 +29,10 @@ double clq_signal_cosine(const clq_signal *signal) {
 
 /* ---- histograms ---- */
 
-enum { HALF = CLQ_HISTOGRAM_BINS / 2 };
+enum { HALF = CLQ_VALUE_BINS / 2 };
 
-void clq_histogram_begin(clq_histogram_sums *sums, const clq_qparams *codes) {
-    *sums = (clq_histogram_sums){.clip_least = -INFINITY, .clip_most = INFINITY};
+void clq_spread_begin(clq_spread_sums *sums, const clq_qparams *codes) {
+    *sums = (clq_spread_sums){.clip_least = -INFINITY, .clip_most = INFINITY};
     if (codes) {
         const clq_qtype_info *type = clq_qtype_get(codes->type);
         const float scale = codes->scale[0];
@@ -43,16 +43,16 @@ void clq_histogram_begin(clq_histogram_sums *sums, const clq_qparams *codes) {
 }
 
 /* Doubles the limit: of two bins each becomes one. */
-static void widen(clq_histogram_sums *s) {
-    int64_t merged[CLQ_HISTOGRAM_BINS] = {0};
-    for (int i = 0; i < CLQ_HISTOGRAM_BINS; i++) {
+static void widen(clq_spread_sums *s) {
+    int64_t merged[CLQ_VALUE_BINS] = {0};
+    for (int i = 0; i < CLQ_VALUE_BINS; i++) {
         merged[HALF / 2 + i / 2] += s->counts[i];
     }
     memcpy(s->counts, merged, sizeof merged);
     s->limit *= 2;
 }
 
-void clq_histogram_add(clq_histogram_sums *s, const float *x, size_t count) {
+void clq_spread_add(clq_spread_sums *s, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const double value = x[i];
         if (!isfinite(value)) {
@@ -75,9 +75,9 @@ void clq_histogram_add(clq_histogram_sums *s, const float *x, size_t count) {
     }
 }
 
-void clq_histogram_end(const clq_histogram_sums *sums, clq_histogram *histogram) {
-    int first = 0, last = CLQ_HISTOGRAM_BINS - 1;
-    *histogram = (clq_histogram){0};
+void clq_spread_end(const clq_spread_sums *sums, clq_value_histogram *histogram) {
+    int first = 0, last = CLQ_VALUE_BINS - 1;
+    *histogram = (clq_value_histogram){0};
     if (sums->seen == 0) {
         return;
     }

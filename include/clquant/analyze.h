@@ -33,12 +33,12 @@ typedef struct clq_score {
 bool clq_score_is_noise(const clq_score *score);
 
 /* How often values were seen, in bins of equal width from `low` on. */
-enum { CLQ_HISTOGRAM_BINS = 256 };
-typedef struct clq_histogram {
+enum { CLQ_VALUE_BINS = 256 };
+typedef struct clq_value_histogram {
     double low, width; /* of a bin */
     int bins;          /* 0: nothing was seen */
-    int64_t counts[CLQ_HISTOGRAM_BINS];
-} clq_histogram;
+    int64_t counts[CLQ_VALUE_BINS];
+} clq_value_histogram;
 
 /* A node that quantization changes, or an input of the network (op "input"). A layer owns the
  * rounding of its weights, of its bias and of its output. */
@@ -54,9 +54,9 @@ typedef struct clq_analysis_layer {
         cosine_accumulated; /* in the network that is quantized as a whole */
     double clipped;         /* share of the output beyond what the codes can say; NaN: it is real */
     double least, most;     /* of the float output */
-    double code_least, code_most; /* what the codes can say; NaN: it is real */
-    clq_histogram histogram;      /* of the float output */
-    clq_score only;               /* the float network with this layer alone quantized */
+    double code_least, code_most;  /* what the codes can say; NaN: it is real */
+    clq_value_histogram histogram; /* of the float output */
+    clq_score only;                /* the float network with this layer alone quantized */
     clq_score without; /* the integer network with this node kept float, as --keep-float does; NaN
                           where that cannot be made, and of inputs */
     int64_t bytes;     /* of its parameters as they are stored */

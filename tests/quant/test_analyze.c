@@ -309,15 +309,15 @@ static void signals_and_histograms(void **state) {
     assert_true(fabs(clq_signal_cosine(&signal) - 27 / sqrt(25 * 29.25)) < 1e-6);
 
     clq_qparams q = {0};
-    clq_histogram histogram;
-    clq_histogram_sums sums;
+    clq_value_histogram histogram;
+    clq_spread_sums sums;
     assert_ok(clq_qparams_set(&q, 1, &scale, 2, CLQ_Q_U8)); /* -1 .. 126.5 */
-    clq_histogram_begin(&sums, &q);
-    clq_histogram_end(&sums, &histogram);
+    clq_spread_begin(&sums, &q);
+    clq_spread_end(&sums, &histogram);
     assert_int_equal(histogram.bins, 0);
     static const float values[] = {0, 1, -1.25f, -1.26f, 126.7f, 127, NAN, INFINITY, 0};
-    clq_histogram_add(&sums, values, sizeof values / sizeof *values);
-    clq_histogram_end(&sums, &histogram);
+    clq_spread_add(&sums, values, sizeof values / sizeof *values);
+    clq_spread_end(&sums, &histogram);
     assert_int_equal(sums.seen, 7);
     assert_int_equal(sums.clipped, 2); /* what lies within half a step is rounded */
     assert_true(sums.least == -1.26f && sums.most == 127);
