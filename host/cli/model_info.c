@@ -36,6 +36,12 @@ static void widen(clq_scale_range *range, const clq_qparams *q) {
     }
 }
 
+/* The zero point of symmetric codes. */
+static int32_t middle(const clq_qparams *q) {
+    const clq_qtype_info *type = clq_qtype_get(q->type);
+    return type->highest - (type->highest - type->lowest) / 2;
+}
+
 static void describe(const clq_graph *graph, const clq_node *node, clq_layer_info *layer) {
     *layer = (clq_layer_info){.node = node, .output = &graph->values[node->output]};
     for (int i = 0; i < node->input_count; i++) {
@@ -91,7 +97,7 @@ clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_mode
             stored->bytes += clq_dtype_bytes(value->dtype, count);
         } else if (value->q.count > 0) {
             widen(&info->activation_scales, &value->q);
-            info->symmetric &= value->q.zero_point == 0 || value->q.zero_point == 128;
+            info->symmetric &= value->q.zero_point == 0 || value->q.zero_point == middle(&value->q);
         }
     }
     return CLQ_OK;

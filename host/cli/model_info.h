@@ -35,7 +35,7 @@ typedef struct clq_model_info {
     clq_layer_info *layers; /* (graph->node_count), owned */
     clq_stored_type stored[CLQ_DTYPES];
     bool per_channel; /* weights of any layer have several scales */
-    bool symmetric;   /* all activations have zero point 0 or 128 */
+    bool symmetric;   /* all activations have zero point 0 or the middle of their codes */
     clq_scale_range weight_scales, activation_scales;
     int quantized_layers; /* with weights of integers */
 } clq_model_info;

@@ -149,6 +149,7 @@ enum {
     POLICY,
     KEEP_FLOAT,
     WEIGHT_BITS,
+    ACTIVATION_BITS,
     EQUALIZE
 };
 
@@ -164,18 +165,25 @@ static clq_status add_rule(const char *option, clq_policy *policy, const char *p
     return clq_fail_in(clq_policy_add(policy, &rule), "%s", option);
 }
 
-/* PATTERN=BITS */
-static clq_status add_weight_bits(const char *argument, clq_policy *policy) {
-    static const clq_qtype types[] = {CLQ_Q_S2, CLQ_Q_S3, CLQ_Q_S4,       CLQ_Q_S5,
-                                      CLQ_Q_S6, CLQ_Q_S7, CLQ_Q_S8_NARROW};
+/* PATTERN=BITS or PATTERN=TYPE; of weights, signed, or of activations. */
+static clq_status add_bits(const char *option, const char *argument, bool weights,
+                           clq_policy *policy) {
     const char *equals = strrchr(argument, '=');
+    clq_qtype type;
     int bits = 0;
     if (!equals) {
-        return clq_fail(CLQ_USAGE, "--weight-bits: must be PATTERN=BITS, is \"%s\"", argument);
+        return clq_fail(CLQ_USAGE, "%s: must be PATTERN=BITS, is \"%s\"", option, argument);
     }
-    CLQ_TRY(clq_option_int("--weight-bits", equals + 1, 2, 8, &bits));
-    return add_rule("--weight-bits", policy, argument, (size_t)(equals - argument),
-                    (clq_policy_rule){.weights = types[bits - 2]});
+    if (!clq_qtype_find(equals + 1, &type)) {
+        char name[8];
+        CLQ_TRY(clq_option_int(option, equals + 1, 2, 8, &bits));
+        clq_snprintf(name, sizeof name, "%c%d%s", weights ? 's' : 'u', bits,
+                     weights && bits == 8 ? "_narrow" : "");
+        (void)clq_qtype_find(name, &type);
+    }
+    return add_rule(option, policy, argument, (size_t)(equals - argument),
+                    weights ? (clq_policy_rule){.weights = type}
+                            : (clq_policy_rule){.activations = type});
 }
 
 static error_t parse_quant(int key, char *argument, struct argp_state *state) {
@@ -209,7 +217,10 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
                           (clq_policy_rule){.keep_float = true});
         break;
     case WEIGHT_BITS:
-        status = add_weight_bits(argument, &config->policy);
+        status = add_bits("--weight-bits", argument, true, &config->policy);
+        break;
+    case ACTIVATION_BITS:
+        status = add_bits("--activation-bits", argument, false, &config->policy);
         break;
     case EQUALIZE:
         config->equalize = true;
@@ -250,7 +261,13 @@ static const struct argp_option quant_options[] = {
     {"keep-float", KEEP_FLOAT, "PATTERN", 0,
      "Leave the nodes of these names (with * and ?) in FP32; may be given again", 0},
     {"weight-bits", WEIGHT_BITS, "PATTERN=BITS", 0,
-     "Quantize the weights of the layers of these names to 2..8 bits; may be given again", 0},
+     "Quantize the weights of the layers of these names to 2..8 bits, or to a type like s8; may be "
+     "given again",
+     0},
+    {"activation-bits", ACTIVATION_BITS, "PATTERN=BITS", 0,
+     "Quantize what the nodes and inputs of these names make to 2..8 bits (u8 otherwise), or to a "
+     "type like s8; may be given again",
+     0},
     {"equalize", EQUALIZE, NULL, 0,
      "Scale channels between layers so that both layers' weights use their ranges alike", 0},
     {0},

@@ -73,6 +73,7 @@ typedef struct onnx_operand {
     int value;                     /* of the graph */
     bool codes;                    /* behind QuantizeLinear, before DequantizeLinear */
     bool dequantized;              /* behind DequantizeLinear */
+    clq_qtype type;                /* of the codes, which a Clip may have narrowed */
     bool unit_hw; /* the graph has (N, C) where the file has (N, C, 1, 1): after global pooling */
     /* A Slice or Pad not yet in the graph: it becomes part of the node that reads it. */
     int stride[2]; /* 0: none */
@@ -89,8 +90,9 @@ typedef struct onnx_node {
 
 /* How the file uses a value of the graph. */
 typedef struct onnx_value_use {
-    int names; /* bound to it */
-    int uses;  /* of these names */
+    int names;  /* bound to it */
+    int uses;   /* of these names */
+    bool typed; /* a DequantizeLinear has shown which type its codes are of */
 } onnx_value_use;
 
 /* That nodes of the file read a value of the graph. */
@@ -297,8 +299,8 @@ onnx_op_function onnx_conv, onnx_batch_norm, onnx_gemm, onnx_matmul, onnx_add, o
     onnx_tanh, onnx_sigmoid, onnx_dropout; /* onnx_load_ops.c */
 onnx_op_function onnx_max_pool, onnx_average_pool, onnx_global_pool, onnx_reduce_mean;
 onnx_op_function onnx_identity, onnx_cast, onnx_flatten, onnx_reshape, onnx_squeeze, onnx_unsqueeze,
-    onnx_slice, onnx_pad;                        /* onnx_load_shape.c */
-onnx_op_function onnx_quantize, onnx_dequantize; /* onnx_load_qdq.c */
+    onnx_slice, onnx_pad;                                         /* onnx_load_shape.c */
+onnx_op_function onnx_quantize, onnx_dequantize, onnx_clip_codes; /* onnx_load_qdq.c */
 
 /* Windows of Conv and pooling: kernel_shape, strides, dilations, pads, auto_pad. onnx_load_pool.c
  */

@@ -317,7 +317,11 @@ clq_status onnx_relu(onnx_loader *load, onnx_node *node) {
 
 clq_status onnx_clip(onnx_loader *load, onnx_node *node) {
     float least = -FLT_MAX, most = FLT_MAX;
+    const onnx_operand *x = onnx_input(load, node, 0);
     CLQ_TRY(onnx_want_inputs(node, 1, 3));
+    if (x->codes || (x->constant && x->constant->type != ONNX_FLOAT)) {
+        return onnx_clip_codes(load, node);
+    }
     CLQ_TRY(onnx_attribute_float(node, "min", &least));
     CLQ_TRY(onnx_attribute_float(node, "max", &most));
     CLQ_TRY(onnx_want_scalar(load, node, 1, "min", least, &least));

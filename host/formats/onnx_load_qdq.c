@@ -1,8 +1,9 @@
 /* Quantized models: QuantizeLinear and DequantizeLinear, and parameters, which may be codes.
  *
  * On an activation, QuantizeLinear sets the qparams of the graph's value and DequantizeLinear takes
- * the codes back to "the same value, rounded". On constants both are carried out. A value that has
- * qparams must not be read past them: the integer network only has the codes. */
+ * the codes back to "the same value, rounded". A Clip between them says which of the codes a type
+ * of fewer bits has. On constants all are carried out. A value that has qparams must not be read
+ * past them: the integer network only has the codes. */
 #include <float.h>
 #include <limits.h>
 #include <math.h>
@@ -124,6 +125,13 @@ static clq_status quantize_constant(onnx_loader *load, const onnx_node *node,
     return onnx_bind_constant(load, node, out);
 }
 
+/* The type that has all codes of an element type. */
+static bool stored_type(onnx_type type, clq_qtype *codes) {
+    int32_t lowest, highest;
+    return onnx_code_range(type, &lowest, &highest) &&
+           clq_qtype_find_codes(lowest < 0, lowest, highest, codes);
+}
+
 clq_status onnx_quantize(onnx_loader *load, onnx_node *node) {
     quantizer q;
     CLQ_TRY(read_quantizer(load, node, ONNX_UINT8, &q));
@@ -131,15 +139,14 @@ clq_status onnx_quantize(onnx_loader *load, onnx_node *node) {
     if (x.constant) {
         return quantize_constant(load, node, x.constant, &q);
     }
-    if (q.scale_count != 1 || (q.type != ONNX_UINT8 && q.type != ONNX_INT8) || x.codes) {
-        return onnx_fail(node,
-                         "an activation must have one scale (per tensor) and int8 or uint8 codes");
+    if (q.scale_count != 1 || x.codes || !stored_type(q.type, &x.type)) {
+        return onnx_fail(node, "an activation must have one scale (per tensor) and codes of int8, "
+                               "uint8, int4 or uint4");
     }
     clq_value *value = &load->graph->values[x.value];
-    int32_t zero_point = q.zero_point + (q.type == ONNX_INT8 ? 128 : 0); /* codes from 0 */
     if (value->q.count == 0) {
-        CLQ_TRY(clq_qparams_set(&value->q, 1, q.scale, zero_point, CLQ_Q_U8));
-    } else if (value->q.scale[0] != q.scale[0] || value->q.zero_point != zero_point) {
+        CLQ_TRY(clq_qparams_set(&value->q, 1, q.scale, q.zero_point, x.type));
+    } else if (value->q.scale[0] != q.scale[0] || value->q.zero_point != q.zero_point) {
         return onnx_fail(node, "quantizes \"%.100s\" a second time, by another scale or zero point",
                          value->name);
     }
@@ -173,10 +180,34 @@ static clq_status dequantize_constant(onnx_loader *load, const onnx_node *node,
     return onnx_bind_constant(load, node, out);
 }
 
+/* All readers of a value's codes take the same: those of the first DequantizeLinear. */
+static clq_status set_type(onnx_loader *load, const onnx_node *node, const onnx_operand *x) {
+    clq_value *value = &load->graph->values[x->value];
+    const clq_qtype_info *type = clq_qtype_get(x->type);
+    bool *typed = &load->value_uses[x->value].typed;
+    if (*typed && value->q.type != x->type) {
+        return onnx_fail(node, "takes codes of \"%.100s\" as %s, others as %s", value->name,
+                         type->name, clq_qtype_get(value->q.type)->name);
+    }
+    if (value->q.zero_point < type->lowest || value->q.zero_point > type->highest) {
+        return onnx_fail(node, "zero point %d is no code of %s, which the Clip before leaves",
+                         value->q.zero_point, type->name);
+    }
+    value->q.type = x->type;
+    *typed = true;
+    return CLQ_OK;
+}
+
 clq_status onnx_dequantize(onnx_loader *load, onnx_node *node) {
     quantizer q;
+    clq_qtype type;
     onnx_operand x = *onnx_input(load, node, 0);
-    CLQ_TRY(read_quantizer(load, node, x.constant ? x.constant->type : ONNX_UINT8, &q));
+    const bool is_signed = x.codes && clq_qtype_get(x.type)->is_signed;
+    CLQ_TRY(read_quantizer(load, node,
+                           x.constant  ? x.constant->type
+                           : is_signed ? ONNX_INT8
+                                       : ONNX_UINT8,
+                           &q));
     if (x.constant) {
         return dequantize_constant(load, node, x.constant, &q);
     }
@@ -184,12 +215,75 @@ clq_status onnx_dequantize(onnx_loader *load, onnx_node *node) {
         return onnx_fail(node, "the input holds no codes");
     }
     const clq_qparams *value = &load->graph->values[x.value].q;
-    int32_t zero_point = q.zero_point + (q.type == ONNX_INT8 ? 128 : 0);
-    if (q.scale_count != 1 || value->scale[0] != q.scale[0] || value->zero_point != zero_point) {
+    if (q.scale_count != 1 || value->scale[0] != q.scale[0] || value->zero_point != q.zero_point ||
+        !stored_type(q.type, &type) || clq_qtype_get(type)->is_signed != is_signed) {
         return onnx_fail(node, "scale and zero point differ from QuantizeLinear's");
     }
+    CLQ_TRY(set_type(load, node, &x));
     x.codes = false;
     x.dequantized = true;
+    return onnx_bind_output(load, node, &x);
+}
+
+/* ---- Clip on codes ---- */
+
+/* One code of the input's element type; *code stays where there is none. */
+static clq_status read_bound(const onnx_loader *load, const onnx_node *node, size_t index,
+                             bool is_signed, int32_t *code) {
+    const onnx_constant *constant;
+    int32_t lowest, highest;
+    CLQ_TRY(onnx_want_constant(load, node, index, &constant));
+    if (!constant) {
+        return CLQ_OK;
+    }
+    if (constant->count != 1 || !onnx_code_range(constant->type, &lowest, &highest) ||
+        (lowest < 0) != is_signed) {
+        return onnx_fail(node, "clips codes, so min and max must be one code each");
+    }
+    *code = onnx_code(constant, 0);
+    return CLQ_OK;
+}
+
+static clq_status clip_constant(onnx_loader *load, const onnx_node *node, const onnx_constant *x,
+                                int32_t lowest, int32_t highest) {
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_constant_make(&load->arena, x->name, x->type, x->rank, x->dim, &out, &data));
+    for (size_t i = 0; i < x->count; i++) {
+        const int32_t code = onnx_code(x, i);
+        ((uint8_t *)data)[i] = (uint8_t)(code < lowest ? lowest : code > highest ? highest : code);
+    }
+    out->unrounded = x->unrounded;
+    return onnx_bind_constant(load, node, out);
+}
+
+clq_status onnx_clip_codes(onnx_loader *load, onnx_node *node) {
+    onnx_operand x = *onnx_input(load, node, 0);
+    int32_t lowest, highest, least = INT32_MIN, most = INT32_MAX;
+    if (x.constant) {
+        if (x.constant->scale || !onnx_code_range(x.constant->type, &lowest, &highest)) {
+            return onnx_fail(node, "clips neither floats nor codes of 4 or 8 bits");
+        }
+    } else {
+        lowest = clq_qtype_get(x.type)->lowest;
+        highest = clq_qtype_get(x.type)->highest;
+    }
+    const bool is_signed = lowest < 0;
+    CLQ_TRY(read_bound(load, node, 1, is_signed, &least));
+    CLQ_TRY(read_bound(load, node, 2, is_signed, &most));
+    lowest = least > lowest ? least : lowest;
+    highest = most < highest ? most : highest;
+    if (x.constant) {
+        return lowest <= highest
+                   ? clip_constant(load, node, x.constant, lowest, highest)
+                   : onnx_fail(node, "clips to %d..%d, which is nothing", lowest, highest);
+    }
+    if (!clq_qtype_find_codes(is_signed, lowest, highest, &x.type)) {
+        return onnx_fail(node,
+                         "clips codes to %d..%d, which is no type: u8 to u2 begin at 0, s8 to s2 "
+                         "have one negative code more than positive ones, s8_narrow is -127..127",
+                         lowest, highest);
+    }
     return onnx_bind_output(load, node, &x);
 }
 

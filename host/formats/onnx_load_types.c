@@ -176,7 +176,7 @@ static bool reads_only_codes(const typing *t, int n) {
 }
 
 static bool same_qparams(const clq_qparams *a, const clq_qparams *b) {
-    return a->scale[0] == b->scale[0] && a->zero_point == b->zero_point;
+    return a->scale[0] == b->scale[0] && a->zero_point == b->zero_point && a->type == b->type;
 }
 
 static bool is_unrounded(const typing *t, int value) {

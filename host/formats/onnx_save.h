@@ -5,7 +5,8 @@
  *   onnx_save_ops.c    each operator as ONNX nodes; quantized values and parameters
  *
  * One node of the graph becomes a chain of ONNX nodes: the operator, its fused activation, then
- * QuantizeLinear and DequantizeLinear when its output is quantized. */
+ * QuantizeLinear and DequantizeLinear when its output is quantized, with a Clip between them for a
+ * type that has not all codes of int8 or uint8. */
 #ifndef CLQ_FORMATS_ONNX_SAVE_H
 #define CLQ_FORMATS_ONNX_SAVE_H
 
@@ -27,9 +28,10 @@ typedef struct onnx_saver {
     clq_names values;       /* names of ONNX values */
     clq_names nodes;        /* names of ONNX nodes */
     const char *zero, *six; /* initializers for Clip, once made */
-    bool half_bytes;        /* the file has types of 4 bits */
-    json_t *types;          /* for ONNX_TYPES_KEY, owned; NULL: none */
-    json_t *real_nodes;     /* likewise */
+    const char *limits[CLQ_QTYPE_COUNT][2]; /* likewise: of types' codes */
+    bool half_bytes;                        /* the file has types of 4 bits */
+    json_t *types;                          /* for ONNX_TYPES_KEY, owned; NULL: none */
+    json_t *real_nodes;                     /* likewise */
     Onnx__NodeProto **node;
     size_t node_count, node_capacity;
     Onnx__TensorProto **tensor;

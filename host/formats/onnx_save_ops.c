@@ -6,23 +6,25 @@
 
 #define TYPE(name) ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
+static const char op_conv[] = "Conv", op_gemm[] = "Gemm", op_relu[] = "Relu", op_clip[] = "Clip",
+                  op_quantize[] = "QuantizeLinear", op_dequantize[] = "DequantizeLinear",
+                  op_add[] = "Add", op_flatten[] = "Flatten", op_slice[] = "Slice",
+                  op_pad[] = "Pad", op_identity[] = "Identity";
+
 /* ---- quantized values ---- */
 
 /* Scale and zero point of `q` as initializers named after `of`; they follow `x` in inputs[3]. */
 static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qparams *q,
                                const char *x, const char *inputs[3]) {
     const clq_qtype_info *type = clq_qtype_get(q->type);
-    bool parameter = type->storage != CLQ_U8;
-    int rank = parameter && q->count > 1 ? 1 : 0;
+    int rank = q->count > 1 ? 1 : 0;
     size_t count = (size_t)q->count;
     size_t size = (size_t)clq_dtype_bytes(type->storage, q->count);
     char *name;
     void *zero_point;
     save->half_bytes |= type->storage == CLQ_S4;
     CLQ_TRY(clq_arena_take(&save->arena, size, 1, &zero_point));
-    if (!parameter) { /* all others are 0 */
-        *(uint8_t *)zero_point = (uint8_t)q->zero_point;
-    }
+    *(uint8_t *)zero_point = (uint8_t)q->zero_point; /* parameters' are 0 */
     inputs[0] = x;
     CLQ_TRY(clq_arena_format(&save->arena, &name, "%s_scale", of));
     CLQ_TRY(onnx_save_tensor(save, name, TYPE(FLOAT), rank, &q->count, q->scale,
@@ -32,7 +34,7 @@ static clq_status save_qparams(onnx_saver *save, const char *of, const clq_qpara
                             &inputs[2]);
 }
 
-/* `op` is QuantizeLinear or DequantizeLinear; *output is a new value. */
+/* `op` is QuantizeLinear, Clip or DequantizeLinear; *output is a new value. */
 static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
                               const clq_qparams *q, const char *const inputs[3],
                               const char **output) {
@@ -44,6 +46,52 @@ static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
     CLQ_TRY(onnx_save_node(save, op, name, inputs, 3, made, &node));
     *output = made; /* last: it may be inputs[0] */
     return q->count > 1 ? onnx_save_int(save, node, "axis", 0) : CLQ_OK;
+}
+
+/* An activation's qparams as the file has them: in bytes, of all codes. */
+static clq_qparams byte_qparams(const clq_qparams *q) {
+    clq_qparams bytes = *q;
+    bytes.type = clq_qtype_byte(q->type);
+    return bytes;
+}
+
+/* inputs[3] of a Clip behind `x` to the codes that the type has; *needed: it has not all bytes. */
+static clq_status save_limits(onnx_saver *save, clq_qtype type, const char *x,
+                              const char *inputs[3], bool *needed) {
+    const clq_qtype_info *codes = clq_qtype_get(type);
+    const clq_qtype_info *bytes = clq_qtype_get(clq_qtype_byte(type));
+    const char **limits = save->limits[type];
+    *needed = codes->lowest != bytes->lowest || codes->highest != bytes->highest;
+    for (int i = 0; *needed && !limits[0] && i < 2; i++) {
+        char *name;
+        void *code;
+        CLQ_TRY(clq_arena_take(&save->arena, 1, 1, &code));
+        *(uint8_t *)code = (uint8_t)(i ? codes->highest : codes->lowest);
+        CLQ_TRY(
+            clq_arena_format(&save->arena, &name, "%s_%s", codes->name, i ? "highest" : "lowest"));
+        CLQ_TRY(onnx_save_tensor(save, name, bytes->onnx_type, 0, NULL, code, 1, &inputs[1 + i]));
+    }
+    inputs[0] = x;
+    for (int i = 0; *needed && i < 2; i++) {
+        limits[i] = limits[i] ? limits[i] : inputs[1 + i];
+        inputs[1 + i] = limits[i];
+    }
+    return CLQ_OK;
+}
+
+/* An activation to codes and back: *output is a new value. `inputs`: what QuantizeLinear reads. */
+static clq_status save_rounding(onnx_saver *save, const char *of, const clq_qparams *q,
+                                const char *x, const char *inputs[3], const char **output) {
+    const clq_qparams bytes = byte_qparams(q);
+    const char *clip[3];
+    bool needed;
+    CLQ_TRY(save_qparams(save, of, &bytes, x, inputs));
+    CLQ_TRY(save_linear(save, op_quantize, of, q, inputs, &inputs[0]));
+    CLQ_TRY(save_limits(save, q->type, inputs[0], clip, &needed));
+    if (needed) {
+        CLQ_TRY(save_linear(save, op_clip, of, q, clip, &inputs[0]));
+    }
+    return save_linear(save, op_dequantize, of, q, inputs, output);
 }
 
 /* ---- parameters ---- */
@@ -127,9 +175,9 @@ static clq_status save_parameter(onnx_saver *save, int value, const char **name)
         CLQ_TRY(file_scales(save, &save->layouts[value], &q));
         CLQ_TRY(save_qparams(save, v->name, &q, *name, inputs));
         if (v->dtype == CLQ_F32) { /* quantized form: rounded on the way */
-            CLQ_TRY(save_linear(save, "QuantizeLinear", v->name, &v->q, inputs, &inputs[0]));
+            CLQ_TRY(save_linear(save, op_quantize, v->name, &v->q, inputs, &inputs[0]));
         }
-        CLQ_TRY(save_linear(save, "DequantizeLinear", v->name, &v->q, inputs, name));
+        CLQ_TRY(save_linear(save, op_dequantize, v->name, &v->q, inputs, name));
     }
     save->reads[value] = *name;
     return CLQ_OK;
@@ -155,11 +203,6 @@ static clq_status step(onnx_chain *chain, const char *op, const char *const *inp
     return CLQ_OK;
 }
 
-static const char op_conv[] = "Conv", op_gemm[] = "Gemm", op_relu[] = "Relu", op_clip[] = "Clip",
-                  op_quantize[] = "QuantizeLinear", op_dequantize[] = "DequantizeLinear",
-                  op_add[] = "Add", op_flatten[] = "Flatten", op_slice[] = "Slice",
-                  op_pad[] = "Pad", op_identity[] = "Identity";
-
 /* Behind the operator `op`: which step is the last. */
 static void plan(onnx_chain *chain, const char *op, clq_act act) {
     bool quantized = chain->save->graph->values[chain->value].q.count > 0;
@@ -180,6 +223,22 @@ static clq_status save_clip(onnx_chain *chain) {
     return step(chain, op_clip, inputs, 3, &node);
 }
 
+/* To codes and back, by inputs[1] and [2]: the last steps of a chain. */
+static clq_status finish_codes(onnx_chain *chain, const char *inputs[3]) {
+    const clq_qparams *q = &chain->save->graph->values[chain->value].q;
+    Onnx__NodeProto *node;
+    const char *clip[3];
+    bool needed;
+    inputs[0] = chain->current;
+    CLQ_TRY(step(chain, op_quantize, inputs, 3, &node));
+    CLQ_TRY(save_limits(chain->save, q->type, chain->current, clip, &needed));
+    if (needed) {
+        CLQ_TRY(step(chain, op_clip, clip, 3, &node));
+    }
+    inputs[0] = chain->current;
+    return step(chain, op_dequantize, inputs, 3, &node);
+}
+
 /* The fused activation, then the rounding to codes and back. */
 static clq_status finish(onnx_chain *chain, clq_act act) {
     onnx_saver *save = chain->save;
@@ -192,10 +251,9 @@ static clq_status finish(onnx_chain *chain, clq_act act) {
         CLQ_TRY(save_clip(chain));
     }
     if (q->count > 0) {
-        CLQ_TRY(save_qparams(save, chain->base, q, chain->current, inputs));
-        CLQ_TRY(step(chain, op_quantize, inputs, 3, &node));
-        inputs[0] = chain->current;
-        CLQ_TRY(step(chain, op_dequantize, inputs, 3, &node));
+        const clq_qparams bytes = byte_qparams(q);
+        CLQ_TRY(save_qparams(save, chain->base, &bytes, chain->current, inputs));
+        CLQ_TRY(finish_codes(chain, inputs));
     }
     return CLQ_OK;
 }
@@ -334,20 +392,12 @@ static clq_status save_global_pool(onnx_chain *chain, const clq_node *graph_node
     chain->last = op_flatten;
     CLQ_TRY(step(chain, "GlobalAveragePool", inputs, count, &node));
     if (q->count > 0) {
-        CLQ_TRY(save_qparams(save, chain->base, q, chain->current, quantizer));
-        CLQ_TRY(save_linear(save, op_quantize, chain->base, q, quantizer, &quantizer[0]));
-        CLQ_TRY(save_linear(save, op_dequantize, chain->base, q, quantizer, &chain->current));
+        CLQ_TRY(save_rounding(save, chain->base, q, chain->current, quantizer, &chain->current));
     }
     plan(chain, op_flatten, CLQ_ACT_NONE);
     CLQ_TRY(step(chain, op_flatten, &chain->current, 1, &node));
     CLQ_TRY(onnx_save_int(save, node, "axis", 1));
-    if (q->count == 0) {
-        return CLQ_OK;
-    }
-    quantizer[0] = chain->current;
-    CLQ_TRY(step(chain, op_quantize, quantizer, 3, &node));
-    quantizer[0] = chain->current;
-    return step(chain, op_dequantize, quantizer, 3, &node);
+    return q->count > 0 ? finish_codes(chain, quantizer) : CLQ_OK;
 }
 
 /* x[:, :, ::s, ::s] and zero channels. */
@@ -548,9 +598,7 @@ clq_status onnx_save_inputs(onnx_saver *save) {
         *reads = input->name;
         CLQ_TRY(clq_names_set(&save->values, input->name, 1));
         if (input->q.count > 0) {
-            CLQ_TRY(save_qparams(save, input->name, &input->q, input->name, inputs));
-            CLQ_TRY(save_linear(save, op_quantize, input->name, &input->q, inputs, &inputs[0]));
-            CLQ_TRY(save_linear(save, op_dequantize, input->name, &input->q, inputs, reads));
+            CLQ_TRY(save_rounding(save, input->name, &input->q, input->name, inputs, reads));
         }
     }
     return CLQ_OK;

@@ -47,7 +47,9 @@ static clq_status check_qparams(const clq_value *value) {
     }
     bool activation = !clq_is_constant(value);
     const clq_qtype_info *type = clq_qtype_get(q->type);
-    if (!type || activation != (type->storage == CLQ_U8) ||
+    if (!type ||
+        !(activation ? clq_qtype_for_activations(q->type)
+                     : clq_qtype_for_weights(q->type) || q->type == CLQ_Q_S32) ||
         (value->dtype != CLQ_F32 && value->dtype != type->storage)) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": quantized as %s, which %s cannot be", value->name,
                         type ? type->name : "no known type",

@@ -111,21 +111,32 @@ static clq_status set_weights(assignment *a) {
     return CLQ_OK;
 }
 
-static clq_status set_activations(assignment *a, bool *mixed) {
+static clq_status set_activation(assignment *a, int v, clq_qtype type) {
     static const float one = 1;
-    *mixed = false;
-    for (int v = 0; v < a->graph->value_count; v++) {
-        clq_value *value = &a->graph->values[v];
-        if (clq_is_constant(value)) {
-            continue;
-        }
-        if (a->real[v] && a->readers[v] == 0) {
-            clq_qparams_clear(&value->q);
-        } else {
-            CLQ_TRY(clq_qparams_set(&value->q, 1, &one, 0, CLQ_Q_U8));
-        }
+    clq_qparams *q = &a->graph->values[v].q;
+    if (a->real[v] && a->readers[v] == 0) {
+        clq_qparams_clear(q);
+        return CLQ_OK;
     }
-    for (int n = 0; n < a->graph->node_count; n++) {
+    return clq_qparams_set(q, 1, &one, 0, type);
+}
+
+/* A node gives the codes that it makes their type, but for one that keeps those that it reads. */
+static clq_status set_activations(assignment *a, bool *mixed) {
+    const clq_graph *graph = a->graph;
+    *mixed = false;
+    for (int i = 0; i < graph->input_count; i++) {
+        const int in = graph->inputs[i];
+        CLQ_TRY(set_activation(a, in,
+                               a->policy ? clq_policy_find_input(a->policy, graph, in) : CLQ_Q_U8));
+    }
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        clq_qtype type = a->policy ? clq_policy_find(a->policy, graph, n).activations : CLQ_Q_U8;
+        if (a->on_codes[n] && node->op->output_shares_qparams) {
+            type = graph->values[node->inputs[0]].q.type;
+        }
+        CLQ_TRY(set_activation(a, node->output, type));
         *mixed |= !a->on_codes[n];
     }
     return CLQ_OK;

@@ -1,4 +1,5 @@
-/* Which nodes work on codes and which types weights get: rules, from flags and JSON. */
+/* Which nodes work on codes, and which types weights and activations get: rules, from flags and
+ * JSON. */
 #include "quant/policy.h"
 
 #include <fnmatch.h>
@@ -6,8 +7,9 @@
 
 #include "base/arguments.h"
 #include "base/numbers.h"
-#include "graph/codes.h"
 #include "ops/layer.h"
+
+static const char op_input[] = "input"; /* what rules call an input of the network */
 
 /* ---- rules ---- */
 
@@ -19,19 +21,33 @@ static const char *rule_text(const clq_policy_rule *rule, char text[192]) {
     return text;
 }
 
+static const char *type_name(clq_qtype type) {
+    const clq_qtype_info *info = clq_qtype_get(type);
+    return info ? info->name : "unknown";
+}
+
 clq_status clq_policy_add(clq_policy *policy, const clq_policy_rule *rule) {
     CLQ_NEEDS(policy, rule);
-    const clq_qtype_info *type = clq_qtype_get(rule->weights);
     if (policy->count >= CLQ_MAX_POLICY_RULES) {
         return clq_fail(CLQ_USAGE, "a policy has at most %d rules", CLQ_MAX_POLICY_RULES);
     }
-    if (!rule->keep_float && (!type || !clq_is_code_storage(type->storage))) {
+    if (rule->weights != CLQ_Q_NONE && !clq_qtype_for_weights(rule->weights)) {
         return clq_fail(CLQ_USAGE,
-                        "weights of type %s cannot be executed so far; s8_narrow, s8 and s7 to s2 "
-                        "can",
-                        type ? type->name : "unknown");
+                        "weights of type %s cannot be executed; s8_narrow, s8 and s7 to s2 can",
+                        type_name(rule->weights));
     }
-    policy->rules[policy->count++] = *rule;
+    if (rule->activations != CLQ_Q_NONE && !clq_qtype_for_activations(rule->activations)) {
+        return clq_fail(CLQ_USAGE,
+                        "activations of type %s cannot be executed: codes of activations are "
+                        "bytes, u8 to u2, s8, s8_narrow and s7 to s2",
+                        type_name(rule->activations));
+    }
+    clq_policy_rule *added = &policy->rules[policy->count++];
+    *added = *rule;
+    if (!rule->keep_float && rule->weights == CLQ_Q_NONE && rule->activations == CLQ_Q_NONE) {
+        added->weights = CLQ_Q_S8_NARROW;
+        added->activations = CLQ_Q_U8;
+    }
     return CLQ_OK;
 }
 
@@ -52,68 +68,133 @@ static int last_layer(const clq_graph *graph) {
     return n;
 }
 
-static bool matches(const clq_policy_rule *rule, const clq_graph *graph, int n) {
-    const clq_node *node = &graph->nodes[n];
-    return (!rule->name[0] || fnmatch(rule->name, node->name, 0) == 0) &&
-           (!rule->op[0] || strcmp(rule->op, node->op->name) == 0) &&
-           (!rule->first || n == first_layer(graph)) && (!rule->last || n == last_layer(graph));
+/* What rules can meet: the nodes, 0 .. node_count - 1, and the inputs, as -1 - value. */
+static bool is_input(int place) {
+    return place < 0;
 }
 
-/* The rule that decides about a node; -1: none does. */
-static int deciding(const clq_policy *policy, const clq_graph *graph, int node) {
+static const char *name_of(const clq_graph *graph, int place) {
+    return is_input(place) ? graph->values[-1 - place].name : graph->nodes[place].name;
+}
+
+static bool matches(const clq_policy_rule *rule, const clq_graph *graph, int place) {
+    const char *op = is_input(place) ? op_input : graph->nodes[place].op->name;
+    return (!rule->name[0] || fnmatch(rule->name, name_of(graph, place), 0) == 0) &&
+           (!rule->op[0] || strcmp(rule->op, op) == 0) &&
+           (!rule->first || (!is_input(place) && place == first_layer(graph))) &&
+           (!rule->last || (!is_input(place) && place == last_layer(graph)));
+}
+
+/* What a rule can decide. */
+typedef enum subject { KEEP_FLOAT, WEIGHTS, ACTIVATIONS, SUBJECTS } subject;
+
+static bool says(const clq_policy_rule *rule, subject what) {
+    return what == KEEP_FLOAT ||
+           (what == WEIGHTS ? rule->weights : rule->activations) != CLQ_Q_NONE;
+}
+
+/* The rule that decides; -1: none does. */
+static int deciding(const clq_policy *policy, const clq_graph *graph, int place, subject what) {
     for (int i = 0; i < policy->count; i++) {
-        if (matches(&policy->rules[i], graph, node)) {
+        if (says(&policy->rules[i], what) && matches(&policy->rules[i], graph, place)) {
             return i;
         }
     }
     return -1;
 }
 
-clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node) {
-    CLQ_NEEDS_OR((clq_policy_rule){.weights = CLQ_Q_S8_NARROW}, policy, graph);
-    const int rule = deciding(policy, graph, node);
-    return rule < 0 ? (clq_policy_rule){.weights = CLQ_Q_S8_NARROW} : policy->rules[rule];
+static clq_qtype activations_of(const clq_policy *policy, const clq_graph *graph, int place) {
+    const int rule = deciding(policy, graph, place, ACTIVATIONS);
+    return rule < 0 ? CLQ_Q_U8 : policy->rules[rule].activations;
 }
 
-/* A node that the rule means (weights' bits are for layers): rather one about which it decides, as
- * no earlier rule does; -1: none. */
-static int meant(const clq_policy *policy, int rule, const clq_graph *graph) {
-    int node = -1;
-    for (int n = 0; n < graph->node_count; n++) {
-        if (matches(&policy->rules[rule], graph, n) &&
-            (policy->rules[rule].keep_float || clq_is_layer(&graph->nodes[n]))) {
-            node = n;
-            if (deciding(policy, graph, n) == rule) {
-                break;
+clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node) {
+    clq_policy_rule found = {.weights = CLQ_Q_S8_NARROW, .activations = CLQ_Q_U8};
+    CLQ_NEEDS_OR(found, policy, graph);
+    const int real = deciding(policy, graph, node, KEEP_FLOAT);
+    const int weights = deciding(policy, graph, node, WEIGHTS);
+    found.keep_float = real >= 0 && policy->rules[real].keep_float;
+    found.weights = weights < 0 ? found.weights : policy->rules[weights].weights;
+    found.activations = activations_of(policy, graph, node);
+    return found;
+}
+
+clq_qtype clq_policy_find_input(const clq_policy *policy, const clq_graph *graph, int input) {
+    CLQ_NEEDS_OR(CLQ_Q_U8, policy, graph);
+    return activations_of(policy, graph, -1 - input);
+}
+
+/* ---- rules that decide nothing ---- */
+
+/* Whether what the rule says about this subject is of use at this place: weights' types are for
+ * layers, activations' for what makes codes of its own. */
+static bool is_meant(const clq_policy_rule *rule, const clq_graph *graph, int place, subject what) {
+    if (!matches(rule, graph, place) || !says(rule, what)) {
+        return false;
+    }
+    switch (what) {
+    case KEEP_FLOAT:
+        return rule->keep_float && !is_input(place);
+    case WEIGHTS:
+        return !is_input(place) && clq_is_layer(&graph->nodes[place]);
+    default:
+        return is_input(place) || !graph->nodes[place].op->output_shares_qparams;
+    }
+}
+
+/* The rule that has the word where another one is meant: it, or what keeps the layer float. */
+static int overruling(const clq_policy *policy, const clq_graph *graph, int place, subject what) {
+    const int real = deciding(policy, graph, place, KEEP_FLOAT);
+    return what == WEIGHTS && policy->rules[real].keep_float ? real
+                                                             : deciding(policy, graph, place, what);
+}
+
+/* Finds whether the rule decides anything; else a place where it is meant, and who decides there:
+ * *earlier -1 when it is meant nowhere. */
+static bool decides(const clq_policy *policy, int rule, const clq_graph *graph, int *place,
+                    int *earlier) {
+    *earlier = -1;
+    for (int i = 0; i < graph->input_count + graph->node_count; i++) {
+        const int at = i < graph->input_count ? -1 - graph->inputs[i] : i - graph->input_count;
+        for (int what = 0; what < SUBJECTS; what++) {
+            if (!is_meant(&policy->rules[rule], graph, at, (subject)what)) {
+                continue;
             }
+            const int word = overruling(policy, graph, at, (subject)what);
+            if (word == rule) {
+                return true;
+            }
+            *earlier = word;
+            *place = at;
         }
     }
-    return node;
+    return false;
 }
 
 clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph) {
     CLQ_NEEDS(policy, graph);
     for (int i = 0; i < policy->count; i++) {
         const clq_policy_rule *rule = &policy->rules[i];
-        char text[192], earlier[192];
-        const int node = meant(policy, i, graph);
-        if (node < 0) {
+        char text[192], other[192];
+        int place = 0, earlier;
+        if (decides(policy, i, graph, &place, &earlier)) {
+            continue;
+        }
+        if (earlier < 0) {
             const int layer = first_layer(graph);
             return clq_fail(
                 CLQ_USAGE,
                 "policy: no %s is meant by the rule for %s; nodes are called like \"%s\"",
-                rule->keep_float ? "node" : "layer", rule_text(rule, text),
-                layer < 0 ? graph->nodes[0].name : graph->nodes[layer].name);
+                says(rule, ACTIVATIONS) ? "node that makes codes of its own"
+                : rule->keep_float      ? "node"
+                                        : "layer",
+                rule_text(rule, text), name_of(graph, layer < 0 ? 0 : layer));
         }
-        const int decides = deciding(policy, graph, node);
-        if (decides != i) {
-            return clq_fail(
-                CLQ_USAGE,
-                "policy: the rule for %s has no effect: an earlier one, for %s, decides "
-                "about \"%s\", as the first that matches does; put narrow rules first",
-                rule_text(rule, text), rule_text(&policy->rules[decides], earlier),
-                graph->nodes[node].name);
-        }
+        return clq_fail(CLQ_USAGE,
+                        "policy: the rule for %s has no effect: an earlier one, for %s, decides "
+                        "about \"%s\", as the first that matches does; put narrow rules first",
+                        rule_text(rule, text), rule_text(&policy->rules[earlier], other),
+                        name_of(graph, place));
     }
     return CLQ_OK;
 }
@@ -131,21 +212,20 @@ static clq_status read_text(clq_json_reader *r, const char *key, char *text, siz
 }
 
 static clq_status read_type(clq_json_reader *r, const char *key, clq_qtype *type) {
-    const char *name = clq_qtype_get(*type)->name;
+    const char *name = NULL;
     CLQ_TRY(clq_json_read_string(r, key, &name));
-    return clq_qtype_find(name, type)
+    return !name || clq_qtype_find(name, type)
                ? CLQ_OK
                : clq_json_fail(r, key, "is \"%.40s\", no known type of codes", name);
 }
 
 static clq_status read_rule(clq_json_reader *r, clq_policy *policy) {
     static const char *const positions[] = {"any", "first", "last"};
-    clq_policy_rule rule = {.weights = CLQ_Q_S8_NARROW};
-    clq_qtype activations = CLQ_Q_U8;
+    clq_policy_rule rule = {.keep_float = false};
     int position = 0;
     CLQ_TRY(read_text(r, "name", rule.name, sizeof rule.name));
     CLQ_TRY(read_text(r, "op", rule.op, sizeof rule.op));
-    if (rule.op[0] && !clq_op_find(rule.op)) {
+    if (rule.op[0] && !clq_op_find(rule.op) && strcmp(rule.op, op_input) != 0) {
         return clq_json_fail(r, "op", "is \"%s\", no operator", rule.op);
     }
     CLQ_TRY(clq_json_read_enum(r, "layer", positions, 3, &position));
@@ -156,14 +236,11 @@ static clq_status read_rule(clq_json_reader *r, clq_policy *policy) {
         return clq_json_fail(r, "float", "leaves no types to choose");
     }
     CLQ_TRY(read_type(r, "weights", &rule.weights));
-    CLQ_TRY(read_type(r, "activations", &activations));
-    if (activations != CLQ_Q_U8) {
-        return clq_json_fail(r, "activations", "of type %s cannot be executed so far; u8 can",
-                             clq_qtype_get(activations)->name);
-    }
+    CLQ_TRY(read_type(r, "activations", &rule.activations));
     const clq_status status = clq_policy_add(policy, &rule);
     if (status != CLQ_OK) {
-        return clq_json_fail(r, "weights", "%s", clq_last_error());
+        return clq_json_fail(r, clq_json_has(r, "activations") ? "activations" : "weights", "%s",
+                             clq_last_error());
     }
     return clq_json_reader_finish(r);
 }
@@ -223,8 +300,12 @@ json_t *clq_policy_to_json(const clq_policy *policy) {
         }
         if (rule->keep_float) {
             json_object_set_new(json, "float", json_true());
-        } else {
-            json_object_set_new(json, "weights", json_string(clq_qtype_get(rule->weights)->name));
+        }
+        if (rule->weights != CLQ_Q_NONE) {
+            json_object_set_new(json, "weights", json_string(type_name(rule->weights)));
+        }
+        if (rule->activations != CLQ_Q_NONE) {
+            json_object_set_new(json, "activations", json_string(type_name(rule->activations)));
         }
         json_array_append_new(rules, json);
     }

@@ -44,7 +44,14 @@ void clq_shape_text(const clq_shape *shape, char *text, size_t size);
 
 /* What codes there are. A type is a row of the table in host/graph/types.c. */
 typedef enum clq_qtype {
-    CLQ_Q_U8,        /* activations */
+    CLQ_Q_NONE, /* no codes */
+    CLQ_Q_U8,   /* activations, unless a policy says otherwise */
+    CLQ_Q_U7,
+    CLQ_Q_U6,
+    CLQ_Q_U5,
+    CLQ_Q_U4,
+    CLQ_Q_U3,
+    CLQ_Q_U2,
     CLQ_Q_S8,        /* weights of files */
     CLQ_Q_S8_NARROW, /* weights whose scales clquant chooses: without -128 */
     CLQ_Q_S7,
@@ -53,6 +60,7 @@ typedef enum clq_qtype {
     CLQ_Q_S4,
     CLQ_Q_S3,
     CLQ_Q_S2,
+    CLQ_Q_S16, /* known, but not executed */
     CLQ_Q_S32, /* biases */
     CLQ_QTYPE_COUNT
 } clq_qtype;
@@ -62,12 +70,19 @@ typedef struct clq_qtype_info {
     int bits;
     bool is_signed;
     int32_t lowest, highest; /* codes */
-    clq_dtype storage;
-    int onnx_type; /* TensorProto.DataType */
+    clq_dtype storage;       /* of a parameter's codes; activations' are bytes */
+    int onnx_type;           /* TensorProto.DataType */
 } clq_qtype_info;
 
 const clq_qtype_info *clq_qtype_get(clq_qtype type); /* NULL when there is no such type */
 bool clq_qtype_find(const char *name, clq_qtype *type);
+/* The type that has exactly these codes. */
+bool clq_qtype_find_codes(bool is_signed, int32_t lowest, int32_t highest, clq_qtype *type);
+/* The type of 8 bits and the same sign: how ONNX files keep codes of fewer bits. */
+clq_qtype clq_qtype_byte(clq_qtype type);
+/* Whether activations, or weights, of this type can be executed. */
+bool clq_qtype_for_activations(clq_qtype type);
+bool clq_qtype_for_weights(clq_qtype type);
 
 /* real = scale * (code - zero_point). count 0: not quantized; 1: per tensor; otherwise per channel
  * along axis 0 of the parameter. */

@@ -29,25 +29,35 @@ typedef struct clq_policy_rule {
     char op[32];       /* operator, "conv2d"; "": any */
     bool first, last;  /* the first or the last layer (conv2d or linear) */
     bool keep_float;   /* then: the node works on reals */
-    clq_qtype weights; /* else: the type of a layer's weights, signed */
+    clq_qtype weights; /* of a layer, signed; CLQ_Q_NONE: the rule does not say */
+    /* Of the codes that the node makes, of up to 8 bits; CLQ_Q_NONE: the rule does not say. */
+    clq_qtype activations;
 } clq_policy_rule;
 
 enum { CLQ_MAX_POLICY_RULES = 64 };
 
-/* Rules in order: the first one that matches a node decides. A node without one works on u8 codes,
- * with weights of s8_narrow. */
+/* Rules in order: the first one that matches a node decides whether it is float, the first that
+ * says weights or activations about that type. Without one it works on codes, with weights of
+ * s8_narrow, and makes u8. A node that keeps codes (max_pool, flatten, relu) makes those that it
+ * reads.
+ *
+ * An input of the network is met by rules for activations too, by its name and as operator "input".
+ */
 typedef struct clq_policy {
     clq_policy_rule rules[CLQ_MAX_POLICY_RULES];
     int count;
 } clq_policy;
 
-/* Adds a rule behind the others. CLQ_USAGE when there are too many, or it cannot be executed. */
+/* Adds a rule behind the others; one that says nothing means the usual types. CLQ_USAGE when there
+ * are too many, or it cannot be executed. */
 clq_status clq_policy_add(clq_policy *policy, const clq_policy_rule *rule);
 /* Adds the rules of a JSON file: an array, or an object with the array "rules". */
 clq_status clq_policy_load(clq_policy *policy, const char *path);
-/* What holds for a node of the graph. */
+/* What holds for a node of the graph: both types are said. */
 clq_policy_rule clq_policy_find(const clq_policy *policy, const clq_graph *graph, int node);
-/* CLQ_USAGE names a rule that no node of the graph meets. */
+/* The type of an input of the network, a value id. */
+clq_qtype clq_policy_find_input(const clq_policy *policy, const clq_graph *graph, int input);
+/* CLQ_USAGE names a rule that decides about no node of the graph. */
 clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph);
 
 typedef struct clq_quant_config {

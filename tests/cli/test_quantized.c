@@ -107,6 +107,18 @@ static void policies_say_who_is_quantized(void **state) {
     char line[2048];
     snprintf(line, sizeof line, "cmp %s %s", q, clq_test_temp_path("policy2.onnx"));
     assert_int_equal(system(line), 0);
+    assert_exit(0,
+                "ptq %s --data " DATA " --activation-bits input=s8 --activation-bits *=4 "
+                "--weight-bits *=4 -o %s",
+                fp32, q);
+    assert_exit(0, "verify %s --data " DATA " --json --require-int8", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0, "info %s", q);
+    assert_printed("u4");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --activation-bits *=s16 -o %s", fp32, q);
+    assert_printed("--activation-bits: activations of type s16 cannot be executed");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits *=u4 -o %s", fp32, q);
+    assert_printed("--weight-bits: weights of type u4 cannot be executed");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --keep-float conv9 -o %s", fp32, q);
     assert_printed("no node is meant by the rule for conv9");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc=1 -o %s", fp32, q);

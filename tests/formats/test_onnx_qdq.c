@@ -10,17 +10,29 @@ typedef struct variant {
     bool signed_activations; /* int8 with zero point; else uint8 */
     bool per_tensor, unsigned_weights, float_bias, foreign_bias_scale, float_weights;
     bool relu_between;          /* Conv -> Relu -> Q */
+    int lowest, highest;        /* Q -> Clip -> DQ for x; both 0: none */
     bool four_bits, as_numbers; /* int4 or uint4 weights: bytes, or int32_data */
 } variant;
 
-static void add_pair(make_model *m, const char *in, const char *out, const char *scale,
-                     const char *zero_point) {
+/* `clipped`: between both is a Clip to "lowest" and "highest". */
+static void add_steps(make_model *m, const char *in, const char *out, const char *scale,
+                      const char *zero_point, bool clipped) {
     char inputs[96], codes[32];
     snprintf(codes, sizeof codes, "%s_codes", out);
     snprintf(inputs, sizeof inputs, "%s,%s,%s", in, scale, zero_point);
     make_node(m, "QuantizeLinear", inputs, codes);
+    if (clipped) {
+        snprintf(inputs, sizeof inputs, "%s,lowest,highest", codes);
+        snprintf(codes, sizeof codes, "%s_clipped", out);
+        make_node(m, "Clip", inputs, codes);
+    }
     snprintf(inputs, sizeof inputs, "%s,%s,%s", codes, scale, zero_point);
     make_node(m, "DequantizeLinear", inputs, out);
+}
+
+static void add_pair(make_model *m, const char *in, const char *out, const char *scale,
+                     const char *zero_point) {
+    add_steps(m, in, out, scale, zero_point, false);
 }
 
 /* 7, -8, 0, 1, -1, 5: the first in a byte's low bits. */
@@ -94,7 +106,12 @@ static make_model *make_quantized(variant v) {
     make_byte(m, "x_zero", v.signed_activations, v.signed_activations ? -28 : 100);
     make_scalar(m, "c_scale", 2);
     make_byte(m, "c_zero", v.signed_activations, v.signed_activations ? -128 : 0);
-    add_pair(m, "x", "xq", "x_scale", "x_zero");
+    const bool clipped = v.lowest != v.highest;
+    if (clipped) {
+        make_byte(m, "lowest", v.signed_activations, v.lowest);
+        make_byte(m, "highest", v.signed_activations, v.highest);
+    }
+    add_steps(m, "x", "xq", "x_scale", "x_zero", clipped);
     add_weights(m, &v);
     add_bias(m, &v);
     make_node(m, "Conv", "xq,w,b", "c");
@@ -134,10 +151,15 @@ static void check(variant v) {
     assert_true(graph->folded);
     assert_int_equal(graph->node_count, 3);
     const clq_qparams *x = &graph->values[clq_graph_input(graph)].q;
-    assert_int_equal(x->type, CLQ_Q_U8);
-    assert_int_equal(x->zero_point, 100); /* from int8: + 128, the same reals */
+    const clq_qtype_info *type = clq_qtype_get(x->type);
+    assert_int_equal(type->is_signed, v.signed_activations);
+    assert_int_equal(type->lowest, v.lowest < v.highest ? v.lowest : type->is_signed ? -128 : 0);
+    assert_int_equal(type->highest, v.lowest < v.highest ? v.highest : type->is_signed ? 127 : 255);
+    assert_int_equal(x->zero_point, v.signed_activations ? -28 : 100);
     assert_true(x->scale[0] == 0.5f);
-    assert_int_equal(graph->values[clq_graph_output(graph)].q.zero_point, 0);
+    const clq_qparams *y = &graph->values[clq_graph_output(graph)].q;
+    assert_int_equal(y->type, v.signed_activations ? CLQ_Q_S8 : CLQ_Q_U8);
+    assert_int_equal(y->zero_point, v.signed_activations ? -128 : 0);
     const clq_conv2d_attrs *conv = graph->nodes[0].attrs;
     assert_int_equal(conv->act, v.relu_between ? CLQ_ACT_RELU : CLQ_ACT_NONE);
     /* MaxPool's codes are its input's. */
@@ -145,21 +167,6 @@ static void check(variant v) {
     assert_int_equal(clq_graph_form(graph), CLQ_FORM_INTEGER);
     check_codes(graph, v);
     clq_graph_destroy(graph);
-}
-
-static void variants(void **state) {
-    (void)state;
-    check((variant){0});
-    check((variant){.signed_activations = true});
-    check((variant){.per_tensor = true});
-    check((variant){.per_tensor = true, .unsigned_weights = true});
-    check((variant){.float_bias = true});
-    check((variant){.foreign_bias_scale = true});
-    check((variant){.relu_between = true});
-    check((variant){.four_bits = true});
-    check((variant){.four_bits = true, .as_numbers = true, .per_tensor = true});
-    check((variant){.four_bits = true, .unsigned_weights = true});
-    check((variant){.four_bits = true, .unsigned_weights = true, .as_numbers = true});
 }
 
 static Onnx__TensorProto *find_tensor(make_model *m, const char *name) {
@@ -180,6 +187,77 @@ static Onnx__NodeProto *find_maker(make_model *m, const char *output) {
     }
     fail_msg("no node makes %s", output);
     return NULL;
+}
+
+static void variants(void **state) {
+    (void)state;
+    check((variant){0});
+    check((variant){.signed_activations = true});
+    check((variant){.per_tensor = true});
+    check((variant){.per_tensor = true, .unsigned_weights = true});
+    check((variant){.float_bias = true});
+    check((variant){.foreign_bias_scale = true});
+    check((variant){.relu_between = true});
+    check((variant){.four_bits = true});
+    check((variant){.four_bits = true, .as_numbers = true, .per_tensor = true});
+    check((variant){.four_bits = true, .unsigned_weights = true});
+    check((variant){.four_bits = true, .unsigned_weights = true, .as_numbers = true});
+    check((variant){.highest = 127});
+    check((variant){.highest = 255});
+    check((variant){.signed_activations = true, .lowest = -32, .highest = 31});
+    check((variant){.signed_activations = true, .lowest = -127, .highest = 127});
+    check((variant){.signed_activations = true, .lowest = -128, .highest = 127});
+}
+
+/* Limits that are left out are those of all codes. */
+static void half_a_clip(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){.highest = 127});
+    find_maker(m, "xq_clipped")->input[1] = make_text(m, "");
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->values[clq_graph_input(graph)].q.type, CLQ_Q_U7);
+    clq_graph_destroy(graph);
+}
+
+/* As some exporters write weights of few bits. */
+static void clipped_weights(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){0});
+    const int8_t codes[6] = {-8, 7, -7, 9, -128, 127};
+    memcpy(find_tensor(m, "w_codes")->raw_data.data, codes, 6);
+    make_byte(m, "least", true, -7);
+    make_byte(m, "most", true, 7);
+    make_node(m, "Clip", "w_codes,least,most", "w_clipped");
+    find_maker(m, "w")->input[0] = make_text(m, "w_clipped");
+    clq_graph *graph = make_finish(m);
+    assert_memory_equal(graph->values[graph->nodes[0].inputs[1]].data,
+                        ((int8_t[]){-7, 7, -7, 7, -7, 7}), 6);
+    clq_graph_destroy(graph);
+}
+
+static void refused_clips(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){.highest = 100});
+    make_refused(m, "clips codes to 0..100, which is no type");
+
+    m = make_quantized((variant){.highest = 63});
+    make_refused(m, "zero point 100 is no code of u6");
+
+    m = make_quantized((variant){.highest = 127}); /* a float */
+    find_maker(m, "xq_clipped")->input[2] = make_text(m, "x_scale");
+    make_refused(m, "min and max must be one code each");
+
+    m = make_quantized((variant){.highest = 127}); /* of another type */
+    find_tensor(m, "lowest")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT8;
+    make_refused(m, "min and max must be one code each");
+
+    m = make_quantized((variant){.highest = 127}); /* once clipped and once not */
+    make_node(m, "DequantizeLinear", "xq_codes,x_scale,x_zero", "again");
+    make_node(m, "GlobalAveragePool", "again", "g2");
+    make_node(m, "Flatten", "g2", "f2");
+    static const int64_t dim[2] = {-1, 3};
+    m->outputs[m->graph.n_output++] = make_info(m, "f2", 2, dim);
+    make_refused(m, "takes codes of \"x\" as u8, others as u7");
 }
 
 /* ---- codes and reals side by side ---- */
@@ -423,6 +501,9 @@ static void refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variants),
+        cmocka_unit_test(half_a_clip),
+        cmocka_unit_test(clipped_weights),
+        cmocka_unit_test(refused_clips),
         cmocka_unit_test(float_weights),
         cmocka_unit_test(a_reader_past_the_rounding),
         cmocka_unit_test(a_part_left_float),

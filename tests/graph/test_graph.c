@@ -404,7 +404,10 @@ static void break_weight_zero_point(clq_graph *g) {
     quantize(g, WEIGHT, 1, 1, 1, CLQ_Q_S8);
 }
 static void break_activation_dtype(clq_graph *g) {
-    quantize(g, A, 1, 1, 0, CLQ_Q_S8);
+    quantize(g, A, 1, 1, 0, CLQ_Q_S16);
+}
+static void break_narrow_zero_point(clq_graph *g) {
+    quantize(g, A, 1, 1, 16, CLQ_Q_U4);
 }
 static void break_weight_dtype(clq_graph *g) {
     quantize(g, WEIGHT, 1, 1, 0, CLQ_Q_U8);
@@ -446,6 +449,7 @@ static void validation_finds_every_broken_rule(void **state) {
                                                   break_scale_count,
                                                   break_activation_channels,
                                                   break_zero_point,
+                                                  break_narrow_zero_point,
                                                   break_weight_zero_point,
                                                   break_activation_dtype,
                                                   break_weight_dtype};
@@ -463,6 +467,8 @@ static void validation_finds_every_broken_rule(void **state) {
     break_no_nodes(g);
     quantize(g, WEIGHT, 2, FLT_MIN, 0, CLQ_Q_S8);
     quantize(g, A, 1, 1, 255, CLQ_Q_U8);
+    assert_ok(clq_graph_validate(g));
+    quantize(g, A, 1, 1, -128, CLQ_Q_S8);
     assert_ok(clq_graph_validate(g));
     clq_graph_destroy(g);
 }

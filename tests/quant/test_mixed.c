@@ -49,6 +49,22 @@ static const mix mixes[] = {
      {{.op = "max_pool", .keep_float = true}, {.op = "add", .keep_float = true}},
      2,
      true},
+    {resnet20,
+     {{.op = "input", .activations = CLQ_Q_U8}, {.weights = CLQ_Q_S4, .activations = CLQ_Q_U4}},
+     2,
+     false},
+    {resnet20,
+     {{.first = true, .keep_float = true},
+      {.name = "layer2*", .weights = CLQ_Q_S3, .activations = CLQ_Q_S5},
+      {.activations = CLQ_Q_S4}},
+     3,
+     false},
+    {everything,
+     {{.op = "conv2d", .activations = CLQ_Q_S8_NARROW},
+      {.op = "add", .activations = CLQ_Q_U3},
+      {.activations = CLQ_Q_S8}},
+     3,
+     false},
 };
 
 static clq_graph *integer_of(const mix *m, int64_t images) {
@@ -78,13 +94,17 @@ static void check_types(const mix *m, const clq_graph *graph, bool from_file) {
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
         const int was = clq_graph_find_node(folded, node->name);
+        const clq_value *x = &graph->values[node->inputs[0]], *y = &graph->values[node->output];
         if (was < 0) { /* a border */
-            const clq_value *x = &graph->values[node->inputs[0]], *y = &graph->values[node->output];
             assert_true((x->q.count > 0) != (y->q.count > 0));
             continue;
         }
         const clq_policy_rule rule = clq_policy_find(&policy, folded, was);
         assert_int_equal(clq_node_on_codes(graph, node), !rule.keep_float);
+        if (y->q.count > 0) {
+            assert_int_equal(y->q.type,
+                             node->op->output_shares_qparams ? x->q.type : rule.activations);
+        }
         for (int k = 0; k < node->input_count; k++) {
             const clq_value *in = &graph->values[node->inputs[k]];
             assert_true(clq_is_constant(in) || (in->q.count > 0) == !rule.keep_float);
@@ -97,6 +117,11 @@ static void check_types(const mix *m, const clq_graph *graph, bool from_file) {
                              rule.keep_float ? CLQ_F32 : clq_qtype_get(rule.weights)->storage);
             assert_true(rule.keep_float || w->q.type == type);
         }
+    }
+    const clq_value *input = &graph->values[clq_graph_input(graph)];
+    if (input->q.count > 0) {
+        assert_int_equal(input->q.type,
+                         clq_policy_find_input(&policy, folded, clq_graph_input(folded)));
     }
     clq_graph_destroy(folded);
 }
@@ -115,6 +140,10 @@ static void every_mix_is_exact(void **state) {
         assert_string_equal(v.first_mismatch, "");
         assert_int_equal(v.mismatched_codes, 0);
         assert_true(v.compared_codes > 1000);
+        assert_true(v.path_count > 0);
+        for (int p = 0; p < v.path_count; p++) {
+            assert_string_equal(v.paths[p].sha256, v.logits_sha256);
+        }
         for (int l = 0; l < v.layer_count; l++) {
             const clq_node *node = &integer->nodes[clq_graph_find_node(integer, v.layers[l].name)];
             assert_string_equal(v.layers[l].precision,

@@ -60,10 +60,41 @@ static void the_first_rule_decides(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Types of weights and of activations have a deciding rule each. */
+static void each_type_has_its_rule(void **state) {
+    (void)state;
+    const clq_network_options options = {.network = "resnet20", .size = 12};
+    clq_graph *graph = net_folded(net_built(&options));
+    const clq_policy policy = policy_of("[{\"op\": \"input\", \"activations\": \"s8\"},"
+                                        "{\"name\": \"layer1.0.conv1\", \"activations\": \"u2\"},"
+                                        "{\"layer\": \"first\", \"float\": true},"
+                                        "{\"layer\": \"last\"},"
+                                        "{\"weights\": \"s4\"},"
+                                        "{\"activations\": \"u4\"}]");
+    assert_ok(clq_policy_check(&policy, graph));
+    assert_int_equal(clq_policy_find_input(&policy, graph, clq_graph_input(graph)), CLQ_Q_S8);
+    clq_policy_rule rule = rule_for(&policy, graph, "layer1.0.conv1");
+    assert_int_equal(rule.weights, CLQ_Q_S4);
+    assert_int_equal(rule.activations, CLQ_Q_U2);
+    rule = rule_for(&policy, graph, "conv1"); /* of the codes made of what it makes */
+    assert_true(rule.keep_float);
+    assert_int_equal(rule.activations, CLQ_Q_U4);
+    rule = rule_for(&policy, graph, "fc"); /* a rule that says nothing means the usual */
+    assert_int_equal(rule.weights, CLQ_Q_S8_NARROW);
+    assert_int_equal(rule.activations, CLQ_Q_U8);
+    rule = rule_for(&policy, graph, "layer3.0.add");
+    assert_int_equal(rule.activations, CLQ_Q_U4);
+    const clq_policy all = policy_of("[{\"activations\": \"u4\"}]");
+    assert_int_equal(clq_policy_find_input(&all, graph, clq_graph_input(graph)), CLQ_Q_U4);
+    clq_graph_destroy(graph);
+}
+
 static void json_reads_back(void **state) {
     (void)state;
     const clq_policy policy = policy_of("[{\"name\": \"a*\", \"op\": \"conv2d\", \"float\": true},"
-                                        "{\"layer\": \"last\", \"weights\": \"s3\"}]");
+                                        "{\"layer\": \"last\", \"weights\": \"s3\"},"
+                                        "{\"op\": \"input\", \"activations\": \"s8_narrow\"},"
+                                        "{\"weights\": \"s8\", \"activations\": \"u3\"}]");
     json_t *json = clq_policy_to_json(&policy);
     char *text = NULL;
     assert_ok(clq_json_dump_line(json, &text));
@@ -79,7 +110,9 @@ static void nonsense_is_refused(void **state) {
     check_refused("[{\"op\": \"conv3d\", \"float\": true}]", "conv3d");
     check_refused("[{\"weights\": \"s9\"}]", "\"s9\", no known type");
     check_refused("[{\"weights\": \"u8\"}]", "cannot be executed");
-    check_refused("[{\"activations\": \"s8\"}]", "activations: of type s8 cannot be executed");
+    check_refused("[{\"activations\": \"s16\"}]",
+                  "activations: activations of type s16 cannot be executed: codes of activations "
+                  "are bytes");
     check_refused("[{\"float\": true, \"weights\": \"s4\"}]", "leaves no types");
     check_refused("{}", "rules");
     char many[2 + 3 * (CLQ_MAX_POLICY_RULES + 1)] = "[";
@@ -117,12 +150,22 @@ static void rules_without_use_are_refused(void **state) {
     assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
     assert_error_has("the rule for conv1, operator conv2d has no effect: an earlier one, for *, "
                      "first layer, decides about \"conv1\"");
+    policy = policy_of("[{\"activations\": \"u4\"}, {\"op\": \"input\", \"activations\": \"u8\"}]");
+    assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
+    assert_error_has("the rule for *, operator input has no effect: an earlier one, for *, decides "
+                     "about \"input\"");
+    policy =
+        policy_of("[{\"op\": \"flatten\", \"activations\": \"u4\"}]"); /* makes none of its own */
+    assert_status(clq_policy_check(&policy, graph), CLQ_USAGE);
+    assert_error_has("no node that makes codes of its own is meant by the rule for *, operator "
+                     "flatten");
     clq_graph_destroy(graph);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_rule_decides),
+        cmocka_unit_test(each_type_has_its_rule),
         cmocka_unit_test(json_reads_back),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(rules_without_use_are_refused),
