@@ -69,6 +69,13 @@ static const clq_analysis_layer *best_kept(const clq_analysis *a) {
     return best;
 }
 
+/* 32: they are real. */
+static int weight_bits(const clq_analysis_layer *layer) {
+    const char *weights = strstr(layer->type, " x ");
+    clq_qtype type;
+    return weights && clq_qtype_find(weights + 3, &type) ? clq_qtype_get(type)->bits : 32;
+}
+
 static void say_kept(const clq_analysis *a, const clq_analysis_layer *kept, clq_text *text) {
     const clq_score *without = &kept->without, *integer = &a->ladder[CLQ_LADDER_INTEGER];
     const bool quotes = strpbrk(kept->name, " *?[]()$&;'\"\\") != NULL;
@@ -83,9 +90,9 @@ static void say_kept(const clq_analysis *a, const clq_analysis_layer *kept, clq_
     }
     clq_text_printf(text, "differ by %.3g %% instead of %.3g %%", 100 * without->error,
                     100 * integer->error);
-    if (strstr(kept->type, "s8") == NULL) {
-        clq_text_printf(text, "; more bits for its weights (--weight-bits %s%s=8%s) is less", quote,
-                        kept->name, quote);
+    if (weight_bits(kept) < 8) {
+        clq_text_printf(text, "; or more bits for its weights, --weight-bits %s%s=8%s, not tried",
+                        quote, kept->name, quote);
     }
 }
 

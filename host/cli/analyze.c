@@ -154,19 +154,77 @@ static clq_status open_images(session *s, clq_graph *graph, int64_t limit) {
     return clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &s->images);
 }
 
+/* Of a quantized model whose weights were equalized the float network with equalized weights, made
+ * again from the images that calibrated; `train` NULL: from arrays. */
+static clq_status equalize_again(session *s, clq_dataset *train, const clq_quant_config *config) {
+    clq_graph *real = NULL;
+    CLQ_TRY(
+        clq_stage_float(s->device, s->trained, train, s->arrays, config, s->options->seed, &real));
+    clq_graph_destroy(s->folded);
+    s->folded = real;
+    return clq_fail_in(clq_analysis_check_weights(s->folded, s->integer),
+                       "%s: its weights were equalized on other data; give the data, --seed and "
+                       "image flags that ptq had, or only the FP32 model",
+                       s->options->quantized ? s->options->quantized : s->options->model);
+}
+
+static clq_status quantize(session *s, clq_dataset *train) {
+    const options *o = s->options;
+    return s->arrays ? clq_stage_ptq_arrays(s->device, s->trained, s->arrays, &o->config,
+                                            &s->quantized.report, &s->integer)
+                     : clq_stage_ptq(s->device, s->trained, train, &o->config, o->seed,
+                                     &s->quantized.report, NULL, &s->integer);
+}
+
+/* What the calibration images are needed for: to quantize, and to equalize. */
 static clq_status calibrate(session *s) {
     const options *o = s->options;
     clq_data_source source = {.path = o->data, .flags = &o->images, .any_classes = true};
+    clq_quant_config config = o->config;
     clq_dataset *train = NULL;
-    if (s->arrays) {
-        return clq_stage_ptq_arrays(s->device, s->trained, s->arrays, &o->config,
-                                    &s->quantized.report, &s->integer);
+    clq_status status = CLQ_OK;
+    if (o->quantized) {
+        json_t *json = clq_quantization_recorded(s->integer);
+        const json_int_t images = json_integer_value(json_object_get(json, "images"));
+        config.equalize = json_is_true(json_object_get(json, "equalize"));
+        config.images = images > 0 ? images : config.images;
+        json_decref(json);
     }
-    CLQ_TRY(clq_data_open(&source, s->trained, CLQ_SPLIT_TRAIN, 0, &train));
-    const clq_status status = clq_stage_ptq(s->device, s->trained, train, &o->config, o->seed,
-                                            &s->quantized.report, NULL, &s->integer);
+    if (o->quantized && !config.equalize) {
+        if (clq_analysis_check_weights(s->folded, s->integer) != CLQ_OK) {
+            clq_log_warn("%s; what this costs is part of all errors", clq_last_error());
+        }
+        return CLQ_OK;
+    }
+    CLQ_TRY(s->arrays ? CLQ_OK
+                      : clq_data_open(&source, o->quantized ? s->integer : s->trained,
+                                      CLQ_SPLIT_TRAIN, 0, &train));
+    if (o->quantized && !s->arrays) { /* prepared as for its calibration */
+        clq_preprocessing p;
+        CLQ_GOTO(status, cleanup, clq_graph_preprocessing(s->integer, &p));
+        CLQ_GOTO(status, cleanup, clq_graph_set_preprocessing(s->trained, &p));
+    }
+    CLQ_GOTO(status, cleanup, o->quantized ? CLQ_OK : quantize(s, train));
+    CLQ_GOTO(status, cleanup, config.equalize ? equalize_again(s, train, &config) : CLQ_OK);
+cleanup:
     clq_dataset_close(train);
     return status;
+}
+
+/* Other tools quantize networks as they are. */
+static bool has_batch_norms(const clq_graph *graph) {
+    for (int n = 0; n < graph->node_count; n++) {
+        if (strcmp(graph->nodes[n].op->name, "batch_norm") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static clq_status take_unfolded(session *s) {
+    clq_graph_destroy(s->folded);
+    s->folded = NULL;
+    return clq_graph_clone(s->trained, &s->folded);
 }
 
 static clq_status open_models(session *s) {
@@ -177,6 +235,7 @@ static clq_status open_models(session *s) {
     if (o->quantized) {
         CLQ_TRY(clq_model_open(o->quantized, &s->integer));
         CLQ_TRY(clq_model_to_integer(o->quantized, &s->integer));
+        CLQ_TRY(has_batch_norms(s->integer) ? take_unfolded(s) : CLQ_OK);
         CLQ_TRY(clq_fail_in(clq_analysis_check(s->folded, s->integer), "%s: is not made of %s",
                             o->quantized, o->model));
     }
@@ -273,7 +332,7 @@ static clq_status analyze(session *s, clq_out_folder *out) {
     CLQ_TRY(open_models(s));
     CLQ_TRY(clq_device_open(o->common.device, &s->device));
     CLQ_TRY(o->inputs ? clq_inputs_open_arrays(o->inputs, &o->images, &s->arrays) : CLQ_OK);
-    CLQ_TRY(o->quantized ? CLQ_OK : calibrate(s));
+    CLQ_TRY(calibrate(s));
     CLQ_TRY(open_data(s, &batch));
     CLQ_TRY(clq_out_claim(out));
     clq_quantized_warn(&s->quantized);

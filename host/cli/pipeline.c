@@ -267,20 +267,40 @@ cleanup:
     return status;
 }
 
+/* Shuffled training images, as many as there are or calibrate. */
+static clq_status calibration_feed(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                                   const clq_quant_config *config, uint64_t seed, int *batch,
+                                   clq_feed **feed) {
+    const int64_t available = clq_dataset_get_info(train)->count;
+    const int64_t images = config->images < available ? config->images : available;
+    clq_feed_options options;
+    CLQ_TRY(clq_inference_options(trained, train, clq_eval_batch(trained, images), &options));
+    options.shuffle = true;
+    options.seed = seed;
+    *batch = options.batch;
+    return clq_feed_create(device, train, &options, feed);
+}
+
+clq_status clq_stage_float(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                           clq_arrays *arrays, const clq_quant_config *config, uint64_t seed,
+                           clq_graph **real) {
+    int batch = arrays ? clq_eval_batch(trained, clq_arrays_rows(arrays)) : 1;
+    clq_feed *feed = NULL;
+    CLQ_TRY(arrays ? clq_feed_create_arrays(trained, arrays, batch, config->images, &feed)
+                   : calibration_feed(device, trained, train, config, seed, &batch, &feed));
+    const clq_status status = clq_ptq_float(device, trained, feed, batch, config, real);
+    clq_feed_destroy(feed);
+    return status;
+}
+
 /* The quantized form of `trained`, from shuffled training images. */
 static clq_status quantized_on(clq_device *device, const clq_graph *trained, clq_dataset *train,
                                const clq_quant_config *config, uint64_t seed,
                                clq_quant_report *report, clq_graph **quantized) {
-    const int64_t available = clq_dataset_get_info(train)->count;
-    const int64_t images = config->images < available ? config->images : available;
-    clq_feed_options options;
+    int batch = 1;
     clq_feed *feed = NULL;
-    CLQ_TRY(clq_inference_options(trained, train, clq_eval_batch(trained, images), &options));
-    options.shuffle = true;
-    options.seed = seed;
-    CLQ_TRY(clq_feed_create(device, train, &options, &feed));
-    const clq_status status =
-        clq_ptq(device, trained, feed, options.batch, config, report, quantized);
+    CLQ_TRY(calibration_feed(device, trained, train, config, seed, &batch, &feed));
+    const clq_status status = clq_ptq(device, trained, feed, batch, config, report, quantized);
     clq_feed_destroy(feed);
     return status;
 }

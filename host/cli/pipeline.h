@@ -57,6 +57,11 @@ clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consume
 clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
                               clq_dataset *dataset, int batch, const char *label,
                               clq_evaluation *evaluation, float *logits);
+/* The float network that the two below quantize, from the same images or arrays (the other NULL):
+ * folded, and equalized where config says so. */
+clq_status clq_stage_float(clq_device *device, const clq_graph *trained, clq_dataset *train,
+                           clq_arrays *arrays, const clq_quant_config *config, uint64_t seed,
+                           clq_graph **real);
 /* Folds, calibrates on the training split, converts. `report` and `quantized` (the calibrated form)
  * may be NULL. */
 clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,

@@ -411,6 +411,7 @@ clq_status clq_analyze(clq_device *device, const clq_graph *trained, const clq_g
     CLQ_NEEDS_ENDS(trained);
     CLQ_NEEDS_ENDS(real);
     CLQ_NEEDS_ENDS(integer);
+    CLQ_REQUIRE(batch >= 1, "batch must be at least 1");
     clq_status status = CLQ_OK;
     analyzer a = {.device = device, .analysis = analysis};
     *analysis = (clq_analysis){0};

@@ -1,9 +1,12 @@
 /* The networks that an analysis runs: the float one with some of its nodes rounded as the integer
  * one rounds them, and the integer one with a node on reals. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/text.h"
+#include "graph/ends.h"
 #include "graph/node.h"
 #include "passes/copy.h"
 #include "quant/analyze.h"
@@ -60,6 +63,9 @@ static clq_status check_end(const clq_graph *a, int x, const clq_graph *b, int y
 }
 
 clq_status clq_analysis_check(const clq_graph *real, const clq_graph *integer) {
+    CLQ_NEEDS(real, integer);
+    CLQ_NEEDS_ENDS(real);
+    CLQ_NEEDS_ENDS(integer);
     if (real->input_count != integer->input_count || real->output_count != integer->output_count) {
         return clq_fail(CLQ_BAD_DATA,
                         "the networks are not the same: %d inputs and %d outputs in the float one, "
@@ -77,6 +83,49 @@ clq_status clq_analysis_check(const clq_graph *real, const clq_graph *integer) {
             check_end(real, real->outputs[o].value, integer, integer->outputs[o].value, "output"));
     }
     return CLQ_OK;
+}
+
+/* The share of weights that are further than a step from their codes, and no clipped ones. */
+static double share_moved(const clq_value *real, const clq_value *rounded, const clq_qparams *q) {
+    const clq_qtype_info *type = clq_qtype_get(q->type);
+    const int64_t count = clq_shape_count(&real->shape), each = count / q->count;
+    const float *x = real->data, *y = rounded->data;
+    int64_t moved = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const float scale = q->scale[i / each];
+        const float code = y[i] / scale;
+        const bool at_end =
+            code <= (float)type->lowest + 1.5f || code >= (float)type->highest - 0.5f;
+        moved += fabsf(x[i] - y[i]) > 1.01f * scale && !at_end;
+    }
+    return (double)moved / (double)count;
+}
+
+clq_status clq_analysis_check_weights(const clq_graph *real, const clq_graph *integer) {
+    CLQ_NEEDS(real, integer);
+    static const double MOST_MOVED = 0.01;
+    clq_graph *rounded = NULL;
+    clq_status status = CLQ_OK;
+    CLQ_TRY(clq_dequantize(integer, &rounded));
+    for (int n = 0; n < real->node_count && status == CLQ_OK; n++) {
+        const clq_node *node = &real->nodes[n];
+        const int other = clq_is_layer(node) ? clq_graph_find_node(integer, node->name) : -1;
+        if (other < 0) {
+            continue;
+        }
+        const int w = integer->nodes[other].inputs[CLQ_LAYER_W];
+        const clq_qparams *q = &integer->values[w].q;
+        if (q->count > 0 && integer->values[w].dtype != CLQ_F32 &&
+            share_moved(&real->values[node->inputs[CLQ_LAYER_W]], &rounded->values[w], q) >
+                MOST_MOVED) {
+            status = clq_fail(CLQ_BAD_DATA,
+                              "layer \"%s\": the integer network's weights are not the float "
+                              "one's, rounded",
+                              node->name);
+        }
+    }
+    clq_graph_destroy(rounded);
+    return status;
 }
 
 clq_status clq_analysis_graphs_open(const clq_graph *real, const clq_graph *integer,
@@ -108,8 +157,13 @@ int clq_analysis_value(const clq_analysis_graphs *g, int real_value) {
             return g->integer->inputs[i];
         }
     }
-    return producer < 0 || g->nodes[producer] < 0 ? CLQ_NO_VALUE
-                                                  : g->integer->nodes[g->nodes[producer]].output;
+    if (producer >= 0 && g->nodes[producer] >= 0) {
+        return g->integer->nodes[g->nodes[producer]].output;
+    }
+    /* A ReLU that other tools leave out, since the codes before it end where it does. */
+    return producer >= 0 && g->real->nodes[producer].op->output_shares_qparams
+               ? clq_analysis_value(g, g->real->nodes[producer].inputs[0])
+               : CLQ_NO_VALUE;
 }
 
 const clq_qparams *clq_analysis_codes(const clq_analysis_graphs *g, int real_value) {
@@ -373,6 +427,27 @@ static clq_status take_codes(const clq_analysis_graphs *g, int kept, clq_graph *
     return CLQ_OK;
 }
 
+/* Outputs of the network that the integer one rounds, as clquant's own do not, stay rounded where
+ * the layer that makes them is on codes and nobody else reads them. */
+static clq_status round_outputs(const clq_analysis_graphs *g, int kept, clq_graph *typed) {
+    for (int o = 0; o < typed->output_count; o++) {
+        clq_value *value = &typed->values[typed->outputs[o].value];
+        const clq_qparams *q = &g->integer->values[g->integer->outputs[o].value].q;
+        const clq_node *node = value->producer < 0 ? NULL : &typed->nodes[value->producer];
+        bool alone = node && clq_is_layer(node) && clq_node_on_codes(typed, node) &&
+                     strcmp(node->name, g->real->nodes[kept].name) != 0;
+        for (int n = 0; n < typed->node_count; n++) {
+            for (int k = 0; k < typed->nodes[n].input_count; k++) {
+                alone &= typed->nodes[n].inputs[k] != typed->outputs[o].value;
+            }
+        }
+        if (alone && value->q.count == 0 && q->count > 0) {
+            CLQ_TRY(clq_qparams_set(&value->q, q->count, q->scale, q->zero_point, q->type));
+        }
+    }
+    return CLQ_OK;
+}
+
 /* Whether another node reads a parameter of this one, which could then not be of both kinds. */
 static bool shares_parameters(const clq_graph *graph, const clq_node *node) {
     for (int k = 0; k < node->input_count; k++) {
@@ -380,6 +455,17 @@ static bool shares_parameters(const clq_graph *graph, const clq_node *node) {
         if (in != CLQ_NO_VALUE && clq_is_constant(&graph->values[in]) &&
             clq_graph_use_count(graph, in) > 1) {
             return true;
+        }
+    }
+    return false;
+}
+
+static bool reads_codes(const clq_graph *graph, const bool *on_codes, int value) {
+    for (int n = 0; n < graph->node_count; n++) {
+        for (int k = 0; k < graph->nodes[n].input_count && on_codes[n]; k++) {
+            if (graph->nodes[n].inputs[k] == value) {
+                return true;
+            }
         }
     }
     return false;
@@ -395,14 +481,19 @@ clq_status clq_analysis_keep_one(const clq_analysis_graphs *g, int node, clq_gra
     if (!on_codes) {
         return CLQ_NO_MEMORY;
     }
-    for (int n = 0; n < real->node_count; n++) {
+    for (int n = real->node_count - 1; n >= 0; n--) { /* readers first */
         const int other = g->nodes[n];
-        fits &= other >= 0;
-        on_codes[n] = fits && n != node && clq_node_on_codes(g->integer, &g->integer->nodes[other]);
+        if (other >= 0) {
+            on_codes[n] = n != node && clq_node_on_codes(g->integer, &g->integer->nodes[other]);
+        } else { /* one that the integer network does without: as those who read it */
+            fits &= clq_analysis_value(g, real->nodes[n].output) != CLQ_NO_VALUE;
+            on_codes[n] = reads_codes(real, on_codes, real->nodes[n].output);
+        }
     }
     if (fits) {
         CLQ_GOTO(status, cleanup, clq_assign_nodes(on_codes, real, &typed));
         CLQ_GOTO(status, cleanup, take_codes(g, node, typed, &fits));
+        CLQ_GOTO(status, cleanup, round_outputs(g, node, typed));
     }
     if (fits) {
         *graph = typed;

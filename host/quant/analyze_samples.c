@@ -80,7 +80,7 @@ static void finish_score(const scoring *s, clq_score *score) {
 
 bool clq_score_is_noise(const clq_score *score) {
     static const double LEVEL = 0.05;
-    return score->lost < 0 || clq_sign_test(score->lost, score->gained) >= LEVEL;
+    return !score || score->lost < 0 || clq_sign_test(score->lost, score->gained) >= LEVEL;
 }
 
 /* ---- running ---- */

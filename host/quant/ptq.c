@@ -7,26 +7,48 @@
 #include "quant/internal.h"
 #include "quant/report.h"
 
+/* What is quantized: folded and, where wanted, equalized. */
+static clq_status float_network(clq_device *device, const clq_graph *trained, clq_feed *feed,
+                                int batch, const clq_quant_config *config,
+                                clq_equalization *equalization, clq_graph **real) {
+    clq_graph *folded = NULL;
+    CLQ_TRY(clq_graph_fold(trained, &folded));
+    if (!config->equalize) {
+        *real = folded;
+        return CLQ_OK;
+    }
+    const clq_status status =
+        clq_equalize(device, folded, feed, batch, config->images, equalization, real);
+    clq_graph_destroy(folded);
+    return status;
+}
+
+clq_status clq_ptq_float(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
+                         const clq_quant_config *config, clq_graph **real) {
+    CLQ_NEEDS(device, trained, feed, config, real);
+    CLQ_NEEDS_ENDS(trained);
+    clq_equalization equalization = {0};
+    CLQ_TRY(clq_quant_config_check(config));
+    const clq_status status =
+        float_network(device, trained, feed, batch, config, &equalization, real);
+    clq_equalization_clear(&equalization);
+    return status;
+}
+
 clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
                    const clq_quant_config *config, clq_quant_report *report,
                    clq_graph **quantized) {
     CLQ_NEEDS(device, trained, feed, config, quantized);
     CLQ_NEEDS_ENDS(trained);
     clq_status status = CLQ_OK;
-    clq_graph *real = NULL, *equal = NULL, *graph = NULL;
+    clq_graph *real = NULL, *graph = NULL;
     clq_equalization equalization = {0};
     if (report) {
         *report = (clq_quant_report){0};
     }
     CLQ_TRY(clq_quant_config_check(config));
-    CLQ_GOTO(status, cleanup, clq_graph_fold(trained, &real));
-    if (config->equalize) {
-        CLQ_GOTO(status, cleanup,
-                 clq_equalize(device, real, feed, batch, config->images, &equalization, &equal));
-        clq_graph_destroy(real);
-        real = equal;
-        equal = NULL;
-    }
+    CLQ_GOTO(status, cleanup,
+             float_network(device, trained, feed, batch, config, &equalization, &real));
     CLQ_GOTO(status, cleanup, clq_graph_clone(real, &graph));
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     /* Types, observers, scales of activations, then of weights. */

@@ -99,7 +99,7 @@ static void add_histogram(clq_pictures *p, const clq_run_analyzed_layer *layer, 
     for (size_t i = 0; i < layer->bins; i++) {
         const double count = (double)json_integer_value(json_array_get(layer->counts, i));
         x[i] = layer->histogram_low + ((double)i + 0.5) * layer->bin_width;
-        y[i] = count > 0 ? log10(count) : 0;
+        y[i] = log10(1 + count);
     }
     char *title = p->titles[p->count];
     clq_line_plot *plot = &p->curves[p->curve_count++];
@@ -109,7 +109,7 @@ static void add_histogram(clq_pictures *p, const clq_run_analyzed_layer *layer, 
                             .x_label = isfinite(layer->code_least)
                                            ? "value (dashed: the ends of what the codes can say)"
                                            : "value",
-                            .y_label = "log10 of how often",
+                            .y_label = "log10 (1 + how often)",
                             .y_suffix = "",
                             .y_min = 0,
                             .y_max = NAN,

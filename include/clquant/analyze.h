@@ -76,6 +76,10 @@ typedef struct clq_analysis {
  * inputs and outputs. */
 clq_status clq_analysis_check(const clq_graph *real, const clq_graph *integer);
 
+/* CLQ_BAD_DATA, naming the layer, unless the integer network's weights are the float one's, rounded
+ * up or down. Not so of networks that were fine-tuned, or equalized on other data. */
+clq_status clq_analysis_check_weights(const clq_graph *real, const clq_graph *integer);
+
 /* Measures all but milliseconds on up to `limit` samples of the feed (0: all), which has this
  * batch. `trained`: the float network as it was given. `real`: the same with the integer one's
  * nodes, as clq_graph_fold makes it. Inputs, and outputs of the float network, are kept in memory

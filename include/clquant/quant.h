@@ -129,6 +129,11 @@ clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed,
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config, clq_quant_report *report);
 
+/* The float network that clq_ptq quantizes, by the same feed: folded, and equalized where config
+ * says so. Its nodes and outputs are those to compare the quantized network's with. */
+clq_status clq_ptq_float(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
+                         const clq_quant_config *config, clq_graph **real);
+
 /* Quantized form -> integer form: weights S8, biases S32, by the scales and types that the values
  * have. The output of a last linear or conv2d stays real. CLQ_USAGE when weights have no scales. */
 clq_status clq_convert(const clq_graph *quantized, clq_graph **integer);

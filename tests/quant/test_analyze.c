@@ -64,19 +64,23 @@ static clq_graph *converted(clq_graph *graph) {
     return integer;
 }
 
-/* Analyzes an integer network, which goes. */
-static clq_analysis analyzed(clq_graph *integer, int batch) {
-    clq_graph *trained = small_net(), *folded = net_folded(small_net());
+/* Analyzes an integer network, which goes, beside a real one, which goes too. */
+static clq_analysis analyzed_beside(clq_graph *real, clq_graph *integer, int batch) {
+    clq_graph *trained = small_net();
     clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
     clq_feed *feed = net_feed(device, data, batch);
     clq_analysis analysis;
-    assert_ok(clq_analyze(device, trained, folded, integer, feed, batch, 0, &analysis));
+    assert_ok(clq_analyze(device, trained, real, integer, feed, batch, 0, &analysis));
     clq_feed_destroy(feed);
     clq_dataset_close(data);
     clq_graph_destroy(trained);
-    clq_graph_destroy(folded);
+    clq_graph_destroy(real);
     clq_graph_destroy(integer);
     return analysis;
+}
+
+static clq_analysis analyzed(clq_graph *integer, int batch) {
+    return analyzed_beside(net_folded(small_net()), integer, batch);
 }
 
 static const clq_analysis_layer *layer_of(const clq_analysis *analysis, const char *name) {
@@ -221,6 +225,49 @@ static void float_layers_are_listed(void **state) {
     clq_analysis_clear(&a);
 }
 
+/* Other tools keep nodes apart that clquant folds, and leave a ReLU out where the codes before it
+ * end at 0: the layers are the same, and so is what is said of keeping them float. */
+static void nodes_may_be_left_out(void **state) {
+    (void)state;
+    clq_analysis a = analyzed(converted(quantized(NULL)), BATCH);
+    clq_analysis b = analyzed_beside(small_net(), converted(quantized(NULL)), BATCH);
+    assert_int_equal(b.layer_count, a.layer_count);
+    assert_true(layer_of(&b, "conv2")->without.error == layer_of(&a, "conv2")->without.error);
+    assert_true(layer_of(&b, "conv2")->only.error == layer_of(&a, "conv2")->only.error);
+    assert_true(b.ladder[CLQ_LADDER_FOLDED].error == 0);
+    clq_analysis_clear(&a);
+    clq_analysis_clear(&b);
+}
+
+/* Equalized weights are compared with the equalized float network. */
+static void equalized_networks_have_their_own_float_one(void **state) {
+    clq_quant_config config;
+    clq_graph *trained = small_net(), *real = NULL, *folded = net_folded(small_net()), *made = NULL;
+    (void)state;
+    clq_quant_config_init(&config);
+    config.equalize = true;
+    config.images = SEEN;
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, SEEN);
+    clq_feed *feed = net_feed(device, data, BATCH);
+    assert_ok(clq_ptq(device, trained, feed, BATCH, &config, NULL, &made));
+    assert_ok(clq_feed_seek(feed, 0, 0));
+    assert_ok(clq_ptq_float(device, trained, feed, BATCH, &config, &real));
+    clq_graph *integer = converted(made);
+    assert_ok(clq_analysis_check_weights(real, integer));
+    assert_status(clq_analysis_check_weights(folded, integer), CLQ_BAD_DATA);
+    assert_error_has("weights are not the float one's, rounded");
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    clq_analysis a = analyzed_beside(real, integer, BATCH);
+    assert_true(a.ladder[CLQ_LADDER_FOLDED].error < 1e-5);
+    for (int i = 0; i < a.layer_count; i++) {
+        assert_true(a.layers[i].sqnr_db > 25);
+    }
+    clq_analysis_clear(&a);
+    clq_graph_destroy(trained);
+    clq_graph_destroy(folded);
+}
+
 static void batches_do_not_matter(void **state) {
     (void)state;
     clq_analysis a = analyzed(converted(quantized(NULL)), BATCH);
@@ -338,6 +385,8 @@ int main(void) {
         cmocka_unit_test(wrong_activations_are_found),
         cmocka_unit_test(keeping_a_layer_gives_what_was_said),
         cmocka_unit_test(float_layers_are_listed),
+        cmocka_unit_test(nodes_may_be_left_out),
+        cmocka_unit_test(equalized_networks_have_their_own_float_one),
         cmocka_unit_test(batches_do_not_matter),
         cmocka_unit_test(other_networks_are_refused),
         cmocka_unit_test(memory_may_run_out),

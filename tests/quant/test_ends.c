@@ -6,6 +6,7 @@
 #include "data/npz.h"
 #include "support/two_ends.h"
 
+#include <clquant/analyze.h>
 #include <clquant/formats.h>
 #include <clquant/passes.h>
 #include <clquant/quant.h>
@@ -92,6 +93,27 @@ static void assert_close(clq_graph *folded, clq_graph *integer, clq_feed *feed) 
     clq_exec_destroy(other);
 }
 
+/* Outputs that are no classes have errors, and no predictions. */
+static void assert_analyzed(clq_graph *graph, clq_graph *folded, clq_graph *integer,
+                            clq_feed *feed) {
+    clq_analysis a;
+    assert_ok(clq_feed_seek(feed, 0, 0));
+    assert_ok(clq_analyze(test_device, graph, folded, integer, feed, BATCH, 0, &a));
+    assert_int_equal(a.samples, ROWS);
+    assert_string_equal(a.unit, "rows");
+    assert_false(a.has_classes || a.has_labels);
+    assert_int_equal(a.layer_count, 7); /* two inputs, a, b, add, pool, fc */
+    for (int i = 0; i < CLQ_LADDER_STAGES; i++) {
+        assert_true(isnan(a.ladder[i].top1) && a.ladder[i].flips == -1);
+        assert_true(i < CLQ_LADDER_WEIGHTS || a.ladder[i].error > 1e-4);
+    }
+    for (int i = 0; i < a.layer_count; i++) {
+        assert_true(a.layers[i].sqnr_db > 25 && a.layers[i].only.error > 0);
+        assert_int_equal(isnan(a.layers[i].without.error), strcmp(a.layers[i].op, "input") == 0);
+    }
+    clq_analysis_clear(&a);
+}
+
 static void arrays_calibrate_and_verify(void **state) {
     (void)state;
     clq_graph *graph = two_ends(), *folded = NULL, *integer = NULL, *loaded = NULL;
@@ -108,6 +130,7 @@ static void arrays_calibrate_and_verify(void **state) {
     assert_int_equal(quantized->values[quantized->outputs[1].value].q.count, 0); /* real */
     assert_verified(integer, arrays);
     assert_close(folded, integer, feed);
+    assert_analyzed(graph, folded, integer, feed);
 
     const char *path = clq_test_temp_path("q.onnx");
     assert_ok(clq_onnx_save(integer, path));
