@@ -146,6 +146,7 @@ enum {
     MAX_SHIFT,
     ACTIVATIONS,
     WEIGHT_SCALES,
+    WEIGHT_OBSERVER,
     POLICY,
     KEEP_FLOAT,
     WEIGHT_BITS,
@@ -205,6 +206,11 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         status = clq_option_enum("--weight-scales", argument, clq_weight_names, 2, &index);
         config->per_tensor_weights = index == 1;
         break;
+    case WEIGHT_OBSERVER:
+        status =
+            clq_option_enum("--weight-observer", argument, clq_weight_observer_names, 2, &index);
+        config->weight_observer = (clq_weight_observer_kind)index;
+        break;
     case SCALE:
         status = clq_option_enum("--scale", argument, clq_scale_names, 2, &index);
         config->scale = (clq_scale_kind)index;
@@ -245,8 +251,8 @@ static const struct argp_option quant_options[] = {
     {"images", IMAGES, "N", 0, "Images that calibrate (default 512)", 0},
     {"observer", OBSERVER, "NAME", 0,
      "How activations' ranges are found: minmax, moving_average, percentile (99.99 %), "
-     "percentile:P, mse or "
-     "entropy (default minmax)",
+     "percentile:P, "
+     "mse, entropy, or all: the best of these (default minmax)",
      0},
     {"method", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"scale", SCALE, "float|pow2", 0, "Any scale, or powers of two (default float)", 0},
@@ -257,6 +263,9 @@ static const struct argp_option quant_options[] = {
     {"weight-scales", WEIGHT_SCALES, "per_channel|per_tensor", 0,
      "Scales of the weights (default per_channel)", 0},
     {"weights", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"weight-observer", WEIGHT_OBSERVER, "minmax|mse", 0,
+     "How they are found: from the largest weight, or for the least squared error (default minmax)",
+     0},
     {"policy", POLICY, "P.json", 0, "Rules that say which layer gets which precision", 0},
     {"keep-float", KEEP_FLOAT, "PATTERN", 0,
      "Leave the nodes of these names (with * and ?) in FP32; may be given again", 0},

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/inputs.h"
@@ -81,10 +82,27 @@ static const struct argp argp = {
     "\vExamples:\n"
     "  clquant ptq model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
     "  clquant ptq model.onnx -D imagenet --scale pow2 -o int8.onnx\n"
+    "  clquant ptq model.onnx -D imagenet --observer all -o int8.onnx\n"
     "  clquant ptq detector.onnx -i x.npz -o int8.onnx",
     children,
     NULL,
     NULL};
+
+/* What calibrates: with labels only where they are wanted, to choose by, and fit the network. */
+static clq_status open_images(const options *o, const clq_data_source *source, clq_graph *graph,
+                              clq_dataset **train) {
+    if (o->config.observer == CLQ_OBSERVER_ALL) {
+        clq_data_source labelled = *source;
+        labelled.any_classes = false;
+        if (clq_data_open(&labelled, graph, CLQ_SPLIT_TRAIN, 0, train) == CLQ_OK) {
+            return CLQ_OK;
+        }
+        clq_log_info("observers are compared by outputs, not by accuracy: %s", clq_last_error());
+    }
+    CLQ_TRY(clq_data_open(source, graph, CLQ_SPLIT_TRAIN, 0, train));
+    clq_dataset_forget_labels(*train);
+    return CLQ_OK;
+}
 
 static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph **integer,
                                    clq_quantized *quantized) {
@@ -93,7 +111,7 @@ static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph
     clq_device *device = NULL;
     clq_dataset *train = NULL;
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
-    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, 0, &train));
+    CLQ_GOTO(status, cleanup, open_images(o, &source, graph, &train));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
                            integer));

@@ -200,17 +200,64 @@ static void print_equalized(const clq_equalization *equalization) {
     putchar('\n');
 }
 
+/* What ranges were found by. */
+static clq_observer_kind observer_of(const clq_quantized *q) {
+    return q->config->observer == CLQ_OBSERVER_ALL ? q->report.observer : q->config->observer;
+}
+
+/* A line for each observer of all. */
+static void print_tried(const clq_quantized *q) {
+    const clq_quant_report *report = &q->report;
+    char text[CLQ_OBSERVER_TEXT];
+    if (report->tried_count == 0) {
+        return;
+    }
+    printf("observers on the %lld %.*s that calibrated", (long long)report->images,
+           clq_unit_length(report->unit, report->images), report->unit);
+    if (!isnan(report->fp32_top1)) {
+        printf(" (FP32 top-1 %.2f %%)", 100 * report->fp32_top1);
+    }
+    puts(isnan(report->fp32_top1) ? ", without labels:" : ":");
+    for (int i = 0; i < report->tried_count; i++) {
+        const clq_tried_observer *tried = &report->tried[i];
+        printf("  %-18s", clq_observer_text(tried->observer, q->config->percentile, text));
+        if (!isnan(tried->top1)) {
+            printf(" top-1 %6.2f %%,", 100 * tried->top1);
+        }
+        printf(" outputs differ from FP32's by %.3g %%%s\n", 100 * tried->error,
+               tried->observer == report->observer ? "   kept" : "");
+    }
+}
+
+static json_t *tried_to_json(const clq_quantized *q) {
+    json_t *json = json_array();
+    char text[CLQ_OBSERVER_TEXT];
+    for (int i = 0; i < q->report.tried_count; i++) {
+        const clq_tried_observer *tried = &q->report.tried[i];
+        json_t *one = json_object();
+        clq_observer_text(tried->observer, q->config->percentile, text);
+        json_object_set_new(one, "observer", clq_json_string(text));
+        json_object_set_new(one, "top1", clq_json_real(tried->top1));
+        json_object_set_new(one, "output_error", clq_json_real(tried->error));
+        json_object_set_new(one, "kept", json_boolean(tried->observer == q->report.observer));
+        json_array_append_new(json, one);
+    }
+    return json;
+}
+
 static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
     const char *unit = report->unit ? report->unit : "images";
     const bool pow2 = config->scale == CLQ_SCALE_POW2;
     char observer[CLQ_OBSERVER_TEXT];
-    printf("%s: calibrated on %lld %.*s, observer %s; activations %s, weights %s, scales %s",
+    printf("%s: calibrated on %lld %.*s, observer %s; activations %s, weights %s%s, scales %s",
            q->method, (long long)report->images, clq_unit_length(unit, report->images), unit,
-           clq_observer_text(config->observer, config->percentile, observer),
+           clq_observer_text(observer_of(q), config->percentile, observer),
            clq_activation_names[config->symmetric_activations],
-           clq_weight_names[config->per_tensor_weights], clq_scale_names[config->scale]);
+           clq_weight_names[config->per_tensor_weights],
+           config->weight_observer == CLQ_WEIGHTS_MSE ? " by mse" : "",
+           clq_scale_names[config->scale]);
     if (pow2 && config->max_shift > 0) {
         printf(" within 2^-%d..2^%d", config->max_shift, config->max_shift);
     } else if (pow2) {
@@ -228,6 +275,7 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     if (config->equalize) {
         print_equalized(&report->equalization);
     }
+    print_tried(q);
     print_accuracy(&q->accuracy);
     print_errors(&q->errors, graph);
 }
@@ -263,8 +311,13 @@ static json_t *clamped_to_json(const clq_quant_report *report) {
 }
 
 void clq_quantized_to_json(const clq_quantized *q, json_t *json) {
+    clq_quant_config found = *q->config;
+    found.observer = observer_of(q);
     json_object_set_new(json, "quantization",
-                        clq_quant_config_to_json(q->config, q->method, q->report.images));
+                        clq_quant_config_to_json(&found, q->method, q->report.images));
+    if (q->report.tried_count > 0) {
+        json_object_set_new(json, "observers", tried_to_json(q));
+    }
     json_object_set_new(json, "scales", json_integer(q->report.scales));
     json_object_set_new(json, "clamped", clamped_to_json(&q->report));
     json_object_set_new(json, "widened_for_bias", json_integer(q->report.widened));

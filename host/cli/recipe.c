@@ -166,6 +166,7 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
     CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
     CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);
+    CLQ_READ_ENUM(r, "weight_observer", clq_weight_observer_names, config->weight_observer);
     CLQ_TRY(clq_json_read_f64(r, "averaging", CLQ_IN_AVERAGING, &config->averaging));
     const bool limited = clq_json_has(r, "max_shift");
     CLQ_TRY(clq_json_read_int(r, "max_shift", CLQ_IN_MAX_SHIFT, &config->max_shift));

@@ -457,6 +457,15 @@ clq_status clq_dataset_hash(const clq_dataset *d, uint64_t *hash) {
 
 /* ---- classes ---- */
 
+void clq_dataset_forget_labels(clq_dataset *d) {
+    CLQ_NEEDS_OR(, d);
+    if (d->table) {
+        clq_free(d->table->labels);
+        d->table->labels = NULL;
+    }
+    d->info.labels = NULL; /* the source keeps its own: a folder finds its files by them */
+}
+
 clq_status clq_dataset_map_classes(clq_dataset *d, const int32_t *map, const char *const *names,
                                    int count) {
     CLQ_NEEDS(d, map, names);

@@ -11,6 +11,7 @@
 #include "ops/layer.h"
 #include "ops/quantized_run.h"
 #include "ops/self_test.h"
+#include "quant/compare.h"
 #include "quant/internal.h"
 #include "quant/observers/observer.h"
 #include "quant/report.h"
@@ -204,9 +205,9 @@ static void warn_of_outlier(const clq_value *value, const clq_observed *seen,
     }
 }
 
-/* The range of a group by the configured observer. */
-static clq_status find_range(const calibration *c, const clq_value *value, const clq_observed *seen,
-                             float range[2]) {
+/* The range of a group by an observer. */
+static clq_status find_range(const calibration *c, const clq_observer *observer,
+                             const clq_value *value, const clq_observed *seen, float range[2]) {
     const clq_qtype_info *type = clq_qtype_get(value->q.type);
     const clq_code_rule rule = {.symmetric = c->config->symmetric_activations,
                                 .max_shift = clq_scale_shift(c->config),
@@ -217,14 +218,18 @@ static clq_status find_range(const calibration *c, const clq_value *value, const
         memcpy(range, seen->range, sizeof seen->range); /* clq_activation_qparams refuses it */
         return CLQ_OK;
     }
-    CLQ_TRY(c->observer->finish(seen, &rule, range));
+    CLQ_TRY(observer->finish(seen, &rule, range));
     warn_of_outlier(value, seen, range);
     return CLQ_OK;
 }
 
-static clq_status set_qparams(calibration *c) {
-    for (int v = 0; v < c->graph->value_count; v++) {
-        clq_value *value = &c->graph->values[v];
+/* Scales and zero points of c->graph, or a copy of it, by an observer. */
+static clq_status set_qparams(const calibration *c, clq_observer_kind kind, clq_graph *graph,
+                              clq_quant_report *report) {
+    clq_quant_config config = *c->config;
+    config.observer = kind;
+    for (int v = 0; v < graph->value_count; v++) {
+        clq_value *value = &graph->values[v];
         const int group = c->groups[v];
         float range[2], scale = 1;
         int32_t zero_point = 0;
@@ -232,22 +237,120 @@ static clq_status set_qparams(calibration *c) {
             continue;
         }
         if (group != v) { /* the group's first value, which comes before */
-            const clq_qparams *q = &c->graph->values[group].q;
+            const clq_qparams *q = &graph->values[group].q;
             CLQ_TRY(clq_qparams_set(&value->q, 1, q->scale, q->zero_point, q->type));
             continue;
         }
         const clq_qtype type = value->q.type;
         const clq_qtype_info *codes = clq_qtype_get(type);
-        CLQ_TRY(find_range(c, value, &c->seen[v], range));
-        CLQ_TRY(clq_activation_qparams(c->config, value->name, -range[0], range[1], type, &scale,
+        CLQ_TRY(find_range(c, clq_observer_get(kind), value, &c->seen[v], range));
+        CLQ_TRY(clq_activation_qparams(&config, value->name, -range[0], range[1], type, &scale,
                                        &zero_point));
         CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, type));
         const float exact = clq_range_scale(range[0], range[1], codes->lowest, codes->highest,
-                                            c->config->symmetric_activations, CLQ_ANY_SCALE);
-        CLQ_TRY(clq_report_scale(c->report, c->config, value, exact, scale));
+                                            config.symmetric_activations, CLQ_ANY_SCALE);
+        CLQ_TRY(clq_report_scale(report, &config, value, exact, scale));
     }
-    CLQ_TRY(clq_set_weight_qparams(c->config, c->graph, c->report));
-    return clq_quant_record(c->graph, c->config, "ptq", c->images);
+    CLQ_TRY(clq_set_weight_qparams(&config, graph, report));
+    return clq_quant_record(graph, &config, "ptq", c->images);
+}
+
+/* ---- all observers ---- */
+
+/* Integer networks by observers that have one. */
+typedef struct trials {
+    clq_graph *graphs[CLQ_OBSERVER_ALL];
+    clq_exec *execs[CLQ_OBSERVER_ALL];
+    clq_tried_observer tried[CLQ_OBSERVER_ALL];
+    int count;
+} trials;
+
+static clq_status add_trial(const calibration *c, clq_observer_kind kind, trials *t) {
+    const clq_exec_options options = {.mode = CLQ_EXEC_INT8,
+                                      .batch = clq_exec_get_options(c->exec)->batch};
+    clq_graph *graph = NULL;
+    CLQ_TRY(clq_graph_clone(c->graph, &graph));
+    clq_status status = set_qparams(c, kind, graph, NULL);
+    if (status == CLQ_OK) {
+        status = clq_convert(graph, &t->graphs[t->count]);
+    }
+    clq_graph_destroy(graph);
+    CLQ_TRY(status);
+    CLQ_TRY(clq_exec_create(c->device, t->graphs[t->count], &options, &t->execs[t->count]));
+    t->tried[t->count++].observer = kind;
+    return CLQ_OK;
+}
+
+static void end_trials(trials *t) {
+    for (int i = 0; i < CLQ_OBSERVER_ALL; i++) {
+        clq_exec_destroy(t->execs[i]);
+        clq_graph_destroy(t->graphs[i]);
+    }
+}
+
+static bool is_better(const clq_tried_observer *a, const clq_tried_observer *b) {
+    if (a->top1 != b->top1 && !isnan(a->top1)) {
+        return a->top1 > b->top1;
+    }
+    return a->error < b->error;
+}
+
+/* Runs what calibrated through the float network and all integer ones, and finds the best. */
+static clq_status compare_trials(const calibration *c, clq_feed *feed, trials *t,
+                                 clq_observer_kind *best) {
+    clq_compared compared[1 + CLQ_OBSERVER_ALL];
+    const int outputs = c->graph->output_count;
+    const clq_tried_observer *first = &t->tried[0];
+    int64_t done;
+    clq_exec_set_hook(c->exec, NULL, NULL);
+    CLQ_TRY(clq_compare_networks(c->exec, t->execs, t->count, feed, c->images, "try observers",
+                                 compared, &done));
+    for (int i = 0; i < t->count; i++) {
+        clq_tried_observer *tried = &t->tried[i];
+        tried->top1 = compared[1 + i].top1;
+        for (int o = 0; o < outputs; o++) {
+            tried->error += compared[1 + i].errors[o] / outputs;
+        }
+        first = is_better(tried, first) ? tried : first;
+    }
+    *best = first->observer;
+    if (c->report) {
+        c->report->tried_count = t->count;
+        c->report->fp32_top1 = compared[0].top1;
+        memcpy(c->report->tried, t->tried, sizeof t->tried);
+    }
+    return CLQ_OK;
+}
+
+static clq_status try_observers(const calibration *c, clq_feed *feed, clq_observer_kind *best) {
+    clq_status status = CLQ_OK;
+    trials t = {0};
+    for (int kind = 0; kind < CLQ_OBSERVER_ALL; kind++) {
+        status = add_trial(c, (clq_observer_kind)kind, &t);
+        if (status == CLQ_BAD_DATA && (t.count > 0 || kind + 1 < CLQ_OBSERVER_ALL)) {
+            clq_log_warn("observer %s is left out: %s",
+                         clq_observer_text((clq_observer_kind)kind, c->config->percentile,
+                                           (char[CLQ_OBSERVER_TEXT]){0}),
+                         clq_last_error());
+            status = CLQ_OK;
+        }
+        CLQ_GOTO(status, cleanup, status);
+    }
+    status = compare_trials(c, feed, &t, best);
+cleanup:
+    end_trials(&t);
+    return status;
+}
+
+static clq_status choose_scales(calibration *c, clq_feed *feed) {
+    clq_observer_kind kind = c->config->observer;
+    if (kind == CLQ_OBSERVER_ALL) {
+        CLQ_TRY(try_observers(c, feed, &kind));
+    }
+    if (c->report) {
+        c->report->observer = kind;
+    }
+    return set_qparams(c, kind, c->graph, c->report);
 }
 
 static bool is_border(const clq_graph *graph, int node) {
@@ -287,7 +390,7 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     CLQ_GOTO(status, cleanup, check_layers(c.graph));
     CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
     CLQ_GOTO(status, cleanup, run_images(&c, feed));
-    CLQ_GOTO(status, cleanup, set_qparams(&c));
+    CLQ_GOTO(status, cleanup, choose_scales(&c, feed));
     if (report) {
         report->images = c.images;
         report->unit = clq_feed_unit(feed);

@@ -5,6 +5,7 @@
 #include "kernels/include/scales.h"
 #include "ops/layer.h"
 #include "quant/internal.h"
+#include "quant/observers/weights.h"
 #include "quant/report.h"
 
 /* The group's representative: the value that is made first. */
@@ -86,7 +87,8 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
     const clq_value *bias = clq_layer_bias(graph, node);
     const size_t oc = (size_t)w->shape.dim[0], k = (size_t)clq_shape_count(&w->shape) / oc;
     const int shift = clq_scale_shift(config);
-    const float highest = (float)clq_qtype_get(clq_weights_type(w))->highest;
+    const clq_qtype_info *type = clq_qtype_get(clq_weights_type(w));
+    const float highest = (float)type->highest;
     const bool weight_only = clq_is_weight_only(graph, node); /* whose bias stays real */
     const float *data = w->data, *biases = bias && !weight_only ? bias->data : NULL;
     if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
@@ -107,7 +109,9 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
             scale[c] = scale[0];
             continue;
         }
-        const float most = largest_magnitude(data + c * k, shared * k);
+        const float most = config->weight_observer == CLQ_WEIGHTS_MSE
+                               ? clq_weights_reach(data + c * k, shared * k, type, shift)
+                               : largest_magnitude(data + c * k, shared * k);
         const float bias_most = biases ? largest_magnitude(biases + c, shared) : 0;
         const float exact = clq_weights_scale(most, highest, bias_most, x_scale, CLQ_ANY_SCALE);
         scale[c] = clq_weights_scale(most, highest, bias_most, x_scale, shift);

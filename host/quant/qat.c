@@ -97,7 +97,7 @@ static clq_status start_sources(clq_observers *o, const clq_graph *graph) {
 static clq_status open_observers(clq_observers *o, const clq_graph *graph) {
     clq_op_self_tests_add();
     CLQ_TRY(clq_qstate_create(o->device, graph, &o->qstate));
-    o->qstate->choose_weight_scales = true;
+    o->qstate->choose_weight_scales = o->config->weight_observer == CLQ_WEIGHTS_MIN_MAX;
     o->qstate->per_tensor_weights = o->config->per_tensor_weights;
     o->qstate->max_shift = clq_scale_shift(o->config);
     CLQ_TRY(clq_buffer_create(o->device, range_bytes(o), &o->running));
@@ -174,7 +174,9 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
                      clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], value->q.type));
         }
     }
-    status = clq_set_weight_qparams(o->config, graph, NULL);
+    if (o->qstate->choose_weight_scales) {
+        status = clq_set_weight_qparams(o->config, graph, NULL);
+    }
 cleanup:
     clq_free(scale);
     clq_free(zero_point);
@@ -184,7 +186,8 @@ cleanup:
 /* Steps in which observers run. What left out the ends of ranges on purpose would lose that to
  * averages of extremes. */
 static int64_t observing_steps(const clq_train_job *job, const clq_quant_config *config) {
-    if (clq_observer_get(config->observer)->histogram) {
+    const clq_quant_config found = clq_quant_config_found(config, job->graph);
+    if (clq_observer_get(found.observer)->histogram) {
         return 0;
     }
     const int64_t epoch = clq_dataset_get_info(job->train)->count / job->config.batch;
@@ -193,9 +196,11 @@ static int64_t observing_steps(const clq_train_job *job, const clq_quant_config 
 
 /* By field, since padding bytes are not defined. */
 static uint64_t config_hash(const clq_quant_config *config) {
-    const double numbers[] = {config->averaging,          config->symmetric_activations,
-                              config->per_tensor_weights, config->scale,
-                              config->max_shift,          config->equalize};
+    const double numbers[] = {
+        config->averaging,          config->symmetric_activations,
+        config->per_tensor_weights, config->scale,
+        config->max_shift,          config->weight_observer,
+        config->equalize,           clq_observer_get(config->observer)->histogram};
     return clq_hash64(numbers, sizeof numbers);
 }
 
@@ -273,7 +278,8 @@ clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch
     CLQ_GOTO(status, cleanup, clq_observers_attach(job, config, observing_steps(job, config), &o));
     CLQ_GOTO(status, cleanup, clq_train(job, history, history_count));
     CLQ_GOTO(status, cleanup, store_qparams(o, job->graph));
-    CLQ_GOTO(status, cleanup, clq_quant_record(job->graph, config, "qat", 0));
+    const clq_quant_config found = clq_quant_config_found(config, job->graph);
+    CLQ_GOTO(status, cleanup, clq_quant_record(job->graph, &found, "qat", 0));
 cleanup:
     if (status != CLQ_OK) {
         clq_free(*history);

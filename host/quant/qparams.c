@@ -19,9 +19,10 @@ void clq_quant_config_init(clq_quant_config *config) {
 clq_status clq_quant_config_check(const clq_quant_config *config) {
     CLQ_NEEDS(config);
     if ((unsigned)config->observer >= CLQ_OBSERVER_COUNT ||
+        (unsigned)config->weight_observer > CLQ_WEIGHTS_MSE ||
         (unsigned)config->scale > CLQ_SCALE_POW2) {
-        return clq_fail(CLQ_USAGE, "unknown observer %d or kind of scale %d", (int)config->observer,
-                        (int)config->scale);
+        return clq_fail(CLQ_USAGE, "unknown observer %d, of weights %d, or kind of scale %d",
+                        (int)config->observer, (int)config->weight_observer, (int)config->scale);
     }
     CLQ_TRY(clq_in_range("percentile", config->percentile, CLQ_IN_PERCENTILE));
     CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));

@@ -11,6 +11,7 @@
 const char *const clq_scale_names[2] = {"float", "pow2"};
 const char *const clq_activation_names[2] = {"affine", "symmetric"};
 const char *const clq_weight_names[2] = {"per_channel", "per_tensor"};
+const char *const clq_weight_observer_names[2] = {"minmax", "mse"};
 
 /* ---- scales ---- */
 
@@ -90,6 +91,8 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
                         clq_json_string(clq_activation_names[config->symmetric_activations]));
     json_object_set_new(json, "weights",
                         clq_json_string(clq_weight_names[config->per_tensor_weights]));
+    json_object_set_new(json, "weight_observer",
+                        clq_json_string(clq_weight_observer_names[config->weight_observer]));
     json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
     json_object_set_new(json, "equalize", json_boolean(config->equalize));
     if (config->policy.count > 0) {
@@ -105,6 +108,17 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
 static json_t *recorded(const clq_graph *graph) {
     const char *text = clq_graph_get_metadata(graph, CLQ_META_QUANTIZATION);
     return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+clq_quant_config clq_quant_config_found(const clq_quant_config *config, const clq_graph *graph) {
+    clq_quant_config found = *config;
+    if (config->observer == CLQ_OBSERVER_ALL) {
+        json_t *json = recorded(graph);
+        const char *observer = json_string_value(json_object_get(json, "observer"));
+        (void)(observer && clq_observer_parse(observer, &found) == CLQ_OK);
+        json_decref(json);
+    }
+    return found;
 }
 
 /* Takes the object over. */

@@ -7,14 +7,18 @@
 #include <clquant/quant.h>
 
 /* The words of recipes, options and files, by the config's values: two of each. */
-extern const char *const clq_scale_names[2], *const clq_activation_names[2],
-                                                 *const clq_weight_names[2];
+extern const char *const clq_scale_names[2],
+    *const clq_activation_names[2], *const clq_weight_names[2], *const clq_weight_observer_names[2];
 
 /* "percentile:99.9", "mse", ...: as in flags, recipes and files. CLQ_USAGE lists what there is. */
 clq_status clq_observer_parse(const char *text, clq_quant_config *config);
 enum { CLQ_OBSERVER_TEXT = 40 };
 const char *clq_observer_text(clq_observer_kind kind, double percentile,
                               char text[CLQ_OBSERVER_TEXT]);
+
+/* The settings with which a calibrated graph's ranges were found: of all observers the one that was
+ * kept, as its metadata says. */
+clq_quant_config clq_quant_config_found(const clq_quant_config *config, const clq_graph *graph);
 
 /* Counts a scale that was chosen for `value`; `exact` is what it would be without powers of two.
  * A NULL report keeps nothing. */

@@ -157,6 +157,9 @@ clq_status clq_dataset_hash(const clq_dataset *dataset, uint64_t *hash);
  * for whoever needs them. */
 clq_status clq_dataset_require_labels(const clq_dataset *dataset);
 
+/* Takes the labels away, where they are not those of the network that is fed. */
+void clq_dataset_forget_labels(clq_dataset *dataset);
+
 /* Gives the classes other numbers and names: those of a network. map (class_count): the new number
  * of each class, or -1 for one that no label has; below `count`, the number of `names`. */
 clq_status clq_dataset_map_classes(clq_dataset *dataset, const int32_t *map,

@@ -16,9 +16,16 @@ typedef enum clq_observer_kind {
     CLQ_OBSERVER_PERCENTILE, /* leaves out what is beyond config->percentile */
     CLQ_OBSERVER_MSE,        /* the least squared error of codes */
     CLQ_OBSERVER_ENTROPY,    /* the least Kullback-Leibler divergence of codes */
+    CLQ_OBSERVER_ALL,        /* the best of those above on what calibrates: by top-1 where it has
+                                labels for the outputs, and by how far these are from FP32's */
     CLQ_OBSERVER_COUNT
 } clq_observer_kind;
 #define CLQ_PERCENTILE 99.99 /* default */
+/* How the scales of weights are found: equation (5), or the least squared error. */
+typedef enum clq_weight_observer_kind {
+    CLQ_WEIGHTS_MIN_MAX,
+    CLQ_WEIGHTS_MSE
+} clq_weight_observer_kind;
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 
 /* ---- who gets which precision ---- */
@@ -68,7 +75,8 @@ typedef struct clq_quant_config {
     /* zero_point in the middle of the type's codes (of unsigned ones at their start when the range
      * is not negative); default affine */
     bool symmetric_activations;
-    bool per_tensor_weights; /* default per channel */
+    bool per_tensor_weights;                  /* default per channel */
+    clq_weight_observer_kind weight_observer; /* QAT keeps the scales of MSE */
     clq_scale_kind scale;
     int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images; /* calibration images, default 512 */
@@ -99,10 +107,21 @@ typedef struct clq_clamped_value {
     int max_shift; /* what would clamp none of them */
 } clq_clamped_value;
 
+/* An observer that was one of all. */
+typedef struct clq_tried_observer {
+    clq_observer_kind observer;
+    double top1;  /* share of what calibrated; NaN: no labels */
+    double error; /* of outputs (clq_compare_outputs), mean over them; NaN: no integer network */
+} clq_tried_observer;
+
 /* Of calibration: the scales with which QAT would begin. */
 typedef struct clq_quant_report {
-    int64_t images;   /* calibrated on; or rows */
-    const char *unit; /* "images" or "rows" */
+    int64_t images;                             /* calibrated on; or rows */
+    const char *unit;                           /* "images" or "rows" */
+    clq_observer_kind observer;                 /* that the ranges are by */
+    clq_tried_observer tried[CLQ_OBSERVER_ALL]; /* where all were */
+    int tried_count;
+    double fp32_top1; /* beside theirs */
     int64_t scales;   /* chosen: of activations and weights */
     int64_t widened;  /* scales of weights that follow from a bias: equation (5)'s second term */
     int64_t clamped;  /* powers of two that max_shift clamped */

@@ -77,6 +77,7 @@ static void data(void **state) {
     REFUSED(clq_arrays_read(NULL, 0, 0, 1, (float *)x));
     REFUSED(clq_dataset_measure(NULL, x, x));
     REFUSED(clq_dataset_measure(table, NULL, x));
+    clq_dataset_forget_labels(NULL);
     REFUSED(clq_dataset_map_classes(NULL, NULL, NULL, 0));
     REFUSED(clq_dataset_map_classes(table, NULL, NULL, 0));
     REFUSED(clq_loader_create(NULL, &(clq_loader_options){0}, &loader));

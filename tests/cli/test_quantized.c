@@ -29,6 +29,26 @@ static void ptq_says_what_it_did(void **state) {
     assert_printed("\"accuracy\": null");
 }
 
+static void all_observers_are_tried(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    assert_exit(0, "ptq %s --data " DATA " --observer all --weight-observer mse -o %s", fp32, q);
+    assert_printed("observers on the 64 images that calibrated (FP32 top-1 ");
+    assert_printed("  minmax             top-1 ");
+    assert_printed("  percentile:99.99   top-1 ");
+    assert_printed("kept\n");
+    assert_printed("weights per_channel by mse");
+    assert_exit(0, "ptq %s --data " DATA " --observer percentile:99.5 -o %s", fp32, q);
+    assert_printed("observer percentile:99.5;");
+    assert_exit(0, "info %s", q);
+    assert_printed("observer percentile:99.5");
+    assert_exit(0, "ptq %s --data " DATA " --observer all --json -o %s 2>/dev/null", fp32, q);
+    assert_printed("\"output_error\": ");
+    assert_printed("\"kept\": true");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --observer kl -o %s", fp32, q);
+    assert_printed("--observer: must be minmax, ");
+}
+
 static void clamped_scales_are_a_warning(void **state) {
     (void)state;
     const char *fp32 = model();
@@ -147,6 +167,7 @@ static void policies_say_who_is_quantized(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
+        cmocka_unit_test(all_observers_are_tried),
         cmocka_unit_test(clamped_scales_are_a_warning),
         cmocka_unit_test(max_shift_needs_powers_of_two),
         cmocka_unit_test(settings_travel_with_the_model),

@@ -234,6 +234,71 @@ static void memory_does_not_depend_on_images(void **state) {
     }
 }
 
+/* How far the integer network of a calibrated graph is from the float one, by other means. */
+static double output_error(const clq_graph *real, const clq_graph *calibrated, clq_feed *feed) {
+    clq_graph *integer = NULL;
+    clq_exec *a = NULL, *b = NULL;
+    double error;
+    int64_t done;
+    const clq_exec_options real_options = {
+        .mode = CLQ_EXEC_FLOAT, .batch = BATCH, .no_fusion = true, .fixed_sums = true};
+    const clq_exec_options integer_options = {.mode = CLQ_EXEC_INT8, .batch = BATCH};
+    assert_ok(clq_convert(calibrated, &integer));
+    assert_ok(clq_exec_create(test_device, real, &real_options, &a));
+    assert_ok(clq_exec_create(test_device, integer, &integer_options, &b));
+    assert_ok(clq_compare_outputs(a, b, feed, IMAGES, &error, &done));
+    clq_exec_destroy(a);
+    clq_exec_destroy(b);
+    clq_graph_destroy(integer);
+    return error;
+}
+
+/* `all` measures every observer, and leaves what the best one alone would have. */
+static void the_best_of_all_is_kept(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    config.images = IMAGES;
+    for (int labelled = 0; labelled < 2; labelled++) {
+        clq_quant_report report;
+        clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+        if (!labelled) {
+            clq_dataset_forget_labels(data);
+        }
+        clq_feed *feed = net_feed(test_device, data, BATCH);
+        clq_graph *graph = net_folded(net_everything(SIZE)), *real = NULL;
+        assert_ok(clq_graph_clone(graph, &real));
+        config.observer = CLQ_OBSERVER_ALL;
+        assert_ok(clq_calibrate(test_device, graph, feed, BATCH, &config, &report));
+        assert_int_equal(report.tried_count, CLQ_OBSERVER_ALL);
+        const clq_tried_observer *best = &report.tried[report.observer];
+        assert_int_equal(best->observer, report.observer);
+        assert_int_equal(isnan(report.fp32_top1), !labelled);
+        for (int i = 0; i < report.tried_count; i++) {
+            const clq_tried_observer *tried = &report.tried[i];
+            clq_graph *alone = NULL;
+            assert_int_equal(isnan(tried->top1), !labelled);
+            assert_true(!labelled || tried->top1 <= best->top1);
+            assert_true((labelled && tried->top1 < best->top1) || tried->error >= best->error);
+            assert_ok(clq_graph_clone(real, &alone));
+            config.observer = tried->observer;
+            net_calibrate(test_device, alone, &config, IMAGES, BATCH);
+            assert_true(output_error(real, alone, feed) == tried->error);
+            assert_int_equal(qparams_hash(alone) == qparams_hash(graph), tried == best);
+            if (tried == best) { /* the file does not say "all" */
+                assert_string_equal(clq_graph_get_metadata(alone, "clquant.quantization"),
+                                    clq_graph_get_metadata(graph, "clquant.quantization"));
+            }
+            clq_graph_destroy(alone);
+        }
+        clq_quant_report_clear(&report);
+        clq_feed_destroy(feed);
+        clq_dataset_close(data);
+        clq_graph_destroy(graph);
+        clq_graph_destroy(real);
+    }
+}
+
 static void broken_networks_are_named(void **state) {
     (void)state;
     clq_quant_config config;
@@ -243,7 +308,7 @@ static void broken_networks_are_named(void **state) {
     clq_graph *graph = net_folded(net_everything(SIZE));
     float *bias = graph->values[clq_graph_find_value(graph, "b1.conv1.weight")].data;
     bias[0] = INFINITY;
-    for (int kind = 0; kind < CLQ_OBSERVER_COUNT; kind++) {
+    for (int kind = 0; kind < CLQ_OBSERVER_ALL; kind++) {
         config.observer = (clq_observer_kind)kind;
         assert_status(clq_calibrate(test_device, graph, feed, BATCH, &config, NULL), CLQ_BAD_DATA);
         assert_error_has("b1");
@@ -539,6 +604,7 @@ int main(void) {
         cmocka_unit_test(calibration_repeats_itself),
         cmocka_unit_test(sums_have_one_order),
         cmocka_unit_test(memory_does_not_depend_on_images),
+        cmocka_unit_test(the_best_of_all_is_kept),
         cmocka_unit_test(broken_networks_are_named),
         cmocka_unit_test(conversion_rounds_weights_and_biases),
         cmocka_unit_test(degenerate_layers_convert),

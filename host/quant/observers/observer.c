@@ -9,7 +9,7 @@
 #include "quant/report.h"
 
 static const char *const names[CLQ_OBSERVER_COUNT] = {"minmax", "moving_average", "percentile",
-                                                      "mse", "entropy"};
+                                                      "mse",    "entropy",        "all"};
 
 /* ---- rules ---- */
 
@@ -44,6 +44,7 @@ static const clq_observer observers[CLQ_OBSERVER_COUNT] = {
     [CLQ_OBSERVER_PERCENTILE] = {.histogram = true, .finish = clq_percentile_finish},
     [CLQ_OBSERVER_MSE] = {.histogram = true, .finish = clq_mse_finish},
     [CLQ_OBSERVER_ENTROPY] = {.histogram = true, .finish = clq_entropy_finish},
+    [CLQ_OBSERVER_ALL] = {.histogram = true},
 };
 
 const clq_observer *clq_observer_get(clq_observer_kind kind) {
@@ -72,7 +73,7 @@ clq_status clq_observer_parse(const char *text, clq_quant_config *config) {
     }
     return clq_fail(
         CLQ_USAGE,
-        "must be minmax, moving_average, percentile, percentile:P, mse or entropy, is \"%s\"",
+        "must be minmax, moving_average, percentile, percentile:P, mse, entropy or all, is \"%s\"",
         text);
 }
 

@@ -30,7 +30,7 @@ int clq_rule_zero_point(const clq_code_rule *rule, const float range[2], float s
 
 typedef struct clq_observer {
     bool histogram; /* needs it */
-    /* `seen` holds finite numbers. Deterministic: double, in a fixed order. */
+    /* NULL: of ALL. `seen` holds finite numbers. Deterministic: double, in a fixed order. */
     clq_status (*finish)(const clq_observed *seen, const clq_code_rule *rule, float range[2]);
 } clq_observer;
 

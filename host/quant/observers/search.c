@@ -136,15 +136,18 @@ static void try_powers(searching *s, double scale) {
 static void try_all(searching *s, double scale) {
     const double least = CLQ_LEAST_SCALE;
     double step = scale;
-    for (int i = 0; step >= least && try_step(s, step); i++) {
-        step = scale * exp2(-(i + 1.0) / COARSE);
+    while (step >= least && try_step(s, step)) {
+        step *= CLQ_SCALE_COARSE;
     }
-    const double best = s->best.step;
-    for (int i = 1 - FINE; i < FINE; i++) {
-        step = best * exp2((double)i / (COARSE * FINE));
+    step = s->best.step;
+    for (int i = 0; i < CLQ_SCALE_REFINED; i++) {
+        step /= CLQ_SCALE_FINE;
+    }
+    for (int i = -CLQ_SCALE_REFINED; i <= CLQ_SCALE_REFINED; i++) {
         if (i != 0 && step <= scale && step >= least) {
             (void)try_step(s, step);
         }
+        step *= CLQ_SCALE_FINE;
     }
 }
 

@@ -6,6 +6,12 @@
 
 #include "quant/observers/observer.h"
 
+/* Scales that are tried: ratios of neighbours (2^(-1/32) and 2^(-1/256)), and how many of the fine
+ * ones to either side of the best. By multiplication, so that they are the same everywhere. */
+#define CLQ_SCALE_COARSE 0.97857206208770013
+#define CLQ_SCALE_FINE 0.99729605608547012
+enum { CLQ_SCALE_REFINED = 7 };
+
 /* Sums over a side's values below some magnitude. */
 typedef struct clq_side_sums {
     double count, first, second; /* of x^0, x^1, x^2 */

@@ -5,6 +5,7 @@
 #include "clquant/data.h"
 #include "kernels/include/scales.h"
 #include "quant/observers/observer.h"
+#include "quant/observers/weights.h"
 #include "quant/report.h"
 #include "support/clq_test.h"
 
@@ -164,19 +165,20 @@ static double error_of(const sample *s, const clq_code_rule *rule, const float r
 
 /* The least error over a grid of scales and zero points. */
 static double least_error(const sample *s, const clq_code_rule *rule) {
-    enum { STRIDE = 5 };
+    const int most = rule->highest - rule->lowest, stride = most > 20 ? 5 : 1;
     const float *range = s->seen.range;
     const double width = (double)range[0] + (double)range[1];
     const bool any = rule->max_shift<0, both = range[0]> 0;
     double least = INFINITY;
     for (int k = 0; k < (any ? 50 : 24); k++) {
-        const double step = any ? width / 255 * pow(0.93, k) : ldexp(1, 8 - k);
+        const double step = any ? width / most * pow(0.93, k) : ldexp(1, 8 - k);
         if (rule->symmetric) {
-            least = fmin(least, squared_error(s, step, both ? 128 : 0, both ? 127 : 255));
+            const int high = both || rule->lowest < 0 ? most / 2 : most;
+            least = fmin(least, squared_error(s, step, most - high, high));
             continue;
         }
-        for (int low = 0; low <= (both ? 255 : 0); low += STRIDE) {
-            least = fmin(least, squared_error(s, step, low, 255 - low));
+        for (int low = 0; low <= (both ? most : 0); low += stride) {
+            least = fmin(least, squared_error(s, step, low, most - low));
         }
     }
     return least;
@@ -186,8 +188,12 @@ static void mse_is_the_least_error(void **state) {
     (void)state;
     for (int shape = 0; shape < SHAPES; shape++) {
         sample *s = sample_of(shape);
-        for (int variant = 0; variant < 4; variant++) {
-            const clq_code_rule rule = rule_of(variant % 2, variant / 2 ? 30 : CLQ_ANY_SCALE);
+        for (int variant = 0; variant < 12; variant++) {
+            static const clq_qtype types[] = {CLQ_Q_U8, CLQ_Q_S8, CLQ_Q_S4};
+            const clq_qtype_info *type = clq_qtype_get(types[variant / 4]);
+            clq_code_rule rule = rule_of(variant % 2, variant / 2 % 2 ? 30 : CLQ_ANY_SCALE);
+            rule.lowest = type->lowest;
+            rule.highest = type->highest;
             float range[2];
             found(CLQ_OBSERVER_MSE, s, &rule, range);
             const double error = error_of(s, &rule, range), best = least_error(s, &rule);
@@ -199,6 +205,53 @@ static void mse_is_the_least_error(void **state) {
         }
         forget(s);
     }
+}
+
+/* ---- MSE of weights ---- */
+
+/* Squared error of conversion by (2), in plain C. */
+static double weights_error(const float *w, size_t count, double scale,
+                            const clq_qtype_info *type) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double code = fmin(fmax(rint((double)w[i] / scale), type->lowest), type->highest);
+        sum += ((double)w[i] - code * scale) * ((double)w[i] - code * scale);
+    }
+    return sum;
+}
+
+static void weights_have_the_least_error(void **state) {
+    (void)state;
+    static const clq_qtype types[] = {CLQ_Q_S8_NARROW, CLQ_Q_S8, CLQ_Q_S4, CLQ_Q_S3, CLQ_Q_S2};
+    enum { LONG = 5000 };
+    float *w = calloc(LONG, sizeof *w);
+    for (size_t i = 0; i < 3 * sizeof types / sizeof *types; i++) {
+        const clq_qtype_info *type = clq_qtype_get(types[i / 3]);
+        const size_t count = i % 3 == 0 ? LONG : i % 3 == 1 ? 27 : 1;
+        clq_test_fill_normal(w, count, 0.05f, i);
+        for (int pow2 = 0; pow2 < 2; pow2++) {
+            float most = 0;
+            double least = INFINITY;
+            for (size_t j = 0; j < count; j++) {
+                most = fmaxf(most, fabsf(w[j]));
+            }
+            const double largest = (double)most / type->highest;
+            for (int k = 0; k < (pow2 ? 40 : 200); k++) {
+                const double scale = pow2 ? ldexp(1, 5 - k) : largest * pow(0.985, k);
+                least = fmin(least, weights_error(w, count, scale, type));
+            }
+            const float reach = clq_weights_reach(w, count, type, pow2 ? 8 : CLQ_ANY_SCALE);
+            const double scale = (double)reach / type->highest;
+            const double error = weights_error(w, count, scale, type);
+            if (error > least * 1.005 + 1e-12) {
+                fail_msg("%s, %zu weights, pow2 %d: error %g at scale %g, least %g (min/max %g)",
+                         type->name, count, pow2, error, scale, least, largest);
+            }
+        }
+    }
+    memset(w, 0, LONG * sizeof *w);
+    assert_true(clq_weights_reach(w, LONG, clq_qtype_get(CLQ_Q_S8), CLQ_ANY_SCALE) == 0);
+    free(w);
 }
 
 /* ---- entropy ---- */
@@ -298,7 +351,7 @@ static void constants_and_nothing(void **state) {
             x[j] = constants[i];
         }
         sample *s = observed(x, 100);
-        for (int kind = 0; kind < CLQ_OBSERVER_COUNT; kind++) {
+        for (int kind = 0; kind < CLQ_OBSERVER_ALL; kind++) {
             const clq_code_rule rule = rule_of(i % 2, CLQ_ANY_SCALE);
             if (!clq_observer_get((clq_observer_kind)kind)->histogram) {
                 continue;
@@ -378,6 +431,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(percentiles_are_those_of_sorted_values),
         cmocka_unit_test(mse_is_the_least_error),
+        cmocka_unit_test(weights_have_the_least_error),
         cmocka_unit_test(entropy_is_the_least_divergence),
         cmocka_unit_test(constants_and_nothing),
         cmocka_unit_test(outliers_are_left_out),
