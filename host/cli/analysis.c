@@ -192,6 +192,7 @@ void clq_analysis_to_json(const clq_analysis *a, json_t *json) {
     json_t *ladder = json_array(), *layers = json_array();
     char *advice = make_advice(a);
     json_object_set_new(json, "images", json_integer(a->samples));
+    json_object_set_new(json, "unit", json_string(a->unit));
     json_object_set_new(json, "advice", clq_json_string(advice ? advice : ""));
     for (int i = 0; i < CLQ_LADDER_STAGES; i++) {
         json_array_append_new(ladder, rung_to_json(clq_ladder_names[i], &a->ladder[i]));

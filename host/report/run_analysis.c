@@ -45,6 +45,7 @@ static clq_status read_rung(clq_json_reader *reader, clq_run_rung *out) {
 static clq_status read_histogram(clq_json_reader *reader, clq_run_analyzed_layer *out) {
     clq_json_reader histogram;
     const json_t *counts = NULL;
+    out->histogram_low = out->bin_width = NAN;
     CLQ_TRY(clq_json_read_object(reader, "histogram", &histogram));
     CLQ_TRY(
         clq_run_read_real(&histogram, "low", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->histogram_low));
@@ -68,7 +69,7 @@ static clq_status read_histogram(clq_json_reader *reader, clq_run_analyzed_layer
 }
 
 static clq_status read_layer(clq_json_reader *reader, clq_run_analyzed_layer *out) {
-    *out = (clq_run_analyzed_layer){.name = "", .op = "", .type = "", .bytes = NAN};
+    *out = (clq_run_analyzed_layer){.name = "", .op = "", .type = ""};
     CLQ_TRY(clq_json_require(reader, "name"));
     CLQ_TRY(clq_json_read_string(reader, "name", &out->name));
     CLQ_TRY(clq_json_read_string(reader, "op", &out->op));
@@ -92,6 +93,7 @@ static clq_status read_layer(clq_json_reader *reader, clq_run_analyzed_layer *ou
         {"int8_ms", 0, &out->int8_ms},
     };
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        *reals[i].value = NAN;
         CLQ_TRY(
             clq_run_read_real(reader, reals[i].key, reals[i].low, CLQ_RUN_LARGE, reals[i].value));
     }

@@ -1,6 +1,6 @@
 /* What a report reads: run.json, eval-ptq.json, verify-qat.json, bench.json, train/history.json,
- * log.jsonl, origin.json and qat/steps.json, in this order in the input, with a form feed between
- * them. */
+ * log.jsonl, origin.json, qat/steps.json and analysis.json, in this order in the input, with a form
+ * feed between them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@
 
 static const char *const files[] = {"run.json",    "eval-ptq.json",      "verify-qat.json",
                                     "bench.json",  "train/history.json", "log.jsonl",
-                                    "origin.json", "qat/steps.json"};
+                                    "origin.json", "qat/steps.json",     "analysis.json"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     clq_run_data run = {0};
@@ -60,11 +60,16 @@ void fuzz_seeds(void) {
         "\"dot_paths\":[\"portable\"],\"failed_self_tests\":[{}]},\"data\":{\"train\":{"
         "\"count\":1,\"hash\":\"0\"}},\"seeds\":{\"qat\":1},\"recipe\":{\"name\":\"r\"}}";
     static const char curve[] = "[{\"step\":1,\"epoch\":1,\"lr\":0.1,\"loss\":null,\"top1\":0.5}]";
-    const char *const parts[] = {run, eval, verify, bench, history, log, origin, curve};
+    static const char analysis[] =
+        "{\"schema\":1,\"ladder\":[{\"stage\":\"fp32\",\"top1\":0.5,\"interval\":[0,1]}],"
+        "\"layers\":[{"
+        "\"name\":\"a\",\"place\":0,\"range\":[0,1],\"histogram\":{\"low\":0,\"bin_width\":1,"
+        "\"counts\":[1,2]}}]}";
+    const char *const parts[] = {run, eval, verify, bench, history, log, origin, curve, analysis};
     char text[8192] = "";
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char one[2048];
-        snprintf(one, sizeof one, "%.*s%s", (int)i, "\f\f\f\f\f\f\f\f", parts[i]);
+        snprintf(one, sizeof one, "%.*s%s", (int)i, "\f\f\f\f\f\f\f\f\f", parts[i]);
         fuzz_add_text(one);
         strcat(strcat(text, i ? "\f" : ""), parts[i]);
     }

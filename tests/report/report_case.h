@@ -40,6 +40,21 @@ static const char bench[] =
     "\"linear\",\"ms\":2.0,\"gops\":null,\"peak_fraction\":null,\"precision\":\"fp32\","
     "\"dot_path\":\"\"}]}]}";
 
+static const char analysis[] =
+    "{\"schema\":1,\"model\":\"m.onnx\",\"device\":\"CPU\",\"images\":8,\"advice\":\"fc<2> costs "
+    "most\",\"ladder\":[{\"stage\":\"fp32\",\"top1\":0.75,\"interval\":[0.41,0.93],\"flips\":0,"
+    "\"lost\":0,\"gained\":0,\"error\":0},{\"stage\":\"integer\",\"top1\":0.5,\"interval\":"
+    "[0.2,0.8],\"flips\":2,\"lost\":2,\"gained\":0,\"error\":0.125}],\"layers\":[{\"name\":"
+    "\"fc<2>\",\"op\":\"linear\",\"type\":\"u8 x s4\",\"place\":1,\"sqnr_db\":12.5,"
+    "\"sqnr_accumulated_db\":11,\"cosine\":0.97,\"clipped\":null,\"error_only\":0.11,"
+    "\"error_without\":0.02,\"top1_only\":0.5,\"top1_without\":0.75,\"bytes\":40,\"fp32_ms\":0.2,"
+    "\"int8_ms\":0.1,\"range\":[-1,3],\"code_range\":null,\"histogram\":{\"low\":-1,\"bin_width\":"
+    "2,\"counts\":[7,1]}},{\"name\":\"conv\",\"op\":\"conv2d\",\"type\":\"u8 x s8\",\"place\":0,"
+    "\"sqnr_db\":40,\"sqnr_accumulated_db\":40,\"cosine\":0.999,\"clipped\":0.01,\"error_only\":"
+    "0.01,\"error_without\":0.12,\"top1_only\":0.75,\"top1_without\":0.5,\"bytes\":400,"
+    "\"fp32_ms\":0.4,\"int8_ms\":null,\"range\":[0,6],\"code_range\":[0,5.5],\"histogram\":{"
+    "\"low\":0,\"bin_width\":3,\"counts\":[5,3]}}]}";
+
 static const char origin[] =
     "{\"schema\":1,\"version\":\"9.8.7\",\"commit\":\"abc123+\",\"command\":\"clquant run 'a "
     "<b>' \",\"started\":\"2030-01-31T23:00:00Z\",\"finished\":null,\"resumed\":true,"

@@ -391,6 +391,37 @@ static void layers_stand_side_by_side(void **state) {
 
 /* ---- several runs, and where reports go ---- */
 
+/* What `clquant analyze --out` leaves is a report by itself, and a section of a run's. */
+static void an_analysis_is_shown(void **state) {
+    static const char *const pictures[] = {
+        "report/analysis-sqnr.png",     "report/analysis-error.png",    "report/analysis-top1.png",
+        "report/analysis-values-1.png", "report/analysis-values-2.png",
+    };
+    static const char *const parts[] = {
+        "Which layer loses accuracy",
+        "<p>fc&lt;2&gt; costs most.</p>",
+        "50.00 %<small>20.00 to 80.00</small>",
+        "<td>fc&lt;2&gt;</td><td>linear</td><td>u8 x s4</td><td class=n>12.5</td>",
+        "<td class=n>11</td>", /* error, % */
+        "On 8 samples.",
+    };
+    (void)state;
+    put("analysis.json", analysis);
+    assert_ok(write_report(NULL));
+    char *html = get("report/index.html"), *csv = get("report/analysis-layers.csv");
+    assert_sound_page(html);
+    assert_page_has(parts, sizeof parts / sizeof *parts);
+    for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) {
+        assert_png_decodes(pictures[i]);
+    }
+    assert_non_null(strstr(csv, "\nfc<2>,linear,u8 x s4,1,12.5,11,0.97,,,0.11,0.02,0.5,0.75,40,"));
+    clq_free(html);
+    clq_free(csv);
+    put_run();
+    assert_ok(write_report(NULL));
+    assert_page_has(parts, sizeof parts / sizeof *parts);
+}
+
 static void several_runs_share_a_page(void **state) {
     (void)state;
     char *a = clq_path_join(folder, "a run"), *b = clq_path_join(folder, "b"), *path = NULL;
@@ -585,6 +616,7 @@ int main(void) {
         REPORT_TEST(accuracies_have_intervals),
         REPORT_TEST(the_headline_is_of_the_network_to_take),
         REPORT_TEST(layers_stand_side_by_side),
+        REPORT_TEST(an_analysis_is_shown),
         REPORT_TEST(several_runs_share_a_page),
         REPORT_TEST(trainings_are_compared),
         REPORT_TEST(reports_and_runs_do_not_mix),
