@@ -1,10 +1,12 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <clquant/passes.h>
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/ranges.h"
 #include "cli/analysis.h"
@@ -138,6 +140,19 @@ static int64_t choose_limit(const session *s) {
     return fit > 0 ? fit : 1;
 }
 
+/* All of them are kept; more than there is room for would end the process without a word. */
+static clq_status check_memory(const session *s, int64_t samples) {
+    const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    const uint64_t group = clq_group_memory(), room = machine < group ? machine : group;
+    const double bytes = (double)samples * (double)sample_bytes(s->trained);
+    return bytes <= 0.5 * (double)room
+               ? CLQ_OK
+               : clq_fail(CLQ_NO_MEMORY,
+                          "%lld samples take %.1f GB with their outputs, more than half of the "
+                          "memory here; --limit takes fewer",
+                          (long long)samples, 1e-9 * bytes);
+}
+
 /* Labelled images or rows where there are any, else what there is. `graph` keeps how they are
  * prepared. */
 static clq_status open_images(session *s, clq_graph *graph, int64_t limit) {
@@ -250,9 +265,12 @@ static clq_status open_data(session *s, int *batch) {
     if (s->arrays) {
         *batch = clq_eval_batch(s->trained, clq_arrays_rows(s->arrays));
         snprintf(s->why_not, sizeof s->why_not, "arrays have no labels");
+        const int64_t rows = clq_arrays_rows(s->arrays);
+        CLQ_TRY(check_memory(s, rows < limit ? rows : limit));
         return clq_feed_create_arrays(s->trained, s->arrays, *batch, limit, &s->feed);
     }
     CLQ_TRY(open_images(s, graph, limit));
+    CLQ_TRY(check_memory(s, clq_dataset_get_info(s->images)->count));
     *batch = clq_eval_batch(s->trained, clq_dataset_get_info(s->images)->count);
     return clq_data_feed(s->device, graph, s->images, *batch, &s->feed);
 }

@@ -1,6 +1,7 @@
 /* `clquant analyze`: what it prints, as text and JSON, what it leaves in a folder, what it refuses.
  */
 #include <jansson.h>
+#include <unistd.h>
 
 #include "base/files.h"
 #include "cli/command.h"
@@ -139,6 +140,12 @@ static void wrong_models_are_refused(void **state) {
     assert_printed("is already quantized; give the FP32 model");
     assert_exit(CLQ_USAGE, "analyze %s", fp32);
     assert_exit(CLQ_USAGE, "analyze %s -D " DATA " -i x.npz", fp32);
+    if ((double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) < 400e9) {
+        assert_exit(CLQ_NO_MEMORY,
+                    "analyze %s %s -D synthetic:train=24,test=268435456,size=8 -n 268435456", fp32,
+                    int8);
+        assert_printed("more than half of the memory here; --limit takes fewer");
+    }
     assert_exit(CLQ_NO_INPUT, "analyze %s %s.none -D " DATA, fp32, int8);
     assert_exit(0, "convert --network resnet20 --size 8 -o %s", other);
     assert_exit(0, "ptq %s -D " DATA " --test-images 0 -o %s", other, q);
