@@ -97,7 +97,8 @@ static clq_status open_runner(const clq_train_bench_case *item, const clq_bench_
     clq_device_memory(item->device, &before, &peak);
     describe_job(r);
     if (clq_graph_form(item->graph) != CLQ_FORM_FLOAT) {
-        CLQ_TRY(clq_observers_attach(&r->job, item->quant, INT64_MAX, &r->observers));
+        CLQ_TRY(clq_observers_attach(&r->job, item->quant, item->frozen ? 0 : INT64_MAX,
+                                     &r->observers));
     }
     CLQ_TRY(clq_trainer_open(&r->trainer));
     CLQ_TRY(make_batch(r, options->seed));
@@ -276,6 +277,15 @@ static clq_status fill_kernels(const runner *r, clq_train_bench_result *result) 
     return CLQ_OK;
 }
 
+static const char *mode_of(const runner *r) {
+    if (!r->observers) {
+        return "train";
+    }
+    return !r->item->frozen               ? "qat"
+           : r->item->quant->int8_forward ? "qat_int8_forward"
+                                          : "qat_frozen";
+}
+
 static clq_status fill_result(runner *r, clq_train_bench_result *result) {
     const double macs = (double)clq_graph_measure(r->item->graph).macs;
     const clq_exec_memory memory = clq_exec_measure(r->trainer.exec);
@@ -285,7 +295,7 @@ static clq_status fill_result(runner *r, clq_train_bench_result *result) {
     if (!result->model || !result->device) {
         return CLQ_NO_MEMORY;
     }
-    result->mode = r->observers ? "qat" : "train";
+    result->mode = mode_of(r);
     result->batch = r->job.config.batch;
     result->steps = r->count;
     result->step = clq_latency_of(r->times, (size_t)r->count);

@@ -9,7 +9,8 @@
 #include "cli/cli.h"
 #include "cli/pipeline.h"
 
-enum { FP32, QAT, MODES, CALIBRATION_IMAGES = 32 };
+/* FROZEN and INT8_FORWARD: when observers have stopped. */
+enum { FP32, QAT, FROZEN, INT8_FORWARD, MODES, CALIBRATION_IMAGES = 32 };
 
 typedef struct options {
     clq_common common;
@@ -18,7 +19,7 @@ typedef struct options {
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     int batch; /* 0: the recipe's */
-    bool qat;
+    bool qat, int8_forward;
     clq_bench_options bench;
 } options;
 
@@ -28,12 +29,13 @@ typedef struct session {
     clq_device *device;
     clq_graph *graphs[MODES];
     clq_train_config configs[MODES];
+    clq_quant_config quant[MODES];
     clq_train_bench_result results[MODES];
 } session;
 
 /* ---- options ---- */
 
-enum { TRAIN = CLQ_KEY_LONG, QUANTIZED, ITERATIONS, WARMUP };
+enum { TRAIN = CLQ_KEY_LONG, QUANTIZED, INTEGERS, ITERATIONS, WARMUP };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -46,6 +48,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case QUANTIZED:
         o->qat = true;
+        return 0;
+    case INTEGERS:
+        o->qat = o->int8_forward = true;
         return 0;
     case 'b':
         return clq_option_result(state,
@@ -75,6 +80,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option argp_options[] = {
     {"train", TRAIN, NULL, 0, "Training steps, of a built-in network or a recipe's", 0},
     {"qat", QUANTIZED, NULL, 0, "The quantization-aware step too, in turn with the FP32 one", 0},
+    {"int8-forward", INTEGERS, NULL, 0,
+     "And that step with fixed ranges, computed forward as simulated and on integers", 0},
     {"batch", 'b', "N", 0, "Images at once (default: the recipe's, else 128)", 0},
     {"iterations", ITERATIONS, "N", 0,
      "Timed steps of each (default: three seconds' worth, at least 5)", 0},
@@ -92,6 +99,7 @@ static const struct argp argp = {
     "recipe or the defaults have it, and where its time goes, kernel by kernel."
     "\vExamples:\n"
     "  clquant bench --train resnet50 --qat\n"
+    "  clquant bench --train resnet20 --int8-forward\n"
     "  clquant bench --train resnet20-cifar10.json -b 256 --json",
     children,
     NULL,
@@ -123,8 +131,12 @@ static clq_status load_recipe(session *s) {
         return clq_fail(CLQ_BAD_DATA, "%s: names no network (network.name)", o->subject);
     }
     s->configs[FP32] = s->recipe->train;
-    s->configs[QAT] = s->recipe->qat;
-    s->configs[QAT].epochs = 1; /* 0: the recipe has no fine-tuning of its own */
+    for (int m = QAT; m < MODES; m++) {
+        s->configs[m] = s->recipe->qat;
+        s->configs[m].epochs = 1; /* 0: the recipe has no fine-tuning of its own */
+        s->quant[m] = s->recipe->qat_quant;
+        s->quant[m].int8_forward = m == INT8_FORWARD;
+    }
     for (int m = FP32; o->batch && m < MODES; m++) {
         s->configs[m].batch = o->batch;
     }
@@ -162,16 +174,22 @@ static clq_status print(const session *s, size_t count) {
     }
     clq_print_device(clq_device_get_info(s->device), &s->results[FP32].limits);
     CLQ_TRY(clq_print_train_results(s->results, count));
-    if (count == MODES) {
+    if (count > QAT) {
         printf("\nThe quantization-aware step takes %.2fx the FP32 step (minima; medians %.2fx)\n",
                s->results[QAT].step.min / s->results[FP32].step.min,
                s->results[QAT].step.median / s->results[FP32].step.median);
+    }
+    if (count > INT8_FORWARD) {
+        printf("With fixed ranges, forward on integers, it takes %.2fx of that simulated in floats "
+               "(minima; medians %.2fx)\n",
+               s->results[INT8_FORWARD].step.min / s->results[FROZEN].step.min,
+               s->results[INT8_FORWARD].step.median / s->results[FROZEN].step.median);
     }
     return CLQ_OK;
 }
 
 static clq_status bench(session *s) {
-    const size_t count = s->options->qat ? MODES : 1;
+    const size_t count = s->options->int8_forward ? MODES : s->options->qat ? FROZEN : QAT;
     clq_train_bench_case cases[MODES];
     CLQ_TRY(load_recipe(s));
     const clq_network_options network = choose_network(s->options, s->recipe);
@@ -183,10 +201,11 @@ static clq_status bench(session *s) {
     for (size_t m = 0; m < count; m++) {
         cases[m] = (clq_train_bench_case){.name = s->recipe->network.network ? s->recipe->name
                                                                              : network.network,
-                                          .graph = s->graphs[m],
+                                          .graph = s->graphs[m == FP32 ? FP32 : QAT],
                                           .device = s->device,
                                           .config = &s->configs[m],
-                                          .quant = &s->recipe->qat_quant};
+                                          .quant = &s->quant[m],
+                                          .frozen = m >= FROZEN};
     }
     CLQ_TRY(clq_bench_train(cases, count, &s->options->bench, s->results));
     return print(s, count);

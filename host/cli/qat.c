@@ -17,9 +17,19 @@ typedef struct options {
     int epochs;
     bool resume, overwrite;
     int64_t test_images;
+    char learn_scales[64]; /* as an override */
 } options;
 
-enum { LOG_FILE = CLQ_KEY_LONG, RECOMPUTE, TEST_IMAGES, RESUME, OVERWRITE, CLASS_NAMES };
+enum {
+    LOG_FILE = CLQ_KEY_LONG,
+    LEARN_SCALES,
+    INT8_FORWARD,
+    RECOMPUTE,
+    TEST_IMAGES,
+    RESUME,
+    OVERWRITE,
+    CLASS_NAMES
+};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -49,6 +59,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
+    case LEARN_SCALES:
+        clq_snprintf(o->learn_scales, sizeof o->learn_scales, "qat.learn_scales=%s", argument);
+        return clq_option_result(
+            state, clq_option_override(o->learn_scales, o->overrides, &o->override_count));
+    case INT8_FORWARD:
+        return clq_option_result(
+            state, clq_option_override("qat.int8_forward=true", o->overrides, &o->override_count));
     case RECOMPUTE:
         return clq_option_result(
             state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
@@ -89,6 +106,14 @@ static const struct argp_option argp_options[] = {
     {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.schedule.lr=0.01)", 0},
     {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
+    {"learn-scales", LEARN_SCALES, "HOW", 0,
+     "Learns scales by gradient: lsq, lsq+ (and offsets of activations) or pact (clipping levels "
+     "behind "
+     "ReLU); default: none, observers and weights decide",
+     0},
+    {"int8-forward", INT8_FORWARD, NULL, 0,
+     "Once ranges are fixed, layers compute forward on integers: the same bits, faster with VNNI",
+     0},
     {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
     {"resume", RESUME, NULL, 0, "Continue from the newest checkpoint in --out, to the same bits",

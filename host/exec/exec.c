@@ -5,6 +5,7 @@
 #include "graph/ends.h"
 #include "graph/node.h"
 #include "ops/layer.h"
+#include "ops/learned_scales.h"
 #include "ops/quantized.h"
 #include "ops/self_test.h"
 
@@ -417,6 +418,7 @@ void clq_exec_set_backward_hook(clq_exec *exec, clq_exec_hook hook, void *contex
 
 clq_status clq_exec_load_parameters(clq_exec *exec) {
     CLQ_NEEDS(exec);
+    CLQ_TRY(clq_learned_load(exec->options.qstate));
     for (int s = 0; s < exec->step_count; s++) {
         clq_device_set_label(exec->device, exec->steps[s].run.node->name);
         CLQ_TRY(CALL(load_parameters, &exec->steps[s].run));
@@ -488,6 +490,7 @@ clq_status clq_exec_backward(clq_exec *exec) {
     if (exec->gradients == NULL) {
         return clq_fail(CLQ_USAGE, "mode %s has no backward pass", mode_names[exec->options.mode]);
     }
+    CLQ_TRY(clq_learned_begin(exec->options.qstate));
     for (int end = exec->step_count, begin; end > 0; end = begin) {
         begin = clq_exec_segment_begin(exec, end);
         CLQ_TRY(run_segment_backward(exec, begin, end));

@@ -1,8 +1,10 @@
 /* Parameters on the device: those that are float and, to run a quantized network, what the weights
  * of layers on reals stand for.
  *
- *   flat       [ conv1.weight .. 0 0 | bn1.weight .. 0 | ... ]   every start a multiple of the
- * alignment gradient   the same layout states     running means and variances, likewise
+ *   flat       [ extra | conv1.weight .. 0 0 | bn1.weight .. 0 | ... ]   every start a multiple of
+ *              the alignment
+ *   gradient   the same layout
+ *   states     running means and variances, likewise
  */
 #include <clquant/exec.h>
 
@@ -25,6 +27,8 @@ struct clq_params {
     size_t count, state_count; /* padded floats */
     clq_buffer *flat, *gradient, *states;
     param_slot *slots; /* (graph->value_count) */
+    clq_params_extras extras;
+    clq_buffer *extra, *extra_gradient; /* views; NULL without any */
 };
 
 /* Which values have a place. */
@@ -49,6 +53,9 @@ static size_t value_floats(const clq_value *value) {
 /* Assigns offsets; fails when the sums do not fit. */
 static clq_status lay_out(clq_params *params, size_t align) {
     const clq_graph *graph = params->graph;
+    if (!clq_round_up_size(params->extras.count, align, &params->count)) {
+        return clq_fail(CLQ_NO_MEMORY, "parameters: too many");
+    }
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
         if (!params->slots[v].present) {
@@ -76,6 +83,11 @@ static clq_status create_zeroed(clq_device *device, size_t floats, clq_buffer **
 
 static clq_status create_views(clq_params *params) {
     const clq_graph *graph = params->graph;
+    const size_t extra = params->extras.count * sizeof(float);
+    if (extra > 0) {
+        CLQ_TRY(clq_buffer_view(params->flat, 0, extra, &params->extra));
+        CLQ_TRY(clq_buffer_view(params->gradient, 0, extra, &params->extra_gradient));
+    }
     for (int v = 0; v < graph->value_count; v++) {
         param_slot *slot = &params->slots[v];
         if (!slot->present) {
@@ -93,20 +105,15 @@ static clq_status create_views(clq_params *params) {
     return CLQ_OK;
 }
 
-clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
-                             clq_params **result) {
-    CLQ_NEEDS(device, graph, result);
-    return clq_params_create_for(device, graph, trainable, false, result);
-}
-
-clq_status clq_params_create_for(clq_device *device, clq_graph *graph, bool trainable,
-                                 bool quantized, clq_params **result) {
+static clq_status create(clq_device *device, clq_graph *graph, bool trainable, bool quantized,
+                         const clq_params_extras *extras, clq_params **result) {
     clq_status status = CLQ_NO_MEMORY;
     clq_params *params = clq_calloc(1, sizeof *params);
     if (params == NULL) {
         return CLQ_NO_MEMORY;
     }
     params->graph = graph;
+    params->extras = *extras;
     params->slots = clq_calloc((size_t)graph->value_count, sizeof *params->slots);
     if (params->slots == NULL) {
         goto cleanup;
@@ -129,10 +136,29 @@ cleanup:
     return status;
 }
 
+clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
+                             clq_params **result) {
+    CLQ_NEEDS(device, graph, result);
+    return clq_params_create_for(device, graph, trainable, false, result);
+}
+
+clq_status clq_params_create_for(clq_device *device, clq_graph *graph, bool trainable,
+                                 bool quantized, clq_params **result) {
+    return create(device, graph, trainable, quantized, &(clq_params_extras){0}, result);
+}
+
+clq_status clq_params_create_extra(clq_device *device, clq_graph *graph,
+                                   const clq_params_extras *extras, clq_params **result) {
+    CLQ_NEEDS(device, graph, extras, result);
+    return create(device, graph, true, false, extras, result);
+}
+
 void clq_params_destroy(clq_params *params) {
     if (params == NULL) {
         return;
     }
+    clq_buffer_release(params->extra);
+    clq_buffer_release(params->extra_gradient);
     for (int v = 0; params->slots != NULL && v < params->graph->value_count; v++) {
         clq_buffer_release(params->slots[v].view);
         clq_buffer_release(params->slots[v].gradient);
@@ -195,6 +221,21 @@ clq_buffer *clq_params_flat_gradient(clq_params *params) {
 clq_buffer *clq_params_flat_states(clq_params *params) {
     CLQ_NEEDS_OR(NULL, params);
     return params->states;
+}
+
+clq_buffer *clq_params_extra(clq_params *params) {
+    CLQ_NEEDS_OR(NULL, params);
+    return params->extra;
+}
+
+clq_buffer *clq_params_extra_gradient(clq_params *params) {
+    CLQ_NEEDS_OR(NULL, params);
+    return params->extra_gradient;
+}
+
+clq_params_extras clq_params_get_extras(const clq_params *params) {
+    CLQ_NEEDS_OR((clq_params_extras){0}, params);
+    return params->extras;
 }
 
 size_t clq_params_count(const clq_params *params) {

@@ -1,5 +1,6 @@
 /* relu and relu6 as nodes of their own, which clamp codes; tanh and sigmoid, which are tables of
- * 256 bytes (computed in QAT, where the scales are on the device). run->state is the table. */
+ * 256 bytes (computed in QAT, where the scales are on the device). run->state is the table, or in
+ * QAT clq_kept_create's of a scale that is learned. */
 #include <math.h>
 
 #include "kernels/include/scales.h"
@@ -18,6 +19,12 @@ static bool is_sigmoid(const clq_op_run *run) {
 
 static bool has_table(const clq_op_run *run) {
     return run->mode == CLQ_EXEC_INT8 || (run->mode == CLQ_EXEC_FAKE_QUANT && !clamps(run));
+}
+
+/* Whether its own rounding has a scale that is learned. */
+static bool learns(const clq_op_run *run) {
+    return run->mode == CLQ_EXEC_QAT && !clamps(run) &&
+           clq_is_learned(run->qstate, run->graph, run->out.value);
 }
 
 static void fill_clamp(const clq_op_run *run, uint8_t table[256]) {
@@ -53,12 +60,13 @@ static clq_status prepare(clq_op_run *run) {
     if (clamps(run)) {
         CLQ_TRY(clq_check_shared(run));
     }
-    if (!has_table(run)) {
-        return CLQ_OK;
+    clq_buffer *state = NULL;
+    if (has_table(run)) {
+        CLQ_TRY(clq_buffer_create(run->device, 256, &state));
+    } else if (learns(run)) {
+        CLQ_TRY(clq_kept_create(run, &state));
     }
-    clq_buffer *table = NULL;
-    CLQ_TRY(clq_buffer_create(run->device, 256, &table));
-    run->state = table;
+    run->state = state;
     return CLQ_OK;
 }
 
@@ -118,7 +126,8 @@ static clq_status forward(clq_op_run *run) {
     }
     CLQ_TRY(clq_kernel_get(run->device, "curve_codes_train", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, count),
-                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), CLQ_TABLES(run),
+                      CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer),
+                      CLQ_BUF(learns(run) ? run->state : NULL), CLQ_TABLES(run),
                       CLQ_BUF(run->qstate->range), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, out),
                       CLQ_I32(is_sigmoid(run)), CLQ_I32(count));
 }
@@ -138,6 +147,9 @@ static clq_status backward(clq_op_run *run) {
                           CLQ_BUF(run->grad_out.buffer), CLQ_BUF(run->grad_in[0].buffer),
                           CLQ_TABLES(run), CLQ_INDEX(run, out), CLQ_I32(run->node->op->as_act),
                           CLQ_I32(run->accumulate[0]), CLQ_I32(count));
+    }
+    if (learns(run)) {
+        CLQ_TRY(clq_learned_gradient(run, run->state, false));
     }
     CLQ_TRY(clq_kernel_get(run->device, "curve_codes_gradient", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, range, CLQ_BUF(run->in[0].buffer),

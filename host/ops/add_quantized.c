@@ -1,4 +1,4 @@
-/* add on codes: equation (11). In QAT run->state is the mask of clamped codes. */
+/* add on codes: equation (11). In QAT run->state is clq_kept_create's. */
 #include "graph/node.h"
 #include "ops/quantized_run.h"
 
@@ -7,9 +7,9 @@ static clq_status prepare(clq_op_run *run) {
     if (run->mode != CLQ_EXEC_QAT) {
         return CLQ_OK;
     }
-    clq_buffer *mask = NULL;
-    CLQ_TRY(clq_mask_create(run, &mask));
-    run->state = mask;
+    clq_buffer *kept = NULL;
+    CLQ_TRY(clq_kept_create(run, &kept));
+    run->state = kept;
     return CLQ_OK;
 }
 
@@ -31,14 +31,14 @@ static clq_status forward_train(clq_op_run *run, int64_t count) {
         CLQ_TRY(clq_kernel_get(run->device, "add_codes_train", NULL, &kernel));
         return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                           CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
-                          CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
+                          CLQ_BUF(run->out.buffer), CLQ_KEPT(run, run->state), CLQ_TABLES(run),
                           CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out),
                           CLQ_I32(clq_node_act(run->node)), CLQ_I32(count));
     }
     CLQ_TRY(clq_kernel_get(run->device, "add_codes_observe", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, count),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
-                      CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_TABLES(run),
+                      CLQ_BUF(run->out.buffer), CLQ_KEPT(run, run->state), CLQ_TABLES(run),
                       CLQ_BUF(run->qstate->range), CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]),
                       CLQ_INDEX(run, out), CLQ_I32(clq_node_act(run->node)), CLQ_I32(count));
 }
@@ -62,19 +62,23 @@ static clq_status forward(clq_op_run *run) {
 
 static clq_status backward(clq_op_run *run) {
     const int64_t count = clq_shape_count(&run->out.shape);
+    clq_buffer *mask = run->state;
     clq_buffer *da = run->grad_in[0].buffer, *db = run->grad_in[1].buffer;
     /* x + x: both halves go to the one gradient of x, one after the other. */
     const bool twice = da != NULL && da == db;
     clq_kernel *kernel = NULL;
+    if (clq_is_learned(run->qstate, run->graph, run->out.value)) {
+        CLQ_TRY(clq_learned_gradient(run, run->state, false)); /* masks the gradient too */
+        mask = NULL;
+    }
     CLQ_TRY(clq_kernel_get(run->device, "add_codes_gradient", NULL, &kernel));
-    CLQ_TRY(CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
-                       CLQ_BUF(run->state), CLQ_BUF(run->grad_out.buffer), CLQ_BUF(da),
-                       CLQ_BUF(twice ? NULL : db), CLQ_I32(run->accumulate[0]),
-                       CLQ_I32(run->accumulate[1]), CLQ_I32(count)));
+    CLQ_TRY(CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(mask),
+                       CLQ_BUF(run->grad_out.buffer), CLQ_BUF(da), CLQ_BUF(twice ? NULL : db),
+                       CLQ_I32(run->accumulate[0]), CLQ_I32(run->accumulate[1]), CLQ_I32(count)));
     if (!twice) {
         return CLQ_OK;
     }
-    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(run->state),
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(mask),
                       CLQ_BUF(run->grad_out.buffer), CLQ_BUF(NULL), CLQ_BUF(db), CLQ_I32(false),
                       CLQ_I32(true), CLQ_I32(count));
 }

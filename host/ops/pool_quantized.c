@@ -51,15 +51,15 @@ static void max_release(clq_op_run *run) {
 const clq_quantized_op clq_max_pool_quantized = {max_prepare,  NULL,        max_forward,
                                                  max_backward, max_release, 0};
 
-/* ---- averages: equation (12). run->state is the clq_int8_avg_pool in INT8, the mask in QAT ----
- */
+/* ---- averages: equation (12). run->state is the clq_int8_avg_pool in INT8, clq_kept_create's
+ * in QAT ---- */
 
 static clq_status avg_prepare(clq_op_run *run) {
     CLQ_TRY(clq_check_codes(run, true));
     if (run->mode == CLQ_EXEC_QAT) {
-        clq_buffer *mask = NULL;
-        CLQ_TRY(clq_mask_create(run, &mask));
-        run->state = mask;
+        clq_buffer *kept = NULL;
+        CLQ_TRY(clq_kept_create(run, &kept));
+        run->state = kept;
     } else if (run->mode == CLQ_EXEC_INT8) {
         const clq_pool_geometry g = clq_pool_node_geometry(run);
         const clq_int8_pool pool = int8_pool(&g);
@@ -93,8 +93,8 @@ static clq_status avg_forward_train(clq_op_run *run, const clq_pool_geometry *g)
     }
     CLQ_TRY(clq_kernel_get(run->device, "avg_pool_codes_train", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, range, CLQ_BUF(run->in[0].buffer),
-                      CLQ_BUF(run->out.buffer), CLQ_BUF(run->state), CLQ_BUF(run->qstate->range),
-                      POOL_ARGUMENTS(run, *g));
+                      CLQ_BUF(run->out.buffer), CLQ_KEPT(run, run->state),
+                      CLQ_BUF(run->qstate->range), POOL_ARGUMENTS(run, *g));
 }
 
 static clq_status avg_forward(clq_op_run *run) {
@@ -113,7 +113,7 @@ static clq_status avg_forward(clq_op_run *run) {
 
 static clq_status avg_backward(clq_op_run *run) {
     void *none = NULL;
-    CLQ_TRY(clq_mask_gradient(run, run->state));
+    CLQ_TRY(clq_pass_gradient(run, run->state));
     return clq_call_real(run, run->node->op->backward, &none);
 }
 

@@ -45,6 +45,10 @@ static clq_status quantize_backward(clq_op_run *run) {
     if (run->grad_in[0].buffer == NULL) {
         return CLQ_OK;
     }
+    if (clq_is_learned(run->qstate, run->graph, run->out.value)) {
+        CLQ_TRY(clq_learned_gradient(run, run->in[0].buffer, true)); /* masks the gradient too */
+        return real_backward(run);
+    }
     CLQ_TRY(clq_kernel_get(run->device, "quantize_codes_gradient", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->grad_out.buffer),

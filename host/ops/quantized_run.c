@@ -42,15 +42,21 @@ clq_range clq_observing_range(const clq_device *device, int64_t count) {
         1, {(size_t)(groups < MAX_GROUPS ? groups : MAX_GROUPS) * GROUP, 1, 1}, {GROUP, 1, 1}};
 }
 
-clq_status clq_mask_create(const clq_op_run *run, clq_buffer **mask) {
-    return clq_buffer_create(run->device, (size_t)clq_shape_count(&run->out.shape), mask);
+clq_status clq_kept_create(const clq_op_run *run, clq_buffer **kept) {
+    const bool learned = clq_is_learned(run->qstate, run->graph, run->out.value);
+    return clq_buffer_create(
+        run->device, (size_t)clq_shape_count(&run->out.shape) * (learned ? sizeof(float) : 1),
+        kept);
 }
 
-clq_status clq_mask_gradient(const clq_op_run *run, clq_buffer *mask) {
+clq_status clq_pass_gradient(const clq_op_run *run, clq_buffer *kept) {
     const int64_t count = clq_shape_count(&run->out.shape);
     clq_kernel *kernel = NULL;
+    if (clq_is_learned(run->qstate, run->graph, run->out.value)) {
+        return clq_learned_gradient(run, kept, false);
+    }
     CLQ_TRY(clq_kernel_get(run->device, "mask_gradient", NULL, &kernel));
-    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(mask),
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(kept),
                       CLQ_BUF(run->grad_out.buffer), CLQ_I32(count));
 }
 

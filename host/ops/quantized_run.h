@@ -4,6 +4,7 @@
 
 #include "ops/elementwise.h"
 #include "ops/int8_elementwise.h"
+#include "ops/learned_scales.h"
 #include "ops/quantized.h"
 
 /* Index of an activation in the tables of clq_qstate. */
@@ -32,10 +33,16 @@ clq_status clq_check_shared(const clq_op_run *run);
 clq_range clq_codes_range(const clq_device *device, int64_t count);
 clq_range clq_observing_range(const clq_device *device, int64_t count);
 
-/* QAT: a u8 for every element of the output, 1 where the gradient passes. */
-clq_status clq_mask_create(const clq_op_run *run, clq_buffer **mask);
-/* grad_out = 0 where mask is 0. */
-clq_status clq_mask_gradient(const clq_op_run *run, clq_buffer *mask);
+/* QAT: what backward needs of every element of the output. A u8, 1 where the gradient passes; of an
+ * output whose scale is learned an F32, the code less z before it was rounded and clamped. */
+clq_status clq_kept_create(const clq_op_run *run, clq_buffer **kept);
+/* The kernels' arguments for it: mask and unrounded, one of them NULL. */
+#define CLQ_KEPT(run, kept)                                                                        \
+    CLQ_BUF(clq_is_learned((run)->qstate, (run)->graph, (run)->out.value) ? NULL : (kept)),        \
+        CLQ_BUF(clq_is_learned((run)->qstate, (run)->graph, (run)->out.value) ? (kept) : NULL)
+/* Backward through the output's quantization: grad_out = 0 where it was clamped, and the gradient
+ * of a scale that is learned. */
+clq_status clq_pass_gradient(const clq_op_run *run, clq_buffer *kept);
 
 /* Calls a function of the operator's FP32 form, to which codes are as good as reals: as FLOAT in
  * FAKE_QUANT, as TRAIN in QAT. `state` is what that form keeps in run->state. NULL functions

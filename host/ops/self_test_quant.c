@@ -7,6 +7,7 @@
 #include "kernels/include/scales.h"
 #include "ops/pool_geometry.h"
 #include "ops/self_test.h"
+#include "ops/self_test_learned.h"
 
 /* Pixels and channels of codes: vectors of 16, and a rest. Values of the tables: the inputs, the
  * output. */
@@ -140,24 +141,32 @@ static clq_status check_inference(clq_self_bench *b, const sums *s, bool whole) 
 }
 
 static clq_status check_training(clq_self_bench *b, const sums *s) {
-    float masked[COUNT];
+    float masked[COUNT], unrounded[COUNT];
     CLQ_TRY(clq_bench_put(b, IN, s->acc, sizeof s->acc));
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "requantize_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
-              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, MASK), TABLES(b), CLQ_I32(Y), CLQ_I32(s->act),
-              CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, MASK), CLQ_BUF(NULL), TABLES(b), CLQ_I32(Y),
+              CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, "requantize_codes_train"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], s->mask, COUNT, "requantize_codes_train"));
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "requantize_codes_observe", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
-              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, REAL_MULTIPLIER), CLQ_AT(b, MASK), TABLES(b),
-              CLQ_AT(b, RANGE), CLQ_I32(Y), CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+              CLQ_AT(b, MULTIPLIER), CLQ_AT(b, REAL_MULTIPLIER), CLQ_AT(b, MASK), CLQ_BUF(NULL),
+              TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(Y), CLQ_I32(s->act), CLQ_I32(COUNT),
+              CLQ_I32(CHANNELS));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, "requantize_codes_observe"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], s->mask, COUNT, "requantize_codes_observe"));
     CLQ_TRY(expect_range(b, s->range, 0, "requantize_codes_observe"));
     for (int i = 0; i < COUNT; i++) {
         masked[i] = s->mask[i] ? s->acc[i] : 0;
+        unrounded[i] = s->acc[i] * s->multiplier[i % CHANNELS];
     }
+    CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof unrounded));
+    CLQ_BENCH(b, "requantize_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MULTIPLIER), CLQ_BUF(NULL), CLQ_AT(b, GRAD), TABLES(b), CLQ_I32(Y),
+              CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, "requantize_codes_train"));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[GRAD], unrounded, COUNT, 0, "requantize_codes_train"));
     CLQ_BENCH(b, "mask_gradient", clq_bench_range(b), CLQ_AT(b, MASK), CLQ_AT(b, IN),
               CLQ_I32(COUNT));
     return clq_bench_floats(b, b->buffers[IN], masked, COUNT, 0, "mask_gradient");
@@ -207,14 +216,14 @@ static clq_status check_adds(clq_self_bench *b, const float *qa, const float *qb
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes"));
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "add_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
-              CLQ_AT(b, OUT), CLQ_AT(b, MASK), TABLES(b), CLQ_I32(A), CLQ_I32(B), CLQ_I32(Y),
-              CLQ_I32(act), CLQ_I32(COUNT));
+              CLQ_AT(b, OUT), CLQ_AT(b, MASK), CLQ_BUF(NULL), TABLES(b), CLQ_I32(A), CLQ_I32(B),
+              CLQ_I32(Y), CLQ_I32(act), CLQ_I32(COUNT));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes_train"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, COUNT, "add_codes_train"));
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "add_codes_observe", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
-              CLQ_AT(b, OUT), CLQ_AT(b, MASK), TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(A), CLQ_I32(B),
-              CLQ_I32(Y), CLQ_I32(act), CLQ_I32(COUNT));
+              CLQ_AT(b, OUT), CLQ_AT(b, MASK), CLQ_BUF(NULL), TABLES(b), CLQ_AT(b, RANGE),
+              CLQ_I32(A), CLQ_I32(B), CLQ_I32(Y), CLQ_I32(act), CLQ_I32(COUNT));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes_observe"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, COUNT, "add_codes_observe"));
     CLQ_TRY(expect_range(b, range, 0, "add_codes_observe"));
@@ -280,8 +289,9 @@ static clq_status check_curve(clq_self_bench *b, const float *qb, bool sigmoid) 
     CLQ_TRY(clq_bench_put(b, SCALE, fine, sizeof fine));
     CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
     CLQ_TRY(put_outputs(b, COUNT));
-    CLQ_BENCH(b, "curve_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
-              CLQ_AT(b, RANGE), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(sigmoid), CLQ_I32(COUNT));
+    CLQ_BENCH(b, "curve_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_BUF(NULL), TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(sigmoid),
+              CLQ_I32(COUNT));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "curve_codes_train"));
     CLQ_TRY(expect_range(b, range, 1e-6, "curve_codes_train"));
     CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof dx));
@@ -349,7 +359,7 @@ static clq_status test_pool(clq_self_bench *b) {
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, POOL_Y, 0, "avg_pool_codes"));
     CLQ_TRY(put_outputs(b, POOL_Y));
     CLQ_BENCH(b, "avg_pool_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
-              CLQ_AT(b, MASK), CLQ_AT(b, RANGE), TABLES(b), CLQ_I32(A), CLQ_I32(Y),
+              CLQ_AT(b, MASK), CLQ_BUF(NULL), CLQ_AT(b, RANGE), TABLES(b), CLQ_I32(A), CLQ_I32(Y),
               CLQ_POOL_SHAPE(pool), CLQ_I32(0), CLQ_I32(1), CLQ_I32(0));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, POOL_Y, 0, "avg_pool_codes_train"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, sizeof mask, "avg_pool_codes_train"));
@@ -459,6 +469,54 @@ static clq_status check_weight_codes(clq_self_bench *b, const layer *l) {
     return clq_bench_floats(b, b->buffers[CODES], l->gradient, WEIGHTS, 0, "weights_gradient");
 }
 
+/* w_scale becomes the learned scales; dw is w, as above. */
+static clq_status check_learned_weights(clq_self_bench *b, layer *l) {
+    enum { AT = 3, LEARNED = AT + OC };
+    const float factor = 0.125f;
+    float learned[LEARNED] = {9, 9, 9}, expected[LEARNED] = {7, 7, 7};
+    for (int c = 0; c < OC; c++) {
+        learned[AT + c] = l->w_scale[c] * 0.83f;
+        l->w_scale[c] =
+            clq_learned_weights_scale(learned[AT + c], fabsf(l->bias[c]), scales[A], -1);
+        double sum = 0;
+        for (int i = c * K; i < (c + 1) * K; i++) {
+            const float v = clq_divide(l->w[i], l->w_scale[c]), g = l->w[i] * scales[A];
+            const float code = clq_quantize_code(l->w[i], l->w_scale[c], 0, LOWEST, HIGHEST);
+            const bool inside = v >= LOWEST && v <= HIGHEST;
+            sum += (double)g * (double)(inside ? code - v : code);
+            l->gradient[i] = inside ? g : 0;
+        }
+        expected[AT + c] = l->w_scale[c] == learned[AT + c] ? (float)sum * factor : 0;
+    }
+    CLQ_TRY(clq_bench_put(b, CODES, learned, sizeof learned));
+    CLQ_TRY(clq_bench_put(b, W_SCALE, NULL, sizeof l->w_scale));
+    CLQ_BENCH(b, "weights_scale_learned", CLQ_RANGE1(OC), CLQ_AT(b, CODES), CLQ_AT(b, BIAS),
+              CLQ_AT(b, LARGEST), CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_I32(AT),
+              CLQ_I32(0), CLQ_I32(-1), CLQ_I32(OC));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[W_SCALE], l->w_scale, OC, 0, "weights_scale_learned"));
+    CLQ_TRY(clq_bench_put(b, REALS, l->w, sizeof l->w));
+    for (int c = 0; c < LEARNED; c++) { /* what is not this layer's stays */
+        learned[c] = c < AT ? 7 : NAN;
+    }
+    CLQ_TRY(clq_bench_put(b, BIAS_CODES, learned, sizeof learned));
+    CLQ_BENCH(b, "weights_gradient_learned", clq_bench_groups(b, OC, 64), CLQ_AT(b, REALS),
+              CLQ_AT(b, W), CLQ_AT(b, W_SCALE), CLQ_AT(b, CODES), CLQ_I32(AT), CLQ_I32(0),
+              CLQ_AT(b, SCALE), CLQ_I32(A), CLQ_AT(b, BIAS_CODES), CLQ_I32(AT), CLQ_F32(factor),
+              CLQ_I32(-1), CLQ_F32(LOWEST), CLQ_F32(HIGHEST), CLQ_I32(K));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[REALS], l->gradient, WEIGHTS, 0,
+                             "weights_gradient_learned"));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[BIAS_CODES], expected, LEARNED, 1e-4,
+                             "weights_gradient_learned"));
+    float sum = 0;
+    for (int c = 0; c < OC; c++) {
+        sum += l->w_scale[c];
+    }
+    CLQ_TRY(clq_bench_put(b, LARGEST, NULL, sizeof sum));
+    CLQ_BENCH(b, "weights_gradient_tensor", CLQ_RANGE1(1), CLQ_AT(b, W_SCALE), CLQ_AT(b, LARGEST),
+              CLQ_I32(0), CLQ_I32(OC));
+    return clq_bench_floats(b, b->buffers[LARGEST], &sum, 1, 0, "weights_gradient_tensor");
+}
+
 static clq_status test_weights(clq_self_bench *b) {
     layer l;
     clq_self_test_fill(l.w, WEIGHTS, 1000, 1);
@@ -472,7 +530,8 @@ static clq_status test_weights(clq_self_bench *b) {
     CLQ_TRY(clq_bench_put(b, BIAS, l.bias, sizeof l.bias));
     CLQ_TRY(check_weight_scales(b, &l));
     find_weight_codes(&l);
-    return check_weight_codes(b, &l);
+    CLQ_TRY(check_weight_codes(b, &l));
+    return check_learned_weights(b, &l);
 }
 
 /* ---- conv2d_exact.cl ---- */
@@ -594,4 +653,6 @@ const clq_file_test clq_quant_self_tests[] = {{"quant/edges.cl", test_edges},
                                               {"quant/conv2d_exact.cl", test_conv2d_exact},
                                               {"quant/observe.cl", test_observe},
                                               {"quant/compare.cl", test_compare},
+                                              {"quant/learned_scales.cl", clq_test_learned_scales},
+                                              {"quant/int8_sums.cl", clq_test_int8_sums},
                                               {0}};

@@ -78,9 +78,10 @@ clq_qtype clq_weights_type(const clq_value *w) {
     return w->q.count > 0 ? w->q.type : CLQ_Q_S8_NARROW;
 }
 
-/* Equation (5): scale[OC], also with one scale for all; counted in `report`, or NULL. */
+/* Equation (5), or (19) with `learned` scales: scale[OC], also with one scale for all; counted in
+ * `report`, or NULL. */
 static clq_status choose_weight_scales(const clq_quant_config *config, const clq_graph *graph,
-                                       const clq_node *node, float *scale,
+                                       const clq_node *node, const float *learned, float *scale,
                                        clq_quant_report *report) {
     const clq_value *x = &graph->values[node->inputs[CLQ_LAYER_X]];
     const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
@@ -88,7 +89,9 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
     const size_t oc = (size_t)w->shape.dim[0], k = (size_t)clq_shape_count(&w->shape) / oc;
     const int shift = clq_scale_shift(config);
     const clq_qtype_info *type = clq_qtype_get(clq_weights_type(w));
-    const float highest = (float)type->highest;
+    /* A learned scale is that of weights whose largest magnitude is its own:
+     * clq_learned_weights_scale */
+    const float highest = learned ? 1 : (float)type->highest;
     const bool weight_only = clq_is_weight_only(graph, node); /* whose bias stays real */
     const float *data = w->data, *biases = bias && !weight_only ? bias->data : NULL;
     if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
@@ -109,7 +112,8 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
             scale[c] = scale[0];
             continue;
         }
-        const float most = config->weight_observer == CLQ_WEIGHTS_MSE
+        const float most = learned ? learned[c]
+                           : config->weight_observer == CLQ_WEIGHTS_MSE
                                ? clq_weights_reach(data + c * k, shared * k, type, shift)
                                : largest_magnitude(data + c * k, shared * k);
         const float bias_most = biases ? largest_magnitude(biases + c, shared) : 0;
@@ -125,7 +129,7 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
 }
 
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,
-                                  clq_quant_report *report) {
+                                  const float *const *learned, clq_quant_report *report) {
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
         if (!clq_is_layer(node) ||
@@ -138,7 +142,9 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
         if (!scale) {
             return CLQ_NO_MEMORY;
         }
-        clq_status status = choose_weight_scales(config, graph, node, scale, report);
+        clq_status status = choose_weight_scales(
+            config, graph, node, learned ? learned[node->inputs[CLQ_LAYER_W]] : NULL, scale,
+            report);
         if (status == CLQ_OK) {
             status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0,
                                      clq_weights_type(w));

@@ -17,10 +17,11 @@
 #include "ops/quantized_run.h"
 #include "ops/self_test.h"
 #include "quant/internal.h"
+#include "quant/learned_scales.h"
 #include "quant/observers/observer.h"
 #include "quant/report.h"
 
-enum { KEPT_BUFFERS = 3 };
+enum { KEPT_BUFFERS = 4 };
 
 struct clq_observers {
     clq_device *device;
@@ -32,7 +33,9 @@ struct clq_observers {
     clq_ranks *ranks;
     float *host; /* (1 + ranks, value_count, 2), with several: ranges of this rank, and of all */
     int values;
-    int64_t steps; /* observers run in steps 0 .. steps - 1 */
+    int64_t steps;               /* observers run in steps 0 .. steps - 1 */
+    clq_learned_scales *learned; /* NULL: none */
+    clq_params *params; /* those before the network's parameters; NULL: as clq_train makes */
     clq_buffer *kept[KEPT_BUFFERS];
     clq_train_hooks hooks;
 };
@@ -82,24 +85,39 @@ static clq_status start_ranges(clq_observers *o, const clq_graph *graph) {
     return status;
 }
 
-static clq_status start_sources(clq_observers *o, const clq_graph *graph) {
+/* Whose ranges a value goes by: those of its group, or nobody's where its scale is learned. */
+static clq_status start_sources(clq_observers *o, clq_graph *graph) {
     const size_t bytes = (size_t)o->values * sizeof(int);
     int *sources = clq_calloc((size_t)o->values, sizeof *sources);
     if (!sources) {
         return CLQ_NO_MEMORY;
     }
     clq_find_groups(graph, sources);
-    const clq_status status = clq_buffer_write(o->source, 0, bytes, sources);
+    clq_status status =
+        clq_learned_create(o->device, graph, o->config, sources, &o->params, &o->learned);
+    o->qstate->learned = o->learned;
+    for (int v = 0; v < o->values; v++) {
+        sources[v] = clq_is_learned(o->qstate, graph, &graph->values[v]) ? -1 : sources[v];
+    }
+    if (status == CLQ_OK) {
+        status = clq_buffer_write(o->source, 0, bytes, sources);
+    }
     clq_free(sources);
     return status;
 }
 
-static clq_status open_observers(clq_observers *o, const clq_graph *graph) {
+/* LSQ learns the scales of all but the network's inputs, which keep the calibrated ones. */
+static bool observes(const clq_quant_config *config) {
+    return config->learn_scales == CLQ_LEARN_NONE || config->learn_scales == CLQ_LEARN_PACT;
+}
+
+static clq_status open_observers(clq_observers *o, clq_graph *graph) {
     clq_op_self_tests_add();
     CLQ_TRY(clq_qstate_create(o->device, graph, &o->qstate));
     o->qstate->choose_weight_scales = o->config->weight_observer == CLQ_WEIGHTS_MIN_MAX;
     o->qstate->per_tensor_weights = o->config->per_tensor_weights;
     o->qstate->max_shift = clq_scale_shift(o->config);
+    o->qstate->int8_forward = o->config->int8_forward && o->steps == 0;
     CLQ_TRY(clq_buffer_create(o->device, range_bytes(o), &o->running));
     CLQ_TRY(clq_buffer_create(o->device, (size_t)o->values * sizeof(int), &o->source));
     CLQ_TRY(clq_kernel_get(o->device, "observer_update", NULL, &o->update));
@@ -138,7 +156,9 @@ static clq_status widen_over_ranks(clq_observers *o) {
 
 static clq_status after_step(void *context, int64_t step) {
     clq_observers *o = context;
-    (void)step;
+    CLQ_TRY(clq_learned_after_step(o->qstate));
+    /* Zero points stay from the next step on, for which parameters are loaded now. */
+    o->qstate->int8_forward = o->config->int8_forward && step + 1 >= o->steps;
     if (!o->qstate->observe) {
         return CLQ_OK;
     }
@@ -164,6 +184,7 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
     if (!scale || !zero_point) {
         goto cleanup;
     }
+    CLQ_GOTO(status, cleanup, clq_learned_load(o->qstate)); /* of averaged parameters, if any */
     CLQ_GOTO(status, cleanup, clq_buffer_read(o->qstate->scale, 0, values * sizeof *scale, scale));
     CLQ_GOTO(status, cleanup,
              clq_buffer_read(o->qstate->zero_point, 0, values * sizeof *zero_point, zero_point));
@@ -174,9 +195,10 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
                      clq_qparams_set(&value->q, 1, &scale[v], zero_point[v], value->q.type));
         }
     }
-    if (o->qstate->choose_weight_scales) {
-        status = clq_set_weight_qparams(o->config, graph, NULL);
+    if (o->qstate->choose_weight_scales && !(o->learned && o->learned->weights)) {
+        CLQ_GOTO(status, cleanup, clq_set_weight_qparams(o->config, graph, NULL, NULL));
     }
+    status = o->learned ? clq_learned_store(o->learned, o->config, graph) : CLQ_OK;
 cleanup:
     clq_free(scale);
     clq_free(zero_point);
@@ -200,22 +222,24 @@ static uint64_t config_hash(const clq_quant_config *config) {
         config->averaging,          config->symmetric_activations,
         config->per_tensor_weights, config->scale,
         config->max_shift,          config->weight_observer,
-        config->equalize,           clq_observer_get(config->observer)->histogram};
+        config->equalize,           clq_observer_get(config->observer)->histogram,
+        config->learn_scales};
     return clq_hash64(numbers, sizeof numbers);
 }
 
 static void set_hooks(clq_observers *o) {
     static const char *const names[KEPT_BUFFERS] = {"observer.range", "observer.scale",
-                                                    "observer.zero_point"};
+                                                    "observer.zero_point", "learned_scales"};
     o->kept[0] = o->running;
     o->kept[1] = o->qstate->scale;
     o->kept[2] = o->qstate->zero_point;
+    o->kept[3] = o->learned ? o->learned->learned : NULL;
     o->hooks = (clq_train_hooks){
         .context = o,
         .before_step = before_step,
         .after_step = after_step,
         .config_hash = config_hash(o->config),
-        .buffer_count = KEPT_BUFFERS,
+        .buffer_count = o->learned ? KEPT_BUFFERS : KEPT_BUFFERS - 1,
         .buffer_names = names,
         .buffers = o->kept,
     };
@@ -237,7 +261,7 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
                          .config = config,
                          .ranks = job->ranks,
                          .values = job->graph->value_count,
-                         .steps = steps};
+                         .steps = observes(config) ? steps : 0};
     const clq_status status = open_observers(o, job->graph);
     if (status != CLQ_OK) {
         clq_observers_detach(job, o);
@@ -245,7 +269,7 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
     }
     set_hooks(o);
     job->mode = CLQ_EXEC_QAT;
-    job->params = NULL;
+    job->params = o->params;
     job->qstate = o->qstate;
     job->hooks = &o->hooks;
     *out = o;
@@ -257,7 +281,10 @@ void clq_observers_detach(clq_train_job *job, clq_observers *o) {
         return;
     }
     job->qstate = NULL;
+    job->params = NULL;
     job->hooks = NULL;
+    clq_learned_destroy(o->learned);
+    clq_params_destroy(o->params);
     clq_qstate_destroy(o->qstate);
     clq_buffer_release(o->running);
     clq_buffer_release(o->source);

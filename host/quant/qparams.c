@@ -24,6 +24,17 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
         return clq_fail(CLQ_USAGE, "unknown observer %d, of weights %d, or kind of scale %d",
                         (int)config->observer, (int)config->weight_observer, (int)config->scale);
     }
+    if ((unsigned)config->learn_scales >= CLQ_LEARN_COUNT) {
+        return clq_fail(CLQ_USAGE, "unknown kind of learned scales %d", (int)config->learn_scales);
+    }
+    if (config->learn_scales == CLQ_LEARN_LSQ_PLUS && config->symmetric_activations) {
+        return clq_fail(CLQ_USAGE, "learn_scales \"lsq+\" learns the offsets of activations, which "
+                                   "symmetric ones do not have; \"lsq\" learns scales alone");
+    }
+    if (config->int8_forward && config->learn_scales == CLQ_LEARN_LSQ_PLUS) {
+        return clq_fail(CLQ_USAGE, "int8_forward needs zero points that stay, and learn_scales "
+                                   "\"lsq+\" moves them in every step");
+    }
     CLQ_TRY(clq_in_range("percentile", config->percentile, CLQ_IN_PERCENTILE));
     CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));
     CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));

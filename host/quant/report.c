@@ -95,6 +95,13 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
                         clq_json_string(clq_weight_observer_names[config->weight_observer]));
     json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
     json_object_set_new(json, "equalize", json_boolean(config->equalize));
+    if (config->learn_scales != CLQ_LEARN_NONE) {
+        json_object_set_new(json, "learn_scales",
+                            clq_json_string(clq_learn_names[config->learn_scales]));
+    }
+    if (config->int8_forward) {
+        json_object_set_new(json, "int8_forward", json_true());
+    }
     if (config->policy.count > 0) {
         json_object_set_new(json, "policy", clq_policy_to_json(&config->policy));
     }

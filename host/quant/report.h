@@ -6,9 +6,11 @@
 
 #include <clquant/quant.h>
 
-/* The words of recipes, options and files, by the config's values: two of each. */
-extern const char *const clq_scale_names[2],
-    *const clq_activation_names[2], *const clq_weight_names[2], *const clq_weight_observer_names[2];
+/* The words of recipes, options and files, by the config's values. */
+extern const char *const clq_scale_names[2], *const clq_activation_names[2],
+                                                 *const clq_weight_names[2],
+                                                     *const clq_weight_observer_names[2],
+                                                         *const clq_learn_names[CLQ_LEARN_COUNT];
 
 /* "percentile:99.9", "mse", ...: as in flags, recipes and files. CLQ_USAGE lists what there is. */
 clq_status clq_observer_parse(const char *text, clq_quant_config *config);

@@ -6,7 +6,8 @@
 #include "base/checked.h"
 #include "train/self_test.h"
 
-enum { RUNS_PER_ITEM = 64, MAX_MOMENTS = 2 }; /* as in kernels/optim/optimizer.cl */
+/* As in kernels/optim/optimizer.cl. */
+enum { RUNS_PER_ITEM = 64, MAX_MOMENTS = 2, RULE_DECAY = 1, RULE_POSITIVE = 2 };
 
 struct clq_optimizer {
     clq_device *device;
@@ -16,8 +17,8 @@ struct clq_optimizer {
     clq_buffer *moments[MAX_MOMENTS];
     size_t moment_count;
     clq_buffer *average_params, *average_states; /* NULL: none */
-    clq_buffer *decays; /* u8 (count / unit): does this run of floats have weight decay */
-    clq_buffer *check;  /* of another; NULL: none */
+    clq_buffer *rules; /* u8 (count / unit): RULE_DECAY, RULE_POSITIVE of a run of floats */
+    clq_buffer *check; /* of another; NULL: none */
     uint32_t count, unit;
 };
 
@@ -26,10 +27,10 @@ static bool has_decay(const clq_train_config *config, const clq_value *value) {
     return config->optimizer.decay_norm_and_bias || value->shape.rank > 1;
 }
 
-static clq_status upload_decays(clq_optimizer *optimizer, const clq_graph *graph) {
+static clq_status upload_rules(clq_optimizer *optimizer, const clq_graph *graph) {
     const size_t runs = optimizer->count / optimizer->unit;
-    uint8_t *decays = clq_calloc(runs, 1);
-    if (!decays) {
+    uint8_t *rules = clq_calloc(runs, 1);
+    if (!rules) {
         return CLQ_NO_MEMORY;
     }
     for (int v = 0; v < graph->value_count; v++) {
@@ -40,13 +41,16 @@ static clq_status upload_decays(clq_optimizer *optimizer, const clq_graph *graph
         }
         const size_t first = clq_params_offset(optimizer->params, v) / optimizer->unit;
         const size_t length = clq_ceil_div((size_t)clq_shape_count(&value->shape), optimizer->unit);
-        memset(decays + first, 1, length);
+        memset(rules + first, RULE_DECAY, length);
     }
-    clq_status status = clq_buffer_create(optimizer->device, runs, &optimizer->decays);
+    const clq_params_extras extras = clq_params_get_extras(optimizer->params);
+    memset(rules, RULE_POSITIVE | (extras.decay ? RULE_DECAY : 0),
+           clq_ceil_div(extras.positive, optimizer->unit));
+    clq_status status = clq_buffer_create(optimizer->device, runs, &optimizer->rules);
     if (status == CLQ_OK) {
-        status = clq_buffer_write(optimizer->decays, 0, runs, decays);
+        status = clq_buffer_write(optimizer->rules, 0, runs, rules);
     }
-    clq_free(decays);
+    clq_free(rules);
     return status;
 }
 
@@ -92,7 +96,7 @@ clq_status clq_optimizer_create(clq_device *device, const clq_graph *graph, clq_
         CLQ_GOTO(status, cleanup, clq_buffer_fill(optimizer->moments[i], 0, bytes, 0));
     }
     CLQ_GOTO(status, cleanup, create_averages(optimizer));
-    CLQ_GOTO(status, cleanup, upload_decays(optimizer, graph));
+    CLQ_GOTO(status, cleanup, upload_rules(optimizer, graph));
     *out = optimizer;
     optimizer = NULL;
 cleanup:
@@ -109,7 +113,7 @@ void clq_optimizer_destroy(clq_optimizer *optimizer) {
     }
     clq_buffer_release(optimizer->average_params);
     clq_buffer_release(optimizer->average_states);
-    clq_buffer_release(optimizer->decays);
+    clq_buffer_release(optimizer->rules);
     clq_free(optimizer);
 }
 
@@ -138,7 +142,7 @@ static clq_range step_range(const clq_optimizer *o) {
 /* The arguments that all optimizers take first. */
 #define COMMON_ARGUMENTS(o, lr, kept)                                                              \
     CLQ_BUF(clq_params_flat((o)->params)), CLQ_BUF(clq_params_flat_gradient((o)->params)),         \
-        CLQ_BUF((o)->decays), CLQ_BUF((o)->average_params), CLQ_BUF((o)->check),                   \
+        CLQ_BUF((o)->rules), CLQ_BUF((o)->average_params), CLQ_BUF((o)->check),                    \
         CLQ_U32((o)->count), CLQ_U32((o)->unit), CLQ_F32(kept), CLQ_F32(1.0 - (kept)),             \
         CLQ_F32(lr), CLQ_F32((o)->config.optimizer.weight_decay)
 

@@ -9,30 +9,38 @@
 /* ---- optim/optimizer.cl: a few roundings of values up to 10 ---- */
 
 enum { UNIT = 32, RUNS = 3, COUNT = UNIT * RUNS };
-enum { W, G, M, V, AVERAGE, DECAYS, CHECK };
+enum { W, G, M, V, AVERAGE, RULES, CHECK };
 static const double lr = 0.05, decay = 0.1, kept = 0.75, scale = 0.5; /* scale: the result's */
-static const uint8_t decays[RUNS] = {1, 0, 1};
+/* Weight decay or not, or that and numbers that stay positive. */
+static const uint8_t rules[RUNS] = {1, 0, 3};
 
 typedef struct parameters {
     float w[COUNT], g[COUNT], m[COUNT], v[COUNT], average[COUNT];
 } parameters;
 
+static void set_parameter(parameters *p, int i, double w) {
+    const double least = (rules[i / UNIT] & 2) != 0 ? 0.5 * (double)p->w[i] : -INFINITY;
+    p->w[i] = (float)(w < least ? least : w);
+}
+
 static void step_sgd(parameters *p, int i, bool nesterov) {
-    const double w = (double)p->w[i], step = scale * (double)p->g[i] + decays[i / UNIT] * decay * w;
+    const double w = (double)p->w[i],
+                 step = scale * (double)p->g[i] + (rules[i / UNIT] & 1) * decay * w;
     const double velocity = 0.9 * (double)p->m[i] + step;
     p->m[i] = (float)velocity;
-    p->w[i] = (float)(w - lr * (nesterov ? step + 0.9 * velocity : velocity));
+    set_parameter(p, i, w - lr * (nesterov ? step + 0.9 * velocity : velocity));
 }
 
 /* The third step: corrections 1 - 0.9^3 and sqrt(1 - 0.99^3). */
 static void step_adam(parameters *p, int i, bool decoupled) {
-    const double w = (double)p->w[i], lost = decays[i / UNIT] * decay * w;
+    const double w = (double)p->w[i], lost = (rules[i / UNIT] & 1) * decay * w;
     const double step = scale * (double)p->g[i] + (decoupled ? 0 : lost);
     const double m = 0.9 * (double)p->m[i] + 0.1 * step;
     const double v = 0.99 * (double)p->v[i] + 0.01 * step * step;
     p->m[i] = (float)m;
     p->v[i] = (float)v;
-    p->w[i] = (float)(w - (decoupled ? lr * lost : 0) -
+    set_parameter(p, i,
+                  w - (decoupled ? lr * lost : 0) -
                       lr / (1 - pow(0.9, 3)) * m / (sqrt(v) / sqrt(1 - pow(0.99, 3)) + 1e-3));
 }
 
@@ -43,7 +51,7 @@ static clq_status put_parameters(clq_self_bench *b, const parameters *p, float c
     CLQ_TRY(clq_bench_put(b, M, p->m, sizeof p->m));
     CLQ_TRY(clq_bench_put(b, V, p->v, sizeof p->v));
     CLQ_TRY(clq_bench_put(b, AVERAGE, p->average, sizeof p->average));
-    CLQ_TRY(clq_bench_put(b, DECAYS, decays, sizeof decays));
+    CLQ_TRY(clq_bench_put(b, RULES, rules, sizeof rules));
     return clq_bench_put(b, CHECK, result, sizeof result);
 }
 
@@ -56,7 +64,7 @@ static clq_status expect_parameters(clq_self_bench *b, const parameters *p, doub
 }
 
 #define ARGUMENTS(b)                                                                               \
-    CLQ_AT(b, W), CLQ_AT(b, G), CLQ_AT(b, DECAYS), CLQ_AT(b, AVERAGE), CLQ_AT(b, CHECK),           \
+    CLQ_AT(b, W), CLQ_AT(b, G), CLQ_AT(b, RULES), CLQ_AT(b, AVERAGE), CLQ_AT(b, CHECK),            \
         CLQ_U32(COUNT), CLQ_U32(UNIT), CLQ_F32(kept), CLQ_F32(1 - kept), CLQ_F32(lr),              \
         CLQ_F32(decay), CLQ_AT(b, M)
 

@@ -153,11 +153,12 @@ void clq_bench_result_clear(clq_bench_result *result);
 typedef struct clq_train_bench_case {
     const char *name;
     clq_graph *graph; /* trained form: FP32 steps. Quantized form (clq_calibrate):
-                         quantization-aware ones, observers running. Not changed */
+                         quantization-aware ones. Not changed */
     clq_device *device;
     const clq_train_config *config; /* batch, optimizer, loss, ...; the learning rate is taken as 0,
                                        so that no number of steps diverges */
     const clq_quant_config *quant;  /* of quantization-aware steps; else unused */
+    bool frozen;                    /* those after observers have stopped; else they run */
 } clq_train_bench_case;
 
 typedef struct clq_train_bench_kernel {
@@ -170,7 +171,7 @@ typedef struct clq_train_bench_kernel {
 
 typedef struct clq_train_bench_result {
     char *model, *device;              /* owned */
-    const char *mode;                  /* "train" or "qat" */
+    const char *mode;                  /* "train", "qat", "qat_frozen", "qat_int8_forward" */
     int batch, steps;                  /* timed */
     clq_latency step;                  /* from queueing a step to its end; host's clock */
     double images_per_second, gflops;  /* at the median. Operations: three times the forward's sums

@@ -19,6 +19,16 @@ typedef struct clq_params clq_params;
  * it. */
 clq_status clq_params_create(clq_device *device, clq_graph *graph, bool trainable,
                              clq_params **params);
+/* Numbers in front of the graph's parameters that are no value of it: learned scales. */
+typedef struct clq_params_extras {
+    size_t count;
+    size_t positive; /* the first of them stay positive: a step of an optimizer at most halves them.
+                        Then come, from a multiple of the device's base_alignment on, the others */
+    bool decay;      /* the positive ones have weight decay */
+} clq_params_extras;
+/* Trainable ones with extras, zeros to begin with. The graph's upload and download leave those. */
+clq_status clq_params_create_extra(clq_device *device, clq_graph *graph,
+                                   const clq_params_extras *extras, clq_params **params);
 void clq_params_destroy(clq_params *params);              /* NULL ok */
 clq_status clq_params_upload(clq_params *params);         /* graph -> device */
 clq_status clq_params_download(clq_params *params);       /* device -> graph's host data */
@@ -26,6 +36,9 @@ clq_buffer *clq_params_flat(clq_params *params);          /* F32 (clq_params_cou
 clq_buffer *clq_params_flat_gradient(clq_params *params); /* NULL unless trainable */
 clq_buffer *clq_params_flat_states(clq_params *params);   /* F32; NULL when there are none */
 size_t clq_params_count(const clq_params *params);        /* padded floats in the flat buffers */
+clq_buffer *clq_params_extra(clq_params *params);         /* F32 (extra); NULL without any */
+clq_buffer *clq_params_extra_gradient(clq_params *params);
+clq_params_extras clq_params_get_extras(const clq_params *params);
 /* All STATE values (batch norm's running statistics), laid out likewise; NULL without any. */
 clq_buffer *clq_params_flat_states(clq_params *params);
 /* View of one PARAMETER or STATE value; NULL when the value is neither. Owned by params. */

@@ -27,6 +27,15 @@ typedef enum clq_weight_observer_kind {
     CLQ_WEIGHTS_MSE
 } clq_weight_observer_kind;
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
+/* Scales that QAT learns by gradient, beside the parameters. NONE: activations' follow observers,
+ * and weights' the weights. */
+typedef enum clq_learn_scales {
+    CLQ_LEARN_NONE,
+    CLQ_LEARN_LSQ,      /* of activations and weights */
+    CLQ_LEARN_LSQ_PLUS, /* offsets of activations too */
+    CLQ_LEARN_PACT,     /* clipping levels of activations behind a ReLU; others as with NONE */
+    CLQ_LEARN_COUNT
+} clq_learn_scales;
 
 /* ---- who gets which precision ---- */
 
@@ -78,9 +87,12 @@ typedef struct clq_quant_config {
     bool per_tensor_weights;                  /* default per channel */
     clq_weight_observer_kind weight_observer; /* QAT keeps the scales of MSE */
     clq_scale_kind scale;
-    int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
-    int64_t images; /* calibration images, default 512 */
-    bool equalize;  /* PTQ: cross-layer equalization before scales are chosen */
+    int max_shift;                 /* POW2: exponent clamped to +-max_shift, default 8 */
+    int64_t images;                /* calibration images, default 512 */
+    bool equalize;                 /* PTQ: cross-layer equalization before scales are chosen */
+    clq_learn_scales learn_scales; /* QAT */
+    bool int8_forward; /* QAT: once zero points stay, layers' forward sums are made by the integer
+                          network's kernels: the same bits, sooner where there are byte products */
     clq_policy policy;
 } clq_quant_config;
 

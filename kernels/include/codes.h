@@ -31,6 +31,7 @@ typedef int int1;
 #define clq_quantize_code1 clq_quantize_code
 #define clq_clamp_code1 clq_clamp_code
 #define clq_add_code1 clq_add_code
+#define clq_divide1 clq_divide
 
 #ifdef CLQ_SCHEDULE_CPU
 #define FOR_EACH_CODE(count, BODY, ARG)                                                            \
@@ -71,6 +72,15 @@ typedef int int1;
         BODY(ARG, 1)                                                                               \
     }
 #endif
+
+/* What training keeps of an element for the backward pass: mask, or unrounded where that is not
+ * NULL (learned_scales.cl). `wide` is `exact` rounded and clamped to one code beyond both bounds. */
+#define KEEP(W, exact, wide, bounds, at)                                                           \
+    if (unrounded) {                                                                               \
+        STORE##W(exact, unrounded + (at));                                                         \
+    } else {                                                                                       \
+        STORE_MASK##W((wide >= (bounds).lo) & (wide <= (bounds).hi), mask + (at));                 \
+    }
 
 /* ---- a value's qparams, from the tables: scale and zero_point (values), and limits (values, 2),
  * the lowest and the highest code ---- */

@@ -83,6 +83,13 @@ CLQ_INLINE float clq_weights_scale(float max_abs, float highest, float bias, flo
     return clq_limit_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
 }
 
+/* (19): a learned scale of weights, which is larger where biases of magnitude `bias` ask for it */
+CLQ_INLINE float clq_learned_weights_scale(float learned, float bias, float x_scale,
+                                           int max_shift) {
+    const float scale = CLQ_AT_LEAST(learned, CLQ_LEAST_SCALE);
+    return clq_weights_scale(scale, 1.0f, bias, x_scale, max_shift);
+}
+
 /* (2) for biases, which stay below 2^30 steps so that sums stay within int32: the host
  * refuses others, and finds a code of 2^30 where the device had to clamp one. */
 CLQ_INLINE int clq_bias_fits(float b, float scale) {

@@ -1,7 +1,8 @@
 /* One optimizer step over all parameters of a network, which lie in one flat buffer.
  *
- * w, g, m, v: F32 (n), n a multiple of `unit`. decays[i] says whether the i-th run of `unit` floats
- *   has weight decay; a parameter starts at a multiple of `unit`.
+ * w, g, m, v: F32 (n), n a multiple of `unit`. rules[i] says of the i-th run of `unit` floats whether
+ *   it has weight decay (RULE_DECAY), and is of numbers that stay positive, as a step at most halves
+ *   them (RULE_POSITIVE); a parameter starts at a multiple of `unit`.
  * average: F32 (n), or null: the moving average of w, which the same pass keeps. It becomes
  *   kept average + rest w, kept + rest = 1; equal to w, it stays so to the bit, as in PyTorch's lerp.
  * check: step_check.h, or null. Its scale multiplies g; when that is 0 nothing happens.
@@ -17,27 +18,29 @@ static inline float averaged(float average, float x, float kept, float rest) {
     return rest < 0.5f ? average + rest * apart : x - kept * apart;
 }
 
-/* Runs the block behind it for this work-item's floats i; `decay` is that of i's run. CPU schedule:
+enum { RULE_DECAY = 1, RULE_POSITIVE = 2 };
+
+/* Runs the block behind it for this work-item's floats i; `rule` is that of i's run. CPU schedule:
  * a work-item does RUNS_PER_ITEM runs. GPU schedule: neighbouring work-items do neighbouring
  * floats. */
 #ifdef CLQ_SCHEDULE_CPU
 #ifndef RUNS_PER_ITEM
 #define RUNS_PER_ITEM 64 /* 64 runs of 32 floats: 8 KB of each array, 16..256 work well */
 #endif
-#define FOR_EACH_FLOAT(i, decay)                                                                   \
+#define FOR_EACH_FLOAT(i, rule)                                                                    \
     for (uint u = get_global_id(0) * RUNS_PER_ITEM, u_end = min(u + RUNS_PER_ITEM, n / unit);      \
          u < u_end; u++)                                                                           \
-        for (uint decay = decays[u], i = u * unit, i_end = i + unit; i < i_end; i++)
+        for (uint rule = rules[u], i = u * unit, i_end = i + unit; i < i_end; i++)
 #else
-#define FOR_EACH_FLOAT(i, decay)                                                                   \
+#define FOR_EACH_FLOAT(i, rule)                                                                    \
     for (uint i = get_global_id(0); i < n; i += get_global_size(0))                                \
-        for (uint once = 1, decay = decays[i / unit]; once; once = 0)
+        for (uint once = 1, rule = rules[i / unit]; once; once = 0)
 #endif
 
 /* What every optimizer takes, and what it does before, for each new value, and after. */
 #define ARGUMENTS                                                                                  \
     __global float *restrict w, __global const float *restrict g,                                  \
-        __global const uchar *restrict decays, __global float *restrict average,                   \
+        __global const uchar *restrict rules, __global float *restrict average,                   \
         __global float *check, uint n, uint unit, float kept, float rest, float lr,              \
         float weight_decay
 #define BEGIN                                                                                      \
@@ -47,7 +50,8 @@ static inline float averaged(float average, float x, float kept, float rest) {
         return;                                                                                    \
     }
 #define SET_PARAMETER(i, expression)                                                               \
-    const float value = (expression);                                                              \
+    const float moved = (expression);                                                              \
+    const float value = (rule & RULE_POSITIVE) && moved < 0.5f * w[i] ? 0.5f * w[i] : moved;       \
     w[i] = value;                                                                                  \
     largest = max(largest, as_uint(fabs(value)));                                                  \
     if (average) {                                                                                 \
@@ -61,8 +65,8 @@ static inline float averaged(float average, float x, float kept, float rest) {
 /* Stochastic gradient descent with momentum m, as in PyTorch's SGD (dampening 0):
  * m = momentum m + (g + weight_decay w);  w -= lr (nesterov ? g + momentum m : m). */
 __kernel void optimizer_sgd(ARGUMENTS, __global float *restrict m, float momentum,
-                            int nesterov){BEGIN FOR_EACH_FLOAT(i, decay){
-    const float step = scale * g[i] + (decay ? weight_decay : 0.0f) * w[i];
+                            int nesterov){BEGIN FOR_EACH_FLOAT(i, rule){
+    const float step = scale * g[i] + (rule & RULE_DECAY ? weight_decay : 0.0f) * w[i];
 const float velocity = momentum * m[i] + step;
 m[i] = velocity;
 SET_PARAMETER(i, w[i] - lr * (nesterov ? step + momentum * velocity : velocity))
@@ -77,7 +81,8 @@ END
 __kernel void optimizer_adam(ARGUMENTS, __global float *restrict m, __global float *restrict v,
                              int decoupled, float beta1, float rest1, float beta2, float rest2,
                              float epsilon, float correction1, float correction2){
-    BEGIN FOR_EACH_FLOAT(i, decay){const float lost = (decay ? weight_decay : 0.0f) * w[i];
+    BEGIN FOR_EACH_FLOAT(i, rule){const float lost =
+        (rule & RULE_DECAY ? weight_decay : 0.0f) * w[i];
 const float step = scale * g[i] + (decoupled ? 0.0f : lost);
 const float first = beta1 * m[i] + rest1 * step;
 const float second = beta2 * v[i] + rest2 * step * step;

@@ -18,9 +18,10 @@ __kernel void add_codes(__global const float *a, __global const float *b, __glob
 #define ADD_TRAIN_BODY(OBSERVE, W)                                                                 \
     {                                                                                              \
         const float##W qa = LOAD##W(a + i), qb = LOAD##W(b + i);                                   \
-        const float##W wide = clq_add_code##W(qa, ma, qb, mb, 0.0f, at.lo - 1.0f, at.hi + 1.0f);   \
+        const float##W pa = qa * ma, pb = qb * mb, exact = pa + pb;                                \
+        const float##W wide = clq_clamp_code##W(exact, 0.0f, at.lo - 1.0f, at.hi + 1.0f);          \
         OBSERVE(W)                                                                                 \
-        STORE_MASK##W((wide >= at.lo) & (wide <= at.hi), mask + i);                                \
+        KEEP(W, exact, wide, at, i)                                                                \
         STORE##W(clq_clamp_code##W(wide, 0.0f, at.lo, at.hi), y + i);                              \
     }
 #define UNSEEN(W)
@@ -31,7 +32,7 @@ __kernel void add_codes(__global const float *a, __global const float *b, __glob
     RANGE_ADD(W, real);
 
 __kernel void add_codes_train(__global const float *a, __global const float *b, __global float *y,
-                              __global uchar *mask, CODE_TABLES, int a_value, int b_value,
+                              __global uchar *mask, __global float *unrounded, CODE_TABLES, int a_value, int b_value,
                               int value, int act, int count) {
     const float ma = clq_divide(scale[a_value], scale[value]);
     const float mb = clq_divide(scale[b_value], scale[value]);
@@ -40,7 +41,7 @@ __kernel void add_codes_train(__global const float *a, __global const float *b, 
 }
 
 __kernel void add_codes_observe(__global const float *a, __global const float *b, __global float *y,
-                                __global uchar *mask, CODE_TABLES, __global float *range,
+                                __global uchar *mask, __global float *unrounded, CODE_TABLES, __global float *range,
                                 int a_value, int b_value, int value, int act, int count) {
     RANGE_BEGIN;
     const float sa = scale[a_value], sb = scale[b_value];
@@ -52,11 +53,15 @@ __kernel void add_codes_observe(__global const float *a, __global const float *b
     RANGE_END(range, value);
 }
 
-/* da and db get the gradient that passes the clamp, or add it. Either may be NULL. */
+/* da and db get the gradient that passes the clamp, or add it. Each may be NULL, and mask when dy
+ * holds what passes. */
 #define ADD_GRADIENT_BODY(ARG, W)                                                                  \
     {                                                                                              \
         const float##W dy_ = LOAD##W(dy + i);                                                      \
-        const float##W g = LOAD_MASK##W(mask + i) ? dy_ : (float##W)(0.0f);                        \
+        float##W g = dy_;                                                                          \
+        if (mask) {                                                                                \
+            g = LOAD_MASK##W(mask + i) ? dy_ : (float##W)(0.0f);                                   \
+        }                                                                                          \
         if (da) {                                                                                  \
             STORE##W(add_to_a ? LOAD##W(da + i) + g : g, da + i);                                  \
         }                                                                                          \
@@ -122,10 +127,14 @@ __kernel void lookup_codes(__global const float *x, __global float *y, __global 
         const float##W r = LOAD##W(x + i) * sx;                                                    \
         const float##W real = CURVE(W, r);                                                         \
         RANGE_ADD(W, real);                                                                        \
+        if (unrounded) {                                                                           \
+            STORE##W(clq_divide##W(real, (float##W)(sy)), unrounded + i);                          \
+        }                                                                                          \
         STORE##W(clq_quantize_code##W(real, sy, 0.0f, b.lo, b.hi), y + i);                         \
     }
 
-__kernel void curve_codes_train(__global const float *x, __global float *y, CODE_TABLES,
+__kernel void curve_codes_train(__global const float *x, __global float *y,
+                                __global float *unrounded, CODE_TABLES,
                                 __global float *range, int x_value, int value, int sigmoid,
                                 int count) {
     RANGE_BEGIN;

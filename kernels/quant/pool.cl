@@ -41,15 +41,16 @@ __kernel void avg_pool_codes(__global const float *x, __global float *y, POOL_AR
 #define CELL_OF(W)                                                                                 \
     {                                                                                              \
         SUM_WINDOW(W)                                                                              \
-        const float##W wide =                                                                      \
-            clq_requantize_code##W(sum, (float##W)(m), 0.0f, b.lo - 1.0f, b.hi + 1.0f);            \
+        const float##W exact = sum * (float##W)(m);                                                \
+        const float##W wide = clq_clamp_code##W(exact, 0.0f, b.lo - 1.0f, b.hi + 1.0f);            \
         RANGE_ADD(W, sum *(scale[x_value] / (float)count));                                        \
-        STORE_MASK##W((wide >= b.lo) & (wide <= b.hi), mask + Y_AT(h, w));                         \
+        KEEP(W, exact, wide, b, Y_AT(h, w))                                                        \
         STORE##W(clq_clamp_code##W(wide, 0.0f, b.lo, b.hi), y + Y_AT(h, w));                       \
     }
 
 __kernel void avg_pool_codes_train(__global const float *x, __global float *y, __global uchar *mask,
-                                   __global float *range, POOL_ARGUMENTS) {
+                                   __global float *unrounded, __global float *range,
+                                   POOL_ARGUMENTS) {
     RANGE_BEGIN;
     const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_PIXELS(batch, OH, OW, C, CELL)

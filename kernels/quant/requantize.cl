@@ -3,8 +3,9 @@
  *   acc (pixels, channels)   the sums of (7), integers held in floats (or ints: *_sums)
  *   y   (pixels, channels)   q_y - z_y, or reals; may be acc
  *   multiplier               M of (9), real_multiplier = x_scale * w_scale of (10); as codes.h says
- *   CODE_TABLES, range        the tables of all values; `value` is y's entry
- *   mask (pixels, channels)  1 where the code was not clamped: where the gradient passes */
+ *   CODE_TABLES, range       the tables of all values; `value` is y's entry
+ *   mask (pixels, channels)  1 where the code was not clamped: where the gradient passes; or NULL
+ *   unrounded                (pixels, channels) or NULL: the code before it was rounded and clamped */
 #include "codes.h"
 
 /* SUM##W reads the sums: LOAD floats, LOAD_INT ints. */
@@ -53,9 +54,10 @@ REALS(sums_to_reals, int, LOAD_INT)
     {                                                                                              \
         const float##W sum = LOAD##W(acc + i);                                                     \
         const float##W m = LOAD##W(multiplier + c);                                                \
-        const float##W wide = clq_requantize_code##W(sum, m, 0.0f, b.lo - 1.0f, b.hi + 1.0f);      \
+        const float##W exact = sum * m;                                                            \
+        const float##W wide = clq_clamp_code##W(exact, 0.0f, b.lo - 1.0f, b.hi + 1.0f);            \
         OBSERVE(W)                                                                                 \
-        STORE_MASK##W((wide >= b.lo) & (wide <= b.hi), mask + i);                                  \
+        KEEP(W, exact, wide, b, i)                                                                 \
         STORE##W(clq_clamp_code##W(wide, 0.0f, b.lo, b.hi), y + i);                                \
     }
 #define UNSEEN(W)
@@ -67,7 +69,7 @@ REALS(sums_to_reals, int, LOAD_INT)
 
 __kernel void requantize_codes_train(__global const float *acc, __global float *y,
                                      __global const float *multiplier, __global uchar *mask,
-                                     CODE_TABLES, int value, int act, int count, int channels) {
+                                     __global float *unrounded, CODE_TABLES, int value, int act, int count, int channels) {
     const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CHANNEL_CODE(count, channels, TRAIN_BODY, UNSEEN);
 }
@@ -75,7 +77,7 @@ __kernel void requantize_codes_train(__global const float *acc, __global float *
 __kernel void requantize_codes_observe(__global const float *acc, __global float *y,
                                        __global const float *multiplier,
                                        __global const float *real_multiplier, __global uchar *mask,
-                                       CODE_TABLES, __global float *range, int value, int act,
+                                       __global float *unrounded, CODE_TABLES, __global float *range, int value, int act,
                                        int count, int channels) {
     RANGE_BEGIN;
     const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, act);

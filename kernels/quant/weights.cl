@@ -158,3 +158,79 @@ __kernel void weights_gradient(__global float *dw, __global const float *w,
     w += (long)channel * k;
     FOR_EACH_IN_ROW(k, GRADIENT_BODY);
 }
+
+/* ---- scales that are learned: (19) and (20). The channels' lie in `learned` from `at` on, or one
+ * for all channels does ---- */
+
+/* largest: as weights_largest left it; for `one` scale only. */
+__kernel void weights_scale_learned(__global const float *learned, __global const float *bias,
+                                    __global const float *largest, __global const float *scale,
+                                    int x, __global float *w_scale, int at, int one, int max_shift,
+                                    int oc) {
+    const int channel = get_global_id(0);
+    if (channel < oc) {
+        const float b = one ? RANGE_MAX(largest[2], largest[3]) : bias ? fabs(bias[channel]) : 0.0f;
+        w_scale[channel] =
+            clq_learned_weights_scale(learned[at + (one ? 0 : channel)], b, scale[x], max_shift);
+    }
+}
+
+#define LEARNED_GRADIENT_BODY(W)                                                                   \
+    {                                                                                              \
+        const float##W g = LOAD##W(dw + j) * x_scale;                                              \
+        const float##W v = clq_divide##W(LOAD##W(w + j), (float##W)(s));                           \
+        const float##W c = CLQ_AT_MOST(CLQ_AT_LEAST(v, (float##W)(lowest)), (float##W)(highest));  \
+        const float##W rounding = clq_clamp_code##W(c, 0.0f, lowest, highest) - v;                 \
+        sum##W += g * (v == c ? rounding : c);                                                     \
+        STORE##W(v == c ? g : (float##W)(0.0f), dw + j);                                           \
+    }
+
+/* As weights_gradient; `gradient` from `to` on becomes `factor` times that of the channels' scales.
+ * A scale that follows from a bias does not follow its entry in `learned`. */
+__kernel void weights_gradient_learned(__global float *dw, __global const float *w,
+                                       __global const float *w_scale, __global const float *learned,
+                                       int at, int one, __global const float *scale, int x,
+                                       __global float *gradient, int to, float factor,
+                                       int max_shift, float lowest, float highest, int k) {
+#ifdef CLQ_SCHEDULE_CPU
+    float16 sum16 = 0.0f;
+#else
+    __local float group_sums[64];
+#endif
+    float sum1 = 0.0f;
+    const int channel = CHANNEL;
+    const float s = w_scale[channel], entry = learned[at + (one ? 0 : channel)];
+    const float x_scale = scale[x];
+    dw += (long)channel * k;
+    w += (long)channel * k;
+    FOR_EACH_IN_ROW(k, LEARNED_GRADIENT_BODY);
+#ifdef CLQ_SCHEDULE_CPU
+    const float8 a = sum16.lo + sum16.hi;
+    const float4 b = a.lo + a.hi;
+    sum1 += b.x + b.y + b.z + b.w;
+#else
+    const int item = get_local_id(0);
+    group_sums[item] = sum1;
+    for (int half_ = 32; half_ > 0; half_ /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (item < half_) {
+            group_sums[item] += group_sums[item + half_];
+        }
+    }
+    sum1 = group_sums[0];
+#endif
+    if (IS_FIRST) {
+        const float follows = clq_learned_weights_scale(entry, 0.0f, 1.0f, max_shift);
+        gradient[to + channel] = s == follows ? sum1 * factor * clq_divide(s, entry) : 0.0f;
+    }
+}
+
+/* One scale for all channels: its gradient is the sum of theirs, in their order. */
+__kernel void weights_gradient_tensor(__global const float *channels, __global float *gradient,
+                                      int to, int oc) {
+    float sum = 0.0f;
+    for (int c = 0; c < oc; c++) {
+        sum += channels[c];
+    }
+    gradient[to] = sum;
+}

@@ -37,7 +37,11 @@ static clq_graph *calibrated(void) {
 }
 
 static clq_train_bench_case case_of(const char *name, clq_graph *graph) {
-    return (clq_train_bench_case){name, graph, device, &training, &quantization};
+    return (clq_train_bench_case){.name = name,
+                                  .graph = graph,
+                                  .device = device,
+                                  .config = &training,
+                                  .quant = &quantization};
 }
 
 static const clq_train_bench_kernel *kernel_of(const clq_train_bench_result *result,
@@ -103,10 +107,33 @@ static void both_kinds_of_steps_are_described(void **state) {
     }
 }
 
+/* With fixed ranges nothing is observed, and layers compute on bytes where they are asked to. */
+static void forward_on_integers_is_measured(void **state) {
+    clq_graph *graph = calibrated();
+    clq_quant_config on_integers = quantization;
+    clq_train_bench_case cases[] = {case_of("codes", graph), case_of("codes", graph)};
+    const clq_bench_options options = {.iterations = 1, .warmup = 1};
+    clq_train_bench_result results[2];
+    (void)state;
+    on_integers.int8_forward = true;
+    cases[0].frozen = cases[1].frozen = true;
+    cases[1].quant = &on_integers;
+    assert_ok(clq_bench_train(cases, 2, &options, results));
+    assert_string_equal(results[0].mode, "qat_frozen");
+    assert_string_equal(results[1].mode, "qat_int8_forward");
+    for (int i = 0; i < 2; i++) {
+        assert_null(kernel_of(&results[i], "requantize_codes_observe"));
+        assert_int_equal(kernel_of(&results[i], "codes_to_bytes") != NULL, i == 1);
+        clq_train_bench_result_clear(&results[i]);
+    }
+    clq_graph_destroy(graph);
+}
+
 static void a_configuration_that_cannot_train_is_refused(void **state) {
     clq_graph *graph = net_everything(SIZE);
     clq_train_config bad = training;
-    const clq_train_bench_case item = {"bad", graph, device, &bad, NULL};
+    const clq_train_bench_case item = {
+        .name = "bad", .graph = graph, .device = device, .config = &bad};
     const clq_bench_options options = {.iterations = 1, .warmup = 1};
     clq_train_bench_result result;
     (void)state;
@@ -180,6 +207,7 @@ static void json_has_the_documented_keys(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_kinds_of_steps_are_described),
+        cmocka_unit_test(forward_on_integers_is_measured),
         cmocka_unit_test(a_configuration_that_cannot_train_is_refused),
         cmocka_unit_test(failing_allocations_are_survived),
         cmocka_unit_test(json_has_the_documented_keys),

@@ -130,6 +130,12 @@ cleanup:
     return status;
 }
 
+void clq_conv2d_int8_constants(const clq_conv2d_int8 *conv, clq_buffer **weights,
+                               clq_buffer **channels) {
+    *weights = conv->weights;
+    *channels = conv->channels;
+}
+
 /* ---- which kernel ---- */
 
 /* Plans `choice` (NULL: by heuristics) where that can be had; *works: and its self-test passes. */

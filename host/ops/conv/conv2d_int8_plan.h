@@ -40,6 +40,10 @@ clq_status clq_int8_create_planned(clq_device *device, const clq_conv_geometry *
                                    const clq_conv2d_int8_params *params, clq_int8_plan *plan,
                                    clq_conv2d_int8 **conv);
 
+/* Its packed weights and table of channels, on the device; the convolution's. */
+void clq_conv2d_int8_constants(const clq_conv2d_int8 *conv, clq_buffer **weights,
+                               clq_buffer **channels);
+
 /* Choices worth measuring for an input whose zero point is low, the heuristics' first. */
 void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
                          clq_conv_candidates *candidates);

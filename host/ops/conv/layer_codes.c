@@ -16,6 +16,7 @@
 #include "ops/conv/conv2d_f32.h"
 #include "ops/conv/conv_node.h"
 #include "ops/conv/layer_exact.h"
+#include "ops/conv/layer_sums_int8.h"
 #include "ops/layer.h"
 #include "ops/quantized_run.h"
 
@@ -35,8 +36,10 @@ typedef struct layer_codes {
     clq_buffer *w_scale;        /* (OC) */
     clq_buffer *largest;        /* (2, 2): of all weights and biases, for scales per tensor */
     clq_buffer *multiplier, *real_multiplier; /* (OC + TABLE_TAIL) */
-    clq_buffer *mask;                         /* QAT, when the output is quantized */
+    clq_buffer *kept;                         /* QAT, when the output is quantized */
     clq_layer_exact *exact;                   /* FAKE_QUANT, when (13) does not hold */
+    clq_layer_sums *sums; /* QAT with qstate->int8_forward, where the device has such kernels */
+    bool sums_ready;      /* and they have this step's codes, for which (13) holds */
 } layer_codes;
 
 /* ---- preparing ---- */
@@ -56,7 +59,7 @@ static clq_status create_tables(const clq_op_run *run, layer_codes *layer) {
         CLQ_TRY(create_floats(run, oc, &layer->bias_codes));
     }
     if (run->mode == CLQ_EXEC_QAT && clq_is_quantized(&run->out)) {
-        CLQ_TRY(clq_mask_create(run, &layer->mask));
+        CLQ_TRY(clq_kept_create(run, &layer->kept));
     }
     return CLQ_OK;
 }
@@ -166,8 +169,9 @@ void clq_layer_codes_release(clq_op_run *run) {
     clq_buffer_release(layer->largest);
     clq_buffer_release(layer->multiplier);
     clq_buffer_release(layer->real_multiplier);
-    clq_buffer_release(layer->mask);
+    clq_buffer_release(layer->kept);
     clq_layer_exact_destroy(layer->exact);
+    clq_layer_sums_destroy(layer->sums);
     clq_free(layer);
 }
 
@@ -196,6 +200,31 @@ static clq_status find_largest(const clq_op_run *run, layer_codes *layer, int wh
                       CLQ_I32(which), CLQ_I32(count));
 }
 
+/* Largest magnitudes for scales per tensor. */
+static clq_status find_all_largest(const clq_op_run *run, layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc;
+    CLQ_TRY(clq_buffer_fill(layer->largest, 0, 4 * sizeof(float), 0));
+    CLQ_TRY(find_largest(run, layer, 0, oc * layer->k));
+    return run->in[CLQ_LAYER_BIAS].buffer != NULL ? find_largest(run, layer, 1, oc) : CLQ_OK;
+}
+
+/* Those that are learned, and larger where biases ask for it. */
+static clq_status take_learned_scales(const clq_op_run *run, layer_codes *layer,
+                                      const clq_learned_place *place) {
+    const clq_qstate *q = run->qstate;
+    const size_t oc = (size_t)layer->geometry.oc;
+    clq_kernel *kernel = NULL;
+    if (q->per_tensor_weights) {
+        CLQ_TRY(find_all_largest(run, layer));
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "weights_scale_learned", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(q->learned->learned),
+                      CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer), CLQ_BUF(layer->largest),
+                      CLQ_BUF(q->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
+                      CLQ_I32(place->scale), CLQ_I32(q->per_tensor_weights), CLQ_I32(q->max_shift),
+                      CLQ_I32(oc));
+}
+
 static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
     const clq_qstate *q = run->qstate;
     const size_t oc = (size_t)layer->geometry.oc;
@@ -208,11 +237,7 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
                           CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
                           CLQ_F32(layer->type->highest), CLQ_I32(q->max_shift), CLQ_I32(layer->k));
     }
-    CLQ_TRY(clq_buffer_fill(layer->largest, 0, 4 * sizeof(float), 0));
-    CLQ_TRY(find_largest(run, layer, 0, oc * layer->k));
-    if (run->in[CLQ_LAYER_BIAS].buffer != NULL) {
-        CLQ_TRY(find_largest(run, layer, 1, oc));
-    }
+    CLQ_TRY(find_all_largest(run, layer));
     CLQ_TRY(clq_kernel_get(run->device, "weights_scale_tensor", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(layer->largest),
                       CLQ_BUF(q->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
@@ -220,8 +245,11 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
 }
 
 static clq_status quantize_parameters(const clq_op_run *run, layer_codes *layer) {
+    clq_learned_place place;
     clq_kernel *kernel = NULL;
-    if (run->qstate->choose_weight_scales) {
+    if (clq_learned_weights(run, &place)) {
+        CLQ_TRY(take_learned_scales(run, layer, &place));
+    } else if (run->qstate->choose_weight_scales) {
         CLQ_TRY(choose_scales(run, layer));
     }
     CLQ_TRY(clq_kernel_get(run->device, "quantize_weights", NULL, &kernel));
@@ -298,6 +326,26 @@ cleanup:
     return status;
 }
 
+/* The step's codes for the integer network's kernels, whose zero point stays from now on. */
+static clq_status load_sums(const clq_op_run *run, layer_codes *layer) {
+    layer->sums_ready = false;
+    if (run->mode != CLQ_EXEC_QAT || !run->qstate->int8_forward) {
+        return CLQ_OK;
+    }
+    if (!layer->sums) {
+        const size_t at = (size_t)clq_table_index(run->graph, &run->in[CLQ_LAYER_X]);
+        const clq_qtype_info *type = clq_qtype_get(run->in[CLQ_LAYER_X].value->q.type);
+        int32_t zero_point;
+        CLQ_TRY(clq_buffer_read(run->qstate->zero_point, at * sizeof zero_point, sizeof zero_point,
+                                &zero_point));
+        CLQ_TRY(
+            clq_layer_sums_create(run->device, &layer->geometry, type, zero_point, &layer->sums));
+    }
+    return layer->sums ? clq_layer_sums_load(layer->sums, layer->codes, layer->bias_codes,
+                                             &layer->sums_ready)
+                       : CLQ_OK;
+}
+
 clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     layer_codes *layer = run->state;
     CLQ_TRY(run->in[CLQ_LAYER_W].value->dtype != CLQ_F32 ? make_multipliers(run, layer)
@@ -305,6 +353,7 @@ clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     if (run->mode == CLQ_EXEC_FAKE_QUANT) {
         CLQ_TRY(check_bound(run, layer));
     }
+    CLQ_TRY(load_sums(run, layer));
     CLQ_TRY(clq_conv2d_f32_load_weights(layer->conv, layer->codes));
     if (layer->gradient) {
         CLQ_TRY(clq_conv2d_f32_load_weights(layer->gradient, layer->reals));
@@ -348,7 +397,7 @@ static clq_status to_codes_train(const clq_op_run *run, const layer_codes *layer
         CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_train", NULL, &kernel));
         return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                           CLQ_BUF(run->out.buffer), CLQ_BUF(run->out.buffer),
-                          CLQ_BUF(layer->multiplier), CLQ_BUF(layer->mask), CLQ_TABLES(run),
+                          CLQ_BUF(layer->multiplier), CLQ_KEPT(run, layer->kept), CLQ_TABLES(run),
                           CLQ_INDEX(run, out), CLQ_I32(layer->act), CLQ_I32(count),
                           CLQ_I32(layer->geometry.oc));
     }
@@ -356,8 +405,8 @@ static clq_status to_codes_train(const clq_op_run *run, const layer_codes *layer
     return CLQ_LAUNCH(
         run->device, kernel, clq_observing_range(run->device, count), CLQ_BUF(run->out.buffer),
         CLQ_BUF(run->out.buffer), CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier),
-        CLQ_BUF(layer->mask), CLQ_TABLES(run), CLQ_BUF(run->qstate->range), CLQ_INDEX(run, out),
-        CLQ_I32(layer->act), CLQ_I32(count), CLQ_I32(layer->geometry.oc));
+        CLQ_KEPT(run, layer->kept), CLQ_TABLES(run), CLQ_BUF(run->qstate->range),
+        CLQ_INDEX(run, out), CLQ_I32(layer->act), CLQ_I32(count), CLQ_I32(layer->geometry.oc));
 }
 
 static clq_status requantize(const clq_op_run *run, const layer_codes *layer, clq_buffer *sums) {
@@ -381,20 +430,49 @@ clq_status clq_layer_codes_forward(clq_op_run *run) {
         clq_buffer_release(sums);
         return status;
     }
-    CLQ_TRY(clq_conv2d_f32_forward(layer->conv, run->in[CLQ_LAYER_X].buffer, layer->bias_codes,
-                                   NULL, CLQ_ACT_NONE, run->out.buffer));
+    CLQ_TRY(layer->sums_ready
+                ? clq_layer_sums_forward(layer->sums, run->in[CLQ_LAYER_X].buffer, run->out.buffer)
+                : clq_conv2d_f32_forward(layer->conv, run->in[CLQ_LAYER_X].buffer,
+                                         layer->bias_codes, NULL, CLQ_ACT_NONE, run->out.buffer));
     return requantize(run, layer, run->out.buffer);
 }
 
 /* ---- backward ---- */
 
+/* dw, and the gradients of the scales that are learned. */
+static clq_status learned_gradient(const clq_op_run *run, const layer_codes *layer,
+                                   const clq_learned_place *place) {
+    const clq_qstate *q = run->qstate;
+    const clq_learned_scales *l = q->learned;
+    const bool one = q->per_tensor_weights;
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "weights_gradient_learned", NULL, &kernel));
+    CLQ_TRY(CLQ_LAUNCH(
+        run->device, kernel, channel_range(run, layer), CLQ_BUF(run->grad_in[CLQ_LAYER_W].buffer),
+        CLQ_BUF(run->in[CLQ_LAYER_W].buffer), CLQ_BUF(layer->w_scale), CLQ_BUF(l->learned),
+        CLQ_I32(place->scale), CLQ_I32(one), CLQ_BUF(q->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]),
+        CLQ_BUF(one ? l->partial : l->gradient), CLQ_I32(one ? 0 : place->scale),
+        CLQ_F32(place->factor), CLQ_I32(q->max_shift), CLQ_F32(layer->type->lowest),
+        CLQ_F32(layer->type->highest), CLQ_I32(layer->k)));
+    if (!one) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_kernel_get(run->device, "weights_gradient_tensor", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(1), CLQ_BUF(l->partial), CLQ_BUF(l->gradient),
+                      CLQ_I32(place->scale), CLQ_I32(layer->geometry.oc));
+}
+
 static clq_status weights_gradient(const clq_op_run *run, const layer_codes *layer) {
     const clq_qstate *q = run->qstate;
+    clq_learned_place place;
     const bool may_clip = !q->choose_weight_scales || q->max_shift >= 0;
     clq_kernel *kernel = NULL;
     CLQ_TRY(clq_conv2d_f32_backward_weights(layer->conv, run->in[CLQ_LAYER_X].buffer,
                                             run->grad_out.buffer, run->grad_in[CLQ_LAYER_W].buffer,
                                             run->grad_in[CLQ_LAYER_BIAS].buffer));
+    if (clq_learned_weights(run, &place)) {
+        return learned_gradient(run, layer, &place);
+    }
     CLQ_TRY(clq_kernel_get(run->device, "weights_gradient", NULL, &kernel));
     return CLQ_LAUNCH(
         run->device, kernel, channel_range(run, layer), CLQ_BUF(run->grad_in[CLQ_LAYER_W].buffer),
@@ -406,8 +484,8 @@ static clq_status weights_gradient(const clq_op_run *run, const layer_codes *lay
 clq_status clq_layer_codes_backward(clq_op_run *run) {
     layer_codes *layer = run->state;
     const double work = 2.0 * (double)run->node->op->macs(run->graph, run->node) * run->batch;
-    if (layer->mask) {
-        CLQ_TRY(clq_mask_gradient(run, layer->mask));
+    if (layer->kept) {
+        CLQ_TRY(clq_pass_gradient(run, layer->kept));
     } else {
         CLQ_TRY(clq_act_gradient(run->device, layer->act, run->out.buffer, run->grad_out.buffer,
                                  clq_shape_count(&run->out.shape)));
