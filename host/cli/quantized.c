@@ -263,6 +263,9 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     } else if (pow2) {
         printf(", 2^0 only");
     }
+    if (config->learn_scales != CLQ_LEARN_NONE) {
+        printf(", learned (%s)", clq_learn_names[config->learn_scales]);
+    }
     printf("\n%lld scales", (long long)report->scales);
     if (report->widened > 0) {
         printf(", %lld of them made larger so that their layers' biases fit into 32 bits",

@@ -105,6 +105,27 @@ static void settings_travel_with_the_model(void **state) {
     assert_int_equal(system(line), 0);
 }
 
+/* Four bits, trained on integers, verified; what is learned is recorded. */
+static void scales_are_learned(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("learned.onnx");
+    assert_exit(0,
+                "qat %s --data " DATA " --set qat.batch=32 --learn-scales lsq --int8-forward --set "
+                "'qat.policy=[{\"op\":\"input\"},{\"layer\":\"last\"},{\"weights\":\"s4\","
+                "\"activations\":\"u4\"}]' -o %s",
+                fp32, q);
+    assert_printed("scales float, learned (lsq)");
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0, "convert %s -o %s", q, clq_test_temp_path("learned2.onnx"));
+    assert_printed(", learn_scales lsq, int8_forward true");
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --learn-scales lsqq -o %s", fp32, q);
+    assert_printed("qat.learn_scales: ");
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --learn-scales lsq+ --int8-forward -o %s", fp32,
+                q);
+    assert_printed("int8_forward needs zero points that stay");
+}
+
 static void policies_say_who_is_quantized(void **state) {
     (void)state;
     const char *fp32 = model(), *q = clq_test_temp_path("policy.onnx");
@@ -171,6 +192,7 @@ int main(void) {
         cmocka_unit_test(clamped_scales_are_a_warning),
         cmocka_unit_test(max_shift_needs_powers_of_two),
         cmocka_unit_test(settings_travel_with_the_model),
+        cmocka_unit_test(scales_are_learned),
         cmocka_unit_test(policies_say_who_is_quantized),
     };
     return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,
