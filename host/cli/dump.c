@@ -4,6 +4,7 @@
 
 #include "cli/pipeline.h"
 #include "data/npy.h"
+#include "ops/quantized_run.h"
 
 /* (H, W, C) to (C, H, W). */
 static void to_chw(const float *hwc, int64_t height, int64_t width, int64_t channels, float *chw) {
@@ -78,7 +79,7 @@ clq_status clq_dump_labels(const clq_dataset *dataset, const char *path) {
     return status;
 }
 
-/* One value's codes of all images, without the padding channels. */
+/* One value's codes of all images, without the padding channels; of signed types as S8. */
 typedef struct codes {
     uint8_t *data; /* NULL: the value has none */
     size_t per_image;
@@ -97,6 +98,9 @@ static clq_status take_codes(const clq_tensor *tensor, int64_t first, int count,
         memcpy(to->data + (size_t)first * to->per_image + p * channels, raw + p * pitch, channels);
     }
     clq_free(raw);
+    for (size_t i = 0; i < (size_t)count * to->per_image; i++) {
+        to->data[(size_t)first * to->per_image + i] -= (uint8_t)clq_code_byte(tensor->value, 0);
+    }
     return status;
 }
 
@@ -106,10 +110,12 @@ static clq_status save_codes(const clq_graph *graph, const codes *all, int64_t i
     clq_status status = clq_tensors_create(&tensors);
     for (int v = 0; v < graph->value_count && status == CLQ_OK; v++) {
         if (all[v].data) {
-            clq_shape shape = graph->values[v].shape;
+            const clq_value *value = &graph->values[v];
+            const bool is_signed = clq_qtype_get(value->q.type)->is_signed;
+            clq_shape shape = value->shape;
             shape.dim[0] = images;
-            status = clq_tensors_lend(tensors, graph->values[v].name, CLQ_FILE_U8, shape.rank,
-                                      shape.dim, all[v].data);
+            status = clq_tensors_lend(tensors, value->name, is_signed ? CLQ_FILE_I8 : CLQ_FILE_U8,
+                                      shape.rank, shape.dim, all[v].data);
         }
     }
     if (status == CLQ_OK) {

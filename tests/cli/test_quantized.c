@@ -1,4 +1,6 @@
 /* What ptq, qat and convert say they did. */
+#include <clquant/formats.h>
+
 #include "base/files.h"
 #include "cli/command.h"
 
@@ -156,6 +158,20 @@ static void policies_say_who_is_quantized(void **state) {
     assert_printed("\"mismatched_codes\": 0");
     assert_exit(0, "info %s", q);
     assert_printed("u4");
+    const char *codes = clq_test_temp_path("codes.safetensors");
+    clq_tensors *tensors = NULL;
+    assert_exit(0, "eval %s --data " DATA " --codes %s", q, codes);
+    assert_ok(clq_tensors_load(codes, &tensors));
+    assert_int_equal(clq_tensors_find(tensors, "input")->dtype, CLQ_FILE_I8);
+    const clq_file_tensor *narrow = clq_tensors_find(tensors, "conv1");
+    assert_int_equal(narrow->dtype, CLQ_FILE_U8);
+    uint8_t largest = 0;
+    for (size_t i = 0; i < narrow->size; i++) {
+        largest = ((const uint8_t *)narrow->data)[i] > largest ? ((const uint8_t *)narrow->data)[i]
+                                                               : largest;
+    }
+    assert_in_range(largest, 8, 15);
+    clq_tensors_destroy(tensors);
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --activation-bits *=s16 -o %s", fp32, q);
     assert_printed("--activation-bits: activations of type s16 cannot be executed");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits *=u4 -o %s", fp32, q);
