@@ -63,7 +63,7 @@ typedef enum clq_exec_mode {
     CLQ_EXEC_TRAIN,      /* FP32 training: batch statistics, dropout, keeps what backward reads */
     CLQ_EXEC_FAKE_QUANT, /* inference on codes held as floats (q - z), exact */
     CLQ_EXEC_QAT,        /* the same with observers and a straight-through backward */
-    CLQ_EXEC_INT8,       /* the integer network: u8 codes, s8 weights, int32 sums */
+    CLQ_EXEC_INT8,       /* the integer network: codes as bytes, s8 weights, int32 sums */
 } clq_exec_mode;
 
 typedef struct clq_exec clq_exec;

@@ -18,6 +18,9 @@ static const clq_policy_rule mixes[][3] = {
     {{.op = "conv2d", .keep_float = true}},
     {{.op = "max_pool", .keep_float = true}, {.op = "add", .keep_float = true}},
     {{.name = "b1.conv1", .weights = CLQ_Q_S8}, {.op = "conv2d", .keep_float = true}},
+    {{.op = "conv2d", .weights = CLQ_Q_S4, .activations = CLQ_Q_U5},
+     {.op = "add", .activations = CLQ_Q_S8_NARROW},
+     {.name = "*", .activations = CLQ_Q_S6}},
 };
 enum { MIXES = sizeof mixes / sizeof *mixes, RULES = 3 };
 
