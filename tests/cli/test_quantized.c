@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 #include "cli/command.h"
+#include "support/npy_file.h"
 
 #define DATA "synthetic:train=64,test=32,size=8"
 
@@ -49,6 +50,22 @@ static void all_observers_are_tried(void **state) {
     assert_printed("\"kept\": true");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --observer kl -o %s", fp32, q);
     assert_printed("--observer: must be minmax, ");
+}
+
+/* One real of 1e9 among others around 1. */
+static void a_far_outlier_is_a_warning(void **state) {
+    (void)state;
+    enum { COUNT = 3 * 8 * 8 };
+    float x[COUNT];
+    const char *fp32 = model();
+    clq_test_fill_normal(x, COUNT, 1, 1);
+    x[100] = 1e9f;
+    const char *npy =
+        test_put_npy("x.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 8, 8), }\n",
+                     x, sizeof x);
+    assert_exit(0, "ptq %s -i %s --observer percentile:97 --test-images 0 -o %s", fp32, npy,
+                clq_test_temp_path("q.onnx"));
+    assert_printed("warning: input: its largest magnitude, 1e+09, is too far from the others");
 }
 
 static void clamped_scales_are_a_warning(void **state) {
@@ -205,6 +222,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
         cmocka_unit_test(all_observers_are_tried),
+        cmocka_unit_test(a_far_outlier_is_a_warning),
         cmocka_unit_test(clamped_scales_are_a_warning),
         cmocka_unit_test(max_shift_needs_powers_of_two),
         cmocka_unit_test(settings_travel_with_the_model),

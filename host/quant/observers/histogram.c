@@ -30,23 +30,25 @@ static void raise_first(clq_histogram *h, int first) {
     h->first = first;
 }
 
-/* Where bin `bin` of one that begins at `first` belongs. */
-static int bin_of(const clq_histogram *h, int first, int bin) {
-    const int at = bin + first - h->first;
-    return at > 0 ? at : 0;
-}
-
 void clq_histogram_add(clq_histogram *h, const uint32_t *counts, int first) {
     raise_first(h, first);
-    for (int bin = 0; bin < CLQ_BINS; bin++) {
-        h->count[bin_of(h, first, bin)] += counts[bin];
+    const int below = h->first - first; /* bins that belong into the lowest, besides its own */
+    for (int bin = 0; bin <= below && bin < CLQ_BINS; bin++) {
+        h->count[0] += counts[bin];
+    }
+    for (int bin = below + 1; bin < CLQ_BINS; bin++) {
+        h->count[bin - below] += counts[bin];
     }
 }
 
 void clq_histogram_merge(clq_histogram *h, const clq_histogram *other) {
     raise_first(h, other->first);
-    for (int bin = 0; bin < CLQ_BINS; bin++) {
-        h->count[bin_of(h, other->first, bin)] += other->count[bin];
+    const int below = h->first - other->first;
+    for (int bin = 0; bin <= below && bin < CLQ_BINS; bin++) {
+        h->count[0] += other->count[bin];
+    }
+    for (int bin = below + 1; bin < CLQ_BINS; bin++) {
+        h->count[bin - below] += other->count[bin];
     }
 }
 
