@@ -159,10 +159,10 @@ static clq_status keep_samples(const clq_bench_runner *r, clq_bench_result *resu
     return CLQ_OK;
 }
 
-/* Operations a second at the measured peaks, each node at that of its precision; *mixed: there are
- * both. */
+/* Operations a second at the measured peaks, each node at that of its precision, and the network's.
+ */
 static double peak_of(const clq_graph *graph, bool integer, const clq_device_limits *limits,
-                      bool *mixed) {
+                      const char **precision) {
     double macs = 0, on_reals = 0;
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
@@ -170,8 +170,9 @@ static double peak_of(const clq_graph *graph, bool integer, const clq_device_lim
         macs += own;
         on_reals += integer && clq_node_on_codes(graph, node) ? 0 : own;
     }
-    *mixed = integer && on_reals > 0;
-    return *mixed ? macs / ((macs - on_reals) / limits->int8_gops + on_reals / limits->fp32_gflops)
+    const bool mixed = integer && on_reals > 0;
+    *precision = !integer ? "fp32" : !mixed ? "int8" : on_reals < macs ? "mixed" : "weights";
+    return mixed ? macs / ((macs - on_reals) / limits->int8_gops + on_reals / limits->fp32_gflops)
            : integer ? limits->int8_gops
                      : limits->fp32_gflops;
 }
@@ -181,7 +182,6 @@ static clq_status fill_result(clq_bench_runner *r, const clq_bench_options *opti
     const clq_graph_size size = clq_graph_measure(clq_bench_runner_graph(r));
     const clq_device_info *info = clq_device_get_info(r->item->device);
     const bool integer = clq_bench_runner_is_integer(r);
-    bool mixed = false;
     result->limits = (clq_device_limits){NAN, NAN, NAN, NAN, NAN, NAN};
     if (!options->no_peak) {
         CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
@@ -193,8 +193,8 @@ static clq_status fill_result(clq_bench_runner *r, const clq_bench_options *opti
         return CLQ_NO_MEMORY;
     }
     result->batch = r->item->batch;
-    result->peak_gops = peak_of(clq_bench_runner_graph(r), integer, &result->limits, &mixed);
-    result->precision = mixed ? "mixed" : integer ? "int8" : "fp32";
+    result->peak_gops =
+        peak_of(clq_bench_runner_graph(r), integer, &result->limits, &result->precision);
     result->dot_path = integer ? clq_dot_name(info->dot) : "";
     result->iterations = r->count;
     result->latency = clq_bench_runner_latency(r, CLQ_TIME_FORWARD, &result->median_error);

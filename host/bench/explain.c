@@ -87,7 +87,7 @@ static double moving_ms(const clq_bench_bounds *bounds, int64_t bytes, int64_t o
 }
 
 static bool is_kept(const clq_bench_layer *layer) {
-    return strcmp(layer->precision, "fp32") == 0;
+    return strcmp(layer->precision, "int8") != 0; /* "fp32", or "w8" */
 }
 
 /* What sums of codes take beside their arithmetic, in ms; `requantize_ms` of it is counted already.

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/layer.h"
 #include "ops/quantized.h"
 
 /* One step of the executor, or a conversion at its edges. */
@@ -14,9 +15,9 @@ typedef struct step {
     int64_t weight_bytes, bytes, codes;
     int channels, taps;
     bool depthwise;
-    double padded;   /* as in clq_bench_layer */
-    bool on_reals;   /* runs in FP32 */
-    bool multiplies; /* has a dot path: */
+    double padded;    /* as in clq_bench_layer */
+    const char *real; /* how it runs on reals, lent: "fp32", "w4"; NULL: on codes */
+    bool multiplies;  /* has a dot path: */
     clq_dot dot;
     int launches;
     int64_t work_items, work_groups; /* of the longest launch of the latest round */
@@ -90,7 +91,7 @@ static clq_status note_step(void *context, const clq_op_run *run) {
     if (run->out.dtype == CLQ_U8 && !node->op->output_shares_qparams) {
         s->codes = clq_shape_count(&run->out.shape);
     }
-    s->on_reals = run->mode == CLQ_EXEC_FLOAT;
+    s->real = run->mode == CLQ_EXEC_FLOAT ? clq_real_precision(run->graph, node) : NULL;
     s->multiplies = clq_layer_dot(run, &s->dot);
     return CLQ_OK;
 }
@@ -221,8 +222,8 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
                                .fused = clq_strdup(s->fused),
                                .ms = clq_latency_of(sorted, CLQ_PROFILED_ROUNDS).median,
                                .operations = s->operations,
-                               .peak_gops = s->on_reals ? result->limits.fp32_gflops
-                                                        : result->limits.int8_gops,
+                               .peak_gops =
+                                   s->real ? result->limits.fp32_gflops : result->limits.int8_gops,
                                .weight_bytes = s->weight_bytes,
                                .bytes = s->bytes,
                                .codes = s->codes,
@@ -233,7 +234,7 @@ static clq_status fill_layer(const clq_layer_profile *profile, const step *s,
                                .launches = s->launches,
                                .work_items = s->work_items,
                                .work_groups = s->work_groups,
-                               .precision = s->on_reals ? "fp32" : "int8",
+                               .precision = s->real ? s->real : "int8",
                                .dot_path = s->multiplies ? clq_dot_name(s->dot) : ""};
     if (!layer->name || !layer->op || !layer->fused) {
         return CLQ_NO_MEMORY;

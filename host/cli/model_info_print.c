@@ -213,7 +213,10 @@ static clq_status print_quantization(const clq_model_info *info) {
         add_range(&text, &info->weight_scales);
         clq_text_puts(&text, "; ");
     }
-    clq_text_printf(&text, "activations %s, ", clq_activation_names[info->symmetric]);
+    const bool codes = info->activation_scales.count > 0;
+    clq_text_printf(&text, "activations %s",
+                    codes ? clq_activation_names[info->symmetric] : "float");
+    clq_text_puts(&text, codes ? ", " : "");
     add_range(&text, &info->activation_scales);
     CLQ_TRY(print_text("quantization", &text));
     return print_recorded(recorded);

@@ -199,10 +199,19 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         status = clq_fail_in(clq_observer_parse(argument, config), "--observer");
         break;
     case ACTIVATIONS:
+        if (strcmp(argument, "float") == 0) {
+            status =
+                clq_policy_add(&config->policy, &(clq_policy_rule){.activations = CLQ_Q_FLOAT});
+            break;
+        }
         status = clq_option_enum("--activations", argument, clq_activation_names, 2, &index);
         config->symmetric_activations = index == 1;
         break;
     case WEIGHT_SCALES:
+        if (strcmp(argument, "float") == 0) {
+            status = clq_policy_add(&config->policy, &(clq_policy_rule){.weights = CLQ_Q_FLOAT});
+            break;
+        }
         status = clq_option_enum("--weight-scales", argument, clq_weight_names, 2, &index);
         config->per_tensor_weights = index == 1;
         break;
@@ -258,11 +267,15 @@ static const struct argp_option quant_options[] = {
     {"scale", SCALE, "float|pow2", 0, "Any scale, or powers of two (default float)", 0},
     {"max-shift", MAX_SHIFT, "N", 0,
      "Largest exponent of a power-of-two scale, either way (default 8)", 0},
-    {"activations", ACTIVATIONS, "affine|symmetric", 0,
-     "Zero points of the activations: where they fit, or in the middle (default affine)", 0},
+    {"activations", ACTIVATIONS, "affine|symmetric|float", 0,
+     "Zero points of the activations: where they fit, or in the middle (default affine); float: "
+     "leave them in FP32 and quantize weights only, but for what flags before it say",
+     0},
     {"weight-scales", WEIGHT_SCALES, "per_channel|per_tensor", 0,
      "Scales of the weights (default per_channel)", 0},
-    {"weights", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"weights", WEIGHT_SCALES, "float", 0,
+     "Leave the weights in FP32 and quantize activations only, but for what flags before it say",
+     0},
     {"weight-observer", WEIGHT_OBSERVER, "minmax|mse", 0,
      "How they are found: from the largest weight, or for the least squared error (default minmax)",
      0},

@@ -245,6 +245,15 @@ static json_t *tried_to_json(const clq_quantized *q) {
     return json;
 }
 
+/* Whether any activation is quantized. */
+static bool has_codes(const clq_graph *graph) {
+    bool has = false;
+    for (int v = 0; v < graph->value_count; v++) {
+        has |= !graph->values[v].data && graph->values[v].q.count > 0;
+    }
+    return has;
+}
+
 static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
@@ -254,7 +263,7 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     printf("%s: calibrated on %lld %.*s, observer %s; activations %s, weights %s%s, scales %s",
            q->method, (long long)report->images, clq_unit_length(unit, report->images), unit,
            clq_observer_text(observer_of(q), config->percentile, observer),
-           clq_activation_names[config->symmetric_activations],
+           has_codes(graph) ? clq_activation_names[config->symmetric_activations] : "float",
            clq_weight_names[config->per_tensor_weights],
            config->weight_observer == CLQ_WEIGHTS_MSE ? " by mse" : "",
            clq_scale_names[config->scale]);

@@ -160,12 +160,35 @@ static clq_status read_observer(clq_json_reader *r, clq_quant_config *config) {
                : clq_json_fail(r, "observer", "%s", clq_last_error());
 }
 
+static bool is_text(clq_json_reader *r, const char *key, const char *text) {
+    const char *value = json_string_value(json_object_get(r->object, key));
+    return clq_json_has(r, key) && value && strcmp(value, text) == 0;
+}
+
+/* A rule for all nodes, unless another section has said the same. */
+static clq_status add_last_rule(clq_policy *policy, clq_policy_rule rule) {
+    for (int i = 0; i < policy->count; i++) {
+        const clq_policy_rule *r = &policy->rules[i];
+        if (!r->name[0] && !r->op[0] && !r->first && !r->last && !r->keep_float &&
+            r->weights == rule.weights && r->activations == rule.activations) {
+            return CLQ_OK;
+        }
+    }
+    return clq_policy_add(policy, &rule);
+}
+
 /* The keys that "ptq" and "qat" have in common. */
 static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
     CLQ_TRY(read_observer(r, config));
     CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
-    CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
-    CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);
+    const bool real_activations = is_text(r, "activations", "float");
+    const bool real_weights = is_text(r, "weights", "float");
+    if (!real_activations) {
+        CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
+    }
+    if (!real_weights) {
+        CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);
+    }
     CLQ_READ_ENUM(r, "weight_observer", clq_weight_observer_names, config->weight_observer);
     CLQ_TRY(clq_json_read_f64(r, "averaging", CLQ_IN_AVERAGING, &config->averaging));
     const bool limited = clq_json_has(r, "max_shift");
@@ -177,6 +200,12 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
     if (clq_json_has(r, "policy")) { /* one of its own takes the place of another section's */
         config->policy.count = 0;
         CLQ_TRY(clq_policy_read(r, "policy", &config->policy));
+    }
+    if (real_activations) {
+        CLQ_TRY(add_last_rule(&config->policy, (clq_policy_rule){.activations = CLQ_Q_FLOAT}));
+    }
+    if (real_weights) {
+        CLQ_TRY(add_last_rule(&config->policy, (clq_policy_rule){.weights = CLQ_Q_FLOAT}));
     }
     return clq_json_read_i64(r, "images", CLQ_IN_IMAGES, &config->images);
 }

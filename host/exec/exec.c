@@ -58,7 +58,7 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
     }
     switch (options->mode) {
     case CLQ_EXEC_FLOAT:
-        fits = form != CLQ_FORM_INTEGER;
+        fits = !clq_has_integers(graph);
         break;
     case CLQ_EXEC_TRAIN:
         fits = form == CLQ_FORM_FLOAT;
@@ -67,7 +67,7 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
         fits = form != CLQ_FORM_FLOAT;
         break;
     case CLQ_EXEC_QAT:
-        fits = form == CLQ_FORM_QUANTIZED;
+        fits = form != CLQ_FORM_FLOAT && !clq_has_integers(graph);
         break;
     case CLQ_EXEC_INT8:
         fits = form == CLQ_FORM_INTEGER;

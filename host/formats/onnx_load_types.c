@@ -104,8 +104,9 @@ static clq_status copy_qparams(typing *t, int from, int to, bool *changed) {
     return clq_qparams_set(&t->graph->values[to].q, q->count, q->scale, q->zero_point, q->type);
 }
 
-static bool keeps_codes(const clq_node *node) {
-    return node->op->output_shares_qparams || node->op == &clq_op_shortcut_a;
+static bool keeps_codes(const typing *t, const clq_node *node) {
+    return (node->op->output_shares_qparams || node->op == &clq_op_shortcut_a) &&
+           !onnx_is_real_node(t->load, node->name);
 }
 
 /* Which values somebody can use as codes: nodes that have qparams behind or in them. */
@@ -118,7 +119,7 @@ static void find_wanted(typing *t) {
         const clq_node *node = &graph->nodes[n];
         const bool wants =
             graph->values[node->output].q.count > 0 ||
-            (keeps_codes(node) && t->wanted[node->output]) ||
+            (keeps_codes(t, node) && t->wanted[node->output]) ||
             (clq_is_layer(node) && graph->values[node->inputs[CLQ_LAYER_W]].q.count > 0);
         for (int k = 0; wants && k < node->input_count; k++) {
             if (node->inputs[k] != CLQ_NO_VALUE) {
@@ -138,7 +139,7 @@ static clq_status share_qparams(typing *t) {
         changed = false;
         for (int i = graph->node_count - 1; i >= 0; i--) {
             const clq_node *node = &graph->nodes[i];
-            if (node->op->output_shares_qparams &&
+            if (node->op->output_shares_qparams && keeps_codes(t, node) &&
                 clq_graph_use_count(graph, node->inputs[0]) == 1) {
                 CLQ_TRY(copy_qparams(t, node->output, node->inputs[0], &changed));
             }
@@ -147,7 +148,7 @@ static clq_status share_qparams(typing *t) {
             const clq_node *node = &graph->nodes[i];
             const bool rounded =
                 t->reads[i * CLQ_MAX_INPUTS] == CLQ_READ_ROUNDED || t->derived[node->inputs[0]];
-            if (rounded && keeps_codes(node) && t->wanted[node->output]) {
+            if (rounded && keeps_codes(t, node) && t->wanted[node->output]) {
                 CLQ_TRY(copy_qparams(t, node->inputs[0], node->output, &changed));
             }
         }

@@ -103,28 +103,37 @@ static bool is_made_by(const clq_graph *graph, int value, const clq_op *op) {
     return producer >= 0 && graph->nodes[producer].op == op;
 }
 
-/* Whether all that read the value, some, quantize it. */
-static bool is_only_quantized(const clq_graph *graph, int value) {
-    int quantized = 0;
+static int quantize_count(const clq_graph *graph, int value) {
+    int count = 0;
     for (int n = 0; n < graph->node_count; n++) {
-        quantized += graph->nodes[n].op == &clq_op_quantize && graph->nodes[n].inputs[0] == value;
+        count += graph->nodes[n].op == &clq_op_quantize && graph->nodes[n].inputs[0] == value;
     }
-    return quantized > 0 && quantized == clq_graph_use_count(graph, value);
+    return count;
 }
 
-/* Notes a node on reals that the file shows as one on codes: all that it reads is dequantized and,
- * of a layer, its weights are codes, of others what it makes is quantized. */
-static clq_status note_real_node(onnx_saver *save, const clq_node *node) {
-    const clq_graph *graph = save->graph;
-    bool between = !clq_node_on_codes(graph, node) &&
-                   (clq_is_layer(node) ? clq_is_weight_only(graph, node)
-                                       : is_only_quantized(graph, node->output));
+/* Whether the file shows a node on reals as one on codes: all that it reads is dequantized and, of
+ * a layer, its weights are codes, of others what it makes is quantized. One that keeps codes is
+ * taken for one on codes from either side. */
+static bool looks_quantized(const clq_graph *graph, const clq_node *node) {
+    const int quantized = quantize_count(graph, node->output);
+    bool dequantized = true;
     for (int i = 0; i < node->input_count; i++) {
         const int in = node->inputs[i];
-        between &= in == CLQ_NO_VALUE || clq_is_constant(&graph->values[in]) ||
-                   is_made_by(graph, in, &clq_op_dequantize);
+        dequantized &= in == CLQ_NO_VALUE || clq_is_constant(&graph->values[in]) ||
+                       is_made_by(graph, in, &clq_op_dequantize);
     }
-    if (!between) {
+    if (clq_is_layer(node)) {
+        return dequantized && clq_is_weight_only(graph, node);
+    }
+    if (node->op->output_shares_qparams || node->op == &clq_op_shortcut_a) {
+        return dequantized || quantized > 0;
+    }
+    return dequantized && quantized > 0 && quantized == clq_graph_use_count(graph, node->output);
+}
+
+static clq_status note_real_node(onnx_saver *save, const clq_node *node) {
+    const bool border = node->op == &clq_op_quantize || node->op == &clq_op_dequantize;
+    if (border || clq_node_on_codes(save->graph, node) || !looks_quantized(save->graph, node)) {
         return CLQ_OK;
     }
     save->real_nodes = save->real_nodes ? save->real_nodes : json_array();

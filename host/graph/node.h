@@ -37,4 +37,15 @@ static inline bool clq_node_on_codes(const clq_graph *graph, const clq_node *nod
     return graph->values[node->output].q.count > 0;
 }
 
+/* Whether parameters are integers, which only an integer network has; where activations alone are
+ * quantized, the quantized and the integer form are one. */
+static inline bool clq_has_integers(const clq_graph *graph) {
+    for (int v = 0; v < graph->value_count; v++) {
+        if (clq_is_constant(&graph->values[v]) && graph->values[v].dtype != CLQ_F32) {
+            return true;
+        }
+    }
+    return false;
+}
+
 #endif

@@ -26,6 +26,7 @@ static const clq_qtype_info types[CLQ_QTYPE_COUNT] = {
     [CLQ_Q_S2] = {"s2", 2, true, -2, 1, CLQ_S8, 3},
     [CLQ_Q_S16] = {"s16", 16, true, INT16_MIN, INT16_MAX, CLQ_S32, 5},
     [CLQ_Q_S32] = {"s32", 32, true, INT32_MIN, INT32_MAX, CLQ_S32, 6},
+    [CLQ_Q_FLOAT] = {"float", 32, true, 0, 0, CLQ_F32, 1},
 };
 
 const clq_qtype_info *clq_qtype_get(clq_qtype type) {

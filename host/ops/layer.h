@@ -18,6 +18,14 @@ static inline bool clq_is_weight_only(const clq_graph *graph, const clq_node *no
            !clq_node_on_codes(graph, node);
 }
 
+/* How a node on reals computes: "fp32", or with weights of codes "w8" .. "w2". */
+static inline const char *clq_real_precision(const clq_graph *graph, const clq_node *node) {
+    static const char *const names[] = {"w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"};
+    return clq_is_weight_only(graph, node)
+               ? names[clq_qtype_get(graph->values[node->inputs[CLQ_LAYER_W]].q.type)->bits]
+               : "fp32";
+}
+
 /* The layer's bias, or NULL. */
 static inline clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node) {
     const bool has_bias =

@@ -1,6 +1,5 @@
 /* Which values are codes, and of which types: what the policy says of nodes, as provisional qparams
  * of the values that they read and make. Scales are chosen later. */
-#include "base/log.h"
 #include "graph/node.h"
 #include "ops/layer.h"
 #include "passes/borders.h"
@@ -10,9 +9,15 @@ typedef struct assignment {
     clq_graph *graph;
     const clq_policy *policy; /* NULL: weights get the usual type */
     const bool *on_codes;     /* (node_count) */
+    const bool *rounded;      /* (node_count): a layer on reals whose input is rounded to codes and
+                                 back; NULL: none */
     bool *real;               /* (value_count) */
-    int *readers;             /* (value_count): nodes on codes that read it */
+    int *readers;             /* (value_count): nodes that read its codes */
 } assignment;
+
+static bool is_rounded(const assignment *a, int node) {
+    return a->rounded != NULL && a->rounded[node];
+}
 
 static clq_status check_nodes(assignment *a) {
     for (int n = 0; n < a->graph->node_count; n++) {
@@ -26,7 +31,8 @@ static clq_status check_nodes(assignment *a) {
                             "node %s: %s does not exist in a quantized network; fold it first",
                             node->name, node->op->name);
         }
-        for (int k = 0; a->on_codes[n] && k < node->input_count; k++) {
+        const int wanted = a->on_codes[n] ? node->input_count : is_rounded(a, n) ? 1 : 0;
+        for (int k = 0; k < wanted; k++) {
             if (node->inputs[k] != CLQ_NO_VALUE) {
                 a->readers[node->inputs[k]]++;
             }
@@ -55,7 +61,7 @@ static void choose_values(assignment *a) {
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
         a->real[node->output] = !a->on_codes[n] || stays_real(a, node);
-        for (int k = 0; !a->on_codes[n] && k < node->input_count; k++) {
+        for (int k = is_rounded(a, n) ? 1 : 0; !a->on_codes[n] && k < node->input_count; k++) {
             const int in = node->inputs[k];
             if (in != CLQ_NO_VALUE && graph->values[in].kind == CLQ_VALUE_INPUT) {
                 a->real[in] = true;
@@ -64,23 +70,11 @@ static void choose_values(assignment *a) {
     }
 }
 
-/* A file says of a layer's weights that they are reals. Of another node between a dequantization
- * and a quantization it cannot say that it works on reals: in QDQ this is how to work on codes. */
-static void warn_of_unwritable(const assignment *a) {
-    for (int n = 0; n < a->graph->node_count; n++) {
-        const clq_node *node = &a->graph->nodes[n];
-        const int codes = a->readers[node->output];
-        bool between = !a->on_codes[n] && !clq_is_layer(node) && codes > 0 &&
-                       codes == clq_graph_use_count(a->graph, node->output);
-        for (int k = 0; k < node->input_count; k++) {
-            between &= node->inputs[k] != CLQ_NO_VALUE && !a->real[node->inputs[k]];
-        }
-        if (between) {
-            clq_log_warn("node %s is to stay float between nodes on codes, which a QDQ file cannot "
-                         "say: read from a file, it works on codes",
-                         node->name);
-        }
-    }
+static clq_policy_rule rule_of(const assignment *a, int node) {
+    static const clq_policy none = {.count = 0};
+    clq_policy_rule rule = clq_policy_find(a->policy ? a->policy : &none, a->graph, node);
+    rule.keep_float |= !a->policy && !a->on_codes[node];
+    return rule;
 }
 
 /* Weights that nodes of both kinds read could not be stored. */
@@ -102,10 +96,9 @@ static clq_status set_weights(assignment *a) {
         }
         clq_qparams *q = &graph->values[node->inputs[CLQ_LAYER_W]].q;
         clq_qparams_clear(q);
-        if (a->on_codes[n]) {
-            const clq_qtype type =
-                a->policy ? clq_policy_find(a->policy, graph, n).weights : CLQ_Q_S8_NARROW;
-            CLQ_TRY(clq_qparams_set(q, 1, &one, 0, type));
+        const clq_policy_rule rule = rule_of(a, n);
+        if (!rule.keep_float && rule.weights != CLQ_Q_FLOAT) {
+            CLQ_TRY(clq_qparams_set(q, 1, &one, 0, rule.weights));
         }
     }
     return CLQ_OK;
@@ -118,7 +111,7 @@ static clq_status set_activation(assignment *a, int v, clq_qtype type) {
         clq_qparams_clear(q);
         return CLQ_OK;
     }
-    return clq_qparams_set(q, 1, &one, 0, type);
+    return clq_qparams_set(q, 1, &one, 0, type == CLQ_Q_FLOAT ? CLQ_Q_U8 : type);
 }
 
 /* A node gives the codes that it makes their type, but for one that keeps those that it reads. */
@@ -132,7 +125,7 @@ static clq_status set_activations(assignment *a, bool *mixed) {
     }
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        clq_qtype type = a->policy ? clq_policy_find(a->policy, graph, n).activations : CLQ_Q_U8;
+        clq_qtype type = rule_of(a, n).activations;
         if (a->on_codes[n] && node->op->output_shares_qparams) {
             type = graph->values[node->inputs[0]].q.type;
         }
@@ -140,6 +133,21 @@ static clq_status set_activations(assignment *a, bool *mixed) {
         *mixed |= !a->on_codes[n];
     }
     return CLQ_OK;
+}
+
+static clq_status insert_borders(const assignment *a, clq_graph **typed) {
+    const int nodes = a->graph->node_count;
+    unsigned char *reads = clq_calloc((size_t)nodes * CLQ_MAX_INPUTS, sizeof *reads);
+    const clq_borders borders = {.on_codes = a->on_codes, .real = a->real, .reads = reads};
+    if (!reads) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int n = 0; n < nodes; n++) {
+        reads[n * CLQ_MAX_INPUTS] = is_rounded(a, n) ? CLQ_READ_ROUNDED : CLQ_READ_AS_IS;
+    }
+    const clq_status status = clq_insert_borders(a->graph, &borders, typed);
+    clq_free(reads);
+    return status;
 }
 
 static clq_status assign(assignment *a, const clq_graph *untyped, clq_graph **typed) {
@@ -154,14 +162,10 @@ static clq_status assign(assignment *a, const clq_graph *untyped, clq_graph **ty
     CLQ_GOTO(status, cleanup, clq_graph_clone(untyped, &a->graph));
     CLQ_GOTO(status, cleanup, check_nodes(a));
     choose_values(a);
-    if (a->policy) {
-        warn_of_unwritable(a);
-    }
     CLQ_GOTO(status, cleanup, set_weights(a));
     CLQ_GOTO(status, cleanup, set_activations(a, &mixed));
     if (mixed) {
-        const clq_borders borders = {.on_codes = a->on_codes, .real = a->real};
-        status = clq_insert_borders(a->graph, &borders, typed);
+        status = insert_borders(a, typed);
     } else {
         *typed = a->graph;
         a->graph = NULL;
@@ -174,18 +178,23 @@ cleanup:
 }
 
 clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed) {
-    assignment a = {.policy = policy};
+    const size_t nodes = (size_t)untyped->node_count;
+    clq_status status = CLQ_NO_MEMORY;
     CLQ_TRY(clq_policy_check(policy, untyped));
-    bool *on_codes = clq_calloc((size_t)untyped->node_count, sizeof *on_codes);
-    if (!on_codes) {
-        return CLQ_NO_MEMORY;
+    bool *on_codes = clq_calloc(nodes, sizeof *on_codes);
+    bool *rounded = clq_calloc(nodes, sizeof *rounded);
+    if (on_codes && rounded) {
+        for (int n = 0; n < untyped->node_count; n++) {
+            const clq_policy_rule rule = clq_policy_find(policy, untyped, n);
+            const bool codes = !rule.keep_float && rule.activations != CLQ_Q_FLOAT;
+            rounded[n] = codes && clq_is_layer(&untyped->nodes[n]) && rule.weights == CLQ_Q_FLOAT;
+            on_codes[n] = codes && !rounded[n];
+        }
+        assignment a = {.policy = policy, .on_codes = on_codes, .rounded = rounded};
+        status = assign(&a, untyped, typed);
     }
-    for (int n = 0; n < untyped->node_count; n++) {
-        on_codes[n] = !clq_policy_find(policy, untyped, n).keep_float;
-    }
-    a.on_codes = on_codes;
-    const clq_status status = assign(&a, untyped, typed);
     clq_free(on_codes);
+    clq_free(rounded);
     return status;
 }
 

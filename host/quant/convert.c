@@ -164,7 +164,7 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
     CLQ_NEEDS_ENDS(quantized);
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
-    if (clq_graph_form(quantized) != CLQ_FORM_QUANTIZED) {
+    if (clq_graph_form(quantized) == CLQ_FORM_FLOAT || clq_has_integers(quantized)) {
         return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
                         quantized->name);
     }

@@ -26,17 +26,21 @@ static const char *type_name(clq_qtype type) {
     return info ? info->name : "unknown";
 }
 
+static bool is_wrong(clq_qtype type, bool (*fits)(clq_qtype)) {
+    return type != CLQ_Q_NONE && type != CLQ_Q_FLOAT && !fits(type);
+}
+
 clq_status clq_policy_add(clq_policy *policy, const clq_policy_rule *rule) {
     CLQ_NEEDS(policy, rule);
     if (policy->count >= CLQ_MAX_POLICY_RULES) {
         return clq_fail(CLQ_USAGE, "a policy has at most %d rules", CLQ_MAX_POLICY_RULES);
     }
-    if (rule->weights != CLQ_Q_NONE && !clq_qtype_for_weights(rule->weights)) {
+    if (is_wrong(rule->weights, clq_qtype_for_weights)) {
         return clq_fail(CLQ_USAGE,
                         "weights of type %s cannot be executed; s8_narrow, s8 and s7 to s2 can",
                         type_name(rule->weights));
     }
-    if (rule->activations != CLQ_Q_NONE && !clq_qtype_for_activations(rule->activations)) {
+    if (is_wrong(rule->activations, clq_qtype_for_activations)) {
         return clq_fail(CLQ_USAGE,
                         "activations of type %s cannot be executed: codes of activations are "
                         "bytes, u8 to u2, s8, s8_narrow and s7 to s2",
@@ -138,7 +142,8 @@ static bool is_meant(const clq_policy_rule *rule, const clq_graph *graph, int pl
     case WEIGHTS:
         return !is_input(place) && clq_is_layer(&graph->nodes[place]);
     default:
-        return is_input(place) || !graph->nodes[place].op->output_shares_qparams;
+        return is_input(place) || rule->activations == CLQ_Q_FLOAT ||
+               !graph->nodes[place].op->output_shares_qparams;
     }
 }
 

@@ -249,7 +249,15 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
                                 clq_observers **out) {
     *out = NULL;
     CLQ_TRY(clq_quant_config_check(config));
-    if (clq_graph_form(job->graph) != CLQ_FORM_QUANTIZED) {
+    for (int n = 0; n < job->graph->node_count; n++) {
+        if (clq_is_weight_only(job->graph, &job->graph->nodes[n])) {
+            return clq_fail(CLQ_USAGE,
+                            "node %s: weights of codes with real activations cannot be trained so "
+                            "far; quantize them by ptq",
+                            job->graph->nodes[n].name);
+        }
+    }
+    if (clq_graph_form(job->graph) == CLQ_FORM_FLOAT || clq_has_integers(job->graph)) {
         return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
                         job->graph->name);
     }

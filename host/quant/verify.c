@@ -48,7 +48,8 @@ static clq_layer_path *find_layer(clq_verification *v, const clq_node *node) {
 static clq_status note_float(void *context, const clq_op_run *run) {
     clq_layer_path *layer = find_layer(context, run->node);
     layer->float_exact = clq_layer_is_float_exact(run);
-    layer->precision = run->mode == CLQ_EXEC_FLOAT ? "fp32" : "int8";
+    layer->precision =
+        run->mode == CLQ_EXEC_FLOAT ? clq_real_precision(run->graph, run->node) : "int8";
     return CLQ_OK;
 }
 

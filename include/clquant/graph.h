@@ -60,8 +60,9 @@ typedef enum clq_qtype {
     CLQ_Q_S4,
     CLQ_Q_S3,
     CLQ_Q_S2,
-    CLQ_Q_S16, /* known, but not executed */
-    CLQ_Q_S32, /* biases */
+    CLQ_Q_S16,   /* known, but not executed */
+    CLQ_Q_S32,   /* biases */
+    CLQ_Q_FLOAT, /* no codes but reals: what a rule may say */
     CLQ_QTYPE_COUNT
 } clq_qtype;
 

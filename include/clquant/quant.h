@@ -41,12 +41,15 @@ typedef enum clq_learn_scales {
 
 /* What a rule says of the nodes that it matches; all of its conditions must hold. */
 typedef struct clq_policy_rule {
-    char name[96];     /* glob of the node's name; "": any */
-    char op[32];       /* operator, "conv2d"; "": any */
-    bool first, last;  /* the first or the last layer (conv2d or linear) */
-    bool keep_float;   /* then: the node works on reals */
-    clq_qtype weights; /* of a layer, signed; CLQ_Q_NONE: the rule does not say */
-    /* Of the codes that the node makes, of up to 8 bits; CLQ_Q_NONE: the rule does not say. */
+    char name[96];    /* glob of the node's name; "": any */
+    char op[32];      /* operator, "conv2d"; "": any */
+    bool first, last; /* the first or the last layer (conv2d or linear) */
+    bool keep_float;  /* then: the node works on reals */
+    /* Of a layer, signed; CLQ_Q_FLOAT: they stay real, and what it reads is rounded to codes and
+     * back; CLQ_Q_NONE: the rule does not say. */
+    clq_qtype weights;
+    /* Of the codes that the node makes, of up to 8 bits; CLQ_Q_FLOAT: it works on reals, a layer
+     * with weights that are codes all the same; CLQ_Q_NONE: the rule does not say. */
     clq_qtype activations;
 } clq_policy_rule;
 
