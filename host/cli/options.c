@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/recipe.h"
 #include "quant/report.h"
+#include "quant/steps.h"
 
 clq_status clq_option_i64(const char *option, const char *text, int64_t min, int64_t max,
                           int64_t *value) {
@@ -150,6 +151,7 @@ enum {
     POLICY,
     KEEP_FLOAT,
     WEIGHT_BITS,
+    WEIGHT_STEPS,
     ACTIVATION_BITS,
     EQUALIZE
 };
@@ -176,7 +178,7 @@ static clq_status add_bits(const char *option, const char *argument, bool weight
         return clq_fail(CLQ_USAGE, "%s: must be PATTERN=BITS, is \"%s\"", option, argument);
     }
     if (!clq_qtype_find(equals + 1, &type)) {
-        char name[8];
+        char name[16];
         CLQ_TRY(clq_option_int(option, equals + 1, 2, 8, &bits));
         clq_snprintf(name, sizeof name, "%c%d%s", weights ? 's' : 'u', bits,
                      weights && bits == 8 ? "_narrow" : "");
@@ -231,6 +233,11 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         status = add_rule("--keep-float", &config->policy, argument, strlen(argument),
                           (clq_policy_rule){.keep_float = true});
         break;
+    case WEIGHT_STEPS:
+        status =
+            clq_option_enum("--weight-steps", argument, clq_steps_names, CLQ_STEPS_COUNT, &index);
+        config->weight_steps = (clq_weight_steps)index;
+        break;
     case WEIGHT_BITS:
         status = add_bits("--weight-bits", argument, true, &config->policy);
         break;
@@ -282,6 +289,11 @@ static const struct argp_option quant_options[] = {
     {"policy", POLICY, "P.json", 0, "Rules that say which layer gets which precision", 0},
     {"keep-float", KEEP_FLOAT, "PATTERN", 0,
      "Leave the nodes of these names (with * and ?) in FP32; may be given again", 0},
+    {"weight-steps", WEIGHT_STEPS, "uniform|pow2|apot", 0,
+     "Levels of weights of 4 bits (default uniform): pow2, powers of two; apot, sums of two. Both "
+     "are "
+     "stored as codes of 8 bits",
+     0},
     {"weight-bits", WEIGHT_BITS, "PATTERN=BITS", 0,
      "Quantize the weights of the layers of these names to 2..8 bits, or to a type like s8; may be "
      "given again",

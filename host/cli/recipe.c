@@ -3,6 +3,7 @@
 #include "cli/recipe_keys.h"
 #include "quant/policy.h"
 #include "quant/report.h"
+#include "quant/steps.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -181,6 +182,7 @@ static clq_status add_last_rule(clq_policy *policy, clq_policy_rule rule) {
 static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
     CLQ_TRY(read_observer(r, config));
     CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
+    CLQ_READ_ENUM(r, "weight_steps", clq_steps_names, config->weight_steps);
     const bool real_activations = is_text(r, "activations", "float");
     const bool real_weights = is_text(r, "weights", "float");
     if (!real_activations) {

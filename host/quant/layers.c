@@ -7,6 +7,7 @@
 #include "quant/internal.h"
 #include "quant/observers/weights.h"
 #include "quant/report.h"
+#include "quant/steps.h"
 
 /* The group's representative: the value that is made first. */
 static int find_group(int *groups, int value) {
@@ -89,9 +90,11 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
     const size_t oc = (size_t)w->shape.dim[0], k = (size_t)clq_shape_count(&w->shape) / oc;
     const int shift = clq_scale_shift(config);
     const clq_qtype_info *type = clq_qtype_get(clq_weights_type(w));
+    const bool levels = clq_has_levels(config, clq_weights_type(w));
     /* A learned scale is that of weights whose largest magnitude is its own:
      * clq_learned_weights_scale */
-    const float highest = learned ? 1 : (float)type->highest;
+    const float highest =
+        learned ? 1 : (float)(levels ? clq_highest_level(config->weight_steps) : type->highest);
     const bool weight_only = clq_is_weight_only(graph, node); /* whose bias stays real */
     const float *data = w->data, *biases = bias && !weight_only ? bias->data : NULL;
     if (w->dtype != CLQ_F32 || (bias && bias->dtype != CLQ_F32)) {
@@ -113,7 +116,7 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
             continue;
         }
         const float most = learned ? learned[c]
-                           : config->weight_observer == CLQ_WEIGHTS_MSE
+                           : config->weight_observer == CLQ_WEIGHTS_MSE && !levels
                                ? clq_weights_reach(data + c * k, shared * k, type, shift)
                                : largest_magnitude(data + c * k, shared * k);
         const float bias_most = biases ? largest_magnitude(biases + c, shared) : 0;
@@ -148,6 +151,9 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
         if (status == CLQ_OK) {
             status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0,
                                      clq_weights_type(w));
+        }
+        if (status == CLQ_OK && clq_has_levels(config, w->q.type)) {
+            clq_set_levels(config->weight_steps, w);
         }
         clq_free(scale);
         CLQ_TRY(status);

@@ -20,6 +20,7 @@
 #include "quant/learned_scales.h"
 #include "quant/observers/observer.h"
 #include "quant/report.h"
+#include "quant/steps.h"
 
 enum { KEPT_BUFFERS = 4 };
 
@@ -249,6 +250,10 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
                                 clq_observers **out) {
     *out = NULL;
     CLQ_TRY(clq_quant_config_check(config));
+    if (config->weight_steps != CLQ_STEPS_UNIFORM) {
+        return clq_fail(CLQ_USAGE, "weight_steps %s cannot be trained so far; ptq can choose them",
+                        clq_steps_names[config->weight_steps]);
+    }
     for (int n = 0; n < job->graph->node_count; n++) {
         if (clq_is_weight_only(job->graph, &job->graph->nodes[n])) {
             return clq_fail(CLQ_USAGE,

@@ -20,9 +20,13 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     CLQ_NEEDS(config);
     if ((unsigned)config->observer >= CLQ_OBSERVER_COUNT ||
         (unsigned)config->weight_observer > CLQ_WEIGHTS_MSE ||
+        (unsigned)config->weight_steps >= CLQ_STEPS_COUNT ||
         (unsigned)config->scale > CLQ_SCALE_POW2) {
-        return clq_fail(CLQ_USAGE, "unknown observer %d, of weights %d, or kind of scale %d",
-                        (int)config->observer, (int)config->weight_observer, (int)config->scale);
+        return clq_fail(
+            CLQ_USAGE,
+            "unknown observer %d, of weights %d, steps of weights %d or kind of scale %d",
+            (int)config->observer, (int)config->weight_observer, (int)config->weight_steps,
+            (int)config->scale);
     }
     if ((unsigned)config->learn_scales >= CLQ_LEARN_COUNT) {
         return clq_fail(CLQ_USAGE, "unknown kind of learned scales %d", (int)config->learn_scales);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "kernels/include/scales.h"
 #include "quant/policy.h"
+#include "quant/steps.h"
 
 const char *const clq_scale_names[2] = {"float", "pow2"};
 const char *const clq_activation_names[2] = {"affine", "symmetric"};
@@ -94,6 +95,10 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     json_object_set_new(json, "weight_observer",
                         clq_json_string(clq_weight_observer_names[config->weight_observer]));
     json_object_set_new(json, "scale", clq_json_string(clq_scale_names[config->scale]));
+    if (config->weight_steps != CLQ_STEPS_UNIFORM) {
+        json_object_set_new(json, "weight_steps",
+                            clq_json_string(clq_steps_names[config->weight_steps]));
+    }
     json_object_set_new(json, "equalize", json_boolean(config->equalize));
     if (config->learn_scales != CLQ_LEARN_NONE) {
         json_object_set_new(json, "learn_scales",

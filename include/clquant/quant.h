@@ -26,6 +26,13 @@ typedef enum clq_weight_observer_kind {
     CLQ_WEIGHTS_MIN_MAX,
     CLQ_WEIGHTS_MSE
 } clq_weight_observer_kind;
+/* Levels of weights of 4 bits: evenly spaced, powers of two, sums of two powers of two. */
+typedef enum clq_weight_steps {
+    CLQ_STEPS_UNIFORM,
+    CLQ_STEPS_POW2,
+    CLQ_STEPS_APOT,
+    CLQ_STEPS_COUNT
+} clq_weight_steps;
 typedef enum clq_scale_kind { CLQ_SCALE_FLOAT, CLQ_SCALE_POW2 } clq_scale_kind;
 /* Scales that QAT learns by gradient, beside the parameters. NONE: activations' follow observers,
  * and weights' the weights. */
@@ -89,6 +96,8 @@ typedef struct clq_quant_config {
     bool symmetric_activations;
     bool per_tensor_weights;                  /* default per channel */
     clq_weight_observer_kind weight_observer; /* QAT keeps the scales of MSE */
+    /* PTQ: of weights of type s4; but for uniform ones they are stored as codes of 8 bits */
+    clq_weight_steps weight_steps;
     clq_scale_kind scale;
     int max_shift;                 /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images;                /* calibration images, default 512 */

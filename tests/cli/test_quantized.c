@@ -199,6 +199,11 @@ static void policies_say_who_is_quantized(void **state) {
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc -o %s", fp32, q);
     assert_printed("must be PATTERN=BITS");
     assert_exit(0,
+                "ptq %s --data " DATA " --images 8 --test-images 0 --weight-bits fc=8 "
+                "--weight-bits '*=4' --weight-steps apot --activations float --json -o %s",
+                fp32, q);
+    assert_printed("\"weights\": \"s8_narrow\"");
+    assert_exit(0,
                 "qat %s --data " DATA " --set qat.batch=32 --set "
                 "'qat.policy=[{\"layer\":\"first\",\"float\":true}]' -o %s",
                 fp32, q);
