@@ -63,9 +63,10 @@ def operators(model):
 
 
 def is_mixed(model):
-    """Whether some convolution or matrix product reads float weights behind DequantizeLinear."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return any(node.op_type in ("Conv", "Gemm") and node.input[1] in constants for node in model.graph.node)
+    """Whether the weights of some layers are float, or they read what is not quantized."""
+    makers = {output: node.op_type for node in model.graph.node for output in node.output}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    return any(makers.get(name) != "DequantizeLinear" for node in layers for name in node.input[:2])
 
 
 def computes_in_float(model):
@@ -171,11 +172,14 @@ def self_test(options, folder):
     images_pass = judge(options, images, data, 256)
     # Sums of floats are rounded otherwise, so codes behind them may differ by one, and what follows.
     options.min_agreement = 0.97
-    bits = ptq(options.clquant, os.path.dirname(images), data, "bits.onnx", "--weight-bits", "layer*=4")
-    images_pass = judge(options, bits, data, 256) and images_pass
-    types = ptq(options.clquant, os.path.dirname(images), data, "types.onnx", "--activation-bits", "input=s8",
-                "--activation-bits", "layer2*=s8", "--activation-bits", "layer*=5", "--weight-bits", "layer3*=5")
-    images_pass = judge(options, types, data, 256) and images_pass
+    for name, flags in (("bits", ["--weight-bits", "layer*=4"]),
+                        ("types", ["--activation-bits", "input=s8", "--activation-bits", "layer2*=s8",
+                                   "--activation-bits", "layer*=5", "--weight-bits", "layer3*=5"]),
+                        ("weights", ["--activations", "float"]),
+                        ("four", ["--weight-bits", "*=4", "--activations", "float"]),
+                        ("activations", ["--weights", "float"])):
+        model = ptq(options.clquant, os.path.dirname(images), data, name + ".onnx", *flags)
+        images_pass = judge(options, model, data, 256) and images_pass
     mixed = ptq(options.clquant, os.path.dirname(images), data, "mixed.onnx", "--keep-float", "layer1.0.conv1",
                 "--keep-float", "layer2*", "--weight-bits", "layer3*=4")
     images_pass = judge(options, mixed, data, 256) and images_pass
