@@ -301,7 +301,7 @@ typedef struct training {
     clq_quant_config config;
     const char *out;
     int stop_after;
-    bool resume, ema;
+    bool resume, ema, recompute;
     double lr, weight_decay, clip_norm;
 } training;
 
@@ -333,6 +333,7 @@ static clq_status train(const training *t, clq_graph *graph, double loss[2]) {
     job.config.clip_norm = t->clip_norm;
     job.config.loader_threads = 1;
     job.config.ema.decay = t->ema ? 0.9 : 0;
+    job.config.recompute = t->recompute;
     job.resume = t->resume;
     job.stop_after_steps = t->stop_after;
     memcpy(job.normalisation.mean, info->mean, sizeof info->mean);
@@ -465,15 +466,20 @@ static void resumes_to_the_same_bits(void **state) {
     }
 }
 
-/* Forward on integers: not a bit differs, with scales that are learned and observed, with weights
- * whose sums floats cannot be proven to hold, which stay on floats, and resumed on the way. */
+/* Forward on integers: not a bit differs, with scales that are learned and observed, signed codes,
+ * activations made again for the backward pass, and resumed on the way. */
 static void int8_forward_changes_no_bit(void **state) {
     (void)state;
     static const clq_learn_scales kinds[] = {CLQ_LEARN_NONE, CLQ_LEARN_LSQ, CLQ_LEARN_PACT};
     for (int i = 0; i < 3; i++) {
         training t = training_of(kinds[i]);
+        if (i == 1) {
+            const clq_policy_rule rule = {.activations = CLQ_Q_S8, .weights = CLQ_Q_S4};
+            assert_ok(clq_policy_add(&t.config.policy, &rule));
+        }
         clq_graph *simulated = trained(&t);
         t.config.int8_forward = true;
+        t.recompute = i == 1;
         t.out = clq_test_temp_path(clq_learn_names[kinds[i]]);
         t.stop_after = i == 0 ? 7 : 0;
         clq_graph *integer = trained(&t);

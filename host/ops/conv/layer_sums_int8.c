@@ -211,10 +211,13 @@ clq_status clq_layer_sums_forward(clq_layer_sums *s, clq_buffer *x, clq_buffer *
     clq_kernel *kernel = NULL;
     CLQ_TRY(clq_kernel_get(s->device, "codes_to_bytes", NULL, &kernel));
     CLQ_TRY(clq_scratch_take(s->device, byte_count(s), &bytes));
+    clq_device_set_work(s->device, 0); /* bytes are none of the convolution's */
     clq_status status = CLQ_LAUNCH(
         s->device, kernel, clq_codes_range(s->device, (int64_t)pixels * g->ic), CLQ_BUF(x),
         CLQ_BUF(bytes), CLQ_I32(s->zero_point), CLQ_I32(pixels), CLQ_I32(g->ic), CLQ_I32(s->pitch));
     if (status == CLQ_OK) {
+        const size_t sums = (size_t)g->n * (size_t)g->oh * (size_t)g->ow;
+        clq_device_set_work(s->device, 2.0 * (double)sums * (double)weight_count(g));
         status = clq_conv2d_int8_forward(s->conv, bytes, NULL, y);
     }
     clq_buffer_release(bytes);
