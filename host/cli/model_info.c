@@ -241,6 +241,8 @@ static json_t *quantization_to_json(const clq_model_info *info) {
                         info->activation_scales.count > 0
                             ? clq_json_string(clq_activation_names[info->symmetric])
                             : json_null());
+    json_object_set_new(json, "requantizer",
+                        clq_json_string(clq_requantizer_name(clq_graph_requantizer(info->graph))));
     json_object_set_new(json, "weight_scales", range_to_json(&info->weight_scales));
     json_object_set_new(json, "activation_scales", range_to_json(&info->activation_scales));
     json_object_set_new(json, "recorded", recorded);

@@ -218,6 +218,8 @@ static clq_status print_quantization(const clq_model_info *info) {
                     codes ? clq_activation_names[info->symmetric] : "float");
     clq_text_puts(&text, codes ? ", " : "");
     add_range(&text, &info->activation_scales);
+    clq_text_printf(&text, "; requantizer %s",
+                    clq_requantizer_name(clq_graph_requantizer(info->graph)));
     CLQ_TRY(print_text("quantization", &text));
     return print_recorded(recorded);
 }

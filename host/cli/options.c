@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/recipe.h"
+#include "graph/node.h"
 #include "quant/report.h"
 #include "quant/steps.h"
 
@@ -144,6 +145,7 @@ enum {
     IMAGES = CLQ_KEY_LONG,
     OBSERVER,
     SCALE,
+    REQUANTIZER,
     MAX_SHIFT,
     ACTIVATIONS,
     WEIGHT_SCALES,
@@ -189,6 +191,27 @@ static clq_status add_bits(const char *option, const char *argument, bool weight
                             : (clq_policy_rule){.activations = type});
 }
 
+/* Options that only matter together with others; state->hook keeps which were given. */
+enum { GAVE_SCALE = 1, GAVE_MAX_SHIFT = 2 };
+
+static void set_given(struct argp_state *state, uintptr_t given) {
+    state->hook = (void *)((uintptr_t)state->hook | given);
+}
+
+static clq_status check_scale(clq_quant_config *config, uintptr_t given) {
+    if (config->requantizer == CLQ_REQUANT_SHIFT && !(given & GAVE_SCALE)) {
+        config->scale = CLQ_SCALE_POW2;
+    }
+    if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
+        return clq_fail(CLQ_USAGE,
+                        "--requantizer shift takes powers of two: --scale pow2, or leave it out");
+    }
+    if ((given & GAVE_MAX_SHIFT) && config->scale != CLQ_SCALE_POW2) {
+        return clq_fail(CLQ_USAGE, "--max-shift is for powers of two, and needs --scale pow2");
+    }
+    return CLQ_OK;
+}
+
 static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     clq_quant_config *config = state->input;
     int index = 0;
@@ -225,6 +248,12 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     case SCALE:
         status = clq_option_enum("--scale", argument, clq_scale_names, 2, &index);
         config->scale = (clq_scale_kind)index;
+        set_given(state, GAVE_SCALE);
+        break;
+    case REQUANTIZER:
+        status = clq_option_enum("--requantizer", argument, clq_requantizer_names,
+                                 CLQ_REQUANT_COUNT, &index);
+        config->requantizer = (clq_requantizer)index;
         break;
     case POLICY:
         status = clq_policy_load(&config->policy, argument);
@@ -249,13 +278,10 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         break;
     case MAX_SHIFT:
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
-        state->hook = argument;
+        set_given(state, GAVE_MAX_SHIFT);
         break;
     case ARGP_KEY_END:
-        if (state->hook && config->scale != CLQ_SCALE_POW2) {
-            status =
-                clq_fail(CLQ_USAGE, "--max-shift is for powers of two, and needs --scale pow2");
-        }
+        status = check_scale(config, (uintptr_t)state->hook);
         break;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -272,6 +298,11 @@ static const struct argp_option quant_options[] = {
      0},
     {"method", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"scale", SCALE, "float|pow2", 0, "Any scale, or powers of two (default float)", 0},
+    {"requantizer", REQUANTIZER, "float|fixed|shift", 0,
+     "From sums to codes: a float multiplication, a 31-bit integer multiplication and a shift, or "
+     "a "
+     "shift alone, which implies --scale pow2 (default float)",
+     0},
     {"max-shift", MAX_SHIFT, "N", 0,
      "Largest exponent of a power-of-two scale, either way (default 8)", 0},
     {"activations", ACTIVATIONS, "affine|symmetric|float", 0,

@@ -275,7 +275,8 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     if (config->learn_scales != CLQ_LEARN_NONE) {
         printf(", learned (%s)", clq_learn_names[config->learn_scales]);
     }
-    printf("\n%lld scales", (long long)report->scales);
+    printf(", requantizer %s\n%lld scales", clq_requantizer_name(config->requantizer),
+           (long long)report->scales);
     if (report->widened > 0) {
         printf(", %lld of them made larger so that their layers' biases fit into 32 bits",
                (long long)report->widened);

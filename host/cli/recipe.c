@@ -1,6 +1,7 @@
 #include "cli/recipe.h"
 
 #include "cli/recipe_keys.h"
+#include "graph/node.h"
 #include "quant/policy.h"
 #include "quant/report.h"
 #include "quant/steps.h"
@@ -181,7 +182,14 @@ static clq_status add_last_rule(clq_policy *policy, clq_policy_rule rule) {
 /* The keys that "ptq" and "qat" have in common. */
 static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
     CLQ_TRY(read_observer(r, config));
+    CLQ_READ_ENUM(r, "requantizer", clq_requantizer_names, config->requantizer);
+    if (clq_json_has(r, "requantizer") && config->requantizer == CLQ_REQUANT_SHIFT) {
+        config->scale = CLQ_SCALE_POW2; /* which "scale" must not contradict */
+    }
     CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
+    if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
+        return clq_json_fail(r, "scale", "must be \"pow2\" for the requantizer \"shift\"");
+    }
     CLQ_READ_ENUM(r, "weight_steps", clq_steps_names, config->weight_steps);
     const bool real_activations = is_text(r, "activations", "float");
     const bool real_weights = is_text(r, "weights", "float");

@@ -237,7 +237,7 @@ clq_status clq_kernel_get(clq_device *device, const char *name, const char *opti
     }
     entry = find_entry(name);
     if (entry) {
-        CLQ_TRY(clq_self_test_file(device, entry->file));
+        CLQ_TRY(clq_self_test_file(device, entry->file, options));
     }
     return clq_kernel_get_dot(device, name, options, dot, kernel);
 }

@@ -54,7 +54,7 @@ clq_range clq_bench_groups(const clq_self_bench *b, size_t count, size_t group) 
 clq_status clq_bench_launch(clq_self_bench *b, const char *kernel, const char *options,
                             clq_range range, const clq_arg *args, size_t arg_count) {
     clq_kernel *handle = NULL;
-    CLQ_TRY(clq_kernel_get(b->device, kernel, options, &handle));
+    CLQ_TRY(clq_kernel_get(b->device, kernel, options ? options : b->options, &handle));
     return clq_launch(b->device, handle, range, args, arg_count);
 }
 

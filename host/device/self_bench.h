@@ -9,6 +9,7 @@ enum { CLQ_BENCH_BUFFERS = 16 };
 
 typedef struct clq_self_bench {
     clq_device *device;
+    const char *options; /* of the programs, where a launch gives none */
     clq_buffer *buffers[CLQ_BENCH_BUFFERS];
     bool *right; /* once false, nothing more is compared */
     char *wrong; /* CLQ_WRONG_TEXT */

@@ -173,23 +173,30 @@ void clq_self_tests_add(const clq_file_test *tests) {
     }
 }
 
+typedef struct file_variant {
+    const clq_file_test *test;
+    const char *options;
+} file_variant;
+
 static clq_status run_test(clq_device *device, const void *context, bool *right,
                            char wrong[CLQ_WRONG_TEXT]) {
-    const clq_file_test *test = context;
-    clq_self_bench bench = {.device = device, .right = right, .wrong = wrong};
+    const file_variant *variant = context;
+    clq_self_bench bench = {
+        .device = device, .options = variant->options, .right = right, .wrong = wrong};
     *right = true;
-    const clq_status status = test->run(&bench);
+    const clq_status status = variant->test->run(&bench);
     clq_bench_clear(&bench);
     return status;
 }
 
 /* The test of a file, or of all (NULL); in the latter case whether one works is not told. */
-static clq_status test_files(clq_device *device, const char *file) {
+static clq_status test_files(clq_device *device, const char *file, const char *options) {
     for (int i = 0; i < MOST_TABLES; i++) {
         for (const clq_file_test *test = tables[i]; test && test->file; test++) {
+            const file_variant variant = {test, options};
             bool works = true;
             if (!file || strcmp(test->file, file) == 0) {
-                CLQ_TRY(clq_self_test(device, test->file, NULL, run_test, test, &works));
+                CLQ_TRY(clq_self_test(device, test->file, options, run_test, &variant, &works));
             }
             if (file && !works) {
                 return clq_self_test_none_left(device, file);
@@ -199,12 +206,12 @@ static clq_status test_files(clq_device *device, const char *file) {
     return CLQ_OK;
 }
 
-clq_status clq_self_test_file(clq_device *device, const char *file) {
-    return test_files(device, file);
+clq_status clq_self_test_file(clq_device *device, const char *file, const char *options) {
+    return test_files(device, file, options);
 }
 
 clq_status clq_self_test_files(clq_device *device) {
-    return test_files(device, NULL);
+    return test_files(device, NULL, NULL);
 }
 
 clq_status clq_self_test_none_left(const clq_device *device, const char *what) {

@@ -39,9 +39,11 @@ typedef struct clq_file_test {
  * NULL, must stay; adding it again does nothing. Whoever asks for such kernels adds their tests
  * before. */
 void clq_self_tests_add(const clq_file_test *tests);
-/* CLQ_DEVICE when the file's kernels fail; CLQ_OK also for files without a test. */
-clq_status clq_self_test_file(clq_device *device, const char *file);
-/* Tests all files that were added; what fails is listed by clq_device_failed_kernels. */
+/* CLQ_DEVICE when the file's kernels, built with `options` (NULL: none), fail; CLQ_OK also for
+ * files without a test. */
+clq_status clq_self_test_file(clq_device *device, const char *file, const char *options);
+/* Tests all files that were added, built without options; what fails is listed by
+ * clq_device_failed_kernels. */
 clq_status clq_self_test_files(clq_device *device);
 /* CLQ_DEVICE: none of the kernels for `what` works. */
 clq_status clq_self_test_none_left(const clq_device *device, const char *what);

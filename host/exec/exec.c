@@ -75,6 +75,9 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
     default:
         return clq_fail(CLQ_USAGE, "unknown executor mode %d", (int)options->mode);
     }
+    if (fits && clq_mode_is_quantized(options->mode)) {
+        CLQ_TRY(clq_graph_check_requantizer(graph));
+    }
     if (!fits) {
         return clq_fail(CLQ_USAGE, "graph %s is in %s form, which mode %s cannot run", graph->name,
                         form_names[form], mode_names[options->mode]);

@@ -161,7 +161,7 @@ static void start_run(const clq_exec *exec, int node_index, clq_op_run *run) {
         .mode = node_mode(exec, node),
         .batch = exec->options.batch,
         .qstate = exec->options.qstate,
-        .requantizer = exec->options.requantizer,
+        .requantizer = clq_graph_requantizer(exec->graph),
         /* What is quantized behind a float node is to be the same codes on every device. */
         .fixed_sums = exec->options.fixed_sums || (clq_mode_is_quantized(exec->options.mode) &&
                                                    node_mode(exec, node) == CLQ_EXEC_FLOAT),

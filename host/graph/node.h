@@ -48,4 +48,8 @@ static inline bool clq_has_integers(const clq_graph *graph) {
     return false;
 }
 
+extern const char *const clq_requantizer_names[CLQ_REQUANT_COUNT];
+/* CLQ_BAD_DATA: the metadata names no requantizer, or scales do not fit the one it names. */
+clq_status clq_graph_check_requantizer(const clq_graph *graph);
+
 #endif

@@ -241,6 +241,7 @@ clq_status clq_graph_validate(const clq_graph *graph) {
     for (int i = 0; i < graph->node_count; i++) {
         CLQ_TRY(check_node(graph, i));
     }
+    CLQ_TRY(clq_graph_check_requantizer(graph));
     CLQ_TRY(check_names(graph));
     return check_end_names(graph);
 }

@@ -1,9 +1,10 @@
-/* add on codes: equation (11). In QAT run->state is clq_kept_create's. */
+/* add on codes: equations (11), (11f), (11s). In QAT run->state is clq_kept_create's. */
 #include "graph/node.h"
 #include "ops/quantized_run.h"
 
 static clq_status prepare(clq_op_run *run) {
     CLQ_TRY(clq_check_codes(run, true));
+    CLQ_TRY(clq_check_factors(run->graph, run->node));
     if (run->mode != CLQ_EXEC_QAT) {
         return CLQ_OK;
     }
@@ -18,7 +19,7 @@ static void release(clq_op_run *run) {
 }
 
 static clq_status forward_int8(clq_op_run *run) {
-    return clq_int8_add(run->device, run->in[0].buffer,
+    return clq_int8_add(run->device, run->requantizer, run->in[0].buffer,
                         clq_int8_range_of(run->in[0].value, CLQ_ACT_NONE), run->in[1].buffer,
                         clq_int8_range_of(run->in[1].value, CLQ_ACT_NONE), run->out.buffer,
                         clq_int8_range_of(run->out.value, clq_node_act(run->node)),
@@ -28,14 +29,16 @@ static clq_status forward_int8(clq_op_run *run) {
 static clq_status forward_train(clq_op_run *run, int64_t count) {
     clq_kernel *kernel = NULL;
     if (!run->qstate->observe) {
-        CLQ_TRY(clq_kernel_get(run->device, "add_codes_train", NULL, &kernel));
+        CLQ_TRY(clq_kernel_get(run->device, "add_codes_train",
+                               clq_requantizer_option(run->requantizer), &kernel));
         return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                           CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
                           CLQ_BUF(run->out.buffer), CLQ_KEPT(run, run->state), CLQ_TABLES(run),
                           CLQ_INDEX(run, in[0]), CLQ_INDEX(run, in[1]), CLQ_INDEX(run, out),
                           CLQ_I32(clq_node_act(run->node)), CLQ_I32(count));
     }
-    CLQ_TRY(clq_kernel_get(run->device, "add_codes_observe", NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(run->device, "add_codes_observe",
+                           clq_requantizer_option(run->requantizer), &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_observing_range(run->device, count),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
                       CLQ_BUF(run->out.buffer), CLQ_KEPT(run, run->state), CLQ_TABLES(run),
@@ -50,7 +53,8 @@ static clq_status forward(clq_op_run *run) {
         return forward_int8(run);
     }
     if (run->mode == CLQ_EXEC_FAKE_QUANT) {
-        CLQ_TRY(clq_kernel_get(run->device, "add_codes", NULL, &kernel));
+        CLQ_TRY(clq_kernel_get(run->device, "add_codes", clq_requantizer_option(run->requantizer),
+                               &kernel));
         return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                           CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->in[1].buffer),
                           CLQ_BUF(run->out.buffer), CLQ_TABLES(run), CLQ_INDEX(run, in[0]),

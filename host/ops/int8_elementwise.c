@@ -16,6 +16,12 @@ static clq_range word_range(clq_device *device, int64_t words) {
     return CLQ_RANGE1(clq_work_items(device, words, WORD_GRAIN));
 }
 
+const char *clq_requantizer_option(clq_requantizer requantizer) {
+    return requantizer == CLQ_REQUANT_FIXED   ? "-DCLQ_REQUANT=1"
+           : requantizer == CLQ_REQUANT_SHIFT ? "-DCLQ_REQUANT=2"
+                                              : NULL;
+}
+
 static clq_status check_scale(float scale) {
     float unused;
     return clq_multiplier_float(scale, 1.0f, 1.0f, &unused);
@@ -42,19 +48,18 @@ clq_status clq_int8_dequantize(clq_device *device, clq_buffer *codes, clq_buffer
                       CLQ_F32(scale), CLQ_I32(zero_point));
 }
 
-clq_status clq_int8_add(clq_device *device, clq_buffer *a, clq_int8_range a_range, clq_buffer *b,
-                        clq_int8_range b_range, clq_buffer *y, clq_int8_range y_range,
-                        int64_t pixels, int channels) {
+clq_status clq_int8_add(clq_device *device, clq_requantizer requantizer, clq_buffer *a,
+                        clq_int8_range a_range, clq_buffer *b, clq_int8_range b_range,
+                        clq_buffer *y, clq_int8_range y_range, int64_t pixels, int channels) {
     clq_kernel *kernel;
-    float a_factor, b_factor;
-    CLQ_TRY(clq_multiplier_float(a_range.scale, 1.0f, y_range.scale, &a_factor));
-    CLQ_TRY(clq_multiplier_float(b_range.scale, 1.0f, y_range.scale, &b_factor));
-    CLQ_TRY(clq_kernel_get(device, "int8_add", NULL, &kernel));
+    clq_add_factors f;
+    CLQ_TRY(clq_multiplier_add(requantizer, a_range.scale, b_range.scale, y_range.scale, &f));
+    CLQ_TRY(clq_kernel_get(device, "int8_add", clq_requantizer_option(requantizer), &kernel));
     return CLQ_LAUNCH(device, kernel, word_range(device, pixels * words_of(channels)), CLQ_BUF(a),
                       CLQ_BUF(b), CLQ_BUF(y), CLQ_I32(pixels), CLQ_I32(channels),
-                      CLQ_I32(a_range.zero_point), CLQ_F32(a_factor), CLQ_I32(b_range.zero_point),
-                      CLQ_F32(b_factor), CLQ_F32(y_range.zero_point), CLQ_F32(y_range.lo),
-                      CLQ_F32(y_range.hi));
+                      CLQ_I32(a_range.zero_point), CLQ_I32(f.a), CLQ_I32(b_range.zero_point),
+                      CLQ_I32(f.b), CLQ_I32(f.shift), CLQ_I32(y_range.zero_point),
+                      CLQ_I32(y_range.lo), CLQ_I32(y_range.hi));
 }
 
 clq_status clq_int8_lookup(clq_device *device, clq_buffer *x, clq_buffer *table, clq_buffer *y,
@@ -111,8 +116,9 @@ clq_status clq_int8_max_pool(clq_device *device, clq_buffer *x, clq_buffer *y,
 
 struct clq_int8_avg_pool {
     clq_device *device;
+    clq_requantizer requantizer;
     clq_int8_pool pool;
-    clq_buffer *factors; /* (OH, OW): M for each place of the window */
+    clq_buffer *factors; /* S32 (OH, OW, 2): clq_multiplier_mean for each place of the window */
     clq_int8_range x_range, y_range;
 };
 
@@ -122,8 +128,9 @@ static int overlap(int first, int kernel, int size) {
     return end > begin ? end - begin : 0;
 }
 
-static clq_status window_factors(const clq_int8_pool *p, int pad_bottom, int pad_right,
-                                 bool include_pad, float x_scale, float y_scale, float *factors) {
+static clq_status window_factors(clq_requantizer requantizer, const clq_int8_pool *p,
+                                 int pad_bottom, int pad_right, bool include_pad, float x_scale,
+                                 float y_scale, int32_t *factors) {
     for (int oy = 0; oy < p->oh; oy++) {
         for (int ox = 0; ox < p->ow; ox++) {
             int y = oy * p->stride_h - p->pad_top, x = ox * p->stride_w - p->pad_left;
@@ -132,34 +139,36 @@ static clq_status window_factors(const clq_int8_pool *p, int pad_bottom, int pad
                 height = overlap(y + p->pad_top, p->kernel_h, p->pad_top + p->ih + pad_bottom);
                 width = overlap(x + p->pad_left, p->kernel_w, p->pad_left + p->iw + pad_right);
             }
-            float area = y_scale * (float)(height * width);
-            CLQ_TRY(clq_multiplier_float(x_scale, 1.0f, area, &factors[oy * p->ow + ox]));
+            CLQ_TRY(clq_multiplier_mean(requantizer, x_scale, y_scale, height * width,
+                                        &factors[2 * (oy * p->ow + ox)]));
         }
     }
     return CLQ_OK;
 }
 
-clq_status clq_int8_avg_pool_create(clq_device *device, const clq_int8_pool *pool, int pad_bottom,
-                                    int pad_right, bool include_pad, clq_int8_range x_range,
+clq_status clq_int8_avg_pool_create(clq_device *device, clq_requantizer requantizer,
+                                    const clq_int8_pool *pool, int pad_bottom, int pad_right,
+                                    bool include_pad, clq_int8_range x_range,
                                     clq_int8_range y_range, clq_int8_avg_pool **made) {
     clq_status status = CLQ_OK;
-    size_t count = (size_t)pool->oh * (size_t)pool->ow;
+    size_t count = 2 * (size_t)pool->oh * (size_t)pool->ow;
     clq_int8_avg_pool *p = clq_calloc(1, sizeof *p);
-    float *factors = clq_calloc(count, sizeof *factors);
+    int32_t *factors = clq_calloc(count, sizeof *factors);
     *made = NULL;
     if (!p || !factors) {
         status = CLQ_NO_MEMORY;
         goto cleanup;
     }
     p->device = device;
+    p->requantizer = requantizer;
     p->pool = *pool;
     p->x_range = x_range;
     p->y_range = y_range;
     CLQ_GOTO(status, cleanup, check_scale(x_range.scale));
     CLQ_GOTO(status, cleanup, check_scale(y_range.scale));
     CLQ_GOTO(status, cleanup,
-             window_factors(pool, pad_bottom, pad_right, include_pad, x_range.scale, y_range.scale,
-                            factors));
+             window_factors(requantizer, pool, pad_bottom, pad_right, include_pad, x_range.scale,
+                            y_range.scale, factors));
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, count * sizeof *factors, &p->factors));
     CLQ_GOTO(status, cleanup, clq_buffer_write(p->factors, 0, count * sizeof *factors, factors));
     *made = p;
@@ -180,9 +189,10 @@ void clq_int8_avg_pool_destroy(clq_int8_avg_pool *pool) {
 clq_status clq_int8_avg_pool_forward(clq_int8_avg_pool *p, clq_buffer *x, clq_buffer *y) {
     clq_kernel *kernel;
     int64_t units = pool_units(p->device, &p->pool);
-    CLQ_TRY(clq_kernel_get(p->device, "int8_avg_pool", NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(p->device, "int8_avg_pool", clq_requantizer_option(p->requantizer),
+                           &kernel));
     return CLQ_LAUNCH(p->device, kernel, CLQ_RANGE1(clq_work_items(p->device, units, POOL_GRAIN)),
                       CLQ_BUF(x), CLQ_BUF(y), CLQ_BUF(p->factors), CLQ_I32(p->x_range.zero_point),
-                      CLQ_F32(p->y_range.zero_point), CLQ_F32(p->y_range.lo),
-                      CLQ_F32(p->y_range.hi), POOL_ARGUMENTS(&p->pool, units));
+                      CLQ_I32(p->y_range.zero_point), CLQ_I32(p->y_range.lo),
+                      CLQ_I32(p->y_range.hi), POOL_ARGUMENTS(&p->pool, units));
 }

@@ -8,6 +8,10 @@
 #define CLQUANT_OPS_INT8_ELEMENTWISE_H
 
 #include <clquant/device.h>
+#include <clquant/graph.h>
+
+/* The build option of the kernels that requantize; NULL for float. */
+const char *clq_requantizer_option(clq_requantizer requantizer);
 
 /* What bytes mean, and which of them a result may take: lo and hi, 0..255. */
 typedef struct clq_int8_range {
@@ -23,10 +27,11 @@ clq_status clq_int8_quantize(clq_device *device, clq_buffer *real, clq_buffer *c
 clq_status clq_int8_dequantize(clq_device *device, clq_buffer *codes, clq_buffer *real,
                                int64_t pixels, int channels, float scale, int32_t zero_point);
 
-/* y = a + b, equation (4). y may be a or b. Only scale and zero_point of a and b count. */
-clq_status clq_int8_add(clq_device *device, clq_buffer *a, clq_int8_range a_range, clq_buffer *b,
-                        clq_int8_range b_range, clq_buffer *y, clq_int8_range y_range,
-                        int64_t pixels, int channels);
+/* y = a + b, equation (4), (4f) or (4s). y may be a or b. Only scale and zero_point of a and b
+ * count. */
+clq_status clq_int8_add(clq_device *device, clq_requantizer requantizer, clq_buffer *a,
+                        clq_int8_range a_range, clq_buffer *b, clq_int8_range b_range,
+                        clq_buffer *y, clq_int8_range y_range, int64_t pixels, int channels);
 
 /* y = table[x] for 256 u8 entries on the device: any function of one code. y may be x. */
 clq_status clq_int8_lookup(clq_device *device, clq_buffer *x, clq_buffer *table, clq_buffer *y,
@@ -57,12 +62,13 @@ clq_status clq_int8_max_pool(clq_device *device, clq_buffer *x, clq_buffer *y,
 
 /* Average: sum = int32 sum of q - x_zero over the window's pixels inside x, count = their number,
  * or that of those inside x or its padding when `include_pad` (the pixels that ceil mode adds
- * beyond the padding never count; pad_bottom and pad_right say where it ends): y =
- * clamp(rint((float)sum * M) + y_zero, lo, hi),   M = x_scale / (y_scale * (float)count) computed
- * on the host in float. A global average pool has kernel = IH x IW. */
+ * beyond the padding never count; pad_bottom and pad_right say where it ends): y is the code of
+ * their mean, (1) or (2) with M = x_scale / (y_scale * (float)count) computed on the host in float,
+ * or (6s). A global average pool has kernel = IH x IW. */
 typedef struct clq_int8_avg_pool clq_int8_avg_pool;
-clq_status clq_int8_avg_pool_create(clq_device *device, const clq_int8_pool *pool, int pad_bottom,
-                                    int pad_right, bool include_pad, clq_int8_range x_range,
+clq_status clq_int8_avg_pool_create(clq_device *device, clq_requantizer requantizer,
+                                    const clq_int8_pool *pool, int pad_bottom, int pad_right,
+                                    bool include_pad, clq_int8_range x_range,
                                     clq_int8_range y_range, clq_int8_avg_pool **made);
 void clq_int8_avg_pool_destroy(clq_int8_avg_pool *pool); /* NULL ok */
 clq_status clq_int8_avg_pool_forward(clq_int8_avg_pool *pool, clq_buffer *x, clq_buffer *y);

@@ -51,11 +51,13 @@ static void max_release(clq_op_run *run) {
 const clq_quantized_op clq_max_pool_quantized = {max_prepare,  NULL,        max_forward,
                                                  max_backward, max_release, 0};
 
-/* ---- averages: equation (12). run->state is the clq_int8_avg_pool in INT8, clq_kept_create's
- * in QAT ---- */
+/* ---- averages: equations (12), (12f), (12s) ----
+ *
+ * run->state is the clq_int8_avg_pool in INT8, clq_kept_create's in QAT. */
 
 static clq_status avg_prepare(clq_op_run *run) {
     CLQ_TRY(clq_check_codes(run, true));
+    CLQ_TRY(clq_check_factors(run->graph, run->node));
     if (run->mode == CLQ_EXEC_QAT) {
         clq_buffer *kept = NULL;
         CLQ_TRY(clq_kept_create(run, &kept));
@@ -64,7 +66,7 @@ static clq_status avg_prepare(clq_op_run *run) {
         const clq_pool_geometry g = clq_pool_node_geometry(run);
         const clq_int8_pool pool = int8_pool(&g);
         clq_int8_avg_pool *made = NULL;
-        CLQ_TRY(clq_int8_avg_pool_create(run->device, &pool, g.pad[2], g.pad[3],
+        CLQ_TRY(clq_int8_avg_pool_create(run->device, run->requantizer, &pool, g.pad[2], g.pad[3],
                                          g.count_include_pad,
                                          clq_int8_range_of(run->in[0].value, CLQ_ACT_NONE),
                                          clq_int8_range_of(run->out.value, CLQ_ACT_NONE), &made));
@@ -91,7 +93,8 @@ static clq_status avg_forward_train(clq_op_run *run, const clq_pool_geometry *g)
     if (clq_device_get_info(run->device)->schedule == CLQ_SCHEDULE_GPU) {
         range = clq_observing_range(run->device, clq_shape_count(&run->out.shape));
     }
-    CLQ_TRY(clq_kernel_get(run->device, "avg_pool_codes_train", NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(run->device, "avg_pool_codes_train",
+                           clq_requantizer_option(run->requantizer), &kernel));
     return CLQ_LAUNCH(run->device, kernel, range, CLQ_BUF(run->in[0].buffer),
                       CLQ_BUF(run->out.buffer), CLQ_KEPT(run, run->state),
                       CLQ_BUF(run->qstate->range), POOL_ARGUMENTS(run, *g));
@@ -106,7 +109,8 @@ static clq_status avg_forward(clq_op_run *run) {
     if (run->mode == CLQ_EXEC_QAT) {
         return avg_forward_train(run, &g);
     }
-    CLQ_TRY(clq_kernel_get(run->device, "avg_pool_codes", NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(run->device, "avg_pool_codes", clq_requantizer_option(run->requantizer),
+                           &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_pool_forward_range(run, &g),
                       CLQ_BUF(run->in[0].buffer), CLQ_BUF(run->out.buffer), POOL_ARGUMENTS(run, g));
 }

@@ -1,6 +1,10 @@
 #include "ops/quantized_run.h"
 
+#include <limits.h>
+
 #include "kernels/include/scales.h"
+#include "ops/multiplier.h"
+#include "ops/registry.h"
 
 enum { CODE_GRAIN = 4096 }; /* codes an item handles at least */
 
@@ -24,6 +28,31 @@ clq_status clq_check_shared(const clq_op_run *run) {
     if (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point || x->type != y->type) {
         return clq_fail(CLQ_USAGE, "%s keeps codes, but \"%s\" and \"%s\" differ in qparams",
                         run->node->op->name, run->in[0].value->name, run->out.value->name);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_check_factors(const clq_graph *graph, const clq_node *node) {
+    const clq_requantizer requantizer = clq_graph_requantizer(graph);
+    const clq_value *x = &graph->values[node->inputs[0]], *y = &graph->values[node->output];
+    if (x->q.count == 0 || y->q.count == 0) {
+        return CLQ_OK;
+    }
+    if (node->op == &clq_op_add) {
+        const clq_value *other = &graph->values[node->inputs[1]];
+        clq_add_factors unused;
+        return other->q.count > 0 ? clq_multiplier_add(requantizer, x->q.scale[0],
+                                                       other->q.scale[0], y->q.scale[0], &unused)
+                                  : CLQ_OK;
+    }
+    if (node->op == &clq_op_avg_pool || node->op == &clq_op_global_avg_pool) {
+        const clq_pool_attrs *attrs = node->attrs;
+        const int64_t count = node->op == &clq_op_avg_pool
+                                  ? (int64_t)attrs->kernel[0] * attrs->kernel[1]
+                                  : x->shape.dim[1] * x->shape.dim[2];
+        int32_t unused[2];
+        return clq_multiplier_mean(requantizer, x->q.scale[0], y->q.scale[0],
+                                   (int)(count < INT_MAX ? count : INT_MAX), unused);
     }
     return CLQ_OK;
 }

@@ -24,6 +24,9 @@ clq_status clq_f32_weights_work(clq_device *device, const clq_conv_geometry *geo
 
 /* ---- all others: tests by file; added by whoever asks for such kernels ---- */
 
+/* The requantizer that the bench's options build kernels with. */
+clq_requantizer clq_bench_requantizer(const clq_self_bench *b);
+
 extern const clq_file_test clq_op_self_tests[];    /* codes, activations, losses */
 extern const clq_file_test clq_float_self_tests[]; /* the other FP32 operators */
 extern const clq_file_test clq_quant_self_tests[]; /* fake quantization, observers */

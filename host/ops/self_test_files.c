@@ -7,12 +7,27 @@
 #include "ops/loss.h"
 #include "ops/self_test.h"
 
+clq_requantizer clq_bench_requantizer(const clq_self_bench *b) {
+    for (int r = CLQ_REQUANT_FIXED; b->options && r < CLQ_REQUANT_COUNT; r++) {
+        if (strcmp(b->options, clq_requantizer_option((clq_requantizer)r)) == 0) {
+            return (clq_requantizer)r;
+        }
+    }
+    return CLQ_REQUANT_FLOAT;
+}
+
 /* ---- int8/elementwise.cl ---- */
 
 enum { PIXELS = 19, CHANNELS = 13, PITCH = 16, CODES = PIXELS * PITCH };
 
 static const clq_int8_range a_range = {0.031f, 101, 3, 250}, b_range = {0.047f, 88, 0, 255},
                             y_range = {0.059f, 93, 5, 240};
+
+/* The same with a power of two for the requantizer that needs one. */
+static clq_int8_range range_for(clq_requantizer requantizer, clq_int8_range range) {
+    range.scale = requantizer == CLQ_REQUANT_SHIFT ? ldexpf(1, ilogbf(range.scale)) : range.scale;
+    return range;
+}
 
 static uint8_t to_code(float value, clq_int8_range range) {
     const float code = rintf(value) + (float)range.zero_point;
@@ -50,25 +65,47 @@ static clq_status check_edges(clq_self_bench *b, const uint8_t *a) {
     return clq_bench_floats(b, b->buffers[2], back, PIXELS * CHANNELS, 0, "int8_dequantize");
 }
 
+/* (4), (4f), (4s) in plain arithmetic: exact in double but for the float one. */
+static double sum_of(clq_requantizer requantizer, int a, float ma, int c, float mc) {
+    const float pa = (float)a * ma, pc = (float)c * mc, sum = pa + pc;
+    if (requantizer != CLQ_REQUANT_FIXED) {
+        return (double)rintf(sum); /* powers of two: exact */
+    }
+    const int shift = 20 - ilogbf(ma > mc ? ma : mc);
+    return floor((a * rint(ldexp((double)ma, shift)) + c * rint(ldexp((double)mc, shift))) *
+                     ldexp(1, -shift) +
+                 0.5);
+}
+
 static clq_status check_sums(clq_self_bench *b, const uint8_t *a, const uint8_t *c) {
-    uint8_t expected[CODES] = {0}, table[256], looked_up[CODES] = {0};
-    const float ma = a_range.scale / y_range.scale, mc = b_range.scale / y_range.scale;
+    const clq_requantizer requantizer = clq_bench_requantizer(b);
+    const clq_int8_range ra = range_for(requantizer, a_range), rc = range_for(requantizer, b_range),
+                         ry = range_for(requantizer, y_range);
+    uint8_t expected[CODES] = {0};
+    const float ma = ra.scale / ry.scale, mc = rc.scale / ry.scale;
+    for (int i = 0; i < CODES; i++) {
+        if (i % PITCH < CHANNELS) {
+            expected[i] = to_code(
+                (float)sum_of(requantizer, a[i] - ra.zero_point, ma, c[i] - rc.zero_point, mc), ry);
+        }
+    }
+    CLQ_TRY(clq_bench_put(b, 1, c, CODES));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
+    CLQ_TRY(clq_int8_add(b->device, requantizer, b->buffers[0], ra, b->buffers[1], rc,
+                         b->buffers[3], ry, PIXELS, CHANNELS));
+    return clq_bench_bytes(b, b->buffers[3], expected, CODES, "int8_add");
+}
+
+static clq_status check_lookup(clq_self_bench *b, const uint8_t *a) {
+    uint8_t table[256], looked_up[CODES] = {0};
     for (int i = 0; i < 256; i++) {
         table[i] = (uint8_t)(i * 77 + 13);
     }
     for (int i = 0; i < CODES; i++) {
         if (i % PITCH < CHANNELS) {
-            const float pa = (float)(a[i] - a_range.zero_point) * ma;
-            const float pc = (float)(c[i] - b_range.zero_point) * mc;
-            expected[i] = to_code(pa + pc, y_range);
             looked_up[i] = table[a[i]];
         }
     }
-    CLQ_TRY(clq_bench_put(b, 1, c, CODES));
-    CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
-    CLQ_TRY(clq_int8_add(b->device, b->buffers[0], a_range, b->buffers[1], b_range, b->buffers[3],
-                         y_range, PIXELS, CHANNELS));
-    CLQ_TRY(clq_bench_bytes(b, b->buffers[3], expected, CODES, "int8_add"));
     CLQ_TRY(clq_bench_put(b, 1, table, sizeof table));
     CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
     CLQ_TRY(
@@ -81,8 +118,12 @@ static clq_status test_int8_elementwise(clq_self_bench *b) {
     draw_codes(a, 1);
     draw_codes(c, 2);
     CLQ_TRY(clq_bench_put(b, 0, a, CODES));
+    CLQ_TRY(check_sums(b, a, c));
+    if (clq_bench_requantizer(b) != CLQ_REQUANT_FLOAT) {
+        return CLQ_OK; /* the others never run so */
+    }
     CLQ_TRY(check_edges(b, a));
-    return check_sums(b, a, c);
+    return check_lookup(b, a);
 }
 
 /* ---- int8/pool.cl ---- */
@@ -106,7 +147,19 @@ static int look(const uint8_t *x, int oy, int ox, int c, int *sum) {
     return largest << 8 | count;
 }
 
+/* (12), (12f), (12s) in plain arithmetic. */
+static double mean_of(clq_requantizer requantizer, int sum, int count, float x_scale,
+                      float y_scale) {
+    const float area = y_scale * (float)count, m = x_scale / area, scaled = (float)sum * m;
+    return requantizer == CLQ_REQUANT_FIXED ? floor((double)sum * (double)m + 0.5)
+           : requantizer == CLQ_REQUANT_SHIFT
+               ? rint((double)sum * (double)(x_scale / y_scale) / count)
+               : (double)rintf(scaled);
+}
+
 static clq_status check_windows(clq_self_bench *b, const uint8_t *x) {
+    const clq_requantizer requantizer = clq_bench_requantizer(b);
+    const clq_int8_range rx = range_for(requantizer, a_range), ry = range_for(requantizer, y_range);
     enum { OUT = OUT_H * OUT_W * PITCH };
     const clq_int8_pool pool = {1, SIDE_H, SIDE_W, CHANNELS, OUT_H, OUT_W, 3, 3, 2, 2, 1, 1};
     uint8_t largest[OUT] = {0}, average[OUT] = {0};
@@ -115,17 +168,19 @@ static clq_status check_windows(clq_self_bench *b, const uint8_t *x) {
         if (i % PITCH < CHANNELS) {
             int sum;
             const int found = look(x, i / PITCH / OUT_W, i / PITCH % OUT_W, i % PITCH, &sum);
-            const float area = y_range.scale * (float)(found & 255), m = a_range.scale / area;
-            const float scaled = (float)sum * m;
             largest[i] = (uint8_t)(found >> 8);
-            average[i] = to_code(scaled, y_range);
+            average[i] =
+                to_code((float)mean_of(requantizer, sum, found & 255, rx.scale, ry.scale), ry);
         }
     }
+    if (requantizer == CLQ_REQUANT_FLOAT) {
+        CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
+        CLQ_TRY(clq_int8_max_pool(b->device, b->buffers[0], b->buffers[1], &pool));
+        CLQ_TRY(clq_bench_bytes(b, b->buffers[1], largest, OUT, "int8_max_pool"));
+    }
     CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
-    CLQ_TRY(clq_int8_max_pool(b->device, b->buffers[0], b->buffers[1], &pool));
-    CLQ_TRY(clq_bench_bytes(b, b->buffers[1], largest, OUT, "int8_max_pool"));
-    CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
-    CLQ_TRY(clq_int8_avg_pool_create(b->device, &pool, 1, 0, false, a_range, y_range, &averages));
+    CLQ_TRY(
+        clq_int8_avg_pool_create(b->device, requantizer, &pool, 1, 0, false, rx, ry, &averages));
     clq_status status = clq_int8_avg_pool_forward(averages, b->buffers[0], b->buffers[1]);
     if (status == CLQ_OK) {
         status = clq_bench_bytes(b, b->buffers[1], average, OUT, "int8_avg_pool");
@@ -160,7 +215,7 @@ static clq_status test_int8_pool(clq_self_bench *b) {
     draw_codes(x, 3);
     CLQ_TRY(clq_bench_put(b, 0, x, CODES));
     CLQ_TRY(check_windows(b, x));
-    return check_moves(b, x);
+    return clq_bench_requantizer(b) == CLQ_REQUANT_FLOAT ? check_moves(b, x) : CLQ_OK;
 }
 
 /* ---- f32/elementwise.cl ---- */

@@ -164,9 +164,15 @@ static int code_of(const clq_conv2d_int8_params *p, int oc, int32_t sum) {
 
 static int add_residual(const clq_conv2d_int8_params *p, int code, int residual) {
     const float y_factor = p->y_scale / p->out_scale, r_factor = p->r_scale / p->out_scale;
-    const float a = (float)(code - p->y_zero_point) * y_factor;
-    const float b = (float)(residual - p->r_zero_point) * r_factor;
-    return clamp_code((double)rintf(a + b) + p->out_zero_point, p->out_lo, p->out_hi);
+    const int qa = code - p->y_zero_point, qb = residual - p->r_zero_point;
+    const float a = (float)qa * y_factor, b = (float)qb * r_factor;
+    double sum = (double)rintf(a + b);
+    if (p->requantizer == CLQ_REQUANT_FIXED) {
+        const int shift = 20 - ilogbf(fmaxf(y_factor, r_factor));
+        sum = qa * rint(ldexp((double)y_factor, shift)) + qb * rint(ldexp((double)r_factor, shift));
+        sum = floor(ldexp(sum, -shift) + 0.5);
+    }
+    return clamp_code(sum + p->out_zero_point, p->out_lo, p->out_hi);
 }
 
 static void compute(int8_data *d) {
@@ -257,8 +263,9 @@ static clq_status run_test(clq_device *device, const void *context, bool *right,
     CLQ_GOTO(status, cleanup, check(device, &plan, &d, right, wrong));
     if (*right) {
         d.params.has_residual = true;
-        d.params.r_scale = d.params.y_scale * 0.71f;
-        d.params.out_scale = d.params.y_scale * 1.3f;
+        const bool shift = variant->requantizer == CLQ_REQUANT_SHIFT;
+        d.params.r_scale = d.params.y_scale * (shift ? 0.5f : 0.71f);
+        d.params.out_scale = d.params.y_scale * (shift ? 2 : 1.3f);
         d.params.r_zero_point = 11;
         d.params.out_zero_point = d.params.out_lo = 5;
         d.params.out_hi = 254;

@@ -15,6 +15,7 @@ enum { PIXELS = 14, CHANNELS = 5, COUNT = PIXELS * CHANNELS, MULTIPLIERS = CHANN
 enum { A, B, Y, VALUES };
 enum { SCALE, ZERO, LIMITS, RANGE, IN, IN2, OUT, MASK, MULTIPLIER, REAL_MULTIPLIER, GRAD, GRAD2 };
 static const float scales[VALUES] = {0.031f, 0.047f, 0.059f};
+static const float pow2_scales[VALUES] = {0x1p-5f, 0x1p-6f, 0x1p-4f};
 static const int32_t zeros[VALUES] = {101, 8, 93};
 static const int32_t limits[VALUES][2] = {{0, 255}, {0, 15}, {-128, 127}};
 
@@ -22,12 +23,57 @@ typedef struct bounds {
     float lo, hi;
 } bounds;
 
-static bounds bounds_of(int value, clq_act act) {
+static const float *scales_of(const clq_self_bench *b) {
+    return clq_bench_requantizer(b) == CLQ_REQUANT_SHIFT ? pow2_scales : scales;
+}
+
+static bounds bounds_of(const clq_self_bench *b, int value, clq_act act) {
     const float z = (float)zeros[value];
     const int32_t lowest = limits[value][0], highest = limits[value][1];
-    const float top =
-        act == CLQ_ACT_RELU6 ? clq_relu6_code(scales[value], z, lowest, highest) : (float)highest;
+    const float top = act == CLQ_ACT_RELU6 ? clq_relu6_code(scales_of(b)[value], z, lowest, highest)
+                                           : (float)highest;
     return (bounds){act == CLQ_ACT_NONE ? (float)lowest - z : 0, top - z};
+}
+
+/* The requantizers that are not float have kernels of their own only where they matter; for all
+ * others every network uses those that are built for float. */
+
+/* (1), (2), (3) of a sum. */
+static float code_of(const clq_self_bench *b, float sum, float m, float lo, float hi) {
+    switch (clq_bench_requantizer(b)) {
+    case CLQ_REQUANT_FIXED:
+        return clq_fixed_code((int32_t)sum, m, lo, hi);
+    case CLQ_REQUANT_SHIFT:
+        return clq_shift_code((int32_t)sum, m, lo, hi);
+    default:
+        return clq_requantize_code(sum, m, 0, lo, hi);
+    }
+}
+
+/* (4), (4f), (4s). */
+static float code_of_add(const clq_self_bench *b, float qa, float qb, float lo, float hi) {
+    const float *s = scales_of(b);
+    const clq_requantizer requantizer = clq_bench_requantizer(b);
+    const float ma = clq_divide(s[A], s[Y]), mb = clq_divide(s[B], s[Y]);
+    const clq_add_factors f = clq_add_factors_of((int)requantizer, ma, mb);
+    const int32_t a = (int32_t)qa, c = (int32_t)qb;
+    switch (requantizer) {
+    case CLQ_REQUANT_FIXED:
+        return (float)clq_add_fixed(a, f.a, c, f.b, f.shift, 0, (int)lo, (int)hi);
+    case CLQ_REQUANT_SHIFT:
+        return (float)clq_add_shift(a, f.a, c, f.b, f.shift, 0, (int)lo, (int)hi);
+    default:
+        return clq_add_code(qa, ma, qb, mb, 0, lo, hi);
+    }
+}
+
+/* (12), (12f), (12s). */
+static float code_of_mean(const clq_self_bench *b, float sum, int count, float lo, float hi) {
+    const float *s = scales_of(b);
+    return clq_bench_requantizer(b) == CLQ_REQUANT_SHIFT
+               ? (float)clq_mean_shift((int32_t)sum, count, clq_mean_shift_of(s[A], s[Y]), 0,
+                                       (int)lo, (int)hi)
+               : code_of(b, sum, clq_pool_factor(s[A], s[Y], count), lo, hi);
 }
 
 /* Whether a code was not clamped, and the clamped one. */
@@ -44,7 +90,7 @@ static void widen(float range[2], float x) {
 /* The tables, and nothing seen yet. */
 static clq_status put_tables(clq_self_bench *b) {
     const float nothing[2 * VALUES] = {0};
-    CLQ_TRY(clq_bench_put(b, SCALE, scales, sizeof scales));
+    CLQ_TRY(clq_bench_put(b, SCALE, scales_of(b), sizeof scales));
     CLQ_TRY(clq_bench_put(b, ZERO, zeros, sizeof zeros));
     CLQ_TRY(clq_bench_put(b, LIMITS, limits, sizeof limits));
     return clq_bench_put(b, RANGE, nothing, sizeof nothing);
@@ -71,7 +117,7 @@ static clq_status expect_range(clq_self_bench *b, const float range[2], double t
 
 static clq_status test_edges(clq_self_bench *b) {
     float x[COUNT], codes[COUNT], reals[COUNT], gradient[COUNT], range[2] = {0};
-    const bounds at = bounds_of(Y, CLQ_ACT_NONE);
+    const bounds at = bounds_of(b, Y, CLQ_ACT_NONE);
     clq_self_test_fill(x, COUNT, 1000, 1);
     for (int i = 0; i < COUNT; i++) {
         x[i] *= 0.0137f;
@@ -111,8 +157,8 @@ typedef struct sums {
     clq_act act;
 } sums;
 
-static void find_codes(sums *s, clq_act act) {
-    const bounds at = bounds_of(Y, act);
+static void find_codes(const clq_self_bench *b, sums *s, clq_act act) {
+    const bounds at = bounds_of(b, Y, act);
     s->act = act;
     s->range[0] = s->range[1] = 0;
     for (int i = 0; i < COUNT; i++) {
@@ -120,8 +166,7 @@ static void find_codes(sums *s, clq_act act) {
         float real = s->acc[i] * s->real_multiplier[i % CHANNELS];
         real = act != CLQ_ACT_NONE && real < 0 ? 0 : act == CLQ_ACT_RELU6 && real > 6 ? 6 : real;
         s->real[i] = real;
-        s->mask[i] =
-            clamp_code(clq_requantize_code(s->acc[i], m, 0, at.lo - 1, at.hi + 1), at, &s->code[i]);
+        s->mask[i] = clamp_code(code_of(b, s->acc[i], m, at.lo - 1, at.hi + 1), at, &s->code[i]);
         widen(s->range, real);
     }
 }
@@ -134,6 +179,9 @@ static clq_status check_inference(clq_self_bench *b, const sums *s, bool whole) 
     CLQ_BENCH(b, to_codes, clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), CLQ_AT(b, MULTIPLIER),
               TABLES(b), CLQ_I32(Y), CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, to_codes));
+    if (clq_bench_requantizer(b) != CLQ_REQUANT_FLOAT) {
+        return CLQ_OK;
+    }
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, to_reals, clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
               CLQ_AT(b, REAL_MULTIPLIER), CLQ_I32(s->act), CLQ_I32(COUNT), CLQ_I32(CHANNELS));
@@ -157,6 +205,9 @@ static clq_status check_training(clq_self_bench *b, const sums *s) {
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], s->code, COUNT, 0, "requantize_codes_observe"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], s->mask, COUNT, "requantize_codes_observe"));
     CLQ_TRY(expect_range(b, s->range, 0, "requantize_codes_observe"));
+    if (clq_bench_requantizer(b) != CLQ_REQUANT_FLOAT) {
+        return CLQ_OK;
+    }
     for (int i = 0; i < COUNT; i++) {
         masked[i] = s->mask[i] ? s->acc[i] : 0;
         unrounded[i] = s->acc[i] * s->multiplier[i % CHANNELS];
@@ -179,14 +230,16 @@ static clq_status test_requantize(clq_self_bench *b) {
         s.whole[i] = (int32_t)s.acc[i];
     }
     for (int i = 0; i < MULTIPLIERS; i++) {
-        s.multiplier[i] = 0.0013f * (float)(1 + i % CHANNELS);
+        s.multiplier[i] = clq_bench_requantizer(b) == CLQ_REQUANT_SHIFT
+                              ? ldexpf(1, -6 - i % CHANNELS)
+                              : 0.0013f * (float)(1 + i % CHANNELS);
         s.real_multiplier[i] = 0.00017f * (float)(1 + i % CHANNELS);
     }
     CLQ_TRY(put_tables(b));
     CLQ_TRY(clq_bench_put(b, MULTIPLIER, s.multiplier, sizeof s.multiplier));
     CLQ_TRY(clq_bench_put(b, REAL_MULTIPLIER, s.real_multiplier, sizeof s.real_multiplier));
     for (int i = 0; i < 2; i++) {
-        find_codes(&s, i ? CLQ_ACT_RELU6 : CLQ_ACT_NONE);
+        find_codes(b, &s, i ? CLQ_ACT_RELU6 : CLQ_ACT_NONE);
         CLQ_TRY(check_inference(b, &s, false));
         CLQ_TRY(check_inference(b, &s, true));
         CLQ_TRY(check_training(b, &s));
@@ -198,14 +251,13 @@ static clq_status test_requantize(clq_self_bench *b) {
 
 static clq_status check_adds(clq_self_bench *b, const float *qa, const float *qb) {
     const clq_act act = CLQ_ACT_RELU6;
-    const bounds at = bounds_of(Y, act);
-    const float ma = clq_divide(scales[A], scales[Y]), mb = clq_divide(scales[B], scales[Y]);
+    const bounds at = bounds_of(b, Y, act);
+    const float *of = scales_of(b);
     float code[COUNT], da[COUNT], db[COUNT], range[2] = {0};
     uint8_t mask[COUNT];
     for (int i = 0; i < COUNT; i++) {
-        const float real_a = qa[i] * scales[A], real_b = qb[i] * scales[B];
-        mask[i] =
-            clamp_code(clq_add_code(qa[i], ma, qb[i], mb, 0, at.lo - 1, at.hi + 1), at, &code[i]);
+        const float real_a = qa[i] * of[A], real_b = qb[i] * of[B];
+        mask[i] = clamp_code(code_of_add(b, qa[i], qb[i], at.lo - 1, at.hi + 1), at, &code[i]);
         widen(range, fminf(fmaxf(real_a + real_b, 0), 6));
         da[i] = mask[i] ? qb[i] : 0; /* dy is b's codes */
         db[i] = qa[i] + da[i];
@@ -227,6 +279,9 @@ static clq_status check_adds(clq_self_bench *b, const float *qa, const float *qb
     CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "add_codes_observe"));
     CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, COUNT, "add_codes_observe"));
     CLQ_TRY(expect_range(b, range, 0, "add_codes_observe"));
+    if (clq_bench_requantizer(b) != CLQ_REQUANT_FLOAT) {
+        return CLQ_OK;
+    }
     CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof da));
     CLQ_TRY(clq_bench_put(b, GRAD2, qa, sizeof db)); /* is added to */
     CLQ_BENCH(b, "add_codes_gradient", clq_bench_range(b), CLQ_AT(b, MASK), CLQ_AT(b, IN2),
@@ -236,7 +291,7 @@ static clq_status check_adds(clq_self_bench *b, const float *qa, const float *qb
 }
 
 static clq_status check_clips(clq_self_bench *b, const float *qa, const float *qb) {
-    const bounds at = bounds_of(A, CLQ_ACT_RELU6);
+    const bounds at = bounds_of(b, A, CLQ_ACT_RELU6);
     float code[COUNT], dx[COUNT], looked_up[COUNT];
     uint8_t table[256];
     for (int i = 0; i < 256; i++) {
@@ -271,7 +326,7 @@ static double curve(bool sigmoid, float x) {
 /* exp and tanh err by a few units in the last place, so codes are kept away from ties. */
 static clq_status check_curve(clq_self_bench *b, const float *qb, bool sigmoid) {
     static const float fine[VALUES] = {0.031f, 0.047f, 0.0061f};
-    const bounds at = bounds_of(Y, CLQ_ACT_NONE);
+    const bounds at = bounds_of(b, Y, CLQ_ACT_NONE);
     float x[COUNT], code[COUNT], dx[COUNT], range[2] = {0};
     clq_self_test_fill(x, COUNT, 100, 5);
     for (int i = 0; i < COUNT; i++) {
@@ -309,6 +364,9 @@ static clq_status test_elementwise(clq_self_bench *b) {
     CLQ_TRY(clq_bench_put(b, IN, qa, sizeof qa));
     CLQ_TRY(clq_bench_put(b, IN2, qb, sizeof qb));
     CLQ_TRY(check_adds(b, qa, qb));
+    if (clq_bench_requantizer(b) != CLQ_REQUANT_FLOAT) {
+        return CLQ_OK;
+    }
     CLQ_TRY(check_clips(b, qa, qb));
     CLQ_TRY(check_curve(b, qb, false));
     return check_curve(b, qb, true);
@@ -332,7 +390,7 @@ static const clq_pool_geometry pool = {.n = 1,
 static clq_status test_pool(clq_self_bench *b) {
     enum { POOL_X = 4 * 5 * 17, POOL_Y = 2 * 3 * 17 };
     const clq_pool_geometry *g = &pool;
-    const bounds at = bounds_of(Y, CLQ_ACT_NONE);
+    const bounds at = bounds_of(b, Y, CLQ_ACT_NONE);
     float x[POOL_X], code[POOL_Y], range[2] = {0};
     uint8_t mask[POOL_Y];
     clq_self_test_fill(x, POOL_X, 900, 1); /* means beyond all codes too */
@@ -347,9 +405,8 @@ static clq_status test_pool(clq_self_bench *b) {
                 count++;
             }
         }
-        const float m = clq_pool_factor(scales[A], scales[Y], count);
-        mask[i] = clamp_code(clq_requantize_code(sum, m, 0, at.lo - 1, at.hi + 1), at, &code[i]);
-        widen(range, sum * (scales[A] / (float)count));
+        mask[i] = clamp_code(code_of_mean(b, sum, count, at.lo - 1, at.hi + 1), at, &code[i]);
+        widen(range, sum * (scales_of(b)[A] / (float)count));
     }
     CLQ_TRY(put_tables(b));
     CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));

@@ -9,6 +9,7 @@
 #include "graph/node.h"
 #include "kernels/include/scales.h"
 #include "ops/multiplier.h"
+#include "ops/quantized_run.h"
 #include "quant/internal.h"
 
 /* Scales of the layer's weights, one for each channel. */
@@ -81,7 +82,7 @@ cleanup:
     return status;
 }
 
-/* Every sum fits int32, and every factor of (8) is a normal number. codes: of the weights */
+/* Every sum fits int32, and the requantizer takes every factor of (8). codes: of the weights */
 static clq_status check_sums(const clq_graph *graph, const clq_node *node, const float *w_scale,
                              const int8_t *codes) {
     const clq_value *w = &graph->values[node->inputs[CLQ_LAYER_W]];
@@ -94,7 +95,7 @@ static clq_status check_sums(const clq_graph *graph, const clq_node *node, const
     for (int64_t c = 0; c < oc; c++) {
         const int8_t *row = codes + c * k;
         int64_t sum = bias ? llabs(((const int32_t *)bias->data)[c]) : 0;
-        float m;
+        int32_t factor[2];
         for (int64_t i = 0; i < k; i++) {
             sum += most * (row[i] < 0 ? -row[i] : row[i]);
         }
@@ -103,7 +104,8 @@ static clq_status check_sums(const clq_graph *graph, const clq_node *node, const
                             node->name, (long long)c);
         }
         CLQ_TRY(clq_fail_in(
-            clq_multiplier_float(x->scale[0], w_scale[c], y->count > 0 ? y->scale[0] : 1.0f, &m),
+            clq_multiplier_sum(y->count > 0 ? clq_graph_requantizer(graph) : CLQ_REQUANT_FLOAT,
+                               x->scale[0], w_scale[c], y->count > 0 ? y->scale[0] : 1.0f, factor),
             "node %s, channel %lld", node->name, (long long)c));
     }
     return CLQ_OK;
@@ -169,12 +171,16 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
                         quantized->name);
     }
     CLQ_TRY(check_activations(quantized));
+    CLQ_TRY(clq_graph_check_requantizer(quantized));
     CLQ_TRY(clq_graph_clone(quantized, &graph));
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (clq_is_layer(node) &&
-            (clq_node_on_codes(graph, node) || clq_is_weight_only(graph, node))) {
+        const bool on_codes = clq_node_on_codes(graph, node);
+        if (clq_is_layer(node) && (on_codes || clq_is_weight_only(graph, node))) {
             CLQ_GOTO(status, cleanup, convert_layer(graph, node));
+        } else if (on_codes) {
+            CLQ_GOTO(status, cleanup,
+                     clq_fail_in(clq_check_factors(graph, node), "node %s", node->name));
         }
     }
     *integer = graph;

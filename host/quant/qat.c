@@ -224,7 +224,7 @@ static uint64_t config_hash(const clq_quant_config *config) {
         config->per_tensor_weights, config->scale,
         config->max_shift,          config->weight_observer,
         config->equalize,           clq_observer_get(config->observer)->histogram,
-        config->learn_scales};
+        config->learn_scales,       config->requantizer};
     return clq_hash64(numbers, sizeof numbers);
 }
 
@@ -266,6 +266,7 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
         return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
                         job->graph->name);
     }
+    CLQ_TRY(clq_graph_set_requantizer(job->graph, config->requantizer));
     clq_observers *o = clq_calloc(1, sizeof *o);
     if (!o) {
         return CLQ_NO_MEMORY;

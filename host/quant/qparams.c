@@ -39,6 +39,13 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
         return clq_fail(CLQ_USAGE, "int8_forward needs zero points that stay, and learn_scales "
                                    "\"lsq+\" moves them in every step");
     }
+    if (!clq_requantizer_name(config->requantizer)) {
+        return clq_fail(CLQ_USAGE, "unknown requantizer %d", (int)config->requantizer);
+    }
+    if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
+        return clq_fail(CLQ_USAGE,
+                        "requantizer shift takes scales that are powers of two (scale pow2)");
+    }
     CLQ_TRY(clq_in_range("percentile", config->percentile, CLQ_IN_PERCENTILE));
     CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));
     CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));

@@ -107,6 +107,8 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     if (config->int8_forward) {
         json_object_set_new(json, "int8_forward", json_true());
     }
+    json_object_set_new(json, "requantizer",
+                        clq_json_string(clq_requantizer_name(config->requantizer)));
     if (config->policy.count > 0) {
         json_object_set_new(json, "policy", clq_policy_to_json(&config->policy));
     }
@@ -147,6 +149,7 @@ static clq_status record(clq_graph *graph, json_t *json) {
 
 clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
                             int64_t images) {
+    CLQ_TRY(clq_graph_set_requantizer(graph, config->requantizer));
     json_t *earlier = recorded(graph);
     json_t *done = json_object_get(earlier, "done");
     if (!images) {

@@ -30,7 +30,8 @@ clq_status clq_report_scale(clq_quant_report *report, const clq_quant_config *co
 json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *method,
                                  int64_t images);
 /* Keeps them, and clquant's version, as the graph's metadata CLQ_META_QUANTIZATION, beside what was
- * recorded there as done. `images` 0: as many as calibration recorded there. */
+ * recorded there as done, and the requantizer as metadata of its own. `images` 0: as many as
+ * calibration recorded there. */
 #define CLQ_META_QUANTIZATION "clquant.quantization"
 clq_status clq_quant_record(clq_graph *graph, const clq_quant_config *config, const char *method,
                             int64_t images);

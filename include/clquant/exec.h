@@ -66,7 +66,6 @@ typedef struct clq_exec_options {
     clq_exec *memory_of; /* NULL, or an executor of the device that must outlive this one: the
                             activations lie in its memory where they fit, so a run of either
                             spoils what the other has left */
-    int requantizer;     /* INT8: clq_requantizer, 0 = float */
     clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
                             parameters' data is freed as it reaches the device */
     uint64_t seed;

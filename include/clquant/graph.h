@@ -94,6 +94,17 @@ typedef struct clq_qparams {
     clq_qtype type;
 } clq_qparams;
 
+/* How the sums of a network on codes become codes again (docs/quantization.md). A property of the
+ * graph: its simulation, its integer network and its file agree on it. */
+typedef enum clq_requantizer {
+    CLQ_REQUANT_FLOAT, /* one float multiplication */
+    CLQ_REQUANT_FIXED, /* a 31-bit integer multiplier and a rounding shift */
+    CLQ_REQUANT_SHIFT, /* a rounding shift: all scales are powers of two */
+    CLQ_REQUANT_COUNT
+} clq_requantizer;
+/* "float", "fixed", "shift"; NULL when there is no such requantizer. */
+const char *clq_requantizer_name(clq_requantizer requantizer);
+
 typedef enum clq_value_kind {
     CLQ_VALUE_INPUT,      /* an input of the network */
     CLQ_VALUE_ACTIVATION, /* a node's output */
@@ -248,6 +259,11 @@ int clq_graph_use_count(const clq_graph *graph, int value);
 /* Both UTF-8, as files want it; CLQ_BAD_DATA otherwise. */
 clq_status clq_graph_set_metadata(clq_graph *graph, const char *key, const char *text);
 const char *clq_graph_get_metadata(const clq_graph *graph, const char *key); /* NULL when absent */
+
+/* Metadata that files keep; a graph without it has CLQ_REQUANT_FLOAT. */
+#define CLQ_META_REQUANTIZER "clquant.requantizer"
+clq_requantizer clq_graph_requantizer(const clq_graph *graph);
+clq_status clq_graph_set_requantizer(clq_graph *graph, clq_requantizer requantizer);
 
 clq_status clq_qparams_set(clq_qparams *q, int64_t count, const float *scale, int32_t zero_point,
                            clq_qtype type);

@@ -105,10 +105,10 @@ struct clq_op_run {
     int node_index;
     clq_exec_mode mode;
     int batch;
-    const clq_qstate *qstate; /* FAKE_QUANT and QAT; else NULL */
-    int requantizer;          /* INT8: clq_requantizer */
-    bool fixed_sums;          /* FLOAT: clq_exec_options.fixed_sums */
-    clq_ranks *ranks;         /* TRAIN: whose batches batch norm takes together; NULL: this one */
+    const clq_qstate *qstate;    /* FAKE_QUANT and QAT; else NULL */
+    clq_requantizer requantizer; /* the graph's */
+    bool fixed_sums;             /* FLOAT: clq_exec_options.fixed_sums */
+    clq_ranks *ranks; /* TRAIN: whose batches batch norm takes together; NULL: this one */
     clq_tensor in[CLQ_MAX_INPUTS], out;
     /* Backward: gradient of the loss with respect to each input and to the output, F32, of the
      * tensor's shape. Parameter gradients are overwritten; an activation's gradient is added to

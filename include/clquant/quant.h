@@ -98,6 +98,7 @@ typedef struct clq_quant_config {
     clq_weight_observer_kind weight_observer; /* QAT keeps the scales of MSE */
     /* PTQ: of weights of type s4; but for uniform ones they are stored as codes of 8 bits */
     clq_weight_steps weight_steps;
+    clq_requantizer requantizer; /* SHIFT demands POW2 */
     clq_scale_kind scale;
     int max_shift;                 /* POW2: exponent clamped to +-max_shift, default 8 */
     int64_t images;                /* calibration images, default 512 */

@@ -15,14 +15,19 @@
 #define CLQ_CODES_H
 
 #include "elementwise.h"
+#include "requantizer.h"
 #include "scales.h"
 
 /* ---- one width or the other ---- */
 
 typedef float float1;
 typedef int int1;
-#define LOAD_INT16(p) convert_float16(vload16(0, (p)))
-#define LOAD_INT1(p) convert_float(*(p))
+#define LOAD_INT16(p) vload16(0, (p))
+#define LOAD_INT1(p) (*(p))
+#define TO_INT16 convert_int16
+#define TO_INT1 convert_int
+#define TO_FLOAT16 convert_float16
+#define TO_FLOAT1 convert_float
 #define STORE_MASK16(m, p) vstore16(convert_uchar16((m)&1), 0, (p))
 #define STORE_MASK1(m, p) (*(p) = (uchar)((m)&1))
 #define LOAD_MASK16(p) (convert_int16(vload16(0, (p))) != 0)
@@ -32,6 +37,11 @@ typedef int int1;
 #define clq_clamp_code1 clq_clamp_code
 #define clq_add_code1 clq_add_code
 #define clq_divide1 clq_divide
+#define clq_fixed_code1 clq_fixed_code
+#define clq_shift_code1 clq_shift_code
+#define clq_add_fixed1 clq_add_fixed
+#define clq_add_shift1 clq_add_shift
+#define clq_mean_shift1 clq_mean_shift
 
 #ifdef CLQ_SCHEDULE_CPU
 #define FOR_EACH_CODE(count, BODY, ARG)                                                            \
@@ -74,13 +84,50 @@ typedef int int1;
 #endif
 
 /* What training keeps of an element for the backward pass: mask, or unrounded where that is not
- * NULL (learned_scales.cl). `wide` is `exact` rounded and clamped to one code beyond both bounds. */
+ * NULL (learned_scales.cl). `wide` is `exact` rounded and clamped to one code beyond both bounds.
+ */
 #define KEEP(W, exact, wide, bounds, at)                                                           \
     if (unrounded) {                                                                               \
         STORE##W(exact, unrounded + (at));                                                         \
     } else {                                                                                       \
         STORE_MASK##W((wide >= (bounds).lo) & (wide <= (bounds).hi), mask + (at));                 \
     }
+
+/* ---- codes less their zero points, by the requantizer of the program ----
+ *
+ *   CODE_OF_INTS(W, sum, m, lo, hi)      of sums that are ints; m is M of (1)..(3)
+ *   CODE_OF_FLOATS(W, sum, m, lo, hi)    of sums that are whole floats
+ *   CODE_OF_ADD(W, x, y, f, lo, hi)      (4) of codes; f is clq_add_factors
+ *   CODE_OF_MEAN(W, sum, x_scale, y_scale, count, lo, hi)   (6s), and (1) and (2) of a mean
+ *
+ * Of floats a NaN stays one. */
+#if CLQ_REQUANT == 0
+#define CODE_OF_INTS(W, sum, m, lo, hi) clq_requantize_code##W(TO_FLOAT##W(sum), m, 0.0f, lo, hi)
+#define CODE_OF_FLOATS(W, sum, m, lo, hi) clq_requantize_code##W(sum, m, 0.0f, lo, hi)
+#define CODE_OF_ADD(W, x, y, f, lo, hi)                                                            \
+    clq_add_code##W(x, as_float((f).a), y, as_float((f).b), 0.0f, lo, hi)
+#else
+#define KEEP_NAN(x, code) ((x) == (x) ? (code) : (x))
+#define WHOLE(W, x)                                                                                \
+    TO_INT##W(CLQ_AT_MOST(CLQ_AT_LEAST(x, (float##W)(-0x1p31f)), (float##W)(0x1.fffffep30f)))
+#define CODE_OF_FLOATS(W, sum, m, lo, hi) KEEP_NAN(sum, CODE_OF_INTS(W, WHOLE(W, sum), m, lo, hi))
+#define CODE_OF_ADD(W, x, y, f, lo, hi)                                                            \
+    KEEP_NAN((x) + (y), TO_FLOAT##W(ADD_INTS(W, WHOLE(W, x), (f).a, WHOLE(W, y), (f).b, (f).shift, \
+                                             0, (int)(lo), (int)(hi))))
+#endif
+#if CLQ_REQUANT == 1
+#define CODE_OF_INTS(W, sum, m, lo, hi) clq_fixed_code##W(sum, m, lo, hi)
+#elif CLQ_REQUANT == 2
+#define CODE_OF_INTS(W, sum, m, lo, hi) clq_shift_code##W(sum, m, lo, hi)
+#endif
+#if CLQ_REQUANT == 2
+#define CODE_OF_MEAN(W, sum, x_scale, y_scale, count, lo, hi)                                      \
+    TO_FLOAT##W(clq_mean_shift##W(sum, count, clq_mean_shift_of(x_scale, y_scale), 0, (int)(lo),   \
+                                  (int)(hi)))
+#else
+#define CODE_OF_MEAN(W, sum, x_scale, y_scale, count, lo, hi)                                      \
+    CODE_OF_INTS(W, sum, (float##W)(clq_pool_factor(x_scale, y_scale, count)), lo, hi)
+#endif
 
 /* ---- a value's qparams, from the tables: scale and zero_point (values), and limits (values, 2),
  * the lowest and the highest code ---- */

@@ -32,18 +32,19 @@
 #define CONV_WINOGRAD_SUMS (8 * 1024)
 #define CONV_WINOGRAD_GAP 16
 
-/* From a sum, less its start, to an output code. Zero points and bounds are whole numbers. */
+/* From a sum, less its start, to an output code. Zero points and bounds are whole numbers: ints, or
+ * for the float requantizer the bits of floats. */
 typedef struct int8_epilogue {
-    float y_zero, y_lo, y_hi;
-    float y_factor, r_factor; /* residual: y_scale / out_scale, r_scale / out_scale */
-    float r_zero, out_zero, out_lo, out_hi;
+    int y_zero, y_lo, y_hi;
+    int y_factor, r_factor, add_shift; /* residual: clq_add_factors of scales.h */
+    int r_zero, out_zero, out_lo, out_hi;
     int float_output; /* 1: y is float (N, OH, OW, OC), acc * factor; none of the above applies */
     float float_lo, float_hi; /* and clamped to these */
 } int8_epilogue;
 
 typedef struct conv_int8 {
     unsigned outside[4]; /* x_zero 16 times: what a tap outside the image reads; aligned */
-    int pixels; /* N * OH * OW */
+    int pixels;          /* N * OH * OW */
     int ih, iw, in_pitch;
     int oh, ow, oc, out_pitch;
     int kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;

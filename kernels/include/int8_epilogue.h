@@ -5,11 +5,7 @@
 
 #include "conv_int8.h"
 #include "int8_codes.h"
-#include "requantize.h"
-
-#ifndef CLQ_REQUANT /* 0 float, 1 fixed, 2 shift */
-#define CLQ_REQUANT 0
-#endif
+#include "requantizer.h"
 
 /* int8_code<W>(acc, channel, stride, residual, e): the codes of W sums that already contain their
  * start. `channel` points to the first of them in the channel table, whose arrays are `stride`
@@ -19,9 +15,7 @@
     CLQ_INLINE int##W int8_code##W(int##W acc, __global const int *channel, int stride,            \
                                    __global const uchar *residual, int8_epilogue e) {              \
         if (residual) {                                                                            \
-            float##W q = INT8_CENTRED(W, acc, channel + stride, stride, e);                        \
-            float##W r = convert_float##W(codes_load##W(residual)) - (float##W)(e.r_zero);         \
-            return clq_add_int##W(q, e.y_factor, r, e.r_factor, e.out_zero, e.out_lo, e.out_hi);   \
+            return INT8_ADD(W, acc, channel + stride, stride, codes_load##W(residual), e);         \
         }                                                                                          \
         return INT8_REQUANTIZE(W, acc, channel + stride, stride, e);                               \
     }                                                                                              \
@@ -32,23 +26,30 @@
         return CLQ_AT_MOST(real, (float##W)(e.float_hi));                                          \
     }
 
-/* INT8_CENTRED: the code of y less its zero point. */
+/* INT8_ADD: the code of y, and (4) of that and the residual's. */
 #if CLQ_REQUANT == 0
-#define INT8_CENTRED(W, acc, factors, stride, e)                                                   \
-    clq_requantize_centred##W(acc, as_float##W(vload##W(0, factors)), e.y_zero, e.y_lo, e.y_hi)
 #define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
-    clq_requantize_float##W(acc, as_float##W(vload##W(0, factors)), e.y_zero, e.y_lo, e.y_hi)
-#elif CLQ_REQUANT == 1
+    clq_requantize_float##W(acc, as_float##W(vload##W(0, factors)), as_float(e.y_zero),            \
+                            as_float(e.y_lo), as_float(e.y_hi))
+#define INT8_ADD(W, acc, factors, stride, residual, e)                                             \
+    clq_add_int##W(                                                                                \
+        clq_requantize_centred##W(acc, as_float##W(vload##W(0, factors)), as_float(e.y_zero),      \
+                                  as_float(e.y_lo), as_float(e.y_hi)),                             \
+        as_float(e.y_factor), convert_float##W(residual) - (float##W)(as_float(e.r_zero)),         \
+        as_float(e.r_factor), as_float(e.out_zero), as_float(e.out_lo), as_float(e.out_hi))
+#else
+#if CLQ_REQUANT == 1
 #define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
-    clq_requantize_fixed##W(acc, vload##W(0, factors), vload##W(0, factors + stride),              \
-                            (int)e.y_zero, (int)e.y_lo, (int)e.y_hi)
+    clq_requantize_fixed##W(acc, vload##W(0, factors), vload##W(0, factors + stride), e.y_zero,    \
+                            e.y_lo, e.y_hi)
 #else
 #define INT8_REQUANTIZE(W, acc, factors, stride, e)                                                \
-    clq_requantize_shift##W(acc, vload##W(0, factors), (int)e.y_zero, (int)e.y_lo, (int)e.y_hi)
+    clq_requantize_shift##W(acc, vload##W(0, factors), e.y_zero, e.y_lo, e.y_hi)
 #endif
-#if CLQ_REQUANT != 0
-#define INT8_CENTRED(W, acc, factors, stride, e)                                                   \
-    (convert_float##W(INT8_REQUANTIZE(W, acc, factors, stride, e)) - (float##W)(e.y_zero))
+#define INT8_ADD(W, acc, factors, stride, residual, e)                                             \
+    ADD_INTS(W, INT8_REQUANTIZE(W, acc, factors, stride, e) - (int##W)(e.y_zero), e.y_factor,      \
+             residual - (int##W)(e.r_zero), e.r_factor, e.add_shift, e.out_zero, e.out_lo,         \
+             e.out_hi)
 #endif
 
 INT8_DEFINE_EPILOGUE(4)

@@ -5,31 +5,41 @@
  *
  *   (1) float  M = (x_scale * w_scale[c]) / y_scale, computed once on the host in float
  *              y = clamp(rint((float)acc * M) + z, lo, hi)                  rint: ties to even
- *   (2) fixed  M = m * 2^-s exactly, 0 <= m < 2^31, 1 <= s <= 62
+ *   (2) fixed  M = m * 2^-s exactly, 2^30 <= m < 2^31, 1 <= s <= 62; m = 0 where M < 2^-32
  *              y = clamp(floor((acc * m + 2^(s-1)) / 2^s) + z, lo, hi)      64 bits, ties upwards
  *   (3) shift  M = 2^-s, -20 <= s <= 31
  *              y = clamp(acc * 2^-s, rounded with ties to even, + z, lo, hi)
- *              the same code as (1) while |acc| <= 2^24; 32 bits, no multiplier
+ *              the same code as (1) while |acc| <= 2^24; 32 bits, no multiplication
  *
- * An addition, stand-alone or fused behind (1)..(3), is float whatever the requantizer (between
- * powers of two each step but rint is exact):
+ * An addition of codes qa and qb, stand-alone or fused behind (1)..(3), with Ma = a_scale / o_scale
+ * and Mb = b_scale / o_scale computed once on the host in float:
  *
- *   (4) Ma = a_scale / o_scale, Mb = b_scale / o_scale, computed once on the host in float
- *       o = clamp(rint((float)(qa - za) * Ma + (float)(qb - zb) * Mb) + zo, lo, hi)
+ *   (4)  float o = clamp(rint((float)(qa - za) * Ma + (float)(qb - zb) * Mb) + zo, lo, hi)
+ *   (4f) fixed ma = rint(Ma * 2^s), mb = rint(Mb * 2^s), the larger of them in 2^20 .. 2^21, or
+ *              smaller where s is 31
+ *              o = clamp(floor(((qa - za) * ma + (qb - zb) * mb + 2^(s-1)) / 2^s) + zo, lo, hi)
+ *              32 bits, ties upwards
+ *   (4s) shift Ma = 2^(na-s), Mb = 2^(nb-s), s the least with na, nb >= 0, and both <= 22
+ *              o = (3) of (qa - za) * 2^na + (qb - zb) * 2^nb: the same code as (4)
+ *
+ * The mean of `count` codes, from their sum less count * z: (1) or (2) with M = x_scale / (y_scale
+ * * count); by shift, x_scale / y_scale = 2^-s,
+ *
+ *   (6s) y = clamp(sum / (count * 2^s), rounded with ties to even, + z, lo, hi)  integer division
  *
  * Quantizing a real, with a correctly rounded division:
  *
  *   (5) q = clamp(rint(x / scale) + z, lo, hi)
  *
  * Each float step is one correctly rounded IEEE operation (FP_CONTRACT OFF, so no fma): all
- * devices give the same bits. 0 <= lo <= hi <= 255, 0 <= z <= 255. The clamp works on floats, in
- * which a sum that no int can hold is still ordered, and rint(v) + z is exact wherever the clamp
- * lets it through.
+ * devices give the same bits; (2), (3), (4f), (4s) and (6s) know integers only. 0 <= lo <= hi <=
+ * 255, 0 <= z <= 255. The clamp works on floats, in which a sum that no int can hold is still
+ * ordered, and rint(v) + z is exact wherever the clamp lets it through.
  *
- * The _code functions take and give codes as floats, for fake-quantized networks, whose sums are
- * exact integers in float; the others take the int32 sum and give an int. Host side of the
- * constants: host/ops/multiplier.h. The forms for 4, 8 and 16 lanes exist in OpenCL C only, all
- * else is C11 too. */
+ * The _code functions give codes as floats, for fake-quantized networks, whose sums are integers
+ * held in floats or, for fixed and shift, in ints; the others take ints and give an int. Host side
+ * of the constants: host/ops/multiplier.h. The forms for 4, 8 and 16 lanes exist in OpenCL C only,
+ * all else is C11 too. */
 #ifndef CLQ_REQUANTIZE_H
 #define CLQ_REQUANTIZE_H
 
@@ -76,6 +86,8 @@
     }
 #endif
 
+#define CLQ_2_M32_BITS 0x2f800000 /* those of 2^-32 */
+
 /* All functions at one width: SUFFIX is empty, 4, 8 or 16; F, I, U, L are its float, int, unsigned
  * and 64-bit types, TO_F.. the conversions to them, BITS a float's bits. */
 #define CLQ_DEFINE_REQUANTIZE(SUFFIX, F, I, U, L, TO_F, TO_I, TO_U, TO_L, BITS)                    \
@@ -116,7 +128,26 @@
         t = CLQ_AT_MOST(t, (L)(hi - z));                                                           \
         return TO_I(t) + (I)(z);                                                                   \
     }                                                                                              \
+    /* m and s of a normal M in (0, 2^30) */                                                       \
+    CLQ_INLINE I clq_fixed_mantissa##SUFFIX(F m) {                                                 \
+        I bits = BITS(m);                                                                          \
+        I mantissa = ((bits & (I)(0x7fffff)) | (I)(0x800000)) << 7;                                \
+        return bits < (I)(CLQ_2_M32_BITS) ? (I)(0) : mantissa;                                     \
+    }                                                                                              \
+    CLQ_INLINE I clq_fixed_shift##SUFFIX(F m) {                                                    \
+        I s = (I)(127 + 30) - (BITS(m) >> 23);                                                     \
+        s = CLQ_AT_LEAST(s, (I)(1));                                                               \
+        return CLQ_AT_MOST(s, (I)(62));                                                            \
+    }                                                                                              \
+    CLQ_INLINE F clq_fixed_code##SUFFIX(I acc, F m, float lo, float hi) {                          \
+        I mantissa = clq_fixed_mantissa##SUFFIX(m);                                                \
+        I s = clq_fixed_shift##SUFFIX(m);                                                          \
+        return TO_F(clq_requantize_fixed##SUFFIX(acc, mantissa, s, 0, (int)lo, (int)hi));          \
+    }                                                                                              \
                                                                                                    \
+    CLQ_INLINE I clq_shift_left##SUFFIX(I x, I n) {                                                \
+        return TO_I(TO_U(x) << TO_U(n));                                                           \
+    }                                                                                              \
     /* (3). A multiplier above 1/2 first shifts left by `up`, saturating far outside the codes;    \
      * `n` >= 1 remains to be shifted right. */                                                    \
     CLQ_INLINE I clq_requantize_shift##SUFFIX(I acc, I s, int z, int lo, int hi) {                 \
@@ -124,7 +155,7 @@
         I n = s + up;                                                                              \
         I limit = (I)(0x7fffffff) >> up;                                                           \
         I t = CLQ_AT_LEAST(acc, -limit - (I)(1));                                                  \
-        t = CLQ_AT_MOST(t, limit) * ((I)(1) << up);                                                \
+        t = clq_shift_left##SUFFIX(CLQ_AT_MOST(t, limit), up);                                     \
         I q = t >> n;                                                                              \
         U tie = (U)(1) << TO_U(n - (I)(1));                                                        \
         U rest = TO_U(t & (I)(0x7fffffff)) & (tie + tie - (U)(1));                                 \
@@ -132,6 +163,45 @@
         q = q + TO_I((rest + TO_U(odd) + tie - (U)(1)) >> TO_U(n));                                \
         q = CLQ_AT_LEAST(q, (I)(lo - z));                                                          \
         return CLQ_AT_MOST(q, (I)(hi - z)) + (I)(z);                                               \
+    }                                                                                              \
+    /* s of a power of two, brought into (3)'s range */                                            \
+    CLQ_INLINE I clq_shift_of##SUFFIX(F m) {                                                       \
+        I s = (I)(127) - (BITS(m) >> 23);                                                          \
+        s = CLQ_AT_LEAST(s, (I)(-20));                                                             \
+        return CLQ_AT_MOST(s, (I)(31));                                                            \
+    }                                                                                              \
+    CLQ_INLINE F clq_shift_code##SUFFIX(I acc, F m, float lo, float hi) {                          \
+        I s = clq_shift_of##SUFFIX(m);                                                             \
+        return TO_F(clq_requantize_shift##SUFFIX(acc, s, 0, (int)lo, (int)hi));                    \
+    }                                                                                              \
+                                                                                                   \
+    /* (4f) and (4s), on centred codes a = qa - za and b = qb - zb */                              \
+    CLQ_INLINE I clq_add_fixed##SUFFIX(I a, int ma, I b, int mb, int s, int z, int lo, int hi) {   \
+        I t = (a * (I)(ma) + b * (I)(mb) + (I)(1 << (s - 1))) >> s;                                \
+        t = CLQ_AT_LEAST(t, (I)(lo - z));                                                          \
+        return CLQ_AT_MOST(t, (I)(hi - z)) + (I)(z);                                               \
+    }                                                                                              \
+    CLQ_INLINE I clq_add_shift##SUFFIX(I a, int na, I b, int nb, int s, int z, int lo, int hi) {   \
+        I t = clq_shift_left##SUFFIX(a, (I)(na)) + clq_shift_left##SUFFIX(b, (I)(nb));             \
+        return clq_requantize_shift##SUFFIX(t, (I)(s), z, lo, hi);                                 \
+    }                                                                                              \
+                                                                                                   \
+    /* (6s), on the sum of `count` < 2^22 centred codes; s in -20 .. 20. The dividend is clamped   \
+     * to 512 divisors either way, and made positive by 1024 more. */                              \
+    CLQ_INLINE I clq_mean_shift##SUFFIX(I sum, int count, int s, int z, int lo, int hi) {          \
+        const int up = CLQ_AT_LEAST(-s, 0), down = CLQ_AT_LEAST(s, 0);                             \
+        const int limit = 0x7fffffff >> up;                                                        \
+        I scaled = CLQ_AT_LEAST(sum, (I)(-limit - 1));                                             \
+        scaled = clq_shift_left##SUFFIX(CLQ_AT_MOST(scaled, (I)(limit)), (I)(up));                 \
+        L d = TO_L((I)(count)) << (L)(down);                                                       \
+        L far = d << (L)(9);                                                                       \
+        L t = CLQ_AT_LEAST(TO_L(scaled), -far);                                                    \
+        t = CLQ_AT_MOST(t, far) + far + far;                                                       \
+        t = t + t + d;                                                                             \
+        L q = t / (d + d);                                                                         \
+        q = q - (t % (d + d) == (L)(0) ? q & (L)(1) : (L)(0)) - (L)(1024);                         \
+        q = CLQ_AT_LEAST(q, (L)(lo - z));                                                          \
+        return TO_I(CLQ_AT_MOST(q, (L)(hi - z))) + (I)(z);                                         \
     }                                                                                              \
                                                                                                    \
     /* (4), on centred codes a = qa - za and b = qb - zb */                                        \

@@ -108,6 +108,42 @@ CLQ_INLINE float clq_pool_factor(float x_scale, float y_scale, int count) {
     return clq_divide(x_scale, steps);
 }
 
+/* The constants of an addition: Ma and Mb of (4) as bits, ma, mb and s of (4f), na, nb and s of
+ * (4s) of requantize.h; `kind` is clq_requantizer. Factors that the host refuses give some number.
+ */
+typedef struct clq_add_factors {
+    int a, b, shift;
+} clq_add_factors;
+
+CLQ_INLINE int clq_exponent(float x) {
+    return (CLQ_FLOAT_BITS(x) >> 23) - 127;
+}
+CLQ_INLINE int clq_within(int x, int least, int most) {
+    return x < least ? least : x > most ? most : x;
+}
+CLQ_INLINE clq_add_factors clq_add_factors_of(int kind, float ma, float mb) {
+    clq_add_factors f = {CLQ_FLOAT_BITS(ma), CLQ_FLOAT_BITS(mb), 0};
+    const int ea = clq_exponent(ma), eb = clq_exponent(mb);
+    if (kind == 1) {
+        f.shift = clq_within(20 - (ea > eb ? ea : eb), 1, 31);
+        const float unit = CLQ_BITS_FLOAT((f.shift + 127) << 23);
+        f.a = (int)CLQ_RINT(CLQ_AT_MOST(ma * unit, 0x1p21f));
+        f.b = (int)CLQ_RINT(CLQ_AT_MOST(mb * unit, 0x1p21f));
+    } else if (kind == 2) {
+        const int s = ea < eb ? -ea : -eb;
+        f.a = clq_within(s + ea, 0, 22);
+        f.b = clq_within(s + eb, 0, 22);
+        f.shift = clq_within(s, -20, 31);
+    }
+    return f;
+}
+
+/* s of (6s); beyond +-20 all codes are those of +-20 */
+CLQ_INLINE int clq_mean_shift_of(float x_scale, float y_scale) {
+    const float m = clq_divide(x_scale, y_scale);
+    return clq_within(-clq_exponent(m), -20, 20);
+}
+
 /* The code of 6, where ReLU6 clamps. */
 CLQ_INLINE float clq_relu6_code(float scale, float z, int lowest, int highest) {
     return clq_quantize_code(6.0f, scale, z, (float)lowest, (float)highest);

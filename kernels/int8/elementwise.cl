@@ -4,7 +4,7 @@
  * (`channels` is a multiple of 4) the CPU schedule takes 16 codes at a time. */
 #include "elementwise.h"
 #include "int8_codes.h"
-#include "requantize.h"
+#include "requantizer.h"
 
 /* BODY16(w) for 4 words from w on, else BODY4(w, left): `left` channels from the word's first on.
  */
@@ -24,6 +24,21 @@
     for (long w = get_global_id(0); w < (words); w += get_global_size(0))                          \
     BODY4(w, (channels) - (int)(w % (row)) * 4)
 #endif
+
+__kernel void int8_add(__global const uchar *a, __global const uchar *b, __global uchar *y,
+                       int pixels, int channels, int a_zero, int a_factor, int b_zero, int b_factor,
+                       int shift, int zero, int lo, int hi) {
+    const int row = (channels + 3) / 4;
+    const long words = (long)pixels * row;
+#define ADD_CODES(W, w)                                                                            \
+    ADD_INTS(W, codes_load##W(a + (w)*4) - (int##W)(a_zero), a_factor,                             \
+             codes_load##W(b + (w)*4) - (int##W)(b_zero), b_factor, shift, zero, lo, hi)
+#define ADD16(w) codes_store16(ADD_CODES(16, w), y + (w)*4)
+#define ADD4(w, left) codes_store4(ADD_CODES(4, w), left, y + (w)*4)
+    FOR_EACH_WORD(words, row, channels, ADD16, ADD4);
+}
+
+#if CLQ_REQUANT == 0 /* none of these ever runs in a program of another requantizer */
 
 /* The reals of word w, zeros beyond the channels. */
 static inline float4 load_reals(__global const float *real, long w, int row, int channels) {
@@ -73,25 +88,6 @@ __kernel void int8_dequantize(__global const uchar *codes, __global float *real,
     FOR_EACH_WORD(words, row, channels, DEQUANTIZE16, DEQUANTIZE4);
 }
 
-__kernel void int8_add(__global const uchar *a, __global const uchar *b, __global uchar *y,
-                       int pixels, int channels, int a_zero, float a_factor, int b_zero,
-                       float b_factor, float zero, float lo, float hi) {
-    const int row = (channels + 3) / 4;
-    const long words = (long)pixels * row;
-#define ADD16(w)                                                                                   \
-    codes_store16(clq_add_int16(convert_float16(codes_load16(a + (w)*4) - (int16)(a_zero)),        \
-                                a_factor,                                                          \
-                                convert_float16(codes_load16(b + (w)*4) - (int16)(b_zero)),        \
-                                b_factor, zero, lo, hi),                                           \
-                  y + (w)*4)
-#define ADD4(w, left)                                                                              \
-    codes_store4(clq_add_int4(convert_float4(codes_load4(a + (w)*4) - (int4)(a_zero)), a_factor,   \
-                              convert_float4(codes_load4(b + (w)*4) - (int4)(b_zero)), b_factor,   \
-                              zero, lo, hi),                                                       \
-                 left, y + (w)*4)
-    FOR_EACH_WORD(words, row, channels, ADD16, ADD4);
-}
-
 __kernel void int8_lookup(__global const uchar *x, __global const uchar *table, __global uchar *y,
                           int pixels, int channels) {
     const int row = (channels + 3) / 4;
@@ -115,3 +111,5 @@ __kernel void int8_lookup(__global const uchar *x, __global const uchar *table, 
     LOOKUP4((w) + k, 4)
     FOR_EACH_WORD(words, row, channels, LOOKUP16, LOOKUP4);
 }
+
+#endif

@@ -3,7 +3,7 @@
  * A unit is one output pixel and CHUNK channels. Padding is ignored. */
 #include "elementwise.h"
 #include "int8_codes.h"
-#include "requantize.h"
+#include "requantizer.h"
 
 #ifdef CLQ_SCHEDULE_CPU
 #define CHUNK 16
@@ -65,6 +65,31 @@ static inline window window_of(long unit, const pool_shape *s) {
 #endif
 #define codes_put4(q, left, p) codes_store4(q, left, p)
 
+/* factors (OH, OW): a mean's constants by the output pixel's place, as their windows hold different
+ * numbers. */
+__kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
+                            __global const int2 *factors, int x_zero, int zero, int lo, int hi,
+                            int units, POOL_SHAPE_ARGUMENTS) {
+    const pool_shape s = POOL_SHAPE;
+    const long pitch = (s.channels + 3) / 4 * 4;
+    long unit, end;
+    clq_share(units, 1, &unit, &end);
+    for (; unit < end; unit++) {
+        const window w = window_of(unit, &s);
+        const int2 m = factors[w.index];
+#define AVG_POOL(W)                                                                                \
+    int##W sum = (int##W)(-x_zero * w.height * w.width);                                           \
+    for (int i = 0; i < w.height; i++)                                                             \
+        for (int j = 0; j < w.width; j++)                                                          \
+            sum += codes_load##W(x + w.at + c + (i * (long)s.iw + j) * pitch);                     \
+    codes_put##W(MEAN_INT(W, sum, m.x, m.y, zero, lo, hi), s.channels - w.channel - c,             \
+                 y + w.to + c);
+        FOR_CHUNK(w, s.channels, AVG_POOL)
+    }
+}
+
+#if CLQ_REQUANT == 0 /* none of these ever runs in a program of another requantizer */
+
 __kernel void int8_max_pool(__global const uchar *x, __global uchar *y, int units,
                             POOL_SHAPE_ARGUMENTS) {
     const pool_shape s = POOL_SHAPE;
@@ -80,28 +105,6 @@ __kernel void int8_max_pool(__global const uchar *x, __global uchar *y, int unit
             best = max(best, codes_load##W(x + w.at + c + (i * (long)s.iw + j) * pitch));          \
     codes_put##W(best, s.channels - w.channel - c, y + w.to + c);
         FOR_CHUNK(w, s.channels, MAX_POOL)
-    }
-}
-
-/* factors (OH, OW): M by the output pixel's place, as their windows hold different numbers. */
-__kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
-                            __global const float *factors, int x_zero, float zero, float lo,
-                            float hi, int units, POOL_SHAPE_ARGUMENTS) {
-    const pool_shape s = POOL_SHAPE;
-    const long pitch = (s.channels + 3) / 4 * 4;
-    long unit, end;
-    clq_share(units, 1, &unit, &end);
-    for (; unit < end; unit++) {
-        const window w = window_of(unit, &s);
-        const float m = factors[w.index];
-#define AVG_POOL(W)                                                                                \
-    int##W sum = (int##W)(-x_zero * w.height * w.width);                                           \
-    for (int i = 0; i < w.height; i++)                                                             \
-        for (int j = 0; j < w.width; j++)                                                          \
-            sum += codes_load##W(x + w.at + c + (i * (long)s.iw + j) * pitch);                     \
-    codes_put##W(clq_requantize_float##W(sum, (float##W)(m), zero, lo, hi),                        \
-                 s.channels - w.channel - c, y + w.to + c);
-        FOR_CHUNK(w, s.channels, AVG_POOL)
     }
 }
 
@@ -148,3 +151,5 @@ __kernel void int8_flatten(__global const uchar *x, __global uchar *y, int words
         codes_store4(vload4(0, codes), inputs - first, y + w * 4);
     }
 }
+
+#endif

@@ -2,15 +2,19 @@
  * and b name the inputs' entries. */
 #include "codes.h"
 
-/* ---- (11) ---- */
+/* ---- (11), (11f), (11s) ---- */
 
 #define ADD_BODY(ARG, W)                                                                           \
-    STORE##W(clq_add_code##W(LOAD##W(a + i), ma, LOAD##W(b + i), mb, 0.0f, at.lo, at.hi), y + i);
+    {                                                                                              \
+        const float##W qa = LOAD##W(a + i), qb = LOAD##W(b + i);                                   \
+        STORE##W(CODE_OF_ADD(W, qa, qb, f, at.lo, at.hi), y + i);                                  \
+    }
 
 __kernel void add_codes(__global const float *a, __global const float *b, __global float *y,
                         CODE_TABLES, int a_value, int b_value, int value, int act, int count) {
     const float ma = clq_divide(scale[a_value], scale[value]);
     const float mb = clq_divide(scale[b_value], scale[value]);
+    const clq_add_factors f = clq_add_factors_of(CLQ_REQUANT, ma, mb);
     const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CODE(count, ADD_BODY, 0);
 }
@@ -19,7 +23,7 @@ __kernel void add_codes(__global const float *a, __global const float *b, __glob
     {                                                                                              \
         const float##W qa = LOAD##W(a + i), qb = LOAD##W(b + i);                                   \
         const float##W pa = qa * ma, pb = qb * mb, exact = pa + pb;                                \
-        const float##W wide = clq_clamp_code##W(exact, 0.0f, at.lo - 1.0f, at.hi + 1.0f);          \
+        const float##W wide = CODE_OF_ADD(W, qa, qb, f, at.lo - 1.0f, at.hi + 1.0f);               \
         OBSERVE(W)                                                                                 \
         KEEP(W, exact, wide, at, i)                                                                \
         STORE##W(clq_clamp_code##W(wide, 0.0f, at.lo, at.hi), y + i);                              \
@@ -32,26 +36,31 @@ __kernel void add_codes(__global const float *a, __global const float *b, __glob
     RANGE_ADD(W, real);
 
 __kernel void add_codes_train(__global const float *a, __global const float *b, __global float *y,
-                              __global uchar *mask, __global float *unrounded, CODE_TABLES, int a_value, int b_value,
-                              int value, int act, int count) {
+                              __global uchar *mask, __global float *unrounded, CODE_TABLES,
+                              int a_value, int b_value, int value, int act, int count) {
     const float ma = clq_divide(scale[a_value], scale[value]);
     const float mb = clq_divide(scale[b_value], scale[value]);
+    const clq_add_factors f = clq_add_factors_of(CLQ_REQUANT, ma, mb);
     const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
     FOR_EACH_CODE(count, ADD_TRAIN_BODY, UNSEEN);
 }
 
 __kernel void add_codes_observe(__global const float *a, __global const float *b, __global float *y,
-                                __global uchar *mask, __global float *unrounded, CODE_TABLES, __global float *range,
-                                int a_value, int b_value, int value, int act, int count) {
+                                __global uchar *mask, __global float *unrounded, CODE_TABLES,
+                                __global float *range, int a_value, int b_value, int value, int act,
+                                int count) {
     RANGE_BEGIN;
     const float sa = scale[a_value], sb = scale[b_value];
     const float ma = clq_divide(sa, scale[value]), mb = clq_divide(sb, scale[value]);
+    const clq_add_factors f = clq_add_factors_of(CLQ_REQUANT, ma, mb);
     const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
     const float least = act == ACT_NONE ? -INFINITY : 0.0f;
     const float ceiling = act == ACT_RELU6 ? 6.0f : INFINITY;
     FOR_EACH_CODE(count, ADD_TRAIN_BODY, SEEN);
     RANGE_END(range, value);
 }
+
+#if CLQ_REQUANT == 0 /* none of these ever runs in a program of another requantizer */
 
 /* da and db get the gradient that passes the clamp, or add it. Each may be NULL, and mask when dy
  * holds what passes. */
@@ -134,9 +143,8 @@ __kernel void lookup_codes(__global const float *x, __global float *y, __global 
     }
 
 __kernel void curve_codes_train(__global const float *x, __global float *y,
-                                __global float *unrounded, CODE_TABLES,
-                                __global float *range, int x_value, int value, int sigmoid,
-                                int count) {
+                                __global float *unrounded, CODE_TABLES, __global float *range,
+                                int x_value, int value, int sigmoid, int count) {
     RANGE_BEGIN;
     const float sx = scale[x_value], sy = scale[value];
     const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
@@ -163,3 +171,5 @@ __kernel void curve_codes_gradient(__global const float *x, __global const float
     const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
     FOR_EACH_CODE(count, CURVE_GRADIENT_BODY, 0);
 }
+
+#endif

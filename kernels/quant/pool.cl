@@ -11,12 +11,7 @@
     FOR_WINDOW_ROWS(float##W row = 0.0f; FOR_WINDOW_COLUMNS(row += LOAD##W(x + X_AT(ih, iw));)     \
                                              total += TO_INT##W(row);)                             \
     const int count = WINDOW_COUNT(h, w);                                                          \
-    const float##W sum = TO_FLOAT##W(total);                                                       \
-    const float m = clq_pool_factor(scale[x_value], scale[value], count);
-#define TO_INT16 convert_int16
-#define TO_INT1 convert_int
-#define TO_FLOAT16 convert_float16
-#define TO_FLOAT1 convert_float
+    const float sx = scale[x_value], sy = scale[value];
 
 /* pixels.h passes types; only the width matters here. */
 #define CELL(T, I, LOAD, STORE, LOAD_U16, STORE_U16) CELL_##T
@@ -29,7 +24,7 @@
 #define CELL_OF(W)                                                                                 \
     {                                                                                              \
         SUM_WINDOW(W)                                                                              \
-        STORE##W(clq_requantize_code##W(sum, (float##W)(m), 0.0f, b.lo, b.hi), y + Y_AT(h, w));    \
+        STORE##W(CODE_OF_MEAN(W, total, sx, sy, count, b.lo, b.hi), y + Y_AT(h, w));               \
     }
 
 __kernel void avg_pool_codes(__global const float *x, __global float *y, POOL_ARGUMENTS) {
@@ -41,9 +36,10 @@ __kernel void avg_pool_codes(__global const float *x, __global float *y, POOL_AR
 #define CELL_OF(W)                                                                                 \
     {                                                                                              \
         SUM_WINDOW(W)                                                                              \
-        const float##W exact = sum * (float##W)(m);                                                \
-        const float##W wide = clq_clamp_code##W(exact, 0.0f, b.lo - 1.0f, b.hi + 1.0f);            \
-        RANGE_ADD(W, sum *(scale[x_value] / (float)count));                                        \
+        const float##W sum = TO_FLOAT##W(total);                                                   \
+        const float##W exact = sum * (float##W)(clq_pool_factor(sx, sy, count));                   \
+        const float##W wide = CODE_OF_MEAN(W, total, sx, sy, count, b.lo - 1.0f, b.hi + 1.0f);     \
+        RANGE_ADD(W, sum *(sx / (float)count));                                                    \
         KEEP(W, exact, wide, b, Y_AT(h, w))                                                        \
         STORE##W(clq_clamp_code##W(wide, 0.0f, b.lo, b.hi), y + Y_AT(h, w));                       \
     }

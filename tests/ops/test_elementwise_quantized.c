@@ -2,21 +2,36 @@
 #include <math.h>
 
 #include "support/quant_run.h"
+#include "support/ref_requantize.h"
 
 static const clq_exec_mode modes[] = {CLQ_EXEC_FAKE_QUANT, CLQ_EXEC_QAT, CLQ_EXEC_INT8};
 /* Pixels and channels: vectors whole, one more, one less, and pitches with padding. */
 static const int64_t shapes[][2] = {{1, 1}, {5, 3}, {1, 16}, {17, 1}, {3, 33}, {31, 31}, {7, 64}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static const quant_meaning a_meaning = {0.031f, 7}, b_meaning = {0.052f, 128},
-                           y_meaning = {0.029f, 61};
+static clq_requantizer requantizer;
+static quant_meaning a_meaning, b_meaning, y_meaning;
+
+/* For the tests that follow. */
+static void use(clq_requantizer kind) {
+    requantizer = kind;
+    a_meaning = (quant_meaning){ref_scale_for(kind, 0.031f), 7};
+    b_meaning = (quant_meaning){ref_scale_for(kind, 0.052f), 128};
+    y_meaning = (quant_meaning){ref_scale_for(kind, 0.029f), 61};
+}
+
+static int use_float(void **state) {
+    (void)state;
+    use(CLQ_REQUANT_FLOAT);
+    return 0;
+}
 
 /* clamp(rint(v) + z, lo, hi), and whether the clamp did nothing. */
-static uint8_t code_of(float v, const quant_meaning *y, clq_act act, bool *passes) {
+static uint8_t code_of(double v, const quant_meaning *y, clq_act act, bool *passes) {
     const double z = y->zero_point, six = rintf(6.0f / y->scale) + z;
     const double lo = act == CLQ_ACT_NONE ? 0 : z;
     const double hi = act == CLQ_ACT_RELU6 && six < 255 ? six : 255;
-    const double code = (double)rintf(v) + z;
+    const double code = rint(v) + z;
     *passes = code >= lo && code <= hi;
     return (uint8_t)(code < lo ? lo : code > hi ? hi : code);
 }
@@ -35,6 +50,7 @@ static void begin_add(quant_test *t, const int64_t *shape, clq_act act, clq_exec
     const clq_shape x = {2, {1, shape[1]}};
     int inputs[2];
     quant_begin(t);
+    assert_ok(clq_graph_set_requantizer(t->graph, requantizer));
     inputs[0] = quant_activation(t, &x, a_meaning);
     inputs[1] = quant_activation(t, &x, b_meaning);
     quant_node(t, "add", &attrs, inputs, 2, &y_meaning, mode, (int)shape[0]);
@@ -44,15 +60,14 @@ static void begin_add(quant_test *t, const int64_t *shape, clq_act act, clq_exec
 
 static void expected_add(const uint8_t *a, const uint8_t *b, size_t count, clq_act act, uint8_t *y,
                          bool *passes, float most[2]) {
-    const float ma = a_meaning.scale / y_meaning.scale, mb = b_meaning.scale / y_meaning.scale;
     most[0] = most[1] = 0;
     for (size_t i = 0; i < count; i++) {
-        const float qa = (float)(a[i] - a_meaning.zero_point);
-        const float qb = (float)(b[i] - b_meaning.zero_point);
-        const float pa = qa * ma, pb = qb * mb;
-        const float ra = qa * a_meaning.scale, rb = qb * b_meaning.scale;
+        const int qa = a[i] - a_meaning.zero_point, qb = b[i] - b_meaning.zero_point;
+        const float ra = (float)qa * a_meaning.scale, rb = (float)qb * b_meaning.scale;
         float real = ra + rb;
-        y[i] = code_of(pa + pb, &y_meaning, act, &passes[i]);
+        y[i] = code_of(ref_requantized_add(requantizer, qa, a_meaning.scale, qb, b_meaning.scale,
+                                           y_meaning.scale),
+                       &y_meaning, act, &passes[i]);
         real = act != CLQ_ACT_NONE && real < 0 ? 0 : real;
         real = act == CLQ_ACT_RELU6 && real > 6 ? 6 : real;
         most[0] = fmaxf(most[0], -real);
@@ -60,8 +75,7 @@ static void expected_add(const uint8_t *a, const uint8_t *b, size_t count, clq_a
     }
 }
 
-static void add_gives_the_codes_of_plain_loops(void **state) {
-    (void)state;
+static void check_add(void) {
     for (int s = 0; s < SHAPES; s++) {
         const size_t count = (size_t)(shapes[s][0] * shapes[s][1]);
         uint8_t *a = random_codes(count, 1), *b = random_codes(count, 2), *y = malloc(count);
@@ -88,6 +102,16 @@ static void add_gives_the_codes_of_plain_loops(void **state) {
         free(b);
         free(y);
         free(passes);
+    }
+}
+
+static void add_gives_the_codes_of_plain_loops(void **state) {
+    (void)state;
+    for (int r = 0; r < CLQ_REQUANT_COUNT; r++) {
+        use((clq_requantizer)r);
+        if (ref_takes(requantizer, test_device)) {
+            check_add();
+        }
     }
 }
 
@@ -286,12 +310,12 @@ static void reals_become_codes_and_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(add_gives_the_codes_of_plain_loops),
-        cmocka_unit_test(add_hands_the_gradient_to_both),
-        cmocka_unit_test(activations_map_every_code),
-        cmocka_unit_test(activations_scale_the_gradient),
-        cmocka_unit_test(shared_qparams_are_checked),
-        cmocka_unit_test(reals_become_codes_and_back),
+        cmocka_unit_test_setup(add_gives_the_codes_of_plain_loops, use_float),
+        cmocka_unit_test_setup(add_hands_the_gradient_to_both, use_float),
+        cmocka_unit_test_setup(activations_map_every_code, use_float),
+        cmocka_unit_test_setup(activations_scale_the_gradient, use_float),
+        cmocka_unit_test_setup(shared_qparams_are_checked, use_float),
+        cmocka_unit_test_setup(reals_become_codes_and_back, use_float),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);
 }

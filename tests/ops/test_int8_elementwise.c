@@ -5,6 +5,7 @@
 
 #include "support/device.h"
 #include "support/ref_int8.h"
+#include "support/ref_requantize.h"
 
 static clq_device *device;
 
@@ -100,20 +101,26 @@ static void test_quantize_near_ties(void **state) {
     }
 }
 
-static void test_add(void **state) {
-    (void)state;
+/* The range with a scale that the requantizer takes. */
+static clq_int8_range range_for(clq_requantizer requantizer, clq_int8_range range) {
+    range.scale = ref_scale_for(requantizer, range.scale);
+    return range;
+}
+
+static void check_add(clq_requantizer r) {
     for (int i = 0; i < CHANNEL_COUNTS; i++) {
         int channels = channel_counts[i], pixels = 301 - 11 * i, pitch = ref_int8_pitch(channels);
         size_t bytes = (size_t)pixels * pitch;
         uint8_t *a = malloc(bytes), *b = malloc(bytes), *y = malloc(bytes);
         clq_int8_range ra = {0.02f, 0, 0, 255}, rb = {0.031f * (i + 1), 128, 0, 255};
         clq_int8_range ry = {0.05f, i % 2 ? 0 : 77, i % 4 ? 0 : 77, 255};
+        ra = range_for(r, ra), rb = range_for(r, rb), ry = range_for(r, ry);
         clq_test_fill_u8(a, bytes, 0, 255, 1);
         clq_test_fill_u8(b, bytes, 0, 255, 2);
-        ref_int8_add(a, ra, b, rb, y, ry, pixels, channels);
+        ref_int8_add(r, a, ra, b, rb, y, ry, pixels, channels);
         clq_buffer *da = buffer_of(a, bytes), *db = buffer_of(b, bytes);
         clq_buffer *out = i % 3 == 0 ? da : i % 3 == 1 ? db : buffer_of(NULL, bytes);
-        assert_ok(clq_int8_add(device, da, ra, db, rb, out, ry, pixels, channels));
+        assert_ok(clq_int8_add(device, r, da, ra, db, rb, out, ry, pixels, channels));
         expect_bytes(out, y, bytes);
         if (out != da && out != db) {
             clq_buffer_release(out);
@@ -124,6 +131,48 @@ static void test_add(void **state) {
         free(b);
         free(y);
     }
+}
+
+static void test_add(void **state) {
+    (void)state;
+    for (int r = 0; r < CLQ_REQUANT_COUNT; r++) {
+        if (ref_takes((clq_requantizer)r, device)) {
+            check_add((clq_requantizer)r);
+        }
+    }
+}
+
+/* Every pair of codes: all ties and both ends of the clamp, at factors above and below 1. */
+static void test_add_of_all_codes(void **state) {
+    enum { COUNT = 256 * 256 };
+    static const float scales[][3] = {
+        {0.5f, 0.5f, 1}, {0.25f, 2, 1}, {0.015625f, 0.5f, 0.25f}, {3, 0.7f, 0.9f}};
+    (void)state;
+    uint8_t *a = malloc(COUNT), *b = malloc(COUNT), *y = malloc(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        a[i] = (uint8_t)(i / 256), b[i] = (uint8_t)i;
+    }
+    clq_buffer *da = buffer_of(a, COUNT), *db = buffer_of(b, COUNT), *out = buffer_of(NULL, COUNT);
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+        for (int r = 0; r < CLQ_REQUANT_COUNT; r++) {
+            const clq_requantizer kind = (clq_requantizer)r;
+            if (!ref_takes(kind, device)) {
+                continue;
+            }
+            clq_int8_range ra = range_for(kind, (clq_int8_range){scales[s][0], 128, 0, 255});
+            clq_int8_range rb = range_for(kind, (clq_int8_range){scales[s][1], 131, 0, 255});
+            clq_int8_range ry = range_for(kind, (clq_int8_range){scales[s][2], 99, 3, 254});
+            ref_int8_add(kind, a, ra, b, rb, y, ry, COUNT / 4, 4);
+            assert_ok(clq_int8_add(device, kind, da, ra, db, rb, out, ry, COUNT / 4, 4));
+            expect_bytes(out, y, COUNT);
+        }
+    }
+    clq_buffer_release(da);
+    clq_buffer_release(db);
+    clq_buffer_release(out);
+    free(a);
+    free(b);
+    free(y);
 }
 
 static void test_lookup(void **state) {
@@ -162,12 +211,18 @@ static void check_pools(const clq_int8_pool *p, int pad_bottom, int pad_right) {
     ref_int8_max_pool(x, y, p);
     assert_ok(clq_int8_max_pool(device, dx, dy, p));
     expect_bytes(dy, y, y_bytes);
-    for (int include = 0; include < 2; include++) {
+    for (int i = 0; i < 2 * CLQ_REQUANT_COUNT; i++) {
+        const clq_requantizer r = (clq_requantizer)(i / 2);
+        const bool include = i % 2;
+        if (!ref_takes(r, device)) {
+            continue;
+        }
         clq_int8_avg_pool *pool = NULL;
         clq_int8_range rx = {0.021f, 9, 0, 255}, ry = {include ? 0.021f : 0.017f, 30, 2, 250};
-        ref_int8_avg_pool(x, y, p, pad_bottom, pad_right, include, rx, ry);
+        rx = range_for(r, rx), ry = range_for(r, ry);
+        ref_int8_avg_pool(r, x, y, p, pad_bottom, pad_right, include, rx, ry);
         assert_ok(
-            clq_int8_avg_pool_create(device, p, pad_bottom, pad_right, include, rx, ry, &pool));
+            clq_int8_avg_pool_create(device, r, p, pad_bottom, pad_right, include, rx, ry, &pool));
         assert_ok(clq_int8_avg_pool_forward(pool, dx, dy));
         expect_bytes(dy, y, y_bytes);
         clq_int8_avg_pool_destroy(pool);
@@ -228,12 +283,30 @@ static void test_bad_scales(void **state) {
     clq_int8_avg_pool *pool;
     clq_int8_range good = {0.1f, 0, 0, 255}, bad = {-0.1f, 0, 0, 255};
     clq_int8_pool p = {1, 2, 2, 4, 1, 1, 2, 2, 1, 1, 0, 0};
-    assert_status(clq_int8_avg_pool_create(device, &p, 0, 0, false, bad, good, &pool),
-                  CLQ_BAD_DATA);
+    assert_status(
+        clq_int8_avg_pool_create(device, CLQ_REQUANT_FLOAT, &p, 0, 0, false, bad, good, &pool),
+        CLQ_BAD_DATA);
     assert_null(pool);
     clq_buffer *x = buffer_of(NULL, 16);
     assert_status(clq_int8_quantize(device, x, x, 1, 1, bad), CLQ_BAD_DATA);
-    assert_status(clq_int8_add(device, x, good, x, bad, x, good, 1, 1), CLQ_BAD_DATA);
+    for (int r = 0; r < CLQ_REQUANT_COUNT; r++) {
+        assert_status(clq_int8_add(device, (clq_requantizer)r, x, good, x, bad, x, good, 1, 1),
+                      CLQ_BAD_DATA);
+    }
+    const clq_int8_range pow2 = {0.5f, 0, 0, 255}, tiny = {0x1p-24f, 0, 0, 255};
+    assert_status(clq_int8_add(device, CLQ_REQUANT_SHIFT, x, good, x, pow2, x, pow2, 1, 1),
+                  CLQ_BAD_DATA);
+    assert_error_has("powers of two");
+    assert_status(clq_int8_add(device, CLQ_REQUANT_SHIFT, x, pow2, x, tiny, x, pow2, 1, 1),
+                  CLQ_BAD_DATA);
+    assert_error_has("2^22");
+    assert_status(clq_int8_add(device, CLQ_REQUANT_FIXED, x, pow2, x, pow2, x, tiny, 1, 1),
+                  CLQ_BAD_DATA);
+    assert_error_has("2^20");
+    assert_status(
+        clq_int8_avg_pool_create(device, CLQ_REQUANT_SHIFT, &p, 0, 0, false, good, pow2, &pool),
+        CLQ_BAD_DATA);
+    assert_error_has("powers of two");
     bad.scale = NAN;
     assert_status(clq_int8_dequantize(device, x, x, 1, 1, bad.scale, 0), CLQ_BAD_DATA);
     clq_buffer_release(x);
@@ -252,9 +325,13 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantize),   cmocka_unit_test(test_quantize_near_ties),
-        cmocka_unit_test(test_add),        cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_pools),      cmocka_unit_test(test_shortcut_and_flatten),
+        cmocka_unit_test(test_quantize),
+        cmocka_unit_test(test_quantize_near_ties),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_add_of_all_codes),
+        cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_shortcut_and_flatten),
         cmocka_unit_test(test_bad_scales),
     };
     int failures = 0;

@@ -3,9 +3,24 @@
 
 #include "support/quant_run.h"
 #include "support/ref_ops.h"
+#include "support/ref_requantize.h"
 
 static const clq_exec_mode modes[] = {CLQ_EXEC_FAKE_QUANT, CLQ_EXEC_QAT, CLQ_EXEC_INT8};
-static const quant_meaning x_meaning = {0.037f, 91}, y_meaning = {0.0291f, 133};
+static clq_requantizer requantizer;
+static quant_meaning x_meaning, y_meaning;
+
+/* For the tests that follow. */
+static void use(clq_requantizer kind) {
+    requantizer = kind;
+    x_meaning = (quant_meaning){ref_scale_for(kind, 0.037f), 91};
+    y_meaning = (quant_meaning){ref_scale_for(kind, 0.0291f), 133};
+}
+
+static int use_float(void **state) {
+    (void)state;
+    use(CLQ_REQUANT_FLOAT);
+    return 0;
+}
 
 typedef struct pool_case {
     int n, h, w, c, kernel[2], stride[2], pad[4];
@@ -36,6 +51,7 @@ static void begin(quant_test *t, const char *op, const pool_case *c, clq_exec_mo
     const clq_shape shape = {4, {1, c->h, c->w, c->c}};
     const bool has_attrs = strcmp(op, "global_avg_pool") != 0;
     quant_begin(t);
+    assert_ok(clq_graph_set_requantizer(t->graph, requantizer));
     const int input = quant_activation(t, &shape, x_meaning);
     quant_node(t, op, has_attrs ? &attrs : NULL, &input, 1, y, mode, c->n);
     quant_input(t, 0, codes);
@@ -104,7 +120,7 @@ static void max_pool_keeps_the_greatest_code(void **state) {
     }
 }
 
-/* Equation (12), and whether each code was clamped. */
+/* Equations (12), (12f), (12s), and whether each code was clamped. */
 static void expected_average(const ref_pool *p, const uint8_t *x, uint8_t *y, bool *passes) {
     size_t at = 0;
     for (int n = 0; n < p->n; n++) {
@@ -126,10 +142,9 @@ static void expected_average(const ref_pool *p, const uint8_t *x, uint8_t *y, bo
                         }
                     }
                     const int count = p->count_include_pad ? padded : inside;
-                    const float steps = y_meaning.scale * (float)count;
-                    const float m = x_meaning.scale / steps;
-                    const float scaled = (float)sum * m;
-                    const double code = (double)rintf(scaled) + y_meaning.zero_point;
+                    const double code = ref_requantized_mean(requantizer, sum, count,
+                                                             x_meaning.scale, y_meaning.scale) +
+                                        y_meaning.zero_point;
                     passes[at] = code >= 0 && code <= 255;
                     y[at] = (uint8_t)(code < 0 ? 0 : code > 255 ? 255 : code);
                 }
@@ -185,9 +200,12 @@ static void check_average(const pool_case *c, bool global) {
 
 static void averages_are_those_of_plain_loops(void **state) {
     (void)state;
-    for (int i = 0; i < CASES; i++) {
-        check_average(&cases[i], false);
-        check_average(&cases[i], true);
+    for (int i = 0; i < CASES * CLQ_REQUANT_COUNT; i++) {
+        use((clq_requantizer)(i / CASES));
+        if (ref_takes(requantizer, test_device)) {
+            check_average(&cases[i % CASES], false);
+            check_average(&cases[i % CASES], true);
+        }
     }
 }
 
@@ -267,11 +285,11 @@ static void shortcut_a_pads_with_zero_points(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(max_pool_keeps_the_greatest_code),
-        cmocka_unit_test(averages_are_those_of_plain_loops),
-        cmocka_unit_test(averages_are_observed),
-        cmocka_unit_test(flatten_repacks),
-        cmocka_unit_test(shortcut_a_pads_with_zero_points),
+        cmocka_unit_test_setup(max_pool_keeps_the_greatest_code, use_float),
+        cmocka_unit_test_setup(averages_are_those_of_plain_loops, use_float),
+        cmocka_unit_test_setup(averages_are_observed, use_float),
+        cmocka_unit_test_setup(flatten_repacks, use_float),
+        cmocka_unit_test_setup(shortcut_a_pads_with_zero_points, use_float),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);
 }

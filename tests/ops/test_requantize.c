@@ -131,9 +131,12 @@ static void test_multipliers(void **state) {
         assert_true(mantissa >= 1 << 30 && shift >= 1 && shift <= 62);
         assert_true(ldexp((double)mantissa, -shift) == (double)m);
     }
-    assert_ok(clq_multiplier_fixed(ldexpf(1.0f, -50), &mantissa, &shift));
+    assert_ok(clq_multiplier_fixed(ldexpf(1.0f, -32), &mantissa, &shift));
+    assert_int_equal(mantissa, 1 << 30);
     assert_int_equal(shift, 62);
-    assert_int_equal(mantissa, 1 << 12);
+    assert_ok(clq_multiplier_fixed(ldexpf(1.99f, -33), &mantissa, &shift));
+    assert_int_equal(mantissa, 0); /* what (2) makes 0 of, whatever the sum */
+    assert_int_equal(clq_requantize_fixed(INT32_MIN, mantissa, shift, 5, 0, 255), 5);
     assert_ok(clq_multiplier_fixed(ldexpf(1.0f, 29), &mantissa, &shift));
     assert_status(clq_multiplier_fixed(ldexpf(1.0f, 30), &mantissa, &shift), CLQ_BAD_DATA);
     assert_status(clq_multiplier_fixed(NAN, &mantissa, &shift), CLQ_BAD_DATA);

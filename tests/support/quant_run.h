@@ -82,7 +82,8 @@ static inline void quant_node(quant_test *t, const char *op, const void *attrs, 
                           .node_index = t->graph->node_count - 1,
                           .mode = mode,
                           .batch = batch,
-                          .qstate = t->qstate};
+                          .qstate = t->qstate,
+                          .requantizer = clq_graph_requantizer(t->graph)};
     for (int i = 0; i < input_count; i++) {
         clq_value *value = &t->graph->values[inputs[i]];
         if (value->data) {

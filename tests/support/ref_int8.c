@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "support/ref_requantize.h"
+
 int ref_int8_pitch(int channels) {
     return (channels + 3) / 4 * 4;
 }
@@ -17,27 +19,13 @@ static uint8_t round_to_code(float v, int zero_point, int lo, int hi) {
 
 static uint8_t requantize(const clq_conv2d_int8_params *p, int oc, int64_t acc) {
     float product = p->x_scale * p->w_scale[oc];
-    float m = product / p->y_scale;
-    switch (p->requantizer) {
-    case CLQ_REQUANT_FLOAT: {
-        float scaled = (float)acc * m;
-        return round_to_code(scaled, p->y_zero_point, p->y_lo, p->y_hi);
-    }
-    case CLQ_REQUANT_FIXED: { /* m has 24 bits and acc 31: exact in long double, ties upwards */
-        long double v = floorl((long double)acc * (long double)m + 0.5L);
-        return clamp_code((double)v + p->y_zero_point, p->y_lo, p->y_hi);
-    }
-    default: /* exact in double; ties to even */
-        return clamp_code(rint((double)acc * (double)m) + p->y_zero_point, p->y_lo, p->y_hi);
-    }
+    return clamp_code(ref_requantize(p->requantizer, acc, product / p->y_scale) + p->y_zero_point,
+                      p->y_lo, p->y_hi);
 }
 
-static uint8_t add_codes(int qa, float sa, int za, int qb, float sb, int zb, float so, int zo,
-                         int lo, int hi) {
-    float ma = sa / so, mb = sb / so;
-    float pa = (float)(qa - za) * ma;
-    float pb = (float)(qb - zb) * mb;
-    return round_to_code(pa + pb, zo, lo, hi);
+static uint8_t add_codes(clq_requantizer requantizer, int qa, float sa, int za, int qb, float sb,
+                         int zb, float so, int zo, int lo, int hi) {
+    return clamp_code(ref_requantized_add(requantizer, qa - za, sa, qb - zb, sb, so) + zo, lo, hi);
 }
 
 static int64_t conv_sum(const clq_conv_geometry *g, const clq_conv2d_int8_params *p,
@@ -84,9 +72,9 @@ void ref_conv2d_int8(const clq_conv_geometry *g, const clq_conv2d_int8_params *p
                     }
                     uint8_t q = requantize(p, oc, acc);
                     if (p->has_residual) {
-                        q = add_codes(q, p->y_scale, p->y_zero_point, residual[pixel * pitch + oc],
-                                      p->r_scale, p->r_zero_point, p->out_scale, p->out_zero_point,
-                                      p->out_lo, p->out_hi);
+                        q = add_codes(p->requantizer, q, p->y_scale, p->y_zero_point,
+                                      residual[pixel * pitch + oc], p->r_scale, p->r_zero_point,
+                                      p->out_scale, p->out_zero_point, p->out_lo, p->out_hi);
                     }
                     ((uint8_t *)y)[pixel * pitch + oc] = q;
                 }
@@ -119,14 +107,15 @@ void ref_int8_dequantize(const uint8_t *codes, float *real, int pixels, int chan
     }
 }
 
-void ref_int8_add(const uint8_t *a, clq_int8_range ra, const uint8_t *b, clq_int8_range rb,
-                  uint8_t *y, clq_int8_range ry, int pixels, int channels) {
+void ref_int8_add(clq_requantizer requantizer, const uint8_t *a, clq_int8_range ra,
+                  const uint8_t *b, clq_int8_range rb, uint8_t *y, clq_int8_range ry, int pixels,
+                  int channels) {
     int pitch = ref_int8_pitch(channels);
     for (int i = 0; i < pixels * pitch; i++) {
         y[i] = i % pitch >= channels
                    ? 0
-                   : add_codes(a[i], ra.scale, ra.zero_point, b[i], rb.scale, rb.zero_point,
-                               ry.scale, ry.zero_point, ry.lo, ry.hi);
+                   : add_codes(requantizer, a[i], ra.scale, ra.zero_point, b[i], rb.scale,
+                               rb.zero_point, ry.scale, ry.zero_point, ry.lo, ry.hi);
     }
 }
 
@@ -162,8 +151,9 @@ void ref_int8_max_pool(const uint8_t *x, uint8_t *y, const clq_int8_pool *p) {
     }
 }
 
-void ref_int8_avg_pool(const uint8_t *x, uint8_t *y, const clq_int8_pool *p, int pad_bottom,
-                       int pad_right, bool include_pad, clq_int8_range rx, clq_int8_range ry) {
+void ref_int8_avg_pool(clq_requantizer requantizer, const uint8_t *x, uint8_t *y,
+                       const clq_int8_pool *p, int pad_bottom, int pad_right, bool include_pad,
+                       clq_int8_range rx, clq_int8_range ry) {
     int pitch = ref_int8_pitch(p->channels);
     memset(y, 0, (size_t)p->n * p->oh * p->ow * pitch);
     for (int i = 0; i < p->n * p->oh * p->ow; i++) {
@@ -177,8 +167,6 @@ void ref_int8_avg_pool(const uint8_t *x, uint8_t *y, const clq_int8_pool *p, int
             right = right > p->iw + pad_right ? p->iw + pad_right : right;
             count = (bottom - top) * (right - left);
         }
-        float area = ry.scale * (float)count;
-        float m = rx.scale / area;
         for (int c = 0; c < p->channels; c++) {
             int sum = 0;
             for (int iy = w.y0; iy < w.y1; iy++) {
@@ -186,8 +174,8 @@ void ref_int8_avg_pool(const uint8_t *x, uint8_t *y, const clq_int8_pool *p, int
                     sum += x[(((size_t)n * p->ih + iy) * p->iw + ix) * pitch + c] - rx.zero_point;
                 }
             }
-            float v = (float)sum * m;
-            y[(size_t)i * pitch + c] = round_to_code(v, ry.zero_point, ry.lo, ry.hi);
+            double v = ref_requantized_mean(requantizer, sum, count, rx.scale, ry.scale);
+            y[(size_t)i * pitch + c] = clamp_code(v + ry.zero_point, ry.lo, ry.hi);
         }
     }
 }

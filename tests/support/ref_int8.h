@@ -16,13 +16,13 @@ void ref_int8_quantize(const float *real, uint8_t *codes, int pixels, int channe
                        clq_int8_range range);
 void ref_int8_dequantize(const uint8_t *codes, float *real, int pixels, int channels, float scale,
                          int32_t zero_point);
-void ref_int8_add(const uint8_t *a, clq_int8_range a_range, const uint8_t *b,
-                  clq_int8_range b_range, uint8_t *y, clq_int8_range y_range, int pixels,
-                  int channels);
+void ref_int8_add(clq_requantizer requantizer, const uint8_t *a, clq_int8_range a_range,
+                  const uint8_t *b, clq_int8_range b_range, uint8_t *y, clq_int8_range y_range,
+                  int pixels, int channels);
 void ref_int8_max_pool(const uint8_t *x, uint8_t *y, const clq_int8_pool *pool);
-void ref_int8_avg_pool(const uint8_t *x, uint8_t *y, const clq_int8_pool *pool, int pad_bottom,
-                       int pad_right, bool include_pad, clq_int8_range x_range,
-                       clq_int8_range y_range);
+void ref_int8_avg_pool(clq_requantizer requantizer, const uint8_t *x, uint8_t *y,
+                       const clq_int8_pool *pool, int pad_bottom, int pad_right, bool include_pad,
+                       clq_int8_range x_range, clq_int8_range y_range);
 void ref_int8_shortcut_a(const uint8_t *x, uint8_t *y, const clq_int8_shortcut *shape);
 
 #endif

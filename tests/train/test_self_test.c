@@ -94,7 +94,7 @@ static bool is_noticed(clq_device *device, const clq_kernel_entry *kernel) {
     bool noticed = true;
     if (find_path(device, kernel->name)) {
         break_kernels(kernel->name);
-        noticed = clq_self_test_file(device, kernel->file) == CLQ_DEVICE;
+        noticed = clq_self_test_file(device, kernel->file, NULL) == CLQ_DEVICE;
         if (!noticed && strstr(kernel->file, "/conv2d")) {
             assert_ok(clq_self_test_convolutions(device));
             noticed = failing(device) > 0;

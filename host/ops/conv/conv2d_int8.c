@@ -30,6 +30,11 @@ static clq_status check_codes(const char *what, int32_t zero_point, int32_t lo, 
     return CLQ_OK;
 }
 
+/* A whole number as the epilogue wants it. */
+static int number(const clq_conv2d_int8_params *p, int32_t n) {
+    return p->requantizer == CLQ_REQUANT_FLOAT ? clq_float_bits((float)n) : n;
+}
+
 /* The part of the epilogue that is the same for all channels. */
 static clq_status make_epilogue(const clq_conv2d_int8_params *p, int8_epilogue *e) {
     CLQ_TRY(check_codes("input", p->x_zero_point, 0, 255));
@@ -40,20 +45,23 @@ static clq_status make_epilogue(const clq_conv2d_int8_params *p, int8_epilogue *
         return p->has_residual ? clq_fail(CLQ_USAGE, "a float result takes no residual") : CLQ_OK;
     }
     CLQ_TRY(check_codes("output", p->y_zero_point, p->y_lo, p->y_hi));
-    e->y_zero = (float)p->y_zero_point;
-    e->y_lo = (float)p->y_lo;
-    e->y_hi = (float)p->y_hi;
+    e->y_zero = number(p, p->y_zero_point);
+    e->y_lo = number(p, p->y_lo);
+    e->y_hi = number(p, p->y_hi);
     if (!p->has_residual) {
         return CLQ_OK;
     }
     CLQ_TRY(check_codes("residual", p->r_zero_point, 0, 255));
     CLQ_TRY(check_codes("sum", p->out_zero_point, p->out_lo, p->out_hi));
-    CLQ_TRY(clq_multiplier_float(p->y_scale, 1.0f, p->out_scale, &e->y_factor));
-    CLQ_TRY(clq_multiplier_float(p->r_scale, 1.0f, p->out_scale, &e->r_factor));
-    e->r_zero = (float)p->r_zero_point;
-    e->out_zero = (float)p->out_zero_point;
-    e->out_lo = (float)p->out_lo;
-    e->out_hi = (float)p->out_hi;
+    clq_add_factors factors;
+    CLQ_TRY(clq_multiplier_add(p->requantizer, p->y_scale, p->r_scale, p->out_scale, &factors));
+    e->y_factor = factors.a;
+    e->r_factor = factors.b;
+    e->add_shift = factors.shift;
+    e->r_zero = number(p, p->r_zero_point);
+    e->out_zero = number(p, p->out_zero_point);
+    e->out_lo = number(p, p->out_lo);
+    e->out_hi = number(p, p->out_hi);
     return CLQ_OK;
 }
 

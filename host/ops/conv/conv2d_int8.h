@@ -12,12 +12,6 @@
 
 typedef struct clq_conv2d_int8 clq_conv2d_int8;
 
-typedef enum clq_requantizer {
-    CLQ_REQUANT_FLOAT, /* y = clamp(rint((float)acc * M[c]) + z_y, lo, hi) */
-    CLQ_REQUANT_FIXED, /* 31-bit multiplier and rounding shift */
-    CLQ_REQUANT_SHIFT, /* all scales powers of two: rounding shift */
-} clq_requantizer;
-
 /* Everything constant about a quantized convolution; host arrays, copied at creation. */
 typedef struct clq_conv2d_int8_params {
     const int8_t *w;      /* (OC, KH, KW, IC/G) */
@@ -32,9 +26,8 @@ typedef struct clq_conv2d_int8_params {
     int32_t y_zero_point; /* 0..255 */
     int32_t y_lo, y_hi; /* clamp in codes: ReLU is lo = y_zero_point; RELU6's hi from the caller */
     clq_requantizer requantizer;
-    /* Fused residual: after y's own code q_y, out = clamp(rint((q_y - y_zero_point) * (y_scale /
-     * out_scale) + (q_r - r_zero_point) * (r_scale / out_scale)) + out_zero_point, out_lo, out_hi);
-     * the same float operations as the stand-alone integer add (kernels/include/requantize.h). */
+    /* Fused residual: out is the sum of y's own code and the residual's by (4), (4f) or (4s) of
+     * kernels/include/requantize.h, as the stand-alone integer add gives it. */
     bool has_residual;
     float r_scale, out_scale;
     int32_t r_zero_point, out_zero_point, out_lo, out_hi;

@@ -204,14 +204,15 @@ static clq_status sum_start(const int8_t *w, size_t count, int32_t bias, int32_t
 /* The factor, and for the fixed requantizer the shift. */
 static clq_status factors(const clq_conv2d_int8_params *params, int oc, int32_t *factor,
                           int32_t *shift) {
-    float m, y_scale = params->float_output ? 1.0f : params->y_scale;
-    CLQ_TRY(clq_multiplier_float(params->x_scale, params->w_scale[oc], y_scale, &m));
-    if (params->float_output || params->requantizer == CLQ_REQUANT_FLOAT) {
-        memcpy(factor, &m, sizeof m);
-        return CLQ_OK;
+    const bool real = params->float_output;
+    int32_t both[2];
+    CLQ_TRY(clq_multiplier_sum(real ? CLQ_REQUANT_FLOAT : params->requantizer, params->x_scale,
+                               params->w_scale[oc], real ? 1.0f : params->y_scale, both));
+    *factor = both[0];
+    if (!real && params->requantizer == CLQ_REQUANT_FIXED) {
+        *shift = both[1];
     }
-    return params->requantizer == CLQ_REQUANT_FIXED ? clq_multiplier_fixed(m, factor, shift)
-                                                    : clq_multiplier_shift(m, factor);
+    return CLQ_OK;
 }
 
 clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geometry *g,

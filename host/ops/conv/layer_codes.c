@@ -18,6 +18,7 @@
 #include "ops/conv/layer_exact.h"
 #include "ops/conv/layer_sums_int8.h"
 #include "ops/layer.h"
+#include "ops/multiplier.h"
 #include "ops/quantized_run.h"
 
 enum { TABLE_TAIL = 16 };        /* entries behind a per-channel table: kernels/include/codes.h */
@@ -346,11 +347,36 @@ static clq_status load_sums(const clq_op_run *run, layer_codes *layer) {
                        : CLQ_OK;
 }
 
+/* Whether the requantizer takes all factors: what conversion checks, of scales that may be on the
+ * device alone. */
+static clq_status check_factors(const clq_op_run *run, const layer_codes *layer) {
+    const size_t oc = (size_t)layer->geometry.oc;
+    clq_status status = CLQ_OK;
+    if (run->requantizer == CLQ_REQUANT_FLOAT || !clq_is_quantized(&run->out)) {
+        return CLQ_OK;
+    }
+    float *m = clq_calloc(oc, sizeof *m);
+    if (!m) {
+        return CLQ_NO_MEMORY;
+    }
+    CLQ_GOTO(status, cleanup, clq_buffer_read(layer->multiplier, 0, oc * sizeof *m, m));
+    for (size_t c = 0; c < oc; c++) {
+        int32_t factor[2];
+        CLQ_GOTO(status, cleanup,
+                 clq_fail_in(clq_multiplier_sum(run->requantizer, m[c], 1, 1, factor),
+                             "channel %zu", c));
+    }
+cleanup:
+    clq_free(m);
+    return status;
+}
+
 clq_status clq_layer_codes_load_parameters(clq_op_run *run) {
     layer_codes *layer = run->state;
     CLQ_TRY(run->in[CLQ_LAYER_W].value->dtype != CLQ_F32 ? make_multipliers(run, layer)
                                                          : quantize_parameters(run, layer));
     if (run->mode == CLQ_EXEC_FAKE_QUANT) {
+        CLQ_TRY(check_factors(run, layer));
         CLQ_TRY(check_bound(run, layer));
     }
     CLQ_TRY(load_sums(run, layer));
@@ -383,8 +409,8 @@ static clq_status to_reals(const clq_op_run *run, const layer_codes *layer, clq_
 static clq_status to_codes(const clq_op_run *run, const layer_codes *layer, clq_buffer *sums,
                            int64_t count) {
     clq_kernel *kernel = NULL;
-    CLQ_TRY(clq_kernel_get(run->device, layer->exact ? "requantize_sums" : "requantize_codes", NULL,
-                           &kernel));
+    CLQ_TRY(clq_kernel_get(run->device, layer->exact ? "requantize_sums" : "requantize_codes",
+                           clq_requantizer_option(run->requantizer), &kernel));
     return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(sums),
                       CLQ_BUF(run->out.buffer), CLQ_BUF(layer->multiplier), CLQ_TABLES(run),
                       CLQ_INDEX(run, out), CLQ_I32(layer->act), CLQ_I32(count),
@@ -394,14 +420,16 @@ static clq_status to_codes(const clq_op_run *run, const layer_codes *layer, clq_
 static clq_status to_codes_train(const clq_op_run *run, const layer_codes *layer, int64_t count) {
     clq_kernel *kernel = NULL;
     if (!run->qstate->observe) {
-        CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_train", NULL, &kernel));
+        CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_train",
+                               clq_requantizer_option(run->requantizer), &kernel));
         return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
                           CLQ_BUF(run->out.buffer), CLQ_BUF(run->out.buffer),
                           CLQ_BUF(layer->multiplier), CLQ_KEPT(run, layer->kept), CLQ_TABLES(run),
                           CLQ_INDEX(run, out), CLQ_I32(layer->act), CLQ_I32(count),
                           CLQ_I32(layer->geometry.oc));
     }
-    CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_observe", NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(run->device, "requantize_codes_observe",
+                           clq_requantizer_option(run->requantizer), &kernel));
     return CLQ_LAUNCH(
         run->device, kernel, clq_observing_range(run->device, count), CLQ_BUF(run->out.buffer),
         CLQ_BUF(run->out.buffer), CLQ_BUF(layer->multiplier), CLQ_BUF(layer->real_multiplier),

@@ -68,7 +68,7 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
         .four_bits = clq_qtype_get(run->in[CLQ_LAYER_W].value->q.type)->bits <= 4,
         .x_scale = x->q.scale[0],
         .x_zero_point = clq_code_byte(x, x->q.zero_point),
-        .requantizer = (clq_requantizer)run->requantizer,
+        .requantizer = run->requantizer,
     };
     CLQ_TRY(describe_output(run, &params));
     clq_conv2d_int8 *conv = NULL;

@@ -339,14 +339,14 @@ static void test_four_bits_take_half(void **state) {
 }
 
 /* y written by the convolution alone, then added by the stand-alone kernel. */
-static void test_fused_residual_equals_unfused(void **state) {
+static void check_fused_residual(clq_requantizer requantizer) {
     conv_case c = plain;
-    (void)state;
     c.k = 3;
     c.pad = 1;
     c.ic = 12;
     c.oc = 45;
     c.residual = true;
+    c.requantizer = requantizer;
     conv_data d;
     make_data(&c, &d);
     run_conv(&d);
@@ -364,13 +364,20 @@ static void test_fused_residual_equals_unfused(void **state) {
     assert_ok(clq_buffer_create(device, d.y_bytes, &r));
     assert_ok(clq_buffer_write(y, 0, d.y_bytes, d.actual));
     assert_ok(clq_buffer_write(r, 0, d.y_bytes, d.residual));
-    assert_ok(clq_int8_add(device, y, a, r, b, y, out, pixels, d.g.oc));
+    assert_ok(clq_int8_add(device, requantizer, y, a, r, b, y, out, pixels, d.g.oc));
     assert_ok(clq_buffer_read(y, 0, d.y_bytes, d.actual));
     assert_equal_bits(d.actual, fused, d.y_bytes);
     clq_buffer_release(y);
     clq_buffer_release(r);
     free(fused);
     free_data(&d);
+}
+
+static void test_fused_residual_equals_unfused(void **state) {
+    (void)state;
+    for (int r = 0; r < CLQ_REQUANT_COUNT; r++) {
+        check_fused_residual((clq_requantizer)r);
+    }
 }
 
 static void test_bad_parameters(void **state) {
