@@ -259,6 +259,14 @@ static void executors(void **state) {
     REFUSED(clq_params_create(NULL, graph, false, &params));
     REFUSED(clq_params_create(device, NULL, false, &params));
     REFUSED(clq_params_create(device, graph, false, NULL));
+    const clq_params_extras extras = {0};
+    REFUSED(clq_params_create_extra(NULL, graph, &extras, &params));
+    REFUSED(clq_params_create_extra(device, NULL, &extras, &params));
+    REFUSED(clq_params_create_extra(device, graph, NULL, &params));
+    REFUSED(clq_params_create_extra(device, graph, &extras, NULL));
+    assert_null(clq_params_extra(NULL));
+    assert_null(clq_params_extra_gradient(NULL));
+    assert_int_equal(clq_params_get_extras(NULL).count, 0);
     clq_params_destroy(NULL);
     REFUSED(clq_params_upload(NULL));
     REFUSED(clq_params_download(NULL));
@@ -270,6 +278,7 @@ static void executors(void **state) {
     assert_null(clq_params_gradient(NULL, 0));
     assert_int_equal(clq_params_offset(NULL, 0), 0);
     assert_ok(clq_params_create(device, graph, false, &params));
+    assert_null(clq_params_extra(params));
     assert_null(clq_params_value(params, 1000));
     assert_int_equal(clq_params_offset(params, -1), 0);
     clq_params_destroy(params);
