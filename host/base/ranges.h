@@ -67,6 +67,7 @@ clq_status clq_in_range(const char *name, double value, double low, double high)
 #define CLQ_IN_PERCENTILE 50, 100
 #define CLQ_MOST_SHIFT 30
 #define CLQ_IN_MAX_SHIFT 0, CLQ_MOST_SHIFT
+#define CLQ_IN_ADAROUND 0, 1000000
 
 /* ---- measuring ---- */
 

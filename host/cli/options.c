@@ -155,7 +155,9 @@ enum {
     WEIGHT_BITS,
     WEIGHT_STEPS,
     ACTIVATION_BITS,
-    EQUALIZE
+    EQUALIZE,
+    ADAROUND,
+    BIAS_CORRECT
 };
 
 /* A rule for the nodes called like the first `length` bytes of `pattern`. */
@@ -276,6 +278,15 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     case EQUALIZE:
         config->equalize = true;
         break;
+    case ADAROUND:
+        config->adaround = CLQ_ADAROUND_STEPS;
+        if (argument) {
+            status = clq_option_int("--adaround", argument, CLQ_IN_ADAROUND, &config->adaround);
+        }
+        break;
+    case BIAS_CORRECT:
+        config->bias_correct = true;
+        break;
     case MAX_SHIFT:
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
         set_given(state, GAVE_MAX_SHIFT);
@@ -335,6 +346,10 @@ static const struct argp_option quant_options[] = {
      0},
     {"equalize", EQUALIZE, NULL, 0,
      "Scale channels between layers so that both layers' weights use their ranges alike", 0},
+    {"adaround", ADAROUND, "STEPS", OPTION_ARG_OPTIONAL,
+     "Learn for each layer how to round its weights, in so many steps (default 1000)", 0},
+    {"bias-correct", BIAS_CORRECT, NULL, 0,
+     "Let biases take back what rounding does to the means of layers' outputs", 0},
     {0},
 };
 const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};

@@ -254,6 +254,28 @@ static bool has_codes(const clq_graph *graph) {
     return has;
 }
 
+static void print_methods(const clq_quant_config *config, const clq_quant_report *report) {
+    const clq_adaround *a = &report->adaround;
+    const clq_bias_correction *b = &report->bias_correction;
+    if (config->equalize) {
+        print_equalized(&report->equalization);
+    }
+    if (config->adaround > 0) {
+        printf("adaround, %d steps for each of %d layers: error of their outputs %.3g %%, rounding "
+               "to the nearest %.3g %%",
+               config->adaround, a->layers, 100 * a->after, 100 * a->before);
+        printf(a->nearest ? "; %d stay as they were\n" : "\n", a->nearest);
+    }
+    if (config->bias_correct) {
+        printf("biases of %d layers corrected: means were off by %.3g %% of the outputs' size, at "
+               "most by %.3g %%",
+               b->layers, 100 * b->mean, 100 * b->largest);
+        fputs(b->largest > 0 ? ", in " : "", stdout);
+        clq_print_name(b->worst);
+        putchar('\n');
+    }
+}
+
 static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
@@ -285,9 +307,7 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
         printf(", %lld clamped by max_shift", (long long)report->clamped);
     }
     putchar('\n');
-    if (config->equalize) {
-        print_equalized(&report->equalization);
-    }
+    print_methods(config, report);
     print_tried(q);
     print_accuracy(&q->accuracy);
     print_errors(&q->errors, graph);

@@ -207,6 +207,8 @@ static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config
         return clq_json_fail(r, "max_shift", "is for powers of two, and needs scale \"pow2\"");
     }
     CLQ_TRY(clq_json_read_bool(r, "equalize", &config->equalize));
+    CLQ_TRY(clq_json_read_int(r, "adaround", CLQ_IN_ADAROUND, &config->adaround));
+    CLQ_TRY(clq_json_read_bool(r, "bias_correct", &config->bias_correct));
     if (clq_json_has(r, "policy")) { /* one of its own takes the place of another section's */
         config->policy.count = 0;
         CLQ_TRY(clq_policy_read(r, "policy", &config->policy));
@@ -232,6 +234,7 @@ static void init_qat(clq_recipe *out) {
     out->qat.schedule.warmup_epochs = 0;
     out->qat.schedule.eta_min = 0;
     out->qat_quant = out->ptq;
+    out->qat_quant.adaround = 0; /* training rounds anew */
     out->qat_quant.observer = CLQ_OBSERVER_MOVING_AVERAGE;
 }
 

@@ -31,6 +31,7 @@ extern const clq_file_test clq_op_self_tests[];    /* codes, activations, losses
 extern const clq_file_test clq_float_self_tests[]; /* the other FP32 operators */
 extern const clq_file_test clq_quant_self_tests[]; /* fake quantization, observers */
 extern const clq_file_test clq_histogram_self_tests[];
+extern const clq_file_test clq_rounding_self_tests[];
 void clq_op_self_tests_add(void);
 
 #endif

@@ -27,13 +27,6 @@ static clq_status add_border(bordering *b, const char *op, const char *value, in
     return status;
 }
 
-static clq_status copy_qparams(bordering *b, int old, int new) {
-    const clq_qparams *q = &b->copy.old->values[old].q;
-    return q->count == 0 ? CLQ_OK
-                         : clq_qparams_set(&b->copy.new->values[new].q, q->count, q->scale,
-                                           q->zero_point, q->type);
-}
-
 /* The new value that holds an old activation's codes. */
 static clq_status codes_of(bordering *b, int old, int *new) {
     if (!b->borders->real[old]) {
@@ -43,7 +36,7 @@ static clq_status codes_of(bordering *b, int old, int *new) {
     if (b->codes[old] == CLQ_NO_VALUE) {
         CLQ_TRY(add_border(b, "quantize", b->copy.old->values[old].name, b->copy.map[old],
                            &b->codes[old]));
-        CLQ_TRY(copy_qparams(b, old, b->codes[old]));
+        CLQ_TRY(clq_copy_qparams(&b->copy, old, b->codes[old]));
     }
     *new = b->codes[old];
     return CLQ_OK;
@@ -75,7 +68,7 @@ static clq_status border_node(bordering *b, int n) {
         if (old == CLQ_NO_VALUE || clq_is_constant(&b->copy.old->values[old])) {
             CLQ_TRY(clq_copy_value(&b->copy, old, &inputs[k]));
             if (old != CLQ_NO_VALUE) {
-                CLQ_TRY(copy_qparams(b, old, inputs[k]));
+                CLQ_TRY(clq_copy_qparams(&b->copy, old, inputs[k]));
             }
         } else if (borders->on_codes[n]) {
             CLQ_TRY(codes_of(b, old, &inputs[k]));
@@ -84,8 +77,9 @@ static clq_status border_node(bordering *b, int n) {
         }
     }
     CLQ_TRY(clq_copy_node_with(&b->copy, node, inputs));
-    return borders->real[node->output] ? CLQ_OK
-                                       : copy_qparams(b, node->output, b->copy.map[node->output]);
+    return borders->real[node->output]
+               ? CLQ_OK
+               : clq_copy_qparams(&b->copy, node->output, b->copy.map[node->output]);
 }
 
 static clq_status border_graph(bordering *b) {
@@ -95,7 +89,7 @@ static clq_status border_graph(bordering *b) {
     }
     for (int i = 0; i < old->input_count; i++) {
         if (!b->borders->real[old->inputs[i]]) {
-            CLQ_TRY(copy_qparams(b, old->inputs[i], b->copy.map[old->inputs[i]]));
+            CLQ_TRY(clq_copy_qparams(&b->copy, old->inputs[i], b->copy.map[old->inputs[i]]));
         }
     }
     for (int n = 0; n < old->node_count; n++) {

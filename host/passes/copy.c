@@ -69,6 +69,13 @@ clq_status clq_copy_node(clq_graph_copy *copy, const clq_node *node) {
     return clq_copy_node_with(copy, node, inputs);
 }
 
+clq_status clq_copy_qparams(clq_graph_copy *copy, int old, int new) {
+    const clq_qparams *q = &copy->old->values[old].q;
+    return q->count == 0 ? CLQ_OK
+                         : clq_qparams_set(&copy->new->values[new].q, q->count, q->scale,
+                                           q->zero_point, q->type);
+}
+
 clq_status clq_copy_outputs(clq_graph_copy *copy) {
     for (int i = 0; i < copy->old->output_count; i++) {
         const clq_graph_end *output = &copy->old->outputs[i];

@@ -35,4 +35,19 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
 clq_status clq_equalize(clq_device *device, const clq_graph *folded, clq_feed *feed, int batch,
                         int64_t images, clq_equalization *report, clq_graph **equalized);
 
+/* Whether node `n` is a layer with weights that are to be codes, but are reals so far. */
+bool clq_is_quantized_layer(const clq_graph *graph, int n);
+int clq_count_quantized_layers(const clq_graph *graph);
+
+/* AdaRound and bias correction use at most so many of calibration's images. */
+enum { CLQ_METHOD_IMAGES = 512 };
+/* `real` is the float network that `quantized` was made of, with the same names; both see up to
+ * `images` of the feed. AdaRound leaves F32 weights that are scale * code. */
+clq_status clq_adaround_weights(clq_device *device, const clq_graph *real, clq_graph *quantized,
+                                clq_feed *feed, int batch, int64_t images, int iterations,
+                                clq_adaround *report);
+clq_status clq_correct_biases(clq_device *device, const clq_graph *real, clq_graph *quantized,
+                              clq_feed *feed, int batch, int64_t images,
+                              clq_bias_correction *report);
+
 #endif

@@ -160,3 +160,19 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
     }
     return CLQ_OK;
 }
+
+/* ---- layers ---- */
+
+bool clq_is_quantized_layer(const clq_graph *graph, int n) {
+    const clq_node *node = &graph->nodes[n];
+    const clq_value *w = clq_is_layer(node) ? &graph->values[node->inputs[CLQ_LAYER_W]] : NULL;
+    return w && w->q.count > 0 && w->dtype == CLQ_F32;
+}
+
+int clq_count_quantized_layers(const clq_graph *graph) {
+    int count = 0;
+    for (int n = 0; n < graph->node_count; n++) {
+        count += clq_is_quantized_layer(graph, n);
+    }
+    return count;
+}

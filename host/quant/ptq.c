@@ -43,25 +43,34 @@ clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed,
     clq_status status = CLQ_OK;
     clq_graph *real = NULL, *graph = NULL;
     clq_equalization equalization = {0};
-    if (report) {
-        *report = (clq_quant_report){0};
-    }
+    clq_quant_report own = {0}, *done = report ? report : &own;
+    const int64_t images = config->images < CLQ_METHOD_IMAGES ? config->images : CLQ_METHOD_IMAGES;
+    *done = (clq_quant_report){0};
     CLQ_TRY(clq_quant_config_check(config));
     CLQ_GOTO(status, cleanup,
              float_network(device, trained, feed, batch, config, &equalization, &real));
     CLQ_GOTO(status, cleanup, clq_graph_clone(real, &graph));
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     /* Types, observers, scales of activations, then of weights. */
-    CLQ_GOTO(status, cleanup, clq_calibrate(device, graph, feed, batch, config, report));
-    if (report) {
-        report->equalization = equalization;
-        equalization = (clq_equalization){0};
-        CLQ_GOTO(status, cleanup, clq_quant_record_done(graph, config, report));
+    CLQ_GOTO(status, cleanup, clq_calibrate(device, graph, feed, batch, config, done));
+    done->equalization = equalization;
+    equalization = (clq_equalization){0};
+    if (config->adaround > 0) {
+        CLQ_GOTO(status, cleanup,
+                 clq_adaround_weights(device, real, graph, feed, batch, images, config->adaround,
+                                      &done->adaround));
     }
+    if (config->bias_correct) {
+        CLQ_GOTO(
+            status, cleanup,
+            clq_correct_biases(device, real, graph, feed, batch, images, &done->bias_correction));
+    }
+    CLQ_GOTO(status, cleanup, clq_quant_record_done(graph, config, done));
     *quantized = graph;
     graph = NULL;
 cleanup:
     clq_equalization_clear(&equalization);
+    clq_quant_report_clear(&own);
     clq_graph_destroy(real);
     clq_graph_destroy(graph);
     return status;

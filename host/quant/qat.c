@@ -224,7 +224,8 @@ static uint64_t config_hash(const clq_quant_config *config) {
         config->per_tensor_weights, config->scale,
         config->max_shift,          config->weight_observer,
         config->equalize,           clq_observer_get(config->observer)->histogram,
-        config->learn_scales,       config->requantizer};
+        config->learn_scales,       config->requantizer,
+        config->adaround,           config->bias_correct};
     return clq_hash64(numbers, sizeof numbers);
 }
 

@@ -49,6 +49,7 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     CLQ_TRY(clq_in_range("percentile", config->percentile, CLQ_IN_PERCENTILE));
     CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));
     CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));
+    CLQ_TRY(clq_in_range("adaround", (double)config->adaround, CLQ_IN_ADAROUND));
     CLQ_TRY(clq_in_range("images", (double)config->images, CLQ_IN_IMAGES));
     return CLQ_OK;
 }

@@ -100,6 +100,8 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
                             clq_json_string(clq_steps_names[config->weight_steps]));
     }
     json_object_set_new(json, "equalize", json_boolean(config->equalize));
+    json_object_set_new(json, "adaround", json_integer(config->adaround));
+    json_object_set_new(json, "bias_correct", json_boolean(config->bias_correct));
     if (config->learn_scales != CLQ_LEARN_NONE) {
         json_object_set_new(json, "learn_scales",
                             clq_json_string(clq_learn_names[config->learn_scales]));
@@ -188,6 +190,21 @@ json_t *clq_quant_done_to_json(const clq_quant_config *config, const clq_quant_r
     json_t *json = json_object();
     if (config->equalize) {
         json_object_set_new(json, "equalized", equalized_to_json(&report->equalization));
+    }
+    if (config->adaround > 0) {
+        const clq_adaround *a = &report->adaround;
+        json_object_set_new(json, "adaround",
+                            json_pack("{si, si, so, so}", "layers", a->layers, "nearest",
+                                      a->nearest, "error_before", clq_json_real(a->before),
+                                      "error_after", clq_json_real(a->after)));
+    }
+    if (config->bias_correct) {
+        const clq_bias_correction *b = &report->bias_correction;
+        json_object_set_new(json, "bias_corrected",
+                            json_pack("{si, so, so, so}", "layers", b->layers, "mean_shift",
+                                      clq_json_real(b->mean), "largest_shift",
+                                      clq_json_real(b->largest), "largest_in",
+                                      clq_json_string(b->worst)));
     }
     return json;
 }

@@ -86,6 +86,8 @@ clq_qtype clq_policy_find_input(const clq_policy *policy, const clq_graph *graph
 /* CLQ_USAGE names a rule that decides about no node of the graph. */
 clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph);
 
+enum { CLQ_ADAROUND_STEPS = 1000 }; /* what --adaround alone asks for */
+
 typedef struct clq_quant_config {
     clq_observer_kind observer;
     double percentile; /* 50..100; of a value's reals, those of both ends together */
@@ -100,9 +102,11 @@ typedef struct clq_quant_config {
     clq_weight_steps weight_steps;
     clq_requantizer requantizer; /* SHIFT demands POW2 */
     clq_scale_kind scale;
-    int max_shift;                 /* POW2: exponent clamped to +-max_shift, default 8 */
-    int64_t images;                /* calibration images, default 512 */
-    bool equalize;                 /* PTQ: cross-layer equalization before scales are chosen */
+    int max_shift;  /* POW2: exponent clamped to +-max_shift, default 8 */
+    int64_t images; /* calibration images, default 512 */
+    bool equalize;  /* PTQ: cross-layer equalization before scales are chosen */
+    int adaround;   /* PTQ: steps for each layer to learn how its weights are rounded; 0: nearest */
+    bool bias_correct;             /* PTQ: biases take back what rounding does to the means */
     clq_learn_scales learn_scales; /* QAT */
     bool int8_forward; /* QAT: once zero points stay, layers' forward sums are made by the integer
                           network's kernels: the same bits, sooner where there are byte products */
@@ -139,6 +143,20 @@ typedef struct clq_tried_observer {
     double error; /* of outputs (clq_compare_outputs), mean over them; NaN: no integer network */
 } clq_tried_observer;
 
+/* Errors of layers' outputs, given what they read in the quantized network: root mean squares
+ * beside those of the float network's, as means over the layers. */
+typedef struct clq_adaround {
+    int layers, nearest; /* nearest: of them, where nothing better was found */
+    double before, after;
+} clq_adaround;
+
+/* How far the means of layers' outputs were off, likewise. */
+typedef struct clq_bias_correction {
+    int layers;
+    double mean, largest;
+    char worst[96]; /* the layer with the largest; cut off when it is longer */
+} clq_bias_correction;
+
 /* Of calibration: the scales with which QAT would begin. */
 typedef struct clq_quant_report {
     int64_t images;                             /* calibrated on; or rows */
@@ -154,6 +172,8 @@ typedef struct clq_quant_report {
     clq_clamped_value *values; /* (value_count), owned */
     int value_count;
     clq_equalization equalization; /* owned */
+    clq_adaround adaround;
+    clq_bias_correction bias_correction;
 } clq_quant_report;
 
 void clq_quant_report_clear(clq_quant_report *report); /* NULL ok */

@@ -1,34 +1,12 @@
 /* A layer's parameters on codes: weights (OC, K) and biases (OC) to codes, and the factors of (9)
- * and (10). One work-item (GPU: one work-group) does one output channel.
+ * and (10).
  *
  *   scale, zero_point          of all activations; x is the layer's input, y its output or -1 when
  *                              that is not quantized
  *   multiplier                 (OC + 16) M of (9); 0 when y is -1
  *   real_multiplier            (OC + 16) x_scale * w_scale; both repeat as codes.h says */
 #include "codes.h"
-
-/* FOR_EACH_IN_ROW(k, BODY): BODY(W) for every `j` in 0 .. k-1 of this channel. */
-#ifdef CLQ_SCHEDULE_CPU
-#define CHANNEL get_global_id(0)
-#define IS_FIRST 1
-#define FOR_EACH_IN_ROW(k, BODY)                                                                   \
-    do {                                                                                           \
-        int j = 0;                                                                                 \
-        for (; j + 16 <= (k); j += 16) {                                                           \
-            BODY(16)                                                                               \
-        }                                                                                          \
-        for (; j < (k); j++) {                                                                     \
-            BODY(1)                                                                                \
-        }                                                                                          \
-    } while (0)
-#else
-#define CHANNEL get_group_id(0)
-#define IS_FIRST (get_local_id(0) == 0)
-#define FOR_EACH_IN_ROW(k, BODY)                                                                   \
-    for (int j = get_local_id(0); j < (k); j += get_local_size(0)) {                               \
-        BODY(1)                                                                                    \
-    }
-#endif
+#include "rows.h"
 
 /* ---- scales: (5) ---- */
 

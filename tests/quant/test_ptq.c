@@ -1,10 +1,12 @@
 /* The methods that make PTQ better: the function stays, the error falls, results repeat. */
 #include <math.h>
 
+#include "kernels/include/scales.h"
+#include "quant/internal.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 
-enum { SIZE = 16, IMAGES = 24, BATCH = 8 };
+enum { SIZE = 12, IMAGES = 16, BATCH = 8 };
 
 /* The real outputs of a graph on the data. */
 static float *outputs(clq_graph *graph, clq_exec_mode mode, size_t *count) {
@@ -98,10 +100,138 @@ static void pairs_with_relu6_are_equalized_by_data(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* ---- bias correction ---- */
+
+/* All weights lie 0.4 steps above their codes: what is summed up over positive inputs is far off.
+ */
+static clq_graph *biased_network(void) {
+    const clq_network_options options = {.network = "test", .size = SIZE};
+    clq_builder b = {.options = &options};
+    const clq_conv2d_attrs attrs = {
+        .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {1, 1, 1, 1}, .groups = 1};
+    assert_ok(clq_graph_create("biased", &b.graph));
+    int x = clq_build_input(&b, (clq_shape){4, {1, SIZE, SIZE, 3}});
+    x = clq_build_op(&b, "relu", "relu1", net_conv(&b, "conv1", x, 8, attrs, true));
+    x = clq_build_op(&b, "relu", "relu2", net_conv(&b, "conv2", x, 8, attrs, false));
+    x = clq_build_op(&b, "global_avg_pool", "pool", x);
+    clq_graph_set_output(b.graph, clq_build_linear(&b, "fc", x, 5, CLQ_LINEAR_UNIFORM));
+    assert_ok(b.status);
+    net_randomise(b.graph, 0.15f);
+    clq_value *w = &b.graph->values[clq_graph_find_value(b.graph, "conv2.weight")];
+    for (int64_t i = 0; i < clq_shape_count(&w->shape); i++) {
+        ((float *)w->data)[i] = i % 72 == 0 ? 7 : 0.4f + (float)(i % 5) - 2; /* of scale 1 */
+    }
+    return b.graph;
+}
+
+static void bias_correction_takes_shifts_back(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_report report;
+    clq_bias_correction again;
+    clq_quant_config_init(&config);
+    config.bias_correct = true;
+    config.policy = (clq_policy){{{.weights = CLQ_Q_S4}}, 1};
+    clq_graph *graph = biased_network();
+    clq_graph *quantized = ptq(graph, &config, &report), *folded = net_folded(graph);
+    assert_int_equal(report.bias_correction.layers, 3);
+    assert_true(report.bias_correction.largest > 0.1);
+    assert_string_equal(report.bias_correction.worst, "conv2");
+    assert_true(clq_graph_find_value(quantized, "conv2.bias") >= 0);
+    const char *text = clq_graph_get_metadata(quantized, "clquant.quantization");
+    assert_non_null(strstr(text, "\"bias_corrected\": {\"layers\": 3, "));
+    assert_exact(quantized);
+    /* A second time there is nothing left but biases' own rounding: half a step of x_scale w_scale,
+     * which is 4e-4 here where outputs are 0.5. */
+    clq_dataset *data = net_data(CLQ_SPLIT_TRAIN, SIZE, IMAGES);
+    clq_feed *feed = net_feed(test_device, data, BATCH);
+    assert_ok(clq_correct_biases(test_device, folded, quantized, feed, BATCH, IMAGES, &again));
+    assert_true(again.largest < 2e-3);
+    clq_feed_destroy(feed);
+    clq_dataset_close(data);
+    clq_quant_report_clear(&report);
+    clq_graph_destroy(quantized);
+    clq_graph_destroy(folded);
+}
+
+/* ---- AdaRound ---- */
+
+static void assert_neighbours(const clq_graph *rounded, const clq_graph *folded) {
+    int changed = 0;
+    for (int n = 0; n < rounded->node_count; n++) {
+        if (!clq_is_quantized_layer(rounded, n)) {
+            continue;
+        }
+        const clq_value *w = &rounded->values[rounded->nodes[n].inputs[CLQ_LAYER_W]];
+        const float *real = folded->values[clq_graph_find_value(folded, w->name)].data;
+        const float *got = w->data;
+        const clq_qtype_info *type = clq_qtype_get(w->q.type);
+        const int64_t count = clq_shape_count(&w->shape), k = count / w->shape.dim[0];
+        for (int64_t i = 0; i < count; i++) {
+            const float s = w->q.scale[w->q.count == 1 ? 0 : i / k];
+            const float lowest = (float)type->lowest, highest = (float)type->highest;
+            const float code = clq_quantize_code(got[i], s, 0, lowest, highest);
+            const double exact =
+                fmin(fmax((double)real[i] / (double)s, type->lowest), type->highest);
+            assert_true(got[i] == s * code);
+            assert_true((double)code == floor(exact) || (double)code == ceil(exact) ||
+                        fabs((double)code - exact) < 1e-5);
+            changed += code != clq_quantize_code(real[i], s, 0, lowest, highest);
+        }
+    }
+    assert_true(changed > 0);
+}
+
+static void assert_equal_parameters(const clq_graph *a, const clq_graph *b) {
+    for (int v = 0; v < a->value_count; v++) {
+        const clq_value *value = &a->values[v];
+        const size_t bytes = (size_t)clq_shape_count(&value->shape) * sizeof(float);
+        assert_true(!value->data || memcmp(value->data, b->values[v].data, bytes) == 0);
+    }
+}
+
+/* Two runs give the same bits, both schedules nearly the same error. */
+static void adaround_lowers_the_error(void **state) {
+    (void)state;
+    static double first[2]; /* of the schedule that was first */
+    clq_graph *graph = net_everything(SIZE), *folded = NULL;
+    assert_ok(clq_graph_fold(graph, &folded));
+    for (int per_tensor = 0; per_tensor < 2; per_tensor++) {
+        clq_quant_config config;
+        clq_quant_report report, same;
+        clq_quant_config_init(&config);
+        config.adaround = 80;
+        config.per_tensor_weights = per_tensor == 1;
+        config.policy = (clq_policy){{{.weights = per_tensor ? CLQ_Q_S4 : CLQ_Q_S3}}, 1};
+        clq_graph *quantized = ptq(graph, &config, &report), *again = ptq(graph, &config, &same);
+        assert_true(report.adaround.layers == clq_count_quantized_layers(quantized));
+        assert_true(report.adaround.after < 0.9 * report.adaround.before);
+        assert_neighbours(quantized, folded);
+        assert_equal_parameters(quantized, again);
+        first[per_tensor] = first[per_tensor] > 0 ? first[per_tensor] : report.adaround.after;
+        assert_true(fabs(report.adaround.after / first[per_tensor] - 1) < 0.05);
+        if (per_tensor) {
+            assert_exact(quantized);
+        }
+        clq_quant_report_clear(&report);
+        clq_quant_report_clear(&same);
+        clq_graph_destroy(quantized);
+        clq_graph_destroy(again);
+    }
+    clq_graph_destroy(graph);
+    clq_graph_destroy(folded);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equalization_keeps_the_function),
         cmocka_unit_test(pairs_with_relu6_are_equalized_by_data),
+        cmocka_unit_test(bias_correction_takes_shifts_back),
+        cmocka_unit_test(adaround_lowers_the_error),
     };
-    return cmocka_run_group_tests_name("ptq", tests, open_own_schedule, close_device);
+    const struct CMUnitTest on_gpu[] = {
+        cmocka_unit_test(adaround_lowers_the_error),
+    };
+    return cmocka_run_group_tests_name("own schedule", tests, open_own_schedule, close_device) +
+           cmocka_run_group_tests_name("gpu schedule", on_gpu, open_gpu_schedule, close_device);
 }
