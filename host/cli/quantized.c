@@ -264,7 +264,7 @@ static void print_methods(const clq_quant_config *config, const clq_quant_report
         printf("adaround, %d steps for each of %d layers: error of their outputs %.3g %%, rounding "
                "to the nearest %.3g %%",
                config->adaround, a->layers, 100 * a->after, 100 * a->before);
-        printf(a->nearest ? "; %d stay as they were\n" : "\n", a->nearest);
+        printf(a->nearest ? "; %d keep the nearest\n" : "\n", a->nearest);
     }
     if (config->bias_correct) {
         printf("biases of %d layers corrected: means were off by %.3g %% of the outputs' size, at "

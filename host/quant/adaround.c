@@ -107,37 +107,42 @@ static void nearest_codes(const clq_rounding *r, size_t count, float *codes) {
     }
 }
 
-static clq_status error_of(const clq_rounding *r, const float *codes, float *w, double *error) {
-    for (size_t i = 0; i < (size_t)r->geometry.oc * r->k; i++) {
+static void put_on_grid(const clq_rounding *r, size_t count, const float *codes, float *w) {
+    for (size_t i = 0; i < count; i++) {
         w[i] = r->scale[i / r->k] * codes[i];
     }
-    return clq_rounding_error(r, w, error);
 }
 
 /* Takes what was learned where it is better than rounding to the nearest. */
-static clq_status round_layer(walk *w, int n, const clq_rounding *r) {
+static clq_status round_layer(walk *w, int n, clq_rounding *r) {
     clq_value *weights = &w->graph->values[w->graph->nodes[n].inputs[CLQ_LAYER_W]];
     const size_t count = (size_t)r->geometry.oc * r->k;
     clq_adaround *report = w->report;
-    double before, after;
+    double before, after, loss;
     clq_status status = CLQ_NO_MEMORY;
     float *codes = clq_calloc(count, sizeof *codes), *rounded = clq_calloc(count, sizeof *rounded);
     if (!codes || !rounded) {
         goto cleanup;
     }
     nearest_codes(r, count, codes);
-    CLQ_GOTO(status, cleanup, error_of(r, codes, rounded, &before));
-    CLQ_GOTO(status, cleanup,
-             clq_rounding_learn(r, w->iterations, &w->progress,
-                                (int64_t)report->layers * w->iterations, codes));
-    CLQ_GOTO(status, cleanup, error_of(r, codes, rounded, &after));
+    put_on_grid(r, count, codes, rounded);
+    CLQ_GOTO(status, cleanup, clq_rounding_error(r, rounded, &before, &r->nearest_loss));
+    after = before;
+    if (r->nearest_loss > 0) {
+        CLQ_GOTO(status, cleanup,
+                 clq_rounding_learn(r, w->iterations, &w->progress,
+                                    (int64_t)report->layers * w->iterations, codes));
+        put_on_grid(r, count, codes, rounded);
+        CLQ_GOTO(status, cleanup, clq_rounding_error(r, rounded, &after, &loss));
+    }
     clq_log_debug("%s: rounding's error %.4f, was %.4f", w->graph->nodes[n].name, after, before);
-    if (after < before) {
-        memcpy(weights->data, rounded, count * sizeof *rounded);
-    } else {
+    if (!(after < before)) {
+        nearest_codes(r, count, codes);
+        put_on_grid(r, count, codes, rounded);
         report->nearest++;
         after = before;
     }
+    memcpy(weights->data, rounded, count * sizeof *rounded);
     report->layers++;
     report->before += before;
     report->after += after;

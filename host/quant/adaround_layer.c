@@ -7,10 +7,12 @@
 #include "ops/quantized_run.h"
 #include "train/optimizer.h"
 
-/* As in the paper, but for the learning rate: fewer steps are longer. */
+/* As in the paper, but for two. The learning rate suits fewer steps. The error counts relative to
+ * that of the nearest codes, so that it weighs the same in every layer: `share` of it for each
+ * weight beside a regularizer of up to 1, small enough that h goes to its ends. */
 enum { QUEUED = 32, CHANNEL_ITEMS_GPU = 64 };
-static const double regularizer = 0.01, warm_start = 0.2, beta_first = 20, beta_last = 2;
-static const double learning_rate = 0.01;
+static const double learning_rate = 0.01, share = 1e-4;
+static const double warm_start = 0.2, beta_first = 20, beta_last = 2;
 
 /* A layer whose weights are given or learned. */
 typedef struct trial {
@@ -58,7 +60,8 @@ static clq_status add_errors(trial *t, int batch, float *made, float *wanted, do
     return CLQ_OK;
 }
 
-clq_status clq_rounding_error(const clq_rounding *r, const float *w, double *result) {
+clq_status clq_rounding_error(const clq_rounding *r, const float *w, double *result, double *loss) {
+    const clq_conv_geometry *g = &r->geometry;
     const int first = r->held > 0 ? r->count - r->held : 0;
     double error = 0, power = 0;
     clq_status status = CLQ_OK;
@@ -74,6 +77,7 @@ clq_status clq_rounding_error(const clq_rounding *r, const float *w, double *res
         status = add_errors(&t, b, made, wanted, &error, &power);
     }
     *result = power > 0 ? sqrt(error / power) : error > 0;
+    *loss = error / (r->count - first) / ((double)g->n * g->oh * g->ow);
 cleanup:
     close_trial(&t);
     clq_free(made);
@@ -164,6 +168,7 @@ static clq_status step(learning *l, int t, int iterations) {
     const double at = ((double)t / iterations - warm_start) / (1 - warm_start);
     const double beta = beta_last + (beta_first - beta_last) * (1 - at);
     const double pixels = (double)trial->outputs / r->geometry.oc;
+    const double factor = share * (double)trial->weights / r->nearest_loss;
     clq_buffer *v = clq_params_value(l->params, 0), *dv = clq_params_gradient(l->params, 0);
     CLQ_TRY(CLQ_LAUNCH(r->device, l->weights, channel_range(r), CLQ_BUF(v), CLQ_BUF(l->base),
                        CLQ_BUF(l->scale), CLQ_BUF(trial->w), CLQ_F32(r->type->lowest),
@@ -173,10 +178,10 @@ static clq_status step(learning *l, int t, int iterations) {
                                    trial->z));
     CLQ_TRY(CLQ_LAUNCH(r->device, l->error, clq_codes_range(r->device, (int64_t)trial->outputs),
                        CLQ_BUF(trial->z), CLQ_BUF(r->y[batch]), CLQ_I32(r->act),
-                       CLQ_F32(2 / pixels), CLQ_I32(trial->outputs)));
+                       CLQ_F32(2 / pixels * factor), CLQ_I32(trial->outputs)));
     CLQ_TRY(clq_conv2d_f32_backward_weights(trial->conv, r->x[batch], trial->z, dv, NULL));
     CLQ_TRY(CLQ_LAUNCH(r->device, l->gradient, channel_range(r), CLQ_BUF(dv), CLQ_BUF(v),
-                       CLQ_BUF(l->base), CLQ_BUF(l->scale), CLQ_F32(at < 0 ? 0 : regularizer),
+                       CLQ_BUF(l->base), CLQ_BUF(l->scale), CLQ_F32(at < 0 ? 0.0 : 1.0),
                        CLQ_F32(beta), CLQ_F32(r->type->lowest), CLQ_F32(r->type->highest),
                        CLQ_I32(r->k)));
     return clq_optimizer_step(l->optimizer, learning_rate, t);
