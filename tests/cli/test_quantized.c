@@ -224,6 +224,31 @@ static void policies_say_who_is_quantized(void **state) {
     assert_false(clq_file_exists(out));
 }
 
+static void methods_say_what_they_did(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    assert_exit(0, "ptq %s --data " DATA " --equalize --adaround=8 --bias-correct -o %s", fp32, q);
+    assert_printed("equalized 9 pairs of layers: layer1.0.conv1 - layer1.0.conv2, ");
+    assert_printed(" and 5 more\n");
+    assert_printed("adaround, 8 steps for each of 20 layers: error of their outputs ");
+    assert_printed("biases of 20 layers corrected: means were off by ");
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0, "ptq %s --data " DATA " --bias-correct --images 8 --json -o %s", fp32, q);
+    assert_printed("\"bias_correct\": true");
+    assert_printed("\"adaround\": 0");
+    assert_printed("\"done\": {");
+    assert_printed("\"mean_shift\": ");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --adaround=-1 -o %s", fp32, q);
+    assert_printed("--adaround");
+    const char *recipe =
+        text_file("methods.json", "{\"network\": {\"name\": \"resnet20\"}, "
+                                  "\"ptq\": {\"equalize\": true, \"bias_correct\": "
+                                  "true, \"adaround\": -1}}");
+    assert_exit(CLQ_BAD_DATA, "run %s --data " DATA " --out %s", recipe, clq_test_temp_path("job"));
+    assert_printed("ptq.adaround");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
@@ -234,6 +259,7 @@ int main(void) {
         cmocka_unit_test(settings_travel_with_the_model),
         cmocka_unit_test(scales_are_learned),
         cmocka_unit_test(policies_say_who_is_quantized),
+        cmocka_unit_test(methods_say_what_they_did),
     };
     return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,
                                        clq_test_teardown_temp_dir);
