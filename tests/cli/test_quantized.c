@@ -21,7 +21,7 @@ static void ptq_says_what_it_did(void **state) {
     assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, clq_test_temp_path("q.onnx"));
     assert_printed("q.onnx: integer form, ");
     assert_printed("ptq: calibrated on 64 images, observer minmax; activations affine, weights "
-                   "per_channel, scales float\n");
+                   "per_channel, scales float, requantizer float\n");
     assert_printed("top-1 on 32 images of the test split: FP32 ");
     assert_exit(0, "ptq %s --data " DATA " --test-images 5 --json -o %s 2>/dev/null", fp32,
                 clq_test_temp_path("q.onnx"));
