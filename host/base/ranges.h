@@ -65,6 +65,7 @@ clq_status clq_in_range(const char *name, double value, double low, double high)
 #define CLQ_IN_IMAGES 1, INT32_MAX
 #define CLQ_IN_AVERAGING 1e-30, 1
 #define CLQ_IN_PERCENTILE 50, 100
+#define CLQ_IN_OBSERVER_EPOCHS 0, 100000
 #define CLQ_MOST_SHIFT 30
 #define CLQ_IN_MAX_SHIFT 0, CLQ_MOST_SHIFT
 #define CLQ_IN_ADAROUND 0, 1000000

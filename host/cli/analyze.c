@@ -20,6 +20,7 @@ typedef struct options {
     clq_common common;
     clq_image_flags images;
     const char *model, *quantized, *data, *inputs, *out;
+    clq_quant_flags flags;
     clq_quant_config config;
     uint64_t seed;
     int64_t limit;
@@ -33,7 +34,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
-        state->child_inputs[1] = &o->config;
+        state->child_inputs[1] = &o->flags;
         state->child_inputs[2] = &o->images;
         return 0;
     case 'D':
@@ -85,7 +86,7 @@ static const struct argp_option argp_options[] = {
 };
 static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
-    {&clq_quant_argp, 0, "Quantization, where no quantized model is given:", 10},
+    {&clq_quant_flags_argp, 0, "Quantization, where no quantized model is given:", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
     {0}};
 static const struct argp argp = {
@@ -363,13 +364,11 @@ static clq_status analyze(session *s, clq_out_folder *out) {
 static clq_status run(int argc, char **argv) {
     static const char *const results[] = {"analysis.json"};
     options o = {.seed = 1};
-    clq_quant_config usual;
     bool done;
     clq_quant_config_init(&o.config);
-    memcpy(&usual, &o.config, sizeof usual);
     CLQ_TRY(clq_parse(&argp, "analyze", argc, argv, &o, &done));
-    CLQ_TRY(clq_quant_config_check(&o.config));
-    if (o.quantized && memcmp(&usual, &o.config, sizeof usual) != 0) {
+    CLQ_TRY(clq_quant_flags_apply(&o.flags, &o.config));
+    if (o.quantized && o.flags.count > 0) {
         return clq_fail(CLQ_USAGE,
                         "%s is quantized already: flags of quantization are for making "
                         "one from the FP32 model alone",

@@ -83,8 +83,21 @@ clq_status clq_option_seed(const char *text, uint64_t *seed);
 /* A "KEY=VALUE" for the recipe, kept in overrides[CLQ_MAX_OVERRIDES]. */
 clq_status clq_option_override(const char *text, const char **overrides, size_t *count);
 
-/* Options of quantization for `ptq`; the child's input is a clq_quant_config. */
-extern const struct argp clq_quant_argp;
+/* The flags of quantization as given; zeroed: none. */
+enum { CLQ_MAX_QUANT_FLAGS = 128 };
+typedef struct clq_quant_flags {
+    struct {
+        int key;
+        char *argument;
+    } given[CLQ_MAX_QUANT_FLAGS];
+    int count;
+} clq_quant_flags;
+
+/* Options of quantization; the child's input is a clq_quant_flags. */
+extern const struct argp clq_quant_flags_argp;
+/* Sets what the flags say in settings from elsewhere; rules of flags take the place of their
+ * policy. CLQ_USAGE names the flag or rule that is broken. */
+clq_status clq_quant_flags_apply(const clq_quant_flags *flags, clq_quant_config *config);
 /* How a built-in network is made, all but its name; the child's input is a clq_network_options. */
 extern const struct argp clq_network_argp;
 

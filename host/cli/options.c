@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/numbers.h"
 #include "base/ranges.h"
 #include "base/text.h"
@@ -193,14 +194,10 @@ static clq_status add_bits(const char *option, const char *argument, bool weight
                             : (clq_policy_rule){.activations = type});
 }
 
-/* Options that only matter together with others; state->hook keeps which were given. */
+/* Flags that only matter together with others. */
 enum { GAVE_SCALE = 1, GAVE_MAX_SHIFT = 2 };
 
-static void set_given(struct argp_state *state, uintptr_t given) {
-    state->hook = (void *)((uintptr_t)state->hook | given);
-}
-
-static clq_status check_scale(clq_quant_config *config, uintptr_t given) {
+static clq_status check_scale(clq_quant_config *config, int given) {
     if (config->requantizer == CLQ_REQUANT_SHIFT && !(given & GAVE_SCALE)) {
         config->scale = CLQ_SCALE_POW2;
     }
@@ -214,8 +211,8 @@ static clq_status check_scale(clq_quant_config *config, uintptr_t given) {
     return CLQ_OK;
 }
 
-static error_t parse_quant(int key, char *argument, struct argp_state *state) {
-    clq_quant_config *config = state->input;
+/* One flag into the settings. */
+static clq_status set_quant(int key, char *argument, clq_quant_config *config) {
     int index = 0;
     clq_status status = CLQ_OK;
     switch (key) {
@@ -250,7 +247,6 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     case SCALE:
         status = clq_option_enum("--scale", argument, clq_scale_names, 2, &index);
         config->scale = (clq_scale_kind)index;
-        set_given(state, GAVE_SCALE);
         break;
     case REQUANTIZER:
         status = clq_option_enum("--requantizer", argument, clq_requantizer_names,
@@ -289,15 +285,11 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
         break;
     case MAX_SHIFT:
         status = clq_option_int("--max-shift", argument, CLQ_IN_MAX_SHIFT, &config->max_shift);
-        set_given(state, GAVE_MAX_SHIFT);
-        break;
-    case ARGP_KEY_END:
-        status = check_scale(config, (uintptr_t)state->hook);
         break;
     default:
-        return ARGP_ERR_UNKNOWN;
+        break;
     }
-    return clq_option_result(state, status);
+    return status;
 }
 
 static const struct argp_option quant_options[] = {
@@ -352,7 +344,68 @@ static const struct argp_option quant_options[] = {
      "Let biases take back what rounding does to the means of layers' outputs", 0},
     {0},
 };
-const struct argp clq_quant_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};
+
+static error_t parse_quant(int key, char *argument, struct argp_state *state) {
+    clq_quant_flags *flags = state->input;
+    clq_quant_config scratch;
+    bool known = false;
+    for (const struct argp_option *o = quant_options; o->name; o++) {
+        known |= o->key == key && key != 0;
+    }
+    if (!known) {
+        return ARGP_ERR_UNKNOWN;
+    }
+    if (flags->count == CLQ_MAX_QUANT_FLAGS) {
+        return clq_option_fail(state, "at most %d flags of quantization", CLQ_MAX_QUANT_FLAGS);
+    }
+    flags->given[flags->count].key = key;
+    flags->given[flags->count++].argument = argument;
+    clq_quant_config_init(&scratch);
+    return clq_option_result(state, set_quant(key, argument, &scratch));
+}
+
+const struct argp clq_quant_flags_argp = {quant_options, parse_quant, NULL, NULL, NULL, NULL, NULL};
+
+clq_status clq_quant_flags_apply(const clq_quant_flags *flags, clq_quant_config *config) {
+    const clq_policy before = config->policy;
+    int given = 0;
+    config->policy.count = 0;
+    for (int i = 0; i < flags->count; i++) {
+        given |= flags->given[i].key == SCALE ? GAVE_SCALE : 0;
+        given |= flags->given[i].key == MAX_SHIFT ? GAVE_MAX_SHIFT : 0;
+        CLQ_TRY(set_quant(flags->given[i].key, flags->given[i].argument, config));
+    }
+    if (config->policy.count == 0) {
+        config->policy = before;
+    }
+    CLQ_TRY(check_scale(config, given));
+    return clq_quant_config_check(config);
+}
+
+static clq_status take_quant_flags(json_t *recipe, const char *section,
+                                   const clq_quant_flags *flags, clq_quant_config *config) {
+    CLQ_TRY(clq_quant_flags_apply(flags, config));
+    json_t *settings = clq_quant_config_to_json(config, section, config->images);
+    json_object_del(settings, "method");
+    if (!json_object_get(recipe, section)) {
+        json_object_set_new(recipe, section, json_object());
+    }
+    const int failed = json_object_update(json_object_get(recipe, section), settings);
+    json_decref(settings);
+    return failed ? CLQ_NO_MEMORY : CLQ_OK;
+}
+
+clq_status clq_recipe_take_quant_flags(clq_recipe *recipe, const clq_quant_flags *flags,
+                                       bool ptq_too) {
+    if (flags->count == 0) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(ptq_too ? take_quant_flags(recipe->json, "ptq", flags, &recipe->ptq) : CLQ_OK);
+    CLQ_TRY(take_quant_flags(recipe->json, "qat", flags, &recipe->qat_quant));
+    clq_free(recipe->text);
+    recipe->text = NULL;
+    return clq_json_dump_exact(recipe->json, &recipe->text);
+}
 
 /* ---- networks ---- */
 

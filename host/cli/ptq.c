@@ -11,6 +11,7 @@ typedef struct options {
     clq_common common;
     clq_image_flags images;
     const char *model, *data, *inputs, *out, *class_names;
+    clq_quant_flags flags;
     clq_quant_config config;
     uint64_t seed;
     int64_t test_images;
@@ -23,7 +24,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
-        state->child_inputs[1] = &o->config;
+        state->child_inputs[1] = &o->flags;
         state->child_inputs[2] = &o->images;
         return 0;
     case 'D':
@@ -71,7 +72,7 @@ static const struct argp_option argp_options[] = {
 };
 static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
-    {&clq_quant_argp, 0, "Quantization:", 10},
+    {&clq_quant_flags_argp, 0, "Quantization:", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
     {0}};
 static const struct argp argp = {
@@ -160,7 +161,7 @@ static clq_status run(int argc, char **argv) {
     bool done;
     clq_quant_config_init(&o.config);
     CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
-    CLQ_TRY(clq_quant_config_check(&o.config));
+    CLQ_TRY(clq_quant_flags_apply(&o.flags, &o.config));
     const char *const inputs[] = {o.model, o.data, o.inputs, o.images.labels, o.class_names};
     CLQ_TRY(clq_out_check_file("-o", o.out, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));

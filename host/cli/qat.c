@@ -8,16 +8,19 @@
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 
+enum { KEYS = 8, KEY_TEXT = 4096 };
+
 typedef struct options {
     clq_common common;
     clq_image_flags images;
+    clq_quant_flags quant;
     const char *model, *data, *out, *folder, *recipe, *log_file, *class_names;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
-    int epochs;
+    char keys[KEYS][KEY_TEXT]; /* flags that are keys of the recipe: overrides among the others */
+    int key_count;
     bool resume, overwrite;
     int64_t test_images;
-    char learn_scales[64]; /* as an override */
 } options;
 
 enum {
@@ -28,15 +31,43 @@ enum {
     TEST_IMAGES,
     RESUME,
     OVERWRITE,
-    CLASS_NAMES
+    CLASS_NAMES,
+    OBSERVER_EPOCHS
 };
+
+/* A flag as a key of the recipe's section "qat", so that what keeps the recipe has it too. */
+static clq_status set_key(options *o, const char *flag, const char *key, const char *value) {
+    char *text = o->keys[o->key_count];
+    if (o->key_count == KEYS) {
+        return clq_fail(CLQ_USAGE, "%s: was given too often", flag);
+    }
+    if (clq_snprintf(text, KEY_TEXT, "qat.%s=%s", key, value) >= KEY_TEXT) {
+        return clq_fail(CLQ_USAGE, "%s: is longer than %d bytes", flag, KEY_TEXT);
+    }
+    o->key_count++;
+    return clq_option_override(text, o->overrides, &o->override_count);
+}
+
+static clq_status set_epochs(options *o, const char *value) {
+    int epochs;
+    CLQ_TRY(clq_option_int("--epochs", value, CLQ_IN_EPOCHS, &epochs));
+    return set_key(o, "--epochs", "epochs", value);
+}
+
+static clq_status set_number(options *o, const char *flag, const char *key, const char *value,
+                             double low, double high) {
+    double number;
+    CLQ_TRY(clq_option_f64(flag, value, low, high, &number));
+    return set_key(o, flag, key, value);
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->common;
-        state->child_inputs[1] = &o->images;
+        state->child_inputs[1] = &o->quant;
+        state->child_inputs[2] = &o->images;
         return 0;
     case 'D':
         o->data = argument;
@@ -54,15 +85,15 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->log_file = argument;
         return 0;
     case 'e':
-        return clq_option_result(state,
-                                 clq_option_int("--epochs", argument, CLQ_IN_EPOCHS, &o->epochs));
+        return clq_option_result(state, set_epochs(o, argument));
+    case OBSERVER_EPOCHS:
+        return clq_option_result(state, set_number(o, "--observer-epochs", "observer_epochs",
+                                                   argument, CLQ_IN_OBSERVER_EPOCHS));
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
     case LEARN_SCALES:
-        clq_snprintf(o->learn_scales, sizeof o->learn_scales, "qat.learn_scales=%s", argument);
-        return clq_option_result(
-            state, clq_option_override(o->learn_scales, o->overrides, &o->override_count));
+        return clq_option_result(state, set_key(o, "--learn-scales", "learn_scales", argument));
     case INT8_FORWARD:
         return clq_option_result(
             state, clq_option_override("qat.int8_forward=true", o->overrides, &o->override_count));
@@ -102,6 +133,10 @@ static const struct argp_option argp_options[] = {
     {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
     {"out", 'O', "DIR", 0, "Folder for history and checkpoints (default: none are kept)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
+    {"observer-epochs", OBSERVER_EPOCHS, "NUMBER", 0,
+     "Epochs in which the activations' ranges still move; may be fractional (default 1, or half of "
+     "the only one)",
+     0},
     {"recipe", 'r', "FILE", 0, "Its section \"qat\" applies (default: no recipe)", 0},
     {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.schedule.lr=0.01)", 0},
     {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
@@ -123,6 +158,7 @@ static const struct argp_option argp_options[] = {
 };
 static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_quant_flags_argp, 0, "Quantization (default: the recipe's, else as ptq's):", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
     {0}};
 static const struct argp argp = {
@@ -152,7 +188,6 @@ static clq_status run(int argc, char **argv) {
     clq_out_folder out = {0};
     clq_origin origin = {0};
     clq_quantized quantized = {.method = "qat"};
-    char epochs[32];
     bool done;
     CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
     CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
@@ -170,12 +205,9 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup,
              clq_out_check_log(writes ? o.log_file : NULL, &out, inputs, input_count + 1));
     CLQ_GOTO(status, cleanup, clq_out_check_file("-o", writes ? o.out : NULL, inputs, input_count));
-    if (o.epochs) { /* a key like others, so that what keeps the recipe has it too */
-        clq_snprintf(epochs, sizeof epochs, "qat.epochs=%d", o.epochs);
-        CLQ_GOTO(status, cleanup, clq_option_override(epochs, o.overrides, &o.override_count));
-    }
     CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
     recipe->qat.epochs = recipe->qat.epochs ? recipe->qat.epochs : 1;
+    CLQ_GOTO(status, cleanup, clq_recipe_take_quant_flags(recipe, &o.quant, false));
     CLQ_GOTO(status, cleanup, clq_out_check_recipe("-o", writes ? o.out : NULL, recipe));
     CLQ_GOTO(status, cleanup,
              clq_out_check_recipe("--log-file", writes ? o.log_file : NULL, recipe));

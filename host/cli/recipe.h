@@ -7,6 +7,7 @@
 #include <clquant/train.h>
 
 #include "base/json.h"
+#include "cli/cli.h"
 
 enum { CLQ_MAX_HIDDEN = 16, CLQ_MAX_OVERRIDES = 64 };
 
@@ -47,6 +48,10 @@ clq_status clq_recipe_load(const char *name, const char *const *overrides, size_
 void clq_recipe_sources(const clq_recipe *recipe, const char **sources);
 /* A single mean or std stands for as many as the other has; false: they have different numbers. */
 bool clq_normalisation_spread(clq_normalisation *n, size_t *means, size_t *stds);
+/* What flags of quantization say, as keys of the sections "qat" and, with `ptq_too`, "ptq", so that
+ * what keeps the recipe has them too. CLQ_USAGE. */
+clq_status clq_recipe_take_quant_flags(clq_recipe *recipe, const clq_quant_flags *flags,
+                                       bool ptq_too);
 void clq_recipe_free(clq_recipe *recipe); /* NULL ok */
 
 #endif

@@ -1,24 +1,38 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/numbers.h"
+#include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/job.h"
 
 typedef struct options {
     clq_common common;
     clq_image_flags images;
+    clq_quant_flags quant;
     clq_job_options job;
     const char *recipe, *weights;
     bool new_head;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
+    char epochs[32]; /* one of the overrides */
 } options;
 
 enum { NEW_HEAD = CLQ_KEY_LONG, LOG_FILE, RECOMPUTE, RESUME, OVERWRITE };
 
+/* A key like others, so that what keeps the recipe has it too. */
+static clq_status set_epochs(options *o, const char *argument) {
+    int epochs = 0;
+    CLQ_TRY(clq_option_int("--epochs", argument, CLQ_IN_EPOCHS, &epochs));
+    clq_snprintf(o->epochs, sizeof o->epochs, "train.epochs=%d", epochs);
+    return clq_option_override(o->epochs, o->overrides, &o->override_count);
+}
+
 static error_t parse_job(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
+    case 'e':
+        return clq_option_result(state, set_epochs(o, argument));
     case 'w':
         o->weights = argument;
         return 0;
@@ -51,7 +65,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = o;
         state->child_inputs[1] = &o->common;
-        state->child_inputs[2] = &o->images;
+        state->child_inputs[2] = &o->quant;
+        state->child_inputs[3] = &o->images;
         return 0;
     case 'D':
         o->job.data = argument;
@@ -73,7 +88,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option job_options[] = {
     {"weights", 'w', "FILE", 0, CLQ_WEIGHTS_HELP, 0},
     {"new-head", NEW_HEAD, NULL, 0, CLQ_NEW_HEAD_HELP, 0},
-    {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (train.epochs=3)", 0},
+    {"epochs", 'e', "N", 0,
+     "Epochs of FP32 training (default: the recipe's train.epochs; of QAT: --set qat.epochs=N)", 0},
+    {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.epochs=3)", 0},
     {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
     {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
     {"resume", RESUME, NULL, 0, "Continue from the newest checkpoints in --out, to the same bits",
@@ -95,6 +112,7 @@ static const struct argp_option demo_options[] = {
 static const struct argp_child children[] = {
     {&job_argp, 0, NULL, 0},
     {&clq_common_argp, 0, "Common options:", 90},
+    {&clq_quant_flags_argp, 0, "Quantization, of PTQ and QAT (default: the recipe's):", 10},
     {&clq_preprocessing_argp, 0, "Images (default: as the recipe says):", 20},
     {0}};
 static const struct argp run_argp = {
@@ -119,7 +137,7 @@ static const struct argp demo_argp = {
     "on synthetic images. It replaces a finished demo in --out, and no other run."
     "\vExamples:\n"
     "  clquant demo\n"
-    "  clquant demo --set train.epochs=10 --out out-longer",
+    "  clquant demo --epochs 10 --out out-longer",
     children,
     NULL,
     NULL};
@@ -136,6 +154,7 @@ static clq_status execute(options *o) {
     CLQ_GOTO(status, cleanup, clq_job_check_log(&o->job, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_recipe_load(o->recipe, o->overrides, o->override_count, &recipe));
     CLQ_GOTO(status, cleanup, clq_out_check_recipe("--log-file", o->job.log_file, recipe));
+    CLQ_GOTO(status, cleanup, clq_recipe_take_quant_flags(recipe, &o->quant, true));
     recipe->data.from_flags = o->images.given.known;
     recipe->weights = o->weights ? o->weights : recipe->weights;
     recipe->new_head |= o->new_head;

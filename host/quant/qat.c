@@ -3,14 +3,16 @@
  * A step quantizes with the scales of the tables in clq_qstate. While observers run, its kernels
  * also note what they saw, and one launch behind the step moves the running ranges towards that and
  * makes the next step's scales. Observers start from calibration, always average, and stop after
- * the first epoch (half of the steps when there is only one): from then on scales are fixed and
- * training adapts to the codes that inference will use. */
+ * some epochs: from then on scales are fixed and training adapts to the codes that inference will
+ * use. */
 #include "quant/qat.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/arguments.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/ranks.h"
 #include "graph/ends.h"
 #include "kernels/include/scales.h"
@@ -210,28 +212,34 @@ cleanup:
  * averages of extremes. */
 static int64_t observing_steps(const clq_train_job *job, const clq_quant_config *config) {
     const clq_quant_config found = clq_quant_config_found(config, job->graph);
+    const int64_t steps = clq_dataset_get_info(job->train)->count / job->config.batch;
+    double epochs = job->config.epochs > 1 ? 1 : 0.5;
     if (clq_observer_get(found.observer)->histogram) {
-        return 0;
+        epochs = 0;
     }
-    const int64_t epoch = clq_dataset_get_info(job->train)->count / job->config.batch;
-    return job->config.epochs > 1 ? epoch : (epoch + 1) / 2;
+    if (config->observer_epochs >= 0) {
+        epochs = config->observer_epochs;
+    }
+    return (int64_t)ceil(epochs * (double)steps);
 }
 
-/* By field, since padding bytes are not defined. */
-static uint64_t config_hash(const clq_quant_config *config) {
-    const double numbers[] = {
-        config->averaging,          config->symmetric_activations,
-        config->per_tensor_weights, config->scale,
-        config->max_shift,          config->weight_observer,
-        config->equalize,           clq_observer_get(config->observer)->histogram,
-        config->learn_scales,       config->requantizer,
-        config->adaround,           config->bias_correct};
-    return clq_hash64(numbers, sizeof numbers);
+/* Of all settings, as a model keeps them. */
+static clq_status config_hash(const clq_quant_config *config, uint64_t *hash) {
+    char *text = NULL;
+    json_t *json = clq_quant_config_to_json(config, "qat", config->images);
+    json_object_del(json, "int8_forward"); /* the same bits */
+    const clq_status status = json ? clq_json_dump_line(json, &text) : CLQ_NO_MEMORY;
+    json_decref(json);
+    *hash = status == CLQ_OK ? clq_hash64(text, strlen(text)) : 0;
+    clq_free(text);
+    return status;
 }
 
-static void set_hooks(clq_observers *o) {
+static clq_status set_hooks(clq_observers *o) {
+    uint64_t hash = 0;
     static const char *const names[KEPT_BUFFERS] = {"observer.range", "observer.scale",
                                                     "observer.zero_point", "learned_scales"};
+    CLQ_TRY(config_hash(o->config, &hash));
     o->kept[0] = o->running;
     o->kept[1] = o->qstate->scale;
     o->kept[2] = o->qstate->zero_point;
@@ -240,11 +248,12 @@ static void set_hooks(clq_observers *o) {
         .context = o,
         .before_step = before_step,
         .after_step = after_step,
-        .config_hash = config_hash(o->config),
+        .config_hash = hash,
         .buffer_count = o->learned ? KEPT_BUFFERS : KEPT_BUFFERS - 1,
         .buffer_names = names,
         .buffers = o->kept,
     };
+    return CLQ_OK;
 }
 
 clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *config, int64_t steps,
@@ -277,12 +286,12 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
                          .ranks = job->ranks,
                          .values = job->graph->value_count,
                          .steps = observes(config) ? steps : 0};
-    const clq_status status = open_observers(o, job->graph);
+    clq_status status = open_observers(o, job->graph);
+    status = status == CLQ_OK ? set_hooks(o) : status;
     if (status != CLQ_OK) {
         clq_observers_detach(job, o);
         return status;
     }
-    set_hooks(o);
     job->mode = CLQ_EXEC_QAT;
     job->params = o->params;
     job->qstate = o->qstate;

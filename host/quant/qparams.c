@@ -13,7 +13,8 @@ void clq_quant_config_init(clq_quant_config *config) {
                                  .percentile = CLQ_PERCENTILE,
                                  .averaging = 0.01,
                                  .max_shift = 8,
-                                 .images = 512};
+                                 .images = 512,
+                                 .observer_epochs = -1};
 }
 
 clq_status clq_quant_config_check(const clq_quant_config *config) {
@@ -51,6 +52,9 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));
     CLQ_TRY(clq_in_range("adaround", (double)config->adaround, CLQ_IN_ADAROUND));
     CLQ_TRY(clq_in_range("images", (double)config->images, CLQ_IN_IMAGES));
+    if (config->observer_epochs != -1) {
+        CLQ_TRY(clq_in_range("observer_epochs", config->observer_epochs, CLQ_IN_OBSERVER_EPOCHS));
+    }
     return CLQ_OK;
 }
 

@@ -110,6 +110,9 @@ typedef struct clq_quant_config {
     clq_learn_scales learn_scales; /* QAT */
     bool int8_forward; /* QAT: once zero points stay, layers' forward sums are made by the integer
                           network's kernels: the same bits, sooner where there are byte products */
+    double observer_epochs; /* QAT: ranges move in so many of its first epochs, and are fixed from
+                               then on; may be fractional, 0: not at all; default -1: 1, or 0.5
+                               where there is only one */
     clq_policy policy;
 } clq_quant_config;
 
@@ -207,8 +210,8 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer);
 clq_status clq_dequantize(const clq_graph *integer, clq_graph **real);
 
 /* QAT: fine-tunes a quantized-form graph (from clq_calibrate) in place, parameters and qparams.
- * Observers start from the graph's qparams and stop after the first epoch (half of the steps when
- * there is only one). job->mode, params, qstate and hooks are set by this function. */
+ * Observers start from the graph's qparams and run for config->observer_epochs. job->mode, params,
+ * qstate and hooks are set by this function. */
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count);
 

@@ -87,6 +87,9 @@ static void ranges_of_options(void **state) {
         {"ptq", "--max-shift", {"-1", "31"}},
         {"ptq", "--seed", {"-1", "9223372036854775808"}},
         {"qat", "--epochs", {"0", "100001"}},
+        {"qat", "--observer-epochs", {"-0.5", "100001"}},
+        {"qat", "--max-shift", {"-1", "31"}},
+        {"run", "--epochs", {"0", "1.5"}},
         {"train", "--epochs", {"0", "100001"}},
         {"convert", "--size", {"0", "4097"}},
         {"convert", "--classes", {"0", "100001"}},
@@ -186,6 +189,7 @@ static const recipe_key keys[] = {
     INTEGER("ptq.images", CLQ_IN_IMAGES),
     INTEGER("qat.epochs", CLQ_IN_QAT_EPOCHS),
     INTEGER("qat.max_shift", CLQ_IN_MAX_SHIFT),
+    CASE("qat.observer_epochs", CLQ_IN_OBSERVER_EPOCHS),
     INTEGER("bench.iterations", CLQ_IN_ITERATIONS),
 };
 

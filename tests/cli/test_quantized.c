@@ -203,13 +203,6 @@ static void policies_say_who_is_quantized(void **state) {
                 "--weight-bits '*=4' --weight-steps apot --activations float --json -o %s",
                 fp32, q);
     assert_printed("\"weights\": \"s8_narrow\"");
-    assert_exit(0,
-                "qat %s --data " DATA " --set qat.batch=32 --set "
-                "'qat.policy=[{\"layer\":\"first\",\"float\":true}]' -o %s",
-                fp32, q);
-    assert_exit(0, "verify %s --data " DATA " --json", q);
-    assert_printed("\"mismatched_codes\": 0");
-    assert_printed("\"precision\": \"fp32\"");
     /* Also what QDQ cannot say comes back from a file. */
     assert_exit(0, "ptq %s --data " DATA " --keep-float avgpool -o %s", fp32, q);
     assert_exit(0, "verify %s --data " DATA " --json", q);
@@ -249,6 +242,35 @@ static void methods_say_what_they_did(void **state) {
     assert_printed("ptq.adaround");
 }
 
+/* What ptq takes, qat takes, beside a recipe's keys; the model keeps it. */
+static void qat_takes_the_flags_of_ptq(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("flags.onnx");
+    const char *recipe =
+        text_file("flags.json",
+                  "{\"network\": {\"name\": \"resnet20\"}, \"qat\": {\"batch\": 32, \"images\": "
+                  "40, \"policy\": [{\"layer\": \"last\", \"float\": true}]}}");
+    assert_exit(0, "qat %s --data " DATA " -r %s -o %s", fp32, recipe, q);
+    assert_printed("calibrated on 40 images, observer moving_average");
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0,
+                "qat %s --data " DATA " -r %s --observer minmax --scale pow2 --max-shift 12 "
+                "--activations symmetric --weight-bits layer1*=4 --keep-float conv1 "
+                "--observer-epochs 0 -o %s",
+                fp32, recipe, q);
+    assert_printed("calibrated on 40 images, observer minmax; activations symmetric");
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_printed("\"precision\": \"fp32\"");
+    assert_exit(0, "convert %s -o %s", q, clq_test_temp_path("flags2.onnx"));
+    assert_printed("policy [{\"name\": \"layer1*\", \"weights\": \"s4\"}, {\"name\": \"conv1\", "
+                   "\"float\": true}]"); /* in place of the recipe's */
+    assert_printed("observer_epochs 0");
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --max-shift 4 -o %s", fp32, q);
+    assert_printed("--max-shift is for powers of two, and needs --scale pow2");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
@@ -260,6 +282,7 @@ int main(void) {
         cmocka_unit_test(scales_are_learned),
         cmocka_unit_test(policies_say_who_is_quantized),
         cmocka_unit_test(methods_say_what_they_did),
+        cmocka_unit_test(qat_takes_the_flags_of_ptq),
     };
     return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,
                                        clq_test_teardown_temp_dir);

@@ -164,6 +164,53 @@ static void clipped_ranges_stay(void **state) {
     }
 }
 
+/* The scales of activations behind `steps` steps of QAT. */
+static float *scales_after(const clq_quant_config *config, int epochs, int steps, size_t *count) {
+    clq_graph *graph = calibrated(config);
+    clq_dataset *train = net_data(CLQ_SPLIT_TRAIN, SIZE, 4 * BATCH);
+    clq_train_job job = job_of(graph, train, NULL, epochs);
+    float *scales = malloc((size_t)graph->value_count * sizeof *scales);
+    double first, last;
+    *count = 0;
+    job.stop_after_steps = steps;
+    run_qat(&job, config, &first, &last);
+    for (int v = 0; v < graph->value_count; v++) {
+        if (!graph->values[v].data && graph->values[v].q.count > 0) {
+            scales[(*count)++] = graph->values[v].q.scale[0];
+        }
+    }
+    clq_graph_destroy(graph);
+    clq_dataset_close(train);
+    return scales;
+}
+
+/* Of 4 steps an epoch: ranges move in the steps that observer_epochs says, and no longer. */
+static void observers_stop_when_told(void **state) {
+    (void)state;
+    static const struct {
+        double observer_epochs;
+        int epochs, steps;
+    } cases[] = {{0, 2, 0}, {0.25, 2, 1}, {1.5, 2, 6}, {-1, 2, 4}, {-1, 1, 2}, {7, 1, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clq_quant_config config;
+        size_t count, same;
+        clq_quant_config_init(&config);
+        config.observer_epochs = cases[i].observer_epochs;
+        config.averaging = 0.3;
+        const int all = 4 * cases[i].epochs, last = cases[i].steps;
+        float *end = scales_after(&config, cases[i].epochs, all, &count);
+        float *at = scales_after(&config, cases[i].epochs, last ? last : 1, &same);
+        assert_true(count == same && count > 5);
+        assert_memory_equal(end, at, count * sizeof *end);
+        if (last > 1) {
+            float *before = scales_after(&config, cases[i].epochs, last - 1, &same);
+            assert_memory_not_equal(end, before, count * sizeof *end);
+            free(before);
+        }
+        free(end), free(at);
+    }
+}
+
 static void the_same_on_the_gpu_schedule(void **state) {
     (void)state;
     clq_quant_config config;
@@ -401,6 +448,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(device_and_host_quantize_weights_alike),
         cmocka_unit_test(observers_start_from_calibration),
         cmocka_unit_test(clipped_ranges_stay),
+        cmocka_unit_test(observers_stop_when_told),
         cmocka_unit_test(qparams_stay_shared),
         cmocka_unit_test(same_bits_every_run),
         cmocka_unit_test(recomputation_changes_no_bit),
