@@ -448,7 +448,11 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
     CLQ_GOTO(status, cleanup,
              quantized_on(device, trained, options->train, config, options->config->seed, report,
                           &graph));
+    if (options->start) {
+        CLQ_GOTO(status, cleanup, clq_convert(graph, options->start));
+    }
     clq_train_job job = job_of(device, graph, "qat", options);
+    job.no_labels = options->no_labels;
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
     CLQ_GOTO(status, cleanup,

@@ -74,6 +74,8 @@ clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, cl
 /* What both kinds of training need beside the network. */
 typedef struct clq_stage_options {
     clq_dataset *train, *test;
+    bool no_labels;    /* QAT: as in clq_train_job */
+    clq_graph **start; /* QAT: receives the integer network of calibration; NULL: not wanted */
     const clq_train_config *config;
     const char *recipe;   /* its text, kept in checkpoints and log */
     const char *out;      /* folder for history and checkpoints; NULL: none */

@@ -19,7 +19,7 @@ typedef struct options {
     size_t override_count;
     char keys[KEYS][KEY_TEXT]; /* flags that are keys of the recipe: overrides among the others */
     int key_count;
-    bool resume, overwrite;
+    bool resume, overwrite, no_labels;
     int64_t test_images;
 } options;
 
@@ -32,7 +32,9 @@ enum {
     RESUME,
     OVERWRITE,
     CLASS_NAMES,
-    OBSERVER_EPOCHS
+    OBSERVER_EPOCHS,
+    DISTILL,
+    NO_LABELS
 };
 
 /* A flag as a key of the recipe's section "qat", so that what keeps the recipe has it too. */
@@ -100,6 +102,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case RECOMPUTE:
         return clq_option_result(
             state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
+    case DISTILL:
+        return clq_option_result(state, set_key(o, "--distill", "distill.teacher", argument));
+    case NO_LABELS:
+        o->no_labels = true;
+        return clq_option_result(state, set_key(o, "--no-labels", "distill.weight", "1"));
     case TEST_IMAGES:
         return clq_option_result(
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
@@ -137,6 +144,13 @@ static const struct argp_option argp_options[] = {
      "Epochs in which the activations' ranges still move; may be fractional (default 1, or half of "
      "the only one)",
      0},
+    {"distill", DISTILL, "fp32|FILE.onnx", 0,
+     "Learn from a teacher too: the FP32 network, or another one (default: the recipe's)", 0},
+    {"no-labels", NO_LABELS, NULL, 0,
+     "Learn from the teacher alone, on images or rows without labels; instead of accuracy, says "
+     "how "
+     "far outputs are from FP32's",
+     0},
     {"recipe", 'r', "FILE", 0, "Its section \"qat\" applies (default: no recipe)", 0},
     {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.schedule.lr=0.01)", 0},
     {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
@@ -169,7 +183,8 @@ static const struct argp argp = {
     "--out, Ctrl-C stops it behind a checkpoint, from which --resume continues."
     "\vExamples:\n"
     "  clquant qat model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
-    "  clquant qat model.onnx -D imagenet -r imagenet-resnet50 -O out -o int8.onnx",
+    "  clquant qat model.onnx -D imagenet -r imagenet-resnet50 -O out -o int8.onnx\n"
+    "  clquant qat model.onnx -D photos --distill fp32 --no-labels -o int8.onnx",
     children,
     NULL,
     NULL};
@@ -177,13 +192,28 @@ static const struct argp argp = {
 static const clq_out_training trainings[] = {{"", "qat"}};
 static const char *const results[] = {"origin.json"};
 
+/* Of what was written, and where there are no labels of what QAT began with. */
+static clq_status measure(const options *o, clq_device *device, clq_graph *fp32, clq_graph *start,
+                          clq_graph *integer, const clq_data_source *source,
+                          clq_quantized *quantized) {
+    const clq_unlabelled inputs = {.images = source};
+    if (!o->no_labels) {
+        return clq_compare_accuracy(device, fp32, integer, source, o->test_images,
+                                    &quantized->accuracy);
+    }
+    CLQ_TRY(clq_compare_unlabelled(device, fp32, start, &inputs, o->test_images,
+                                   &quantized->errors_before));
+    return clq_compare_unlabelled(device, fp32, integer, &inputs, o->test_images,
+                                  &quantized->errors);
+}
+
 static clq_status run(int argc, char **argv) {
     options o = {.test_images = CLQ_TEST_IMAGES};
     clq_status status = CLQ_OK;
     clq_ranks *ranks = NULL;
     clq_device *device = NULL;
     clq_recipe *recipe = NULL;
-    clq_graph *graph = NULL, *integer = NULL;
+    clq_graph *graph = NULL, *integer = NULL, *start = NULL;
     clq_dataset *train = NULL, *test = NULL;
     clq_out_folder out = {0};
     clq_origin origin = {0};
@@ -219,13 +249,18 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup, clq_class_names_keep(o.class_names, graph));
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
-    clq_data_source source = {.path = o.data, .flags = &o.images, .recipe = recipe};
+    clq_data_source source = {.path = o.data,
+                              .flags = &o.images,
+                              .recipe = recipe,
+                              .any_classes = o.no_labels,
+                              .inputs_only = o.no_labels};
+    const int64_t test_limit =
+        o.no_labels && recipe->data.test_limit == 0 ? o.test_images : recipe->data.test_limit;
     CLQ_GOTO(status, cleanup,
              clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));
     source.quiet = true;
     clq_data_warn_unsplit(train, o.images.labels);
-    CLQ_GOTO(status, cleanup,
-             clq_data_open(&source, graph, CLQ_SPLIT_TEST, recipe->data.test_limit, &test));
+    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, test_limit, &test));
     if (!o.folder) {
         clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
     }
@@ -235,6 +270,8 @@ static clq_status run(int argc, char **argv) {
         clq_origin_begin(&origin, recipe, device, train, test, clq_ranks_size(ranks), o.resume));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
+                                     .no_labels = o.no_labels,
+                                     .start = &start,
                                      .config = &recipe->qat,
                                      .recipe = recipe->text,
                                      .out = o.folder,
@@ -252,8 +289,7 @@ static clq_status run(int argc, char **argv) {
         quantized.config = &recipe->qat_quant;
         CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
         CLQ_GOTO(status, cleanup,
-                 clq_fail_in(clq_compare_accuracy(device, graph, integer, &source, o.test_images,
-                                                  &quantized.accuracy),
+                 clq_fail_in(measure(&o, device, graph, start, integer, &source, &quantized),
                              CLQ_BUT_WRITTEN, o.out));
         clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
     }
@@ -265,6 +301,7 @@ cleanup:
     clq_dataset_close(test);
     clq_graph_destroy(graph);
     clq_graph_destroy(integer);
+    clq_graph_destroy(start);
     clq_recipe_free(recipe);
     clq_device_close(device);
     clq_ranks_close(ranks, status);

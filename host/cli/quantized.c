@@ -149,7 +149,8 @@ static void print_accuracy(const clq_before_after *a) {
     }
 }
 
-static void print_errors(const clq_output_errors *errors, const clq_graph *graph) {
+static void print_errors(const clq_output_errors *errors, const clq_output_errors *before,
+                         const clq_graph *graph) {
     if (errors->rows == 0) {
         return;
     }
@@ -160,17 +161,28 @@ static void print_errors(const clq_output_errors *errors, const clq_graph *graph
         fputs(o ? ", " : " ", stdout);
         clq_print_name(clq_graph_output_name(graph, o));
         printf(" %.3g %%", 100 * errors->of[o]);
+        if (before->rows > 0) {
+            printf(" (before QAT %.3g %%)", 100 * before->of[o]);
+        }
     }
     putchar('\n');
 }
 
-static json_t *errors_to_json(const clq_output_errors *errors, const clq_graph *graph) {
-    json_t *json = json_object(), *outputs = json_object();
-    json_object_set_new(json, "rows", json_integer(errors->rows));
+static json_t *outputs_to_json(const clq_output_errors *errors, const clq_graph *graph) {
+    json_t *outputs = json_object();
     for (int o = 0; o < errors->count; o++) {
         json_object_set_new(outputs, clq_graph_output_name(graph, o), clq_json_real(errors->of[o]));
     }
-    json_object_set_new(json, "outputs", outputs);
+    return outputs;
+}
+
+static json_t *errors_to_json(const clq_quantized *q, const clq_graph *graph) {
+    json_t *json = json_object();
+    json_object_set_new(json, "rows", json_integer(q->errors.rows));
+    json_object_set_new(json, "outputs", outputs_to_json(&q->errors, graph));
+    if (q->errors_before.rows > 0) {
+        json_object_set_new(json, "before_qat", outputs_to_json(&q->errors_before, graph));
+    }
     return json;
 }
 
@@ -310,7 +322,7 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     print_methods(config, report);
     print_tried(q);
     print_accuracy(&q->accuracy);
-    print_errors(&q->errors, graph);
+    print_errors(&q->errors, &q->errors_before, graph);
 }
 
 /* ---- JSON ---- */
@@ -381,7 +393,7 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
         clq_quantized_to_json(quantized, json);
         json_object_set_new(json, "accuracy", accuracy_to_json(&quantized->accuracy));
         if (quantized->errors.rows > 0) {
-            json_object_set_new(json, "output_error", errors_to_json(&quantized->errors, saved));
+            json_object_set_new(json, "output_error", errors_to_json(quantized, saved));
         }
     } else {
         json_object_set_new(json, "quantization", clq_quantization_recorded(saved));

@@ -26,7 +26,7 @@ typedef struct clq_quantized {
     const clq_quant_config *config;
     clq_quant_report report;
     clq_before_after accuracy;
-    clq_output_errors errors;
+    clq_output_errors errors, errors_before; /* before: of QAT's start */
 } clq_quantized;
 
 /* How many images of the test split accuracy is measured on where --test-images does not say. */

@@ -356,7 +356,8 @@ clq_status clq_dataset_require_labels(const clq_dataset *d) {
                : clq_fail(
                      CLQ_BAD_DATA,
                      "%s: its images have no labels; they have where each class has a folder of "
-                     "its own, or where a list names the class of each image (--labels)",
+                     "its own or, for commands with --labels, where a list names the class of each "
+                     "image; qat --distill fp32 --no-labels needs none",
                      d->path);
 }
 

@@ -136,7 +136,8 @@ static clq_status refuse_folder(const char *path) {
         "test/ or val/, images (without labels), train.csv, x_train.npy and x.npy (tables)%s%s%s",
         path, count ? "; what it has is folders, " : "", count ? folders.data : "",
         count ? ": if these are classes, there must be at least two, each with .jpg or .png files "
-                "and no folders in it; else a list, --labels, names the class of each image"
+                "and no folders in it; else, for commands with --labels, a list names the class of "
+                "each image"
               : "");
 cleanup:
     clq_free(archive);

@@ -12,7 +12,7 @@ struct clq_loss {
     clq_loss_kind kind;
     int n, classes;
     float smoothing;
-    bool regression;
+    bool classless;            /* no target is a class */
     clq_buffer *teacher;       /* F32 (N, classes), borrowed; NULL: none */
     float weight, temperature; /* of the teacher */
     clq_buffer *samples;       /* F32 (N) */
@@ -24,7 +24,7 @@ clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_sha
                            double label_smoothing, clq_loss **result) {
     clq_status status = CLQ_OK;
     clq_op_self_tests_add();
-    if (output->rank != 2 || clq_shape_count(output) > INT_MAX) {
+    if ((output->rank != 2 && kind != CLQ_LOSS_MSE) || clq_shape_count(output) > INT_MAX) {
         return clq_fail(CLQ_USAGE, "a loss needs an output of shape (N, classes), it has rank %d",
                         output->rank);
     }
@@ -38,7 +38,7 @@ clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_sha
     loss->device = device;
     loss->kind = kind;
     loss->n = (int)output->dim[0];
-    loss->classes = (int)output->dim[1];
+    loss->classes = (int)(clq_shape_count(output) / output->dim[0]);
     loss->smoothing = (float)label_smoothing;
     const size_t words = (size_t)loss->n * sizeof(float);
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, words, &loss->samples));
@@ -62,15 +62,10 @@ void clq_loss_destroy(clq_loss *loss) {
     clq_free(loss);
 }
 
-clq_status clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight,
-                                double temperature) {
-    if (logits && loss->kind != CLQ_LOSS_CROSS_ENTROPY) {
-        return clq_fail(CLQ_USAGE, "a teacher needs the loss cross_entropy");
-    }
+void clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight, double temperature) {
     loss->teacher = logits;
     loss->weight = (float)weight;
     loss->temperature = (float)temperature;
-    return CLQ_OK;
 }
 
 static clq_status run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, clq_buffer *soft,
@@ -102,12 +97,12 @@ clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *tar
     return run(loss, logits, NULL, targets, gradient);
 }
 
-void clq_loss_set_regression(clq_loss *loss) {
-    loss->regression = true;
+void clq_loss_set_classless(clq_loss *loss) {
+    loss->classless = true;
 }
 
 static void forget_classes(const clq_loss *loss, clq_loss_totals *totals) {
-    if (loss->regression) {
+    if (loss->classless) {
         totals->top1 = totals->top5 = NAN;
     }
 }

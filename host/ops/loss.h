@@ -7,18 +7,19 @@
 
 typedef struct clq_loss clq_loss;
 
-/* `output`: (N, C). label_smoothing e: the target is 1 - e + e / C for the label, e / C elsewhere
- * (Szegedy et al. 2016). */
+/* `output`: (N, C); of the mean squared error (N, ...), C being all of a sample's numbers.
+ * label_smoothing e: the target is 1 - e + e / C for the label, e / C elsewhere (Szegedy et al.
+ * 2016). */
 clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
                            double label_smoothing, clq_loss **loss);
 void clq_loss_destroy(clq_loss *loss); /* NULL ok */
 
-/* From now on the loss is (1 - weight) * cross-entropy + weight * T^2 * KL(softmax(teacher / T) ||
- * softmax(logits / T)) with T = temperature > 0 (Hinton et al. 2015). `logits` F32 (N, C) is what
- * the teacher says of the same batch; it stays the caller's, who fills it before each run. NULL: no
- * teacher. CLQ_USAGE for another loss than cross-entropy. */
-clq_status clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight,
-                                double temperature);
+/* From now on the loss is (1 - weight) * loss + weight * what the teacher adds: of cross-entropy
+ * T^2 * KL(softmax(teacher / T) || softmax(logits / T)) with T = temperature > 0 (Hinton et al.
+ * 2015), of the mean squared error that to the teacher's numbers. `logits` F32 (N, C) is what the
+ * teacher says of the same batch; it stays the caller's, who fills it before each run. NULL: no
+ * teacher. */
+void clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight, double temperature);
 
 /* logits (N, C); gradient (N, C) = d(mean loss) / d logits, NULL: not wanted. labels: S32 (N); mean
  * squared error takes them as one-hot vectors. Adds the batch to the totals: a sample is right when
@@ -30,8 +31,8 @@ clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
 clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets,
                              clq_buffer *gradient);
 
-/* The targets are numbers, not classes: top1 and top5 of totals become NaN. */
-void clq_loss_set_regression(clq_loss *loss);
+/* The targets are no classes, but numbers or not there: top1 and top5 of totals become NaN. */
+void clq_loss_set_classless(clq_loss *loss);
 
 typedef struct clq_loss_totals {
     double loss; /* sum over samples */

@@ -5,8 +5,8 @@
 #include "base/checked.h"
 #include "base/interval.h"
 #include "quant/analyze.h"
-#include "quant/output_error.h"
 #include "train/evaluate.h"
+#include "train/output_error.h"
 
 static size_t value_size(const clq_graph *graph, int value) {
     return (size_t)clq_shape_count(&graph->values[value].shape);

@@ -4,8 +4,8 @@
 #include "base/arguments.h"
 #include "base/progress.h"
 #include "quant/compare.h"
-#include "quant/output_error.h"
 #include "train/evaluate.h"
+#include "train/output_error.h"
 
 typedef struct comparison {
     clq_exec *real;
@@ -17,19 +17,6 @@ typedef struct comparison {
     int64_t *right;                         /* (1 + count): samples whose label won */
     bool labelled;
 } comparison;
-
-void clq_output_error_add(clq_output_error *sums, const float *real, const float *other,
-                          size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const double x = real[i], d = other[i] - x;
-        sums->error += d * d;
-        sums->power += x * x;
-    }
-}
-
-double clq_output_error_of(const clq_output_error *sums) {
-    return sums->error > 0 || isnan(sums->error) ? sqrt(sums->error / sums->power) : 0;
-}
 
 static size_t output_size(const comparison *c, int index) {
     return (size_t)clq_shape_count(&c->graph->values[c->graph->outputs[index].value].shape);

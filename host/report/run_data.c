@@ -78,6 +78,8 @@ static clq_status read_epoch(clq_json_reader *reader, int previous, clq_epoch_re
     CLQ_TRY(clq_run_read_real(reader, "test_top1", 0, 1, &out->test_top1));
     CLQ_TRY(clq_run_read_real(reader, "skipped_steps", 0, CLQ_RUN_LARGE, &out->skipped_steps));
     CLQ_TRY(
+        clq_run_read_real(reader, "test_output_error", 0, CLQ_RUN_LARGE, &out->test_output_error));
+    CLQ_TRY(
         clq_run_read_real(reader, "images_per_second", 0, CLQ_RUN_LARGE, &out->images_per_second));
     return clq_run_read_real(reader, "seconds", 0, CLQ_RUN_LARGE, &out->seconds);
 }

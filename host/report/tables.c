@@ -70,7 +70,7 @@ static void epochs(const clq_run_data *data, int qat, clq_text *out) {
         const clq_epoch_record *r = &history->records[i];
         if (i == 0) {
             clq_text_puts(out, "epoch,lr,train_loss,train_top1,test_loss,test_top1,skipped_steps,"
-                               "images_per_second,seconds\n");
+                               "test_output_error,images_per_second,seconds\n");
         }
         clq_text_printf(out, "%d", r->epoch);
         put_number(out, r->lr);
@@ -79,6 +79,7 @@ static void epochs(const clq_run_data *data, int qat, clq_text *out) {
         put_number(out, r->test_loss);
         put_number(out, r->test_top1);
         put_number(out, r->skipped_steps);
+        put_number(out, r->test_output_error);
         put_number(out, r->images_per_second);
         put_number(out, r->seconds);
         clq_text_puts(out, "\n");

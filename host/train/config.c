@@ -138,10 +138,6 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_TRY(clq_in_range("log_steps", config->log_steps, CLQ_IN_LOG_STEPS));
     CLQ_TRY(check_progressive(config));
     CLQ_TRY(check_augment(&config->augment));
-    if (config->distill.teacher && config->distill.weight > 0 &&
-        config->loss != CLQ_LOSS_CROSS_ENTROPY) {
-        return clq_fail(CLQ_USAGE, "distill needs the loss cross_entropy");
-    }
     return check_schedule(config);
 }
 

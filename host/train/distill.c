@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "train/output_error.h"
 
 struct clq_distill {
     clq_graph *graph; /* the teacher folded, for the size of the student's images */
@@ -113,8 +114,7 @@ static clq_status make_graph(const clq_graph *teacher, const clq_shape *x, clq_g
     return clq_fail_in(status, "the teacher");
 }
 
-clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_loss *loss,
-                              clq_distill **out) {
+clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_distill **out) {
     clq_status status = CLQ_OK;
     *out = NULL;
     CLQ_TRY(check(job));
@@ -128,14 +128,15 @@ clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_l
              make_graph(job->teacher, &clq_exec_input(student)->shape, &distill->graph));
     CLQ_GOTO(status, cleanup,
              clq_exec_create(job->device, distill->graph, &options, &distill->exec));
-    CLQ_GOTO(status, cleanup,
-             clq_loss_set_teacher(loss, clq_exec_output(distill->exec)->buffer,
-                                  job->config.distill.weight, job->config.distill.temperature));
     *out = distill;
     distill = NULL;
 cleanup:
     clq_distill_destroy(distill);
     return status;
+}
+
+clq_exec *clq_distill_exec(clq_distill *distill) {
+    return distill->exec;
 }
 
 void clq_distill_destroy(clq_distill *distill) {
@@ -155,4 +156,36 @@ clq_status clq_distill_run(clq_distill *distill, clq_buffer *x) {
     const size_t bytes = (size_t)clq_shape_count(&input->shape) * sizeof(float);
     CLQ_TRY(clq_buffer_copy(input->buffer, 0, x, 0, bytes));
     return clq_exec_forward(distill->exec);
+}
+
+clq_status clq_distill_compare(clq_distill *distill, clq_exec *student, clq_feed *feed,
+                               double *error) {
+    const clq_tensor *real = clq_exec_output(distill->exec), *other = clq_exec_output(student);
+    const size_t count = (size_t)clq_shape_count(&real->shape);
+    const size_t outputs = count / (size_t)real->shape.dim[0];
+    clq_output_error sums = {0};
+    clq_feed_batch batch = {0};
+    clq_status status = CLQ_NO_MEMORY;
+    float *x = clq_calloc(count, sizeof *x), *y = clq_calloc(count, sizeof *y);
+    if (!x || !y) {
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
+    for (;;) {
+        CLQ_GOTO(status, cleanup, clq_feed_fill(feed, student, &batch));
+        const size_t valid = (size_t)batch.count * outputs;
+        if (valid == 0) {
+            break;
+        }
+        CLQ_GOTO(status, cleanup, clq_distill_run(distill, clq_exec_input(student)->buffer));
+        CLQ_GOTO(status, cleanup, clq_exec_forward(student));
+        CLQ_GOTO(status, cleanup, clq_buffer_read(real->buffer, 0, valid * sizeof *x, x));
+        CLQ_GOTO(status, cleanup, clq_buffer_read(other->buffer, 0, valid * sizeof *y, y));
+        clq_output_error_add(&sums, x, y, valid);
+    }
+    *error = clq_output_error_of(&sums);
+cleanup:
+    clq_free(x);
+    clq_free(y);
+    return status;
 }

@@ -90,7 +90,7 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
         *out = feed;
         return CLQ_OK;
     }
-    if (options->training) {
+    if (options->training && !options->no_labels) {
         CLQ_GOTO(status, cleanup, clq_dataset_require_labels(dataset));
     }
     feed->device = device;

@@ -19,6 +19,7 @@ static const struct {
     {"test_loss", offsetof(clq_epoch_record, test_loss)},
     {"test_top1", offsetof(clq_epoch_record, test_top1)},
     {"skipped_steps", offsetof(clq_epoch_record, skipped_steps)},
+    {"test_output_error", offsetof(clq_epoch_record, test_output_error)},
     {"images_per_second", offsetof(clq_epoch_record, images_per_second)},
     {"seconds", offsetof(clq_epoch_record, seconds)},
 };

@@ -103,7 +103,7 @@ static clq_status train_epoch(trainer *t, int64_t epoch, clq_epoch_record *recor
     record->lr = clq_learning_rate(config, t->step - 1, t->steps_per_epoch);
     record->train_loss = loss;
     record->train_top1 = top1;
-    record->test_loss = record->test_top1 = NAN;
+    record->test_loss = record->test_top1 = record->test_output_error = NAN;
     record->skipped_steps = (double)t->skipped.in_epoch;
     /* Of an epoch that was resumed, another process knew what the first part took. */
     const double seconds = clq_now_seconds() - start;
@@ -119,30 +119,45 @@ static clq_status swap_average(trainer *t) {
     return clq_exec_load_parameters(t->exec);
 }
 
+static clq_status evaluate_labelled(trainer *t, clq_epoch_record *record) {
+    clq_evaluation evaluation;
+    CLQ_TRY(clq_evaluate(t->eval_exec, t->test_feed, "test", &evaluation, NULL));
+    record->test_loss = evaluation.loss;
+    record->test_top1 = evaluation.top1;
+    clq_evaluation_clear(&evaluation);
+    return CLQ_OK;
+}
+
 /* Breaks off, with t->stopping, when training shall stop. */
 static clq_status evaluate(trainer *t, clq_epoch_record *record) {
-    const clq_train_hooks *hooks = t->job->hooks;
-    clq_evaluation evaluation = {0};
-    clq_status status;
     if (!t->job->test) {
         return CLQ_OK;
     }
     CLQ_TRY(swap_average(t));
-    if (hooks && hooks->evaluate) {
-        status = hooks->evaluate(hooks->context, &evaluation);
-    } else {
-        CLQ_TRY(clq_exec_load_parameters(t->eval_exec));
-        status = clq_evaluate(t->eval_exec, t->test_feed, "test", &evaluation, NULL);
-    }
+    CLQ_TRY(clq_exec_load_parameters(t->eval_exec));
+    const clq_status status = t->eval_teacher
+                                  ? clq_distill_compare(t->eval_teacher, t->eval_exec, t->test_feed,
+                                                        &record->test_output_error)
+                                  : evaluate_labelled(t, record);
     clq_progress_continue(&t->progress, t->step * t->job->config.batch);
     if (status != CLQ_OK && status != CLQ_INTERRUPTED) {
         return status;
     }
-    record->test_loss = evaluation.loss;
-    record->test_top1 = evaluation.top1;
-    clq_evaluation_clear(&evaluation);
     CLQ_TRY(swap_average(t));
     return clq_trainer_agree_to_stop(t, status == CLQ_INTERRUPTED);
+}
+
+/* "  test loss 0.1234  test top-1 93.75 %", or how far from the teacher. */
+static const char *test_text(const clq_epoch_record *record, char text[96]) {
+    char top1[40];
+    text[0] = '\0';
+    if (!isnan(record->test_output_error)) {
+        clq_snprintf(text, 96, "  test output error %.3g %%", 100 * record->test_output_error);
+    } else {
+        clq_snprintf(text, 96, "  test loss %.4g%s", record->test_loss,
+                     top1_text("test top-1", record->test_top1, top1));
+    }
+    return text;
 }
 
 /* A checkpoint behind the last step; where an epoch's evaluation is still to come, resuming starts
@@ -177,15 +192,14 @@ static clq_status run_epochs(trainer *t) {
             return interrupt(t);
         }
         CLQ_TRY(clq_history_add(&t->history, &record));
-        char train[40], test[40], rate[40] = "";
+        char train[40], test[96], rate[40] = "";
         if (!isnan(record.images_per_second)) {
             clq_snprintf(rate, sizeof rate, "  %.0f %s/s", record.images_per_second,
                          clq_feed_unit(t->feed));
         }
-        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s  test loss %.4g%s%s", t->job->phase,
-                     record.epoch, t->job->config.epochs, record.lr, record.train_loss,
-                     top1_text("top-1", record.train_top1, train), record.test_loss,
-                     top1_text("test top-1", record.test_top1, test), rate);
+        clq_log_info("%s: epoch %d/%d  lr %.4g  loss %.4g%s%s%s", t->job->phase, record.epoch,
+                     t->job->config.epochs, record.lr, record.train_loss,
+                     top1_text("top-1", record.train_top1, train), test_text(&record, test), rate);
         if (t->job->out) {
             CLQ_TRY(clq_history_write(&t->history, t->job->out));
         }

@@ -26,6 +26,11 @@ static clq_status check_data(const clq_train_job *job) {
     }
     const clq_dataset_info *info = clq_dataset_get_info(job->train);
     CLQ_TRY(clq_graph_check_data(job->graph, job->train));
+    if (job->no_labels && !(clq_distill_wanted(job) && job->config.distill.weight == 1)) {
+        return clq_fail(CLQ_USAGE,
+                        "training without labels needs a teacher (distill.teacher), whose "
+                        "word is all (distill.weight 1)");
+    }
     if (job->test) {
         CLQ_TRY(clq_graph_check_data(job->graph, job->test));
     }
@@ -63,6 +68,7 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
     const bool images = input->rank == 4;
     const clq_feed_options options = {.batch = rank_batch(t),
                                       .training = training,
+                                      .no_labels = t->job->no_labels,
                                       .seed = config->seed,
                                       .threads = config->loader_threads,
                                       .height = images ? (int)input->dim[1] : 0,
@@ -113,12 +119,16 @@ static clq_status open_sized(trainer *t, int size) {
     if (!t->loss) {
         CLQ_TRY(clq_loss_create(job->device, job->config.loss, &clq_exec_output(t->exec)->shape,
                                 job->config.label_smoothing, &t->loss));
-        if (job->train && clq_dataset_get_info(job->train)->targets > 0) {
-            clq_loss_set_regression(t->loss);
+        if (job->no_labels || (job->train && clq_dataset_get_info(job->train)->targets > 0)) {
+            clq_loss_set_classless(t->loss);
         }
     }
-    return clq_distill_wanted(job) ? clq_distill_create(job, t->exec, t->loss, &t->distill)
-                                   : CLQ_OK;
+    if (clq_distill_wanted(job)) {
+        CLQ_TRY(clq_distill_create(job, t->exec, &t->distill));
+        clq_loss_set_teacher(t->loss, clq_exec_output(clq_distill_exec(t->distill))->buffer,
+                             job->config.distill.weight, job->config.distill.temperature);
+    }
+    return CLQ_OK;
 }
 
 static void close_sized(trainer *t) {
@@ -166,7 +176,7 @@ static uint64_t config_hash(const trainer *t) {
     uint64_t hash = clq_train_config_hash(&t->job->config) + (uint64_t)t->job->mode;
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
     hash += (uint64_t)clq_ranks_size(t->job->ranks);
-    hash += t->distill ? clq_distill_hash(t->job) : 0;
+    hash += t->distill ? clq_distill_hash(t->job) + t->job->no_labels : 0;
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
         const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
@@ -341,6 +351,7 @@ clq_status clq_trainer_open(trainer *t) {
     if (job->test) {
         CLQ_TRY(open_feed(t, false, &t->test_feed));
         CLQ_TRY(open_executor(t, false, &t->eval_exec));
+        CLQ_TRY(job->no_labels ? clq_distill_create(job, t->eval_exec, &t->eval_teacher) : CLQ_OK);
     }
     CLQ_TRY(open_totals(t));
     CLQ_TRY(clq_optimizer_create(job->device, job->graph, t->params, &job->config, &t->optimizer));
@@ -349,6 +360,7 @@ clq_status clq_trainer_open(trainer *t) {
 }
 
 void clq_trainer_close(trainer *t) {
+    clq_distill_destroy(t->eval_teacher);
     clq_exec_destroy(t->eval_exec); /* may lie in the training executor's memory */
     close_sized(t);
     clq_buffer_release(t->all_totals);

@@ -31,9 +31,10 @@ typedef struct trainer {
     clq_feed *feed, *test_feed;
     clq_optimizer *optimizer;
     clq_loss *loss;
-    clq_distill *distill;   /* NULL: no teacher */
-    clq_reducer *reducer;   /* NULL: one rank */
-    clq_buffer *all_totals; /* several ranks: F32 (ranks, loss's totals), for the checkpoint */
+    clq_distill *distill;      /* NULL: no teacher */
+    clq_distill *eval_teacher; /* job->no_labels: what the test's outputs are compared with */
+    clq_reducer *reducer;      /* NULL: one rank */
+    clq_buffer *all_totals;    /* several ranks: F32 (ranks, loss's totals), for the checkpoint */
     clq_health *health;
     clq_checkpoint checkpoint;
     char *facts;                                            /* the checkpoint's */

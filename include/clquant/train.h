@@ -108,8 +108,9 @@ typedef struct clq_feed clq_feed;
 
 typedef struct clq_feed_options {
     int batch;
-    bool training; /* shuffle, augment, drop the last partial batch */
-    bool shuffle;  /* without `training`: samples in a random order (calibration) */
+    bool training;  /* shuffle, augment, drop the last partial batch */
+    bool no_labels; /* they are not needed to train */
+    bool shuffle;   /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
     int threads; /* images only, as all below but shard and shards */
     clq_normalisation normalisation;
@@ -298,8 +299,10 @@ clq_status clq_predict(clq_exec *exec, clq_feed *feed, int64_t limit, const char
 /* ---- training ---- */
 
 typedef struct clq_epoch_record {
-    int epoch; /* 1-based */
-    double lr, train_loss, train_top1, test_loss, test_top1;
+    int epoch;                                               /* 1-based */
+    double lr, train_loss, train_top1, test_loss, test_top1; /* NaN where it is not known */
+    double test_output_error; /* how far outputs are from the teacher's, as clq_compare_outputs says
+                                 it */
     double skipped_steps;     /* see clq_nonfinite */
     double images_per_second; /* of the steps since the start, or the latest resume, in the epoch */
     double seconds;           /* of all steps, without the evaluation; NaN: resumed on the way */
@@ -311,8 +314,6 @@ typedef struct clq_train_hooks {
     clq_status (*before_step)(void *context, int64_t step);
     /* Before the executor loads the optimizer's new parameters. */
     clq_status (*after_step)(void *context, int64_t step);
-    clq_status (*evaluate)(void *context,
-                           clq_evaluation *evaluation); /* replaces the default test evaluation */
     /* Of what else must not change between stop and resume. */
     uint64_t config_hash;
     /* Named buffers that belong into the checkpoint and come back on resume (observers). */
@@ -331,7 +332,9 @@ typedef struct clq_train_job {
     clq_params *params;              /* NULL: made from graph */
     clq_qstate *qstate;              /* QAT */
     const clq_graph
-        *teacher; /* a float network to distil from, as config.distill says; NULL: none */
+        *teacher;   /* a float network to distil from, as config.distill says; NULL: none */
+    bool no_labels; /* the teacher's word is all, config.distill.weight is 1: data needs no labels,
+                       which are not looked at; instead of accuracy there is test_output_error */
     const clq_train_hooks *hooks;
     clq_ranks *ranks;     /* who train together, each with all of this job; NULL: alone */
     const char *out;      /* rank 0: folder for history and checkpoints; NULL: none */

@@ -127,7 +127,9 @@ __kernel void softmax_cross_entropy_f32(__global const float *logits, __global c
 
 /* ---- mean squared error over the classes; a label means its one-hot vector ---- */
 
-/* Takes what the cross-entropy takes; there is no teacher. */
+/* Takes what the cross-entropy takes. With a teacher
+ *   loss = (1 - weight) * mean squared error + weight * mean_k (x_k - teacher_k)^2;
+ * the temperature is of no use. */
 __kernel void mean_squared_error_f32(__global const float *logits, __global const int *labels,
                                      __global const float *soft, __global const float *teacher,
                                      __global float *gradient, __global float *sample_loss,
@@ -138,12 +140,15 @@ __kernel void mean_squared_error_f32(__global const float *logits, __global cons
         return;
     }
     __global const float *x = logits + (long)n * K;
+    const float hard = teacher ? 1.0f - weight : 1.0f;
     float sum = 0.0f;
     for (int k = 0; k < K; k++) {
         const float d = x[k] - smoothed(labels, soft, n, k, K, smoothing);
-        sum += d * d;
+        const float e = teacher ? x[k] - teacher[(long)n * K + k] : 0.0f;
+        sum += teacher ? hard * (d * d) + weight * (e * e) : d * d;
         if (gradient) {
-            gradient[(long)n * K + k] = 2.0f * d / (float)K * scale;
+            const float slope = teacher ? hard * d + weight * e : d;
+            gradient[(long)n * K + k] = 2.0f * slope / (float)K * scale;
         }
     }
     sample_loss[n] = sum / (float)K;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "cli/command.h"
 #include "data/image.h"
@@ -511,6 +512,23 @@ static void images_without_labels_serve_where_none_are_needed(void **state) {
     assert_printed("its images have no labels; they have where each class has a folder of its own");
     assert_exit(CLQ_BAD_DATA, "qat %s %s -o %s", model, data, path_of("no.onnx"));
     assert_printed("its images have no labels");
+    assert_printed("qat --distill fp32 --no-labels needs none");
+    assert_exit(0, "qat %s %s --distill fp32 --no-labels --set qat.batch=2 -O %s -o %s", model,
+                data, path_of("taught"), int8);
+    assert_printed("unlabelled: 4 images without labels");
+    assert_printed("test output error ");
+    assert_printed("int8 outputs differ from FP32's on 4 images");
+    assert_printed("(before QAT ");
+    assert_not_printed("top-1");
+    assert_true(clq_file_exists(path_of("taught/history.csv")));
+    assert_exit(0, "verify %s %s", int8, data);
+    assert_exit(0,
+                "qat %s %s --distill fp32 --no-labels --set qat.batch=2 --set qat.loss=mse -o %s "
+                "--json",
+                model, data, int8);
+    assert_printed("\"before_qat\"");
+    assert_exit(CLQ_USAGE, "qat %s %s --no-labels --set qat.batch=2 -o %s", model, data, int8);
+    assert_printed("training without labels needs a teacher (distill.teacher)");
     assert_exit(CLQ_BAD_DATA, "train %s --data %s --out %s",
                 list_file("r.json", "{\"network\": {\"name\": \"mlp\", \"size\": 8}}"),
                 path_of("unlabelled"), path_of("no"));

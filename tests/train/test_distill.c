@@ -106,11 +106,88 @@ static void misfits_are_named(void **state) {
     clq_graph_destroy(other);
 }
 
+/* ---- without labels ---- */
+
+/* A third of the usual values of the teacher, which the student starts from. */
+static void disturb(clq_graph *graph) {
+    for (int v = 0; v < graph->value_count; v++) {
+        float *data = graph->values[v].data;
+        for (int64_t i = 0; data && i < clq_shape_count(&graph->values[v].shape); i += 3) {
+            data[i] = 0;
+        }
+    }
+}
+
+static clq_train_job unlabelled(clq_graph *graph, const clq_graph *teacher, const char *out) {
+    clq_train_job job = taught_by(graph, teacher, out);
+    job.config.distill.weight = 1;
+    job.config.epochs = 6;
+    job.no_labels = true;
+    return job;
+}
+
+/* Nothing but the teacher's word is learnt from, by either loss, and nothing is said of accuracy.
+ */
+static void images_without_labels_teach(void **state) {
+    (void)state;
+    for (int kind = CLQ_LOSS_CROSS_ENTROPY; kind <= CLQ_LOSS_MSE; kind++) {
+        clq_graph *teacher = new_graph(), *graph = new_graph(), *stopped = new_graph(),
+                  *resumed = new_graph();
+        clq_epoch_record *history = NULL;
+        int count = 0;
+        disturb(graph);
+        disturb(stopped);
+        disturb(resumed);
+        clq_train_job job = unlabelled(graph, teacher, clq_test_temp_path(kind ? "mse" : "kl"));
+        job.config.loss = (clq_loss_kind)kind;
+        assert_ok(clq_train(&job, &history, &count));
+        assert_int_equal(count, 6);
+        assert_true(history[0].test_output_error > 0);
+        assert_true(history[5].test_output_error < history[0].test_output_error);
+        assert_true(history[5].train_loss < history[0].train_loss);
+        for (int e = 0; e < count; e++) {
+            assert_true(isnan(history[e].train_top1) && isnan(history[e].test_top1) &&
+                        isnan(history[e].test_loss));
+        }
+        clq_free(history);
+        /* Stopped and resumed: the same bits, and the same history. */
+        job = unlabelled(stopped, teacher, clq_test_temp_path(kind ? "mse2" : "kl2"));
+        job.config.loss = (clq_loss_kind)kind;
+        job.stop_after_steps = 29;
+        job.config.checkpoint_steps = 7;
+        assert_ok(run(&job, NULL));
+        job.stop_after_steps = 0;
+        job.resume = true;
+        job.graph = resumed;
+        assert_ok(run(&job, NULL));
+        assert_true(hash_of(resumed) == hash_of(graph));
+        clq_graph_destroy(teacher);
+        clq_graph_destroy(graph);
+        clq_graph_destroy(stopped);
+        clq_graph_destroy(resumed);
+    }
+}
+
+static void without_labels_a_teacher_must_say_all(void **state) {
+    (void)state;
+    clq_graph *teacher = new_graph(), *graph = new_graph();
+    clq_train_job job = unlabelled(graph, NULL, NULL);
+    assert_status(run(&job, NULL), CLQ_USAGE);
+    assert_error_has("training without labels needs a teacher");
+    job.teacher = teacher;
+    job.config.distill.weight = 0.9;
+    assert_status(run(&job, NULL), CLQ_USAGE);
+    clq_graph_destroy(teacher);
+    clq_graph_destroy(graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_twin_teaches_nothing),
         cmocka_unit_test(resuming_gives_the_same_bits),
         cmocka_unit_test(misfits_are_named),
+        cmocka_unit_test(images_without_labels_teach),
+        cmocka_unit_test(without_labels_a_teacher_must_say_all),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

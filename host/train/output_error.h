@@ -1,6 +1,6 @@
 /* How far outputs are from those of another network. */
-#ifndef CLQUANT_QUANT_OUTPUT_ERROR_H
-#define CLQUANT_QUANT_OUTPUT_ERROR_H
+#ifndef CLQUANT_TRAIN_OUTPUT_ERROR_H
+#define CLQUANT_TRAIN_OUTPUT_ERROR_H
 
 #include <stddef.h>
 
