@@ -157,8 +157,7 @@ static const struct argp_option argp_options[] = {
     {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
     {"learn-scales", LEARN_SCALES, "HOW", 0,
      "Learns scales by gradient: lsq, lsq+ (and offsets of activations) or pact (clipping levels "
-     "behind "
-     "ReLU); default: none, observers and weights decide",
+     "behind ReLU); default: none are learned",
      0},
     {"int8-forward", INT8_FORWARD, NULL, 0,
      "Once ranges are fixed, layers compute forward on integers: the same bits, faster with VNNI",

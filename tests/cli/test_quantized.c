@@ -104,6 +104,37 @@ static void max_shift_needs_powers_of_two(void **state) {
     assert_printed("shift.json: ptq.max_shift: is for powers of two");
 }
 
+/* Chosen, kept, told and obeyed. */
+static void the_requantizer_is_the_models(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    assert_exit(0, "ptq %s --data " DATA " --requantizer shift --max-shift 12 -o %s", fp32, q);
+    assert_printed("scales pow2 within 2^-12..2^12, requantizer shift\n");
+    assert_exit(0, "info %s", q);
+    assert_printed("requantizer shift");
+    assert_exit(0, "verify %s --data " DATA " -n 8", q);
+    assert_printed("\n0 of ");
+    assert_exit(0, "convert %s -o %s", q, clq_test_temp_path("again.onnx"));
+    assert_printed(", requantizer shift");
+    assert_exit(0, "info %s --json", clq_test_temp_path("again.onnx"));
+    assert_printed("\"clquant.requantizer\": \"shift\"");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --requantizer shift --scale float -o %s", fp32,
+                q);
+    assert_printed("--requantizer shift takes powers of two: --scale pow2, or leave it out");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --requantizer fast -o %s", fp32, q);
+    assert_printed("--requantizer: must be one of float, fixed, shift");
+    assert_exit(CLQ_USAGE,
+                "qat %s --data " DATA " --set qat.requantizer=shift --set qat.scale=float -o %s",
+                fp32, q);
+    assert_printed("qat.scale: must be \"pow2\" for the requantizer \"shift\"");
+    assert_exit(0,
+                "qat %s --data " DATA
+                " --set qat.batch=32 --set qat.requantizer=fixed -o %s --test-images 0",
+                fp32, q);
+    assert_exit(0, "info %s", q);
+    assert_printed("requantizer fixed");
+}
+
 static void settings_travel_with_the_model(void **state) {
     (void)state;
     const char *fp32 = model();
@@ -278,6 +309,7 @@ int main(void) {
         cmocka_unit_test(a_far_outlier_is_a_warning),
         cmocka_unit_test(clamped_scales_are_a_warning),
         cmocka_unit_test(max_shift_needs_powers_of_two),
+        cmocka_unit_test(the_requantizer_is_the_models),
         cmocka_unit_test(settings_travel_with_the_model),
         cmocka_unit_test(scales_are_learned),
         cmocka_unit_test(policies_say_who_is_quantized),

@@ -39,6 +39,53 @@ static void a_regression_goes_the_whole_way(void **state) {
     json_decref(json);
 }
 
+/* With powers of two alone: R2 loses less than 0.05 by calibration, 0.01 by training. */
+static void a_regression_runs_on_shifts(void **state) {
+    (void)state;
+    json_t *json = NULL;
+    assert_exit(0,
+                "run " CLQ_SOURCE_DIR "/models/recipes/mlp-regression-shift.json --data " TABLES
+                "smooth.csv --out %s" QUICK,
+                clq_test_temp_path("shift"));
+    assert_ok(clq_json_load(clq_test_temp_path("shift/run.json"), &json));
+    const double fp32 = number_of(json, "fp32", "r2");
+    assert_true(number_of(json, "ptq", "r2") > fp32 - 0.05);
+    assert_true(number_of(json, "qat", "r2") > fp32 - 0.01);
+    assert_int_equal(number_of(json, "ptq", "mismatched_codes"), 0);
+    assert_int_equal(number_of(json, "qat", "mismatched_codes"), 0);
+    json_decref(json);
+    assert_exit(0, "info %s", clq_test_temp_path("shift/qat.onnx"));
+    assert_printed("requantizer shift");
+}
+
+/* The network of the first test in the other schemes: R2 stays near its 0.99. */
+static void a_regression_keeps_its_error_in_every_scheme(void **state) {
+    (void)state;
+    static const struct {
+        const char *options, *least;
+    } schemes[] = {
+        {"--scale pow2 --max-shift 12", "0.94"},
+        {"--requantizer fixed", "0.98"},
+        {"--requantizer fixed --activations symmetric --weight-scales per_tensor", "0.98"},
+        {"--requantizer fixed --scale pow2 --max-shift 12", "0.94"},
+    };
+    const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *q = clq_test_temp_path("scheme.onnx");
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        assert_exit(0, "ptq %s --data " TABLES "smooth.csv %s --test-images 0 -o %s", fp32,
+                    schemes[i].options, q);
+        assert_exit(0, "verify %s --data " TABLES "smooth.csv", q);
+        assert_printed("0 of ");
+        assert_exit(0, "eval %s --data " TABLES "smooth.csv --min-r2 %s", q, schemes[i].least);
+    }
+    assert_exit(0,
+                "qat %s --data " TABLES "smooth.csv --recipe " RECIPE
+                " -e 2 --set qat.requantizer=fixed --test-images 0 -o %s",
+                fp32, q);
+    assert_exit(0, "verify %s --data " TABLES "smooth.csv", q);
+    assert_printed("0 of ");
+    assert_exit(0, "eval %s --data " TABLES "smooth.csv --min-r2 0.98", q);
+}
+
 static void stages_read_the_table_as_the_network_says(void **state) {
     (void)state;
     const char *fp32 = clq_test_temp_path("out/fp32.onnx"), *ptq = clq_test_temp_path("p.onnx");
@@ -243,6 +290,8 @@ static void what_does_not_fit_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_regression_goes_the_whole_way),
+        cmocka_unit_test(a_regression_runs_on_shifts),
+        cmocka_unit_test(a_regression_keeps_its_error_in_every_scheme),
         cmocka_unit_test(stages_read_the_table_as_the_network_says),
         cmocka_unit_test(tables_are_predicted),
         cmocka_unit_test(classes_may_be_words),
