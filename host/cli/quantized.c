@@ -268,20 +268,24 @@ static bool has_codes(const clq_graph *graph) {
 
 static void print_methods(const clq_quant_config *config, const clq_quant_report *report) {
     const clq_adaround *a = &report->adaround;
+    const char *unit = report->unit ? report->unit : "images";
     const clq_bias_correction *b = &report->bias_correction;
     if (config->equalize) {
         print_equalized(&report->equalization);
     }
     if (config->adaround > 0) {
-        printf("adaround, %d steps for each of %d layers: error of their outputs %.3g %%, rounding "
-               "to the nearest %.3g %%",
-               config->adaround, a->layers, 100 * a->after, 100 * a->before);
+        printf("adaround on %lld %.*s, %d steps for each of %d layers: error of their outputs %.3g "
+               "%%, rounding to the nearest %.3g %%",
+               (long long)a->images, clq_unit_length(unit, a->images), unit, config->adaround,
+               a->layers, 100 * a->after, 100 * a->before);
         printf(a->nearest ? "; %d keep the nearest\n" : "\n", a->nearest);
     }
     if (config->bias_correct) {
-        printf("biases of %d layers corrected: means were off by %.3g %% of the outputs' size, at "
-               "most by %.3g %%",
-               b->layers, 100 * b->mean, 100 * b->largest);
+        printf(
+            "biases of %d layers corrected on %lld %.*s: means were off by %.3g %% of the outputs' "
+            "size, at most by %.3g %%",
+            b->layers, (long long)b->images, clq_unit_length(unit, b->images), unit, 100 * b->mean,
+            100 * b->largest);
         fputs(b->largest > 0 ? ", in " : "", stdout);
         clq_print_name(b->worst);
         putchar('\n');

@@ -173,6 +173,7 @@ clq_status clq_adaround_weights(clq_device *device, const clq_graph *real, clq_g
     *report = (clq_adaround){0};
     clq_replay_init(&w.real, device, real, feed, batch, images);
     clq_replay_init(&w.quantized, device, quantized, feed, batch, images);
+    report->images = w.real.images;
     clq_progress_begin(&w.progress, "adaround", "steps",
                        (int64_t)clq_count_quantized_layers(quantized) * iterations);
     for (int n = 0; n < quantized->node_count; n++) {

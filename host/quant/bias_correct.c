@@ -117,7 +117,7 @@ clq_status clq_correct_biases(clq_device *device, const clq_graph *real, clq_gra
     clq_replay_init(&of_quantized, device, quantized, feed, batch, images);
     clq_progress_begin(&progress, "correct biases", "layers",
                        clq_count_quantized_layers(quantized));
-    *report = (clq_bias_correction){0};
+    *report = (clq_bias_correction){.images = of_real.images};
     for (int n = 0; n < quantized->node_count; n++) {
         double share = 0;
         if (!clq_is_quantized_layer(quantized, n)) {

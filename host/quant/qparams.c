@@ -6,6 +6,7 @@
 #include "kernels/include/scales.h"
 #include "ops/conv/conv2d_int8.h"
 #include "quant/internal.h"
+#include "quant/steps.h"
 
 void clq_quant_config_init(clq_quant_config *config) {
     CLQ_NEEDS_OR(, config);
@@ -46,6 +47,12 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
         return clq_fail(CLQ_USAGE,
                         "requantizer shift takes scales that are powers of two (scale pow2)");
+    }
+    if (config->adaround > 0 && config->weight_steps != CLQ_STEPS_UNIFORM) {
+        return clq_fail(CLQ_USAGE,
+                        "adaround chooses between codes that are neighbours, and "
+                        "weight_steps %s leaves others between its levels",
+                        clq_steps_names[config->weight_steps]);
     }
     CLQ_TRY(clq_in_range("percentile", config->percentile, CLQ_IN_PERCENTILE));
     CLQ_TRY(clq_in_range("averaging", config->averaging, CLQ_IN_AVERAGING));

@@ -197,16 +197,17 @@ json_t *clq_quant_done_to_json(const clq_quant_config *config, const clq_quant_r
     if (config->adaround > 0) {
         const clq_adaround *a = &report->adaround;
         json_object_set_new(json, "adaround",
-                            json_pack("{si, si, so, so}", "layers", a->layers, "nearest",
-                                      a->nearest, "error_before", clq_json_real(a->before),
-                                      "error_after", clq_json_real(a->after)));
+                            json_pack("{sI, si, si, so, so}", "images", (json_int_t)a->images,
+                                      "layers", a->layers, "nearest", a->nearest, "error_before",
+                                      clq_json_real(a->before), "error_after",
+                                      clq_json_real(a->after)));
     }
     if (config->bias_correct) {
         const clq_bias_correction *b = &report->bias_correction;
         json_object_set_new(json, "bias_corrected",
-                            json_pack("{si, so, so, so}", "layers", b->layers, "mean_shift",
-                                      clq_json_real(b->mean), "largest_shift",
-                                      clq_json_real(b->largest), "largest_in",
+                            json_pack("{sI, si, so, so, so}", "images", (json_int_t)b->images,
+                                      "layers", b->layers, "mean_shift", clq_json_real(b->mean),
+                                      "largest_shift", clq_json_real(b->largest), "largest_in",
                                       clq_json_string(b->worst)));
     }
     return json;

@@ -149,12 +149,14 @@ typedef struct clq_tried_observer {
 /* Errors of layers' outputs, given what they read in the quantized network: root mean squares
  * beside those of the float network's, as means over the layers. */
 typedef struct clq_adaround {
+    int64_t images;      /* or rows */
     int layers, nearest; /* nearest: of them, where nothing better was found */
     double before, after;
 } clq_adaround;
 
 /* How far the means of layers' outputs were off, likewise. */
 typedef struct clq_bias_correction {
+    int64_t images; /* or rows */
     int layers;
     double mean, largest;
     char worst[96]; /* the layer with the largest; cut off when it is longer */

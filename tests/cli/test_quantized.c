@@ -254,8 +254,8 @@ static void methods_say_what_they_did(void **state) {
     assert_exit(0, "ptq %s --data " DATA " --equalize --adaround=8 --bias-correct -o %s", fp32, q);
     assert_printed("equalized 9 pairs of layers: layer1.0.conv1 - layer1.0.conv2, ");
     assert_printed(" and 5 more\n");
-    assert_printed("adaround, 8 steps for each of 20 layers: error of their outputs ");
-    assert_printed("biases of 20 layers corrected: means were off by ");
+    assert_printed("adaround on 64 images, 8 steps for each of 20 layers: error of their outputs ");
+    assert_printed("biases of 20 layers corrected on 64 images: means were off by ");
     assert_exit(0, "verify %s --data " DATA " --json", q);
     assert_printed("\"mismatched_codes\": 0");
     assert_exit(0, "ptq %s --data " DATA " --bias-correct --images 8 --json -o %s", fp32, q);

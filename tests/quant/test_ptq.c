@@ -159,7 +159,7 @@ static void bias_correction_takes_shifts_back(void **state) {
     assert_string_equal(report.bias_correction.worst, "conv2");
     assert_true(clq_graph_find_value(quantized, "conv2.bias") >= 0);
     const char *text = clq_graph_get_metadata(quantized, "clquant.quantization");
-    assert_non_null(strstr(text, "\"bias_corrected\": {\"layers\": 3, "));
+    assert_non_null(strstr(text, "\"bias_corrected\": {\"images\": 16, \"layers\": 3, "));
     assert_exact(quantized);
     /* A second time there is nothing left but biases' own rounding: half a step of x_scale w_scale,
      * which is 4e-4 here where outputs are 0.5. */
@@ -210,15 +210,17 @@ static void assert_equal_parameters(const clq_graph *a, const clq_graph *b) {
     }
 }
 
-static clq_graph *adaround(const clq_graph *graph, bool per_tensor, double *error) {
+static clq_graph *adaround(const clq_graph *graph, clq_policy_rule rule, bool per_tensor,
+                           double *error) {
     clq_quant_config config;
     clq_quant_report report;
     clq_quant_config_init(&config);
     config.adaround = 60;
     config.per_tensor_weights = per_tensor;
-    config.policy = (clq_policy){{{.weights = per_tensor ? CLQ_Q_S4 : CLQ_Q_S3}}, 1};
+    config.policy = (clq_policy){{rule}, 1};
     clq_graph *quantized = ptq(graph, &config, &report);
     assert_true(report.adaround.layers == clq_count_quantized_layers(quantized));
+    assert_true(report.adaround.layers > 0 && report.adaround.images == IMAGES);
     assert_true(report.adaround.after < 0.9 * report.adaround.before);
     *error = report.adaround.after;
     clq_quant_report_clear(&report);
@@ -230,14 +232,19 @@ static void adaround_lowers_the_error(void **state) {
     (void)state;
     clq_graph *graph = net_everything(SIZE), *folded = NULL;
     assert_ok(clq_graph_fold(graph, &folded));
-    for (int per_tensor = 0; per_tensor < 2; per_tensor++) {
+    for (int i = 0; i < 3; i++) {
+        static const clq_policy_rule rules[] = {
+            {.weights = CLQ_Q_S3},
+            {.weights = CLQ_Q_S4},
+            {.weights = CLQ_Q_S4, .activations = CLQ_Q_FLOAT}, /* weights alone */
+        };
         double error, same;
-        clq_graph *quantized = adaround(graph, per_tensor == 1, &error);
-        clq_graph *again = adaround(graph, per_tensor == 1, &same);
+        clq_graph *quantized = adaround(graph, rules[i], i == 1, &error);
+        clq_graph *again = adaround(graph, rules[i], i == 1, &same);
         assert_true(error == same);
         assert_neighbours(quantized, folded);
         assert_equal_parameters(quantized, again);
-        if (per_tensor) {
+        if (i > 0) {
             assert_exact(quantized);
         }
         clq_graph_destroy(quantized);
@@ -253,10 +260,20 @@ static void schedules_are_close(void **state) {
     static double first;
     double error;
     clq_graph *graph = network_with_relu6();
-    clq_graph_destroy(adaround(graph, false, &error));
+    clq_graph_destroy(adaround(graph, (clq_policy_rule){.weights = CLQ_Q_S3}, false, &error));
     first = first > 0 ? first : error;
     assert_true(fabs(error / first - 1) < 0.05);
     clq_graph_destroy(graph);
+}
+
+static void levels_have_no_neighbours(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    config.adaround = 10;
+    config.weight_steps = CLQ_STEPS_APOT;
+    assert_status(clq_quant_config_check(&config), CLQ_USAGE);
+    assert_error_has("adaround");
 }
 
 int main(void) {
@@ -266,6 +283,7 @@ int main(void) {
         cmocka_unit_test(bias_correction_takes_shifts_back),
         cmocka_unit_test(adaround_lowers_the_error),
         cmocka_unit_test(schedules_are_close),
+        cmocka_unit_test(levels_have_no_neighbours),
     };
     const struct CMUnitTest on_gpu[] = {
         cmocka_unit_test(schedules_are_close),
