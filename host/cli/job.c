@@ -11,7 +11,8 @@
 #include "cli/quantized.h"
 #include "report/table.h"
 
-static const clq_out_training trainings[] = {{"train", "train"}, {"qat", "qat"}};
+static const clq_out_training trainings[] = {
+    {"train", "train"}, {"qat/" CLQ_NORMS_FOLDER, "qat"}, {"qat", "qat"}};
 static const char *const results[] = {"fp32.onnx",           "ptq.onnx",        "qat.onnx",
                                       "weights.safetensors", "eval-fp32.json",  "eval-ptq.json",
                                       "eval-qat.json",       "bench.json",      "run.json",

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/origin.h"
 #include "cli/signals.h"
+#include "quant/report.h"
 
 /* ---- models ---- */
 
@@ -438,29 +439,85 @@ cleanup:
     return status;
 }
 
+/* The first epochs, in which batch norms learn: in a folder of their own, with a schedule of their
+ * own. *learnt: `trained` as it is then. */
+static clq_status train_norms(clq_device *device, const clq_graph *trained,
+                              const clq_stage_options *options, const clq_quant_config *config,
+                              clq_graph **learnt) {
+    clq_train_config training = *options->config;
+    clq_stage_options stage = *options;
+    clq_status status = CLQ_OK;
+    int batch = 1, history_count = 0;
+    clq_quant_config kept;
+    clq_feed *feed = NULL;
+    clq_graph *graph = NULL, *teacher = NULL;
+    clq_epoch_record *history = NULL;
+    char *folder = options->out ? clq_path_join(options->out, CLQ_NORMS_FOLDER) : NULL;
+    training.epochs = config->freeze_bn_epoch;
+    stage.config = &training;
+    stage.out = folder;
+    CLQ_GOTO(status, cleanup, options->out && !folder ? CLQ_NO_MEMORY : CLQ_OK);
+    CLQ_GOTO(
+        status, cleanup,
+        calibration_feed(device, trained, options->train, config, training.seed, &batch, &feed));
+    CLQ_GOTO(status, cleanup,
+             clq_qat_keep_norms(device, trained, feed, batch, config, &kept, &graph));
+    clq_train_job job = job_of(device, graph, "qat", &stage);
+    job.no_labels = options->no_labels;
+    CLQ_GOTO(status, cleanup, open_teacher(&training, trained, &teacher, &job.teacher));
+    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
+    CLQ_GOTO(status, cleanup, end_training(&stage, clq_qat(&job, &kept, &history, &history_count)));
+    status = clq_qat_fold_norms(graph, trained, learnt);
+cleanup:
+    clq_free(history);
+    clq_free(folder);
+    clq_feed_destroy(feed);
+    clq_graph_destroy(teacher);
+    clq_graph_destroy(graph);
+    return status;
+}
+
 clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
                          const clq_stage_options *options, const clq_quant_config *config,
                          clq_quant_report *report, clq_graph **integer) {
     clq_status status = CLQ_OK;
-    clq_graph *graph = NULL, *teacher = NULL;
+    clq_graph *graph = NULL, *teacher = NULL, *learnt = NULL;
     clq_epoch_record *history = NULL;
     int history_count = 0;
+    if (config->freeze_bn_epoch > options->config->epochs) {
+        return clq_fail(CLQ_USAGE,
+                        "freeze_bn_epoch must be at most the number of epochs, %d, is %d",
+                        options->config->epochs, config->freeze_bn_epoch);
+    }
     CLQ_GOTO(status, cleanup,
              quantized_on(device, trained, options->train, config, options->config->seed, report,
                           &graph));
     if (options->start) {
         CLQ_GOTO(status, cleanup, clq_convert(graph, options->start));
     }
+    if (config->freeze_bn_epoch > 0) {
+        CLQ_GOTO(status, cleanup, train_norms(device, trained, options, config, &learnt));
+        clq_graph_destroy(graph);
+        graph = NULL;
+        clq_quant_report_clear(report);
+        CLQ_GOTO(status, cleanup,
+                 quantized_on(device, learnt, options->train, config, options->config->seed, report,
+                              &graph));
+    }
     clq_train_job job = job_of(device, graph, "qat", options);
+    job.config.epochs -= config->freeze_bn_epoch;
     job.no_labels = options->no_labels;
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
     CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
     CLQ_GOTO(status, cleanup,
-             end_training(options, clq_qat(&job, config, &history, &history_count)));
+             job.config.epochs > 0
+                 ? end_training(options, clq_qat(&job, config, &history, &history_count))
+                 : clq_quant_record(graph, config, "qat", 0));
     CLQ_GOTO(status, cleanup, clq_convert(graph, integer));
 cleanup:
     clq_free(history);
     clq_graph_destroy(teacher);
+    clq_graph_destroy(learnt);
     clq_graph_destroy(graph);
     return status;
 }

@@ -88,6 +88,8 @@ typedef struct clq_stage_options {
 
 /* FP32 training of `graph` in place. */
 clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage_options *options);
+/* Where in a QAT's folder its epochs before batch norms freeze leave history and checkpoints. */
+#define CLQ_NORMS_FOLDER "batch_norms"
 /* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT, converts. `report`,
  * of the calibration, may be NULL. */
 clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,

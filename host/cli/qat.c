@@ -33,6 +33,7 @@ enum {
     OVERWRITE,
     CLASS_NAMES,
     OBSERVER_EPOCHS,
+    FREEZE_BN_EPOCH,
     DISTILL,
     NO_LABELS
 };
@@ -50,10 +51,11 @@ static clq_status set_key(options *o, const char *flag, const char *key, const c
     return clq_option_override(text, o->overrides, &o->override_count);
 }
 
-static clq_status set_epochs(options *o, const char *value) {
-    int epochs;
-    CLQ_TRY(clq_option_int("--epochs", value, CLQ_IN_EPOCHS, &epochs));
-    return set_key(o, "--epochs", "epochs", value);
+static clq_status set_whole(options *o, const char *flag, const char *key, const char *value,
+                            int low, int high) {
+    int number;
+    CLQ_TRY(clq_option_int(flag, value, low, high, &number));
+    return set_key(o, flag, key, value);
 }
 
 static clq_status set_number(options *o, const char *flag, const char *key, const char *value,
@@ -87,7 +89,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         o->log_file = argument;
         return 0;
     case 'e':
-        return clq_option_result(state, set_epochs(o, argument));
+        return clq_option_result(state,
+                                 set_whole(o, "--epochs", "epochs", argument, CLQ_IN_EPOCHS));
     case OBSERVER_EPOCHS:
         return clq_option_result(state, set_number(o, "--observer-epochs", "observer_epochs",
                                                    argument, CLQ_IN_OBSERVER_EPOCHS));
@@ -102,6 +105,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case RECOMPUTE:
         return clq_option_result(
             state, clq_option_override("qat.recompute=true", o->overrides, &o->override_count));
+    case FREEZE_BN_EPOCH:
+        return clq_option_result(state, set_whole(o, "--freeze-bn-epoch", "freeze_bn_epoch",
+                                                  argument, CLQ_IN_QAT_EPOCHS));
     case DISTILL:
         return clq_option_result(state, set_key(o, "--distill", "distill.teacher", argument));
     case NO_LABELS:
@@ -143,6 +149,11 @@ static const struct argp_option argp_options[] = {
     {"observer-epochs", OBSERVER_EPOCHS, "NUMBER", 0,
      "Epochs in which the activations' ranges still move; may be fractional (default 1, or half of "
      "the only one)",
+     0},
+    {"freeze-bn-epoch", FREEZE_BN_EPOCH, "N", 0,
+     "Batch norms learn in so many of the first epochs, with the batch's statistics, and are "
+     "folded "
+     "and frozen from then on (default 0)",
      0},
     {"distill", DISTILL, "fp32|FILE.onnx", 0,
      "Learn from a teacher too: the FP32 network, or another one (default: the recipe's)", 0},
@@ -188,7 +199,7 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-static const clq_out_training trainings[] = {{"", "qat"}};
+static const clq_out_training trainings[] = {{CLQ_NORMS_FOLDER, "qat"}, {"", "qat"}};
 static const char *const results[] = {"origin.json"};
 
 /* Of what was written, and where there are no labels of what QAT began with. */
@@ -227,7 +238,7 @@ static clq_status run(int argc, char **argv) {
                            .resume = o.resume,
                            .overwrite = o.overwrite,
                            .trainings = trainings,
-                           .training_count = 1,
+                           .training_count = sizeof trainings / sizeof *trainings,
                            .results = results,
                            .result_count = 1};
     CLQ_GOTO(status, cleanup, clq_out_check(&out));

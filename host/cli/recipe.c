@@ -264,6 +264,8 @@ static clq_status read_recipe(const char *file, clq_recipe *out, clq_text *place
     CLQ_TRY(read_quantization(&section, &out->qat_quant));
     CLQ_READ_ENUM(&section, "learn_scales", clq_learn_names, out->qat_quant.learn_scales);
     CLQ_TRY(clq_json_read_bool(&section, "int8_forward", &out->qat_quant.int8_forward));
+    CLQ_TRY(clq_json_read_int(&section, "freeze_bn_epoch", CLQ_IN_QAT_EPOCHS,
+                              &out->qat_quant.freeze_bn_epoch));
     CLQ_TRY(clq_json_read_f64(&section, "observer_epochs", CLQ_IN_OBSERVER_EPOCHS,
                               &out->qat_quant.observer_epochs));
     CLQ_TRY(clq_json_reader_finish(&section));

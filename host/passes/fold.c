@@ -18,6 +18,7 @@
 
 typedef struct folding {
     clq_graph_copy copy;
+    bool keep_norms; /* batch norms stay */
     int *
         root; /* (old value_count): the value itself, or the one that reaches it through dropouts */
     int *uses; /* (old value_count): readers of a root or of its dropouts; readers of a parameter */
@@ -240,7 +241,7 @@ static clq_status fold_node(folding *f, const clq_node *node) {
         f->copy.map[node->output] = f->copy.map[node->inputs[0]];
         return CLQ_OK;
     }
-    if (node->op == &clq_op_batch_norm) {
+    if (node->op == &clq_op_batch_norm && !f->keep_norms) {
         return fold_batch_norm(f, node);
     }
     if (node->op->as_act != CLQ_ACT_NONE) {
@@ -255,13 +256,11 @@ static clq_status fold_graph(folding *f) {
         CLQ_TRY(fold_node(f, &f->copy.old->nodes[n]));
     }
     CLQ_TRY(clq_copy_outputs(&f->copy));
-    f->copy.new->folded = true;
+    f->copy.new->folded = !f->keep_norms;
     return CLQ_OK;
 }
 
-clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
-    CLQ_NEEDS(graph, folded);
-    CLQ_NEEDS_ENDS(graph);
+static clq_status fold(const clq_graph *graph, bool keep_norms, clq_graph **folded) {
     if (graph->folded) {
         return clq_graph_clone(graph, folded);
     }
@@ -270,7 +269,7 @@ clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
                         graph->name);
     }
     clq_status status = CLQ_NO_MEMORY;
-    folding f = {.root = NULL};
+    folding f = {.keep_norms = keep_norms};
     f.root = clq_calloc((size_t)graph->value_count, sizeof *f.root);
     f.uses = clq_calloc((size_t)graph->value_count, sizeof *f.uses);
     if (!f.root || !f.uses) {
@@ -284,4 +283,16 @@ cleanup:
     clq_free(f.root);
     clq_free(f.uses);
     return status;
+}
+
+clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
+    CLQ_NEEDS(graph, folded);
+    CLQ_NEEDS_ENDS(graph);
+    return fold(graph, false, folded);
+}
+
+clq_status clq_graph_fold_activations(const clq_graph *graph, clq_graph **folded) {
+    CLQ_NEEDS(graph, folded);
+    CLQ_NEEDS_ENDS(graph);
+    return fold(graph, true, folded);
 }

@@ -59,6 +59,7 @@ clq_status clq_quant_config_check(const clq_quant_config *config) {
     CLQ_TRY(clq_in_range("max_shift", config->max_shift, CLQ_IN_MAX_SHIFT));
     CLQ_TRY(clq_in_range("adaround", (double)config->adaround, CLQ_IN_ADAROUND));
     CLQ_TRY(clq_in_range("images", (double)config->images, CLQ_IN_IMAGES));
+    CLQ_TRY(clq_in_range("freeze_bn_epoch", config->freeze_bn_epoch, CLQ_IN_QAT_EPOCHS));
     if (config->observer_epochs != -1) {
         CLQ_TRY(clq_in_range("observer_epochs", config->observer_epochs, CLQ_IN_OBSERVER_EPOCHS));
     }

@@ -117,6 +117,9 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     if (config->scale == CLQ_SCALE_POW2) {
         json_object_set_new(json, "max_shift", json_integer(config->max_shift));
     }
+    if (config->freeze_bn_epoch > 0) {
+        json_object_set_new(json, "freeze_bn_epoch", json_integer(config->freeze_bn_epoch));
+    }
     if (config->observer_epochs >= 0) {
         json_object_set_new(json, "observer_epochs", json_real(config->observer_epochs));
     }

@@ -12,6 +12,9 @@ CLQ_API_BEGIN
  * none). */
 clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded);
 
+/* The same without batch norms, which stay nodes of their own, as does an activation behind one. */
+clq_status clq_graph_fold_activations(const clq_graph *graph, clq_graph **folded);
+
 /* A copy for images of another height and width, all else and all ids the same. CLQ_BAD_DATA names
  * the node whose rule that breaks, such as a linear layer behind a flatten. */
 clq_status clq_graph_resize(const clq_graph *graph, int height, int width, clq_graph **resized);

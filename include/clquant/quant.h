@@ -113,6 +113,9 @@ typedef struct clq_quant_config {
     double observer_epochs; /* QAT: ranges move in so many of its first epochs, and are fixed from
                                then on; may be fractional, 0: not at all; default -1: 1, or 0.5
                                where there is only one */
+    int freeze_bn_epoch; /* QAT: batch norms learn, with the batch's statistics, in so many of its
+                            first epochs, and are folded and frozen from then on; default 0: from
+                            the start. Whoever runs QAT does it, by clq_qat_keep_norms */
     clq_policy policy;
 } clq_quant_config;
 
@@ -216,6 +219,18 @@ clq_status clq_dequantize(const clq_graph *integer, clq_graph **real);
  * qstate and hooks are set by this function. */
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count);
+
+/* For QAT's epochs before batch norms freeze: a calibrated graph of `trained` in quantized form
+ * whose batch norms are nodes on reals, which take the batch's statistics in training, behind
+ * layers that work on codes. Their weights' codes are those that weights folded with any statistics
+ * have, since a factor for each channel is one of that channel's scale. `kept`: the settings that
+ * clq_qat trains it with. CLQ_USAGE without batch norms, and for scales that a factor does not go
+ * into: per tensor, powers of two. */
+clq_status clq_qat_keep_norms(clq_device *device, const clq_graph *trained, clq_feed *feed,
+                              int batch, const clq_quant_config *config, clq_quant_config *kept,
+                              clq_graph **graph);
+/* A copy of `trained` with the parameters and statistics that such a graph has learnt. */
+clq_status clq_qat_fold_norms(const clq_graph *graph, const clq_graph *trained, clq_graph **learnt);
 
 /* How far `other`, such as an integer network, is from `real`, its float form, on up to `limit` (0:
  * all) samples of the feed: errors (outputs) receives of each output the root of the mean squared

@@ -488,6 +488,10 @@ static void quantization(void **state) {
     clq_quant_config_init(&config);
     REFUSED(clq_quant_config_check(NULL));
     clq_policy_rule rule = {.keep_float = true};
+    clq_quant_config kept;
+    clq_graph *norms = NULL;
+    REFUSED(clq_qat_keep_norms(NULL, graph, NULL, 1, &config, &kept, &norms));
+    REFUSED(clq_qat_fold_norms(NULL, graph, &norms));
     REFUSED(clq_policy_add(NULL, &rule));
     REFUSED(clq_policy_add(&config.policy, NULL));
     REFUSED(clq_policy_load(NULL, "p.json"));

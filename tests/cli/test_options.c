@@ -89,6 +89,7 @@ static void ranges_of_options(void **state) {
         {"qat", "--epochs", {"0", "100001"}},
         {"qat", "--observer-epochs", {"-0.5", "100001"}},
         {"qat", "--max-shift", {"-1", "31"}},
+        {"qat", "--freeze-bn-epoch", {"-1", "0.5"}},
         {"run", "--epochs", {"0", "1.5"}},
         {"train", "--epochs", {"0", "100001"}},
         {"convert", "--size", {"0", "4097"}},
@@ -189,6 +190,7 @@ static const recipe_key keys[] = {
     INTEGER("ptq.images", CLQ_IN_IMAGES),
     INTEGER("qat.epochs", CLQ_IN_QAT_EPOCHS),
     INTEGER("qat.max_shift", CLQ_IN_MAX_SHIFT),
+    INTEGER("qat.freeze_bn_epoch", CLQ_IN_QAT_EPOCHS),
     CASE("qat.observer_epochs", CLQ_IN_OBSERVER_EPOCHS),
     INTEGER("bench.iterations", CLQ_IN_ITERATIONS),
 };

@@ -302,6 +302,32 @@ static void qat_takes_the_flags_of_ptq(void **state) {
     assert_printed("--max-shift is for powers of two, and needs --scale pow2");
 }
 
+/* In a folder of their own, and resumed as well as what follows. */
+static void batch_norms_learn_before_they_freeze(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("norms.onnx");
+    const char *out = clq_test_temp_path("norms");
+    const char *const flags = "--epochs 3 --freeze-bn-epoch 2 --set qat.batch=32 --test-images 0";
+    assert_exit(0, "qat %s --data " DATA " %s -O %s -o %s", fp32, flags, out, q);
+    assert_printed("epoch 2/2");
+    assert_printed("epoch 1/1");
+    assert_true(clq_file_exists(clq_test_temp_path("norms/batch_norms/history.csv")));
+    assert_exit(0, "verify %s --data " DATA " --json", q);
+    assert_printed("\"mismatched_codes\": 0");
+    char line[2048];
+    const char *again = clq_test_temp_path("again.onnx");
+    assert_exit(0, "qat %s --data " DATA " %s -O %s --resume -o %s", fp32, flags, out, again);
+    assert_printed("was done, all 4 steps");
+    snprintf(line, sizeof line, "cmp %s %s", q, again);
+    assert_int_equal(system(line), 0);
+    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data " DATA " %s -O %s -o %s", fp32, flags, out,
+                again);
+    assert_printed("batch_norms/: ");
+    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --freeze-bn-epoch 2 --set qat.batch=32 -o %s",
+                fp32, again);
+    assert_printed("freeze_bn_epoch must be at most the number of epochs, 1, is 2");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
@@ -315,6 +341,7 @@ int main(void) {
         cmocka_unit_test(policies_say_who_is_quantized),
         cmocka_unit_test(methods_say_what_they_did),
         cmocka_unit_test(qat_takes_the_flags_of_ptq),
+        cmocka_unit_test(batch_norms_learn_before_they_freeze),
     };
     return cmocka_run_group_tests_name("cli/quantized", tests, clq_test_setup_temp_dir,
                                        clq_test_teardown_temp_dir);
