@@ -189,8 +189,10 @@ static const struct argp argp = {
     argp_options,
     parse,
     "MODEL.onnx --data DIR -o Q.onnx",
-    "Fine-tunes a trained FP32 network quantization-aware and converts it to integers. With "
-    "--out, Ctrl-C stops it behind a checkpoint, from which --resume continues."
+    "Fine-tunes a trained FP32 network quantization-aware and converts it to integers. It begins "
+    "with the network that ptq makes with the same flags; a model that is quantized already has no "
+    "FP32 weights left to begin with. With --out, Ctrl-C stops it behind a checkpoint, from which "
+    "--resume continues."
     "\vExamples:\n"
     "  clquant qat model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
     "  clquant qat model.onnx -D imagenet -r imagenet-resnet50 -O out -o int8.onnx\n"
