@@ -117,7 +117,21 @@ static void list_clamped(const clq_quant_report *report, clq_text *text) {
     }
 }
 
+/* QAT that moved away from what it learnt from. */
+static void warn_of_errors(const clq_output_errors *after, const clq_output_errors *before) {
+    bool worse = false;
+    for (int o = 0; before->rows > 0 && o < after->count; o++) {
+        worse |= !(after->of[o] <= before->of[o]);
+    }
+    if (worse) {
+        clq_log_warn(
+            "QAT took the outputs further from FP32's than calibration had them; a smaller "
+            "qat.schedule.lr, or other settings of qat.distill, may do better");
+    }
+}
+
 void clq_quantized_warn(const clq_quantized *q) {
+    warn_of_errors(&q->errors, &q->errors_before);
     const clq_quant_report *report = &q->report;
     clq_text names = {0};
     if (report->clamped == 0) {

@@ -527,6 +527,10 @@ static void images_without_labels_serve_where_none_are_needed(void **state) {
                 "--json",
                 model, data, int8);
     assert_printed("\"before_qat\"");
+    assert_exit(
+        0, "qat %s %s --distill fp32 --no-labels --set qat.batch=2 --set qat.schedule.lr=0.5 -o %s",
+        model, data, int8);
+    assert_printed("QAT took the outputs further from FP32's than calibration had them");
     assert_exit(CLQ_USAGE, "qat %s %s --no-labels --set qat.batch=2 -o %s", model, data, int8);
     assert_printed("training without labels needs a teacher (distill.teacher)");
     assert_exit(CLQ_BAD_DATA, "train %s --data %s --out %s",
