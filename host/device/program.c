@@ -49,7 +49,8 @@ static clq_status build_options(const clq_device *device, const char *source, cl
         }
     }
     if (device->info.is_cpu && gpu && strstr(source, "CLQ_KEEP_LOOPS")) {
-        clq_text_puts(&text, " -DCLQ_KEEP_LOOPS=1"); /* kernels/include/unroll.h */
+        /* Such a device runs these kernels to test them, so compiling is what takes the time. */
+        clq_text_puts(&text, " -cl-opt-disable -DCLQ_KEEP_LOOPS=1"); /* kernels/include/unroll.h */
     }
     if (device->divides_correctly) {
         clq_text_puts(&text, " -cl-fp32-correctly-rounded-divide-sqrt");

@@ -347,6 +347,15 @@ static void outputs_must_be_writable(void **state) {
 
 /* ---- processes that are disturbed ---- */
 
+static bool says(const char *file, const char *part) {
+    void *data = NULL;
+    size_t size;
+    assert_ok(clq_file_read(file, 1 << 20, &data, &size));
+    const bool found = strstr(data, part) != NULL;
+    clq_free(data);
+    return found;
+}
+
 /* Starts a clquant command, output in NAME.txt, log in NAME.jsonl, and waits until the log has a
  * line with `sign`. */
 static pid_t start_command(const char *name, const char *sign, const char *arguments) {
@@ -362,8 +371,7 @@ static pid_t start_command(const char *name, const char *sign, const char *argum
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }
-    snprintf(line, sizeof line, "grep -q '%s' %s 2>/dev/null", sign, log);
-    while (system(line) != 0) {
+    while (!clq_file_exists(log) || !says(log, sign)) {
         assert_true(clq_now_seconds() - began < HANG);
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
@@ -382,15 +390,6 @@ static int exit_of(pid_t child) {
     int ended;
     assert_int_equal(waitpid(child, &ended, 0), child);
     return WIFEXITED(ended) ? WEXITSTATUS(ended) : -WTERMSIG(ended);
-}
-
-static bool says(const char *file, const char *part) {
-    void *data = NULL;
-    size_t size;
-    assert_ok(clq_file_read(file, 1 << 20, &data, &size));
-    const bool found = strstr(data, part) != NULL;
-    clq_free(data);
-    return found;
 }
 
 /* What a stopped command says to go on with, from behind "clquant". */

@@ -84,7 +84,7 @@ static void check_tiles(const char *ptxas, const char *file, const char *dot,
                         const clq_group_tiles *tiles) {
     for (int i = 0; i < tiles->count; i++) {
         for (int vector = 1; vector <= 4; vector += 3) {
-            if (!clq_test_takes(i + vector / 4, 2)) {
+            if (!clq_test_takes(i + vector / 4, 4)) {
                 continue; /* the tile's other loads */
             }
             char *options =
