@@ -264,8 +264,8 @@ static void training_steps_take_turns_in_one_json(void **state) {
 
 static void a_recipe_says_how_to_train(void **state) {
     const char *recipe =
-        text_file("r.json", "{\"name\": \"small\", \"network\": {\"name\": \"mobilenet_v2\", "
-                            "\"stem\": \"cifar\", \"size\": 8, \"classes\": 4}, "
+        text_file("r.json", "{\"name\": \"small\", \"network\": {\"name\": \"mlp\", "
+                            "\"hidden\": [16], \"size\": 8, \"classes\": 4}, "
                             "\"train\": {\"batch\": 5}}");
     (void)state;
     assert_exit(0, "bench --train %s --iterations 1 --warmup 1 --set train.optimizer.name=adam",

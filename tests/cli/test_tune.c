@@ -42,7 +42,7 @@ static void keeps_what_it_finds(void **state) {
     (void)state;
     char path[512];
     snprintf(path, sizeof path, "%s", clq_test_temp_path("tuned.json"));
-    assert_exit(0, "tune %s --batch 1,2 --seconds 0.5 -q -o %s", int8, path);
+    assert_exit(0, "tune %s --batch 1,2 --seconds 0.1 -q -o %s", int8, path);
     assert_printed("int8   1x16x16x3 16x3x3 s1x1 p1x1 d1x1 g1");
     assert_printed("int8   2x8x8x32 32x3x3 s1x1 p1x1 d1x1 g1");
     assert_printed("measured layers");

@@ -209,19 +209,26 @@ static inline bool can_check(const clq_device_info *info, clq_dot dot) {
     return (info->dots & (1u << dot)) != 0 || stands_in;
 }
 
-/* The dot paths that the next case runs on: one after the other, or all in an exhaustive test. Each
- * round begins one path later, so that a path does not meet every second case alone. */
+enum { CASES_IN_TURN = 2 };
+
+/* The dot paths that the next case runs on: one after the other, and none for every second case; in
+ * an exhaustive test all. Each round begins one path later, so that a path does not meet every
+ * second case alone. */
 static inline uint32_t paths_of_next_case(const clq_device_info *info) {
     static int number;
     const int here = number++;
     uint32_t paths = 0;
     int count = 0, position = 0;
+    if (!clq_test_takes(here, CASES_IN_TURN)) {
+        return 0;
+    }
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
         count += can_check(info, (clq_dot)dot);
     }
+    const int turn = here / CASES_IN_TURN;
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
         if (can_check(info, (clq_dot)dot)) {
-            paths |= clq_test_takes(here + here / count + position++, count) ? 1u << dot : 0u;
+            paths |= clq_test_takes(turn + turn / count + position++, count) ? 1u << dot : 0u;
         }
     }
     return paths;

@@ -561,11 +561,11 @@ int main(int argc, char **argv) {
         unsigned simd_bytes;
         int cases_in_turn, candidates_in_turn, picked_in_turn;
     } groups[] = {
-        {"conv2d_f32, CPU schedule", open_cpu, 0, 4, 19, 2},
+        {"conv2d_f32, CPU schedule", open_cpu, 0, 7, 23, 3},
         {"conv2d_f32, CPU schedule, 16-byte vectors", open_cpu_16, 16, 19, 37, 7},
         {"conv2d_f32, CPU schedule, 32-byte vectors", open_cpu_32, 32, 19, 37, 7},
         {"conv2d_f32, CPU schedule, 64-byte vectors", open_cpu_64, 64, 19, 37, 7},
-        {"conv2d_f32, GPU schedule", open_gpu, 0, 4, 19, 2},
+        {"conv2d_f32, GPU schedule", open_gpu, 0, 7, 23, 3},
     };
     const unsigned own = own_simd_bytes();
     int failed = 0;

@@ -5,7 +5,7 @@
 #include "ops/conv/conv_class.h"
 #include "ops/conv/int8_case.h"
 
-enum { CANDIDATES_IN_TURN = 16 }; /* unless all are run */
+enum { CANDIDATES_IN_TURN = 24 }; /* unless all are run */
 
 /* The candidates of the device's present dot path, each as if `clquant tune` had kept it. */
 static void run_candidates(const conv_case *c, conv_data *d) {

@@ -351,7 +351,7 @@ int main(void) {
     int failed = 0, turn = 0;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         const bool again = groups[i].simd_bytes && groups[i].simd_bytes == own;
-        if (!again && clq_test_takes(turn++, 2)) {
+        if (!again && clq_test_takes(turn++, 4)) {
             failed += _cmocka_run_group_tests(groups[i].name, tests, sizeof tests / sizeof *tests,
                                               groups[i].open, close_device);
         }

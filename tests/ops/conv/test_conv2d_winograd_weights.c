@@ -125,7 +125,7 @@ static void test_shapes(void **state) {
     const int channels[] = {v, v + 1, 2 * v - 1, 64, 2 * v + 1, 67};
     for (int i = 0; i < 27; i++) {
         const int h = i % 9 + 1, w = (4 * i + 2) % 9 + 1, pad = i / 9;
-        if (h + 2 * pad >= 3 && w + 2 * pad >= 3) {
+        if (h + 2 * pad >= 3 && w + 2 * pad >= 3 && clq_test_takes(i + i / 3, 3)) {
             fixture f = fixture_create(
                 device, geometry(i % 3 + 1, h, w, channels[i % 6], channels[(i + i / 6) % 6], pad));
             check_fixture(device, &f);
