@@ -1,4 +1,4 @@
-/* Scales and offsets that are parameters: QAT by LSQ, LSQ+ and PACT, equations (15) to (20) of
+/* Scales and offsets that are parameters: QAT by LSQ, LSQ+ and PACT, equations (20) to (23) of
  * docs/quantization.md. They lie in front of a network's parameters (clq_params_extra), so that
  * optimizer, clipping, averages and ranks treat them like these; the tables of clq_qstate and
  * layers' weights follow them whenever parameters are loaded. quant/learned_scales.c makes them. */

@@ -25,7 +25,7 @@ void clq_find_groups(const clq_graph *graph, int *groups);
 
 /* The type of a layer's weights: that of their qparams, or the default, s8_narrow. */
 clq_qtype clq_weights_type(const clq_value *w);
-/* Sets the scales of all layers' weights in the graph by equation (5), or by (19) where learned[id
+/* Sets the scales of all layers' weights in the graph by equation (5), or by (23) where learned[id
  * of the weights] (NULL: none) has scales; counted in `report`, or NULL. CLQ_BAD_DATA names a
  * parameter that is not finite. */
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,

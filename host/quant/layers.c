@@ -79,7 +79,7 @@ clq_qtype clq_weights_type(const clq_value *w) {
     return w->q.count > 0 ? w->q.type : CLQ_Q_S8_NARROW;
 }
 
-/* Equation (5), or (19) with `learned` scales: scale[OC], also with one scale for all; counted in
+/* Equation (5), or (23) with `learned` scales: scale[OC], also with one scale for all; counted in
  * `report`, or NULL. */
 static clq_status choose_weight_scales(const clq_quant_config *config, const clq_graph *graph,
                                        const clq_node *node, const float *learned, float *scale,

@@ -83,7 +83,7 @@ CLQ_INLINE float clq_weights_scale(float max_abs, float highest, float bias, flo
     return clq_limit_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
 }
 
-/* (19): a learned scale of weights, which is larger where biases of magnitude `bias` ask for it */
+/* (23): a learned scale of weights, which is larger where biases of magnitude `bias` ask for it */
 CLQ_INLINE float clq_learned_weights_scale(float learned, float bias, float x_scale,
                                            int max_shift) {
     const float scale = CLQ_AT_LEAST(learned, CLQ_LEAST_SCALE);

@@ -1,4 +1,4 @@
-/* Scales and offsets that are learned: equations (15) to (18) of docs/quantization.md.
+/* Scales and offsets that are learned: equations (20) to (22) of docs/quantization.md.
  *
  *   learned (count)          all of them: scales, or PACT's clipping levels, and offsets
  *   bounds (count, 2)        of a scale or level: what it stays at or above, and nothing; of an

@@ -137,7 +137,7 @@ __kernel void weights_gradient(__global float *dw, __global const float *w,
     FOR_EACH_IN_ROW(k, GRADIENT_BODY);
 }
 
-/* ---- scales that are learned: (19) and (20). The channels' lie in `learned` from `at` on, or one
+/* ---- scales that are learned: (20) and (23). The channels' lie in `learned` from `at` on, or one
  * for all channels does ---- */
 
 /* largest: as weights_largest left it; for `one` scale only. */
