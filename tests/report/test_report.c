@@ -79,7 +79,7 @@ static void tables_hold_the_values(void **state) {
                              "<i>cat</i>,3,1\n\"a,\"\"b\",1,3\n");
     clq_free(csv);
     csv = get("report/train.csv");
-    assert_non_null(strstr(csv, "\n2,0.01,0.9,0.7,,,2,900,55\n"));
+    assert_non_null(strstr(csv, "\n2,0.01,0.9,0.7,,,2,,900,55\n"));
     clq_free(csv);
     csv = get("report/layers.csv");
     assert_non_null(strstr(csv, "\nfp32,CPU,conv<1>,conv2d,fp32,,6,0.75,120,0.6\n"));
