@@ -112,7 +112,7 @@ static const struct argp_option demo_options[] = {
 static const struct argp_child children[] = {
     {&job_argp, 0, NULL, 0},
     {&clq_common_argp, 0, "Common options:", 90},
-    {&clq_quant_flags_argp, 0, "Quantization, of PTQ and QAT (default: the recipe's):", 10},
+    {&clq_quant_flags_argp, 0, "Quantization (default: the recipe's):", 10},
     {&clq_preprocessing_argp, 0, "Images (default: as the recipe says):", 20},
     {0}};
 static const struct argp run_argp = {
