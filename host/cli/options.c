@@ -150,6 +150,7 @@ enum {
     MAX_SHIFT,
     ACTIVATIONS,
     WEIGHT_SCALES,
+    FLOAT_WEIGHTS,
     WEIGHT_OBSERVER,
     POLICY,
     KEEP_FLOAT,
@@ -232,12 +233,11 @@ static clq_status set_quant(int key, char *argument, clq_quant_config *config) {
         config->symmetric_activations = index == 1;
         break;
     case WEIGHT_SCALES:
-        if (strcmp(argument, "float") == 0) {
-            status = clq_policy_add(&config->policy, &(clq_policy_rule){.weights = CLQ_Q_FLOAT});
-            break;
-        }
         status = clq_option_enum("--weight-scales", argument, clq_weight_names, 2, &index);
         config->per_tensor_weights = index == 1;
+        break;
+    case FLOAT_WEIGHTS:
+        status = clq_policy_add(&config->policy, &(clq_policy_rule){.weights = CLQ_Q_FLOAT});
         break;
     case WEIGHT_OBSERVER:
         status =
@@ -314,7 +314,8 @@ static const struct argp_option quant_options[] = {
      0},
     {"weight-scales", WEIGHT_SCALES, "per_channel|per_tensor", 0,
      "Scales of the weights (default per_channel)", 0},
-    {"weights", WEIGHT_SCALES, "float", 0,
+    {"weights", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
+    {"float-weights", FLOAT_WEIGHTS, NULL, 0,
      "Leave the weights in FP32 and quantize activations only, but for what flags before it say",
      0},
     {"weight-observer", WEIGHT_OBSERVER, "minmax|mse", 0,

@@ -112,17 +112,16 @@ static const struct argp_option demo_options[] = {
 static const struct argp_child children[] = {
     {&job_argp, 0, NULL, 0},
     {&clq_common_argp, 0, "Common options:", 90},
-    {&clq_quant_flags_argp, 0, "Quantization (default: the recipe's):", 10},
+    {&clq_quant_flags_argp, 0, "Quantization (default: as the recipe says):", 10},
     {&clq_preprocessing_argp, 0, "Images (default: as the recipe says):", 20},
     {0}};
 static const struct argp run_argp = {
     run_options,
     parse,
     "RECIPE.json --data DIR --out DIR",
-    "The whole job: trains in FP32, quantizes after training (PTQ), fine-tunes "
-    "quantization-aware (QAT), converts to integer networks, evaluates, verifies, "
-    "benchmarks and writes the report. Ctrl-C stops a training behind a checkpoint, from which "
-    "--resume continues."
+    "The whole job: trains in FP32, quantizes after training (PTQ), fine-tunes quantization-aware "
+    "(QAT), converts to integers, evaluates, verifies, benchmarks and reports. Ctrl-C stops a "
+    "training behind a checkpoint, from which --resume continues."
     "\vExamples:\n"
     "  clquant run resnet20-cifar10 -D cifar-10-batches-bin -O out\n"
     "  clquant run resnet20-cifar10 -D cifar-10-batches-bin -O out --resume",

@@ -177,7 +177,7 @@ def self_test(options, folder):
                                    "--activation-bits", "layer*=5", "--weight-bits", "layer3*=5"]),
                         ("weights", ["--activations", "float"]),
                         ("four", ["--weight-bits", "*=4", "--activations", "float"]),
-                        ("activations", ["--weights", "float"])):
+                        ("activations", ["--float-weights"])):
         model = ptq(options.clquant, os.path.dirname(images), data, name + ".onnx", *flags)
         images_pass = judge(options, model, data, 256) and images_pass
     mixed = ptq(options.clquant, os.path.dirname(images), data, "mixed.onnx", "--keep-float", "layer1.0.conv1",
