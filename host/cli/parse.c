@@ -1,5 +1,6 @@
 /* Command lines: the options that all commands share, --help, and the slips in options. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/environment.h"
@@ -7,6 +8,47 @@
 #include "base/numbers.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+
+/* ---- --help ---- */
+
+/* Prints argp's text. Where its buffer is full, glibc's argp writes the indentation of an option's
+ * description in front of what is still in the buffer: the line there is too far to the right, and
+ * the description's first line stands at the margin. */
+static void print_indented(const char *text) {
+    enum { INDENT = 29 }; /* argp's column of descriptions */
+    static const char indent[] = "                             ";
+    bool owed = false;
+    while (*text) {
+        const int length = (int)strcspn(text, "\n");
+        const char *wide = strstr(text, indent);
+        if (owed && length > 0 && *text != ' ') {
+            printf("%s%.*s\n", indent, length, text);
+            owed = false;
+        } else if (wide && wide + INDENT < text + length && (wide > text || wide[INDENT] == ' ')) {
+            printf("%.*s%.*s\n", (int)(wide - text), text, length - (int)(wide - text) - INDENT,
+                   wide + INDENT);
+            owed = true;
+        } else {
+            printf("%.*s\n", length, text);
+        }
+        text += length + (text[length] == '\n');
+    }
+}
+
+static void print_help(const struct argp_state *state) {
+    char *text = NULL;
+    size_t size;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory) {
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return;
+    }
+    argp_state_help(state, memory, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK);
+    fclose(memory);
+    print_indented(text);
+    free(text);
+    exit(CLQ_OK);
+}
 
 /* ---- common options ---- */
 
@@ -23,7 +65,7 @@ static error_t parse_words(int key, char *argument, struct argp_state *state) {
         clq_set_log(NULL, NULL, CLQ_LOG_DEBUG);
         return 0;
     case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        print_help(state);
         return 0;
     case USAGE:
         argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_EXIT_OK);
