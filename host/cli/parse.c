@@ -15,8 +15,8 @@
  * description in front of what is still in the buffer: the line there is too far to the right, and
  * the description's first line stands at the margin. */
 static void print_indented(const char *text) {
-    enum { INDENT = 29 }; /* argp's column of descriptions */
-    static const char indent[] = "                             ";
+    static const char indent[] = "                             "; /* argp's, of descriptions */
+    enum { INDENT = sizeof indent - 1 };
     bool owed = false;
     while (*text) {
         const int length = (int)strcspn(text, "\n");

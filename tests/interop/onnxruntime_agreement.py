@@ -5,8 +5,9 @@
     onnxruntime_agreement.py --clquant build/clquant --self-test
 
 Exit code 0: top-1 agrees on at least --min-agreement of the images, no logit differs by more than --max-difference, and
-the first codes to differ, if any do, are an addition's, whose float sums round elsewhere; 1: not so; 77: numpy, onnx or onnxruntime is missing (the test counts as skipped).
---self-test trains and quantizes small networks on the synthetic set and on a table first.
+the first codes to differ, if any do, are an addition's, whose float sums round elsewhere; 1: not so; 77: numpy, onnx or
+onnxruntime is missing (the test counts as skipped). --self-test trains and quantizes small networks on the synthetic set
+and on a table first.
 """
 import argparse
 import json
@@ -170,18 +171,20 @@ def self_test(options, folder):
     rows = quantized(options.clquant, os.path.join(folder, "rows"), recipe, table, "--epochs", "5")
     options.min_agreement = 0.99
     images_pass = judge(options, images, data, 256)
-    # Sums of floats are rounded otherwise, so codes behind them may differ by one, and what follows.
-    options.min_agreement = 0.97
     for name, flags in (("bits", ["--weight-bits", "layer*=4"]),
                         ("types", ["--activation-bits", "input=s8", "--activation-bits", "layer2*=s8",
                                    "--activation-bits", "layer*=5", "--weight-bits", "layer3*=5"]),
                         ("weights", ["--activations", "float"]),
                         ("four", ["--weight-bits", "*=4", "--activations", "float"]),
                         ("activations", ["--float-weights"])):
+        # Weights of 4 bits behind codes, and float weights, ONNX Runtime multiplies as floats, whose sums are rounded
+        # otherwise: codes behind them may differ by one, and what follows.
+        options.min_agreement = 0.97 if name in ("bits", "activations") else 0.99
         model = ptq(options.clquant, os.path.dirname(images), data, name + ".onnx", *flags)
         images_pass = judge(options, model, data, 256) and images_pass
     mixed = ptq(options.clquant, os.path.dirname(images), data, "mixed.onnx", "--keep-float", "layer1.0.conv1",
                 "--keep-float", "layer2*", "--weight-bits", "layer3*=4")
+    options.min_agreement = 0.97  # float sums in two layers as well
     images_pass = judge(options, mixed, data, 256) and images_pass
     options.max_difference = 0.02  # a code more or less of one value; the outputs are near 1
     return judge(options, rows, table, 100) and images_pass
