@@ -3,6 +3,8 @@
 #ifndef CLQUANT_OPS_SELF_TEST_H
 #define CLQUANT_OPS_SELF_TEST_H
 
+#include <math.h>
+
 #include "device/self_bench.h"
 #include "ops/conv/conv2d_f32_plan.h"
 #include "ops/conv/conv2d_f32_winograd.h"
@@ -33,5 +35,11 @@ extern const clq_file_test clq_quant_self_tests[]; /* fake quantization, observe
 extern const clq_file_test clq_histogram_self_tests[];
 extern const clq_file_test clq_rounding_self_tests[];
 void clq_op_self_tests_add(void);
+
+/* Widens a range, as observers keep it: the largest -x and the largest x. */
+static inline void clq_self_test_widen(float range[2], float x) {
+    range[0] = fmaxf(range[0], -x);
+    range[1] = fmaxf(range[1], x);
+}
 
 #endif
