@@ -60,9 +60,9 @@ static bool fits_nibbles(const clq_conv_geometry *g) {
     return (int64_t)g->kh * g->kw * (g->ic / g->groups) <= MOST_INPUTS;
 }
 
-/* Where weights stream from memory for a few pixels, half of them take less time (1.65 times for
- * one pixel on a Zen 5); where many pixels use each, taking them apart in the loop costs up to
- * twice as much as it saves, and they are one a byte. */
+/* Where weights stream from memory for a few pixels, half of them take less time (seen on a Zen 5,
+ * one pixel); where many pixels use each, taking them apart in the loop costs more than it saves,
+ * and they are one a byte. */
 static bool prefers_nibbles(const clq_conv_choice *wanted, const conv_int8 *s) {
     enum { FEW_PIXELS = 4 };
     return wanted->bits ? wanted->bits == 4 : s->pixels <= FEW_PIXELS;
