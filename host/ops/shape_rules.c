@@ -10,9 +10,7 @@
 
 enum { ERROR_TEXT_SIZE = 512, SHAPE_TEXT_SIZE = 96 };
 
-/* CLQ_BAD_DATA: `conv2d "layer1.0.conv1": <rule>`. */
-__attribute__((format(printf, 2, 3))) static clq_status broken(const clq_node *node,
-                                                               const char *format, ...) {
+clq_status clq_op_broken(const clq_node *node, const char *format, ...) {
     char rule[ERROR_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
@@ -21,20 +19,36 @@ __attribute__((format(printf, 2, 3))) static clq_status broken(const clq_node *n
     return clq_fail(CLQ_BAD_DATA, "%s \"%.200s\": %s", node->op->name, node->name, rule);
 }
 
+/* The rules of this file say it shortly. */
+#define broken clq_op_broken
+
 static const clq_shape *input_shape(const clq_graph *graph, const clq_node *node, int input) {
     return &graph->values[node->inputs[input]].shape;
 }
 
 /* ---- checks on inputs ---- */
 
-/* Input `input` is the network's input or a node's output and has one of two ranks. */
-static clq_status want_activation(const clq_graph *graph, const clq_node *node, int input, int rank,
-                                  int other_rank) {
+clq_status clq_want_activation(const clq_graph *graph, const clq_node *node, int input,
+                               int least_rank, int most_rank) {
     const clq_value *value = &graph->values[node->inputs[input]];
     if (value->kind != CLQ_VALUE_INPUT && value->kind != CLQ_VALUE_ACTIVATION) {
         return broken(node, "input %d is the parameter \"%.100s\", must be an activation", input,
                       value->name);
     }
+    if (value->shape.rank < least_rank || value->shape.rank > most_rank) {
+        char text[SHAPE_TEXT_SIZE];
+        clq_shape_text(&value->shape, text, sizeof text);
+        return broken(node, "input %d has shape %s, must have %d to %d dimensions", input, text,
+                      least_rank, most_rank);
+    }
+    return CLQ_OK;
+}
+
+/* Input `input` is an activation and has one of two ranks. */
+static clq_status want_activation(const clq_graph *graph, const clq_node *node, int input, int rank,
+                                  int other_rank) {
+    const clq_value *value = &graph->values[node->inputs[input]];
+    CLQ_TRY(clq_want_activation(graph, node, input, 1, CLQ_MAX_RANK));
     if (value->shape.rank != rank && value->shape.rank != other_rank) {
         char text[SHAPE_TEXT_SIZE];
         clq_shape_text(&value->shape, text, sizeof text);
@@ -60,9 +74,8 @@ static clq_status want_constant(const clq_graph *graph, const clq_node *node, in
     return CLQ_OK;
 }
 
-/* A vector of `channels` elements. */
-static clq_status want_vector(const clq_graph *graph, const clq_node *node, int input,
-                              clq_value_kind kind, int64_t channels, const char *role) {
+clq_status clq_want_vector(const clq_graph *graph, const clq_node *node, int input,
+                           clq_value_kind kind, int64_t channels, const char *role) {
     CLQ_TRY(want_constant(graph, node, input, kind, 1, role));
     int64_t length = input_shape(graph, node, input)->dim[0];
     if (length != channels) {
@@ -83,7 +96,7 @@ static clq_status want_weights(const clq_graph *graph, const clq_node *node, int
     if (node->input_count < 3 || node->inputs[2] == CLQ_NO_VALUE) {
         return CLQ_OK;
     }
-    CLQ_TRY(want_vector(graph, node, 2, CLQ_VALUE_PARAMETER, weight->shape.dim[0], "bias"));
+    CLQ_TRY(clq_want_vector(graph, node, 2, CLQ_VALUE_PARAMETER, weight->shape.dim[0], "bias"));
     const clq_value *bias = &graph->values[node->inputs[2]];
     if (bias->dtype != CLQ_F32 && (bias->dtype != CLQ_S32 || weight->dtype == CLQ_F32)) {
         return broken(node, "bias must be F32, or S32 with integer weights");
@@ -252,7 +265,7 @@ clq_status clq_infer_batch_norm(const clq_graph *graph, const clq_node *node, cl
     const clq_shape *x = input_shape(graph, node, 0);
     for (int i = 1; i < 5; i++) {
         clq_value_kind kind = i < 3 ? CLQ_VALUE_PARAMETER : CLQ_VALUE_STATE;
-        CLQ_TRY(want_vector(graph, node, i, kind, x->dim[x->rank - 1], roles[i]));
+        CLQ_TRY(clq_want_vector(graph, node, i, kind, x->dim[x->rank - 1], roles[i]));
         if (graph->values[node->inputs[i]].dtype != CLQ_F32) {
             return broken(node, "%s must be F32", roles[i]);
         }

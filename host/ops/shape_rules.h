@@ -24,6 +24,20 @@ clq_status clq_infer_flatten(const clq_graph *graph, const clq_node *node, clq_s
 clq_status clq_infer_dropout(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_shortcut_a(const clq_graph *graph, const clq_node *node, clq_shape *output);
 
+/* ---- for the rules of operators that have them in files of their own ---- */
+
+/* CLQ_BAD_DATA: `conv2d "layer1.0.conv1": <rule>`. */
+__attribute__((format(printf, 2, 3))) clq_status clq_op_broken(const clq_node *node,
+                                                               const char *format, ...);
+/* Input `input` is the network's input or a node's output, of least_rank to most_rank dimensions.
+ */
+clq_status clq_want_activation(const clq_graph *graph, const clq_node *node, int input,
+                               int least_rank, int most_rank);
+/* Input `input` is of this kind, PARAMETER or STATE, and a vector of `channels` elements; `role`
+ * names it: "gamma". */
+clq_status clq_want_vector(const clq_graph *graph, const clq_node *node, int input,
+                           clq_value_kind kind, int64_t channels, const char *role);
+
 /* Multiply-adds for one input. Operators not listed have none (as papers count). */
 int64_t clq_macs_conv2d(const clq_graph *graph, const clq_node *node);
 int64_t clq_macs_linear(const clq_graph *graph, const clq_node *node);
