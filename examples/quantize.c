@@ -24,7 +24,7 @@ typedef struct objects {
 
 /* An untrained network that knows how its images are prepared and what its classes are called, so
  * that every later command reads images as training did. */
-static clq_status build(objects *o, clq_normalisation *normalisation) {
+static clq_status build(objects *o, clq_normalization *normalization) {
     const clq_network_options options = {
         .network = "resnet20", .size = SIZE, .classes = 10, .seed = 1};
     clq_preprocessing preprocessing;
@@ -32,21 +32,21 @@ static clq_status build(objects *o, clq_normalisation *normalisation) {
 
     const clq_value *input = &o->network->values[o->network->inputs[0]];
     clq_preprocessing_usual(&input->shape, &preprocessing);
-    clq_normalisation_usual(o->train, false, &preprocessing.normalisation);
-    preprocessing.normalisation_count = 3;
+    clq_normalization_usual(o->train, false, &preprocessing.normalization);
+    preprocessing.normalization_count = 3;
     preprocessing.known |= CLQ_PART_NORMALISATION;
-    *normalisation = preprocessing.normalisation;
+    *normalization = preprocessing.normalization;
     CLQ_TRY(clq_graph_set_preprocessing(o->network, &preprocessing));
     return clq_graph_set_classes(o->network, o->train);
 }
 
-static clq_status train(objects *o, const clq_normalisation *normalisation) {
+static clq_status train(objects *o, const clq_normalization *normalization) {
     clq_train_job job = {
         .device = o->device,
         .graph = o->network,
         .train = o->train,
         .test = o->test,
-        .normalisation = *normalisation,
+        .normalization = *normalization,
         .mode = CLQ_EXEC_TRAIN,
         .phase = "train",
     };
@@ -60,9 +60,9 @@ static clq_status train(objects *o, const clq_normalisation *normalisation) {
     return CLQ_OK;
 }
 
-static clq_status quantize(objects *o, const clq_normalisation *normalisation) {
+static clq_status quantize(objects *o, const clq_normalization *normalization) {
     const clq_feed_options options = {
-        .batch = BATCH, .shuffle = true, .seed = 1, .normalisation = *normalisation};
+        .batch = BATCH, .shuffle = true, .seed = 1, .normalization = *normalization};
     clq_quant_config config;
     clq_quant_config_init(&config);
     CLQ_TRY(clq_graph_fold(o->network, &o->folded)); /* batch norms into convolutions */
@@ -73,13 +73,13 @@ static clq_status quantize(objects *o, const clq_normalisation *normalisation) {
 
 static clq_status run(objects *o, const char *output) {
     const clq_dataset_options testing = {.split = CLQ_SPLIT_TEST};
-    clq_normalisation normalisation;
+    clq_normalization normalization;
     CLQ_TRY(clq_device_open(NULL, &o->device)); /* CLQUANT_DEVICE, else the first GPU or the CPU */
     CLQ_TRY(clq_dataset_open(DATA, NULL, &o->train));
     CLQ_TRY(clq_dataset_open(DATA, &testing, &o->test));
-    CLQ_TRY(build(o, &normalisation));
-    CLQ_TRY(train(o, &normalisation));
-    CLQ_TRY(quantize(o, &normalisation));
+    CLQ_TRY(build(o, &normalization));
+    CLQ_TRY(train(o, &normalization));
+    CLQ_TRY(quantize(o, &normalization));
     CLQ_TRY(clq_onnx_save(o->integer, output)); /* QDQ: opens in Netron and ONNX Runtime */
     printf("written: %s\n", output);
 

@@ -24,8 +24,8 @@ clq_status clq_text_take(clq_text *text, char **string);
 
 void clq_text_free(clq_text *text); /* leaves it empty and usable */
 
-/* What comes from a file may hold anything: control characters, which a terminal would obey, become
- * '?'. */
+/* What comes from a file may hold anything: control characters, which a terminal would interpret,
+ * become '?'. */
 void clq_make_printable(char *text);
 
 /* ---- UTF-8 ---- */

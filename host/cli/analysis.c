@@ -329,7 +329,7 @@ clq_status clq_analysis_print(const clq_analysis *a) {
                  a->layer_count > 0 ? "; worst layer first" : "");
         print_wrapped(note);
         char *shown = advice;
-        for (char *c = shown; *c; c++) { /* a name from a file, which a terminal would obey */
+        for (char *c = shown; *c; c++) { /* a name from a file, which a terminal would interpret */
             *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
         }
         print_wrapped(shown);

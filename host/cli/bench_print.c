@@ -231,7 +231,7 @@ static clq_status print_changes(const clq_comparison *comparison, bool *printed,
     static const clq_column columns[] = {
         {"compared", CLQ_TEXT},        {"precision", CLQ_TEXT}, {"batch", CLQ_NUMBER},
         {"base ms", CLQ_NUMBER},       {"ms", CLQ_NUMBER},      {"times base's", CLQ_NUMBER},
-        {"95 % interval", CLQ_NUMBER}, {"verdict", CLQ_TEXT}};
+        {"95 % interval", CLQ_NUMBER}, {"result", CLQ_TEXT}};
     const char *device = NULL;
     clq_cells t;
     CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), comparison->count));

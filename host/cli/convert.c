@@ -112,7 +112,7 @@ static clq_status keep_preprocessing(const clq_image_flags *flags, clq_graph *gr
     CLQ_TRY(clq_graph_preprocessing(graph, &model));
     if ((given.known & CLQ_PART_CHANNELS) && !(given.known & CLQ_PART_NORMALISATION)) {
         clq_preprocessing_take(&given, &model, CLQ_PART_NORMALISATION);
-        clq_normalisation_reorder(&given, "model", model.channels, given.channels, false);
+        clq_normalization_reorder(&given, "model", model.channels, given.channels, false);
     }
     CLQ_TRY(clq_graph_set_preprocessing(graph, &given));
     return clq_graph_preprocessing(graph, &model);

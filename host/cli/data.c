@@ -55,8 +55,8 @@ static clq_status open_inputs(const clq_data_source *source, const clq_graph *gr
         const int64_t rows = clq_dataset_get_info(*dataset)->count;
         clq_log_info("%s: %lld %.*s of inputs, %s", source->path, (long long)rows,
                      clq_unit_length("rows", rows), "rows",
-                     known ? "normalised as the model says"
-                           : "as they are: the model does not say how to normalise them");
+                     known ? "normalized as the model says"
+                           : "as they are: the model does not say how to normalize them");
     }
     return status;
 }
@@ -66,7 +66,7 @@ static clq_status open_table(const clq_data_source *source, const clq_graph *gra
     clq_dataset_options options = {.split = split, .limit = limit};
     if (source->flags && (source->flags->given.known || source->flags->labels)) {
         return clq_fail(CLQ_USAGE, "flags that prepare images are of no use to a network that "
-                                   "reads rows; a table is normalised as its model says");
+                                   "reads rows; a table is normalized as its model says");
     }
     if (source->inputs_only) {
         CLQ_TRY(open_inputs(source, graph, limit, dataset));
@@ -79,7 +79,7 @@ static clq_status open_table(const clq_data_source *source, const clq_graph *gra
     if (table) {
         CLQ_TRY(clq_graph_match_columns(graph, table, source->path, source->quiet));
     }
-    return clq_graph_normalise_table(graph, table);
+    return clq_graph_normalize_table(graph, table);
 }
 
 /* ---- images ---- */
@@ -98,7 +98,7 @@ static void add(clq_preprocessing *to, const clq_preprocessing *from, const char
     }
 }
 
-/* All parts but a normalisation that nobody gives. */
+/* All parts but a normalization that nobody gives. */
 static clq_status gather(const clq_data_source *source, const clq_graph *graph,
                          clq_preprocessing *p, const char **sources) {
     enum { FLAGS, RECIPE, MODEL, USUAL, PLACES };
@@ -129,7 +129,7 @@ static clq_status gather(const clq_data_source *source, const clq_graph *graph,
     for (order = at; !(places[order].known & CLQ_PART_CHANNELS); order++) {
     }
     if (at == RECIPE || at == MODEL) {
-        clq_normalisation_reorder(p, names[at], places[order].channels, p->channels, source->quiet);
+        clq_normalization_reorder(p, names[at], places[order].channels, p->channels, source->quiet);
     }
     return CLQ_OK;
 }
@@ -157,7 +157,7 @@ static void warn(const clq_dataset *dataset, const clq_preprocessing *p,
     if (numbers || scaled) {
         clq_log_warn("the model does not say how its images are %s%s%s; the usual is taken: %s. "
                      "Results are wrong if it was trained otherwise: give %s%s%s",
-                     numbers ? "normalised" : "", numbers && scaled ? " and " : "",
+                     numbers ? "normalized" : "", numbers && scaled ? " and " : "",
                      scaled ? "resized" : "", text.data ? text.data : "",
                      numbers ? "--mean and --std" : "", numbers && scaled ? ", and " : "",
                      scaled ? "--resize" : "");
@@ -202,12 +202,13 @@ void clq_data_warn_unsplit(const clq_dataset *dataset, const char *list) {
     }
 }
 
-/* Completes the normalisation, and keeps and says what is used. */
-static clq_status settle(const clq_data_source *source, clq_graph *graph,
-                         const clq_dataset *dataset, clq_preprocessing *p, const char **sources) {
+/* Completes the normalization, and keeps and says what is used. */
+static clq_status complete_preprocessing(const clq_data_source *source, clq_graph *graph,
+                                         const clq_dataset *dataset, clq_preprocessing *p,
+                                         const char **sources) {
     if (!(p->known & CLQ_PART_NORMALISATION)) {
-        clq_normalisation_usual(dataset, p->channels == CLQ_BGR, &p->normalisation);
-        p->normalisation_count = clq_dataset_get_info(dataset)->channels;
+        clq_normalization_usual(dataset, p->channels == CLQ_BGR, &p->normalization);
+        p->normalization_count = clq_dataset_get_info(dataset)->channels;
         p->known |= CLQ_PART_NORMALISATION;
         sources[0] = usual_source;
     }
@@ -260,7 +261,7 @@ static clq_status open_images(const clq_data_source *source, clq_graph *graph, c
     clq_class_names_free(names, count);
     CLQ_TRY(status);
     CLQ_TRY(clq_graph_check_data(graph, *dataset));
-    return settle(source, graph, *dataset, &p, sources);
+    return complete_preprocessing(source, graph, *dataset, &p, sources);
 }
 
 clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
@@ -269,7 +270,7 @@ clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_sp
     *dataset = NULL;
     CLQ_TRY(clq_graph_check_one_input(graph, "images or rows of a data set feed"));
     if (!source->any_classes) {
-        CLQ_TRY(clq_graph_check_single(graph, "labels judge networks with"));
+        CLQ_TRY(clq_graph_check_single(graph, "accuracy is measured on networks with"));
     }
     if (shape->rank != 4 && shape->rank != 2) {
         char text[64];
@@ -326,7 +327,7 @@ clq_status clq_inference_options(const clq_graph *graph, const clq_dataset *data
                                   .height = images ? (int)shape->dim[1] : 0,
                                   .width = images ? (int)shape->dim[2] : 0,
                                   .centre_crop = true};
-    return clq_graph_normalisation(graph, dataset, &options->normalisation);
+    return clq_graph_normalization(graph, dataset, &options->normalization);
 }
 
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,

@@ -34,7 +34,7 @@ clq_status clq_image_flags_override(const clq_image_flags *flags, const char **o
 clq_status clq_image_flags_check(clq_preprocessing *given, const clq_shape *input);
 /* Turns mean and std round where the order of the channels that they were given in, by `source`, is
  * not that in which they are fed; says so unless `quiet`. */
-void clq_normalisation_reorder(clq_preprocessing *p, const char *source, clq_channel_order from,
+void clq_normalization_reorder(clq_preprocessing *p, const char *source, clq_channel_order from,
                                clq_channel_order to, bool quiet);
 
 /* ---- opening ---- */
@@ -55,7 +55,7 @@ typedef struct clq_data_source {
  * from the flags, else the recipe, else the graph's metadata, else what is usual, with a warning;
  * it is logged, and kept in the graph's metadata, from which everything else takes it. Labels get
  * the network's numbers; images without any are CLQ_BAD_DATA unless any_classes. A table is
- * normalised as the graph says. */
+ * normalized as the graph says. */
 clq_status clq_data_open(const clq_data_source *source, clq_graph *graph, clq_split split,
                          int64_t limit, clq_dataset **dataset);
 /* Feeding a network's input without augmentation; images that training crops from lose their edges.
@@ -70,7 +70,7 @@ clq_status clq_data_say_unsplit(const clq_dataset *dataset, const char *list);
 void clq_data_warn_unsplit(const clq_dataset *dataset, const char *list);
 /* Rows of the longest array; those that no input takes may be shorter. */
 int64_t clq_arrays_rows(const clq_arrays *arrays);
-/* A feed in data-set order without augmentation, normalised as the graph says. */
+/* A feed in data-set order without augmentation, normalized as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);
 

@@ -4,7 +4,7 @@
 
 #include <clquant/clquant.h>
 
-/* Writes the normalised inputs as the model's ONNX input expects them: .npy, float32 (images, C, H,
+/* Writes the normalized inputs as the model's ONNX input expects them: .npy, float32 (images, C, H,
  * W) or (rows, features). */
 clq_status clq_dump_inputs(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                            const char *path);

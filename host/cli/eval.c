@@ -76,7 +76,7 @@ static const struct argp_option argp_options[] = {
     {"batch", 'b', "N", 0, "Images at once (default 64, or 8 of more than 64 x 64 pixels)", 0},
     {"logits", LOGITS, "FILE.npy", 0, "Also write all outputs (images, classes) as float32", 0},
     {"save-inputs", SAVE_INPUTS, "FILE.npy", 0,
-     "Also write the normalised images (images, C, H, W) as float32", 0},
+     "Also write the normalized images (images, C, H, W) as float32", 0},
     {"inputs", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},
     {"save-labels", SAVE_LABELS, "FILE.npy", 0, "Also write their labels (images) as float32", 0},
     {"codes", CODES, "FILE", 0, "Also write the codes of every quantized activation (safetensors)",

@@ -33,7 +33,7 @@ clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_g
     if (rows && !clq_path_has_extension(path, ".csv")) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: the network takes rows, not images: give a table, X.csv, or an array, "
-                        "X.npy (N, features), normalised as the network wants it",
+                        "X.npy (N, features), normalized as the network wants it",
                         path);
     }
     const clq_data_source source = {

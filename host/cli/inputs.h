@@ -7,7 +7,7 @@
 #include "cli/data.h"
 
 #define CLQ_INPUTS_HELP                                                                            \
-    "Inputs as any runtime is fed, normalised already: X.npy (N, C, H, W) or (N, features), or "   \
+    "Inputs as any runtime is fed, normalized already: X.npy (N, C, H, W) or (N, features), or "   \
     "X.npz with an array for each input under its name"
 
 typedef struct clq_inputs {

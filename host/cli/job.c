@@ -122,7 +122,7 @@ static clq_status quantize(job *j) {
 }
 
 /* Evaluates one variant and, when it is an integer network, verifies it. */
-static clq_status judge(job *j, variant v) {
+static clq_status evaluate(job *j, variant v) {
     const int batch = clq_eval_batch(j->graphs[v], clq_dataset_get_info(j->test)->count);
     char name[32];
     const char *sources[CLQ_PART_COUNT];
@@ -348,7 +348,7 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
     CLQ_GOTO(status, cleanup, quantize(&j));
     for (variant v = FP32; v < VARIANTS; v++) {
         if (j.graphs[v]) {
-            CLQ_GOTO(status, cleanup, judge(&j, v));
+            CLQ_GOTO(status, cleanup, evaluate(&j, v));
         }
     }
     CLQ_GOTO(status, cleanup, measure(&j));

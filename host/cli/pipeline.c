@@ -106,7 +106,7 @@ static clq_status fit_table(const clq_recipe *recipe, const clq_dataset_info *in
     }
     if (recipe->data.given.known & CLQ_PART_NORMALISATION) {
         return clq_fail(CLQ_BAD_DATA,
-                        "%s: is a table, normalised as measured; data.mean and data.std are for "
+                        "%s: is a table, normalized as measured; data.mean and data.std are for "
                         "images",
                         info->path);
     }
@@ -140,7 +140,7 @@ static clq_status check_parts(const clq_recipe *recipe, unsigned parts, const cl
     flagged.known &= parts & flags;
     CLQ_TRY(clq_image_flags_check(&flagged, input));
     CLQ_TRY(clq_fail_in(clq_preprocessing_check(given, input, CLQ_BAD_DATA), "the recipe's data"));
-    const clq_normalisation *n = &given->normalisation;
+    const clq_normalization *n = &given->normalization;
     if ((flags & CLQ_PART_CHANNELS) && !(flags & CLQ_PART_NORMALISATION) &&
         (given->known & CLQ_PART_NORMALISATION) &&
         (n->mean[0] != n->mean[2] || n->std[0] != n->std[2])) {
@@ -160,8 +160,8 @@ static clq_status keep_preprocessing(const clq_recipe *recipe, clq_graph *graph,
     clq_preprocessing_usual(input, &p);
     clq_preprocessing_take(&p, &given, given.known);
     if (!(p.known & CLQ_PART_NORMALISATION)) {
-        clq_normalisation_usual(train, p.channels == CLQ_BGR, &p.normalisation);
-        p.normalisation_count = (int)input->dim[3];
+        clq_normalization_usual(train, p.channels == CLQ_BGR, &p.normalization);
+        p.normalization_count = (int)input->dim[3];
         p.known |= CLQ_PART_NORMALISATION;
     }
     clq_recipe_sources(recipe, sources);
@@ -199,8 +199,8 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     if (tables[0]) {
         CLQ_TRY(clq_graph_check_data(*graph, *train));
         CLQ_TRY(clq_graph_measure_table(*graph, tables[0]));
-        CLQ_TRY(clq_graph_normalise_table(*graph, tables[0]));
-        CLQ_TRY(clq_graph_normalise_table(*graph, tables[1]));
+        CLQ_TRY(clq_graph_normalize_table(*graph, tables[0]));
+        CLQ_TRY(clq_graph_normalize_table(*graph, tables[1]));
     } else {
         CLQ_TRY(keep_preprocessing(recipe, *graph, *train));
     }
@@ -431,7 +431,7 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage
     int history_count = 0;
     clq_train_job job = job_of(device, graph, "train", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, NULL, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
+    CLQ_GOTO(status, cleanup, clq_graph_normalization(graph, options->train, &job.normalization));
     status = end_training(options, clq_train(&job, &history, &history_count));
 cleanup:
     clq_free(history);
@@ -465,7 +465,7 @@ static clq_status train_norms(clq_device *device, const clq_graph *trained,
     clq_train_job job = job_of(device, graph, "qat", &stage);
     job.no_labels = options->no_labels;
     CLQ_GOTO(status, cleanup, open_teacher(&training, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
+    CLQ_GOTO(status, cleanup, clq_graph_normalization(graph, options->train, &job.normalization));
     CLQ_GOTO(status, cleanup, end_training(&stage, clq_qat(&job, &kept, &history, &history_count)));
     status = clq_qat_fold_norms(graph, trained, learnt);
 cleanup:
@@ -508,7 +508,7 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
     job.config.epochs -= config->freeze_bn_epoch;
     job.no_labels = options->no_labels;
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalisation(graph, options->train, &job.normalisation));
+    CLQ_GOTO(status, cleanup, clq_graph_normalization(graph, options->train, &job.normalization));
     CLQ_GOTO(status, cleanup,
              job.config.epochs > 0
                  ? end_training(options, clq_qat(&job, config, &history, &history_count))

@@ -16,7 +16,8 @@
  * were split. */
 #define CLQ_META_TEST_FRACTION "clquant.test_fraction"
 
-/* Prints a name from a file on stdout, without control characters, which a terminal would obey. */
+/* Prints a name from a file on stdout, without control characters, which a terminal would
+ * interpret. */
 void clq_print_name(const char *name);
 
 /* ---- models ---- */
@@ -32,8 +33,8 @@ clq_status clq_model_to_integer(const char *path, clq_graph **graph);
 /* ---- data ---- */
 
 /* Opens both splits and builds the recipe's network for them (inputs and outputs from the data
- * where the recipe does not say) from its weights, with normalisation and class names in its
- * metadata. Tables are normalised as the training split was measured. */
+ * where the recipe does not say) from its weights, with normalization and class names in its
+ * metadata. Tables are normalized as the training split was measured. */
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test);
 

@@ -192,7 +192,7 @@ static clq_status run(int argc, char **argv) {
         clq_log_info("%s: %s", o.model,
                      inputs.dataset
                          ? "outputs are written in the units of its targets"
-                         : "inputs and outputs are normalised: its metadata "
+                         : "inputs and outputs are normalized: its metadata "
                            "clquant.target_mean and clquant.target_std turn outputs back");
     }
     CLQ_GOTO(status, cleanup, predict(&o, device, graph, &inputs, &r));

@@ -211,7 +211,7 @@ static clq_status find_units(clq_predictions *p) {
     return CLQ_OK;
 }
 
-/* p->values: the outputs of `count` rows as the targets were before they were normalised. */
+/* p->values: the outputs of `count` rows as the targets were before they were normalized. */
 static clq_status to_units(clq_predictions *p, int count, const float *outputs) {
     const size_t size = (size_t)output_size(p->graph, 0);
     if (count > p->value_room) {

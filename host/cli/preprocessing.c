@@ -12,8 +12,8 @@
 
 enum { MEAN = CLQ_KEY_LONG, STD, RANGE, CHANNELS, RESIZE, CROP, INTERPOLATION, LABELS };
 
-static clq_status parse_normalisation(clq_image_flags *f) {
-    clq_normalisation *n = &f->given.normalisation;
+static clq_status parse_normalization(clq_image_flags *f) {
+    clq_normalization *n = &f->given.normalization;
     size_t means = 0, stds = 0;
     int range = 0;
     static const char *const ranges[] = {"1", "255"};
@@ -29,11 +29,11 @@ static clq_status parse_normalisation(clq_image_flags *f) {
     if (f->range) {
         CLQ_TRY(clq_option_enum("--range", f->range, ranges, 2, &range));
     }
-    if (!clq_normalisation_spread(n, &means, &stds)) {
+    if (!clq_normalization_spread(n, &means, &stds)) {
         return clq_fail(CLQ_USAGE, "--mean has %zu numbers, --std %zu", means, stds);
     }
     n->range = range == 1 ? 255 : 1;
-    f->given.normalisation_count = (int)means;
+    f->given.normalization_count = (int)means;
     f->given.known |= CLQ_PART_NORMALISATION;
     CLQ_TRY(clq_fail_in(clq_preprocessing_check(&f->given, NULL, CLQ_USAGE), "--mean, --std"));
     for (size_t i = 0; i < stds; i++) {
@@ -79,7 +79,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         f->given.known |= CLQ_PART_INTERPOLATION;
         break;
     case ARGP_KEY_END:
-        status = parse_normalisation(f);
+        status = parse_normalization(f);
         break;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -137,10 +137,10 @@ clq_status clq_image_flags_check(clq_preprocessing *given, const clq_shape *inpu
     return clq_preprocessing_check(given, input, CLQ_USAGE);
 }
 
-void clq_normalisation_reorder(clq_preprocessing *p, const char *source, clq_channel_order from,
+void clq_normalization_reorder(clq_preprocessing *p, const char *source, clq_channel_order from,
                                clq_channel_order to, bool quiet) {
-    clq_normalisation *n = &p->normalisation;
-    if ((from == CLQ_BGR) == (to == CLQ_BGR) || p->normalisation_count != 3) {
+    clq_normalization *n = &p->normalization;
+    if ((from == CLQ_BGR) == (to == CLQ_BGR) || p->normalization_count != 3) {
         return;
     }
     const float mean = n->mean[0], std = n->std[0];
@@ -185,9 +185,9 @@ clq_status clq_image_flags_override(const clq_image_flags *f, const char **overr
                                     size_t *count) {
     const clq_preprocessing *p = &f->given;
     if (p->known & CLQ_PART_NORMALISATION) {
-        const clq_normalisation *n = &p->normalisation;
-        CLQ_TRY(override_floats(overrides, count, "mean", n->mean, p->normalisation_count));
-        CLQ_TRY(override_floats(overrides, count, "std", n->std, p->normalisation_count));
+        const clq_normalization *n = &p->normalization;
+        CLQ_TRY(override_floats(overrides, count, "mean", n->mean, p->normalization_count));
+        CLQ_TRY(override_floats(overrides, count, "std", n->std, p->normalization_count));
         CLQ_TRY(override(overrides, count, "data.range=%d", (int)n->range));
     }
     if (p->known & CLQ_PART_CHANNELS) {
@@ -245,7 +245,7 @@ static void add_sources(clq_text *text, const char *const *sources) {
 }
 
 clq_status clq_preprocessing_log(const clq_preprocessing *p, const char *const *sources) {
-    const clq_normalisation *n = &p->normalisation;
+    const clq_normalization *n = &p->normalization;
     const clq_resize *r = &p->resize;
     clq_text text = {0};
     if (r->shorter) {
@@ -256,8 +256,8 @@ clq_status clq_preprocessing_log(const clq_preprocessing *p, const char *const *
     clq_text_printf(&text, ", centre crop %d x %d, %s, %s, 0..%d", p->crop_width, p->crop_height,
                     clq_interpolation_names[r->interpolation], clq_channels_names[p->channels],
                     n->range == 255 ? 255 : 1);
-    add_numbers(&text, "mean", n->mean, p->normalisation_count);
-    add_numbers(&text, "std", n->std, p->normalisation_count);
+    add_numbers(&text, "mean", n->mean, p->normalization_count);
+    add_numbers(&text, "std", n->std, p->normalization_count);
     add_sources(&text, sources);
     const clq_status status = clq_text_status(&text);
     if (status == CLQ_OK) {
@@ -321,11 +321,11 @@ json_t *clq_preprocessing_to_json(const clq_graph *graph, const char *const *sou
         json_object_set_new(json, "channels", clq_json_string(clq_channels_names[p.channels]));
     }
     if (p.known & CLQ_PART_NORMALISATION) {
-        json_object_set_new(json, "range", json_integer(p.normalisation.range == 255 ? 255 : 1));
+        json_object_set_new(json, "range", json_integer(p.normalization.range == 255 ? 255 : 1));
         json_object_set_new(json, "mean",
-                            floats_to_json(p.normalisation.mean, p.normalisation_count));
+                            floats_to_json(p.normalization.mean, p.normalization_count));
         json_object_set_new(json, "std",
-                            floats_to_json(p.normalisation.std, p.normalisation_count));
+                            floats_to_json(p.normalization.std, p.normalization_count));
     }
     add_sources_to_json(&p, sources, json);
     return json;

@@ -58,7 +58,7 @@ static clq_status open_feed(clq_device *device, const clq_unlabelled *inputs,
     if (inputs->arrays) {
         return clq_feed_create_arrays(graph, inputs->arrays, batch, limit, feed);
     }
-    CLQ_TRY(clq_graph_normalisation(graph, images, &options.normalisation));
+    CLQ_TRY(clq_graph_normalization(graph, images, &options.normalization));
     return clq_feed_create(device, images, &options, feed);
 }
 

@@ -78,7 +78,7 @@ static void spread(float *values, size_t *count, size_t wanted) {
     *count = *count == 1 ? wanted : *count;
 }
 
-bool clq_normalisation_spread(clq_normalisation *n, size_t *means, size_t *stds) {
+bool clq_normalization_spread(clq_normalization *n, size_t *means, size_t *stds) {
     if (*means && *stds) {
         spread(n->mean, means, *stds);
         spread(n->std, stds, *means);
@@ -103,14 +103,14 @@ static clq_status read_channels(clq_json_reader *r, const char *key, double low,
 }
 
 /* "mean", "std" and "range". */
-static clq_status read_normalisation(clq_json_reader *r, clq_preprocessing *given) {
-    clq_normalisation *n = &given->normalisation;
+static clq_status read_normalization(clq_json_reader *r, clq_preprocessing *given) {
+    clq_normalization *n = &given->normalization;
     size_t means = 0, stds = 0;
     int range = 1;
     CLQ_TRY(read_channels(r, "mean", CLQ_IN_MEAN, n->mean, &means));
     CLQ_TRY(read_channels(r, "std", CLQ_IN_STD, n->std, &stds));
     CLQ_TRY(clq_json_read_int(r, "range", 1, 255, &range));
-    if (!clq_normalisation_spread(n, &means, &stds)) {
+    if (!clq_normalization_spread(n, &means, &stds)) {
         return clq_json_fail(r, "std", "must have as many numbers as mean (%zu), has %zu", means,
                              stds);
     }
@@ -118,7 +118,7 @@ static clq_status read_normalisation(clq_json_reader *r, clq_preprocessing *give
         return range == 1 ? CLQ_OK : clq_json_fail(r, "range", "needs mean and std");
     }
     n->range = (float)range;
-    given->normalisation_count = (int)means;
+    given->normalization_count = (int)means;
     given->known |= CLQ_PART_NORMALISATION;
     return clq_preprocessing_check(given, NULL, CLQ_BAD_DATA) == CLQ_OK
                ? CLQ_OK
@@ -134,7 +134,7 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     CLQ_TRY(read_resize(&r, given));
     CLQ_TRY(clq_json_read_i64(&r, "train_limit", CLQ_IN_DATA_LIMIT, &out->data.train_limit));
     CLQ_TRY(clq_json_read_i64(&r, "test_limit", CLQ_IN_DATA_LIMIT, &out->data.test_limit));
-    CLQ_TRY(read_normalisation(&r, given));
+    CLQ_TRY(read_normalization(&r, given));
     if (clq_json_has(&r, "channels")) {
         CLQ_READ_ENUM(&r, "channels", clq_channels_names, given->channels);
         given->known |= CLQ_PART_CHANNELS;

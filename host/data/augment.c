@@ -21,7 +21,7 @@ struct clq_augment {
 };
 
 void clq_augment_table(const clq_augment_options *options, float *table) {
-    const clq_normalisation *n = &options->normalisation;
+    const clq_normalization *n = &options->normalization;
     for (int c = 0; c < options->channels; c++) {
         for (int code = 0; code < 256; code++) {
             const float value = n->range == 255 ? (float)code : (float)code / 255.0f;
@@ -38,17 +38,17 @@ static clq_status check_options(const clq_augment_options *o) {
                         o->batch, o->height, o->width, o->channels, o->config.crop_padding,
                         o->out_height, o->out_width);
     }
-    const clq_normalisation *n = &o->normalisation;
+    const clq_normalization *n = &o->normalization;
     for (int c = 0; c < o->channels; c++) {
         if (!(n->std[c] > 0) || !isfinite(n->std[c]) || !isfinite(n->mean[c])) {
             return clq_fail(CLQ_USAGE,
-                            "normalisation: mean %g, std %g of channel %d; must be "
+                            "normalization: mean %g, std %g of channel %d; must be "
                             "finite, and std above 0",
                             (double)n->mean[c], (double)n->std[c], c);
         }
     }
     if (n->range != 0 && n->range != 1 && n->range != 255) {
-        return clq_fail(CLQ_USAGE, "normalisation: a range of %g; must be 1 or 255",
+        return clq_fail(CLQ_USAGE, "normalization: a range of %g; must be 1 or 255",
                         (double)n->range);
     }
     return CLQ_OK;
@@ -61,10 +61,10 @@ static clq_status create_table(clq_augment *a) {
     float table[CLQ_MAX_CHANNELS * 258 + 1];
     clq_augment_table(o, table);
     for (int c = 0; c < o->channels; c++) {
-        table[codes + (size_t)c] = o->normalisation.mean[c];
-        table[codes + (size_t)(o->channels + c)] = o->normalisation.std[c];
+        table[codes + (size_t)c] = o->normalization.mean[c];
+        table[codes + (size_t)(o->channels + c)] = o->normalization.std[c];
     }
-    table[count - 1] = o->normalisation.range == 255 ? 255.0f : 1.0f;
+    table[count - 1] = o->normalization.range == 255 ? 255.0f : 1.0f;
     CLQ_TRY(clq_buffer_create(a->device, count * sizeof *table, &a->table));
     return clq_buffer_write(a->table, 0, count * sizeof *table, table);
 }
@@ -139,7 +139,7 @@ clq_augment_variant clq_augment_variant_of(clq_device *device, int channels, boo
 
 static clq_augment_variant variant_of(const clq_augment *a) {
     const clq_augment_options *o = &a->options;
-    return clq_augment_variant_of(a->device, o->channels, a->general, o->normalisation.bgr);
+    return clq_augment_variant_of(a->device, o->channels, a->general, o->normalization.bgr);
 }
 
 /* Whether pixels are taken from between others, or changed. */

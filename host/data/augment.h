@@ -1,4 +1,4 @@
-/* Augmentation and normalisation on the device: a loader's u8 batch becomes the F32 NHWC tensor of
+/* Augmentation and normalization on the device: a loader's u8 batch becomes the F32 NHWC tensor of
  * the network's input. What happens to an image is a few floats drawn on the host from (seed,
  * epoch, position), so training can be repeated and resumed to the bit on any device. The
  * arithmetic stands in kernels/data/augment.cl and kernels/include/colour.h. */
@@ -20,7 +20,7 @@ typedef struct clq_augment_options {
      * much of it as there is), or the whole image, scaled. */
     bool centre_crop;
     /* Three float operations, in this order; u8 / 255 in one, or none where the range is 255. */
-    clq_normalisation normalisation;
+    clq_normalization normalization;
     clq_augment_config config;
 } clq_augment_options;
 
@@ -30,7 +30,7 @@ clq_status clq_augment_create(clq_device *device, const clq_augment_options *opt
 void clq_augment_destroy(clq_augment *augment); /* NULL ok */
 
 /* Writes `batch` into out (F32 (B, OH, OW, C)); images past batch->count repeat the last one. With
- * `random`, augmented as drawn for the batch's place; without, only fitted and normalised
+ * `random`, augmented as drawn for the batch's place; without, only fitted and normalized
  * (evaluation). The launches are queued. */
 clq_status clq_augment_apply(clq_augment *augment, const clq_batch *batch, bool random,
                              clq_buffer *out);
@@ -72,7 +72,7 @@ typedef struct clq_mix {
 void clq_mix_draw(const clq_augment_config *config, uint64_t seed, int64_t epoch, int64_t position,
                   int count, int height, int width, clq_mix *mix, uint32_t *partners);
 
-/* table (channels, 256): the normalised value of each code, channels in the network's order. */
+/* table (channels, 256): the normalized value of each code, channels in the network's order. */
 void clq_augment_table(const clq_augment_options *options, float *table);
 
 #endif

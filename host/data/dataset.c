@@ -29,7 +29,7 @@ struct clq_dataset {
     size_t image_bytes;
     uint8_t *images;     /* (count, H, W, C) or NULL */
     clq_table *table;    /* instead of all the above but info and path; or NULL */
-    uint64_t table_hash; /* before it is normalised */
+    uint64_t table_hash; /* before it is normalized */
 };
 
 /* ---- helpers for the kinds ---- */

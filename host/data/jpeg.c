@@ -12,7 +12,7 @@ static clq_status failed(const char *name, tjhandle decoder) {
     return clq_fail(memory ? CLQ_NO_MEMORY : CLQ_BAD_DATA, "%s: JPEG: %s", name, text);
 }
 
-/* Adobe stores inverted CMYK, which turbojpeg hands on: 255 is no ink. */
+/* Adobe stores inverted CMYK, which turbojpeg passes through: 255 is no ink. */
 static clq_status decode_cmyk(tjhandle decoder, const char *name, const void *data, size_t size,
                               int channels, clq_image *image) {
     clq_image ink = {0};

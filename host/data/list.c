@@ -75,7 +75,7 @@ static char *trim(char *text) {
 
 /* Takes out empty parts and "." so that an image has one spelling. False unless the path stays
  * below its folder: relative, and no part of it is "..". */
-static bool normalise_path(char *path) {
+static bool normalize_path(char *path) {
     char *to = path;
     if (*path == '/') {
         return false;
@@ -163,7 +163,7 @@ static clq_status read_line(const list *l, int line, char *text, const clq_label
     }
     *end = '\0';
     text = trim(text);
-    if (!normalise_path(text)) {
+    if (!normalize_path(text)) {
         return clq_fail(CLQ_BAD_DATA, "%s:%d: \"%.200s\" does not lie below %s", l->file, line,
                         text, l->folder);
     }

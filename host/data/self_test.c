@@ -113,7 +113,7 @@ static bool sample(const shown *s, int n, const float *p, int y, int x, double *
 
 static void show(shown *s, int n) {
     const float *p = s->params + (1 + n) * AUGMENT_FIELDS;
-    const clq_normalisation *norm = &s->options.normalisation;
+    const clq_normalization *norm = &s->options.normalization;
     const int channels = s->variant.channels;
     const double mean = s->variant.general ? mean_grey(s, n, p) : 0;
     for (int i = 0; i < OH * OW; i++) {
@@ -181,10 +181,10 @@ static void describe(shown *s) {
     }
     s->options.channels = s->variant.channels;
     for (int c = 0; c < s->variant.channels; c++) {
-        s->options.normalisation.mean[c] = 0.25f + 0.125f * (float)c;
-        s->options.normalisation.std[c] = 0.25f + 0.0625f * (float)c;
-        s->table[s->variant.channels * 256 + c] = s->options.normalisation.mean[c];
-        s->table[s->variant.channels * 257 + c] = s->options.normalisation.std[c];
+        s->options.normalization.mean[c] = 0.25f + 0.125f * (float)c;
+        s->options.normalization.std[c] = 0.25f + 0.0625f * (float)c;
+        s->table[s->variant.channels * 256 + c] = s->options.normalization.mean[c];
+        s->table[s->variant.channels * 257 + c] = s->options.normalization.std[c];
     }
     clq_augment_table(&s->options, s->table);
     s->table[s->variant.channels * 258] = 1; /* the range */

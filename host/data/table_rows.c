@@ -1,4 +1,4 @@
-/* What is done with a table's rows: choosing, ordering, copying, normalising. */
+/* What is done with a table's rows: choosing, ordering, copying, normalizing. */
 #include <math.h>
 #include <string.h>
 
@@ -48,7 +48,7 @@ void clq_table_gather(const clq_table *table, const uint32_t *numbers, int count
     }
 }
 
-/* ---- normalisation of values (rows, columns) ---- */
+/* ---- normalization of values (rows, columns) ---- */
 
 static void measure(const float *values, int64_t rows, int columns, float *mean, float *std) {
     const size_t c = (size_t)columns;

@@ -15,7 +15,7 @@
 
 /* Runs kernels on small data. *right: whether all values were the reference's; where not, `wrong`
  * may say how. CLQ_DEVICE (does not build, cannot be launched) counts as failing too, but is not
- * kept for later runs; any other status is handed on. */
+ * kept for later runs; any other status is returned. */
 enum { CLQ_WRONG_TEXT = 96 };
 typedef clq_status (*clq_self_test_run)(clq_device *device, const void *context, bool *right,
                                         char wrong[CLQ_WRONG_TEXT]);

@@ -119,7 +119,7 @@ static void batch_norm_release(clq_op_run *run) {
     }
 }
 
-/* Where the activation behind the normalisation clamps. */
+/* Where the activation behind the normalization clamps. */
 static float act_top(const clq_op_run *run) {
     return run->fused_act != NULL && run->fused_act->op->as_act == CLQ_ACT_RELU6 ? 6.0f : INFINITY;
 }

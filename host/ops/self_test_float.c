@@ -182,7 +182,7 @@ static void find_statistics(norm *n) {
 }
 
 /* y of element i, by the batch's statistics, before an activation. */
-static double normalised(const norm *n, int i, bool add) {
+static double normalized(const norm *n, int i, bool add) {
     const int c = i % CHANNELS;
     const double centred = (double)n->x[i] - n->own_mean[c];
     return centred * n->invstd[c] * (double)n->gamma[c] + (double)n->beta[c] +
@@ -197,7 +197,7 @@ static clq_status check_forward(clq_self_bench *b, norm *n, bool add, bool act) 
     static const char *const kernels[2][2] = {{"batch_norm_f32", "batch_norm_act_f32"},
                                               {"batch_norm_add_f32", "batch_norm_add_act_f32"}};
     for (int i = 0; i < CELLS; i++) {
-        const double z = normalised(n, i, add);
+        const double z = normalized(n, i, add);
         n->expected[i] = (float)(act ? clamped(z) : z);
     }
     CLQ_TRY(clq_bench_put(b, Y, NULL, sizeof n->expected));
@@ -243,7 +243,7 @@ static clq_status check_batch(clq_self_bench *b, norm *n, bool merge) {
 static void find_gradients(norm *n, int behind) {
     double g_sum[CHANNELS] = {0}, gx_sum[CHANNELS] = {0};
     for (int i = 0; i < CELLS; i++) {
-        const double z = normalised(n, i, behind == 2);
+        const double z = normalized(n, i, behind == 2);
         const bool passes = behind == 0 || (z > 0 && z < (double)top);
         const double x = ((double)n->x[i] - n->own_mean[i % CHANNELS]) * n->invstd[i % CHANNELS];
         n->masked[i] = passes ? n->dy[i] : 0;

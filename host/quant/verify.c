@@ -384,7 +384,7 @@ clq_status clq_verify(clq_device *device, const clq_graph *integer, clq_dataset 
     clq_feed *feed = NULL;
     *verification = (clq_verification){0};
     CLQ_TRY(clq_graph_check_data(integer, dataset));
-    CLQ_TRY(clq_graph_normalisation(integer, dataset, &options.normalisation));
+    CLQ_TRY(clq_graph_normalization(integer, dataset, &options.normalization));
     CLQ_TRY(clq_feed_create(device, dataset, &options, &feed));
     const clq_status status = clq_verify_feed(device, integer, feed, batch, limit, verification);
     clq_feed_destroy(feed);

@@ -14,7 +14,7 @@ static void put_count(clq_text *html, int64_t count, const char *class) {
     clq_text_puts(html, "</td>");
 }
 
-static const char *judgement(int64_t mismatched) {
+static const char *class_of(int64_t mismatched) {
     return mismatched < 0 ? "" : mismatched ? " bad" : " good";
 }
 
@@ -79,7 +79,7 @@ static void put_cards(const clq_run_data *data, clq_run_variant best, clq_text *
     }
     if (s->mismatched_codes >= 0) {
         clq_text_printf(html, "<div class=card><b class=\"%s\">",
-                        judgement(s->mismatched_codes) + 1);
+                        class_of(s->mismatched_codes) + 1);
         clq_page_count(html, s->mismatched_codes);
         clq_text_puts(html, "</b><span>codes (activations as 8-bit integers) differ from the "
                             "fake-quantized evaluation</span></div>\n");
@@ -286,7 +286,7 @@ void clq_page_comparison_cells(const clq_run_data *data, clq_run_variant v, bool
     clq_page_number(html, fp32->size_bytes / s->size_bytes, 2, "\u00d7");
     clq_page_number(html, s->latency_ms, 3, "");
     clq_page_number(html, s->speedup, 2, "\u00d7");
-    put_count(html, s->mismatched_codes, judgement(s->mismatched_codes));
+    put_count(html, s->mismatched_codes, class_of(s->mismatched_codes));
 }
 
 void clq_page_comparison(const clq_page_run *run, clq_text *html) {
@@ -326,7 +326,7 @@ static void put_verification(const clq_run_verification *check, const char *titl
     clq_text_printf(html, "<tr><td>%s</td>", title);
     put_count(html, check->images, "");
     put_count(html, check->compared, "");
-    put_count(html, check->mismatched, judgement(check->mismatched));
+    put_count(html, check->mismatched, class_of(check->mismatched));
     clq_page_cell(html, check->first_mismatch);
     clq_text_puts(html, "<td class=long>");
     for (size_t i = 0; i < check->path_count; i++) {

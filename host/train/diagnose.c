@@ -86,7 +86,7 @@ static clq_status examine_forward(trainer *t, finding *f) {
     CLQ_TRY(clq_feed_next(t->feed, input->buffer, &batch));
     CLQ_TRY(clq_health_begin(t->health, input));
     CLQ_TRY(examine(f, input->buffer, (size_t)clq_shape_count(&input->shape),
-                    "the batch of normalised inputs"));
+                    "the batch of normalized inputs"));
     clq_exec_set_hook(t->exec, examine_node, f);
     const clq_status status = clq_exec_forward(t->exec);
     clq_exec_set_hook(t->exec, NULL, NULL);

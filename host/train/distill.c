@@ -54,10 +54,10 @@ static clq_status same_metadata(const clq_train_job *job, const char *key) {
     return CLQ_OK;
 }
 
-/* Both see the same normalised samples. A teacher from elsewhere may not say what it wants. */
-static clq_status same_normalisation(const clq_train_job *job) {
-    clq_normalisation theirs;
-    const clq_normalisation *ours = &job->normalisation;
+/* Both see the same normalized samples. A teacher from elsewhere may not say what it wants. */
+static clq_status same_normalization(const clq_train_job *job) {
+    clq_normalization theirs;
+    const clq_normalization *ours = &job->normalization;
     if (clq_dataset_get_info(job->train)->features > 0) {
         CLQ_TRY(same_metadata(job, "clquant.mean"));
         return same_metadata(job, "clquant.std");
@@ -65,7 +65,7 @@ static clq_status same_normalisation(const clq_train_job *job) {
     if (!clq_graph_get_metadata(job->teacher, "clquant.mean")) {
         return CLQ_OK;
     }
-    CLQ_TRY(clq_graph_normalisation(job->teacher, job->train, &theirs));
+    CLQ_TRY(clq_graph_normalization(job->teacher, job->train, &theirs));
     if (theirs.bgr != ours->bgr || (theirs.range == 255) != (ours->range == 255)) {
         return clq_fail(CLQ_USAGE, "the teacher wants channels in another order, or pixels of "
                                    "another range, than the trained network; give data.channels "
@@ -75,7 +75,7 @@ static clq_status same_normalisation(const clq_train_job *job) {
         if (fabsf(theirs.mean[c] - ours->mean[c]) > 1e-5f ||
             fabsf(theirs.std[c] - ours->std[c]) > 1e-5f) {
             return clq_fail(CLQ_USAGE,
-                            "the teacher wants channel %d normalised with mean %g and standard "
+                            "the teacher wants channel %d normalized with mean %g and standard "
                             "deviation %g, the trained network with %g and %g; give data.mean and "
                             "data.std",
                             c, (double)theirs.mean[c], (double)theirs.std[c], (double)ours->mean[c],
@@ -96,7 +96,7 @@ static clq_status check(const clq_train_job *job) {
                        &student->values[clq_graph_input(student)].shape));
     CLQ_TRY(same_shape("output", &teacher->values[clq_graph_output(teacher)].shape,
                        &student->values[clq_graph_output(student)].shape));
-    return same_normalisation(job);
+    return same_normalization(job);
 }
 
 /* ---- life ---- */

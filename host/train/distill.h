@@ -13,7 +13,7 @@ bool clq_distill_wanted(const clq_train_job *job);
 uint64_t clq_distill_hash(const clq_train_job *job);
 
 /* Prepares job->teacher for the batches of `student`. CLQ_USAGE names what does not fit: another
- * form, input, number of classes or normalisation. */
+ * form, input, number of classes or normalization. */
 clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_distill **distill);
 void clq_distill_destroy(clq_distill *distill);   /* NULL ok */
 clq_exec *clq_distill_exec(clq_distill *distill); /* the teacher's */

@@ -76,7 +76,7 @@ static clq_status check_labels(const int32_t *labels, int count, int classes) {
 /* Sums over the rows so far, of one target. */
 typedef struct sums {
     double error;          /* of squared errors */
-    double value, squares; /* of the numbers, normalised, so that no digits are lost here */
+    double value, squares; /* of the numbers, normalized, so that no digits are lost here */
 } sums;
 
 static void add_numbers(clq_evaluation *e, sums *all, const float *outputs, const float *numbers,
@@ -123,7 +123,8 @@ static clq_status open_evaluator(evaluator *v) {
     const clq_table *table = clq_feed_table(v->feed);
     const int batch = clq_exec_get_options(v->exec)->batch;
     clq_evaluation *e = &v->e;
-    CLQ_TRY(clq_graph_check_single(clq_exec_graph(v->exec), "labels judge networks with"));
+    CLQ_TRY(
+        clq_graph_check_single(clq_exec_graph(v->exec), "accuracy is measured on networks with"));
     if (output->shape.rank != 2) {
         return clq_fail(CLQ_BAD_DATA, "the network's output must be (N, classes), has rank %d",
                         output->shape.rank);

@@ -48,7 +48,7 @@ static clq_status open_augment(clq_feed *feed) {
                                          .out_height = o->height,
                                          .out_width = o->width,
                                          .centre_crop = o->centre_crop,
-                                         .normalisation = o->normalisation,
+                                         .normalization = o->normalization,
                                          .config = o->augment};
     return clq_augment_create(feed->device, &options, &feed->augment);
 }

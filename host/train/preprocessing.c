@@ -74,7 +74,7 @@ static clq_status check_number(const char *name, float value, double low, double
                           (double)value);
 }
 
-static clq_status check_normalisation(const clq_normalisation *n, int channels, clq_status status) {
+static clq_status check_normalization(const clq_normalization *n, int channels, clq_status status) {
     const double white = n->range == 0 ? 1 : (double)n->range;
     bool small = true;
     if (white != 1 && white != 255) {
@@ -130,7 +130,7 @@ static clq_status check_fields(const clq_preprocessing *p, clq_status status) {
                         MAX_SIDE);
     }
     return p->known & CLQ_PART_NORMALISATION
-               ? check_normalisation(&p->normalisation, p->normalisation_count, status)
+               ? check_normalization(&p->normalization, p->normalization_count, status)
                : CLQ_OK;
 }
 
@@ -156,7 +156,7 @@ static clq_status check_geometry(const clq_preprocessing *p, int height, int wid
 clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
                                    clq_status status) {
     CLQ_NEEDS(p);
-    clq_normalisation *n = &p->normalisation;
+    clq_normalization *n = &p->normalization;
     CLQ_TRY(check_fields(p, status));
     if (!input) {
         return CLQ_OK;
@@ -167,16 +167,16 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
                         (long long)input->dim[3]);
     }
     if (p->known & CLQ_PART_NORMALISATION) {
-        if (p->normalisation_count == 1) {
+        if (p->normalization_count == 1) {
             for (int c = 1; c < CLQ_MAX_CHANNELS; c++) {
                 n->mean[c] = n->mean[0];
                 n->std[c] = n->std[0];
             }
-            p->normalisation_count = channels;
+            p->normalization_count = channels;
         }
-        if (p->normalisation_count != channels) {
+        if (p->normalization_count != channels) {
             return clq_fail(status, "numbers for %d channels; the network's input has %d channels",
-                            p->normalisation_count, channels);
+                            p->normalization_count, channels);
         }
     }
     if ((p->known & CLQ_PART_CHANNELS) && (p->channels == CLQ_GREY) != (channels == 1)) {
@@ -190,8 +190,8 @@ void clq_preprocessing_take(clq_preprocessing *to, const clq_preprocessing *from
     CLQ_NEEDS_OR(, to, from);
     parts &= from->known;
     if (parts & CLQ_PART_NORMALISATION) {
-        to->normalisation = from->normalisation;
-        to->normalisation_count = from->normalisation_count;
+        to->normalization = from->normalization;
+        to->normalization_count = from->normalization_count;
     }
     if (parts & CLQ_PART_CHANNELS) {
         to->channels = from->channels;
@@ -226,8 +226,8 @@ static clq_status read_name(const clq_graph *graph, const char *key, const char 
                 : CLQ_OK;
 }
 
-static clq_status read_normalisation(const clq_graph *graph, int channels, clq_preprocessing *p) {
-    clq_normalisation *n = &p->normalisation;
+static clq_status read_normalization(const clq_graph *graph, int channels, clq_preprocessing *p) {
+    clq_normalization *n = &p->normalization;
     const char *range = clq_graph_get_metadata(graph, RANGE);
     bool found;
     CLQ_TRY(clq_metadata_get_pair(graph, CLQ_META_MEAN, CLQ_META_STD, channels, n->mean, n->std,
@@ -236,7 +236,7 @@ static clq_status read_normalisation(const clq_graph *graph, int channels, clq_p
     if (range && n->range == 1 && strcmp(range, "1") != 0) {
         return clq_fail(CLQ_BAD_DATA, RANGE " must be 1 or 255, is \"%.100s\"", range);
     }
-    p->normalisation_count = channels;
+    p->normalization_count = channels;
     p->known |= found ? CLQ_PART_NORMALISATION : 0u;
     return CLQ_OK;
 }
@@ -247,7 +247,7 @@ static clq_status read_metadata(const clq_graph *graph, const clq_shape *input,
     const char *crop = clq_graph_get_metadata(graph, CROP);
     int index;
     bool found;
-    CLQ_TRY(read_normalisation(graph, (int)input->dim[3], p));
+    CLQ_TRY(read_normalization(graph, (int)input->dim[3], p));
     CLQ_TRY(read_name(graph, CHANNELS, clq_channels_names, CLQ_CHANNEL_ORDERS, &index, &found));
     if (found) {
         p->channels = (clq_channel_order)index;
@@ -297,11 +297,11 @@ static clq_status set_text(clq_graph *graph, const char *key, const char *format
 clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *p) {
     CLQ_NEEDS(graph, p);
     CLQ_TRY(clq_fail_in(check_fields(p, CLQ_USAGE), "%s", __func__));
-    const clq_normalisation *n = &p->normalisation;
+    const clq_normalization *n = &p->normalization;
     const clq_resize *r = &p->resize;
     if (p->known & CLQ_PART_NORMALISATION) {
-        CLQ_TRY(clq_metadata_set_floats(graph, CLQ_META_MEAN, n->mean, p->normalisation_count));
-        CLQ_TRY(clq_metadata_set_floats(graph, CLQ_META_STD, n->std, p->normalisation_count));
+        CLQ_TRY(clq_metadata_set_floats(graph, CLQ_META_MEAN, n->mean, p->normalization_count));
+        CLQ_TRY(clq_metadata_set_floats(graph, CLQ_META_STD, n->std, p->normalization_count));
         CLQ_TRY(set_text(graph, RANGE, "%d", n->range == 255 ? 255 : 1));
     }
     if (p->known & CLQ_PART_CHANNELS) {
@@ -336,26 +336,26 @@ void clq_preprocessing_usual(const clq_shape *input, clq_preprocessing *p) {
     p->resize.width = height == width ? 0 : width;
 }
 
-void clq_normalisation_usual(const clq_dataset *dataset, bool bgr, clq_normalisation *n) {
+void clq_normalization_usual(const clq_dataset *dataset, bool bgr, clq_normalization *n) {
     CLQ_NEEDS_OR(, dataset, n);
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     const bool swap = bgr && info->channels == 3;
-    *n = (clq_normalisation){.range = 1, .bgr = bgr};
+    *n = (clq_normalization){.range = 1, .bgr = bgr};
     for (int c = 0; c < CLQ_MAX_CHANNELS; c++) {
         n->mean[c] = info->mean[swap && c < 3 ? 2 - c : c];
         n->std[c] = info->std[swap && c < 3 ? 2 - c : c];
     }
 }
 
-clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
-                                   clq_normalisation *n) {
+clq_status clq_graph_normalization(const clq_graph *graph, const clq_dataset *dataset,
+                                   clq_normalization *n) {
     CLQ_NEEDS(graph, dataset, n);
     CLQ_NEEDS_ENDS(graph);
     clq_preprocessing p;
     CLQ_TRY(clq_graph_preprocessing(graph, &p));
-    clq_normalisation_usual(dataset, p.channels == CLQ_BGR, n);
+    clq_normalization_usual(dataset, p.channels == CLQ_BGR, n);
     if (p.known & CLQ_PART_NORMALISATION) {
-        *n = p.normalisation;
+        *n = p.normalization;
         n->bgr = p.channels == CLQ_BGR;
     }
     return CLQ_OK;

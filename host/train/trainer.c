@@ -74,7 +74,7 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
                                       .height = images ? (int)input->dim[1] : 0,
                                       .width = images ? (int)input->dim[2] : 0,
                                       .classes = (int)output->dim[1],
-                                      .normalisation = t->job->normalisation,
+                                      .normalization = t->job->normalization,
                                       .augment = config->augment,
                                       .shard = clq_ranks_rank(t->job->ranks),
                                       .shards = clq_ranks_size(t->job->ranks),
@@ -158,7 +158,7 @@ static const char *const preprocessing_keys[] = {"clquant.resize", "clquant.crop
 
 /* How images are prepared, mixed into `hash`. */
 static uint64_t hash_preprocessing(const clq_train_job *job, uint64_t hash) {
-    const clq_normalisation *n = &job->normalisation;
+    const clq_normalization *n = &job->normalization;
     const float numbers[] = {n->range == 255 ? 255 : 1, n->bgr};
     hash = clq_hash64_seeded(n->mean, sizeof n->mean, hash);
     hash = clq_hash64_seeded(n->std, sizeof n->std, hash);
@@ -194,7 +194,7 @@ static uint64_t config_hash(const trainer *t) {
 }
 
 static void describe_preprocessing(const clq_train_job *job, int channels, clq_text *text) {
-    const clq_normalisation *n = &job->normalisation;
+    const clq_normalization *n = &job->normalization;
     clq_text_puts(text, "mean");
     for (int c = 0; c < channels; c++) {
         clq_text_printf(text, " %.6g", (double)n->mean[c]);

@@ -36,11 +36,11 @@ typedef struct clq_resize {
 
 /* How pixels become numbers: (v - mean) / std with v = u8 / 255 or u8, of each channel of the
  * network's input in its order. */
-typedef struct clq_normalisation {
+typedef struct clq_normalization {
     float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
     float range; /* v of a white pixel: 1 or 255; 0: 1 */
     bool bgr;    /* the network's first channel is blue, not red */
-} clq_normalisation;
+} clq_normalization;
 
 /* ---- data sets ---- */
 
@@ -109,7 +109,7 @@ typedef struct clq_dataset_info {
                                        names and labels */
     const char *const *class_names; /* (class_count) */
     const int32_t *labels;          /* (count), each in 0 .. class_count - 1 */
-    /* Usual normalisation of this kind of data, (u8 / 255 - mean) / std of red, green and blue, and
+    /* Usual normalization of this kind of data, (u8 / 255 - mean) / std of red, green and blue, and
      * whose it is. */
     float mean[CLQ_MAX_CHANNELS], std[CLQ_MAX_CHANNELS];
     const char *usual;
@@ -145,7 +145,7 @@ void clq_dataset_close(clq_dataset *dataset); /* NULL ok */
 
 /* Valid until close. */
 const clq_dataset_info *clq_dataset_get_info(const clq_dataset *dataset);
-/* The table that the data set is, to read or to normalise; NULL: images. */
+/* The table that the data set is, to read or to normalize; NULL: images. */
 clq_table *clq_dataset_table(clq_dataset *dataset);
 
 /* A hash of what training or testing on the set depends on: class names, and of each image in order
@@ -258,7 +258,7 @@ int64_t clq_loader_batches(const clq_loader *loader); /* in an epoch */
 
 /* ---- augmentation ---- */
 
-/* What training does to its images, by chance, before normalisation; zeroed: nothing. Pairs are
+/* What training does to its images, by chance, before normalization; zeroed: nothing. Pairs are
  * {low, high}. */
 typedef struct clq_augment_config {
     int crop_padding; /* random crop of the image with so many black pixels around it */
@@ -292,7 +292,7 @@ struct clq_table {
     char **column_names;  /* (features) or NULL when the file has none */
     char **target_names;  /* (targets), the same */
     double test_fraction; /* of the file's rows, that are tests; 0: the split is the files' */
-    float *target_std;    /* (targets): the data's unit of each in y, once normalised; else NULL */
+    float *target_std;    /* (targets): the data's unit of each in y, once normalized; else NULL */
 };
 
 /* A .csv or .npy file whose last columns are the targets, or a folder with train.csv and test.csv,

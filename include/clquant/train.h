@@ -102,8 +102,8 @@ double clq_learning_rate(const clq_train_config *config, int64_t step, int64_t s
 
 /* ---- feeding ---- */
 
-/* Images: loader + augmentation kernel + normalisation. A table: its rows as they stand, so it is
- * normalised before (clq_graph_normalise_table). On one device. */
+/* Images: loader + augmentation kernel + normalization. A table: its rows as they stand, so it is
+ * normalized before (clq_graph_normalize_table). On one device. */
 typedef struct clq_feed clq_feed;
 
 typedef struct clq_feed_options {
@@ -113,7 +113,7 @@ typedef struct clq_feed_options {
     bool shuffle;   /* without `training`: samples in a random order (calibration) */
     uint64_t seed;
     int threads; /* images only, as all below but shard and shards */
-    clq_normalisation normalisation;
+    clq_normalization normalization;
     int height, width;          /* of the inputs; 0: the data set's */
     bool centre_crop;           /* to that size by cutting out the centre, not by scaling */
     int classes;                /* of mixed labels; 0: the data set's */
@@ -137,7 +137,7 @@ typedef struct clq_feed_batch {
  * std that is not above 0, fewer classes than the data set has. */
 clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
                            const clq_feed_options *options, clq_feed **feed);
-/* Feeds the rows of arrays, normalised already and in the order of elements that callers of other
+/* Feeds the rows of arrays, normalized already and in the order of elements that callers of other
  * runtimes use: (N, C, H, W) or (N, features). An input takes the array of its name; where there is
  * one input and one array the name does not matter. `graph` and `arrays` must outlive the feed.
  * `limit`: so many rows, spread evenly; 0: all. There are no labels. CLQ_BAD_DATA, listing arrays
@@ -151,7 +151,7 @@ int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 int64_t clq_feed_count(const clq_feed *feed);          /* images or rows that it has */
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
-/* Writes the next batch, normalised F32 NHWC or (N, features), into `x` (room for options.batch).
+/* Writes the next batch, normalized F32 NHWC or (N, features), into `x` (room for options.batch).
  */
 clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *batch);
 /* The same into the inputs of an executor, which has the feed's batch. CLQ_BAD_DATA for images or
@@ -187,8 +187,8 @@ typedef enum clq_channel_order { CLQ_RGB, CLQ_BGR, CLQ_GREY, CLQ_CHANNEL_ORDERS 
  */
 typedef struct clq_preprocessing {
     unsigned known;                  /* CLQ_PART_...: the parts that are said */
-    clq_normalisation normalisation; /* its `bgr` follows from `channels` when it is used */
-    int normalisation_count;         /* numbers in mean and std; 1: the same for each channel */
+    clq_normalization normalization; /* its `bgr` follows from `channels` when it is used */
+    int normalization_count;         /* numbers in mean and std; 1: the same for each channel */
     clq_channel_order channels;
     clq_resize resize;
     int crop_height, crop_width;
@@ -208,12 +208,12 @@ clq_status clq_preprocessing_check(clq_preprocessing *preprocessing, const clq_s
                                    clq_status status);
 /* Copies the `parts` that `from` knows. */
 void clq_preprocessing_take(clq_preprocessing *to, const clq_preprocessing *from, unsigned parts);
-/* What is usual for an input (1, H, W, C): all but the normalisation. RGB, the shorter side scaled
+/* What is usual for an input (1, H, W, C): all but the normalization. RGB, the shorter side scaled
  * to a square input or exactly to another, bilinear. */
 void clq_preprocessing_usual(const clq_shape *input, clq_preprocessing *preprocessing);
 /* What is usual for the data. */
-void clq_normalisation_usual(const clq_dataset *dataset, bool bgr,
-                             clq_normalisation *normalisation);
+void clq_normalization_usual(const clq_dataset *dataset, bool bgr,
+                             clq_normalization *normalization);
 
 /* What the metadata says of images; a table's network says nothing. CLQ_BAD_DATA names the key that
  * breaks a rule. */
@@ -221,10 +221,10 @@ clq_status clq_graph_preprocessing(const clq_graph *graph, clq_preprocessing *pr
 /* Writes the parts that are known into the metadata. CLQ_USAGE names a field that is out of its
  * range. */
 clq_status clq_graph_set_preprocessing(clq_graph *graph, const clq_preprocessing *preprocessing);
-/* What a graph's images are normalised with: what its metadata says, else what is usual for the
+/* What a graph's images are normalized with: what its metadata says, else what is usual for the
  * data set. */
-clq_status clq_graph_normalisation(const clq_graph *graph, const clq_dataset *dataset,
-                                   clq_normalisation *normalisation);
+clq_status clq_graph_normalization(const clq_graph *graph, const clq_dataset *dataset,
+                                   clq_normalization *normalization);
 
 /* The class names of the metadata ("clquant.classes", a line each), none if it has none; free with
  * clq_class_names_free. */
@@ -252,11 +252,11 @@ clq_status clq_graph_set_columns(clq_graph *graph, const clq_table *table);
 clq_status clq_graph_match_columns(const clq_graph *graph, clq_table *table, const char *path,
                                    bool quiet);
 
-/* Normalises a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
+/* Normalizes a table in place: features by the graph's metadata "clquant.mean" and "clquant.std",
  * numbers to predict by "clquant.target_mean" and "clquant.target_std". Without metadata they stay
  * as they are. */
-clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table);
-/* Measures a table and keeps its normalisation in the graph's metadata. */
+clq_status clq_graph_normalize_table(const clq_graph *graph, clq_table *table);
+/* Measures a table and keeps its normalization in the graph's metadata. */
 clq_status clq_graph_measure_table(clq_graph *graph, const clq_table *table);
 
 /* ---- evaluation ---- */
@@ -273,7 +273,7 @@ typedef struct clq_evaluation {
     const char *unit;        /* "images" or "rows" */
     int classes;             /* 0: regression */
     double top1, top5, loss; /* fractions 0..1, NaN in regression; mean cross-entropy, or mean
-                                squared error of normalised numbers */
+                                squared error of normalized numbers */
     int64_t *confusion;      /* (classes, classes): row = label, column = prediction; owned */
     int targets;             /* 0: classes */
     clq_fit *fits;           /* (targets), owned */
@@ -327,7 +327,7 @@ typedef struct clq_train_job {
     clq_graph *graph;          /* in: initial parameters; out: trained ones */
     clq_dataset *train, *test; /* test may be NULL */
     clq_train_config config;
-    clq_normalisation normalisation; /* of images */
+    clq_normalization normalization; /* of images */
     clq_exec_mode mode;              /* TRAIN or QAT */
     clq_params *params;              /* NULL: made from graph */
     clq_qstate *qstate;              /* QAT */

@@ -1,4 +1,4 @@
-/* From a batch of u8 images to the normalised F32 tensor a network reads, with all augmentation, in
+/* From a batch of u8 images to the normalized F32 tensor a network reads, with all augmentation, in
  * one pass. What happens to each image stands in params (augment_fields.h). An output pixel is made
  * of the image and, in a mixed batch, of its partner's pixel at the same place:
  *
@@ -9,7 +9,7 @@
  *   shown[y][x][c] = table[c][ image[y + dy][(flip ? W - 1 - x : x) + dx][c] ]
  *
  * and table[c][0] where that lies outside of the image (black, as if padded before the crop). The
- * normalisation is a table of all 256 values made by the host, so its bits are the same everywhere.
+ * normalization is a table of all 256 values made by the host, so its bits are the same everywhere.
  *
  * GENERAL 1: any affine map of the plane, in which pixel (x, y) has its centre at
  * (x + 0.5, y + 0.5):

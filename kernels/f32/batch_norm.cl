@@ -1,4 +1,4 @@
-/* Batch normalisation over the rows of x (R, C), C = channels, forward and backward.
+/* Batch normalization over the rows of x (R, C), C = channels, forward and backward.
  *
  * The kernels see x as (rows, cols) where cols = F * C and rows = R / F: with few channels F rows
  * side by side fill the vectors. Column j belongs to channel j % C. Per-column tables (cols floats
@@ -10,7 +10,7 @@
  *
  * Sums over rows are taken in parts: part p does rows p * part_rows ..., its sums go to
  * partial (parts, 2, cols), and one small kernel adds the parts up. All in a fixed order. g is dy,
- * masked where an activation was fused behind the normalisation: a relu with `top` infinite, or
+ * masked where an activation was fused behind the normalization: a relu with `top` infinite, or
  * relu6. */
 #include "elementwise.h"
 
@@ -140,7 +140,7 @@ __kernel void batch_norm_stats_f32(__global const float *x, __global float *part
         STORE_SUMS(N, W, STORE)                                                                    \
     }
 
-/* No activation; one right behind the normalisation, recomputed from x; one behind an addition,
+/* No activation; one right behind the normalization, recomputed from x; one behind an addition,
  * seen in its output y: then g is written back over dy, for the residual's gradient and the last
  * pass. */
 #define NO_MASK(T, LOAD, STORE)

@@ -86,7 +86,7 @@ static clq_status run(int batch, int size, int repeats) {
                              .channels = 3,
                              .out_height = size,
                              .out_width = size,
-                             .normalisation.std = {0.2f, 0.2f, 0.2f}};
+                             .normalization.std = {0.2f, 0.2f, 0.2f}};
     const size_t bytes = (size_t)batch * (size_t)size * (size_t)size * 3;
     uint8_t *images = clq_calloc(bytes, 1);
     if (!images) {

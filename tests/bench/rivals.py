@@ -97,7 +97,7 @@ def run_case(case, batch, options, python, cpu):
         median = statistics.median(medians)
         rows.append({"model": case.name, "precision": case.precision, "batch": batch, "contestant": one.name,
                      "min_ms": min(minima), "median_ms": median, "spread": (max(medians) - min(medians)) / median,
-                     **checks[one.name], **one.facts, "problem": report.judge(checks[one.name], case.precision)})
+                     **checks[one.name], **one.facts, "problem": report.problem_of(checks[one.name], case.precision)})
         one.close()
     return rows
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests the verdicts and ratios of rivals.py."""
+"""Tests the problems and ratios of rivals.py."""
 import unittest
 
 from rivals import environment, report
@@ -24,13 +24,13 @@ class Report(unittest.TestCase):
         self.assertEqual(ratio["rival"], "openvino")
         self.assertEqual(report.ratios([row("clquant", 10), row("ncnn", 1, "does not run in int8")]), [])
 
-    def test_verdicts(self):
-        self.assertIsNone(report.judge({"relative_difference": 1e-4}, "fp32"))
-        self.assertIsNone(report.judge({"relative_difference": 0.1, "int8_layers": 54}, "int8"))
-        self.assertEqual(report.judge({"relative_difference": 0.1}, "fp32"), "computes something else")
-        self.assertEqual(report.judge({"relative_difference": 1.4, "int8_layers": 54}, "int8"),
+    def test_problems(self):
+        self.assertIsNone(report.problem_of({"relative_difference": 1e-4}, "fp32"))
+        self.assertIsNone(report.problem_of({"relative_difference": 0.1, "int8_layers": 54}, "int8"))
+        self.assertEqual(report.problem_of({"relative_difference": 0.1}, "fp32"), "computes something else")
+        self.assertEqual(report.problem_of({"relative_difference": 1.4, "int8_layers": 54}, "int8"),
                          "computes something else")
-        self.assertEqual(report.judge({"relative_difference": 0.0, "int8_layers": 0}, "int8"), "does not run in int8")
+        self.assertEqual(report.problem_of({"relative_difference": 0.0, "int8_layers": 0}, "int8"), "does not run in int8")
 
 
 class Environment(unittest.TestCase):

@@ -365,10 +365,10 @@ static void preprocessings(void **state) {
     (void)state;
     clq_graph *made = NULL;
     clq_preprocessing p = {0};
-    clq_normalisation normalisation;
+    clq_normalization normalization;
     assert_ok(clq_graph_create("x", &made)); /* without an input */
     REFUSED_FOR("has no input", clq_graph_preprocessing(made, &p));
-    REFUSED_FOR("has no input", clq_graph_normalisation(made, table, &normalisation));
+    REFUSED_FOR("has no input", clq_graph_normalization(made, table, &normalization));
     REFUSED_FOR("has no input", clq_graph_match_classes(made, table));
     static const struct {
         clq_preprocessing p;
@@ -376,10 +376,10 @@ static void preprocessings(void **state) {
     } wrong[] = {
         {{.known = ~0u}, "known"},
         {{.known = CLQ_PART_NORMALISATION}, "are 0"},
-        {{.known = CLQ_PART_NORMALISATION, .normalisation_count = 99}, "are 99"},
-        {{.known = CLQ_PART_NORMALISATION, .normalisation_count = -1}, "are -1"},
-        {{.known = CLQ_PART_NORMALISATION, .normalisation = {.range = 3}}, "range"},
-        {{.known = CLQ_PART_NORMALISATION, .normalisation_count = 1}, "std"},
+        {{.known = CLQ_PART_NORMALISATION, .normalization_count = 99}, "are 99"},
+        {{.known = CLQ_PART_NORMALISATION, .normalization_count = -1}, "are -1"},
+        {{.known = CLQ_PART_NORMALISATION, .normalization = {.range = 3}}, "range"},
+        {{.known = CLQ_PART_NORMALISATION, .normalization_count = 1}, "std"},
         {{.known = CLQ_PART_CHANNELS, .channels = (clq_channel_order)77}, "channels 77"},
         {{.known = CLQ_PART_INTERPOLATION, .resize.interpolation = (clq_interpolation)55},
          "interpolation 55"},
@@ -410,7 +410,7 @@ static void training(void **state) {
     clq_epoch_record *history = NULL;
     clq_train_config zeroed = {0};
     clq_preprocessing preprocessing = {0};
-    clq_normalisation normalisation;
+    clq_normalization normalization;
     char **names = NULL;
     int count = 0;
     clq_train_config_init(NULL);
@@ -438,15 +438,15 @@ static void training(void **state) {
     REFUSED(clq_graph_check_data(NULL, table));
     REFUSED(clq_graph_check_data(graph, NULL));
     REFUSED(clq_graph_check_data(&empty, table));
-    REFUSED(clq_graph_normalisation(NULL, table, &normalisation));
-    REFUSED(clq_graph_normalisation(graph, table, NULL));
+    REFUSED(clq_graph_normalization(NULL, table, &normalization));
+    REFUSED(clq_graph_normalization(graph, table, NULL));
     REFUSED(clq_graph_preprocessing(NULL, &preprocessing));
     REFUSED(clq_graph_preprocessing(graph, NULL));
     REFUSED(clq_graph_set_preprocessing(graph, NULL));
     REFUSED(clq_preprocessing_check(NULL, NULL, CLQ_USAGE));
     clq_preprocessing_take(NULL, &preprocessing, 0);
     clq_preprocessing_usual(NULL, &preprocessing);
-    clq_normalisation_usual(NULL, false, &normalisation);
+    clq_normalization_usual(NULL, false, &normalization);
     REFUSED(clq_resize_parse(NULL, &preprocessing.resize));
     REFUSED(clq_crop_parse("3", NULL));
     REFUSED(clq_graph_classes(NULL, &names, &count));
@@ -455,7 +455,7 @@ static void training(void **state) {
     REFUSED(clq_graph_set_classes(graph, NULL));
     REFUSED(clq_graph_load_classes(graph, NULL));
     REFUSED(clq_graph_match_classes(NULL, table));
-    REFUSED(clq_graph_normalise_table(graph, NULL));
+    REFUSED(clq_graph_normalize_table(graph, NULL));
     REFUSED(clq_graph_measure_table(graph, NULL));
     REFUSED(clq_graph_measure_table(NULL, clq_dataset_table(table)));
     REFUSED(clq_evaluate(NULL, NULL, NULL, &evaluation, NULL));

@@ -170,7 +170,7 @@ static void weights(void **state) {
     json_decref(json);
 }
 
-/* A terminal would obey them. */
+/* A terminal would interpret them. */
 static void control_characters_are_replaced(void **state) {
     (void)state;
     char path[512];

@@ -161,10 +161,10 @@ static void images_are_prepared_as_eval_prepares_them(void **state) {
 }
 
 /* Not even by labels that would fit neither output; and ptq, which needs none, is done then. */
-static void labels_judge_no_two_outputs(void **state) {
+static void accuracy_is_not_measured_on_two_outputs(void **state) {
     (void)state;
-    static const char why[] = "the network has 1 input (image) and 2 outputs (a, b); labels judge "
-                              "networks with one of each";
+    static const char why[] = "the network has 1 input (image) and 2 outputs (a, b); accuracy is "
+                              "measured on networks with one of each";
     const char *model = two_heads();
     assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:size=8,test=4", model);
     assert_printed(why);
@@ -380,7 +380,7 @@ static void csv_is_for_few_columns(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         FRESH(images_are_prepared_as_eval_prepares_them),
-        FRESH(labels_judge_no_two_outputs),
+        FRESH(accuracy_is_not_measured_on_two_outputs),
         FRESH(images_below_folders),
         FRESH(csv_has_files_and_classes),
         FRESH(arrays_of_one_input),

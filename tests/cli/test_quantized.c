@@ -104,7 +104,7 @@ static void max_shift_needs_powers_of_two(void **state) {
     assert_printed("shift.json: ptq.max_shift: is for powers of two");
 }
 
-/* Chosen, kept, told and obeyed. */
+/* Chosen, kept, told and used. */
 static void the_requantizer_is_the_models(void **state) {
     (void)state;
     const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");

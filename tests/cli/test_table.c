@@ -201,7 +201,7 @@ static void tables_are_predicted(void **state) {
     snprintf(out, sizeof out, "%s", clq_test_temp_path("y.csv"));
     assert_exit(0, "predict %s -i " TABLES "smooth.csv -n 9 -o %s", model, out);
     assert_printed("column that the network does not read: \"y\"");
-    assert_printed("500 rows of inputs, normalised as the model says");
+    assert_printed("500 rows of inputs, normalized as the model says");
     assert_printed("written in the units of its targets");
     assert_ok(clq_csv_read(TABLES "smooth.csv", &csv));
     double expected[9];

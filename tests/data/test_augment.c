@@ -26,7 +26,7 @@ static clq_augment_options options_for(int batch, int height, int width, int cha
                                  .channels = channels,
                                  .out_height = height,
                                  .out_width = width,
-                                 .normalisation = {.mean = {0.4914f, 0.4822f, 0.4465f, 0.1f},
+                                 .normalization = {.mean = {0.4914f, 0.4822f, 0.4465f, 0.1f},
                                                    .std = {0.247f, 0.2435f, 0.2616f, 1.3f}}};
 }
 
@@ -107,7 +107,7 @@ static void by_reference(const clq_augment_options *o, int count, bool random, b
         row[AUGMENT_PARTNER] = (float)partners[i];
     }
     uint8_t *images = new_images(o, count);
-    const clq_normalisation *n = &o->normalisation;
+    const clq_normalization *n = &o->normalization;
     const ref_augment_case of = {images,
                                  params,
                                  count,
@@ -322,7 +322,7 @@ static void order_and_range_are_the_networks(void **state) {
     open_devices(devices);
     for (int i = 0; i < 2; i++) {
         clq_augment_options o = options_for(5, 13, 11, 3);
-        o.normalisation = (clq_normalisation){
+        o.normalization = (clq_normalization){
             .mean = {103.9f, 116.8f, 123.7f}, .std = {57, 58, 59}, .range = 255, .bgr = true};
         crop(&o.config);
         flip(&o.config);
@@ -352,7 +352,7 @@ static void evaluation_fits_the_size(void **state) {
     for (int i = 0; i < 8 * 6 * 3; i++) {
         const int y = i / 18, x = i / 3 % 6, c = i % 3;
         const float value = (float)images[((y + 2) * 10 + x + 2) * 3 + c] / 255.0f;
-        assert_true(out[i] == (value - o.normalisation.mean[c]) / o.normalisation.std[c]);
+        assert_true(out[i] == (value - o.normalization.mean[c]) / o.normalization.std[c]);
     }
     free(images);
     close_devices(devices);
@@ -385,7 +385,7 @@ static void targets_are_the_labels_mixed(void **state) {
     close_devices(devices);
 }
 
-/* ---- normalisation, mistakes ---- */
+/* ---- normalization, mistakes ---- */
 
 static void the_table_is_the_formula(void **state) {
     (void)state;
@@ -396,7 +396,7 @@ static void the_table_is_the_formula(void **state) {
     assert_true(table[255] == (1.0f - 0.4914f) / 0.247f);
     assert_true(table[2 * 256 + 51] == (51.0f / 255.0f - 0.4465f) / 0.2616f);
     clq_augment_options whole = o;
-    whole.normalisation = (clq_normalisation){{127, 127, 127}, {128, 128, 128}, .range = 255};
+    whole.normalization = (clq_normalization){{127, 127, 127}, {128, 128, 128}, .range = 255};
     clq_augment_table(&whole, table);
     assert_true(table[0] == -127.0f / 128.0f);
     assert_true(table[256 + 255] == 1.0f);
@@ -409,13 +409,13 @@ static void bad_options_are_refused(void **state) {
     for (int i = 0; i < 7; i++) {
         clq_augment *augment = NULL;
         clq_augment_options o = options_for(2, 4, 4, 3);
-        o.normalisation.std[2] = i == 0 ? 0 : o.normalisation.std[2];
-        o.normalisation.std[0] = i == 1 ? -1 : o.normalisation.std[0];
-        o.normalisation.mean[1] = i == 2 ? (float)strtod("nan", NULL) : o.normalisation.mean[1];
+        o.normalization.std[2] = i == 0 ? 0 : o.normalization.std[2];
+        o.normalization.std[0] = i == 1 ? -1 : o.normalization.std[0];
+        o.normalization.mean[1] = i == 2 ? (float)strtod("nan", NULL) : o.normalization.mean[1];
         o.config.crop_padding = i == 3 ? -1 : 0;
         o.channels = i == 4 ? 5 : 3;
         o.out_width = i == 5 ? -1 : 4;
-        o.normalisation.range = i == 6 ? 2 : 1;
+        o.normalization.range = i == 6 ? 2 : 1;
         assert_status(clq_augment_create(device, &o, &augment), CLQ_USAGE);
         assert_null(augment);
     }

@@ -70,7 +70,7 @@ class CrossDevice(unittest.TestCase):
     def test_different_hash(self):
         code, report = self.run_script(SHA_gpu="other")
         self.assertEqual(code, 1)
-        self.assertEqual([row["verdict"] for row in report["rows"]], ["ok", "DIFFERS"] * 2)
+        self.assertEqual([row["result"] for row in report["rows"]], ["ok", "DIFFERS"] * 2)
 
     def test_differing_codes(self):
         code, report = self.run_script(MISMATCHED="3")
@@ -88,7 +88,7 @@ class CrossDevice(unittest.TestCase):
     def test_fault_in_the_log_of_oclgrind(self):
         code, report = self.run_script(FAULT="Invalid read of size 4")
         self.assertEqual(code, 1)
-        self.assertEqual([row["verdict"] for row in report["rows"]], ["ok"] * 2 + ["Invalid read of size 4"] * 2)
+        self.assertEqual([row["result"] for row in report["rows"]], ["ok"] * 2 + ["Invalid read of size 4"] * 2)
 
     def test_missing_implementation(self):
         code, report = self.run_script("--require", "intel")

@@ -170,7 +170,7 @@ def self_test(options, folder):
     recipe = os.path.join(root, "models", "recipes", "mlp-regression.json")
     rows = quantized(options.clquant, os.path.join(folder, "rows"), recipe, table, "--epochs", "5")
     options.min_agreement = 0.99
-    images_pass = judge(options, images, data, 256)
+    images_pass = agrees(options, images, data, 256)
     for name, flags in (("bits", ["--weight-bits", "layer*=4"]),
                         ("types", ["--activation-bits", "input=s8", "--activation-bits", "layer2*=s8",
                                    "--activation-bits", "layer*=5", "--weight-bits", "layer3*=5"]),
@@ -181,16 +181,16 @@ def self_test(options, folder):
         # otherwise: codes behind them may differ by one, and what follows.
         options.min_agreement = 0.97 if name in ("bits", "activations") else 0.99
         model = ptq(options.clquant, os.path.dirname(images), data, name + ".onnx", *flags)
-        images_pass = judge(options, model, data, 256) and images_pass
+        images_pass = agrees(options, model, data, 256) and images_pass
     mixed = ptq(options.clquant, os.path.dirname(images), data, "mixed.onnx", "--keep-float", "layer1.0.conv1",
                 "--keep-float", "layer2*", "--weight-bits", "layer3*=4")
     options.min_agreement = 0.97  # float sums in two layers as well
-    images_pass = judge(options, mixed, data, 256) and images_pass
+    images_pass = agrees(options, mixed, data, 256) and images_pass
     options.max_difference = 0.02  # a code more or less of one value; the outputs are near 1
-    return judge(options, rows, table, 100) and images_pass
+    return agrees(options, rows, table, 100) and images_pass
 
 
-def judge(options, model, data, limit):
+def agrees(options, model, data, limit):
     """Compares, prints, and says whether it is good enough."""
     result = compare(options.clquant, model, data, limit)
     if options.json:
@@ -220,7 +220,7 @@ def main():
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     if not options.self_test:
-        return 0 if judge(options, options.model, options.data, options.limit) else 1
+        return 0 if agrees(options, options.model, options.data, options.limit) else 1
     with tempfile.TemporaryDirectory() as folder:
         return 0 if self_test(options, folder) else 1
 

@@ -1,4 +1,4 @@
-/* Batch normalisation, with and without what is fused behind it, against the plain reference. */
+/* Batch normalization, with and without what is fused behind it, against the plain reference. */
 #include <math.h>
 #include <string.h>
 
@@ -188,7 +188,7 @@ static void check_training(const bn_case *c, bool residual, double top, bool acc
     op_forward(&t);
     op_backward(&t, d.dy + part_of(&d));
 
-    /* Data far from zero was itself rounded before anybody normalised it. */
+    /* Data far from zero was itself rounded before anybody normalized it. */
     const double absolute = ABSOLUTE * (1 + c->shift);
     const double wide = absolute * (1 + 0.05 * sqrt((double)d.ref.rows));
     if (accumulate) {

@@ -295,7 +295,7 @@ static void train_once(clq_graph *graph, const clq_quant_config *config) {
     job.config.epochs = 1;
     job.config.batch = BATCH;
     job.config.loader_threads = 1;
-    clq_normalisation_usual(data, false, &job.normalisation);
+    clq_normalization_usual(data, false, &job.normalization);
     job.mode = config ? CLQ_EXEC_QAT : CLQ_EXEC_TRAIN;
     assert_ok(config ? clq_qat(&job, config, &history, &count) : clq_train(&job, &history, &count));
     clq_free(history);

@@ -336,8 +336,8 @@ static clq_status train(const training *t, clq_graph *graph, double loss[2]) {
     job.config.recompute = t->recompute;
     job.resume = t->resume;
     job.stop_after_steps = t->stop_after;
-    memcpy(job.normalisation.mean, info->mean, sizeof info->mean);
-    memcpy(job.normalisation.std, info->std, sizeof info->std);
+    memcpy(job.normalization.mean, info->mean, sizeof info->mean);
+    memcpy(job.normalization.std, info->std, sizeof info->std);
     const clq_status status = clq_qat(&job, &t->config, &history, &count);
     if (loss && count > 0) {
         loss[0] = history[0].train_loss;

@@ -27,8 +27,8 @@ static clq_train_job job_of(clq_graph *graph, clq_dataset *train, clq_dataset *t
     job.config.batch = BATCH;
     job.config.schedule.lr = 0.01;
     job.config.loader_threads = 1;
-    memcpy(job.normalisation.mean, info->mean, sizeof info->mean);
-    memcpy(job.normalisation.std, info->std, sizeof info->std);
+    memcpy(job.normalization.mean, info->mean, sizeof info->mean);
+    memcpy(job.normalization.std, info->std, sizeof info->std);
     return job;
 }
 
@@ -372,7 +372,7 @@ static void nan_behind_a_quantizer_is_noticed(void **state) {
         clq_epoch_record *history = NULL;
         int count = 0;
         if (in_data) {
-            job.normalisation.std[0] = 1e-42f;
+            job.normalization.std[0] = 1e-42f;
         } else {
             int v = 0;
             while (graph->values[v].kind != CLQ_VALUE_PARAMETER) {
@@ -382,7 +382,7 @@ static void nan_behind_a_quantizer_is_noticed(void **state) {
         }
         assert_status(clq_qat(&job, &config, &history, &count), CLQ_DIVERGED);
         assert_error_has("diverged in step 1 (epoch 1");
-        assert_error_has(in_data ? "the batch of normalised inputs has " : " has NaN");
+        assert_error_has(in_data ? "the batch of normalized inputs has " : " has NaN");
         clq_graph_destroy(graph);
         clq_dataset_close(train);
     }

@@ -46,8 +46,8 @@ static void train(clq_graph *graph, const clq_quant_config *config, bool recompu
     job.config.recompute = recompute;
     job.config.schedule.lr = 0.01;
     job.config.loader_threads = 1;
-    memcpy(job.normalisation.mean, info->mean, sizeof info->mean);
-    memcpy(job.normalisation.std, info->std, sizeof info->std);
+    memcpy(job.normalization.mean, info->mean, sizeof info->mean);
+    memcpy(job.normalization.std, info->std, sizeof info->std);
     assert_ok(clq_qat(&job, config, &history, &count));
     assert_int_equal(count, 3);
     assert_true(history[2].train_loss < history[0].train_loss);

@@ -47,8 +47,8 @@ static void train(clq_graph *graph, const clq_quant_config *config, const char *
     job.config.schedule.lr = 0.02;
     job.config.loader_threads = 1;
     job.config.checkpoint_steps = 3;
-    memcpy(job.normalisation.mean, info->mean, sizeof info->mean);
-    memcpy(job.normalisation.std, info->std, sizeof info->std);
+    memcpy(job.normalization.mean, info->mean, sizeof info->mean);
+    memcpy(job.normalization.std, info->std, sizeof info->std);
     assert_ok(clq_qat(&job, config, &history, &count));
     if (stop == 0) {
         assert_int_equal(count, 2);

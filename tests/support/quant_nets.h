@@ -154,8 +154,8 @@ static inline clq_dataset *net_data(clq_split split, int size, int64_t count) {
 static inline clq_feed *net_feed(clq_device *device, clq_dataset *dataset, int batch) {
     clq_feed_options options = {.batch = batch, .threads = 1};
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
-    memcpy(options.normalisation.mean, info->mean, sizeof info->mean);
-    memcpy(options.normalisation.std, info->std, sizeof info->std);
+    memcpy(options.normalization.mean, info->mean, sizeof info->mean);
+    memcpy(options.normalization.std, info->std, sizeof info->std);
     clq_feed *feed = NULL;
     assert_ok(clq_feed_create(device, dataset, &options, &feed));
     return feed;

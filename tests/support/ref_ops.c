@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- batch normalisation ---- */
+/* ---- batch normalization ---- */
 
 static void statistics(const ref_batch_norm *bn, int c, double *mean, double *var) {
     double sum = 0, squares = 0;
@@ -18,7 +18,7 @@ static void statistics(const ref_batch_norm *bn, int c, double *mean, double *va
     *var = squares / bn->rows;
 }
 
-static void normalise(const ref_batch_norm *bn, int c, double mean, double var, float *y) {
+static void normalize(const ref_batch_norm *bn, int c, double mean, double var, float *y) {
     for (int r = 0; r < bn->rows; r++) {
         const int at = r * bn->channels + c;
         double v = (bn->x[at] - mean) / sqrt(var + bn->epsilon) * bn->gamma[c] + bn->beta[c];
@@ -35,7 +35,7 @@ void ref_batch_norm_train(const ref_batch_norm *bn, float *running_mean, float *
     for (int c = 0; c < bn->channels; c++) {
         double mean, var;
         statistics(bn, c, &mean, &var);
-        normalise(bn, c, mean, var, y);
+        normalize(bn, c, mean, var, y);
         const double unbiased = var * bn->rows / (bn->rows - 1), m = bn->momentum;
         running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean);
         running_var[c] = (float)((1 - m) * running_var[c] + m * unbiased);
@@ -45,7 +45,7 @@ void ref_batch_norm_train(const ref_batch_norm *bn, float *running_mean, float *
 void ref_batch_norm_infer(const ref_batch_norm *bn, const float *running_mean,
                           const float *running_var, float *y) {
     for (int c = 0; c < bn->channels; c++) {
-        normalise(bn, c, running_mean[c], running_var[c], y);
+        normalize(bn, c, running_mean[c], running_var[c], y);
     }
 }
 

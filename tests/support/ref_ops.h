@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ---- batch normalisation of x (R, C), then an addition (residual, may be NULL) and a clamp to
+/* ---- batch normalization of x (R, C), then an addition (residual, may be NULL) and a clamp to
  * [0, top] (`top` 0: none) ---- */
 
 typedef struct ref_batch_norm {

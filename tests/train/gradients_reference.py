@@ -113,7 +113,7 @@ def best_offset(values, kinks):
     return step, abs(distances + step * OFFSET).min()
 
 
-def settle(model, x):
+def avoid_kinks(model, x):
     """Shifts the batch norms' biases; {name of the bias: steps} and the least margin."""
     names = {module: name for name, module in model.named_modules()}
     offsets, margins, latest, handles = {}, [], [], []
@@ -147,7 +147,7 @@ def run_case(name):
     fill(model)
     x = torch.from_numpy(4 * random("input", batch * size * size * 3) - 2).reshape(batch, size, size, 3)
     x = x.permute(0, 3, 1, 2).double().contiguous()
-    offsets, margin = settle(model, x)
+    offsets, margin = avoid_kinks(model, x)
     loss = F.cross_entropy(model(x), torch.arange(batch) % CLASSES)
     loss.backward()
     gradients = {name: to_clquant(parameter.grad.numpy()) for name, parameter in sorted(model.named_parameters())}

@@ -69,8 +69,8 @@ static inline clq_train_job job_of(clq_graph *graph, const char *out) {
     job.config.schedule.lr = 0.02;
     job.config.augment.crop_padding = 1;
     for (int c = 0; c < 3; c++) {
-        job.normalisation.mean[c] = 0.5f;
-        job.normalisation.std[c] = 0.25f;
+        job.normalization.mean[c] = 0.5f;
+        job.normalization.std[c] = 0.25f;
     }
     return job;
 }

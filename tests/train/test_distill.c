@@ -85,7 +85,7 @@ static void misfits_are_named(void **state) {
     assert_ok(clq_graph_set_metadata(other, "clquant.mean", "0.5,0.4,0.5"));
     assert_ok(clq_graph_set_metadata(other, "clquant.std", "0.25,0.25,0.25"));
     assert_status(run(&job, NULL), CLQ_USAGE);
-    assert_error_has("channel 1 normalised with mean 0.4");
+    assert_error_has("channel 1 normalized with mean 0.4");
 
     const float scale = 0.1f;
     for (int v = 0; v < few->value_count; v++) {

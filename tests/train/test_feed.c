@@ -36,7 +36,7 @@ static clq_feed_options options_with(int threads) {
         .training = true,
         .seed = 4,
         .threads = threads,
-        .normalisation = {.mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}},
+        .normalization = {.mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}},
         .height = SIZE,
         .width = SIZE,
         .classes = CLASSES,
@@ -137,7 +137,7 @@ static void too_few_classes_are_refused(void **state) {
 static void images_without_labels_are_fed(void **state) {
     (void)state;
     clq_feed_options options = {
-        .batch = 2, .normalisation = {.std = {1, 1, 1}}, .height = SIZE, .width = SIZE};
+        .batch = 2, .normalization = {.std = {1, 1, 1}}, .height = SIZE, .width = SIZE};
     clq_dataset *dataset = NULL;
     clq_graph *graph = build("mlp", SIZE, CLASSES, 5);
     clq_exec *exec = NULL;

@@ -39,8 +39,8 @@ static void work(const char *out) {
                                                        .seed = 3},
                                 &graph));
     assert_ok(clq_graph_measure_table(graph, clq_dataset_table(train)));
-    assert_ok(clq_graph_normalise_table(graph, clq_dataset_table(train)));
-    assert_ok(clq_graph_normalise_table(graph, clq_dataset_table(test)));
+    assert_ok(clq_graph_normalize_table(graph, clq_dataset_table(train)));
+    assert_ok(clq_graph_normalize_table(graph, clq_dataset_table(test)));
     clq_train_job job = {.device = device,
                          .graph = graph,
                          .train = train,
@@ -58,7 +58,7 @@ static void work(const char *out) {
     graph = NULL;
     assert_ok(clq_onnx_load(model, &graph));
     assert_non_null(strstr(clq_graph_get_metadata(graph, "clquant.mean"), "."));
-    assert_ok(clq_graph_normalise_table(graph, clq_dataset_table(test))); /* reads the numbers */
+    assert_ok(clq_graph_normalize_table(graph, clq_dataset_table(test))); /* reads the numbers */
     assert_ok(clq_onnx_save(graph, again));
     clq_free(history);
     clq_free(model);

@@ -180,10 +180,10 @@ static void infinity_in_the_data(void **state) {
     (void)state;
     clq_graph *graph = new_graph();
     clq_train_job job = job_of(graph, NULL);
-    job.normalisation.std[1] = 1e-42f;
+    job.normalization.std[1] = 1e-42f;
     assert_status(run(&job, NULL), CLQ_DIVERGED);
     assert_error_has("diverged in step 1 (epoch 1, ");
-    assert_error_has("the batch of normalised inputs has ");
+    assert_error_has("the batch of normalized inputs has ");
     clq_graph_destroy(graph);
 }
 
@@ -234,7 +234,7 @@ static void too_many_in_a_row_stop(void **state) {
     (void)state;
     clq_graph *graph = new_graph();
     clq_train_job job = skipping_job(graph, NULL);
-    job.normalisation.std[0] = 1e-42f;
+    job.normalization.std[0] = 1e-42f;
     assert_status(run(&job, NULL), CLQ_DIVERGED);
     assert_error_has("diverged in step 11 (epoch 1, ");
     clq_graph_destroy(graph);

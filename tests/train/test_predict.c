@@ -203,7 +203,7 @@ static void a_single_array_needs_no_name(void **state) {
     clq_graph_destroy(graph);
 }
 
-/* Images and tables feed one input, labels judge one output. */
+/* Images and tables feed one input, accuracy is that of one output. */
 static void data_sets_feed_one_input(void **state) {
     (void)state;
     clq_graph *graph = two_ends();
@@ -215,10 +215,10 @@ static void data_sets_feed_one_input(void **state) {
     assert_ok(
         clq_dataset_open("synthetic:train=8,test=8,size=8", &(clq_dataset_options){0}, &data));
     assert_ok(clq_feed_create(
-        test_device, data, &(clq_feed_options){.batch = BATCH, .normalisation = {.std = {1, 1, 1}}},
+        test_device, data, &(clq_feed_options){.batch = BATCH, .normalization = {.std = {1, 1, 1}}},
         &feed));
     assert_status(clq_evaluate(exec, feed, NULL, &evaluation, NULL), CLQ_BAD_DATA);
-    assert_error_has("labels judge networks with one of each");
+    assert_error_has("accuracy is measured on networks with one of each");
     assert_status(clq_predict(exec, feed, 0, NULL, check, NULL, &done), CLQ_BAD_DATA);
     assert_error_has("2 inputs (left, right); images or rows of a data set feed one");
     clq_feed_destroy(feed);

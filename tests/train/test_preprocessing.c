@@ -20,10 +20,10 @@ static const clq_shape *input_of(const clq_graph *graph) {
 
 static clq_preprocessing everything(void) {
     return (clq_preprocessing){.known = (1u << CLQ_PART_COUNT) - 1,
-                               .normalisation = {.mean = {103.939f, 116.779f, 123.68f},
+                               .normalization = {.mean = {103.939f, 116.779f, 123.68f},
                                                  .std = {57.375f, 57.12f, 58.395f},
                                                  .range = 255},
-                               .normalisation_count = 3,
+                               .normalization_count = 3,
                                .channels = CLQ_BGR,
                                .resize = {.width = 10, .height = 9, .interpolation = CLQ_BICUBIC},
                                .crop_height = 8,
@@ -46,10 +46,10 @@ static void all_parts_come_back(void **state) {
     assert_ok(clq_graph_preprocessing(graph, &back));
     assert_int_equal(back.known, p.known);
     for (int c = 0; c < 3; c++) {
-        assert_true(back.normalisation.mean[c] == p.normalisation.mean[c]);
-        assert_true(back.normalisation.std[c] == p.normalisation.std[c]);
+        assert_true(back.normalization.mean[c] == p.normalization.mean[c]);
+        assert_true(back.normalization.std[c] == p.normalization.std[c]);
     }
-    assert_true(back.normalisation.range == 255);
+    assert_true(back.normalization.range == 255);
     assert_int_equal(back.channels, CLQ_BGR);
     assert_int_equal(back.resize.width, 10);
     assert_int_equal(back.resize.height, 9);
@@ -67,8 +67,8 @@ static void mean_and_std_are_enough(void **state) {
     assert_ok(clq_graph_set_metadata(graph, "clquant.std", "0.5"));
     assert_ok(clq_graph_preprocessing(graph, &p));
     assert_int_equal(p.known, CLQ_PART_NORMALISATION);
-    assert_true(p.normalisation.mean[0] == 0.25f && p.normalisation.std[0] == 0.5f);
-    assert_true(p.normalisation.range == 1);
+    assert_true(p.normalization.mean[0] == 0.25f && p.normalization.std[0] == 0.5f);
+    assert_true(p.normalization.range == 1);
     clq_graph_destroy(graph);
 }
 
@@ -118,17 +118,17 @@ static void one_number_is_for_all_channels(void **state) {
     (void)state;
     clq_graph *graph = network(8, 3);
     clq_preprocessing p = {.known = CLQ_PART_NORMALISATION,
-                           .normalisation = {.mean = {127}, .std = {128}, .range = 255},
-                           .normalisation_count = 1};
+                           .normalization = {.mean = {127}, .std = {128}, .range = 255},
+                           .normalization_count = 1};
     assert_ok(clq_preprocessing_check(&p, NULL, CLQ_USAGE));
     assert_ok(clq_preprocessing_check(&p, input_of(graph), CLQ_USAGE));
-    assert_int_equal(p.normalisation_count, 3);
-    assert_true(p.normalisation.mean[2] == 127 && p.normalisation.std[1] == 128);
-    p.normalisation_count = 2;
+    assert_int_equal(p.normalization_count, 3);
+    assert_true(p.normalization.mean[2] == 127 && p.normalization.std[1] == 128);
+    p.normalization_count = 2;
     assert_status(clq_preprocessing_check(&p, input_of(graph), CLQ_USAGE), CLQ_USAGE);
     assert_error_has("3 channels");
-    p.normalisation_count = 3;
-    p.normalisation.range = 1;
+    p.normalization_count = 3;
+    p.normalization.range = 1;
     assert_status(clq_preprocessing_check(&p, NULL, CLQ_USAGE), CLQ_USAGE);
     assert_error_has("give the range, 255");
     clq_graph_destroy(graph);
@@ -139,11 +139,11 @@ static void blue_first_turns_what_is_usual(void **state) {
     (void)state;
     clq_graph *graph = network(32, 3);
     clq_dataset *dataset = NULL;
-    clq_normalisation n;
+    clq_normalization n;
     const clq_dataset_options options = {.height = 32, .limit = 2};
     assert_ok(clq_dataset_open("synthetic", &options, &dataset));
     assert_ok(clq_graph_set_metadata(graph, "clquant.channels", "bgr"));
-    assert_ok(clq_graph_normalisation(graph, dataset, &n));
+    assert_ok(clq_graph_normalization(graph, dataset, &n));
     const clq_dataset_info *info = clq_dataset_get_info(dataset);
     assert_true(n.bgr);
     for (int c = 0; c < 3; c++) {
@@ -151,7 +151,7 @@ static void blue_first_turns_what_is_usual(void **state) {
     }
     assert_ok(clq_graph_set_metadata(graph, "clquant.mean", "0.1,0.2,0.3"));
     assert_ok(clq_graph_set_metadata(graph, "clquant.std", "1,1,1"));
-    assert_ok(clq_graph_normalisation(graph, dataset, &n));
+    assert_ok(clq_graph_normalization(graph, dataset, &n));
     assert_true(n.bgr && n.mean[0] == 0.1f && n.mean[2] == 0.3f);
     clq_dataset_close(dataset);
     clq_graph_destroy(graph);

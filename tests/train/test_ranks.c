@@ -44,8 +44,8 @@ static clq_train_job job_of(clq_graph *graph, clq_ranks *with) {
     job.config.augment.crop_padding = 1;
     job.config.augment.flip = true;
     for (int c = 0; c < 3; c++) {
-        job.normalisation.mean[c] = 0.5f;
-        job.normalisation.std[c] = 0.25f;
+        job.normalization.mean[c] = 0.5f;
+        job.normalization.std[c] = 0.25f;
     }
     return job;
 }
@@ -171,8 +171,8 @@ static void divergence_reaches_all(void **state) {
     clq_graph *graph = new_graph();
     clq_train_job job = job_of(graph, ranks);
     if (clq_ranks_rank(ranks) == 1) {
-        job.normalisation.mean[0] = 1e38f;
-        job.normalisation.std[0] = 1e-30f; /* infinite inputs */
+        job.normalization.mean[0] = 1e38f;
+        job.normalization.std[0] = 1e-30f; /* infinite inputs */
     }
     assert_status(clq_train(&job, &history, &count), CLQ_DIVERGED);
     clq_graph_destroy(graph);

@@ -1,4 +1,4 @@
-/* Training on tables: what is fed, how a regression is judged, exact resume, what is refused. */
+/* Training on tables: what is fed, how a regression is evaluated, exact resume, what is refused. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,9 +158,9 @@ static void evaluation_sees_every_row_once(void **state) {
     clq_dataset_close(dataset);
 }
 
-/* ---- normalisation ---- */
+/* ---- normalization ---- */
 
-static void normalisation_is_kept_with_the_network(void **state) {
+static void normalization_is_kept_with_the_network(void **state) {
     (void)state;
     clq_dataset *train = open_table(SMOOTH, CLQ_SPLIT_TRAIN, 0, 2),
                 *test = open_table(SMOOTH, CLQ_SPLIT_TEST, 0, 2);
@@ -168,30 +168,30 @@ static void normalisation_is_kept_with_the_network(void **state) {
     clq_graph *graph = new_graph(2, 2);
     float mean[2], std[2], target_mean[2], target_std[2];
     const float x = table->x[3], y = table->y[3];
-    assert_ok(clq_graph_normalise_table(graph, table)); /* nothing known: nothing done */
+    assert_ok(clq_graph_normalize_table(graph, table)); /* nothing known: nothing done */
     assert_true(table->x[3] == x && table->y[3] == y && !table->target_std);
     clq_table_measure(clq_dataset_table(train), mean, std);
     clq_table_measure_targets(clq_dataset_table(train), target_mean, target_std);
     assert_ok(clq_graph_measure_table(graph, clq_dataset_table(train)));
-    assert_ok(clq_graph_normalise_table(graph, table));
+    assert_ok(clq_graph_normalize_table(graph, table));
     assert_true(table->x[3] == (x - mean[1]) / std[1]);
     assert_true(table->y[3] == (y - target_mean[1]) / target_std[1]);
     assert_memory_equal(table->target_std, target_std, sizeof target_std);
     assert_ok(clq_graph_set_metadata(graph, "clquant.target_std", "1,0"));
-    assert_status(clq_graph_normalise_table(graph, table), CLQ_BAD_DATA);
+    assert_status(clq_graph_normalize_table(graph, table), CLQ_BAD_DATA);
     assert_error_has("must be positive");
     assert_ok(clq_graph_set_metadata(graph, "clquant.mean", "1,2,3"));
-    assert_status(clq_graph_normalise_table(graph, table), CLQ_BAD_DATA);
+    assert_status(clq_graph_normalize_table(graph, table), CLQ_BAD_DATA);
     assert_error_has("must be 2 numbers with commas");
     clq_graph_destroy(graph);
     clq_dataset_close(train);
     clq_dataset_close(test);
 }
 
-/* ---- judging ---- */
+/* ---- evaluation ---- */
 
 /* Two targets: error, RMSE in the data's unit and R2 as their definitions say. */
-static void a_regression_is_judged_by_its_errors(void **state) {
+static void a_regression_is_evaluated_by_its_errors(void **state) {
     (void)state;
     clq_dataset *dataset = open_table(SMOOTH, CLQ_SPLIT_TEST, LIMIT, 2);
     clq_table *table = clq_dataset_table(dataset);
@@ -201,7 +201,7 @@ static void a_regression_is_judged_by_its_errors(void **state) {
     clq_evaluation e;
     float outputs[LIMIT * 2];
     assert_ok(clq_graph_measure_table(graph, table));
-    assert_ok(clq_graph_normalise_table(graph, table));
+    assert_ok(clq_graph_normalize_table(graph, table));
     assert_ok(clq_exec_create(device, graph, &options, &exec));
     clq_feed *feed = new_feed(dataset, (clq_feed_options){0});
     assert_ok(clq_evaluate(exec, feed, NULL, &e, outputs));
@@ -245,8 +245,8 @@ static setup open_setup(const char *path, int inputs, int outputs) {
     setup s = {open_table(path, CLQ_SPLIT_TRAIN, 0, 0), open_table(path, CLQ_SPLIT_TEST, 0, 0),
                new_graph(inputs, outputs)};
     assert_ok(clq_graph_measure_table(s.graph, clq_dataset_table(s.train)));
-    assert_ok(clq_graph_normalise_table(s.graph, clq_dataset_table(s.train)));
-    assert_ok(clq_graph_normalise_table(s.graph, clq_dataset_table(s.test)));
+    assert_ok(clq_graph_normalize_table(s.graph, clq_dataset_table(s.train)));
+    assert_ok(clq_graph_normalize_table(s.graph, clq_dataset_table(s.test)));
     return s;
 }
 
@@ -398,8 +398,8 @@ int main(void) {
         cmocka_unit_test(rows_come_in_the_order_of_the_epoch),
         cmocka_unit_test(shards_make_up_the_batch),
         cmocka_unit_test(evaluation_sees_every_row_once),
-        cmocka_unit_test(normalisation_is_kept_with_the_network),
-        cmocka_unit_test(a_regression_is_judged_by_its_errors),
+        cmocka_unit_test(normalization_is_kept_with_the_network),
+        cmocka_unit_test(a_regression_is_evaluated_by_its_errors),
         cmocka_unit_test(numbers_and_classes_are_learned),
         cmocka_unit_test(a_stopped_training_resumes_to_the_same_bits),
         cmocka_unit_test(what_does_not_fit_is_refused),

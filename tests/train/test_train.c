@@ -94,9 +94,9 @@ static void another_preprocessing_does_not_resume(void **state) {
         clq_graph *graph = new_graph();
         clq_train_job job = job_of(graph, clq_test_temp_path("whole"));
         job.resume = true;
-        job.normalisation.mean[2] += i == 0 ? 0.01f : 0;
-        job.normalisation.range = i == 1 ? 255 : 1;
-        job.normalisation.bgr = i == 2;
+        job.normalization.mean[2] += i == 0 ? 0.01f : 0;
+        job.normalization.range = i == 1 ? 255 : 1;
+        job.normalization.bgr = i == 2;
         if (i == 3) {
             assert_ok(clq_graph_set_metadata(graph, "clquant.interpolation", "nearest"));
         }

@@ -39,7 +39,7 @@ static void divergences(const clq_side *side, double step, int most, clq_side_co
     }
 }
 
-/* Q is normalised to what the codes cover. */
+/* Q is normalized to what the codes cover. */
 static double divergence(double cost, double covered, double count) {
     return cost / count + log(covered / count);
 }

@@ -1,4 +1,4 @@
-"""What rivals.py makes of its measurements: verdicts, ratios, tables."""
+"""What rivals.py makes of its measurements: problems, ratios, tables."""
 import json
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ MEGABYTE = 1e6
 LARGEST_DIFFERENCE = {"fp32": 1e-3, "int8": 0.3}
 
 
-def judge(check, precision):
+def problem_of(check, precision):
     """What is wrong with a contestant's results; None when nothing is."""
     if check["relative_difference"] > LARGEST_DIFFERENCE[precision]:
         return "computes something else"
@@ -86,8 +86,8 @@ def print_memory(memory):
     first, second = memory["largest_activations_bytes"]
     ours = memory["rows"][0]
     within = ours["peak_bytes"] - ours["idle_bytes"] <= memory["bound_bytes"]
-    verdict = "within" if within else "ABOVE"
-    print(f"clquant is {verdict} the bound: weights {memory['weights_bytes'] / MEGABYTE:.1f} + "
+    result = "within" if within else "ABOVE"
+    print(f"clquant is {result} the bound: weights {memory['weights_bytes'] / MEGABYTE:.1f} + "
           f"1.5 x ({first / MEGABYTE:.2f} + {second / MEGABYTE:.2f}) + 64 = {memory['bound_bytes'] / MEGABYTE:.1f} MB")
 
 

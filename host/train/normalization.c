@@ -1,4 +1,4 @@
-/* How data and a network belong together: shapes, and the normalisation of tables. */
+/* How data and a network belong together: shapes, and the normalization of tables. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,7 +113,7 @@ static clq_status allocate_pair(const clq_table *table, float **mean, float **st
     return *mean ? CLQ_OK : CLQ_NO_MEMORY;
 }
 
-clq_status clq_graph_normalise_table(const clq_graph *graph, clq_table *table) {
+clq_status clq_graph_normalize_table(const clq_graph *graph, clq_table *table) {
     CLQ_NEEDS(graph, table);
     clq_status status = CLQ_OK;
     bool found;
