@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "formats/arena.h"
-#include "formats/onnx_wire.h"
+#include "formats/onnx/wire.h"
 #include "support/clq_test.h"
 
 enum { MAKE_MOST = 64 };

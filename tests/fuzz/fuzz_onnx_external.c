@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/onnx_external.h"
+#include "formats/onnx/external.h"
 #include "fuzz.h"
 
 enum { FILE_SIZE = 300 };

@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "formats/onnx_load.h"
+#include "formats/onnx/load.h"
 
 clq_status onnx_unique_name(onnx_loader *load, const char *wanted, char **name) {
     CLQ_TRY(clq_arena_format(&load->arena, name, "%s", wanted[0] ? wanted : "value"));

@@ -1,5 +1,5 @@
-/* Writing an ONNX model: see onnx_save.h for the parts. */
-#include "formats/onnx_save.h"
+/* Writing an ONNX model: see save.h for the parts. */
+#include "formats/onnx/save.h"
 
 #include <clquant/formats.h>
 #include <limits.h>

@@ -4,7 +4,7 @@
  * A node works on codes where all that it reads and makes is rounded, a convolution or linear layer
  * also where its weights are quantized and its output is not. Between nodes on codes and those on
  * reals stand quantize and dequantize nodes. */
-#include "formats/onnx_load.h"
+#include "formats/onnx/load.h"
 
 #include <string.h>
 

@@ -1,16 +1,17 @@
 /* The inside of the ONNX loader: what its files share.
  *
- *   onnx_load.c        reads a model: input, initializers, nodes in order, output
- *   onnx_order.c       a look at all nodes: which matter, in which order, unknown operators
- *   onnx_node.c        looking at one node: inputs, attributes, errors
- *   onnx_constant.c    tensors of the file as host arrays
- *   onnx_external.c    those whose bytes are in another file
- *   onnx_fold.c        nodes that only compute constants (shapes, transposed weights)
- *   onnx_load_ops.c    nodes that become nodes of the graph
- *   onnx_load_pool.c   the same: pooling
- *   onnx_load_shape.c  nodes that only change an activation's shape; Slice and Pad
- *   onnx_load_qdq.c    QuantizeLinear, DequantizeLinear, integer parameters
- *   onnx_names.c       names for the graph's nodes and parameters
+ *   load_model.c       reads a model: inputs, initializers, nodes in order, outputs
+ *   load_order.c       a look at all nodes: which matter, in which order
+ *   load_survey.c      likewise: operators that cannot be read
+ *   load_node.c        looking at one node: inputs, attributes, errors
+ *   load_constant.c    tensors of the file as host arrays
+ *   external.c         those whose bytes are in another file
+ *   load_fold.c        nodes that only compute constants (shapes, transposed weights)
+ *   load_activation.c  activations as nodes read and make them
+ *   load_parameters.c  weights and biases, which may be codes
+ *   load_types.c       which nodes of a quantized model work on codes
+ *   load_names.c       names for the graph's nodes and parameters
+ *   operators.h        the operators: ops_*.c
  *
  * The nodes are visited once, each behind those that it reads: in the file's order where that is
  * one, as ONNX demands. Every value name is bound to an operand: a constant, or an activation of
@@ -24,8 +25,8 @@
 #include "base/json.h"
 #include "formats/arena.h"
 #include "formats/names.h"
-#include "formats/onnx_external.h"
-#include "formats/onnx_wire.h"
+#include "formats/onnx/external.h"
+#include "formats/onnx/wire.h"
 
 enum {
     ONNX_MAX_RANK = 8,
@@ -136,7 +137,7 @@ typedef struct onnx_loader {
     int64_t other_type; /* that the model computes in; 0: float32 */
 } onnx_loader;
 
-/* ---- onnx_node.c ---- */
+/* ---- load_node.c ---- */
 
 onnx_node onnx_node_at(const onnx_loader *load, int index);
 /* `node "conv1" (Conv)`, or `node 12 (Conv, which makes "y")`; in `text`, which it returns. */
@@ -177,7 +178,7 @@ void onnx_attribute_ignore(onnx_node *node, const char *name);
 /* CLQ_BAD_DATA when an attribute was not looked at, so that none is passed over. */
 clq_status onnx_attributes_done(const onnx_node *node);
 
-/* ---- onnx_constant.c ---- */
+/* ---- load_constant.c ---- */
 
 /* A tensor of the file. Its bytes are used in place where they can be. */
 clq_status onnx_constant_read(onnx_loader *load, const Onnx__TensorProto *tensor, const char *name,
@@ -201,7 +202,7 @@ clq_status onnx_constant_transpose(clq_arena *arena, const onnx_constant *in, co
 /* Numpy's view of "1x3x8" for messages. */
 void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
 
-/* ---- onnx_order.c ---- */
+/* ---- load_order.c ---- */
 
 /* Sets order, and counts uses. CLQ_BAD_DATA names nodes that read each other in a circle. */
 clq_status onnx_order_nodes(onnx_loader *load);
@@ -210,10 +211,7 @@ bool onnx_is_real_node(const onnx_loader *load, const char *name);
 /* Sets has_q. CLQ_BAD_DATA names all operators that cannot be read. */
 clq_status onnx_survey(onnx_loader *load);
 
-/* ---- onnx_load.c ---- */
-
-/* Whether there is a way to read the operator, where all its inputs are constant or not. */
-bool onnx_knows(const char *op, bool constant);
+/* ---- load_model.c ---- */
 
 clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *operand);
 clq_status onnx_bind_output(onnx_loader *load, const onnx_node *node, const onnx_operand *operand);
@@ -230,14 +228,24 @@ bool onnx_is_real(int64_t type);
 /* The model computes in this type of float, which the log tells at the end. */
 void onnx_note_type(onnx_loader *load, int64_t type);
 
-/* ---- onnx_fold.c ---- */
+/* ---- load_fold.c ---- */
 
 /* Evaluates a node all of whose inputs are constants, or Shape. *done is false when this is no
  * operator that computes constants. */
 clq_status onnx_fold_node(onnx_loader *load, onnx_node *node, bool *done);
-bool onnx_folds(const char *op);
 
-/* ---- activations: onnx_load_shape.c ---- */
+/* Input `index` of a node that reads constants alone; NULL when it is absent. */
+const onnx_constant *onnx_constant_in(const onnx_loader *load, const onnx_node *node, size_t index);
+/* A constant called like the node's output, of at most ONNX_MAX_FOLDED elements; not bound. */
+clq_status onnx_fold_make(onnx_loader *load, const onnx_node *node, onnx_type type, int rank,
+                          const int64_t *dim, onnx_constant **out, void **data);
+/* Binds the output to a constant with the same elements in another shape. */
+clq_status onnx_fold_reshaped(onnx_loader *load, const onnx_node *node, const onnx_constant *from,
+                              int rank, const int64_t *dim);
+/* An index along an axis of `extent`, counted from the end when negative; false: outside. */
+bool onnx_wrap(int64_t *index, int64_t extent);
+
+/* ---- load_activation.c ---- */
 
 /* How the file sees an activation: (N, C, H, W) or (N, C) with dim[0] the declared batch. */
 typedef struct onnx_dims {
@@ -246,6 +254,11 @@ typedef struct onnx_dims {
 } onnx_dims;
 onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *operand);
 
+/* Input `index`, an activation that is no codes, as it is bound. */
+clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t index,
+                     onnx_operand *operand);
+/* Input 0 to be seen in another way: not read yet. */
+clq_status onnx_view(onnx_loader *load, const onnx_node *node, onnx_operand *operand);
 /* Input `index` as a real activation: no codes, a pending Slice turned into a node. A pending Pad
  * is an error unless `pad` is given to receive it. */
 clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
@@ -264,7 +277,7 @@ clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *o
                          const void *attrs, const int *inputs, int input_count,
                          const onnx_operand *like);
 
-/* ---- onnx_names.c ---- */
+/* ---- load_names.c ---- */
 
 /* A name that no value of the graph has yet: `wanted`, or with _2, _3, ... behind it. */
 clq_status onnx_unique_name(onnx_loader *load, const char *wanted, char **name);
@@ -276,12 +289,15 @@ clq_status onnx_node_name(onnx_loader *load, const onnx_node *node, const char *
 clq_status onnx_parameter_name(onnx_loader *load, const char *own, const char *node_name,
                                const char *role, char **name);
 
-/* ---- parameters: onnx_load_qdq.c ---- */
+/* ---- load_parameters.c ---- */
 
 /* Adds `constant` as an F32 parameter of this shape (the file's element order). */
 clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_constant *constant,
                           clq_value_kind kind, clq_shape shape, const char *node_name,
                           const char *role, int *value);
+/* Dimensions of weights, which must have `rank` of them, as the graph wants them: all >= 1. */
+clq_status onnx_weight_shape(const onnx_node *node, const onnx_constant *weight, int rank,
+                             clq_shape *shape);
 /* Adds weights and bias (may be NULL) of a conv2d or linear that reads `x`: S8 and S32 when both x
  * and the weights are quantized, else F32. Stores ids in inputs[1], inputs[2] and their number. */
 clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
@@ -292,18 +308,16 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
 clq_status onnx_finish_layouts(onnx_loader *load);
 clq_status onnx_finish_qparams(onnx_loader *load);
 
-/* ---- one function for each operator ---- */
+/* ---- shared by operators ---- */
 
-typedef clq_status onnx_op_function(onnx_loader *load, onnx_node *node);
-onnx_op_function onnx_conv, onnx_batch_norm, onnx_gemm, onnx_matmul, onnx_add, onnx_relu, onnx_clip,
-    onnx_tanh, onnx_sigmoid, onnx_dropout; /* onnx_load_ops.c */
-onnx_op_function onnx_max_pool, onnx_average_pool, onnx_global_pool, onnx_reduce_mean;
-onnx_op_function onnx_identity, onnx_cast, onnx_flatten, onnx_reshape, onnx_squeeze, onnx_unsqueeze,
-    onnx_slice, onnx_pad;                                         /* onnx_load_shape.c */
-onnx_op_function onnx_quantize, onnx_dequantize, onnx_clip_codes; /* onnx_load_qdq.c */
+/* A Clip of codes. ops_quantize.c */
+clq_status onnx_clip_codes(onnx_loader *load, onnx_node *node);
 
-/* Windows of Conv and pooling: kernel_shape, strides, dilations, pads, auto_pad. onnx_load_pool.c
- */
+/* The mean over the image; `keeps` the two dimensions of 1. ops_pool.c */
+clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                                bool keeps);
+
+/* Windows of Conv and pooling: kernel_shape, strides, dilations, pads, auto_pad. ops_pool.c */
 typedef struct onnx_window {
     int kernel[2], stride[2], dilation[2], pad[4];
 } onnx_window;

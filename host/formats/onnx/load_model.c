@@ -1,5 +1,5 @@
-/* Reading an ONNX model: see onnx_load.h for the parts. */
-#include "formats/onnx_load.h"
+/* Reading an ONNX model: see load.h for the parts. */
+#include "formats/onnx/load.h"
 
 #include <clquant/formats.h>
 #include <clquant/passes.h>
@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "formats/foreign.h"
+#include "formats/onnx/operators.h"
 
 enum { MAX_METADATA = 4096, NEWEST_OPSET = 25, OLDEST_OPSET = 7 };
 
@@ -272,51 +273,6 @@ static clq_status bind_initializers(onnx_loader *load) {
     return CLQ_OK;
 }
 
-static const struct {
-    const char *op;
-    onnx_op_function *function;
-} operators[] = {
-    {"Conv", onnx_conv},
-    {"Gemm", onnx_gemm},
-    {"MatMul", onnx_matmul},
-    {"BatchNormalization", onnx_batch_norm},
-    {"Add", onnx_add},
-    {"Sum", onnx_add},
-    {"Relu", onnx_relu},
-    {"Clip", onnx_clip},
-    {"Tanh", onnx_tanh},
-    {"Sigmoid", onnx_sigmoid},
-    {"Dropout", onnx_dropout},
-    {"MaxPool", onnx_max_pool},
-    {"AveragePool", onnx_average_pool},
-    {"GlobalAveragePool", onnx_global_pool},
-    {"ReduceMean", onnx_reduce_mean},
-    {"Identity", onnx_identity},
-    {"Cast", onnx_cast},
-    {"Flatten", onnx_flatten},
-    {"Reshape", onnx_reshape},
-    {"Squeeze", onnx_squeeze},
-    {"Unsqueeze", onnx_unsqueeze},
-    {"Slice", onnx_slice},
-    {"Pad", onnx_pad},
-    {"QuantizeLinear", onnx_quantize},
-    {"DequantizeLinear", onnx_dequantize},
-};
-
-static onnx_op_function *find_operator(const char *op) {
-    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
-        if (strcmp(operators[i].op, op) == 0) {
-            return operators[i].function;
-        }
-    }
-    return NULL;
-}
-
-bool onnx_knows(const char *op, bool constant) {
-    return strcmp(op, "Constant") == 0 || strcmp(op, "Shape") == 0 || find_operator(op) ||
-           (constant && onnx_folds(op));
-}
-
 /* Nothing is bound to a name that is read: says why. */
 static clq_status fail_unbound(const onnx_loader *load, const char *name) {
     for (int i = 0; i < load->order_count; i++) {
@@ -344,11 +300,11 @@ static clq_status read_node(onnx_loader *load, onnx_node *node) {
     bool done;
     CLQ_TRY(onnx_fold_node(load, node, &done));
     if (!done) {
-        onnx_op_function *function = find_operator(node->op);
-        if (!function || onnx_input(load, node, 0) == NULL) {
+        const onnx_operator *found = onnx_find_operator(node->op);
+        if (!found || !found->read || onnx_input(load, node, 0) == NULL) {
             return onnx_fail(node, "input 0 is missing");
         }
-        CLQ_TRY(function(load, node));
+        CLQ_TRY(found->read(load, node));
         CLQ_TRY(onnx_end_reads(load, node));
     }
     return onnx_attributes_done(node);

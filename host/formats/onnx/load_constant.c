@@ -5,7 +5,7 @@
 
 #include "base/checked.h"
 #include "base/half.h"
-#include "formats/onnx_load.h"
+#include "formats/onnx/load.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "ONNX's raw_data is used in place, which needs a little-endian machine"

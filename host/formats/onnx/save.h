@@ -1,8 +1,10 @@
 /* The inside of the ONNX writer: what its files share.
  *
- *   onnx_save.c        the model: ends, metadata, packing
- *   onnx_build.c       making messages: nodes, attributes, tensors, names
- *   onnx_save_ops.c    each operator as ONNX nodes; quantized values and parameters
+ *   save_model.c    the model: ends, metadata, packing
+ *   save_message.c  making messages: nodes, attributes, tensors, names
+ *   save_value.c    quantized values and parameters
+ *   save_chain.c    the ONNX nodes of one graph node
+ *   operators.h     the operators: ops_*.c
  *
  * One node of the graph becomes a chain of ONNX nodes: the operator, its fused activation, then
  * QuantizeLinear and DequantizeLinear when its output is quantized, with a Clip between them for a
@@ -16,7 +18,7 @@
 #include "formats/arena.h"
 #include "formats/layout.h"
 #include "formats/names.h"
-#include "formats/onnx_wire.h"
+#include "formats/onnx/wire.h"
 
 enum { ONNX_SAVE_MAX_INPUTS = 5, ONNX_SAVE_MAX_ATTRIBUTES = 8 };
 
@@ -42,12 +44,13 @@ typedef struct onnx_saver {
 typedef struct onnx_chain {
     onnx_saver *save;
     int value;           /* that the chain makes */
+    const char *onnx;    /* the operator's name in files */
     const char *base;    /* its name: names of nodes and of values on the way begin with it */
     const char *current; /* ONNX value made so far */
     const char *last;    /* operator of the last step, whose output gets the value's final name */
 } onnx_chain;
 
-/* ---- onnx_build.c ---- */
+/* ---- save_message.c ---- */
 
 /* A name not used before: `wanted`, or with _2, _3, ... behind it. */
 clq_status onnx_save_name(onnx_saver *save, clq_names *names, const char *wanted,
@@ -69,7 +72,36 @@ clq_status onnx_save_scalar(onnx_saver *save, const char *wanted, float value, c
 clq_status onnx_save_longs(onnx_saver *save, const char *wanted, const int64_t *values,
                            size_t count, const char **name);
 
-/* ---- onnx_save_ops.c ---- */
+/* ---- save_value.c ---- */
+
+/* Scale and zero point of `q` as initializers named after `of`; they follow `x` in inputs[3]. */
+clq_status onnx_save_qparams(onnx_saver *save, const char *of, const clq_qparams *q, const char *x,
+                             const char *inputs[3]);
+/* An activation's qparams as the file has them: in bytes, of all codes. */
+clq_qparams onnx_byte_qparams(const clq_qparams *q);
+/* inputs[3] of a Clip behind `x` to the codes that the type has; *needed: it has not all bytes. */
+clq_status onnx_save_limits(onnx_saver *save, clq_qtype type, const char *x, const char *inputs[3],
+                            bool *needed);
+/* An activation to codes and back: *output is a new value. `inputs`: what QuantizeLinear reads. */
+clq_status onnx_save_rounding(onnx_saver *save, const char *of, const clq_qparams *q, const char *x,
+                              const char *inputs[3], const char **output);
+/* *name is what the operator reads: the initializer, or behind it DequantizeLinear. */
+clq_status onnx_save_parameter(onnx_saver *save, int value, const char **name);
+
+/* ---- save_chain.c: what writers of operators call, in this order ---- */
+
+/* `op` is the operator's last node before its activation `act` and its rounding. */
+void onnx_save_plan(onnx_chain *chain, const char *op, clq_act act);
+/* One more ONNX node, reading inputs[0..count); the first of a chain has the base's name. */
+clq_status onnx_save_step(onnx_chain *chain, const char *op, const char *const *inputs,
+                          size_t count, Onnx__NodeProto **node);
+/* The fused activation, then the rounding to codes and back. */
+clq_status onnx_save_finish(onnx_chain *chain, clq_act act);
+
+/* Clip to 0..6. */
+clq_status onnx_save_clip(onnx_chain *chain);
+/* To codes and back, by inputs[1] and [2]: the last steps of a chain. */
+clq_status onnx_save_finish_codes(onnx_chain *chain, const char *inputs[3]);
 
 /* The ends' names; call both before any node, so that they are kept free for them. */
 clq_status onnx_save_inputs(onnx_saver *save);

@@ -6,7 +6,7 @@
 
 #include "base/inside.h"
 #include "formats/arena.h"
-#include "formats/onnx_wire.h"
+#include "formats/onnx/wire.h"
 
 typedef struct onnx_data_file {
     uint64_t device, inode;

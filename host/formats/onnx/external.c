@@ -1,4 +1,4 @@
-#include "formats/onnx_external.h"
+#include "formats/onnx/external.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* Quantized models: QuantizeLinear and DequantizeLinear, and parameters, which may be codes.
+/* QuantizeLinear and DequantizeLinear, and a Clip of codes.
  *
  * On an activation, QuantizeLinear sets the qparams of the graph's value and DequantizeLinear takes
  * the codes back to "the same value, rounded". A Clip between them says which of the codes a type
@@ -9,10 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/checked.h"
-#include "formats/layout.h"
-#include "formats/onnx_load.h"
-#include "graph/codes.h"
+#include "formats/onnx/operators.h"
 
 /* ---- the two operators ---- */
 
@@ -132,7 +129,7 @@ static bool stored_type(onnx_type type, clq_qtype *codes) {
            clq_qtype_find_codes(lowest < 0, lowest, highest, codes);
 }
 
-clq_status onnx_quantize(onnx_loader *load, onnx_node *node) {
+static clq_status read_quantize(onnx_loader *load, onnx_node *node) {
     quantizer q;
     CLQ_TRY(read_quantizer(load, node, ONNX_UINT8, &q));
     onnx_operand x = *onnx_input(load, node, 0);
@@ -198,7 +195,7 @@ static clq_status set_type(onnx_loader *load, const onnx_node *node, const onnx_
     return CLQ_OK;
 }
 
-clq_status onnx_dequantize(onnx_loader *load, onnx_node *node) {
+static clq_status read_dequantize(onnx_loader *load, onnx_node *node) {
     quantizer q;
     clq_qtype type;
     onnx_operand x = *onnx_input(load, node, 0);
@@ -287,243 +284,31 @@ clq_status onnx_clip_codes(onnx_loader *load, onnx_node *node) {
     return onnx_bind_output(load, node, &x);
 }
 
-/* ---- parameters ---- */
-
-static clq_status add_parameter(onnx_loader *load, const onnx_node *node,
-                                const onnx_constant *constant, clq_value_kind kind, clq_dtype dtype,
-                                clq_shape shape, const void *data, const char *node_name,
-                                const char *role, int *value) {
-    char *name;
-    size_t bytes = (size_t)clq_shape_count(&shape) * clq_dtype_size(dtype);
-    if (!clq_add_size(load->parameter_bytes, bytes, &load->parameter_bytes) ||
-        load->parameter_bytes > load->arena.limit) {
-        return onnx_fail(node, "the same weights are used so often that they grow out of "
-                               "proportion to the file");
+/* quantize is the rounding that stands behind other nodes; dequantize is nothing, as readers of
+ * codes in the file read them dequantized. */
+static clq_status write_border(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                               size_t count) {
+    const clq_graph *graph = chain->save->graph;
+    Onnx__NodeProto *node;
+    chain->current = inputs[0];
+    if (graph->values[graph_node->output].q.count > 0) {
+        onnx_save_plan(chain, "QuantizeLinear", CLQ_ACT_NONE);
+        return onnx_save_finish(chain, CLQ_ACT_NONE);
     }
-    CLQ_TRY(onnx_parameter_name(load, constant ? constant->name : "", node_name, role, &name));
-    return clq_graph_add_parameter(load->graph, name, kind, dtype, shape, data, value);
-}
-
-clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_constant *constant,
-                          clq_value_kind kind, clq_shape shape, const char *node_name,
-                          const char *role, int *value) {
-    const float *data;
-    CLQ_TRY(onnx_constant_floats(&load->arena, constant, &data));
-    return add_parameter(load, node, constant, kind, CLQ_F32, shape, data, node_name, role, value);
-}
-
-/* Of weights: what clquant wrote beside the file, else what ONNX's type says. */
-static clq_status find_type(const onnx_loader *load, const onnx_node *node,
-                            const onnx_constant *weight, clq_qtype *type) {
-    const json_t *stated = json_object_get(load->types, weight->name);
-    const char *name = json_string_value(stated);
-    int32_t lowest, highest;
-    if (!onnx_code_range(weight->type, &lowest, &highest)) {
-        return onnx_fail(node, "weights \"%.100s\" must be codes of 4 or 8 bits", weight->name);
-    }
-    *type = lowest == -8 || highest == 15 ? CLQ_Q_S4 : CLQ_Q_S8;
-    if (stated && (*type != CLQ_Q_S8 || !name || !clq_qtype_find(name, type) ||
-                   clq_qtype_get(*type)->storage != CLQ_S8)) {
-        return onnx_fail(node, "weights \"%.100s\": " ONNX_TYPES_KEY " says they are %.40s",
-                         weight->name, name ? name : "no type");
-    }
-    return CLQ_OK;
-}
-
-/* Codes with zero point 0, from any that fit the type, or a wider one. */
-static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const onnx_constant *weight,
-                              clq_qtype *type, const int8_t **codes) {
-    void *data;
-    int32_t least = 0, most = 0;
-    CLQ_TRY(clq_arena_take(&load->arena, weight->count, 1, &data));
-    for (size_t i = 0; i < weight->count; i++) {
-        const int32_t code = onnx_code(weight, i) - weight->zero_point;
-        least = code < least ? code : least;
-        most = code > most ? code : most;
-        ((int8_t *)data)[i] = (int8_t)code;
-    }
-    if (least < -128 || most > 127) {
-        return onnx_fail(node,
-                         "weights \"%.100s\" are asymmetric: code - zero point is %d, "
-                         "must be -128..127; quantize weights symmetrically",
-                         weight->name, least < -128 ? least : most);
-    }
-    if (least < clq_qtype_get(*type)->lowest || most > clq_qtype_get(*type)->highest) {
-        if (json_object_get(load->types, weight->name)) {
-            return onnx_fail(node, "weights \"%.100s\" hold codes %d..%d, which %s has not",
-                             weight->name, least, most, clq_qtype_get(*type)->name);
-        }
-        *type = CLQ_Q_S8; /* unsigned ones with another zero point than 8 */
-    }
-    *codes = data;
-    return CLQ_OK;
-}
-
-/* A float or differently scaled bias to codes of scale x * w. */
-static clq_status quantize_bias(onnx_loader *load, const onnx_node *node, const onnx_constant *bias,
-                                const float *scale, size_t scale_count, int32_t *codes) {
-    bool exact = bias->scale && bias->type == ONNX_INT32 && bias->zero_point == 0 &&
-                 (bias->scale_count == scale_count || bias->scale_count == 1);
-    for (size_t i = 0; exact && i < scale_count; i++) {
-        float own = bias->scale[bias->scale_count == 1 ? 0 : i];
-        exact = fabsf(own - scale[i]) <= 1e-6f * scale[i];
-    }
-    if (exact) {
-        memcpy(codes, bias->data, bias->count * sizeof *codes);
-        return CLQ_OK;
-    }
-    const float *values;
-    CLQ_TRY(onnx_constant_floats(&load->arena, bias, &values));
-    for (size_t i = 0; i < bias->count; i++) {
-        double code = rint((double)values[i] / (double)scale[scale_count == 1 ? 0 : i]);
-        if (!(code >= INT32_MIN && code <= INT32_MAX)) {
-            return onnx_fail(node, "bias %zu, %g, does not fit 32 bits at scale %g", i,
-                             (double)values[i], (double)scale[scale_count == 1 ? 0 : i]);
-        }
-        codes[i] = (int32_t)code;
-    }
-    return CLQ_OK;
-}
-
-/* Weights that stay codes, and `on_codes` their bias. */
-static clq_status add_integer_weights(onnx_loader *load, const onnx_node *node,
-                                      const onnx_operand *x, const onnx_constant *weight,
-                                      const onnx_constant *bias, clq_shape shape,
-                                      const char *node_name, bool on_codes, int inputs[3]) {
-    const int8_t *codes = NULL;
-    clq_qtype type = CLQ_Q_S8;
-    void *scale, *data;
-    if (weight->scale_count > 1 && weight->axis != 0) {
-        return onnx_fail(node, "weights must be quantized per output channel, or with one scale");
-    }
-    CLQ_TRY(find_type(load, node, weight, &type));
-    CLQ_TRY(shift_codes(load, node, weight, &type, &codes));
-    /* A byte a code until the layout is found. */
-    CLQ_TRY(add_parameter(load, node, weight, CLQ_VALUE_PARAMETER, CLQ_S8, shape, codes, node_name,
-                          "weight", &inputs[1]));
-    CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
-                            weight->scale, 0, type));
-    if (!bias) {
-        return CLQ_OK;
-    }
-    if (!on_codes) {
-        return onnx_add_float(load, node, bias, CLQ_VALUE_PARAMETER, (clq_shape){1, {shape.dim[0]}},
-                              node_name, "bias", &inputs[2]);
-    }
-    CLQ_TRY(clq_arena_take(&load->arena, weight->scale_count, sizeof(float), &scale));
-    CLQ_TRY(clq_arena_take(&load->arena, bias->count, sizeof(int32_t), &data));
-    for (size_t i = 0; i < weight->scale_count; i++) {
-        ((float *)scale)[i] = load->graph->values[x->value].q.scale[0] * weight->scale[i];
-        if (!(((float *)scale)[i] > 0)) {
-            return onnx_fail(node, "the product of input and weight scale underflows");
-        }
-    }
-    CLQ_TRY(quantize_bias(load, node, bias, scale, weight->scale_count, data));
-    CLQ_TRY(add_parameter(load, node, bias, CLQ_VALUE_PARAMETER, CLQ_S32,
-                          (clq_shape){1, {shape.dim[0]}}, data, node_name, "bias", &inputs[2]));
-    return clq_qparams_set(&load->graph->values[inputs[2]].q, (int64_t)weight->scale_count, scale,
-                           0, CLQ_Q_S32);
-}
-
-/* A bias of one element for all channels, spread out. */
-static clq_status spread_bias(onnx_loader *load, const onnx_node *node, int64_t channels,
-                              const onnx_constant **bias) {
-    if (!*bias || (int64_t)(*bias)->count == channels) {
-        return CLQ_OK;
-    }
-    const float *value;
-    onnx_constant *spread;
-    void *data;
-    if ((*bias)->count != 1 || (*bias)->scale || channels > INT32_MAX) {
-        return onnx_fail(node, "bias \"%.100s\" has %zu elements, must have %lld", (*bias)->name,
-                         (*bias)->count, (long long)channels);
-    }
-    CLQ_TRY(onnx_constant_floats(&load->arena, *bias, &value));
-    CLQ_TRY(
-        onnx_constant_make(&load->arena, (*bias)->name, ONNX_FLOAT, 1, &channels, &spread, &data));
-    for (int64_t i = 0; i < channels; i++) {
-        ((float *)data)[i] = *value;
-    }
-    *bias = spread;
-    return CLQ_OK;
-}
-
-clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
-                            const onnx_constant *weight, const onnx_constant *bias, clq_shape shape,
-                            const char *node_name, int inputs[3], int *input_count) {
-    clq_shape vector = {1, {shape.dim[0]}};
-    const onnx_constant *unrounded = load->keep_float ? weight->unrounded : NULL;
-    *input_count = bias ? 3 : 2;
-    CLQ_TRY(spread_bias(load, node, shape.dim[0], &bias));
-    const bool on_codes = x->dequantized && !onnx_is_real_node(load, node_name);
-    if ((on_codes || load->keep_codes) && weight->scale && !unrounded) {
-        return add_integer_weights(load, node, x, weight, bias, shape, node_name, on_codes, inputs);
-    }
-    CLQ_TRY(onnx_add_float(load, node, unrounded ? unrounded : weight, CLQ_VALUE_PARAMETER, shape,
-                           node_name, "weight", &inputs[1]));
-    if (unrounded) {
-        clq_qtype type;
-        CLQ_TRY(find_type(load, node, weight, &type));
-        CLQ_TRY(clq_qparams_set(&load->graph->values[inputs[1]].q, (int64_t)weight->scale_count,
-                                weight->scale, 0, type));
-    }
-    return bias ? onnx_add_float(load, node, bias, CLQ_VALUE_PARAMETER, vector, node_name, "bias",
-                                 &inputs[2])
-                : CLQ_OK;
-}
-
-/* ---- when the graph stands ---- */
-
-/* Scales follow the channels where these are in one row; else a row has one. */
-static clq_status turn_scales(onnx_loader *load, const clq_layout *layout, clq_qparams *q) {
-    void *turned;
-    if (layout->rows > 1 || q->count <= 1) {
-        return CLQ_OK;
-    }
-    CLQ_TRY(clq_arena_take(&load->arena, (size_t)q->count, sizeof *q->scale, &turned));
-    clq_layout_from_file(layout, sizeof *q->scale, q->scale, turned);
-    return clq_qparams_set(q, q->count, turned, q->zero_point, q->type);
-}
-
-/* A parameter, with its scales, to the graph's order. */
-static clq_status turn_value(onnx_loader *load, const clq_layout *layout, clq_value *value) {
-    const size_t size = clq_dtype_size(value->dtype);
-    if (!value->data || layout->pixels == 1 || layout->channels == 1) {
-        return CLQ_OK;
-    }
-    void *turned = clq_calloc((size_t)clq_shape_count(&value->shape), size);
-    if (!turned) {
-        return CLQ_NO_MEMORY;
-    }
-    clq_layout_from_file(layout, size, value->data, turned);
-    clq_free(value->data);
-    value->data = turned;
-    return turn_scales(load, layout, &value->q);
-}
-
-clq_status onnx_finish_layouts(onnx_loader *load) {
-    clq_graph *graph = load->graph;
-    void *memory;
-    CLQ_TRY(clq_arena_take(&load->arena, (size_t)graph->value_count, sizeof(clq_layout), &memory));
-    clq_layout *layouts = memory;
-    clq_layout_find(graph, layouts);
     for (int i = 0; i < graph->output_count; i++) {
-        const clq_layout *out = &layouts[graph->outputs[i].value];
-        const clq_shape *shape = &graph->values[graph->outputs[i].value].shape;
-        if (shape->rank == 2 && out->pixels > 1 && out->channels > 1) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "output \"%.200s\": a flattened image cannot be an output",
-                            clq_graph_output_name(graph, i));
+        if (graph->outputs[i].value == graph_node->output) {
+            onnx_save_plan(chain, "Identity", CLQ_ACT_NONE);
+            return onnx_save_step(chain, "Identity", inputs, count, &node);
         }
     }
-    for (int i = 0; i < graph->value_count; i++) {
-        clq_value *value = &graph->values[i];
-        CLQ_TRY(turn_value(load, &layouts[i], value));
-        if (value->dtype == CLQ_S8 && value->q.type == CLQ_Q_S4) {
-            int8_t *codes = NULL;
-            CLQ_TRY(clq_value_codes(value, &codes));
-            CLQ_TRY(clq_value_set_codes(value, CLQ_S4, codes));
-        }
-    }
+    chain->save->reads[chain->value] = inputs[0];
     return CLQ_OK;
 }
+
+const onnx_operator onnx_quantize_operators[] = {
+    {"QuantizeLinear", .read = read_quantize, .fold = read_quantize, .op = "quantize",
+     .write = write_border},
+    {"DequantizeLinear", .read = read_dequantize, .fold = read_dequantize, .op = "dequantize",
+     .write = write_border},
+    {0},
+};

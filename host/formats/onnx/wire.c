@@ -1,4 +1,4 @@
-#include "formats/onnx_wire.h"
+#include "formats/onnx/wire.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* Windows, and the pooling nodes. */
+/* Windows, and pooling. */
 #include <string.h>
 
-#include "formats/onnx_load.h"
+#include "formats/onnx/operators.h"
 
 enum { MAX_WINDOW = 1 << 15 };
 
@@ -110,20 +110,19 @@ static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
     return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, NULL);
 }
 
-clq_status onnx_max_pool(onnx_loader *load, onnx_node *node) {
+static clq_status read_max_pool(onnx_loader *load, onnx_node *node) {
     onnx_attribute_ignore(node, "storage_order"); /* of the indices, which nobody reads */
     return add_pool(load, node, "max_pool", false);
 }
 
-clq_status onnx_average_pool(onnx_loader *load, onnx_node *node) {
+static clq_status read_average_pool(onnx_loader *load, onnx_node *node) {
     int64_t include = 0;
     CLQ_TRY(onnx_attribute_int(node, "count_include_pad", 0, 1, &include));
     return add_pool(load, node, "avg_pool", include != 0);
 }
 
-/* The mean over the image; `keeps` the two dimensions of 1. */
-static clq_status add_global(onnx_loader *load, const onnx_node *node, onnx_operand *x,
-                             bool keeps) {
+clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                                bool keeps) {
     x->unit_hw = keeps;
     if (load->graph->values[x->value].shape.rank == 2) {
         return onnx_bind_output(load, node, x);
@@ -131,36 +130,94 @@ static clq_status add_global(onnx_loader *load, const onnx_node *node, onnx_oper
     return onnx_add_node(load, node, "global_avg_pool", NULL, NULL, &x->value, 1, x);
 }
 
-clq_status onnx_global_pool(onnx_loader *load, onnx_node *node) {
+static clq_status read_global_pool(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
     CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
     if (onnx_activation_dims(load, &x).rank != 4) {
         return onnx_fail(node, "input must be (N, C, H, W)");
     }
-    return add_global(load, node, &x, true);
+    return onnx_add_global_pool(load, node, &x, true);
 }
 
-clq_status onnx_reduce_mean(onnx_loader *load, onnx_node *node) {
-    onnx_operand x;
-    const int64_t *axes;
-    size_t count = 0;
-    int64_t keepdims = 1;
-    unsigned seen = 0;
-    CLQ_TRY(onnx_want_inputs(node, 1, 2));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
-    onnx_attribute_ignore(node, "noop_with_empty_axes");
-    CLQ_TRY(onnx_attribute_int(node, "keepdims", 0, 1, &keepdims));
-    CLQ_TRY(onnx_attribute_ints(node, "axes", &axes, &count));
-    if (count == 0) {
-        CLQ_TRY(onnx_want_integers(load, node, 1, "axes", &axes, &count));
+/* Attributes that mean the same to readers who count windows as ceil(slack / stride) + 1, also
+ * where the last one would begin in the padding and is left out: there the padding that makes a
+ * part of a window goes away, or ceil_mode, whose windows padding then completes elsewhere. */
+static clq_status plain_pool(const clq_graph *graph, const clq_node *node, clq_pool_attrs *attrs) {
+    const clq_shape *x = &graph->values[node->inputs[0]].shape;
+    const clq_shape *y = &graph->values[node->output].shape;
+    int less[2] = {0, 0}, more[2] = {0, 0};
+    for (int axis = 0; attrs->ceil_mode && axis < 2; axis++) {
+        const int stride = attrs->stride[axis];
+        const int64_t slack =
+            x->dim[1 + axis] + attrs->pad[axis] + attrs->pad[axis + 2] - attrs->kernel[axis];
+        const int rest = (int)(slack % stride);
+        if (rest > 0 && y->dim[1 + axis] == slack / stride + 1) {
+            less[axis] = rest;
+        } else {
+            more[axis] = rest > 0 ? stride - rest : 0;
+        }
     }
-    for (size_t i = 0; i < count; i++) {
-        int64_t axis = axes[i] < 0 ? axes[i] + 4 : axes[i];
-        seen |= axis == 2 || axis == 3 ? 1u << axis : 1;
+    if (less[0] == 0 && less[1] == 0) {
+        return CLQ_OK;
     }
-    if (onnx_activation_dims(load, &x).rank != 4 || seen != 12) {
-        return onnx_fail(node, "only the mean over height and width of (N, C, H, W) is supported");
+    const bool pads = attrs->pad[0] || attrs->pad[1] || attrs->pad[2] || attrs->pad[3];
+    const bool drops = less[0] <= attrs->pad[2] && less[1] <= attrs->pad[3];
+    if ((more[0] || more[1]) && !drops && attrs->count_include_pad && pads) {
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": ONNX has no padding for its windows",
+                        node->op->name, node->name);
     }
-    return add_global(load, node, &x, keepdims != 0);
+    attrs->count_include_pad &= pads;
+    attrs->ceil_mode = drops && (more[0] || more[1]);
+    for (int axis = 0; axis < 2; axis++) {
+        attrs->pad[axis + 2] += drops ? -less[axis] : more[axis];
+    }
+    return CLQ_OK;
 }
+
+static clq_status write_pool(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                             size_t count) {
+    static const char op_max[] = "MaxPool", op_average[] = "AveragePool";
+    clq_pool_attrs attrs = *(const clq_pool_attrs *)graph_node->attrs;
+    onnx_saver *save = chain->save;
+    bool max = strcmp(graph_node->op->name, "max_pool") == 0;
+    Onnx__NodeProto *node;
+    CLQ_TRY(plain_pool(save->graph, graph_node, &attrs));
+    onnx_save_plan(chain, max ? op_max : op_average, CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, max ? op_max : op_average, inputs, count, &node));
+    CLQ_TRY(onnx_save_int(save, node, "ceil_mode", attrs.ceil_mode));
+    if (!max) {
+        CLQ_TRY(onnx_save_int(save, node, "count_include_pad", attrs.count_include_pad));
+    }
+    CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs.kernel, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "pads", attrs.pad, 4));
+    CLQ_TRY(onnx_save_ints(save, node, "strides", attrs.stride, 2));
+    return onnx_save_finish(chain, CLQ_ACT_NONE);
+}
+
+/* (N, C, H, W) -> (N, C, 1, 1) -> (N, C), with codes behind both. */
+static clq_status write_global_pool(onnx_chain *chain, const clq_node *graph_node,
+                                    const char **inputs, size_t count) {
+    onnx_saver *save = chain->save;
+    const clq_qparams *q = &save->graph->values[graph_node->output].q;
+    Onnx__NodeProto *node;
+    const char *quantizer[3];
+    chain->last = "Flatten";
+    CLQ_TRY(onnx_save_step(chain, "GlobalAveragePool", inputs, count, &node));
+    if (q->count > 0) {
+        CLQ_TRY(
+            onnx_save_rounding(save, chain->base, q, chain->current, quantizer, &chain->current));
+    }
+    onnx_save_plan(chain, "Flatten", CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, "Flatten", &chain->current, 1, &node));
+    CLQ_TRY(onnx_save_int(save, node, "axis", 1));
+    return q->count > 0 ? onnx_save_finish_codes(chain, quantizer) : CLQ_OK;
+}
+
+const onnx_operator onnx_pool_operators[] = {
+    {"MaxPool", .read = read_max_pool, .op = "max_pool", .write = write_pool},
+    {"AveragePool", .read = read_average_pool, .op = "avg_pool", .write = write_pool},
+    {"GlobalAveragePool", .read = read_global_pool, .op = "global_avg_pool",
+     .write = write_global_pool},
+    {0},
+};

@@ -1,7 +1,7 @@
 /* Making ONNX messages. All of them live in the saver's arena. */
 #include <string.h>
 
-#include "formats/onnx_save.h"
+#include "formats/onnx/save.h"
 
 clq_status onnx_save_name(onnx_saver *save, clq_names *names, const char *wanted,
                           const char **name) {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "formats/onnx_load.h"
+#include "formats/onnx/load.h"
 
 onnx_node onnx_node_at(const onnx_loader *load, int index) {
     const Onnx__NodeProto *proto = load->proto->node[index];

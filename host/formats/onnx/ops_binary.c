@@ -1,0 +1,170 @@
+/* Operators of two operands, element by element. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "formats/onnx/operators.h"
+#include "graph/node.h"
+#include "ops/layer.h"
+
+/* The convolution or linear layer whose bias the constant is: nothing comes between its sums and
+ * the addition, and nobody else reads them. NULL: there is none. */
+static clq_node *layer_before(const onnx_loader *load, const onnx_operand *x) {
+    const clq_value *value = &load->graph->values[x->value];
+    clq_node *made = value->producer >= 0 ? &load->graph->nodes[value->producer] : NULL;
+    if (!made || made->input_count != 2 || value->q.count > 0 ||
+        onnx_reader_count(load, x->value) != 1 ||
+        load->graph->values[made->inputs[1]].dtype != CLQ_F32) {
+        return NULL;
+    }
+    return clq_is_layer(made) && clq_node_act(made) == CLQ_ACT_NONE ? made : NULL;
+}
+
+/* Weights of 1 for a depthwise convolution: codes where its input is codes. */
+static clq_status make_ones(onnx_loader *load, const onnx_operand *x, int64_t channels,
+                            const onnx_constant **ones) {
+    static const float scale = 1.0f / 127;
+    const int64_t dim[4] = {channels, 1, 1, 1};
+    onnx_constant *made;
+    void *data;
+    CLQ_TRY(onnx_constant_make(&load->arena, "", x->dequantized ? ONNX_INT8 : ONNX_FLOAT, 4, dim,
+                               &made, &data));
+    for (int64_t c = 0; c < channels; c++) {
+        if (x->dequantized) {
+            ((int8_t *)data)[c] = 127;
+        } else {
+            ((float *)data)[c] = 1;
+        }
+    }
+    if (x->dequantized) {
+        made->scale = &scale;
+        made->scale_count = 1;
+    }
+    *ones = made;
+    return CLQ_OK;
+}
+
+/* Anything else plus a constant: a depthwise 1x1 convolution with weights of 1. */
+static clq_status add_offset(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                             const onnx_constant *constant, int64_t channels) {
+    clq_conv2d_attrs attrs = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = (int)channels};
+    const onnx_constant *ones;
+    char *name;
+    int inputs[3] = {x->value}, count;
+    CLQ_TRY(make_ones(load, x, channels, &ones));
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(onnx_add_weights(load, node, x, ones, constant, (clq_shape){4, {channels, 1, 1, 1}},
+                             name, inputs, &count));
+    return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, x);
+}
+
+static clq_status add_constant(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                               const onnx_constant *constant) {
+    const clq_shape *shape = &load->graph->values[x->value].shape;
+    const int64_t channels = shape->dim[shape->rank - 1];
+    /* (C, 1, 1) behind any ones for an image, (C) for (N, C). */
+    const int axis = constant->rank - (shape->rank == 4 || x->unit_hw ? 3 : 1);
+    const bool vector =
+        axis >= 0 && constant->dim[axis] == channels && (int64_t)constant->count == channels;
+    if ((!vector && constant->count != 1) || constant->rank > onnx_activation_dims(load, x).rank) {
+        return onnx_fail(node,
+                         "the constant must have one element for each of %lld channels, or "
+                         "one for all, and no more dimensions than what it is added to",
+                         (long long)channels);
+    }
+    clq_node *layer = layer_before(load, x);
+    if (!layer || !vector) {
+        return add_offset(load, node, x, constant, channels);
+    }
+    const int producer = (int)(layer - load->graph->nodes);
+    int bias;
+    CLQ_TRY(onnx_add_float(load, node, constant, CLQ_VALUE_PARAMETER, (clq_shape){1, {channels}},
+                           layer->name, "bias", &bias));
+    layer = &load->graph->nodes[producer];
+    layer->inputs[2] = bias;
+    layer->input_count = 3;
+    return onnx_bind_output(load, node, x);
+}
+
+static clq_status read_add(onnx_loader *load, onnx_node *node) {
+    clq_add_attrs attrs = {CLQ_ACT_NONE};
+    onnx_operand a, b;
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    for (size_t i = 0; i < 2; i++) {
+        const onnx_operand *operand = onnx_input(load, node, i);
+        if (operand->constant) {
+            CLQ_TRY(onnx_want_activation(load, node, 1 - i, &a, NULL));
+            return add_constant(load, node, &a, operand->constant);
+        }
+    }
+    CLQ_TRY(onnx_want_activation(load, node, 0, &a, NULL));
+    CLQ_TRY(onnx_want_activation(load, node, 1, &b, NULL));
+    if (a.unit_hw != b.unit_hw) {
+        return onnx_fail(node, "adds (N, C) and (N, C, 1, 1)");
+    }
+    int inputs[2] = {a.value, b.value};
+    return onnx_add_node(load, node, "add", NULL, &attrs, inputs, 2, &a);
+}
+
+static clq_status write_add(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                            size_t count) {
+    const clq_add_attrs *attrs = graph_node->attrs;
+    Onnx__NodeProto *node;
+    onnx_save_plan(chain, "Add", attrs->act);
+    CLQ_TRY(onnx_save_step(chain, "Add", inputs, count, &node));
+    return onnx_save_finish(chain, attrs->act);
+}
+
+static bool calculate(char operation, int64_t a, int64_t b, int64_t *out) {
+    switch (operation) {
+    case 'A':
+        return clq_add_i64(a, b, out);
+    case 'S':
+        return clq_sub_i64(a, b, out);
+    case 'M':
+        return clq_mul_i64(a, b, out);
+    default:
+        if (b == 0 || (a == INT64_MIN && b == -1)) {
+            return false;
+        }
+        *out = a / b;
+        return true;
+    }
+}
+
+/* Add, Sub, Mul, Div of 64-bit integers; one side may be a single number. */
+static clq_status fold_arithmetic(onnx_loader *load, onnx_node *node) {
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    const onnx_constant *a = onnx_constant_in(load, node, 0), *b = onnx_constant_in(load, node, 1);
+    const onnx_constant *shape = a->count >= b->count && a->rank >= b->rank ? a : b;
+    if (a->type != ONNX_INT64 || b->type != ONNX_INT64 ||
+        (a->count != shape->count && a->count != 1) ||
+        (b->count != shape->count && b->count != 1)) {
+        return onnx_fail(
+            node, "of constants, only 64-bit integers in lists of equal length are supported");
+    }
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_fold_make(load, node, ONNX_INT64, shape->rank, shape->dim, &out, &data));
+    for (size_t i = 0; i < out->count; i++) {
+        int64_t x = ((const int64_t *)a->data)[a->count == 1 ? 0 : i];
+        int64_t y = ((const int64_t *)b->data)[b->count == 1 ? 0 : i];
+        if (x == ONNX_BATCH || y == ONNX_BATCH) {
+            return onnx_fail(node,
+                             "calculates with the batch, which is open; export with a fixed one");
+        }
+        if (!calculate(node->op[0], x, y, &((int64_t *)data)[i])) {
+            return onnx_fail(node, "the result is out of range");
+        }
+    }
+    return onnx_bind_constant(load, node, out);
+}
+
+const onnx_operator onnx_binary_operators[] = {
+    {"Add", .read = read_add, .fold = fold_arithmetic, .op = "add", .write = write_add},
+    {"Sum", .read = read_add},
+    {"Sub", .fold = fold_arithmetic},
+    {"Mul", .fold = fold_arithmetic},
+    {"Div", .fold = fold_arithmetic},
+    {0},
+};

@@ -1,0 +1,308 @@
+/* Parts of tensors, and tensors put together. An activation's Slice and Pad wait for the node that
+ * reads them: strides and zero channels together are a ResNet's option-A shortcut, zeros around an
+ * image are a convolution's padding. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "formats/onnx/operators.h"
+
+typedef struct slices {
+    const int64_t *starts, *ends, *axes, *steps;
+    size_t count, axis_count, step_count;
+} slices;
+
+static clq_status read_slices(onnx_loader *load, onnx_node *node, slices *s) {
+    size_t end_count = 0;
+    CLQ_TRY(onnx_want_inputs(node, 1, 5));
+    if (onnx_input_count(node) == 1) { /* opset below 10 */
+        CLQ_TRY(onnx_attribute_ints(node, "starts", &s->starts, &s->count));
+        CLQ_TRY(onnx_attribute_ints(node, "ends", &s->ends, &end_count));
+        CLQ_TRY(onnx_attribute_ints(node, "axes", &s->axes, &s->axis_count));
+    } else {
+        CLQ_TRY(onnx_want_integers(load, node, 1, "starts", &s->starts, &s->count));
+        CLQ_TRY(onnx_want_integers(load, node, 2, "ends", &s->ends, &end_count));
+        CLQ_TRY(onnx_want_integers(load, node, 3, "axes", &s->axes, &s->axis_count));
+        CLQ_TRY(onnx_want_integers(load, node, 4, "steps", &s->steps, &s->step_count));
+    }
+    if (s->count == 0 || end_count != s->count || (s->axis_count && s->axis_count != s->count) ||
+        (s->step_count && s->step_count != s->count) || s->count > 4) {
+        return onnx_fail(node, "starts, ends, axes and steps must be of one length, 1..4");
+    }
+    return CLQ_OK;
+}
+
+static clq_status read_slice(onnx_loader *load, onnx_node *node) {
+    static const int no_pad[4];
+    onnx_operand x;
+    slices s = {0};
+    CLQ_TRY(read_slices(load, node, &s));
+    CLQ_TRY(onnx_peek(load, node, 0, &x));
+    CLQ_TRY(onnx_note_read(load, &x));
+    onnx_dims dims = onnx_activation_dims(load, &x);
+    int64_t step[4] = {1, 1, 1, 1};
+    for (size_t i = 0; i < s.count; i++) {
+        int64_t axis = s.axis_count ? s.axes[i] : (int64_t)i;
+        axis += axis < 0 ? dims.rank : 0;
+        if (axis < 0 || axis >= dims.rank) {
+            return onnx_fail(node, "axis %lld is out of range", (long long)axis);
+        }
+        /* An open batch may have any end; other axes must be taken whole. */
+        bool whole = axis == 0 ? s.ends[i] >= INT32_MAX || s.ends[i] == dims.dim[0]
+                               : s.ends[i] >= dims.dim[axis];
+        int64_t stride = s.step_count ? s.steps[i] : 1;
+        if (s.starts[i] != 0 || !whole || stride < 1 || stride > 1 << 15 ||
+            (stride != 1 && axis < 2)) {
+            return onnx_fail(node,
+                             "takes %lld:%lld:%lld of axis %lld (%lld); only every k-th row "
+                             "and column of the whole image is supported",
+                             (long long)s.starts[i], (long long)s.ends[i], (long long)stride,
+                             (long long)axis, (long long)dims.dim[axis]);
+        }
+        step[axis] *= stride;
+    }
+    if (step[2] > 1 || step[3] > 1) {
+        if (memcmp(x.pad, no_pad, sizeof no_pad) != 0 || x.unit_hw) {
+            return onnx_fail(node, "cannot slice a padded or pooled image");
+        }
+        for (int axis = 0; axis < 2; axis++) {
+            int64_t stride = step[2 + axis] * (x.stride[axis] > 0 ? x.stride[axis] : 1);
+            if (stride > 1 << 15) {
+                return onnx_fail(node, "stride %lld is out of range", (long long)stride);
+            }
+            x.stride[axis] = (int)stride;
+        }
+    }
+    return onnx_bind_output(load, node, &x);
+}
+
+/* ---- Pad ---- */
+
+/* pads[before 0..3, after 0..3] of (N, C, H, W). */
+static clq_status read_pads(onnx_loader *load, onnx_node *node, int rank, int64_t pads[8]) {
+    const int64_t *given = NULL, *axes;
+    size_t count = 0, axis_count = 0;
+    const char *mode = "constant";
+    float value = 0;
+    memset(pads, 0, 8 * sizeof *pads);
+    CLQ_TRY(onnx_want_inputs(node, 1, 4));
+    CLQ_TRY(onnx_attribute_text(node, "mode", &mode));
+    CLQ_TRY(onnx_attribute_float(node, "value", &value));
+    CLQ_TRY(onnx_attribute_ints(node, "pads", &given, &count));
+    if (count == 0) {
+        CLQ_TRY(onnx_want_integers(load, node, 1, "pads", &given, &count));
+        CLQ_TRY(onnx_want_scalar(load, node, 2, "the padding value", 0, &value));
+    }
+    CLQ_TRY(onnx_want_integers(load, node, 3, "axes", &axes, &axis_count));
+    size_t covered = axis_count ? axis_count : (size_t)rank;
+    if (strcmp(mode, "constant") != 0 || value != 0 || count != 2 * covered || covered > 4) {
+        return onnx_fail(node, "only zeros are supported, 2 numbers for each axis");
+    }
+    for (size_t i = 0; i < covered; i++) {
+        int64_t axis = axis_count ? axes[i] : (int64_t)i;
+        axis += axis < 0 ? rank : 0;
+        if (axis < 0 || axis >= rank) {
+            return onnx_fail(node, "axis %lld is out of range", (long long)axis);
+        }
+        pads[axis] = given[i];
+        pads[axis + 4] = given[i + covered];
+    }
+    for (int i = 0; i < 8; i++) {
+        if (pads[i] < 0 || pads[i] > 1 << 20) {
+            return onnx_fail(node, "pads %lld, must be 0..%d", (long long)pads[i], 1 << 20);
+        }
+    }
+    return CLQ_OK;
+}
+
+/* The option-A shortcut: a strided image and zero channels. */
+static clq_status add_shortcut(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                               const int64_t pads[8]) {
+    if (x->stride[0] != x->stride[1]) {
+        CLQ_TRY(onnx_make_slice(load, x));
+    }
+    clq_pad_channels_attrs attrs = {
+        .stride = x->stride[0] > 0 ? x->stride[0] : 1, .front = (int)pads[1], .back = (int)pads[5]};
+    return onnx_add_node(load, node, "shortcut_a", NULL, &attrs, &x->value, 1, NULL);
+}
+
+static clq_status read_pad(onnx_loader *load, onnx_node *node) {
+    static const int no_pad[4];
+    onnx_operand x;
+    int64_t pads[8];
+    CLQ_TRY(onnx_peek(load, node, 0, &x));
+    CLQ_TRY(onnx_note_read(load, &x));
+    onnx_dims dims = onnx_activation_dims(load, &x);
+    CLQ_TRY(read_pads(load, node, dims.rank, pads));
+    bool channels = pads[1] || pads[5];
+    bool image = pads[2] || pads[3] || pads[6] || pads[7];
+    if (!channels && !image && !pads[0] && !pads[4]) {
+        return onnx_bind_output(load, node, &x);
+    }
+    bool padded = memcmp(x.pad, no_pad, sizeof no_pad) != 0;
+    if (dims.rank != 4 || x.unit_hw || pads[0] || pads[4] || (channels && (image || padded))) {
+        return onnx_fail(node, "only pads channels, or the image, of (N, C, H, W)");
+    }
+    if (channels) {
+        return add_shortcut(load, node, &x, pads);
+    }
+    CLQ_TRY(onnx_make_slice(load, &x));
+    for (int axis = 0; axis < 2; axis++) {
+        x.pad[axis] += (int)pads[2 + axis];
+        x.pad[axis + 2] += (int)pads[6 + axis];
+        if (x.pad[axis] > 1 << 20 || x.pad[axis + 2] > 1 << 20) {
+            return onnx_fail(node, "padding is out of range");
+        }
+    }
+    return onnx_bind_output(load, node, &x);
+}
+
+/* x[:, :, ::s, ::s] and zero channels. */
+static clq_status write_shortcut(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                                 size_t count) {
+    const clq_pad_channels_attrs *attrs = graph_node->attrs;
+    onnx_saver *save = chain->save;
+    const char *base = chain->base;
+    Onnx__NodeProto *node;
+    bool pads = attrs->front > 0 || attrs->back > 0;
+    chain->current = inputs[0];
+    (void)count;
+    onnx_save_plan(chain, pads ? "Pad" : "Slice", CLQ_ACT_NONE);
+    if (attrs->stride > 1 || !pads) {
+        const int64_t zeros[2] = {0, 0}, ends[2] = {INT64_MAX, INT64_MAX}, axes[2] = {2, 3};
+        const int64_t steps[2] = {attrs->stride, attrs->stride};
+        const char *slice[5] = {chain->current};
+        char *path;
+        CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/%s", base, "Slice"));
+        CLQ_TRY(onnx_save_longs(save, "slice_starts", zeros, 2, &slice[1]));
+        CLQ_TRY(onnx_save_longs(save, "slice_ends", ends, 2, &slice[2]));
+        CLQ_TRY(onnx_save_longs(save, "slice_axes", axes, 2, &slice[3]));
+        CLQ_TRY(onnx_save_longs(save, "slice_steps", steps, 2, &slice[4]));
+        if (pads) {
+            const char *sliced;
+            CLQ_TRY(onnx_save_name(save, &save->values, path, &sliced));
+            CLQ_TRY(onnx_save_node(save, "Slice", path, slice, 5, sliced, &node));
+            chain->current = sliced;
+        } else {
+            CLQ_TRY(onnx_save_step(chain, "Slice", slice, 5, &node));
+        }
+    }
+    if (pads) {
+        const int64_t around[8] = {0, attrs->front, 0, 0, 0, attrs->back, 0, 0};
+        const char *pad[3] = {chain->current};
+        CLQ_TRY(onnx_save_longs(save, "pad_channels", around, 8, &pad[1]));
+        CLQ_TRY(onnx_save_scalar(save, "pad_value", 0, &pad[2]));
+        CLQ_TRY(onnx_save_step(chain, "Pad", pad, 3, &node));
+    }
+    return onnx_save_finish(chain, CLQ_ACT_NONE);
+}
+
+static clq_status fold_gather(onnx_loader *load, onnx_node *node) {
+    int64_t axis = 0;
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    CLQ_TRY(onnx_attribute_int(node, "axis", -1, 0, &axis));
+    const onnx_constant *from = onnx_constant_in(load, node, 0),
+                        *index = onnx_constant_in(load, node, 1);
+    if (from->rank != 1 || index->rank > 1 || index->type != ONNX_INT64 || from->scale) {
+        return onnx_fail(node,
+                         "of constants, only a list picked from by 64-bit integers is supported");
+    }
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_fold_make(load, node, from->type, index->rank, index->dim, &out, &data));
+    size_t size = onnx_type_size(from->type);
+    for (size_t i = 0; i < out->count; i++) {
+        int64_t k = ((const int64_t *)index->data)[i];
+        if (!onnx_wrap(&k, from->dim[0])) {
+            return onnx_fail(node, "index %lld is outside 0..%lld", (long long)k,
+                             (long long)from->dim[0] - 1);
+        }
+        memcpy((char *)data + i * size, (const char *)from->data + (size_t)k * size, size);
+    }
+    return onnx_bind_constant(load, node, out);
+}
+
+static clq_status fold_concat(onnx_loader *load, onnx_node *node) {
+    int64_t axis = 0, total = 0;
+    CLQ_TRY(onnx_want_inputs(node, 1, SIZE_MAX));
+    CLQ_TRY(onnx_attribute_int(node, "axis", -1, 0, &axis));
+    onnx_type type = onnx_constant_in(load, node, 0)->type;
+    size_t size = onnx_type_size(type);
+    for (size_t i = 0; i < onnx_input_count(node); i++) {
+        const onnx_constant *part = onnx_constant_in(load, node, i);
+        if (!part || part->rank != 1 || part->type != type || part->scale ||
+            !clq_add_i64(total, part->dim[0], &total)) {
+            return onnx_fail(node, "of constants, only lists of one type are supported");
+        }
+    }
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_fold_make(load, node, type, 1, &total, &out, &data));
+    char *to = data;
+    for (size_t i = 0; i < onnx_input_count(node); i++) {
+        const onnx_constant *part = onnx_constant_in(load, node, i);
+        if (part->count > 0) {
+            memcpy(to, part->data, part->count * size);
+        }
+        to += part->count * size;
+    }
+    return onnx_bind_constant(load, node, out);
+}
+
+/* start, step and count of one sliced axis by ONNX's clamping rules. */
+static bool slice_axis(int64_t extent, int64_t start, int64_t end, int64_t step, int64_t *first,
+                       int64_t *count) {
+    if (step == 0 || step == INT64_MIN) {
+        return false;
+    }
+    start = start < 0 && start >= -extent ? start + extent : start;
+    end = end < 0 && end >= -extent ? end + extent : end;
+    if (step > 0) {
+        start = start < 0 ? 0 : start > extent ? extent : start;
+        end = end < 0 ? 0 : end > extent ? extent : end;
+        *count = end > start ? (end - start - 1) / step + 1 : 0;
+    } else {
+        start = start < 0 ? -1 : start >= extent ? extent - 1 : start;
+        end = end < 0 ? -1 : end >= extent ? extent - 1 : end;
+        *count = start > end ? (start - end - 1) / -step + 1 : 0;
+    }
+    *first = start;
+    return true;
+}
+
+/* Slices along the first axis: rows of a small table. */
+static clq_status fold_slice(onnx_loader *load, onnx_node *node) {
+    const int64_t *starts, *ends, *axes, *steps;
+    size_t start_count, end_count, axis_count, step_count;
+    CLQ_TRY(onnx_want_inputs(node, 3, 5));
+    CLQ_TRY(onnx_want_integers(load, node, 1, "starts", &starts, &start_count));
+    CLQ_TRY(onnx_want_integers(load, node, 2, "ends", &ends, &end_count));
+    CLQ_TRY(onnx_want_integers(load, node, 3, "axes", &axes, &axis_count));
+    CLQ_TRY(onnx_want_integers(load, node, 4, "steps", &steps, &step_count));
+    const onnx_constant *from = onnx_constant_in(load, node, 0);
+    int64_t first, count, dim[ONNX_MAX_RANK];
+    if (start_count != 1 || end_count != 1 || axis_count > 1 || step_count > 1 || from->rank < 1 ||
+        from->scale || (axis_count == 1 && axes[0] != 0 && axes[0] != -from->rank) ||
+        !slice_axis(from->dim[0], starts[0], ends[0], step_count ? steps[0] : 1, &first, &count)) {
+        return onnx_fail(node, "of constants, only slices along axis 0 are supported");
+    }
+    memcpy(dim, from->dim, sizeof dim);
+    dim[0] = count;
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_fold_make(load, node, from->type, from->rank, dim, &out, &data));
+    size_t row = count > 0 ? out->count / (size_t)count * onnx_type_size(from->type) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = first + i * (step_count ? steps[0] : 1);
+        memcpy((char *)data + (size_t)i * row, (const char *)from->data + (size_t)at * row, row);
+    }
+    return onnx_bind_constant(load, node, out);
+}
+
+const onnx_operator onnx_slice_operators[] = {
+    {"Slice", .read = read_slice, .fold = fold_slice},
+    {"Pad", .read = read_pad},
+    {"Gather", .fold = fold_gather},
+    {"Concat", .fold = fold_concat},
+    {.op = "shortcut_a", .write = write_shortcut},
+    {0},
+};

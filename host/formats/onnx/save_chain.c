@@ -1,0 +1,150 @@
+/* The ONNX nodes of one graph node, and those of the graph's ends. */
+#include <string.h>
+
+#include "formats/onnx/operators.h"
+
+/* One more ONNX node, reading inputs[0..count); the first of a chain has the base's name. */
+clq_status onnx_save_step(onnx_chain *chain, const char *op, const char *const *inputs,
+                          size_t count, Onnx__NodeProto **node) {
+    onnx_saver *save = chain->save;
+    char *path;
+    const char *output;
+    CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/%s", chain->base, op));
+    if (strcmp(op, chain->last) == 0) {
+        output = save->reads[chain->value];
+    } else {
+        CLQ_TRY(onnx_save_name(save, &save->values, path, &output));
+    }
+    bool first = clq_names_find(&save->nodes, chain->base) < 0;
+    CLQ_TRY(onnx_save_node(save, op, first ? chain->base : path, inputs, count, output, node));
+    chain->current = output;
+    return CLQ_OK;
+}
+
+/* Behind the operator `op`: which step is the last. */
+void onnx_save_plan(onnx_chain *chain, const char *op, clq_act act) {
+    bool quantized = chain->save->graph->values[chain->value].q.count > 0;
+    chain->last = quantized              ? "DequantizeLinear"
+                  : act == CLQ_ACT_RELU  ? "Relu"
+                  : act == CLQ_ACT_RELU6 ? "Clip"
+                                         : op;
+}
+
+clq_status onnx_save_clip(onnx_chain *chain) {
+    onnx_saver *save = chain->save;
+    Onnx__NodeProto *node;
+    if (!save->six) {
+        CLQ_TRY(onnx_save_scalar(save, "relu6_min", 0, &save->zero));
+        CLQ_TRY(onnx_save_scalar(save, "relu6_max", 6, &save->six));
+    }
+    const char *inputs[3] = {chain->current, save->zero, save->six};
+    return onnx_save_step(chain, "Clip", inputs, 3, &node);
+}
+
+/* To codes and back, by inputs[1] and [2]: the last steps of a chain. */
+clq_status onnx_save_finish_codes(onnx_chain *chain, const char *inputs[3]) {
+    const clq_qparams *q = &chain->save->graph->values[chain->value].q;
+    Onnx__NodeProto *node;
+    const char *clip[3];
+    bool needed;
+    inputs[0] = chain->current;
+    CLQ_TRY(onnx_save_step(chain, "QuantizeLinear", inputs, 3, &node));
+    CLQ_TRY(onnx_save_limits(chain->save, q->type, chain->current, clip, &needed));
+    if (needed) {
+        CLQ_TRY(onnx_save_step(chain, "Clip", clip, 3, &node));
+    }
+    inputs[0] = chain->current;
+    return onnx_save_step(chain, "DequantizeLinear", inputs, 3, &node);
+}
+
+/* The fused activation, then the rounding to codes and back. */
+clq_status onnx_save_finish(onnx_chain *chain, clq_act act) {
+    onnx_saver *save = chain->save;
+    const clq_qparams *q = &save->graph->values[chain->value].q;
+    Onnx__NodeProto *node;
+    const char *inputs[3];
+    if (act == CLQ_ACT_RELU) {
+        CLQ_TRY(onnx_save_step(chain, "Relu", &chain->current, 1, &node));
+    } else if (act == CLQ_ACT_RELU6) {
+        CLQ_TRY(onnx_save_clip(chain));
+    }
+    if (q->count > 0) {
+        const clq_qparams bytes = onnx_byte_qparams(q);
+        CLQ_TRY(onnx_save_qparams(save, chain->base, &bytes, chain->current, inputs));
+        CLQ_TRY(onnx_save_finish_codes(chain, inputs));
+    }
+    return CLQ_OK;
+}
+
+/* The name that readers of a node's value take: an output's is set already. */
+static clq_status name_output(onnx_saver *save, const clq_node *node) {
+    if (save->reads[node->output]) {
+        return CLQ_OK;
+    }
+    return onnx_save_name(save, &save->values, save->graph->values[node->output].name,
+                          &save->reads[node->output]);
+}
+
+clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node) {
+    const char *inputs[CLQ_MAX_INPUTS];
+    size_t count = 0;
+    for (int i = 0; i < node->input_count; i++) {
+        int value = node->inputs[i];
+        if (value == CLQ_NO_VALUE) {
+            continue; /* only a last one can be absent: the bias */
+        }
+        if (save->graph->values[value].data) {
+            CLQ_TRY(onnx_save_parameter(save, value, &inputs[count]));
+        } else {
+            inputs[count] = save->reads[value];
+        }
+        count++;
+    }
+    CLQ_TRY(name_output(save, node));
+    const onnx_operator *found = onnx_find_writer(node->op->name);
+    if (!found) {
+        return clq_fail(CLQ_USAGE, "%s \"%s\": cannot be written as ONNX", node->op->name,
+                        node->name);
+    }
+    onnx_chain chain = {
+        .save = save, .value = node->output, .base = node->name, .onnx = found->name};
+    return found->write(&chain, node, inputs, count);
+}
+
+/* ---- the graph's ends ---- */
+
+clq_status onnx_save_output_names(onnx_saver *save) {
+    for (int i = 0; i < save->graph->output_count; i++) {
+        const char *name = clq_graph_output_name(save->graph, i);
+        const char **reads = &save->reads[save->graph->outputs[i].value];
+        CLQ_TRY(clq_names_set(&save->values, name, 1));
+        *reads = *reads ? *reads : name;
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_save_more_outputs(onnx_saver *save) {
+    for (int i = 0; i < save->graph->output_count; i++) {
+        const char *name = clq_graph_output_name(save->graph, i);
+        const char *made = save->reads[save->graph->outputs[i].value];
+        Onnx__NodeProto *node;
+        if (strcmp(made, name) != 0) {
+            CLQ_TRY(onnx_save_node(save, "Identity", name, &made, 1, name, &node));
+        }
+    }
+    return CLQ_OK;
+}
+
+clq_status onnx_save_inputs(onnx_saver *save) {
+    for (int i = 0; i < save->graph->input_count; i++) {
+        const clq_value *input = &save->graph->values[save->graph->inputs[i]];
+        const char **reads = &save->reads[save->graph->inputs[i]];
+        const char *inputs[3];
+        *reads = input->name;
+        CLQ_TRY(clq_names_set(&save->values, input->name, 1));
+        if (input->q.count > 0) {
+            CLQ_TRY(onnx_save_rounding(save, input->name, &input->q, input->name, inputs, reads));
+        }
+    }
+    return CLQ_OK;
+}
