@@ -125,6 +125,11 @@ static void try_add(scheduler *s, clq_op_run *run, int *output) {
     }
     const int *inputs = graph->nodes[add].inputs;
     const int other = inputs[0] == *output ? inputs[1] : inputs[0];
+    const clq_value *addend = &graph->values[other];
+    if (clq_is_constant(addend) ||
+        !clq_shape_equal(&addend->shape, &graph->values[*output].shape)) {
+        return; /* it is broadcast */
+    }
     if (!s->ready[other] && graph->nodes[graph->values[other].producer].op->can_fuse_add != NULL) {
         return;
     }

@@ -1,9 +1,13 @@
 /* add on codes: equations (11), (11f), (11s). In QAT run->state is clq_kept_create's. */
 #include "graph/node.h"
+#include "ops/binary.h"
 #include "ops/quantized_run.h"
 
 static clq_status prepare(clq_op_run *run) {
     CLQ_TRY(clq_check_codes(run, true));
+    if (!clq_operand_is_whole(run, 0) || !clq_operand_is_whole(run, 1)) {
+        return clq_fail(CLQ_USAGE, "broadcasts, which no integer form does so far");
+    }
     CLQ_TRY(clq_check_factors(run->graph, run->node));
     if (run->mode != CLQ_EXEC_QAT) {
         return CLQ_OK;

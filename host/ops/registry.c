@@ -5,10 +5,28 @@
 #include "base/arguments.h"
 
 static const clq_op *const operators[] = {
-    &clq_op_conv2d,   &clq_op_linear,     &clq_op_batch_norm,      &clq_op_relu,
-    &clq_op_relu6,    &clq_op_tanh,       &clq_op_sigmoid,         &clq_op_add,
-    &clq_op_max_pool, &clq_op_avg_pool,   &clq_op_global_avg_pool, &clq_op_flatten,
-    &clq_op_dropout,  &clq_op_shortcut_a, &clq_op_quantize,        &clq_op_dequantize,
+    &clq_op_conv2d,
+    &clq_op_linear,
+    &clq_op_batch_norm,
+    &clq_op_relu,
+    &clq_op_relu6,
+    &clq_op_tanh,
+    &clq_op_sigmoid,
+    &clq_op_add,
+    &clq_op_sub,
+    &clq_op_mul,
+    &clq_op_div,
+    &clq_op_min,
+    &clq_op_max,
+    &clq_op_pow,
+    &clq_op_max_pool,
+    &clq_op_avg_pool,
+    &clq_op_global_avg_pool,
+    &clq_op_flatten,
+    &clq_op_dropout,
+    &clq_op_shortcut_a,
+    &clq_op_quantize,
+    &clq_op_dequantize,
 };
 
 enum { OPERATOR_COUNT = sizeof operators / sizeof operators[0] };

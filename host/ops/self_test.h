@@ -29,9 +29,10 @@ clq_status clq_f32_weights_work(clq_device *device, const clq_conv_geometry *geo
 /* The requantizer that the bench's options build kernels with. */
 clq_requantizer clq_bench_requantizer(const clq_self_bench *b);
 
-extern const clq_file_test clq_op_self_tests[];    /* codes, activations, losses */
-extern const clq_file_test clq_float_self_tests[]; /* the other FP32 operators */
-extern const clq_file_test clq_quant_self_tests[]; /* fake quantization, observers */
+extern const clq_file_test clq_op_self_tests[];     /* codes, activations, losses */
+extern const clq_file_test clq_float_self_tests[];  /* the other FP32 operators */
+extern const clq_file_test clq_quant_self_tests[];  /* fake quantization, observers */
+extern const clq_file_test clq_binary_self_tests[]; /* operators of two operands */
 extern const clq_file_test clq_histogram_self_tests[];
 extern const clq_file_test clq_rounding_self_tests[];
 void clq_op_self_tests_add(void);

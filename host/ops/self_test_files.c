@@ -9,7 +9,7 @@
 
 clq_requantizer clq_bench_requantizer(const clq_self_bench *b) {
     for (int r = CLQ_REQUANT_FIXED; b->options && r < CLQ_REQUANT_COUNT; r++) {
-        if (strcmp(b->options, clq_requantizer_option((clq_requantizer)r)) == 0) {
+        if (strstr(b->options, clq_requantizer_option((clq_requantizer)r))) {
             return (clq_requantizer)r;
         }
     }

@@ -293,22 +293,6 @@ clq_status clq_infer_elementwise(const clq_graph *graph, const clq_node *node, c
     return CLQ_OK;
 }
 
-clq_status clq_infer_add(const clq_graph *graph, const clq_node *node, clq_shape *output) {
-    const clq_add_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
-    CLQ_TRY(want_activation(graph, node, 1, 2, 4));
-    CLQ_TRY(want_act(node, attrs->act));
-    const clq_shape *a = input_shape(graph, node, 0), *b = input_shape(graph, node, 1);
-    if (!clq_shape_equal(a, b)) {
-        char a_text[SHAPE_TEXT_SIZE], b_text[SHAPE_TEXT_SIZE];
-        clq_shape_text(a, a_text, sizeof a_text);
-        clq_shape_text(b, b_text, sizeof b_text);
-        return broken(node, "inputs of shape %s and %s must be equal", a_text, b_text);
-    }
-    *output = *a;
-    return CLQ_OK;
-}
-
 clq_status clq_infer_global_avg_pool(const clq_graph *graph, const clq_node *node,
                                      clq_shape *output) {
     CLQ_TRY(want_activation(graph, node, 0, 4, 4));

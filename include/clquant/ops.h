@@ -32,9 +32,17 @@ typedef struct clq_batch_norm_attrs { /* "batch_norm": x, gamma, beta, running_m
     float epsilon, momentum; /* torch's meaning: new = (1 - momentum) old + momentum batch */
 } clq_batch_norm_attrs;
 
-typedef struct clq_add_attrs { /* "add": a, b of equal shape */
+/* "add", "sub", "mul", "div", "min", "max", "pow": y = a op b, element by element, then act. Each
+ * operand is an activation or a constant (a parameter), one of them at least an activation. Shapes
+ * meet by numpy's rule: dimensions are equal or 1, aligned from the last axis on; the first axis of
+ * an activation, the batch, is the first of the result whatever its rank, so that (N,C) meets
+ * (N,H,W,C). Of equal elements "min" and "max" take a's. */
+typedef struct clq_add_attrs { /* "add" */
     clq_act act;
 } clq_add_attrs;
+typedef struct clq_binary_attrs { /* the others */
+    clq_act act;
+} clq_binary_attrs;
 
 typedef struct clq_pool_attrs { /* "max_pool", "avg_pool": x (N,H,W,C) */
     int kernel[2], stride[2], pad[4];
