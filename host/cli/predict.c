@@ -95,7 +95,7 @@ typedef struct result {
 
 /* "1000x10": of all samples, as the file has it. */
 static clq_shape whole_shape(const clq_graph *graph, int output, int64_t count) {
-    clq_shape shape = clq_layout_file_shape(&graph->values[graph->outputs[output].value].shape);
+    clq_shape shape = clq_output_file_shape(graph, output);
     shape.dim[0] = count;
     return shape;
 }

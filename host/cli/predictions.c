@@ -31,7 +31,7 @@ struct clq_predictions {
 };
 
 static clq_shape output_shape(const clq_graph *graph, int index) {
-    return clq_layout_file_shape(&graph->values[graph->outputs[index].value].shape);
+    return clq_output_file_shape(graph, index);
 }
 
 static int64_t output_size(const clq_graph *graph, int index) {

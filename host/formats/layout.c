@@ -67,3 +67,86 @@ clq_shape clq_layout_file_shape(const clq_shape *shape) {
     }
     return (clq_shape){4, {shape->dim[0], shape->dim[3], shape->dim[1], shape->dim[2]}};
 }
+
+/* ---- inputs and outputs ---- */
+
+clq_axes clq_axes_of(const clq_axes *stated, int rank) {
+    static const int image[4] = {0, 3, 1, 2};
+    clq_axes axes = {.rank = rank};
+    for (int k = 0; k < rank; k++) {
+        axes.axis[k] = rank == 4 ? image[k] : k;
+    }
+    return stated->rank > 0 ? *stated : axes;
+}
+
+static clq_shape end_shape(const clq_axes *stated, const clq_shape *shape) {
+    const clq_axes axes = clq_axes_of(stated, shape->rank);
+    clq_shape file = {1, {1}};
+    int left = 0; /* axes that are yet to come and have a place in the value */
+    for (int k = 0; k < axes.rank; k++) {
+        left += axes.axis[k] > 0;
+    }
+    for (int k = 0; k < axes.rank; k++) {
+        const int axis = axes.axis[k];
+        left -= axis > 0;
+        if (axis > 0 || (axis < 0 && file.rank + left < CLQ_MAX_RANK)) {
+            file.dim[file.rank++] = axis < 0 ? 1 : shape->dim[axis];
+        }
+    }
+    return file;
+}
+
+clq_shape clq_input_file_shape(const clq_graph *graph, int input) {
+    return end_shape(&graph->input_axes[input], &graph->values[graph->inputs[input]].shape);
+}
+
+clq_shape clq_output_file_shape(const clq_graph *graph, int output) {
+    const clq_graph_end *end = &graph->outputs[output];
+    return end_shape(&end->axes, &graph->values[end->value].shape);
+}
+
+/* Copies samples from or to the file's order. */
+static void copy_samples(const clq_axes *stated, const clq_shape *shape, bool to_file, int count,
+                         const float *in, float *out) {
+    const clq_axes axes = clq_axes_of(stated, shape->rank);
+    const int64_t size = clq_shape_count(shape);
+    int64_t stride[CLQ_MAX_RANK], step[CLQ_MAX_AXES], extent[CLQ_MAX_AXES], next = 1;
+    int n = 0;
+    for (int d = shape->rank - 1; d >= 0; d--) {
+        stride[d] = next;
+        next *= shape->dim[d];
+    }
+    for (int k = 0; k < axes.rank; k++) {
+        if (axes.axis[k] > 0) {
+            step[n] = stride[axes.axis[k]];
+            extent[n++] = shape->dim[axes.axis[k]];
+        }
+    }
+    for (int64_t sample = 0; sample < count; sample++) {
+        const int64_t base = sample * size;
+        int64_t at[CLQ_MAX_AXES] = {0}, stored = base;
+        for (int64_t i = 0; i < size; i++) {
+            out[to_file ? base + i : stored] = in[to_file ? stored : base + i];
+            for (int k = n - 1; k >= 0; k--) { /* count up, like an odometer */
+                stored += step[k];
+                if (++at[k] < extent[k]) {
+                    break;
+                }
+                stored -= step[k] * at[k];
+                at[k] = 0;
+            }
+        }
+    }
+}
+
+void clq_input_from_file(const clq_graph *graph, int input, int count, const float *in,
+                         float *out) {
+    copy_samples(&graph->input_axes[input], &graph->values[graph->inputs[input]].shape, false,
+                 count, in, out);
+}
+
+void clq_output_to_file(const clq_graph *graph, int output, int count, const float *in,
+                        float *out) {
+    const clq_graph_end *end = &graph->outputs[output];
+    copy_samples(&end->axes, &graph->values[end->value].shape, true, count, in, out);
+}

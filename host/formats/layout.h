@@ -27,4 +27,15 @@ void clq_layout_to_file(const clq_layout *layout, size_t size, const void *in, v
 /* The shape of a parameter in a file. */
 clq_shape clq_layout_file_shape(const clq_shape *shape);
 
+/* How files and arrays show an input or output of the network, whose first axis is the batch (1). A
+ * batch that the file has elsewhere, or not at all, comes first; of more than CLQ_MAX_RANK
+ * dimensions some of 1 are left out. */
+clq_shape clq_input_file_shape(const clq_graph *graph, int input);
+clq_shape clq_output_file_shape(const clq_graph *graph, int output);
+/* Copies `count` samples, from the file's order to the graph's and back. */
+void clq_input_from_file(const clq_graph *graph, int input, int count, const float *in, float *out);
+void clq_output_to_file(const clq_graph *graph, int output, int count, const float *in, float *out);
+/* Axes that are stated, or those of a value of this rank where none are. */
+clq_axes clq_axes_of(const clq_axes *stated, int rank);
+
 #endif

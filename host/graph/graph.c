@@ -235,7 +235,14 @@ clq_status clq_graph_add_output(clq_graph *graph, const char *name, int value) {
     if (name && !copy) {
         return CLQ_NO_MEMORY;
     }
-    graph->outputs[graph->output_count++] = (clq_graph_end){copy, value};
+    graph->outputs[graph->output_count++] = (clq_graph_end){.name = copy, .value = value};
+    return CLQ_OK;
+}
+
+clq_status clq_graph_add_output_like(clq_graph *graph, const clq_graph_end *like, int value) {
+    CLQ_NEEDS(graph, like);
+    CLQ_TRY(clq_graph_add_output(graph, like->name, value));
+    graph->outputs[graph->output_count - 1].axes = like->axes;
     return CLQ_OK;
 }
 
@@ -348,10 +355,11 @@ clq_status clq_graph_clone(const clq_graph *graph, clq_graph **result) {
                  clq_graph_set_metadata(clone, graph->metadata[i].key, graph->metadata[i].value));
     }
     memcpy(clone->inputs, graph->inputs, sizeof clone->inputs);
+    memcpy(clone->input_axes, graph->input_axes, sizeof clone->input_axes);
     clone->input_count = graph->input_count;
     for (int i = 0; i < graph->output_count; i++) {
         CLQ_GOTO(status, cleanup,
-                 clq_graph_add_output(clone, graph->outputs[i].name, graph->outputs[i].value));
+                 clq_graph_add_output_like(clone, &graph->outputs[i], graph->outputs[i].value));
     }
     clone->folded = graph->folded;
     *result = clone;

@@ -209,6 +209,46 @@ static clq_status check_names(const clq_graph *graph) {
     return status;
 }
 
+/* Each axis of the value once, or it has one element; the others have one element too. */
+static bool are_axes(const clq_axes *axes, const clq_shape *shape) {
+    bool used[CLQ_MAX_RANK] = {false};
+    if (axes->rank < 0 || axes->rank > CLQ_MAX_AXES) {
+        return false;
+    }
+    for (int k = 0; k < axes->rank; k++) {
+        const int axis = axes->axis[k];
+        if (axis < -1 || axis >= shape->rank || (axis >= 0 && used[axis])) {
+            return false;
+        }
+        if (axis >= 0) {
+            used[axis] = true;
+        }
+    }
+    for (int d = 0; axes->rank > 0 && d < shape->rank; d++) {
+        if (!used[d] && shape->dim[d] != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static clq_status check_axes(const clq_graph *graph) {
+    for (int i = 0; i < graph->input_count; i++) {
+        if (!are_axes(&graph->input_axes[i], &graph->values[graph->inputs[i]].shape)) {
+            return clq_fail(CLQ_BAD_DATA, "input \"%s\": axes that do not fit its shape",
+                            clq_graph_input_name(graph, i));
+        }
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        const clq_graph_end *end = &graph->outputs[i];
+        if (!are_axes(&end->axes, &graph->values[end->value].shape)) {
+            return clq_fail(CLQ_BAD_DATA, "output \"%s\": axes that do not fit its shape",
+                            clq_graph_output_name(graph, i));
+        }
+    }
+    return CLQ_OK;
+}
+
 static clq_status check_ends(const clq_graph *graph) {
     if (graph->value_count < 0 || graph->node_count < 1 || graph->input_count < 1 ||
         graph->input_count > CLQ_MAX_ENDS) {
@@ -241,6 +281,7 @@ clq_status clq_graph_validate(const clq_graph *graph) {
     for (int i = 0; i < graph->node_count; i++) {
         CLQ_TRY(check_node(graph, i));
     }
+    CLQ_TRY(check_axes(graph));
     CLQ_TRY(clq_graph_check_requantizer(graph));
     CLQ_TRY(check_names(graph));
     return check_end_names(graph);

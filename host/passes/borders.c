@@ -102,7 +102,7 @@ static clq_status border_graph(bordering *b) {
         if (rounded) { /* the executor dequantizes by itself */
             CLQ_TRY(codes_of(b, old->outputs[i].value, &value));
         }
-        CLQ_TRY(clq_graph_add_output(b->copy.new, old->outputs[i].name, value));
+        CLQ_TRY(clq_graph_add_output_like(b->copy.new, &old->outputs[i], value));
     }
     b->copy.new->folded = old->folded;
     return CLQ_OK;

@@ -1,5 +1,7 @@
 #include "passes/copy.h"
 
+#include <string.h>
+
 clq_status clq_copy_begin(const clq_graph *old, clq_graph_copy *copy) {
     clq_status status = CLQ_OK;
     *copy = (clq_graph_copy){.old = old};
@@ -17,6 +19,7 @@ clq_status clq_copy_begin(const clq_graph *old, clq_graph_copy *copy) {
             status, failed,
             clq_graph_add_input(copy->new, input->name, input->shape, &copy->map[old->inputs[i]]));
     }
+    memcpy(copy->new->input_axes, old->input_axes, sizeof old->input_axes);
     for (int i = 0; i < old->metadata_count; i++) {
         CLQ_GOTO(status, failed,
                  clq_graph_set_metadata(copy->new, old->metadata[i].key, old->metadata[i].value));
@@ -79,7 +82,7 @@ clq_status clq_copy_qparams(clq_graph_copy *copy, int old, int new) {
 clq_status clq_copy_outputs(clq_graph_copy *copy) {
     for (int i = 0; i < copy->old->output_count; i++) {
         const clq_graph_end *output = &copy->old->outputs[i];
-        CLQ_TRY(clq_graph_add_output(copy->new, output->name, copy->map[output->value]));
+        CLQ_TRY(clq_graph_add_output_like(copy->new, output, copy->map[output->value]));
     }
     return CLQ_OK;
 }

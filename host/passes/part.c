@@ -26,6 +26,11 @@ static void mark_needed(parting *p) {
 static clq_status add_input(parting *p, int value) {
     const clq_value *old = &p->copy.old->values[value];
     CLQ_TRY(clq_graph_add_input(p->copy.new, old->name, old->shape, &p->copy.map[value]));
+    for (int i = 0; i < p->copy.old->input_count; i++) {
+        if (p->copy.old->inputs[i] == value) {
+            p->copy.new->input_axes[p->copy.new->input_count - 1] = p->copy.old->input_axes[i];
+        }
+    }
     return clq_copy_qparams(&p->copy, value, p->copy.map[value]);
 }
 

@@ -345,8 +345,8 @@ static clq_status copy_lone_outputs(lone *l) {
         const clq_graph_end *output = &real->outputs[o];
         const bool rounded = output->value == l->value &&
                              reads_rounded(l->g, l->value, l->g->integer->outputs[o].value);
-        CLQ_TRY(clq_graph_add_output(l->copy.new, output->name,
-                                     rounded ? l->rounded : l->copy.map[output->value]));
+        CLQ_TRY(clq_graph_add_output_like(l->copy.new, output,
+                                          rounded ? l->rounded : l->copy.map[output->value]));
     }
     return CLQ_OK;
 }

@@ -31,7 +31,7 @@ static void describe(clq_text *text, const char *name, const char *count, int ra
 }
 
 static void describe_input(clq_text *text, const clq_graph *graph, int input) {
-    const clq_shape shape = clq_layout_file_shape(&graph->values[graph->inputs[input]].shape);
+    const clq_shape shape = clq_input_file_shape(graph, input);
     describe(text, clq_graph_input_name(graph, input), "N", shape.rank, shape.dim);
 }
 
@@ -61,7 +61,7 @@ static clq_status refuse(const clq_array_feed *feed, const char *rule) {
 }
 
 static bool fits(const clq_graph *graph, int input, const clq_array *array) {
-    const clq_shape shape = clq_layout_file_shape(&graph->values[graph->inputs[input]].shape);
+    const clq_shape shape = clq_input_file_shape(graph, input);
     bool same = array->rank == shape.rank;
     for (int d = 1; same && d < shape.rank; d++) {
         same = array->dims[d] == shape.dim[d];
@@ -185,7 +185,6 @@ static int64_t stored_row(const clq_array_feed *feed, int64_t row) {
 
 /* `count` rows of input `input` into feed->read, then in the graph's order. */
 static clq_status read_input(clq_array_feed *feed, int input, int count) {
-    const clq_shape *shape = &feed->graph->values[feed->graph->inputs[input]].shape;
     const size_t size = input_size(feed->graph, input);
     const int array = feed->source[input];
     if (feed->rows == feed->stored) {
@@ -196,11 +195,8 @@ static clq_status read_input(clq_array_feed *feed, int input, int count) {
         if (feed->rows < feed->stored) {
             CLQ_TRY(clq_arrays_read(feed->arrays, array, stored_row(feed, feed->next + i), 1, row));
         }
-        if (shape->rank == 4) {
-            const clq_layout layout = {1, shape->dim[1] * shape->dim[2], shape->dim[3]};
-            clq_layout_from_file(&layout, sizeof *row, row, feed->image);
-            memcpy(row, feed->image, size * sizeof *row);
-        }
+        clq_input_from_file(feed->graph, input, 1, row, feed->image);
+        memcpy(row, feed->image, size * sizeof *row);
     }
     for (int i = count; i < feed->batch; i++) { /* the rest repeat the last */
         memcpy(feed->read + (size_t)i * size, feed->read + (size_t)(count - 1) * size,

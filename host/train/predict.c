@@ -32,18 +32,14 @@ static clq_status take_memory(predictor *p, int batch) {
     return p->read ? CLQ_OK : CLQ_NO_MEMORY;
 }
 
-/* The executor's outputs for `count` samples: (N, H, W, C) become (N, C, H, W). */
+/* The executor's outputs for `count` samples, in files' order. */
 static clq_status read_outputs(predictor *p, int count) {
     for (int i = 0; i < p->graph->output_count; i++) {
         const clq_shape *shape = output_shape(p, i);
         const size_t size = (size_t)clq_shape_count(shape);
         CLQ_TRY(clq_buffer_read(clq_exec_output_at(p->exec, i)->buffer, 0,
                                 (size_t)count * size * sizeof *p->read, p->read));
-        clq_layout layout = {count, 1, (int64_t)size};
-        if (shape->rank == 4) {
-            layout = (clq_layout){count, shape->dim[1] * shape->dim[2], shape->dim[3]};
-        }
-        clq_layout_to_file(&layout, sizeof *p->read, p->read, p->outputs[i]);
+        clq_output_to_file(p->graph, i, count, p->read, p->outputs[i]);
     }
     return CLQ_OK;
 }

@@ -19,6 +19,7 @@ enum {
     CLQ_MAX_RANK = 4,
     CLQ_MAX_INPUTS = 6, /* of a node */
     CLQ_MAX_ENDS = 64,  /* inputs, and outputs, of a network */
+    CLQ_MAX_AXES = 8,   /* of an input or output in files */
     CLQ_NO_VALUE = -1
 };
 
@@ -138,11 +139,20 @@ typedef struct clq_metadata {
     char *key, *value;
 } clq_metadata;
 
+/* How files and arrays show an input or output: for each of their axes, the value's; -1: a
+ * dimension of 1 that the value has not. An axis of the value that is not among them has 1 element.
+ * rank 0: images (N, H, W, C) as (N, C, H, W), all else as it is. */
+typedef struct clq_axes {
+    int rank;
+    int axis[CLQ_MAX_AXES];
+} clq_axes;
+
 /* An output of the network: a value that a node makes, under the name that files give the output.
  */
 typedef struct clq_graph_end {
     char *name; /* owned; NULL: "logits" */
     int value;  /* several outputs may be the same value */
+    clq_axes axes;
 } clq_graph_end;
 
 typedef struct clq_graph {
@@ -158,6 +168,7 @@ typedef struct clq_graph {
     int node_count;
     int inputs[CLQ_MAX_ENDS]; /* value ids; an input is called like its value */
     int input_count;
+    clq_axes input_axes[CLQ_MAX_ENDS];
     clq_graph_end outputs[CLQ_MAX_ENDS];
     int output_count;
     clq_metadata *metadata;
@@ -236,6 +247,8 @@ clq_status clq_graph_add_node(clq_graph *graph, const char *op, const char *name
 void clq_graph_set_output(clq_graph *graph, int value);
 /* One more output; `name` NULL: "logits". CLQ_BAD_DATA past CLQ_MAX_ENDS of them. */
 clq_status clq_graph_add_output(clq_graph *graph, const char *name, int value);
+/* The same, with name and axes of `like`, an output of another graph. */
+clq_status clq_graph_add_output_like(clq_graph *graph, const clq_graph_end *like, int value);
 
 /* The first input or output, which is the only one where images or rows are fed and classes read;
  * CLQ_NO_VALUE when there is none. */

@@ -4,6 +4,7 @@
 
 #include <clquant/ops.h>
 
+#include "formats/layout.h"
 #include "formats/ref_forward.h"
 
 static const clq_node *node_at(const clq_graph *graph, int index, const char *op) {
@@ -33,8 +34,9 @@ static void flatten_order(void **state) {
     clq_graph_destroy(graph);
 
     m = make_start();
-    make_node(m, "Flatten", "x", "y");
-    make_refused(m, "a flattened image cannot be an output");
+    make_node(m, "Flatten", "x", "f");
+    make_node(m, "Relu", "f", "y");
+    make_refused(m, "in another order");
 }
 
 static clq_graph *reshaped_to(int64_t a, int64_t b) {
@@ -46,7 +48,7 @@ static clq_graph *reshaped_to(int64_t a, int64_t b) {
     make_node(m, "Gemm", "f,w", "y");
     make_int(m, "transB", 1);
     if (make_load(m, &graph) != CLQ_OK) {
-        assert_error_has("only (N, features) is supported");
+        assert_error_has("the batch must stay apart");
     }
     make_free(m);
     return graph;
@@ -113,6 +115,124 @@ static void pooled_views(void **state) {
     make_node(m, "ReduceMean", "x", "y");
     make_ints(m, "axes", 1, 2);
     make_refused(m, "only the mean over height and width");
+}
+
+/* ---- axes ---- */
+
+/* Conv - Relu - Conv - mean - MatMul, of (N, C, H, W), or as TensorFlow's converter writes it: the
+ * input and what is between are (N, H, W, C), with a Transpose on either side of each Conv. */
+static clq_graph *made_in_order(bool channels_last, const char *path) {
+    static const int64_t image[4] = {-1, 8, 6, 3};
+    make_model *m = make_start();
+    make_weights(m, "a.weight", DIMS(4, 3, 3, 3));
+    make_weights(m, "b.weight", DIMS(5, 4, 1, 1));
+    make_weights(m, "fc.weight", DIMS(5, 2));
+    if (channels_last) {
+        m->inputs[0] = make_info(m, "x", 4, image);
+        make_node(m, "Transpose", "x", "x1");
+        make_ints(m, "perm", 0, 3, 1, 2);
+        make_node(m, "Conv", "x1,a.weight", "a1");
+        make_node(m, "Transpose", "a1", "a");
+        make_ints(m, "perm", 0, 2, 3, 1);
+        make_node(m, "Relu", "a", "r");
+        make_node(m, "Transpose", "r", "r1");
+        make_ints(m, "perm", 0, 3, 1, 2);
+        make_node(m, "Conv", "r1,b.weight", "b1");
+        make_node(m, "Transpose", "b1", "b");
+        make_ints(m, "perm", 0, 2, 3, 1);
+        make_node(m, "ReduceMean", "b", "p");
+        make_ints(m, "axes", 1, 2);
+        make_int(m, "keepdims", 0);
+    } else {
+        m->inputs[0] = make_info(m, "x", 4, (const int64_t[]){-1, 3, 8, 6});
+        make_node(m, "Conv", "x,a.weight", "a");
+        make_node(m, "Relu", "a", "r");
+        make_node(m, "Conv", "r,b.weight", "b");
+        make_node(m, "GlobalAveragePool", "b", "g");
+        make_node(m, "Flatten", "g", "p");
+    }
+    make_node(m, "MatMul", "p,fc.weight", "y");
+    clq_graph *graph = make_finish(m), *again;
+    if (!path) {
+        return graph;
+    }
+    assert_ok(clq_onnx_save(graph, clq_test_temp_path(path)));
+    assert_ok(clq_onnx_load(clq_test_temp_path(path), &again));
+    clq_graph_destroy(graph);
+    return again;
+}
+
+/* Both are the same network, node for node; only the input is seen in another way. */
+static void channels_last(void **state) {
+    (void)state;
+    float image[144], expected[2], out[2];
+    clq_graph *first = made_in_order(false, NULL);
+    clq_test_fill_f32(image, 144, -1, 1, 5);
+    ref_forward(first, image, expected);
+    for (int saved = 0; saved < 2; saved++) {
+        clq_graph *graph = made_in_order(true, saved ? "last.onnx" : NULL);
+        const clq_axes *axes = &graph->input_axes[0];
+        const clq_shape seen = clq_input_file_shape(graph, 0);
+        float turned[144], stored[144], straight[144];
+        assert_int_equal(graph->node_count, first->node_count);
+        for (int n = 0; n < graph->node_count; n++) {
+            assert_string_equal(graph->nodes[n].op->name, first->nodes[n].op->name);
+        }
+        assert_true(
+            clq_shape_equal(&graph->values[graph->inputs[0]].shape, &(clq_shape){4, {1, 8, 6, 3}}));
+        assert_int_equal(axes->rank, 4);
+        assert_memory_equal(axes->axis, ((int[]){0, 1, 2, 3}), 4 * sizeof(int));
+        assert_true(clq_shape_equal(&seen, &(clq_shape){4, {1, 8, 6, 3}}));
+        clq_input_from_file(first, 0, 1, image, turned); /* to (H, W, C) */
+        clq_input_from_file(graph, 0, 1, turned, stored);
+        assert_equal_bits(stored, turned, sizeof turned);
+        clq_input_from_file(first, 0, 1, image, straight);
+        assert_equal_bits(straight, turned, sizeof turned);
+        ref_forward(graph, image, out); /* takes C, H, W of any graph */
+        assert_equal_bits(out, expected, sizeof out);
+        clq_graph_destroy(graph);
+    }
+    clq_graph_destroy(first);
+}
+
+/* An output of (N, C, 1, 1) stays one, and one of (N, H, W, C). */
+static void output_axes(void **state) {
+    static const struct {
+        int rank, axis[4];
+    } cases[] = {{4, {0, 1, -1, -1}}, {4, {0, 1, 2, 3}}, {3, {0, -1, 1}}, {1, {1}}};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        make_model *m = make_start();
+        clq_graph *graph, *again;
+        make_longs(m, "axes", 1);
+        make_longs(m, "ones", 0, 2, 3);
+        m->inputs[0] = make_info(m, "x", 4, (const int64_t[]){1, 3, 8, 8});
+        make_node(m, i == 1 ? "Relu" : "GlobalAveragePool", "x", i == 0 ? "y" : "g");
+        if (i == 1) {
+            make_node(m, "Transpose", "g", "y");
+            make_ints(m, "perm", 0, 2, 3, 1);
+        } else if (i == 2) {
+            make_node(m, "Flatten", "g", "f");
+            make_node(m, "Unsqueeze", "f,axes", "y");
+        } else if (i == 3) {
+            make_node(m, "Squeeze", "g,ones", "y");
+        }
+        graph = make_finish(m);
+        for (int saved = 0; saved < 2; saved++) {
+            const clq_axes *axes = &graph->outputs[0].axes;
+            assert_int_equal(graph->node_count, 1);
+            assert_int_equal(axes->rank, cases[i].rank);
+            assert_memory_equal(axes->axis, cases[i].axis, (size_t)axes->rank * sizeof(int));
+            assert_ok(clq_onnx_save(graph, clq_test_temp_path("axes.onnx")));
+            if (i == 3) { /* the batch is open in what was written */
+                break;
+            }
+            assert_ok(clq_onnx_load(clq_test_temp_path("axes.onnx"), &again));
+            clq_graph_destroy(graph);
+            graph = again;
+        }
+        clq_graph_destroy(graph);
+    }
 }
 
 /* ---- pooling, Slice, Pad ---- */
@@ -254,6 +374,8 @@ int main(void) {
         cmocka_unit_test(reshape),
         cmocka_unit_test(view_chain),
         cmocka_unit_test(pooled_views),
+        cmocka_unit_test(channels_last),
+        cmocka_unit_test(output_axes),
         cmocka_unit_test(pools),
         cmocka_unit_test(written_pools_have_no_window_in_the_padding),
         cmocka_unit_test(shortcut_a),

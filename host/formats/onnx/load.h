@@ -8,6 +8,7 @@
  *   external.c         those whose bytes are in another file
  *   load_fold.c        nodes that only compute constants (shapes, transposed weights)
  *   load_activation.c  activations as nodes read and make them
+ *   load_axes.c        which of their axes is which, and nodes that move them
  *   load_parameters.c  weights and biases, which may be codes
  *   load_types.c       which nodes of a quantized model work on codes
  *   load_names.c       names for the graph's nodes and parameters
@@ -68,15 +69,23 @@ typedef struct onnx_constant {
     const struct onnx_constant *unrounded; /* what QuantizeLinear made the codes from, or NULL */
 } onnx_constant;
 
-/* What a value name of the file stands for. */
+/* What a value name of the file stands for: a constant, or an activation together with the place of
+ * each of its axes. Nodes that only move, add or drop axes change these places and make no node of
+ * the graph; onnx_arrange makes one where a reader needs an order that is not there. */
 typedef struct onnx_operand {
-    const onnx_constant *constant; /* NULL: an activation */
-    int value;                     /* of the graph */
-    bool codes;                    /* behind QuantizeLinear, before DequantizeLinear */
-    bool dequantized;              /* behind DequantizeLinear */
-    clq_qtype type;                /* of the codes, which a Clip may have narrowed */
-    bool unit_hw; /* the graph has (N, C) where the file has (N, C, 1, 1): after global pooling */
-    /* A Slice or Pad not yet in the graph: it becomes part of the node that reads it. */
+    const onnx_constant *constant;  /* NULL: an activation */
+    int value;                      /* of the graph */
+    int rank;                       /* that the file sees */
+    int axis[ONNX_MAX_RANK];        /* (rank): the value's axis that each is; -1: a dimension of 1
+                                       that the value has not. An axis of the value that is none of
+                                       these has 1 element. The value's axis 0 is the batch. */
+    const Onnx__NodeProto *flatten; /* an image, rank and axis say how, seen as (N, C * H * W) by
+                                       this node, which is not yet in the graph; NULL: none */
+    bool codes;                     /* behind QuantizeLinear, before DequantizeLinear */
+    bool dequantized;               /* behind DequantizeLinear */
+    clq_qtype type;                 /* of the codes, which a Clip may have narrowed */
+    /* A Slice or Pad of an image not yet in the graph: it becomes part of the node that reads it.
+     */
     int stride[2]; /* 0: none */
     int pad[4];    /* zeros around the image: top, left, bottom, right */
 } onnx_operand;
@@ -91,9 +100,11 @@ typedef struct onnx_node {
 
 /* How the file uses a value of the graph. */
 typedef struct onnx_value_use {
-    int names;  /* bound to it */
-    int uses;   /* of these names */
-    bool typed; /* a DequantizeLinear has shown which type its codes are of */
+    int names;       /* bound to it */
+    int uses;        /* of these names */
+    bool typed;      /* a DequantizeLinear has shown which type its codes are of */
+    bool turned;     /* (N, features) in the order H, W, C of `image`, where the file has C, H, W */
+    clq_shape image; /* (1, H, W, C) */
 } onnx_value_use;
 
 /* That nodes of the file read a value of the graph. */
@@ -102,6 +113,14 @@ typedef struct onnx_read {
     int first, end; /* the nodes of the graph that were made of the reader; end -1: being made */
     bool rounded;   /* behind QuantizeLinear and DequantizeLinear */
 } onnx_read;
+
+/* A node that moves axes, made once for a value: onnx_arrange. */
+typedef struct onnx_moved {
+    int value, moved; /* what it reads and makes */
+    bool rounded;     /* reads it behind QuantizeLinear and DequantizeLinear */
+    const char *op;
+    int64_t number[CLQ_MAX_RANK]; /* its permutation or dimensions */
+} onnx_moved;
 
 typedef struct onnx_loader {
     const Onnx__GraphProto *proto;
@@ -128,6 +147,8 @@ typedef struct onnx_loader {
     int value_use_capacity;
     onnx_read *reads; /* (read_count), by the file's node */
     int read_count, read_capacity;
+    onnx_moved *moved; /* (moved_count) */
+    int moved_count, moved_capacity;
     bool output_rounded[CLQ_MAX_ENDS];
     bool keep_codes; /* written by clquant with weights that are codes, also of layers on reals */
     json_t *types;   /* what ONNX_TYPES_KEY says; NULL: nothing */
@@ -247,35 +268,86 @@ bool onnx_wrap(int64_t *index, int64_t extent);
 
 /* ---- load_activation.c ---- */
 
-/* How the file sees an activation: (N, C, H, W) or (N, C) with dim[0] the declared batch. */
-typedef struct onnx_dims {
-    int rank;
-    int64_t dim[4];
-} onnx_dims;
-onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *operand);
-
 /* Input `index`, an activation that is no codes, as it is bound. */
 clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t index,
                      onnx_operand *operand);
 /* Input 0 to be seen in another way: not read yet. */
 clq_status onnx_view(onnx_loader *load, const onnx_node *node, onnx_operand *operand);
-/* Input `index` as a real activation: no codes, a pending Slice turned into a node. A pending Pad
- * is an error unless `pad` is given to receive it. */
+/* Input `index` as a real activation: no codes, nothing pending; its elements are what the file
+ * has, wherever its axes are. */
 clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
-                                onnx_operand *operand, int *pad);
+                                onnx_operand *operand);
+/* The same for an operator that works on each element alone, or whose parameters of a feature each
+ * clq_layout_find turns: (N, features) may be a flattened image in the order H, W, C. */
+clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t index,
+                              onnx_operand *operand);
+/* Of (N, C, H, W): the graph's image (N, H, W, C), or its (N, C) where H and W are 1
+ * (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad, which is an error
+ * when it is NULL. */
+clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
+                           onnx_operand *operand, int *pad);
 /* Notes that the node being loaded reads an activation, and that it is loaded. */
 clq_status onnx_note_read(onnx_loader *load, const onnx_operand *operand);
 clq_status onnx_end_reads(onnx_loader *load, const onnx_node *node);
 
-/* Makes a node of a pending Slice, or of Slice and channel Pad. */
+/* Makes a node of a pending Slice. */
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand);
+/* Makes nodes of a pending Slice or Flatten; `features` as onnx_want_features. The operand has been
+ * noted as read. */
+clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
+                       bool features);
 
 /* Gives input 0, an activation, another name. */
 clq_status onnx_pass_on(onnx_loader *load, const onnx_node *node);
-/* Adds a node to the graph and binds its output. `name` NULL: from the file's node. */
+/* Adds a node to the graph and binds its output, whose axes are where those of `like` are; NULL:
+ * (N, C, H, W) for an image, else as stored. `name` NULL: from the file's node. */
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
                          const void *attrs, const int *inputs, int input_count,
                          const onnx_operand *like);
+
+/* ---- load_axes.c ---- */
+
+/* How the file sees an activation; the batch is load->batch. */
+typedef struct onnx_dims {
+    int rank;
+    int64_t dim[ONNX_MAX_RANK];
+} onnx_dims;
+onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *operand);
+
+/* Axes of a new value of `rank` dimensions: (N, C, H, W) of (N, H, W, C), else as stored. */
+void onnx_default_axes(int rank, onnx_operand *operand);
+/* Whether the value is (N, H, W, C) and seen as (N, C, H, W); whether it is (N, C). */
+bool onnx_is_image(const onnx_loader *load, const onnx_operand *operand);
+bool onnx_is_row(const onnx_loader *load, const onnx_operand *operand);
+/* Whether its features are in the order of a flattened image, H, W, C. */
+bool onnx_is_turned(const onnx_loader *load, const onnx_operand *operand);
+/* The file's axis, counted from the end when negative; CLQ_BAD_DATA when it is none. */
+clq_status onnx_want_axis(const onnx_node *node, const onnx_operand *operand, int64_t axis,
+                          int *place);
+/* Lets `places` say where the file's axes are stored: places[p] of the value's `rank` dimensions is
+ * the axis at p, -1 a dimension of 1 that is no axis. Every axis of more than one element must be
+ * there. Makes nodes where they are elsewhere, once for a value and order. */
+clq_status onnx_arrange(onnx_loader *load, const onnx_node *node, onnx_operand *operand, int rank,
+                        const int *places);
+/* The axes where those of `like`, which has the same dimensions, are. */
+clq_status onnx_arrange_like(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
+                             const onnx_operand *like);
+/* Two operands of a node that works element by element: dimension for dimension from the last,
+ * their axes are in the same places; a dimension that one lacks is 1. *out has the axes of the
+ * result. */
+clq_status onnx_match(onnx_loader *load, const onnx_node *node, onnx_operand *a, onnx_operand *b,
+                      onnx_operand *out);
+/* The same elements in other dimensions, the batch among them where it is the operand's first axis
+ * and `keeps_batch`. Makes a node unless only dimensions of 1 come or go. */
+clq_status onnx_regroup(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
+                        bool keeps_batch, int rank, const int64_t *dim);
+/* A graph node that only moves elements, "transpose" by a permutation, "reshape" to dimensions or
+ * "flatten". Called like the file's node `of`, NULL: after the value. Made once. The operand then
+ * is its output. */
+clq_status onnx_move(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
+                     const char *op, int rank, const int64_t *number, const Onnx__NodeProto *of);
+/* Room in value_uses for a value of the graph. */
+clq_status onnx_make_room(onnx_loader *load, int value);
 
 /* ---- load_names.c ---- */
 
@@ -313,9 +385,15 @@ clq_status onnx_finish_qparams(onnx_loader *load);
 /* A Clip of codes. ops_quantize.c */
 clq_status onnx_clip_codes(onnx_loader *load, onnx_node *node);
 
-/* The mean over the image; `keeps` the two dimensions of 1. ops_pool.c */
+/* Binds the output to `x` in other dimensions, of which the first may be the batch and one -1; 0 is
+ * what x has there where `copies`. ops_shape.c */
+clq_status onnx_bind_dims(onnx_loader *load, const onnx_node *node, onnx_operand *x, int rank,
+                          const int64_t *wanted, bool copies);
+
+/* The mean over the image `x`, or (N, C) as it is; the result (N, C) has the axes of `like`.
+ * ops_pool.c */
 clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
-                                bool keeps);
+                                const onnx_operand *like);
 
 /* Windows of Conv and pooling: kernel_shape, strides, dilations, pads, auto_pad. ops_pool.c */
 typedef struct onnx_window {

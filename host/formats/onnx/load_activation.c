@@ -3,23 +3,6 @@
 
 #include "formats/onnx/load.h"
 
-onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *operand) {
-    const clq_shape *shape = &load->graph->values[operand->value].shape;
-    onnx_dims dims = {.rank = shape->rank, .dim = {load->batch, shape->dim[1], 1, 1}};
-    if (shape->rank == 4) {
-        dims.dim[1] = shape->dim[3];
-        for (int axis = 0; axis < 2; axis++) {
-            int stride = operand->stride[axis] > 0 ? operand->stride[axis] : 1;
-            dims.dim[2 + axis] = (shape->dim[1 + axis] - 1) / stride + 1 + operand->pad[axis] +
-                                 operand->pad[axis + 2];
-        }
-    } else if (operand->unit_hw) {
-        dims.rank = 4;
-    }
-    return dims;
-}
-
-/* The input as it is bound. */
 clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t index,
                      onnx_operand *operand) {
     const onnx_operand *found = onnx_input(load, node, index);
@@ -38,14 +21,27 @@ clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t inde
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
                          const void *attrs, const int *inputs, int input_count,
                          const onnx_operand *like) {
-    onnx_operand out = {.unit_hw = like && like->unit_hw};
+    onnx_operand out = {.constant = NULL};
     char *own;
     if (!name) {
         CLQ_TRY(onnx_node_name(load, node, NULL, &own));
         name = own;
     }
     CLQ_TRY(clq_graph_add_node(load->graph, op, name, attrs, inputs, input_count, &out.value));
-    return onnx_bind_output(load, node, &out);
+    if (like) {
+        out.rank = like->rank;
+        memcpy(out.axis, like->axis, sizeof out.axis);
+    } else {
+        onnx_default_axes(load->graph->values[out.value].shape.rank, &out);
+    }
+    CLQ_TRY(onnx_bind_output(load, node, &out));
+    CLQ_TRY(onnx_make_room(load, out.value));
+    const onnx_value_use *x = &load->value_uses[inputs[0]];
+    if (x->turned && load->graph->values[out.value].shape.rank == 2 && strcmp(op, "linear") != 0) {
+        load->value_uses[out.value].turned = true;
+        load->value_uses[out.value].image = x->image;
+    }
+    return CLQ_OK;
 }
 
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand) {
@@ -64,7 +60,80 @@ clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand) {
     return CLQ_OK;
 }
 
-/* The input to be seen in another way: not read yet. */
+/* (N, features) in the order H, W, C of an image to the file's C, H, W. */
+static clq_status turn(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
+    const onnx_operand seen = *operand;
+    const clq_shape image = load->value_uses[operand->value].image;
+    const int64_t dim[2] = {1, clq_shape_count(&image)};
+    CLQ_TRY(onnx_move(load, node, operand, "reshape", 4, image.dim, NULL));
+    onnx_default_axes(4, operand);
+    CLQ_TRY(onnx_regroup(load, node, operand, true, 2, dim));
+    operand->rank = seen.rank;
+    memcpy(operand->axis, seen.axis, sizeof seen.axis);
+    return CLQ_OK;
+}
+
+clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
+                       bool features) {
+    CLQ_TRY(onnx_make_slice(load, operand));
+    const Onnx__NodeProto *flatten = operand->flatten;
+    operand->flatten = NULL;
+    if (!flatten) {
+        return features || !onnx_is_turned(load, operand) ? CLQ_OK : turn(load, node, operand);
+    }
+    const clq_shape image = load->graph->values[operand->value].shape;
+    const int64_t pixels = image.dim[1] * image.dim[2], channels = image.dim[3];
+    const bool turned = pixels > 1 && channels > 1;
+    if (turned && !features) {
+        const int64_t dim[2] = {1, pixels * channels};
+        return onnx_regroup(load, node, operand, true, 2, dim);
+    }
+    CLQ_TRY(onnx_move(load, node, operand, "flatten", 0, NULL, flatten));
+    onnx_default_axes(2, operand);
+    load->value_uses[operand->value].turned = turned;
+    load->value_uses[operand->value].image = image;
+    return CLQ_OK;
+}
+
+/* Input `index`, read; a pending Pad goes to `pad`, and is an error when that is NULL. */
+static clq_status read_input(onnx_loader *load, const onnx_node *node, size_t index, bool features,
+                             onnx_operand *operand, int *pad) {
+    static const int no_pad[4];
+    CLQ_TRY(onnx_peek(load, node, index, operand));
+    CLQ_TRY(onnx_note_read(load, operand));
+    if (pad) {
+        memcpy(pad, operand->pad, sizeof operand->pad);
+    } else if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
+        return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
+    }
+    memset(operand->pad, 0, sizeof operand->pad);
+    return onnx_settle(load, node, operand, features);
+}
+
+clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
+                                onnx_operand *operand) {
+    return read_input(load, node, index, false, operand, NULL);
+}
+
+clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t index,
+                              onnx_operand *operand) {
+    return read_input(load, node, index, true, operand, NULL);
+}
+
+clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
+                           onnx_operand *operand, int *pad) {
+    static const int places[4] = {0, 2, 3, 1};
+    CLQ_TRY(read_input(load, node, index, true, operand, pad));
+    if (operand->rank != 4) {
+        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W)", operand->rank);
+    }
+    if (onnx_is_row(load, operand) && operand->axis[2] < 0 && operand->axis[3] < 0) {
+        return onnx_arrange(load, node, operand, 2, (const int[2]){0, 1});
+    }
+    CLQ_TRY(onnx_settle(load, node, operand, false));
+    return onnx_arrange(load, node, operand, 4, places);
+}
+
 clq_status onnx_view(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
     static const int no_pad[4];
     CLQ_TRY(onnx_peek(load, node, 0, operand));
@@ -75,21 +144,6 @@ clq_status onnx_view(onnx_loader *load, const onnx_node *node, onnx_operand *ope
     if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
         return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
     }
-    return CLQ_OK;
-}
-
-clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
-                                onnx_operand *operand, int *pad) {
-    static const int no_pad[4];
-    CLQ_TRY(onnx_peek(load, node, index, operand));
-    CLQ_TRY(onnx_note_read(load, operand));
-    CLQ_TRY(onnx_make_slice(load, operand));
-    if (pad) {
-        memcpy(pad, operand->pad, sizeof operand->pad);
-    } else if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
-        return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
-    }
-    memset(operand->pad, 0, sizeof operand->pad);
     return CLQ_OK;
 }
 

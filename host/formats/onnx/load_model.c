@@ -17,8 +17,7 @@ enum { MAX_METADATA = 4096, NEWEST_OPSET = 25, OLDEST_OPSET = 7 };
 
 /* ---- binding names ---- */
 
-/* Room in value_uses for a value of the graph. */
-static clq_status make_room(onnx_loader *load, int value) {
+clq_status onnx_make_room(onnx_loader *load, int value) {
     const int capacity = value * 2 + 64;
     if (value < load->value_use_capacity) {
         return CLQ_OK;
@@ -43,7 +42,7 @@ clq_status onnx_bind(onnx_loader *load, const char *name, const onnx_operand *op
     }
     CLQ_TRY(clq_names_set(&load->bound, name, load->operand_count));
     if (operand->value >= 0) {
-        CLQ_TRY(make_room(load, operand->value));
+        CLQ_TRY(onnx_make_room(load, operand->value));
         load->value_uses[operand->value].names++;
         load->value_uses[operand->value].uses += onnx_use_count(load, name);
     }
@@ -182,11 +181,42 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
     return CLQ_OK;
 }
 
-/* (N, C, H, W) or (N, C) of floats, with numbers for all but N. */
+/* Whether an input of 4 dimensions is (N, H, W, C): it goes through a Transpose to (N, C, H, W)
+ * before anything but nodes that work element by element reads it, as Keras and TensorFlow write.
+ */
+static bool is_channels_last(const onnx_loader *load, const char *name) {
+    static const char *const passed[] = {
+        "Cast", "Identity", "Sub", "Add", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"};
+    static const int64_t perm[4] = {0, 3, 1, 2};
+    for (int i = 0; i < load->order_count; i++) { /* each behind what it reads */
+        onnx_node node = onnx_node_at(load, load->order[i]);
+        bool reads = false, passes = false;
+        for (size_t k = 0; k < node.proto->n_input; k++) {
+            reads = reads || strcmp(node.proto->input[k], name) == 0;
+        }
+        if (!reads) {
+            continue;
+        }
+        if (strcmp(node.op, "Transpose") == 0) {
+            const Onnx__AttributeProto *given = onnx_attribute(&node, "perm");
+            return given && given->n_ints == 4 && memcmp(given->ints, perm, sizeof perm) == 0;
+        }
+        for (size_t k = 0; k < sizeof passed / sizeof *passed; k++) {
+            passes = passes || strcmp(node.op, passed[k]) == 0;
+        }
+        if (!passes) {
+            return false;
+        }
+        name = onnx_output_name(&node);
+    }
+    return false;
+}
+
+/* Floats of 2 dimensions or more, with numbers for all but the first. Sets the operand's axes. */
 static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto *info,
-                                   clq_shape *shape, int64_t *batch) {
+                                   onnx_operand *operand, clq_shape *shape, int64_t *batch) {
     const Onnx__TypeProto *type = info->type;
-    int64_t dim[4];
+    int64_t dim[CLQ_MAX_RANK];
     char type_name[32];
     if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type ||
         !type->tensor_type->shape) {
@@ -201,9 +231,9 @@ static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto
     }
     onnx_note_type(load, type->tensor_type->elem_type);
     const Onnx__TensorShapeProto *file = type->tensor_type->shape;
-    if (file->n_dim != 4 && file->n_dim != 2) {
-        return clq_fail(CLQ_BAD_DATA, "has %zu dimensions, must be (N, C, H, W) or (N, C)",
-                        file->n_dim);
+    if (file->n_dim < 2 || file->n_dim > CLQ_MAX_RANK) {
+        return clq_fail(CLQ_BAD_DATA, "has %zu dimensions, must have 2..%d: (N, C, H, W), (N, C)",
+                        file->n_dim, CLQ_MAX_RANK);
     }
     for (size_t i = 0; i < file->n_dim; i++) {
         const Onnx__TensorShapeProto__Dimension *d = file->dim[i];
@@ -218,8 +248,17 @@ static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto
         }
     }
     *batch = dim[0] > 0 ? dim[0] : ONNX_BATCH;
-    *shape = file->n_dim == 4 ? (clq_shape){4, {1, dim[2], dim[3], dim[1]}}
-                              : (clq_shape){2, {1, dim[1]}};
+    onnx_default_axes((int)file->n_dim, operand);
+    if (operand->rank == 4 && is_channels_last(load, info->name)) {
+        for (int k = 0; k < 4; k++) {
+            operand->axis[k] = k;
+        }
+    }
+    shape->rank = operand->rank;
+    shape->dim[0] = 1;
+    for (int k = 1; k < operand->rank; k++) {
+        shape->dim[operand->axis[k]] = dim[k];
+    }
     return CLQ_OK;
 }
 
@@ -228,8 +267,8 @@ static clq_status add_input(onnx_loader *load, const Onnx__ValueInfoProto *info)
     int64_t batch = 0;
     char *name;
     onnx_operand operand = {0};
-    CLQ_TRY(
-        clq_fail_in(read_input_shape(load, info, &shape, &batch), "input \"%.200s\"", info->name));
+    CLQ_TRY(clq_fail_in(read_input_shape(load, info, &operand, &shape, &batch), "input \"%.200s\"",
+                        info->name));
     if (load->graph->input_count > 0 && batch != load->batch) {
         return clq_fail(CLQ_BAD_DATA,
                         "inputs \"%.100s\" and \"%.100s\": one batch for all is needed, and their "
@@ -239,6 +278,9 @@ static clq_status add_input(onnx_loader *load, const Onnx__ValueInfoProto *info)
     load->batch = batch;
     CLQ_TRY(onnx_unique_name(load, info->name, &name));
     CLQ_TRY(clq_graph_add_input(load->graph, name, shape, &operand.value));
+    clq_axes *axes = &load->graph->input_axes[load->graph->input_count - 1];
+    axes->rank = operand.rank;
+    memcpy(axes->axis, operand.axis, (size_t)operand.rank * sizeof *operand.axis);
     return onnx_bind(load, info->name, &operand);
 }
 
@@ -320,13 +362,10 @@ static clq_status load_node(onnx_loader *load, int index) {
                                                                 : clq_fail_in(status, "%s", place);
 }
 
-static clq_status check_output(const onnx_loader *load, const onnx_operand *operand) {
+static clq_status check_output(const onnx_operand *operand) {
     static const int no_pad[4];
     if (operand->constant) {
         return clq_fail(CLQ_BAD_DATA, "is a constant; the result of a node is expected");
-    }
-    if (load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) {
-        return clq_fail(CLQ_BAD_DATA, "is an input; the result of a node is expected");
     }
     if (operand->codes) {
         return clq_fail(CLQ_BAD_DATA,
@@ -338,18 +377,34 @@ static clq_status check_output(const onnx_loader *load, const onnx_operand *oper
     return CLQ_OK;
 }
 
+/* Nothing pending; *axes is how the file shows it. */
+static clq_status settle_output(onnx_loader *load, onnx_operand *operand, clq_axes *axes) {
+    const Onnx__NodeProto reader = {.name = (char *)"the network", .op_type = (char *)"output"};
+    const onnx_node node = {.proto = &reader, .op = reader.op_type};
+    CLQ_TRY(onnx_note_read(load, operand));
+    CLQ_TRY(onnx_settle(load, &node, operand, false));
+    CLQ_TRY(onnx_end_reads(load, &node));
+    if (load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) {
+        return clq_fail(CLQ_BAD_DATA, "is an input; the result of a node is expected");
+    }
+    axes->rank = operand->rank;
+    memcpy(axes->axis, operand->axis, (size_t)operand->rank * sizeof *operand->axis);
+    return CLQ_OK;
+}
+
 static clq_status add_output(onnx_loader *load, const char *name) {
     int index = clq_names_find(&load->bound, name);
     if (index < 0) {
         return fail_unbound(load, name);
     }
     onnx_operand operand = load->operands[index];
-    if (!operand.constant) {
-        CLQ_TRY(onnx_make_slice(load, &operand));
-    }
-    CLQ_TRY(clq_fail_in(check_output(load, &operand), "output \"%.200s\"", name));
+    clq_axes axes = {0};
+    CLQ_TRY(clq_fail_in(check_output(&operand), "output \"%.200s\"", name));
+    CLQ_TRY(clq_fail_in(settle_output(load, &operand, &axes), "output \"%.200s\"", name));
     load->output_rounded[load->graph->output_count] = operand.dequantized; /* counted before */
-    return clq_graph_add_output(load->graph, name, operand.value);
+    CLQ_TRY(clq_graph_add_output(load->graph, name, operand.value));
+    load->graph->outputs[load->graph->output_count - 1].axes = axes;
+    return CLQ_OK;
 }
 
 static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model) {
@@ -468,6 +523,7 @@ cleanup:
     clq_graph_destroy(load.graph);
     clq_free(load.value_uses);
     clq_free(load.reads);
+    clq_free(load.moved);
     clq_names_free(&load.bound);
     clq_names_free(&load.uses);
     clq_names_free(&load.names);

@@ -58,20 +58,34 @@ static clq_status add_offset(onnx_loader *load, const onnx_node *node, const onn
     return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, x);
 }
 
-static clq_status add_constant(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
-                               const onnx_constant *constant) {
+/* Whether a constant has a number for each channel, which the value has last, or one for all. */
+static clq_status check_channels(const onnx_loader *load, const onnx_node *node,
+                                 const onnx_operand *x, const onnx_constant *constant,
+                                 bool *vector) {
     const clq_shape *shape = &load->graph->values[x->value].shape;
     const int64_t channels = shape->dim[shape->rank - 1];
-    /* (C, 1, 1) behind any ones for an image, (C) for (N, C). */
-    const int axis = constant->rank - (shape->rank == 4 || x->unit_hw ? 3 : 1);
-    const bool vector =
-        axis >= 0 && constant->dim[axis] == channels && (int64_t)constant->count == channels;
-    if ((!vector && constant->count != 1) || constant->rank > onnx_activation_dims(load, x).rank) {
+    const int more = x->rank - constant->rank;
+    *vector = false;
+    for (int k = 0; k < constant->rank && more >= 0; k++) {
+        *vector = *vector || (constant->dim[k] == channels && constant->dim[k] > 1 &&
+                              x->axis[k + more] == shape->rank - 1);
+    }
+    *vector = (*vector || channels == 1) && (int64_t)constant->count == channels;
+    if (more < 0 || (!*vector && constant->count != 1)) {
         return onnx_fail(node,
                          "the constant must have one element for each of %lld channels, or "
                          "one for all, and no more dimensions than what it is added to",
                          (long long)channels);
     }
+    return CLQ_OK;
+}
+
+static clq_status add_constant(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                               const onnx_constant *constant) {
+    const clq_shape *shape = &load->graph->values[x->value].shape;
+    const int64_t channels = shape->dim[shape->rank - 1];
+    bool vector;
+    CLQ_TRY(check_channels(load, node, x, constant, &vector));
     clq_node *layer = layer_before(load, x);
     if (!layer || !vector) {
         return add_offset(load, node, x, constant, channels);
@@ -88,22 +102,20 @@ static clq_status add_constant(onnx_loader *load, const onnx_node *node, const o
 
 static clq_status read_add(onnx_loader *load, onnx_node *node) {
     clq_add_attrs attrs = {CLQ_ACT_NONE};
-    onnx_operand a, b;
+    onnx_operand a, b, out;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
     for (size_t i = 0; i < 2; i++) {
         const onnx_operand *operand = onnx_input(load, node, i);
         if (operand->constant) {
-            CLQ_TRY(onnx_want_activation(load, node, 1 - i, &a, NULL));
+            CLQ_TRY(onnx_want_features(load, node, 1 - i, &a));
             return add_constant(load, node, &a, operand->constant);
         }
     }
-    CLQ_TRY(onnx_want_activation(load, node, 0, &a, NULL));
-    CLQ_TRY(onnx_want_activation(load, node, 1, &b, NULL));
-    if (a.unit_hw != b.unit_hw) {
-        return onnx_fail(node, "adds (N, C) and (N, C, 1, 1)");
-    }
+    CLQ_TRY(onnx_want_features(load, node, 0, &a));
+    CLQ_TRY(onnx_want_features(load, node, 1, &b));
+    CLQ_TRY(onnx_match(load, node, &a, &b, &out));
     int inputs[2] = {a.value, b.value};
-    return onnx_add_node(load, node, "add", NULL, &attrs, inputs, 2, &a);
+    return onnx_add_node(load, node, "add", NULL, &attrs, inputs, 2, &out);
 }
 
 static clq_status write_add(onnx_chain *chain, const clq_node *graph_node, const char **inputs,

@@ -39,7 +39,7 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     int pad[4], inputs[3], count;
     int64_t groups = 1;
     CLQ_TRY(onnx_want_inputs(node, 2, 3));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, pad));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, pad));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
     CLQ_TRY(onnx_weight_shape(node, weight, 4, &shape));
@@ -59,7 +59,7 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     for (int i = 0; i < 4; i++) {
         attrs.pad[i] = window.pad[i] + pad[i];
     }
-    if (x.unit_hw) {
+    if (onnx_is_row(load, &x)) {
         return add_unit_conv(load, node, &x, weight, bias, &attrs);
     }
     char *name;

@@ -1,17 +1,20 @@
 /* Matrices times vectors: Gemm and MatMul, of which the graph makes linear layers. */
 #include "formats/onnx/operators.h"
 
-static clq_status add_linear(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+static clq_status add_linear(onnx_loader *load, const onnx_node *node, onnx_operand *x,
                              const onnx_constant *weight, const onnx_constant *bias,
                              bool transposed) {
-    static const int swap[2] = {1, 0};
+    static const int swap[2] = {1, 0}, places[2] = {0, 1};
     clq_linear_attrs attrs = {CLQ_ACT_NONE};
     clq_shape shape;
     char *name;
-    int inputs[3] = {x->value}, count;
-    if (onnx_activation_dims(load, x).rank != 2) {
-        return onnx_fail(node, "its input is an image, must be (N, features); flatten it before");
+    int inputs[3], count;
+    if (x->rank != 2) {
+        return onnx_fail(
+            node, "its input has %d dimensions, must be (N, features); flatten it before", x->rank);
     }
+    CLQ_TRY(onnx_arrange(load, node, x, 2, places));
+    inputs[0] = x->value;
     CLQ_TRY(onnx_weight_shape(node, weight, 2, &shape));
     if (!transposed) { /* (IN, OUT) -> (OUT, IN) */
         onnx_constant *turned;
@@ -30,7 +33,7 @@ static clq_status read_gemm(onnx_loader *load, onnx_node *node) {
     int64_t trans_a = 0, trans_b = 0;
     float alpha = 1, beta = 1;
     CLQ_TRY(onnx_want_inputs(node, 2, 3));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
     CLQ_TRY(onnx_attribute_int(node, "transA", 0, 1, &trans_a));
@@ -57,7 +60,7 @@ static clq_status read_matmul(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const onnx_constant *weight;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     return add_linear(load, node, &x, weight, NULL, false);
 }

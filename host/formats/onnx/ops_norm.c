@@ -3,6 +3,21 @@
 
 #include "formats/onnx/operators.h"
 
+/* The channels, the file's axis 1, last. */
+static clq_status arrange_channels(onnx_loader *load, const onnx_node *node, onnx_operand *x) {
+    int places[CLQ_MAX_RANK] = {0};
+    if (x->rank < 2 || x->rank > CLQ_MAX_RANK) {
+        return onnx_fail(node, "input has %d dimensions, must have 2..%d", x->rank, CLQ_MAX_RANK);
+    }
+    if (x->axis[1] == load->graph->values[x->value].shape.rank - 1) {
+        return CLQ_OK;
+    }
+    for (int p = 1; p < x->rank; p++) {
+        places[p] = p == x->rank - 1 ? 1 : p + 1;
+    }
+    return onnx_arrange(load, node, x, x->rank, places);
+}
+
 static clq_status read_batch_norm(onnx_loader *load, onnx_node *node) {
     static const char *const roles[5] = {NULL, "weight", "bias", "running_mean", "running_var"};
     clq_batch_norm_attrs attrs = {.epsilon = 1e-5f};
@@ -13,7 +28,8 @@ static clq_status read_batch_norm(onnx_loader *load, onnx_node *node) {
     int64_t spatial = 1, training = 0;
     float momentum = 0.9f;
     CLQ_TRY(onnx_want_inputs(node, 5, 5));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
+    CLQ_TRY(arrange_channels(load, node, &x));
     CLQ_TRY(onnx_attribute_float(node, "epsilon", &attrs.epsilon));
     CLQ_TRY(onnx_attribute_float(node, "momentum", &momentum));
     CLQ_TRY(onnx_attribute_int(node, "spatial", 1, 1, &spatial));

@@ -85,7 +85,7 @@ static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
     onnx_window window;
     int64_t ceil_mode = 0;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
     onnx_dims dims = onnx_activation_dims(load, &x);
     CLQ_TRY(onnx_read_window(node, &dims, NULL, &window));
     CLQ_TRY(onnx_attribute_int(node, "ceil_mode", 0, 1, &ceil_mode));
@@ -97,7 +97,7 @@ static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
                             .count_include_pad = count_include_pad,
                             .ceil_mode = ceil_mode != 0};
     memcpy(attrs.pad, window.pad, sizeof attrs.pad);
-    if (x.unit_hw) {
+    if (onnx_is_row(load, &x)) {
         if (window.kernel[0] != 1 || window.kernel[1] != 1) {
             return onnx_fail(node, "the window does not fit an image of 1 x 1");
         }
@@ -122,22 +122,21 @@ static clq_status read_average_pool(onnx_loader *load, onnx_node *node) {
 }
 
 clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
-                                bool keeps) {
-    x->unit_hw = keeps;
-    if (load->graph->values[x->value].shape.rank == 2) {
+                                const onnx_operand *like) {
+    if (onnx_is_row(load, x)) {
+        x->rank = like->rank;
+        memcpy(x->axis, like->axis, sizeof x->axis);
         return onnx_bind_output(load, node, x);
     }
-    return onnx_add_node(load, node, "global_avg_pool", NULL, NULL, &x->value, 1, x);
+    return onnx_add_node(load, node, "global_avg_pool", NULL, NULL, &x->value, 1, like);
 }
 
 static clq_status read_global_pool(onnx_loader *load, onnx_node *node) {
+    static const onnx_operand pooled = {.rank = 4, .axis = {0, 1, -1, -1}};
     onnx_operand x;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
-    if (onnx_activation_dims(load, &x).rank != 4) {
-        return onnx_fail(node, "input must be (N, C, H, W)");
-    }
-    return onnx_add_global_pool(load, node, &x, true);
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    return onnx_add_global_pool(load, node, &x, &pooled);
 }
 
 /* Attributes that mean the same to readers who count windows as ceil(slack / stride) + 1, also

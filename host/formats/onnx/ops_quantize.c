@@ -136,6 +136,10 @@ static clq_status read_quantize(onnx_loader *load, onnx_node *node) {
     if (x.constant) {
         return quantize_constant(load, node, x.constant, &q);
     }
+    if (x.flatten) {
+        CLQ_TRY(onnx_note_read(load, &x));
+        CLQ_TRY(onnx_settle(load, node, &x, true));
+    }
     if (q.scale_count != 1 || x.codes || !stored_type(q.type, &x.type)) {
         return onnx_fail(node, "an activation must have one scale (per tensor) and codes of int8, "
                                "uint8, int4 or uint4");

@@ -5,39 +5,125 @@
 #include "base/checked.h"
 #include "formats/onnx/operators.h"
 
-/* ---- activations: between (N, C, H, W) and (N, C) ---- */
+/* ---- activations ---- */
 
-/* Binds the output to `x` seen as (N, features). */
-static clq_status flatten(onnx_loader *load, const onnx_node *node, onnx_operand *x) {
-    if (load->graph->values[x->value].shape.rank == 2) {
-        x->unit_hw = false;
+/* The output as (N, features), or after `rank` other dimensions `dim`; the batch is dim[0] and
+ * stays, or it is 1 and there is none. */
+static clq_status bind_reshaped(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                                bool keeps_batch, int rank, const int64_t *dim) {
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    const bool pending = x->flatten != NULL;
+    if (keeps_batch && rank == 2 && (pending || onnx_is_image(load, x))) {
+        x->flatten = pending ? x->flatten : node->proto;
         return onnx_bind_output(load, node, x);
     }
-    CLQ_TRY(onnx_note_read(load, x));
-    return onnx_add_node(load, node, "flatten", NULL, NULL, &x->value, 1, NULL);
+    x->flatten = NULL;
+    bool same = keeps_batch && rank == x->rank && !pending;
+    for (int k = 1; same && k < rank; k++) {
+        same = dim[k] == dims.dim[k];
+    }
+    if (!same) {
+        CLQ_TRY(onnx_regroup(load, node, x, keeps_batch, rank, dim));
+    }
+    return onnx_bind_output(load, node, x);
+}
+
+/* Elements for one image. */
+static int64_t count_features(const onnx_loader *load, const onnx_operand *x) {
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    int64_t count = 1;
+    for (int k = 0; k < dims.rank; k++) {
+        count *= x->axis[k] == 0 && !(x->flatten && k > 0) ? 1 : dims.dim[k];
+    }
+    return count;
+}
+
+/* Fills in 0 (as the input has it) and one -1 (what is left) of dim[first..rank); false when these
+ * do not have `features` elements then. */
+static bool fill_in(const onnx_dims *x, int64_t features, bool copies, int first, int rank,
+                    int64_t *dim) {
+    int64_t known = 1;
+    int open = -1;
+    for (int k = first; k < rank; k++) {
+        dim[k] = dim[k] == 0 && copies && k < x->rank ? x->dim[k] : dim[k];
+        if (dim[k] == -1 && open < 0) {
+            open = k;
+        } else if (dim[k] < 1 || !clq_mul_i64(known, dim[k], &known) || known > features) {
+            return false;
+        }
+    }
+    if (open >= 0) {
+        dim[open] = features / known;
+        known *= dim[open];
+    }
+    return known == features;
+}
+
+static bool is_batch(const onnx_loader *load, int64_t dim, bool copies) {
+    return (copies && dim == 0) || dim == ONNX_BATCH || dim == load->batch || dim == 1;
+}
+
+clq_status onnx_bind_dims(onnx_loader *load, const onnx_node *node, onnx_operand *x, int rank,
+                          const int64_t *wanted, bool copies) {
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    const int64_t features = count_features(load, x);
+    const bool batched = dims.rank > 0 && x->axis[0] == 0;
+    int64_t dim[ONNX_MAX_RANK];
+    char from[96], to[96];
+    if (rank <= ONNX_MAX_RANK && batched && rank > 0 &&
+        (is_batch(load, wanted[0], copies) || wanted[0] == -1)) {
+        bool open = false;
+        memcpy(dim, wanted, (size_t)rank * sizeof *dim);
+        for (int k = 1; k < rank; k++) {
+            open = open || dim[k] == -1;
+        }
+        if (!(open && wanted[0] == -1) && fill_in(&dims, features, copies, 1, rank, dim)) {
+            return bind_reshaped(load, node, x, true, rank, dim);
+        }
+    }
+    if (rank <= ONNX_MAX_RANK && (load->batch == 1 || !batched)) { /* of one image */
+        memcpy(dim, wanted, (size_t)rank * sizeof *dim);
+        if (fill_in(&dims, features, copies, 0, rank, dim)) {
+            return bind_reshaped(load, node, x, false, rank, dim);
+        }
+    }
+    onnx_dims_text(dims.rank - batched, dims.dim + batched, from, sizeof from);
+    onnx_dims_text(rank < 8 ? rank : 8, wanted, to, sizeof to);
+    return onnx_fail(node,
+                     "reshapes %s%s to %s; the batch must stay apart from the %lld elements of "
+                     "an image, and these must be as many",
+                     batched ? "Nx" : "", from, to, (long long)features);
 }
 
 static clq_status read_flatten(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
-    int64_t axis = 1;
+    int64_t axis = 1, dim[2] = {1, 1};
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
     CLQ_TRY(onnx_view(load, node, &x));
     CLQ_TRY(onnx_attribute_int(node, "axis", INT_MIN, INT_MAX, &axis));
-    if (axis != 1 && axis != 1 - onnx_activation_dims(load, &x).rank) {
+    const onnx_dims dims = onnx_activation_dims(load, &x);
+    axis += axis < 0 ? dims.rank : 0;
+    if (axis < 0 || axis > dims.rank) {
+        return onnx_fail(node, "axis is out of range, there are %d", dims.rank);
+    }
+    for (int k = 0; k < dims.rank; k++) {
+        const bool batch = x.axis[k] == 0 && load->batch == ONNX_BATCH;
+        if (batch && (k != 0 || axis == 0)) {
+            return onnx_fail(node, "axis is %lld, must be 1", (long long)axis);
+        }
+        dim[k < axis ? 0 : 1] *= batch ? 1 : dims.dim[k];
+    }
+    if (x.rank > 0 && x.axis[0] == 0 && load->batch == ONNX_BATCH && dim[0] != 1) {
         return onnx_fail(node, "axis is %lld, must be 1", (long long)axis);
     }
-    return flatten(load, node, &x);
-}
-
-static bool is_batch(const onnx_loader *load, int64_t dim) {
-    return dim == 0 || dim == ONNX_BATCH || dim == load->batch || dim == 1;
+    return onnx_bind_dims(load, node, &x, 2, dim, false);
 }
 
 static clq_status read_reshape(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const int64_t *shape;
     size_t rank;
-    int64_t allowzero = 0, features;
+    int64_t allowzero = 0;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
     CLQ_TRY(onnx_view(load, node, &x));
     CLQ_TRY(onnx_want_integers(load, node, 1, "the shape", &shape, &rank));
@@ -47,46 +133,17 @@ static clq_status read_reshape(onnx_loader *load, onnx_node *node) {
             return onnx_fail(node, "makes a tensor without elements");
         }
     }
-    onnx_dims dims = onnx_activation_dims(load, &x);
-    features = clq_shape_count(&load->graph->values[x.value].shape);
-    if (rank == 2) {
-        /* -1 may stand for one of the two; 0 copies the input's dimension. */
-        int64_t second = shape[1] == 0 ? dims.dim[1] : shape[1];
-        bool fits = (is_batch(load, shape[0]) && (second == -1 || second == features)) ||
-                    (shape[0] == -1 && second == features);
-        if (fits) {
-            return flatten(load, node, &x);
-        }
-    } else if (rank == 4 && (is_batch(load, shape[0]) || shape[0] == -1)) {
-        bool same = dims.rank == 4;
-        for (int i = 1; i < 4; i++) {
-            same = same && (shape[i] == 0 || shape[i] == dims.dim[i]);
-        }
-        if (same) {
-            return onnx_bind_output(load, node, &x);
-        }
-        if (dims.rank == 2 && shape[1] == features && shape[2] == 1 && shape[3] == 1) {
-            x.unit_hw = true;
-            return onnx_bind_output(load, node, &x);
-        }
-    }
-    char from[96], to[96];
-    onnx_dims_text(dims.rank - 1, dims.dim + 1, from, sizeof from);
-    onnx_dims_text(rank < 8 ? (int)rank : 8, shape, to, sizeof to);
-    return onnx_fail(node, "reshapes Nx%s to %s; only (N, features) is supported", from, to);
+    return onnx_bind_dims(load, node, &x, rank < INT_MAX ? (int)rank : INT_MAX, shape, true);
 }
 
-/* Whether `axes` of a rank 4 activation are height and width, in either order. */
-static bool are_hw(const int64_t *axes, size_t count) {
-    unsigned seen = 0;
-    for (size_t i = 0; i < count; i++) {
-        int64_t axis = axes[i] < 0 ? axes[i] + 4 : axes[i];
-        if (axis != 2 && axis != 3) {
-            return false;
-        }
-        seen |= 1u << axis;
+/* The input with its axes as they are, nothing pending: for nodes that only list them anew. */
+static clq_status view_axes(onnx_loader *load, const onnx_node *node, onnx_operand *x) {
+    CLQ_TRY(onnx_view(load, node, x));
+    if (x->flatten) {
+        CLQ_TRY(onnx_note_read(load, x));
+        CLQ_TRY(onnx_settle(load, node, x, true));
     }
-    return seen == 12 && count == 2;
+    return CLQ_OK;
 }
 
 /* `axes` as the attribute of old opsets or the second input of new ones. */
@@ -102,25 +159,85 @@ static clq_status read_squeeze(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const int64_t *axes;
     size_t count;
-    CLQ_TRY(onnx_view(load, node, &x));
+    unsigned dropped = 0;
+    int rank = 0;
+    CLQ_TRY(view_axes(load, node, &x));
     CLQ_TRY(read_axes(load, node, &axes, &count));
-    onnx_dims dims = onnx_activation_dims(load, &x);
-    if (dims.rank != 4 || dims.dim[2] != 1 || dims.dim[3] != 1 || !are_hw(axes, count)) {
-        return onnx_fail(node, "may only drop height and width of 1");
+    const onnx_dims dims = onnx_activation_dims(load, &x);
+    for (int k = 0; k < dims.rank && count == 0; k++) {
+        dropped |= dims.dim[k] == 1 ? 1u << k : 0;
     }
-    return flatten(load, node, &x);
+    for (size_t i = 0; i < count; i++) {
+        int axis;
+        CLQ_TRY(onnx_want_axis(node, &x, axes[i], &axis));
+        if (dims.dim[axis] != 1) {
+            return onnx_fail(node, "axis %lld is not of size 1, and may not be dropped",
+                             (long long)axes[i]);
+        }
+        dropped |= 1u << axis;
+    }
+    for (int k = 0; k < x.rank; k++) {
+        if (!(dropped & 1u << k)) {
+            x.axis[rank++] = x.axis[k];
+        }
+    }
+    x.rank = rank;
+    return onnx_bind_output(load, node, &x);
 }
 
 static clq_status read_unsqueeze(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const int64_t *axes;
     size_t count;
-    CLQ_TRY(onnx_view(load, node, &x));
+    unsigned added = 0;
+    CLQ_TRY(view_axes(load, node, &x));
     CLQ_TRY(read_axes(load, node, &axes, &count));
-    if (onnx_activation_dims(load, &x).rank != 2 || !are_hw(axes, count)) {
-        return onnx_fail(node, "may only add height and width to (N, C)");
+    const onnx_operand old = x;
+    if (count > ONNX_MAX_RANK || x.rank + (int)count > ONNX_MAX_RANK) {
+        return onnx_fail(node, "makes more than %d dimensions", ONNX_MAX_RANK);
     }
-    x.unit_hw = true;
+    x.rank += (int)count;
+    for (size_t i = 0; i < count; i++) {
+        int axis;
+        CLQ_TRY(onnx_want_axis(node, &x, axes[i], &axis));
+        if (added & 1u << axis) {
+            return onnx_fail(node, "axis %lld is there twice", (long long)axes[i]);
+        }
+        added |= 1u << axis;
+    }
+    for (int k = 0, from = 0; k < x.rank; k++) {
+        x.axis[k] = added & 1u << k ? -1 : old.axis[from++];
+    }
+    return onnx_bind_output(load, node, &x);
+}
+
+/* The permutation of `rank` axes; by default they are turned round. */
+static clq_status read_permutation(onnx_node *node, int rank, int *perm) {
+    const int64_t *given = NULL;
+    size_t count = (size_t)rank;
+    unsigned seen = 0;
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    CLQ_TRY(onnx_attribute_ints(node, "perm", &given, &count));
+    for (int i = 0; i < rank; i++) {
+        int64_t axis = given ? given[i] : rank - 1 - i;
+        if (axis < 0 || axis >= rank || seen & 1u << axis) {
+            return onnx_fail(node, "perm is no permutation");
+        }
+        perm[i] = (int)axis;
+        seen |= 1u << axis;
+    }
+    return CLQ_OK;
+}
+
+static clq_status read_transpose(onnx_loader *load, onnx_node *node) {
+    int perm[ONNX_MAX_RANK];
+    onnx_operand x;
+    CLQ_TRY(view_axes(load, node, &x));
+    CLQ_TRY(read_permutation(node, x.rank, perm));
+    const onnx_operand old = x;
+    for (int k = 0; k < x.rank; k++) {
+        x.axis[k] = old.axis[perm[k]];
+    }
     return onnx_bind_output(load, node, &x);
 }
 
@@ -138,21 +255,9 @@ static clq_status write_flatten(onnx_chain *chain, const clq_node *graph_node, c
 
 static clq_status fold_transpose(onnx_loader *load, onnx_node *node) {
     const onnx_constant *from = onnx_constant_in(load, node, 0);
-    const int64_t *given = NULL;
-    size_t count = (size_t)from->rank;
     int perm[ONNX_MAX_RANK];
-    unsigned seen = 0;
-    CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_attribute_ints(node, "perm", &given, &count));
-    for (int i = 0; i < from->rank; i++) {
-        int64_t axis = given ? given[i] : from->rank - 1 - i;
-        if (axis < 0 || axis >= from->rank || seen & 1u << axis) {
-            return onnx_fail(node, "perm is no permutation");
-        }
-        perm[i] = (int)axis;
-        seen |= 1u << axis;
-    }
     onnx_constant *out;
+    CLQ_TRY(read_permutation(node, from->rank, perm));
     CLQ_TRY(onnx_constant_transpose(&load->arena, from, perm, &out));
     return onnx_bind_constant(load, node, out);
 }
@@ -241,6 +346,6 @@ const onnx_operator onnx_shape_operators[] = {
     {"Reshape", .read = read_reshape, .fold = fold_reshape},
     {"Squeeze", .read = read_squeeze, .fold = fold_squeeze},
     {"Unsqueeze", .read = read_unsqueeze, .fold = fold_unsqueeze},
-    {"Transpose", .fold = fold_transpose},
+    {"Transpose", .read = read_transpose, .fold = fold_transpose},
     {0},
 };

@@ -39,7 +39,7 @@ static clq_status read_slice(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_peek(load, node, 0, &x));
     CLQ_TRY(onnx_note_read(load, &x));
     onnx_dims dims = onnx_activation_dims(load, &x);
-    int64_t step[4] = {1, 1, 1, 1};
+    int64_t step[ONNX_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
     for (size_t i = 0; i < s.count; i++) {
         int64_t axis = s.axis_count ? s.axes[i] : (int64_t)i;
         axis += axis < 0 ? dims.rank : 0;
@@ -61,7 +61,7 @@ static clq_status read_slice(onnx_loader *load, onnx_node *node) {
         step[axis] *= stride;
     }
     if (step[2] > 1 || step[3] > 1) {
-        if (memcmp(x.pad, no_pad, sizeof no_pad) != 0 || x.unit_hw) {
+        if (memcmp(x.pad, no_pad, sizeof no_pad) != 0 || !onnx_is_image(load, &x) || x.flatten) {
             return onnx_fail(node, "cannot slice a padded or pooled image");
         }
         for (int axis = 0; axis < 2; axis++) {
@@ -139,7 +139,8 @@ static clq_status read_pad(onnx_loader *load, onnx_node *node) {
         return onnx_bind_output(load, node, &x);
     }
     bool padded = memcmp(x.pad, no_pad, sizeof no_pad) != 0;
-    if (dims.rank != 4 || x.unit_hw || pads[0] || pads[4] || (channels && (image || padded))) {
+    if (dims.rank != 4 || !onnx_is_image(load, &x) || pads[0] || pads[4] ||
+        (channels && (image || padded))) {
         return onnx_fail(node, "only pads channels, or the image, of (N, C, H, W)");
     }
     if (channels) {

@@ -10,7 +10,7 @@
  * before it at once; in a float model that is left to clq_graph_fold. */
 static clq_status add_activation(onnx_loader *load, onnx_node *node, const clq_op *op) {
     onnx_operand x;
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
     const clq_value *value = &load->graph->values[x.value];
     if (load->has_q && value->producer >= 0 && value->q.count == 0 &&
         onnx_reader_count(load, x.value) == 1) {
@@ -51,7 +51,7 @@ static clq_status read_clip(onnx_loader *load, onnx_node *node) {
 static clq_status add_elementwise(onnx_loader *load, onnx_node *node, const char *op) {
     onnx_operand x;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
     return onnx_add_node(load, node, op, NULL, NULL, &x.value, 1, &x);
 }
 
@@ -78,7 +78,7 @@ static clq_status read_dropout(onnx_loader *load, onnx_node *node) {
     if (load->has_q) { /* nothing in inference */
         return onnx_pass_on(load, node);
     }
-    CLQ_TRY(onnx_want_activation(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
     return onnx_add_node(load, node, "dropout", NULL, &attrs, &x.value, 1, &x);
 }
 

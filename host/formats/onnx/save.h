@@ -103,6 +103,11 @@ clq_status onnx_save_clip(onnx_chain *chain);
 /* To codes and back, by inputs[1] and [2]: the last steps of a chain. */
 clq_status onnx_save_finish_codes(onnx_chain *chain, const char *inputs[3]);
 
+/* Writes the nodes that bring `*x` from the axes `from` of a value to those of `to`, the last of
+ * which makes `output`; NULL: a new value. *x then is what they make. `of` begins their names. */
+clq_status onnx_save_axes(onnx_saver *save, const char *of, const clq_axes *from,
+                          const clq_axes *to, const char *output, const char **x);
+
 /* The ends' names; call both before any node, so that they are kept free for them. */
 clq_status onnx_save_inputs(onnx_saver *save);
 clq_status onnx_save_output_names(onnx_saver *save);

@@ -111,24 +111,121 @@ clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node) {
     return found->write(&chain, node, inputs, count);
 }
 
+/* ---- axes ---- */
+
+/* The place of a value's axis in a list; -1: it is not there. */
+static int place_of(const clq_axes *axes, int axis) {
+    for (int k = 0; axis >= 0 && k < axes->rank; k++) {
+        if (axes->axis[k] == axis) {
+            return k;
+        }
+    }
+    return -1;
+}
+
+/* Squeeze or Unsqueeze of those of `axes` that `other` has not; *left are the others. */
+static int find_ones(const clq_axes *axes, const clq_axes *other, int64_t *ones, clq_axes *left) {
+    int count = 0;
+    left->rank = 0;
+    for (int k = 0; k < axes->rank; k++) {
+        if (place_of(other, axes->axis[k]) < 0) {
+            ones[count++] = k;
+        } else {
+            left->axis[left->rank++] = axes->axis[k];
+        }
+    }
+    return count;
+}
+
+/* One node of those below; the last one makes `output`, the others a new value. */
+static clq_status save_view(onnx_saver *save, const char *of, const char *op, const char *ones_name,
+                            const int64_t *ones, int count, bool last, const char *output,
+                            const char **x, Onnx__NodeProto **node) {
+    const char *inputs[2] = {*x}, *made = output;
+    char *path;
+    CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/%s", of, op));
+    if (count > 0) {
+        CLQ_TRY(onnx_save_longs(save, ones_name, ones, (size_t)count, &inputs[1]));
+    }
+    if (!last || !output) {
+        CLQ_TRY(onnx_save_name(save, &save->values, path, &made));
+    }
+    *x = made;
+    return onnx_save_node(save, op, path, inputs, count > 0 ? 2 : 1, made, node);
+}
+
+clq_status onnx_save_axes(onnx_saver *save, const char *of, const clq_axes *from,
+                          const clq_axes *to, const char *output, const char **x) {
+    int64_t dropped[CLQ_MAX_AXES], added[CLQ_MAX_AXES];
+    clq_axes before, after;
+    int perm[CLQ_MAX_AXES];
+    bool moves = false;
+    Onnx__NodeProto *node;
+    const int drops = find_ones(from, to, dropped, &before);
+    const int adds = find_ones(to, from, added, &after);
+    for (int k = 0; k < after.rank; k++) {
+        perm[k] = place_of(&before, after.axis[k]);
+        moves = moves || perm[k] != k;
+    }
+    if (drops > 0) {
+        CLQ_TRY(save_view(save, of, "Squeeze", "squeeze_axes", dropped, drops, !moves && !adds,
+                          output, x, &node));
+    }
+    if (moves) {
+        CLQ_TRY(save_view(save, of, "Transpose", NULL, NULL, 0, !adds, output, x, &node));
+        CLQ_TRY(onnx_save_ints(save, node, "perm", perm, (size_t)after.rank));
+    }
+    if (adds > 0) {
+        CLQ_TRY(save_view(save, of, "Unsqueeze", "unsqueeze_axes", added, adds, true, output, x,
+                          &node));
+    }
+    return CLQ_OK;
+}
+
+/* Axes of a value as the file has it, and as an end states them. */
+static clq_axes kept_axes(const onnx_saver *save, int value) {
+    static const clq_axes none = {0};
+    return clq_axes_of(&none, save->graph->values[value].shape.rank);
+}
+
+static bool same_axes(const clq_axes *a, const clq_axes *b) {
+    return a->rank == b->rank && memcmp(a->axis, b->axis, (size_t)a->rank * sizeof *a->axis) == 0;
+}
+
+/* Whether an output is the value as the file has it. */
+static bool is_kept(const onnx_saver *save, const clq_graph_end *end, clq_axes *kept,
+                    clq_axes *axes) {
+    *kept = kept_axes(save, end->value);
+    *axes = clq_axes_of(&end->axes, kept->rank);
+    return same_axes(kept, axes);
+}
+
 /* ---- the graph's ends ---- */
 
 clq_status onnx_save_output_names(onnx_saver *save) {
     for (int i = 0; i < save->graph->output_count; i++) {
+        const clq_graph_end *end = &save->graph->outputs[i];
         const char *name = clq_graph_output_name(save->graph, i);
-        const char **reads = &save->reads[save->graph->outputs[i].value];
+        const char **reads = &save->reads[end->value];
+        clq_axes kept, axes;
         CLQ_TRY(clq_names_set(&save->values, name, 1));
-        *reads = *reads ? *reads : name;
+        if (is_kept(save, end, &kept, &axes)) {
+            *reads = *reads ? *reads : name;
+        }
     }
     return CLQ_OK;
 }
 
 clq_status onnx_save_more_outputs(onnx_saver *save) {
     for (int i = 0; i < save->graph->output_count; i++) {
+        const clq_graph_end *end = &save->graph->outputs[i];
         const char *name = clq_graph_output_name(save->graph, i);
-        const char *made = save->reads[save->graph->outputs[i].value];
+        const char *made = save->reads[end->value];
         Onnx__NodeProto *node;
-        if (strcmp(made, name) != 0) {
+        clq_axes kept, axes;
+        if (!is_kept(save, end, &kept, &axes)) {
+            CLQ_TRY(onnx_save_axes(save, name, &kept, &axes, name, &made));
+        } else if (strcmp(made, name) != 0) {
             CLQ_TRY(onnx_save_node(save, "Identity", name, &made, 1, name, &node));
         }
     }
@@ -139,11 +236,14 @@ clq_status onnx_save_inputs(onnx_saver *save) {
     for (int i = 0; i < save->graph->input_count; i++) {
         const clq_value *input = &save->graph->values[save->graph->inputs[i]];
         const char **reads = &save->reads[save->graph->inputs[i]];
+        const clq_axes kept = kept_axes(save, save->graph->inputs[i]);
+        const clq_axes axes = clq_axes_of(&save->graph->input_axes[i], kept.rank);
         const char *inputs[3];
         *reads = input->name;
         CLQ_TRY(clq_names_set(&save->values, input->name, 1));
+        CLQ_TRY(onnx_save_axes(save, input->name, &axes, &kept, NULL, reads));
         if (input->q.count > 0) {
-            CLQ_TRY(onnx_save_rounding(save, input->name, &input->q, input->name, inputs, reads));
+            CLQ_TRY(onnx_save_rounding(save, input->name, &input->q, *reads, inputs, reads));
         }
     }
     return CLQ_OK;

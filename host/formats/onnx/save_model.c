@@ -50,22 +50,28 @@ static clq_status make_dimension(onnx_saver *save, int64_t size,
 
 /* A float tensor of a value's shape as the file sees it, with open batch. */
 static clq_status make_value_info(onnx_saver *save, const char *name, int value,
-                                  Onnx__ValueInfoProto **out) {
+                                  const clq_axes *stated, Onnx__ValueInfoProto **out) {
     Onnx__ValueInfoProto *info;
     Onnx__TypeProto *type;
     Onnx__TypeProto__Tensor *tensor;
     Onnx__TensorShapeProto *shape;
     void *dims;
-    clq_shape file = clq_layout_file_shape(&save->graph->values[value].shape);
+    const clq_shape *stored = &save->graph->values[value].shape;
+    const clq_axes axes = clq_axes_of(stated, stored->rank);
     MAKE(save, info, onnx__value_info_proto__init);
     MAKE(save, type, onnx__type_proto__init);
     MAKE(save, tensor, onnx__type_proto__tensor__init);
     MAKE(save, shape, onnx__tensor_shape_proto__init);
-    CLQ_TRY(clq_arena_take(&save->arena, CLQ_MAX_RANK, sizeof *shape->dim, &dims));
+    CLQ_TRY(clq_arena_take(&save->arena, CLQ_MAX_AXES, sizeof *shape->dim, &dims));
     shape->dim = dims;
-    shape->n_dim = (size_t)file.rank;
-    for (int i = 0; i < file.rank; i++) {
-        CLQ_TRY(make_dimension(save, i == 0 ? 0 : file.dim[i], &shape->dim[i]));
+    shape->n_dim = (size_t)axes.rank;
+    for (int i = 0; i < axes.rank; i++) {
+        const int axis = axes.axis[i];
+        CLQ_TRY(make_dimension(save,
+                               axis > 0    ? stored->dim[axis]
+                               : axis == 0 ? 0
+                                           : 1,
+                               &shape->dim[i]));
     }
     tensor->has_elem_type = true;
     tensor->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
@@ -89,11 +95,11 @@ static clq_status make_ends(onnx_saver *save, Onnx__GraphProto *proto) {
     proto->output = outputs;
     for (int i = 0; i < graph->input_count; i++) {
         CLQ_TRY(make_value_info(save, clq_graph_input_name(graph, i), graph->inputs[i],
-                                &proto->input[proto->n_input++]));
+                                &graph->input_axes[i], &proto->input[proto->n_input++]));
     }
     for (int i = 0; i < graph->output_count; i++) {
         CLQ_TRY(make_value_info(save, clq_graph_output_name(graph, i), graph->outputs[i].value,
-                                &proto->output[proto->n_output++]));
+                                &graph->outputs[i].axes, &proto->output[proto->n_output++]));
     }
     return CLQ_OK;
 }
