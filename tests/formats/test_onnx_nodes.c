@@ -198,11 +198,10 @@ static void quantized_otherwise(void **state) {
                      "quantized dynamically, which leaves scales open: quantize it statically, by "
                      "quantize_static(..., quant_format=QuantFormat.QDQ)");
     }
-    check_advice("", "QLinearConv",
-                 "in QOperator form: quantize it in QDQ form, by quantize_static");
-    check_advice("com.microsoft", "QLinearAdd", "com.microsoft.QLinearAdd (1,");
-    check_advice("com.microsoft", "QLinearAdd", "in QOperator form");
-    check_advice("com.microsoft", "QGemm", "in QOperator form");
+    check_advice("com.microsoft", "QLinearSoftmax", "com.microsoft.QLinearSoftmax (1,");
+    check_advice("com.microsoft", "QLinearSoftmax",
+                 "not read in QOperator form: quantize it in QDQ form, by quantize_static");
+    check_advice("com.microsoft", "QLinearWhere", "in QOperator form");
     check_advice("com.microsoft", "FusedConv", "give the model as it was exported");
     check_advice("com.microsoft", "QuantizeLinear", "quantize to int8 or uint8");
     check_advice("my.domain", "Conv", "my.domain.Conv (1, node 0");

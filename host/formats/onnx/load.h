@@ -1,6 +1,7 @@
 /* The inside of the ONNX loader: what its files share.
  *
  *   load_model.c       reads a model: inputs, initializers, nodes in order, outputs
+ *   load_qoperator.c   models in QOperator form, made into QDQ form
  *   load_order.c       a look at all nodes: which matter, in which order
  *   load_survey.c      likewise: operators that cannot be read
  *   load_node.c        looking at one node: inputs, attributes, errors
@@ -222,6 +223,11 @@ clq_status onnx_constant_transpose(clq_arena *arena, const onnx_constant *in, co
                                    onnx_constant **out);
 /* Numpy's view of "1x3x8" for messages. */
 void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
+
+/* ---- load_qoperator.c ---- */
+
+/* Replaces *graph by one without operators on codes where that can be; it lives in the arena. */
+clq_status onnx_expand_qoperators(onnx_loader *load, const Onnx__GraphProto **graph);
 
 /* ---- load_order.c ---- */
 

@@ -439,6 +439,7 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
 
 static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     const Onnx__GraphProto *proto = model->graph;
+    CLQ_TRY(onnx_expand_qoperators(load, &proto));
     load->proto = proto;
     load->own = model->producer_name && strcmp(model->producer_name, "clquant") == 0;
     CLQ_TRY(clq_graph_create(proto->name, &load->graph));

@@ -100,8 +100,7 @@ static void add_unknown(const onnx_loader *load, int index, findings *f) {
     "`clquant ptq` the FP32 model"
 static const char dynamic[] = "the model is quantized dynamically, which leaves scales open: "
                               "quantize it statically, " INSTEAD;
-static const char qoperator[] =
-    "the model is quantized in QOperator form: quantize it in QDQ form, " INSTEAD;
+static const char qoperator[] = "not read in QOperator form: quantize it in QDQ form, " INSTEAD;
 static const char wide_codes[] =
     "ONNX Runtime's own QuantizeLinear is for 16-bit and 4-bit codes: quantize to int8 or uint8";
 
