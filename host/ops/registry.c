@@ -27,6 +27,17 @@ static const clq_op *const operators[] = {
     &clq_op_shortcut_a,
     &clq_op_quantize,
     &clq_op_dequantize,
+    &clq_op_reduce_mean,
+    &clq_op_reduce_sum,
+    &clq_op_reduce_max,
+    &clq_op_reduce_min,
+    &clq_op_reduce_prod,
+    &clq_op_reduce_l1,
+    &clq_op_reduce_l2,
+    &clq_op_reduce_sum_square,
+    &clq_op_reduce_log_sum_exp,
+    &clq_op_arg_max,
+    &clq_op_arg_min,
 };
 
 enum { OPERATOR_COUNT = sizeof operators / sizeof operators[0] };

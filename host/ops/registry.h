@@ -26,5 +26,16 @@ extern const clq_op clq_op_dropout;
 extern const clq_op clq_op_shortcut_a;
 extern const clq_op clq_op_quantize;
 extern const clq_op clq_op_dequantize;
+extern const clq_op clq_op_reduce_mean;
+extern const clq_op clq_op_reduce_sum;
+extern const clq_op clq_op_reduce_max;
+extern const clq_op clq_op_reduce_min;
+extern const clq_op clq_op_reduce_prod;
+extern const clq_op clq_op_reduce_l1;
+extern const clq_op clq_op_reduce_l2;
+extern const clq_op clq_op_reduce_sum_square;
+extern const clq_op clq_op_reduce_log_sum_exp;
+extern const clq_op clq_op_arg_max;
+extern const clq_op clq_op_arg_min;
 
 #endif

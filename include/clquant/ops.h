@@ -60,6 +60,20 @@ typedef struct clq_pad_channels_attrs { /* "shortcut_a": strided, zero-padded ch
     int front, back; /* zero channels added before and after */
 } clq_pad_channels_attrs;
 
+/* "reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
+ * "reduce_sum_square", "reduce_log_sum_exp": x of 2 to CLQ_MAX_RANK dimensions */
+typedef struct clq_reduce_attrs {
+    unsigned axes; /* bit i: over the stored axis i; not the batch, axis 0 */
+    bool keep;     /* they stay, of size 1; otherwise two dimensions must be left */
+} clq_reduce_attrs;
+
+/* "arg_max", "arg_min": which element along an axis it is, as a float */
+typedef struct clq_arg_attrs {
+    int axis;
+    bool keep; /* as above */
+    bool last; /* of equal ones the last, otherwise the first */
+} clq_arg_attrs;
+
 /* "relu", "relu6", "tanh", "sigmoid", "global_avg_pool" (N,H,W,C)->(N,C), "flatten"
  * (N,H,W,C)->(N,HWC) in the order H,W,C: no attributes. Formats convert a flatten's following
  * weights from C,H,W order. */

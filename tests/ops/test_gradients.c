@@ -40,6 +40,7 @@ static const clq_add_attrs plain_add = {CLQ_ACT_NONE};
 static const clq_dropout_attrs half = {0.5f};
 static const clq_pool_attrs overlapping = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1, 1, 1}};
 static const clq_pad_channels_attrs halving = {2, 2, 3};
+static const clq_reduce_attrs pixels = {.axes = 6, .keep = true}, rows = {.axes = 2, .keep = true};
 
 static const gradient_case cases[] = {
     {"relu", NULL, 1, {NHWC(2, 3, 3, 5)}, NHWC(2, 3, 3, 5)},
@@ -53,6 +54,11 @@ static const gradient_case cases[] = {
     {"avg_pool", &overlapping, 1, {NHWC(2, 7, 5, 3)}, NHWC(2, 4, 3, 3)},
     {"global_avg_pool", NULL, 1, {NHWC(2, 3, 5, 17)}, {2, {2, 17}}},
     {"shortcut_a", &halving, 1, {NHWC(2, 5, 4, 3)}, NHWC(2, 3, 2, 8)},
+    {"reduce_mean", &pixels, 1, {NHWC(2, 3, 2, 5)}, NHWC(2, 1, 1, 5)},
+    {"reduce_max", &pixels, 1, {NHWC(2, 3, 2, 5)}, NHWC(2, 1, 1, 5)},
+    {"reduce_l2", &rows, 1, {NHWC(2, 3, 2, 5)}, NHWC(2, 1, 2, 5)},
+    {"reduce_log_sum_exp", &rows, 1, {NHWC(2, 3, 2, 5)}, NHWC(2, 1, 2, 5)},
+    {"reduce_prod", &rows, 1, {NHWC(2, 3, 2, 5)}, NHWC(2, 1, 2, 5)},
     {"batch_norm", &norm, 3, {NHWC(3, 3, 2, 5), VEC(5), VEC(5)}, NHWC(3, 3, 2, 5)},
     {"batch_norm", &norm, 3, {NHWC(4, 2, 2, 16), VEC(16), VEC(16)}, NHWC(4, 2, 2, 16)},
     {"batch_norm", &norm, 3, {NHWC(3, 3, 3, 7), VEC(7), VEC(7)}, NHWC(3, 3, 3, 7)},
