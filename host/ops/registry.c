@@ -38,6 +38,14 @@ static const clq_op *const operators[] = {
     &clq_op_reduce_log_sum_exp,
     &clq_op_arg_max,
     &clq_op_arg_min,
+    &clq_op_softmax,
+    &clq_op_log_softmax,
+    &clq_op_lp_normalization,
+    &clq_op_layer_norm,
+    &clq_op_instance_norm,
+    &clq_op_group_norm,
+    &clq_op_lrn,
+    &clq_op_matmul,
 };
 
 enum { OPERATOR_COUNT = sizeof operators / sizeof operators[0] };

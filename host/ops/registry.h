@@ -37,5 +37,13 @@ extern const clq_op clq_op_reduce_sum_square;
 extern const clq_op clq_op_reduce_log_sum_exp;
 extern const clq_op clq_op_arg_max;
 extern const clq_op clq_op_arg_min;
+extern const clq_op clq_op_softmax;
+extern const clq_op clq_op_log_softmax;
+extern const clq_op clq_op_lp_normalization;
+extern const clq_op clq_op_layer_norm;
+extern const clq_op clq_op_instance_norm;
+extern const clq_op clq_op_group_norm;
+extern const clq_op clq_op_lrn;
+extern const clq_op clq_op_matmul;
 
 #endif

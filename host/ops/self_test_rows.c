@@ -1,4 +1,5 @@
-/* Self-tests of reductions: small whole numbers, whose sums are exact. */
+/* Self-tests of reductions, of what is made with them, and of matrix products: small whole numbers,
+ * whose sums are exact. */
 #include <math.h>
 
 #include "ops/reduction.h"
@@ -21,7 +22,7 @@ static int element(bool along, int k, int i) {
 
 /* ---- reduce.cl ---- */
 
-enum { X, B, Y, TOP, INDEX, DX };
+enum { X, B, Y, TOP, INDEX, DX, GAMMA, BETA };
 enum { GRAD_LOG_EXP = 5, GRAD_EXTREME = 6 }; /* kernels/f32/reduce.cl */
 
 typedef struct reduced {
@@ -154,4 +155,206 @@ cleanup:
     return status;
 }
 
-const clq_file_test clq_rows_self_tests[] = {{"f32/reduce.cl", test_reduce}, {0}};
+/* ---- normalize.cl: exp, log and quotients round ---- */
+
+enum { TABLE = B, OTHER = TOP, DY = INDEX };
+static const double rounding = 1e-5;
+
+typedef struct normalized {
+    float x[COUNT], dy[COUNT], y[COUNT], dx[COUNT];
+    float table[ROWS], other[ROWS]; /* of a row each; not what these would be, but any numbers */
+} normalized;
+
+/* y and dx of element `at`, by tables a and b of its row; dx is added to x. */
+typedef void normalize_one(normalized *n, int at, double a, double b);
+
+static void one_softmax(normalized *n, int at, double a, double b) {
+    n->y[at] = (float)(exp((double)n->x[at] - a) / b);
+    n->dx[at] = (float)((double)n->x[at] + (double)n->y[at] * ((double)n->dy[at] - a));
+}
+
+static void one_log_softmax(normalized *n, int at, double a, double b) {
+    n->y[at] = (float)((double)n->x[at] - a - log(b));
+    n->dx[at] = (float)((double)n->x[at] + (double)n->dy[at] - exp((double)n->y[at]) * a);
+}
+
+static void one_of_length(normalized *n, int at, double a, double b) {
+    n->y[at] = (float)((double)n->x[at] / a);
+    n->dx[at] = (float)((double)n->x[at] + ((double)n->dy[at] - (double)n->y[at] * b) / a);
+}
+
+static clq_status put_rows(clq_self_bench *b, normalized *n, bool along, normalize_one *one) {
+    for (int k = 0; k < ROWS; k++) {
+        for (int i = 0; i < LONG; i++) {
+            one(n, element(along, k, i), (double)n->table[k], (double)n->other[k]);
+        }
+    }
+    CLQ_TRY(clq_bench_put(b, X, n->x, sizeof n->x));
+    CLQ_TRY(clq_bench_put(b, DX, n->x, sizeof n->x)); /* is added to */
+    CLQ_TRY(clq_bench_put(b, DY, n->dy, sizeof n->dy));
+    CLQ_TRY(clq_bench_put(b, TABLE, n->table, sizeof n->table));
+    CLQ_TRY(clq_bench_put(b, OTHER, n->other, sizeof n->other));
+    return clq_bench_put(b, Y, NULL, sizeof n->y);
+}
+
+static clq_status check_rows(clq_self_bench *b, const normalized *n, const char *forward,
+                             const char *backward) {
+    CLQ_TRY(clq_bench_floats(b, b->buffers[Y], n->y, COUNT, rounding, forward));
+    return clq_bench_floats(b, b->buffers[DX], n->dx, COUNT, rounding, backward);
+}
+
+static clq_status check_softmax(clq_self_bench *b, normalized *n, bool along, bool logarithm) {
+    const clq_reduction rows = make_rows(along);
+    const clq_range range = clq_reduction_range(b->device, &rows);
+    CLQ_TRY(put_rows(b, n, along, logarithm ? one_log_softmax : one_softmax));
+    CLQ_BENCH(b, "softmax_f32", range, CLQ_AT(b, X), CLQ_AT(b, TABLE), CLQ_AT(b, OTHER),
+              CLQ_AT(b, Y), CLQ_I32(logarithm), CLQ_REDUCTION(rows));
+    CLQ_BENCH(b, "softmax_grad_f32", range, CLQ_AT(b, Y), CLQ_AT(b, DY), CLQ_AT(b, TABLE),
+              CLQ_AT(b, DX), CLQ_I32(logarithm), CLQ_I32(1), CLQ_REDUCTION(rows));
+    return check_rows(b, n, "softmax_f32", "softmax_grad_f32");
+}
+
+static clq_status check_lengths(clq_self_bench *b, normalized *n, bool along) {
+    const clq_reduction rows = make_rows(along);
+    const clq_range range = clq_reduction_range(b->device, &rows);
+    CLQ_TRY(put_rows(b, n, along, one_of_length));
+    CLQ_BENCH(b, "lp_normalize_f32", range, CLQ_AT(b, X), CLQ_AT(b, TABLE), CLQ_AT(b, Y),
+              CLQ_REDUCTION(rows));
+    CLQ_BENCH(b, "lp_normalize_grad_f32", range, CLQ_AT(b, Y), CLQ_AT(b, DY), CLQ_AT(b, TABLE),
+              CLQ_AT(b, OTHER), CLQ_AT(b, DX), CLQ_I32(0), CLQ_I32(1), CLQ_REDUCTION(rows));
+    return check_rows(b, n, "lp_normalize_f32", "lp_normalize_grad_f32");
+}
+
+/* x as (OUTER, LONG, INNER), in groups of channels: all in one, or each its own. */
+static clq_status check_groups(clq_self_bench *b, normalized *n, int groups) {
+    const float epsilon = 0.5f;
+    float gamma[INNER], beta[INNER];
+    for (int c = 0; c < INNER; c++) {
+        gamma[c] = 1 + (float)(c % 3);
+        beta[c] = (float)(c % 5);
+    }
+    for (int at = 0; at < COUNT; at++) {
+        const int c = at % INNER, k = at / (LONG * INNER) * groups + c / (INNER / groups);
+        const double inverse = 1 / sqrt((double)n->other[k] + (double)epsilon);
+        const double share = (double)groups / (LONG * INNER);
+        n->y[at] = (float)(((double)n->x[at] - (double)n->table[k]) * inverse * (double)gamma[c] +
+                           (double)beta[c]);
+        n->dx[at] = (float)(((double)n->dy[at] - (double)n->table[k] * share -
+                             (double)n->x[at] * (double)n->other[k] * share) *
+                            inverse);
+    }
+    CLQ_TRY(clq_bench_put(b, X, n->x, sizeof n->x));
+    CLQ_TRY(clq_bench_put(b, DY, n->dy, sizeof n->dy));
+    CLQ_TRY(clq_bench_put(b, TABLE, n->table, sizeof n->table));
+    CLQ_TRY(clq_bench_put(b, OTHER, n->other, sizeof n->other));
+    CLQ_TRY(clq_bench_put(b, GAMMA, gamma, sizeof gamma));
+    CLQ_TRY(clq_bench_put(b, BETA, beta, sizeof beta));
+    CLQ_TRY(clq_bench_put(b, Y, NULL, sizeof n->y));
+    CLQ_TRY(clq_bench_put(b, DX, NULL, sizeof n->dx));
+    CLQ_BENCH(b, "group_norm_f32", clq_bench_range(b), CLQ_AT(b, X), CLQ_AT(b, TABLE),
+              CLQ_AT(b, OTHER), CLQ_AT(b, GAMMA), CLQ_AT(b, BETA), CLQ_AT(b, Y), CLQ_F32(epsilon),
+              CLQ_I32(OUTER), CLQ_I32(LONG), CLQ_I32(INNER), CLQ_I32(groups));
+    CLQ_BENCH(b, "group_norm_grad_f32", clq_bench_range(b), CLQ_AT(b, X), CLQ_AT(b, DY),
+              CLQ_AT(b, TABLE), CLQ_AT(b, OTHER), CLQ_AT(b, OTHER), CLQ_AT(b, DX), CLQ_F32(epsilon),
+              CLQ_I32(0), CLQ_I32(OUTER), CLQ_I32(LONG), CLQ_I32(INNER), CLQ_I32(groups));
+    return check_rows(b, n, "group_norm_f32", "group_norm_grad_f32");
+}
+
+static double lrn_base(const float *x, int c, int size) {
+    double sum = 0;
+    for (int j = c - (size - 1) / 2; j < c - (size - 1) / 2 + size; j++) {
+        sum += j >= 0 && j < INNER ? (double)x[j] * (double)x[j] : 0;
+    }
+    return 2 + 0.5 / size * sum;
+}
+
+static clq_status check_lrn(clq_self_bench *b, normalized *n, int size) {
+    for (int at = 0; at < COUNT; at++) {
+        const float *x = n->x + at - at % INNER, *dy = n->dy + at - at % INNER;
+        const int c = at % INNER;
+        double sum = 0;
+        for (int j = 0; j < INNER; j++) {
+            const int first = j - (size - 1) / 2;
+            sum += c >= first && c < first + size
+                       ? (double)dy[j] * (double)x[j] * pow(lrn_base(x, j, size), -1.75)
+                       : 0;
+        }
+        n->y[at] = (float)((double)x[c] * pow(lrn_base(x, c, size), -0.75));
+        n->dx[at] = (float)((double)dy[c] * pow(lrn_base(x, c, size), -0.75) -
+                            2 * 0.5 * 0.75 / size * (double)x[c] * sum);
+    }
+    CLQ_TRY(clq_bench_put(b, X, n->x, sizeof n->x));
+    CLQ_TRY(clq_bench_put(b, DY, n->dy, sizeof n->dy));
+    CLQ_TRY(clq_bench_put(b, Y, NULL, sizeof n->y));
+    CLQ_TRY(clq_bench_put(b, DX, NULL, sizeof n->dx));
+    CLQ_BENCH(b, "lrn_f32", clq_bench_range(b), CLQ_AT(b, X), CLQ_AT(b, Y), CLQ_I32(COUNT / INNER),
+              CLQ_I32(INNER), CLQ_I32(size), CLQ_F32(0.5f), CLQ_F32(0.75f), CLQ_F32(2));
+    CLQ_BENCH(b, "lrn_grad_f32", clq_bench_range(b), CLQ_AT(b, X), CLQ_AT(b, DY), CLQ_AT(b, DX),
+              CLQ_I32(0), CLQ_I32(COUNT / INNER), CLQ_I32(INNER), CLQ_I32(size), CLQ_F32(0.5f),
+              CLQ_F32(0.75f), CLQ_F32(2));
+    return check_rows(b, n, "lrn_f32", "lrn_grad_f32");
+}
+
+static clq_status test_normalize(clq_self_bench *b) {
+    normalized *n = clq_calloc(1, sizeof *n);
+    clq_status status = CLQ_OK;
+    if (!n) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_self_test_fill(n->x, COUNT, 3, 1);
+    clq_self_test_fill(n->dy, COUNT, 3, 2);
+    for (int k = 0; k < ROWS; k++) {
+        n->table[k] = (float)(1 + k % 3);
+        n->other[k] = (float)(1 + k % 5);
+    }
+    for (int along = 0; along < 2; along++) {
+        CLQ_GOTO(status, cleanup, check_softmax(b, n, along, false));
+        CLQ_GOTO(status, cleanup, check_softmax(b, n, along, true));
+        CLQ_GOTO(status, cleanup, check_lengths(b, n, along));
+    }
+    CLQ_GOTO(status, cleanup, check_groups(b, n, 1));
+    CLQ_GOTO(status, cleanup, check_groups(b, n, INNER));
+    CLQ_GOTO(status, cleanup, check_lrn(b, n, 4));
+cleanup:
+    clq_free(n);
+    return status;
+}
+
+/* ---- matmul.cl ---- */
+
+/* Two batches of a, added up with the one b; tiles that hang over. */
+static clq_status test_matmul(clq_self_bench *b) {
+    enum { R = 13, S = 18, T = 20, P = 2 * R * T, Q = T * S, OUT = R * S };
+    float p[P], q[Q], y[OUT];
+    clq_self_test_fill(p, P, 3, 1);
+    clq_self_test_fill(q, Q, 3, 2);
+    clq_self_test_fill(y, OUT, 9, 3);
+    CLQ_TRY(clq_bench_put(b, X, p, sizeof p));
+    CLQ_TRY(clq_bench_put(b, B, q, sizeof q));
+    for (int transposed = 0; transposed < 2; transposed++) {
+        const int row = transposed ? 1 : S, column = transposed ? T : 1;
+        float expected[OUT];
+        for (int i = 0; i < OUT; i++) {
+            expected[i] = y[i];
+            for (int t = 0; t < 2 * T; t++) {
+                expected[i] += p[(t / T * R + i / S) * T + t % T] * q[t % T * row + i % S * column];
+            }
+        }
+        const bool gpu = clq_device_get_info(b->device)->schedule == CLQ_SCHEDULE_GPU;
+        const clq_range range = gpu ? (clq_range){3, {S, R, 1}, {16, 16, 1}} : CLQ_RANGE1(3);
+        CLQ_TRY(clq_bench_put(b, Y, y, sizeof y)); /* is added to */
+        CLQ_BENCH(b, "matmul_f32", range, CLQ_AT(b, X), CLQ_AT(b, B), CLQ_AT(b, Y), CLQ_I32(1),
+                  CLQ_I32(1), CLQ_I32(1), CLQ_I32(0), CLQ_I32(0), CLQ_I32(0), CLQ_I32(0),
+                  CLQ_I32(0), CLQ_I32(0), CLQ_I32(1), CLQ_I32(1), CLQ_I32(2), CLQ_I32(0),
+                  CLQ_I32(0), CLQ_I32(R * T), CLQ_I32(0), CLQ_I32(0), CLQ_I32(0), CLQ_I32(R),
+                  CLQ_I32(S), CLQ_I32(T), CLQ_I32(T), CLQ_I32(1), CLQ_I32(row), CLQ_I32(column),
+                  CLQ_I32(1));
+        CLQ_TRY(clq_bench_floats(b, b->buffers[Y], expected, OUT, 0, "matmul_f32"));
+    }
+    return CLQ_OK;
+}
+
+const clq_file_test clq_rows_self_tests[] = {{"f32/reduce.cl", test_reduce},
+                                             {"f32/normalize.cl", test_normalize},
+                                             {"f32/matmul.cl", test_matmul},
+                                             {0}};

@@ -74,6 +74,46 @@ typedef struct clq_arg_attrs {
     bool last; /* of equal ones the last, otherwise the first */
 } clq_arg_attrs;
 
+typedef struct clq_softmax_attrs { /* "softmax", "log_softmax" */
+    int axis;                      /* stored, not the batch */
+} clq_softmax_attrs;
+
+typedef struct clq_lp_normalization_attrs { /* "lp_normalization": x by its rows' lengths */
+    int axis;                               /* stored, not the batch */
+    int p;                                  /* 1: sum of magnitudes, 2: root of squares' */
+} clq_lp_normalization_attrs;
+
+/* Normalization by an image's own mean and variance: x, [gamma], [beta], parameters of a vector.
+ *
+ * "layer_norm": over the last `axes` axes; gamma and beta have their elements */
+typedef struct clq_layer_norm_attrs {
+    int axes;
+    float epsilon;
+} clq_layer_norm_attrs;
+
+/* "instance_norm": x (N,..,C), over all but N and C; gamma and beta (C) */
+typedef struct clq_instance_norm_attrs {
+    float epsilon;
+} clq_instance_norm_attrs;
+
+/* "group_norm": x (N,..,C), over C / groups neighbouring channels and all but N; gamma, beta (C) */
+typedef struct clq_group_norm_attrs {
+    int groups;
+    float epsilon;
+} clq_group_norm_attrs;
+
+/* "lrn": x (N,..,C) by (bias + alpha / size * sum of squares over `size` channels)^beta */
+typedef struct clq_lrn_attrs {
+    int size;
+    float alpha, beta, bias;
+} clq_lrn_attrs;
+
+/* "matmul": a (..,M,K), b (..,K,N) of 3 to CLQ_MAX_RANK dimensions, the first the batch; an axis of
+ * 1 before the last two is used for all of the other's */
+typedef struct clq_matmul_attrs {
+    bool transpose_a, transpose_b; /* stored as (..,K,M), (..,N,K) */
+} clq_matmul_attrs;
+
 /* "relu", "relu6", "tanh", "sigmoid", "global_avg_pool" (N,H,W,C)->(N,C), "flatten"
  * (N,H,W,C)->(N,HWC) in the order H,W,C: no attributes. Formats convert a flatten's following
  * weights from C,H,W order. */

@@ -203,7 +203,7 @@ __kernel void reduce_prod_grad_f32(__global const float *x, __global const float
                                    __global float *dx, int accumulate, REDUCTION) {
     ROWS;
     for (int k = get_global_id(0); k < rows; k += get_global_size(0)) {
-        const int base = row_at(&g, (uint)k);
+        const int base = row_at(&rows_, (uint)k);
         float product = 1.0f;
         int zeros = 0;
         for (int i = 0; i < n; i++) {

@@ -28,7 +28,7 @@ typedef struct reduction {
         int rs2, int side
 /* Declares what the loops need. */
 #define ROWS                                                                                       \
-    const reduction g = {k0, k1, k2, ks0, ks1, ks2, r0, r1, r2, rs0, rs1, rs2, side};              \
+    const reduction rows_ = {k0, k1, k2, ks0, ks1, ks2, r0, r1, r2, rs0, rs1, rs2, side};              \
     const int rows = k0 * k1 * k2, n = r0 * r1 * r2;                                               \
     const int one_group = r0 * r1 == 1, along = one_group && rs2 == 1
 
@@ -43,7 +43,7 @@ static inline int element_at(const reduction *g, int one_group, uint i) {
                ? (int)i * g->rs2
                : (int)(i % r2) * g->rs2 + (int)(i / r2 % r1) * g->rs1 + (int)(i / r2 / r1) * g->rs0;
 }
-#define AT(i) (base + element_at(&g, one_group, (i)))
+#define AT(i) (base + element_at(&rows_, one_group, (i)))
 
 typedef float float1;
 typedef int int1;
@@ -53,7 +53,8 @@ typedef int int1;
     for (int l_ = 0; l_ < min(n, ROW_LANES); l_++) {                                               \
         S##W lane_ = (S##W)(start);                                                                \
         for (int i_ = l_; i_ < n; i_ += ROW_LANES) {                                               \
-            lane_ = JOIN(S##W, lane_, TERM(W, AT(i_)));                                            \
+            const int at_ = AT(i_);                                                                \
+            lane_ = JOIN(S##W, lane_, TERM(W, at_));                                               \
         }                                                                                          \
         total = JOIN(S##W, total, lane_);                                                          \
     }
@@ -64,8 +65,8 @@ typedef int int1;
     long k, end_;                                                                                  \
     clq_share(rows, side, &k, &end_);                                                              \
     while (k < end_) {                                                                             \
-        const int base = row_at(&g, (uint)k);                                                      \
-        if (g.ks2 == 1 && k % g.k2 + 16 <= g.k2 && k + 16 <= end_) {                               \
+        const int base = row_at(&rows_, (uint)k);                                                      \
+        if (rows_.ks2 == 1 && k % rows_.k2 + 16 <= rows_.k2 && k + 16 <= end_) {                               \
             BODY(16)                                                                               \
             k += 16;                                                                               \
         } else {                                                                                   \
@@ -108,7 +109,8 @@ typedef int int1;
 #define FOR_ROW(W, BODY) FOR_ROW_##W(BODY)
 #define FOR_ROW_16(BODY)                                                                           \
     for (int i = 0; i < n; i++) {                                                                  \
-        BODY(16, AT(i), i)                                                                         \
+        const int at_ = AT(i);                                                                     \
+        BODY(16, at_, i)                                                                           \
     }
 #define FOR_ROW_1(BODY)                                                                            \
     int i = 0;                                                                                     \
@@ -116,7 +118,8 @@ typedef int int1;
         BODY(16, base + i, i)                                                                      \
     }                                                                                              \
     for (; i < n; i++) {                                                                           \
-        BODY(1, AT(i), i)                                                                          \
+        const int at_ = AT(i);                                                                     \
+        BODY(1, at_, i)                                                                            \
     }
 
 #else
@@ -129,7 +132,7 @@ typedef int int1;
     __local float lanes_[16 * ROW_LANES];                                                          \
     for (int first_ = get_group_id(0) * side; first_ < rows; first_ += get_num_groups(0) * side) { \
         const int k = min(first_ + place_, rows - 1);                                              \
-        const int base = row_at(&g, (uint)k);                                                      \
+        const int base = row_at(&rows_, (uint)k);                                                      \
         BODY(1)                                                                                    \
     }
 #define IS_FIRST_OF_ROW (part == 0 && first_ + place_ < rows)
@@ -141,7 +144,8 @@ typedef int int1;
     for (int l_ = part; l_ < min(n, ROW_LANES); l_ += parts) {                                     \
         S##1 lane_ = (S##1)(start);                                                                \
         for (int i_ = l_; i_ < n; i_ += ROW_LANES) {                                               \
-            lane_ = JOIN(S##1, lane_, TERM(1, AT(i_)));                                            \
+            const int at_ = AT(i_);                                                                \
+            lane_ = JOIN(S##1, lane_, TERM(1, at_));                                               \
         }                                                                                          \
         ((__local S *)lanes_)[l_ * side + place_] = lane_;                                         \
     }                                                                                              \
@@ -152,7 +156,8 @@ typedef int int1;
 
 #define FOR_ROW(W, BODY)                                                                           \
     for (int i = part; i < n && first_ + place_ < rows; i += parts) {                              \
-        BODY(1, AT(i), i)                                                                          \
+        const int at_ = AT(i);                                                                     \
+        BODY(1, at_, i)                                                                            \
     }
 
 #endif
