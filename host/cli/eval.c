@@ -148,6 +148,7 @@ static clq_status evaluate(const options *o, clq_device *device, clq_graph *grap
     clq_evaluation evaluation = {0};
     clq_status status = CLQ_OK;
     float *logits = NULL;
+    clq_tell_logits(graph);
     if (o->logits) {
         logits = clq_calloc((size_t)images * (size_t)classes, sizeof *logits);
         if (!logits) {

@@ -238,14 +238,24 @@ static clq_exec_mode inference_mode(const clq_graph *graph) {
     }
 }
 
-clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, int batch,
-                              clq_graph **folded, clq_exec **exec) {
+void clq_tell_logits(const clq_graph *graph) {
+    const int output = clq_graph_output(graph);
+    if (clq_graph_logits(graph) != output) {
+        const clq_node *node = &graph->nodes[graph->values[output].producer];
+        clq_log_info("the network ends in a %s, node %s: losses are of the logits that it reads",
+                     node->op->name, node->name);
+    }
+}
+
+clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, bool logits,
+                              int batch, clq_graph **folded, clq_exec **exec) {
     *folded = NULL;
     if (clq_graph_form(graph) == CLQ_FORM_FLOAT) {
         CLQ_TRY(clq_graph_fold(graph, folded));
     }
     const clq_graph *inference = *folded ? *folded : graph;
-    clq_exec_options options = {.mode = inference_mode(inference), .batch = batch};
+    clq_exec_options options = {
+        .mode = inference_mode(inference), .batch = batch, .logits = logits};
     options.consumed = consumed && options.mode == CLQ_EXEC_INT8 ? graph : NULL;
     return clq_exec_create(device, inference, &options, exec);
 }
@@ -258,7 +268,8 @@ clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consume
     clq_graph *folded = NULL;
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup, clq_inference_open(device, graph, consumed, batch, &folded, &exec));
+    CLQ_GOTO(status, cleanup,
+             clq_inference_open(device, graph, consumed, true, batch, &folded, &exec));
     CLQ_GOTO(status, cleanup, clq_data_feed(device, clq_exec_graph(exec), dataset, batch, &feed));
     CLQ_GOTO(status, cleanup, clq_evaluate(exec, feed, label, evaluation, logits));
 cleanup:

@@ -49,9 +49,13 @@ clq_status clq_ranks_join(clq_ranks **ranks);
 int clq_eval_batch(const clq_graph *graph, int64_t images);
 
 /* An executor for inference with a graph of any form; a float one is folded into *folded, which
- * must outlive it. An integer graph that is `consumed` cannot be run again. */
-clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, int batch,
-                              clq_graph **folded, clq_exec **exec);
+ * must outlive it. An integer graph that is `consumed` cannot be run again. `logits` as in
+ * clq_exec_options. */
+clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, bool logits,
+                              int batch, clq_graph **folded, clq_exec **exec);
+
+/* Tells where losses are not of the network's output, but of the logits before a final softmax. */
+void clq_tell_logits(const clq_graph *graph);
 
 /* Evaluates a graph of any form, `batch` images at once (0: clq_eval_batch); `logits` as in
  * clq_evaluate. An integer graph that is `consumed` cannot be run again. */

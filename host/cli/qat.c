@@ -276,6 +276,7 @@ static clq_status run(int argc, char **argv) {
     if (!o.folder) {
         clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
     }
+    clq_tell_logits(graph);
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
     CLQ_GOTO(
         status, cleanup,

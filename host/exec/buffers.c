@@ -138,7 +138,7 @@ static void plan_activations(planner *p) {
         }
     }
     for (int i = 0; i < graph->output_count; i++) {
-        p->lives[graph->outputs[i].value].last = p->end;
+        p->lives[clq_exec_output_value(exec, i)].last = p->end;
     }
     if (exec->options.keep_all) {
         for (int v = 0; v < graph->value_count; v++) {
@@ -245,7 +245,7 @@ static void share_gradient(planner *p, const clq_exec_step *step, int time) {
 
 static void plan_gradients(planner *p) {
     clq_exec *exec = p->exec;
-    write_gradient(p, &exec->values[clq_graph_output(exec->graph)], loss_time(exec));
+    write_gradient(p, &exec->values[clq_exec_output_value(exec, 0)], loss_time(exec));
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_exec_step *step = &exec->steps[s];
         clq_op_run *run = &step->run;

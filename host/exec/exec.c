@@ -185,7 +185,7 @@ static clq_status make_real_ends(clq_exec *exec) {
         CLQ_TRY(make_real(exec, graph->inputs[i], &exec->inputs[i]));
     }
     for (int i = 0; i < graph->output_count; i++) {
-        CLQ_TRY(make_real(exec, graph->outputs[i].value, &exec->outputs[i]));
+        CLQ_TRY(make_real(exec, clq_exec_output_value(exec, i), &exec->outputs[i]));
     }
     return CLQ_OK;
 }

@@ -56,6 +56,16 @@ struct clq_exec {
 clq_status clq_params_create_for(clq_device *device, clq_graph *graph, bool trainable,
                                  bool quantized, clq_params **params);
 
+/* The value that is output `index`, and whether a node makes an output that nobody sees. */
+static inline int clq_exec_output_value(const clq_exec *exec, int index) {
+    return exec->options.logits && index == 0 ? clq_graph_logits(exec->graph)
+                                              : exec->graph->outputs[index].value;
+}
+static inline bool clq_exec_leaves_out(const clq_exec *exec, const clq_node *node) {
+    return exec->options.logits && node->output == clq_graph_output(exec->graph) &&
+           node->output != clq_graph_logits(exec->graph);
+}
+
 static inline int clq_value_id(const clq_exec *exec, const clq_tensor *tensor) {
     return (int)(tensor->value - exec->graph->values);
 }

@@ -71,8 +71,12 @@ typedef struct scheduler {
     int waiting_count;
 } scheduler;
 
-static void count_readers(const clq_graph *graph, reading *readers) {
+static void count_readers(const clq_exec *exec, reading *readers) {
+    const clq_graph *graph = exec->graph;
     for (int n = 0; n < graph->node_count; n++) {
+        if (clq_exec_leaves_out(exec, &graph->nodes[n])) {
+            continue;
+        }
         for (int k = 0; k < graph->nodes[n].input_count; k++) {
             const int value = graph->nodes[n].inputs[k];
             if (value != CLQ_NO_VALUE) {
@@ -82,8 +86,8 @@ static void count_readers(const clq_graph *graph, reading *readers) {
         }
     }
     for (int i = 0; i < graph->output_count; i++) {
-        readers[graph->outputs[i].value].count++;
-        readers[graph->outputs[i].value].node = -1;
+        readers[clq_exec_output_value(exec, i)].count++;
+        readers[clq_exec_output_value(exec, i)].node = -1;
     }
 }
 
@@ -239,7 +243,7 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
         }
         *flag_of(exec, exec->wanted, &run->out) = learns;
     }
-    reached[clq_graph_output(exec->graph)] = true;
+    reached[clq_exec_output_value(exec, 0)] = true;
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_op_run *run = &exec->steps[s].run;
         bool *wanted = flag_of(exec, exec->wanted, &run->out);
@@ -278,7 +282,7 @@ static clq_status schedule(scheduler *s) {
         const clq_node *node = &graph->nodes[n];
         clq_exec_step step = {.backward = false};
         int output = node->output;
-        if (s->fused[n]) {
+        if (s->fused[n] || clq_exec_leaves_out(exec, node)) {
             continue;
         }
         CLQ_TRY(check_node(exec, node));
@@ -311,7 +315,7 @@ clq_status clq_exec_make_steps(clq_exec *exec) {
     if (!reached || !s.readers || !s.ready || !s.fused || !s.waiting) {
         goto cleanup;
     }
-    count_readers(exec->graph, s.readers);
+    count_readers(exec, s.readers);
     for (int i = 0; i < exec->graph->input_count; i++) {
         s.ready[exec->graph->inputs[i]] = true;
     }

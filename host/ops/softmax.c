@@ -1,5 +1,6 @@
 /* softmax, log_softmax: along one stored axis. lp_normalization: x by the length of its rows along
  * one, by the sum of magnitudes or of squares. */
+#include "base/arguments.h"
 #include "ops/reduction.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
@@ -115,6 +116,18 @@ cleanup:
     };
 SOFTMAX_OPERATOR(softmax)
 SOFTMAX_OPERATOR(log_softmax)
+
+int clq_graph_logits(const clq_graph *graph) {
+    CLQ_NEEDS_OR(CLQ_NO_VALUE, graph);
+    const int output = clq_graph_output(graph);
+    const clq_value *value = output == CLQ_NO_VALUE ? NULL : &graph->values[output];
+    if (value == NULL || value->producer < 0 || value->shape.rank != 2) {
+        return output;
+    }
+    const clq_node *node = &graph->nodes[value->producer];
+    const bool softmax = node->op == &clq_op_softmax || node->op == &clq_op_log_softmax;
+    return softmax ? node->inputs[0] : output;
+}
 
 /* ---- lp_normalization ---- */
 

@@ -122,8 +122,8 @@ clq_status clq_distill_create(const clq_train_job *job, clq_exec *student, clq_d
     if (!distill) {
         return CLQ_NO_MEMORY;
     }
-    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT,
-                                      .batch = clq_exec_get_options(student)->batch};
+    const clq_exec_options options = {
+        .mode = CLQ_EXEC_FLOAT, .logits = true, .batch = clq_exec_get_options(student)->batch};
     CLQ_GOTO(status, cleanup,
              make_graph(job->teacher, &clq_exec_input(student)->shape, &distill->graph));
     CLQ_GOTO(status, cleanup,

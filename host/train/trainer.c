@@ -92,6 +92,7 @@ static clq_status open_executor(const trainer *t, bool training, clq_exec **exec
         .batch = rank_batch(t),
         .params = t->params,
         .qstate = job->qstate,
+        .logits = true,
         .recompute = training && job->config.recompute,
         /* An evaluation comes between steps, so it may lie in the memory of an executor that stays.
          */

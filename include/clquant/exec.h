@@ -63,6 +63,8 @@ typedef struct clq_exec_options {
     bool fixed_sums;     /* FLOAT: convolutions and linear layers add in one order, so that values
                             are the same bits whatever the tuning table, the schedule and the batch
                             (calibration); without Winograd's algorithm and CLBlast */
+    bool logits;         /* the first output is what a softmax at the network's end reads:
+                            clq_graph_logits; the softmax does not run */
     clq_exec *memory_of; /* NULL, or an executor of the device that must outlive this one: the
                             activations lie in its memory where they fit, so a run of either
                             spoils what the other has left */

@@ -118,6 +118,10 @@ typedef struct clq_matmul_attrs {
  * (N,H,W,C)->(N,HWC) in the order H,W,C: no attributes. Formats convert a flatten's following
  * weights from C,H,W order. */
 
+/* What a loss takes of the network: what a softmax or log_softmax over the classes, at its end,
+ * reads; without one, the first output. The value has the output's shape. */
+int clq_graph_logits(const clq_graph *graph);
+
 /* ---- running an operator ---- */
 
 typedef enum clq_exec_mode {
