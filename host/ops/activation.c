@@ -1,4 +1,4 @@
-/* relu, relu6, tanh, sigmoid: y = f(x), element by element. */
+/* relu and relu6, which other operators also do last. */
 #include "ops/elementwise.h"
 #include "ops/quantized.h"
 #include "ops/registry.h"
@@ -18,8 +18,6 @@ static clq_status backward(clq_op_run *run, const char *kernel) {
                                     run->accumulate[0]);
 }
 
-/* The descriptor of one activation; its codes mean the same as its input's only when it just
- * clamps. */
 #define DEFINE_ACTIVATION(NAME, ACT)                                                               \
     static clq_status NAME##_forward(clq_op_run *run) {                                            \
         return forward(run, #NAME "_f32");                                                         \
@@ -38,10 +36,8 @@ static clq_status backward(clq_op_run *run, const char *kernel) {
         .backward_reads = CLQ_READS_OUTPUT,                                                        \
         .quantized = &clq_activation_quantized,                                                    \
         .as_act = (ACT),                                                                           \
-        .output_shares_qparams = (ACT) != CLQ_ACT_NONE,                                            \
+        .output_shares_qparams = true, /* it just clamps codes */                                  \
     }
 
 DEFINE_ACTIVATION(relu, CLQ_ACT_RELU);
 DEFINE_ACTIVATION(relu6, CLQ_ACT_RELU6);
-DEFINE_ACTIVATION(tanh, CLQ_ACT_NONE);
-DEFINE_ACTIVATION(sigmoid, CLQ_ACT_NONE);

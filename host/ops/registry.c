@@ -4,14 +4,13 @@
 
 #include "base/arguments.h"
 
+#define LISTED(NAME, FUNCTION, ATTRS) , &clq_op_##NAME
 static const clq_op *const operators[] = {
-    &clq_op_conv2d,
+    &clq_op_conv2d CLQ_UNARY_OPS(LISTED),
     &clq_op_linear,
     &clq_op_batch_norm,
     &clq_op_relu,
     &clq_op_relu6,
-    &clq_op_tanh,
-    &clq_op_sigmoid,
     &clq_op_add,
     &clq_op_sub,
     &clq_op_mul,

@@ -9,8 +9,6 @@ extern const clq_op clq_op_linear;
 extern const clq_op clq_op_batch_norm;
 extern const clq_op clq_op_relu;
 extern const clq_op clq_op_relu6;
-extern const clq_op clq_op_tanh;
-extern const clq_op clq_op_sigmoid;
 extern const clq_op clq_op_add;
 extern const clq_op clq_op_sub;
 extern const clq_op clq_op_mul;
@@ -45,5 +43,39 @@ extern const clq_op clq_op_instance_norm;
 extern const clq_op clq_op_group_norm;
 extern const clq_op clq_op_lrn;
 extern const clq_op clq_op_matmul;
+
+/* Functions of one number: OP(operator, function of kernels/include/unary.h, whether it has
+ * clq_unary_attrs). */
+#define CLQ_UNARY_OPS(OP)                                                                          \
+    OP(tanh, TANH, false)                                                                          \
+    OP(sigmoid, SIGMOID, false)                                                                    \
+    OP(leaky_relu, LEAKY_RELU, true)                                                               \
+    OP(elu, ELU, true)                                                                             \
+    OP(celu, CELU, true)                                                                           \
+    OP(selu, SELU, true)                                                                           \
+    OP(hard_sigmoid, HARD_SIGMOID, true)                                                           \
+    OP(hard_swish, HARD_SWISH, false)                                                              \
+    OP(silu, SILU, false)                                                                          \
+    OP(gelu, GELU, false)                                                                          \
+    OP(gelu_tanh, GELU_TANH, false)                                                                \
+    OP(mish, MISH, false)                                                                          \
+    OP(softplus, SOFTPLUS, false)                                                                  \
+    OP(softsign, SOFTSIGN, false)                                                                  \
+    OP(thresholded_relu, THRESHOLDED_RELU, true)                                                   \
+    OP(clip, CLIP, true)                                                                           \
+    OP(exp, EXP, false)                                                                            \
+    OP(log, LOG, false)                                                                            \
+    OP(sqrt, SQRT, false)                                                                          \
+    OP(reciprocal, RECIPROCAL, false)                                                              \
+    OP(abs, ABS, false)                                                                            \
+    OP(neg, NEG, false)                                                                            \
+    OP(erf, ERF, false)                                                                            \
+    OP(floor, FLOOR, false)                                                                        \
+    OP(ceil, CEIL, false)                                                                          \
+    OP(round, ROUND, false)                                                                        \
+    OP(sign, SIGN, false)                                                                          \
+    OP(pow_const, POW_CONST, true)
+#define CLQ_DECLARE_UNARY(NAME, FUNCTION, ATTRS) extern const clq_op clq_op_##NAME;
+CLQ_UNARY_OPS(CLQ_DECLARE_UNARY)
 
 #endif

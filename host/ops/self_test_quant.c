@@ -288,16 +288,10 @@ static clq_status check_adds(clq_self_bench *b, const float *qa, const float *qb
 
 static clq_status check_clips(clq_self_bench *b, const float *qa, const float *qb) {
     const bounds at = bounds_of(b, A, CLQ_ACT_RELU6);
-    float code[COUNT], dx[COUNT], looked_up[COUNT];
-    uint8_t table[256];
-    for (int i = 0; i < 256; i++) {
-        table[i] = (uint8_t)(i * 77 + 13);
-    }
+    float code[COUNT], dx[COUNT];
     for (int i = 0; i < COUNT; i++) {
-        const int entry = (int)qa[i] + zeros[A];
         code[i] = fminf(fmaxf(qa[i], at.lo), at.hi);
         dx[i] = qa[i] + (qa[i] == code[i] ? qb[i] : 0);
-        looked_up[i] = (float)(table[entry < 0 ? 0 : entry > 255 ? 255 : entry] - 128 - zeros[Y]);
     }
     CLQ_TRY(put_outputs(b, COUNT));
     CLQ_BENCH(b, "clip_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b),
@@ -307,49 +301,75 @@ static clq_status check_clips(clq_self_bench *b, const float *qa, const float *q
     CLQ_BENCH(b, "clip_codes_gradient", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
               CLQ_AT(b, GRAD), TABLES(b), CLQ_I32(A), CLQ_I32(CLQ_ACT_RELU6), CLQ_I32(1),
               CLQ_I32(COUNT));
-    CLQ_TRY(clq_bench_floats(b, b->buffers[GRAD], dx, COUNT, 0, "clip_codes_gradient"));
-    CLQ_TRY(put_outputs(b, COUNT));
-    CLQ_TRY(clq_bench_put(b, MULTIPLIER, table, sizeof table));
-    CLQ_BENCH(b, "lookup_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
-              CLQ_AT(b, MULTIPLIER), TABLES(b), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(COUNT));
-    return clq_bench_floats(b, b->buffers[OUT], looked_up, COUNT, 0, "lookup_codes");
+    return clq_bench_floats(b, b->buffers[GRAD], dx, COUNT, 0, "clip_codes_gradient");
 }
 
-static double curve(bool sigmoid, float x) {
-    return sigmoid ? 1 / (1 + exp(-(double)x)) : tanh((double)x);
+/* ---- tables: columns for two channels in turn ---- */
+
+enum { COLUMNS = 2, ENTRIES = 256 * COLUMNS, PARTS = 5, SLOPES = 3 };
+
+static int entry_of(const float *x, int i) {
+    const int byte = (int)x[i] + zeros[A];
+    return (byte < 0 ? 0 : byte > 255 ? 255 : byte) * COLUMNS + i % COLUMNS;
 }
 
-/* exp and tanh err by a few units in the last place, so codes are kept away from ties. */
-static clq_status check_curve(clq_self_bench *b, const float *qb, bool sigmoid) {
-    static const float fine[VALUES] = {0.031f, 0.047f, 0.0061f};
+/* f = 3x + column in what would be a function's program, with what is not finite. */
+static clq_status check_table(clq_self_bench *b, float table[PARTS * ENTRIES]) {
     const bounds at = bounds_of(b, Y, CLQ_ACT_NONE);
-    float x[COUNT], code[COUNT], dx[COUNT], range[2] = {0};
-    clq_self_test_fill(x, COUNT, 100, 5);
-    for (int i = 0; i < COUNT; i++) {
-        double f = curve(sigmoid, x[i] * fine[A]), steps = f / (double)fine[Y];
-        while (fabs(steps - floor(steps) - 0.5) < 0.02) {
-            x[i] += 1;
-            f = curve(sigmoid, x[i] * fine[A]);
-            steps = f / (double)fine[Y];
-        }
-        const float wide = clq_clamp_code((float)steps, 0, at.lo - 1, at.hi + 1);
-        const double slope = sigmoid ? f * (1 - f) : 1 - f * f;
-        dx[i] = clamp_code(wide, at, &code[i]) ? (float)((double)qb[i] * slope) : 0;
-        clq_self_test_widen(range, (float)f);
+    float x[ENTRIES], f[ENTRIES], slope[ENTRIES];
+    for (int i = 0; i < ENTRIES; i++) {
+        x[i] = scales[A] * (float)(i / COLUMNS - zeros[A]);
+        f[i] = i == 5 ? NAN : i == 9 ? INFINITY : 3 * x[i] + (float)(i % COLUMNS);
+        slope[i] = i == 500 ? INFINITY : 0.01f * (float)(i - 300);
+        const float real = isnan(f[i]) ? -INFINITY : f[i];
+        const float wide = clq_quantize_code(real, scales[Y], 0, at.lo - 1, at.hi + 1);
+        const bool passes = clamp_code(wide, at, &table[i]) && isfinite(slope[i]);
+        table[ENTRIES + i] = isfinite(real) ? real : table[i] * scales[Y];
+        table[2 * ENTRIES + i] = clq_divide(table[ENTRIES + i], scales[Y]);
+        table[SLOPES * ENTRIES + i] = passes ? slope[i] : 0;
+        table[4 * ENTRIES + i] = passes && x[i] < 0 ? x[i] : 0;
     }
-    CLQ_TRY(clq_bench_put(b, SCALE, fine, sizeof fine));
-    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof x));
+    CLQ_BENCH(b, "table_reals", clq_bench_range(b), CLQ_AT(b, GRAD), TABLES(b), CLQ_I32(A),
+              CLQ_I32(COLUMNS));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[GRAD], x, ENTRIES, 0, "table_reals"));
+    CLQ_TRY(clq_bench_put(b, GRAD2, f, sizeof f));
+    CLQ_TRY(clq_bench_put(b, REAL_MULTIPLIER, slope, sizeof slope));
+    CLQ_TRY(clq_bench_put(b, MULTIPLIER, NULL, PARTS * sizeof x));
+    CLQ_BENCH(b, "table_codes", clq_bench_range(b), CLQ_AT(b, GRAD), CLQ_AT(b, GRAD2),
+              CLQ_AT(b, REAL_MULTIPLIER), CLQ_AT(b, MULTIPLIER), TABLES(b), CLQ_I32(Y),
+              CLQ_I32(ENTRIES));
+    return clq_bench_floats(b, b->buffers[MULTIPLIER], table, PARTS * ENTRIES, 0, "table_codes");
+}
+
+static clq_status check_lookups(clq_self_bench *b, const float *qa, const float *qb) {
+    float table[PARTS * ENTRIES], code[COUNT], unrounded[COUNT], dx[COUNT], range[2] = {0};
+    CLQ_TRY(check_table(b, table));
+    for (int i = 0; i < COUNT; i++) {
+        const int entry = entry_of(qa, i);
+        const float g = qb[i] * table[SLOPES * ENTRIES + entry];
+        code[i] = table[entry];
+        unrounded[i] = table[2 * ENTRIES + entry];
+        dx[i] = qa[i] + g;
+        clq_self_test_widen(range, table[ENTRIES + entry]);
+    }
     CLQ_TRY(put_outputs(b, COUNT));
-    CLQ_BENCH(b, "curve_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
-              CLQ_BUF(NULL), TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(sigmoid),
-              CLQ_I32(COUNT));
-    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "curve_codes_train"));
-    CLQ_TRY(expect_range(b, range, 1e-6, "curve_codes_train"));
-    CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof dx));
-    CLQ_BENCH(b, "curve_codes_gradient", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
-              CLQ_AT(b, GRAD), TABLES(b), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(sigmoid), CLQ_I32(0),
-              CLQ_I32(COUNT));
-    return clq_bench_floats(b, b->buffers[GRAD], dx, COUNT, 1e-4, "curve_codes_gradient");
+    CLQ_BENCH(b, "lookup_codes", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, MULTIPLIER), TABLES(b), CLQ_I32(A), CLQ_I32(COLUMNS), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "lookup_codes"));
+    CLQ_TRY(put_outputs(b, COUNT));
+    CLQ_TRY(clq_bench_put(b, GRAD, NULL, sizeof unrounded));
+    CLQ_BENCH(b, "lookup_codes_train", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, OUT),
+              CLQ_AT(b, GRAD), CLQ_AT(b, MULTIPLIER), TABLES(b), CLQ_AT(b, RANGE), CLQ_I32(A),
+              CLQ_I32(Y), CLQ_I32(COLUMNS), CLQ_I32(COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, COUNT, 0, "lookup_codes_train"));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[GRAD], unrounded, COUNT, 0, "lookup_codes_train"));
+    CLQ_TRY(expect_range(b, range, 0, "lookup_codes_train"));
+    CLQ_TRY(clq_bench_put(b, GRAD, qa, sizeof dx)); /* is added to */
+    CLQ_BENCH(b, "lookup_codes_gradient", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, IN2),
+              CLQ_AT(b, GRAD), CLQ_AT(b, MULTIPLIER), TABLES(b), CLQ_I32(A), CLQ_I32(COLUMNS),
+              CLQ_I32(SLOPES), CLQ_I32(1), CLQ_I32(COUNT));
+    return clq_bench_floats(b, b->buffers[GRAD], dx, COUNT, 0, "lookup_codes_gradient");
 }
 
 static clq_status test_elementwise(clq_self_bench *b) {
@@ -364,8 +384,7 @@ static clq_status test_elementwise(clq_self_bench *b) {
         return CLQ_OK;
     }
     CLQ_TRY(check_clips(b, qa, qb));
-    CLQ_TRY(check_curve(b, qb, false));
-    return check_curve(b, qb, true);
+    return check_lookups(b, qa, qb);
 }
 
 /* ---- pool.cl ---- */

@@ -13,7 +13,7 @@
 clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_linear(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_batch_norm(const clq_graph *graph, const clq_node *node, clq_shape *output);
-/* relu, relu6, tanh, sigmoid: the input's shape. */
+/* relu, relu6 and all functions of one number: the input's shape. */
 clq_status clq_infer_elementwise(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_max_pool(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_avg_pool(const clq_graph *graph, const clq_node *node, clq_shape *output);

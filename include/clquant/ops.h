@@ -114,9 +114,23 @@ typedef struct clq_matmul_attrs {
     bool transpose_a, transpose_b; /* stored as (..,K,M), (..,N,K) */
 } clq_matmul_attrs;
 
-/* "relu", "relu6", "tanh", "sigmoid", "global_avg_pool" (N,H,W,C)->(N,C), "flatten"
- * (N,H,W,C)->(N,HWC) in the order H,W,C: no attributes. Formats convert a flatten's following
- * weights from C,H,W order. */
+/* Functions of one number, as ONNX defines those that it has, with its alpha and beta:
+ *
+ *   "leaky_relu" (alpha), "elu" (alpha), "celu" (alpha, not 0), "thresholded_relu" (alpha)
+ *   "selu"         alpha, and beta what ONNX calls gamma
+ *   "hard_sigmoid" clip(alpha x + beta, 0, 1)
+ *   "clip"         min(max(x, alpha), beta); infinite where there is no bound
+ *   "pow_const"    x^alpha
+ *
+ * and without attributes "hard_swish" x clip(x / 6 + 1/2, 0, 1), "silu" x sigmoid(x), "gelu" by
+ * erf, "gelu_tanh", "mish", "softplus", "softsign", "exp", "log", "sqrt", "reciprocal", "abs",
+ * "neg", "erf", "floor", "ceil", "round" (ties to even), "sign", "tanh", "sigmoid". */
+typedef struct clq_unary_attrs {
+    float alpha, beta;
+} clq_unary_attrs;
+
+/* "relu", "relu6", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,H,W,C)->(N,HWC) in the order
+ * H,W,C: no attributes. Formats convert a flatten's following weights from C,H,W order. */
 
 /* What a loss takes of the network: what a softmax or log_softmax over the classes, at its end,
  * reads; without one, the first output. The value has the output's shape. */

@@ -1,10 +1,7 @@
-/* Activations, addition, and their gradients: one pass each. The output may be an input. */
+/* relu, relu6, addition, and their gradients: one pass each. The output may be an input. */
 #include "elementwise.h"
 
 /* ---- y = f(x) ---- */
-
-#define TANH(T, x) tanh(x)
-#define SIGMOID(T, x) ((T)(1.0f) / ((T)(1.0f) + exp(-(x))))
 
 #define UNARY_BODY(F, T, LOAD, STORE)                                                              \
     {                                                                                              \
@@ -18,8 +15,6 @@
 
 UNARY(relu_f32, CLQ_RELU)
 UNARY(relu6_f32, CLQ_RELU6)
-UNARY(tanh_f32, TANH)
-UNARY(sigmoid_f32, SIGMOID)
 
 /* ---- y = act(a + b) ---- */
 
@@ -47,8 +42,6 @@ BINARY(add_relu6_f32, SUM_RELU6)
 
 #define RELU_GRAD(T, y, dy) ((y) > (T)(0.0f) ? (dy) : (T)(0.0f))
 #define RELU6_GRAD(T, y, dy) ((y) < (T)(6.0f) ? RELU_GRAD(T, y, dy) : (T)(0.0f))
-#define TANH_GRAD(T, y, dy) ((dy) * ((T)(1.0f) - (y) * (y)))
-#define SIGMOID_GRAD(T, y, dy) ((dy) * (y) * ((T)(1.0f) - (y)))
 
 #define GRAD_BODY(F, T, LOAD, STORE)                                                               \
     {                                                                                              \
@@ -75,5 +68,3 @@ BINARY(add_relu6_f32, SUM_RELU6)
 
 GRAD(relu_grad_f32, RELU_GRAD)
 GRAD(relu6_grad_f32, RELU6_GRAD)
-GRAD(tanh_grad_f32, TANH_GRAD)
-GRAD(sigmoid_grad_f32, SIGMOID_GRAD)

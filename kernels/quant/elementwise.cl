@@ -114,62 +114,93 @@ __kernel void clip_codes_gradient(__global const float *x, __global const float 
     FOR_EACH_CODE(count, CLIP_GRADIENT_BODY, 0);
 }
 
-/* ---- tanh and sigmoid ---- */
+/* ---- functions of one number, as tables ----
+ *
+ * A table has an entry for every byte that stands for a code of x, and for every channel where the
+ * function is another in each: (256, columns). */
 
-/* By a table of 256 codes q_y, entry q_x, both as bytes. */
+/* x's reals, for the function to be computed of. */
+__kernel void table_reals(__global float *reals, CODE_TABLES, int x_value, int columns) {
+    const int z = zero_point[x_value] + CLQ_BYTE_OFFSET(limits[2 * x_value]);
+    for (int i = get_global_id(0); i < 256 * columns; i += get_global_size(0)) {
+        reals[i] = scale[x_value] * (float)(i / columns - z);
+    }
+}
+
+/* From f and f' of the reals x, in QAT: the codes less z, the reals that are rounded to them, those
+ * over y's scale, what multiplies a gradient on its way to x, and on its way to the factor of a
+ * prelu. What is not finite is what it is rounded to, a NaN the lowest code, and lets no gradient
+ * pass. */
+__kernel void table_codes(__global const float *x, __global const float *f,
+                          __global const float *slope, __global float *table, CODE_TABLES,
+                          int value, int entries) {
+    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
+    const float sy = scale[value];
+    for (int i = get_global_id(0); i < entries; i += get_global_size(0)) {
+        const float known = f[i] == f[i] ? f[i] : -INFINITY;
+        const float wide = clq_quantize_code(known, sy, 0.0f, b.lo - 1.0f, b.hi + 1.0f);
+        const float code = clq_clamp_code(wide, 0.0f, b.lo, b.hi);
+        const float real = fabs(known) < INFINITY ? known : code * sy;
+        const int passes = (wide >= b.lo) & (wide <= b.hi) & (fabs(slope[i]) < INFINITY);
+        table[i] = code;
+        table[entries + i] = real;
+        table[2 * entries + i] = clq_divide(real, sy);
+        table[3 * entries + i] = passes ? slope[i] : 0.0f;
+        table[4 * entries + i] = passes & (x[i] < 0.0f) ? x[i] : 0.0f;
+    }
+}
+
+/* The entry of element `at`, whose channel is the rest of a division. A NaN has none. */
+#define ENTRY(at)                                                                                  \
+    (clamp((int)x[at] + zx, 0, 255) * columns + (columns == 1 ? 0 : (int)((at) % columns)))
+#define LOOK_UP(part, at) (x[at] == x[at] ? (part)[ENTRY(at)] : x[at])
+#define ZERO_OF_X const int zx = zero_point[x_value] + CLQ_BYTE_OFFSET(limits[2 * x_value])
+
 #define LOOKUP_BODY(ARG, W)                                                                        \
     for (int l = 0; l < W; l++) {                                                                  \
-        y[i + l] = (float)((int)table[clamp((int)x[i + l] + zx, 0, 255)] - zy);                    \
+        y[i + l] = LOOK_UP(table, i + l);                                                          \
     }
 
-__kernel void lookup_codes(__global const float *x, __global float *y, __global const uchar *table,
-                           CODE_TABLES, int x_value, int value, int count) {
-    const int zx = zero_point[x_value] + CLQ_BYTE_OFFSET(limits[2 * x_value]);
-    const int zy = zero_point[value] + CLQ_BYTE_OFFSET(limits[2 * value]);
+__kernel void lookup_codes(__global const float *x, __global float *y, __global const float *table,
+                           CODE_TABLES, int x_value, int columns, int count) {
+    ZERO_OF_X;
     FOR_EACH_CODE(count, LOOKUP_BODY, 0);
 }
 
-/* In training the scales are on the device, so f is computed: sigmoid, or tanh. */
-#define CURVE(W, r) (sigmoid ? 1.0f / (1.0f + exp(-(r))) : tanh(r))
-#define CURVE_BODY(ARG, W)                                                                         \
-    {                                                                                              \
-        const float##W r = LOAD##W(x + i) * sx;                                                    \
-        const float##W real = CURVE(W, r);                                                         \
-        RANGE_ADD(W, real);                                                                        \
+#define LOOKUP_TRAIN_BODY(ARG, W)                                                                  \
+    for (int l = 0; l < W; l++) {                                                                  \
+        const float real = LOOK_UP(table + entries, i + l);                                        \
+        RANGE_ADD(1, real);                                                                        \
         if (unrounded) {                                                                           \
-            STORE##W(clq_divide##W(real, (float##W)(sy)), unrounded + i);                          \
+            unrounded[i + l] = LOOK_UP(table + 2 * entries, i + l);                                \
         }                                                                                          \
-        STORE##W(clq_quantize_code##W(real, sy, 0.0f, b.lo, b.hi), y + i);                         \
+        y[i + l] = LOOK_UP(table, i + l); /* last, as y may be x */                                \
     }
 
-__kernel void curve_codes_train(__global const float *x, __global float *y,
-                                __global float *unrounded, CODE_TABLES, __global float *range,
-                                int x_value, int value, int sigmoid, int count) {
+__kernel void lookup_codes_train(__global const float *x, __global float *y,
+                                 __global float *unrounded, __global const float *table,
+                                 CODE_TABLES, __global float *range, int x_value, int value,
+                                 int columns, int count) {
     RANGE_BEGIN;
-    const float sx = scale[x_value], sy = scale[value];
-    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
-    FOR_EACH_CODE(count, CURVE_BODY, 0);
+    ZERO_OF_X;
+    const int entries = 256 * columns;
+    FOR_EACH_CODE(count, LOOKUP_TRAIN_BODY, 0);
     RANGE_END(range, value);
 }
 
-/* dx (+)= dy f'(x) where f(x)'s code was not clamped */
-#define CURVE_GRADIENT_BODY(ARG, W)                                                                \
-    {                                                                                              \
-        const float##W r = LOAD##W(x + i) * sx;                                                    \
-        const float##W f = CURVE(W, r);                                                            \
-        const float##W wide = clq_quantize_code##W(f, sy, 0.0f, b.lo - 1.0f, b.hi + 1.0f);         \
-        const float##W slope = sigmoid ? f * (1.0f - f) : 1.0f - f * f;                            \
-        float##W g = LOAD##W(dy + i) * slope;                                                      \
-        g = ((wide >= b.lo) & (wide <= b.hi)) ? g : (float##W)(0.0f);                              \
-        STORE##W(accumulate ? LOAD##W(dx + i) + g : g, dx + i);                                    \
+/* dx (+)= dy times the entry of a part of table_codes' table */
+#define LOOKUP_GRADIENT_BODY(ARG, W)                                                               \
+    for (int l = 0; l < W; l++) {                                                                  \
+        const float g = dy[i + l] * LOOK_UP(factors, i + l);                                       \
+        dx[i + l] = accumulate ? dx[i + l] + g : g;                                                \
     }
 
-__kernel void curve_codes_gradient(__global const float *x, __global const float *dy,
-                                   __global float *dx, CODE_TABLES, int x_value, int value,
-                                   int sigmoid, int accumulate, int count) {
-    const float sx = scale[x_value], sy = scale[value];
-    const code_bounds b = clq_code_bounds(scale, zero_point, limits, value, ACT_NONE);
-    FOR_EACH_CODE(count, CURVE_GRADIENT_BODY, 0);
+__kernel void lookup_codes_gradient(__global const float *x, __global const float *dy,
+                                    __global float *dx, __global const float *table, CODE_TABLES,
+                                    int x_value, int columns, int part, int accumulate, int count) {
+    ZERO_OF_X;
+    __global const float *factors = table + part * 256 * columns;
+    FOR_EACH_CODE(count, LOOKUP_GRADIENT_BODY, 0);
 }
 
 #endif

@@ -10,25 +10,14 @@
 static const int64_t counts[] = {1, 15, 16, 17, 4095, 16411};
 enum { COUNTS = sizeof counts / sizeof *counts };
 
-/* tanh, exp and division may be off by a few units in the last place (OpenCL C 1.2, section 7.4).
- */
-static const double ABSOLUTE = 1e-6, RELATIVE = 2e-6;
+/* ---- activations; the functions that round are test_unary.c's ---- */
 
-/* ---- activations ---- */
-
-static double f(const char *op, double x) {
-    return strcmp(op, "relu") == 0    ? fmax(x, 0)
-           : strcmp(op, "relu6") == 0 ? fmin(fmax(x, 0), 6)
-           : strcmp(op, "tanh") == 0  ? tanh(x)
-                                      : 1 / (1 + exp(-x));
+static float f(const char *op, float x) {
+    return strcmp(op, "relu") == 0 ? fmaxf(x, 0) : fminf(fmaxf(x, 0), 6);
 }
 
-static double f_grad(const char *op, double x) {
-    const double y = f(op, x);
-    return strcmp(op, "relu") == 0    ? x > 0
-           : strcmp(op, "relu6") == 0 ? x > 0 && x < 6
-           : strcmp(op, "tanh") == 0  ? 1 - y * y
-                                      : y * (1 - y);
+static bool passes(const char *op, float x) {
+    return x > 0 && (strcmp(op, "relu") == 0 || x < 6);
 }
 
 static void check_activation(const char *op, int64_t count, bool accumulate) {
@@ -38,8 +27,8 @@ static void check_activation(const char *op, int64_t count, bool accumulate) {
     float *start = random_floats(n, -1, 1, 3), *y = malloc(n * 4), *dx = malloc(n * 4);
     op_test t;
     for (size_t i = 0; i < n; i++) {
-        y[i] = (float)f(op, x[i]);
-        dx[i] = (float)(dy[i] * f_grad(op, x[i]) + (accumulate ? start[i] : 0));
+        y[i] = f(op, x[i]);
+        dx[i] = (passes(op, x[i]) ? dy[i] : 0) + (accumulate ? start[i] : 0);
     }
     op_begin(&t, op, NULL, CLQ_EXEC_TRAIN);
     op_input(&t, 0, shape, x);
@@ -47,17 +36,17 @@ static void check_activation(const char *op, int64_t count, bool accumulate) {
     op_want_gradient(&t, 0, accumulate ? start : NULL);
     op_forward(&t);
     op_backward(&t, dy);
-    assert_buffer_close(t.run.out.buffer, y, n, ABSOLUTE, RELATIVE);
-    assert_buffer_close(t.run.grad_in[0].buffer, dx, n, ABSOLUTE, RELATIVE);
+    assert_buffer_close(t.run.out.buffer, y, n, 0, 0);
+    assert_buffer_close(t.run.grad_in[0].buffer, dx, n, 0, 0);
     op_end(&t);
     free(x), free(dy), free(start), free(y), free(dx);
 }
 
-static const char *const activations[] = {"relu", "relu6", "tanh", "sigmoid"};
+static const char *const activations[] = {"relu", "relu6"};
 
 static void test_activations(void **state) {
     (void)state;
-    for (int a = 0; a < 4; a++) {
+    for (int a = 0; a < 2; a++) {
         for (int i = 0; i < COUNTS; i++) {
             check_activation(activations[a], counts[i], false);
             check_activation(activations[a], counts[i], true);
@@ -71,7 +60,7 @@ static void test_special_values(void **state) {
     const float x[] = {INFINITY, -INFINITY, NAN, -0.0f, 0.0f, 1e-40f, 88, -88, 700, -700};
     enum { N = sizeof x / sizeof *x };
     const clq_shape shape = {2, {1, N}};
-    for (int a = 0; a < 4; a++) {
+    for (int a = 0; a < 2; a++) {
         op_test t;
         op_begin(&t, activations[a], NULL, CLQ_EXEC_FLOAT);
         op_input(&t, 0, shape, x);
@@ -79,9 +68,7 @@ static void test_special_values(void **state) {
         op_forward(&t);
         float *y = read_floats(t.run.out.buffer);
         for (int i = 0; i < N; i++) {
-            const double expected = isnan(x[i]) ? NAN : f(activations[a], x[i]);
-            assert_true(isnan(expected) ? isnan(y[i])
-                                        : y[i] == expected || fabs(y[i] - expected) < 1e-6);
+            assert_true(isnan(x[i]) ? isnan(y[i]) : y[i] == f(activations[a], x[i]));
         }
         free(y);
         op_end(&t);
@@ -92,7 +79,7 @@ static void test_activation_in_place(void **state) {
     (void)state;
     const clq_shape shape = {2, {1, 4099}};
     float *x = random_floats(4099, -9, 9, 1), *dy = random_floats(4099, -1, 1, 2);
-    for (int a = 0; a < 4; a++) {
+    for (int a = 0; a < 2; a++) {
         float *results[2][2];
         for (int in_place = 0; in_place < 2; in_place++) {
             op_test t;
