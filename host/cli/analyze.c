@@ -14,6 +14,7 @@
 #include "cli/inputs.h"
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
+#include "cli/shapes.h"
 #include "quant/report.h"
 
 typedef struct options {
@@ -88,6 +89,7 @@ static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
     {&clq_quant_flags_argp, 0, "Quantization, where no quantized model is given:", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {&clq_shape_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,

@@ -11,6 +11,7 @@
 #include "cli/bench_print.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
+#include "cli/shapes.h"
 #include "cli/startup.h"
 
 enum { MAX_MODELS = 32, MAX_DEVICES = 8, MAX_BATCHES = 16 };
@@ -170,7 +171,8 @@ static const struct argp_option argp_options[] = {
     {"first-result", FIRST_RESULT, NULL, OPTION_HIDDEN, "What --startup runs", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_host_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_host_argp, 0, "Common options:", 90}, {&clq_shape_argp, 0, NULL, 0}, {0}};
 static const struct argp argp = {
     argp_options,
     parse,

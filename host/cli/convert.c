@@ -8,6 +8,7 @@
 #include "cli/data.h"
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
+#include "cli/shapes.h"
 
 typedef struct options {
     clq_common common;
@@ -82,6 +83,7 @@ static const struct argp_child children[] = {
     {&clq_host_argp, 0, "Common options:", 90},
     {&clq_network_argp, 0, "Network:", 10},
     {&clq_preprocessing_argp, 0, "Images, kept in the model:", 20},
+    {&clq_shape_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,

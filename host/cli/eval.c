@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/dump.h"
 #include "cli/pipeline.h"
+#include "cli/shapes.h"
 #include "data/npy.h"
 
 typedef struct options {
@@ -90,6 +91,7 @@ static const struct argp_option argp_options[] = {
 static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {&clq_shape_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {argp_options,
                                  parse,

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/model_info.h"
 #include "cli/pipeline.h"
+#include "cli/shapes.h"
 #include "formats/tensors.h"
 #include "report/table.h"
 
@@ -33,7 +34,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-static const struct argp_child children[] = {{&clq_host_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_host_argp, 0, "Common options:", 90}, {&clq_shape_argp, 0, NULL, 0}, {0}};
 static const struct argp argp = {
     NULL,
     parse,

@@ -10,13 +10,16 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/origin.h"
+#include "cli/shapes.h"
 #include "cli/signals.h"
 #include "quant/report.h"
 
 /* ---- models ---- */
 
 clq_status clq_model_open(const char *path, clq_graph **graph) {
-    return clq_onnx_load(path, graph);
+    size_t count;
+    const clq_onnx_shape *shapes = clq_shapes_given(&count);
+    return clq_onnx_load_shaped(path, shapes, count, graph);
 }
 
 clq_status clq_model_require_float(const char *path, const clq_graph *graph) {

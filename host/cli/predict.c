@@ -10,6 +10,7 @@
 #include "cli/inputs.h"
 #include "cli/pipeline.h"
 #include "cli/predictions.h"
+#include "cli/shapes.h"
 #include "formats/layout.h"
 #include "train/metadata.h"
 
@@ -71,6 +72,7 @@ static const struct argp_option argp_options[] = {
 static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {&clq_shape_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,

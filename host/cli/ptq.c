@@ -6,6 +6,7 @@
 #include "cli/inputs.h"
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
+#include "cli/shapes.h"
 
 typedef struct options {
     clq_common common;
@@ -74,6 +75,7 @@ static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
     {&clq_quant_flags_argp, 0, "Quantization:", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {&clq_shape_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,

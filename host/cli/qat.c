@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
+#include "cli/shapes.h"
 
 enum { KEYS = 8, KEY_TEXT = 4096 };
 
@@ -184,6 +185,7 @@ static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
     {&clq_quant_flags_argp, 0, "Quantization (default: the recipe's, else as ptq's):", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
+    {&clq_shape_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,

@@ -7,6 +7,7 @@
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/pipeline.h"
+#include "cli/shapes.h"
 #include "device/tuning.h"
 #include "report/table.h"
 
@@ -68,7 +69,8 @@ static const struct argp_option argp_options[] = {
      "Keep the choices here, for CLQUANT_TUNE=FILE (default: in the cache folder)", 0},
     {0},
 };
-static const struct argp_child children[] = {{&clq_common_argp, 0, "Common options:", 90}, {0}};
+static const struct argp_child children[] = {
+    {&clq_common_argp, 0, "Common options:", 90}, {&clq_shape_argp, 0, NULL, 0}, {0}};
 static const struct argp argp = {
     argp_options,
     parse,

@@ -21,10 +21,21 @@ CLQ_API_BEGIN
  *
  * The file's (N, C, H, W) becomes (N, H, W, C), its weights (OC, IC/G, KH, KW) become
  * (OC, KH, KW, IC/G); columns of a linear layer behind a flatten are put in H, W, C order. The
- * batch may be symbolic or any number; height and width must be numbers. metadata_props become the
+ * batch may be symbolic or any number; other dimensions must be numbers. metadata_props become the
  * graph's metadata. External data is read from below the file's folder. CLQ_BAD_DATA names node,
  * operator and rule when something cannot be mapped; CLQ_NO_INPUT when the file cannot be read. */
 clq_status clq_onnx_load(const char *path, clq_graph **graph);
+
+/* Dimensions of an input that the file leaves open; a number that the file has must be the same. */
+typedef struct clq_onnx_shape {
+    const char *input;
+    int rank;
+    int64_t dim[CLQ_MAX_AXES];
+} clq_onnx_shape;
+/* The same with shapes[count] of inputs; NULL: none. CLQ_USAGE names an input that the model does
+ * not have, or a dimension that differs. */
+clq_status clq_onnx_load_shaped(const char *path, const clq_onnx_shape *shapes, size_t count,
+                                clq_graph **graph);
 
 /* The same from `size` bytes in memory; `name` stands for the path in errors. External data, which
  * would need a folder, is refused. */

@@ -249,13 +249,6 @@ static void gemm(void **state) {
 
     m = start_pooled();
     make_weights(m, "w", DIMS(5, 3));
-    make_node(m, "Gemm", "f,w", "y");
-    make_int(m, "transB", 1);
-    make_float(m, "alpha", 0.5f);
-    make_refused(m, "alpha");
-
-    m = start_pooled();
-    make_weights(m, "w", DIMS(5, 3));
     make_weights(m, "b", DIMS(4));
     make_node(m, "Gemm", "f,w,b", "y");
     make_int(m, "transB", 1);

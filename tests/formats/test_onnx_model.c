@@ -185,7 +185,7 @@ static void refused_graphs(void **state) {
     m = make_start();
     add_dimension_input(m, 3, -1, 8);
     make_node(m, "Relu", "x", "y");
-    make_refused(m, "dimension 2 must be a number");
+    make_refused(m, "dimension 2 is open, only the batch may be");
 
     m = make_start();
     m->opset.version = 6;

@@ -2,12 +2,15 @@
  *
  *   load_model.c       reads a model: inputs, initializers, nodes in order, outputs
  *   load_qoperator.c   models in QOperator form, made into QDQ form
+ *   load_functions.c   functions of the model's own, inlined
  *   load_order.c       a look at all nodes: which matter, in which order
  *   load_survey.c      likewise: operators that cannot be read
  *   load_node.c        looking at one node: inputs, attributes, errors
  *   load_constant.c    tensors of the file as host arrays
  *   external.c         those whose bytes are in another file
  *   load_fold.c        nodes that only compute constants (shapes, transposed weights)
+ *   fold_numbers.c     calculating with them
+ *   fold_parts.c       taking them apart and putting them together
  *   load_activation.c  activations as nodes read and make them
  *   load_axes.c        which of their axes is which, and nodes that move them
  *   load_parameters.c  weights and biases, which may be codes
@@ -22,6 +25,7 @@
 #ifndef CLQ_FORMATS_ONNX_LOAD_H
 #define CLQ_FORMATS_ONNX_LOAD_H
 
+#include <clquant/formats.h>
 #include <clquant/ops.h>
 
 #include "base/json.h"
@@ -36,7 +40,8 @@ enum {
     ONNX_MAX_VALUES = 1 << 17,
     ONNX_MAX_ATTRIBUTES = 64, /* of a node */
     ONNX_PLACE_SIZE = 512,
-    ONNX_MAX_FOLDED = 1 << 16 /* elements that a shape computation may have */
+    ONNX_MAX_OUTPUTS = 64,    /* of a node */
+    ONNX_MAX_FOLDED = 1 << 24 /* elements of a computed constant; all together lie in the arena */
 };
 
 /* Stands for the batch in computed shapes, when the file leaves it open. */
@@ -125,6 +130,9 @@ typedef struct onnx_moved {
 
 typedef struct onnx_loader {
     const Onnx__GraphProto *proto;
+    const clq_onnx_shape *shapes; /* (shape_count), of inputs, from the caller */
+    size_t shape_count;
+    int64_t opset;
     clq_arena arena;
     size_t parameter_bytes; /* within arena.limit too */
     onnx_external external;
@@ -229,6 +237,13 @@ void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
 /* Replaces *graph by one without operators on codes where that can be; it lives in the arena. */
 clq_status onnx_expand_qoperators(onnx_loader *load, const Onnx__GraphProto **graph);
 
+/* ---- load_functions.c ---- */
+
+/* *graph is the model's, or one in the arena with the nodes of functions in place of their calls.
+ */
+clq_status onnx_inline_functions(clq_arena *arena, const Onnx__ModelProto *model,
+                                 const Onnx__GraphProto **graph);
+
 /* ---- load_order.c ---- */
 
 /* Sets order, and counts uses. CLQ_BAD_DATA names nodes that read each other in a circle. */
@@ -269,6 +284,8 @@ clq_status onnx_fold_make(onnx_loader *load, const onnx_node *node, onnx_type ty
 /* Binds the output to a constant with the same elements in another shape. */
 clq_status onnx_fold_reshaped(onnx_loader *load, const onnx_node *node, const onnx_constant *from,
                               int rank, const int64_t *dim);
+/* Gives constant input 0 another name. */
+clq_status onnx_fold_identity(onnx_loader *load, onnx_node *node);
 /* An index along an axis of `extent`, counted from the end when negative; false: outside. */
 bool onnx_wrap(int64_t *index, int64_t extent);
 
@@ -310,6 +327,10 @@ clq_status onnx_pass_on(onnx_loader *load, const onnx_node *node);
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
                          const void *attrs, const int *inputs, int input_count,
                          const onnx_operand *like);
+/* The same for the node's output `index`, after which it is called. */
+clq_status onnx_add_node_at(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
+                            const void *attrs, const int *inputs, int input_count,
+                            const onnx_operand *like);
 
 /* ---- load_axes.c ---- */
 
@@ -400,6 +421,18 @@ clq_status onnx_bind_dims(onnx_loader *load, const onnx_node *node, onnx_operand
  * ops_pool.c */
 clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
                                 const onnx_operand *like);
+
+/* What Slice takes, as attributes of opset 9 and before or inputs. ops_slice.c */
+typedef struct onnx_slices {
+    const int64_t *starts, *ends, *axes, *steps;
+    size_t count, axis_count, step_count;
+} onnx_slices;
+clq_status onnx_read_slices(onnx_loader *load, onnx_node *node, onnx_slices *s);
+
+/* Which axis of a tensor Split takes apart, and the elements of each part, as many as the node has
+ * outputs: counts[ONNX_MAX_OUTPUTS]. fold_parts.c */
+clq_status onnx_read_split(onnx_loader *load, onnx_node *node, int rank, const int64_t *dim,
+                           int *axis, int64_t *counts);
 
 /* Windows of Conv and pooling: kernel_shape, strides, dilations, pads, auto_pad. ops_pool.c */
 typedef struct onnx_window {

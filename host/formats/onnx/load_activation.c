@@ -18,15 +18,11 @@ clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t inde
     return CLQ_OK;
 }
 
-clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
-                         const void *attrs, const int *inputs, int input_count,
-                         const onnx_operand *like) {
+/* Adds the node and binds the file's node's output `index`. */
+static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
+                            const char *name, const void *attrs, const int *inputs, int input_count,
+                            const onnx_operand *like) {
     onnx_operand out = {.constant = NULL};
-    char *own;
-    if (!name) {
-        CLQ_TRY(onnx_node_name(load, node, NULL, &own));
-        name = own;
-    }
     CLQ_TRY(clq_graph_add_node(load->graph, op, name, attrs, inputs, input_count, &out.value));
     if (like) {
         out.rank = like->rank;
@@ -34,7 +30,7 @@ clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *o
     } else {
         onnx_default_axes(load->graph->values[out.value].shape.rank, &out);
     }
-    CLQ_TRY(onnx_bind_output(load, node, &out));
+    CLQ_TRY(onnx_bind(load, node->proto->output[index], &out));
     CLQ_TRY(onnx_make_room(load, out.value));
     const onnx_value_use *x = &load->value_uses[inputs[0]];
     if (x->turned && load->graph->values[out.value].shape.rank == 2 && strcmp(op, "linear") != 0) {
@@ -42,6 +38,25 @@ clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *o
         load->value_uses[out.value].image = x->image;
     }
     return CLQ_OK;
+}
+
+clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
+                         const void *attrs, const int *inputs, int input_count,
+                         const onnx_operand *like) {
+    char *own;
+    if (!name) {
+        CLQ_TRY(onnx_node_name(load, node, NULL, &own));
+        name = own;
+    }
+    return add_named(load, node, 0, op, name, attrs, inputs, input_count, like);
+}
+
+clq_status onnx_add_node_at(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
+                            const void *attrs, const int *inputs, int input_count,
+                            const onnx_operand *like) {
+    char *name;
+    CLQ_TRY(onnx_unique_name(load, node->proto->output[index], &name));
+    return add_named(load, node, index, op, name, attrs, inputs, input_count, like);
 }
 
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand) {

@@ -207,21 +207,22 @@ clq_status onnx_arrange(onnx_loader *load, const onnx_node *node, onnx_operand *
     if (!is_arranged(load, operand, rank, places)) {
         clq_shape shape = {.rank = rank};
         int axes[CLQ_MAX_RANK], count = 0;
-        if (!has_batch(operand)) {
+        const bool one = load->batch == 1; /* it is an axis like others */
+        if (!one && !has_batch(operand)) {
             axes[count++] = 0;
         }
         for (int p = 0; p < rank; p++) {
             const int axis = places[p] >= 0 ? operand->axis[places[p]] : -1;
             shape.dim[p] = axis > 0 ? dims.dim[places[p]] : 1;
-            if (axis == 0 && p > 0) {
+            if (axis == 0 && p > 0 && !one) {
                 return onnx_fail(node, "needs the batch as axis %d of \"%.200s\"", p,
                                  load->graph->values[operand->value].name);
             }
-            if (axis == 0 || shape.dim[p] > 1) {
+            if ((axis == 0 && !one) || shape.dim[p] > 1) {
                 axes[count++] = axis;
             }
         }
-        if (shape.dim[0] > 1) {
+        if (shape.dim[0] > 1 && !one) {
             return onnx_fail(node, "needs another axis of \"%.200s\" where its batch is",
                              load->graph->values[operand->value].name);
         }

@@ -52,9 +52,9 @@ bool onnx_wrap(int64_t *index, int64_t extent) {
 }
 
 clq_status onnx_fold_node(onnx_loader *load, onnx_node *node, bool *done) {
-    const onnx_operator *found = onnx_find_operator(node->op);
+    const onnx_operator *found = onnx_find_folder(node->op);
     *done = false;
-    if (!found || !found->fold) {
+    if (!found) {
         return CLQ_OK;
     }
     for (size_t i = 0; !found->folds_activations && i < onnx_input_count(node); i++) {

@@ -10,6 +10,7 @@
 #include "base/arguments.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "formats/foreign.h"
 #include "formats/onnx/operators.h"
 
@@ -111,15 +112,9 @@ static void tell_types(const onnx_loader *load) {
 
 /* ---- the graph's ends ---- */
 
-static clq_status check_header(const Onnx__ModelProto *model) {
+static clq_status check_header(const Onnx__ModelProto *model, int64_t *version) {
     if (model->ir_version < 1 || !model->graph) {
         return clq_fail(CLQ_BAD_DATA, "not an ONNX model: it has no IR version or no graph");
-    }
-    if (model->n_functions > 0) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "has %zu functions of its own, which are not supported; inline "
-                        "them with onnx.inliner.inline_local_functions",
-                        model->n_functions);
     }
     if (model->graph->n_sparse_initializer > 0) {
         return clq_fail(CLQ_BAD_DATA,
@@ -146,6 +141,7 @@ static clq_status check_header(const Onnx__ModelProto *model) {
         clq_log(CLQ_LOG_WARN, "opset %lld is newer than %d, the last one known", (long long)opset,
                 NEWEST_OPSET);
     }
+    *version = opset;
     return CLQ_OK;
 }
 
@@ -184,7 +180,7 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
 /* Whether an input of 4 dimensions is (N, H, W, C): it goes through a Transpose to (N, C, H, W)
  * before anything but nodes that work element by element reads it, as Keras and TensorFlow write.
  */
-static bool is_channels_last(const onnx_loader *load, const char *name) {
+static bool is_channels_last(const onnx_loader *load, const char *name, int64_t channels) {
     static const char *const passed[] = {
         "Cast", "Identity", "Sub", "Add", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"};
     static const int64_t perm[4] = {0, 3, 1, 2};
@@ -201,6 +197,9 @@ static bool is_channels_last(const onnx_loader *load, const char *name) {
             const Onnx__AttributeProto *given = onnx_attribute(&node, "perm");
             return given && given->n_ints == 4 && memcmp(given->ints, perm, sizeof perm) == 0;
         }
+        if (strcmp(node.op, "Reshape") == 0) { /* (N, H, W, 1) to (N, 1, H, W) */
+            return channels == 1;
+        }
         for (size_t k = 0; k < sizeof passed / sizeof *passed; k++) {
             passes = passes || strcmp(node.op, passed[k]) == 0;
         }
@@ -210,6 +209,37 @@ static bool is_channels_last(const onnx_loader *load, const char *name) {
         name = onnx_output_name(&node);
     }
     return false;
+}
+
+/* The shape that the caller gave for an input; NULL: none. */
+static const clq_onnx_shape *find_shape(const onnx_loader *load, const char *name) {
+    for (size_t i = 0; i < load->shape_count; i++) {
+        if (strcmp(load->shapes[i].input, name) == 0) {
+            return &load->shapes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Every shape that the caller gave is an input's. */
+static clq_status check_shapes(const onnx_loader *load) {
+    for (size_t i = 0; i < load->shape_count; i++) {
+        clq_text inputs = {0};
+        bool found = false;
+        for (int k = 0; k < load->graph->input_count; k++) {
+            const char *name = clq_graph_input_name(load->graph, k);
+            found = found || strcmp(name, load->shapes[i].input) == 0;
+            clq_text_printf(&inputs, "%s\"%.100s\"", k ? ", " : "", name);
+        }
+        clq_status status = clq_text_status(&inputs);
+        if (status == CLQ_OK && !found) {
+            status = clq_fail(CLQ_USAGE, "a shape is given for \"%.100s\", its inputs are %s",
+                              load->shapes[i].input, inputs.data);
+        }
+        clq_text_free(&inputs);
+        CLQ_TRY(status);
+    }
+    return CLQ_OK;
 }
 
 /* Floats of 2 dimensions or more, with numbers for all but the first. Sets the operand's axes. */
@@ -235,21 +265,30 @@ static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto
         return clq_fail(CLQ_BAD_DATA, "has %zu dimensions, must have 2..%d: (N, C, H, W), (N, C)",
                         file->n_dim, CLQ_MAX_RANK);
     }
+    const clq_onnx_shape *given = find_shape(load, info->name);
+    if (given && given->rank != (int)file->n_dim) {
+        return clq_fail(CLQ_USAGE, "the shape given for it has %d dimensions, the model's has %zu",
+                        given->rank, file->n_dim);
+    }
     for (size_t i = 0; i < file->n_dim; i++) {
         const Onnx__TensorShapeProto__Dimension *d = file->dim[i];
         bool known = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
         dim[i] = known && d->dim_value > 0 ? d->dim_value : 0;
+        if (given && dim[i] > 0 && dim[i] != given->dim[i]) {
+            return clq_fail(CLQ_USAGE, "dimension %zu is %lld in the model, %lld was given", i,
+                            (long long)dim[i], (long long)given->dim[i]);
+        }
+        dim[i] = given ? given->dim[i] : dim[i];
         if (i > 0 && dim[i] == 0) {
-            return clq_fail(
-                CLQ_BAD_DATA,
-                "dimension %zu must be a number >= 1; export with a fixed size, only the "
-                "batch may be open",
-                i);
+            return clq_fail(CLQ_BAD_DATA,
+                            "dimension %zu is open, only the batch may be; give the input's "
+                            "dimensions (--shape \"%.100s=1,...\") or export with a fixed size",
+                            i, info->name);
         }
     }
     *batch = dim[0] > 0 ? dim[0] : ONNX_BATCH;
     onnx_default_axes((int)file->n_dim, operand);
-    if (operand->rank == 4 && is_channels_last(load, info->name)) {
+    if (operand->rank == 4 && is_channels_last(load, info->name, dim[3])) {
         for (int k = 0; k < 4; k++) {
             operand->axis[k] = k;
         }
@@ -297,7 +336,8 @@ static clq_status add_inputs(onnx_loader *load) {
             CLQ_TRY(add_input(load, info));
         }
     }
-    return load->graph->input_count > 0 ? CLQ_OK : clq_fail(CLQ_BAD_DATA, "the graph has no input");
+    return load->graph->input_count > 0 ? check_shapes(load)
+                                        : clq_fail(CLQ_BAD_DATA, "the graph has no input");
 }
 
 static clq_status bind_initializers(onnx_loader *load) {
@@ -342,8 +382,8 @@ static clq_status read_node(onnx_loader *load, onnx_node *node) {
     bool done;
     CLQ_TRY(onnx_fold_node(load, node, &done));
     if (!done) {
-        const onnx_operator *found = onnx_find_operator(node->op);
-        if (!found || !found->read || onnx_input(load, node, 0) == NULL) {
+        const onnx_operator *found = onnx_find_reader(node->op);
+        if (!found || onnx_input(load, node, 0) == NULL) {
             return onnx_fail(node, "input 0 is missing");
         }
         CLQ_TRY(found->read(load, node));
@@ -438,9 +478,8 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
 }
 
 static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
-    const Onnx__GraphProto *proto = model->graph;
-    CLQ_TRY(onnx_expand_qoperators(load, &proto));
-    load->proto = proto;
+    CLQ_TRY(onnx_expand_qoperators(load, &load->proto));
+    const Onnx__GraphProto *proto = load->proto;
     load->own = model->producer_name && strcmp(model->producer_name, "clquant") == 0;
     CLQ_TRY(clq_graph_create(proto->name, &load->graph));
     CLQ_TRY(load_metadata(load, model));
@@ -508,12 +547,15 @@ static clq_status keep_producer(const Onnx__ModelProto *model, clq_graph *graph)
 /* The graph of an unpacked model of `size` bytes, which it frees. `folder` is that of its external
  * data, NULL: none. */
 static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model, size_t size,
-                                const char *folder, clq_graph **graph) {
-    onnx_loader load = {.external = {.folder = folder}};
+                                const char *folder, const clq_onnx_shape *shapes,
+                                size_t shape_count, clq_graph **graph) {
+    onnx_loader load = {
+        .external = {.folder = folder}, .shapes = shapes, .shape_count = shape_count};
     clq_status status;
     load.arena.limit = clq_onnx_memory_limit(size);
-    CLQ_GOTO(status, cleanup, check_header(model));
-    CLQ_GOTO(status, cleanup, check_graph(model->graph));
+    CLQ_GOTO(status, cleanup, check_header(model, &load.opset));
+    CLQ_GOTO(status, cleanup, onnx_inline_functions(&load.arena, model, &load.proto));
+    CLQ_GOTO(status, cleanup, check_graph(load.proto));
     CLQ_GOTO(status, cleanup, load_model(&load, model));
     CLQ_GOTO(status, cleanup, choose_form(&load, &load.graph));
     CLQ_GOTO(status, cleanup, keep_producer(model, load.graph));
@@ -545,13 +587,14 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
     CLQ_TRY(clq_onnx_check_head(NULL, name, data, size, size));
     clq_status status = clq_onnx_unpack(data, size, &memory, &model);
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, size, NULL, graph);
+        status = load_unpacked(&memory, model, size, NULL, NULL, 0, graph);
     }
     return clq_fail_in(status, "%s", name);
 }
 
 /* As above, but the file's bytes are not kept beside the unpacked model and the graph. */
-clq_status clq_onnx_load(const char *path, clq_graph **graph) {
+clq_status clq_onnx_load_shaped(const char *path, const clq_onnx_shape *shapes, size_t count,
+                                clq_graph **graph) {
     CLQ_NEEDS(path, graph);
     void *file = NULL;
     size_t size = 0;
@@ -567,8 +610,12 @@ clq_status clq_onnx_load(const char *path, clq_graph **graph) {
         status = CLQ_NO_MEMORY;
     }
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, size, folder, graph);
+        status = load_unpacked(&memory, model, size, folder, shapes, count, graph);
     }
     clq_free(folder);
     return clq_fail_in(status, "%s", path);
+}
+
+clq_status clq_onnx_load(const char *path, clq_graph **graph) {
+    return clq_onnx_load_shaped(path, NULL, 0, graph);
 }

@@ -34,15 +34,10 @@ static const char *domain_of(const Onnx__NodeProto *node) {
     return node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
 }
 
-static bool folds(const char *op) {
-    const onnx_operator *found = onnx_find_operator(op);
-    return found && found->fold;
-}
-
 /* Whether there is a way to read the operator, where all its inputs are constant or not. */
 static bool knows(const char *op, bool constant) {
-    const onnx_operator *found = onnx_find_operator(op);
-    return found && (found->read || found->folds_activations || (constant && found->fold));
+    const onnx_operator *folder = onnx_find_folder(op);
+    return onnx_find_reader(op) || (folder && (constant || folder->folds_activations));
 }
 
 static bool is_softmax(const Onnx__NodeProto *node) {
@@ -137,7 +132,8 @@ static void append_kind(const onnx_loader *load, const unknown *kind, clq_text *
         clq_text_puts(text, kind->pattern);
     } else {
         clq_text_printf(text, "%.60s%s%.60s%s", domain, domain[0] ? "." : "", kind->node->op_type,
-                        !domain[0] && folds(kind->node->op_type) ? " of activations" : "");
+                        !domain[0] && onnx_find_folder(kind->node->op_type) ? " of activations"
+                                                                            : "");
     }
     clq_text_printf(text, " (%d, %s", kind->count, kind->count > 1 ? "the first is " : "");
     append_place(load, kind->first, text);

@@ -10,10 +10,12 @@ static bool is_last(const onnx_operator *row) {
     return !row->name && !row->op;
 }
 
-const onnx_operator *onnx_find_operator(const char *name) {
+typedef bool test(const onnx_operator *row, const char *name);
+
+static const onnx_operator *find(test *fits, const char *name) {
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         for (const onnx_operator *row = families[i]; !is_last(row); row++) {
-            if (row->name && (row->read || row->fold) && strcmp(row->name, name) == 0) {
+            if (fits(row, name)) {
                 return row;
             }
         }
@@ -21,15 +23,28 @@ const onnx_operator *onnx_find_operator(const char *name) {
     return NULL;
 }
 
+static bool reads(const onnx_operator *row, const char *name) {
+    return row->read && strcmp(row->name, name) == 0;
+}
+
+static bool folds(const onnx_operator *row, const char *name) {
+    return row->fold && strcmp(row->name, name) == 0;
+}
+
+static bool writes(const onnx_operator *row, const char *name) {
+    return row->op && strcmp(row->op, name) == 0;
+}
+
+const onnx_operator *onnx_find_reader(const char *name) {
+    return find(reads, name);
+}
+
+const onnx_operator *onnx_find_folder(const char *name) {
+    return find(folds, name);
+}
+
 const onnx_operator *onnx_find_writer(const char *op) {
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
-        for (const onnx_operator *row = families[i]; !is_last(row); row++) {
-            if (row->op && strcmp(row->op, op) == 0) {
-                return row;
-            }
-        }
-    }
-    return NULL;
+    return find(writes, op);
 }
 
 clq_status onnx_write_plain(onnx_chain *chain, const clq_node *node, const char **inputs,

@@ -23,18 +23,33 @@ typedef struct onnx_operator {
     clq_status (*write)(onnx_chain *chain, const clq_node *node, const char **inputs, size_t count);
 } onnx_operator;
 
-/* By ONNX's name, or by the graph's; NULL: unknown. */
-const onnx_operator *onnx_find_operator(const char *name);
+/* The rows that read or fold an operator of ONNX, which may be two, or write one of the graph;
+ * NULL: there is none. */
+const onnx_operator *onnx_find_reader(const char *name);
+const onnx_operator *onnx_find_folder(const char *name);
 const onnx_operator *onnx_find_writer(const char *op);
 
 /* An operator of the graph that is one ONNX node without attributes. */
 clq_status onnx_write_plain(onnx_chain *chain, const clq_node *node, const char **inputs,
                             size_t count);
 
-/* ops_NAME.c; each has an array onnx_NAME_operators that ends with an empty row. */
-#define FAMILIES(X)                                                                                \
-    X(binary)                                                                                      \
-    X(constant) X(conv) X(linear) X(norm) X(pool) X(quantize) X(reduce) X(shape) X(slice) X(unary)
+/* ops_NAME.c, fold_NAME.c; each has an array onnx_NAME_operators that ends with an empty row. */
+/* clang-format off */
+#define FAMILIES(X) \
+    X(binary) \
+    X(constant) \
+    X(conv) \
+    X(linear) \
+    X(norm) \
+    X(numbers) \
+    X(parts) \
+    X(pool) \
+    X(quantize) \
+    X(reduce) \
+    X(shape) \
+    X(slice) \
+    X(unary)
+/* clang-format on */
 
 #define DECLARE(name) extern const onnx_operator onnx_##name##_operators[];
 FAMILIES(DECLARE)

@@ -1,7 +1,6 @@
 /* Operators of two operands, element by element. */
 #include <string.h>
 
-#include "base/checked.h"
 #include "formats/onnx/operators.h"
 #include "graph/node.h"
 #include "ops/layer.h"
@@ -127,56 +126,8 @@ static clq_status write_add(onnx_chain *chain, const clq_node *graph_node, const
     return onnx_save_finish(chain, attrs->act);
 }
 
-static bool calculate(char operation, int64_t a, int64_t b, int64_t *out) {
-    switch (operation) {
-    case 'A':
-        return clq_add_i64(a, b, out);
-    case 'S':
-        return clq_sub_i64(a, b, out);
-    case 'M':
-        return clq_mul_i64(a, b, out);
-    default:
-        if (b == 0 || (a == INT64_MIN && b == -1)) {
-            return false;
-        }
-        *out = a / b;
-        return true;
-    }
-}
-
-/* Add, Sub, Mul, Div of 64-bit integers; one side may be a single number. */
-static clq_status fold_arithmetic(onnx_loader *load, onnx_node *node) {
-    CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    const onnx_constant *a = onnx_constant_in(load, node, 0), *b = onnx_constant_in(load, node, 1);
-    const onnx_constant *shape = a->count >= b->count && a->rank >= b->rank ? a : b;
-    if (a->type != ONNX_INT64 || b->type != ONNX_INT64 ||
-        (a->count != shape->count && a->count != 1) ||
-        (b->count != shape->count && b->count != 1)) {
-        return onnx_fail(
-            node, "of constants, only 64-bit integers in lists of equal length are supported");
-    }
-    onnx_constant *out;
-    void *data;
-    CLQ_TRY(onnx_fold_make(load, node, ONNX_INT64, shape->rank, shape->dim, &out, &data));
-    for (size_t i = 0; i < out->count; i++) {
-        int64_t x = ((const int64_t *)a->data)[a->count == 1 ? 0 : i];
-        int64_t y = ((const int64_t *)b->data)[b->count == 1 ? 0 : i];
-        if (x == ONNX_BATCH || y == ONNX_BATCH) {
-            return onnx_fail(node,
-                             "calculates with the batch, which is open; export with a fixed one");
-        }
-        if (!calculate(node->op[0], x, y, &((int64_t *)data)[i])) {
-            return onnx_fail(node, "the result is out of range");
-        }
-    }
-    return onnx_bind_constant(load, node, out);
-}
-
 const onnx_operator onnx_binary_operators[] = {
-    {"Add", .read = read_add, .fold = fold_arithmetic, .op = "add", .write = write_add},
+    {"Add", .read = read_add, .op = "add", .write = write_add},
     {"Sum", .read = read_add},
-    {"Sub", .fold = fold_arithmetic},
-    {"Mul", .fold = fold_arithmetic},
-    {"Div", .fold = fold_arithmetic},
     {0},
 };

@@ -94,7 +94,7 @@ static clq_status read_identity(onnx_loader *load, onnx_node *node) {
     return onnx_pass_on(load, node);
 }
 
-static clq_status fold_identity(onnx_loader *load, onnx_node *node) {
+clq_status onnx_fold_identity(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
     void *copy;
     CLQ_TRY(clq_arena_copy(&load->arena, onnx_constant_in(load, node, 0), sizeof(onnx_constant),
@@ -118,51 +118,11 @@ static clq_status read_cast(onnx_loader *load, onnx_node *node) {
     return onnx_pass_on(load, node);
 }
 
-static clq_status fold_cast(onnx_loader *load, onnx_node *node) {
-    int64_t to = 0;
-    CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_attribute_int(node, "to", 0, INT_MAX, &to));
-    onnx_attribute_ignore(node, "saturate");
-    const onnx_constant *from = onnx_constant_in(load, node, 0);
-    if (onnx_is_real(to)) { /* all floats are read as float32 */
-        onnx_note_type(load, to);
-        to = ONNX_FLOAT;
-    }
-    const bool real = from->scale || from->type == ONNX_FLOAT;
-    if (real ? to == ONNX_FLOAT : to == (int64_t)from->type) {
-        return fold_identity(load, node);
-    }
-    onnx_constant *out;
-    void *data;
-    bool known = to == ONNX_INT64 || to == ONNX_INT32 || to == ONNX_FLOAT;
-    if (!known || from->scale || (from->type != ONNX_INT32 && from->type != ONNX_INT64)) {
-        char from_name[32], to_name[32];
-        return onnx_fail(node, "casts constants from %s to %s, which is not supported",
-                         onnx_type_name(from->type, from_name, sizeof from_name),
-                         onnx_type_name(to, to_name, sizeof to_name));
-    }
-    CLQ_TRY(onnx_fold_make(load, node, (onnx_type)to, from->rank, from->dim, &out, &data));
-    for (size_t i = 0; i < from->count; i++) {
-        int64_t value = from->type == ONNX_INT64 ? ((const int64_t *)from->data)[i]
-                                                 : ((const int32_t *)from->data)[i];
-        if (to == ONNX_FLOAT) {
-            ((float *)data)[i] = (float)value;
-        } else if (to == ONNX_INT64) {
-            ((int64_t *)data)[i] = value;
-        } else if (value < INT32_MIN || value > INT32_MAX) {
-            return onnx_fail(node, "%lld does not fit 32 bits", (long long)value);
-        } else {
-            ((int32_t *)data)[i] = (int32_t)value;
-        }
-    }
-    return onnx_bind_constant(load, node, out);
-}
-
 const onnx_operator onnx_constant_operators[] = {
     {"Constant", .fold = fold_constant, .folds_activations = true},
     {"ConstantOfShape", .fold = fold_constant_of_shape},
     {"Shape", .fold = fold_shape, .folds_activations = true},
-    {"Identity", .read = read_identity, .fold = fold_identity},
-    {"Cast", .read = read_cast, .fold = fold_cast},
+    {"Identity", .read = read_identity, .fold = onnx_fold_identity},
+    {"Cast", .read = read_cast},
     {0},
 };

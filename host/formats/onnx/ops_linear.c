@@ -1,35 +1,91 @@
 /* Matrices times vectors: Gemm and MatMul, of which the graph makes linear layers. */
 #include "formats/onnx/operators.h"
 
-static clq_status add_linear(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+/* Weights (OUT, IN) of (IN, OUT), or as they are. */
+static clq_status turn_weights(onnx_loader *load, const onnx_node *node, bool transposed,
+                               const onnx_constant **weight, clq_shape *shape) {
+    static const int swap[2] = {1, 0};
+    onnx_constant *turned;
+    CLQ_TRY(onnx_weight_shape(node, *weight, 2, shape));
+    if (!transposed) {
+        CLQ_TRY(onnx_constant_transpose(&load->arena, *weight, swap, &turned));
+        *weight = turned;
+        CLQ_TRY(onnx_weight_shape(node, *weight, 2, shape));
+    }
+    return CLQ_OK;
+}
+
+/* x (N, IN), which the value's axes have so. */
+static clq_status add_linear(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
                              const onnx_constant *weight, const onnx_constant *bias,
-                             bool transposed) {
-    static const int swap[2] = {1, 0}, places[2] = {0, 1};
-    clq_linear_attrs attrs = {CLQ_ACT_NONE};
-    clq_shape shape;
+                             clq_shape shape, const onnx_operand *like) {
+    const clq_linear_attrs attrs = {CLQ_ACT_NONE};
     char *name;
-    int inputs[3], count;
-    if (x->rank != 2) {
-        return onnx_fail(
-            node, "its input has %d dimensions, must be (N, features); flatten it before", x->rank);
-    }
-    CLQ_TRY(onnx_arrange(load, node, x, 2, places));
-    inputs[0] = x->value;
-    CLQ_TRY(onnx_weight_shape(node, weight, 2, &shape));
-    if (!transposed) { /* (IN, OUT) -> (OUT, IN) */
-        onnx_constant *turned;
-        CLQ_TRY(onnx_constant_transpose(&load->arena, weight, swap, &turned));
-        weight = turned;
-        CLQ_TRY(onnx_weight_shape(node, weight, 2, &shape));
-    }
+    int inputs[3] = {x->value}, count;
     CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
     CLQ_TRY(onnx_add_weights(load, node, x, weight, bias, shape, name, inputs, &count));
-    return onnx_add_node(load, node, "linear", name, &attrs, inputs, count, NULL);
+    return onnx_add_node(load, node, "linear", name, &attrs, inputs, count, like);
+}
+
+/* A matrix times each vector of x (N, .., IN): a 1x1 convolution of an image (N, .., .., IN). */
+static clq_status add_pixelwise(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                                const onnx_constant *weight, clq_shape shape) {
+    const clq_conv2d_attrs attrs = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1};
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    const int last = x->rank - 1, rank = load->graph->values[x->value].shape.rank;
+    char *name;
+    int inputs[3], count;
+    if (x->axis[last] != rank - 1 || rank != 4) { /* batch, the axes between as one, IN */
+        int places[4] = {0, -1, -1, last};
+        for (int k = 1; k < last; k++) {
+            places[k < 3 ? k : 2] = k;
+        }
+        if (x->rank > 4) {
+            return onnx_fail(node, "its input has %d dimensions, at most 4 are supported", x->rank);
+        }
+        CLQ_TRY(onnx_arrange(load, node, x, 4, places));
+    }
+    inputs[0] = x->value;
+    if (dims.dim[last] != shape.dim[1]) {
+        return onnx_fail(node, "multiplies vectors of %lld by a matrix of %lld rows",
+                         (long long)dims.dim[last], (long long)shape.dim[1]);
+    }
+    const clq_shape image = {4, {shape.dim[0], 1, 1, shape.dim[1]}};
+    CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
+    CLQ_TRY(onnx_add_weights(load, node, x, weight, NULL, image, name, inputs, &count));
+    return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, x);
+}
+
+/* The constant times a factor that is not 1. */
+static clq_status scale_constant(onnx_loader *load, const onnx_node *node, float factor,
+                                 const onnx_constant **constant) {
+    const float *values;
+    onnx_constant *scaled;
+    void *data;
+    if (factor == 1 || !*constant) {
+        return CLQ_OK;
+    }
+    if ((*constant)->scale) {
+        return onnx_fail(node,
+                         "has alpha or beta of %g beside quantized weights; only 1 is supported",
+                         (double)factor);
+    }
+    CLQ_TRY(onnx_constant_floats(&load->arena, *constant, &values));
+    CLQ_TRY(onnx_constant_make(&load->arena, (*constant)->name, ONNX_FLOAT, (*constant)->rank,
+                               (*constant)->dim, &scaled, &data));
+    for (size_t i = 0; i < scaled->count; i++) {
+        ((float *)data)[i] = values[i] * factor;
+    }
+    *constant = scaled;
+    return CLQ_OK;
 }
 
 static clq_status read_gemm(onnx_loader *load, onnx_node *node) {
+    static const int places[2] = {0, 1};
     onnx_operand x;
     const onnx_constant *weight, *bias;
+    clq_shape shape;
     int64_t trans_a = 0, trans_b = 0;
     float alpha = 1, beta = 1;
     CLQ_TRY(onnx_want_inputs(node, 2, 3));
@@ -41,10 +97,16 @@ static clq_status read_gemm(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_attribute_float(node, "alpha", &alpha));
     CLQ_TRY(onnx_attribute_float(node, "beta", &beta));
     onnx_attribute_ignore(node, "broadcast");
-    if (trans_a || alpha != 1 || (beta != 1 && bias)) {
-        return onnx_fail(node, "has transA %d, alpha %g and beta %g; only 0, 1 and 1 are supported",
-                         (int)trans_a, (double)alpha, (double)beta);
+    if (x.rank != 2) {
+        return onnx_fail(
+            node, "its input has %d dimensions, must be (N, features); flatten it before", x.rank);
     }
+    if (trans_a) {
+        const int first = x.axis[0];
+        x.axis[0] = x.axis[1];
+        x.axis[1] = first;
+    }
+    CLQ_TRY(onnx_arrange(load, node, &x, 2, places));
     if (bias && (bias->rank > 2 || (bias->rank == 2 && bias->dim[0] != 1))) {
         char text[96];
         onnx_dims_text(bias->rank, bias->dim, text, sizeof text);
@@ -53,16 +115,31 @@ static clq_status read_gemm(onnx_loader *load, onnx_node *node) {
                          "feature, (features) or (1, features), is supported",
                          text);
     }
-    return add_linear(load, node, &x, weight, bias, trans_b != 0);
+    CLQ_TRY(scale_constant(load, node, alpha, &weight));
+    CLQ_TRY(scale_constant(load, node, beta, &bias));
+    CLQ_TRY(turn_weights(load, node, trans_b != 0, &weight, &shape));
+    return add_linear(load, node, &x, weight, bias, shape, NULL);
 }
 
 static clq_status read_matmul(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const onnx_constant *weight;
+    clq_shape shape;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
     CLQ_TRY(onnx_want_features(load, node, 0, &x));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
-    return add_linear(load, node, &x, weight, NULL, false);
+    CLQ_TRY(turn_weights(load, node, false, &weight, &shape));
+    if (x.rank < 2) {
+        return onnx_fail(node, "its input has no batch");
+    }
+    if (x.rank == 2) {
+        CLQ_TRY(onnx_arrange(load, node, &x, 2, (const int[2]){0, 1}));
+    }
+    if (onnx_is_row(load, &x) && x.axis[x.rank - 1] == 1) {
+        return add_linear(load, node, &x, weight, NULL, shape, &x);
+    }
+    CLQ_TRY(onnx_settle(load, node, &x, false));
+    return add_pixelwise(load, node, &x, weight, shape);
 }
 
 static clq_status write_gemm(onnx_chain *chain, const clq_node *graph_node, const char **inputs,

@@ -6,12 +6,7 @@
 #include "base/checked.h"
 #include "formats/onnx/operators.h"
 
-typedef struct slices {
-    const int64_t *starts, *ends, *axes, *steps;
-    size_t count, axis_count, step_count;
-} slices;
-
-static clq_status read_slices(onnx_loader *load, onnx_node *node, slices *s) {
+clq_status onnx_read_slices(onnx_loader *load, onnx_node *node, onnx_slices *s) {
     size_t end_count = 0;
     CLQ_TRY(onnx_want_inputs(node, 1, 5));
     if (onnx_input_count(node) == 1) { /* opset below 10 */
@@ -34,8 +29,8 @@ static clq_status read_slices(onnx_loader *load, onnx_node *node, slices *s) {
 static clq_status read_slice(onnx_loader *load, onnx_node *node) {
     static const int no_pad[4];
     onnx_operand x;
-    slices s = {0};
-    CLQ_TRY(read_slices(load, node, &s));
+    onnx_slices s = {0};
+    CLQ_TRY(onnx_read_slices(load, node, &s));
     CLQ_TRY(onnx_peek(load, node, 0, &x));
     CLQ_TRY(onnx_note_read(load, &x));
     onnx_dims dims = onnx_activation_dims(load, &x);
@@ -197,113 +192,9 @@ static clq_status write_shortcut(onnx_chain *chain, const clq_node *graph_node, 
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }
 
-static clq_status fold_gather(onnx_loader *load, onnx_node *node) {
-    int64_t axis = 0;
-    CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(onnx_attribute_int(node, "axis", -1, 0, &axis));
-    const onnx_constant *from = onnx_constant_in(load, node, 0),
-                        *index = onnx_constant_in(load, node, 1);
-    if (from->rank != 1 || index->rank > 1 || index->type != ONNX_INT64 || from->scale) {
-        return onnx_fail(node,
-                         "of constants, only a list picked from by 64-bit integers is supported");
-    }
-    onnx_constant *out;
-    void *data;
-    CLQ_TRY(onnx_fold_make(load, node, from->type, index->rank, index->dim, &out, &data));
-    size_t size = onnx_type_size(from->type);
-    for (size_t i = 0; i < out->count; i++) {
-        int64_t k = ((const int64_t *)index->data)[i];
-        if (!onnx_wrap(&k, from->dim[0])) {
-            return onnx_fail(node, "index %lld is outside 0..%lld", (long long)k,
-                             (long long)from->dim[0] - 1);
-        }
-        memcpy((char *)data + i * size, (const char *)from->data + (size_t)k * size, size);
-    }
-    return onnx_bind_constant(load, node, out);
-}
-
-static clq_status fold_concat(onnx_loader *load, onnx_node *node) {
-    int64_t axis = 0, total = 0;
-    CLQ_TRY(onnx_want_inputs(node, 1, SIZE_MAX));
-    CLQ_TRY(onnx_attribute_int(node, "axis", -1, 0, &axis));
-    onnx_type type = onnx_constant_in(load, node, 0)->type;
-    size_t size = onnx_type_size(type);
-    for (size_t i = 0; i < onnx_input_count(node); i++) {
-        const onnx_constant *part = onnx_constant_in(load, node, i);
-        if (!part || part->rank != 1 || part->type != type || part->scale ||
-            !clq_add_i64(total, part->dim[0], &total)) {
-            return onnx_fail(node, "of constants, only lists of one type are supported");
-        }
-    }
-    onnx_constant *out;
-    void *data;
-    CLQ_TRY(onnx_fold_make(load, node, type, 1, &total, &out, &data));
-    char *to = data;
-    for (size_t i = 0; i < onnx_input_count(node); i++) {
-        const onnx_constant *part = onnx_constant_in(load, node, i);
-        if (part->count > 0) {
-            memcpy(to, part->data, part->count * size);
-        }
-        to += part->count * size;
-    }
-    return onnx_bind_constant(load, node, out);
-}
-
-/* start, step and count of one sliced axis by ONNX's clamping rules. */
-static bool slice_axis(int64_t extent, int64_t start, int64_t end, int64_t step, int64_t *first,
-                       int64_t *count) {
-    if (step == 0 || step == INT64_MIN) {
-        return false;
-    }
-    start = start < 0 && start >= -extent ? start + extent : start;
-    end = end < 0 && end >= -extent ? end + extent : end;
-    if (step > 0) {
-        start = start < 0 ? 0 : start > extent ? extent : start;
-        end = end < 0 ? 0 : end > extent ? extent : end;
-        *count = end > start ? (end - start - 1) / step + 1 : 0;
-    } else {
-        start = start < 0 ? -1 : start >= extent ? extent - 1 : start;
-        end = end < 0 ? -1 : end >= extent ? extent - 1 : end;
-        *count = start > end ? (start - end - 1) / -step + 1 : 0;
-    }
-    *first = start;
-    return true;
-}
-
-/* Slices along the first axis: rows of a small table. */
-static clq_status fold_slice(onnx_loader *load, onnx_node *node) {
-    const int64_t *starts, *ends, *axes, *steps;
-    size_t start_count, end_count, axis_count, step_count;
-    CLQ_TRY(onnx_want_inputs(node, 3, 5));
-    CLQ_TRY(onnx_want_integers(load, node, 1, "starts", &starts, &start_count));
-    CLQ_TRY(onnx_want_integers(load, node, 2, "ends", &ends, &end_count));
-    CLQ_TRY(onnx_want_integers(load, node, 3, "axes", &axes, &axis_count));
-    CLQ_TRY(onnx_want_integers(load, node, 4, "steps", &steps, &step_count));
-    const onnx_constant *from = onnx_constant_in(load, node, 0);
-    int64_t first, count, dim[ONNX_MAX_RANK];
-    if (start_count != 1 || end_count != 1 || axis_count > 1 || step_count > 1 || from->rank < 1 ||
-        from->scale || (axis_count == 1 && axes[0] != 0 && axes[0] != -from->rank) ||
-        !slice_axis(from->dim[0], starts[0], ends[0], step_count ? steps[0] : 1, &first, &count)) {
-        return onnx_fail(node, "of constants, only slices along axis 0 are supported");
-    }
-    memcpy(dim, from->dim, sizeof dim);
-    dim[0] = count;
-    onnx_constant *out;
-    void *data;
-    CLQ_TRY(onnx_fold_make(load, node, from->type, from->rank, dim, &out, &data));
-    size_t row = count > 0 ? out->count / (size_t)count * onnx_type_size(from->type) : 0;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = first + i * (step_count ? steps[0] : 1);
-        memcpy((char *)data + (size_t)i * row, (const char *)from->data + (size_t)at * row, row);
-    }
-    return onnx_bind_constant(load, node, out);
-}
-
 const onnx_operator onnx_slice_operators[] = {
-    {"Slice", .read = read_slice, .fold = fold_slice},
+    {"Slice", .read = read_slice},
     {"Pad", .read = read_pad},
-    {"Gather", .fold = fold_gather},
-    {"Concat", .fold = fold_concat},
     {.op = "shortcut_a", .write = write_shortcut},
     {0},
 };

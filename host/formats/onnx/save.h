@@ -103,6 +103,8 @@ clq_status onnx_save_clip(onnx_chain *chain);
 /* To codes and back, by inputs[1] and [2]: the last steps of a chain. */
 clq_status onnx_save_finish_codes(onnx_chain *chain, const char *inputs[3]);
 
+/* The file's axis of a value's axis: images are (N, C, H, W) in the file, all else is as stored. */
+int onnx_file_axis(const clq_shape *shape, int axis);
 /* Writes the nodes that bring `*x` from the axes `from` of a value to those of `to`, the last of
  * which makes `output`; NULL: a new value. *x then is what they make. `of` begins their names. */
 clq_status onnx_save_axes(onnx_saver *save, const char *of, const clq_axes *from,

@@ -123,6 +123,12 @@ static int place_of(const clq_axes *axes, int axis) {
     return -1;
 }
 
+int onnx_file_axis(const clq_shape *shape, int axis) {
+    static const clq_axes none = {0};
+    const clq_axes axes = clq_axes_of(&none, shape->rank);
+    return place_of(&axes, axis);
+}
+
 /* Squeeze or Unsqueeze of those of `axes` that `other` has not; *left are the others. */
 static int find_ones(const clq_axes *axes, const clq_axes *other, int64_t *ones, clq_axes *left) {
     int count = 0;
