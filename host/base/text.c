@@ -51,18 +51,18 @@ void clq_text_puts(clq_text *text, const char *string) {
 }
 
 void clq_text_printf(clq_text *text, const char *format, ...) {
-    va_list arguments, again;
+    va_list arguments, second;
     va_start(arguments, format);
-    va_copy(again, arguments);
+    va_copy(second, arguments);
     int length = clq_vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (length < 0) {
         text->failed = true;
     } else if (reserve(text, (size_t)length)) {
-        clq_vsnprintf(text->data + text->size, (size_t)length + 1, format, again);
+        clq_vsnprintf(text->data + text->size, (size_t)length + 1, format, second);
         text->size += (size_t)length;
     }
-    va_end(again);
+    va_end(second);
 }
 
 clq_status clq_text_status(const clq_text *text) {
@@ -89,6 +89,10 @@ void clq_text_free(clq_text *text) {
     *text = (clq_text){0};
 }
 
+const char *clq_plural(int64_t count) {
+    return count == 1 ? "" : "s";
+}
+
 char *clq_strdup(const char *text) {
     CLQ_NEEDS_OR(NULL, text);
     size_t size = strlen(text) + 1;
@@ -100,8 +104,8 @@ char *clq_strdup(const char *text) {
 }
 
 char *clq_vformat(const char *format, va_list arguments) {
-    va_list again;
-    va_copy(again, arguments);
+    va_list second;
+    va_copy(second, arguments);
     char *text = NULL;
     int length = clq_vsnprintf(NULL, 0, format, arguments);
     if (length < 0) {
@@ -110,9 +114,9 @@ char *clq_vformat(const char *format, va_list arguments) {
         text = clq_realloc(NULL, (size_t)length + 1, 1);
     }
     if (text) {
-        clq_vsnprintf(text, (size_t)length + 1, format, again);
+        clq_vsnprintf(text, (size_t)length + 1, format, second);
     }
-    va_end(again);
+    va_end(second);
     return text;
 }
 

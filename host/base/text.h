@@ -28,6 +28,9 @@ void clq_text_free(clq_text *text); /* leaves it empty and usable */
  * become '?'. */
 void clq_make_printable(char *text);
 
+/* What a noun has behind `count`: printf("%d layer%s", n, clq_plural(n)). */
+const char *clq_plural(int64_t count);
+
 /* ---- UTF-8 ---- */
 
 /* The bytes of the character that `text` begins with; 0 when that is not UTF-8. */

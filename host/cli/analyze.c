@@ -58,7 +58,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return clq_option_result(state, clq_option_seed(argument, &o->seed));
     case ARGP_KEY_ARG:
         if (o->quantized) {
-            return clq_option_fail(state, "one FP32 model and its quantized form only");
+            return clq_option_fail(state, "one FP32 model and the quantized one only");
         }
         *(o->model ? &o->quantized : &o->model) = argument;
         return 0;

@@ -6,6 +6,7 @@
 #include "base/environment.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "device/cache_file.h"
 #include "device/cache_folder.h"
@@ -126,7 +127,7 @@ static void print_survey(const clq_cache_survey *survey, const char *folder, con
 static void print_removed(const clq_cache_survey *removed, const char *folder) {
     printf("%s: removed %lld file%s, %.2f MB\n", folder,
            (long long)(removed->files + removed->tables.files),
-           removed->files + removed->tables.files == 1 ? "" : "s",
+           clq_plural(removed->files + removed->tables.files),
            (double)(removed->bytes + removed->tables.bytes) / 1e6);
     print_kinds(removed);
     if (removed->in_use > 0) {

@@ -25,9 +25,9 @@ json_t *clq_device_to_json(clq_device *device, const clq_device_info *info);
 
 /* What --data may be. */
 #define CLQ_DATA_HELP                                                                              \
-    "Images (CIFAR binary, folders by class, idx, synthetic) or a table (.csv, .npy)"
+    "Images (CIFAR binary, folders by class, idx, synthetic) or a table (.csv, .tsv, .npy)"
 /* Of those that need no labels. */
-#define CLQ_UNLABELLED_HELP "Images, labelled or not, or a table (.csv, .npy)"
+#define CLQ_UNLABELLED_HELP "Images, labelled or not, or a table (.csv, .tsv, .npy)"
 /* Options that several commands have. */
 #define CLQ_LOG_FILE_HELP "Append what happens to FILE, as it happens: JSON, a line each"
 #define CLQ_NEW_HEAD_HELP "Keep the seeded last layer where the weights have one of another shape"

@@ -30,7 +30,7 @@ _clquant_value() { # WORD NAME OPTION HELP
         mapfile -t COMPREPLY < <(compgen -W "cpu gpu" -- "$word")
     elif [[ $option == --data || $option == -D ]]; then
         compopt -o filenames 2>/dev/null
-        mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.@(csv|npy)' -- "$word"; compgen -W synthetic -- "$word")
+        mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.@(csv|tsv|npy)' -- "$word"; compgen -W synthetic -- "$word")
     elif [[ $name =~ ^[a-z0-9_]+(\|[a-z0-9_]+)+$ ]]; then
         mapfile -t COMPREPLY < <(compgen -W "${name//|/ }" -- "$word")
     elif [[ $name =~ \.([a-z]+)$ ]]; then

@@ -145,7 +145,7 @@ static void warn(const clq_dataset *dataset, const clq_preprocessing *p,
     if (numbers) {
         clq_text_printf(&text, "the mean and std of %s%s", info->usual,
                         strcmp(info->kind, "folder") == 0 && strcmp(info->usual, "CIFAR-10") == 0
-                            ? " (whose class names the folders have)"
+                            ? " (by the folders' names)"
                             : "");
     }
     if (scaled && p->resize.shorter) {
@@ -155,12 +155,10 @@ static void warn(const clq_dataset *dataset, const clq_preprocessing *p,
                         p->resize.height);
     }
     if (numbers || scaled) {
-        clq_log_warn("the model does not say how its images are %s%s%s; the usual is taken: %s. "
-                     "Results are wrong if it was trained otherwise: give %s%s%s",
-                     numbers ? "normalized" : "", numbers && scaled ? " and " : "",
-                     scaled ? "resized" : "", text.data ? text.data : "",
-                     numbers ? "--mean and --std" : "", numbers && scaled ? ", and " : "",
-                     scaled ? "--resize" : "");
+        clq_log_warn("the model does not say how its images are prepared; assumed: %s (else give "
+                     "%s%s%s)",
+                     text.data ? text.data : "", numbers ? "--mean, --std" : "",
+                     numbers && scaled ? ", " : "", scaled ? "--resize" : "");
     }
     clq_text_free(&text);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "clquant/train.h"
 
@@ -124,12 +125,13 @@ static void print(clq_device *device, const clq_device_info *info, const clq_dev
                   const char *error) {
     printf("%d:%d  %s\n", info->platform_index, info->device_index, info->name);
     printf("     %s, %s, driver %s\n", info->platform, info->version, info->driver);
-    printf("     %s, %u compute units, %.1f GiB memory (%.1f GiB at once), %" PRIu64 " KiB local\n",
-           info->is_gpu   ? "GPU"
-           : info->is_cpu ? "CPU"
-                          : "other",
-           info->compute_units, (double)info->global_memory / 0x1p30,
-           (double)info->max_allocation / 0x1p30, info->local_memory / 1024);
+    printf(
+        "     %s, %u compute unit%s, %.1f GiB memory (%.1f GiB at once), %" PRIu64 " KiB local\n",
+        info->is_gpu   ? "GPU"
+        : info->is_cpu ? "CPU"
+                       : "other",
+        info->compute_units, clq_plural(info->compute_units), (double)info->global_memory / 0x1p30,
+        (double)info->max_allocation / 0x1p30, info->local_memory / 1024);
     if (error) {
         printf("     cannot be used: %s\n", error);
         return;

@@ -82,12 +82,14 @@ static clq_status print_tensors(const char *path, const clq_tensors *tensors) {
         bytes += tensor->size;
     }
     if (status == CLQ_OK) {
-        printf("%s: %zu tensors, %zu bytes\n", path, count, bytes);
+        printf("%s: %zu tensor%s, %zu byte%s\n", path, count, clq_plural((int64_t)count), bytes,
+               clq_plural((int64_t)bytes));
     }
     for (int i = 0; i < tensors->metadata_count && status == CLQ_OK; i++) {
         printf("metadata ");
         clq_print_name(tensors->metadata[i].key);
-        printf(": %zu bytes\n", strlen(tensors->metadata[i].value));
+        printf(": %zu byte%s\n", strlen(tensors->metadata[i].value),
+               clq_plural((int64_t)strlen(tensors->metadata[i].value)));
     }
     if (status == CLQ_OK && count > 0) {
         putchar('\n');

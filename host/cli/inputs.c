@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "data/csv.h"
 
 static bool is_arrays(const char *path) {
     return clq_path_has_extension(path, ".npy") || clq_path_has_extension(path, ".npz");
@@ -30,7 +31,7 @@ clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_g
     }
     const bool rows =
         graph->input_count == 1 && graph->values[clq_graph_input(graph)].shape.rank == 2;
-    if (rows && !clq_path_has_extension(path, ".csv")) {
+    if (rows && !clq_csv_named(path)) {
         return clq_fail(CLQ_BAD_DATA,
                         "%s: the network takes rows, not images: give a table, X.csv, or an array, "
                         "X.npy (N, features), normalized as the network wants it",

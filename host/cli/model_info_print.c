@@ -90,7 +90,7 @@ static void add_codes(clq_text *text, const clq_value *value) {
 static void add_range(clq_text *text, const clq_scale_range *range) {
     if (range->count > 0) {
         clq_text_printf(text, "%lld scale%s %.4g..%.4g", (long long)range->count,
-                        range->count == 1 ? "" : "s", (double)range->least, (double)range->most);
+                        clq_plural(range->count), (double)range->least, (double)range->most);
     }
 }
 
@@ -151,7 +151,7 @@ static clq_status print_data_files(const clq_model_info *info) {
     }
     clq_text_printf(&text, "%s in %s", bytes_text(bytes, number), info->graph->data_files[0]);
     if (count > 1) {
-        clq_text_printf(&text, " and %d other%s", count - 1, count > 2 ? "s" : "");
+        clq_text_printf(&text, " and %d other%s", count - 1, clq_plural(count - 1));
     }
     return print_text("data", &text);
 }
@@ -208,8 +208,8 @@ static clq_status print_quantization(const clq_model_info *info) {
         return CLQ_OK;
     }
     if (info->quantized_layers > 0) {
-        clq_text_printf(&text, "weights of %d layers %s, ", info->quantized_layers,
-                        clq_weight_names[!info->per_channel]);
+        clq_text_printf(&text, "weights of %d layer%s %s, ", info->quantized_layers,
+                        clq_plural(info->quantized_layers), clq_weight_names[!info->per_channel]);
         add_range(&text, &info->weight_scales);
         clq_text_puts(&text, "; ");
     }
@@ -329,7 +329,7 @@ clq_status clq_model_info_print(const clq_model_info *info) {
                      precision_right[COLUMNS] = {0, 0, 0, 0, 1, 1};
     const clq_form form = clq_graph_form(info->graph);
     clq_text text = {0};
-    clq_text_printf(&text, "%s: %s%s%s form%s", info->path, info->graph->name,
+    clq_text_printf(&text, "%s: %s%s%s network%s", info->path, info->graph->name,
                     *info->graph->name ? ", " : "", clq_graph_form_name(info->graph),
                     form == CLQ_FORM_QUANTIZED
                         ? " (activations quantized, weights float: simulated in floats)"

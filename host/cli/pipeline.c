@@ -115,9 +115,10 @@ static clq_status fit_table(const clq_recipe *recipe, const clq_dataset_info *in
     }
     if (network->inputs && network->inputs != info->features) {
         return clq_fail(CLQ_BAD_DATA,
-                        "%s: is a table of %d features, and the recipe's network reads %d: leave "
+                        "%s: is a table of %d feature%s, and the recipe's network reads %d: leave "
                         "network.inputs out, or --set network.inputs=%d",
-                        info->path, info->features, (int)network->inputs, info->features);
+                        info->path, info->features, clq_plural(info->features),
+                        (int)network->inputs, info->features);
     }
     network->inputs = info->features;
     network->classes = network->classes ? network->classes : info->targets;

@@ -30,7 +30,8 @@ static clq_status parse_normalization(clq_image_flags *f) {
         CLQ_TRY(clq_option_enum("--range", f->range, ranges, 2, &range));
     }
     if (!clq_normalization_spread(n, &means, &stds)) {
-        return clq_fail(CLQ_USAGE, "--mean has %zu numbers, --std %zu", means, stds);
+        return clq_fail(CLQ_USAGE, "--mean has %zu number%s, --std %zu", means,
+                        clq_plural((int64_t)means), stds);
     }
     n->range = range == 1 ? 255 : 1;
     f->given.normalization_count = (int)means;

@@ -146,8 +146,8 @@ void clq_quantized_warn(const clq_quantized *q) {
     } else {
         clq_text_printf(&names, "max_shift %d, the most there is, clamps fewest", CLQ_MOST_SHIFT);
     }
-    clq_log_warn("max_shift %d clamped %lld of %lld scales, in %s", q->config->max_shift,
-                 (long long)report->clamped, (long long)report->scales,
+    clq_log_warn("max_shift %d clamped %lld of %lld scale%s, in %s", q->config->max_shift,
+                 (long long)report->clamped, (long long)report->scales, clq_plural(report->scales),
                  names.data ? names.data : "");
     clq_text_free(&names);
 }
@@ -206,8 +206,7 @@ static json_t *errors_to_json(const clq_quantized *q, const clq_graph *graph) {
 static void print_equalized(const clq_equalization *equalization) {
     enum { NAMED = 4 };
     int channels = 0, held = 0;
-    printf("equalized %d pair%s of layers", equalization->count,
-           equalization->count == 1 ? "" : "s");
+    printf("equalized %d pair%s of layers", equalization->count, clq_plural(equalization->count));
     for (int i = 0; i < equalization->count; i++) {
         const clq_equalized_pair *pair = &equalization->pairs[i];
         channels += pair->channels;
@@ -223,7 +222,8 @@ static void print_equalized(const clq_equalization *equalization) {
         printf(" and %d more", equalization->count - NAMED);
     }
     if (held > 0) {
-        printf("; %d of %d channels stay as they were, since ReLU6 cuts them", held, channels);
+        printf("; %d of %d channel%s %s, since ReLU6 cuts them", held, channels,
+               clq_plural(channels), held == 1 ? "stays as it was" : "stay as they were");
     }
     putchar('\n');
 }
@@ -290,18 +290,20 @@ static void print_methods(const clq_quant_config *config, const clq_quant_report
         print_equalized(&report->equalization);
     }
     if (config->adaround > 0) {
-        printf("adaround on %lld %.*s, %d steps for each of %d layers: error of their outputs %.3g "
-               "%%, rounding to the nearest %.3g %%",
-               (long long)a->images, clq_unit_length(unit, a->images), unit, config->adaround,
-               a->layers, 100 * a->after, 100 * a->before);
+        printf(
+            "adaround on %lld %.*s, %d step%s for each of %d layer%s: error of their outputs %.3g "
+            "%%, rounding to the nearest %.3g %%",
+            (long long)a->images, clq_unit_length(unit, a->images), unit, config->adaround,
+            clq_plural(config->adaround), a->layers, clq_plural(a->layers), 100 * a->after,
+            100 * a->before);
         printf(a->nearest ? "; %d keep the nearest\n" : "\n", a->nearest);
     }
     if (config->bias_correct) {
-        printf(
-            "biases of %d layers corrected on %lld %.*s: means were off by %.3g %% of the outputs' "
-            "size, at most by %.3g %%",
-            b->layers, (long long)b->images, clq_unit_length(unit, b->images), unit, 100 * b->mean,
-            100 * b->largest);
+        printf("biases of %d layer%s corrected on %lld %.*s: means were off by %.3g %% of the "
+               "outputs' "
+               "size, at most by %.3g %%",
+               b->layers, clq_plural(b->layers), (long long)b->images,
+               clq_unit_length(unit, b->images), unit, 100 * b->mean, 100 * b->largest);
         fputs(b->largest > 0 ? ", in " : "", stdout);
         clq_print_name(b->worst);
         putchar('\n');
@@ -329,8 +331,8 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     if (config->learn_scales != CLQ_LEARN_NONE) {
         printf(", learned (%s)", clq_learn_names[config->learn_scales]);
     }
-    printf(", requantizer %s\n%lld scales", clq_requantizer_name(config->requantizer),
-           (long long)report->scales);
+    printf(", requantizer %s\n%lld scale%s", clq_requantizer_name(config->requantizer),
+           (long long)report->scales, clq_plural(report->scales));
     if (report->widened > 0) {
         printf(", %lld of them made larger so that their layers' biases fit into 32 bits",
                (long long)report->widened);
@@ -458,8 +460,9 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original, con
     const bool small = after.bytes < 100000;
     const char *unit = small ? "kB" : "MB";
     const double one = small ? 1e3 : 1e6;
-    printf("%s: %s form, %lld parameters, %.2f %s", path, clq_graph_form_name(saved),
-           (long long)after.parameters, (double)after.bytes / one, unit);
+    printf("%s: %s network, %lld parameter%s, %.2f %s", path, clq_graph_form_name(saved),
+           (long long)after.parameters, clq_plural(after.parameters), (double)after.bytes / one,
+           unit);
     if (after.bytes != before.bytes) {
         printf(" (FP32 %.2f %s, %.2fx smaller)", (double)before.bytes / one, unit,
                (double)before.bytes / (double)after.bytes);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "cli/pipeline.h"
 
 /* Of the numbers to predict; NULL: they have none. */
@@ -141,8 +142,8 @@ void clq_verification_print(const clq_verification *v) {
 
 clq_status clq_verification_gate(const clq_verification *v) {
     if (v->mismatched_codes > 0) {
-        return clq_fail(CLQ_GATE_FAILED, "%lld codes differ; first: %s",
-                        (long long)v->mismatched_codes, v->first_mismatch);
+        return clq_fail(CLQ_GATE_FAILED, "%lld code%s; first: %s", (long long)v->mismatched_codes,
+                        v->mismatched_codes == 1 ? " differs" : "s differ", v->first_mismatch);
     }
     for (int i = 0; i < v->path_count; i++) {
         if (strcmp(v->paths[i].sha256, v->logits_sha256) != 0) {

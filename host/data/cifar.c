@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "data/dataset.h"
 
 enum { SIDE = 32, PIXELS = SIDE * SIDE, MAX_FILES = 5 };
@@ -133,8 +134,8 @@ static clq_status read_names(const char *folder, const char *file, clq_source *s
         count++;
     }
     if (count != source->class_count) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: %d class names, must be %d", path, count,
-                          source->class_count);
+        status = clq_fail(CLQ_BAD_DATA, "%s: %d class name%s, must be %d", path, count,
+                          clq_plural(count), source->class_count);
         goto cleanup;
     }
     status = clq_source_set_names(source, path, names, count);

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/numbers.h"
+#include "base/text.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 32)
 enum { MAX_COLUMNS = 65536 };
@@ -145,7 +146,7 @@ static clq_status parse_row(parser *p) {
 
 static const char separators[] = {',', ';', '\t'};
 static const char *const separator_names[] = {"comma", "semicolon", "tab"};
-enum { SEPARATORS = sizeof separators };
+enum { SEPARATORS = sizeof separators, TAB = SEPARATORS - 1 };
 
 const char *clq_csv_separator_name(char separator) {
     int i = 0;
@@ -167,8 +168,12 @@ static const char *count_separators(const char *at, size_t counts[SEPARATORS]) {
     return at + (*at == '\r' && at[1] == '\n') + (*at != '\0');
 }
 
+bool clq_csv_named(const char *path) {
+    return clq_path_has_extension(path, ".csv") || clq_path_has_extension(path, ".tsv");
+}
+
 /* The one that the first lines agree on: all have it, equally often. CLQ_BAD_DATA when that is
- * true of two. */
+ * true of two and the file's name does not decide. */
 static clq_status find_separator(parser *p) {
     enum { LOOKED_AT = 20 };
     size_t first[SEPARATORS] = {0};
@@ -189,6 +194,10 @@ static clq_status find_separator(parser *p) {
         lines++;
     }
     p->separator = ',';
+    if (first[TAB] > 0 && same[TAB] && clq_path_has_extension(p->path, ".tsv")) {
+        p->separator = separators[TAB];
+        return CLQ_OK;
+    }
     for (int i = 0; i < SEPARATORS; i++) {
         if (first[i] == 0 || !same[i]) {
             continue;
@@ -230,8 +239,9 @@ static clq_status parse(parser *p, int *columns) {
                 }
                 *columns = (int)cells;
             } else if (cells != (size_t)*columns) {
-                return clq_fail(CLQ_BAD_DATA, "%s:%lld: %zu cells where the first line has %d",
-                                p->path, (long long)line, cells, *columns);
+                return clq_fail(CLQ_BAD_DATA, "%s:%lld: %zu cell%s where the first line has %d",
+                                p->path, (long long)line, cells, clq_plural((int64_t)cells),
+                                *columns);
             }
             continue;
         }

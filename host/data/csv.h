@@ -19,7 +19,11 @@ static inline const char *clq_csv_cell(const clq_csv *csv, int64_t row, int colu
     return csv->cells[(row + csv->has_header) * csv->columns + column];
 }
 
-/* RFC 4180 with ",", ";" or tab, whichever the first lines agree on, and "\n", "\r\n" or "\r":
+/* By the ending of its name: .csv or .tsv. */
+bool clq_csv_named(const char *path);
+
+/* RFC 4180 with ",", ";" or tab, whichever the first lines agree on (in a .tsv file the tab where
+ * they agree on several), and "\n", "\r\n" or "\r":
  * quoted cells may hold separators, doubled quotes and line ends. Empty lines and lines that begin
  * with # are left out. CLQ_BAD_DATA names the line, or the separators that it could be. */
 clq_status clq_csv_read(const char *path, clq_csv *csv);

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "data/dataset.h"
 #include "data/gzip.h"
 
@@ -87,8 +88,8 @@ static clq_status read_header(idx_header *h, const char *path, const void *head,
     }
     h->rank = b[3];
     if (h->rank < h->min_rank || h->rank > h->max_rank) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %d dimensions, must be %d..%d", path, h->rank,
-                        h->min_rank, h->max_rank);
+        return clq_fail(CLQ_BAD_DATA, "%s: %d dimension%s, must be %d..%d", path, h->rank,
+                        clq_plural(h->rank), h->min_rank, h->max_rank);
     }
     h->size = 4 + 4 * (size_t)h->rank;
     for (int i = 0; i < h->rank && h->size <= head_size; i++) {
@@ -196,8 +197,8 @@ static clq_status read_labels(const char *path, clq_source *source) {
     CLQ_TRY(status);
     const uint32_t count = header.dims[0];
     if (count != source->count) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: %u labels for %lld images", path, count,
-                          (long long)source->count);
+        status = clq_fail(CLQ_BAD_DATA, "%s: %u label%s for %lld image%s", path, count,
+                          clq_plural(count), (long long)source->count, clq_plural(source->count));
         goto cleanup;
     }
     source->labels = clq_calloc(count, sizeof *source->labels);

@@ -133,7 +133,8 @@ static clq_status refuse_folder(const char *path) {
         CLQ_NO_INPUT,
         "%s: no data set in it: looked for data_batch_1.bin (CIFAR-10), train.bin "
         "(CIFAR-100), train-images-idx3-ubyte (idx), one folder a class, or these in train/ and "
-        "test/ or val/, images (without labels), train.csv, x_train.npy and x.npy (tables)%s%s%s",
+        "test/ or val/, images (without labels), train.csv, train.tsv, x_train.npy and x.npy "
+        "(tables)%s%s%s",
         path, count ? "; what it has is folders, " : "", count ? folders.data : "",
         count ? ": if these are classes, there must be at least two, each with .jpg or .png files "
                 "and no folders in it; else, for commands with --labels, a list names the class of "
@@ -155,10 +156,11 @@ static clq_status open_file(const char *path, const clq_dataset_options *options
     if (is_archive(path)) {
         return clq_fail(CLQ_BAD_DATA, "%s: is an archive; unpack it and give its folder", path);
     }
-    return clq_fail(CLQ_BAD_DATA,
-                    "%s: is a file; a data set is a folder, a .csv or .npy file, a .jpg or .png "
-                    "file or \"synthetic\"",
-                    path);
+    return clq_fail(
+        CLQ_BAD_DATA,
+        "%s: is a file; a data set is a folder, a .csv, .tsv or .npy file, a .jpg or .png "
+        "file or \"synthetic\"",
+        path);
 }
 
 static clq_status open_folder(const char *path, const clq_dataset_options *options,

@@ -12,6 +12,7 @@
 #include "base/arguments.h"
 #include "base/checked.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "data/draws.h"
 #include "data/parallel.h"
 
@@ -158,8 +159,9 @@ static clq_status check_options(const clq_loader_options *o, const clq_dataset_i
                         o->shard, o->shards);
     }
     if (o->drop_last && info->count < (int64_t)o->batch * o->shards) {
-        return clq_fail(CLQ_USAGE, "%s: %lld images are less than one batch of %lld", info->path,
-                        (long long)info->count, (long long)o->batch * o->shards);
+        return clq_fail(CLQ_USAGE, "%s: %lld image%s less than one batch of %lld", info->path,
+                        (long long)info->count, info->count == 1 ? " is" : "s are",
+                        (long long)o->batch * o->shards);
     }
     return CLQ_OK;
 }

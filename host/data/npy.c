@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/half.h"
+#include "base/text.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 34)
 enum { MAX_HEADER = 4096 };
@@ -232,8 +233,10 @@ clq_status clq_npy_parse(const char *path, const void *data, size_t size, uint64
     if (file_size != CLQ_UNKNOWN_SIZE &&
         (data_size % width != 0 || (uint64_t)head->count != data_size / width)) {
         return clq_fail(CLQ_BAD_DATA,
-                        "%s: %llu bytes of data; its header promises %lld numbers of %d bytes%s",
-                        path, (unsigned long long)data_size, (long long)head->count, head->size,
+                        "%s: %llu byte%s of data; its header promises %lld number%s of %d byte%s%s",
+                        path, (unsigned long long)data_size, clq_plural((int64_t)data_size),
+                        (long long)head->count, clq_plural(head->count), head->size,
+                        clq_plural(head->size),
                         data_size / width < (uint64_t)head->count ? ": the file is cut off" : "");
     }
     return CLQ_OK;

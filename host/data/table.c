@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "data/csv.h"
 #include "data/dataset.h"
 #include "data/draws.h"
@@ -68,8 +69,8 @@ static clq_status store_rows(const rows *r, const classes *c, bool own_split,
         status = choose_rows(r->count, own_split, o, chosen, table);
     }
     if (status == CLQ_OK && table->rows == 0) {
-        status = clq_fail(CLQ_BAD_DATA, "%s: %lld rows are too few to split", r->path,
-                          (long long)r->count);
+        status = clq_fail(CLQ_BAD_DATA, "%s: %lld row%s too few to split", r->path,
+                          (long long)r->count, r->count == 1 ? " is" : "s are");
     }
     CLQ_GOTO(status, cleanup, status);
     table->features = r->features;
@@ -308,10 +309,11 @@ static clq_status csv_to_table(const char *path, const clq_csv *csv, const class
                                bool own_split, const clq_table_options *o, clq_table *table) {
     const int targets = o->target_columns > 0 ? o->target_columns : 1;
     if (csv->columns <= targets) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "%s: %d columns; at least one feature and %d targets, separated by commas, "
-                        "semicolons or tabs",
-                        path, csv->columns, targets);
+        return clq_fail(
+            CLQ_BAD_DATA,
+            "%s: %d column%s; at least one feature and %d target%s, separated by commas, "
+            "semicolons or tabs",
+            path, csv->columns, clq_plural(csv->columns), targets, clq_plural(targets));
     }
     const int features = csv->columns - targets;
     float *x = clq_calloc((size_t)csv->rows * (size_t)features, sizeof *x);
@@ -335,8 +337,8 @@ cleanup:
 static clq_status compare_headers(const clq_csv *csv, const char *path, const clq_csv *train,
                                   const char *train_path) {
     if (csv->columns != train->columns) {
-        return clq_fail(CLQ_BAD_DATA, "%s: %d columns where %s has %d", path, csv->columns,
-                        train_path, train->columns);
+        return clq_fail(CLQ_BAD_DATA, "%s: %d column%s where %s has %d", path, csv->columns,
+                        clq_plural(csv->columns), train_path, train->columns);
     }
     for (int i = 0; csv->has_header && train->has_header && i < csv->columns; i++) {
         const char *name = clq_csv_cell(csv, -1, i), *other = clq_csv_cell(train, -1, i);
@@ -422,9 +424,10 @@ static clq_status open_npy(const char *path, const clq_table_options *o, clq_tab
     CLQ_GOTO(status, cleanup, clq_npy_read(path, &all));
     const int64_t rows = all.dims[0], columns = all.count / rows, features = columns - targets;
     if (all.rank != 2 || features < 1 || features > INT32_MAX) {
-        status = clq_fail(CLQ_BAD_DATA,
-                          "%s: must be (rows, columns), with at least one feature and %lld targets",
-                          path, (long long)targets);
+        status =
+            clq_fail(CLQ_BAD_DATA,
+                     "%s: must be (rows, columns), with at least one feature and %lld target%s",
+                     path, (long long)targets, clq_plural(targets));
         goto cleanup;
     }
     x.values = clq_calloc((size_t)(rows * features), sizeof *x.values);
@@ -460,16 +463,11 @@ cleanup:
 
 /* ---- opening ---- */
 
-static bool ends_in(const char *path, const char *suffix) {
-    const size_t length = strlen(path), tail = strlen(suffix);
-    return length > tail && strcmp(path + length - tail, suffix) == 0;
-}
-
 bool clq_table_here(const char *path) {
-    static const char *const names[] = {"train.csv", "x_train.npy", "x.npy"};
+    static const char *const names[] = {"train.csv", "train.tsv", "x_train.npy", "x.npy"};
     bool found = false;
     if (!clq_is_folder(path)) {
-        return ends_in(path, ".csv") || ends_in(path, ".npy");
+        return clq_csv_named(path) || clq_path_has_extension(path, ".npy");
     }
     for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {
         char *file = clq_path_join(path, names[i]);
@@ -480,10 +478,12 @@ bool clq_table_here(const char *path) {
 }
 
 static clq_status open_folder(const char *folder, const clq_table_options *o, clq_table *table) {
-    enum { CSV, TRAIN_CSV, X, Y, TRAIN_Y, WHOLE_X, WHOLE_Y, FILES };
+    enum { CSV, TRAIN_CSV, TSV, TRAIN_TSV, X, Y, TRAIN_Y, WHOLE_X, WHOLE_Y, FILES };
     const bool test = o->split == CLQ_SPLIT_TEST;
     const char *const names[FILES] = {[CSV] = test ? "test.csv" : "train.csv",
                                       [TRAIN_CSV] = "train.csv",
+                                      [TSV] = test ? "test.tsv" : "train.tsv",
+                                      [TRAIN_TSV] = "train.tsv",
                                       [X] = test ? "x_test.npy" : "x_train.npy",
                                       [Y] = test ? "y_test.npy" : "y_train.npy",
                                       [TRAIN_Y] = "y_train.npy",
@@ -500,12 +500,15 @@ static clq_status open_folder(const char *folder, const clq_table_options *o, cl
     }
     if (clq_file_exists(paths[TRAIN_CSV])) {
         status = open_csv(paths[CSV], paths[TRAIN_CSV], o, table);
+    } else if (clq_file_exists(paths[TRAIN_TSV])) {
+        status = open_csv(paths[TSV], paths[TRAIN_TSV], o, table);
     } else if (clq_file_exists(paths[X])) {
         status = npy_to_table(paths[X], paths[Y], paths[TRAIN_Y], o, table);
     } else if (clq_file_exists(paths[WHOLE_X])) {
         status = npy_to_table(paths[WHOLE_X], paths[WHOLE_Y], NULL, o, table);
     } else {
-        status = clq_fail(CLQ_NO_INPUT, "%s: no table in it: looked for train.csv, %s and x.npy",
+        status = clq_fail(CLQ_NO_INPUT,
+                          "%s: no table in it: looked for train.csv, train.tsv, %s and x.npy",
                           folder, names[X]);
     }
 
@@ -531,8 +534,9 @@ clq_status clq_table_open(const char *path, const clq_table_options *options, cl
         return clq_fail(CLQ_USAGE, "table: %d target columns, test fraction %g, %d features",
                         o->target_columns, o->test_fraction, o->features);
     }
-    if (o->target == CLQ_TARGET_NONE && !ends_in(path, ".csv")) {
-        return clq_fail(CLQ_BAD_DATA, "%s: rows without targets are read from a .csv file", path);
+    if (o->target == CLQ_TARGET_NONE && !clq_csv_named(path)) {
+        return clq_fail(CLQ_BAD_DATA, "%s: rows without targets are read from a .csv or .tsv file",
+                        path);
     }
     clq_table *t = clq_calloc(1, sizeof *t);
     if (!t) {
@@ -543,7 +547,7 @@ clq_status clq_table_open(const char *path, const clq_table_options *options, cl
         status = clq_table_open_inputs(path, o, t);
     } else if (clq_is_folder(path)) {
         status = open_folder(path, o, t);
-    } else if (ends_in(path, ".npy")) {
+    } else if (clq_path_has_extension(path, ".npy")) {
         status = open_npy(path, o, t);
     } else {
         status = open_csv(path, NULL, o, t);

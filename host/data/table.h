@@ -10,7 +10,8 @@
  * folder. */
 bool clq_table_here(const char *path);
 
-/* Reads the inputs of a .csv file, CLQ_TARGET_NONE; what `table` got is released by the caller. */
+/* Reads the inputs of a .csv or .tsv file, CLQ_TARGET_NONE; what `table` got is released by the
+ * caller. */
 clq_status clq_table_open_inputs(const char *path, const clq_table_options *options,
                                  clq_table *table);
 /* CLQ_BAD_DATA, naming line and column of a cell that breaks `rule` or is empty. */

@@ -79,8 +79,8 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
         CLQ_TRY(clq_graph_check_requantizer(graph));
     }
     if (!fits) {
-        return clq_fail(CLQ_USAGE, "graph %s is in %s form, which mode %s cannot run", graph->name,
-                        form_names[form], mode_names[options->mode]);
+        return clq_fail(CLQ_USAGE, "graph %s is a %s network, which mode %s cannot run",
+                        graph->name, form_names[form], mode_names[options->mode]);
     }
     if (options->consumed != NULL &&
         (options->consumed != graph || options->mode != CLQ_EXEC_INT8)) {

@@ -200,8 +200,9 @@ static clq_status fail_with_problems(weights *w, const char *file) {
     clq_status status = clq_text_status(&counts);
     status = status == CLQ_OK ? clq_text_status(&w->problems) : status;
     if (status == CLQ_OK) {
-        status = clq_fail(CLQ_BAD_DATA, "does not fit the network of %d tensors: %s: %s",
-                          (int)w->names.wanted.count, counts.data, w->problems.data);
+        status = clq_fail(CLQ_BAD_DATA, "does not fit the network of %d tensor%s: %s: %s",
+                          (int)w->names.wanted.count, clq_plural((int64_t)w->names.wanted.count),
+                          counts.data, w->problems.data);
     }
     clq_text_free(&counts);
     return status;
@@ -281,8 +282,8 @@ static clq_status load(clq_graph *graph, const clq_tensors *tensors, bool new_he
     clq_state_names_log(&w.names, name);
     if (new_head) {
         const int all = (int)w.names.wanted.count;
-        clq_log_info("%s: %d of %d tensors loaded; not loaded, as initialised: %s", name,
-                     all - w.kept_count, all, w.kept_count ? w.kept.data : "none");
+        clq_log_info("%s: %d of %d tensor%s loaded; not loaded, as initialised: %s", name,
+                     all - w.kept_count, all, clq_plural(all), w.kept_count ? w.kept.data : "none");
     }
 cleanup:
     clq_state_names_free(&w.names);

@@ -149,8 +149,8 @@ clq_status clq_graph_add_parameter(clq_graph *graph, const char *name, clq_value
 static clq_status check_inputs(const clq_graph *graph, const clq_op *op, const char *name,
                                const int *inputs, int count) {
     if (count < op->min_inputs || count > op->max_inputs || count > CLQ_MAX_INPUTS) {
-        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d inputs, wants %d..%d", op->name, name,
-                        count, op->min_inputs, op->max_inputs);
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d input%s, wants %d..%d", op->name, name,
+                        count, clq_plural(count), op->min_inputs, op->max_inputs);
     }
     for (int i = 0; i < count; i++) {
         bool absent = inputs[i] == CLQ_NO_VALUE;
@@ -273,7 +273,7 @@ const char *clq_graph_output_name(const clq_graph *graph, int index) {
 /* "2 inputs (left, right)" */
 static void list_ends(const clq_graph *graph, const char *what, int count,
                       const char *(*name)(const clq_graph *, int), clq_text *text) {
-    clq_text_printf(text, "%d %s%s (", count, what, count == 1 ? "" : "s");
+    clq_text_printf(text, "%d %s%s (", count, what, clq_plural(count));
     for (int i = 0; i < count; i++) {
         clq_text_printf(text, "%s%.60s", i ? ", " : "", name(graph, i));
     }

@@ -32,8 +32,9 @@ static clq_status check_qparams(const clq_value *value) {
         return CLQ_OK;
     }
     if ((q->count != 1 && q->count != channels) || !q->scale) {
-        return clq_fail(CLQ_BAD_DATA, "\"%s\": has %lld scales, wants 1%s", value->name,
-                        (long long)q->count, channels > 1 ? " or one a channel" : "");
+        return clq_fail(CLQ_BAD_DATA, "\"%s\": has %lld scale%s, wants 1%s", value->name,
+                        (long long)q->count, clq_plural(q->count),
+                        channels > 1 ? " or one a channel" : "");
     }
     for (int64_t i = 0; i < q->count; i++) {
         /* Some devices flush subnormals. A bias scale is a product that only the host computes
@@ -124,8 +125,9 @@ static clq_status check_node(const clq_graph *graph, int index) {
     CLQ_TRY(check_text(op, name));
     if (node->input_count < node->op->min_inputs || node->input_count > node->op->max_inputs ||
         node->input_count > CLQ_MAX_INPUTS) {
-        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d inputs, wants %d..%d", op, name,
-                        node->input_count, node->op->min_inputs, node->op->max_inputs);
+        return clq_fail(CLQ_BAD_DATA, "%s \"%s\": has %d input%s, wants %d..%d", op, name,
+                        node->input_count, clq_plural(node->input_count), node->op->min_inputs,
+                        node->op->max_inputs);
     }
     for (int i = 0; i < node->input_count; i++) {
         int id = node->inputs[i];

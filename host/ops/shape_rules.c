@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/numbers.h"
+#include "base/text.h"
 #include "graph/codes.h"
 
 enum { ERROR_TEXT_SIZE = 512, SHAPE_TEXT_SIZE = 96 };
@@ -69,7 +70,7 @@ static clq_status want_constant(const clq_graph *graph, const clq_node *node, in
         char text[SHAPE_TEXT_SIZE];
         clq_shape_text(&value->shape, text, sizeof text);
         return broken(node, "%s has shape %s, must have %d dimension%s", role, text, rank,
-                      rank == 1 ? "" : "s");
+                      clq_plural(rank));
     }
     return CLQ_OK;
 }
@@ -79,8 +80,8 @@ clq_status clq_want_vector(const clq_graph *graph, const clq_node *node, int inp
     CLQ_TRY(want_constant(graph, node, input, kind, 1, role));
     int64_t length = input_shape(graph, node, input)->dim[0];
     if (length != channels) {
-        return broken(node, "%s has %lld elements, must have %lld", role, (long long)length,
-                      (long long)channels);
+        return broken(node, "%s has %lld element%s, must have %lld", role, (long long)length,
+                      clq_plural(length), (long long)channels);
     }
     return CLQ_OK;
 }
@@ -139,8 +140,9 @@ static clq_status window_count(const clq_node *node, const window *w, int64_t *c
                       (long long)padded);
     }
     if (extent > padded) {
-        return broken(node, "a kernel of %lld pixels does not fit the padded %s of %lld pixels",
-                      (long long)extent, w->axis, (long long)padded);
+        return broken(node, "a kernel of %lld pixel%s does not fit the padded %s of %lld pixel%s",
+                      (long long)extent, clq_plural(extent), w->axis, (long long)padded,
+                      clq_plural(padded));
     }
     int64_t slack = padded - extent;
     *count = slack / w->stride + 1;
@@ -180,8 +182,9 @@ clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_sh
                       attrs->groups, (long long)x->dim[3], (long long)w->dim[0]);
     }
     if (w->dim[3] != x->dim[3] / attrs->groups) {
-        return broken(node, "weight has %lld input channels, must have %lld / %d",
-                      (long long)w->dim[3], (long long)x->dim[3], attrs->groups);
+        return broken(node, "weight has %lld input channel%s, must have %lld / %d",
+                      (long long)w->dim[3], clq_plural(w->dim[3]), (long long)x->dim[3],
+                      attrs->groups);
     }
     if (is_pixel) {
         const bool one = output->dim[1] == 1 && output->dim[2] == 1 && w->dim[1] * w->dim[2] == 1;
@@ -200,8 +203,9 @@ clq_status clq_infer_linear(const clq_graph *graph, const clq_node *node, clq_sh
     CLQ_TRY(want_act(node, attrs->act));
     const clq_shape *x = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
     if (w->dim[1] != x->dim[1]) {
-        return broken(node, "weight has %lld inputs, the input %lld features", (long long)w->dim[1],
-                      (long long)x->dim[1]);
+        return broken(node, "weight has %lld input%s, the input %lld feature%s",
+                      (long long)w->dim[1], clq_plural(w->dim[1]), (long long)x->dim[1],
+                      clq_plural(x->dim[1]));
     }
     *output = (clq_shape){2, {x->dim[0], w->dim[0]}};
     return CLQ_OK;

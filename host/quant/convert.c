@@ -167,7 +167,7 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
     if (clq_graph_form(quantized) == CLQ_FORM_FLOAT || clq_has_integers(quantized)) {
-        return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
+        return clq_fail(CLQ_USAGE, "graph %s is not quantized; calibrate it first",
                         quantized->name);
     }
     CLQ_TRY(check_activations(quantized));

@@ -273,7 +273,7 @@ clq_status clq_observers_attach(clq_train_job *job, const clq_quant_config *conf
         }
     }
     if (clq_graph_form(job->graph) == CLQ_FORM_FLOAT || clq_has_integers(job->graph)) {
-        return clq_fail(CLQ_USAGE, "graph %s is not in quantized form; calibrate it first",
+        return clq_fail(CLQ_USAGE, "graph %s is not quantized; calibrate it first",
                         job->graph->name);
     }
     CLQ_TRY(clq_graph_set_requantizer(job->graph, config->requantizer));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/numbers.h"
+#include "base/text.h"
 #include "report/page.h"
 
 /* ---- rows ---- */
@@ -79,7 +80,8 @@ static void put_device(rows *r, const clq_run_data *data) {
         clq_page_puts(r->html, o->opencl);
         clq_text_puts(r->html, ")");
         if (o->compute_units > 0) {
-            clq_text_printf(r->html, ", %d compute units", o->compute_units);
+            clq_text_printf(r->html, ", %d compute unit%s", o->compute_units,
+                            clq_plural(o->compute_units));
         }
         end_row(r);
     }
@@ -108,7 +110,7 @@ static void put_split(rows *r, const char *title, const clq_run_split *split) {
     }
     begin_row(r, title);
     clq_page_count(r->html, split->count);
-    clq_text_puts(r->html, split->count == 1 ? " example" : " examples");
+    clq_text_printf(r->html, " example%s", clq_plural(split->count));
     if (*split->hash) {
         clq_text_puts(r->html, ", fingerprint <code>");
         clq_page_puts(r->html, split->hash);
@@ -126,16 +128,16 @@ static void put_data(rows *r, const clq_run_data *data) {
             clq_text_puts(r->html, " (");
             clq_page_puts(r->html, o->kind);
             if (o->features > 0) {
-                clq_text_printf(r->html, ", %d features", o->features);
+                clq_text_printf(r->html, ", %d feature%s", o->features, clq_plural(o->features));
             } else if (o->height > 0) {
-                clq_text_printf(r->html, ", %d\u00d7%d, %d channels", o->height, o->width,
-                                o->channels);
+                clq_text_printf(r->html, ", %d\u00d7%d, %d channel%s", o->height, o->width,
+                                o->channels, clq_plural(o->channels));
             }
             if (o->targets > 0) {
                 clq_text_printf(r->html, ", %d number%s to predict", o->targets,
-                                o->targets == 1 ? "" : "s");
+                                clq_plural(o->targets));
             } else if (o->classes > 0) {
-                clq_text_printf(r->html, ", %d classes", o->classes);
+                clq_text_printf(r->html, ", %d class%s", o->classes, o->classes == 1 ? "" : "es");
             }
             clq_text_puts(r->html, ")");
         }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "report/page.h"
 
 /* ---- what differs ---- */
@@ -184,7 +185,8 @@ static clq_status put_recipes_table(const clq_page_run *runs, json_t *const *fla
                   "</tbody></table></div>\n<p class=note>\u2013: the recipe does not say it, so "
                   "that it had its default.");
     if (shown > SHOWN_KEYS) {
-        clq_text_printf(html, " %d more keys differ.", shown - SHOWN_KEYS);
+        clq_text_printf(html, " %d more key%s", shown - SHOWN_KEYS,
+                        shown - SHOWN_KEYS == 1 ? " differs." : "s differ.");
     }
     clq_text_puts(html, "</p>\n");
     return CLQ_OK;

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "report/page.h"
 
 static void put_count(clq_text *html, int64_t count, const char *class) {
@@ -106,7 +107,7 @@ static void put_trust(const clq_run_data *data, clq_run_variant best, clq_text *
     }
     clq_text_puts(html, " codes differ between integer network and fake-quantized evaluation, on ");
     clq_page_count(html, check->images);
-    clq_text_puts(html, check->images == 1 ? " example" : " examples");
+    clq_text_printf(html, " example%s", clq_plural(check->images));
     for (size_t i = 0; i < check->path_count; i++) {
         different += strcmp(check->path_sha256[i], check->sha256) != 0;
     }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/text.h"
 #include "report/run_data.h"
 
 /* ---- evaluation ---- */
@@ -22,8 +23,8 @@ static clq_status read_confusion_row(const clq_json_reader *reader, const json_t
             return clq_json_fail(reader, place, "must be an integer of at least 0");
         }
         if (value > out->images - *sum) {
-            return clq_json_fail(reader, place, "brings the counts to more than the %lld images",
-                                 (long long)out->images);
+            return clq_json_fail(reader, place, "brings the counts to more than the %lld image%s",
+                                 (long long)out->images, clq_plural(out->images));
         }
         *sum += value;
         counts[c] = value;
@@ -53,8 +54,8 @@ static clq_status read_confusion(clq_json_reader *reader, clq_run_evaluation *ou
                                    out->confusion + r * classes, &sum, out));
     }
     if (sum != out->images) {
-        return clq_json_fail(reader, "confusion", "counts %lld images, but there are %lld",
-                             (long long)sum, (long long)out->images);
+        return clq_json_fail(reader, "confusion", "counts %lld image%s, but there are %lld",
+                             (long long)sum, clq_plural(sum), (long long)out->images);
     }
     return CLQ_OK;
 }
@@ -67,8 +68,8 @@ static clq_status read_classes(clq_json_reader *reader, clq_run_evaluation *out)
         return CLQ_OK;
     }
     if (count > (size_t)out->classes) {
-        return clq_json_fail(reader, "classes", "has %zu names, but the matrix has %d rows", count,
-                             out->classes);
+        return clq_json_fail(reader, "classes", "has %zu names, but the matrix has %d row%s", count,
+                             out->classes, clq_plural(out->classes));
     }
     out->names = clq_calloc((size_t)out->classes, sizeof *out->names);
     if (!out->names) {

@@ -125,9 +125,9 @@ clq_status clq_graph_load_classes(clq_graph *graph, const char *path) {
     }
     CLQ_GOTO(status, cleanup, read_names(path, data, &names, &count));
     if (count != output->dim[1]) {
-        status = clq_fail(CLQ_BAD_DATA,
-                          "%s: names %lld classes, a line each, and the network has %lld outputs",
-                          path, (long long)count, (long long)output->dim[1]);
+        status = clq_fail(
+            CLQ_BAD_DATA, "%s: names %lld classes, a line each, and the network has %lld output%s",
+            path, (long long)count, (long long)output->dim[1], clq_plural(output->dim[1]));
         goto cleanup;
     }
     status = clq_graph_set_metadata(graph, CLASSES, names.data);
@@ -264,10 +264,10 @@ static clq_status check_numbers(const match *m, int64_t count) {
     for (int c = 0; c < m->info->class_count; c++) {
         if (m->used[c] && m->map[c] >= count) {
             return clq_fail(CLQ_BAD_DATA,
-                            "%s: class \"%s\" is a number, and the model's %lld outputs are "
+                            "%s: class \"%s\" is a number, and the model's %lld output%s "
                             "numbered 0..%lld",
                             m->info->path, m->info->class_names[c], (long long)count,
-                            (long long)count - 1);
+                            count == 1 ? " is" : "s are", (long long)count - 1);
         }
         for (int k = 0; k < c; k++) {
             if (m->used[c] && m->used[k] && m->map[c] == m->map[k]) {
@@ -279,19 +279,19 @@ static clq_status check_numbers(const match *m, int64_t count) {
     return CLQ_OK;
 }
 
-#define NAMES_HINT                                                                                 \
-    "Name them once and for all: convert, ptq and qat take --class-names FILE, a name a line"
+#define NAMES_HINT "(ptq, qat and convert keep others: --class-names FILE)"
 
 /* The order of the data's classes for the outputs' of a network that does not name them. */
 static clq_status keep_order(const match *m) {
     const clq_dataset_info *info = m->info;
     const int last = info->class_count - 1;
     if (info->class_count > m->outputs) {
-        return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the network has %lld outputs",
-                        info->path, info->class_count, (long long)m->outputs);
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d classes, but the network has %lld output%s",
+                        info->path, info->class_count, (long long)m->outputs,
+                        clq_plural(m->outputs));
     }
-    clq_log_warn("%s: the model does not name its classes, so the data's are its outputs in their "
-                 "order, from \"%s\", output 0, to \"%s\", output %d of 0..%lld. " NAMES_HINT,
+    clq_log_warn("%s: the model does not name its classes; assumed: the data's order, from \"%s\", "
+                 "output 0, to \"%s\", output %d of 0..%lld " NAMES_HINT,
                  info->path, info->class_names[0], info->class_names[last], last,
                  (long long)m->outputs - 1);
     return CLQ_OK;
@@ -324,9 +324,10 @@ static clq_status match_numbers(match *m, int first) {
     CLQ_TRY(check_numbers(m, named ? m->count : m->outputs));
     if (!named) {
         CLQ_TRY(number_outputs(m));
-        clq_log_warn("%s: the model does not name its classes, and the data has numbers for names, "
-                     "which are taken for those of outputs: \"%s\" is output %d of %d. " NAMES_HINT,
-                     m->info->path, m->info->class_names[first], m->map[first], m->count);
+        clq_log_warn(
+            "%s: the model does not name its classes; assumed: the data's names are numbers of "
+            "outputs, \"%s\" is output %d of %d " NAMES_HINT,
+            m->info->path, m->info->class_names[first], m->map[first], m->count);
     } else {
         clq_log_warn("%s: names no classes, its numbers are taken for those of the model's: "
                      "\"%s\" is \"%s\"",
@@ -340,8 +341,8 @@ static clq_status decide(match *m) {
     if (m->count > m->outputs) {
         return clq_fail(CLQ_BAD_DATA,
                         "the model's metadata \"" CLASSES "\" names %d classes, but the network "
-                        "has %lld outputs",
-                        m->count, (long long)m->outputs);
+                        "has %lld output%s",
+                        m->count, (long long)m->outputs, clq_plural(m->outputs));
     }
     if (are_equal(m)) {
         return CLQ_OK;

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "train/evaluate.h"
 
 /* ---- classes ---- */
@@ -134,8 +135,8 @@ static clq_status open_evaluator(evaluator *v) {
     e->targets = table ? table->targets : 0;
     if (e->targets > 0 && e->targets != v->outputs) {
         return clq_fail(CLQ_BAD_DATA,
-                        "the data has %d regression targets, but the network has %d outputs",
-                        e->targets, v->outputs);
+                        "the data has %d regression target%s, but the network has %d output%s",
+                        e->targets, clq_plural(e->targets), v->outputs, clq_plural(v->outputs));
     }
     e->classes = e->targets > 0 ? 0 : v->outputs;
     e->r2 = NAN;

@@ -3,6 +3,7 @@
 #include <clquant/train.h>
 
 #include "base/arguments.h"
+#include "base/text.h"
 #include "data/augment.h"
 #include "graph/ends.h"
 #include "train/array_feed.h"
@@ -60,8 +61,8 @@ static clq_status create_labels(clq_feed *feed) {
     const bool mixed = o->training && (o->augment.mixup.alpha > 0 || o->augment.cutmix.alpha > 0);
     o->classes = o->classes ? o->classes : info->class_count;
     if (o->classes < info->class_count) {
-        return clq_fail(CLQ_USAGE, "%s: has %d classes, the labels fed %d", info->path,
-                        info->class_count, o->classes);
+        return clq_fail(CLQ_USAGE, "%s: has %d class%s, the labels fed %d", info->path,
+                        info->class_count, info->class_count == 1 ? "" : "es", o->classes);
     }
     feed->host_labels = clq_calloc(batch, sizeof *feed->host_labels);
     if (!feed->host_labels) {

@@ -8,6 +8,7 @@
 #include "base/arguments.h"
 #include "base/numbers.h"
 #include "base/ranges.h"
+#include "base/text.h"
 #include "graph/ends.h"
 #include "train/metadata.h"
 
@@ -163,8 +164,8 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
     }
     const int channels = input->dim[3] <= CLQ_MAX_CHANNELS ? (int)input->dim[3] : 0;
     if (channels < 1) {
-        return clq_fail(status, "the network's input has %lld channels; images have 1 or 3",
-                        (long long)input->dim[3]);
+        return clq_fail(status, "the network's input has %lld channel%s; images have 1 or 3",
+                        (long long)input->dim[3], clq_plural(input->dim[3]));
     }
     if (p->known & CLQ_PART_NORMALISATION) {
         if (p->normalization_count == 1) {
@@ -175,8 +176,10 @@ clq_status clq_preprocessing_check(clq_preprocessing *p, const clq_shape *input,
             p->normalization_count = channels;
         }
         if (p->normalization_count != channels) {
-            return clq_fail(status, "numbers for %d channels; the network's input has %d channels",
-                            p->normalization_count, channels);
+            return clq_fail(status,
+                            "numbers for %d channel%s; the network's input has %d channel%s",
+                            p->normalization_count, clq_plural(p->normalization_count), channels,
+                            clq_plural(channels));
         }
     }
     if ((p->known & CLQ_PART_CHANNELS) && (p->channels == CLQ_GREY) != (channels == 1)) {

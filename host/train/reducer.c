@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/ranks.h"
+#include "base/text.h"
 
 /* A bucket is 4 MB, or as much more as makes a rank's piece 16 KB, whose bytes cost about what a
  * message does; but always small enough that eight of them, or nearly so, fill a backward pass. */
@@ -255,8 +256,9 @@ clq_status clq_reducer_finish(clq_reducer *r) {
 void clq_reducer_log(const clq_reducer *r, const char *name) {
     if (r && r->steps > 0) {
         const double ms = 1e3 / (double)r->steps;
-        clq_log_info("%s: gradients in %d buckets: %.2f ms a step between ranks, %.2f ms after the "
-                     "last was computed",
-                     name, r->bucket_count, ms * r->busy, ms * r->exposed);
+        clq_log_info(
+            "%s: gradients in %d bucket%s: %.2f ms a step between ranks, %.2f ms after the "
+            "last was computed",
+            name, r->bucket_count, clq_plural(r->bucket_count), ms * r->busy, ms * r->exposed);
     }
 }

@@ -1,5 +1,7 @@
 #include "train/table_feed.h"
 
+#include "base/text.h"
+
 struct clq_table_feed {
     const clq_table *table;
     clq_feed_options options;
@@ -47,8 +49,9 @@ clq_status clq_table_feed_create(clq_device *device, const clq_table *table,
     const int shards = options->training && options->shards > 1 ? options->shards : 1;
     const int64_t step = (int64_t)options->batch * shards;
     if (options->training && table->rows < step) {
-        return clq_fail(CLQ_USAGE, "the table's %lld rows are less than one batch of %lld",
-                        (long long)table->rows, (long long)step);
+        return clq_fail(CLQ_USAGE, "the table's %lld row%s less than one batch of %lld",
+                        (long long)table->rows, table->rows == 1 ? " is" : "s are",
+                        (long long)step);
     }
     clq_table_feed *feed = clq_calloc(1, sizeof *feed);
     if (!feed) {

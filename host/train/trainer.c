@@ -230,8 +230,9 @@ static clq_status describe_facts(trainer *t) {
     clq_text text = {0};
     clq_status status = CLQ_OK;
     json_t *facts = json_object();
-    clq_text_printf(&text, "%s, %lld parameters", job->graph->name,
-                    (long long)clq_graph_measure(job->graph).parameters);
+    const int64_t parameters = clq_graph_measure(job->graph).parameters;
+    clq_text_printf(&text, "%s, %lld parameter%s", job->graph->name, (long long)parameters,
+                    clq_plural(parameters));
     CLQ_GOTO(status, cleanup, put_fact(facts, "network", &text));
     clq_text_printf(&text, "%d", clq_ranks_size(job->ranks));
     CLQ_GOTO(status, cleanup, put_fact(facts, "ranks", &text));
@@ -239,7 +240,8 @@ static clq_status describe_facts(trainer *t) {
         const clq_dataset_info *info = clq_dataset_get_info(job->train);
         clq_text_printf(&text, "%lld x ", (long long)info->count);
         if (info->features > 0) {
-            clq_text_printf(&text, "%d features, %d targets, ", info->features, info->targets);
+            clq_text_printf(&text, "%d feature%s, %d target%s, ", info->features,
+                            clq_plural(info->features), info->targets, clq_plural(info->targets));
         } else {
             clq_text_printf(&text, "%dx%dx%d, ", info->width, info->height, info->channels);
         }
@@ -449,8 +451,8 @@ static clq_status read_state(const trainer *t, const char *file, const json_t *s
     const int64_t done = s->step / t->steps_per_epoch;
     const bool unevaluated = s->step % t->steps_per_epoch == 0 && s->history.count == done - 1;
     if (s->history.count != done && !unevaluated) {
-        return clq_fail(CLQ_BAD_DATA, "%s: has %d epochs in its history at step %lld", file,
-                        s->history.count, (long long)s->step);
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d epoch%s in its history at step %lld", file,
+                        s->history.count, clq_plural(s->history.count), (long long)s->step);
     }
     return CLQ_OK;
 }

@@ -52,7 +52,7 @@ typedef enum clq_target {
     CLQ_TARGET_AUTO,       /* class when the targets are words or small integers, else regression */
     CLQ_TARGET_CLASS,      /* one column: a class name or number */
     CLQ_TARGET_REGRESSION, /* numbers */
-    CLQ_TARGET_NONE,       /* only inputs are read, of all rows of a .csv file */
+    CLQ_TARGET_NONE,       /* only inputs are read, of all rows of a .csv or .tsv file */
 } clq_target;
 
 typedef struct clq_table_options {
@@ -126,12 +126,12 @@ typedef struct clq_dataset_info {
  *   train/ and test/ (or val/), in them one folder a class        JPEG and PNG images
  *   FILE.jpg, FILE.png, or a folder with such files               images without labels
  *   two or more folders, images and no folders in each          the same as train/: classes
- *   FILE.csv, FILE.npy, train.csv, x_train.npy, x.npy, ...        a table: clq_table_open
- *   "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see below
- * With options->list, `path` is the folder of that list's images. These, images without labels, and
- * class folders that are not in train/ or test/ are all in both splits.
- * A folder that holds nothing but one other folder stands for that one. Class names come from
- * batches.meta.txt, fine_label_names.txt or the sorted folder names.
+ *   FILE.csv, FILE.tsv, FILE.npy, train.csv, train.tsv, x_train.npy, x.npy, ...  a table:
+ * clq_table_open "synthetic[:KEY=VALUE,...]"                                   rendered shapes, see
+ * below With options->list, `path` is the folder of that list's images. These, images without
+ * labels, and class folders that are not in train/ or test/ are all in both splits. A folder that
+ * holds nothing but one other folder stands for that one. Class names come from batches.meta.txt,
+ * fine_label_names.txt or the sorted folder names.
  *
  * The keys of "synthetic" are train and test (counts, 8192 and 2048), size (32), noise (0..1, 0.5)
  * and seed (options->seed); `limit` cuts the count.
@@ -295,7 +295,8 @@ struct clq_table {
     float *target_std;    /* (targets): the data's unit of each in y, once normalized; else NULL */
 };
 
-/* A .csv or .npy file whose last columns are the targets, or a folder with train.csv and test.csv,
+/* A .csv, .tsv or .npy file whose last columns are the targets, or a folder with train.csv and
+ * test.csv (or .tsv),
  * with x_train.npy, y_train.npy, x_test.npy and y_test.npy, or with x.npy and y.npy. Where a file
  * has no split of its own, the rows that are tests are drawn by `seed`. CLQ_NO_INPUT, CLQ_BAD_DATA
  * (not a number, uneven row, ...: the text names file, line and column). */

@@ -29,6 +29,13 @@ static void grows_and_terminates(void **state) {
     assert_null(text.data);
 }
 
+static void one_has_no_plural(void **state) {
+    (void)state;
+    assert_string_equal(clq_plural(0), "s");
+    assert_string_equal(clq_plural(1), "");
+    assert_string_equal(clq_plural(2), "s");
+}
+
 static void printf_may_fill_the_capacity_exactly(void **state) {
     (void)state;
     for (int length = 60; length < 70; length++) {
@@ -98,6 +105,7 @@ static void clock_helpers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_and_terminates),
+        cmocka_unit_test(one_has_no_plural),
         cmocka_unit_test(printf_may_fill_the_capacity_exactly),
         cmocka_unit_test(taking_an_empty_text_gives_an_empty_string),
         cmocka_unit_test_teardown(out_of_memory_is_sticky, restore),

@@ -88,8 +88,9 @@ static void names_of_folders_decide_nothing_in_silence(void **state) {
                *plain = folders("plain", others, 10);
     char first[65];
     assert_exit(0, "eval %s --data %s --json", model, named);
-    assert_printed("warning: the model does not say how its images are normalized and resized");
-    assert_printed("CIFAR-10 (whose class names the folders have)");
+    assert_printed("warning: the model does not say how its images are prepared; assumed: "
+                   "the mean and std of CIFAR-10 (by the folders' names), a size of ");
+    assert_printed("(else give --mean, --std, --resize)");
     assert_exit(0, "eval %s --data %s --json", model, plain);
     assert_printed("the mean and std of ImageNet");
     assert_exit(0, "eval %s --data %s --mean 0.5 --std 0.25 --resize 9 --json", model, named);

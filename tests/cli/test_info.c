@@ -109,7 +109,7 @@ static void the_text_fits_a_terminal(void **state) {
             }
         }
     }
-    assert_printed("resnet20, integer form");
+    assert_printed("resnet20, integer network");
     assert_printed("float32 Nx3x32x32, uint8 codes of scale");
     assert_printed("recorded      method ptq, images 8, observer minmax");
     assert_printed("layer1.0.conv1    conv2d+relu     16x32x32 int8");

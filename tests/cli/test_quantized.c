@@ -19,7 +19,7 @@ static void ptq_says_what_it_did(void **state) {
     (void)state;
     const char *fp32 = model();
     assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, clq_test_temp_path("q.onnx"));
-    assert_printed("q.onnx: integer form, ");
+    assert_printed("q.onnx: integer network, ");
     assert_printed("ptq: calibrated on 64 images, observer minmax; activations affine, weights "
                    "per_channel, scales float, requantizer float\n");
     assert_printed("top-1 on 32 images of the test split: FP32 ");
@@ -143,7 +143,7 @@ static void settings_travel_with_the_model(void **state) {
                 fp32, clq_test_temp_path("a.onnx"));
     assert_printed("qat: calibrated on 64 images, observer moving_average; activations symmetric");
     assert_exit(0, "convert %s -o %s", clq_test_temp_path("a.onnx"), clq_test_temp_path("b.onnx"));
-    assert_printed("integer form");
+    assert_printed("integer network");
     assert_printed("quantized earlier: method qat, images 64, ");
     assert_printed(", activations symmetric");
     assert_exit(0, "convert %s -o %s --json", clq_test_temp_path("b.onnx"),

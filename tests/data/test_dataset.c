@@ -230,7 +230,7 @@ static void broken_idx_is_refused(void **state) {
     put_idx(root, images, (uint32_t[]){0, 4, 5}, 3, pixels, 0);
     assert_fails(root, train, CLQ_BAD_DATA, "dimension 0 is 0");
     put_idx(root, images, (uint32_t[]){60}, 1, pixels, 60);
-    assert_fails(root, train, CLQ_BAD_DATA, "1 dimensions");
+    assert_fails(root, train, CLQ_BAD_DATA, "1 dimension, must be ");
     put_idx(root, images, (uint32_t[]){6, 1, 2, 5}, 4, pixels, 60);
     assert_fails(root, train, CLQ_BAD_DATA, "5 channels");
     clq_free(root);

@@ -98,7 +98,7 @@ static void broken_npy_is_refused(void **state) {
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}",
          "8 bytes of data; its header promises 3 numbers of 4 bytes: the file is cut off"},
         {"{'descr': '<f4', 'fortran_order': True, 'shape': (1,)}",
-         "8 bytes of data; its header promises 1 numbers of 4 bytes"},
+         "8 bytes of data; its header promises 1 number of 4 bytes"},
         {"{'descr': '<f8', 'fortran_order': False, 'shape': (2,)}", "8 bytes of data"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "not finite"},
         {"", "npy header is not"},

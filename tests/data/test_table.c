@@ -71,7 +71,7 @@ static void broken_csv_is_refused(void **state) {
     assert_fails(put("a.csv", ""), (clq_table_options){0}, CLQ_BAD_DATA, "no rows");
     assert_fails(put("a.csv", "x,y\n"), (clq_table_options){0}, CLQ_BAD_DATA, "a header and no");
     assert_fails(put("a.csv", "1,2\n3\n"), (clq_table_options){0}, CLQ_BAD_DATA,
-                 "a.csv:2: 1 cells where the first line has 2");
+                 "a.csv:2: 1 cell where the first line has 2");
     assert_fails(put("a.csv", "1,2\n\"3,4\n"), (clq_table_options){0}, CLQ_BAD_DATA,
                  "a.csv:2: a quote that is never closed");
     assert_fails(put("a.csv", "1,2\n\"3\"4,5\n"), (clq_table_options){0}, CLQ_BAD_DATA,
@@ -82,7 +82,8 @@ static void broken_csv_is_refused(void **state) {
                  "is not a number");
     assert_fails(put("a.csv", "1,2.5\n1,3.5\n1,nan\n"), (clq_table_options){0}, CLQ_BAD_DATA,
                  "a.csv:3: column 2: \"nan\" is not a number");
-    assert_fails(put("a.csv", "1\n2\n"), (clq_table_options){0}, CLQ_BAD_DATA, "1 columns");
+    assert_fails(put("a.csv", "1\n2\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.csv: 1 column; at least one feature and 1 target, separated");
     assert_fails(put("a.csv", "1,1\n"), (clq_table_options){.split = CLQ_SPLIT_TEST}, CLQ_BAD_DATA,
                  "too few to split");
     assert_fails(put("a.csv", "1,2,caf\xe9\n3,4,tea\n"), (clq_table_options){0}, CLQ_BAD_DATA,
@@ -179,6 +180,26 @@ static void what_a_separator_leaves_open_is_refused(void **state) {
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         assert_fails(put("a.csv", files[i][0]), (clq_table_options){0}, CLQ_BAD_DATA, files[i][1]);
     }
+}
+
+/* Their separator is the tab, if they have any, whatever commas do. */
+static void tsv_files_are_tables(void **state) {
+    (void)state;
+    clq_table *table =
+        open_ok(put("A.TSV", "a\tb\ty\n1\t2\t3.5\n4\t5\t6\n"), (clq_table_options){0});
+    assert_int_equal(table->features, 2);
+    assert_string_equal(table->target_names[0], "y");
+    clq_table_close(table);
+    assert_fails(put("a.csv", "1,5\t2,5\t3\n4,5\t5,5\t7\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "could be separated by ");
+    assert_fails(put("a.tsv", "1,5\t2,5\t3\n4,5\t5,5\t7\n"), (clq_table_options){0}, CLQ_BAD_DATA,
+                 "a.tsv:1: column 1: \"1,5\" has a decimal comma");
+    put("t/train.tsv", "1\t2\t3.5\n4\t5\t6\n");
+    put("t/test.tsv", "7\t8\t9\n");
+    table = open_ok(clq_test_temp_path("t"), (clq_table_options){.split = CLQ_SPLIT_TEST});
+    assert_int_equal(table->rows, 1);
+    assert_true(table->x[1] == 8);
+    clq_table_close(table);
 }
 
 static void lines_may_end_in_carriage_returns(void **state) {
@@ -504,6 +525,7 @@ int main(void) {
         WITH_FILES(a_broken_first_row_is_no_header),
         WITH_FILES(the_separator_is_found),
         WITH_FILES(what_a_separator_leaves_open_is_refused),
+        WITH_FILES(tsv_files_are_tables),
         WITH_FILES(lines_may_end_in_carriage_returns),
         WITH_FILES(another_separator_is_said),
         WITH_FILES(what_is_likely_a_mistake_is_said),

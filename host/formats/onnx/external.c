@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/text.h"
 
 /* What external_data says: the spec's keys; others (checksum, basepath) are passed over. */
 typedef struct place {
@@ -133,8 +134,8 @@ static clq_status open_file(onnx_external *external, clq_arena *arena, const cha
 static clq_status check_range(const onnx_external *external, const place *at, size_t size) {
     const uint64_t there = external->file.size;
     if (at->has_length && at->length != size) {
-        return clq_fail(CLQ_BAD_DATA, "length is %llu, but type and shape make up %zu bytes",
-                        (unsigned long long)at->length, size);
+        return clq_fail(CLQ_BAD_DATA, "length is %llu, but type and shape make up %zu byte%s",
+                        (unsigned long long)at->length, size, clq_plural((int64_t)size));
     }
     if (at->offset > there || size > there - at->offset) {
         return clq_fail(CLQ_BAD_DATA,

@@ -166,8 +166,8 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
         }
     }
     if (proto->n_output < 1 || proto->n_output > CLQ_MAX_ENDS) {
-        return clq_fail(CLQ_BAD_DATA, "has %zu outputs, must have 1..%d", proto->n_output,
-                        CLQ_MAX_ENDS);
+        return clq_fail(CLQ_BAD_DATA, "has %zu output%s, must have 1..%d", proto->n_output,
+                        clq_plural((int64_t)proto->n_output), CLQ_MAX_ENDS);
     }
     for (size_t i = 0; i < proto->n_output; i++) {
         if (!proto->output[i]->name || !proto->output[i]->name[0]) {
@@ -262,8 +262,8 @@ static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto
     onnx_note_type(load, type->tensor_type->elem_type);
     const Onnx__TensorShapeProto *file = type->tensor_type->shape;
     if (file->n_dim < 2 || file->n_dim > CLQ_MAX_RANK) {
-        return clq_fail(CLQ_BAD_DATA, "has %zu dimensions, must have 2..%d: (N, C, H, W), (N, C)",
-                        file->n_dim, CLQ_MAX_RANK);
+        return clq_fail(CLQ_BAD_DATA, "has %zu dimension%s, must have 2..%d: (N, C, H, W), (N, C)",
+                        file->n_dim, clq_plural((int64_t)file->n_dim), CLQ_MAX_RANK);
     }
     const clq_onnx_shape *given = find_shape(load, info->name);
     if (given && given->rank != (int)file->n_dim) {

@@ -61,7 +61,8 @@ const onnx_operand *onnx_input(const onnx_loader *load, const onnx_node *node, s
 clq_status onnx_want_inputs(const onnx_node *node, size_t least, size_t most) {
     size_t count = onnx_input_count(node);
     if (count < least || count > most) {
-        return onnx_fail(node, "has %zu inputs, must have %zu..%zu", count, least, most);
+        return onnx_fail(node, "has %zu input%s, must have %zu..%zu", count,
+                         clq_plural((int64_t)count), least, most);
     }
     for (size_t i = 0; i < least; i++) {
         if (onnx_input_name(node, i)[0] == '\0') {
@@ -215,8 +216,8 @@ clq_status onnx_attribute_ints(onnx_node *node, const char *name, const int64_t 
         return CLQ_OK;
     }
     if (wanted && attribute->n_ints != wanted) {
-        return onnx_fail(node, "attribute %s has %zu numbers, must have %zu", name,
-                         attribute->n_ints, wanted);
+        return onnx_fail(node, "attribute %s has %zu number%s, must have %zu", name,
+                         attribute->n_ints, clq_plural((int64_t)attribute->n_ints), wanted);
     }
     *values = attribute->ints;
     *count = attribute->n_ints;
