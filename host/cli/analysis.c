@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/cells.h"
 #include "cli/pipeline.h"
+#include "cli/quantized.h"
 #include "report/table.h"
 
 /* ---- times ---- */
@@ -203,6 +204,21 @@ void clq_analysis_to_json(const clq_analysis *a, json_t *json) {
     json_object_set_new(json, "ladder", ladder);
     json_object_set_new(json, "layers", layers);
     clq_free(advice);
+}
+
+json_t *clq_analysis_result(const clq_analysis *analysis, const char *model, const char *quantized,
+                            const char *data, clq_device *device, const clq_graph *integer,
+                            json_t *preprocessing) {
+    json_t *json = clq_json_result();
+    json_object_set_new(json, "model", clq_json_string(model));
+    json_object_set_new(json, "quantized_model",
+                        quantized ? clq_json_string(quantized) : json_null());
+    json_object_set_new(json, "data", clq_json_string(data));
+    json_object_set_new(json, "device", clq_json_string(clq_device_get_info(device)->name));
+    json_object_set_new(json, "preprocessing", preprocessing);
+    json_object_set_new(json, "quantization", clq_quantization_recorded(integer));
+    clq_analysis_to_json(analysis, json);
+    return json;
 }
 
 /* ---- text ---- */

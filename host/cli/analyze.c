@@ -294,19 +294,10 @@ static void close_session(session *s) {
 
 static json_t *to_json(const session *s) {
     const options *o = s->options;
-    json_t *json = clq_json_result();
-    json_object_set_new(json, "model", clq_json_string(o->model));
-    json_object_set_new(json, "quantized_model",
-                        o->quantized ? clq_json_string(o->quantized) : json_null());
-    json_object_set_new(json, "data", clq_json_string(o->data ? o->data : o->inputs));
-    json_object_set_new(json, "device", clq_json_string(clq_device_get_info(s->device)->name));
-    json_object_set_new(
-        json, "preprocessing",
+    return clq_analysis_result(
+        &s->analysis, o->model, o->quantized, o->data ? o->data : o->inputs, s->device, s->integer,
         s->arrays ? json_null()
                   : clq_preprocessing_to_json(o->quantized ? s->integer : s->trained, s->sources));
-    json_object_set_new(json, "quantization", clq_quantization_recorded(s->integer));
-    clq_analysis_to_json(&s->analysis, json);
-    return json;
 }
 
 /* analysis.json, and the report of it. */

@@ -14,7 +14,7 @@ enum { FP32, QAT, FROZEN, INT8_FORWARD, MODES, CALIBRATION_IMAGES = 32 };
 
 typedef struct options {
     clq_common common;
-    const char *subject; /* a network's name or a recipe's path */
+    const char *subject; /* a network's name, a recipe's, or a recipe's path */
     clq_network_options network;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
@@ -94,13 +94,13 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "--train NETWORK|RECIPE.json",
+    "--train NETWORK|RECIPE",
     "Measures the whole training step (forward, loss, backward, optimizer) on random images, as a "
     "recipe or the defaults have it, and where its time goes, kernel by kernel."
     "\vExamples:\n"
     "  clquant bench --train resnet50 --qat\n"
     "  clquant bench --train resnet20 --int8-forward\n"
-    "  clquant bench --train resnet20-cifar10.json -b 256 --json",
+    "  clquant bench --train resnet20-cifar10 -b 256 --json",
     children,
     NULL,
     NULL};
@@ -121,13 +121,25 @@ static clq_network_options choose_network(const options *o, const clq_recipe *re
     return network;
 }
 
+static bool is_network(const char *name) {
+    size_t i = 0;
+    while (clq_network_list(i) && strcmp(clq_network_list(i)->name, name) != 0) {
+        i++;
+    }
+    return clq_network_list(i) != NULL;
+}
+
 static clq_status load_recipe(session *s) {
     const options *o = s->options;
-    const char *dot = strrchr(o->subject, '.');
-    const bool is_file = dot && strcmp(dot, ".json") == 0;
-    CLQ_TRY(
-        clq_recipe_load(is_file ? o->subject : NULL, o->overrides, o->override_count, &s->recipe));
-    if (is_file && !s->recipe->network.network) {
+    const bool network = is_network(o->subject);
+    const clq_status status =
+        clq_recipe_load(network ? NULL : o->subject, o->overrides, o->override_count, &s->recipe);
+    if (status == CLQ_NO_INPUT) {
+        return clq_fail_in(status, "no built-in network is called %s (convert --help lists them)",
+                           o->subject);
+    }
+    CLQ_TRY(status);
+    if (!network && !s->recipe->network.network) {
         return clq_fail(CLQ_BAD_DATA, "%s: names no network (network.name)", o->subject);
     }
     s->configs[FP32] = s->recipe->train;

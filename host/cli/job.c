@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "bench/bench_json.h"
+#include "cli/analysis.h"
 #include "cli/quantized.h"
 #include "report/table.h"
 
@@ -17,7 +18,7 @@ static const char *const results[] = {"fp32.onnx",           "ptq.onnx",        
                                       "weights.safetensors", "eval-fp32.json",  "eval-ptq.json",
                                       "eval-qat.json",       "bench.json",      "run.json",
                                       "verify-ptq.json",     "verify-qat.json", "report/index.html",
-                                      "origin.json"};
+                                      "origin.json",         "analysis.json"};
 
 typedef enum variant { FP32, PTQ, QAT, VARIANTS } variant;
 static const char *const keys[VARIANTS] = {"fp32", "ptq", "qat"};
@@ -139,6 +140,13 @@ static clq_status evaluate(job *j, variant v) {
     if (v == FP32) {
         return CLQ_OK;
     }
+    const clq_evaluation *fp32 = &j->evaluations[FP32];
+    j->quantized[v].accuracy = (clq_before_after){.images = e->images,
+                                                  .unit = e->unit,
+                                                  .is_r2 = e->targets > 0,
+                                                  .fp32 = e->targets > 0 ? fp32->r2 : fp32->top1,
+                                                  .int8 = e->targets > 0 ? e->r2 : e->top1};
+    clq_quantized_hint(&j->quantized[v], j->graphs[v]);
     CLQ_TRY(clq_verify(j->device, j->graphs[v], j->test, batch, 0, &j->verifications[v]));
     clq_origin_lap(&j->origin, "verify");
     clq_log_info("%s: %lld of %lld codes differ from the fake-quantized evaluation", keys[v],
@@ -148,6 +156,45 @@ static clq_status evaluate(job *j, variant v) {
     return write_json(
         j, name,
         clq_verification_to_json(&j->verifications[v], j->graphs[v], j->options->data, sources));
+}
+
+/* PTQ layer by layer, on at most so many test samples, spread over the set. */
+static clq_status analyze(job *j) {
+    enum { SAMPLES = 512 };
+    const clq_data_source source = {.path = j->options->data, .recipe = j->recipe, .quiet = true};
+    const int64_t most = j->recipe->data.test_limit;
+    const char *sources[CLQ_PART_COUNT];
+    clq_status status = CLQ_OK;
+    clq_analysis analysis = {0};
+    clq_graph *trained = j->graphs[FP32], *integer = j->graphs[PTQ], *real = NULL;
+    clq_dataset *images = NULL;
+    clq_feed *feed = NULL;
+    if (!j->options->analyze) {
+        return CLQ_OK;
+    }
+    clq_recipe_sources(j->recipe, sources);
+    CLQ_GOTO(status, cleanup,
+             clq_stage_float(j->device, trained, j->train, NULL, &j->recipe->ptq,
+                             j->recipe->train.seed, &real));
+    CLQ_GOTO(status, cleanup,
+             clq_data_open(&source, trained, CLQ_SPLIT_TEST,
+                           most > 0 && most < SAMPLES ? most : SAMPLES, &images));
+    const int batch = clq_eval_batch(trained, clq_dataset_get_info(images)->count);
+    CLQ_GOTO(status, cleanup, clq_data_feed(j->device, trained, images, batch, &feed));
+    CLQ_GOTO(status, cleanup,
+             clq_analyze(j->device, trained, real, integer, feed, batch, 0, &analysis));
+    CLQ_GOTO(status, cleanup, clq_analysis_time(j->device, real, integer, &analysis));
+    clq_origin_lap(&j->origin, "analyze");
+    status = write_json(j, "analysis.json",
+                        clq_analysis_result(&analysis, "fp32.onnx", "ptq.onnx", j->options->data,
+                                            j->device, integer,
+                                            clq_preprocessing_to_json(trained, sources)));
+cleanup:
+    clq_analysis_clear(&analysis);
+    clq_feed_destroy(feed);
+    clq_dataset_close(images);
+    clq_graph_destroy(real);
+    return status;
 }
 
 /* Latency of all variants at batch 1, measured in turn. */
@@ -351,6 +398,7 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
             CLQ_GOTO(status, cleanup, evaluate(&j, v));
         }
     }
+    CLQ_GOTO(status, cleanup, analyze(&j));
     CLQ_GOTO(status, cleanup, measure(&j));
     CLQ_GOTO(status, cleanup, finish(&j));
 cleanup:

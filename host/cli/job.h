@@ -11,6 +11,7 @@ typedef struct clq_job_options {
     const char *log_file; /* of training and QAT, JSON lines; NULL: none */
     bool resume;          /* continue training and QAT from their checkpoints */
     bool overwrite;       /* replace an earlier job in `out` */
+    bool analyze;         /* the PTQ network, layer by layer */
     bool json;            /* print run.json instead of the table */
 } clq_job_options;
 
@@ -23,7 +24,8 @@ clq_status clq_job_check_log(const clq_job_options *options, const char *const *
 bool clq_job_was(const clq_job_options *options, const char *name);
 
 /* Leaves in `out`: fp32.onnx, ptq.onnx, qat.onnx, weights.safetensors, train/ and qat/ (history,
- * checkpoints), eval-*.json, verify-*.json, bench.json, run.json, origin.json, report/.
+ * checkpoints), eval-*.json, verify-*.json, bench.json, run.json, origin.json, report/, and
+ * analysis.json where that is wanted.
  * CLQ_GATE_FAILED when a code differs between the fake-quantized evaluation and the integer
  * network. */
 clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_options *options);

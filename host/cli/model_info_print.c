@@ -2,10 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/numbers.h"
 #include "base/text.h"
 #include "cli/model_info.h"
+#include "cli/quantized.h"
 #include "quant/report.h"
 #include "report/table.h"
 
@@ -176,27 +176,24 @@ static clq_status print_sizes(const clq_model_info *info) {
 }
 
 /* "method ptq, images 512, observer minmax": what the file tells of its quantization. */
-static clq_status print_recorded(const char *recorded) {
-    json_t *json = NULL, *value;
-    const char *key;
+static clq_status print_recorded(const clq_graph *graph, const char *recorded) {
     clq_text text = {0};
     if (!recorded) {
         print_wrapped("", "how it was done is not recorded");
         return CLQ_OK;
     }
-    if (clq_json_parse(CLQ_META_QUANTIZATION, recorded, strlen(recorded), &json) != CLQ_OK) {
+    json_t *json = clq_quantization_recorded(graph);
+    if (!json_is_object(json)) {
         print_wrapped("recorded", recorded);
+        json_decref(json);
         return CLQ_OK;
     }
-    json_object_foreach(json, key, value) {
-        clq_text_printf(&text, "%s%s ", text.size ? ", " : "", key);
-        if (json_is_number(value)) {
-            clq_text_printf(&text, "%.9g", json_number_value(value));
-        } else {
-            clq_text_puts(&text, json_is_string(value) ? json_string_value(value) : "...");
-        }
-    }
+    const clq_status status = clq_quantization_describe(json, &text);
     json_decref(json);
+    if (status != CLQ_OK) {
+        clq_text_free(&text);
+        return status;
+    }
     return print_text("recorded", &text);
 }
 
@@ -221,7 +218,7 @@ static clq_status print_quantization(const clq_model_info *info) {
     clq_text_printf(&text, "; requantizer %s",
                     clq_requantizer_name(clq_graph_requantizer(info->graph)));
     CLQ_TRY(print_text("quantization", &text));
-    return print_recorded(recorded);
+    return print_recorded(info->graph, recorded);
 }
 
 /* A key and the beginning of its text, in two lines at most. */

@@ -361,6 +361,9 @@ static error_t parse_quant(int key, char *argument, struct argp_state *state) {
     }
     flags->given[flags->count].key = key;
     flags->given[flags->count++].argument = argument;
+    if (key == POLICY) { /* a file's fault is none of usage: it is read when flags apply */
+        return 0;
+    }
     clq_quant_config_init(&scratch);
     return clq_option_result(state, set_quant(key, argument, &scratch));
 }

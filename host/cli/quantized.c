@@ -9,6 +9,8 @@
 #include "base/ranges.h"
 #include "base/text.h"
 #include "cli/pipeline.h"
+#include "graph/node.h"
+#include "ops/layer.h"
 #include "quant/report.h"
 
 /* ---- accuracy ---- */
@@ -152,6 +154,81 @@ void clq_quantized_warn(const clq_quantized *q) {
     clq_text_free(&names);
 }
 
+/* What ranges were found by. */
+static clq_observer_kind observer_of(const clq_quantized *q) {
+    return q->config->observer == CLQ_OBSERVER_ALL ? q->report.observer : q->config->observer;
+}
+
+/* Whether any activation is quantized. */
+static bool has_codes(const clq_graph *graph) {
+    bool has = false;
+    for (int v = 0; v < graph->value_count; v++) {
+        has |= !graph->values[v].data && graph->values[v].q.count > 0;
+    }
+    return has;
+}
+
+/* Whether layers have weights that are codes, and of less than 8 bits. */
+static bool has_weight_codes(const clq_graph *graph, bool narrow) {
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        const clq_value *w = clq_is_layer(node) ? &graph->values[node->inputs[CLQ_LAYER_W]] : NULL;
+        if (w && w->q.count > 0 && (!narrow || clq_qtype_get(w->q.type)->bits < 8)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void propose(clq_text *text, const char *flag) {
+    clq_text_printf(text, "%s%s", text->size ? ", " : "", flag);
+}
+
+/* What usually helps, of what was not used. */
+static void propose_all(const clq_quantized *q, const clq_graph *graph, clq_text *text) {
+    const clq_quant_config *config = q->config;
+    const clq_observer_kind observer = observer_of(q);
+    const bool weights = has_weight_codes(graph, false);
+    if (has_codes(graph) &&
+        (observer == CLQ_OBSERVER_MIN_MAX || observer == CLQ_OBSERVER_MOVING_AVERAGE)) {
+        propose(text, "--observer mse");
+    }
+    if (weights && config->per_tensor_weights) {
+        propose(text, "--weight-scales per_channel");
+    }
+    if (weights && !config->equalize) {
+        propose(text, "--equalize");
+    }
+    if (has_weight_codes(graph, true) && config->adaround == 0) {
+        propose(text, "--adaround");
+    }
+    if (weights && !config->bias_correct) {
+        propose(text, "--bias-correct");
+    }
+    if (config->scale == CLQ_SCALE_POW2) {
+        propose(text, "--scale float");
+    }
+}
+
+void clq_quantized_hint(const clq_quantized *q, const clq_graph *graph) {
+    static const double large_drop = 0.05, large_error = 0.25;
+    const clq_before_after *a = &q->accuracy;
+    const double drop = a->images > 0 ? a->fp32 - a->int8 : 0;
+    double error = 0;
+    clq_text flags = {0};
+    for (int o = 0; q->errors.rows > 0 && o < q->errors.count; o++) {
+        error = fmax(error, q->errors.of[o]);
+    }
+    if (strcmp(q->method, "ptq") != 0 || !(drop > large_drop || error > large_error)) {
+        return;
+    }
+    propose_all(q, graph, &flags);
+    clq_log_warn("quantizing %s; %s%s`clquant analyze` says which layers cost most",
+                 drop > large_drop ? "costs much accuracy" : "moves the outputs far from FP32's",
+                 flags.data ? flags.data : "", flags.data ? " usually help; " : "");
+    clq_text_free(&flags);
+}
+
 static void print_accuracy(const clq_before_after *a) {
     if (a->images > 0 && a->is_r2) {
         printf("R2 on %lld %.*s of the test split: FP32 %.4f, int8 %.4f\n", (long long)a->images,
@@ -228,11 +305,6 @@ static void print_equalized(const clq_equalization *equalization) {
     putchar('\n');
 }
 
-/* What ranges were found by. */
-static clq_observer_kind observer_of(const clq_quantized *q) {
-    return q->config->observer == CLQ_OBSERVER_ALL ? q->report.observer : q->config->observer;
-}
-
 /* A line for each observer of all. */
 static void print_tried(const clq_quantized *q) {
     const clq_quant_report *report = &q->report;
@@ -245,7 +317,10 @@ static void print_tried(const clq_quantized *q) {
     if (!isnan(report->fp32_top1)) {
         printf(" (FP32 top-1 %.2f %%)", 100 * report->fp32_top1);
     }
-    puts(isnan(report->fp32_top1) ? ", without labels:" : ":");
+    fputs(isnan(report->fp32_top1) ? ", without labels" : "", stdout);
+    puts(q->config->adaround > 0       ? ", before AdaRound:"
+         : q->config->bias_correct > 0 ? ", before bias correction:"
+                                       : ":");
     for (int i = 0; i < report->tried_count; i++) {
         const clq_tried_observer *tried = &report->tried[i];
         printf("  %-18s", clq_observer_text(tried->observer, q->config->percentile, text));
@@ -271,15 +346,6 @@ static json_t *tried_to_json(const clq_quantized *q) {
         json_array_append_new(json, one);
     }
     return json;
-}
-
-/* Whether any activation is quantized. */
-static bool has_codes(const clq_graph *graph) {
-    bool has = false;
-    for (int v = 0; v < graph->value_count; v++) {
-        has |= !graph->values[v].data && graph->values[v].q.count > 0;
-    }
-    return has;
 }
 
 static void print_methods(const clq_quant_config *config, const clq_quant_report *report) {
@@ -316,10 +382,16 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const char *unit = report->unit ? report->unit : "images";
     const bool pow2 = config->scale == CLQ_SCALE_POW2;
     char observer[CLQ_OBSERVER_TEXT];
-    printf("%s: calibrated on %lld %.*s, observer %s; activations %s, weights %s%s, scales %s",
-           q->method, (long long)report->images, clq_unit_length(unit, report->images), unit,
-           clq_observer_text(observer_of(q), config->percentile, observer),
-           has_codes(graph) ? clq_activation_names[config->symmetric_activations] : "float",
+    const bool codes = has_codes(graph);
+    if (codes) {
+        printf("%s: calibrated on %lld %.*s, observer %s", q->method, (long long)report->images,
+               clq_unit_length(unit, report->images), unit,
+               clq_observer_text(observer_of(q), config->percentile, observer));
+    } else {
+        printf("%s: nothing to calibrate, as no activation is quantized", q->method);
+    }
+    printf("; activations %s, weights %s%s, scales %s",
+           codes ? clq_activation_names[config->symmetric_activations] : "float",
            clq_weight_names[config->per_tensor_weights],
            config->weight_observer == CLQ_WEIGHTS_MSE ? " by mse" : "",
            clq_scale_names[config->scale]);
@@ -424,25 +496,57 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
     json_decref(json);
 }
 
-/* As a list: "method ptq, images 512, ...". */
-static void print_recorded(const clq_graph *graph) {
-    json_t *json = clq_quantization_recorded(graph), *value;
-    const char *key, *between = "quantized earlier: ";
-    json_object_foreach(json, key, value) {
-        char *text = NULL;
-        if (json_is_string(value)) {
-            text = clq_strdup(json_string_value(value));
-        } else {
-            (void)clq_json_dump_line(value, &text);
-        }
-        printf("%s", between);
-        clq_print_name(key);
-        putchar(' ');
-        clq_print_name(text ? text : "?");
-        clq_free(text);
-        between = ", ";
+/* "conv1: float; layer1*: weights s4": who, and what. */
+static void add_rules(const json_t *rules, clq_text *text) {
+    const json_t *rule;
+    size_t i;
+    json_array_foreach(rules, i, rule) {
+        const char *name = json_string_value(json_object_get(rule, "name"));
+        const char *op = json_string_value(json_object_get(rule, "op"));
+        const char *layer = json_string_value(json_object_get(rule, "layer"));
+        const char *weights = json_string_value(json_object_get(rule, "weights"));
+        const char *activations = json_string_value(json_object_get(rule, "activations"));
+        clq_text_printf(text, "%s%s", i ? "; " : "", name ? name : "*");
+        clq_text_printf(text, "%s%s", op ? " of operator " : "", op ? op : "");
+        clq_text_printf(text, "%s%s%s:", layer ? ", " : "", layer ? layer : "",
+                        layer ? " layer" : "");
+        clq_text_puts(text, json_is_true(json_object_get(rule, "float")) ? " float" : "");
+        clq_text_printf(text, "%s%s", weights ? " weights " : "", weights ? weights : "");
+        clq_text_printf(text, "%s%s%s", weights && activations ? "," : "",
+                        activations ? " activations " : "", activations ? activations : "");
     }
-    puts(json_object_size(json) > 0 ? "" : "quantized earlier, nothing is known of how");
+}
+
+clq_status clq_quantization_describe(const json_t *recorded, clq_text *text) {
+    const char *key;
+    const json_t *value;
+    json_object_foreach((json_t *)recorded, key, value) {
+        clq_text_printf(text, "%s%s ", text->size ? ", " : "", key);
+        if (json_is_string(value)) {
+            clq_text_puts(text, json_string_value(value));
+        } else if (strcmp(key, "policy") == 0) {
+            add_rules(value, text);
+        } else {
+            char *line = NULL;
+            CLQ_TRY(clq_json_dump_line(value, &line));
+            clq_text_puts(text, line);
+            clq_free(line);
+        }
+    }
+    return clq_text_status(text);
+}
+
+static void print_recorded(const clq_graph *graph) {
+    json_t *json = clq_quantization_recorded(graph);
+    clq_text text = {0};
+    if (json_object_size(json) > 0 && clq_quantization_describe(json, &text) == CLQ_OK) {
+        fputs("quantized earlier: ", stdout);
+        clq_print_name(text.data);
+        putchar('\n');
+    } else {
+        puts("quantized earlier, nothing is known of how");
+    }
+    clq_text_free(&text);
     json_decref(json);
 }
 
@@ -452,6 +556,7 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original, con
     const char *earlier = clq_graph_get_metadata(saved, CLQ_META_QUANTIZATION);
     if (quantized) {
         clq_quantized_warn(quantized);
+        clq_quantized_hint(quantized, saved);
     }
     if (json) {
         print_json(path, original, saved, quantized);

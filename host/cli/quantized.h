@@ -2,6 +2,7 @@
 #ifndef CLQUANT_CLI_QUANTIZED_H
 #define CLQUANT_CLI_QUANTIZED_H
 
+#include "base/text.h"
 #include "cli/data.h"
 
 /* How well the network does before and after, on the same labelled images. */
@@ -55,10 +56,15 @@ clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_gr
 
 /* Warns where max_shift clamped scales. */
 void clq_quantized_warn(const clq_quantized *quantized);
+/* Where PTQ lost much, warns, and names what usually helps of what was not used; `graph` is the
+ * integer network. */
+void clq_quantized_hint(const clq_quantized *quantized, const clq_graph *graph);
 /* Into a JSON object: "quantization", "scales", "clamped", "widened_for_bias". */
 void clq_quantized_to_json(const clq_quantized *quantized, json_t *json);
 /* What a quantized network's metadata tells of its quantization; null where it tells nothing. */
 json_t *clq_quantization_recorded(const clq_graph *graph);
+/* That as a list: "method ptq, images 512, ...". */
+clq_status clq_quantization_describe(const json_t *recorded, clq_text *text);
 /* Says on stdout what was written: path, form, size beside the original's, and what quantizing did
  * (NULL: not said, but for what the file itself tells of an earlier one). */
 void clq_saved_print(bool json, const char *path, const clq_graph *original, const clq_graph *saved,

@@ -18,7 +18,7 @@ typedef struct options {
     char epochs[32]; /* one of the overrides */
 } options;
 
-enum { NEW_HEAD = CLQ_KEY_LONG, LOG_FILE, RECOMPUTE, RESUME, OVERWRITE };
+enum { NEW_HEAD = CLQ_KEY_LONG, LOG_FILE, RECOMPUTE, RESUME, OVERWRITE, ANALYZE };
 
 /* A key like others, so that what keeps the recipe has it too. */
 static clq_status set_epochs(options *o, const char *argument) {
@@ -53,6 +53,9 @@ static error_t parse_job(int key, char *argument, struct argp_state *state) {
         return 0;
     case OVERWRITE:
         o->job.overwrite = true;
+        return 0;
+    case ANALYZE:
+        o->job.analyze = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -92,6 +95,10 @@ static const struct argp_option job_options[] = {
      "Epochs of FP32 training (default: the recipe's train.epochs; of QAT: --set qat.epochs=N)", 0},
     {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (qat.epochs=3)", 0},
     {"log-file", LOG_FILE, "FILE", 0, CLQ_LOG_FILE_HELP, 0},
+    {"analyze", ANALYZE, NULL, 0,
+     "Also find which layer loses accuracy after PTQ, on 512 test images: analysis.json, and a "
+     "section of the report",
+     0},
     {"recompute", RECOMPUTE, NULL, 0, CLQ_RECOMPUTE_HELP, 0},
     {"resume", RESUME, NULL, 0, "Continue from the newest checkpoints in --out, to the same bits",
      0},
@@ -118,7 +125,7 @@ static const struct argp_child children[] = {
 static const struct argp run_argp = {
     run_options,
     parse,
-    "RECIPE.json --data DIR --out DIR",
+    "RECIPE --data DIR --out DIR",
     "The whole job: trains in FP32, quantizes after training (PTQ), fine-tunes quantization-aware "
     "(QAT), converts to integers, evaluates, verifies, benchmarks and reports. Ctrl-C stops a "
     "training behind a checkpoint, from which --resume continues."

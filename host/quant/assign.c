@@ -4,6 +4,7 @@
 #include "ops/layer.h"
 #include "passes/borders.h"
 #include "quant/internal.h"
+#include "quant/policy.h"
 
 typedef struct assignment {
     clq_graph *graph;
@@ -114,6 +115,20 @@ static clq_status set_activation(assignment *a, int v, clq_qtype type) {
     return clq_qparams_set(q, 1, &one, 0, type == CLQ_Q_FLOAT ? CLQ_Q_U8 : type);
 }
 
+static clq_status check_types(const assignment *a) {
+    bool *codes = clq_calloc((size_t)a->graph->value_count, sizeof *codes);
+    if (!codes) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int v = 0; v < a->graph->value_count; v++) {
+        codes[v] = !a->real[v] || a->readers[v] > 0;
+    }
+    const clq_status status =
+        a->policy ? clq_policy_check_codes(a->policy, a->graph, codes) : CLQ_OK;
+    clq_free(codes);
+    return status;
+}
+
 /* A node gives the codes that it makes their type, but for one that keeps those that it reads. */
 static clq_status set_activations(assignment *a, bool *mixed) {
     const clq_graph *graph = a->graph;
@@ -162,6 +177,7 @@ static clq_status assign(assignment *a, const clq_graph *untyped, clq_graph **ty
     CLQ_GOTO(status, cleanup, clq_graph_clone(untyped, &a->graph));
     CLQ_GOTO(status, cleanup, check_nodes(a));
     choose_values(a);
+    CLQ_GOTO(status, cleanup, check_types(a));
     CLQ_GOTO(status, cleanup, set_weights(a));
     CLQ_GOTO(status, cleanup, set_activations(a, &mixed));
     if (mixed) {

@@ -21,7 +21,7 @@ static bool has_op(const clq_graph *graph, const clq_op *op) {
 }
 
 /* Batch norms, and activations that are nodes of their own, are on reals. Of other rules those that
- * mean something here: types of activations that a convolution made are a batch norm's now. */
+ * mean something here: what is said of a convolution's activations holds for its batch norm's. */
 static clq_status keep_real(const clq_policy *rules, const clq_graph *graph, clq_policy *policy) {
     static const clq_op *const reals[] = {&clq_op_batch_norm, &clq_op_relu, &clq_op_relu6};
     policy->count = 0;

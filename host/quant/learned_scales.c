@@ -263,16 +263,29 @@ void clq_learned_destroy(clq_learned_scales *l) {
 
 /* ---- what training made of them ---- */
 
+/* Whether a channel's weights are so small that the scale of the largest is the least one: there
+ * every scale does as well. */
+static bool is_dead(const clq_value *value, int64_t channel, float least) {
+    const int64_t row = clq_shape_count(&value->shape) / value->q.count;
+    const float *w = (const float *)value->data + channel * row;
+    float largest = 0;
+    for (int64_t i = 0; i < row; i++) {
+        largest = fmaxf(largest, fabsf(w[i]));
+    }
+    return largest <= least * (float)clq_qtype_get(value->q.type)->highest;
+}
+
 /* Names the values whose scales steps drove as far down as they may. */
 static void warn_of_least(const clq_learned_scales *l, const clq_graph *graph, float least) {
     enum { NAMED = 4 };
     clq_text names = {0};
     int found = 0;
     for (int v = 0; v < l->values; v++) {
-        const clq_qparams *q = &graph->values[v].q;
+        const clq_value *value = &graph->values[v];
         bool at_least = false;
-        for (int64_t c = 0; l->places[v].scale >= 0 && c < q->count; c++) {
-            at_least = at_least || q->scale[c] <= least;
+        for (int64_t c = 0; l->places[v].scale >= 0 && c < value->q.count; c++) {
+            at_least |=
+                value->q.scale[c] <= least && !(clq_is_constant(value) && is_dead(value, c, least));
         }
         if (at_least && found++ < NAMED) {
             clq_text_printf(&names, "%s%s", found > 1 ? ", " : "", graph->values[v].name);
@@ -281,7 +294,7 @@ static void warn_of_least(const clq_learned_scales *l, const clq_graph *graph, f
     if (found > 0) {
         clq_log_warn("learned scales of %d value%s fell to the least there is, %g, in %s%s: the "
                      "learning rate is too large for them",
-                     found, found > 1 ? "s" : "", (double)least, names.data ? names.data : "",
+                     found, clq_plural(found), (double)least, names.data ? names.data : "",
                      found > NAMED ? " and others" : "");
     }
     clq_text_free(&names);

@@ -8,6 +8,7 @@
 #include "base/arguments.h"
 #include "base/numbers.h"
 #include "ops/layer.h"
+#include "ops/registry.h"
 
 static const char op_input[] = "input"; /* what rules call an input of the network */
 
@@ -97,8 +98,18 @@ static bool says(const clq_policy_rule *rule, subject what) {
            (what == WEIGHTS ? rule->weights : rule->activations) != CLQ_Q_NONE;
 }
 
+/* Who makes the codes: of a batch norm that is not folded the layer before it, as once it is. */
+static int maker(const clq_graph *graph, int place) {
+    if (is_input(place) || graph->nodes[place].op != &clq_op_batch_norm) {
+        return place;
+    }
+    const int before = graph->values[graph->nodes[place].inputs[0]].producer;
+    return before >= 0 && clq_is_layer(&graph->nodes[before]) ? before : place;
+}
+
 /* The rule that decides; -1: none does. */
 static int deciding(const clq_policy *policy, const clq_graph *graph, int place, subject what) {
+    place = what == ACTIVATIONS ? maker(graph, place) : place;
     for (int i = 0; i < policy->count; i++) {
         if (says(&policy->rules[i], what) && matches(&policy->rules[i], graph, place)) {
             return i;
@@ -200,6 +211,43 @@ clq_status clq_policy_check(const clq_policy *policy, const clq_graph *graph) {
                         "about \"%s\", as the first that matches does; put narrow rules first",
                         rule_text(rule, text), rule_text(&policy->rules[earlier], other),
                         name_of(graph, place));
+    }
+    return CLQ_OK;
+}
+
+/* What is made at a place. */
+static int value_of(const clq_graph *graph, int place) {
+    return is_input(place) ? -1 - place : graph->nodes[place].output;
+}
+
+/* Whether the rule gives a type to any codes; else *place is one where it would. */
+static bool types_codes(const clq_policy *policy, int rule, const clq_graph *graph,
+                        const bool *codes, int *place) {
+    for (int i = 0; i < graph->input_count + graph->node_count; i++) {
+        const int at = i < graph->input_count ? -1 - graph->inputs[i] : i - graph->input_count;
+        if (deciding(policy, graph, at, ACTIVATIONS) == rule) {
+            if (codes[value_of(graph, at)]) {
+                return true;
+            }
+            *place = at;
+        }
+    }
+    return false;
+}
+
+clq_status clq_policy_check_codes(const clq_policy *policy, const clq_graph *graph,
+                                  const bool *codes) {
+    for (int i = 0; i < policy->count; i++) {
+        const clq_policy_rule *rule = &policy->rules[i];
+        char text[192];
+        int place = 0;
+        if (rule->name[0] && says(rule, ACTIVATIONS) && rule->activations != CLQ_Q_FLOAT &&
+            !says(rule, WEIGHTS) && !types_codes(policy, i, graph, codes, &place)) {
+            return clq_fail(CLQ_USAGE,
+                            "policy: the rule for %s has no effect: what \"%s\" makes stays real, "
+                            "so there are no codes to give a type to",
+                            rule_text(rule, text), name_of(graph, place));
+        }
     }
     return CLQ_OK;
 }

@@ -276,6 +276,11 @@ static void a_recipe_says_how_to_train(void **state) {
     recipe = text_file("r.json", "{\"train\": {\"batch\": 5}}");
     assert_exit(CLQ_BAD_DATA, "bench --train %s", recipe);
     assert_printed("names no network");
+    assert_exit(0, "bench --train mlp-classification --iterations 1 --warmup 1");
+    assert_printed("recipe: ");
+    assert_exit(CLQ_NO_INPUT, "bench --train mlp-classificatoin");
+    assert_printed("no built-in network is called mlp-classificatoin");
+    assert_printed("did you mean mlp-classification?");
 }
 
 /* ---- usage ---- */

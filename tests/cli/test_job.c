@@ -34,7 +34,7 @@ static void run_does_everything(void **state) {
         "train/history.csv", "qat/history.csv", "train/steps.json", "qat/steps.json",
         "origin.json"};
     const char *path = text_file("recipe.json", recipe);
-    assert_exit(0, "run %s --data " DATA " --out %s", path, clq_test_temp_path("out"));
+    assert_exit(0, "run %s --data " DATA " --out %s --analyze", path, clq_test_temp_path("out"));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char name[128];
         snprintf(name, sizeof name, "out/%s", files[i]);
@@ -47,6 +47,12 @@ static void run_does_everything(void **state) {
     assert_int_equal(json_integer_value(json_object_get(ptq, "mismatched_codes")), 0);
     assert_int_equal(json_integer_value(json_object_get(qat, "mismatched_codes")), 0);
     assert_true(json_is_real(json_object_get(qat, "speedup")));
+    json_decref(json);
+    json = read_json("out/analysis.json");
+    assert_string_equal(json_string_value(json_object_get(json, "quantized_model")), "ptq.onnx");
+    assert_int_equal(json_integer_value(json_object_get(json, "images")), 128);
+    assert_int_equal(json_array_size(json_object_get(json, "ladder")), 5);
+    assert_true(clq_file_exists(clq_test_temp_path("out/report/analysis-layers.csv")));
     json_decref(json);
 }
 

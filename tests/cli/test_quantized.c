@@ -11,7 +11,7 @@ static const char *model(void) {
     static char path[512];
     snprintf(path, sizeof path, "%s", clq_test_temp_path("m.onnx"));
     assert_exit(0, "convert --network resnet20 --size 8 --seed 3 -o %s", path);
-    assert_printed("m.onnx: trained form, ");
+    assert_printed("m.onnx: trained network, ");
     return path;
 }
 
@@ -191,10 +191,11 @@ static void policies_say_who_is_quantized(void **state) {
     assert_exit(CLQ_GATE_FAILED, "verify %s --data " DATA " --require-int8", q);
     assert_printed("layer conv1 (conv2d) runs as fp32");
     assert_exit(0, "convert %s -o %s", q, clq_test_temp_path("policy2.onnx"));
-    assert_printed(
-        "policy [{\"name\": \"conv1\", \"float\": true}, {\"name\": \"layer1*\", \"weights\": "
-        "\"s4\"}, {\"layer\": \"last\", \"float\": true}, {\"op\": \"conv2d\", \"weights\": "
-        "\"s3\"}]");
+    const char *said = "policy conv1: float; layer1*: weights s4; *, last layer: float; * of "
+                       "operator conv2d: weights s3";
+    assert_printed(said);
+    assert_exit(0, "info %s", q);
+    assert_printed("conv1: float; layer1*: ");
     char line[2048];
     snprintf(line, sizeof line, "cmp %s %s", q, clq_test_temp_path("policy2.onnx"));
     assert_int_equal(system(line), 0);
@@ -226,6 +227,13 @@ static void policies_say_who_is_quantized(void **state) {
     assert_printed("--weight-bits: weights of type u4 cannot be executed");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --keep-float conv9 -o %s", fp32, q);
     assert_printed("no node is meant by the rule for conv9");
+    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --activation-bits fc=4 -o %s", fp32, q);
+    assert_printed("the rule for fc has no effect: what \"fc\" makes stays real");
+    assert_exit(CLQ_NO_INPUT, "ptq %s --data " DATA " --policy %s -o %s", fp32,
+                clq_test_temp_path("absent.json"), q);
+    assert_exit(CLQ_BAD_DATA, "ptq %s --data " DATA " --policy %s -o %s", fp32,
+                text_file("wrong.json", "{\"rules\": [{\"nmae\": \"conv1\"}]}"), q);
+    assert_printed("wrong.json: rules[0].nmae: unknown key");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc=1 -o %s", fp32, q);
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --weight-bits fc -o %s", fp32, q);
     assert_printed("must be PATTERN=BITS");
@@ -234,6 +242,8 @@ static void policies_say_who_is_quantized(void **state) {
                 "--weight-bits '*=4' --weight-steps apot --activations float --json -o %s",
                 fp32, q);
     assert_printed("\"weights\": \"s8_narrow\"");
+    assert_exit(0, "ptq %s --data " DATA " --activations float --test-images 0 -o %s", fp32, q);
+    assert_printed("ptq: nothing to calibrate, as no activation is quantized; activations float");
     /* Also what QDQ cannot say comes back from a file. */
     assert_exit(0, "ptq %s --data " DATA " --keep-float avgpool -o %s", fp32, q);
     assert_exit(0, "verify %s --data " DATA " --json", q);
@@ -246,6 +256,28 @@ static void policies_say_who_is_quantized(void **state) {
     assert_exit(CLQ_BAD_DATA, "run %s --data " DATA " --out %s", recipe, out);
     assert_printed("ptq: policy: no node is meant by the rule for conv9");
     assert_false(clq_file_exists(out));
+}
+
+/* Where much is lost: what helps and was not used. */
+static void a_large_loss_has_a_hint(void **state) {
+    (void)state;
+    /* Of fewer classes than the data has, so that outputs are compared, not accuracies. */
+    const char *fp32 = clq_test_temp_path("three.onnx"), *q = clq_test_temp_path("lossy.onnx");
+    assert_exit(0, "convert --network resnet20 --size 8 --classes 3 -o %s", fp32);
+    assert_exit(0,
+                "ptq %s --data " DATA " --activation-bits input=2 --activation-bits *=2 "
+                "--weight-bits *=2 -o %s",
+                fp32, q);
+    assert_printed("warning: quantizing ");
+    assert_printed("; --observer mse, --equalize, --adaround, --bias-correct usually help; ");
+    assert_exit(0,
+                "ptq %s --data " DATA " --activation-bits input=2 --activation-bits *=2 "
+                "--weight-bits *=2 --observer mse --weight-scales per_tensor --bias-correct "
+                "--scale pow2 -o %s",
+                fp32, q);
+    assert_printed("; --weight-scales per_channel, --equalize, --adaround, --scale float usually ");
+    assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, q);
+    assert_not_printed("usually help");
 }
 
 static void methods_say_what_they_did(void **state) {
@@ -339,6 +371,7 @@ int main(void) {
         cmocka_unit_test(settings_travel_with_the_model),
         cmocka_unit_test(scales_are_learned),
         cmocka_unit_test(policies_say_who_is_quantized),
+        cmocka_unit_test(a_large_loss_has_a_hint),
         cmocka_unit_test(methods_say_what_they_did),
         cmocka_unit_test(qat_takes_the_flags_of_ptq),
         cmocka_unit_test(batch_norms_learn_before_they_freeze),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "quant/internal.h"
 #include "quant/policy.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
@@ -89,6 +90,34 @@ static void each_type_has_its_rule(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* What a layer makes once its batch norm is folded, the batch norm makes before. */
+static void batch_norms_make_their_layers_codes(void **state) {
+    (void)state;
+    const clq_network_options options = {.network = "resnet20", .size = 12};
+    clq_graph *graph = net_built(&options);
+    const clq_policy policy = policy_of("[{\"name\": \"layer1.0.conv1\", \"activations\": \"u3\"}]");
+    assert_int_equal(rule_for(&policy, graph, "layer1.0.bn1").activations, CLQ_Q_U3);
+    assert_int_equal(rule_for(&policy, graph, "layer1.0.bn2").activations, CLQ_Q_U8);
+    clq_graph_destroy(graph);
+}
+
+/* A type for what makes no codes is told. */
+static void types_of_reals_are_refused(void **state) {
+    (void)state;
+    const clq_network_options options = {.network = "resnet20", .size = 12};
+    clq_graph *graph = net_folded(net_built(&options)), *typed = NULL;
+    clq_policy policy = policy_of("[{\"name\": \"fc\", \"activations\": \"u4\"}]");
+    assert_ok(clq_policy_check(&policy, graph));
+    assert_status(clq_assign_types(&policy, graph, &typed), CLQ_USAGE);
+    assert_error_has("the rule for fc has no effect: what \"fc\" makes stays real");
+    policy = policy_of("[{\"name\": \"fc\", \"activations\": \"u4\", \"weights\": \"s4\"},"
+                       "{\"name\": \"conv1\", \"float\": true},"
+                       "{\"name\": \"conv1\", \"activations\": \"u4\"}]"); /* others read its codes */
+    assert_ok(clq_assign_types(&policy, graph, &typed));
+    clq_graph_destroy(typed);
+    clq_graph_destroy(graph);
+}
+
 static void json_reads_back(void **state) {
     (void)state;
     const clq_policy policy = policy_of("[{\"name\": \"a*\", \"op\": \"conv2d\", \"float\": true},"
@@ -166,6 +195,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_rule_decides),
         cmocka_unit_test(each_type_has_its_rule),
+        cmocka_unit_test(batch_norms_make_their_layers_codes),
+        cmocka_unit_test(types_of_reals_are_refused),
         cmocka_unit_test(json_reads_back),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(rules_without_use_are_refused),

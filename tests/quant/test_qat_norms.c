@@ -66,7 +66,14 @@ static void norms_are_real_behind_codes(void **state) {
     clq_graph *fp32 = trained();
     int norms = 0, layers = 0;
     clq_quant_config_init(&config);
+    const clq_policy_rule three = {.name = "layer1.0.conv1", .activations = CLQ_Q_U3};
+    assert_ok(clq_policy_add(&config.policy, &three));
     clq_graph *graph = with_norms(fp32, &config, &kept);
+    int of_three = 0;
+    for (int v = 0; v < graph->value_count; v++) {
+        of_three += graph->values[v].q.count > 0 && graph->values[v].q.type == CLQ_Q_U3;
+    }
+    assert_int_equal(of_three, 1); /* the codes of what the batch norm behind it makes */
     assert_int_equal(clq_graph_form(graph), CLQ_FORM_QUANTIZED);
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
