@@ -277,7 +277,7 @@ static void a_large_loss_has_a_hint(void **state) {
                 fp32, q);
     assert_printed("; --weight-scales per_channel, --equalize, --adaround, --scale float usually ");
     assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, q);
-    assert_not_printed("usually help");
+    assert_null(strstr(command_output, "usually help"));
 }
 
 static void methods_say_what_they_did(void **state) {
@@ -327,8 +327,7 @@ static void qat_takes_the_flags_of_ptq(void **state) {
     assert_printed("\"mismatched_codes\": 0");
     assert_printed("\"precision\": \"fp32\"");
     assert_exit(0, "convert %s -o %s", q, clq_test_temp_path("flags2.onnx"));
-    assert_printed("policy [{\"name\": \"layer1*\", \"weights\": \"s4\"}, {\"name\": \"conv1\", "
-                   "\"float\": true}]"); /* in place of the recipe's */
+    assert_printed("policy layer1*: weights s4; conv1: float,"); /* in place of the recipe's */
     assert_printed("observer_epochs 0");
     assert_exit(CLQ_USAGE, "qat %s --data " DATA " --max-shift 4 -o %s", fp32, q);
     assert_printed("--max-shift is for powers of two, and needs --scale pow2");
