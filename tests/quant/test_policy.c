@@ -95,7 +95,8 @@ static void batch_norms_make_their_layers_codes(void **state) {
     (void)state;
     const clq_network_options options = {.network = "resnet20", .size = 12};
     clq_graph *graph = net_built(&options);
-    const clq_policy policy = policy_of("[{\"name\": \"layer1.0.conv1\", \"activations\": \"u3\"}]");
+    const clq_policy policy =
+        policy_of("[{\"name\": \"layer1.0.conv1\", \"activations\": \"u3\"}]");
     assert_int_equal(rule_for(&policy, graph, "layer1.0.bn1").activations, CLQ_Q_U3);
     assert_int_equal(rule_for(&policy, graph, "layer1.0.bn2").activations, CLQ_Q_U8);
     clq_graph_destroy(graph);
@@ -110,9 +111,10 @@ static void types_of_reals_are_refused(void **state) {
     assert_ok(clq_policy_check(&policy, graph));
     assert_status(clq_assign_types(&policy, graph, &typed), CLQ_USAGE);
     assert_error_has("the rule for fc has no effect: what \"fc\" makes stays real");
-    policy = policy_of("[{\"name\": \"fc\", \"activations\": \"u4\", \"weights\": \"s4\"},"
-                       "{\"name\": \"conv1\", \"float\": true},"
-                       "{\"name\": \"conv1\", \"activations\": \"u4\"}]"); /* others read its codes */
+    policy =
+        policy_of("[{\"name\": \"fc\", \"activations\": \"u4\", \"weights\": \"s4\"},"
+                  "{\"name\": \"conv1\", \"float\": true},"
+                  "{\"name\": \"conv1\", \"activations\": \"u4\"}]"); /* others read its codes */
     assert_ok(clq_assign_types(&policy, graph, &typed));
     clq_graph_destroy(typed);
     clq_graph_destroy(graph);
