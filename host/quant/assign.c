@@ -124,7 +124,7 @@ static clq_status check_types(const assignment *a) {
         codes[v] = !a->real[v] || a->readers[v] > 0;
     }
     const clq_status status =
-        a->policy ? clq_policy_check_codes(a->policy, a->graph, codes) : CLQ_OK;
+        a->policy && a->graph->folded ? clq_policy_check_codes(a->policy, a->graph, codes) : CLQ_OK;
     clq_free(codes);
     return status;
 }

@@ -98,13 +98,23 @@ static bool says(const clq_policy_rule *rule, subject what) {
            (what == WEIGHTS ? rule->weights : rule->activations) != CLQ_Q_NONE;
 }
 
-/* Who makes the codes: of a batch norm that is not folded the layer before it, as once it is. */
+/* Who makes the codes: of a batch norm that is not folded, and of the ReLU that alone reads it, the
+ * layer before, as once they are folded. */
 static int maker(const clq_graph *graph, int place) {
-    if (is_input(place) || graph->nodes[place].op != &clq_op_batch_norm) {
+    int at = place;
+    if (is_input(place)) {
         return place;
     }
-    const int before = graph->values[graph->nodes[place].inputs[0]].producer;
-    return before >= 0 && clq_is_layer(&graph->nodes[before]) ? before : place;
+    const clq_op *op = graph->nodes[at].op;
+    if ((op == &clq_op_relu || op == &clq_op_relu6) &&
+        clq_graph_use_count(graph, graph->nodes[at].inputs[0]) == 1) {
+        at = graph->values[graph->nodes[at].inputs[0]].producer;
+    }
+    if (at < 0 || graph->nodes[at].op != &clq_op_batch_norm) {
+        return place;
+    }
+    at = graph->values[graph->nodes[at].inputs[0]].producer;
+    return at >= 0 && clq_is_layer(&graph->nodes[at]) ? at : place;
 }
 
 /* The rule that decides; -1: none does. */
