@@ -25,7 +25,8 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
         } else if (graph->values[node->output].shape.rank == 2 && x_shape->rank == 2) {
             *y = x; /* element by element: batch norm's vectors, a convolution's weights and bias */
             for (int k = 1; k < node->input_count; k++) {
-                if (node->inputs[k] != CLQ_NO_VALUE && graph->values[node->inputs[k]].data) {
+                if (node->inputs[k] != CLQ_NO_VALUE && graph->values[node->inputs[k]].data &&
+                    clq_shape_count(&graph->values[node->inputs[k]].shape) > 1) {
                     layouts[node->inputs[k]] = x;
                 }
             }

@@ -62,12 +62,22 @@ clq_status clq_int8_add(clq_device *device, clq_requantizer requantizer, clq_buf
                       CLQ_I32(y_range.lo), CLQ_I32(y_range.hi));
 }
 
-clq_status clq_int8_lookup(clq_device *device, clq_buffer *x, clq_buffer *table, clq_buffer *y,
-                           int64_t pixels, int channels) {
+static clq_status look_up(clq_device *device, const char *name, clq_buffer *x, clq_buffer *table,
+                          clq_buffer *y, int64_t pixels, int channels) {
     clq_kernel *kernel;
-    CLQ_TRY(clq_kernel_get(device, "int8_lookup", NULL, &kernel));
+    CLQ_TRY(clq_kernel_get(device, name, NULL, &kernel));
     return CLQ_LAUNCH(device, kernel, word_range(device, pixels * words_of(channels)), CLQ_BUF(x),
                       CLQ_BUF(table), CLQ_BUF(y), CLQ_I32(pixels), CLQ_I32(channels));
+}
+
+clq_status clq_int8_lookup(clq_device *device, clq_buffer *x, clq_buffer *table, clq_buffer *y,
+                           int64_t pixels, int channels) {
+    return look_up(device, "int8_lookup", x, table, y, pixels, channels);
+}
+
+clq_status clq_int8_lookup_channels(clq_device *device, clq_buffer *x, clq_buffer *table,
+                                    clq_buffer *y, int64_t pixels, int channels) {
+    return look_up(device, "int8_lookup_channels", x, table, y, pixels, channels);
 }
 
 clq_status clq_int8_shortcut_a(clq_device *device, clq_buffer *x, clq_buffer *y,

@@ -36,6 +36,9 @@ clq_status clq_int8_add(clq_device *device, clq_requantizer requantizer, clq_buf
 /* y = table[x] for 256 u8 entries on the device: any function of one code. y may be x. */
 clq_status clq_int8_lookup(clq_device *device, clq_buffer *x, clq_buffer *table, clq_buffer *y,
                            int64_t pixels, int channels);
+/* The same by a table for each channel: (256, C). */
+clq_status clq_int8_lookup_channels(clq_device *device, clq_buffer *x, clq_buffer *table,
+                                    clq_buffer *y, int64_t pixels, int channels);
 
 /* CIFAR's shortcut A: y[n, oh, ow, c] = x[n, oh * stride, ow * stride, c - front], and zero_point
  * where there is no such input channel. */

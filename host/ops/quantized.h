@@ -13,7 +13,7 @@
 
 extern const clq_quantized_op clq_conv2d_quantized, clq_linear_quantized, clq_add_quantized,
     clq_activation_quantized, /* relu, relu6: by node->op->as_act */
-    clq_unary_quantized,      /* all of CLQ_UNARY_OPS */
+    clq_unary_quantized,      /* all of CLQ_UNARY_OPS, and prelu */
     clq_max_pool_quantized, clq_avg_pool_quantized, clq_global_avg_pool_quantized,
     clq_flatten_quantized, clq_shortcut_a_quantized;
 

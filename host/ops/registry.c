@@ -11,6 +11,7 @@ static const clq_op *const operators[] = {
     &clq_op_batch_norm,
     &clq_op_relu,
     &clq_op_relu6,
+    &clq_op_prelu,
     &clq_op_add,
     &clq_op_sub,
     &clq_op_mul,

@@ -9,6 +9,7 @@ extern const clq_op clq_op_linear;
 extern const clq_op clq_op_batch_norm;
 extern const clq_op clq_op_relu;
 extern const clq_op clq_op_relu6;
+extern const clq_op clq_op_prelu;
 extern const clq_op clq_op_add;
 extern const clq_op clq_op_sub;
 extern const clq_op clq_op_mul;

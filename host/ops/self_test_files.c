@@ -5,6 +5,7 @@
 #include "ops/elementwise.h"
 #include "ops/int8_elementwise.h"
 #include "ops/loss.h"
+#include "ops/prelu.h"
 #include "ops/self_test.h"
 #include "ops/unary.h"
 
@@ -97,21 +98,27 @@ static clq_status check_sums(clq_self_bench *b, const uint8_t *a, const uint8_t 
     return clq_bench_bytes(b, b->buffers[3], expected, CODES, "int8_add");
 }
 
-static clq_status check_lookup(clq_self_bench *b, const uint8_t *a) {
-    uint8_t table[256], looked_up[CODES] = {0};
-    for (int i = 0; i < 256; i++) {
+/* A table for all channels, then one for each. */
+static clq_status check_lookups(clq_self_bench *b, const uint8_t *a) {
+    uint8_t table[256 * CHANNELS], one[CODES] = {0}, each[CODES] = {0};
+    for (int i = 0; i < 256 * CHANNELS; i++) {
         table[i] = (uint8_t)(i * 77 + 13);
     }
     for (int i = 0; i < CODES; i++) {
         if (i % PITCH < CHANNELS) {
-            looked_up[i] = table[a[i]];
+            one[i] = table[a[i]];
+            each[i] = table[a[i] * CHANNELS + i % PITCH];
         }
     }
     CLQ_TRY(clq_bench_put(b, 1, table, sizeof table));
     CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
     CLQ_TRY(
         clq_int8_lookup(b->device, b->buffers[0], b->buffers[1], b->buffers[3], PIXELS, CHANNELS));
-    return clq_bench_bytes(b, b->buffers[3], looked_up, CODES, "int8_lookup");
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[3], one, CODES, "int8_lookup"));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
+    CLQ_TRY(clq_int8_lookup_channels(b->device, b->buffers[0], b->buffers[1], b->buffers[3], PIXELS,
+                                     CHANNELS));
+    return clq_bench_bytes(b, b->buffers[3], each, CODES, "int8_lookup_channels");
 }
 
 static clq_status test_int8_elementwise(clq_self_bench *b) {
@@ -124,7 +131,7 @@ static clq_status test_int8_elementwise(clq_self_bench *b) {
         return CLQ_OK; /* the others never run so */
     }
     CLQ_TRY(check_edges(b, a));
-    return check_lookup(b, a);
+    return check_lookups(b, a);
 }
 
 /* ---- int8/pool.cl ---- */
@@ -316,6 +323,45 @@ static clq_status test_f32_unary(clq_self_bench *b) {
     return clq_bench_floats(b, b->buffers[3], dx, FLOATS, 1e-5, "unary_grad_f32");
 }
 
+/* ---- f32/prelu.cl ---- */
+
+/* Sums of a few whole 32nds times 32nds: exact. */
+static clq_status check_prelu(clq_self_bench *b, int columns, const float *x, const float *dy) {
+    static const float slope[] = {0.25f, -0.5f, 0.125f};
+    enum { COUNT = 66 };
+    float y[COUNT], dx[COUNT], dslope[3] = {0};
+    for (int i = 0; i < COUNT; i++) {
+        const int c = i % columns;
+        y[i] = x[i] < 0 ? slope[c] * x[i] : x[i];
+        dx[i] = dy[i] + (x[i] < 0 ? slope[c] * dy[i] : dy[i]);
+        dslope[c] += x[i] < 0 ? dy[i] * x[i] : 0;
+    }
+    CLQ_TRY(clq_bench_put(b, 2, slope, sizeof slope));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, sizeof y));
+    CLQ_TRY(clq_bench_put(b, 4, dy, sizeof dx)); /* is added to */
+    CLQ_TRY(clq_bench_put(b, 5, NULL, sizeof dslope));
+    CLQ_TRY(
+        clq_prelu_values(b->device, b->buffers[0], b->buffers[2], b->buffers[3], columns, COUNT));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[3], y, COUNT, 0, "prelu_f32"));
+    CLQ_TRY(clq_prelu_slopes(b->device, b->buffers[0], b->buffers[2], b->buffers[1], b->buffers[4],
+                             columns, COUNT, true));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[4], dx, COUNT, 0, "prelu_grad_f32"));
+    CLQ_TRY(clq_scratch_reserve(b->device, clq_prelu_scratch(columns, COUNT)));
+    CLQ_TRY(clq_prelu_slope_gradient(b->device, b->buffers[0], b->buffers[1], b->buffers[5],
+                                     columns, COUNT));
+    return clq_bench_floats(b, b->buffers[5], dslope, (size_t)columns, 0, "prelu_slope_sums_f32");
+}
+
+static clq_status test_f32_prelu(clq_self_bench *b) {
+    float x[FLOATS], dy[FLOATS];
+    draw_floats(x, 1);
+    draw_floats(dy, 2);
+    CLQ_TRY(clq_bench_put(b, 0, x, sizeof x));
+    CLQ_TRY(clq_bench_put(b, 1, dy, sizeof dy));
+    CLQ_TRY(check_prelu(b, 3, x, dy));
+    return check_prelu(b, 1, x, dy);
+}
+
 /* ---- f32/loss.cl ---- */
 
 enum { SAMPLES = 5, CLASSES = 7, LOGITS = SAMPLES * CLASSES };
@@ -411,5 +457,6 @@ const clq_file_test clq_op_self_tests[] = {{"int8/elementwise.cl", test_int8_ele
                                            {"int8/pool.cl", test_int8_pool},
                                            {"f32/elementwise.cl", test_f32_elementwise},
                                            {"f32/unary.cl", test_f32_unary},
+                                           {"f32/prelu.cl", test_f32_prelu},
                                            {"f32/loss.cl", test_f32_loss},
                                            {0}};

@@ -129,6 +129,8 @@ typedef struct clq_unary_attrs {
     float alpha, beta;
 } clq_unary_attrs;
 
+/* "prelu": x (..., C), slope (C) or (1): x, or slope x below 0. No attributes. */
+
 /* "relu", "relu6", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,H,W,C)->(N,HWC) in the order
  * H,W,C: no attributes. Formats convert a flatten's following weights from C,H,W order. */
 

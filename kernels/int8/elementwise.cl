@@ -112,4 +112,23 @@ __kernel void int8_lookup(__global const uchar *x, __global const uchar *table, 
     FOR_EACH_WORD(words, row, channels, LOOKUP16, LOOKUP4);
 }
 
+/* A table for each channel: (256, channels). */
+__kernel void int8_lookup_channels(__global const uchar *x, __global const uchar *table,
+                                   __global uchar *y, int pixels, int channels) {
+    const int row = (channels + 3) / 4;
+    const long words = (long)pixels * row;
+#define AT(q, c) (int)table[(long)((q)&255u) * channels + min((c), channels - 1)]
+#define CHANNELS4(w, left)                                                                         \
+    do {                                                                                           \
+        const uint q = ((__global const uint *)x)[w];                                              \
+        const int c = (int)((w) % row) * 4;                                                        \
+        codes_store4((int4)(AT(q, c), AT(q >> 8, c + 1), AT(q >> 16, c + 2), AT(q >> 24, c + 3)),  \
+                     left, y + (w)*4);                                                             \
+    } while (0)
+#define CHANNELS16(w)                                                                              \
+    for (int k = 0; k < 4; k++)                                                                    \
+    CHANNELS4((w) + k, 4)
+    FOR_EACH_WORD(words, row, channels, CHANNELS16, CHANNELS4);
+}
+
 #endif

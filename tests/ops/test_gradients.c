@@ -46,6 +46,8 @@ static const clq_reduce_attrs pixels = {.axes = 6, .keep = true}, rows = {.axes 
 static const gradient_case cases[] = {
     {"relu", NULL, 1, {NHWC(2, 3, 3, 5)}, NHWC(2, 3, 3, 5)},
     {"relu6", NULL, 1, {NHWC(2, 3, 3, 5)}, NHWC(2, 3, 3, 5)},
+    {"prelu", NULL, 2, {NHWC(2, 3, 3, 5), VEC(5)}, NHWC(2, 3, 3, 5)},
+    {"prelu", NULL, 2, {NHWC(2, 3, 3, 5), VEC(1)}, NHWC(2, 3, 3, 5)},
     {"add", &plain_add, 2, {NHWC(2, 3, 3, 5), NHWC(2, 3, 3, 5)}, NHWC(2, 3, 3, 5)},
     {"flatten", NULL, 1, {NHWC(2, 3, 3, 5)}, {2, {2, 45}}},
     {"dropout", &half, 1, {NHWC(2, 3, 3, 5)}, NHWC(2, 3, 3, 5)},

@@ -177,25 +177,30 @@ static void test_add_of_all_codes(void **state) {
 
 static void test_lookup(void **state) {
     (void)state;
-    uint8_t table[256];
-    clq_test_fill_u8(table, sizeof table, 1, 255, 3);
-    clq_buffer *t = buffer_of(table, sizeof table);
-    for (int i = 0; i < CHANNEL_COUNTS; i++) {
-        int channels = channel_counts[i], pixels = 97, pitch = ref_int8_pitch(channels);
-        size_t bytes = (size_t)pixels * pitch;
+    for (int i = 0; i < 2 * CHANNEL_COUNTS; i++) { /* one table, or one for each channel */
+        const bool each = i >= CHANNEL_COUNTS;
+        const size_t columns = each ? (size_t)channel_counts[i % CHANNEL_COUNTS] : 1;
+        uint8_t *table = malloc(256 * columns);
+        clq_test_fill_u8(table, 256 * columns, 1, 255, 3);
+        clq_buffer *t = buffer_of(table, 256 * columns);
+        int channels = channel_counts[i % CHANNEL_COUNTS], pixels = 97;
+        const size_t pitch = (size_t)ref_int8_pitch(channels), bytes = (size_t)pixels * pitch;
         uint8_t *x = malloc(bytes), *y = malloc(bytes);
         clq_test_fill_u8(x, bytes, 0, 255, 1);
         for (size_t k = 0; k < bytes; k++) {
-            y[k] = (int)(k % (size_t)pitch) < channels ? table[x[k]] : 0;
+            const size_t c = k % pitch;
+            y[k] = (int)c < channels ? table[x[k] * columns + (each ? c : 0)] : 0;
         }
         clq_buffer *dx = buffer_of(x, bytes);
-        assert_ok(clq_int8_lookup(device, dx, t, dx, pixels, channels));
+        assert_ok(each ? clq_int8_lookup_channels(device, dx, t, dx, pixels, channels)
+                       : clq_int8_lookup(device, dx, t, dx, pixels, channels));
         expect_bytes(dx, y, bytes);
         clq_buffer_release(dx);
+        clq_buffer_release(t);
+        free(table);
         free(x);
         free(y);
     }
-    clq_buffer_release(t);
 }
 
 static void check_pools(const clq_int8_pool *p, int pad_bottom, int pad_right) {

@@ -137,7 +137,77 @@ static void nothing_overflows(void **state) {
     }
 }
 
+/* ---- prelu: exact but for the order of sums ---- */
+
+static void check_prelu(int64_t rows, int64_t channels, int64_t columns, bool accumulate) {
+    const size_t n = (size_t)(rows * channels);
+    const clq_shape shape = {2, {rows, channels}};
+    float *x = random_floats(n, -9, 9, 1), *dy = random_floats(n, -1, 1, 2);
+    float *start = random_floats(n, -1, 1, 3), *slope = random_floats((size_t)columns, -1, 1, 4);
+    float *y = malloc(n * 4), *dx = malloc(n * 4), *dslope = malloc((size_t)columns * 4);
+    double *sums = calloc((size_t)columns, sizeof *sums);
+    op_test t;
+    for (size_t i = 0; i < n; i++) {
+        const size_t c = i % (size_t)channels % (size_t)columns;
+        const float g = x[i] < 0 ? slope[c] * dy[i] : dy[i];
+        y[i] = x[i] < 0 ? slope[c] * x[i] : x[i];
+        dx[i] = accumulate ? start[i] + g : g;
+        sums[c] += x[i] < 0 ? (double)dy[i] * (double)x[i] : 0;
+    }
+    for (int64_t c = 0; c < columns; c++) {
+        dslope[c] = (float)sums[c];
+    }
+    op_begin(&t, "prelu", NULL, CLQ_EXEC_TRAIN);
+    op_input(&t, 0, shape, x);
+    op_input(&t, 1, (clq_shape){1, {columns}}, slope);
+    op_output(&t, shape);
+    op_want_gradient(&t, 0, accumulate ? start : NULL);
+    op_want_gradient(&t, 1, NULL);
+    op_forward(&t);
+    op_backward(&t, dy);
+    assert_buffer_close(t.run.out.buffer, y, n, 0, 0);
+    assert_buffer_close(t.run.grad_in[0].buffer, dx, n, 0, 0);
+    assert_buffer_close(t.run.grad_in[1].buffer, dslope, (size_t)columns, 2e-3, 1e-5);
+    op_end(&t);
+    free(x), free(dy), free(start), free(slope), free(y), free(dx), free(dslope), free(sums);
+}
+
+static void prelu_has_slopes(void **state) {
+    (void)state;
+    static const int64_t shapes[][2] = {{1, 1}, {1, 17}, {37, 19}, {1031, 16}, {4099, 5}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        check_prelu(shapes[i][0], shapes[i][1], shapes[i][1], i % 2);
+        check_prelu(shapes[i][0], shapes[i][1], 1, i % 2 == 0);
+    }
+}
+
 /* ---- what is refused ---- */
+
+static void slopes_are_a_vector(void **state) {
+    (void)state;
+    static const struct {
+        clq_shape shape;
+        clq_dtype dtype;
+        bool right;
+    } cases[] = {{{1, {4}}, CLQ_F32, true},
+                 {{1, {1}}, CLQ_F32, true},
+                 {{1, {3}}, CLQ_F32, false},
+                 {{2, {1, 4}}, CLQ_F32, false},
+                 {{1, {4}}, CLQ_S8, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clq_graph *graph = NULL;
+        int inputs[2], y;
+        assert_ok(clq_graph_create("test", &graph));
+        assert_ok(clq_graph_add_input(graph, "x", (clq_shape){4, {1, 2, 3, 4}}, &inputs[0]));
+        assert_ok(clq_graph_add_parameter(graph, "slope", CLQ_VALUE_PARAMETER, cases[i].dtype,
+                                          cases[i].shape, NULL, &inputs[1]));
+        assert_status(clq_graph_add_node(graph, "prelu", "f", NULL, inputs, 2, &y),
+                      cases[i].right ? CLQ_OK : CLQ_BAD_DATA);
+        inputs[1] = inputs[0]; /* an activation is no slope */
+        assert_status(clq_graph_add_node(graph, "prelu", "g", NULL, inputs, 2, &y), CLQ_BAD_DATA);
+        clq_graph_destroy(graph);
+    }
+}
 
 static void attributes_are_numbers(void **state) {
     (void)state;
@@ -181,6 +251,8 @@ int main(void) {
         cmocka_unit_test(host_functions_are_as_defined),
         cmocka_unit_test(values_and_gradients),
         cmocka_unit_test(nothing_overflows),
+        cmocka_unit_test(prelu_has_slopes),
+        cmocka_unit_test(slopes_are_a_vector),
         cmocka_unit_test(attributes_are_numbers),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);

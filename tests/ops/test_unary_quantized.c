@@ -167,11 +167,71 @@ static void no_number_is_a_code(void **state) {
     }
 }
 
+/* ---- prelu: a slope for each channel, or one ---- */
+
+static void begin_prelu(quant_test *t, clq_exec_mode mode, int batch, int64_t channels,
+                        int64_t columns, const float *slope, const quant_meaning *y,
+                        const uint8_t *x) {
+    const clq_shape shape = {2, {1, channels}};
+    int inputs[2];
+    quant_begin(t);
+    inputs[0] = quant_activation(t, &shape, x_meaning);
+    assert_ok(clq_graph_add_parameter(t->graph, "slope", CLQ_VALUE_PARAMETER, CLQ_F32,
+                                      (clq_shape){1, {columns}}, slope, &inputs[1]));
+    quant_node(t, "prelu", NULL, inputs, 2, y, mode, batch);
+    quant_input(t, 0, x);
+}
+
+static void prelu_has_a_table_for_each_channel(void **state) {
+    (void)state;
+    static const clq_exec_mode modes[] = {CLQ_EXEC_FAKE_QUANT, CLQ_EXEC_QAT, CLQ_EXEC_INT8};
+    static const quant_meaning y_meaning = {0.043f, 90};
+    enum { BATCH = 300, MOST = 33 };
+    for (int k = 0; k < 6; k++) {
+        const int64_t channels = k < 3 ? MOST : 4 * k - 9, columns = k % 2 ? channels : 1;
+        const size_t count = (size_t)(BATCH * channels);
+        uint8_t *x = random_codes(count, 1), *expected = malloc(count);
+        float *slope = random_floats(MOST, -1, 1, 2), *dy = random_floats(count, -1, 1, 3);
+        float *dx = malloc(count * sizeof *dx), dslope[MOST];
+        double sums[MOST] = {0};
+        for (size_t i = 0; i < count; i++) {
+            const size_t c = i % (size_t)channels % (size_t)columns;
+            const double real = (double)x_meaning.scale * (x[i] - x_meaning.zero_point);
+            const float y = (float)(real < 0 ? (double)slope[c] * real : real);
+            const float wide = rintf(y / y_meaning.scale) + (float)y_meaning.zero_point;
+            const bool passes = wide >= 0 && wide <= 255;
+            expected[i] = (uint8_t)(wide < 0 ? 0 : wide > 255 ? 255 : wide);
+            dx[i] = passes ? (real < 0 ? slope[c] * dy[i] : dy[i]) : 0;
+            sums[c] += passes && real < 0 ? (double)dy[i] * real : 0;
+        }
+        for (int64_t c = 0; c < columns; c++) {
+            dslope[c] = (float)sums[c];
+        }
+        for (int m = 0; m < 3; m++) {
+            quant_test t;
+            begin_prelu(&t, modes[m], BATCH, channels, columns, slope, &y_meaning, x);
+            quant_forward(&t);
+            assert_true(codes_apart(&t, expected, (int)count) <=
+                        (modes[m] == CLQ_EXEC_QAT ? (int)count / 100 : 0));
+            if (modes[m] == CLQ_EXEC_QAT) {
+                quant_want_gradient(&t, 0, NULL);
+                quant_want_gradient(&t, 1, NULL);
+                quant_backward(&t, dy);
+                assert_buffer_close(t.run.grad_in[0].buffer, dx, count, 1e-6, 1e-6);
+                assert_buffer_close(t.run.grad_in[1].buffer, dslope, (size_t)columns, 2e-3, 1e-5);
+            }
+            quant_end(&t);
+        }
+        free(x), free(expected), free(slope), free(dy), free(dx);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code),
         cmocka_unit_test(gradient_is_the_slope),
         cmocka_unit_test(no_number_is_a_code),
+        cmocka_unit_test(prelu_has_a_table_for_each_channel),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);
 }

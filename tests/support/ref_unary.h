@@ -17,12 +17,12 @@ typedef struct ref_unary {
 static inline double ref_clamp(double x, double low, double high) {
     return fmin(fmax(x, low), high);
 }
-static inline double ref_sigmoid(double x, double a, double b) {
+static inline double ref_fn_sigmoid(double x, double a, double b) {
     (void)a, (void)b;
     return 1 / (1 + exp(-x));
 }
 #define REF_UNARY(NAME, EXPRESSION)                                                                \
-    static inline double ref_##NAME(double x, double a, double b) {                                \
+    static inline double ref_fn_##NAME(double x, double a, double b) {                             \
         (void)a, (void)b;                                                                          \
         return EXPRESSION;                                                                         \
     }
@@ -33,10 +33,10 @@ REF_UNARY(celu, fmax(0, x) + fmin(0, a *(exp(x / a) - 1)))
 REF_UNARY(selu, b *(x > 0 ? x : a * exp(x) - a))
 REF_UNARY(hard_sigmoid, ref_clamp(a *x + b, 0, 1))
 REF_UNARY(hard_swish, x *ref_clamp(x / 6 + 0.5, 0, 1))
-REF_UNARY(silu, x *ref_sigmoid(x, 0, 0))
+REF_UNARY(silu, x *ref_fn_sigmoid(x, 0, 0))
 REF_UNARY(gelu, 0.5 * x * erfc(-x / sqrt(2)))
 REF_UNARY(gelu_tanh,
-          x *ref_sigmoid(2 * sqrt(2 / 3.14159265358979324) * (x + 0.044715 * x * x * x), 0, 0))
+          x *ref_fn_sigmoid(2 * sqrt(2 / 3.14159265358979324) * (x + 0.044715 * x * x * x), 0, 0))
 REF_UNARY(mish, x *tanh(log1p(exp(x))))
 REF_UNARY(softplus, log1p(exp(x)))
 REF_UNARY(softsign, x / (1 + fabs(x)))
@@ -57,36 +57,36 @@ REF_UNARY(pow_const, pow(x, a))
 
 /* The default attributes of ONNX and PyTorch, where there are any; powers of three kinds. */
 static const ref_unary ref_unaries[] = {
-    {"tanh", {0, 0}, ref_tanh, -20, 20},
-    {"sigmoid", {0, 0}, ref_sigmoid, -20, 20},
-    {"leaky_relu", {0.01f, 0}, ref_leaky_relu, -20, 20},
-    {"elu", {1.5f, 0}, ref_elu, -20, 20},
-    {"celu", {0.7f, 0}, ref_celu, -20, 20},
-    {"selu", {1.67326319f, 1.05070102f}, ref_selu, -20, 20},
-    {"hard_sigmoid", {0.2f, 0.5f}, ref_hard_sigmoid, -20, 20},
-    {"hard_swish", {0, 0}, ref_hard_swish, -20, 20},
-    {"silu", {0, 0}, ref_silu, -20, 20},
-    {"gelu", {0, 0}, ref_gelu, -20, 20},
-    {"gelu_tanh", {0, 0}, ref_gelu_tanh, -20, 20},
-    {"mish", {0, 0}, ref_mish, -20, 20},
-    {"softplus", {0, 0}, ref_softplus, -20, 20},
-    {"softsign", {0, 0}, ref_softsign, -20, 20},
-    {"thresholded_relu", {1.25f, 0}, ref_thresholded_relu, -20, 20},
-    {"clip", {-1.5f, 2.25f}, ref_clip, -20, 20},
-    {"exp", {0, 0}, ref_exp, -20, 20},
-    {"log", {0, 0}, ref_log, 0.01f, 20},
-    {"sqrt", {0, 0}, ref_sqrt, 0.01f, 20},
-    {"reciprocal", {0, 0}, ref_reciprocal, 0.01f, 20},
-    {"abs", {0, 0}, ref_abs, -20, 20},
-    {"neg", {0, 0}, ref_neg, -20, 20},
-    {"erf", {0, 0}, ref_erf, -20, 20},
-    {"floor", {0, 0}, ref_floor, -20, 20},
-    {"ceil", {0, 0}, ref_ceil, -20, 20},
-    {"round", {0, 0}, ref_round, -20, 20},
-    {"sign", {0, 0}, ref_sign, -20, 20},
-    {"pow_const", {2, 0}, ref_pow_const, -20, 20},
-    {"pow_const", {3, 0}, ref_pow_const, -20, 20},
-    {"pow_const", {-0.5f, 0}, ref_pow_const, 0.01f, 20},
+    {"tanh", {0, 0}, ref_fn_tanh, -20, 20},
+    {"sigmoid", {0, 0}, ref_fn_sigmoid, -20, 20},
+    {"leaky_relu", {0.01f, 0}, ref_fn_leaky_relu, -20, 20},
+    {"elu", {1.5f, 0}, ref_fn_elu, -20, 20},
+    {"celu", {0.7f, 0}, ref_fn_celu, -20, 20},
+    {"selu", {1.67326319f, 1.05070102f}, ref_fn_selu, -20, 20},
+    {"hard_sigmoid", {0.2f, 0.5f}, ref_fn_hard_sigmoid, -20, 20},
+    {"hard_swish", {0, 0}, ref_fn_hard_swish, -20, 20},
+    {"silu", {0, 0}, ref_fn_silu, -20, 20},
+    {"gelu", {0, 0}, ref_fn_gelu, -20, 20},
+    {"gelu_tanh", {0, 0}, ref_fn_gelu_tanh, -20, 20},
+    {"mish", {0, 0}, ref_fn_mish, -20, 20},
+    {"softplus", {0, 0}, ref_fn_softplus, -20, 20},
+    {"softsign", {0, 0}, ref_fn_softsign, -20, 20},
+    {"thresholded_relu", {1.25f, 0}, ref_fn_thresholded_relu, -20, 20},
+    {"clip", {-1.5f, 2.25f}, ref_fn_clip, -20, 20},
+    {"exp", {0, 0}, ref_fn_exp, -20, 20},
+    {"log", {0, 0}, ref_fn_log, 0.01f, 20},
+    {"sqrt", {0, 0}, ref_fn_sqrt, 0.01f, 20},
+    {"reciprocal", {0, 0}, ref_fn_reciprocal, 0.01f, 20},
+    {"abs", {0, 0}, ref_fn_abs, -20, 20},
+    {"neg", {0, 0}, ref_fn_neg, -20, 20},
+    {"erf", {0, 0}, ref_fn_erf, -20, 20},
+    {"floor", {0, 0}, ref_fn_floor, -20, 20},
+    {"ceil", {0, 0}, ref_fn_ceil, -20, 20},
+    {"round", {0, 0}, ref_fn_round, -20, 20},
+    {"sign", {0, 0}, ref_fn_sign, -20, 20},
+    {"pow_const", {2, 0}, ref_fn_pow_const, -20, 20},
+    {"pow_const", {3, 0}, ref_fn_pow_const, -20, 20},
+    {"pow_const", {-0.5f, 0}, ref_fn_pow_const, 0.01f, 20},
 };
 enum { REF_UNARIES = sizeof ref_unaries / sizeof *ref_unaries };
 
