@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "support/clq_test.h"
+#include "support/ref_unary.h"
 
 static inline float *ref_reals(const clq_value *value) {
     size_t count = (size_t)clq_shape_count(&value->shape),
@@ -161,10 +162,13 @@ static inline void ref_node(const clq_graph *graph, const clq_node *node, float 
                       : strcmp(op, "add") == 0   ? ((const clq_add_attrs *)node->attrs)->act
                                                  : CLQ_ACT_NONE;
         for (int64_t i = 0; i < clq_shape_count(ys); i++) {
-            float v = strcmp(op, "tanh") == 0      ? tanhf(x[i])
-                      : strcmp(op, "sigmoid") == 0 ? 1 / (1 + expf(-x[i]))
-                      : strcmp(op, "add") == 0     ? x[i] + w[i]
-                                                   : x[i];
+            const float a = node->op->attrs_size == sizeof(clq_unary_attrs)
+                                ? ((const clq_unary_attrs *)node->attrs)->alpha
+                                : 0;
+            float v = strcmp(op, "add") == 0 ? x[i] + w[i] : x[i];
+            for (int u = 0; u < REF_UNARIES; u++) {
+                v = strcmp(op, ref_unaries[u].op) == 0 ? (float)ref_unaries[u].f(x[i], a, 0) : v;
+            }
             y[i] = ref_act(act, v);
         }
     }

@@ -16,7 +16,8 @@ enum { SIZE = 8, IMAGES = 8, BATCH = 4, CLASSES = 10 };
  * One letter a node, each reading the one before:
  *
  *   c conv 3x3   B with bias   w depthwise   b batch norm   k constant added   r relu   6 relu6
- *   t tanh   s sigmoid   D dropout   i identity   m max pool   a average pool   h every second
+ *   t tanh   s sigmoid   e leaky relu   P prelu   H hard swish   S silu, M mish, g gelu of several
+ * nodes   D dropout   i identity   m max pool   a average pool   h every second
  * pixel ( remembers the value, + adds it   p global pool   f flatten   u unsqueeze   v reshape l
  * Gemm   L MatMul and Add; the last l or L has CLASSES outputs
  */
@@ -115,6 +116,32 @@ static void put_clip(writer *w) {
     put(w, "Clip", more);
 }
 
+/* x sigmoid(x), x tanh(softplus(x)) or x (1 + erf(x / sqrt(2))) / 2 */
+static void put_product(writer *w, char letter) {
+    char x[32];
+    snprintf(x, sizeof x, "%s", w->now);
+    if (letter == 'g') {
+        char name[24];
+        snprintf(name, sizeof name, "root%d", w->nodes);
+        make_scalar(w->m, name, 1.41421354f);
+        put(w, "Div", name);
+        put(w, "Erf", NULL);
+        snprintf(name, sizeof name, "one%d", w->nodes);
+        make_scalar(w->m, name, 1);
+        put(w, "Add", name);
+        put(w, "Mul", x);
+        snprintf(name, sizeof name, "half%d", w->nodes);
+        make_scalar(w->m, name, 0.5f);
+        put(w, "Mul", name);
+        return;
+    }
+    put(w, letter == 'S' ? "Sigmoid" : "Softplus", NULL);
+    if (letter == 'M') {
+        put(w, "Tanh", NULL);
+    }
+    put(w, "Mul", x);
+}
+
 static void put_letter(writer *w, char letter, bool last) {
     switch (letter) {
     case 'c':
@@ -139,6 +166,21 @@ static void put_letter(writer *w, char letter, bool last) {
         break;
     case 's':
         put(w, "Sigmoid", NULL);
+        break;
+    case 'e':
+        put(w, "LeakyRelu", NULL);
+        break;
+    case 'H':
+        put(w, "HardSwish", NULL);
+        break;
+    case 'P':
+        put(w, "PRelu",
+            weights(w, "slope", w->rank == 2 ? DIMS(w->channels) : DIMS(w->channels, 1, 1), -1, 1));
+        break;
+    case 'S':
+    case 'M':
+    case 'g':
+        put_product(w, letter);
         break;
     case 'D':
         put(w, "Dropout", NULL);
@@ -333,10 +375,10 @@ static void check(const char *word) {
 
 static void test_odd_orders(void **state) {
     static const char *const words[] = {
-        "crkcrpfl",   "frlbrl",       "flrbl",        "pbrfl",       "cbrkrm(c+afl",
-        "kbBkrkfkl",  "rb6wbD(t+pfl", "fbkbl",        "flkrkDL",     "p(brw+fubfl",
-        "chaBsmkpvl", "cip(rkb+fL",   "wk6b(kcrbpfl", "ck(i+rfrbtl", "aapfukwbcrfl",
-        "mhBt(ts+fL", "(+bapfl",      "pf(bur+fl6Ll",
+        "crkcrpfl",   "frlbrl",       "flrbl",        "pbrfl",          "cbrkrm(c+afl",
+        "kbBkrkfkl",  "rb6wbD(t+pfl", "fbkbl",        "flkrkDL",        "p(brw+fubfl",
+        "chaBsmkpvl", "cip(rkb+fL",   "wk6b(kcrbpfl", "ck(i+rfrbtl",    "aapfukwbcrfl",
+        "mhBt(ts+fL", "(+bapfl",      "pf(bur+fl6Ll", "cP(bH+SgpMfePL", "PceSfHlMgL",
     };
     (void)state;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {

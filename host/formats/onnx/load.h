@@ -3,6 +3,7 @@
  *   load_model.c       reads a model: inputs, initializers, nodes in order, outputs
  *   load_qoperator.c   models in QOperator form, made into QDQ form
  *   load_functions.c   functions of the model's own, inlined
+ *   load_patterns.c    functions that exporters write as several nodes become one
  *   load_order.c       a look at all nodes: which matter, in which order
  *   load_survey.c      likewise: operators that cannot be read
  *   load_node.c        looking at one node: inputs, attributes, errors
@@ -236,6 +237,12 @@ void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
 
 /* Replaces *graph by one without operators on codes where that can be; it lives in the arena. */
 clq_status onnx_expand_qoperators(onnx_loader *load, const Onnx__GraphProto **graph);
+
+/* ---- load_patterns.c ---- */
+
+/* Replaces *graph by a copy in the arena where the last node of x * sigmoid(x) and the like is one
+ * of Swish, HardSwish, Mish or Gelu, so that nobody reads the others. */
+clq_status onnx_join_patterns(onnx_loader *load, const Onnx__GraphProto **graph);
 
 /* ---- load_functions.c ---- */
 

@@ -478,9 +478,10 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
 }
 
 static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
-    CLQ_TRY(onnx_expand_qoperators(load, &load->proto));
-    const Onnx__GraphProto *proto = load->proto;
     load->own = model->producer_name && strcmp(model->producer_name, "clquant") == 0;
+    CLQ_TRY(onnx_expand_qoperators(load, &load->proto));
+    CLQ_TRY(onnx_join_patterns(load, &load->proto));
+    const Onnx__GraphProto *proto = load->proto;
     CLQ_TRY(clq_graph_create(proto->name, &load->graph));
     CLQ_TRY(load_metadata(load, model));
 

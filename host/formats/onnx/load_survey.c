@@ -13,11 +13,8 @@ static void append_place(const onnx_loader *load, int index, clq_text *text) {
     clq_text_printf(text, "%s", onnx_place(&node, place, sizeof place));
 }
 
-/* The nodes on the stack from `first` on read one another. */
-
 typedef struct unknown {
     const Onnx__NodeProto *node; /* the first of its kind */
-    const char *pattern;         /* what it is part of; NULL: it stands for itself */
     int first, count;
 } unknown;
 
@@ -27,7 +24,7 @@ typedef struct findings {
     int nodes;       /* in all */
     int ends;        /* of them, Softmax whose result is an output */
     clq_names constants;
-    clq_names makers; /* of Sigmoid, HardSigmoid and Softmax: value name -> node */
+    clq_names makers; /* of Softmax: value name -> node */
 } findings;
 
 static const char *domain_of(const Onnx__NodeProto *node) {
@@ -52,39 +49,19 @@ static const Onnx__NodeProto *maker_of(const onnx_loader *load, const findings *
     return maker >= 0 ? load->proto->node[maker] : NULL;
 }
 
-/* The activation that exporters write as a product; NULL: another operator. */
-static const char *find_pattern(const onnx_loader *load, const findings *f,
-                                const Onnx__NodeProto *node) {
-    if (strcmp(node->op_type, "Mul") != 0 || domain_of(node)[0] || node->n_input != 2) {
-        return NULL;
-    }
-    for (int k = 0; k < 2; k++) {
-        const Onnx__NodeProto *gate = maker_of(load, f, node->input[k]);
-        if (gate && !is_softmax(gate) && gate->n_input > 0) {
-            const bool own = strcmp(gate->input[0], node->input[1 - k]) == 0;
-            const bool hard = strcmp(gate->op_type, "HardSigmoid") == 0;
-            return !own   ? "x * sigmoid(y) (a gate, as in squeeze-and-excitation)"
-                   : hard ? "x * hardsigmoid(x) (Hardswish)"
-                          : "x * sigmoid(x) (SiLU)";
-        }
-    }
-    return NULL;
-}
-
 static void add_unknown(const onnx_loader *load, int index, findings *f) {
     const Onnx__NodeProto *node = load->proto->node[index];
-    const char *pattern = find_pattern(load, f, node);
     f->nodes++;
     for (int i = 0; i < f->count; i++) {
         const unknown *kind = &f->kinds[i];
-        if (strcmp(kind->node->op_type, node->op_type) == 0 && kind->pattern == pattern &&
+        if (strcmp(kind->node->op_type, node->op_type) == 0 &&
             strcmp(domain_of(kind->node), domain_of(node)) == 0) {
             f->kinds[i].count++;
             return;
         }
     }
     if (f->count < MAX_KINDS) {
-        f->kinds[f->count++] = (unknown){node, pattern, index, 1};
+        f->kinds[f->count++] = (unknown){node, index, 1};
     } else {
         f->more++;
     }
@@ -128,13 +105,8 @@ static const char *find_advice(const Onnx__NodeProto *node) {
 
 static void append_kind(const onnx_loader *load, const unknown *kind, clq_text *text) {
     const char *domain = domain_of(kind->node);
-    if (kind->pattern) {
-        clq_text_puts(text, kind->pattern);
-    } else {
-        clq_text_printf(text, "%.60s%s%.60s%s", domain, domain[0] ? "." : "", kind->node->op_type,
-                        !domain[0] && onnx_find_folder(kind->node->op_type) ? " of activations"
-                                                                            : "");
-    }
+    clq_text_printf(text, "%.60s%s%.60s%s", domain, domain[0] ? "." : "", kind->node->op_type,
+                    !domain[0] && onnx_find_folder(kind->node->op_type) ? " of activations" : "");
     clq_text_printf(text, " (%d, %s", kind->count, kind->count > 1 ? "the first is " : "");
     append_place(load, kind->first, text);
     clq_text_puts(text, ")");
@@ -214,7 +186,6 @@ static clq_status follow_constants(const Onnx__NodeProto *node, clq_names *const
 }
 
 static clq_status survey(onnx_loader *load, findings *f) {
-    static const char *const kept[] = {"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax"};
     for (size_t i = 0; i < load->proto->n_initializer; i++) {
         const char *name = load->proto->initializer[i]->name;
         CLQ_TRY(clq_names_set(&f->constants, name ? name : "", 0));
@@ -225,10 +196,8 @@ static clq_status survey(onnx_loader *load, findings *f) {
         CLQ_TRY(follow_constants(node, &f->constants, &constant));
         load->has_q |= !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
         load->has_q |= load->keep_codes && strcmp(node->op_type, "DequantizeLinear") == 0;
-        for (size_t k = 0; k < sizeof kept / sizeof *kept && !domain_of(node)[0]; k++) {
-            if (strcmp(node->op_type, kept[k]) == 0) {
-                CLQ_TRY(clq_names_set(&f->makers, node->output[0], load->order[i]));
-            }
+        if (is_softmax(node)) {
+            CLQ_TRY(clq_names_set(&f->makers, node->output[0], load->order[i]));
         }
         if (domain_of(node)[0] || !knows(node->op_type, constant)) {
             add_unknown(load, load->order[i], f);

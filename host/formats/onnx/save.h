@@ -32,6 +32,7 @@ typedef struct onnx_saver {
     const char *zero, *six; /* initializers for Clip, once made */
     const char *limits[CLQ_QTYPE_COUNT][2]; /* likewise: of types' codes */
     bool half_bytes;                        /* the file has types of 4 bits */
+    int opset;                              /* the oldest that has the operators of the file */
     json_t *types;                          /* for ONNX_TYPES_KEY, owned; NULL: none */
     json_t *real_nodes;                     /* likewise */
     Onnx__NodeProto **node;

@@ -218,7 +218,7 @@ static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     MAKE(save, opset, onnx__operator_set_id_proto__init);
     opset->domain = "";
     opset->has_version = true;
-    opset->version = save->half_bytes ? HALF_BYTE_OPSET : OPSET;
+    opset->version = save->half_bytes ? HALF_BYTE_OPSET : save->opset > OPSET ? save->opset : OPSET;
     model->has_ir_version = true;
     model->ir_version = save->half_bytes ? HALF_BYTE_IR_VERSION : IR_VERSION;
     model->producer_name = "clquant";
