@@ -348,6 +348,31 @@ static json_t *tried_to_json(const clq_quantized *q) {
     return json;
 }
 
+/* Whether the node works on reals whatever the policy says. */
+static bool has_no_codes(const clq_node *node) {
+    return node->op->quantized == NULL;
+}
+
+/* "softmax prob, div quotient and 7 more" */
+static void print_real(const clq_graph *graph) {
+    enum { NAMED = 4 };
+    int count = 0;
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        if (has_no_codes(node) && count++ < NAMED) {
+            printf("%s%s ",
+                   count > 1 ? ", " : "stay float, having no integer form: ", node->op->name);
+            clq_print_name(node->name);
+        }
+    }
+    if (count > NAMED) {
+        printf(" and %d more", count - NAMED);
+    }
+    if (count > 0) {
+        putchar('\n');
+    }
+}
+
 static void print_methods(const clq_quant_config *config, const clq_quant_report *report) {
     const clq_adaround *a = &report->adaround;
     const char *unit = report->unit ? report->unit : "images";
@@ -413,6 +438,7 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
         printf(", %lld clamped by max_shift", (long long)report->clamped);
     }
     putchar('\n');
+    print_real(graph);
     print_methods(config, report);
     print_tried(q);
     print_accuracy(&q->accuracy);
@@ -420,6 +446,16 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
 }
 
 /* ---- JSON ---- */
+
+static json_t *real_to_json(const clq_graph *graph) {
+    json_t *json = json_array();
+    for (int n = 0; n < graph->node_count; n++) {
+        if (has_no_codes(&graph->nodes[n])) {
+            json_array_append_new(json, clq_json_string(graph->nodes[n].name));
+        }
+    }
+    return json;
+}
 
 static json_t *accuracy_to_json(const clq_before_after *a) {
     if (a->images == 0) {
@@ -485,6 +521,7 @@ static void print_json(const char *path, const clq_graph *original, const clq_gr
     json_object_set_new(json, "original_bytes", json_integer(before.bytes));
     if (quantized) {
         clq_quantized_to_json(quantized, json);
+        json_object_set_new(json, "no_integer_form", real_to_json(saved));
         json_object_set_new(json, "accuracy", accuracy_to_json(&quantized->accuracy));
         if (quantized->errors.rows > 0) {
             json_object_set_new(json, "output_error", errors_to_json(quantized, saved));

@@ -58,7 +58,8 @@ clq_status clq_value_reals(const clq_value *value, float *reals) {
     const int64_t count = clq_shape_count(&value->shape);
     const int64_t each = value->q.count > 0 ? count / value->q.count : count; /* of one scale */
     const clq_qtype_info *type = clq_qtype_get(value->q.type);
-    const float lowest = (float)type->lowest, highest = (float)type->highest;
+    const int32_t z = value->q.zero_point;
+    const float lowest = (float)(type->lowest - z), highest = (float)(type->highest - z);
     const float *floats = value->data;
     int8_t *codes = NULL;
     if (value->dtype == CLQ_F32 && value->q.count == 0) {
@@ -73,7 +74,7 @@ clq_status clq_value_reals(const clq_value *value, float *reals) {
     }
     for (int64_t i = 0; i < count; i++) {
         const float scale = value->q.scale[i / each];
-        reals[i] = scale * (codes ? (float)codes[i]
+        reals[i] = scale * (codes ? (float)(codes[i] - z)
                             : value->dtype == CLQ_S32
                                 ? (float)((const int32_t *)value->data)[i]
                                 : clq_quantize_code(floats[i], scale, 0, lowest, highest));

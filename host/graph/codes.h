@@ -18,8 +18,9 @@ clq_status clq_value_codes(const clq_value *value, int8_t **codes);
 /* Stores `codes`, which it takes over, as the value's data of type `dtype`, S8 or S4. */
 clq_status clq_value_set_codes(clq_value *value, clq_dtype dtype, int8_t *codes);
 
-/* The reals that a parameter stands for: its codes times their scales, of a bias too; floats as
- * they are or, where they have scales, rounded to codes (2) before. reals (count) */
+/* The reals that a parameter stands for: its codes, less the zero point, times their scales, of a
+ * bias too; floats as they are or, where they have scales, rounded to codes (2) before. reals
+ * (count) */
 clq_status clq_value_reals(const clq_value *value, float *reals);
 
 #endif

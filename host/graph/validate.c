@@ -56,7 +56,9 @@ static clq_status check_qparams(const clq_value *value) {
                         type ? type->name : "no known type",
                         activation ? "an activation" : "a parameter");
     }
-    const int32_t lowest = activation ? type->lowest : 0, highest = activation ? type->highest : 0;
+    /* Of other parameters check_node asks the operator. */
+    const bool centred = !activation && (q->count > 1 || q->type == CLQ_Q_S32);
+    const int32_t lowest = centred ? 0 : type->lowest, highest = centred ? 0 : type->highest;
     if (q->zero_point < lowest || q->zero_point > highest) {
         return clq_fail(CLQ_BAD_DATA, "\"%s\": zero point %d must be %d..%d", value->name,
                         q->zero_point, lowest, highest);
@@ -138,9 +140,15 @@ static clq_status check_node(const clq_graph *graph, int index) {
             return clq_fail(CLQ_BAD_DATA, "%s \"%s\": input %d is %d, no value of the graph", op,
                             name, i, id);
         }
-        if (graph->values[id].producer >= index) {
+        const clq_value *value = &graph->values[id];
+        if (clq_is_constant(value) && value->q.zero_point != 0 &&
+            !(node->op->flags & CLQ_OP_ANY_ZERO)) {
+            return clq_fail(CLQ_BAD_DATA, "%s \"%s\": \"%s\" has the zero point %d, must have 0",
+                            op, name, value->name, value->q.zero_point);
+        }
+        if (value->producer >= index) {
             return clq_fail(CLQ_BAD_DATA, "%s \"%s\": reads \"%s\" before it is made", op, name,
-                            graph->values[id].name);
+                            value->name);
         }
     }
     int out = node->output;

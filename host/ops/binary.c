@@ -5,6 +5,7 @@
 #include "graph/shape.h"
 #include "ops/elementwise.h"
 #include "ops/quantized.h"
+#include "ops/reduction.h"
 #include "ops/shape_rules.h"
 
 static const clq_op *const operators[CLQ_BINARY_COUNT] = {
@@ -56,7 +57,7 @@ static bool is_act(clq_act act) {
     return (unsigned)act <= CLQ_ACT_RELU6;
 }
 
-clq_status clq_infer_binary(const clq_graph *graph, const clq_node *node, clq_shape *output) {
+static clq_status infer(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_value *value[2];
     int rank = 0;
     for (int k = 0; k < 2; k++) {
@@ -156,33 +157,25 @@ static clq_status forward(clq_op_run *run) {
 
 /* ---- gradients ---- */
 
-/* Whether an operand's gradient is that of the output, with a sign at most. */
-static bool is_linear(const clq_op_run *run) {
-    return run->node->op == &clq_op_add || run->node->op == &clq_op_sub;
-}
-
 static bool wants_sum(const clq_op_run *run, int input) {
     return run->grad_in[input].buffer != NULL && !clq_operand_is_whole(run, input);
 }
 
-static size_t gradient_bytes(const clq_op_run *run) {
-    return (size_t)clq_shape_count(&run->out.shape) * sizeof(float);
+static size_t bytes_of(const clq_tensor *tensor) {
+    return (size_t)clq_shape_count(&tensor->shape) * sizeof(float);
 }
 
-static clq_status prepare(clq_op_run *run) {
-    for (int k = 0; run->mode == CLQ_EXEC_TRAIN && k < 2; k++) {
+clq_status clq_binary_reserve(const clq_op_run *run) {
+    for (int k = 0; k < 2; k++) {
         if (wants_sum(run, k)) {
-            CLQ_TRY(
-                clq_scratch_reserve(run->device, clq_broadcast_sum_scratch(&run->out, &run->in[k]) +
-                                                     (is_linear(run) ? 0 : gradient_bytes(run))));
+            CLQ_TRY(clq_scratch_reserve(run->device, bytes_of(&run->out) + bytes_of(&run->in[k])));
         }
     }
     return CLQ_OK;
 }
 
-/* The gradients of a and b before they are summed; NULL: not wanted. */
-static clq_status whole_gradients(const clq_op_run *run, clq_buffer *da, bool add_to_a,
-                                  clq_buffer *db, bool add_to_b) {
+clq_status clq_binary_gradients(const clq_op_run *run, clq_buffer *da, bool add_to_a,
+                                clq_buffer *db, bool add_to_b) {
     const int64_t count = clq_shape_count(&run->out.shape);
     clq_kernel *kernel = NULL;
     clq_broadcast shape;
@@ -195,34 +188,47 @@ static clq_status whole_gradients(const clq_op_run *run, clq_buffer *da, bool ad
                       CLQ_I32(add_to_b), CLQ_I32(da != NULL && da == db), CLQ_BROADCAST(shape));
 }
 
-static clq_status summed_gradient(const clq_op_run *run, int input) {
-    clq_buffer *to = run->grad_in[input].buffer, *whole = NULL;
-    clq_status status = CLQ_OK;
-    if (is_linear(run)) {
-        const float sign = run->node->op == &clq_op_sub && input == 1 ? -1.0f : 1.0f;
-        return clq_broadcast_sum(run->device, run->grad_out.buffer, &run->out, &run->in[input],
-                                 sign, to, run->accumulate[input]);
+/* Sums `from`, of the output's shape, over what the operand was broadcast to. */
+static clq_status sum_gradient(const clq_op_run *run, int input, clq_buffer *from) {
+    const clq_reduction sums =
+        clq_reduction_of(&run->out, clq_broadcast_axes(&run->out, &run->in[input]));
+    clq_buffer *to = run->grad_in[input].buffer, *sum = NULL;
+    if (!run->accumulate[input]) {
+        return clq_reduce_sum(run->device, &sums, from, NULL, to, CLQ_TERM_X, CLQ_FINISH_NONE);
     }
-    CLQ_TRY(clq_scratch_take(run->device, gradient_bytes(run), &whole));
-    CLQ_GOTO(
-        status, cleanup,
-        whole_gradients(run, input == 0 ? whole : NULL, false, input == 1 ? whole : NULL, false));
-    status = clq_broadcast_sum(run->device, whole, &run->out, &run->in[input], 1, to,
-                               run->accumulate[input]);
-cleanup:
+    CLQ_TRY(clq_scratch_take(run->device, bytes_of(&run->in[input]), &sum));
+    clq_status status =
+        clq_reduce_sum(run->device, &sums, from, NULL, sum, CLQ_TERM_X, CLQ_FINISH_NONE);
+    if (status == CLQ_OK) {
+        status =
+            clq_copy_or_add(run->device, sum, to, clq_shape_count(&run->in[input].shape), true);
+    }
+    clq_buffer_release(sum);
+    return status;
+}
+
+static clq_status summed_gradient(const clq_op_run *run, int input,
+                                  clq_whole_gradients whole_gradients) {
+    clq_buffer *whole = NULL;
+    if (run->node->op == &clq_op_add) {
+        return sum_gradient(run, input, run->grad_out.buffer);
+    }
+    CLQ_TRY(clq_scratch_take(run->device, bytes_of(&run->out), &whole));
+    clq_status status =
+        whole_gradients(run, input == 0 ? whole : NULL, false, input == 1 ? whole : NULL, false);
+    if (status == CLQ_OK) {
+        status = sum_gradient(run, input, whole);
+    }
     clq_buffer_release(whole);
     return status;
 }
 
 /* Those that are sums come first: one of the others may lie in the memory of the output's. */
-static clq_status backward(clq_op_run *run) {
-    const int64_t count = clq_shape_count(&run->out.shape);
+clq_status clq_binary_backward(const clq_op_run *run, clq_whole_gradients whole_gradients) {
     clq_buffer *whole[2] = {NULL, NULL};
-    CLQ_TRY(
-        clq_act_gradient(run->device, act_of(run), run->out.buffer, run->grad_out.buffer, count));
     for (int k = 0; k < 2; k++) {
         if (wants_sum(run, k)) {
-            CLQ_TRY(summed_gradient(run, k));
+            CLQ_TRY(summed_gradient(run, k, whole_gradients));
         } else {
             whole[k] = run->grad_in[k].buffer;
         }
@@ -234,11 +240,21 @@ static clq_status backward(clq_op_run *run) {
     }
     for (int k = 0; k < 2; k++) {
         if (whole[k] != NULL) {
-            CLQ_TRY(clq_copy_or_add(run->device, run->grad_out.buffer, whole[k], count,
-                                    run->accumulate[k]));
+            CLQ_TRY(clq_copy_or_add(run->device, run->grad_out.buffer, whole[k],
+                                    clq_shape_count(&run->out.shape), run->accumulate[k]));
         }
     }
     return CLQ_OK;
+}
+
+static clq_status prepare(clq_op_run *run) {
+    return run->mode == CLQ_EXEC_TRAIN ? clq_binary_reserve(run) : CLQ_OK;
+}
+
+static clq_status backward(clq_op_run *run) {
+    CLQ_TRY(clq_act_gradient(run->device, act_of(run), run->out.buffer, run->grad_out.buffer,
+                             clq_shape_count(&run->out.shape)));
+    return clq_binary_backward(run, clq_binary_gradients);
 }
 
 static clq_act *binary_act(void *attrs) {
@@ -255,20 +271,20 @@ static clq_act *add_act(void *attrs) {
         .attrs_size = sizeof(ATTRS),                                                               \
         .min_inputs = 2,                                                                           \
         .max_inputs = 2,                                                                           \
-        .infer = clq_infer_binary,                                                                 \
+        .infer = infer,                                                                            \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .backward = backward,                                                                      \
-        .flags = CLQ_OP_IN_PLACE,                                                                  \
+        .flags = CLQ_OP_IN_PLACE | CLQ_OP_ANY_ZERO,                                                \
         .backward_reads = (READS),                                                                 \
         .quantized = (QUANTIZED),                                                                  \
         .act = (ACT),                                                                              \
     }
 
 DEFINE_BINARY(add, clq_add_attrs, add_act, 0, &clq_add_quantized);
-DEFINE_BINARY(sub, clq_binary_attrs, binary_act, 0, NULL);
-DEFINE_BINARY(mul, clq_binary_attrs, binary_act, CLQ_READS_INPUT, NULL);
+DEFINE_BINARY(sub, clq_binary_attrs, binary_act, 0, &clq_add_quantized);
+DEFINE_BINARY(mul, clq_binary_attrs, binary_act, CLQ_READS_INPUT, &clq_binary_quantized);
 DEFINE_BINARY(div, clq_binary_attrs, binary_act, CLQ_READS_INPUT, NULL);
-DEFINE_BINARY(min, clq_binary_attrs, binary_act, CLQ_READS_INPUT, NULL);
-DEFINE_BINARY(max, clq_binary_attrs, binary_act, CLQ_READS_INPUT, NULL);
+DEFINE_BINARY(min, clq_binary_attrs, binary_act, CLQ_READS_INPUT, &clq_binary_quantized);
+DEFINE_BINARY(max, clq_binary_attrs, binary_act, CLQ_READS_INPUT, &clq_binary_quantized);
 DEFINE_BINARY(pow, clq_binary_attrs, binary_act, CLQ_READS_INPUT, NULL);

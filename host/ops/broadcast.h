@@ -30,13 +30,7 @@ void clq_broadcast_make(const clq_tensor *out, const clq_tensor *a, const clq_te
         CLQ_I32((s).a[4]), CLQ_I32((s).b[0]), CLQ_I32((s).b[1]), CLQ_I32((s).b[2]),                \
         CLQ_I32((s).b[3]), CLQ_I32((s).b[4]), CLQ_I32((s).count)
 
-/* Bytes of device scratch that the sum below takes. */
-size_t clq_broadcast_sum_scratch(const clq_tensor *out, const clq_tensor *operand);
-/* The gradient of an operand that has one element for several of the result's: to = factor times
- * the sum of `from` (of `out`'s shape), or += it. One order for a shape, whatever the number of
- * cores. */
-clq_status clq_broadcast_sum(clq_device *device, clq_buffer *from, const clq_tensor *out,
-                             const clq_tensor *operand, float factor, clq_buffer *to,
-                             bool accumulate);
+/* The axes of the result, bit by bit, along which the operand has one element for all. */
+unsigned clq_broadcast_axes(const clq_tensor *out, const clq_tensor *operand);
 
 #endif

@@ -1,3 +1,4 @@
+#include "graph/node.h"
 #include "ops/quantized.h"
 
 static clq_status upload(clq_device *device, size_t size, const void *data, clq_buffer **buffer) {
@@ -17,10 +18,9 @@ clq_status clq_qstate_create(clq_device *device, const clq_graph *graph, clq_qst
     }
     for (size_t v = 0; v < count; v++) {
         const clq_value *value = &graph->values[v];
-        const bool activation =
-            value->kind == CLQ_VALUE_INPUT || value->kind == CLQ_VALUE_ACTIVATION;
         scale[v] = 1.0f;
-        if (activation && value->q.count > 0) {
+        /* Nobody looks up weights. */
+        if (value->q.count > 0 && (value->q.count == 1 || !clq_is_constant(value))) {
             const clq_qtype_info *type = clq_qtype_get(value->q.type);
             scale[v] = value->q.scale[0];
             zero_point[v] = value->q.zero_point;

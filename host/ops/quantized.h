@@ -12,6 +12,7 @@
 #include <clquant/ops.h>
 
 extern const clq_quantized_op clq_conv2d_quantized, clq_linear_quantized, clq_add_quantized,
+    clq_binary_quantized,     /* mul, min, max */
     clq_activation_quantized, /* relu, relu6: by node->op->as_act */
     clq_unary_quantized,      /* all of CLQ_UNARY_OPS, and prelu */
     clq_max_pool_quantized, clq_avg_pool_quantized, clq_global_avg_pool_quantized,

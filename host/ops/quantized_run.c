@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "kernels/include/scales.h"
+#include "ops/binary.h"
 #include "ops/multiplier.h"
 #include "ops/registry.h"
 
@@ -38,12 +39,13 @@ clq_status clq_check_factors(const clq_graph *graph, const clq_node *node) {
     if (x->q.count == 0 || y->q.count == 0) {
         return CLQ_OK;
     }
-    if (node->op == &clq_op_add) {
+    if (clq_binary_of(node->op) != CLQ_BINARY_COUNT) {
         const clq_value *other = &graph->values[node->inputs[1]];
-        clq_add_factors unused;
-        return other->q.count > 0 ? clq_multiplier_add(requantizer, x->q.scale[0],
-                                                       other->q.scale[0], y->q.scale[0], &unused)
-                                  : CLQ_OK;
+        int32_t unused[4];
+        return other->q.count > 0
+                   ? clq_binary_factors(clq_binary_of(node->op), requantizer, x->q.scale[0],
+                                        other->q.scale[0], y->q.scale[0], unused)
+                   : CLQ_OK;
     }
     if (node->op == &clq_op_avg_pool || node->op == &clq_op_global_avg_pool) {
         const clq_pool_attrs *attrs = node->attrs;

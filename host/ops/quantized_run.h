@@ -22,8 +22,8 @@ clq_status clq_check_codes(const clq_op_run *run, bool output_too);
 /* CLQ_USAGE when the output's qparams are not the input's: operators that keep codes. */
 clq_status clq_check_shared(const clq_op_run *run);
 
-/* CLQ_BAD_DATA: an addition or average whose scales the graph's requantizer cannot express. CLQ_OK
- * for other nodes. */
+/* CLQ_BAD_DATA: an addition, product, minimum, maximum or average whose scales the graph's
+ * requantizer cannot express. CLQ_OK for other nodes. */
 clq_status clq_check_factors(const clq_graph *graph, const clq_node *node);
 
 /* The kernels' arguments for the tables: CODE_TABLES of codes.h. */

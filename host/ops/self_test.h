@@ -38,6 +38,10 @@ extern const clq_file_test clq_histogram_self_tests[];
 extern const clq_file_test clq_rounding_self_tests[];
 void clq_op_self_tests_add(void);
 
+/* (4), (4f), (4s) of centred codes a and c in plain arithmetic: the code before zero point and
+ * clamp. */
+double clq_self_test_sum(clq_requantizer requantizer, int a, float ma, int c, float mc);
+
 /* Widens a range, as observers keep it: the largest -x and the largest x. */
 static inline void clq_self_test_widen(float range[2], float x) {
     range[0] = fmaxf(range[0], -x);

@@ -68,7 +68,7 @@ static clq_status check_edges(clq_self_bench *b, const uint8_t *a) {
 }
 
 /* (4), (4f), (4s) in plain arithmetic: exact in double but for the float one. */
-static double sum_of(clq_requantizer requantizer, int a, float ma, int c, float mc) {
+double clq_self_test_sum(clq_requantizer requantizer, int a, float ma, int c, float mc) {
     const float pa = (float)a * ma, pc = (float)c * mc, sum = pa + pc;
     if (requantizer != CLQ_REQUANT_FIXED) {
         return (double)rintf(sum); /* powers of two: exact */
@@ -87,8 +87,9 @@ static clq_status check_sums(clq_self_bench *b, const uint8_t *a, const uint8_t 
     const float ma = ra.scale / ry.scale, mc = rc.scale / ry.scale;
     for (int i = 0; i < CODES; i++) {
         if (i % PITCH < CHANNELS) {
-            expected[i] = to_code(
-                (float)sum_of(requantizer, a[i] - ra.zero_point, ma, c[i] - rc.zero_point, mc), ry);
+            expected[i] = to_code((float)clq_self_test_sum(requantizer, a[i] - ra.zero_point, ma,
+                                                           c[i] - rc.zero_point, mc),
+                                  ry);
         }
     }
     CLQ_TRY(clq_bench_put(b, 1, c, CODES));

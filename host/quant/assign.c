@@ -1,6 +1,7 @@
 /* Which values are codes, and of which types: what the policy says of nodes, as provisional qparams
  * of the values that they read and make. Scales are chosen later. */
 #include "graph/node.h"
+#include "ops/binary.h"
 #include "ops/layer.h"
 #include "passes/borders.h"
 #include "quant/internal.h"
@@ -78,20 +79,45 @@ static clq_policy_rule rule_of(const assignment *a, int node) {
     return rule;
 }
 
-/* Weights that nodes of both kinds read could not be stored. */
+/* Parameters that nodes of both kinds read could not be stored. */
+static clq_status check_parameters(const assignment *a, int n) {
+    const clq_node *node = &a->graph->nodes[n];
+    for (int k = 0; !a->on_codes[n] && k < node->input_count; k++) {
+        const int in = node->inputs[k];
+        if (in != CLQ_NO_VALUE && clq_is_constant(&a->graph->values[in]) && a->readers[in] > 0) {
+            return clq_fail(CLQ_USAGE,
+                            "node %s: its parameter \"%s\" is read by a quantized node too, so "
+                            "it cannot stay float",
+                            node->name, a->graph->values[in].name);
+        }
+    }
+    return CLQ_OK;
+}
+
+/* The constants of an elementwise operator have 8 bits whatever the policy says of weights: there
+ * are few of them, and each serves many results. */
+static clq_status set_constants(assignment *a, int n) {
+    static const float one = 1;
+    const clq_node *node = &a->graph->nodes[n];
+    for (int k = 0; clq_binary_of(node->op) != CLQ_BINARY_COUNT && k < node->input_count; k++) {
+        clq_value *value = &a->graph->values[node->inputs[k]];
+        if (clq_is_constant(value)) {
+            clq_qparams_clear(&value->q);
+        }
+        if (clq_is_constant(value) && a->on_codes[n]) {
+            CLQ_TRY(clq_qparams_set(&value->q, 1, &one, 0, CLQ_Q_S8_NARROW));
+        }
+    }
+    return CLQ_OK;
+}
+
 static clq_status set_weights(assignment *a) {
     static const float one = 1;
     clq_graph *graph = a->graph;
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        for (int k = 1; !a->on_codes[n] && clq_is_layer(node) && k < node->input_count; k++) {
-            if (node->inputs[k] != CLQ_NO_VALUE && a->readers[node->inputs[k]] > 0) {
-                return clq_fail(CLQ_USAGE,
-                                "node %s: its parameter \"%s\" is read by a quantized node too, so "
-                                "it cannot stay float",
-                                node->name, graph->values[node->inputs[k]].name);
-            }
-        }
+        CLQ_TRY(check_parameters(a, n));
+        CLQ_TRY(set_constants(a, n));
         if (!clq_is_layer(node)) {
             continue;
         }
@@ -193,6 +219,13 @@ cleanup:
     return status;
 }
 
+/* Whether the operator has an integer form, or should not be there: check_nodes then says so. The
+ * others work on reals whatever the policy says. */
+static bool may_have_codes(const clq_node *node) {
+    return node->op->quantized != NULL || node->op == &clq_op_batch_norm ||
+           (node->op->flags & CLQ_OP_TRAINING_ONLY) != 0;
+}
+
 clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, clq_graph **typed) {
     const size_t nodes = (size_t)untyped->node_count;
     clq_status status = CLQ_NO_MEMORY;
@@ -204,7 +237,7 @@ clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, 
             const clq_policy_rule rule = clq_policy_find(policy, untyped, n);
             const bool codes = !rule.keep_float && rule.activations != CLQ_Q_FLOAT;
             rounded[n] = codes && clq_is_layer(&untyped->nodes[n]) && rule.weights == CLQ_Q_FLOAT;
-            on_codes[n] = codes && !rounded[n];
+            on_codes[n] = codes && !rounded[n] && may_have_codes(&untyped->nodes[n]);
         }
         assignment a = {.policy = policy, .on_codes = on_codes, .rounded = rounded};
         status = assign(&a, untyped, typed);

@@ -252,6 +252,7 @@ static clq_status set_qparams(const calibration *c, clq_observer_kind kind, clq_
         CLQ_TRY(clq_report_scale(report, &config, value, exact, scale));
     }
     CLQ_TRY(clq_set_weight_qparams(&config, graph, NULL, report));
+    CLQ_TRY(clq_set_constant_qparams(&config, graph, report));
     return clq_quant_record(graph, &config, "ptq", c->images);
 }
 

@@ -8,6 +8,7 @@
 #include "graph/ends.h"
 #include "graph/node.h"
 #include "kernels/include/scales.h"
+#include "ops/binary.h"
 #include "ops/multiplier.h"
 #include "ops/quantized_run.h"
 #include "quant/internal.h"
@@ -144,6 +145,35 @@ cleanup:
     return status;
 }
 
+/* The constant, if any, of an elementwise operator. */
+static clq_status convert_constants(clq_graph *graph, const clq_node *node) {
+    for (int k = 0; clq_binary_of(node->op) != CLQ_BINARY_COUNT && k < node->input_count; k++) {
+        clq_value *value = &graph->values[node->inputs[k]];
+        if (!clq_is_constant(value) || value->dtype != CLQ_F32) {
+            continue;
+        }
+        const int64_t count = clq_shape_count(&value->shape);
+        const clq_qtype_info *type = clq_qtype_get(value->q.type);
+        const float *real = value->data, z = (float)value->q.zero_point;
+        if (value->q.count == 0) {
+            return clq_fail(CLQ_USAGE,
+                            "node %s: its constant \"%s\" has no scale; calibrate it "
+                            "first",
+                            node->name, value->name);
+        }
+        int8_t *codes = clq_calloc((size_t)count, sizeof *codes);
+        if (!codes) {
+            return CLQ_NO_MEMORY;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            codes[i] = (int8_t)clq_quantize_code(real[i], value->q.scale[0], z, (float)type->lowest,
+                                                 (float)type->highest);
+        }
+        CLQ_TRY(clq_value_set_codes(value, CLQ_S8, codes));
+    }
+    return CLQ_OK;
+}
+
 /* Nodes read codes only or reals only; between them stand quantize and dequantize. */
 static clq_status check_activations(const clq_graph *graph) {
     for (int n = 0; n < graph->node_count; n++) {
@@ -179,6 +209,7 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
         if (clq_is_layer(node) && (on_codes || clq_is_weight_only(graph, node))) {
             CLQ_GOTO(status, cleanup, convert_layer(graph, node));
         } else if (on_codes) {
+            CLQ_GOTO(status, cleanup, convert_constants(graph, node));
             CLQ_GOTO(status, cleanup,
                      clq_fail_in(clq_check_factors(graph, node), "node %s", node->name));
         }

@@ -31,6 +31,11 @@ clq_qtype clq_weights_type(const clq_value *w);
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,
                                   const float *const *learned, clq_quant_report *report);
 
+/* Sets the scales of the constants of elementwise operators on codes by equation (27), counted
+ * likewise. */
+clq_status clq_set_constant_qparams(const clq_quant_config *config, clq_graph *graph,
+                                    clq_quant_report *report);
+
 /* clq_graph_equalize by what up to `images` of the feed show. */
 clq_status clq_equalize(clq_device *device, const clq_graph *folded, clq_feed *feed, int batch,
                         int64_t images, clq_equalization *report, clq_graph **equalized);

@@ -3,6 +3,7 @@
 
 #include "graph/node.h"
 #include "kernels/include/scales.h"
+#include "ops/binary.h"
 #include "ops/layer.h"
 #include "quant/internal.h"
 #include "quant/observers/weights.h"
@@ -157,6 +158,33 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
         }
         clq_free(scale);
         CLQ_TRY(status);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_set_constant_qparams(const clq_quant_config *config, clq_graph *graph,
+                                    clq_quant_report *report) {
+    const int shift = clq_scale_shift(config);
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        const bool binary = clq_binary_of(node->op) != CLQ_BINARY_COUNT;
+        for (int k = 0; binary && clq_node_on_codes(graph, node) && k < node->input_count; k++) {
+            clq_value *value = &graph->values[node->inputs[k]];
+            if (!clq_is_constant(value) || value->q.count == 0) {
+                continue;
+            }
+            const float highest = (float)clq_qtype_get(value->q.type)->highest;
+            if (value->dtype != CLQ_F32) {
+                return clq_fail(CLQ_USAGE, "node %s: its constant is integers already", node->name);
+            }
+            CLQ_TRY(check_finite(value));
+            const float most =
+                largest_magnitude(value->data, (size_t)clq_shape_count(&value->shape));
+            const float scale = clq_constant_scale(most, highest, shift);
+            CLQ_TRY(clq_report_scale(report, config, value,
+                                     clq_constant_scale(most, highest, CLQ_ANY_SCALE), scale));
+            CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, 0, value->q.type));
+        }
     }
     return CLQ_OK;
 }

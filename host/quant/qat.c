@@ -118,6 +118,7 @@ static clq_status open_observers(clq_observers *o, clq_graph *graph) {
     clq_op_self_tests_add();
     CLQ_TRY(clq_qstate_create(o->device, graph, &o->qstate));
     o->qstate->choose_weight_scales = o->config->weight_observer == CLQ_WEIGHTS_MIN_MAX;
+    o->qstate->choose_constant_scales = true;
     o->qstate->per_tensor_weights = o->config->per_tensor_weights;
     o->qstate->max_shift = clq_scale_shift(o->config);
     o->qstate->int8_forward = o->config->int8_forward && o->steps == 0;
@@ -201,6 +202,7 @@ static clq_status store_qparams(const clq_observers *o, clq_graph *graph) {
     if (o->qstate->choose_weight_scales && !(o->learned && o->learned->weights)) {
         CLQ_GOTO(status, cleanup, clq_set_weight_qparams(o->config, graph, NULL, NULL));
     }
+    CLQ_GOTO(status, cleanup, clq_set_constant_qparams(o->config, graph, NULL));
     status = o->learned ? clq_learned_store(o->learned, o->config, graph) : CLQ_OK;
 cleanup:
     clq_free(scale);

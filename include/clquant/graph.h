@@ -191,8 +191,9 @@ enum { CLQ_READS_INPUT = 1, CLQ_READS_OUTPUT = 2 };
 /* Properties of an operator's FP32 functions. IN_PLACE: `out` may be the buffer of an input of its
  * size, and a gradient it writes that of grad_out. VIEW: `out` has in[0]'s floats in another shape,
  * so that it may be in[0]'s buffer while that is still read. TRAINING_ONLY: at inference `out` is
- * in[0], so folding removes the node. */
-enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2, CLQ_OP_TRAINING_ONLY = 4 };
+ * in[0], so folding removes the node. ANY_ZERO: the codes of its parameters may have zero points
+ * other than 0. */
+enum { CLQ_OP_IN_PLACE = 1, CLQ_OP_VIEW = 2, CLQ_OP_TRAINING_ONLY = 4, CLQ_OP_ANY_ZERO = 8 };
 
 struct clq_op {
     const char *name;

@@ -152,7 +152,8 @@ typedef struct clq_exec clq_exec;
 
 typedef struct clq_learned_scales clq_learned_scales; /* host/ops/learned_scales.h */
 
-/* Scales, zero points, limits and observers of every quantized activation, in device tables indexed
+/* Scales, zero points, limits and observers of every quantized activation (and, of the constants of
+ * elementwise operators, all but observers), in device tables indexed
  * by value id, so that QAT changes them without the host, and how weights get their scales. Made by
  * quant/ (or, for FAKE_QUANT, from the graph's qparams by the executor), read by operators. */
 typedef struct clq_qstate {
@@ -165,6 +166,9 @@ typedef struct clq_qstate {
      * they keep those of value->q. */
     bool choose_weight_scales;
     bool per_tensor_weights;
+    /* load_parameters gives constants of elementwise operators scales by equation (27); otherwise
+     * they have those of value->q. */
+    bool choose_constant_scales;
     int max_shift;     /* scales are powers of two, exponents within +-max_shift; -1: any scale */
     bool int8_forward; /* QAT: layers' sums by the integer network's kernels */
     clq_learned_scales *learned; /* QAT: those that are parameters; NULL: none. Not owned */

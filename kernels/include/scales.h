@@ -83,6 +83,17 @@ CLQ_INLINE float clq_weights_scale(float max_abs, float highest, float bias, flo
     return clq_limit_scale(CLQ_AT_LEAST(for_weights, for_bias), max_shift);
 }
 
+/* (27): of the constant of an elementwise operator with largest magnitude `max_abs`, which is to
+ * have the code `highest`: a power of two is the next larger one, so that nothing is clamped but
+ * for want of a larger exponent. */
+CLQ_INLINE float clq_constant_scale(float max_abs, float highest, int max_shift) {
+    const float steps = clq_divide(max_abs, highest);
+    const float exact = clq_limit_scale(steps, CLQ_ANY_SCALE);
+    const float scale = clq_limit_scale(exact, max_shift);
+    const float most = CLQ_BITS_FLOAT(((max_shift < 0 ? 0 : max_shift) + 127) << 23);
+    return scale < exact && scale < most ? scale * 2.0f : scale;
+}
+
 /* (23): a learned scale of weights, which is larger where biases of magnitude `bias` ask for it */
 CLQ_INLINE float clq_learned_weights_scale(float learned, float bias, float x_scale,
                                            int max_shift) {

@@ -33,6 +33,12 @@ __kernel void weights_scale_tensor(__global const float *largest, __global const
     }
 }
 
+/* The constant of an elementwise operator: its entry in the table of scales. */
+__kernel void constant_scale(__global const float *largest, __global float *scale, int value,
+                             float highest, int max_shift) {
+    scale[value] = clq_constant_scale(RANGE_MAX(largest[0], largest[1]), highest, max_shift);
+}
+
 #define MAGNITUDE_BODY(W) RANGE_ADD(W, LOAD##W(w + j));
 
 /* A scale for each channel. bias may be NULL. */
