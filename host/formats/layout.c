@@ -22,11 +22,13 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
             *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels};
         } else if (node->op == &clq_op_flatten && x_shape->rank == 4) {
             *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3]};
-        } else if (graph->values[node->output].shape.rank == 2 && x_shape->rank == 2) {
+        } else if (clq_shape_equal(&graph->values[node->output].shape, x_shape) &&
+                   x_shape->rank == 2) {
             *y = x; /* element by element: batch norm's vectors, a convolution's weights and bias */
             for (int k = 1; k < node->input_count; k++) {
                 if (node->inputs[k] != CLQ_NO_VALUE && graph->values[node->inputs[k]].data &&
-                    clq_shape_count(&graph->values[node->inputs[k]].shape) > 1) {
+                    clq_shape_count(&graph->values[node->inputs[k]].shape) ==
+                        clq_shape_count(x_shape)) {
                     layouts[node->inputs[k]] = x;
                 }
             }

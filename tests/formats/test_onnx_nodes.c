@@ -140,29 +140,6 @@ static void all_unknown_operators_at_once(void **state) {
     make_refused(m, "operator that is not supported: Gather of activations (1, node 1");
 }
 
-/* What is said of a Softmax depends on whether it is the last node, and all that is in the way. */
-static void softmax(void **state) {
-    (void)state;
-    make_model *m = make_start();
-    make_node(m, "Relu", "x", "r");
-    make_node(m, "Softmax", "r", "y");
-    make_refused(m, "not supported: Softmax (1, node 1 (Softmax, which makes \"y\")); a last "
-                    "Softmax must go: outputs are the logits before it. In Python: "
-                    "onnx.utils.extract_model(\"IN.onnx\", \"OUT.onnx\", [\"x\"], [\"r\"])");
-
-    m = make_start();
-    make_node(m, "Concat", "x,x", "r");
-    make_node(m, "LogSoftmax", "r", "y");
-    make_refused(m, "LogSoftmax (1, node 1 (LogSoftmax, which makes \"y\")); docs/formats.md "
-                    "(installed in share/doc/clquant/docs) lists those that are; besides, a last "
-                    "Softmax must go: outputs are");
-
-    m = make_start(); /* in the middle: removing it would not do */
-    make_node(m, "Softmax", "x", "r");
-    make_node(m, "Relu", "r", "y");
-    make_refused(m, "Softmax (1, node 0 (Softmax, which makes \"r\")); docs/formats.md");
-}
-
 static void check_advice(const char *domain, const char *op, const char *advice) {
     make_model *m = make_start();
     make_node(m, op, "x", "y")->domain = make_text(m, domain);
@@ -362,7 +339,6 @@ int main(void) {
         cmocka_unit_test(circles),
         cmocka_unit_test(long_chain),
         cmocka_unit_test(all_unknown_operators_at_once),
-        cmocka_unit_test(softmax),
         cmocka_unit_test(quantized_otherwise),
         cmocka_unit_test(places),
         cmocka_unit_test(more_outputs),

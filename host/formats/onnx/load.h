@@ -366,6 +366,9 @@ clq_status onnx_arrange(onnx_loader *load, const onnx_node *node, onnx_operand *
 /* The axes where those of `like`, which has the same dimensions, are. */
 clq_status onnx_arrange_like(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
                              const onnx_operand *like);
+/* A place for each of the file's axes, also those of 1: its image (N, C, H, W) as (N, H, W, C),
+ * else in their order. */
+clq_status onnx_store_all(onnx_loader *load, const onnx_node *node, onnx_operand *operand);
 /* Two operands of a node that works element by element: dimension for dimension from the last,
  * their axes are in the same places; a dimension that one lacks is 1. *out has the axes of the
  * result. */

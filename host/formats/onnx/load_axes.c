@@ -273,8 +273,7 @@ static bool has_places(const onnx_operand *operand, const onnx_dims *other) {
     return true;
 }
 
-/* A place for every dimension. */
-static clq_status store_all(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
+clq_status onnx_store_all(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
     static const int image[4] = {0, 2, 3, 1};
     int places[CLQ_MAX_RANK];
     if (operand->rank > CLQ_MAX_RANK) {
@@ -302,7 +301,7 @@ clq_status onnx_match(onnx_loader *load, const onnx_node *node, onnx_operand *a,
     widen(b, rank);
     const onnx_dims dims = onnx_activation_dims(load, other);
     if (!has_places(leader, &dims)) {
-        CLQ_TRY(store_all(load, node, leader));
+        CLQ_TRY(onnx_store_all(load, node, leader));
     }
     CLQ_TRY(onnx_arrange_like(load, node, other, leader));
     *out = *leader;

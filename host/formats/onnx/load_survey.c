@@ -21,10 +21,7 @@ typedef struct unknown {
 typedef struct findings {
     unknown kinds[MAX_KINDS];
     int count, more; /* kinds; nodes of others */
-    int nodes;       /* in all */
-    int ends;        /* of them, Softmax whose result is an output */
     clq_names constants;
-    clq_names makers; /* of Softmax: value name -> node */
 } findings;
 
 static const char *domain_of(const Onnx__NodeProto *node) {
@@ -37,21 +34,8 @@ static bool knows(const char *op, bool constant) {
     return onnx_find_reader(op) || (folder && (constant || folder->folds_activations));
 }
 
-static bool is_softmax(const Onnx__NodeProto *node) {
-    return !domain_of(node)[0] &&
-           (strcmp(node->op_type, "Softmax") == 0 || strcmp(node->op_type, "LogSoftmax") == 0);
-}
-
-/* Of the nodes before it, the one that makes a value; NULL: none that is kept. */
-static const Onnx__NodeProto *maker_of(const onnx_loader *load, const findings *f,
-                                       const char *name) {
-    const int maker = clq_names_find(&f->makers, name);
-    return maker >= 0 ? load->proto->node[maker] : NULL;
-}
-
 static void add_unknown(const onnx_loader *load, int index, findings *f) {
     const Onnx__NodeProto *node = load->proto->node[index];
-    f->nodes++;
     for (int i = 0; i < f->count; i++) {
         const unknown *kind = &f->kinds[i];
         if (strcmp(kind->node->op_type, node->op_type) == 0 &&
@@ -125,34 +109,12 @@ static void append_advices(const findings *f, clq_text *text) {
         if (!said) {
             clq_text_printf(text, "; %s", advice);
         }
-        open = open || (!advice && !(is_softmax(kind->node) && f->ends > 0));
+        open = open || !advice;
     }
     if (open) {
         clq_text_puts(text, "; docs/formats.md (installed in share/doc/clquant/docs) lists those "
                             "that are");
     }
-}
-
-/* How to cut the file off before each Softmax whose result is an output. */
-static void append_cut(const onnx_loader *load, const findings *f, clq_text *text) {
-    const Onnx__GraphProto *proto = load->proto;
-    clq_text_puts(text, f->ends < f->nodes ? "; besides, a last Softmax must go"
-                                           : "; a last Softmax must go");
-    clq_text_puts(text, ": outputs are the logits before it. In Python: "
-                        "onnx.utils.extract_model(\"IN.onnx\", \"OUT.onnx\", [");
-    for (size_t i = 0, said = 0; i < proto->n_input && said < MAX_NAMED; i++) {
-        if (clq_names_find(&f->constants, proto->input[i]->name) < 0) {
-            clq_text_printf(text, "%s\"%.60s\"", said++ ? ", " : "", proto->input[i]->name);
-        }
-    }
-    clq_text_puts(text, "], [");
-    for (size_t i = 0; i < proto->n_output && i < MAX_NAMED; i++) {
-        const char *name = proto->output[i]->name;
-        const Onnx__NodeProto *maker = maker_of(load, f, name);
-        const bool cut = maker && is_softmax(maker) && maker->n_input > 0;
-        clq_text_printf(text, "%s\"%.60s\"", i ? ", " : "", cut ? maker->input[0] : name);
-    }
-    clq_text_puts(text, "])");
 }
 
 static void append_findings(const onnx_loader *load, const findings *f, clq_text *text) {
@@ -164,9 +126,6 @@ static void append_findings(const onnx_loader *load, const findings *f, clq_text
         clq_text_puts(text, " and others");
     }
     append_advices(f, text);
-    if (f->ends > 0) {
-        append_cut(load, f, text);
-    }
 }
 
 /* Whether all that a node reads is constant: initializers and what is computed from them alone. Its
@@ -196,16 +155,9 @@ static clq_status survey(onnx_loader *load, findings *f) {
         CLQ_TRY(follow_constants(node, &f->constants, &constant));
         load->has_q |= !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
         load->has_q |= load->keep_codes && strcmp(node->op_type, "DequantizeLinear") == 0;
-        if (is_softmax(node)) {
-            CLQ_TRY(clq_names_set(&f->makers, node->output[0], load->order[i]));
-        }
         if (domain_of(node)[0] || !knows(node->op_type, constant)) {
             add_unknown(load, load->order[i], f);
         }
-    }
-    for (size_t i = 0; i < load->proto->n_output; i++) {
-        const Onnx__NodeProto *maker = maker_of(load, f, load->proto->output[i]->name);
-        f->ends += maker && is_softmax(maker);
     }
     return CLQ_OK;
 }
@@ -223,7 +175,6 @@ clq_status onnx_survey(onnx_loader *load) {
                           f.count > 1 ? "s that are" : " that is", text.data);
     }
     clq_names_free(&f.constants);
-    clq_names_free(&f.makers);
     clq_text_free(&text);
     return status;
 }

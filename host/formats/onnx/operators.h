@@ -19,6 +19,7 @@ typedef struct onnx_operator {
     clq_status (*fold)(onnx_loader *load, onnx_node *node);
     bool folds_activations; /* `fold` takes activations too, as only their shape matters */
     const char *op;         /* the graph's operator that `write` writes; NULL: none */
+    int opset;              /* the oldest that has what is written; 0: all that clquant writes */
     /* chain->onnx is `name`; inputs[0..count) are the ONNX values that the node reads. */
     clq_status (*write)(onnx_chain *chain, const clq_node *node, const char **inputs, size_t count);
 } onnx_operator;
@@ -48,6 +49,7 @@ clq_status onnx_write_plain(onnx_chain *chain, const clq_node *node, const char 
     X(reduce) \
     X(shape) \
     X(slice) \
+    X(softmax) \
     X(unary)
 /* clang-format on */
 

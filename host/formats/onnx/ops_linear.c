@@ -1,4 +1,5 @@
-/* Matrices times vectors: Gemm and MatMul, of which the graph makes linear layers. */
+/* Matrices times vectors: Gemm and MatMul, of which the graph makes linear layers, and products
+ * of activations. */
 #include "formats/onnx/operators.h"
 
 /* Weights (OUT, IN) of (IN, OUT), or as they are. */
@@ -121,11 +122,47 @@ static clq_status read_gemm(onnx_loader *load, onnx_node *node) {
     return add_linear(load, node, &x, weight, bias, shape, NULL);
 }
 
+/* The axes in the file's order, but for the last two where they are the other way round. */
+static clq_status arrange_matrix(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                                 int rank, bool *transposed) {
+    int places[CLQ_MAX_RANK];
+    *transposed = x->axis[x->rank - 2] > x->axis[x->rank - 1] && x->axis[x->rank - 1] > 0;
+    for (int p = 0; p < rank; p++) {
+        const int k = p - rank + x->rank;
+        places[p] = k < 0 ? -1 : !*transposed || k < x->rank - 2 ? k : 2 * x->rank - 3 - k;
+    }
+    return onnx_arrange(load, node, x, rank, places);
+}
+
+static clq_status add_product(onnx_loader *load, onnx_node *node) {
+    clq_matmul_attrs attrs;
+    onnx_operand a, b, y;
+    CLQ_TRY(onnx_want_activation(load, node, 0, &a));
+    CLQ_TRY(onnx_want_activation(load, node, 1, &b));
+    const int rank = a.rank > b.rank ? a.rank : b.rank;
+    if (a.rank < 2 || b.rank < 2 || rank < 3 || rank > CLQ_MAX_RANK) {
+        return onnx_fail(node,
+                         "multiplies activations of %d and %d dimensions; matrices of 3 to %d "
+                         "dimensions, the first the batch, are supported",
+                         a.rank, b.rank, CLQ_MAX_RANK);
+    }
+    CLQ_TRY(arrange_matrix(load, node, &a, rank, &attrs.transpose_a));
+    CLQ_TRY(arrange_matrix(load, node, &b, rank, &attrs.transpose_b));
+    y.rank = rank;
+    for (int k = 0; k < rank; k++) {
+        y.axis[k] = k;
+    }
+    return onnx_add_node(load, node, "matmul", NULL, &attrs, (int[]){a.value, b.value}, 2, &y);
+}
+
 static clq_status read_matmul(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const onnx_constant *weight;
     clq_shape shape;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    if (!onnx_input(load, node, 0)->constant && !onnx_input(load, node, 1)->constant) {
+        return add_product(load, node);
+    }
     CLQ_TRY(onnx_want_features(load, node, 0, &x));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     CLQ_TRY(turn_weights(load, node, false, &weight, &shape));
@@ -152,8 +189,43 @@ static clq_status write_gemm(onnx_chain *chain, const clq_node *graph_node, cons
     return onnx_save_finish(chain, attrs->act);
 }
 
+/* The file has the axes of both as `kept` says: Transpose before and behind where that is not as
+ * they are stored. */
+static clq_status write_matmul(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                               size_t count) {
+    const clq_matmul_attrs *attrs = graph_node->attrs;
+    const int rank = chain->save->graph->values[graph_node->output].shape.rank;
+    const clq_axes y = onnx_save_kept_axes(chain->save, graph_node->output);
+    const char *matrices[2] = {inputs[0], inputs[1]};
+    bool moves = false;
+    Onnx__NodeProto *node;
+    for (int i = 0; i < 2; i++) {
+        const clq_axes kept = onnx_save_kept_axes(chain->save, graph_node->inputs[i]);
+        clq_axes wanted = {.rank = rank};
+        for (int k = 0; k < rank; k++) {
+            wanted.axis[k] = k;
+        }
+        if (i == 0 ? attrs->transpose_a : attrs->transpose_b) {
+            wanted.axis[rank - 2] = rank - 1;
+            wanted.axis[rank - 1] = rank - 2;
+        }
+        CLQ_TRY(onnx_save_axes(chain->save, chain->base, &kept, &wanted, NULL, &matrices[i]));
+    }
+    for (int k = 0; k < rank; k++) {
+        moves = moves || y.axis[k] != k;
+    }
+    (void)count;
+    onnx_save_plan(chain, moves ? "Transpose" : chain->onnx, CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, chain->onnx, matrices, 2, &node));
+    if (moves) {
+        CLQ_TRY(onnx_save_step(chain, "Transpose", &chain->current, 1, &node));
+        CLQ_TRY(onnx_save_ints(chain->save, node, "perm", y.axis, (size_t)rank));
+    }
+    return onnx_save_finish(chain, CLQ_ACT_NONE);
+}
+
 const onnx_operator onnx_linear_operators[] = {
     {"Gemm", .read = read_gemm, .op = "linear", .write = write_gemm},
-    {"MatMul", .read = read_matmul},
+    {"MatMul", .read = read_matmul, .op = "matmul", .write = write_matmul},
     {0},
 };

@@ -108,13 +108,6 @@ static clq_status write_function(onnx_chain *chain, const clq_node *graph_node, 
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }
 
-/* Since opset 14. */
-static clq_status write_hard_swish(onnx_chain *chain, const clq_node *node, const char **inputs,
-                                   size_t count) {
-    chain->save->opset = chain->save->opset < 14 ? 14 : chain->save->opset;
-    return write_function(chain, node, inputs, count);
-}
-
 /* ---- functions that are several nodes, unless the opset is a new one ---- */
 
 static clq_status read_gelu(onnx_loader *load, onnx_node *node) {
@@ -400,7 +393,7 @@ const onnx_operator onnx_unary_operators[] = {
     FUNCTION("Ceil", "ceil"),
     FUNCTION("Round", "round"),
     FUNCTION("Sign", "sign"),
-    {"HardSwish", .read = read_function, .op = "hard_swish", .write = write_hard_swish},
+    {"HardSwish", .read = read_function, .op = "hard_swish", .opset = 14, .write = write_function},
     {"Mish", .read = read_function},
     {"Swish", .read = read_swish},
     {"Gelu", .read = read_gelu},

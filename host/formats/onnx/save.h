@@ -31,8 +31,7 @@ typedef struct onnx_saver {
     clq_names nodes;        /* names of ONNX nodes */
     const char *zero, *six; /* initializers for Clip, once made */
     const char *limits[CLQ_QTYPE_COUNT][2]; /* likewise: of types' codes */
-    bool half_bytes;                        /* the file has types of 4 bits */
-    int opset;                              /* the oldest that has the operators of the file */
+    int opset;                              /* that the file says */
     json_t *types;                          /* for ONNX_TYPES_KEY, owned; NULL: none */
     json_t *real_nodes;                     /* likewise */
     Onnx__NodeProto **node;
@@ -106,6 +105,8 @@ clq_status onnx_save_finish_codes(onnx_chain *chain, const char *inputs[3]);
 
 /* The file's axis of a value's axis: images are (N, C, H, W) in the file, all else is as stored. */
 int onnx_file_axis(const clq_shape *shape, int axis);
+/* Where the file has the axes of a value that a node makes, or reads. */
+clq_axes onnx_save_kept_axes(const onnx_saver *save, int value);
 /* Writes the nodes that bring `*x` from the axes `from` of a value to those of `to`, the last of
  * which makes `output`; NULL: a new value. *x then is what they make. `of` begins their names. */
 clq_status onnx_save_axes(onnx_saver *save, const char *of, const clq_axes *from,

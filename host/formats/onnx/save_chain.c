@@ -188,8 +188,7 @@ clq_status onnx_save_axes(onnx_saver *save, const char *of, const clq_axes *from
     return CLQ_OK;
 }
 
-/* Axes of a value as the file has it, and as an end states them. */
-static clq_axes kept_axes(const onnx_saver *save, int value) {
+clq_axes onnx_save_kept_axes(const onnx_saver *save, int value) {
     static const clq_axes none = {0};
     return clq_axes_of(&none, save->graph->values[value].shape.rank);
 }
@@ -201,7 +200,7 @@ static bool same_axes(const clq_axes *a, const clq_axes *b) {
 /* Whether an output is the value as the file has it. */
 static bool is_kept(const onnx_saver *save, const clq_graph_end *end, clq_axes *kept,
                     clq_axes *axes) {
-    *kept = kept_axes(save, end->value);
+    *kept = onnx_save_kept_axes(save, end->value);
     *axes = clq_axes_of(&end->axes, kept->rank);
     return same_axes(kept, axes);
 }
@@ -242,7 +241,7 @@ clq_status onnx_save_inputs(onnx_saver *save) {
     for (int i = 0; i < save->graph->input_count; i++) {
         const clq_value *input = &save->graph->values[save->graph->inputs[i]];
         const char **reads = &save->reads[save->graph->inputs[i]];
-        const clq_axes kept = kept_axes(save, save->graph->inputs[i]);
+        const clq_axes kept = onnx_save_kept_axes(save, save->graph->inputs[i]);
         const clq_axes axes = clq_axes_of(&save->graph->input_axes[i], kept.rank);
         const char *inputs[3];
         *reads = input->name;

@@ -1,5 +1,5 @@
 /* Writing an ONNX model: see save.h for the parts. */
-#include "formats/onnx/save.h"
+#include "formats/onnx/operators.h"
 
 #include <clquant/formats.h>
 #include <limits.h>
@@ -13,6 +13,22 @@
 
 /* The oldest that say what the file holds; opset 21 has types of 4 bits. */
 enum { OPSET = 13, IR_VERSION = 8, HALF_BYTE_OPSET = 21, HALF_BYTE_IR_VERSION = 10 };
+
+static int opset_for(const clq_graph *graph) {
+    int opset = OPSET;
+    for (int v = 0; v < graph->value_count; v++) {
+        const clq_value *value = &graph->values[v];
+        if (clq_is_constant(value) && value->q.count > 0 &&
+            clq_qtype_get(value->q.type)->storage == CLQ_S4) {
+            opset = HALF_BYTE_OPSET;
+        }
+    }
+    for (int n = 0; n < graph->node_count; n++) {
+        const onnx_operator *writer = onnx_find_writer(graph->nodes[n].op->name);
+        opset = writer && writer->opset > opset ? writer->opset : opset;
+    }
+    return opset;
+}
 
 /* ---- the graph's ends ---- */
 
@@ -218,9 +234,9 @@ static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     MAKE(save, opset, onnx__operator_set_id_proto__init);
     opset->domain = "";
     opset->has_version = true;
-    opset->version = save->half_bytes ? HALF_BYTE_OPSET : save->opset > OPSET ? save->opset : OPSET;
+    opset->version = save->opset;
     model->has_ir_version = true;
-    model->ir_version = save->half_bytes ? HALF_BYTE_IR_VERSION : IR_VERSION;
+    model->ir_version = save->opset >= HALF_BYTE_OPSET ? HALF_BYTE_IR_VERSION : IR_VERSION;
     model->producer_name = "clquant";
     model->producer_version = (char *)clq_version();
     CLQ_TRY(list_of_one(save, opset, &model->opset_import));
@@ -290,6 +306,7 @@ clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
     CLQ_GOTO(status, cleanup,
              clq_arena_take(&save.arena, (size_t)graph->value_count, sizeof *save.reads, &memory));
     save.reads = memory;
+    save.opset = opset_for(graph);
     clq_layout_find(graph, save.layouts);
     CLQ_GOTO(status, cleanup, clq_fail_in(make_model(&save, &model), "%s", path));
     status = write_model(model, path);

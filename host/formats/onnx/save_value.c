@@ -17,7 +17,6 @@ clq_status onnx_save_qparams(onnx_saver *save, const char *of, const clq_qparams
     size_t size = (size_t)clq_dtype_bytes(type->storage, q->count);
     char *name;
     void *zero_point;
-    save->half_bytes |= type->storage == CLQ_S4;
     CLQ_TRY(clq_arena_take(&save->arena, size, 1, &zero_point));
     *(uint8_t *)zero_point = (uint8_t)q->zero_point; /* parameters' are 0 */
     inputs[0] = x;
