@@ -481,6 +481,10 @@ static void refused(void **state) {
     find_maker(m, "c")->input[0] = make_text(m, "xq_codes");
     make_refused(m, "holds codes");
 
+    m = make_quantized((variant){0}); /* of nothing */
+    find_maker(m, "xq")->input[0] = make_text(m, "");
+    make_refused(m, "(DequantizeLinear, which makes \"xq\"): input 0 is missing");
+
     m = make_quantized((variant){0}); /* 16 bits */
     find_tensor(m, "c_zero")->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT16;
     make_refused(m, "element type int16");

@@ -1,6 +1,9 @@
 /* The ONNX loader: any bytes give a valid graph or an error. A graph that loads must save, and what
  * was saved must load again. */
 #include <clquant/formats.h>
+#include <clquant/ops.h>
+
+#include <stdio.h>
 
 #include "fuzz.h"
 
@@ -17,7 +20,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
 }
 
+/* A file of functions, some of which are several nodes in it. */
+static void add_functions(void) {
+    static const char *const ops[] = {"silu",       "mish",         "gelu", "gelu_tanh",
+                                      "hard_swish", "hard_sigmoid", "clip", "leaky_relu",
+                                      "selu",       "erf"};
+    static const float slopes[3] = {0.25f, -0.5f, 2};
+    static uint8_t bytes[1 << 14];
+    const clq_unary_attrs attrs = {0.25f, 0.5f};
+    clq_graph *graph = NULL;
+    int x[2];
+    fuzz_check(clq_graph_create("functions", &graph) == CLQ_OK, "made");
+    fuzz_check(clq_graph_add_input(graph, "x", (clq_shape){4, {1, 4, 4, 3}}, &x[0]) == CLQ_OK,
+               "input");
+    fuzz_check(clq_graph_add_parameter(graph, "slope", CLQ_VALUE_PARAMETER, CLQ_F32,
+                                       (clq_shape){1, {3}}, slopes, &x[1]) == CLQ_OK,
+               "parameter");
+    fuzz_check(clq_graph_add_node(graph, "prelu", "prelu", NULL, x, 2, &x[0]) == CLQ_OK, "prelu");
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        fuzz_check(clq_graph_add_node(graph, ops[i], ops[i], &attrs, x, 1, &x[0]) == CLQ_OK,
+                   ops[i]);
+    }
+    clq_graph_set_output(graph, x[0]);
+    const char *path = fuzz_put("functions.onnx", "", 0);
+    fuzz_check(clq_onnx_save(graph, path) == CLQ_OK, "saves functions");
+    FILE *file = fopen(path, "rb");
+    fuzz_check(file != NULL, "opens functions");
+    const size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    fuzz_add(bytes, size);
+    clq_graph_destroy(graph);
+}
+
 void fuzz_seeds(void) {
+    add_functions();
     fuzz_add_file("tests/formats/data/tiny_eval.onnx");
     fuzz_add_file("tests/formats/data/tiny_trained.onnx");
     fuzz_add_file("tests/formats/data/tiny_dynamo.onnx");

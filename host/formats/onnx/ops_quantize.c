@@ -202,6 +202,7 @@ static clq_status set_type(onnx_loader *load, const onnx_node *node, const onnx_
 static clq_status read_dequantize(onnx_loader *load, onnx_node *node) {
     quantizer q;
     clq_qtype type;
+    CLQ_TRY(onnx_want_inputs(node, 2, 3));
     onnx_operand x = *onnx_input(load, node, 0);
     const bool is_signed = x.codes && clq_qtype_get(x.type)->is_signed;
     CLQ_TRY(read_quantizer(load, node,
