@@ -39,8 +39,14 @@ typedef struct equalizer {
 
 /* Operators of which s x gives s y, for s > 0 of each channel. */
 static bool keeps_scales(const clq_op *op) {
-    return op == &clq_op_relu || op == &clq_op_max_pool || op == &clq_op_avg_pool ||
-           op == &clq_op_global_avg_pool || op == &clq_op_flatten;
+    static const clq_op *const those[] = {
+        &clq_op_relu,     &clq_op_leaky_relu, &clq_op_prelu,           &clq_op_abs,    &clq_op_neg,
+        &clq_op_max_pool, &clq_op_avg_pool,   &clq_op_global_avg_pool, &clq_op_flatten};
+    bool keeps = false;
+    for (size_t i = 0; i < sizeof those / sizeof *those; i++) {
+        keeps = keeps || op == those[i];
+    }
+    return keeps;
 }
 
 static int sole_reader(const clq_graph *graph, int value) {

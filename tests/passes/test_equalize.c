@@ -105,6 +105,36 @@ static void pairs_are_found(void **state) {
     clq_graph_destroy(g);
 }
 
+/* Functions of which s x gives s y stand between the layers of a pair, others do not. */
+static void functions_between(void **state) {
+    (void)state;
+    static const struct {
+        const char *op;
+        bool pair;
+    } cases[] = {{"leaky_relu", true}, {"prelu", true}, {"abs", true},   {"neg", true},
+                 {"silu", false},      {"tanh", false}, {"clip", false}, {"relu6", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const clq_unary_attrs attrs = {0.25f, 4};
+        clq_graph *g = NULL, *equal = NULL;
+        clq_equalization report;
+        int inputs[2];
+        assert_ok(clq_graph_create("net", &g));
+        assert_ok(clq_graph_add_input(g, "input", (clq_shape){4, {1, SIZE, SIZE, 3}}, &inputs[0]));
+        inputs[0] = conv(g, "a", inputs[0], 7, 1, CLQ_ACT_NONE);
+        const bool slopes = strcmp(cases[i].op, "prelu") == 0;
+        inputs[1] = slopes ? parameter(g, "f", "weight", (clq_shape){1, {7}}) : CLQ_NO_VALUE;
+        assert_ok(
+            clq_graph_add_node(g, cases[i].op, "f", &attrs, inputs, slopes ? 2 : 1, &inputs[0]));
+        clq_graph_set_output(g, conv(g, "b", inputs[0], 5, 1, CLQ_ACT_NONE));
+        g->folded = true;
+        assert_ok(clq_graph_equalize(g, NULL, &report, &equal));
+        assert_int_equal(report.count, cases[i].pair);
+        clq_equalization_clear(&report);
+        clq_graph_destroy(equal);
+        clq_graph_destroy(g);
+    }
+}
+
 /* ---- one pair against the paper's equations ---- */
 
 static float row_largest(const float *w, int row, int k) {
@@ -219,6 +249,7 @@ static void every_failed_allocation_is_reported(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_are_found),
+        cmocka_unit_test(functions_between),
         cmocka_unit_test(scales_are_those_of_the_paper),
         cmocka_unit_test(what_relu6_cuts_stays),
         cmocka_unit_test(refuses_what_is_not_folded),
