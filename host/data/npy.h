@@ -4,7 +4,7 @@
 
 #include <clquant/base.h>
 
-enum { CLQ_NPY_MAX_RANK = 4, CLQ_NPY_HEADER = 128 /* bytes of those written */ };
+enum { CLQ_NPY_MAX_RANK = 5, CLQ_NPY_HEADER = 128 /* bytes of those written */ };
 
 typedef struct clq_npy {
     int rank;

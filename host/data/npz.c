@@ -161,7 +161,7 @@ clq_status clq_npz_open_single(const char *path, clq_npz_writer **writer) {
 
 static clq_status add_entry(clq_npz_writer *w, const char *name, const char *type,
                             const int64_t *dims, int rank, uint64_t number_bytes) {
-    CLQ_REQUIRE(rank >= 0 && rank < CLQ_NPY_MAX_RANK, "rows have up to 3 dimensions");
+    CLQ_REQUIRE(rank >= 0 && rank < CLQ_NPY_MAX_RANK, "rows have up to 4 dimensions");
     CLQ_REQUIRE(!w->single || w->count == 0, "a .npy file holds one array");
     for (int i = 0; i < w->count; i++) {
         const size_t length = strlen(name);

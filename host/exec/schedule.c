@@ -19,7 +19,7 @@ static clq_status make_activation(const clq_exec *exec, const clq_value *value,
     const bool codes = exec->options.mode == CLQ_EXEC_INT8 && value->q.count > 0;
     int64_t elements = 0;
     *tensor = (clq_tensor){.shape = value->shape, .value = value};
-    tensor->shape.dim[0] = exec->options.batch;
+    tensor->shape.dim[0] *= exec->options.batch;
     tensor->dtype = codes ? CLQ_U8 : CLQ_F32;
     tensor->pitch = (int)(codes ? (channels + 3) / 4 * 4 : channels);
     /* Kernels index with int, rounded up to a pitch. */

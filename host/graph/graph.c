@@ -114,11 +114,12 @@ clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape sha
         return clq_fail(CLQ_BAD_DATA, "input \"%s\": more than %d inputs", name, CLQ_MAX_ENDS);
     }
     CLQ_TRY(clq_fail_in(clq_shape_check(&shape), "input \"%s\"", name));
-    if ((shape.rank != 2 && shape.rank != 4) || shape.dim[0] != 1) {
+    if (shape.rank < 2 || shape.dim[0] != 1) {
         char text[CLQ_SHAPE_TEXT_SIZE];
         clq_shape_text(&shape, text, sizeof text);
-        return clq_fail(CLQ_BAD_DATA, "input \"%s\": shape %s must be (1, H, W, C) or (1, C)", name,
-                        text);
+        return clq_fail(CLQ_BAD_DATA,
+                        "input \"%s\": shape %s must have 2 to %d dimensions, the first of 1", name,
+                        text, CLQ_MAX_RANK);
     }
     clq_value input = {.name = (char *)name,
                        .kind = CLQ_VALUE_INPUT,

@@ -16,10 +16,9 @@ static clq_status flatten_forward(clq_op_run *run) {
     if (run->mode != CLQ_EXEC_INT8) {
         return clq_call_real(run, run->node->op->forward, &none);
     }
-    const int64_t *x = run->in[0].shape.dim;
-    const int pixels = run->in[0].shape.rank == 4 ? (int)(x[1] * x[2]) : 1;
-    return clq_int8_flatten(run->device, run->in[0].buffer, run->out.buffer, (int)x[0], pixels,
-                            clq_channels(&run->in[0]));
+    const int n = (int)run->in[0].shape.dim[0];
+    return clq_int8_flatten(run->device, run->in[0].buffer, run->out.buffer, n,
+                            (int)(clq_pixels(&run->in[0]) / n), clq_channels(&run->in[0]));
 }
 
 static clq_status shortcut_a_forward(clq_op_run *run) {

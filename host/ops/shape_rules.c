@@ -39,22 +39,10 @@ clq_status clq_want_activation(const clq_graph *graph, const clq_node *node, int
     if (value->shape.rank < least_rank || value->shape.rank > most_rank) {
         char text[SHAPE_TEXT_SIZE];
         clq_shape_text(&value->shape, text, sizeof text);
-        return broken(node, "input %d has shape %s, must have %d to %d dimensions", input, text,
-                      least_rank, most_rank);
-    }
-    return CLQ_OK;
-}
-
-/* Input `input` is an activation and has one of two ranks. */
-static clq_status want_activation(const clq_graph *graph, const clq_node *node, int input, int rank,
-                                  int other_rank) {
-    const clq_value *value = &graph->values[node->inputs[input]];
-    CLQ_TRY(clq_want_activation(graph, node, input, 1, CLQ_MAX_RANK));
-    if (value->shape.rank != rank && value->shape.rank != other_rank) {
-        char text[SHAPE_TEXT_SIZE];
-        clq_shape_text(&value->shape, text, sizeof text);
-        return broken(node, "input %d has shape %s, must have %s dimensions", input, text,
-                      rank == other_rank ? (rank == 4 ? "4" : "2") : "2 or 4");
+        char range[24] = "";
+        snprintf(range, sizeof range, least_rank == most_rank ? "%d" : "%d to %d", least_rank,
+                 most_rank);
+        return broken(node, "input %d has shape %s, must have %s dimensions", input, text, range);
     }
     return CLQ_OK;
 }
@@ -105,7 +93,7 @@ static clq_status want_weights(const clq_graph *graph, const clq_node *node, int
     return CLQ_OK;
 }
 
-static clq_status want_act(const clq_node *node, clq_act act) {
+clq_status clq_want_act(const clq_node *node, clq_act act) {
     if ((unsigned)act > CLQ_ACT_RELU6) {
         return broken(node, "fused activation %d is unknown", (int)act);
     }
@@ -155,13 +143,14 @@ static clq_status window_count(const clq_node *node, const window *w, int64_t *c
 
 clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_conv2d_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
     CLQ_TRY(want_weights(graph, node, 4));
-    CLQ_TRY(want_act(node, attrs->act));
-    const clq_shape *x = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
-    const clq_shape pixel = {4, {x->dim[0], 1, 1, x->dim[1]}}; /* what (N, C) stands for */
-    const bool is_pixel = x->rank == 2;
-    x = is_pixel ? &pixel : x;
+    CLQ_TRY(clq_want_act(node, attrs->act));
+    const clq_shape *image = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
+    /* What is no image stands for a single pixel. */
+    const bool is_pixel = image->rank != 4;
+    const clq_shape pixel = {4, {image->dim[0], 1, 1, image->dim[image->rank - 1]}};
+    const clq_shape *x = is_pixel ? &pixel : image;
     *output = (clq_shape){4, {x->dim[0], 0, 0, w->dim[0]}};
     for (int axis = 0; axis < 2; axis++) {
         if (attrs->kernel[axis] != w->dim[1 + axis]) {
@@ -189,18 +178,19 @@ clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_sh
     if (is_pixel) {
         const bool one = output->dim[1] == 1 && output->dim[2] == 1 && w->dim[1] * w->dim[2] == 1;
         if (!one || attrs->groups != x->dim[3] || w->dim[0] != x->dim[3]) {
-            return broken(node, "of (N, C) only depthwise 1x1 convolutions to (N, C) can be");
+            return broken(node, "what is no image takes depthwise 1x1 convolutions that keep its "
+                                "channels only");
         }
-        *output = (clq_shape){2, {x->dim[0], w->dim[0]}};
+        *output = *image;
     }
     return CLQ_OK;
 }
 
 clq_status clq_infer_linear(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_linear_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 2, 2));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 2, 2));
     CLQ_TRY(want_weights(graph, node, 2));
-    CLQ_TRY(want_act(node, attrs->act));
+    CLQ_TRY(clq_want_act(node, attrs->act));
     const clq_shape *x = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
     if (w->dim[1] != x->dim[1]) {
         return broken(node, "weight has %lld input%s, the input %lld feature%s",
@@ -213,7 +203,7 @@ clq_status clq_infer_linear(const clq_graph *graph, const clq_node *node, clq_sh
 
 static clq_status infer_pool(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_pool_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 4, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 4, 4));
     const clq_shape *x = input_shape(graph, node, 0);
     *output = *x;
     for (int axis = 0; axis < 2; axis++) {
@@ -247,7 +237,7 @@ clq_status clq_infer_avg_pool(const clq_graph *graph, const clq_node *node, clq_
 /* x[:, ::stride, ::stride, :] with zero channels before and after. */
 clq_status clq_infer_shortcut_a(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_pad_channels_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 4, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 4, 4));
     if (attrs->stride < 1 || attrs->front < 0 || attrs->back < 0) {
         return broken(node, "stride %d must be >= 1, front %d and back %d >= 0", attrs->stride,
                       attrs->front, attrs->back);
@@ -265,7 +255,7 @@ clq_status clq_infer_shortcut_a(const clq_graph *graph, const clq_node *node, cl
 clq_status clq_infer_batch_norm(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     static const char *const roles[5] = {"input", "gamma", "beta", "running_mean", "running_var"};
     const clq_batch_norm_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
     const clq_shape *x = input_shape(graph, node, 0);
     for (int i = 1; i < 5; i++) {
         clq_value_kind kind = i < 3 ? CLQ_VALUE_PARAMETER : CLQ_VALUE_STATE;
@@ -292,21 +282,21 @@ clq_status clq_infer_batch_norm(const clq_graph *graph, const clq_node *node, cl
 }
 
 clq_status clq_infer_elementwise(const clq_graph *graph, const clq_node *node, clq_shape *output) {
-    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
     *output = *input_shape(graph, node, 0);
     return CLQ_OK;
 }
 
 clq_status clq_infer_global_avg_pool(const clq_graph *graph, const clq_node *node,
                                      clq_shape *output) {
-    CLQ_TRY(want_activation(graph, node, 0, 4, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 4, 4));
     const clq_shape *x = input_shape(graph, node, 0);
     *output = (clq_shape){2, {x->dim[0], x->dim[3]}};
     return CLQ_OK;
 }
 
 clq_status clq_infer_flatten(const clq_graph *graph, const clq_node *node, clq_shape *output) {
-    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
     const clq_shape *x = input_shape(graph, node, 0);
     *output = (clq_shape){2, {x->dim[0], clq_shape_count(x) / x->dim[0]}};
     return CLQ_OK;
@@ -314,7 +304,7 @@ clq_status clq_infer_flatten(const clq_graph *graph, const clq_node *node, clq_s
 
 clq_status clq_infer_dropout(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_dropout_attrs *attrs = node->attrs;
-    CLQ_TRY(want_activation(graph, node, 0, 2, 4));
+    CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
     if (!(attrs->probability >= 0 && attrs->probability < 1)) {
         return broken(node, "probability %g must be in [0, 1)", (double)attrs->probability);
     }

@@ -36,6 +36,8 @@ clq_status clq_want_activation(const clq_graph *graph, const clq_node *node, int
  * names it: "gamma". */
 clq_status clq_want_vector(const clq_graph *graph, const clq_node *node, int input,
                            clq_value_kind kind, int64_t channels, const char *role);
+/* A fused activation is one of those that there are. */
+clq_status clq_want_act(const clq_node *node, clq_act act);
 
 /* Multiply-adds for one input. Operators not listed have none (as papers count). */
 int64_t clq_macs_conv2d(const clq_graph *graph, const clq_node *node);

@@ -184,7 +184,7 @@ clq_status clq_dataset_measure(const clq_dataset *dataset, float mean[CLQ_MAX_CH
  * Fortran order, which are read as a whole, up to 4 GiB. */
 typedef struct clq_arrays clq_arrays;
 
-enum { CLQ_ARRAY_MAX_RANK = 4 };
+enum { CLQ_ARRAY_MAX_RANK = 5 };
 
 typedef struct clq_array {
     const char *name; /* "" in a .npy file */

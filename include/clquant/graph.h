@@ -1,8 +1,8 @@
 /* Networks as graphs: values (tensors) and nodes (operators, known by their descriptors).
  *
- * A graph is a host object without a device. Activation shapes are (N, H, W, C) or (N, C) with
- * N = 1 standing for the batch; convolution weights are (OC, KH, KW, IC / G), linear weights
- * (OUT, IN), vectors (C). One graph goes through these forms:
+ * A graph is a host object without a device. Activations have 2 to 5 dimensions; images are
+ * (N, H, W, C), N = 1 standing for the batch; convolution weights are (OC, KH, KW, IC / G), linear
+ * weights (OUT, IN), vectors (C). One graph goes through these forms:
  *
  *   trained form    conv2d, batch_norm, relu, add, ... as the builder or file gave them
  *   folded form     clq_graph_fold: batch norm folded into conv2d and linear, activation fused
@@ -16,10 +16,10 @@
 CLQ_API_BEGIN
 
 enum {
-    CLQ_MAX_RANK = 4,
-    CLQ_MAX_INPUTS = 6, /* of a node */
-    CLQ_MAX_ENDS = 64,  /* inputs, and outputs, of a network */
-    CLQ_MAX_AXES = 8,   /* of an input or output in files */
+    CLQ_MAX_RANK = 5,
+    CLQ_MAX_INPUTS = 32, /* of a node; a concatenation of more is made of several */
+    CLQ_MAX_ENDS = 64,   /* inputs, and outputs, of a network */
+    CLQ_MAX_AXES = 8,    /* of an input or output in files */
     CLQ_NO_VALUE = -1
 };
 
@@ -233,7 +233,8 @@ clq_status clq_graph_create(const char *name, clq_graph **graph); /* name NULL: 
 void clq_graph_destroy(clq_graph *graph);                         /* NULL ok */
 clq_status clq_graph_clone(const clq_graph *graph, clq_graph **clone);
 
-/* One more input: F32 (1, H, W, C) or (1, C). CLQ_BAD_DATA past CLQ_MAX_ENDS of them. */
+/* One more input: F32 of 2 to 5 dimensions, (1, H, W, C) or (1, C) for instance. CLQ_BAD_DATA past
+ * CLQ_MAX_ENDS of them. */
 clq_status clq_graph_add_input(clq_graph *graph, const char *name, clq_shape shape, int *value);
 /* A parameter or state tensor; `data` (F32/S8/S4/S32 in the shape's order) is copied, NULL = zeros.
  */

@@ -14,8 +14,8 @@ CLQ_API_BEGIN
 
 /* ---- attributes; an operator not listed has none ---- */
 
-/* "conv2d": x (N,H,W,C), w (OC,KH,KW,IC/G), [bias (OC)]; or x (N,C) and depthwise with one output
- * channel a group, w (C,1,1,1): a factor and an offset for each channel */
+/* "conv2d": x (N,H,W,C), w (OC,KH,KW,IC/G), [bias (OC)]; or x (N,..,C) of other ranks and
+ * depthwise with one output channel a group, w (C,1,1,1): a factor and an offset a channel */
 typedef struct clq_conv2d_attrs {
     int kernel[2], stride[2], dilation[2]; /* height, width */
     int pad[4];                            /* top, left, bottom, right */
@@ -131,8 +131,8 @@ typedef struct clq_unary_attrs {
 
 /* "prelu": x (..., C), slope (C) or (1): x, or slope x below 0. No attributes. */
 
-/* "relu", "relu6", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,H,W,C)->(N,HWC) in the order
- * H,W,C: no attributes. Formats convert a flatten's following weights from C,H,W order. */
+/* "relu", "relu6", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,..)->(N,F) in the order of the
+ * axes: no attributes. Formats convert a flatten's following weights from C,H,W order. */
 
 /* What a loss takes of the network: what a softmax or log_softmax over the classes, at its end,
  * reads; without one, the first output. The value has the output's shape. */

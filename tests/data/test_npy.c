@@ -18,6 +18,10 @@ static void npy_is_written_and_read(void **state) {
     assert_false(array.is_integer);
     assert_memory_equal(array.values, values, sizeof values);
     clq_npy_free(&array);
+    assert_ok(clq_npy_write(path, values, (int64_t[]){1, 2, 1, 3, 1}, 5));
+    assert_ok(clq_npy_read(path, &array));
+    assert_true(array.rank == 5 && array.dims[1] == 2 && array.dims[3] == 3);
+    clq_npy_free(&array);
     void *file = NULL;
     size_t size = 0;
     assert_ok(clq_file_read(path, 1000, &file, &size));
@@ -93,7 +97,7 @@ static void broken_npy_is_refused(void **state) {
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (0,)}", "shape (0,): must"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (7, -2), }  ", "shape (7, -2): must"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2", "npy header is not"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,2)}", "shape"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,2)}", "shape"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,4)}", "shape"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}",
          "8 bytes of data; its header promises 3 numbers of 4 bytes: the file is cut off"},

@@ -177,7 +177,7 @@ static void building_refuses_what_cannot_be(void **state) {
                                           NULL, &id),
                   CLQ_BAD_DATA);
     assert_status(clq_graph_add_parameter(g, "p", CLQ_VALUE_PARAMETER, CLQ_F32,
-                                          (clq_shape){5, {1, 1, 1, 1}}, NULL, &id),
+                                          (clq_shape){6, {1, 1, 1, 1}}, NULL, &id),
                   CLQ_BAD_DATA);
     assert_int_equal(id, 99);
     assert_int_equal(g->value_count, 5);
@@ -185,9 +185,19 @@ static void building_refuses_what_cannot_be(void **state) {
     clq_graph_destroy(g);
 }
 
-static void inputs_are_images_or_vectors(void **state) {
+static void inputs_have_one_sample(void **state) {
     (void)state;
-    static const clq_shape bad[] = {{1, {5}}, {2, {2, 5}}, {3, {1, 5, 5}}, {4, {1, 5, 0, 5}}};
+    static const clq_shape good[] = {{2, {1, 5}}, {3, {1, 5, 5}}, {5, {1, 2, 3, 4, 5}}};
+    static const clq_shape bad[] = {
+        {1, {5}}, {2, {2, 5}}, {3, {2, 5, 5}}, {4, {1, 5, 0, 5}}, {6, {1, 2, 3, 4, 5}}};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        clq_graph *g = NULL;
+        int id;
+        assert_ok(clq_graph_create("net", &g));
+        assert_ok(clq_graph_add_input(g, "input", good[i], &id));
+        assert_true(clq_shape_equal(&g->values[id].shape, &good[i]));
+        clq_graph_destroy(g);
+    }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         clq_graph *g = NULL;
         int id;
@@ -504,7 +514,7 @@ int main(void) {
         cmocka_unit_test(building_gives_ids_and_shapes),
         cmocka_unit_test(several_ends),
         cmocka_unit_test(building_refuses_what_cannot_be),
-        cmocka_unit_test(inputs_are_images_or_vectors),
+        cmocka_unit_test(inputs_have_one_sample),
         cmocka_unit_test(clones_are_deep),
         cmocka_unit_test(metadata_is_replaced_by_key),
         cmocka_unit_test(qparams_may_be_set_from_themselves),

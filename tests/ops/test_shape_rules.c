@@ -306,6 +306,37 @@ static void pool_refuses(void **state) {
 
 /* ---- the rest ---- */
 
+static void elementwise_has_two_to_five_axes(void **state) {
+    (void)state;
+    static const clq_shape inputs[] = {
+        {2, {1, 6}}, {3, {1, 4, 6}}, {4, {1, 2, 4, 6}}, {5, {1, 2, 3, 4, 6}}};
+    const clq_conv2d_attrs scale = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 6};
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        clq_graph *g = graph_with_input(inputs[i]);
+        const int w =
+            add_parameter(g, "w", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){4, {6, 1, 1, 1}});
+        clq_shape shape = {0};
+        assert_ok(infer(g, "relu", NULL, (int[]){0}, 1, &shape));
+        assert_true(clq_shape_equal(&shape, &inputs[i]));
+        clq_graph_destroy(g);
+        g = graph_with_input(inputs[i]);
+        assert_ok(infer(g, "add", NULL, (int[]){0, 0}, 2, &shape));
+        assert_true(clq_shape_equal(&shape, &inputs[i]));
+        clq_graph_destroy(g);
+        g = graph_with_input(inputs[i]);
+        assert_int_equal(
+            add_parameter(g, "w", CLQ_VALUE_PARAMETER, CLQ_F32, (clq_shape){4, {6, 1, 1, 1}}), w);
+        assert_ok(infer(g, "conv2d", &scale, (int[]){0, w}, 2, &shape));
+        assert_true(clq_shape_equal(&shape, &inputs[i]));
+        clq_graph_destroy(g);
+        g = graph_with_input(inputs[i]);
+        assert_ok(infer(g, "flatten", NULL, (int[]){0}, 1, &shape));
+        assert_true(shape.rank == 2 && shape.dim[1] == clq_shape_count(&inputs[i]));
+        clq_graph_destroy(g);
+    }
+}
+
 static void shapes_kept_or_flattened(void **state) {
     (void)state;
     static const char *const kept[] = {"relu", "relu6", "tanh", "sigmoid", "dropout"};
@@ -332,6 +363,7 @@ static void shapes_kept_or_flattened(void **state) {
     assert_ok(infer(g, "flatten", NULL, (int[]){0}, 1, &shape));
     assert_true(shape.rank == 2 && shape.dim[1] == 6);
     assert_status(infer(g, "global_avg_pool", NULL, (int[]){0}, 1, &shape), CLQ_BAD_DATA);
+    assert_error_has("must have 4 dimensions");
     clq_graph_destroy(g);
 }
 
@@ -498,6 +530,7 @@ int main(void) {
         cmocka_unit_test(batch_norm_rules),
         cmocka_unit_test(pool_shapes),
         cmocka_unit_test(pool_refuses),
+        cmocka_unit_test(elementwise_has_two_to_five_axes),
         cmocka_unit_test(shapes_kept_or_flattened),
         cmocka_unit_test(operands_meet_by_broadcasting),
         cmocka_unit_test(operands_that_do_not_meet),

@@ -5,8 +5,8 @@
 #include "ops/elementwise.h"
 #include "ops/layer.h"
 
-/* From the shapes of input, weights and output; x and y may have another batch in front. (N, C) is
- * an image of one pixel. */
+/* From the shapes of input, weights and output; x and y may have another batch in front. What is no
+ * image is one row of pixels: (N, C) a single one. */
 static clq_conv_geometry make_geometry(const clq_node *node, int batch, const clq_shape *x,
                                        const clq_shape *w, const clq_shape *y) {
     clq_conv_geometry g = {.n = batch,
@@ -28,6 +28,8 @@ static clq_conv_geometry make_geometry(const clq_node *node, int batch, const cl
         g.iw = (int)x->dim[2];
         g.oh = (int)y->dim[1];
         g.ow = (int)y->dim[2];
+    } else {
+        g.iw = g.ow = (int)(clq_shape_count(x) / x->dim[0] / x->dim[x->rank - 1]);
     }
     if (node->op == &clq_op_conv2d) {
         const clq_conv2d_attrs *attrs = node->attrs;
