@@ -56,6 +56,12 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
     if (options->batch < 1) {
         return clq_fail(CLQ_USAGE, "batch must be at least 1, is %d", options->batch);
     }
+    if (options->batch > 1 && clq_graph_has_fixed_batch(graph)) {
+        return clq_fail(CLQ_USAGE,
+                        "batch %d: graph %s takes one sample at a time, as its nodes mix axis 0 "
+                        "with others",
+                        options->batch, graph->name);
+    }
     switch (options->mode) {
     case CLQ_EXEC_FLOAT:
         fits = !clq_has_integers(graph);

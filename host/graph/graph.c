@@ -392,6 +392,18 @@ int clq_graph_find_node(const clq_graph *graph, const char *name) {
     return -1;
 }
 
+bool clq_graph_has_fixed_batch(const clq_graph *graph) {
+    CLQ_NEEDS_OR(false, graph);
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        if (graph->values[node->output].shape.dim[0] != 1 ||
+            (node->op->fixes_batch && node->op->fixes_batch(graph, node))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int clq_graph_use_count(const clq_graph *graph, int value) {
     CLQ_NEEDS_OR(0, graph);
     int uses = 0;

@@ -91,15 +91,6 @@ clq_status clq_int8_shortcut_a(clq_device *device, clq_buffer *x, clq_buffer *y,
                       CLQ_I32(s->front), CLQ_I32(s->zero_point));
 }
 
-clq_status clq_int8_flatten(clq_device *device, clq_buffer *x, clq_buffer *y, int n, int pixels,
-                            int channels) {
-    clq_kernel *kernel;
-    int64_t words = (int64_t)n * words_of(pixels * channels);
-    CLQ_TRY(clq_kernel_get(device, "int8_flatten", NULL, &kernel));
-    return CLQ_LAUNCH(device, kernel, word_range(device, words), CLQ_BUF(x), CLQ_BUF(y),
-                      CLQ_I32(words), CLQ_I32(pixels), CLQ_I32(channels));
-}
-
 /* ---- pools ---- */
 
 /* Units of kernels/int8/pool.cl. */

@@ -48,10 +48,6 @@ typedef struct clq_int8_shortcut {
 clq_status clq_int8_shortcut_a(clq_device *device, clq_buffer *x, clq_buffer *y,
                                const clq_int8_shortcut *shape);
 
-/* (n, pixels, C) with pitch -> (n, pixels * C) with pitch: drops the padding channels. */
-clq_status clq_int8_flatten(clq_device *device, clq_buffer *x, clq_buffer *y, int n, int pixels,
-                            int channels);
-
 /* A window over x (N, IH, IW, C) for every pixel of y (N, OH, OW, C). Bottom and right padding
  * follow from oh and ow. Every window must hold at least one pixel of x. */
 typedef struct clq_int8_pool {

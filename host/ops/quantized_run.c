@@ -25,8 +25,7 @@ clq_status clq_check_codes(const clq_op_run *run, bool output_too) {
 }
 
 clq_status clq_check_shared(const clq_op_run *run) {
-    const clq_qparams *x = &run->in[0].value->q, *y = &run->out.value->q;
-    if (x->scale[0] != y->scale[0] || x->zero_point != y->zero_point || x->type != y->type) {
+    if (!clq_same_codes(run->in[0].value, run->out.value)) {
         return clq_fail(CLQ_USAGE, "%s keeps codes, but \"%s\" and \"%s\" differ in qparams",
                         run->node->op->name, run->in[0].value->name, run->out.value->name);
     }

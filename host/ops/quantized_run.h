@@ -16,6 +16,18 @@ static inline bool clq_is_quantized(const clq_tensor *tensor) {
     return tensor->value->q.count > 0;
 }
 
+/* Whether the node works on codes. */
+static inline bool clq_is_code_mode(const clq_op_run *run) {
+    return run->mode == CLQ_EXEC_FAKE_QUANT || run->mode == CLQ_EXEC_QAT ||
+           run->mode == CLQ_EXEC_INT8;
+}
+
+/* Whether codes of both mean the same. */
+static inline bool clq_same_codes(const clq_value *a, const clq_value *b) {
+    return a->q.scale[0] == b->q.scale[0] && a->q.zero_point == b->q.zero_point &&
+           a->q.type == b->q.type;
+}
+
 /* CLQ_USAGE when an activation that the node reads or writes is not quantized. */
 clq_status clq_check_codes(const clq_op_run *run, bool output_too);
 

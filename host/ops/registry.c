@@ -46,6 +46,14 @@ static const clq_op *const operators[] = {
     &clq_op_group_norm,
     &clq_op_lrn,
     &clq_op_matmul,
+    &clq_op_reshape,
+    &clq_op_transpose,
+    &clq_op_slice,
+    &clq_op_concat,
+    &clq_op_pad,
+    &clq_op_expand,
+    &clq_op_depth_to_space,
+    &clq_op_space_to_depth,
 };
 
 enum { OPERATOR_COUNT = sizeof operators / sizeof operators[0] };

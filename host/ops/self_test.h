@@ -34,6 +34,7 @@ extern const clq_file_test clq_float_self_tests[];  /* the other FP32 operators 
 extern const clq_file_test clq_rows_self_tests[];   /* reductions and what is made with them */
 extern const clq_file_test clq_quant_self_tests[];  /* fake quantization, observers */
 extern const clq_file_test clq_binary_self_tests[]; /* operators of two operands */
+extern const clq_file_test clq_move_self_tests[];   /* transposing, padding and their like */
 extern const clq_file_test clq_histogram_self_tests[];
 extern const clq_file_test clq_rounding_self_tests[];
 void clq_op_self_tests_add(void);

@@ -201,6 +201,9 @@ struct clq_op {
     int min_inputs, max_inputs;
     /* Checks attributes and input shapes and gives the output's shape. Must not trust any value. */
     clq_status (*infer)(const clq_graph *graph, const clq_node *node, clq_shape *output);
+    /* Whether the node mixes what axis 0, the batch, keeps apart although the shapes do not show
+     * it: it transposes it, or adds over it. NULL: never. */
+    bool (*fixes_batch)(const clq_graph *graph, const clq_node *node);
     /* Chooses kernels, takes workspaces, uploads constants. May be NULL. */
     clq_status (*prepare)(clq_op_run *run);
     /* Parameters changed (after an optimizer step or a load). May be NULL. */
@@ -215,8 +218,11 @@ struct clq_op {
      * run->mode. NULL: never. */
     bool (*can_fuse_add)(const clq_op_run *run);
     bool (*can_fuse_act)(const clq_op_run *run); /* the same for fused_act alone */
-    bool output_shares_qparams;   /* output codes mean the same as the input's: max_pool, flatten,
-                                     relu */
+    bool output_shares_qparams; /* output codes mean the same as the input's: max_pool, flatten,
+                                   relu */
+    bool joins_qparams; /* calibration gives the output and all inputs of its type one range, as
+                           codes are then copied; where they differ nevertheless, they are
+                           requantized */
     clq_act *(*act)(void *attrs); /* the activation among the attributes, which the node does last;
                                      NULL: there is none */
     clq_act as_act;               /* relu, relu6: what a node before this one may do instead */
@@ -264,6 +270,10 @@ const char *clq_graph_output_name(const clq_graph *graph, int index);
 clq_status clq_graph_check_single(const clq_graph *graph, const char *who);
 /* The same of the inputs alone. */
 clq_status clq_graph_check_one_input(const clq_graph *graph, const char *who);
+
+/* Whether the network takes one sample at a time only: some value has another number of elements
+ * than one along axis 0, or some node does more to that axis than to keep it. */
+bool clq_graph_has_fixed_batch(const clq_graph *graph);
 
 /* -1 when there is none. */
 int clq_graph_find_value(const clq_graph *graph, const char *name);

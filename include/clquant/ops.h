@@ -131,6 +131,50 @@ typedef struct clq_unary_attrs {
 
 /* "prelu": x (..., C), slope (C) or (1): x, or slope x below 0. No attributes. */
 
+/* Axes are those of the tensors as they are stored; axis 0 is the batch. */
+
+typedef struct clq_reshape_attrs { /* "reshape", "expand": x becomes of this shape */
+    int rank;
+    int64_t dim[CLQ_MAX_RANK];
+} clq_reshape_attrs;
+
+typedef struct clq_transpose_attrs { /* "transpose": axis k of y is axis perm[k] of x */
+    int perm[CLQ_MAX_RANK];
+} clq_transpose_attrs;
+
+/* "slice": count[a] elements along axis a, from start[a] on, step[a] apart, which may be negative
+ */
+typedef struct clq_slice_attrs {
+    int64_t start[CLQ_MAX_RANK], step[CLQ_MAX_RANK], count[CLQ_MAX_RANK];
+} clq_slice_attrs;
+
+typedef struct clq_concat_attrs { /* "concat": up to CLQ_MAX_INPUTS inputs */
+    int axis;
+} clq_concat_attrs;
+
+/* What a padding consists of: a value, the element at the edge, or x mirrored at the edge (which is
+ * not repeated), or x again. */
+typedef enum clq_pad_mode {
+    CLQ_PAD_CONSTANT,
+    CLQ_PAD_EDGE,
+    CLQ_PAD_REFLECT,
+    CLQ_PAD_WRAP
+} clq_pad_mode;
+
+typedef struct clq_pad_attrs {                         /* "pad" */
+    int64_t before[CLQ_MAX_RANK], after[CLQ_MAX_RANK]; /* elements along each axis */
+    clq_pad_mode mode;
+    float value; /* CONSTANT */
+} clq_pad_attrs;
+
+/* How a block of pixels is one of channels: (block, block, C), or (C, block, block). */
+typedef enum clq_depth_mode { CLQ_DEPTH_DCR, CLQ_DEPTH_CRD } clq_depth_mode;
+
+typedef struct clq_space_depth_attrs { /* "depth_to_space", "space_to_depth": x (N,H,W,C) */
+    int block;
+    clq_depth_mode mode;
+} clq_space_depth_attrs;
+
 /* "relu", "relu6", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,..)->(N,F) in the order of the
  * axes: no attributes. Formats convert a flatten's following weights from C,H,W order. */
 

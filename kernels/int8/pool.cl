@@ -134,22 +134,4 @@ __kernel void int8_shortcut_a(__global const uchar *x, __global uchar *y, int wo
     }
 }
 
-/* Units are words of y: image after image, `inputs` = pixels * channels codes each. */
-__kernel void int8_flatten(__global const uchar *x, __global uchar *y, int words, int pixels,
-                           int channels) {
-    const int pitch = (channels + 3) / 4 * 4, inputs = pixels * channels, row = (inputs + 3) / 4;
-    long w, end;
-    clq_share(words, 1, &w, &end);
-    for (; w < end; w++) {
-        const int first = (int)(w % row) * 4;
-        __global const uchar *image = x + w / row * pixels * pitch;
-        int codes[4];
-        for (int k = 0; k < 4; k++) {
-            const int i = min(first + k, inputs - 1);
-            codes[k] = image[(long)(i / channels) * pitch + i % channels];
-        }
-        codes_store4(vload4(0, codes), inputs - first, y + w * 4);
-    }
-}
-
 #endif

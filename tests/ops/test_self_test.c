@@ -258,7 +258,7 @@ static void wrong_elementwise(void **state) {
         break_kernels(cases[i].broken);
         for (int gpu = 0; gpu < 2; gpu++) {
             clq_kernel *kernel = NULL;
-            static const char *const asked[] = {"int8_quantize", "int8_flatten", "add_f32",
+            static const char *const asked[] = {"int8_quantize", "int8_shortcut_a", "add_f32",
                                                 "loss_totals"};
             open_with(gpu ? "gpu" : "cpu");
             assert_status(clq_kernel_get(device, asked[i], NULL, &kernel), CLQ_DEVICE);

@@ -51,7 +51,7 @@ static inline clq_tensor quant_tensor(const quant_test *t, int value, int batch,
     const clq_value *of = &t->graph->values[value];
     clq_tensor tensor = {.shape = of->shape, .dtype = CLQ_F32, .value = of};
     tensor.pitch = (int)of->shape.dim[of->shape.rank - 1];
-    tensor.shape.dim[0] = batch;
+    tensor.shape.dim[0] *= batch;
     if (codes) {
         tensor.dtype = CLQ_U8;
         tensor.pitch = (tensor.pitch + 3) / 4 * 4;
