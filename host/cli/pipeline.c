@@ -226,8 +226,8 @@ clq_status clq_ranks_join(clq_ranks **ranks) {
 
 int clq_eval_batch(const clq_graph *graph, int64_t images) {
     const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
-    const int64_t pixels = shape->rank == 4 ? shape->dim[1] * shape->dim[2] : 1;
-    const int64_t batch = pixels <= 64 * 64 ? 64 : 8;
+    const int64_t pixels = clq_shape_count(shape) / shape->dim[shape->rank - 1];
+    const int64_t batch = clq_graph_has_fixed_batch(graph) ? 1 : pixels <= 64 * 64 ? 64 : 8;
     return (int)(images > 0 && images < batch ? images : batch);
 }
 

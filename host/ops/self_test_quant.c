@@ -512,6 +512,17 @@ static clq_status check_update(clq_self_bench *b, float averaging, bool symmetri
     return clq_bench_bytes(b, b->buffers[ZERO], zero, sizeof zero, "observer_update");
 }
 
+static clq_status check_join(clq_self_bench *b) {
+    static const float seen[2 * VALUES] = {1.5f, 7.25f, 0, 3.3f, 9, 6};
+    static const float joined[2 * VALUES] = {9, 7.25f, 0, 3.3f, 9, 6};
+    static const int32_t observer[VALUES] = {A, -1, A};
+    CLQ_TRY(clq_bench_put(b, IN, seen, sizeof seen));
+    CLQ_TRY(clq_bench_put(b, MASK, observer, sizeof observer));
+    CLQ_BENCH(b, "observer_join", CLQ_RANGE1(VALUES), CLQ_AT(b, IN), CLQ_AT(b, MASK),
+              CLQ_I32(VALUES));
+    return clq_bench_floats(b, b->buffers[IN], joined, 2 * VALUES, 0, "observer_join");
+}
+
 static clq_status test_observe(clq_self_bench *b) {
     float x[COUNT], range[2] = {0};
     clq_self_test_fill(x, COUNT, 1000, 1);
@@ -523,6 +534,7 @@ static clq_status test_observe(clq_self_bench *b) {
     CLQ_BENCH(b, "observe_reals", clq_bench_range(b), CLQ_AT(b, IN), CLQ_AT(b, RANGE), CLQ_I32(Y),
               CLQ_I32(COUNT));
     CLQ_TRY(expect_range(b, range, 0, "observe_reals"));
+    CLQ_TRY(check_join(b));
     CLQ_TRY(check_update(b, 0.25f, false, -1));
     return check_update(b, 0, true, 9);
 }

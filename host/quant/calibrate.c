@@ -23,13 +23,14 @@ typedef struct calibration {
     clq_exec *exec;
     const clq_observer *observer;
     clq_kernel *observe;
-    int *groups; /* (value_count): clq_find_groups */
-    int *slots;  /* (value_count): of a group's first value, its place in the histograms */
+    int *groups;   /* (value_count): clq_find_groups */
+    bool *sources; /* (value_count): clq_find_sources */
+    int *slots;    /* (value_count): of a source, its place in the histograms */
     int slot_count;
     clq_buffer *ranges;             /* F32 (value_count, 2): the largest -x and x of a batch */
     float *batch_ranges;            /* the same on the host */
     clq_histogram_counter *counter; /* NULL: no histograms are wanted */
-    clq_histogram *histograms;      /* (slot_count, 2) */
+    clq_histogram *histograms;      /* (slot_count, 2): used are those of groups' first values */
     clq_observed *seen;             /* (value_count): of a group's first value */
     clq_quant_report *report;       /* NULL: not wanted */
     int64_t batches, images;
@@ -40,10 +41,10 @@ typedef struct calibration {
 static clq_status observe(calibration *c, const clq_tensor *tensor) {
     const int value = clq_table_index(c->graph, tensor);
     const int64_t count = clq_shape_count(&tensor->shape) / tensor->shape.dim[0] * c->count;
-    if (c->groups[value] != value) {
+    if (!c->sources[value]) {
         return CLQ_OK;
     }
-    c->seen[value].count += (double)count;
+    c->seen[c->groups[value]].count += (double)count;
     CLQ_TRY(CLQ_LAUNCH(c->device, c->observe, clq_observing_range(c->device, count),
                        CLQ_BUF(tensor->buffer), CLQ_BUF(c->ranges), CLQ_I32(value),
                        CLQ_I32(count)));
@@ -89,16 +90,18 @@ static clq_status open_calibration(calibration *c, int batch) {
         .mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true, .fixed_sums = true};
     c->observer = clq_observer_get(c->config->observer);
     c->groups = clq_calloc(values, sizeof *c->groups);
+    c->sources = clq_calloc(values, sizeof *c->sources);
     c->slots = clq_calloc(values, sizeof *c->slots);
     c->batch_ranges = clq_calloc(2 * values, sizeof *c->batch_ranges);
     c->seen = clq_calloc(values, sizeof *c->seen);
-    if (!c->groups || !c->slots || !c->batch_ranges || !c->seen) {
+    if (!c->groups || !c->sources || !c->slots || !c->batch_ranges || !c->seen) {
         return CLQ_NO_MEMORY;
     }
     clq_op_self_tests_add();
     clq_find_groups(c->graph, c->groups);
+    clq_find_sources(c->graph, c->groups, c->sources);
     for (int v = 0; v < c->graph->value_count; v++) {
-        c->slots[v] = c->groups[v] == v ? c->slot_count++ : -1;
+        c->slots[v] = c->sources[v] ? c->slot_count++ : -1;
     }
     CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
     CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));
@@ -114,6 +117,7 @@ static void close_calibration(calibration *c) {
     clq_histogram_counter_destroy(c->counter);
     clq_buffer_release(c->ranges);
     clq_free(c->groups);
+    clq_free(c->sources);
     clq_free(c->slots);
     clq_free(c->batch_ranges);
     clq_free(c->histograms);
@@ -138,13 +142,19 @@ static clq_status end_batch(calibration *c) {
     }
     for (int v = 0; v < c->graph->value_count; v++) {
         const float *range = &c->batch_ranges[2 * v];
-        if (c->groups[v] != v) {
-            continue;
+        for (int i = 0; counts && c->sources[v] && i < 2; i++) {
+            clq_histogram_add(&c->histograms[2 * c->slots[c->groups[v]] + i],
+                              counts + (size_t)(2 * c->slots[v] + i) * CLQ_BINS,
+                              clq_first_bin(range[i]));
         }
-        join_range(c, &c->seen[v], range);
-        for (int i = 2 * c->slots[v]; counts && i < 2 * c->slots[v] + 2; i++) {
-            clq_histogram_add(&c->histograms[i], counts + (size_t)i * CLQ_BINS,
-                              clq_first_bin(range[i % 2]));
+    }
+    for (int v = c->graph->value_count - 1; v >= 0; v--) { /* a group's first value comes last */
+        float *range = &c->batch_ranges[2 * v];
+        float *of_group = c->sources[v] ? &c->batch_ranges[2 * c->groups[v]] : range;
+        of_group[0] = fmaxf(of_group[0], range[0]);
+        of_group[1] = fmaxf(of_group[1], range[1]);
+        if (c->groups[v] == v) {
+            join_range(c, &c->seen[v], range);
         }
     }
     return CLQ_OK;
@@ -236,14 +246,14 @@ static clq_status set_qparams(const calibration *c, clq_observer_kind kind, clq_
         if (group < 0) {
             continue;
         }
-        if (group != v) { /* the group's first value, which comes before */
+        const clq_qtype type = value->q.type;
+        if (group != v && graph->values[group].q.type == type) { /* it comes before */
             const clq_qparams *q = &graph->values[group].q;
             CLQ_TRY(clq_qparams_set(&value->q, 1, q->scale, q->zero_point, q->type));
             continue;
         }
-        const clq_qtype type = value->q.type;
         const clq_qtype_info *codes = clq_qtype_get(type);
-        CLQ_TRY(find_range(c, clq_observer_get(kind), value, &c->seen[v], range));
+        CLQ_TRY(find_range(c, clq_observer_get(kind), value, &c->seen[group], range));
         CLQ_TRY(clq_activation_qparams(&config, value->name, -range[0], range[1], type, &scale,
                                        &zero_point));
         CLQ_TRY(clq_qparams_set(&value->q, 1, &scale, zero_point, type));

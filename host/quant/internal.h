@@ -18,10 +18,13 @@ clq_status clq_assign_types(const clq_policy *policy, const clq_graph *untyped, 
  * of the usual type. */
 clq_status clq_assign_nodes(const bool *on_codes, const clq_graph *untyped, clq_graph **typed);
 
-/* Activations that must share qparams form a group, called by the first of them: what operators
- * that keep codes (max_pool, flatten, relu, ...) read and make. -1 for values that are not
- * quantized. `groups` (value_count). */
+/* Activations that share a range form a group, called by the first of them: what operators that
+ * keep codes (max_pool, flatten, relu, ...) read and make, and what a concat joins. -1 for values
+ * that are not quantized. `groups` (value_count). */
 void clq_find_groups(const clq_graph *graph, int *groups);
+/* Of these, the values whose numbers are not all other values' of their group: a group's range is
+ * that of its sources. `sources` (value_count). */
+void clq_find_sources(const clq_graph *graph, const int *groups, bool *sources);
 
 /* The type of a layer's weights: that of their qparams, or the default, s8_narrow. */
 clq_qtype clq_weights_type(const clq_value *w);

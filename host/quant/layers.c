@@ -24,6 +24,11 @@ static void join(int *groups, int a, int b) {
     groups[a < b ? b : a] = a < b ? a : b; /* ids rise in the order in which values are made */
 }
 
+/* Inputs, the first ones, that have the output's range. */
+static int joined_inputs(const clq_node *node) {
+    return node->op->joins_qparams ? node->input_count : node->op->output_shares_qparams;
+}
+
 void clq_find_groups(const clq_graph *graph, int *groups) {
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
@@ -31,13 +36,36 @@ void clq_find_groups(const clq_graph *graph, int *groups) {
     }
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
-        if (node->op->output_shares_qparams && groups[node->output] >= 0 &&
-            groups[node->inputs[0]] >= 0) {
-            join(groups, node->inputs[0], node->output);
+        const int joined = joined_inputs(node);
+        for (int k = 0; k < joined; k++) {
+            if (groups[node->output] >= 0 && groups[node->inputs[k]] >= 0) {
+                join(groups, node->inputs[k], node->output);
+            }
         }
     }
     for (int v = 0; v < graph->value_count; v++) {
         groups[v] = groups[v] < 0 ? -1 : find_group(groups, v);
+    }
+}
+
+/* A padding is a number of its own, but 0, which every range contains. */
+static bool adds_numbers(const clq_node *node) {
+    const clq_pad_attrs *pad = node->attrs;
+    return node->op == &clq_op_pad && pad->mode == CLQ_PAD_CONSTANT && pad->value != 0;
+}
+
+void clq_find_sources(const clq_graph *graph, const int *groups, bool *sources) {
+    for (int v = 0; v < graph->value_count; v++) {
+        sources[v] = groups[v] >= 0;
+    }
+    for (int n = 0; n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        const int joined = joined_inputs(node);
+        bool own = joined == 0 || adds_numbers(node);
+        for (int k = 0; k < joined; k++) {
+            own = own || groups[node->inputs[k]] != groups[node->output];
+        }
+        sources[node->output] = sources[node->output] && own;
     }
 }
 

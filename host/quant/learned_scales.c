@@ -10,6 +10,7 @@
 #include "graph/node.h"
 #include "kernels/include/scales.h"
 #include "ops/layer.h"
+#include "ops/quantized_run.h"
 #include "quant/internal.h"
 #include "quant/report.h"
 
@@ -49,15 +50,22 @@ static float lsq_factor(int64_t numbers, const clq_value *value) {
     return (float)(1 / sqrt((double)numbers * highest));
 }
 
+/* Whether the value has the scale of its group's first one; what a concat requantizes has its own.
+ */
+static bool is_led(const clq_graph *graph, const int *groups, int v) {
+    return groups[v] >= 0 && groups[v] != v &&
+           clq_same_codes(&graph->values[v], &graph->values[groups[v]]);
+}
+
 static void place_activations(clq_learned_scales *l, const clq_graph *graph,
                               const clq_quant_config *config, const int *groups) {
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
         clq_learned_place *place = &l->places[v];
         *place = (clq_learned_place){-1, -1, 1, 1};
-        if (groups[v] >= 0 && groups[v] != v) {
+        if (is_led(graph, groups, v)) {
             *place = l->places[groups[v]]; /* the first of a group has the lowest id */
-        } else if (groups[v] == v && learns(config, value)) {
+        } else if (groups[v] >= 0 && learns(config, value)) {
             place->scale = l->count++;
             place->span = l->levels ? span_of(value) : 1;
             place->factor = l->levels ? 1 : lsq_factor(clq_shape_count(&value->shape), value);
@@ -71,9 +79,9 @@ static void place_offsets(clq_learned_scales *l, const clq_graph *graph,
     const int first = (int)clq_round_up((size_t)l->count, alignment);
     int count = 0;
     for (int v = 0; v < graph->value_count; v++) {
-        if (groups[v] >= 0 && groups[v] != v) {
+        if (is_led(graph, groups, v)) {
             l->places[v].offset = l->places[groups[v]].offset;
-        } else if (groups[v] == v && l->places[v].scale >= 0 &&
+        } else if (groups[v] >= 0 && l->places[v].scale >= 0 &&
                    learns_offset(config, &graph->values[v])) {
             l->places[v].offset = first + count++;
         }
@@ -138,7 +146,7 @@ static void fill_start(const clq_learned_scales *l, const clq_graph *graph, cons
         s->places[2 * v] = activation ? place->scale : -1;
         s->places[2 * v + 1] = activation ? place->offset : -1;
         s->span[v] = place->span;
-        if (activation && place->scale >= 0 && groups[v] == v) {
+        if (activation && place->scale >= 0 && !is_led(graph, groups, v)) {
             start_activation(l, value, place, least, s);
         } else if (!activation && place->scale >= 0) {
             for (int64_t c = 0; c < value->q.count; c++) {

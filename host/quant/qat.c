@@ -30,9 +30,10 @@ struct clq_observers {
     clq_device *device;
     const clq_quant_config *config;
     clq_qstate *qstate;
-    clq_kernel *update;
+    clq_kernel *join, *update;
     clq_buffer *running; /* F32 (value_count, 2): the observers' ranges, as in clq_qstate */
     clq_buffer *source;  /* S32 (value_count): clq_find_groups */
+    bool joins;          /* some group has several sources */
     clq_ranks *ranks;
     float *host; /* (1 + ranks, value_count, 2), with several: ranges of this rank, and of all */
     int values;
@@ -88,23 +89,37 @@ static clq_status start_ranges(clq_observers *o, const clq_graph *graph) {
     return status;
 }
 
+static clq_status find_joins(clq_observers *o, const clq_graph *graph, const int *groups) {
+    bool *seen = clq_calloc((size_t)o->values, sizeof *seen);
+    if (!seen) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_find_sources(graph, groups, seen);
+    for (int v = 0; v < o->values; v++) {
+        o->joins = o->joins || (seen[v] && groups[v] != v);
+    }
+    clq_free(seen);
+    return CLQ_OK;
+}
+
 /* Whose ranges a value goes by: those of its group, or nobody's where its scale is learned. */
 static clq_status start_sources(clq_observers *o, clq_graph *graph) {
     const size_t bytes = (size_t)o->values * sizeof(int);
     int *sources = clq_calloc((size_t)o->values, sizeof *sources);
+    clq_status status = CLQ_OK;
     if (!sources) {
         return CLQ_NO_MEMORY;
     }
     clq_find_groups(graph, sources);
-    clq_status status =
-        clq_learned_create(o->device, graph, o->config, sources, &o->params, &o->learned);
+    CLQ_GOTO(status, cleanup, find_joins(o, graph, sources));
+    CLQ_GOTO(status, cleanup,
+             clq_learned_create(o->device, graph, o->config, sources, &o->params, &o->learned));
     o->qstate->learned = o->learned;
     for (int v = 0; v < o->values; v++) {
         sources[v] = clq_is_learned(o->qstate, graph, &graph->values[v]) ? -1 : sources[v];
     }
-    if (status == CLQ_OK) {
-        status = clq_buffer_write(o->source, 0, bytes, sources);
-    }
+    status = clq_buffer_write(o->source, 0, bytes, sources);
+cleanup:
     clq_free(sources);
     return status;
 }
@@ -124,6 +139,7 @@ static clq_status open_observers(clq_observers *o, clq_graph *graph) {
     o->qstate->int8_forward = o->config->int8_forward && o->steps == 0;
     CLQ_TRY(clq_buffer_create(o->device, range_bytes(o), &o->running));
     CLQ_TRY(clq_buffer_create(o->device, (size_t)o->values * sizeof(int), &o->source));
+    CLQ_TRY(clq_kernel_get(o->device, "observer_join", NULL, &o->join));
     CLQ_TRY(clq_kernel_get(o->device, "observer_update", NULL, &o->update));
     CLQ_TRY(start_ranges(o, graph));
     if (o->ranks) {
@@ -169,6 +185,10 @@ static clq_status after_step(void *context, int64_t step) {
     o->qstate->observe = false; /* evaluation must not widen ranges */
     CLQ_TRY(widen_over_ranks(o));
     clq_device_set_label(o->device, "observers");
+    if (o->joins) {
+        CLQ_TRY(CLQ_LAUNCH(o->device, o->join, CLQ_RANGE1((size_t)o->values),
+                           CLQ_BUF(o->qstate->range), CLQ_BUF(o->source), CLQ_I32(o->values)));
+    }
     CLQ_TRY(CLQ_LAUNCH(o->device, o->update, CLQ_RANGE1((size_t)o->values),
                        CLQ_BUF(o->qstate->range), CLQ_BUF(o->running), CLQ_BUF(o->source),
                        CLQ_TABLES_OF(o->qstate), CLQ_F32(o->config->averaging),

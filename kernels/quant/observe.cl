@@ -14,6 +14,14 @@ __kernel void observe_reals(__global const float *x, __global float *range, int 
     RANGE_END(range, value);
 }
 
+/* One work-item a value, which brings what was seen of it to whose range it goes by. */
+__kernel void observer_join(__global float *seen, __global const int *observer, int values) {
+    const int value = get_global_id(0);
+    if (value < values && observer[value] >= 0 && observer[value] != value) {
+        clq_range_join(seen, observer[value], seen[2 * value], seen[2 * value + 1]);
+    }
+}
+
 /* One work-item a value. seen, running (values, 2): the largest -x and the largest x of this step,
  * and the observer's; observer (values): whose ranges the value goes by - its own, or those of the
  * value it shares qparams with, so that both compute the same -, or -1 when it is not quantized;
