@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "cli/data.h"
+#include "formats/layout.h"
 #include "graph/node.h"
 #include "quant/report.h"
 
@@ -111,15 +112,12 @@ void clq_model_info_clear(clq_model_info *info) {
 
 /* ---- JSON ---- */
 
-/* As in files: channels before height and width, null for the batch. */
-static json_t *shape_to_json(const clq_shape *shape) {
+/* A shape as files have it; null for the batch. */
+static json_t *shape_to_json(clq_shape shape) {
     json_t *json = json_array();
     json_array_append_new(json, json_null());
-    if (shape->rank == 4) {
-        json_array_append_new(json, json_integer(shape->dim[3]));
-    }
-    for (int i = 1; i < shape->rank - (shape->rank == 4); i++) {
-        json_array_append_new(json, json_integer(shape->dim[i]));
+    for (int i = 1; i < shape.rank; i++) {
+        json_array_append_new(json, json_integer(shape.dim[i]));
     }
     return json;
 }
@@ -147,11 +145,11 @@ static json_t *range_to_json(const clq_scale_range *range) {
     return json;
 }
 
-static json_t *end_to_json(const char *name, const clq_value *value) {
+static json_t *end_to_json(const char *name, clq_shape shape, const clq_value *value) {
     json_t *json = json_object();
     json_object_set_new(json, "name", clq_json_string(name));
     json_object_set_new(json, "type", clq_json_string(clq_dtype_name(CLQ_F32)));
-    json_object_set_new(json, "shape", shape_to_json(&value->shape));
+    json_object_set_new(json, "shape", shape_to_json(shape));
     json_object_set_new(json, "codes", codes_to_json(value));
     return json;
 }
@@ -178,7 +176,8 @@ static json_t *layer_to_json(const clq_layer_info *layer) {
     json_object_set_new(json, "name", clq_json_string(layer->node->name));
     json_object_set_new(json, "op", clq_json_string(layer->node->op->name));
     json_object_set_new(json, "activation", clq_json_string(clq_layer_act_name(layer)));
-    json_object_set_new(json, "output", shape_to_json(&layer->output->shape));
+    json_object_set_new(json, "output",
+                        shape_to_json(clq_layout_file_shape(&layer->output->shape)));
     json_object_set_new(json, "weights", weights_to_json(layer));
     json_object_set_new(json, "codes", codes_to_json(layer->output));
     json_object_set_new(json, "parameters", json_integer(layer->parameters));
@@ -264,11 +263,13 @@ json_t *clq_model_info_to_json(const clq_model_info *info) {
     json_t *json = clq_json_result(), *inputs = json_array(), *outputs = json_array(),
            *layers = json_array();
     for (int i = 0; i < graph->input_count; i++) {
-        json_array_append_new(
-            inputs, end_to_json(clq_graph_input_name(graph, i), &graph->values[graph->inputs[i]]));
+        json_array_append_new(inputs, end_to_json(clq_graph_input_name(graph, i),
+                                                  clq_input_file_shape(graph, i),
+                                                  &graph->values[graph->inputs[i]]));
     }
     for (int i = 0; i < graph->output_count; i++) {
         json_array_append_new(outputs, end_to_json(clq_graph_output_name(graph, i),
+                                                   clq_output_file_shape(graph, i),
                                                    &graph->values[graph->outputs[i].value]));
     }
     for (int n = 0; n < graph->node_count; n++) {

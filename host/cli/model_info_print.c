@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/model_info.h"
 #include "cli/quantized.h"
+#include "formats/layout.h"
 #include "quant/report.h"
 #include "report/table.h"
 
@@ -69,15 +70,10 @@ static clq_status print_text(const char *label, clq_text *text) {
 }
 
 /* "3x32x32": as in files, without the batch. */
-static void shape_text(const clq_shape *shape, char text[CELL]) {
-    clq_shape file = {.rank = 0};
-    if (shape->rank == 4) {
-        file.dim[file.rank++] = shape->dim[3];
-    }
-    for (int i = 1; i < shape->rank - (shape->rank == 4); i++) {
-        file.dim[file.rank++] = shape->dim[i];
-    }
-    clq_shape_text(&file, text, CELL);
+static void shape_text(clq_shape shape, char text[CELL]) {
+    shape.rank--;
+    memmove(shape.dim, shape.dim + 1, (size_t)shape.rank * sizeof *shape.dim);
+    clq_shape_text(&shape, text, CELL);
 }
 
 static void add_codes(clq_text *text, const clq_value *value) {
@@ -104,7 +100,8 @@ static clq_status print_ends(const clq_graph *graph) {
         const clq_value *value =
             &graph->values[in ? graph->inputs[end] : graph->outputs[end].value];
         clq_text text = {0};
-        shape_text(&value->shape, shape);
+        shape_text(in ? clq_input_file_shape(graph, end) : clq_output_file_shape(graph, end),
+                   shape);
         clq_text_printf(&text, "%s: float32 Nx%s",
                         in ? clq_graph_input_name(graph, end) : clq_graph_output_name(graph, end),
                         shape);
@@ -260,7 +257,7 @@ enum { COLUMNS = 6 };
 static void fill_layer(const clq_layer_info *layer, char row[COLUMNS][CELL]) {
     const char *act = clq_layer_act_name(layer);
     snprintf(row[1], CELL, "%s%s%s", layer->node->op->name, *act ? "+" : "", act);
-    shape_text(&layer->output->shape, row[2]);
+    shape_text(clq_layout_file_shape(&layer->output->shape), row[2]);
     if (layer->weights) {
         const clq_qparams *q = &layer->weights->q;
         snprintf(row[3], CELL, "%s",

@@ -12,7 +12,8 @@ struct clq_array_feed {
     const clq_graph *graph;
     int source[CLQ_MAX_ENDS]; /* the array of each input */
     int batch;
-    int64_t rows; /* that are fed */
+    int64_t each[CLQ_MAX_ENDS]; /* rows of an input's array that are one sample */
+    int64_t rows;               /* that are fed */
     int64_t stored;
     int64_t next;        /* row that comes next, of `rows` */
     float *read, *image; /* one batch of the largest input; one image */
@@ -60,13 +61,18 @@ static clq_status refuse(const clq_array_feed *feed, const char *rule) {
     return status;
 }
 
-static bool fits(const clq_graph *graph, int input, const clq_array *array) {
+/* Rows of the array that are one sample; 0: it does not fit. A network that takes a whole batch as
+ * one sample, (1, 8, 3, 6, 5), takes arrays of the file's shape too, (8, 3, 6, 5). */
+static int64_t fits(const clq_graph *graph, int input, const clq_array *array) {
     const clq_shape shape = clq_input_file_shape(graph, input);
-    bool same = array->rank == shape.rank;
-    for (int d = 1; same && d < shape.rank; d++) {
-        same = array->dims[d] == shape.dim[d];
+    const int first = array->rank == shape.rank ? 1 : 2;
+    const int64_t each = first == 1 ? 1 : shape.dim[1];
+    bool same =
+        array->rank == shape.rank - first + 1 && shape.rank >= first && array->dims[0] % each == 0;
+    for (int d = first; same && d < shape.rank; d++) {
+        same = array->dims[d - first + 1] == shape.dim[d];
     }
-    return same;
+    return same ? each : 0;
 }
 
 /* The arrays that are no input's. */
@@ -106,13 +112,14 @@ static clq_status match(clq_array_feed *feed) {
             return refuse(feed, "every input needs an array of its name");
         }
         const clq_array *array = clq_arrays_at(feed->arrays, feed->source[i]);
-        if (!fits(graph, i, array)) {
+        feed->each[i] = fits(graph, i, array);
+        if (feed->each[i] == 0) {
             return refuse(feed, "shapes must fit");
         }
-        if (i > 0 && array->dims[0] != feed->stored) {
+        if (i > 0 && array->dims[0] / feed->each[i] != feed->stored) {
             return refuse(feed, "all arrays must have the same number of rows");
         }
-        feed->stored = array->dims[0];
+        feed->stored = array->dims[0] / feed->each[i];
         if (strcmp(array->type, "f4") != 0) {
             clq_log_info("%s: %s%snumbers of type %s are fed as float32, as they are",
                          clq_arrays_path(feed->arrays), array->name, *array->name ? ": " : "",
@@ -187,13 +194,16 @@ static int64_t stored_row(const clq_array_feed *feed, int64_t row) {
 static clq_status read_input(clq_array_feed *feed, int input, int count) {
     const size_t size = input_size(feed->graph, input);
     const int array = feed->source[input];
+    const int64_t each = feed->each[input];
     if (feed->rows == feed->stored) {
-        CLQ_TRY(clq_arrays_read(feed->arrays, array, feed->next, count, feed->read));
+        CLQ_TRY(clq_arrays_read(feed->arrays, array, feed->next * each, (int)(count * each),
+                                feed->read));
     }
     for (int i = 0; i < count; i++) {
         float *row = feed->read + (size_t)i * size;
         if (feed->rows < feed->stored) {
-            CLQ_TRY(clq_arrays_read(feed->arrays, array, stored_row(feed, feed->next + i), 1, row));
+            CLQ_TRY(clq_arrays_read(feed->arrays, array, stored_row(feed, feed->next + i) * each,
+                                    (int)each, row));
         }
         clq_input_from_file(feed->graph, input, 1, row, feed->image);
         memcpy(row, feed->image, size * sizeof *row);

@@ -166,6 +166,19 @@ static void weights_are_filled(void **state) {
     make_refused(m, "out of proportion");
 }
 
+/* Of nothing, nothing is computed. */
+static void inputs_may_be_missing(void **state) {
+    (void)state;
+    static const char *const ops[] = {"Transpose", "Mul", "Gather", "Concat", "Where", "Split",
+                                      "Reshape",   "Not", "Cast",   "Range",  "Size",  "Shape"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        make_model *m = make_start();
+        make_node(m, ops[i], "", "c")->n_input = 0;
+        make_node(m, "Add", "x,c", "y");
+        make_refused(m, ops[i]);
+    }
+}
+
 /* ---- MatMul ---- */
 
 /* Of images with channels last it is a 1x1 convolution, with no transpose around it. */
@@ -327,7 +340,7 @@ int main(void) {
         cmocka_unit_test(weights_are_taken_apart), cmocka_unit_test(weights_are_filled),
         cmocka_unit_test(matmul_of_pixels),        cmocka_unit_test(gemm_factors),
         cmocka_unit_test(functions_are_inlined),   cmocka_unit_test(functions_that_call_themselves),
-        cmocka_unit_test(open_dimensions),
+        cmocka_unit_test(inputs_may_be_missing),   cmocka_unit_test(open_dimensions),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

@@ -316,14 +316,10 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantize),
-        cmocka_unit_test(test_quantize_near_ties),
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_add_of_all_codes),
-        cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_pools),
-        cmocka_unit_test(test_shortcut),
-        cmocka_unit_test(test_bad_scales),
+        cmocka_unit_test(test_quantize), cmocka_unit_test(test_quantize_near_ties),
+        cmocka_unit_test(test_add),      cmocka_unit_test(test_add_of_all_codes),
+        cmocka_unit_test(test_lookup),   cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_shortcut), cmocka_unit_test(test_bad_scales),
     };
     int failures = 0;
     static const char *const schedules[] = {"cpu", "gpu"};

@@ -466,60 +466,6 @@ static clq_status fold_range(onnx_loader *load, onnx_node *node) {
     return onnx_bind_constant(load, node, out);
 }
 
-static clq_status fold_expand(onnx_loader *load, onnx_node *node) {
-    const int64_t *wanted;
-    size_t rank, size;
-    int64_t dim[ONNX_MAX_RANK];
-    size_t step[ONNX_MAX_RANK] = {0}, at[ONNX_MAX_RANK] = {0}, next = 1, from_at = 0;
-    onnx_constant *out;
-    void *data;
-    CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(onnx_want_integers(load, node, 1, "the shape", &wanted, &rank));
-    const onnx_constant *from = onnx_constant_in(load, node, 0);
-    const int full = (int)rank > from->rank ? (int)rank : from->rank;
-    if (rank > ONNX_MAX_RANK || from->scale_count > 1) {
-        return onnx_fail(node, "has more than %d dimensions or weights quantized per channel",
-                         ONNX_MAX_RANK);
-    }
-    for (int d = full - 1; d >= 0; d--) {
-        const int w = d - (full - (int)rank), k = d - (full - from->rank);
-        const int64_t a = w >= 0 ? wanted[w] : 1, b = k >= 0 ? from->dim[k] : 1;
-        if (a != b && a != 1 && b != 1) {
-            return onnx_fail(node, "shapes do not go together");
-        }
-        dim[d] = b == 1 ? a : b;
-        step[d] = b == 1 ? 0 : next;
-        next *= (size_t)b;
-    }
-    CLQ_TRY(onnx_fold_make(load, node, from->type, full, dim, &out, &data));
-    out->scale = from->scale;
-    out->scale_count = from->scale_count;
-    out->zero_point = from->zero_point;
-    size = onnx_type_size(from->type);
-    for (size_t i = 0; i < out->count; i++) {
-        memcpy((char *)data + i * size, (const char *)from->data + from_at * size, size);
-        for (int d = full - 1; d >= 0; d--) {
-            from_at += step[d];
-            if (++at[d] < (size_t)dim[d]) {
-                break;
-            }
-            from_at -= step[d] * at[d];
-            at[d] = 0;
-        }
-    }
-    return onnx_bind_constant(load, node, out);
-}
-
-/* Number of elements. */
-static clq_status fold_size(onnx_loader *load, onnx_node *node) {
-    onnx_constant *out;
-    void *data;
-    CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_fold_make(load, node, ONNX_INT64, 0, NULL, &out, &data));
-    *(int64_t *)data = (int64_t)onnx_constant_in(load, node, 0)->count;
-    return onnx_bind_constant(load, node, out);
-}
-
 /* ---- reductions ---- */
 
 static operation reduction(const char *op) {
@@ -635,9 +581,7 @@ const onnx_operator onnx_numbers_operators[] = {
     {"Reciprocal", .fold = fold_unary},
     {"Where", .fold = fold_where},
     {"Range", .fold = fold_range},
-    {"Expand", .fold = fold_expand},
     {"Cast", .fold = fold_cast},
-    {"Size", .fold = fold_size},
     {"ReduceProd", .fold = fold_reduce},
     {"ReduceMax", .fold = fold_reduce},
     {"ReduceMin", .fold = fold_reduce},

@@ -126,9 +126,8 @@ static clq_status fold_concat(onnx_loader *load, onnx_node *node) {
 
 /* ---- Slice, Split ---- */
 
-/* start, step and count of one sliced axis by ONNX's clamping rules. */
-static bool slice_axis(int64_t extent, int64_t start, int64_t end, int64_t step, int64_t *first,
-                       int64_t *count) {
+bool onnx_slice_axis(int64_t extent, int64_t start, int64_t end, int64_t step, int64_t *first,
+                     int64_t *count) {
     if (step == 0 || step == INT64_MIN) {
         return false;
     }
@@ -178,7 +177,7 @@ static clq_status fold_slice(onnx_loader *load, onnx_node *node) {
         const int64_t step = s.step_count ? s.steps[i] : 1;
         onnx_constant *out;
         if (!onnx_wrap(&axis, from->rank) ||
-            !slice_axis(from->dim[axis], s.starts[i], s.ends[i], step, &first, &count)) {
+            !onnx_slice_axis(from->dim[axis], s.starts[i], s.ends[i], step, &first, &count)) {
             return onnx_fail(node, "has an axis that is out of range, or a step of 0");
         }
         CLQ_TRY(take(load, node, from, (int)axis, first, step, count, &out));
@@ -240,10 +239,68 @@ static clq_status fold_split(onnx_loader *load, onnx_node *node) {
     return CLQ_OK;
 }
 
+/* ---- Expand, Size ---- */
+
+static clq_status fold_expand(onnx_loader *load, onnx_node *node) {
+    const int64_t *wanted;
+    size_t rank, size;
+    int64_t dim[ONNX_MAX_RANK];
+    size_t step[ONNX_MAX_RANK] = {0}, at[ONNX_MAX_RANK] = {0}, next = 1, from_at = 0;
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    CLQ_TRY(onnx_want_integers(load, node, 1, "the shape", &wanted, &rank));
+    const onnx_constant *from = onnx_constant_in(load, node, 0);
+    const int full = (int)rank > from->rank ? (int)rank : from->rank;
+    if (rank > ONNX_MAX_RANK || from->scale_count > 1) {
+        return onnx_fail(node, "has more than %d dimensions or weights quantized per channel",
+                         ONNX_MAX_RANK);
+    }
+    for (int d = full - 1; d >= 0; d--) {
+        const int w = d - (full - (int)rank), k = d - (full - from->rank);
+        const int64_t a = w >= 0 ? wanted[w] : 1, b = k >= 0 ? from->dim[k] : 1;
+        if (a != b && a != 1 && b != 1) {
+            return onnx_fail(node, "shapes do not go together");
+        }
+        dim[d] = b == 1 ? a : b;
+        step[d] = b == 1 ? 0 : next;
+        next *= (size_t)b;
+    }
+    CLQ_TRY(onnx_fold_make(load, node, from->type, full, dim, &out, &data));
+    out->scale = from->scale;
+    out->scale_count = from->scale_count;
+    out->zero_point = from->zero_point;
+    size = onnx_type_size(from->type);
+    for (size_t i = 0; i < out->count; i++) {
+        memcpy((char *)data + i * size, (const char *)from->data + from_at * size, size);
+        for (int d = full - 1; d >= 0; d--) {
+            from_at += step[d];
+            if (++at[d] < (size_t)dim[d]) {
+                break;
+            }
+            from_at -= step[d] * at[d];
+            at[d] = 0;
+        }
+    }
+    return onnx_bind_constant(load, node, out);
+}
+
+/* Number of elements. */
+static clq_status fold_size(onnx_loader *load, onnx_node *node) {
+    onnx_constant *out;
+    void *data;
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    CLQ_TRY(onnx_fold_make(load, node, ONNX_INT64, 0, NULL, &out, &data));
+    *(int64_t *)data = (int64_t)onnx_constant_in(load, node, 0)->count;
+    return onnx_bind_constant(load, node, out);
+}
+
 const onnx_operator onnx_parts_operators[] = {
     {"Gather", .fold = fold_gather},
     {"Concat", .fold = fold_concat},
     {"Slice", .fold = fold_slice},
     {"Split", .fold = fold_split},
+    {"Expand", .fold = fold_expand},
+    {"Size", .fold = fold_size},
     {0},
 };

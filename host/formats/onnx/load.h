@@ -1,7 +1,8 @@
 /* The inside of the ONNX loader: what its files share.
  *
- *   load_model.c       reads a model: inputs, initializers, nodes in order, outputs
+ *   load_model.c       reads a model: initializers, nodes in order
  *   load_qoperator.c   models in QOperator form, made into QDQ form
+ *   load_ends.c        inputs and outputs
  *   load_functions.c   functions of the model's own, inlined
  *   load_patterns.c    functions that exporters write as several nodes become one
  *   load_order.c       a look at all nodes: which matter, in which order
@@ -149,6 +150,9 @@ typedef struct onnx_loader {
 
     clq_graph *graph;
     int64_t batch;   /* the declared one, or ONNX_BATCH */
+    bool whole;      /* the batch is an axis like others: of values, and of the file, which is one
+                        sample as a whole */
+    bool surveyed;   /* all operators are known */
     bool has_q;      /* some activation is quantized, or weights are that stay codes */
     bool own;        /* written by clquant: names are kept as they are */
     bool keep_form;  /* written by clquant from a trained form */
@@ -277,6 +281,16 @@ bool onnx_is_real(int64_t type);
 /* The model computes in this type of float, which the log tells at the end. */
 void onnx_note_type(onnx_loader *load, int64_t type);
 
+/* Nothing is bound to a name that is read: says why. */
+clq_status onnx_fail_unbound(const onnx_loader *load, const char *name);
+
+/* ---- load_ends.c ---- */
+
+/* All inputs but those that have an initializer, which are parameters (IR version 3). */
+clq_status onnx_add_inputs(onnx_loader *load);
+/* One output, when all nodes are there. */
+clq_status onnx_add_output(onnx_loader *load, const char *name);
+
 /* ---- load_fold.c ---- */
 
 /* Evaluates a node all of whose inputs are constants, or Shape. *done is false when this is no
@@ -381,8 +395,8 @@ clq_status onnx_regroup(onnx_loader *load, const onnx_node *node, onnx_operand *
 /* A graph node that only moves elements, "transpose" by a permutation, "reshape" to dimensions or
  * "flatten". Called like the file's node `of`, NULL: after the value. Made once. The operand then
  * is its output. */
-clq_status onnx_move(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
-                     const char *op, int rank, const int64_t *number, const Onnx__NodeProto *of);
+clq_status onnx_move(onnx_loader *load, onnx_operand *operand, const char *op, int rank,
+                     const int64_t *number, const Onnx__NodeProto *of);
 /* Room in value_uses for a value of the graph. */
 clq_status onnx_make_room(onnx_loader *load, int value);
 
@@ -438,6 +452,10 @@ typedef struct onnx_slices {
     size_t count, axis_count, step_count;
 } onnx_slices;
 clq_status onnx_read_slices(onnx_loader *load, onnx_node *node, onnx_slices *s);
+/* The first element and how many are taken of an axis, by ONNX's rules of clamping; false when the
+ * step is 0. fold_parts.c */
+bool onnx_slice_axis(int64_t extent, int64_t start, int64_t end, int64_t step, int64_t *first,
+                     int64_t *count);
 
 /* Which axis of a tensor Split takes apart, and the elements of each part, as many as the node has
  * outputs: counts[ONNX_MAX_OUTPUTS]. fold_parts.c */

@@ -80,7 +80,7 @@ static clq_status turn(onnx_loader *load, const onnx_node *node, onnx_operand *o
     const onnx_operand seen = *operand;
     const clq_shape image = load->value_uses[operand->value].image;
     const int64_t dim[2] = {1, clq_shape_count(&image)};
-    CLQ_TRY(onnx_move(load, node, operand, "reshape", 4, image.dim, NULL));
+    CLQ_TRY(onnx_move(load, operand, "reshape", 4, image.dim, NULL));
     onnx_default_axes(4, operand);
     CLQ_TRY(onnx_regroup(load, node, operand, true, 2, dim));
     operand->rank = seen.rank;
@@ -103,7 +103,7 @@ clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *o
         const int64_t dim[2] = {1, pixels * channels};
         return onnx_regroup(load, node, operand, true, 2, dim);
     }
-    CLQ_TRY(onnx_move(load, node, operand, "flatten", 0, NULL, flatten));
+    CLQ_TRY(onnx_move(load, operand, "flatten", 0, NULL, flatten));
     onnx_default_axes(2, operand);
     load->value_uses[operand->value].turned = turned;
     load->value_uses[operand->value].image = image;

@@ -84,23 +84,12 @@ static clq_status keep_moved(onnx_loader *load, const onnx_moved *moved) {
     return CLQ_OK;
 }
 
-static clq_status make_moved(onnx_loader *load, const onnx_node *node, int rank,
-                             const int64_t *number, const Onnx__NodeProto *of, onnx_moved *moved) {
-    struct {
-        int perm[CLQ_MAX_RANK];
-    } transpose = {{0}};
-    struct {
-        int rank;
-        int64_t dim[CLQ_MAX_RANK];
-    } reshape = {.rank = rank};
+static clq_status make_moved(onnx_loader *load, int rank, const int64_t *number,
+                             const Onnx__NodeProto *of, onnx_moved *moved) {
+    clq_transpose_attrs transpose = {{0}};
+    clq_reshape_attrs reshape = {.rank = rank};
     const bool transposes = strcmp(moved->op, "transpose") == 0;
     char *name;
-    if (!clq_op_find(moved->op)) {
-        return onnx_fail(node,
-                         "needs the axes of \"%.200s\" in another order, which is not "
-                         "supported",
-                         load->graph->values[moved->value].name);
-    }
     for (int i = 0; i < rank; i++) {
         transpose.perm[i] = (int)number[i];
         reshape.dim[i] = number[i];
@@ -119,15 +108,15 @@ static clq_status make_moved(onnx_loader *load, const onnx_node *node, int rank,
     return onnx_make_room(load, moved->moved);
 }
 
-clq_status onnx_move(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
-                     const char *op, int rank, const int64_t *number, const Onnx__NodeProto *of) {
+clq_status onnx_move(onnx_loader *load, onnx_operand *operand, const char *op, int rank,
+                     const int64_t *number, const Onnx__NodeProto *of) {
     onnx_moved wanted = {.value = operand->value, .rounded = operand->dequantized, .op = op};
     if (rank > 0) {
         memcpy(wanted.number, number, (size_t)rank * sizeof *number);
     }
     const onnx_moved *known = find_moved(load, &wanted);
     if (!known) {
-        CLQ_TRY(make_moved(load, node, rank, number, of, &wanted));
+        CLQ_TRY(make_moved(load, rank, number, of, &wanted));
         CLQ_TRY(keep_moved(load, &wanted));
         known = &wanted;
     }
@@ -147,8 +136,7 @@ static bool has_batch(const onnx_operand *operand) {
 
 /* Brings the value's axes into the order `axes`, batch first; those that are not among them have
  * one element and come last. */
-static clq_status transpose(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
-                            const int *axes, int count) {
+static clq_status transpose(onnx_loader *load, onnx_operand *operand, const int *axes, int count) {
     const int rank = load->graph->values[operand->value].shape.rank;
     int64_t perm[CLQ_MAX_RANK];
     bool used[CLQ_MAX_RANK] = {false}, sorted = true;
@@ -166,20 +154,19 @@ static clq_status transpose(onnx_loader *load, const onnx_node *node, onnx_opera
             perm[n++] = i;
         }
     }
-    return onnx_move(load, node, operand, "transpose", rank, perm, NULL);
+    return onnx_move(load, operand, "transpose", rank, perm, NULL);
 }
 
-static clq_status reshape(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
-                          const clq_shape *shape) {
+static clq_status reshape(onnx_loader *load, onnx_operand *operand, const clq_shape *shape) {
     const clq_shape *old = &load->graph->values[operand->value].shape;
     if (clq_shape_equal(old, shape)) {
         return CLQ_OK;
     }
     if (shape->rank == 2 && old->rank == 4 &&
         (old->dim[3] == 1 || old->dim[1] * old->dim[2] == 1)) {
-        return onnx_move(load, node, operand, "flatten", 0, NULL, NULL); /* turns nothing */
+        return onnx_move(load, operand, "flatten", 0, NULL, NULL); /* turns nothing */
     }
-    return onnx_move(load, node, operand, "reshape", shape->rank, shape->dim, NULL);
+    return onnx_move(load, operand, "reshape", shape->rank, shape->dim, NULL);
 }
 
 static bool is_arranged(const onnx_loader *load, const onnx_operand *operand, int rank,
@@ -226,8 +213,8 @@ clq_status onnx_arrange(onnx_loader *load, const onnx_node *node, onnx_operand *
             return onnx_fail(node, "needs another axis of \"%.200s\" where its batch is",
                              load->graph->values[operand->value].name);
         }
-        CLQ_TRY(transpose(load, node, operand, axes, count));
-        CLQ_TRY(reshape(load, node, operand, &shape));
+        CLQ_TRY(transpose(load, operand, axes, count));
+        CLQ_TRY(reshape(load, operand, &shape));
     }
     for (int k = 0; k < operand->rank; k++) {
         operand->axis[k] = -1;
@@ -397,8 +384,8 @@ clq_status onnx_regroup(onnx_loader *load, const onnx_node *node, onnx_operand *
         }
         CLQ_TRY(onnx_note_read(load, operand));
         CLQ_TRY(onnx_settle(load, node, operand, false));
-        CLQ_TRY(transpose(load, node, operand, axes, count));
-        CLQ_TRY(reshape(load, node, operand, &shape));
+        CLQ_TRY(transpose(load, operand, axes, count));
+        CLQ_TRY(reshape(load, operand, &shape));
     }
     operand->rank = rank;
     memcpy(operand->axis, out.axis, sizeof out.axis);

@@ -54,7 +54,7 @@ bool onnx_wrap(int64_t *index, int64_t extent) {
 clq_status onnx_fold_node(onnx_loader *load, onnx_node *node, bool *done) {
     const onnx_operator *found = onnx_find_folder(node->op);
     *done = false;
-    if (!found) {
+    if (!found || (!found->folds_activations && onnx_input_count(node) == 0)) {
         return CLQ_OK;
     }
     for (size_t i = 0; !found->folds_activations && i < onnx_input_count(node); i++) {

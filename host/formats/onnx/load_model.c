@@ -110,7 +110,7 @@ static void tell_types(const onnx_loader *load) {
     }
 }
 
-/* ---- the graph's ends ---- */
+/* ---- the file as a whole ---- */
 
 static clq_status check_header(const Onnx__ModelProto *model, int64_t *version) {
     if (model->ir_version < 1 || !model->graph) {
@@ -177,169 +177,6 @@ static clq_status check_graph(const Onnx__GraphProto *proto) {
     return CLQ_OK;
 }
 
-/* Whether an input of 4 dimensions is (N, H, W, C): it goes through a Transpose to (N, C, H, W)
- * before anything but nodes that work element by element reads it, as Keras and TensorFlow write.
- */
-static bool is_channels_last(const onnx_loader *load, const char *name, int64_t channels) {
-    static const char *const passed[] = {
-        "Cast", "Identity", "Sub", "Add", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"};
-    static const int64_t perm[4] = {0, 3, 1, 2};
-    for (int i = 0; i < load->order_count; i++) { /* each behind what it reads */
-        onnx_node node = onnx_node_at(load, load->order[i]);
-        bool reads = false, passes = false;
-        for (size_t k = 0; k < node.proto->n_input; k++) {
-            reads = reads || strcmp(node.proto->input[k], name) == 0;
-        }
-        if (!reads) {
-            continue;
-        }
-        if (strcmp(node.op, "Transpose") == 0) {
-            const Onnx__AttributeProto *given = onnx_attribute(&node, "perm");
-            return given && given->n_ints == 4 && memcmp(given->ints, perm, sizeof perm) == 0;
-        }
-        if (strcmp(node.op, "Reshape") == 0) { /* (N, H, W, 1) to (N, 1, H, W) */
-            return channels == 1;
-        }
-        for (size_t k = 0; k < sizeof passed / sizeof *passed; k++) {
-            passes = passes || strcmp(node.op, passed[k]) == 0;
-        }
-        if (!passes) {
-            return false;
-        }
-        name = onnx_output_name(&node);
-    }
-    return false;
-}
-
-/* The shape that the caller gave for an input; NULL: none. */
-static const clq_onnx_shape *find_shape(const onnx_loader *load, const char *name) {
-    for (size_t i = 0; i < load->shape_count; i++) {
-        if (strcmp(load->shapes[i].input, name) == 0) {
-            return &load->shapes[i];
-        }
-    }
-    return NULL;
-}
-
-/* Every shape that the caller gave is an input's. */
-static clq_status check_shapes(const onnx_loader *load) {
-    for (size_t i = 0; i < load->shape_count; i++) {
-        clq_text inputs = {0};
-        bool found = false;
-        for (int k = 0; k < load->graph->input_count; k++) {
-            const char *name = clq_graph_input_name(load->graph, k);
-            found = found || strcmp(name, load->shapes[i].input) == 0;
-            clq_text_printf(&inputs, "%s\"%.100s\"", k ? ", " : "", name);
-        }
-        clq_status status = clq_text_status(&inputs);
-        if (status == CLQ_OK && !found) {
-            status = clq_fail(CLQ_USAGE, "a shape is given for \"%.100s\", its inputs are %s",
-                              load->shapes[i].input, inputs.data);
-        }
-        clq_text_free(&inputs);
-        CLQ_TRY(status);
-    }
-    return CLQ_OK;
-}
-
-/* Floats of 2 dimensions or more, with numbers for all but the first. Sets the operand's axes. */
-static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto *info,
-                                   onnx_operand *operand, clq_shape *shape, int64_t *batch) {
-    const Onnx__TypeProto *type = info->type;
-    int64_t dim[CLQ_MAX_RANK];
-    char type_name[32];
-    if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type ||
-        !type->tensor_type->shape) {
-        return clq_fail(CLQ_BAD_DATA, "must be a tensor with a shape; export the model with one");
-    }
-    if (!onnx_is_real(type->tensor_type->elem_type)) {
-        return clq_fail(
-            CLQ_BAD_DATA,
-            "has element type %s, must be float32 or another float; convert what is fed "
-            "before the model",
-            onnx_type_name(type->tensor_type->elem_type, type_name, sizeof type_name));
-    }
-    onnx_note_type(load, type->tensor_type->elem_type);
-    const Onnx__TensorShapeProto *file = type->tensor_type->shape;
-    if (file->n_dim < 2 || file->n_dim > CLQ_MAX_RANK) {
-        return clq_fail(CLQ_BAD_DATA, "has %zu dimension%s, must have 2..%d: (N, C, H, W), (N, C)",
-                        file->n_dim, clq_plural((int64_t)file->n_dim), CLQ_MAX_RANK);
-    }
-    const clq_onnx_shape *given = find_shape(load, info->name);
-    if (given && given->rank != (int)file->n_dim) {
-        return clq_fail(CLQ_USAGE, "the shape given for it has %d dimensions, the model's has %zu",
-                        given->rank, file->n_dim);
-    }
-    for (size_t i = 0; i < file->n_dim; i++) {
-        const Onnx__TensorShapeProto__Dimension *d = file->dim[i];
-        bool known = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-        dim[i] = known && d->dim_value > 0 ? d->dim_value : 0;
-        if (given && dim[i] > 0 && dim[i] != given->dim[i]) {
-            return clq_fail(CLQ_USAGE, "dimension %zu is %lld in the model, %lld was given", i,
-                            (long long)dim[i], (long long)given->dim[i]);
-        }
-        dim[i] = given ? given->dim[i] : dim[i];
-        if (i > 0 && dim[i] == 0) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "dimension %zu is open, only the batch may be; give the input's "
-                            "dimensions (--shape \"%.100s=1,...\") or export with a fixed size",
-                            i, info->name);
-        }
-    }
-    *batch = dim[0] > 0 ? dim[0] : ONNX_BATCH;
-    onnx_default_axes((int)file->n_dim, operand);
-    if (operand->rank == 4 && is_channels_last(load, info->name, dim[3])) {
-        for (int k = 0; k < 4; k++) {
-            operand->axis[k] = k;
-        }
-    }
-    shape->rank = operand->rank;
-    shape->dim[0] = 1;
-    for (int k = 1; k < operand->rank; k++) {
-        shape->dim[operand->axis[k]] = dim[k];
-    }
-    return CLQ_OK;
-}
-
-static clq_status add_input(onnx_loader *load, const Onnx__ValueInfoProto *info) {
-    clq_shape shape;
-    int64_t batch = 0;
-    char *name;
-    onnx_operand operand = {0};
-    CLQ_TRY(clq_fail_in(read_input_shape(load, info, &operand, &shape, &batch), "input \"%.200s\"",
-                        info->name));
-    if (load->graph->input_count > 0 && batch != load->batch) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "inputs \"%.100s\" and \"%.100s\": one batch for all is needed, and their "
-                        "first dimensions are declared differently",
-                        clq_graph_input_name(load->graph, 0), info->name);
-    }
-    load->batch = batch;
-    CLQ_TRY(onnx_unique_name(load, info->name, &name));
-    CLQ_TRY(clq_graph_add_input(load->graph, name, shape, &operand.value));
-    clq_axes *axes = &load->graph->input_axes[load->graph->input_count - 1];
-    axes->rank = operand.rank;
-    memcpy(axes->axis, operand.axis, (size_t)operand.rank * sizeof *operand.axis);
-    return onnx_bind(load, info->name, &operand);
-}
-
-/* Inputs that have an initializer are parameters (IR version 3). */
-static clq_status add_inputs(onnx_loader *load) {
-    for (size_t i = 0; i < load->proto->n_input; i++) {
-        const Onnx__ValueInfoProto *info = load->proto->input[i];
-        if (!info->name || !info->name[0]) {
-            return clq_fail(CLQ_BAD_DATA, "input %zu has no name", i);
-        }
-        const int bound = clq_names_find(&load->bound, info->name);
-        const bool is_initializer = bound >= 0 && load->operands[bound].value == CLQ_NO_VALUE;
-        if (!is_initializer) {
-            CLQ_TRY(add_input(load, info));
-        }
-    }
-    return load->graph->input_count > 0 ? check_shapes(load)
-                                        : clq_fail(CLQ_BAD_DATA, "the graph has no input");
-}
-
 static clq_status bind_initializers(onnx_loader *load) {
     for (size_t i = 0; i < load->proto->n_initializer; i++) {
         const Onnx__TensorProto *tensor = load->proto->initializer[i];
@@ -355,8 +192,7 @@ static clq_status bind_initializers(onnx_loader *load) {
     return CLQ_OK;
 }
 
-/* Nothing is bound to a name that is read: says why. */
-static clq_status fail_unbound(const onnx_loader *load, const char *name) {
+clq_status onnx_fail_unbound(const onnx_loader *load, const char *name) {
     for (int i = 0; i < load->order_count; i++) {
         const onnx_node maker = onnx_node_at(load, load->order[i]);
         for (size_t k = 1; k < maker.proto->n_output; k++) {
@@ -376,7 +212,7 @@ static clq_status read_node(onnx_loader *load, onnx_node *node) {
     for (size_t i = 0; i < node->proto->n_input; i++) {
         const char *name = node->proto->input[i];
         if (name[0] && clq_names_find(&load->bound, name) < 0) {
-            return fail_unbound(load, name);
+            return onnx_fail_unbound(load, name);
         }
     }
     bool done;
@@ -400,51 +236,6 @@ static clq_status load_node(onnx_loader *load, int index) {
     onnx_place(&node, place, sizeof place);
     return strncmp(clq_last_error(), place, strlen(place)) == 0 ? status
                                                                 : clq_fail_in(status, "%s", place);
-}
-
-static clq_status check_output(const onnx_operand *operand) {
-    static const int no_pad[4];
-    if (operand->constant) {
-        return clq_fail(CLQ_BAD_DATA, "is a constant; the result of a node is expected");
-    }
-    if (operand->codes) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "holds codes; put a DequantizeLinear behind the last QuantizeLinear");
-    }
-    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
-        return clq_fail(CLQ_BAD_DATA, "is a padded image; Pad is only supported before Conv");
-    }
-    return CLQ_OK;
-}
-
-/* Nothing pending; *axes is how the file shows it. */
-static clq_status settle_output(onnx_loader *load, onnx_operand *operand, clq_axes *axes) {
-    const Onnx__NodeProto reader = {.name = (char *)"the network", .op_type = (char *)"output"};
-    const onnx_node node = {.proto = &reader, .op = reader.op_type};
-    CLQ_TRY(onnx_note_read(load, operand));
-    CLQ_TRY(onnx_settle(load, &node, operand, false));
-    CLQ_TRY(onnx_end_reads(load, &node));
-    if (load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) {
-        return clq_fail(CLQ_BAD_DATA, "is an input; the result of a node is expected");
-    }
-    axes->rank = operand->rank;
-    memcpy(axes->axis, operand->axis, (size_t)operand->rank * sizeof *operand->axis);
-    return CLQ_OK;
-}
-
-static clq_status add_output(onnx_loader *load, const char *name) {
-    int index = clq_names_find(&load->bound, name);
-    if (index < 0) {
-        return fail_unbound(load, name);
-    }
-    onnx_operand operand = load->operands[index];
-    clq_axes axes = {0};
-    CLQ_TRY(clq_fail_in(check_output(&operand), "output \"%.200s\"", name));
-    CLQ_TRY(clq_fail_in(settle_output(load, &operand, &axes), "output \"%.200s\"", name));
-    load->output_rounded[load->graph->output_count] = operand.dequantized; /* counted before */
-    CLQ_TRY(clq_graph_add_output(load->graph, name, operand.value));
-    load->graph->outputs[load->graph->output_count - 1].axes = axes;
-    return CLQ_OK;
 }
 
 static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model) {
@@ -502,13 +293,14 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
 
     CLQ_TRY(onnx_order_nodes(load));
     CLQ_TRY(onnx_survey(load));
+    load->surveyed = true;
     CLQ_TRY(bind_initializers(load));
-    CLQ_TRY(add_inputs(load));
+    CLQ_TRY(onnx_add_inputs(load));
     for (int i = 0; i < load->order_count; i++) {
         CLQ_TRY(load_node(load, load->order[i]));
     }
     for (size_t i = 0; i < proto->n_output; i++) {
-        CLQ_TRY(add_output(load, proto->output[i]->name));
+        CLQ_TRY(onnx_add_output(load, proto->output[i]->name));
     }
     CLQ_TRY(onnx_finish_layouts(load));
     CLQ_TRY(onnx_finish_qparams(load));
@@ -545,36 +337,71 @@ static clq_status keep_producer(const Onnx__ModelProto *model, clq_graph *graph)
     return graph->producer ? CLQ_OK : CLQ_NO_MEMORY;
 }
 
-/* The graph of an unpacked model of `size` bytes, which it frees. `folder` is that of its external
- * data, NULL: none. */
-static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model, size_t size,
-                                const char *folder, const clq_onnx_shape *shapes,
-                                size_t shape_count, clq_graph **graph) {
-    onnx_loader load = {
-        .external = {.folder = folder}, .shapes = shapes, .shape_count = shape_count};
-    clq_status status;
-    load.arena.limit = clq_onnx_memory_limit(size);
-    CLQ_GOTO(status, cleanup, check_header(model, &load.opset));
-    CLQ_GOTO(status, cleanup, onnx_inline_functions(&load.arena, model, &load.proto));
-    CLQ_GOTO(status, cleanup, check_graph(load.proto));
-    CLQ_GOTO(status, cleanup, load_model(&load, model));
-    CLQ_GOTO(status, cleanup, choose_form(&load, &load.graph));
-    CLQ_GOTO(status, cleanup, keep_producer(model, load.graph));
-    CLQ_GOTO(status, cleanup, onnx_external_keep_paths(&load.external, load.graph));
-    *graph = load.graph;
-    load.graph = NULL;
-cleanup:
-    clq_graph_destroy(load.graph);
-    clq_free(load.value_uses);
-    clq_free(load.reads);
-    clq_free(load.moved);
-    clq_names_free(&load.bound);
-    clq_names_free(&load.uses);
-    clq_names_free(&load.names);
-    json_decref(load.types);
-    json_decref(load.real_nodes);
-    onnx_external_free(&load.external);
-    clq_arena_free(&load.arena);
+static clq_status load_graph(onnx_loader *load, const Onnx__ModelProto *model) {
+    CLQ_TRY(check_header(model, &load->opset));
+    CLQ_TRY(onnx_inline_functions(&load->arena, model, &load->proto));
+    CLQ_TRY(check_graph(load->proto));
+    CLQ_TRY(load_model(load, model));
+    CLQ_TRY(choose_form(load, &load->graph));
+    CLQ_TRY(keep_producer(model, load->graph));
+    return onnx_external_keep_paths(&load->external, load->graph);
+}
+
+static void free_loader(onnx_loader *load) {
+    clq_graph_destroy(load->graph);
+    clq_free(load->value_uses);
+    clq_free(load->reads);
+    clq_free(load->moved);
+    clq_names_free(&load->bound);
+    clq_names_free(&load->uses);
+    clq_names_free(&load->names);
+    json_decref(load->types);
+    json_decref(load->real_nodes);
+    onnx_external_free(&load->external);
+    clq_arena_free(&load->arena);
+}
+
+/* What the file and the caller say, for one way of loading. */
+typedef struct source_file {
+    const Onnx__ModelProto *model;
+    size_t size;
+    const char *folder; /* NULL: none */
+    const clq_onnx_shape *shapes;
+    size_t shape_count;
+} source_file;
+
+/* *surveyed: all operators are known. */
+static clq_status load_once(const source_file *file, bool whole, bool *surveyed,
+                            clq_graph **graph) {
+    onnx_loader load = {.external = {.folder = file->folder},
+                        .shapes = file->shapes,
+                        .shape_count = file->shape_count,
+                        .whole = whole};
+    load.arena.limit = clq_onnx_memory_limit(file->size);
+    const clq_status status = load_graph(&load, file->model);
+    if (status == CLQ_OK) {
+        *graph = load.graph;
+        load.graph = NULL;
+    }
+    *surveyed = load.surveyed;
+    free_loader(&load);
+    return status;
+}
+
+/* The graph of an unpacked model, which it frees. Where nodes do more with the batch than to keep
+ * it, a file whose batch is a number is read as a network that takes it as one sample. */
+static clq_status load_unpacked(clq_onnx_memory *memory, Onnx__ModelProto *model,
+                                const source_file *file, clq_graph **graph) {
+    bool surveyed;
+    clq_status status = load_once(file, false, &surveyed, graph);
+    char *error = NULL;
+    if (status == CLQ_BAD_DATA && surveyed && (error = clq_strdup(clq_last_error()))) {
+        status = load_once(file, true, &surveyed, graph);
+        if (status != CLQ_OK) {
+            status = clq_fail(CLQ_BAD_DATA, "%s", error);
+        }
+    }
+    clq_free(error);
     clq_onnx_model_free(memory, model);
     return status;
 }
@@ -588,7 +415,7 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
     CLQ_TRY(clq_onnx_check_head(NULL, name, data, size, size));
     clq_status status = clq_onnx_unpack(data, size, &memory, &model);
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, size, NULL, NULL, 0, graph);
+        status = load_unpacked(&memory, model, &(source_file){.model = model, .size = size}, graph);
     }
     return clq_fail_in(status, "%s", name);
 }
@@ -611,7 +438,8 @@ clq_status clq_onnx_load_shaped(const char *path, const clq_onnx_shape *shapes, 
         status = CLQ_NO_MEMORY;
     }
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, size, folder, shapes, count, graph);
+        status = load_unpacked(&memory, model, &(source_file){model, size, folder, shapes, count},
+                               graph);
     }
     clq_free(folder);
     return clq_fail_in(status, "%s", path);

@@ -251,6 +251,85 @@ static clq_status write_flatten(onnx_chain *chain, const clq_node *graph_node, c
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }
 
+/* ---- writing ---- */
+
+static clq_axes file_axes(const clq_shape *shape) {
+    static const clq_axes none = {0};
+    return clq_axes_of(&none, shape->rank);
+}
+
+static clq_status write_transpose(onnx_chain *chain, const clq_node *node, const char **inputs,
+                                  size_t count) {
+    const clq_transpose_attrs *attrs = node->attrs;
+    onnx_saver *save = chain->save;
+    const clq_shape *shape = &save->graph->values[node->output].shape;
+    const clq_axes axes = file_axes(shape);
+    int perm[CLQ_MAX_RANK];
+    Onnx__NodeProto *made;
+    for (int k = 0; k < shape->rank; k++) {
+        perm[k] = onnx_file_axis(shape, attrs->perm[axes.axis[k]]);
+    }
+    onnx_save_plan(chain, chain->onnx, CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &made));
+    CLQ_TRY(onnx_save_ints(save, made, "perm", perm, (size_t)shape->rank));
+    return onnx_save_finish(chain, CLQ_ACT_NONE);
+}
+
+/* `x` with the elements in the order in which the graph has them. */
+static clq_status save_stored(onnx_saver *save, const char *base, int value, const char **x) {
+    const clq_shape *shape = &save->graph->values[value].shape;
+    const clq_layout *layout = &save->layouts[value];
+    const clq_axes axes = file_axes(shape);
+    clq_axes stored = {.rank = shape->rank};
+    for (int k = 0; k < shape->rank; k++) {
+        stored.axis[k] = k;
+    }
+    if (shape->rank == 2 && layout->pixels > 1 && layout->channels > 1) { /* C, H, W in the file */
+        const clq_axes turned = {3, {0, 2, 1}}, straight = {3, {0, 1, 2}};
+        const int64_t dim[3] = {0, layout->channels, layout->pixels};
+        const char *inputs[2] = {*x};
+        Onnx__NodeProto *made;
+        char *path;
+        CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/Reshape", base));
+        CLQ_TRY(onnx_save_longs(save, "reshape_shape", dim, 3, &inputs[1]));
+        CLQ_TRY(onnx_save_name(save, &save->values, path, x));
+        CLQ_TRY(onnx_save_node(save, "Reshape", path, inputs, 2, *x, &made));
+        return onnx_save_axes(save, base, &turned, &straight, NULL, x);
+    }
+    return onnx_save_axes(save, base, &axes, &stored, NULL, x);
+}
+
+/* The shape as a file says it: the batch is kept. */
+static clq_status save_dims(onnx_saver *save, const clq_node *node, const char **name) {
+    const clq_shape *x = &save->graph->values[node->inputs[0]].shape;
+    const clq_shape *y = &save->graph->values[node->output].shape;
+    int64_t dim[CLQ_MAX_RANK];
+    for (int k = 0; k < y->rank; k++) {
+        dim[k] = k == 0 && x->dim[0] == y->dim[0] ? 0 : y->dim[k];
+    }
+    return onnx_save_longs(save, "reshape_shape", dim, (size_t)y->rank, name);
+}
+
+/* Between Transposes where either side is an image. */
+static clq_status write_reshape(onnx_chain *chain, const clq_node *node, const char **inputs,
+                                size_t count) {
+    onnx_saver *save = chain->save;
+    const clq_shape *shape = &save->graph->values[node->output].shape;
+    const bool image = shape->rank == 4;
+    const char *reshape[2] = {inputs[0]};
+    Onnx__NodeProto *made;
+    (void)count;
+    CLQ_TRY(save_stored(save, chain->base, node->inputs[0], &reshape[0]));
+    CLQ_TRY(save_dims(save, node, &reshape[1]));
+    onnx_save_plan(chain, image ? "Transpose" : "Reshape", CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, "Reshape", reshape, 2, &made));
+    if (image) {
+        CLQ_TRY(onnx_save_step(chain, "Transpose", &chain->current, 1, &made));
+        CLQ_TRY(onnx_save_ints(save, made, "perm", file_axes(shape).axis, 4));
+    }
+    return onnx_save_finish(chain, CLQ_ACT_NONE);
+}
+
 /* ---- constants ---- */
 
 static clq_status fold_transpose(onnx_loader *load, onnx_node *node) {
@@ -343,9 +422,11 @@ static clq_status fold_squeeze(onnx_loader *load, onnx_node *node) {
 
 const onnx_operator onnx_shape_operators[] = {
     {"Flatten", .read = read_flatten, .op = "flatten", .write = write_flatten},
-    {"Reshape", .read = read_reshape, .fold = fold_reshape},
+    {"Reshape", .read = read_reshape, .fold = fold_reshape, .op = "reshape",
+     .write = write_reshape},
     {"Squeeze", .read = read_squeeze, .fold = fold_squeeze},
     {"Unsqueeze", .read = read_unsqueeze, .fold = fold_unsqueeze},
-    {"Transpose", .read = read_transpose, .fold = fold_transpose},
+    {"Transpose", .read = read_transpose, .fold = fold_transpose, .op = "transpose",
+     .write = write_transpose},
     {0},
 };

@@ -64,9 +64,10 @@ static clq_status make_dimension(onnx_saver *save, int64_t size,
     return CLQ_OK;
 }
 
-/* A float tensor of a value's shape as the file sees it, with open batch. */
+/* A float tensor of a value's shape as the file sees it; `batch` 0: open. */
 static clq_status make_value_info(onnx_saver *save, const char *name, int value,
-                                  const clq_axes *stated, Onnx__ValueInfoProto **out) {
+                                  const clq_axes *stated, int64_t batch,
+                                  Onnx__ValueInfoProto **out) {
     Onnx__ValueInfoProto *info;
     Onnx__TypeProto *type;
     Onnx__TypeProto__Tensor *tensor;
@@ -83,11 +84,8 @@ static clq_status make_value_info(onnx_saver *save, const char *name, int value,
     shape->n_dim = (size_t)axes.rank;
     for (int i = 0; i < axes.rank; i++) {
         const int axis = axes.axis[i];
-        CLQ_TRY(make_dimension(save,
-                               axis > 0    ? stored->dim[axis]
-                               : axis == 0 ? 0
-                                           : 1,
-                               &shape->dim[i]));
+        const int64_t size = axis > 0 ? stored->dim[axis] : axis == 0 ? batch : 1;
+        CLQ_TRY(make_dimension(save, size, &shape->dim[i]));
     }
     tensor->has_elem_type = true;
     tensor->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
@@ -100,8 +98,30 @@ static clq_status make_value_info(onnx_saver *save, const char *name, int value,
     return CLQ_OK;
 }
 
+static bool has_batch(const clq_axes *axes) {
+    for (int k = 0; k < axes->rank; k++) {
+        if (axes->axis[k] == 0) {
+            return true;
+        }
+    }
+    return axes->rank == 0; /* by default */
+}
+
+/* Whether the network takes one sample at a time: some input or output has no axis for more. */
+static bool is_of_one(const clq_graph *graph) {
+    bool batched = !clq_graph_has_fixed_batch(graph);
+    for (int i = 0; i < graph->input_count; i++) {
+        batched = batched && has_batch(&graph->input_axes[i]);
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        batched = batched && has_batch(&graph->outputs[i].axes);
+    }
+    return !batched;
+}
+
 static clq_status make_ends(onnx_saver *save, Onnx__GraphProto *proto) {
     const clq_graph *graph = save->graph;
+    const int64_t batch = is_of_one(graph) ? 1 : 0;
     void *inputs, *outputs;
     CLQ_TRY(
         clq_arena_take(&save->arena, (size_t)graph->input_count, sizeof *proto->input, &inputs));
@@ -111,11 +131,11 @@ static clq_status make_ends(onnx_saver *save, Onnx__GraphProto *proto) {
     proto->output = outputs;
     for (int i = 0; i < graph->input_count; i++) {
         CLQ_TRY(make_value_info(save, clq_graph_input_name(graph, i), graph->inputs[i],
-                                &graph->input_axes[i], &proto->input[proto->n_input++]));
+                                &graph->input_axes[i], batch, &proto->input[proto->n_input++]));
     }
     for (int i = 0; i < graph->output_count; i++) {
         CLQ_TRY(make_value_info(save, clq_graph_output_name(graph, i), graph->outputs[i].value,
-                                &graph->outputs[i].axes, &proto->output[proto->n_output++]));
+                                &graph->outputs[i].axes, batch, &proto->output[proto->n_output++]));
     }
     return CLQ_OK;
 }
