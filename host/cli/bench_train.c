@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/ranges.h"
 #include "bench/bench_json.h"
@@ -129,14 +130,26 @@ static bool is_network(const char *name) {
     return clq_network_list(i) != NULL;
 }
 
+/* No network is called so, nor, as the last error says, a recipe. */
+static clq_status unknown(const char *name) {
+    const clq_network_options network = {.network = name};
+    clq_graph *none = NULL;
+    char *recipes = clq_strdup(clq_last_error());
+    const clq_status status = recipes ? clq_network_build(&network, &none) : CLQ_NO_MEMORY;
+    if (status == CLQ_USAGE) {
+        (void)clq_fail(status, "%s; or a recipe: %s", clq_last_error(), recipes);
+    }
+    clq_free(recipes);
+    return status;
+}
+
 static clq_status load_recipe(session *s) {
     const options *o = s->options;
     const bool network = is_network(o->subject);
     const clq_status status =
         clq_recipe_load(network ? NULL : o->subject, o->overrides, o->override_count, &s->recipe);
-    if (status == CLQ_NO_INPUT) {
-        return clq_fail_in(status, "no built-in network is called %s (convert --help lists them)",
-                           o->subject);
+    if (status == CLQ_NO_INPUT && !clq_path_has_extension(o->subject, ".json")) {
+        return unknown(o->subject);
     }
     CLQ_TRY(status);
     if (!network && !s->recipe->network.network) {

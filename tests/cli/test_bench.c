@@ -278,8 +278,8 @@ static void a_recipe_says_how_to_train(void **state) {
     assert_printed("names no network");
     assert_exit(0, "bench --train mlp-classification --iterations 1 --warmup 1");
     assert_printed("recipe: ");
-    assert_exit(CLQ_NO_INPUT, "bench --train mlp-classificatoin");
-    assert_printed("no built-in network is called mlp-classificatoin");
+    assert_exit(CLQ_USAGE, "bench --train mlp-classificatoin");
+    assert_printed("network \"mlp-classificatoin\": must be one of resnet18, ");
     assert_printed("did you mean mlp-classification?");
 }
 

@@ -89,7 +89,7 @@ static void names_of_folders_decide_nothing_in_silence(void **state) {
     char first[65];
     assert_exit(0, "eval %s --data %s --json", model, named);
     assert_printed("warning: the model does not say how its images are prepared; assumed: "
-                   "the mean and std of CIFAR-10 (by the folders' names), a size of ");
+                   "the mean and std of CIFAR-10 (by the folders' names), a shorter side of ");
     assert_printed("(else give --mean, --std, --resize)");
     assert_exit(0, "eval %s --data %s --json", model, plain);
     assert_printed("the mean and std of ImageNet");
