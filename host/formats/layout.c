@@ -2,14 +2,50 @@
 
 #include <string.h>
 
+#include "ops/binary.h"
 #include "ops/registry.h"
+
+clq_shape clq_layout_as_image(const clq_shape *shape) {
+    clq_shape image = {4, {1, 1, 1, 1}};
+    for (int k = 0; k < shape->rank && k < 4; k++) {
+        image.dim[4 - shape->rank + k] = shape->dim[k];
+    }
+    return image;
+}
+
+/* An operator of two operands: what is as large as the result has its order. */
+static void find_operands(const clq_graph *graph, const clq_node *node, clq_layout *layouts) {
+    const clq_shape *out = &graph->values[node->output].shape;
+    clq_layout *y = &layouts[node->output];
+    for (int k = 0; k < 2; k++) {
+        const clq_value *value = &graph->values[node->inputs[k]];
+        if (!value->data && out->rank == 2 && clq_shape_equal(&value->shape, out)) {
+            *y = layouts[node->inputs[k]];
+        }
+    }
+    for (int k = 0; k < 2; k++) {
+        const clq_value *value = &graph->values[node->inputs[k]];
+        const int64_t count = clq_shape_count(&value->shape);
+        if (value->data && out->rank == 4 && count > 1) {
+            const clq_shape image = clq_layout_as_image(&value->shape);
+            layouts[node->inputs[k]] =
+                (clq_layout){image.dim[0], image.dim[1] * image.dim[2], image.dim[3], true};
+        } else if (value->data && out->rank == 2 && count == clq_shape_count(out)) {
+            layouts[node->inputs[k]] = *y;
+        }
+    }
+}
 
 void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
     for (int i = 0; i < graph->value_count; i++) {
-        layouts[i] = (clq_layout){1, 1, clq_shape_count(&graph->values[i].shape)};
+        layouts[i] = (clq_layout){1, 1, clq_shape_count(&graph->values[i].shape), false};
     }
     for (int i = 0; i < graph->node_count; i++) {
         const clq_node *node = &graph->nodes[i];
+        if (clq_binary_of(node->op) != CLQ_BINARY_COUNT) {
+            find_operands(graph, node, layouts);
+            continue;
+        }
         clq_layout x = layouts[node->inputs[0]];
         const clq_shape *x_shape = &graph->values[node->inputs[0]].shape;
         clq_layout *y = &layouts[node->output];
@@ -17,11 +53,12 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
             node->input_count > 1 ? &graph->values[node->inputs[1]].shape : NULL;
         clq_layout *w = node->input_count > 1 ? &layouts[node->inputs[1]] : NULL;
         if (node->op == &clq_op_conv2d && x_shape->rank == 4) {
-            *w = (clq_layout){w_shape->dim[0], w_shape->dim[1] * w_shape->dim[2], w_shape->dim[3]};
+            *w = (clq_layout){w_shape->dim[0], w_shape->dim[1] * w_shape->dim[2], w_shape->dim[3],
+                              false};
         } else if (node->op == &clq_op_linear) {
-            *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels};
+            *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels, false};
         } else if (node->op == &clq_op_flatten && x_shape->rank == 4) {
-            *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3]};
+            *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3], false};
         } else if (clq_shape_equal(&graph->values[node->output].shape, x_shape) &&
                    x_shape->rank == 2) {
             *y = x; /* element by element: batch norm's vectors, a convolution's weights and bias */
@@ -32,6 +69,15 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
                     layouts[node->inputs[k]] = x;
                 }
             }
+        }
+    }
+}
+
+void clq_layout_keep_ranks(const clq_graph *graph, clq_layout *layouts) {
+    for (int i = 0; i < graph->value_count; i++) {
+        const clq_shape *shape = &graph->values[i].shape;
+        if (layouts[i].image && shape->rank < 4) {
+            layouts[i] = (clq_layout){1, 1, clq_shape_count(shape), false};
         }
     }
 }

@@ -10,10 +10,13 @@
  *   linear weights        OUT rows; behind a flatten of (H, W, C): H * W pixels with C channels
  *   batch_norm, flattened one row, as its running statistics
  *   conv2d of (N, C)      one row: weights, their scales and bias
+ *   beside an image       the constant of an elementwise operator: one row of pixels, or one for
+ * all, with channels, or one for all; `image`: files show it as (N, C, H, W)
  *
  * pixels or channels is 1 for everything else, and the order is the same. */
 typedef struct clq_layout {
     int64_t rows, pixels, channels;
+    bool image;
 } clq_layout;
 
 /* Fills layouts[graph->value_count]; those of activations behind a flatten tell the order of their
@@ -24,8 +27,14 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts);
 void clq_layout_from_file(const clq_layout *layout, size_t size, const void *in, void *out);
 void clq_layout_to_file(const clq_layout *layout, size_t size, const void *in, void *out);
 
+/* For files that show every parameter with its own dimensions (safetensors): constants of fewer
+ * than those of an image stay in the graph's order. */
+void clq_layout_keep_ranks(const clq_graph *graph, clq_layout *layouts);
+
 /* The shape of a parameter in a file. */
 clq_shape clq_layout_file_shape(const clq_shape *shape);
+/* (N, H, W, C) of a constant of as many dimensions or fewer. */
+clq_shape clq_layout_as_image(const clq_shape *shape);
 
 /* How files and arrays show an input or output of the network, whose first axis is the batch (1). A
  * batch that the file has elsewhere, or not at all, comes first; of more than CLQ_MAX_RANK

@@ -246,6 +246,7 @@ static clq_status replace_all(weights *w) {
     clq_status status = data && layouts ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
         clq_layout_find(w->graph, layouts);
+        clq_layout_keep_ranks(w->graph, layouts);
     }
     for (size_t i = 0; i < count && status == CLQ_OK; i++) {
         if (clq_is_constant(&w->graph->values[i]) && !is_kept(w, (int)i)) {
@@ -345,6 +346,7 @@ clq_status clq_weights_save(const clq_graph *graph, const char *path) {
         return status;
     }
     clq_layout_find(graph, layouts);
+    clq_layout_keep_ranks(graph, layouts);
     CLQ_GOTO(status, cleanup, clq_tensors_create(&tensors));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "format", "pt"));
     CLQ_GOTO(status, cleanup, clq_tensors_set_metadata(tensors, "clquant.version", clq_version()));

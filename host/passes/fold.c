@@ -1,8 +1,9 @@
 /* From the trained form to the folded form: what inference and quantization work on.
  *
  * One walk over the nodes in order. A node is copied into the new graph, or is folded into the node
- * that made its input (batch norm into a convolution, an activation into what it follows), or
- * vanishes (dropout). `map` says for each old value which new value has taken its place. */
+ * that made its input (batch norm or a constant for each channel into a convolution, an activation
+ * into what it follows), or vanishes (dropout). `map` says for each old value which new value has
+ * taken its place. */
 #include <clquant/ops.h>
 #include <clquant/passes.h>
 
@@ -13,6 +14,7 @@
 #include "graph/ends.h"
 #include "graph/node.h"
 #include "graph/shape.h"
+#include "ops/binary.h"
 #include "ops/layer.h"
 #include "passes/copy.h"
 
@@ -51,9 +53,9 @@ static const clq_value *old_value(const folding *f, const clq_node *node, int in
     return &f->copy.old->values[node->inputs[input]];
 }
 
-/* The new node that made input 0 of `node`, if `node` alone reads it; else NULL. */
-static clq_node *sole_producer(const folding *f, const clq_node *node) {
-    int in = node->inputs[0];
+/* The new node that made input `input` of `node`, if `node` alone reads it; else NULL. */
+static clq_node *sole_producer(const folding *f, const clq_node *node, int input) {
+    int in = node->inputs[input];
     int producer = f->copy.new->values[f->copy.map[in]].producer;
     return producer >= 0 && f->uses[f->root[in]] == 1 ? &f->copy.new->nodes[producer] : NULL;
 }
@@ -81,9 +83,9 @@ static clq_status add_parameter(folding *f, const char *name, int replaced, clq_
     return status;
 }
 
-/* ---- batch norm ---- */
+/* ---- a factor and an offset for each channel ---- */
 
-/* y = factor * x + offset, per channel, in double: gamma and beta with the running statistics. */
+/* y = factor * x + offset, per channel, in double. */
 typedef struct affine {
     double *factor, *offset; /* (channels) */
     int64_t channels;
@@ -95,17 +97,23 @@ static void affine_clear(affine *a) {
     *a = (affine){0};
 }
 
-static clq_status affine_of(const folding *f, const clq_node *bn, affine *a) {
-    const clq_batch_norm_attrs *attrs = bn->attrs;
-    const float *gamma = old_value(f, bn, 1)->data, *beta = old_value(f, bn, 2)->data;
-    const float *mean = old_value(f, bn, 3)->data, *variance = old_value(f, bn, 4)->data;
-    a->channels = clq_shape_count(&old_value(f, bn, 1)->shape);
-    a->factor = clq_calloc((size_t)a->channels, sizeof *a->factor);
-    a->offset = clq_calloc((size_t)a->channels, sizeof *a->offset);
+static clq_status affine_create(int64_t channels, affine *a) {
+    a->channels = channels;
+    a->factor = clq_calloc((size_t)channels, sizeof *a->factor);
+    a->offset = clq_calloc((size_t)channels, sizeof *a->offset);
     if (!a->factor || !a->offset) {
         affine_clear(a);
         return CLQ_NO_MEMORY;
     }
+    return CLQ_OK;
+}
+
+/* A batch norm's: gamma and beta with the running statistics. */
+static clq_status affine_of(const folding *f, const clq_node *bn, affine *a) {
+    const clq_batch_norm_attrs *attrs = bn->attrs;
+    const float *gamma = old_value(f, bn, 1)->data, *beta = old_value(f, bn, 2)->data;
+    const float *mean = old_value(f, bn, 3)->data, *variance = old_value(f, bn, 4)->data;
+    CLQ_TRY(affine_create(clq_shape_count(&old_value(f, bn, 1)->shape), a));
     for (int64_t c = 0; c < a->channels; c++) {
         a->factor[c] = gamma[c] / sqrt((double)variance[c] + attrs->epsilon);
         a->offset[c] = beta[c] - mean[c] * a->factor[c];
@@ -119,11 +127,11 @@ static clq_status affine_of(const folding *f, const clq_node *bn, affine *a) {
     return CLQ_OK;
 }
 
-static clq_status to_float(const clq_node *bn, double x, float *y) {
+static clq_status to_float(const clq_node *node, double x, float *y) {
     *y = (float)x;
     return isfinite(*y) ? CLQ_OK
-                        : clq_fail(CLQ_BAD_DATA, "batch_norm \"%s\": folds to %g, no finite float",
-                                   bn->name, x);
+                        : clq_fail(CLQ_BAD_DATA, "%s \"%s\": folds to %g, no finite float",
+                                   node->op->name, node->name, x);
 }
 
 /* Gives `node` weights (and a bias) that no other node reads, so that they may be changed. */
@@ -165,8 +173,9 @@ static clq_status ensure_bias(folding *f, int node_index, int64_t channels) {
     return status;
 }
 
-/* w' = w * factor, b' = b * factor + offset; output channels are the weight's first axis. */
-static clq_status scale_parameters(folding *f, const clq_node *node, const clq_node *bn,
+/* w' = w * factor, b' = b * factor + offset; output channels are the weight's first axis. `from`
+ * is the node that the affine is of. */
+static clq_status scale_parameters(folding *f, const clq_node *node, const clq_node *from,
                                    const affine *a) {
     clq_value *weight = &f->copy.new->values[node->inputs[1]];
     clq_value *bias = &f->copy.new->values[node->inputs[2]];
@@ -174,51 +183,179 @@ static clq_status scale_parameters(folding *f, const clq_node *node, const clq_n
     float *w = weight->data, *b = bias->data;
     for (int64_t c = 0; c < a->channels; c++) {
         for (int64_t i = 0; i < row; i++) {
-            CLQ_TRY(to_float(bn, w[c * row + i] * a->factor[c], &w[c * row + i]));
+            CLQ_TRY(to_float(from, w[c * row + i] * a->factor[c], &w[c * row + i]));
         }
-        CLQ_TRY(to_float(bn, b[c] * a->factor[c] + a->offset[c], &b[c]));
+        CLQ_TRY(to_float(from, b[c] * a->factor[c] + a->offset[c], &b[c]));
     }
     return CLQ_OK;
 }
 
-static bool takes_batch_norm(const clq_node *node) {
+static bool takes_affine(const clq_node *node) {
     return clq_is_layer(node) && clq_node_act(node) == CLQ_ACT_NONE;
 }
 
-/* A batch norm that follows something else becomes a depthwise 1x1 convolution. The parameters
- * keep its names: gamma's is the weight's, beta's the bias's. */
-static clq_status batch_norm_to_conv2d(folding *f, const clq_node *bn, const affine *a) {
-    clq_conv2d_attrs attrs = {
-        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = (int)a->channels};
-    clq_shape weight = {4, {a->channels, 1, 1, 1}}, bias = {1, {a->channels}};
-    int inputs[3] = {f->copy.map[bn->inputs[0]]};
-    CLQ_TRY(add_parameter(f, old_value(f, bn, 1)->name, bn->inputs[1], weight, NULL, &inputs[1]));
-    CLQ_TRY(add_parameter(f, old_value(f, bn, 2)->name, bn->inputs[2], bias, NULL, &inputs[2]));
-    float *w = f->copy.new->values[inputs[1]].data, *b = f->copy.new->values[inputs[2]].data;
-    for (int64_t c = 0; c < a->channels; c++) {
-        CLQ_TRY(to_float(bn, a->factor[c], &w[c]));
-        CLQ_TRY(to_float(bn, a->offset[c], &b[c]));
-    }
-    return clq_graph_add_node(f->copy.new, "conv2d", bn->name, &attrs, inputs, 3,
-                              &f->copy.map[bn->output]);
+/* The layer `index` of the new graph makes what `node` makes of its output. */
+static clq_status fold_affine(folding *f, int index, const clq_node *node, const affine *a) {
+    CLQ_TRY(own_parameters(f, index));
+    CLQ_TRY(ensure_bias(f, index, a->channels));
+    const clq_node *layer = &f->copy.new->nodes[index];
+    CLQ_TRY(scale_parameters(f, layer, node, a));
+    (void)clq_node_fuse_act(layer, clq_node_act(node));
+    f->copy.map[node->output] = layer->output;
+    return CLQ_OK;
 }
 
+/* What follows something else becomes a depthwise 1x1 convolution of the old value `x`. The new
+ * parameters get these names, which old values, or CLQ_NO_VALUE, have. */
+static clq_status affine_to_conv2d(folding *f, const clq_node *node, const affine *a, int x,
+                                   const char *const names[2], const int replaced[2]) {
+    clq_conv2d_attrs attrs = {.kernel = {1, 1},
+                              .stride = {1, 1},
+                              .dilation = {1, 1},
+                              .groups = (int)a->channels,
+                              .act = clq_node_act(node)};
+    clq_shape weight = {4, {a->channels, 1, 1, 1}}, bias = {1, {a->channels}};
+    int inputs[3] = {f->copy.map[x]};
+    CLQ_TRY(add_parameter(f, names[0], replaced[0], weight, NULL, &inputs[1]));
+    CLQ_TRY(add_parameter(f, names[1], replaced[1], bias, NULL, &inputs[2]));
+    float *w = f->copy.new->values[inputs[1]].data, *b = f->copy.new->values[inputs[2]].data;
+    for (int64_t c = 0; c < a->channels; c++) {
+        CLQ_TRY(to_float(node, a->factor[c], &w[c]));
+        CLQ_TRY(to_float(node, a->offset[c], &b[c]));
+    }
+    return clq_graph_add_node(f->copy.new, "conv2d", node->name, &attrs, inputs, 3,
+                              &f->copy.map[node->output]);
+}
+
+/* ---- batch norm ---- */
+
+/* The parameters of a convolution keep its names: gamma's is the weight's, beta's the bias's. */
 static clq_status fold_batch_norm(folding *f, const clq_node *bn) {
-    clq_node *producer = sole_producer(f, bn);
-    bool folds = producer && takes_batch_norm(producer);
+    const char *const names[2] = {old_value(f, bn, 1)->name, old_value(f, bn, 2)->name};
+    clq_node *producer = sole_producer(f, bn, 0);
     affine a = {0};
     CLQ_TRY(affine_of(f, bn, &a));
-    clq_status status = CLQ_OK;
-    if (folds) {
-        int index = (int)(producer - f->copy.new->nodes);
-        CLQ_GOTO(status, cleanup, own_parameters(f, index));
-        CLQ_GOTO(status, cleanup, ensure_bias(f, index, a.channels));
-        CLQ_GOTO(status, cleanup, scale_parameters(f, producer, bn, &a));
-        f->copy.map[bn->output] = producer->output;
-    } else {
-        status = batch_norm_to_conv2d(f, bn, &a);
+    const clq_status status =
+        producer && takes_affine(producer)
+            ? fold_affine(f, (int)(producer - f->copy.new->nodes), bn, &a)
+            : affine_to_conv2d(f, bn, &a, bn->inputs[0], names, &bn->inputs[1]);
+    affine_clear(&a);
+    return status;
+}
+
+/* ---- constants ---- */
+
+/* The operand of a node of two that is a constant; -1: none. */
+static int constant_of(const folding *f, const clq_node *node) {
+    return clq_is_constant(old_value(f, node, 0))   ? 0
+           : clq_is_constant(old_value(f, node, 1)) ? 1
+                                                    : -1;
+}
+
+/* Whether the constant has one number for each channel of the other operand, or one for all, and
+ * leaves its shape. */
+static bool is_per_channel(const folding *f, const clq_node *node, int constant) {
+    const clq_shape *c = &old_value(f, node, constant)->shape;
+    const clq_shape *x = &old_value(f, node, 1 - constant)->shape;
+    const int64_t last = c->dim[c->rank - 1];
+    return old_value(f, node, constant)->dtype == CLQ_F32 && clq_shape_count(c) == last &&
+           (last == 1 || last == x->dim[x->rank - 1]);
+}
+
+/* *done: the node is y = factor * x + offset. */
+static clq_status constant_affine(const folding *f, const clq_node *node, int constant, affine *a,
+                                  bool *done) {
+    const clq_shape *x = &old_value(f, node, 1 - constant)->shape;
+    const clq_value *value = old_value(f, node, constant);
+    const float *data = value->data;
+    const clq_binary kind = clq_binary_of(node->op);
+    *done = kind <= CLQ_BINARY_MUL || (kind == CLQ_BINARY_DIV && constant == 1);
+    if (!*done) {
+        return CLQ_OK;
     }
-cleanup:
+    CLQ_TRY(affine_create(x->dim[x->rank - 1], a));
+    for (int64_t c = 0; c < a->channels; c++) {
+        const double number = (double)data[clq_shape_count(&value->shape) > 1 ? c : 0];
+        const bool negative = kind == CLQ_BINARY_SUB && constant == 0;
+        a->factor[c] = kind == CLQ_BINARY_MUL   ? number
+                       : kind == CLQ_BINARY_DIV ? 1 / number
+                                                : (negative ? -1 : 1);
+        a->offset[c] = kind == CLQ_BINARY_ADD || negative ? number
+                       : kind == CLQ_BINARY_SUB           ? -number
+                                                          : 0;
+        *done = *done && isfinite((float)a->factor[c]);
+    }
+    return CLQ_OK;
+}
+
+/* By a constant divisor: a product with the reciprocals, which has an integer form. */
+static clq_status multiply_instead(folding *f, const clq_node *node) {
+    const clq_value *value = old_value(f, node, 1);
+    const int64_t count = clq_shape_count(&value->shape);
+    int inputs[2];
+    CLQ_TRY(clq_copy_value(&f->copy, node->inputs[0], &inputs[0]));
+    CLQ_TRY(add_parameter(f, value->name, node->inputs[1], value->shape, NULL, &inputs[1]));
+    float *to = f->copy.new->values[inputs[1]].data;
+    for (int64_t i = 0; i < count; i++) {
+        CLQ_TRY(to_float(node, 1 / (double)((const float *)value->data)[i], &to[i]));
+    }
+    return clq_graph_add_node(f->copy.new, "mul", node->name, node->attrs, inputs, 2,
+                              &f->copy.map[node->output]);
+}
+
+/* x to the power of 2: a product, which has an integer form. */
+static bool is_square(const folding *f, const clq_node *node, int constant) {
+    const clq_value *value = constant == 1 ? old_value(f, node, 1) : NULL;
+    return node->op == &clq_op_pow && value && value->dtype == CLQ_F32 &&
+           clq_shape_count(&value->shape) == 1 && ((const float *)value->data)[0] == 2;
+}
+
+static clq_status multiply_by_itself(folding *f, const clq_node *node) {
+    const int x = f->copy.map[node->inputs[0]];
+    return clq_graph_add_node(f->copy.new, "mul", node->name, node->attrs, (int[]){x, x}, 2,
+                              &f->copy.map[node->output]);
+}
+
+static bool has_reciprocals(const clq_value *value) {
+    const int64_t count = clq_shape_count(&value->shape);
+    bool all = value->dtype == CLQ_F32;
+    for (int64_t i = 0; all && i < count; i++) {
+        all = isfinite(1 / ((const float *)value->data)[i]);
+    }
+    return all;
+}
+
+/* Into the layer before it; several numbers elsewhere become a depthwise convolution, whose
+ * channels have scales of their own. */
+static clq_status fold_constant(folding *f, const clq_node *node) {
+    const int constant = constant_of(f, node);
+    affine a = {0};
+    bool done = false;
+    if (constant >= 0 && is_per_channel(f, node, constant)) {
+        CLQ_TRY(constant_affine(f, node, constant, &a, &done));
+    }
+    const int x = constant >= 0 ? node->inputs[1 - constant] : CLQ_NO_VALUE;
+    clq_node *producer = done ? sole_producer(f, node, 1 - constant) : NULL;
+    clq_status status = CLQ_OK;
+    if (producer && takes_affine(producer)) {
+        status = fold_affine(f, (int)(producer - f->copy.new->nodes), node, &a);
+    } else if (done && clq_shape_count(&old_value(f, node, constant)->shape) > 1 &&
+               (f->copy.old->values[x].shape.rank == 2 || f->copy.old->values[x].shape.rank == 4)) {
+        char *weight = clq_format("%s.weight", node->name);
+        char *bias = clq_format("%s.bias", node->name);
+        const char *const names[2] = {weight, bias};
+        status = weight && bias
+                     ? affine_to_conv2d(f, node, &a, x, names, (int[]){CLQ_NO_VALUE, CLQ_NO_VALUE})
+                     : CLQ_NO_MEMORY;
+        clq_free(weight);
+        clq_free(bias);
+    } else if (node->op == &clq_op_div && constant == 1 && has_reciprocals(old_value(f, node, 1))) {
+        status = multiply_instead(f, node);
+    } else if (is_square(f, node, constant)) {
+        status = multiply_by_itself(f, node);
+    } else {
+        status = clq_copy_node(&f->copy, node);
+    }
     affine_clear(&a);
     return status;
 }
@@ -226,7 +363,7 @@ cleanup:
 /* ---- activations ---- */
 
 static clq_status fuse_activation(folding *f, const clq_node *node) {
-    clq_node *producer = sole_producer(f, node);
+    clq_node *producer = sole_producer(f, node, 0);
     if (producer && clq_node_fuse_act(producer, node->op->as_act)) {
         f->copy.map[node->output] = producer->output;
         return CLQ_OK;
@@ -246,6 +383,9 @@ static clq_status fold_node(folding *f, const clq_node *node) {
     }
     if (node->op->as_act != CLQ_ACT_NONE) {
         return fuse_activation(f, node);
+    }
+    if (clq_binary_of(node->op) != CLQ_BINARY_COUNT) {
+        return fold_constant(f, node);
     }
     return clq_copy_node(&f->copy, node);
 }

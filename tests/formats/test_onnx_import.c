@@ -158,18 +158,19 @@ static void constants_are_added_in_place(void **state) {
         assert_int_equal(graph->nodes[0].input_count, 2); /* the convolution has no bias */
         clq_graph_destroy(graph);
     }
-    make_model *m = make_start(); /* one number for each row, or pixel */
-    add_conv(m, "c");
-    make_node(m, "Relu", "c", "r");
-    make_weights(m, "offset", DIMS(8));
-    make_node(m, "Add", "r,offset", "y");
-    make_refused(m, "one element for each of 4 channels");
-
-    m = make_start(); /* would make a fifth dimension */
-    add_conv(m, "c");
-    make_weights(m, "offset", DIMS(1, 1, 4, 1, 1));
-    make_node(m, "Add", "c,offset", "y");
-    make_refused(m, "no more dimensions");
+    /* One number for each row, or pixel, and one for each channel in a fifth dimension. */
+    const make_dims others[] = {DIMS(8), DIMS(8, 1), DIMS(1, 1, 4, 1, 1)};
+    const char *const ops[] = {"add", "add", "conv2d"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        make_model *m = make_start();
+        add_conv(m, "c");
+        make_node(m, "Relu", "c", "r");
+        make_weights(m, "offset", others[i]);
+        make_node(m, "Add", "r,offset", "y");
+        clq_graph *graph = make_finish(m);
+        assert_string_equal(graph->nodes[graph->node_count - 1].op->name, ops[i]);
+        clq_graph_destroy(graph);
+    }
 }
 
 static void padded_conv(void **state) {

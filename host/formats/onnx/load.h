@@ -384,10 +384,13 @@ clq_status onnx_arrange_like(onnx_loader *load, const onnx_node *node, onnx_oper
  * else in their order. */
 clq_status onnx_store_all(onnx_loader *load, const onnx_node *node, onnx_operand *operand);
 /* Two operands of a node that works element by element: dimension for dimension from the last,
- * their axes are in the same places; a dimension that one lacks is 1. *out has the axes of the
- * result. */
+ * their axes are in places that meet (clquant/ops.h); a dimension that one lacks is 1. *out has the
+ * axes of the result. */
 clq_status onnx_match(onnx_loader *load, const onnx_node *node, onnx_operand *a, onnx_operand *b,
                       onnx_operand *out);
+/* Places for all dimensions in which a constant operand has more than one element. */
+clq_status onnx_match_constant(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                               const onnx_constant *constant);
 /* The same elements in other dimensions, the batch among them where it is the operand's first axis
  * and `keeps_batch`. Makes a node unless only dimensions of 1 come or go. */
 clq_status onnx_regroup(onnx_loader *load, const onnx_node *node, onnx_operand *operand,
@@ -421,6 +424,12 @@ clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_c
 /* Dimensions of weights, which must have `rank` of them, as the graph wants them: all >= 1. */
 clq_status onnx_weight_shape(const onnx_node *node, const onnx_constant *weight, int rank,
                              clq_shape *shape);
+/* Adds the constant of an elementwise node that also reads `x`, with elements and shape of
+ * `turned`. Codes with one scale stay codes beside an x that is quantized; `codes` tells scale and
+ * zero point, and whether `turned` is what they were made from. */
+clq_status onnx_add_operand(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                            const onnx_constant *turned, const onnx_constant *codes,
+                            clq_shape shape, const char *node_name, int *value);
 /* Adds weights and bias (may be NULL) of a conv2d or linear that reads `x`: S8 and S32 when both x
  * and the weights are quantized, else F32. Stores ids in inputs[1], inputs[2] and their number. */
 clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx_operand *x,

@@ -273,6 +273,22 @@ clq_status onnx_store_all(onnx_loader *load, const onnx_node *node, onnx_operand
     return onnx_arrange(load, node, operand, operand->rank, places);
 }
 
+/* Whether the graph's operators of two operands can read `other` beside `leader` as it is: its axes
+ * of more than one element are where those are, counted from the last, and its batch is the batch.
+ */
+static bool meets(const onnx_loader *load, const onnx_operand *other, const onnx_operand *leader) {
+    const clq_shape *own = &load->graph->values[other->value].shape;
+    const int less = load->graph->values[leader->value].shape.rank - own->rank;
+    for (int k = 0; k < other->rank; k++) {
+        const int axis = other->axis[k];
+        if (axis == 0 ? leader->axis[k] != 0
+                      : axis > 0 && own->dim[axis] > 1 && leader->axis[k] != axis + less) {
+            return false;
+        }
+    }
+    return less >= 0;
+}
+
 clq_status onnx_match(onnx_loader *load, const onnx_node *node, onnx_operand *a, onnx_operand *b,
                       onnx_operand *out) {
     const int rank = a->rank > b->rank ? a->rank : b->rank;
@@ -290,8 +306,29 @@ clq_status onnx_match(onnx_loader *load, const onnx_node *node, onnx_operand *a,
     if (!has_places(leader, &dims)) {
         CLQ_TRY(onnx_store_all(load, node, leader));
     }
-    CLQ_TRY(onnx_arrange_like(load, node, other, leader));
+    if (!meets(load, other, leader)) {
+        CLQ_TRY(onnx_arrange_like(load, node, other, leader));
+    }
     *out = *leader;
+    return CLQ_OK;
+}
+
+clq_status onnx_match_constant(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                               const onnx_constant *constant) {
+    const int rank = x->rank > constant->rank ? x->rank : constant->rank;
+    onnx_dims dims = {.rank = rank};
+    if (constant->count == 0) {
+        return onnx_fail(node, "the constant \"%.100s\" is empty", constant->name);
+    }
+    for (int k = 0; k < rank; k++) {
+        const int own = k - (rank - constant->rank);
+        dims.dim[k] = own < 0 ? 1 : constant->dim[own];
+    }
+    widen(x, rank);
+    if (!has_places(x, &dims)) {
+        CLQ_TRY(onnx_settle(load, node, x, false));
+        return onnx_store_all(load, node, x);
+    }
     return CLQ_OK;
 }
 

@@ -206,6 +206,45 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
                 : CLQ_OK;
 }
 
+/* ---- constants of elementwise nodes ---- */
+
+/* Codes of 8 bits as S8: unsigned ones, and their zero point, are 128 less. */
+static clq_status add_operand_codes(onnx_loader *load, const onnx_node *node,
+                                    const onnx_constant *turned, clq_shape shape,
+                                    const char *node_name, int shift, int *value) {
+    void *data;
+    CLQ_TRY(clq_arena_take(&load->arena, turned->count, 1, &data));
+    for (size_t i = 0; i < turned->count; i++) {
+        ((int8_t *)data)[i] = (int8_t)(onnx_code(turned, i) - shift);
+    }
+    return add_parameter(load, node, turned, CLQ_VALUE_PARAMETER, CLQ_S8, shape, data, node_name,
+                         "constant", value);
+}
+
+clq_status onnx_add_operand(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                            const onnx_constant *turned, const onnx_constant *codes,
+                            clq_shape shape, const char *node_name, int *value) {
+    int32_t lowest = 0, highest = 0;
+    const bool bytes = codes->scale && codes->scale_count == 1 &&
+                       onnx_code_range(codes->type, &lowest, &highest) && highest - lowest == 255;
+    const int shift = lowest == 0 ? 128 : 0;
+    const bool unrounded = !turned->scale && codes->scale;
+    if (!codes->scale && codes->type != ONNX_FLOAT) {
+        return onnx_fail(node, "the constant \"%.100s\" must be float", codes->name);
+    }
+    if (bytes && !unrounded && x->dequantized && !onnx_is_real_node(load, node_name)) {
+        CLQ_TRY(add_operand_codes(load, node, turned, shape, node_name, shift, value));
+    } else {
+        CLQ_TRY(onnx_add_float(load, node, turned, CLQ_VALUE_PARAMETER, shape, node_name,
+                               "constant", value));
+        if (!bytes || !unrounded) {
+            return CLQ_OK;
+        }
+    }
+    return clq_qparams_set(&load->graph->values[*value].q, 1, codes->scale,
+                           codes->zero_point - shift, CLQ_Q_S8);
+}
+
 /* ---- when the graph stands ---- */
 
 /* Scales follow the channels where these are in one row; else a row has one. */

@@ -8,7 +8,9 @@
 
 #include <string.h>
 
+#include "graph/codes.h"
 #include "graph/node.h"
+#include "ops/binary.h"
 #include "ops/layer.h"
 #include "passes/borders.h"
 
@@ -164,12 +166,14 @@ static bool reads_codes(const typing *t, int n, int k) {
            (t->reads[n * CLQ_MAX_INPUTS + k] == CLQ_READ_ROUNDED || t->derived[value]);
 }
 
+/* A constant of an elementwise node is codes like an activation. */
 static bool reads_only_codes(const typing *t, int n) {
     const clq_node *node = &t->graph->nodes[n];
+    const bool binary = clq_binary_of(node->op) != CLQ_BINARY_COUNT;
     for (int k = 0; k < node->input_count; k++) {
         const int value = node->inputs[k];
-        if (value != CLQ_NO_VALUE && !clq_is_constant(&t->graph->values[value]) &&
-            !reads_codes(t, n, k)) {
+        const bool constant = value == CLQ_NO_VALUE || clq_is_constant(&t->graph->values[value]);
+        if (constant ? binary && t->graph->values[value].q.count == 0 : !reads_codes(t, n, k)) {
             return false;
         }
     }
@@ -217,6 +221,34 @@ static bool choose(typing *t) {
     return mixed;
 }
 
+/* A node on reals reads the reals that its constant's codes stand for. */
+static clq_status make_constants_real(const typing *t) {
+    for (int n = 0; n < t->graph->node_count; n++) {
+        const clq_node *node = &t->graph->nodes[n];
+        const bool binary = clq_binary_of(node->op) != CLQ_BINARY_COUNT;
+        for (int k = 0; binary && !t->on_codes[n] && k < node->input_count; k++) {
+            clq_value *value = &t->graph->values[node->inputs[k]];
+            if (!clq_is_constant(value) || value->q.count == 0) {
+                continue;
+            }
+            float *reals = clq_calloc((size_t)clq_shape_count(&value->shape), sizeof *reals);
+            if (!reals) {
+                return CLQ_NO_MEMORY;
+            }
+            const clq_status status = clq_value_reals(value, reals);
+            if (status != CLQ_OK) {
+                clq_free(reals);
+                return status;
+            }
+            clq_free(value->data);
+            value->data = reals;
+            value->dtype = CLQ_F32;
+            clq_qparams_clear(&value->q);
+        }
+    }
+    return CLQ_OK;
+}
+
 static clq_status insert_borders(typing *t) {
     const clq_borders borders = {t->on_codes, t->real, t->reads, t->output_reads};
     clq_graph *typed = NULL;
@@ -246,7 +278,9 @@ clq_status onnx_finish_qparams(onnx_loader *load) {
     find_reads(&t);
     find_wanted(&t);
     CLQ_GOTO(status, cleanup, share_qparams(&t));
-    status = choose(&t) ? insert_borders(&t) : CLQ_OK;
+    const bool mixed = choose(&t);
+    CLQ_GOTO(status, cleanup, make_constants_real(&t));
+    status = mixed ? insert_borders(&t) : CLQ_OK;
 cleanup:
     clq_free(t.on_codes);
     clq_free(t.real);

@@ -3,6 +3,7 @@
 
 #include "formats/onnx/operators.h"
 #include "graph/node.h"
+#include "ops/binary.h"
 #include "ops/layer.h"
 
 /* The convolution or linear layer whose bias the constant is: nothing comes between its sums and
@@ -57,10 +58,10 @@ static clq_status add_offset(onnx_loader *load, const onnx_node *node, const onn
     return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, x);
 }
 
-/* Whether a constant has a number for each channel, which the value has last, or one for all. */
-static clq_status check_channels(const onnx_loader *load, const onnx_node *node,
-                                 const onnx_operand *x, const onnx_constant *constant,
-                                 bool *vector) {
+/* Whether a constant is an offset of (N, C) or an image: with a number for each channel, which the
+ * value has last, or one for all. */
+static bool is_offset(const onnx_loader *load, const onnx_operand *x, const onnx_constant *constant,
+                      bool *vector) {
     const clq_shape *shape = &load->graph->values[x->value].shape;
     const int64_t channels = shape->dim[shape->rank - 1];
     const int more = x->rank - constant->rank;
@@ -70,21 +71,13 @@ static clq_status check_channels(const onnx_loader *load, const onnx_node *node,
                               x->axis[k + more] == shape->rank - 1);
     }
     *vector = (*vector || channels == 1) && (int64_t)constant->count == channels;
-    if (more < 0 || (!*vector && constant->count != 1)) {
-        return onnx_fail(node,
-                         "the constant must have one element for each of %lld channels, or "
-                         "one for all, and no more dimensions than what it is added to",
-                         (long long)channels);
-    }
-    return CLQ_OK;
+    return more >= 0 && (shape->rank == 2 || shape->rank == 4) && (*vector || constant->count == 1);
 }
 
 static clq_status add_constant(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
-                               const onnx_constant *constant) {
+                               const onnx_constant *constant, bool vector) {
     const clq_shape *shape = &load->graph->values[x->value].shape;
     const int64_t channels = shape->dim[shape->rank - 1];
-    bool vector;
-    CLQ_TRY(check_channels(load, node, x, constant, &vector));
     clq_node *layer = layer_before(load, x);
     if (!layer || !vector) {
         return add_offset(load, node, x, constant, channels);
@@ -99,35 +92,248 @@ static clq_status add_constant(onnx_loader *load, const onnx_node *node, const o
     return onnx_bind_output(load, node, x);
 }
 
-static clq_status read_add(onnx_loader *load, onnx_node *node) {
-    clq_add_attrs attrs = {CLQ_ACT_NONE};
-    onnx_operand a, b, out;
-    CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    for (size_t i = 0; i < 2; i++) {
-        const onnx_operand *operand = onnx_input(load, node, i);
-        if (operand->constant) {
-            CLQ_TRY(onnx_want_features(load, node, 1 - i, &a));
-            return add_constant(load, node, &a, operand->constant);
+/* ---- constants as operands ---- */
+
+/* The constant in the order in which files have a value with these axes: that of `x`, or of an
+ * image (N, C, H, W). *shape is that of the graph's parameter, without dimensions of 1 in front. */
+static clq_status turn_constant(onnx_loader *load, const onnx_operand *x,
+                                const onnx_constant *constant, const onnx_constant **turned,
+                                clq_shape *shape) {
+    const int rank = load->graph->values[x->value].shape.rank, more = x->rank - constant->rank;
+    const clq_axes none = {0}, file = clq_axes_of(&none, rank);
+    int64_t dim[CLQ_MAX_RANK];
+    int perm[ONNX_MAX_RANK], count = 0, first = 0;
+    onnx_constant *made;
+    for (int k = 0; k < constant->rank; k++) { /* dimensions of 1 without a place */
+        if (x->axis[k + more] < 0) {
+            perm[count++] = k;
         }
     }
-    CLQ_TRY(onnx_want_features(load, node, 0, &a));
-    CLQ_TRY(onnx_want_features(load, node, 1, &b));
-    CLQ_TRY(onnx_match(load, node, &a, &b, &out));
-    int inputs[2] = {a.value, b.value};
-    return onnx_add_node(load, node, "add", NULL, &attrs, inputs, 2, &out);
+    for (int f = 0; f < rank; f++) {
+        dim[file.axis[f]] = 1;
+        for (int k = 0; k < constant->rank; k++) {
+            if (x->axis[k + more] == file.axis[f]) {
+                dim[file.axis[f]] = constant->dim[k];
+                perm[count++] = k;
+            }
+        }
+    }
+    while (first < rank - 1 && dim[first] == 1) {
+        first++;
+    }
+    shape->rank = rank - first;
+    memcpy(shape->dim, dim + first, (size_t)shape->rank * sizeof *dim);
+    CLQ_TRY(onnx_constant_transpose(&load->arena, constant, perm, &made));
+    *turned = made;
+    return CLQ_OK;
 }
 
-static clq_status write_add(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
-                            size_t count) {
-    const clq_add_attrs *attrs = graph_node->attrs;
+static const clq_op *const operators[CLQ_BINARY_COUNT] = {
+    [CLQ_BINARY_ADD] = &clq_op_add, [CLQ_BINARY_SUB] = &clq_op_sub, [CLQ_BINARY_MUL] = &clq_op_mul,
+    [CLQ_BINARY_DIV] = &clq_op_div, [CLQ_BINARY_MIN] = &clq_op_min, [CLQ_BINARY_MAX] = &clq_op_max,
+    [CLQ_BINARY_POW] = &clq_op_pow,
+};
+
+/* ---- chains: the first two, then with each one more ---- */
+
+/* One of the things that a node combines. */
+typedef struct side {
+    const onnx_constant *constant; /* NULL: an activation */
+    onnx_operand x;
+} side;
+
+static clq_status read_side(onnx_loader *load, const onnx_node *node, size_t index, side *s) {
+    const onnx_operand *operand = onnx_input(load, node, index);
+    if (!operand) {
+        return onnx_fail(node, "input %zu is absent", index);
+    }
+    *s = (side){.constant = operand->constant};
+    return operand->constant ? CLQ_OK : onnx_want_features(load, node, index, &s->x);
+}
+
+/* The graph's operands of a and b, one at least an activation; *like has the result's axes. */
+static clq_status meet(onnx_loader *load, const onnx_node *node, side *a, side *b, const char *name,
+                       int inputs[2], onnx_operand *like) {
+    const side *constant = a->constant ? a : b->constant ? b : NULL;
+    side *other = constant == a ? b : a;
+    if (!constant) {
+        CLQ_TRY(onnx_match(load, node, &a->x, &b->x, like));
+        inputs[0] = a->x.value;
+        inputs[1] = b->x.value;
+        return CLQ_OK;
+    }
+    const onnx_constant *codes = constant->constant, *turned;
+    const onnx_constant *real = load->keep_float && codes->unrounded ? codes->unrounded : codes;
+    const int at = constant == a ? 0 : 1;
+    clq_shape shape;
+    CLQ_TRY(onnx_match_constant(load, node, &other->x, real));
+    CLQ_TRY(turn_constant(load, &other->x, real, &turned, &shape));
+    inputs[1 - at] = other->x.value;
+    CLQ_TRY(onnx_add_operand(load, node, &other->x, turned, codes, shape, name, &inputs[at]));
+    *like = other->x;
+    return CLQ_OK;
+}
+
+/* *result: a op b, a node called `name`, whose output is bound where it is the `last`. */
+static clq_status combine(onnx_loader *load, const onnx_node *node, clq_binary kind, side *a,
+                          side *b, const char *name, bool last, side *result) {
+    const clq_binary_attrs attrs = {CLQ_ACT_NONE};
+    const char *op = operators[kind]->name;
+    onnx_operand like;
+    int inputs[2];
+    CLQ_TRY(meet(load, node, a, b, name, inputs, &like));
+    if (last) {
+        return onnx_add_node(load, node, op, name, &attrs, inputs, 2, &like);
+    }
+    *result = (side){.x = like};
+    result->x.dequantized = false;
+    CLQ_TRY(clq_graph_add_node(load->graph, op, name, &attrs, inputs, 2, &result->x.value));
+    return onnx_make_room(load, result->x.value);
+}
+
+static clq_status read_pair(onnx_loader *load, onnx_node *node, clq_binary kind) {
+    side a, b, unused;
+    char *name;
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    CLQ_TRY(read_side(load, node, 0, &a));
+    CLQ_TRY(read_side(load, node, 1, &b));
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    return combine(load, node, kind, &a, &b, name, true, &unused);
+}
+
+/* The constant 1 / n. */
+static clq_status make_share(onnx_loader *load, size_t n, const onnx_constant **share) {
+    onnx_constant *made;
+    void *data;
+    CLQ_TRY(onnx_constant_make(&load->arena, "", ONNX_FLOAT, 0, NULL, &made, &data));
+    *(float *)data = 1 / (float)n;
+    *share = made;
+    return CLQ_OK;
+}
+
+/* Of any number of inputs, activations first; with `mean` the result is divided by their number. */
+static clq_status read_many(onnx_loader *load, onnx_node *node, clq_binary kind, bool mean) {
+    const size_t n = onnx_input_count(node);
+    const size_t steps = n - 1 + (mean ? 1 : 0);
+    size_t done = 0;
+    char *name, *wanted, *own;
+    side result = {0}, next;
+    bool started = false;
+    CLQ_TRY(onnx_want_inputs(node, 1, n > 1 ? n : 1));
+    if (n == 1) {
+        return onnx_pass_on(load, node);
+    }
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    for (int constants = 0; constants < 2; constants++) {
+        for (size_t i = 0; i < n; i++) {
+            const onnx_operand *operand = onnx_input(load, node, i);
+            if (!operand || (operand->constant != NULL) != (constants == 1)) {
+                continue;
+            }
+            CLQ_TRY(read_side(load, node, i, &next));
+            if (!started) {
+                result = next;
+                started = true;
+                continue;
+            }
+            const bool last = ++done == steps;
+            CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s.%zu", name, done));
+            CLQ_TRY(onnx_unique_name(load, wanted, &own));
+            CLQ_TRY(combine(load, node, kind, &result, &next, last ? name : own, last, &result));
+        }
+    }
+    if (!mean) {
+        return CLQ_OK;
+    }
+    next = (side){0};
+    CLQ_TRY(make_share(load, n, &next.constant));
+    return combine(load, node, CLQ_BINARY_MUL, &result, &next, name, true, &result);
+}
+
+static clq_status read_add(onnx_loader *load, onnx_node *node) {
+    side sides[2], unused;
+    bool vector;
+    char *name;
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    for (size_t i = 0; i < 2; i++) {
+        CLQ_TRY(read_side(load, node, i, &sides[i]));
+    }
+    for (int i = 0; i < 2; i++) {
+        const onnx_constant *constant = sides[i].constant;
+        if (constant && is_offset(load, &sides[1 - i].x, constant, &vector)) {
+            return add_constant(load, node, &sides[1 - i].x, constant, vector);
+        }
+    }
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    return combine(load, node, CLQ_BINARY_ADD, &sides[0], &sides[1], name, true, &unused);
+}
+
+static clq_status read_sum(onnx_loader *load, onnx_node *node) {
+    return onnx_input_count(node) == 2 ? read_add(load, node)
+                                       : read_many(load, node, CLQ_BINARY_ADD, false);
+}
+static clq_status read_mean(onnx_loader *load, onnx_node *node) {
+    return read_many(load, node, CLQ_BINARY_ADD, true);
+}
+static clq_status read_min(onnx_loader *load, onnx_node *node) {
+    return read_many(load, node, CLQ_BINARY_MIN, false);
+}
+static clq_status read_max(onnx_loader *load, onnx_node *node) {
+    return read_many(load, node, CLQ_BINARY_MAX, false);
+}
+static clq_status read_sub(onnx_loader *load, onnx_node *node) {
+    return read_pair(load, node, CLQ_BINARY_SUB);
+}
+static clq_status read_mul(onnx_loader *load, onnx_node *node) {
+    return read_pair(load, node, CLQ_BINARY_MUL);
+}
+static clq_status read_div(onnx_loader *load, onnx_node *node) {
+    return read_pair(load, node, CLQ_BINARY_DIV);
+}
+static clq_status read_pow(onnx_loader *load, onnx_node *node) {
+    return read_pair(load, node, CLQ_BINARY_POW);
+}
+
+/* ---- writing ---- */
+
+/* An activation of fewer axes gets ones where the result has others. */
+static clq_status widen(onnx_chain *chain, int value, const char **x) {
+    static const clq_axes none = {0};
+    const clq_value *values = chain->save->graph->values;
+    const int rank = values[chain->value].shape.rank, own = values[value].shape.rank;
+    const clq_axes from = clq_axes_of(&none, own);
+    clq_axes to = clq_axes_of(&none, rank);
+    if (values[value].data || own == rank) {
+        return CLQ_OK;
+    }
+    for (int k = 0; k < rank; k++) {
+        const int axis = to.axis[k] - (rank - own);
+        to.axis[k] = to.axis[k] == 0 ? 0 : axis > 0 ? axis : -1;
+    }
+    return onnx_save_axes(chain->save, chain->base, &from, &to, NULL, x);
+}
+
+static clq_status write_binary(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                               size_t count) {
+    const clq_act act = clq_node_act(graph_node);
     Onnx__NodeProto *node;
-    onnx_save_plan(chain, "Add", attrs->act);
-    CLQ_TRY(onnx_save_step(chain, "Add", inputs, count, &node));
-    return onnx_save_finish(chain, attrs->act);
+    for (size_t i = 0; i < count; i++) {
+        CLQ_TRY(widen(chain, graph_node->inputs[i], &inputs[i]));
+    }
+    onnx_save_plan(chain, chain->onnx, act);
+    CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &node));
+    return onnx_save_finish(chain, act);
 }
 
 const onnx_operator onnx_binary_operators[] = {
-    {"Add", .read = read_add, .op = "add", .write = write_add},
-    {"Sum", .read = read_add},
+    {"Add", .read = read_add, .op = "add", .write = write_binary},
+    {"Sub", .read = read_sub, .op = "sub", .write = write_binary},
+    {"Mul", .read = read_mul, .op = "mul", .write = write_binary},
+    {"Div", .read = read_div, .op = "div", .write = write_binary},
+    {"Min", .read = read_min, .op = "min", .write = write_binary},
+    {"Max", .read = read_max, .op = "max", .write = write_binary},
+    {"Pow", .read = read_pow, .op = "pow", .write = write_binary},
+    {"Sum", .read = read_sum},
+    {"Mean", .read = read_mean},
     {0},
 };

@@ -18,7 +18,7 @@ clq_status onnx_save_qparams(onnx_saver *save, const char *of, const clq_qparams
     char *name;
     void *zero_point;
     CLQ_TRY(clq_arena_take(&save->arena, size, 1, &zero_point));
-    *(uint8_t *)zero_point = (uint8_t)q->zero_point; /* parameters' are 0 */
+    *(uint8_t *)zero_point = (uint8_t)q->zero_point; /* with several scales 0 */
     inputs[0] = x;
     CLQ_TRY(clq_arena_format(&save->arena, &name, "%s_scale", of));
     CLQ_TRY(onnx_save_tensor(save, name, TYPE(FLOAT), rank, &q->count, q->scale,
@@ -157,7 +157,8 @@ clq_status onnx_save_parameter(onnx_saver *save, int value, const char **name) {
         return CLQ_OK;
     }
     int type = v->dtype == CLQ_F32 ? TYPE(FLOAT) : clq_qtype_get(v->q.type)->onnx_type;
-    clq_shape shape = clq_layout_file_shape(&v->shape);
+    const clq_shape own = save->layouts[value].image ? clq_layout_as_image(&v->shape) : v->shape;
+    clq_shape shape = clq_layout_file_shape(&own);
     const void *data;
     const char *inputs[3];
     CLQ_TRY(file_data(save, value, &data));
