@@ -47,8 +47,8 @@ static const char *range_text(const size_t sizes[3], unsigned dims, char out[80]
     return out;
 }
 
-/* A work-group for kernels that do not care. Few different ones, because PoCL compiles a kernel
- * once per local size. */
+/* A work-group for kernels that do not care. Few different ones, and on a CPU hardly any, because
+ * PoCL compiles a kernel once per local size. A range of 1 stays one work-item. */
 static void choose_local(const clq_device *device, const clq_kernel *kernel, clq_range *range) {
     enum { GROUP = 128 };
     size_t left = GROUP;
@@ -68,7 +68,9 @@ static void choose_local(const clq_device *device, const clq_kernel *kernel, clq
         left /= 2;
     }
     for (unsigned d = 0; d < range->dims && left > 1; d++) {
-        size_t n = range->global[d], wish = n > 64 ? 128 : n > 12 ? 32 : n > 3 ? 8 : n > 1 ? 2 : 1;
+        size_t n = range->global[d];
+        n = device->info.is_cpu && n > 1 ? SIZE_MAX : n;
+        size_t wish = n > 64 ? 128 : n > 12 ? 32 : n > 3 ? 8 : n > 1 ? 2 : 1;
         if (d + 1 < range->dims && wish > 32) {
             wish = 32; /* leaves some for the next dimension */
         }

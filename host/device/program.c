@@ -48,7 +48,8 @@ static clq_status build_options(const clq_device *device, const char *source, cl
             clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
         }
     }
-    if (device->info.is_cpu && gpu && strstr(source, "CLQ_KEEP_LOOPS")) {
+    if (device->info.is_cpu && gpu &&
+        (strstr(source, "CLQ_SCHEDULE_") || strstr(source, "CLQ_KEEP_LOOPS"))) {
         /* Such a device runs these kernels to test them, so compiling is what takes the time. */
         clq_text_puts(&text, " -cl-opt-disable -DCLQ_KEEP_LOOPS=1"); /* kernels/include/unroll.h */
     }
