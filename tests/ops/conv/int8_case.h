@@ -209,29 +209,34 @@ static inline bool can_check(const clq_device_info *info, clq_dot dot) {
     return (info->dots & (1u << dot)) != 0 || stands_in;
 }
 
-enum { CASES_IN_TURN = 2 };
-
-/* The dot paths that the next case runs on: one after the other, and none for every second case; in
- * an exhaustive test all. Each round begins one path later, so that a path does not meet every
- * second case alone. */
-static inline uint32_t paths_of_next_case(const clq_device_info *info) {
-    static int number;
-    const int here = number++;
+/* Whether a case runs on a path: in an exhaustive test on all. Otherwise, under the CPU schedule,
+ * on the device's own, as a program is compiled for each path and `clquant verify` tries them all;
+ * under the GPU schedule on one after the other. Each round there begins one path later, so that no
+ * path always meets the same cases. */
+static inline uint32_t paths_of_case(const clq_device_info *info, int number) {
     uint32_t paths = 0;
     int count = 0, position = 0;
-    if (!clq_test_takes(here, CASES_IN_TURN)) {
-        return 0;
-    }
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
         count += can_check(info, (clq_dot)dot);
     }
-    const int turn = here / CASES_IN_TURN;
     for (int dot = 0; dot < CLQ_DOT_COUNT; dot++) {
         if (can_check(info, (clq_dot)dot)) {
-            paths |= clq_test_takes(turn + turn / count + position++, count) ? 1u << dot : 0u;
+            const bool taken = info->schedule == CLQ_SCHEDULE_CPU
+                                   ? clq_test_all() || (clq_dot)dot == info->dot
+                                   : clq_test_takes(number + number / count + position, count);
+            paths |= taken ? 1u << dot : 0u;
+            position++;
         }
     }
     return paths;
+}
+
+/* Those of the next case; none for most cases unless the test is exhaustive. */
+static inline uint32_t paths_of_next_case(const clq_device_info *info) {
+    static int number;
+    const int in_turn = info->schedule == CLQ_SCHEDULE_CPU ? 2 : 5;
+    const int here = number++;
+    return clq_test_takes(here, in_turn) ? paths_of_case(info, here / in_turn) : 0;
 }
 
 static const conv_case plain = {.n = 1,

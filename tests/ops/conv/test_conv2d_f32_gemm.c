@@ -110,6 +110,9 @@ static void test_shapes(void **state) {
     skip_without_clblast();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int *s = shapes[i];
+        if (s[4] > 256 && !clq_test_all()) { /* for which CLBlast compiles another kernel */
+            continue;
+        }
         check(geometry_of(s[0], s[1], s[2], s[3], s[4]), true, OWN_RESIDUAL, CLQ_ACT_RELU);
     }
 }

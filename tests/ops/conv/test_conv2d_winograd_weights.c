@@ -212,9 +212,11 @@ int main(void) {
     const struct CMUnitTest widths[] = {cmocka_unit_test(test_shapes)};
     int failed = 0;
     failed += cmocka_run_group_tests_name("conv2d_winograd_weights", tests, open_cpu, close_device);
-    failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 16 bytes", widths, open_cpu_16,
-                                          close_device);
-    failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 64 bytes", widths, open_cpu_64,
-                                          close_device);
+    if (clq_test_all()) {
+        failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 16 bytes", widths,
+                                              open_cpu_16, close_device);
+        failed += cmocka_run_group_tests_name("conv2d_winograd_weights, 64 bytes", widths,
+                                              open_cpu_64, close_device);
+    }
     return failed;
 }
