@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/files.h"
@@ -34,6 +35,21 @@ char *clq_pocl_cache_folder(const char **variable) {
     return clq_strdup("/tmp/pocl/kcache");
 }
 
+/* What a network's kernels take; with less PoCL's compiler ends the process where it is full. */
+#define WANTED_SPACE ((uint64_t)16 << 20)
+
+clq_status clq_pocl_check_space(const char *place, uint64_t wanted) {
+    struct statvfs disk;
+    if (statvfs(place, &disk) != 0) {
+        return CLQ_OK; /* nothing is known */
+    }
+    const uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return room >= wanted ? CLQ_OK
+                          : clq_fail(CLQ_CANNOT_CREATE,
+                                     "%s: its disk has %.1f MB left, and kernels take %.0f MB",
+                                     place, 1e-6 * (double)room, 1e-6 * (double)wanted);
+}
+
 /* Tries a folder out, or the nearest one above it that exists. Leaves nothing behind: there may be
  * no PoCL. */
 static clq_status check_folder(const char *folder) {
@@ -53,6 +69,9 @@ static clq_status check_folder(const char *folder) {
                      ? CLQ_OK
                      : clq_fail(CLQ_CANNOT_CREATE, "%s: cannot create the folder: %s", folder,
                                 strerror(errno));
+    }
+    if (status == CLQ_OK) {
+        status = clq_pocl_check_space(place, WANTED_SPACE);
     }
     clq_free(trial);
     clq_free(place);

@@ -48,6 +48,17 @@ static void assert_folder(const char *path, const char *from) {
     clq_free(folder);
 }
 
+/* PoCL's compiler would end the process. */
+static void a_full_disk_is_found(void **state) {
+    (void)state;
+    const char *place = clq_test_temp_path("tmp");
+    assert_ok(clq_pocl_check_space(place, 0));
+    assert_status(clq_pocl_check_space(place, UINT64_MAX), CLQ_CANNOT_CREATE);
+    assert_error_has(place);
+    assert_error_has(" MB left, and kernels take ");
+    assert_ok(clq_pocl_check_space(clq_test_temp_path("absent"), UINT64_MAX));
+}
+
 static void variables_are_read_as_pocl_does(void **state) {
     (void)state;
     assert_folder("/tmp/pocl/kcache", "");
@@ -139,6 +150,7 @@ static void pocl_has_its_device(void **state) {
 int main(void) {
 #define IN_TEMP_DIR(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        IN_TEMP_DIR(a_full_disk_is_found),
         IN_TEMP_DIR(variables_are_read_as_pocl_does),
         IN_TEMP_DIR(a_folder_that_can_be_made_is_taken),
         IN_TEMP_DIR(another_is_made_with_a_warning),

@@ -133,4 +133,50 @@ static inline void assert_png_decodes(const char *name) {
 
 #define REPORT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, clq_test_teardown_temp_dir)
 
+/* ---- pages ---- */
+
+/* Tags that this page closes are closed, in order; pictures are inside; no script. */
+static inline void assert_sound_page(const char *html) {
+    static const char *const closed[] = {
+        "html",    "head",  "body",    "main",   "table",  "thead", "tbody",   "tr",
+        "td",      "th",    "div",     "figure", "h1",     "h2",    "details", "style",
+        "picture", "h3",    "section", "ul",     "li",     "pre",   "code",    "p",
+        "small",   "tfoot", "a",       "b",      "header", "span",  "summary"};
+    char stack[64][16];
+    int depth = 0;
+    assert_null(strstr(html, "http:"));
+    assert_null(strstr(html, "https:"));
+    assert_null(strstr(html, "<script"));
+    assert_null(strstr(html, "url("));
+    for (const char *c = html; (c = strchr(c, '<')) != NULL; c++) {
+        const bool end = c[1] == '/';
+        char name[16] = "";
+        sscanf(c + 1 + end, "%15[a-z0-9]", name);
+        for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) {
+            if (strcmp(name, closed[i]) != 0) {
+                continue;
+            }
+            if (end) {
+                assert_true(depth > 0);
+                assert_string_equal(stack[--depth], name);
+            } else {
+                assert_true(depth < 64);
+                strcpy(stack[depth++], name);
+            }
+        }
+    }
+    assert_int_equal(depth, 0);
+}
+
+static inline void assert_page_has(const char *const *parts, size_t count) {
+    char *html = get("report/index.html");
+    assert_sound_page(html);
+    for (size_t i = 0; i < count; i++) {
+        if (!strstr(html, parts[i])) {
+            fail_msg("the page lacks \"%s\"", parts[i]);
+        }
+    }
+    clq_free(html);
+}
+
 #endif
