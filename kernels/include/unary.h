@@ -1,6 +1,6 @@
 /* The functions of one number, each once: y = f(x; a, b) and its slope. C11 and OpenCL C: devices
  * compute them in float, and in double the host makes tables of codes of them
- * (docs/quantization.md, Functions).
+ * (docs/quantization.md).
  *
  *   clq_unary_value(function, x, a, b)    clq_unary_slope(function, v, a, b)    on the host
  *   CLQ_VALUE(T, x, a, b)                 CLQ_SLOPE(T, v, a, b)                 of FUNCTION
@@ -15,7 +15,6 @@
 #define CLQ_N(T, number) ((T)(number##f))
 #else
 #include <math.h>
-#include <stdbool.h>
 #define CLQ_N(T, number) ((T)(number))
 #endif
 

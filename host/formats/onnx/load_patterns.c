@@ -28,14 +28,16 @@ static int lookup(const clq_names *names, const char *name) {
     return clq_names_find(names, name);
 }
 
-/* The node of ONNX's own operators that makes `name`; NULL: none, or another operator than `op`. */
+/* The node of ONNX's own operators that makes `name`; NULL: none, or another operator than `op`.
+ * All but constants read something. */
 static const Onnx__NodeProto *maker_of(const patterns *p, const char *name, const char *op) {
     const int index = lookup(&p->makers, name);
     const Onnx__NodeProto *node = index >= 0 ? p->proto->node[index] : NULL;
     const bool own =
         node && (!node->domain || !node->domain[0] || strcmp(node->domain, "ai.onnx") == 0);
-    return own && strcmp(node->op_type, op) == 0 && node->n_input > 0 && node->n_output == 1 ? node
-                                                                                             : NULL;
+    const bool whole =
+        own && node->n_output == 1 && (node->n_input > 0 || strcmp(op, "Constant") == 0);
+    return whole && strcmp(node->op_type, op) == 0 ? node : NULL;
 }
 
 /* The same of a node that only one other reads. */
