@@ -303,17 +303,18 @@ static clq_status multiply_instead(folding *f, const clq_node *node) {
                               &f->copy.map[node->output]);
 }
 
-/* x to the power of 2: a product, which has an integer form. */
-static bool is_square(const folding *f, const clq_node *node, int constant) {
+/* x to one power: a function of one number, which has an integer form. */
+static bool is_power(const folding *f, const clq_node *node, int constant) {
     const clq_value *value = constant == 1 ? old_value(f, node, 1) : NULL;
-    return node->op == &clq_op_pow && value && value->dtype == CLQ_F32 &&
-           clq_shape_count(&value->shape) == 1 && ((const float *)value->data)[0] == 2;
+    return node->op == &clq_op_pow && clq_node_act(node) == CLQ_ACT_NONE && value &&
+           value->dtype == CLQ_F32 && clq_shape_count(&value->shape) == 1 &&
+           isfinite(((const float *)value->data)[0]);
 }
 
-static clq_status multiply_by_itself(folding *f, const clq_node *node) {
-    const int x = f->copy.map[node->inputs[0]];
-    return clq_graph_add_node(f->copy.new, "mul", node->name, node->attrs, (int[]){x, x}, 2,
-                              &f->copy.map[node->output]);
+static clq_status to_function(folding *f, const clq_node *node) {
+    const clq_unary_attrs attrs = {((const float *)old_value(f, node, 1)->data)[0], 0};
+    return clq_graph_add_node(f->copy.new, "pow_const", node->name, &attrs,
+                              &f->copy.map[node->inputs[0]], 1, &f->copy.map[node->output]);
 }
 
 static bool has_reciprocals(const clq_value *value) {
@@ -351,8 +352,8 @@ static clq_status fold_constant(folding *f, const clq_node *node) {
         clq_free(bias);
     } else if (node->op == &clq_op_div && constant == 1 && has_reciprocals(old_value(f, node, 1))) {
         status = multiply_instead(f, node);
-    } else if (is_square(f, node, constant)) {
-        status = multiply_by_itself(f, node);
+    } else if (is_power(f, node, constant)) {
+        status = to_function(f, node);
     } else {
         status = clq_copy_node(&f->copy, node);
     }

@@ -126,10 +126,18 @@ static void clips(void **state) {
 
 /* ---- functions of several nodes ---- */
 
+static clq_graph *finish_power(make_dims dims) {
+    make_model *m = make_start();
+    make_weights(m, "exponent", dims);
+    make_node(m, "Pow", "x,exponent", "y");
+    return make_finish(m);
+}
+
 static void numbers(make_model *m) {
     make_scalar(m, "half", 0.5f);
     make_scalar(m, "one", 1);
     make_scalar(m, "two", 2);
+    make_scalar(m, "twenty", 20);
     make_scalar(m, "three", 3);
     make_scalar(m, "zero", 0);
     make_scalar(m, "six", 6);
@@ -159,6 +167,8 @@ static void patterns_become_one_node(void **state) {
         {"silu", "Sigmoid x > s; Mul x,s > y"},
         {"silu", "Sigmoid x > s; Mul s,x > y"},
         {"mish", "Softplus x > p; Tanh p > t; Mul x,t > y"},
+        {"softsign", "Abs x > a; Add a,one > s; Div x,s > y"},
+        {"softplus", "Softplus x > s; Greater x,twenty > g; Where g,x,s > y"},
         {"hard_swish", "Add x,three > a; Clip a,zero,six > c; Mul x,c > m; Div m,six > y"},
         {"hard_swish", "Add three,x > a; Clip a,zero,six > c; Div c,six > d; Mul d,x > y"},
         {"hard_swish", "Add x,three > a; Clip a,zero,six > c; Mul c,sixth > d; Mul x,d > y"},
@@ -224,6 +234,21 @@ static void long_products(void **state) {
     make_refused(m, "in a circle");
 }
 
+/* One exponent is an attribute, several stay an operand. */
+static void powers(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_scalar(m, "exponent", 1.5f);
+    make_node(m, "Pow", "x,exponent", "y");
+    assert_function(make_finish(m), "pow_const", &(clq_unary_attrs){1.5f, 0});
+    clq_graph *graph = finish_power(DIMS(1, 1, 1));
+    assert_string_equal(last_node(graph)->op->name, "pow_const");
+    clq_graph_destroy(graph);
+    graph = finish_power(DIMS(3, 1, 1));
+    assert_string_equal(last_node(graph)->op->name, "pow");
+    clq_graph_destroy(graph);
+}
+
 /* ---- PRelu ---- */
 
 static void slopes(void **state) {
@@ -281,10 +306,15 @@ static void constants_are_computed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_function), cmocka_unit_test(text_attributes),
-        cmocka_unit_test(clips),         cmocka_unit_test(patterns_become_one_node),
-        cmocka_unit_test(others_stay),   cmocka_unit_test(long_products),
-        cmocka_unit_test(slopes),        cmocka_unit_test(constants_are_computed),
+        cmocka_unit_test(each_function),
+        cmocka_unit_test(text_attributes),
+        cmocka_unit_test(clips),
+        cmocka_unit_test(patterns_become_one_node),
+        cmocka_unit_test(others_stay),
+        cmocka_unit_test(long_products),
+        cmocka_unit_test(powers),
+        cmocka_unit_test(slopes),
+        cmocka_unit_test(constants_are_computed),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

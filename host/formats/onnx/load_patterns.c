@@ -4,6 +4,8 @@
  *   HardSwish  x hardsigmoid(x); x clip(x + 3, 0, 6) / 6
  *   Mish       x tanh(softplus(x))
  *   Gelu       x (1 + erf(x / sqrt(2))) / 2; x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+ *   Softsign   x / (1 + |x|)
+ *   Softplus   softplus(x), but x where x > 20 or more
  *
  * in any order of their factors. Nodes between that others read too, or that are rounded to codes,
  * stay what they are. */
@@ -333,17 +335,58 @@ static clq_status replace(patterns *p, size_t index, const match *found) {
     return CLQ_OK;
 }
 
+static clq_status find_product(const patterns *p, const Onnx__NodeProto *node, match *found) {
+    product of = {.number = 1};
+    CLQ_TRY(multiply(p, node, &of));
+    for (int k = 0; of.count == 2 && !found->op && k < 2; k++) {
+        CLQ_TRY(find_gate(p, of.number, of.factors[k], of.factors[1 - k], found));
+    }
+    return CLQ_OK;
+}
+
+static clq_status find_softsign(const patterns *p, const Onnx__NodeProto *div, match *found) {
+    const char *size;
+    if (div->n_input == 2) {
+        CLQ_TRY(added_to(p, div->input[1], 1, &size));
+        const Onnx__NodeProto *abs = size ? inner(p, size, "Abs") : NULL;
+        if (abs && is_same(abs->input[0], div->input[0])) {
+            *found = (match){.op = "Softsign", .x = div->input[0]};
+        }
+    }
+    return CLQ_OK;
+}
+
+/* From 20 on, softplus(x) and x are the same float. */
+static clq_status find_softplus(const patterns *p, const Onnx__NodeProto *where, match *found) {
+    const bool three = where->n_input == 3;
+    const Onnx__NodeProto *greater = three ? inner(p, where->input[0], "Greater") : NULL;
+    const Onnx__NodeProto *softplus = three ? inner(p, where->input[2], "Softplus") : NULL;
+    double threshold = 0;
+    bool is;
+    if (greater && softplus && greater->n_input == 2) {
+        CLQ_TRY(scalar_of(p, greater->input[1], &is, &threshold));
+        const char *x = where->input[1];
+        if (is && threshold >= 20 && is_same(greater->input[0], x) &&
+            is_same(softplus->input[0], x)) {
+            *found = (match){.op = "Softplus", .x = x};
+        }
+    }
+    return CLQ_OK;
+}
+
 static clq_status join_node(patterns *p, size_t index) {
     const Onnx__NodeProto *node = p->proto->node[index];
     const char *output = node->n_output == 1 ? node->output[0] : "";
-    product of = {.number = 1};
+    const bool mul = maker_of(p, output, "Mul"), div = maker_of(p, output, "Div");
     match found = {0};
-    if (!maker_of(p, output, "Mul") && !maker_of(p, output, "Div")) {
-        return CLQ_OK;
+    if (mul || div) {
+        CLQ_TRY(find_product(p, node, &found));
     }
-    CLQ_TRY(multiply(p, node, &of));
-    for (int k = 0; of.count == 2 && !found.op && k < 2; k++) {
-        CLQ_TRY(find_gate(p, of.number, of.factors[k], of.factors[1 - k], &found));
+    if (div && !found.op) {
+        CLQ_TRY(find_softsign(p, node, &found));
+    }
+    if (maker_of(p, output, "Where")) {
+        CLQ_TRY(find_softplus(p, node, &found));
     }
     return found.op ? replace(p, index, &found) : CLQ_OK;
 }

@@ -290,8 +290,25 @@ static clq_status read_mul(onnx_loader *load, onnx_node *node) {
 static clq_status read_div(onnx_loader *load, onnx_node *node) {
     return read_pair(load, node, CLQ_BINARY_DIV);
 }
+/* One exponent for all makes a function of one number. */
 static clq_status read_pow(onnx_loader *load, onnx_node *node) {
-    return read_pair(load, node, CLQ_BINARY_POW);
+    const float *exponent;
+    side a, b;
+    CLQ_TRY(onnx_want_inputs(node, 2, 2));
+    CLQ_TRY(read_side(load, node, 1, &b));
+    if (!b.constant || b.constant->count != 1 || onnx_input(load, node, 0)->constant) {
+        return read_pair(load, node, CLQ_BINARY_POW);
+    }
+    CLQ_TRY(read_side(load, node, 0, &a));
+    if (b.constant->rank > a.x.rank) {
+        return onnx_fail(node, "the exponent has more dimensions than the base");
+    }
+    if (b.constant->type != ONNX_FLOAT && !b.constant->scale) {
+        return onnx_fail(node, "the exponent must be a float");
+    }
+    CLQ_TRY(onnx_constant_floats(&load->arena, b.constant, &exponent));
+    const clq_unary_attrs attrs = {exponent[0], 0};
+    return onnx_add_node(load, node, "pow_const", NULL, &attrs, &a.x.value, 1, &a.x);
 }
 
 /* ---- writing ---- */
