@@ -32,6 +32,21 @@ clq_status clq_check_shared(const clq_op_run *run) {
     return CLQ_OK;
 }
 
+static clq_status check_reduction(clq_requantizer requantizer, const clq_value *x,
+                                  const clq_value *y, const clq_node *node) {
+    const clq_reduce_attrs *attrs = node->attrs;
+    int64_t count = 1;
+    int32_t unused[2];
+    for (int i = 0; i < x->shape.rank; i++) {
+        count *= attrs->axes >> i & 1 ? x->shape.dim[i] : 1;
+    }
+    if (count > INT_MAX / 255) {
+        return clq_fail(CLQ_BAD_DATA, "a sum of %lld codes may leave 32 bits", (long long)count);
+    }
+    return clq_multiplier_mean(requantizer, x->q.scale[0], y->q.scale[0],
+                               node->op == &clq_op_reduce_mean ? (int)count : 1, unused);
+}
+
 clq_status clq_check_factors(const clq_graph *graph, const clq_node *node) {
     const clq_requantizer requantizer = clq_graph_requantizer(graph);
     const clq_value *x = &graph->values[node->inputs[0]], *y = &graph->values[node->output];
@@ -45,6 +60,9 @@ clq_status clq_check_factors(const clq_graph *graph, const clq_node *node) {
                    ? clq_binary_factors(clq_binary_of(node->op), requantizer, x->q.scale[0],
                                         other->q.scale[0], y->q.scale[0], unused)
                    : CLQ_OK;
+    }
+    if (node->op == &clq_op_reduce_sum || node->op == &clq_op_reduce_mean) {
+        return check_reduction(requantizer, x, y, node);
     }
     if (node->op == &clq_op_avg_pool || node->op == &clq_op_global_avg_pool) {
         const clq_pool_attrs *attrs = node->attrs;

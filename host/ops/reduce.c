@@ -117,8 +117,8 @@ static clq_status gradient(const clq_op_run *run, reduce_grad kind, clq_buffer *
         .quantized = QUANTIZED,                                                                    \
     };
 
-SUM_OPERATOR(sum, CLQ_TERM_X, CLQ_FINISH_NONE, GRAD_SUM, 0, NULL)
-SUM_OPERATOR(mean, CLQ_TERM_X, CLQ_FINISH_MEAN, GRAD_MEAN, 0, NULL)
+SUM_OPERATOR(sum, CLQ_TERM_X, CLQ_FINISH_NONE, GRAD_SUM, 0, &clq_reduce_sum_quantized)
+SUM_OPERATOR(mean, CLQ_TERM_X, CLQ_FINISH_MEAN, GRAD_MEAN, 0, &clq_reduce_sum_quantized)
 SUM_OPERATOR(l1, CLQ_TERM_ABS, CLQ_FINISH_NONE, GRAD_ABS, CLQ_READS_INPUT, NULL)
 SUM_OPERATOR(l2, CLQ_TERM_SQUARE, CLQ_FINISH_ROOT, GRAD_ROOT, CLQ_READS_INPUT | CLQ_READS_OUTPUT,
              NULL)
@@ -231,6 +231,8 @@ static clq_status extreme_backward(clq_op_run *run) {
         .forward = extreme_forward,                                                                \
         .backward = extreme_backward,                                                              \
         .release = extreme_release,                                                                \
+        .quantized = &clq_reduce_extreme_quantized,                                                \
+        .output_shares_qparams = true,                                                             \
     };
 EXTREME_OPERATOR(max)
 EXTREME_OPERATOR(min)

@@ -5,7 +5,9 @@
 #include "ops/elementwise.h"
 #include "ops/int8_elementwise.h"
 #include "ops/loss.h"
+#include "ops/multiplier.h"
 #include "ops/prelu.h"
+#include "ops/reduction.h"
 #include "ops/self_test.h"
 #include "ops/unary.h"
 
@@ -198,6 +200,47 @@ static clq_status check_windows(clq_self_bench *b, const uint8_t *x) {
     return status;
 }
 
+/* Over one axis of an image, whose codes have a pitch: words of four channels, or single ones. */
+static clq_status check_reduction(clq_self_bench *b, const uint8_t *x, unsigned axes,
+                                  bool smallest) {
+    const clq_requantizer requantizer = clq_bench_requantizer(b);
+    const clq_int8_range rx = range_for(requantizer, a_range), ry = range_for(requantizer, y_range);
+    const clq_tensor image = {.shape = {4, {1, SIDE_H, SIDE_W, CHANNELS}}, .pitch = PITCH};
+    const clq_reduction rows = clq_reduction_of(&image, axes);
+    const bool channels = axes == 8; /* y is (H, W) then, else (W, C) */
+    enum { MOST = SIDE_H * SIDE_W * PITCH };
+    const int columns = channels ? SIDE_W : CHANNELS, pitch = (columns + 3) / 4 * 4;
+    const int count = (int)rows.rows / columns * pitch;
+    uint8_t sums[MOST] = {0}, found[MOST] = {0};
+    int32_t factor[2];
+    CLQ_TRY(clq_multiplier_mean(requantizer, rx.scale, ry.scale, (int)rows.row, factor));
+    for (int k = 0; k < (int)rows.rows; k++) {
+        int sum = 0, best = smallest ? 255 : 0;
+        for (int i = 0; i < (int)rows.row; i++) {
+            const int at =
+                channels ? k * PITCH + i : (i * SIDE_W + k / CHANNELS) * PITCH + k % CHANNELS;
+            sum += x[at] - rx.zero_point;
+            best = smallest == (x[at] < best) ? x[at] : best;
+        }
+        const int to = k / columns * pitch + k % columns;
+        found[to] = (uint8_t)best;
+        sums[to] = to_code((float)mean_of(requantizer, sum, (int)rows.row, rx.scale, ry.scale), ry);
+    }
+    CLQ_TRY(clq_bench_put(b, 1, NULL, (size_t)count));
+    CLQ_BENCH(b, "int8_reduce_sum", clq_bench_range(b), CLQ_AT(b, 0), CLQ_AT(b, 1),
+              CLQ_I32(factor[0]), CLQ_I32(factor[1]), CLQ_I32(rx.zero_point),
+              CLQ_I32(ry.zero_point), CLQ_I32(ry.lo), CLQ_I32(ry.hi), CLQ_I32(count / 4),
+              CLQ_I32(columns), CLQ_REDUCTION(rows));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[1], sums, (size_t)count, "int8_reduce_sum"));
+    if (requantizer != CLQ_REQUANT_FLOAT) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_bench_put(b, 1, NULL, (size_t)count));
+    CLQ_BENCH(b, "int8_reduce_max", clq_bench_range(b), CLQ_AT(b, 0), CLQ_AT(b, 1),
+              CLQ_I32(smallest), CLQ_I32(count / 4), CLQ_I32(columns), CLQ_REDUCTION(rows));
+    return clq_bench_bytes(b, b->buffers[1], found, (size_t)count, "int8_reduce_max");
+}
+
 static clq_status check_moves(clq_self_bench *b, const uint8_t *x) {
     enum { WIDER = 20 };
     enum { OUT = OUT_H * OUT_W * WIDER };
@@ -219,6 +262,14 @@ static clq_status test_int8_pool(clq_self_bench *b) {
     CLQ_TRY(clq_bench_put(b, 0, x, CODES));
     CLQ_TRY(check_windows(b, x));
     return clq_bench_requantizer(b) == CLQ_REQUANT_FLOAT ? check_moves(b, x) : CLQ_OK;
+}
+
+static clq_status test_int8_reduce(clq_self_bench *b) {
+    uint8_t x[CODES];
+    draw_codes(x, 3);
+    CLQ_TRY(clq_bench_put(b, 0, x, CODES));
+    CLQ_TRY(check_reduction(b, x, 2, false)); /* over H */
+    return check_reduction(b, x, 8, true);    /* over C */
 }
 
 /* ---- f32/elementwise.cl ---- */
@@ -450,6 +501,7 @@ static clq_status test_f32_loss(clq_self_bench *b) {
 
 const clq_file_test clq_op_self_tests[] = {{"int8/elementwise.cl", test_int8_elementwise},
                                            {"int8/pool.cl", test_int8_pool},
+                                           {"int8/reduce.cl", test_int8_reduce},
                                            {"f32/elementwise.cl", test_f32_elementwise},
                                            {"f32/unary.cl", test_f32_unary},
                                            {"f32/prelu.cl", test_f32_prelu},

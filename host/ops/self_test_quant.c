@@ -6,6 +6,7 @@
 
 #include "kernels/include/scales.h"
 #include "ops/pool_geometry.h"
+#include "ops/reduction.h"
 #include "ops/self_test.h"
 #include "ops/self_test_learned.h"
 #include "ops/self_test_weights.h"
@@ -438,6 +439,46 @@ static clq_status test_pool(clq_self_bench *b) {
     return expect_range(b, range, 1e-6, "avg_pool_codes_train"); /* its division may round */
 }
 
+/* ---- reduce.cl: rows across memory and along it, of which all lanes have some ---- */
+
+static clq_status check_reduce(clq_self_bench *b, bool along) {
+    enum { LONG = 66, ROWS = 17, ALL = LONG * ROWS, DIVISOR = 4 };
+    const clq_tensor across = {.shape = {3, {1, LONG, ROWS}}, .pitch = ROWS};
+    const clq_tensor flat = {.shape = {2, {ROWS, LONG}}, .pitch = LONG};
+    const clq_reduction rows = clq_reduction_of(along ? &flat : &across, 2);
+    const clq_range items = clq_reduction_range(b->device, &rows);
+    const bounds at = bounds_of(b, Y, CLQ_ACT_NONE);
+    float x[ALL], code[ROWS], range[2] = {0};
+    uint8_t mask[ROWS];
+    clq_self_test_fill(x, ALL, 60, 1);
+    for (int k = 0; k < ROWS; k++) {
+        float sum = 0;
+        for (int i = 0; i < LONG; i++) {
+            sum += x[along ? k * LONG + i : i * ROWS + k];
+        }
+        mask[k] = clamp_code(code_of_mean(b, sum, DIVISOR, at.lo - 1, at.hi + 1), at, &code[k]);
+        clq_self_test_widen(range, sum * (scales_of(b)[A] / DIVISOR));
+    }
+    CLQ_TRY(put_tables(b));
+    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
+    CLQ_TRY(put_outputs(b, ROWS));
+    CLQ_BENCH(b, "reduce_codes", items, CLQ_AT(b, IN), CLQ_AT(b, OUT), TABLES(b), CLQ_I32(A),
+              CLQ_I32(Y), CLQ_I32(DIVISOR), CLQ_REDUCTION(rows));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, ROWS, 0, "reduce_codes"));
+    CLQ_TRY(put_outputs(b, ROWS));
+    CLQ_BENCH(b, "reduce_codes_train", items, CLQ_AT(b, IN), CLQ_AT(b, OUT), CLQ_AT(b, MASK),
+              CLQ_BUF(NULL), CLQ_AT(b, RANGE), TABLES(b), CLQ_I32(A), CLQ_I32(Y), CLQ_I32(DIVISOR),
+              CLQ_REDUCTION(rows));
+    CLQ_TRY(clq_bench_floats(b, b->buffers[OUT], code, ROWS, 0, "reduce_codes_train"));
+    CLQ_TRY(clq_bench_bytes(b, b->buffers[MASK], mask, sizeof mask, "reduce_codes_train"));
+    return expect_range(b, range, 1e-6, "reduce_codes_train");
+}
+
+static clq_status test_reduce(clq_self_bench *b) {
+    CLQ_TRY(check_reduce(b, false));
+    return check_reduce(b, true);
+}
+
 /* ---- conv2d_exact.cl ---- */
 
 /* Two groups of a block of 16 output channels and a rest; sums that no float holds. */
@@ -565,6 +606,7 @@ const clq_file_test clq_quant_self_tests[] = {{"quant/edges.cl", test_edges},
                                               {"quant/requantize.cl", test_requantize},
                                               {"quant/elementwise.cl", test_elementwise},
                                               {"quant/pool.cl", test_pool},
+                                              {"quant/reduce.cl", test_reduce},
                                               {"quant/weights.cl", clq_test_weights},
                                               {"quant/conv2d_exact.cl", test_conv2d_exact},
                                               {"quant/observe.cl", test_observe},

@@ -52,7 +52,6 @@
             }                                                                                      \
         }                                                                                          \
     }
-typedef float float1;
 
 /* A unit is a tile of 16 columns, or of those that are left. */
 __kernel void matmul_f32(__global const float *p, __global const float *q, __global float *y,

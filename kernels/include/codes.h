@@ -20,8 +20,6 @@
 
 /* ---- one width or the other ---- */
 
-typedef float float1;
-typedef int int1;
 #define LOAD_INT16(p) vload16(0, (p))
 #define LOAD_INT1(p) (*(p))
 #define TO_INT16 convert_int16

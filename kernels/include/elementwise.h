@@ -9,6 +9,8 @@
 #ifndef CLQ_ELEMENTWISE_H
 #define CLQ_ELEMENTWISE_H
 
+typedef float float1;
+typedef int int1;
 #define LOAD16(p) vload16(0, (p))
 #define LOAD1(p) (*(p))
 #define STORE16(v, p) vstore16((v), 0, (p))

@@ -45,9 +45,6 @@ static inline int element_at(const reduction *g, int one_group, uint i) {
 }
 #define AT(i) (base + element_at(&rows_, one_group, (i)))
 
-typedef float float1;
-typedef int int1;
-
 /* Joins lane after lane. */
 #define FOLD_LANES(W, S, start, TERM, JOIN, total)                                                 \
     for (int l_ = 0; l_ < min(n, ROW_LANES); l_++) {                                               \
