@@ -77,26 +77,36 @@ static inline int element_at(const reduction *g, int one_group, uint i) {
     S##W total = (S##W)(start);                                                                    \
     FOLD_##W(S, start, TERM, JOIN, total)
 #define FOLD_16(S, start, TERM, JOIN, total) FOLD_LANES(16, S, start, TERM, JOIN, total)
-/* A row of neighbours: the lanes side by side in four vectors. */
+/* A row of neighbours: the lanes side by side in four vectors, or in as many as the row fills. */
 #define FOLD_1(S, start, TERM, JOIN, total)                                                        \
-    if (along && n >= ROW_LANES) {                                                                 \
-        S##16 s0_ = (S##16)(start), s1_ = s0_, s2_ = s0_, s3_ = s0_;                               \
+    if (along && n >= 16) {                                                                        \
         S##1 lanes_[ROW_LANES];                                                                    \
+        const S##16 none_ = (S##16)(start);                                                        \
         int i_ = 0;                                                                                \
-        for (; i_ + ROW_LANES <= n; i_ += ROW_LANES) {                                             \
-            s0_ = JOIN(S##16, s0_, TERM(16, base + i_));                                           \
-            s1_ = JOIN(S##16, s1_, TERM(16, base + i_ + 16));                                      \
-            s2_ = JOIN(S##16, s2_, TERM(16, base + i_ + 32));                                      \
-            s3_ = JOIN(S##16, s3_, TERM(16, base + i_ + 48));                                      \
+        if (n >= ROW_LANES) {                                                                      \
+            S##16 s0_ = none_, s1_ = none_, s2_ = none_, s3_ = none_;                              \
+            for (; i_ + ROW_LANES <= n; i_ += ROW_LANES) {                                         \
+                s0_ = JOIN(S##16, s0_, TERM(16, base + i_));                                       \
+                s1_ = JOIN(S##16, s1_, TERM(16, base + i_ + 16));                                  \
+                s2_ = JOIN(S##16, s2_, TERM(16, base + i_ + 32));                                  \
+                s3_ = JOIN(S##16, s3_, TERM(16, base + i_ + 48));                                  \
+            }                                                                                      \
+            vstore16(s0_, 0, lanes_);                                                              \
+            vstore16(s1_, 1, lanes_);                                                              \
+            vstore16(s2_, 2, lanes_);                                                              \
+            vstore16(s3_, 3, lanes_);                                                              \
+        } else {                                                                                   \
+            for (; i_ + 16 <= n; i_ += 16) {                                                       \
+                vstore16(JOIN(S##16, none_, TERM(16, base + i_)), 0, lanes_ + i_);                 \
+            }                                                                                      \
+            for (int l_ = i_; l_ < n; l_++) {                                                      \
+                lanes_[l_] = (S##1)(start);                                                        \
+            }                                                                                      \
         }                                                                                          \
-        vstore16(s0_, 0, lanes_);                                                                  \
-        vstore16(s1_, 1, lanes_);                                                                  \
-        vstore16(s2_, 2, lanes_);                                                                  \
-        vstore16(s3_, 3, lanes_);                                                                  \
         for (; i_ < n; i_++) {                                                                     \
             lanes_[i_ % ROW_LANES] = JOIN(S##1, lanes_[i_ % ROW_LANES], TERM(1, base + i_));       \
         }                                                                                          \
-        for (int l_ = 0; l_ < ROW_LANES; l_++) {                                                   \
+        for (int l_ = 0; l_ < min(n, ROW_LANES); l_++) {                                           \
             total = JOIN(S##1, total, lanes_[l_]);                                                 \
         }                                                                                          \
     } else {                                                                                       \
