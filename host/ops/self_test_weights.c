@@ -51,9 +51,9 @@ static clq_status check_weight_scales(clq_self_bench *b, layer *l) {
     CLQ_BENCH(b, "weights_scale_tensor", CLQ_RANGE1(OC), CLQ_AT(b, LARGEST), CLQ_AT(b, SCALE),
               CLQ_I32(A), CLQ_AT(b, W_SCALE), CLQ_F32(7), CLQ_I32(9), CLQ_I32(OC));
     CLQ_TRY(clq_bench_floats(b, b->buffers[W_SCALE], one_scale, OC, 0, "weights_scale_tensor"));
-    one_scale[1] = clq_constant_scale(fmaxf(largest[0], largest[1]), 7, 9);
+    one_scale[1] = clq_constant_scale(fmaxf(largest[0], largest[1]), 127, 9); /* another one */
     CLQ_BENCH(b, "constant_scale", CLQ_RANGE1(1), CLQ_AT(b, LARGEST), CLQ_AT(b, W_SCALE),
-              CLQ_I32(1), CLQ_F32(7), CLQ_I32(9));
+              CLQ_I32(1), CLQ_F32(127), CLQ_I32(9));
     CLQ_TRY(clq_bench_floats(b, b->buffers[W_SCALE], one_scale, OC, 0, "constant_scale"));
     CLQ_TRY(clq_bench_put(b, W_SCALE, NULL, sizeof one_scale));
     CLQ_BENCH(b, "weights_scale_channel", clq_bench_groups(b, OC, 64), CLQ_AT(b, W),
