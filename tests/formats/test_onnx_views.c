@@ -316,6 +316,16 @@ static void batch_as_an_axis(void **state) {
     assert_true(clq_shape_equal(&fed, &(clq_shape){5, {1, 2, 3, 8, 5}}));
     clq_graph_destroy(graph);
 
+    m = make_start(); /* (3, 2) transposed times (3, 4) */
+    m->inputs[0] = make_info(m, "x", 2, (const int64_t[]){3, 2});
+    make_weights(m, "w", DIMS(3, 4));
+    make_node(m, "Gemm", "x,w", "y");
+    make_int(m, "transA", 1);
+    graph = make_finish(m);
+    const clq_shape product = clq_output_file_shape(graph, 0);
+    assert_true(clq_shape_equal(&product, &(clq_shape){3, {1, 2, 4}}));
+    clq_graph_destroy(graph);
+
     m = make_start();
     make_node(m, "Transpose", "x", "t");
     make_ints(m, "perm", 1, 2, 3, 0);

@@ -18,6 +18,27 @@ clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t inde
     return CLQ_OK;
 }
 
+/* A value whose axis 0 is no batch, in a network of one sample, gets one in front. */
+static clq_status lead_with_batch(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
+    const clq_shape *shape = &load->graph->values[operand->value].shape;
+    int64_t dim[CLQ_MAX_RANK + 1] = {1};
+    if (shape->dim[0] == 1) {
+        return CLQ_OK;
+    }
+    if (shape->rank == CLQ_MAX_RANK) {
+        return onnx_fail(node,
+                         "makes a tensor of %d dimensions beside the batch, at most %d are "
+                         "supported",
+                         CLQ_MAX_RANK, CLQ_MAX_RANK - 1);
+    }
+    const int rank = shape->rank + 1;
+    memcpy(dim + 1, shape->dim, (size_t)shape->rank * sizeof *dim);
+    for (int k = 0; k < operand->rank; k++) {
+        operand->axis[k] += operand->axis[k] >= 0;
+    }
+    return onnx_move(load, operand, "reshape", rank, dim, NULL);
+}
+
 /* Adds the node and binds the file's node's output `index`. */
 static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
                             const char *name, const void *attrs, const int *inputs, int input_count,
@@ -30,14 +51,14 @@ static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t ind
     } else {
         onnx_default_axes(load->graph->values[out.value].shape.rank, &out);
     }
-    CLQ_TRY(onnx_bind(load, node->proto->output[index], &out));
     CLQ_TRY(onnx_make_room(load, out.value));
     const onnx_value_use *x = &load->value_uses[inputs[0]];
     if (x->turned && load->graph->values[out.value].shape.rank == 2 && strcmp(op, "linear") != 0) {
         load->value_uses[out.value].turned = true;
         load->value_uses[out.value].image = x->image;
     }
-    return CLQ_OK;
+    CLQ_TRY(lead_with_batch(load, node, &out));
+    return onnx_bind(load, node->proto->output[index], &out);
 }
 
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
