@@ -3,6 +3,7 @@
 #include "formats/onnx_make.h"
 
 #include <clquant/ops.h>
+#include <clquant/passes.h>
 
 #include "formats/layout.h"
 #include "formats/ref_forward.h"
@@ -302,6 +303,47 @@ static void moves_are_made_once(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Batch norm behind a transposed (N, C, L). */
+static make_model *start_rows(void) {
+    make_model *m = make_start();
+    m->inputs[0] = make_info(m, "x", 3, (const int64_t[]){-1, 6, 5});
+    make_weights(m, "bn.weight", DIMS(5));
+    make_weights(m, "bn.bias", DIMS(5));
+    make_weights(m, "mean", DIMS(5));
+    make_tensor(m, "var", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(5),
+                (const float[]){1, 2, 3, 4, 5}, 5 * sizeof(float));
+    make_node(m, "Transpose", "x", "t");
+    make_ints(m, "perm", 0, 2, 1);
+    make_node(m, "BatchNormalization", "t,bn.weight,bn.bias,mean,var", "n");
+    make_node(m, "Relu", "n", "r");
+    make_node(m, "Transpose", "r", "y");
+    make_ints(m, "perm", 0, 2, 1);
+    return m;
+}
+
+/* Channels last in three dimensions, and folded, where the batch norm is a depthwise convolution.
+ */
+static void rows_of_channels(void **state) {
+    static const char *const ops[] = {"batch_norm", "relu"}, *const folded_ops[] = {"conv2d"};
+    (void)state;
+    check_ops(start_rows(), ops, 2);
+    clq_graph *graph = make_finish(start_rows()), *folded, *again;
+    assert_ok(clq_graph_fold(graph, &folded));
+    assert_ops(folded, folded_ops, 1);
+    assert_ok(clq_onnx_save(folded, clq_test_temp_path("rows.onnx")));
+    assert_ok(clq_onnx_load(clq_test_temp_path("rows.onnx"), &again));
+    assert_ops(again, folded_ops, 1);
+    assert_true(
+        clq_shape_equal(&again->values[again->nodes[0].output].shape, &(clq_shape){3, {1, 6, 5}}));
+    for (int k = 1; k < 3; k++) {
+        assert_equal_bits(again->values[again->nodes[0].inputs[k]].data,
+                          folded->values[folded->nodes[0].inputs[k]].data, 5 * sizeof(float));
+    }
+    clq_graph_destroy(again);
+    clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
+}
+
 /* Where the batch is a number, nodes may do with it what they like: the network is of one sample.
  */
 static void batch_as_an_axis(void **state) {
@@ -481,6 +523,7 @@ int main(void) {
         cmocka_unit_test(output_axes),
         cmocka_unit_test(channel_shuffle),
         cmocka_unit_test(moves_are_made_once),
+        cmocka_unit_test(rows_of_channels),
         cmocka_unit_test(batch_as_an_axis),
         cmocka_unit_test(pools),
         cmocka_unit_test(written_pools_have_no_window_in_the_padding),

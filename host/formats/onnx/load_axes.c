@@ -17,7 +17,7 @@ onnx_dims onnx_activation_dims(const onnx_loader *load, const onnx_operand *oper
         if (axis == 1 || axis == 2) {
             dims.dim[k] += operand->pad[axis - 1] + operand->pad[axis + 1];
         }
-        features *= k > 0 ? dims.dim[k] : 1;
+        features *= axis == 0 ? 1 : dims.dim[k]; /* the batch may be open */
     }
     return operand->flatten ? (onnx_dims){2, {dims.dim[0], features}} : dims;
 }

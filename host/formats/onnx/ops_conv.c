@@ -31,6 +31,51 @@ static clq_status add_unit_conv(onnx_loader *load, const onnx_node *node, const 
                      : onnx_add_node(load, node, "linear", name, &linear, inputs, count, x);
 }
 
+/* Whether a depthwise 1x1 convolution is of a column (N, C, P, 1) that the graph has as (N, .., C),
+ * where it is a factor and an offset for each channel. */
+static bool is_factor(const onnx_loader *load, onnx_node *node, const onnx_constant *weight) {
+    static const int no_pad[4];
+    const onnx_operand *x = onnx_input(load, node, 0);
+    if (!weight || weight->rank != 4 || weight->count != (size_t)weight->dim[0] || !x ||
+        x->constant || x->codes || x->flatten || x->rank != 4 || x->stride[0] > 0 ||
+        memcmp(x->pad, no_pad, sizeof no_pad) != 0) {
+        return false;
+    }
+    const clq_shape *shape = &load->graph->values[x->value].shape;
+    const bool column = shape->rank == 3 && x->axis[1] == 2 && shape->dim[2] == weight->dim[0];
+    const Onnx__AttributeProto *strides = onnx_attribute(node, "strides");
+    const Onnx__AttributeProto *pads = onnx_attribute(node, "pads");
+    bool plain = column && shape->dim[2] > 1;
+    for (size_t i = 0; strides && i < strides->n_ints; i++) {
+        plain = plain && strides->ints[i] == 1;
+    }
+    for (size_t i = 0; pads && i < pads->n_ints; i++) {
+        plain = plain && pads->ints[i] == 0;
+    }
+    return plain;
+}
+
+static clq_status add_factor(onnx_loader *load, onnx_node *node, const onnx_constant *weight) {
+    onnx_operand x;
+    const onnx_constant *bias;
+    onnx_window window;
+    int64_t groups = 1;
+    char *name;
+    int inputs[3], count;
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
+    CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
+    const onnx_dims dims = onnx_activation_dims(load, &x);
+    CLQ_TRY(onnx_read_window(node, &dims, weight, &window));
+    CLQ_TRY(onnx_attribute_int(node, "group", 1, INT_MAX, &groups));
+    const clq_conv2d_attrs attrs = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = (int)groups};
+    inputs[0] = x.value;
+    CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
+    CLQ_TRY(onnx_add_weights(load, node, &x, weight, bias,
+                             (clq_shape){4, {weight->dim[0], 1, 1, 1}}, name, inputs, &count));
+    return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, &x);
+}
+
 static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     const onnx_constant *weight, *bias;
@@ -39,8 +84,11 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     int pad[4], inputs[3], count;
     int64_t groups = 1;
     CLQ_TRY(onnx_want_inputs(node, 2, 3));
-    CLQ_TRY(onnx_want_image(load, node, 0, &x, pad));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
+    if (is_factor(load, node, weight)) {
+        return add_factor(load, node, weight);
+    }
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, pad));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
     CLQ_TRY(onnx_weight_shape(node, weight, 4, &shape));
     if (bias && bias->rank != 1) {
@@ -88,7 +136,12 @@ static clq_status write_conv2d(onnx_chain *chain, const clq_node *graph_node, co
     onnx_saver *save = chain->save;
     const bool is_pixel = save->graph->values[graph_node->output].shape.rank == 2;
     Onnx__NodeProto *node;
-    onnx_save_plan(chain, is_pixel ? "Flatten" : "Conv", attrs->act);
+    onnx_save_plan(chain,
+                   is_pixel                             ? "Flatten"
+                   : onnx_is_column(save, chain->value) ? "Reshape"
+                                                        : "Conv",
+                   attrs->act);
+    CLQ_TRY(onnx_save_column(chain, graph_node->inputs[0], &inputs[0]));
     if (is_pixel) {
         CLQ_TRY(write_unsqueeze(chain, &inputs[0]));
     }
@@ -102,6 +155,7 @@ static clq_status write_conv2d(onnx_chain *chain, const clq_node *graph_node, co
         CLQ_TRY(onnx_save_step(chain, "Flatten", &chain->current, 1, &node));
         CLQ_TRY(onnx_save_int(save, node, "axis", 1));
     }
+    CLQ_TRY(onnx_save_from_column(chain, chain->value));
     return onnx_save_finish(chain, attrs->act);
 }
 

@@ -59,10 +59,12 @@ static clq_status write_batch_norm(onnx_chain *chain, const clq_node *graph_node
     static const char op[] = "BatchNormalization";
     const clq_batch_norm_attrs *attrs = graph_node->attrs;
     Onnx__NodeProto *node;
-    onnx_save_plan(chain, op, CLQ_ACT_NONE);
+    onnx_save_plan(chain, onnx_is_column(chain->save, chain->value) ? "Reshape" : op, CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_column(chain, graph_node->inputs[0], &inputs[0]));
     CLQ_TRY(onnx_save_step(chain, op, inputs, count, &node));
     CLQ_TRY(onnx_save_float(chain->save, node, "epsilon", attrs->epsilon));
     CLQ_TRY(onnx_save_float(chain->save, node, "momentum", (float)(1 - (double)attrs->momentum)));
+    CLQ_TRY(onnx_save_from_column(chain, chain->value));
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }
 

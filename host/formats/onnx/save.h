@@ -103,6 +103,11 @@ clq_status onnx_save_clip(onnx_chain *chain);
 /* To codes and back, by inputs[1] and [2]: the last steps of a chain. */
 clq_status onnx_save_finish_codes(onnx_chain *chain, const char *inputs[3]);
 
+/* For operators that ONNX has of (N, C, ..) alone: `*x` (N, .., C) of 3 or 5 dimensions, as `value`
+ * has, becomes (N, C, P, 1), and what the chain has made the value's again. Others stay. */
+bool onnx_is_column(const onnx_saver *save, int value);
+clq_status onnx_save_column(onnx_chain *chain, int value, const char **x);
+clq_status onnx_save_from_column(onnx_chain *chain, int value);
 /* The file's axis of a value's axis: images are (N, C, H, W) in the file, all else is as stored. */
 int onnx_file_axis(const clq_shape *shape, int axis);
 /* Where the file has the axes of a value that a node makes, or reads. */

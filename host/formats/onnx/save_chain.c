@@ -193,6 +193,50 @@ clq_axes onnx_save_kept_axes(const onnx_saver *save, int value) {
     return clq_axes_of(&none, save->graph->values[value].shape.rank);
 }
 
+bool onnx_is_column(const onnx_saver *save, int value) {
+    const int rank = save->graph->values[value].shape.rank;
+    return rank == 3 || rank == 5;
+}
+
+clq_status onnx_save_column(onnx_chain *chain, int value, const char **x) {
+    static const clq_axes last = {4, {0, 1, 2, 3}}, first = {4, {0, 3, 1, 2}};
+    onnx_saver *save = chain->save;
+    const clq_shape *shape = &save->graph->values[value].shape;
+    const int64_t channels = shape->dim[shape->rank - 1];
+    const int64_t dim[4] = {0, clq_shape_count(shape) / channels, 1, channels};
+    const char *inputs[2] = {*x};
+    Onnx__NodeProto *node;
+    char *path;
+    if (!onnx_is_column(save, value)) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/Reshape", chain->base));
+    CLQ_TRY(onnx_save_longs(save, "column_shape", dim, 4, &inputs[1]));
+    CLQ_TRY(onnx_save_name(save, &save->values, path, x));
+    CLQ_TRY(onnx_save_node(save, "Reshape", path, inputs, 2, *x, &node));
+    return onnx_save_axes(save, chain->base, &last, &first, NULL, x);
+}
+
+clq_status onnx_save_from_column(onnx_chain *chain, int value) {
+    static const int perm[4] = {0, 2, 3, 1};
+    onnx_saver *save = chain->save;
+    const clq_shape *shape = &save->graph->values[value].shape;
+    int64_t dim[CLQ_MAX_RANK] = {0};
+    const char *inputs[2];
+    Onnx__NodeProto *node;
+    if (!onnx_is_column(save, value)) {
+        return CLQ_OK;
+    }
+    for (int k = 1; k < shape->rank; k++) {
+        dim[k] = shape->dim[k];
+    }
+    CLQ_TRY(onnx_save_step(chain, "Transpose", &chain->current, 1, &node));
+    CLQ_TRY(onnx_save_ints(save, node, "perm", perm, 4));
+    inputs[0] = chain->current;
+    CLQ_TRY(onnx_save_longs(save, "column_back", dim, (size_t)shape->rank, &inputs[1]));
+    return onnx_save_step(chain, "Reshape", inputs, 2, &node);
+}
+
 static bool same_axes(const clq_axes *a, const clq_axes *b) {
     return a->rank == b->rank && memcmp(a->axis, b->axis, (size_t)a->rank * sizeof *a->axis) == 0;
 }
