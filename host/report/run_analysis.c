@@ -50,12 +50,7 @@ static clq_status read_histogram(clq_json_reader *reader, clq_run_analyzed_layer
     CLQ_TRY(
         clq_run_read_real(&histogram, "low", -CLQ_RUN_LARGE, CLQ_RUN_LARGE, &out->histogram_low));
     CLQ_TRY(clq_run_read_real(&histogram, "bin_width", 0, CLQ_RUN_LARGE, &out->bin_width));
-    CLQ_TRY(clq_json_read_array(&histogram, "counts", &counts));
-    out->bins = json_array_size(counts);
-    if (out->bins > CLQ_RUN_MAX_BINS) {
-        return clq_json_fail(&histogram, "counts", "must have at most %d elements, has %zu",
-                             CLQ_RUN_MAX_BINS, out->bins);
-    }
+    CLQ_TRY(clq_run_read_array(&histogram, "counts", CLQ_RUN_MAX_BINS, &counts, &out->bins));
     for (size_t i = 0; i < out->bins; i++) {
         const json_t *count = json_array_get(counts, i);
         if (!json_is_integer(count) || json_integer_value(count) < 0) {
@@ -104,13 +99,9 @@ static clq_status read_layer(clq_json_reader *reader, clq_run_analyzed_layer *ou
 
 static clq_status read_layers(clq_json_reader *reader, clq_run_analysis *out) {
     const json_t *layers = NULL;
+    size_t count;
     CLQ_TRY(clq_json_require(reader, "layers"));
-    CLQ_TRY(clq_json_read_array(reader, "layers", &layers));
-    const size_t count = json_array_size(layers);
-    if (count > CLQ_RUN_MAX_LAYERS) {
-        return clq_json_fail(reader, "layers", "must have at most %d elements, has %zu",
-                             CLQ_RUN_MAX_LAYERS, count);
-    }
+    CLQ_TRY(clq_run_read_array(reader, "layers", CLQ_RUN_MAX_LAYERS, &layers, &count));
     out->layers = clq_calloc(count, sizeof *out->layers);
     if (!out->layers) {
         return CLQ_NO_MEMORY;
@@ -126,13 +117,9 @@ static clq_status read_layers(clq_json_reader *reader, clq_run_analysis *out) {
 
 static clq_status read_ladder(clq_json_reader *reader, clq_run_analysis *out) {
     const json_t *ladder = NULL;
+    size_t count;
     CLQ_TRY(clq_json_require(reader, "ladder"));
-    CLQ_TRY(clq_json_read_array(reader, "ladder", &ladder));
-    const size_t count = json_array_size(ladder);
-    if (count > CLQ_RUN_MAX_RUNGS) {
-        return clq_json_fail(reader, "ladder", "must have at most %d elements, has %zu",
-                             CLQ_RUN_MAX_RUNGS, count);
-    }
+    CLQ_TRY(clq_run_read_array(reader, "ladder", CLQ_RUN_MAX_RUNGS, &ladder, &count));
     for (size_t i = 0; i < count; i++) {
         clq_json_reader rung;
         CLQ_TRY(clq_json_read_element(reader, "ladder", ladder, i, &rung));

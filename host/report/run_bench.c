@@ -31,13 +31,9 @@ static clq_status read_layer(clq_json_reader *reader, clq_run_layer *out) {
 
 static clq_status read_layers(clq_json_reader *reader, clq_run_bench *out) {
     const json_t *layers = NULL;
+    size_t count;
     clq_json_reader layer;
-    CLQ_TRY(clq_json_read_array(reader, "layers", &layers));
-    const size_t count = json_array_size(layers);
-    if (count > CLQ_RUN_MAX_LAYERS) {
-        return clq_json_fail(reader, "layers", "must have at most %d elements, has %zu",
-                             CLQ_RUN_MAX_LAYERS, count);
-    }
+    CLQ_TRY(clq_run_read_array(reader, "layers", CLQ_RUN_MAX_LAYERS, &layers, &count));
     out->layers = clq_calloc(count, sizeof *out->layers);
     if (!out->layers) {
         return CLQ_NO_MEMORY;
@@ -86,15 +82,11 @@ static clq_status read_result(clq_json_reader *reader, clq_run_bench *out) {
 clq_status clq_run_read_bench(const char *file, const json_t *json, clq_run_data *data) {
     clq_json_reader reader, result;
     const json_t *results = NULL;
+    size_t count;
     CLQ_TRY(clq_json_reader_init(&reader, file, json));
     CLQ_TRY(clq_run_read_schema(&reader));
     CLQ_TRY(clq_json_require(&reader, "results"));
-    CLQ_TRY(clq_json_read_array(&reader, "results", &results));
-    const size_t count = json_array_size(results);
-    if (count > CLQ_RUN_MAX_RESULTS) {
-        return clq_json_fail(&reader, "results", "must have at most %d elements, has %zu",
-                             CLQ_RUN_MAX_RESULTS, count);
-    }
+    CLQ_TRY(clq_run_read_array(&reader, "results", CLQ_RUN_MAX_RESULTS, &results, &count));
     data->benches = clq_calloc(count, sizeof *data->benches);
     if (!data->benches) {
         return CLQ_NO_MEMORY;

@@ -19,6 +19,15 @@ clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double mi
     return clq_json_read_f64(reader, key, min, max, value);
 }
 
+clq_status clq_run_read_array(clq_json_reader *reader, const char *key, size_t most,
+                              const json_t **array, size_t *count) {
+    CLQ_TRY(clq_json_read_array(reader, key, array));
+    *count = json_array_size(*array);
+    return *count <= most ? CLQ_OK
+                          : clq_json_fail(reader, key, "must have at most %zu elements, has %zu",
+                                          most, *count);
+}
+
 clq_status clq_run_read_schema(clq_json_reader *reader) {
     int schema;
     CLQ_TRY(clq_json_require(reader, "schema"));

@@ -170,6 +170,9 @@ clq_run_variant clq_run_best(const clq_run_data *data);
 /* A number within the limits, or null, which stands for NaN; a missing key leaves *value. */
 clq_status clq_run_read_real(clq_json_reader *reader, const char *key, double min, double max,
                              double *value);
+/* An array of up to `most` elements; a missing key gives none. */
+clq_status clq_run_read_array(clq_json_reader *reader, const char *key, size_t most,
+                              const json_t **array, size_t *count);
 clq_status clq_run_read_evaluation(const char *file, const json_t *json, clq_run_evaluation *out);
 clq_status clq_run_read_verification(const char *file, const json_t *json,
                                      clq_run_verification *out);

@@ -34,15 +34,11 @@ static clq_status read_confusion_row(const clq_json_reader *reader, const json_t
 
 static clq_status read_confusion(clq_json_reader *reader, clq_run_evaluation *out) {
     const json_t *rows = NULL;
+    size_t classes;
     int64_t sum = 0;
-    CLQ_TRY(clq_json_read_array(reader, "confusion", &rows));
-    const size_t classes = json_array_size(rows);
+    CLQ_TRY(clq_run_read_array(reader, "confusion", CLQ_RUN_MAX_CLASSES, &rows, &classes));
     if (classes == 0) {
         return CLQ_OK;
-    }
-    if (classes > CLQ_RUN_MAX_CLASSES) {
-        return clq_json_fail(reader, "confusion", "must have at most %d rows, has %zu",
-                             CLQ_RUN_MAX_CLASSES, classes);
     }
     out->classes = (int)classes;
     out->confusion = clq_calloc(classes * classes, sizeof *out->confusion);

@@ -108,7 +108,7 @@ static void too_many_classes_are_refused(void **state) {
     put("eval-fp32.json", text.data);
     clq_text_free(&text);
     assert_status(write_report(NULL), CLQ_BAD_DATA);
-    assert_error_has("confusion: must have at most 4096 rows, has 5001");
+    assert_error_has("confusion: must have at most 4096 elements, has 5001");
 }
 
 /* Any prefix of any file is refused, not half-read. */
