@@ -170,11 +170,13 @@ static void any_number_of_operands(void **state) {
 
 /* ---- quantized files ---- */
 
-/* y = Q(DQ(Q(x)) * DQ(c)): codes of the constant stay, unsigned ones too. */
+/* y = Q(DQ(Q(x)) * DQ(c)): codes of the constant stay, unsigned ones too; so does one number that
+ * is added. */
 static void quantized_constants_keep_their_codes(void **state) {
     (void)state;
-    for (int is_signed = 0; is_signed < 2; is_signed++) {
+    for (int k = 0; k < 4; k++) {
         static const int64_t dim[4] = {-1, C, H, W};
+        const int is_signed = k % 2, count = k < 2 ? C : 1;
         const uint8_t codes[C] = {200, 7, 90};
         make_model *m = make_start();
         clq_graph *graph = NULL;
@@ -187,11 +189,11 @@ static void quantized_constants_keep_their_codes(void **state) {
         make_tensor(m, "c",
                     is_signed ? ONNX__TENSOR_PROTO__DATA_TYPE__INT8
                               : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8,
-                    DIMS(C, 1, 1), codes, sizeof codes);
+                    count == 1 ? SCALAR : DIMS(C, 1, 1), codes, (size_t)count);
         make_node(m, "QuantizeLinear", "x,xs,xz", "xq");
         make_node(m, "DequantizeLinear", "xq,xs,xz", "xd");
         make_node(m, "DequantizeLinear", "c,cs,cz", "cd");
-        make_node(m, "Mul", "xd,cd", "v");
+        make_node(m, count == 1 ? "Add" : "Mul", "xd,cd", "v");
         make_node(m, "QuantizeLinear", "v,ys,yz", "yq");
         make_node(m, "DequantizeLinear", "yq,ys,yz", "y");
         m->outputs[0] = make_info(m, "y", 4, dim);
@@ -199,10 +201,10 @@ static void quantized_constants_keep_their_codes(void **state) {
         make_free(m);
         for (int again = 0; again < 2; again++) {
             assert_int_equal(graph->node_count, 1);
-            assert_string_equal(graph->nodes[0].op->name, "mul");
+            assert_string_equal(graph->nodes[0].op->name, count == 1 ? "add" : "mul");
             const clq_value *c = &graph->values[graph->nodes[0].inputs[1]];
             assert_int_equal(c->dtype, CLQ_S8);
-            for (int i = 0; i < C; i++) {
+            for (int i = 0; i < count; i++) {
                 const int code = is_signed ? (int8_t)codes[i] - 3 : codes[i] - 100;
                 assert_int_equal(((const int8_t *)c->data)[i] - c->q.zero_point, code);
             }

@@ -59,7 +59,7 @@ static clq_status add_offset(onnx_loader *load, const onnx_node *node, const onn
 }
 
 /* Whether a constant is an offset of (N, C) or an image: with a number for each channel, which the
- * value has last, or one for all. */
+ * value has last, or one for all that is not codes. */
 static bool is_offset(const onnx_loader *load, const onnx_operand *x, const onnx_constant *constant,
                       bool *vector) {
     const clq_shape *shape = &load->graph->values[x->value].shape;
@@ -71,7 +71,8 @@ static bool is_offset(const onnx_loader *load, const onnx_operand *x, const onnx
                               x->axis[k + more] == shape->rank - 1);
     }
     *vector = (*vector || channels == 1) && (int64_t)constant->count == channels;
-    return more >= 0 && (shape->rank == 2 || shape->rank == 4) && (*vector || constant->count == 1);
+    return more >= 0 && (shape->rank == 2 || shape->rank == 4) &&
+           (*vector || (constant->count == 1 && !constant->scale));
 }
 
 static clq_status add_constant(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
