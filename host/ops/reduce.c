@@ -26,9 +26,6 @@ static clq_status infer_axes(const clq_graph *graph, const clq_node *node, unsig
     if (axes == 0 || axes >> x->rank != 0) {
         return clq_op_broken(node, "axes (bits %#x) must be some of the input's %d", axes, x->rank);
     }
-    if (axes & 1) {
-        return clq_op_broken(node, "it goes over axis 0, the batch: images stay apart");
-    }
     *output = (clq_shape){.rank = 0};
     for (int i = 0; i < x->rank; i++) {
         const bool reduced = (axes >> i & 1) != 0;
@@ -37,7 +34,7 @@ static clq_status infer_axes(const clq_graph *graph, const clq_node *node, unsig
         }
     }
     if (output->rank < 2) {
-        return clq_op_broken(node, "nothing but the batch is left: it must keep an axis");
+        return clq_op_broken(node, "%d axes are left: it must keep more", output->rank);
     }
     return CLQ_OK;
 }
@@ -60,6 +57,18 @@ static clq_status arg_infer(const clq_graph *graph, const clq_node *node, clq_sh
                              attrs->axis, (long long)x->dim[attrs->axis]);
     }
     return infer_axes(graph, node, 1u << attrs->axis, attrs->keep, output);
+}
+
+static bool reduce_fixes_batch(const clq_graph *graph, const clq_node *node) {
+    const clq_reduce_attrs *attrs = node->attrs;
+    (void)graph;
+    return (attrs->axes & 1) != 0;
+}
+
+static bool arg_fixes_batch(const clq_graph *graph, const clq_node *node) {
+    const clq_arg_attrs *attrs = node->attrs;
+    (void)graph;
+    return attrs->axis == 0;
 }
 
 static clq_reduction rows_of(const clq_op_run *run) {
@@ -111,6 +120,7 @@ static clq_status gradient(const clq_op_run *run, reduce_grad kind, clq_buffer *
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
         .infer = reduce_infer,                                                                     \
+        .fixes_batch = reduce_fixes_batch,                                                         \
         .forward = NAME##_forward,                                                                 \
         .backward = NAME##_backward,                                                               \
         .backward_reads = READS,                                                                   \
@@ -143,6 +153,7 @@ const clq_op clq_op_reduce_log_sum_exp = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = reduce_infer,
+    .fixes_batch = reduce_fixes_batch,
     .forward = log_sum_exp_forward,
     .backward = log_sum_exp_backward,
     .backward_reads = CLQ_READS_INPUT | CLQ_READS_OUTPUT,
@@ -177,6 +188,7 @@ const clq_op clq_op_reduce_prod = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = reduce_infer,
+    .fixes_batch = reduce_fixes_batch,
     .forward = prod_forward,
     .backward = prod_backward,
     .backward_reads = CLQ_READS_INPUT,
@@ -227,6 +239,7 @@ static clq_status extreme_backward(clq_op_run *run) {
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
         .infer = reduce_infer,                                                                     \
+        .fixes_batch = reduce_fixes_batch,                                                         \
         .prepare = extreme_prepare,                                                                \
         .forward = extreme_forward,                                                                \
         .backward = extreme_backward,                                                              \
@@ -252,6 +265,7 @@ static clq_status arg_forward(clq_op_run *run) {
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
         .infer = arg_infer,                                                                        \
+        .fixes_batch = arg_fixes_batch,                                                            \
         .forward = arg_forward,                                                                    \
     };
 ARG_OPERATOR(arg_max)

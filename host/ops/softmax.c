@@ -9,9 +9,8 @@ static clq_status infer_axis(const clq_graph *graph, const clq_node *node, int a
                              clq_shape *output) {
     const clq_shape *x = &graph->values[node->inputs[0]].shape;
     CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
-    if (axis < 1 || axis >= x->rank) {
-        return clq_op_broken(node, "axis %d must be 1 to %d: axis 0 is the batch", axis,
-                             x->rank - 1);
+    if (axis < 0 || axis >= x->rank) {
+        return clq_op_broken(node, "axis %d must be one of the input's %d", axis, x->rank);
     }
     *output = *x;
     return CLQ_OK;
@@ -42,6 +41,12 @@ static void free_tables(tables *t) {
 static clq_status softmax_infer(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_softmax_attrs *attrs = node->attrs;
     return infer_axis(graph, node, attrs->axis, output);
+}
+
+static bool softmax_fixes_batch(const clq_graph *graph, const clq_node *node) {
+    const clq_softmax_attrs *attrs = node->attrs;
+    (void)graph;
+    return attrs->axis == 0;
 }
 
 static clq_reduction softmax_rows(const clq_op_run *run) {
@@ -108,6 +113,7 @@ cleanup:
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
         .infer = softmax_infer,                                                                    \
+        .fixes_batch = softmax_fixes_batch,                                                        \
         .prepare = softmax_prepare,                                                                \
         .forward = softmax_forward,                                                                \
         .backward = softmax_backward,                                                              \
@@ -126,7 +132,8 @@ int clq_graph_logits(const clq_graph *graph) {
     }
     const clq_node *node = &graph->nodes[value->producer];
     const bool softmax = node->op == &clq_op_softmax || node->op == &clq_op_log_softmax;
-    return softmax ? node->inputs[0] : output;
+    return softmax && ((const clq_softmax_attrs *)node->attrs)->axis == 1 ? node->inputs[0]
+                                                                          : output;
 }
 
 /* ---- lp_normalization ---- */
@@ -137,6 +144,12 @@ static clq_status lp_infer(const clq_graph *graph, const clq_node *node, clq_sha
         return clq_op_broken(node, "p is %d, must be 1 or 2", attrs->p);
     }
     return infer_axis(graph, node, attrs->axis, output);
+}
+
+static bool lp_fixes_batch(const clq_graph *graph, const clq_node *node) {
+    const clq_lp_normalization_attrs *attrs = node->attrs;
+    (void)graph;
+    return attrs->axis == 0;
 }
 
 static clq_reduction lp_rows(const clq_op_run *run) {
@@ -208,6 +221,7 @@ const clq_op clq_op_lp_normalization = {
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = lp_infer,
+    .fixes_batch = lp_fixes_batch,
     .prepare = lp_prepare,
     .forward = lp_forward,
     .backward = lp_backward,

@@ -63,7 +63,7 @@ typedef struct clq_pad_channels_attrs { /* "shortcut_a": strided, zero-padded ch
 /* "reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
  * "reduce_sum_square", "reduce_log_sum_exp": x of 2 to CLQ_MAX_RANK dimensions */
 typedef struct clq_reduce_attrs {
-    unsigned axes; /* bit i: over the stored axis i; not the batch, axis 0 */
+    unsigned axes; /* bit i: over axis i */
     bool keep;     /* they stay, of size 1; otherwise two dimensions must be left */
 } clq_reduce_attrs;
 
@@ -75,12 +75,12 @@ typedef struct clq_arg_attrs {
 } clq_arg_attrs;
 
 typedef struct clq_softmax_attrs { /* "softmax", "log_softmax" */
-    int axis;                      /* stored, not the batch */
+    int axis;
 } clq_softmax_attrs;
 
 typedef struct clq_lp_normalization_attrs { /* "lp_normalization": x by its rows' lengths */
-    int axis;                               /* stored, not the batch */
-    int p;                                  /* 1: sum of magnitudes, 2: root of squares' */
+    int axis;
+    int p; /* 1: sum of magnitudes, 2: root of squares' */
 } clq_lp_normalization_attrs;
 
 /* Normalization by an image's own mean and variance: x, [gamma], [beta], parameters of a vector.
@@ -108,8 +108,8 @@ typedef struct clq_lrn_attrs {
     float alpha, beta, bias;
 } clq_lrn_attrs;
 
-/* "matmul": a (..,M,K), b (..,K,N) of 3 to CLQ_MAX_RANK dimensions, the first the batch; an axis of
- * 1 before the last two is used for all of the other's */
+/* "matmul": a (N,..,M,K), b (N,..,K,L) of as many dimensions, 3 or more; an axis of 1 between is
+ * used for all of the other's */
 typedef struct clq_matmul_attrs {
     bool transpose_a, transpose_b; /* stored as (..,K,M), (..,N,K) */
 } clq_matmul_attrs;

@@ -122,7 +122,8 @@ static clq_status read_gemm(onnx_loader *load, onnx_node *node) {
     return add_linear(load, node, &x, weight, bias, shape, NULL);
 }
 
-/* The axes in the file's order, but for the last two where they are the other way round. */
+/* The axes as the last of `rank` ones, in the file's order but for the last two where they are the
+ * other way round. */
 static clq_status arrange_matrix(onnx_loader *load, const onnx_node *node, onnx_operand *x,
                                  int rank, bool *transposed) {
     int places[CLQ_MAX_RANK];
@@ -134,23 +135,37 @@ static clq_status arrange_matrix(onnx_loader *load, const onnx_node *node, onnx_
     return onnx_arrange(load, node, x, rank, places);
 }
 
+/* Whether, of `rank` axes, the first is the batch or 1, and no other is the batch. */
+static bool fits_batch(const onnx_loader *load, const onnx_operand *x, int rank) {
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    for (int k = 0; k < x->rank; k++) {
+        const bool first = k + rank - x->rank == 0;
+        if (x->axis[k] == 0 ? !first : first && dims.dim[k] != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static clq_status add_product(onnx_loader *load, onnx_node *node) {
     clq_matmul_attrs attrs;
     onnx_operand a, b, y;
     CLQ_TRY(onnx_want_activation(load, node, 0, &a));
     CLQ_TRY(onnx_want_activation(load, node, 1, &b));
-    const int rank = a.rank > b.rank ? a.rank : b.rank;
+    y.rank = a.rank > b.rank ? a.rank : b.rank;
+    /* Otherwise the graph has a batch of one image in front of all. */
+    const bool batched = y.rank > 2 && fits_batch(load, &a, y.rank) && fits_batch(load, &b, y.rank);
+    const int rank = y.rank + (batched || load->batch != 1 ? 0 : 1);
     if (a.rank < 2 || b.rank < 2 || rank < 3 || rank > CLQ_MAX_RANK) {
         return onnx_fail(node,
-                         "multiplies activations of %d and %d dimensions; matrices of 3 to %d "
-                         "dimensions, the first the batch, are supported",
+                         "multiplies activations of %d and %d dimensions; 3 to %d, the first the "
+                         "batch, or fewer of one image are supported",
                          a.rank, b.rank, CLQ_MAX_RANK);
     }
     CLQ_TRY(arrange_matrix(load, node, &a, rank, &attrs.transpose_a));
     CLQ_TRY(arrange_matrix(load, node, &b, rank, &attrs.transpose_b));
-    y.rank = rank;
-    for (int k = 0; k < rank; k++) {
-        y.axis[k] = k;
+    for (int k = 0; k < y.rank; k++) {
+        y.axis[k] = k + rank - y.rank;
     }
     return onnx_add_node(load, node, "matmul", NULL, &attrs, (int[]){a.value, b.value}, 2, &y);
 }

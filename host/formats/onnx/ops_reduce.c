@@ -27,7 +27,7 @@ static clq_status read_axes(onnx_loader *load, onnx_node *node, const onnx_opera
     return CLQ_OK;
 }
 
-/* Where these axes are stored, as bits. A batch that is known to be 1 is reduced by leaving it. */
+/* Where these axes are stored, as bits. */
 static clq_status stored_axes(const onnx_loader *load, const onnx_node *node, const onnx_operand *x,
                               unsigned reduced, unsigned *stored) {
     *stored = 0;
@@ -38,7 +38,9 @@ static clq_status stored_axes(const onnx_loader *load, const onnx_node *node, co
         if (x->axis[k] == 0 && load->batch != 1) {
             return onnx_fail(node, "goes over the batch: images must stay apart");
         }
-        *stored |= x->axis[k] > 0 ? 1u << x->axis[k] : 0;
+        /* A batch of 1 is reduced by leaving it. */
+        const bool one = load->graph->values[x->value].shape.dim[x->axis[k]] == 1;
+        *stored |= x->axis[k] > 0 || !one ? 1u << x->axis[k] : 0;
     }
     return CLQ_OK;
 }

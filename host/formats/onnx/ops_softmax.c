@@ -14,7 +14,9 @@ static clq_status want_stored_axis(onnx_loader *load, const onnx_node *node, onn
         CLQ_TRY(onnx_store_all(load, node, x));
     }
     *stored = x->axis[place];
-    return *stored > 0 ? CLQ_OK : onnx_fail(node, "goes over the batch: images must stay apart");
+    return *stored > 0 || load->batch == 1
+               ? CLQ_OK
+               : onnx_fail(node, "goes over the batch: images must stay apart");
 }
 
 /* Before opset 13 all axes from `axis` on are one row; only one of them may have elements here. */
