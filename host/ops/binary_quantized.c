@@ -1,6 +1,5 @@
 /* add, sub, mul, min, max on codes: equations (11) and (24) to (26), and (11f), (11s), ... A
  * constant is codes of the node's own, made of the parameter whenever parameters are loaded. */
-#include <math.h>
 
 #include "graph/codes.h"
 #include "graph/node.h"

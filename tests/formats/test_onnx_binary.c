@@ -215,6 +215,23 @@ static void quantized_constants_keep_their_codes(void **state) {
     }
 }
 
+/* Of any kind of integer. */
+static void exponents_may_be_whole_numbers(void **state) {
+    (void)state;
+    static const int64_t exponents[] = {2, 3};
+    float image[COUNT], expected[COUNT];
+    clq_test_fill_f32(image, COUNT, -1, 1, 6);
+    for (int e = 0; e < 2; e++) {
+        make_model *m = make_start();
+        make_tensor(m, "e", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, SCALAR, &exponents[e], 8);
+        make_node(m, "Pow", "x,e", "y");
+        for (int i = 0; i < COUNT; i++) {
+            expected[i] = (float)pow((double)image[i], (double)exponents[e]);
+        }
+        check(m, image, expected);
+    }
+}
+
 static void what_cannot_be_is_refused(void **state) {
     (void)state;
     make_model *m = make_start();
@@ -237,6 +254,7 @@ int main(void) {
         cmocka_unit_test(gates_multiply),
         cmocka_unit_test(any_number_of_operands),
         cmocka_unit_test(quantized_constants_keep_their_codes),
+        cmocka_unit_test(exponents_may_be_whole_numbers),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     clq_test_setup_temp_dir(NULL);

@@ -56,6 +56,13 @@ typedef struct meeting {
         }                                                                                          \
     }
 
+#define S5(n, d, h, w, c)                                                                          \
+    {                                                                                              \
+        5, {                                                                                       \
+            n, d, h, w, c                                                                          \
+        }                                                                                          \
+    }
+
 static const meeting meetings[] = {
     {S4(2, 3, 3, 5), S4(2, 3, 3, 5), S4(2, 3, 3, 5)},
     {S4(2, 5, 4, 17), S4(2, 5, 4, 17), S4(2, 1, 1, 17)},  /* gates */
@@ -71,6 +78,8 @@ static const meeting meetings[] = {
     {S4(2, 40, 40, 3), S4(1, 1, 1, 3), S4(2, 40, 40, 3)}, /* sums in pieces */
     {S4(3, 30, 30, 20), S4(3, 30, 30, 20), S4(1, 1, 1, 20)},
     {S4(1, 60, 60, 5), S4(1, 1, 1, 1), S4(1, 60, 60, 5)},
+    {S5(2, 3, 4, 2, 5), S5(2, 3, 4, 2, 5), S5(2, 1, 4, 1, 5)}, /* five axes */
+    {S5(2, 3, 4, 2, 5), S5(2, 3, 1, 2, 1), S5(1, 1, 4, 1, 5)},
     {S2(1, 1), S2(1, 1), S2(1, 1)},
 };
 enum { MEETINGS = sizeof meetings / sizeof *meetings };

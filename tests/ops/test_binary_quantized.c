@@ -51,6 +51,13 @@ typedef struct meeting {
         }                                                                                          \
     }
 
+#define S5(d, h, w, c)                                                                             \
+    {                                                                                              \
+        5, {                                                                                       \
+            1, d, h, w, c                                                                          \
+        }                                                                                          \
+    }
+
 /* Channels that fill their words and others, around vectors of 16. */
 static const meeting meetings[] = {
     {S4(3, 3, 5), S4(3, 3, 5), -1},
@@ -65,7 +72,8 @@ static const meeting meetings[] = {
     {S4(3, 5, 1), S4(1, 5, 1), -1}, /* a last axis of 1 */
     {S2(33), S2(33), 1},            /* the same for each image */
     {S4(3, 4, 6), S4(3, 1, 6), 1},
-    {S4(23, 17, 12), S4(1, 1, 12), -1}, /* several work-items */
+    {S5(3, 4, 2, 6), S5(1, 4, 1, 6), -1}, /* five axes */
+    {S4(23, 17, 12), S4(1, 1, 12), -1},   /* several work-items */
 };
 enum { MEETINGS = sizeof meetings / sizeof *meetings };
 

@@ -291,21 +291,43 @@ static clq_status read_mul(onnx_loader *load, onnx_node *node) {
 static clq_status read_div(onnx_loader *load, onnx_node *node) {
     return read_pair(load, node, CLQ_BINARY_DIV);
 }
+/* An exponent may be whole numbers, whatever the base is. */
+static clq_status read_exponent(onnx_loader *load, const onnx_node *node, side *s) {
+    const onnx_constant *whole;
+    onnx_constant *made;
+    void *data;
+    CLQ_TRY(read_side(load, node, 1, s));
+    whole = s->constant;
+    if (!whole || (whole->type != ONNX_INT64 && whole->type != ONNX_INT32) || whole->scale) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(onnx_constant_make(&load->arena, whole->name, ONNX_FLOAT, whole->rank, whole->dim,
+                               &made, &data));
+    for (size_t i = 0; i < made->count; i++) {
+        ((float *)data)[i] = whole->type == ONNX_INT64 ? (float)((const int64_t *)whole->data)[i]
+                                                       : (float)((const int32_t *)whole->data)[i];
+    }
+    s->constant = made;
+    return CLQ_OK;
+}
+
 /* One exponent for all makes a function of one number. */
 static clq_status read_pow(onnx_loader *load, onnx_node *node) {
     const float *exponent;
-    side a, b;
+    side a, b, unused;
+    char *name;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(read_side(load, node, 1, &b));
-    if (!b.constant || b.constant->count != 1 || onnx_input(load, node, 0)->constant) {
-        return read_pair(load, node, CLQ_BINARY_POW);
-    }
     CLQ_TRY(read_side(load, node, 0, &a));
+    CLQ_TRY(read_exponent(load, node, &b));
+    if (!b.constant || b.constant->count != 1 || a.constant) {
+        CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+        return combine(load, node, CLQ_BINARY_POW, &a, &b, name, true, &unused);
+    }
     if (b.constant->rank > a.x.rank) {
         return onnx_fail(node, "the exponent has more dimensions than the base");
     }
     if (b.constant->type != ONNX_FLOAT && !b.constant->scale) {
-        return onnx_fail(node, "the exponent must be a float");
+        return onnx_fail(node, "the exponent must be a number");
     }
     CLQ_TRY(onnx_constant_floats(&load->arena, b.constant, &exponent));
     const clq_unary_attrs attrs = {exponent[0], 0};
