@@ -320,6 +320,13 @@ static clq_status test_directions(clq_device *device, const f32_variant *v, f32_
     if (!*right || v->method == BY_GEMM) {
         return CLQ_OK;
     }
+    if (v->method == BY_SUM) { /* strides may leave a program one direction */
+        bool suits;
+        CLQ_TRY(clq_conv_sum_suits(device, &d->g, true, v->choice, &suits));
+        if (!suits) {
+            return CLQ_OK;
+        }
+    }
     if (v->method == BY_WINOGRAD) { /* the plan is for as many results as forward has */
         mirrored.ic = v->g.oc;
         mirrored.oc = v->g.ic;

@@ -105,6 +105,23 @@ cleanup:
     return status;
 }
 
+clq_status clq_conv_sum_suits(clq_device *device, const clq_conv_geometry *geometry, bool backward,
+                              const clq_conv_choice *choice, bool *suits) {
+    const conv_shape shape = clq_f32_shape(geometry, backward);
+    clq_f32_plan plan;
+    conv_phase *phases = clq_calloc((size_t)shape.phases, sizeof *phases);
+    conv_tap *taps = clq_calloc((size_t)geometry->kh * (size_t)geometry->kw, sizeof *taps);
+    const bool made = phases && taps;
+    if (made) {
+        clq_f32_phases(geometry, backward, phases, taps);
+        *suits = clq_f32_make_plan(clq_device_get_info(device), &shape, phases,
+                                   clq_conv_is_depthwise(geometry), choice, &plan);
+    }
+    clq_free(phases);
+    clq_free(taps);
+    return made ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
 clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
                              const clq_conv_geometry *geometry, bool backward) {
     return clq_conv_sum_init_as(sum, device, geometry, backward, NULL);

@@ -28,6 +28,9 @@ clq_status clq_conv_sum_init(clq_conv_sum *sum, clq_device *device,
 clq_status clq_conv_sum_init_as(clq_conv_sum *sum, clq_device *device,
                                 const clq_conv_geometry *geometry, bool backward,
                                 const clq_conv_choice *choice);
+/* Whether that choice can be had in a direction. */
+clq_status clq_conv_sum_suits(clq_device *device, const clq_conv_geometry *geometry, bool backward,
+                              const clq_conv_choice *choice, bool *suits);
 void clq_conv_sum_free(clq_conv_sum *sum);
 clq_status clq_conv_sum_load_weights(clq_conv_sum *sum, clq_buffer *w);
 /* dst = act(sum + bias + residual); bias and residual may be NULL, residual may be dst. */

@@ -90,6 +90,7 @@ static const shape_case cases[] = {
     {SQUARE(1, 9, 16, 24, 24, 5, 1, 2, 1, 24)},
     {SQUARE(1, 16, 33, 16, 16, 7, 2, 3, 1, 16)},
     {SQUARE(1, 6, 4, 12, 12, 3, 1, 0, 1, 12)},
+    {SQUARE(1, 8, 15, 8, 8, 3, 2, 1, 1, 8), .kw = 3, .stride_w = 1, .pad_w = 1, .dilation_w = 1},
     /* many pixels: several blocks, parts and tiles an item */
     {SQUARE(6, 20, 21, 16, 16, 3, 1, 1, 1, 1)},
     {SQUARE(4, 19, 19, 3, 33, 3, 1, 1, 1, 1)},
