@@ -303,6 +303,32 @@ static void moves_are_made_once(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* A slice for each part that somebody reads, by the node's numbers of parts or evenly. */
+static void splits(void **state) {
+    static const char *const ops[] = {"slice", "slice", "add"};
+    (void)state;
+    for (int even = 0; even < 2; even++) {
+        make_model *m = make_start();
+        m->inputs[0] = make_info(m, "x", 4, (const int64_t[]){-1, 7, 3, 4});
+        make_longs(m, "parts", 3, 3, 1);
+        make_node(m, "Split", even ? "x" : "x,parts", "a,b,unread");
+        make_int(m, "axis", -3);
+        make_node(m, "Add", "b,a", "y");
+        clq_graph *graph = make_finish(m);
+        assert_ops(graph, ops, 3);
+        const clq_slice_attrs *first = graph->nodes[0].attrs, *second = graph->nodes[1].attrs;
+        assert_int_equal(first->start[3], 0);
+        assert_int_equal(second->start[3], 3); /* evenly: 3, 3 and the last 1 */
+        assert_int_equal(second->count[3], 3);
+        assert_int_equal(second->count[1], 3);
+        clq_graph_destroy(graph);
+    }
+    make_model *m = make_start();
+    make_node(m, "Split", "x", "a,y");
+    make_int(m, "axis", 0);
+    make_refused(m, "Split");
+}
+
 /* Batch norm behind a transposed (N, C, L). */
 static make_model *start_rows(void) {
     make_model *m = make_start();
@@ -524,6 +550,7 @@ int main(void) {
         cmocka_unit_test(channel_shuffle),
         cmocka_unit_test(moves_are_made_once),
         cmocka_unit_test(rows_of_channels),
+        cmocka_unit_test(splits),
         cmocka_unit_test(batch_as_an_axis),
         cmocka_unit_test(pools),
         cmocka_unit_test(written_pools_have_no_window_in_the_padding),
