@@ -504,8 +504,8 @@ static void test_rules(void **state) {
     assert_refused(graph, (clq_exec_options){.batch = 0}, "batch");
     assert_refused(graph, (clq_exec_options){.batch = 2000000000}, "too large");
     assert_refused(graph, (clq_exec_options){.batch = 1, .mode = (clq_exec_mode)17}, "mode");
-    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_INT8}, "float form");
-    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_QAT}, "float form");
+    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_INT8}, "a float network");
+    assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_QAT}, "a float network");
     assert_refused(graph, (clq_exec_options){.batch = 1, .mode = CLQ_EXEC_TRAIN, .params = fixed},
                    "gradients");
     clq_exec *exec = make_exec(graph, (clq_exec_options){.batch = 1});
