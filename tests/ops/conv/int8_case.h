@@ -231,10 +231,11 @@ static inline uint32_t paths_of_case(const clq_device_info *info, int number) {
     return paths;
 }
 
-/* Those of the next case; none for most cases unless the test is exhaustive. */
-static inline uint32_t paths_of_next_case(const clq_device_info *info) {
+/* Those of the next case; unless the test is exhaustive none but for one case in `on_cpu` or, under
+ * the GPU schedule, `on_gpu`, which should divide no loop's number of cases. */
+static inline uint32_t paths_of_next_case(const clq_device_info *info, int on_cpu, int on_gpu) {
     static int number;
-    const int in_turn = info->schedule == CLQ_SCHEDULE_CPU ? 2 : 5;
+    const int in_turn = info->schedule == CLQ_SCHEDULE_CPU ? on_cpu : on_gpu;
     const int here = number++;
     return clq_test_takes(here, in_turn) ? paths_of_case(info, here / in_turn) : 0;
 }

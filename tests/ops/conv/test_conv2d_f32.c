@@ -562,11 +562,11 @@ int main(int argc, char **argv) {
         unsigned simd_bytes;
         int cases_in_turn, candidates_in_turn, picked_in_turn;
     } groups[] = {
-        {"conv2d_f32, CPU schedule", open_cpu, 0, 7, 37, 4},
+        {"conv2d_f32, CPU schedule", open_cpu, 0, 11, 61, 5},
         {"conv2d_f32, CPU schedule, 16-byte vectors", open_cpu_16, 16, 1, 1, 1},
         {"conv2d_f32, CPU schedule, 32-byte vectors", open_cpu_32, 32, 1, 1, 1},
         {"conv2d_f32, CPU schedule, 64-byte vectors", open_cpu_64, 64, 1, 1, 1},
-        {"conv2d_f32, GPU schedule", open_gpu, 0, 11, 37, 5},
+        {"conv2d_f32, GPU schedule", open_gpu, 0, 19, 61, 9},
     };
     const unsigned own = own_simd_bytes();
     int failed = 0;

@@ -29,7 +29,7 @@ static void check_paths(const conv_case *c, conv_data *d, uint32_t paths) {
 static void check(conv_case c) {
     conv_data d;
     make_data(&c, &d);
-    check_paths(&c, &d, paths_of_next_case(clq_device_get_info(device)));
+    check_paths(&c, &d, paths_of_next_case(clq_device_get_info(device), 5, 11));
     free_data(&d);
 }
 

@@ -5,7 +5,7 @@
 #include "ops/conv/conv_class.h"
 #include "ops/conv/int8_case.h"
 
-enum { CANDIDATES_IN_TURN = 24 }; /* unless all are run */
+enum { CANDIDATES_IN_TURN = 48 }; /* unless all are run */
 
 /* The candidates of the device's present dot path, each as if `clquant tune` had kept it. */
 static void run_candidates(const conv_case *c, conv_data *d) {
@@ -36,7 +36,7 @@ static void run_candidates(const conv_case *c, conv_data *d) {
 
 static void check_candidates(conv_case c) {
     const clq_dot first = device->info.dot;
-    const uint32_t paths = paths_of_next_case(&device->info);
+    const uint32_t paths = paths_of_next_case(&device->info, 2, 5);
     conv_data d;
     make_data(&c, &d);
     ref_conv2d_int8(&d.g, &d.params, d.x, d.residual, d.expected);
@@ -88,7 +88,7 @@ static void test_candidates(void **state) {
  */
 static void check_winograd(conv_case c) {
     const clq_dot first = device->info.dot;
-    const uint32_t paths = paths_of_next_case(&device->info);
+    const uint32_t paths = paths_of_next_case(&device->info, 2, 5);
     char key[CLQ_CONV_KEY];
     conv_data d;
     make_data(&c, &d);
