@@ -191,7 +191,11 @@ static void padded_conv(void **state) {
     make_node(m, "Pad", "x,pads", "padded");
     make_node(m, "MaxPool", "padded", "y");
     make_ints(m, "kernel_shape", 2, 2);
-    make_refused(m, "Pad is only supported before Conv");
+    graph = make_finish(m); /* zeros, not the largest elements inside */
+    const clq_pad_attrs *p = node_at(graph, 0, "pad")->attrs;
+    assert_true(p->before[1] == 2 && p->before[2] == 1 && p->after[1] == 3 && p->after[2] == 4);
+    node_at(graph, 1, "max_pool");
+    clq_graph_destroy(graph);
 }
 
 static void conv_on_pooled(void **state) {

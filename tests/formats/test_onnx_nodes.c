@@ -318,7 +318,7 @@ static void other_types(void **state) {
     make_refused(m, "casts constants from int64 to string");
 }
 
-/* Any number of inputs. */
+/* Any number of inputs: as many nodes as it takes. */
 static void many_inputs(void **state) {
     (void)state;
     make_model *m = make_start();
@@ -329,7 +329,13 @@ static void many_inputs(void **state) {
     }
     node->input = names;
     node->n_input = 40;
-    make_refused(m, "operator that is not supported: Concat of activations (1, node 0");
+    make_int(m, "axis", 1);
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, 3);
+    assert_int_equal(graph->nodes[0].input_count, CLQ_MAX_INPUTS);
+    assert_int_equal(graph->nodes[2].input_count, 2);
+    assert_int_equal(graph->values[clq_graph_output(graph)].shape.dim[3], 40 * 3);
+    clq_graph_destroy(graph);
 }
 
 int main(void) {

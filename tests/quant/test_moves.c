@@ -1,5 +1,6 @@
 /* Concat, slice, channel shuffle, padding and their like in quantized networks: codes of simulation
  * and integers agree, what is joined has one range, and QAT goes through. */
+#include <clquant/formats.h>
 #include <math.h>
 
 #include "ops/registry.h"
@@ -29,7 +30,8 @@ static clq_graph *make_moves(void) {
     static const clq_pad_attrs mirror = {{0, 1, 1}, {0, 1, 1}, CLQ_PAD_REFLECT, 0};
     static const clq_pad_attrs frame = {{0, 1, 0, 1}, {0, 0, 1, 1}, CLQ_PAD_CONSTANT, 2.5f};
     static const clq_space_depth_attrs dcr = {2, CLQ_DEPTH_DCR}, crd = {2, CLQ_DEPTH_CRD};
-    static const clq_reshape_attrs tall = {4, {1, 10, 10, 20}};
+    static const clq_reshape_attrs apart = {5, {1, 10, 10, 1, 20}}, tall = {5, {1, 10, 10, 2, 20}};
+    static const clq_reshape_attrs again = {4, {1, 10, 10, 40}};
     clq_builder b = {.options = &options};
     int parts[3], x, wide[2];
     assert_ok(clq_graph_create("moves", &b.graph));
@@ -51,7 +53,9 @@ static clq_graph *make_moves(void) {
     x = put(&b, "transpose", "turn", &turn, x);
     wide[0] = wide[1] = x;
     assert_ok(clq_graph_add_node(b.graph, "concat", "twice", &channels, wide, 2, &x));
+    x = put(&b, "reshape", "apart", &apart, x);
     x = put(&b, "expand", "expand", &tall, x);
+    x = put(&b, "reshape", "again", &again, x);
     x = clq_build_op(&b, "relu6", "last.relu6", net_conv(&b, "last", x, 5, valid, true));
     x = clq_build_op(&b, "flatten", "flatten", x);
     clq_graph_set_output(b.graph, clq_build_linear(&b, "fc", x, 10, CLQ_LINEAR_UNIFORM));
@@ -229,6 +233,46 @@ static void qat_keeps_what_is_joined_together(void **state) {
     }
 }
 
+/* ---- files ---- */
+
+static void assert_same_logits(clq_graph *a, clq_graph *b, clq_exec_mode mode) {
+    char first[65], second[65];
+    net_logits(test_device, a, mode, net_data(CLQ_SPLIT_TEST, SIZE, 5), BATCH, first);
+    net_logits(test_device, b, mode, net_data(CLQ_SPLIT_TEST, SIZE, 5), BATCH, second);
+    assert_string_equal(first, second);
+}
+
+static clq_graph *through_file(const clq_graph *graph) {
+    clq_graph *loaded = NULL;
+    assert_ok(clq_onnx_save(graph, clq_test_temp_path("moves.onnx")));
+    assert_ok(clq_onnx_load(clq_test_temp_path("moves.onnx"), &loaded));
+    return loaded;
+}
+
+static void files_keep_what_is_computed(void **state) {
+    (void)state;
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    clq_graph *graph = net_folded(make_moves()), *loaded = through_file(graph), *integer = NULL;
+    assert_same_logits(graph, loaded, CLQ_EXEC_FLOAT);
+    clq_graph_destroy(loaded);
+    clq_graph_destroy(graph);
+    for (int mixed = 0; mixed < 2; mixed++) {
+        const clq_policy_rule rules[2] = {{.name = "concat", .activations = CLQ_Q_S8},
+                                          {.name = "frame", .keep_float = true}};
+        for (int k = 0; mixed && k < 2; k++) {
+            assert_ok(clq_policy_add(&config.policy, &rules[k]));
+        }
+        graph = calibrated(&config);
+        assert_ok(clq_convert(graph, &integer));
+        loaded = through_file(integer);
+        assert_same_logits(integer, loaded, CLQ_EXEC_INT8);
+        clq_graph_destroy(loaded);
+        clq_graph_destroy(integer);
+        clq_graph_destroy(graph);
+    }
+}
+
 /* ---- one sample at a time ---- */
 
 static void a_fixed_batch_is_one(void **state) {
@@ -262,6 +306,8 @@ int main(void) {
         cmocka_unit_test(joined_range_is_that_of_all),
         cmocka_unit_test(every_mix_agrees),
         cmocka_unit_test(qat_keeps_what_is_joined_together),
+        cmocka_unit_test_setup_teardown(files_keep_what_is_computed, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
         cmocka_unit_test(a_fixed_batch_is_one),
     };
     const struct CMUnitTest gpu[] = {cmocka_unit_test(joined_values_have_one_range)};

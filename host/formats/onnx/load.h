@@ -326,16 +326,17 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
 clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t index,
                               onnx_operand *operand);
 /* Of (N, C, H, W): the graph's image (N, H, W, C), or its (N, C) where H and W are 1
- * (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad, which is an error
- * when it is NULL. */
+ * (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad, which becomes a
+ * node when it is NULL. */
 clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
                            onnx_operand *operand, int *pad);
 /* Notes that the node being loaded reads an activation, and that it is loaded. */
 clq_status onnx_note_read(onnx_loader *load, const onnx_operand *operand);
 clq_status onnx_end_reads(onnx_loader *load, const onnx_node *node);
 
-/* Makes a node of a pending Slice. */
+/* Makes a node of a pending Slice, or Pad. */
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand);
+clq_status onnx_make_pad(onnx_loader *load, onnx_operand *operand);
 /* Makes nodes of a pending Slice or Flatten; `features` as onnx_want_features. The operand has been
  * noted as read. */
 clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *operand,

@@ -96,6 +96,24 @@ clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand) {
     return CLQ_OK;
 }
 
+clq_status onnx_make_pad(onnx_loader *load, onnx_operand *operand) {
+    static const int no_pad[4];
+    const int *pad = operand->pad;
+    if (memcmp(pad, no_pad, sizeof no_pad) == 0) {
+        return CLQ_OK;
+    }
+    const clq_pad_attrs attrs = {.before = {0, pad[0], pad[1]}, .after = {0, pad[2], pad[3]}};
+    char *wanted, *name;
+    CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s.pad",
+                             load->graph->values[operand->value].name));
+    CLQ_TRY(onnx_unique_name(load, wanted, &name));
+    CLQ_TRY(
+        clq_graph_add_node(load->graph, "pad", name, &attrs, &operand->value, 1, &operand->value));
+    memset(operand->pad, 0, sizeof operand->pad);
+    operand->dequantized = false;
+    return onnx_make_room(load, operand->value);
+}
+
 /* (N, features) in the order H, W, C of an image to the file's C, H, W. */
 static clq_status turn(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
     const onnx_operand seen = *operand;
@@ -131,18 +149,16 @@ clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *o
     return CLQ_OK;
 }
 
-/* Input `index`, read; a pending Pad goes to `pad`, and is an error when that is NULL. */
+/* Input `index`, read; a pending Pad goes to `pad`, and becomes a node when that is NULL. */
 static clq_status read_input(onnx_loader *load, const onnx_node *node, size_t index, bool features,
                              onnx_operand *operand, int *pad) {
-    static const int no_pad[4];
     CLQ_TRY(onnx_peek(load, node, index, operand));
     CLQ_TRY(onnx_note_read(load, operand));
     if (pad) {
         memcpy(pad, operand->pad, sizeof operand->pad);
-    } else if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
-        return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
+        memset(operand->pad, 0, sizeof operand->pad);
     }
-    memset(operand->pad, 0, sizeof operand->pad);
+    CLQ_TRY(onnx_make_pad(load, operand));
     return onnx_settle(load, node, operand, features);
 }
 
@@ -173,12 +189,10 @@ clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t inde
 clq_status onnx_view(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {
     static const int no_pad[4];
     CLQ_TRY(onnx_peek(load, node, 0, operand));
-    if (operand->stride[0] > 0) {
+    if (operand->stride[0] > 0 || memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
         CLQ_TRY(onnx_note_read(load, operand));
         CLQ_TRY(onnx_make_slice(load, operand));
-    }
-    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
-        return onnx_fail(node, "reads a padded image; Pad is only supported before Conv");
+        CLQ_TRY(onnx_make_pad(load, operand));
     }
     return CLQ_OK;
 }

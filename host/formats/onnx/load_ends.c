@@ -203,16 +203,12 @@ clq_status onnx_add_inputs(onnx_loader *load) {
 /* ---- outputs ---- */
 
 static clq_status check_output(const onnx_operand *operand) {
-    static const int no_pad[4];
     if (operand->constant) {
         return clq_fail(CLQ_BAD_DATA, "is a constant; the result of a node is expected");
     }
     if (operand->codes) {
         return clq_fail(CLQ_BAD_DATA,
                         "holds codes; put a DequantizeLinear behind the last QuantizeLinear");
-    }
-    if (memcmp(operand->pad, no_pad, sizeof no_pad) != 0) {
-        return clq_fail(CLQ_BAD_DATA, "is a padded image; Pad is only supported before Conv");
     }
     return CLQ_OK;
 }
@@ -222,6 +218,7 @@ static clq_status settle_output(onnx_loader *load, onnx_operand *operand, clq_ax
     const Onnx__NodeProto reader = {.name = (char *)"the network", .op_type = (char *)"output"};
     const onnx_node node = {.proto = &reader, .op = reader.op_type};
     CLQ_TRY(onnx_note_read(load, operand));
+    CLQ_TRY(onnx_make_pad(load, operand));
     CLQ_TRY(onnx_settle(load, &node, operand, false));
     if (load->graph->values[operand->value].kind != CLQ_VALUE_ACTIVATION) { /* it is an input */
         const clq_shape shape = load->graph->values[operand->value].shape;

@@ -190,8 +190,9 @@ clq_status onnx_attribute_text(onnx_node *node, const char *name, const char **v
         return CLQ_OK;
     }
     /* A text of the file's has no NUL behind it; only known words are of interest here. */
-    static const char *const words[] = {"",         "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER",
-                                        "constant", "CRD",    "DCR",   "none",       "tanh"};
+    static const char *const words[] = {"",         "NOTSET", "VALID",   "SAME_UPPER", "SAME_LOWER",
+                                        "constant", "edge",   "reflect", "wrap",       "CRD",
+                                        "DCR",      "none",   "tanh"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         size_t length = strlen(words[i]);
         if (attribute->s.len == length &&

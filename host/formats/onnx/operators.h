@@ -38,11 +38,14 @@ clq_status onnx_write_plain(onnx_chain *chain, const clq_node *node, const char 
 /* clang-format off */
 #define FAMILIES(X) \
     X(binary) \
+    X(concat) \
     X(constant) \
     X(conv) \
+    X(depth) \
     X(linear) \
     X(norm) \
     X(numbers) \
+    X(pad) \
     X(parts) \
     X(pool) \
     X(quantize) \

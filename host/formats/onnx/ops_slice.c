@@ -1,6 +1,5 @@
-/* Parts of tensors, and tensors put together. An activation's Slice and Pad wait for the node that
- * reads them: strides and zero channels together are a ResNet's option-A shortcut, zeros around an
- * image are a convolution's padding. */
+/* Parts of tensors. Every k-th row and column of an image waits for the node that reads it: with
+ * zero channels it is a ResNet's option-A shortcut. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -20,8 +19,9 @@ clq_status onnx_read_slices(onnx_loader *load, onnx_node *node, onnx_slices *s) 
         CLQ_TRY(onnx_want_integers(load, node, 4, "steps", &s->steps, &s->step_count));
     }
     if (s->count == 0 || end_count != s->count || (s->axis_count && s->axis_count != s->count) ||
-        (s->step_count && s->step_count != s->count) || s->count > 4) {
-        return onnx_fail(node, "starts, ends, axes and steps must be of one length, 1..4");
+        (s->step_count && s->step_count != s->count) || s->count > ONNX_MAX_RANK) {
+        return onnx_fail(node, "starts, ends, axes and steps must be of one length, 1..%d",
+                         ONNX_MAX_RANK);
     }
     return CLQ_OK;
 }
@@ -193,132 +193,8 @@ static clq_status write_slice(onnx_chain *chain, const clq_node *node, const cha
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }
 
-/* ---- Pad ---- */
-
-/* pads[before 0..3, after 0..3] of (N, C, H, W). */
-static clq_status read_pads(onnx_loader *load, onnx_node *node, int rank, int64_t pads[8]) {
-    const int64_t *given = NULL, *axes;
-    size_t count = 0, axis_count = 0;
-    const char *mode = "constant";
-    float value = 0;
-    memset(pads, 0, 8 * sizeof *pads);
-    CLQ_TRY(onnx_want_inputs(node, 1, 4));
-    CLQ_TRY(onnx_attribute_text(node, "mode", &mode));
-    CLQ_TRY(onnx_attribute_float(node, "value", &value));
-    CLQ_TRY(onnx_attribute_ints(node, "pads", &given, &count));
-    if (count == 0) {
-        CLQ_TRY(onnx_want_integers(load, node, 1, "pads", &given, &count));
-        CLQ_TRY(onnx_want_scalar(load, node, 2, "the padding value", 0, &value));
-    }
-    CLQ_TRY(onnx_want_integers(load, node, 3, "axes", &axes, &axis_count));
-    size_t covered = axis_count ? axis_count : (size_t)rank;
-    if (strcmp(mode, "constant") != 0 || value != 0 || count != 2 * covered || covered > 4) {
-        return onnx_fail(node, "only zeros are supported, 2 numbers for each axis");
-    }
-    for (size_t i = 0; i < covered; i++) {
-        int64_t axis = axis_count ? axes[i] : (int64_t)i;
-        axis += axis < 0 ? rank : 0;
-        if (axis < 0 || axis >= rank) {
-            return onnx_fail(node, "axis %lld is out of range", (long long)axis);
-        }
-        pads[axis] = given[i];
-        pads[axis + 4] = given[i + covered];
-    }
-    for (int i = 0; i < 8; i++) {
-        if (pads[i] < 0 || pads[i] > 1 << 20) {
-            return onnx_fail(node, "pads %lld, must be 0..%d", (long long)pads[i], 1 << 20);
-        }
-    }
-    return CLQ_OK;
-}
-
-/* The option-A shortcut: a strided image and zero channels. */
-static clq_status add_shortcut(onnx_loader *load, const onnx_node *node, onnx_operand *x,
-                               const int64_t pads[8]) {
-    if (x->stride[0] != x->stride[1]) {
-        CLQ_TRY(onnx_make_slice(load, x));
-    }
-    clq_pad_channels_attrs attrs = {
-        .stride = x->stride[0] > 0 ? x->stride[0] : 1, .front = (int)pads[1], .back = (int)pads[5]};
-    return onnx_add_node(load, node, "shortcut_a", NULL, &attrs, &x->value, 1, NULL);
-}
-
-static clq_status read_pad(onnx_loader *load, onnx_node *node) {
-    static const int no_pad[4];
-    onnx_operand x;
-    int64_t pads[8];
-    CLQ_TRY(onnx_peek(load, node, 0, &x));
-    CLQ_TRY(onnx_note_read(load, &x));
-    onnx_dims dims = onnx_activation_dims(load, &x);
-    CLQ_TRY(read_pads(load, node, dims.rank, pads));
-    bool channels = pads[1] || pads[5];
-    bool image = pads[2] || pads[3] || pads[6] || pads[7];
-    if (!channels && !image && !pads[0] && !pads[4]) {
-        return onnx_bind_output(load, node, &x);
-    }
-    bool padded = memcmp(x.pad, no_pad, sizeof no_pad) != 0;
-    if (dims.rank != 4 || !onnx_is_image(load, &x) || pads[0] || pads[4] ||
-        (channels && (image || padded))) {
-        return onnx_fail(node, "only pads channels, or the image, of (N, C, H, W)");
-    }
-    if (channels) {
-        return add_shortcut(load, node, &x, pads);
-    }
-    CLQ_TRY(onnx_make_slice(load, &x));
-    for (int axis = 0; axis < 2; axis++) {
-        x.pad[axis] += (int)pads[2 + axis];
-        x.pad[axis + 2] += (int)pads[6 + axis];
-        if (x.pad[axis] > 1 << 20 || x.pad[axis + 2] > 1 << 20) {
-            return onnx_fail(node, "padding is out of range");
-        }
-    }
-    return onnx_bind_output(load, node, &x);
-}
-
-/* x[:, :, ::s, ::s] and zero channels. */
-static clq_status write_shortcut(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
-                                 size_t count) {
-    const clq_pad_channels_attrs *attrs = graph_node->attrs;
-    onnx_saver *save = chain->save;
-    const char *base = chain->base;
-    Onnx__NodeProto *node;
-    bool pads = attrs->front > 0 || attrs->back > 0;
-    chain->current = inputs[0];
-    (void)count;
-    onnx_save_plan(chain, pads ? "Pad" : "Slice", CLQ_ACT_NONE);
-    if (attrs->stride > 1 || !pads) {
-        const int64_t zeros[2] = {0, 0}, ends[2] = {INT64_MAX, INT64_MAX}, axes[2] = {2, 3};
-        const int64_t steps[2] = {attrs->stride, attrs->stride};
-        const char *slice[5] = {chain->current};
-        char *path;
-        CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/%s", base, "Slice"));
-        CLQ_TRY(onnx_save_longs(save, "slice_starts", zeros, 2, &slice[1]));
-        CLQ_TRY(onnx_save_longs(save, "slice_ends", ends, 2, &slice[2]));
-        CLQ_TRY(onnx_save_longs(save, "slice_axes", axes, 2, &slice[3]));
-        CLQ_TRY(onnx_save_longs(save, "slice_steps", steps, 2, &slice[4]));
-        if (pads) {
-            const char *sliced;
-            CLQ_TRY(onnx_save_name(save, &save->values, path, &sliced));
-            CLQ_TRY(onnx_save_node(save, "Slice", path, slice, 5, sliced, &node));
-            chain->current = sliced;
-        } else {
-            CLQ_TRY(onnx_save_step(chain, "Slice", slice, 5, &node));
-        }
-    }
-    if (pads) {
-        const int64_t around[8] = {0, attrs->front, 0, 0, 0, attrs->back, 0, 0};
-        const char *pad[3] = {chain->current};
-        CLQ_TRY(onnx_save_longs(save, "pad_channels", around, 8, &pad[1]));
-        CLQ_TRY(onnx_save_scalar(save, "pad_value", 0, &pad[2]));
-        CLQ_TRY(onnx_save_step(chain, "Pad", pad, 3, &node));
-    }
-    return onnx_save_finish(chain, CLQ_ACT_NONE);
-}
-
 const onnx_operator onnx_slice_operators[] = {
     {"Slice", .read = read_slice, .op = "slice", .write = write_slice},
     {"Split", .read = read_split},
-    {"Pad", .read = read_pad},
-    {.op = "shortcut_a", .write = write_shortcut},
     {0},
 };

@@ -62,6 +62,9 @@ clq_status onnx_save_node(onnx_saver *save, const char *op, const char *name,
                           Onnx__NodeProto **node);
 clq_status onnx_save_int(onnx_saver *save, Onnx__NodeProto *node, const char *name, int64_t value);
 clq_status onnx_save_float(onnx_saver *save, Onnx__NodeProto *node, const char *name, float value);
+/* `text` must live until the model is packed. */
+clq_status onnx_save_text(onnx_saver *save, Onnx__NodeProto *node, const char *name,
+                          const char *text);
 clq_status onnx_save_ints(onnx_saver *save, Onnx__NodeProto *node, const char *name,
                           const int *values, size_t count);
 

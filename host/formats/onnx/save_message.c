@@ -92,6 +92,16 @@ clq_status onnx_save_float(onnx_saver *save, Onnx__NodeProto *node, const char *
     return CLQ_OK;
 }
 
+clq_status onnx_save_text(onnx_saver *save, Onnx__NodeProto *node, const char *name,
+                          const char *text) {
+    Onnx__AttributeProto *attribute = NULL;
+    CLQ_TRY(
+        add_attribute(save, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING, &attribute));
+    attribute->has_s = true;
+    attribute->s = (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
+    return CLQ_OK;
+}
+
 clq_status onnx_save_ints(onnx_saver *save, Onnx__NodeProto *node, const char *name,
                           const int *values, size_t count) {
     Onnx__AttributeProto *attribute = NULL;

@@ -1,0 +1,56 @@
+/* Pixels to channels and back. */
+#include <string.h>
+
+#include "formats/onnx/operators.h"
+
+static clq_status read_depth(onnx_loader *load, onnx_node *node, const char *op,
+                             clq_depth_mode mode) {
+    static const int places[4] = {0, 2, 3, 1};
+    onnx_operand x;
+    int64_t block = 0;
+    CLQ_TRY(onnx_want_inputs(node, 1, 1));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_settle(load, node, &x, false));
+    CLQ_TRY(onnx_arrange(load, node, &x, 4, places));
+    CLQ_TRY(onnx_attribute_int(node, "blocksize", 1, 1 << 15, &block));
+    const clq_space_depth_attrs attrs = {(int)block, mode};
+    return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, NULL);
+}
+
+static clq_status read_depth_to_space(onnx_loader *load, onnx_node *node) {
+    const char *mode = "DCR";
+    CLQ_TRY(onnx_attribute_text(node, "mode", &mode));
+    if (strcmp(mode, "DCR") != 0 && strcmp(mode, "CRD") != 0) {
+        return onnx_fail(node, "mode is \"%.20s\", must be DCR or CRD", mode);
+    }
+    return read_depth(load, node, "depth_to_space", mode[0] == 'D' ? CLQ_DEPTH_DCR : CLQ_DEPTH_CRD);
+}
+
+static clq_status read_space_to_depth(onnx_loader *load, onnx_node *node) {
+    return read_depth(load, node, "space_to_depth", CLQ_DEPTH_DCR);
+}
+
+static clq_status write_depth(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                              size_t count) {
+    const clq_space_depth_attrs *attrs = graph_node->attrs;
+    const bool to_space = strcmp(chain->onnx, "DepthToSpace") == 0;
+    Onnx__NodeProto *node;
+    if (!to_space && attrs->mode == CLQ_DEPTH_CRD) {
+        return clq_fail(CLQ_USAGE, "space_to_depth \"%s\": ONNX has it in mode DCR only",
+                        graph_node->name);
+    }
+    onnx_save_plan(chain, chain->onnx, CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &node));
+    CLQ_TRY(onnx_save_int(chain->save, node, "blocksize", attrs->block));
+    if (to_space) {
+        CLQ_TRY(onnx_save_text(chain->save, node, "mode",
+                               attrs->mode == CLQ_DEPTH_CRD ? "CRD" : "DCR"));
+    }
+    return onnx_save_finish(chain, CLQ_ACT_NONE);
+}
+
+const onnx_operator onnx_depth_operators[] = {
+    {"DepthToSpace", .read = read_depth_to_space, .op = "depth_to_space", .write = write_depth},
+    {"SpaceToDepth", .read = read_space_to_depth, .op = "space_to_depth", .write = write_depth},
+    {0},
+};
