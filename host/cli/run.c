@@ -125,7 +125,7 @@ static const struct argp_child children[] = {
 static const struct argp run_argp = {
     run_options,
     parse,
-    "RECIPE --data DIR --out DIR",
+    "RECIPE.json --data DIR --out DIR",
     "The whole job: trains in FP32, quantizes after training (PTQ), fine-tunes quantization-aware "
     "(QAT), converts to integers, evaluates, verifies, benchmarks and reports. Ctrl-C stops a "
     "training behind a checkpoint, from which --resume continues."

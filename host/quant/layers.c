@@ -162,6 +162,7 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
 
 clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *graph,
                                   const float *const *learned, clq_quant_report *report) {
+    int with_levels = 0;
     for (int n = 0; n < graph->node_count; n++) {
         const clq_node *node = &graph->nodes[n];
         if (!clq_is_layer(node) ||
@@ -183,9 +184,16 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
         }
         if (status == CLQ_OK && clq_has_levels(config, w->q.type)) {
             clq_set_levels(config->weight_steps, w);
+            with_levels++;
         }
         clq_free(scale);
         CLQ_TRY(status);
+    }
+    if (config->weight_steps != CLQ_STEPS_UNIFORM && with_levels == 0) {
+        return clq_fail(CLQ_USAGE,
+                        "weight_steps %s gives levels to weights of 4 bits, and no layer has them "
+                        "(--weight-bits '*=4')",
+                        clq_steps_names[config->weight_steps]);
     }
     return CLQ_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "graph/codes.h"
 #include "ops/layer.h"
+#include "quant/internal.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 
@@ -84,7 +85,21 @@ static void networks(void **state) {
     }
 }
 
+/* Levels are asked for, and no layer has weights of 4 bits. */
+static void nobody_has_levels(void **state) {
+    (void)state;
+    const clq_network_options options = {.network = "resnet20", .size = SIZE};
+    clq_graph *graph = net_folded(net_built(&options));
+    clq_quant_config config;
+    clq_quant_config_init(&config);
+    config.weight_steps = CLQ_STEPS_POW2;
+    assert_status(clq_set_weight_qparams(&config, graph, NULL, NULL), CLQ_USAGE);
+    assert_error_has("weight_steps pow2 gives levels to weights of 4 bits, and no layer has them");
+    clq_graph_destroy(graph);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(levels), cmocka_unit_test(networks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(levels), cmocka_unit_test(networks),
+                                       cmocka_unit_test(nobody_has_levels)};
     return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
 }
