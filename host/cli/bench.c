@@ -176,7 +176,7 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "MODEL.onnx...\n--compare BASE.json NOW.json\n--train NETWORK|RECIPE",
+    "MODEL.onnx...\n--compare BASE.json NOW.json\n--train NETWORK|RECIPE.json",
     "Measures latency, throughput and transfers, with every layer against what the device was "
     "measured to do. All models, devices and batches run in turn, so that drift hits all alike."
     "\vExamples:\n"

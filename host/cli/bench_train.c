@@ -95,7 +95,7 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "--train NETWORK|RECIPE",
+    "--train NETWORK|RECIPE.json",
     "Measures the whole training step (forward, loss, backward, optimizer) on random images, as a "
     "recipe or the defaults have it, and where its time goes, kernel by kernel."
     "\vExamples:\n"
