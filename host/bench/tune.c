@@ -67,7 +67,8 @@ static clq_status add_graph(const clq_device *device, const clq_graph *graph, in
     const bool integer = clq_graph_form(graph) == CLQ_FORM_INTEGER;
     for (int n = 0; n < graph->node_count; n++) {
         work shape = {.family = integer ? CLQ_CONV_INT8 : CLQ_CONV_F32};
-        if (!clq_conv_graph_geometry(graph, &graph->nodes[n], batch, &shape.geometry)) {
+        if (!clq_conv_graph_geometry(graph, &graph->nodes[n], batch, &shape.geometry) ||
+            shape.geometry.transposed) {
             continue;
         }
         CLQ_TRY(check_size(&graph->nodes[n], &shape.geometry));

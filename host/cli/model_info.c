@@ -177,7 +177,7 @@ static json_t *layer_to_json(const clq_layer_info *layer) {
     json_object_set_new(json, "op", clq_json_string(layer->node->op->name));
     json_object_set_new(json, "activation", clq_json_string(clq_layer_act_name(layer)));
     json_object_set_new(json, "output",
-                        shape_to_json(clq_layout_file_shape(&layer->output->shape)));
+                        shape_to_json(clq_layout_file_shape(NULL, &layer->output->shape)));
     json_object_set_new(json, "weights", weights_to_json(layer));
     json_object_set_new(json, "codes", codes_to_json(layer->output));
     json_object_set_new(json, "parameters", json_integer(layer->parameters));

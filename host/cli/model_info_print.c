@@ -257,7 +257,7 @@ enum { COLUMNS = 6 };
 static void fill_layer(const clq_layer_info *layer, char row[COLUMNS][CELL]) {
     const char *act = clq_layer_act_name(layer);
     snprintf(row[1], CELL, "%s%s%s", layer->node->op->name, *act ? "+" : "", act);
-    shape_text(clq_layout_file_shape(&layer->output->shape), row[2]);
+    shape_text(clq_layout_file_shape(NULL, &layer->output->shape), row[2]);
     if (layer->weights) {
         const clq_qparams *q = &layer->weights->q;
         snprintf(row[3], CELL, "%s",

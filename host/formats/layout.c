@@ -28,8 +28,10 @@ static void find_operands(const clq_graph *graph, const clq_node *node, clq_layo
         const int64_t count = clq_shape_count(&value->shape);
         if (value->data && out->rank == 4 && count > 1) {
             const clq_shape image = clq_layout_as_image(&value->shape);
-            layouts[node->inputs[k]] =
-                (clq_layout){image.dim[0], image.dim[1] * image.dim[2], image.dim[3], true};
+            layouts[node->inputs[k]] = (clq_layout){.rows = image.dim[0],
+                                                    .pixels = image.dim[1] * image.dim[2],
+                                                    .channels = image.dim[3],
+                                                    .image = true};
         } else if (value->data && out->rank == 2 && count == clq_shape_count(out)) {
             layouts[node->inputs[k]] = *y;
         }
@@ -38,7 +40,8 @@ static void find_operands(const clq_graph *graph, const clq_node *node, clq_layo
 
 void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
     for (int i = 0; i < graph->value_count; i++) {
-        layouts[i] = (clq_layout){1, 1, clq_shape_count(&graph->values[i].shape), false};
+        layouts[i] = (clq_layout){
+            .rows = 1, .pixels = 1, .channels = clq_shape_count(&graph->values[i].shape)};
     }
     for (int i = 0; i < graph->node_count; i++) {
         const clq_node *node = &graph->nodes[i];
@@ -53,12 +56,22 @@ void clq_layout_find(const clq_graph *graph, clq_layout *layouts) {
             node->input_count > 1 ? &graph->values[node->inputs[1]].shape : NULL;
         clq_layout *w = node->input_count > 1 ? &layouts[node->inputs[1]] : NULL;
         if (node->op == &clq_op_conv2d && x_shape->rank == 4) {
-            *w = (clq_layout){w_shape->dim[0], w_shape->dim[1] * w_shape->dim[2], w_shape->dim[3],
-                              false};
+            *w = (clq_layout){.rows = w_shape->dim[0],
+                              .pixels = w_shape->dim[1] * w_shape->dim[2],
+                              .channels = w_shape->dim[3]};
+        } else if (node->op == &clq_op_conv_transpose) {
+            const int groups = ((const clq_conv_transpose_attrs *)node->attrs)->conv.groups;
+            *w =
+                (clq_layout){.rows = groups,
+                             .pixels = w_shape->dim[0] / groups * w_shape->dim[1] * w_shape->dim[2],
+                             .channels = w_shape->dim[3],
+                             .transposed = true};
         } else if (node->op == &clq_op_linear) {
-            *w = (clq_layout){w_shape->dim[0], x.pixels, x.channels, false};
+            *w = (clq_layout){.rows = w_shape->dim[0], .pixels = x.pixels, .channels = x.channels};
         } else if (node->op == &clq_op_flatten && x_shape->rank == 4) {
-            *y = (clq_layout){1, x_shape->dim[1] * x_shape->dim[2], x_shape->dim[3], false};
+            *y = (clq_layout){.rows = 1,
+                              .pixels = x_shape->dim[1] * x_shape->dim[2],
+                              .channels = x_shape->dim[3]};
         } else if (clq_shape_equal(&graph->values[node->output].shape, x_shape) &&
                    x_shape->rank == 2) {
             *y = x; /* element by element: batch norm's vectors, a convolution's weights and bias */
@@ -77,7 +90,7 @@ void clq_layout_keep_ranks(const clq_graph *graph, clq_layout *layouts) {
     for (int i = 0; i < graph->value_count; i++) {
         const clq_shape *shape = &graph->values[i].shape;
         if (layouts[i].image && shape->rank < 4) {
-            layouts[i] = (clq_layout){1, 1, clq_shape_count(shape), false};
+            layouts[i] = (clq_layout){.rows = 1, .pixels = 1, .channels = clq_shape_count(shape)};
         }
     }
 }
@@ -110,9 +123,14 @@ void clq_layout_to_file(const clq_layout *layout, size_t size, const void *in, v
     swap_inner(layout->rows, layout->pixels, layout->channels, size, in, out);
 }
 
-clq_shape clq_layout_file_shape(const clq_shape *shape) {
+clq_shape clq_layout_file_shape(const clq_layout *layout, const clq_shape *shape) {
     if (shape->rank != 4) {
         return *shape;
+    }
+    if (layout && layout->transposed) { /* (IC, OC / G, KH, KW) */
+        return (clq_shape){4,
+                           {layout->rows * shape->dim[3], shape->dim[0] / layout->rows,
+                            shape->dim[1], shape->dim[2]}};
     }
     return (clq_shape){4, {shape->dim[0], shape->dim[3], shape->dim[1], shape->dim[2]}};
 }

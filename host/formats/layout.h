@@ -7,6 +7,7 @@
 /* A parameter seen as (rows, pixels, channels), in a file (rows, channels, pixels):
  *
  *   conv2d weights        OC rows of KH * KW pixels with IC / G channels
+ *   conv_transpose's      G rows of OC / G * KH * KW pixels with IC / G channels
  *   linear weights        OUT rows; behind a flatten of (H, W, C): H * W pixels with C channels
  *   batch_norm, flattened one row, as its running statistics
  *   conv2d of (N, C)      one row: weights, their scales and bias
@@ -17,6 +18,7 @@
 typedef struct clq_layout {
     int64_t rows, pixels, channels;
     bool image;
+    bool transposed; /* conv_transpose weights */
 } clq_layout;
 
 /* Fills layouts[graph->value_count]; those of activations behind a flatten tell the order of their
@@ -31,8 +33,8 @@ void clq_layout_to_file(const clq_layout *layout, size_t size, const void *in, v
  * than those of an image stay in the graph's order. */
 void clq_layout_keep_ranks(const clq_graph *graph, clq_layout *layouts);
 
-/* The shape of a parameter in a file. */
-clq_shape clq_layout_file_shape(const clq_shape *shape);
+/* The shape of a parameter in a file; `layout` NULL: of an activation. */
+clq_shape clq_layout_file_shape(const clq_layout *layout, const clq_shape *shape);
 /* (N, H, W, C) of a constant of as many dimensions or fewer. */
 clq_shape clq_layout_as_image(const clq_shape *shape);
 

@@ -16,7 +16,8 @@ typedef struct weights {
     clq_graph *graph;
     const clq_tensors *tensors;
     clq_state_names names;
-    clq_text problems; /* the first ones */
+    clq_text problems;   /* the first ones */
+    clq_layout *layouts; /* (value_count) */
     int missing, unexpected, misshapen, mistyped;
     int misshapen_head;   /* of misshapen, those of the last layer */
     const clq_node *last; /* the last layer */
@@ -95,7 +96,7 @@ static bool same_shape(const clq_file_tensor *tensor, const clq_shape *shape) {
 /* Whether the value stays as it is: the head's, when the file has nothing that fits. */
 static bool is_kept(const weights *w, int id) {
     const clq_value *value = &w->graph->values[id];
-    const clq_shape wanted = clq_layout_file_shape(&value->shape);
+    const clq_shape wanted = clq_layout_file_shape(&w->layouts[id], &value->shape);
     const int index = clq_names_find(&w->names.found, value->name);
     return w->new_head && is_of_head(w, id) &&
            (index < 0 || !same_shape(clq_tensors_at(w->tensors, index), &wanted));
@@ -103,7 +104,7 @@ static bool is_kept(const weights *w, int id) {
 
 static void check_shape(weights *w, int id, const clq_file_tensor *tensor) {
     const clq_value *value = &w->graph->values[id];
-    clq_shape wanted = clq_layout_file_shape(&value->shape);
+    clq_shape wanted = clq_layout_file_shape(&w->layouts[id], &value->shape);
     if (same_shape(tensor, &wanted)) {
         return;
     }
@@ -209,7 +210,7 @@ static clq_status fail_with_problems(weights *w, const char *file) {
 }
 
 /* Reads the tensor of value `id`, in the graph's order, into a new array. */
-static clq_status convert(const weights *w, int id, const clq_layout *layout, void **out) {
+static clq_status convert(const weights *w, int id, void **out) {
     const clq_value *value = &w->graph->values[id];
     const clq_file_tensor *tensor =
         clq_tensors_at(w->tensors, clq_names_find(&w->names.found, value->name));
@@ -217,7 +218,7 @@ static clq_status convert(const weights *w, int id, const clq_layout *layout, vo
     float *file = clq_calloc(count, sizeof *file), *data = clq_calloc(count, sizeof *data);
     clq_status status = file && data ? clq_file_tensor_to_f32(tensor, file) : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
-        clq_layout_from_file(layout, sizeof *data, file, data);
+        clq_layout_from_file(&w->layouts[id], sizeof *data, file, data);
         *out = data;
         data = NULL;
     }
@@ -242,15 +243,10 @@ static void exchange(clq_graph *graph, void **data) {
 static clq_status replace_all(weights *w) {
     size_t count = (size_t)w->graph->value_count;
     void **data = clq_calloc(count, sizeof *data);
-    clq_layout *layouts = clq_calloc(count, sizeof *layouts);
-    clq_status status = data && layouts ? CLQ_OK : CLQ_NO_MEMORY;
-    if (status == CLQ_OK) {
-        clq_layout_find(w->graph, layouts);
-        clq_layout_keep_ranks(w->graph, layouts);
-    }
+    clq_status status = data ? CLQ_OK : CLQ_NO_MEMORY;
     for (size_t i = 0; i < count && status == CLQ_OK; i++) {
         if (clq_is_constant(&w->graph->values[i]) && !is_kept(w, (int)i)) {
-            status = convert(w, (int)i, &layouts[i], &data[i]);
+            status = convert(w, (int)i, &data[i]);
         }
     }
     if (status == CLQ_OK) {
@@ -264,7 +260,6 @@ static clq_status replace_all(weights *w) {
         clq_free(data[i]);
     }
     clq_free(data);
-    clq_free(layouts);
     return status;
 }
 
@@ -272,7 +267,13 @@ static clq_status load(clq_graph *graph, const clq_tensors *tensors, bool new_he
                        const char *name) {
     weights w = {
         .graph = graph, .tensors = tensors, .last = find_head(graph), .new_head = new_head};
-    clq_status status;
+    clq_status status = CLQ_NO_MEMORY;
+    w.layouts = clq_calloc((size_t)graph->value_count, sizeof *w.layouts);
+    if (!w.layouts) {
+        goto cleanup;
+    }
+    clq_layout_find(graph, w.layouts);
+    clq_layout_keep_ranks(graph, w.layouts);
     CLQ_GOTO(status, cleanup, clq_state_names_match(&w.names, graph, tensors));
     CLQ_GOTO(status, cleanup, check(&w));
     if (problem_count(&w) > 0) {
@@ -290,6 +291,7 @@ cleanup:
     clq_state_names_free(&w.names);
     clq_text_free(&w.problems);
     clq_text_free(&w.kept);
+    clq_free(w.layouts);
     return clq_fail_in(status, "%s", name);
 }
 
@@ -325,7 +327,7 @@ static clq_status add_value(clq_tensors *tensors, const clq_value *value,
         return clq_fail(CLQ_USAGE, "\"%s\": only a float network's weights can be saved",
                         value->name);
     }
-    clq_shape shape = clq_layout_file_shape(&value->shape);
+    clq_shape shape = clq_layout_file_shape(layout, &value->shape);
     float *data = clq_calloc((size_t)clq_shape_count(&shape), sizeof *data);
     if (!data) {
         return CLQ_NO_MEMORY;

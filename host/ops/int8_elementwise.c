@@ -104,7 +104,8 @@ static int64_t pool_units(clq_device *device, const clq_int8_pool *p) {
 #define POOL_ARGUMENTS(p, units)                                                                   \
     CLQ_I32(units), CLQ_I32((p)->ih), CLQ_I32((p)->iw), CLQ_I32((p)->channels), CLQ_I32((p)->oh),  \
         CLQ_I32((p)->ow), CLQ_I32((p)->kernel_h), CLQ_I32((p)->kernel_w), CLQ_I32((p)->stride_h),  \
-        CLQ_I32((p)->stride_w), CLQ_I32((p)->pad_top), CLQ_I32((p)->pad_left)
+        CLQ_I32((p)->stride_w), CLQ_I32((p)->pad_top), CLQ_I32((p)->pad_left),                     \
+        CLQ_I32((p)->dilation_h), CLQ_I32((p)->dilation_w)
 
 clq_status clq_int8_max_pool(clq_device *device, clq_buffer *x, clq_buffer *y,
                              const clq_int8_pool *pool) {
@@ -123,10 +124,12 @@ struct clq_int8_avg_pool {
     clq_int8_range x_range, y_range;
 };
 
-/* Pixels from `first` on that lie in 0 .. size - 1, of `kernel` ones. */
-static int overlap(int first, int kernel, int size) {
-    int begin = first > 0 ? first : 0, end = first + kernel < size ? first + kernel : size;
-    return end > begin ? end - begin : 0;
+/* Pixels first, first + dilation, .. that lie in 0 .. size - 1, of `kernel` ones. */
+static int overlap(int first, int kernel, int dilation, int size) {
+    const int before = first < 0 ? (-first + dilation - 1) / dilation : 0;
+    const int until = first < size ? (size - first + dilation - 1) / dilation : 0;
+    const int end = until < kernel ? until : kernel;
+    return end > before ? end - before : 0;
 }
 
 static clq_status window_factors(clq_requantizer requantizer, const clq_int8_pool *p,
@@ -135,10 +138,13 @@ static clq_status window_factors(clq_requantizer requantizer, const clq_int8_poo
     for (int oy = 0; oy < p->oh; oy++) {
         for (int ox = 0; ox < p->ow; ox++) {
             int y = oy * p->stride_h - p->pad_top, x = ox * p->stride_w - p->pad_left;
-            int height = overlap(y, p->kernel_h, p->ih), width = overlap(x, p->kernel_w, p->iw);
+            int height = overlap(y, p->kernel_h, p->dilation_h, p->ih);
+            int width = overlap(x, p->kernel_w, p->dilation_w, p->iw);
             if (include_pad) {
-                height = overlap(y + p->pad_top, p->kernel_h, p->pad_top + p->ih + pad_bottom);
-                width = overlap(x + p->pad_left, p->kernel_w, p->pad_left + p->iw + pad_right);
+                height = overlap(y + p->pad_top, p->kernel_h, p->dilation_h,
+                                 p->pad_top + p->ih + pad_bottom);
+                width = overlap(x + p->pad_left, p->kernel_w, p->dilation_w,
+                                p->pad_left + p->iw + pad_right);
             }
             CLQ_TRY(clq_multiplier_mean(requantizer, x_scale, y_scale, height * width,
                                         &factors[2 * (oy * p->ow + ox)]));

@@ -53,6 +53,7 @@ clq_status clq_int8_shortcut_a(clq_device *device, clq_buffer *x, clq_buffer *y,
 typedef struct clq_int8_pool {
     int n, ih, iw, channels, oh, ow;
     int kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
+    int dilation_h, dilation_w;
 } clq_int8_pool;
 
 /* The greatest code; padding is ignored. x and y mean the same by their codes. */

@@ -1,4 +1,4 @@
-/* Layers: conv2d and linear, the nodes with weights. */
+/* Layers: conv2d, conv_transpose and linear, the nodes with weights. */
 #ifndef CLQ_OPS_LAYER_H
 #define CLQ_OPS_LAYER_H
 
@@ -9,7 +9,16 @@
 enum { CLQ_LAYER_X, CLQ_LAYER_W, CLQ_LAYER_BIAS };
 
 static inline bool clq_is_layer(const clq_node *node) {
-    return node->op == &clq_op_conv2d || node->op == &clq_op_linear;
+    return node->op == &clq_op_conv2d || node->op == &clq_op_linear ||
+           node->op == &clq_op_conv_transpose;
+}
+
+/* What a layer says of its convolution; NULL: it is linear, or no layer. */
+static inline const clq_conv2d_attrs *clq_layer_conv(const clq_node *node) {
+    return node->op == &clq_op_conv2d ? (const clq_conv2d_attrs *)node->attrs
+           : node->op == &clq_op_conv_transpose
+               ? &((const clq_conv_transpose_attrs *)node->attrs)->conv
+               : NULL;
 }
 
 /* Whether the layer works on reals with weights that are codes, or are rounded to them. */

@@ -1,5 +1,5 @@
-/* max_pool, avg_pool, global_avg_pool: x (N,IH,IW,C) -> y (N,OH,OW,C). The global one is the
- * average over one window as large as the image. */
+/* max_pool, avg_pool, global_max_pool, global_avg_pool: x (N,IH,IW,C) -> y (N,OH,OW,C). The global
+ * ones have one window as large as the image. */
 #include <limits.h>
 
 #include "ops/pool_geometry.h"
@@ -19,7 +19,8 @@ static clq_status max_pool_prepare(clq_op_run *run) {
         return CLQ_OK;
     }
     if ((int64_t)g.kh * g.kw > USHRT_MAX) {
-        return clq_fail(CLQ_USAGE, "a %dx%d window is too large to train max_pool", g.kh, g.kw);
+        return clq_fail(CLQ_USAGE, "a %dx%d window is too large to train %s", g.kh, g.kw,
+                        run->node->op->name);
     }
     clq_buffer *places = NULL;
     CLQ_TRY(clq_buffer_create(
@@ -67,6 +68,19 @@ const clq_op clq_op_max_pool = {
     .output_shares_qparams = true,
 };
 
+const clq_op clq_op_global_max_pool = {
+    .name = "global_max_pool",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = clq_infer_global_pool,
+    .prepare = max_pool_prepare,
+    .forward = max_pool_forward,
+    .backward = max_pool_backward,
+    .release = max_pool_release,
+    .quantized = &clq_max_pool_quantized,
+    .output_shares_qparams = true,
+};
+
 /* ---- averages ---- */
 
 static clq_status avg_pool_forward(clq_op_run *run) {
@@ -105,7 +119,7 @@ const clq_op clq_op_global_avg_pool = {
     .name = "global_avg_pool",
     .min_inputs = 1,
     .max_inputs = 1,
-    .infer = clq_infer_global_avg_pool,
+    .infer = clq_infer_global_pool,
     .forward = avg_pool_forward,
     .backward = avg_pool_backward,
     .quantized = &clq_global_avg_pool_quantized,

@@ -9,7 +9,8 @@ enum { PIXEL_GRAIN = 4096 }; /* floats that an item reads at least */
 clq_pool_geometry clq_pool_node_geometry(const clq_op_run *run) {
     const int64_t *x = run->in[0].shape.dim, *y = run->out.shape.dim;
     clq_pool_geometry g = {.n = (int)x[0], .ih = (int)x[1], .iw = (int)x[2], .c = (int)x[3]};
-    if (run->node->op == &clq_op_global_avg_pool) {
+    g.dh = g.dw = 1;
+    if (run->node->op == &clq_op_global_avg_pool || run->node->op == &clq_op_global_max_pool) {
         g.oh = g.ow = g.sh = g.sw = 1;
         g.kh = g.ih;
         g.kw = g.iw;
@@ -22,6 +23,8 @@ clq_pool_geometry clq_pool_node_geometry(const clq_op_run *run) {
     g.kw = attrs->kernel[1];
     g.sh = attrs->stride[0];
     g.sw = attrs->stride[1];
+    g.dh = attrs->dilation[0] > 1 ? attrs->dilation[0] : 1;
+    g.dw = attrs->dilation[1] > 1 ? attrs->dilation[1] : 1;
     for (int i = 0; i < 4; i++) {
         g.pad[i] = attrs->pad[i];
     }

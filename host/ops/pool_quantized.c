@@ -17,6 +17,8 @@ static clq_int8_pool int8_pool(const clq_pool_geometry *g) {
         .stride_w = g->sw,
         .pad_top = g->pad[0],
         .pad_left = g->pad[1],
+        .dilation_h = g->dh,
+        .dilation_w = g->dw,
     };
 }
 

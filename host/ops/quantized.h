@@ -17,7 +17,7 @@ extern const clq_quantized_op clq_conv2d_quantized, clq_linear_quantized, clq_ad
     clq_unary_quantized,      /* all of CLQ_UNARY_OPS, and prelu */
     clq_max_pool_quantized, clq_avg_pool_quantized, clq_global_avg_pool_quantized,
     clq_reshape_quantized, clq_shortcut_a_quantized, clq_reduce_sum_quantized, /* and mean */
-    clq_reduce_extreme_quantized;
+    clq_reduce_extreme_quantized, clq_resize_quantized;
 
 /* Tables with the qparams in the graph's values; weights keep their scales. */
 clq_status clq_qstate_create(clq_device *device, const clq_graph *graph, clq_qstate **qstate);

@@ -7,6 +7,7 @@
 #define LISTED(NAME, FUNCTION, ATTRS) , &clq_op_##NAME
 static const clq_op *const operators[] = {
     &clq_op_conv2d CLQ_UNARY_OPS(LISTED),
+    &clq_op_conv_transpose,
     &clq_op_linear,
     &clq_op_batch_norm,
     &clq_op_relu,
@@ -21,7 +22,9 @@ static const clq_op *const operators[] = {
     &clq_op_pow,
     &clq_op_max_pool,
     &clq_op_avg_pool,
+    &clq_op_global_max_pool,
     &clq_op_global_avg_pool,
+    &clq_op_resize,
     &clq_op_flatten,
     &clq_op_dropout,
     &clq_op_shortcut_a,

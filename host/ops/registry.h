@@ -5,6 +5,7 @@
 #include <clquant/ops.h>
 
 extern const clq_op clq_op_conv2d;
+extern const clq_op clq_op_conv_transpose;
 extern const clq_op clq_op_linear;
 extern const clq_op clq_op_batch_norm;
 extern const clq_op clq_op_relu;
@@ -19,6 +20,7 @@ extern const clq_op clq_op_max;
 extern const clq_op clq_op_pow;
 extern const clq_op clq_op_max_pool;
 extern const clq_op clq_op_avg_pool;
+extern const clq_op clq_op_global_max_pool;
 extern const clq_op clq_op_global_avg_pool;
 extern const clq_op clq_op_flatten;
 extern const clq_op clq_op_reshape;
@@ -31,6 +33,7 @@ extern const clq_op clq_op_depth_to_space;
 extern const clq_op clq_op_space_to_depth;
 extern const clq_op clq_op_dropout;
 extern const clq_op clq_op_shortcut_a;
+extern const clq_op clq_op_resize;
 extern const clq_op clq_op_quantize;
 extern const clq_op clq_op_dequantize;
 extern const clq_op clq_op_reduce_mean;

@@ -29,9 +29,10 @@ clq_status clq_f32_weights_work(clq_device *device, const clq_conv_geometry *geo
 /* The requantizer that the bench's options build kernels with. */
 clq_requantizer clq_bench_requantizer(const clq_self_bench *b);
 
-extern const clq_file_test clq_op_self_tests[];     /* codes, activations, losses */
-extern const clq_file_test clq_float_self_tests[];  /* the other FP32 operators */
-extern const clq_file_test clq_rows_self_tests[];   /* reductions and what is made with them */
+extern const clq_file_test clq_op_self_tests[];    /* codes, activations, losses */
+extern const clq_file_test clq_float_self_tests[]; /* the other FP32 operators */
+extern const clq_file_test clq_rows_self_tests[];  /* reductions and what is made with them */
+extern const clq_file_test clq_resize_self_tests[];
 extern const clq_file_test clq_quant_self_tests[];  /* fake quantization, observers */
 extern const clq_file_test clq_binary_self_tests[]; /* operators of two operands */
 extern const clq_file_test clq_move_self_tests[];   /* transposing, padding and their like */

@@ -172,7 +172,7 @@ static clq_status check_windows(clq_self_bench *b, const uint8_t *x) {
     const clq_requantizer requantizer = clq_bench_requantizer(b);
     const clq_int8_range rx = range_for(requantizer, a_range), ry = range_for(requantizer, y_range);
     enum { OUT = OUT_H * OUT_W * PITCH };
-    const clq_int8_pool pool = {1, SIDE_H, SIDE_W, CHANNELS, OUT_H, OUT_W, 3, 3, 2, 2, 1, 1};
+    const clq_int8_pool pool = {1, SIDE_H, SIDE_W, CHANNELS, OUT_H, OUT_W, 3, 3, 2, 2, 1, 1, 1, 1};
     uint8_t largest[OUT] = {0}, average[OUT] = {0};
     clq_int8_avg_pool *averages = NULL;
     for (int i = 0; i < OUT; i++) {

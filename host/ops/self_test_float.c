@@ -18,6 +18,8 @@ static const clq_pool_geometry pool = {.n = 2,
                                        .kw = 3,
                                        .sh = 2,
                                        .sw = 2,
+                                       .dh = 1,
+                                       .dw = 1,
                                        .pad = {1, 1, 0, 1}};
 enum { POOL_X = 2 * 4 * 5 * 17, POOL_Y = 2 * 2 * 3 * 17 };
 

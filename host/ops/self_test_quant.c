@@ -401,6 +401,8 @@ static const clq_pool_geometry pool = {.n = 1,
                                        .kw = 3,
                                        .sh = 2,
                                        .sw = 2,
+                                       .dh = 1,
+                                       .dw = 1,
                                        .pad = {1, 1, 0, 1}};
 
 static clq_status test_pool(clq_self_bench *b) {
@@ -516,7 +518,7 @@ static clq_status test_conv2d_exact(clq_self_bench *b) {
               CLQ_AT(b, IN2), CLQ_AT(b, GRAD), CLQ_AT(b, OUT), CLQ_I32(OH * OW), CLQ_I32(IH),
               CLQ_I32(IW), CLQ_I32(IC), CLQ_I32(OH), CLQ_I32(OW), CLQ_I32(ALL), CLQ_I32(2),
               CLQ_I32(3), CLQ_I32(1), CLQ_I32(1), CLQ_I32(1), CLQ_I32(1), CLQ_I32(2), CLQ_I32(1),
-              CLQ_I32(GROUPS));
+              CLQ_I32(GROUPS), CLQ_I32(1), CLQ_I32(1));
     return clq_bench_bytes(b, b->buffers[OUT], sum, sizeof sum, "conv2d_codes_exact");
 }
 

@@ -74,9 +74,7 @@ clq_status clq_want_vector(const clq_graph *graph, const clq_node *node, int inp
     return CLQ_OK;
 }
 
-/* Weights are F32 with an F32 bias, or S8 or S4 with an S32 bias or, of a layer on reals, an F32
- * one. Input 2, the bias, is optional. */
-static clq_status want_weights(const clq_graph *graph, const clq_node *node, int weight_rank) {
+clq_status clq_want_weights(const clq_graph *graph, const clq_node *node, int weight_rank) {
     CLQ_TRY(want_constant(graph, node, 1, CLQ_VALUE_PARAMETER, weight_rank, "weight"));
     const clq_value *weight = &graph->values[node->inputs[1]];
     if (weight->dtype != CLQ_F32 && !clq_is_code_storage(weight->dtype)) {
@@ -96,6 +94,18 @@ static clq_status want_weights(const clq_graph *graph, const clq_node *node, int
 clq_status clq_want_act(const clq_node *node, clq_act act) {
     if ((unsigned)act > CLQ_ACT_RELU6) {
         return broken(node, "fused activation %d is unknown", (int)act);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_want_groups(const clq_node *node, int groups, int64_t channels, const clq_shape *w) {
+    if (groups < 1 || channels % groups != 0 || w->dim[0] % groups != 0) {
+        return broken(node, "%d groups must divide %lld input and %lld output channels", groups,
+                      (long long)channels, (long long)w->dim[0]);
+    }
+    if (w->dim[3] != channels / groups) {
+        return broken(node, "weight has %lld input channel%s, must have %lld / %d",
+                      (long long)w->dim[3], clq_plural(w->dim[3]), (long long)channels, groups);
     }
     return CLQ_OK;
 }
@@ -144,7 +154,7 @@ static clq_status window_count(const clq_node *node, const window *w, int64_t *c
 clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_conv2d_attrs *attrs = node->attrs;
     CLQ_TRY(clq_want_activation(graph, node, 0, 2, CLQ_MAX_RANK));
-    CLQ_TRY(want_weights(graph, node, 4));
+    CLQ_TRY(clq_want_weights(graph, node, 4));
     CLQ_TRY(clq_want_act(node, attrs->act));
     const clq_shape *image = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
     /* What is no image stands for a single pixel. */
@@ -166,15 +176,7 @@ clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_sh
                         .axis = axis_names[axis]};
         CLQ_TRY(window_count(node, &slide, &output->dim[1 + axis]));
     }
-    if (attrs->groups < 1 || x->dim[3] % attrs->groups != 0 || w->dim[0] % attrs->groups != 0) {
-        return broken(node, "%d groups must divide %lld input and %lld output channels",
-                      attrs->groups, (long long)x->dim[3], (long long)w->dim[0]);
-    }
-    if (w->dim[3] != x->dim[3] / attrs->groups) {
-        return broken(node, "weight has %lld input channel%s, must have %lld / %d",
-                      (long long)w->dim[3], clq_plural(w->dim[3]), (long long)x->dim[3],
-                      attrs->groups);
-    }
+    CLQ_TRY(clq_want_groups(node, attrs->groups, x->dim[3], w));
     if (is_pixel) {
         const bool one = output->dim[1] == 1 && output->dim[2] == 1 && w->dim[1] * w->dim[2] == 1;
         if (!one || attrs->groups != x->dim[3] || w->dim[0] != x->dim[3]) {
@@ -189,7 +191,7 @@ clq_status clq_infer_conv2d(const clq_graph *graph, const clq_node *node, clq_sh
 clq_status clq_infer_linear(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     const clq_linear_attrs *attrs = node->attrs;
     CLQ_TRY(clq_want_activation(graph, node, 0, 2, 2));
-    CLQ_TRY(want_weights(graph, node, 2));
+    CLQ_TRY(clq_want_weights(graph, node, 2));
     CLQ_TRY(clq_want_act(node, attrs->act));
     const clq_shape *x = input_shape(graph, node, 0), *w = input_shape(graph, node, 1);
     if (w->dim[1] != x->dim[1]) {
@@ -198,6 +200,21 @@ clq_status clq_infer_linear(const clq_graph *graph, const clq_node *node, clq_sh
                       clq_plural(x->dim[1]));
     }
     *output = (clq_shape){2, {x->dim[0], w->dim[0]}};
+    return CLQ_OK;
+}
+
+/* Every window covers a pixel, so that a maximum or a mean exists. */
+static clq_status want_pixels(const clq_node *node, const window *w) {
+    const int64_t extent = w->dilation * (w->kernel - 1) + 1;
+    if (w->dilation >= 1 && w->kernel >= 1 && (w->pad_before >= extent || w->pad_after >= extent)) {
+        return broken(node, "padding %lld, %lld along %s must be below the kernel's %lld",
+                      (long long)w->pad_before, (long long)w->pad_after, w->axis,
+                      (long long)extent);
+    }
+    if (w->dilation > w->size && w->pad_before > 0) {
+        return broken(node, "dilation %lld along %s may pass over all of its %lld pixels",
+                      (long long)w->dilation, w->axis, (long long)w->size);
+    }
     return CLQ_OK;
 }
 
@@ -210,17 +227,12 @@ static clq_status infer_pool(const clq_graph *graph, const clq_node *node, clq_s
         window slide = {.size = x->dim[1 + axis],
                         .kernel = attrs->kernel[axis],
                         .stride = attrs->stride[axis],
-                        .dilation = 1,
+                        .dilation = attrs->dilation[axis] == 0 ? 1 : attrs->dilation[axis],
                         .pad_before = attrs->pad[axis],
                         .pad_after = attrs->pad[axis + 2],
                         .ceil_mode = attrs->ceil_mode,
                         .axis = axis_names[axis]};
-        /* Every window then covers a pixel: a maximum or a mean exists. */
-        if (slide.pad_before >= slide.kernel || slide.pad_after >= slide.kernel) {
-            return broken(node, "padding %lld, %lld along %s must be below the kernel's %lld",
-                          (long long)slide.pad_before, (long long)slide.pad_after, slide.axis,
-                          (long long)slide.kernel);
-        }
+        CLQ_TRY(want_pixels(node, &slide));
         CLQ_TRY(window_count(node, &slide, &output->dim[1 + axis]));
     }
     return CLQ_OK;
@@ -287,8 +299,7 @@ clq_status clq_infer_elementwise(const clq_graph *graph, const clq_node *node, c
     return CLQ_OK;
 }
 
-clq_status clq_infer_global_avg_pool(const clq_graph *graph, const clq_node *node,
-                                     clq_shape *output) {
+clq_status clq_infer_global_pool(const clq_graph *graph, const clq_node *node, clq_shape *output) {
     CLQ_TRY(clq_want_activation(graph, node, 0, 4, 4));
     const clq_shape *x = input_shape(graph, node, 0);
     *output = (clq_shape){2, {x->dim[0], x->dim[3]}};

@@ -17,8 +17,7 @@ clq_status clq_infer_batch_norm(const clq_graph *graph, const clq_node *node, cl
 clq_status clq_infer_elementwise(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_max_pool(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_avg_pool(const clq_graph *graph, const clq_node *node, clq_shape *output);
-clq_status clq_infer_global_avg_pool(const clq_graph *graph, const clq_node *node,
-                                     clq_shape *output);
+clq_status clq_infer_global_pool(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_flatten(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_dropout(const clq_graph *graph, const clq_node *node, clq_shape *output);
 clq_status clq_infer_shortcut_a(const clq_graph *graph, const clq_node *node, clq_shape *output);
@@ -38,6 +37,12 @@ clq_status clq_want_vector(const clq_graph *graph, const clq_node *node, int inp
                            clq_value_kind kind, int64_t channels, const char *role);
 /* A fused activation is one of those that there are. */
 clq_status clq_want_act(const clq_node *node, clq_act act);
+
+/* Input 1, the weights, are F32 with an F32 bias, or S8 or S4 with an S32 bias or, of a layer on
+ * reals, an F32 one. Input 2, the bias, is optional. */
+clq_status clq_want_weights(const clq_graph *graph, const clq_node *node, int weight_rank);
+/* Weights (OC, KH, KW, IC/G) fit `channels` of the input. */
+clq_status clq_want_groups(const clq_node *node, int groups, int64_t channels, const clq_shape *w);
 
 /* Multiply-adds for one input. Operators not listed have none (as papers count). */
 int64_t clq_macs_conv2d(const clq_graph *graph, const clq_node *node);

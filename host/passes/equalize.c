@@ -39,9 +39,16 @@ typedef struct equalizer {
 
 /* Operators of which s x gives s y, for s > 0 of each channel. */
 static bool keeps_scales(const clq_op *op) {
-    static const clq_op *const those[] = {
-        &clq_op_relu,     &clq_op_leaky_relu, &clq_op_prelu,           &clq_op_abs,    &clq_op_neg,
-        &clq_op_max_pool, &clq_op_avg_pool,   &clq_op_global_avg_pool, &clq_op_flatten};
+    static const clq_op *const those[] = {&clq_op_relu,
+                                          &clq_op_leaky_relu,
+                                          &clq_op_prelu,
+                                          &clq_op_abs,
+                                          &clq_op_neg,
+                                          &clq_op_max_pool,
+                                          &clq_op_avg_pool,
+                                          &clq_op_global_avg_pool,
+                                          &clq_op_global_max_pool,
+                                          &clq_op_flatten};
     bool keeps = false;
     for (size_t i = 0; i < sizeof those / sizeof *those; i++) {
         keeps = keeps || op == those[i];
@@ -140,7 +147,7 @@ typedef struct rows {
 static rows rows_of(const equalizer *e, int n) {
     const clq_node *node = &e->graph->nodes[n];
     const clq_value *w = &e->graph->values[node->inputs[CLQ_LAYER_W]];
-    const clq_conv2d_attrs *conv = node->op == &clq_op_conv2d ? node->attrs : NULL;
+    const clq_conv2d_attrs *conv = clq_layer_conv(node);
     rows r = {.w = w->data, .oc = w->shape.dim[0], .ends = &e->ends[n]};
     r.k = clq_shape_count(&w->shape) / r.oc;
     r.group_oc = r.oc / (conv ? conv->groups : 1);

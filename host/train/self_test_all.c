@@ -8,10 +8,10 @@
 
 /* What networks consist of: 3x3 on colours and on features, 1x1 on one pixel, depthwise. */
 static const clq_conv_geometry shapes[] = {
-    {1, 14, 14, 3, 32, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1},
-    {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1},
-    {1, 1, 1, 64, 10, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1},
-    {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 64},
+    {1, 14, 14, 3, 32, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1, false},
+    {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1, false},
+    {1, 1, 1, 64, 10, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, false},
+    {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 64, false},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, MOST_WEIGHTS = 64 * 9 * 64, MOST_CHANNELS = 64 };
 

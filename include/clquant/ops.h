@@ -23,6 +23,13 @@ typedef struct clq_conv2d_attrs {
     clq_act act; /* fused by clq_graph_fold; NONE in the trained form */
 } clq_conv2d_attrs;
 
+/* "conv_transpose": x (N,H,W,C), w (OC,KH,KW,C/G), [bias (OC)]. Of size (H - 1) stride + dilation
+ * (kernel - 1) + 1 + output_padding - both pads. */
+typedef struct clq_conv_transpose_attrs {
+    clq_conv2d_attrs conv; /* of the convolution that it turns around */
+    int output_padding[2]; /* height, width: more pixels at the end */
+} clq_conv_transpose_attrs;
+
 typedef struct clq_linear_attrs { /* "linear": x (N,IN), w (OUT,IN), [bias (OUT)] */
     clq_act act;
 } clq_linear_attrs;
@@ -46,6 +53,7 @@ typedef struct clq_binary_attrs { /* the others */
 
 typedef struct clq_pool_attrs { /* "max_pool", "avg_pool": x (N,H,W,C) */
     int kernel[2], stride[2], pad[4];
+    int dilation[2];        /* 0: 1 */
     bool count_include_pad; /* avg_pool */
     bool ceil_mode;
 } clq_pool_attrs;
@@ -59,6 +67,47 @@ typedef struct clq_pad_channels_attrs { /* "shortcut_a": strided, zero-padded ch
     int stride;
     int front, back; /* zero channels added before and after */
 } clq_pad_channels_attrs;
+
+typedef enum clq_resize_mode {
+    CLQ_RESIZE_NEAREST,
+    CLQ_RESIZE_LINEAR,
+    CLQ_RESIZE_CUBIC
+} clq_resize_mode;
+
+/* Where output pixel i of OUT lies among input pixels 0 .. IN - 1, by the names that ONNX gives it:
+ */
+typedef enum clq_resize_coordinates {
+    CLQ_RESIZE_HALF_PIXEL,           /* (i + 0.5) / scale - 0.5 */
+    CLQ_RESIZE_HALF_PIXEL_SYMMETRIC, /* the same, around the middle of both images */
+    CLQ_RESIZE_PYTORCH_HALF_PIXEL,   /* as half_pixel; 0 where OUT is 1 */
+    CLQ_RESIZE_ALIGN_CORNERS,        /* i (IN - 1) / (OUT - 1); 0 where OUT is 1 */
+    CLQ_RESIZE_ASYMMETRIC,           /* i / scale */
+    CLQ_RESIZE_TF_HALF_PIXEL_FOR_NN, /* (i + 0.5) / scale */
+    CLQ_RESIZE_TF_CROP_AND_RESIZE,   /* align_corners within a box */
+} clq_resize_coordinates;
+
+typedef enum clq_resize_rounding {
+    CLQ_RESIZE_ROUND_PREFER_FLOOR,
+    CLQ_RESIZE_ROUND_PREFER_CEIL,
+    CLQ_RESIZE_FLOOR,
+    CLQ_RESIZE_CEIL
+} clq_resize_rounding;
+
+/* "resize" (nearest, linear), "resize_cubic": x (N,H,W,C) -> (N,H',W',C) */
+typedef struct clq_resize_attrs {
+    /* Height, width. One of the two is given for each axis, or both: size 0 is floor(IN * scale),
+     * scale 0 is size / IN. */
+    int size[2];
+    float scale[2];
+    clq_resize_mode mode;
+    clq_resize_coordinates coordinates;
+    clq_resize_rounding rounding;   /* nearest: of coordinates to pixels */
+    float cubic;                    /* cubic: its coefficient, usually -0.75 or -0.5 */
+    bool exclude_outside;           /* cubic: pixels beyond the edge weigh nothing; else they repeat
+                                       the edge */
+    float box_begin[2], box_end[2]; /* tf_crop_and_resize: parts of the image, 0 .. 1 */
+    float outside;                  /* tf_crop_and_resize: what lies beyond the image */
+} clq_resize_attrs;
 
 /* "reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
  * "reduce_sum_square", "reduce_log_sum_exp": x of 2 to CLQ_MAX_RANK dimensions */
@@ -175,8 +224,9 @@ typedef struct clq_space_depth_attrs { /* "depth_to_space", "space_to_depth": x 
     clq_depth_mode mode;
 } clq_space_depth_attrs;
 
-/* "relu", "relu6", "global_avg_pool" (N,H,W,C)->(N,C), "flatten" (N,..)->(N,F) in the order of the
- * axes: no attributes. Formats convert a flatten's following weights from C,H,W order. */
+/* "relu", "relu6", "global_avg_pool" and "global_max_pool" (N,H,W,C)->(N,C), "flatten"
+ * (N,..)->(N,F) in the order of the axes: no attributes. Formats convert a flatten's following
+ * weights from C,H,W order. */
 
 /* What a loss takes of the network: what a softmax or log_softmax over the classes, at its end,
  * reads; without one, the first output. The value has the output's shape. */

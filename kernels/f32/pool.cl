@@ -5,8 +5,16 @@
 
 /* Runs BODY for every output (oh, ow) whose window covers input (h, w). */
 #define FOR_COVERING(BODY)                                                                         \
-    for (int oh = max(0, (h + PT - KH + SH) / SH); oh < OH && oh * SH <= h + PT; oh++) {           \
-        for (int ow = max(0, (w + PL - KW + SW) / SW); ow < OW && ow * SW <= w + PL; ow++) {       \
+    for (int oh = max(0, (h + PT - (KH - 1) * DH + SH - 1) / SH); oh < OH && oh * SH <= h + PT;    \
+         oh++) {                                                                                   \
+        if (DH > 1 && (h + PT - oh * SH) % DH != 0) {                                              \
+            continue;                                                                              \
+        }                                                                                          \
+        for (int ow = max(0, (w + PL - (KW - 1) * DW + SW - 1) / SW); ow < OW && ow * SW <= w + PL; \
+             ow++) {                                                                               \
+            if (DW > 1 && (w + PL - ow * SW) % DW != 0) {                                          \
+                continue;                                                                          \
+            }                                                                                      \
             BODY                                                                                   \
         }                                                                                          \
     }
@@ -38,7 +46,8 @@ __kernel void max_pool_f32(__global const float *x, __global float *y, __global 
 }
 
 #define MAX_GRAD_STEP(T, I, LOAD, LOAD_U16)                                                        \
-    const int here = (h + PT - oh * SH) * KW + w + PL - ow * SW;                                   \
+    const int here =                                                                               \
+        clq_dilated(h + PT - oh * SH, DH) * KW + clq_dilated(w + PL - ow * SW, DW);                                   \
     const I hit = LOAD_U16(index + Y_AT(oh, ow)) == (I)(here);                                     \
     sum += hit ? LOAD(dy + Y_AT(oh, ow)) : (T)(0.0f);
 

@@ -1,19 +1,13 @@
 /* Pooling of codes, shortcut A and flatten. Equations: requantize.h.
  *
  * A unit is one output pixel and CHUNK channels. Padding is ignored. */
+#include "code_chunks.h"
 #include "elementwise.h"
-#include "int8_codes.h"
 #include "requantizer.h"
-
-#ifdef CLQ_SCHEDULE_CPU
-#define CHUNK 16
-#else
-#define CHUNK 4
-#endif
 
 typedef struct window {
     long at;           /* bytes of the first pixel inside x, and channel */
-    int height, width; /* pixels inside x */
+    int height, width; /* pixels inside x, dilation apart */
     long to;           /* bytes of the output pixel, and channel */
     int channel;
     int index; /* of the output pixel within its image */
@@ -21,11 +15,22 @@ typedef struct window {
 
 typedef struct pool_shape {
     int ih, iw, channels, oh, ow;
-    int kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
+    int kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
 } pool_shape;
 
+/* Of the pixels at + k * dilation, 0 <= k < taps, the first k that lies in 0 .. size - 1, and how
+ * many do. */
+static inline int2 pixels_inside(int at, int taps, int dilation, int size) {
+    int first = max(-at, 0), end = size - at;
+    if (dilation > 1) {
+        first = (first + dilation - 1) / dilation;
+        end = (end + dilation - 1) / dilation;
+    }
+    return (int2)(first, min(taps, end) - first);
+}
+
 static inline window window_of(long unit, const pool_shape *s) {
-    const int pitch = (s->channels + 3) / 4 * 4, chunks = (pitch + CHUNK - 1) / CHUNK;
+    const int pitch = CODE_PITCH(s->channels), chunks = CODE_CHUNKS(s->channels);
     const long pixel = unit / chunks;
     window w;
     w.channel = (int)(unit % chunks) * CHUNK;
@@ -34,36 +39,23 @@ static inline window window_of(long unit, const pool_shape *s) {
     const long n = pixel / s->ow / s->oh;
     w.index = oy * s->ow + ox;
     const int y = oy * s->stride_h - s->pad_top, x = ox * s->stride_w - s->pad_left;
-    const int y0 = max(y, 0), x0 = max(x, 0);
-    w.height = min(y + s->kernel_h, s->ih) - y0;
-    w.width = min(x + s->kernel_w, s->iw) - x0;
+    const int2 rows = pixels_inside(y, s->kernel_h, s->dilation_h, s->ih);
+    const int2 columns = pixels_inside(x, s->kernel_w, s->dilation_w, s->iw);
+    const int y0 = y + rows.x * s->dilation_h, x0 = x + columns.x * s->dilation_w;
+    w.height = rows.y;
+    w.width = columns.y;
     w.at = ((n * s->ih + y0) * s->iw + x0) * pitch + w.channel;
     return w;
 }
 
 #define POOL_SHAPE_ARGUMENTS                                                                       \
     int ih, int iw, int channels, int oh, int ow, int kernel_h, int kernel_w, int stride_h,        \
-        int stride_w, int pad_top, int pad_left
+        int stride_w, int pad_top, int pad_left, int dilation_h, int dilation_w
 #define POOL_SHAPE                                                                                 \
-    { ih, iw, channels, oh, ow, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left }
-
-/* BODY(W) for the channels of window `w`: 16 at once, or 4 at `c` beyond its first. */
-#if CHUNK == 16
-#define FOR_CHUNK(w, channels, BODY)                                                               \
-    int c = 0;                                                                                     \
-    if ((w).channel + 16 <= (channels)) {                                                          \
-        BODY(16)                                                                                   \
-    } else                                                                                         \
-        for (; (w).channel + c < (channels); c += 4) {                                             \
-            BODY(4)                                                                                \
-        }
-#define codes_put16(q, left, p) codes_store16(q, p)
-#else
-#define FOR_CHUNK(w, channels, BODY)                                                               \
-    const int c = 0;                                                                               \
-    BODY(4)
-#endif
-#define codes_put4(q, left, p) codes_store4(q, left, p)
+    {                                                                                              \
+        ih, iw, channels, oh, ow, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left,       \
+            dilation_h, dilation_w                                                                 \
+    }
 
 /* factors (OH, OW): a mean's constants by the output pixel's place, as their windows hold different
  * numbers. */
@@ -71,7 +63,8 @@ __kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
                             __global const int2 *factors, int x_zero, int zero, int lo, int hi,
                             int units, POOL_SHAPE_ARGUMENTS) {
     const pool_shape s = POOL_SHAPE;
-    const long pitch = (s.channels + 3) / 4 * 4;
+    const long pitch = CODE_PITCH(s.channels);
+    const long down = s.dilation_h * (long)s.iw, along = s.dilation_w;
     long unit, end;
     clq_share(units, 1, &unit, &end);
     for (; unit < end; unit++) {
@@ -81,10 +74,10 @@ __kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
     int##W sum = (int##W)(-x_zero * w.height * w.width);                                           \
     for (int i = 0; i < w.height; i++)                                                             \
         for (int j = 0; j < w.width; j++)                                                          \
-            sum += codes_load##W(x + w.at + c + (i * (long)s.iw + j) * pitch);                     \
+            sum += codes_load##W(x + w.at + c + (i * down + j * along) * pitch);                     \
     codes_put##W(MEAN_INT(W, sum, m.x, m.y, zero, lo, hi), s.channels - w.channel - c,             \
                  y + w.to + c);
-        FOR_CHUNK(w, s.channels, AVG_POOL)
+        FOR_CHUNK(w.channel, s.channels, AVG_POOL)
     }
 }
 
@@ -93,7 +86,8 @@ __kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
 __kernel void int8_max_pool(__global const uchar *x, __global uchar *y, int units,
                             POOL_SHAPE_ARGUMENTS) {
     const pool_shape s = POOL_SHAPE;
-    const long pitch = (s.channels + 3) / 4 * 4;
+    const long pitch = CODE_PITCH(s.channels);
+    const long down = s.dilation_h * (long)s.iw, along = s.dilation_w;
     long unit, end;
     clq_share(units, 1, &unit, &end);
     for (; unit < end; unit++) {
@@ -102,9 +96,9 @@ __kernel void int8_max_pool(__global const uchar *x, __global uchar *y, int unit
     int##W best = (int##W)(0);                                                                     \
     for (int i = 0; i < w.height; i++)                                                             \
         for (int j = 0; j < w.width; j++)                                                          \
-            best = max(best, codes_load##W(x + w.at + c + (i * (long)s.iw + j) * pitch));          \
+            best = max(best, codes_load##W(x + w.at + c + (i * down + j * along) * pitch));          \
     codes_put##W(best, s.channels - w.channel - c, y + w.to + c);
-        FOR_CHUNK(w, s.channels, MAX_POOL)
+        FOR_CHUNK(w.channel, s.channels, MAX_POOL)
     }
 }
 

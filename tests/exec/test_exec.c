@@ -37,12 +37,13 @@ static void ref_node(const clq_graph *graph, const clq_node *node, float **value
                                      a->pad[1],
                                      1,
                                      1,
-                                     1};
+                                     1,
+                                     false};
         const float *bias = node->input_count > 2 ? values[node->inputs[2]] : NULL;
         ref_conv2d_f32(&g, in, values[node->inputs[1]], bias, NULL, a->act, out);
     } else if (strcmp(op, "linear") == 0) {
         const clq_conv_geometry g = {
-            BATCH, 1, 1, (int)x->dim[1], (int)y->dim[1], 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1};
+            BATCH, 1, 1, (int)x->dim[1], (int)y->dim[1], 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, false};
         ref_conv2d_f32(&g, in, values[node->inputs[1]], values[node->inputs[2]], NULL, CLQ_ACT_NONE,
                        out);
     } else if (strcmp(op, "batch_norm") == 0) {
@@ -63,7 +64,9 @@ static void ref_node(const clq_graph *graph, const clq_node *node, float **value
                             .kh = (int)x->dim[1],
                             .kw = (int)x->dim[2],
                             .sh = 1,
-                            .sw = 1};
+                            .sw = 1,
+                            .dh = 1,
+                            .dw = 1};
         ref_avg_pool(&p, in, out);
     } else {
         for (size_t i = 0; i < count; i++) {

@@ -124,13 +124,13 @@ static void all_unknown_operators_at_once(void **state) {
     make_node(m, "Hardmax", "x", "a");
     name_node(m, make_node(m, "Mod", "a,x", "b"), "/gate/Mod");
     make_node(m, "Hardmax", "b", "c");
-    make_node(m, "Resize", "c", "d");
+    make_node(m, "NonZero", "c", "d");
     make_node(m, "Relu", "d", "y");
     make_node(m, "Loop", "y", "unused");
     make_refused(
         m, "operators that are not supported: Hardmax (2, the first is node 0 (Hardmax, "
-           "which makes \"a\")), Mod of activations (1, node \"/gate/Mod\" (Mod)), Resize (1, "
-           "node 3 (Resize, which makes \"d\")); docs/formats.md (installed in "
+           "which makes \"a\")), Mod of activations (1, node \"/gate/Mod\" (Mod)), NonZero (1, "
+           "node 3 (NonZero, which makes \"d\")); docs/formats.md (installed in "
            "share/doc/clquant/docs) lists those that are");
 
     m = make_start(); /* on constants it is computed, on activations not */

@@ -291,7 +291,7 @@ static void integer_graph(void **state) {
 
 static void layouts(void **state) {
     (void)state;
-    clq_layout layout = {2, 3, 5, false}; /* rows, pixels, channels */
+    clq_layout layout = {2, 3, 5, false, false}; /* rows, pixels, channels */
     int8_t file[30], graph[30], back[30];
     clq_test_fill_s8(file, 30, -127, 127, 3);
     clq_layout_from_file(&layout, 1, file, graph);

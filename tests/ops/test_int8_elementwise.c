@@ -242,10 +242,11 @@ static void test_pools(void **state) {
     (void)state;
     for (int i = 0; i < CHANNEL_COUNTS; i++) {
         int c = channel_counts[i];
-        check_pools(&(clq_int8_pool){2, 9, 7, c, 5, 4, 3, 3, 2, 2, 1, 1}, 1, 1);
-        check_pools(&(clq_int8_pool){1, 7, 7, c, 1, 1, 7, 7, 1, 1, 0, 0}, 0, 0); /* global */
-        check_pools(&(clq_int8_pool){1, 8, 6, c, 4, 3, 2, 2, 2, 2, 0, 0}, 0, 0);
-        check_pools(&(clq_int8_pool){3, 5, 5, c, 3, 3, 2, 3, 2, 2, 0, 1}, 0, 1); /* ceil mode */
+        check_pools(&(clq_int8_pool){2, 9, 7, c, 5, 4, 3, 3, 2, 2, 1, 1, 1, 1}, 1, 1);
+        check_pools(&(clq_int8_pool){1, 7, 7, c, 1, 1, 7, 7, 1, 1, 0, 0, 1, 1}, 0, 0); /* global */
+        check_pools(&(clq_int8_pool){1, 8, 6, c, 4, 3, 2, 2, 2, 2, 0, 0, 1, 1}, 0, 0);
+        check_pools(&(clq_int8_pool){3, 5, 5, c, 3, 3, 2, 3, 2, 2, 0, 1, 1, 1}, 0,
+                    1); /* ceil mode */
     }
 }
 
@@ -273,7 +274,7 @@ static void test_bad_scales(void **state) {
     (void)state;
     clq_int8_avg_pool *pool;
     clq_int8_range good = {0.1f, 0, 0, 255}, bad = {-0.1f, 0, 0, 255};
-    clq_int8_pool p = {1, 2, 2, 4, 1, 1, 2, 2, 1, 1, 0, 0};
+    clq_int8_pool p = {1, 2, 2, 4, 1, 1, 2, 2, 1, 1, 0, 0, 1, 1};
     assert_status(
         clq_int8_avg_pool_create(device, CLQ_REQUANT_FLOAT, &p, 0, 0, false, bad, good, &pool),
         CLQ_BAD_DATA);

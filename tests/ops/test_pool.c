@@ -11,20 +11,23 @@ static const double ABSOLUTE = 1e-6, RELATIVE = 2e-6;
 typedef struct pool_case {
     int n, h, w, c, kernel[2], stride[2], pad[4];
     bool ceil_mode, count_include_pad;
+    int dilation[2];
 } pool_case;
 
 static const pool_case cases[] = {
-    {1, 4, 4, 16, {2, 2}, {2, 2}, {0, 0, 0, 0}, false, false},
-    {2, 7, 5, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, false, false},
-    {2, 7, 5, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, false, true},
-    {1, 8, 9, 17, {3, 2}, {1, 2}, {1, 0, 0, 1}, false, true},
-    {1, 6, 6, 33, {3, 3}, {2, 2}, {0, 0, 0, 0}, true, false},
-    {1, 6, 6, 15, {3, 3}, {2, 2}, {1, 1, 1, 1}, true, true},
-    {3, 5, 8, 64, {2, 3}, {3, 2}, {1, 1, 0, 1}, true, true},
-    {1, 11, 7, 20, {5, 5}, {1, 1}, {2, 2, 2, 2}, false, false},
-    {2, 9, 7, 48, {9, 7}, {1, 1}, {0, 0, 0, 0}, false, false},
-    {1, 16, 2, 1, {16, 2}, {16, 2}, {0, 0, 0, 0}, false, false},
-    {1, 3, 3, 31, {1, 1}, {2, 2}, {0, 0, 0, 0}, false, false},
+    {1, 4, 4, 16, {2, 2}, {2, 2}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {2, 7, 5, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, false, false, {1, 1}},
+    {2, 7, 5, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, false, true, {1, 1}},
+    {1, 8, 9, 17, {3, 2}, {1, 2}, {1, 0, 0, 1}, false, true, {1, 1}},
+    {1, 6, 6, 33, {3, 3}, {2, 2}, {0, 0, 0, 0}, true, false, {1, 1}},
+    {1, 6, 6, 15, {3, 3}, {2, 2}, {1, 1, 1, 1}, true, true, {1, 1}},
+    {3, 5, 8, 64, {2, 3}, {3, 2}, {1, 1, 0, 1}, true, true, {1, 1}},
+    {1, 11, 7, 20, {5, 5}, {1, 1}, {2, 2, 2, 2}, false, false, {1, 1}},
+    {2, 9, 7, 48, {9, 7}, {1, 1}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {1, 16, 2, 1, {16, 2}, {16, 2}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {1, 3, 3, 31, {1, 1}, {2, 2}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {2, 9, 8, 18, {3, 2}, {2, 1}, {2, 1, 1, 0}, false, false, {2, 3}},
+    {1, 8, 9, 3, {2, 3}, {2, 2}, {1, 2, 2, 1}, true, true, {3, 2}},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -47,10 +50,12 @@ static ref_pool geometry(const pool_case *c) {
                   .kw = c->kernel[1],
                   .sh = c->stride[0],
                   .sw = c->stride[1],
-                  .count_include_pad = c->count_include_pad};
+                  .count_include_pad = c->count_include_pad,
+                  .dh = c->dilation[0],
+                  .dw = c->dilation[1]};
     memcpy(p.pad, c->pad, sizeof p.pad);
-    p.oh = output_size(c->h, p.kh, p.sh, c->pad[0], c->pad[2], c->ceil_mode);
-    p.ow = output_size(c->w, p.kw, p.sw, c->pad[1], c->pad[3], c->ceil_mode);
+    p.oh = output_size(c->h, (p.kh - 1) * p.dh + 1, p.sh, c->pad[0], c->pad[2], c->ceil_mode);
+    p.ow = output_size(c->w, (p.kw - 1) * p.dw + 1, p.sw, c->pad[1], c->pad[3], c->ceil_mode);
     return p;
 }
 
@@ -59,6 +64,7 @@ static clq_pool_attrs attributes(const pool_case *c) {
     memcpy(attrs.kernel, c->kernel, sizeof attrs.kernel);
     memcpy(attrs.stride, c->stride, sizeof attrs.stride);
     memcpy(attrs.pad, c->pad, sizeof attrs.pad);
+    memcpy(attrs.dilation, c->dilation, sizeof attrs.dilation);
     return attrs;
 }
 
@@ -172,10 +178,10 @@ static void test_window_too_large(void **state) {
     op_end(&t);
 }
 
-/* ---- global average ---- */
+/* ---- global ---- */
 
-static void test_global_avg_pool(void **state) {
-    (void)state;
+static void check_global(const char *op) {
+    const bool is_max = strcmp(op, "global_max_pool") == 0;
     const int shapes[][4] = {{2, 7, 9, 5}, {3, 1, 1, 17}, {1, 4, 4, 80}};
     for (int s = 0; s < 3; s++) {
         const int *d = shapes[s];
@@ -188,14 +194,21 @@ static void test_global_avg_pool(void **state) {
                             .kh = d[1],
                             .kw = d[2],
                             .sh = 1,
-                            .sw = 1};
+                            .sw = 1,
+                            .dh = 1,
+                            .dw = 1};
         const size_t inputs = (size_t)(d[0] * d[1] * d[2] * d[3]), outputs = (size_t)(d[0] * d[3]);
         float *x = random_floats(inputs, -1, 1, 1), *dy = random_floats(outputs, -1, 1, 2);
         float *y = malloc(outputs * 4), *dx = malloc(inputs * 4);
         op_test t;
-        ref_avg_pool(&p, x, y);
-        ref_avg_pool_grad(&p, dy, dx);
-        op_begin(&t, "global_avg_pool", NULL, CLQ_EXEC_TRAIN);
+        if (is_max) {
+            ref_max_pool(&p, x, y);
+            ref_max_pool_grad(&p, x, dy, dx);
+        } else {
+            ref_avg_pool(&p, x, y);
+            ref_avg_pool_grad(&p, dy, dx);
+        }
+        op_begin(&t, op, NULL, CLQ_EXEC_TRAIN);
         op_input(&t, 0, (clq_shape){4, {d[0], d[1], d[2], d[3]}}, x);
         op_output(&t, (clq_shape){2, {d[0], d[3]}});
         op_want_gradient(&t, 0, NULL);
@@ -206,6 +219,12 @@ static void test_global_avg_pool(void **state) {
         op_end(&t);
         free(x), free(dy), free(y), free(dx);
     }
+}
+
+static void test_global_pools(void **state) {
+    (void)state;
+    check_global("global_avg_pool");
+    check_global("global_max_pool");
 }
 
 /* ---- shortcut_a ---- */
@@ -253,7 +272,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_max_pool),           cmocka_unit_test(test_avg_pool),
         cmocka_unit_test(test_max_pool_inference), cmocka_unit_test(test_max_pool_nan),
-        cmocka_unit_test(test_window_too_large),   cmocka_unit_test(test_global_avg_pool),
+        cmocka_unit_test(test_window_too_large),   cmocka_unit_test(test_global_pools),
         cmocka_unit_test(test_shortcut_a),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);

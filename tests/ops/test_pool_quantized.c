@@ -25,15 +25,18 @@ static int use_float(void **state) {
 typedef struct pool_case {
     int n, h, w, c, kernel[2], stride[2], pad[4];
     bool ceil_mode, count_include_pad;
+    int dilation[2];
 } pool_case;
 
 static const pool_case cases[] = {
-    {1, 4, 4, 16, {2, 2}, {2, 2}, {0, 0, 0, 0}, false, false},
-    {2, 7, 5, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, false, true},
-    {1, 8, 9, 17, {3, 2}, {1, 2}, {1, 0, 0, 1}, false, false},
-    {1, 6, 6, 15, {3, 3}, {2, 2}, {1, 1, 1, 1}, true, true},
-    {2, 9, 7, 33, {9, 7}, {1, 1}, {0, 0, 0, 0}, false, false},
-    {1, 1, 1, 1, {1, 1}, {1, 1}, {0, 0, 0, 0}, false, false},
+    {1, 4, 4, 16, {2, 2}, {2, 2}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {2, 7, 5, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, false, true, {1, 1}},
+    {1, 8, 9, 17, {3, 2}, {1, 2}, {1, 0, 0, 1}, false, false, {1, 1}},
+    {1, 6, 6, 15, {3, 3}, {2, 2}, {1, 1, 1, 1}, true, true, {1, 1}},
+    {2, 9, 7, 33, {9, 7}, {1, 1}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {1, 1, 1, 1, {1, 1}, {1, 1}, {0, 0, 0, 0}, false, false, {1, 1}},
+    {2, 9, 8, 18, {3, 2}, {2, 1}, {2, 1, 1, 0}, false, false, {2, 3}},
+    {1, 8, 9, 3, {2, 3}, {2, 2}, {1, 2, 2, 1}, true, true, {3, 2}},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -42,6 +45,7 @@ static clq_pool_attrs attributes(const pool_case *c) {
     memcpy(attrs.kernel, c->kernel, sizeof attrs.kernel);
     memcpy(attrs.stride, c->stride, sizeof attrs.stride);
     memcpy(attrs.pad, c->pad, sizeof attrs.pad);
+    memcpy(attrs.dilation, c->dilation, sizeof attrs.dilation);
     return attrs;
 }
 
@@ -49,7 +53,7 @@ static void begin(quant_test *t, const char *op, const pool_case *c, clq_exec_mo
                   const quant_meaning *y, const uint8_t *codes) {
     const clq_pool_attrs attrs = attributes(c);
     const clq_shape shape = {4, {1, c->h, c->w, c->c}};
-    const bool has_attrs = strcmp(op, "global_avg_pool") != 0;
+    const bool has_attrs = strncmp(op, "global", 6) != 0;
     quant_begin(t);
     assert_ok(clq_graph_set_requantizer(t->graph, requantizer));
     const int input = quant_activation(t, &shape, x_meaning);
@@ -60,7 +64,7 @@ static void begin(quant_test *t, const char *op, const pool_case *c, clq_exec_mo
 /* The geometry of the node under test. */
 static ref_pool geometry_of(const quant_test *t, const pool_case *c, bool global) {
     const int64_t *y = t->run.out.shape.dim;
-    ref_pool p = {.n = c->n, .ih = c->h, .iw = c->w, .c = c->c, .oh = 1, .ow = 1};
+    ref_pool p = {.n = c->n, .ih = c->h, .iw = c->w, .c = c->c, .oh = 1, .ow = 1, .dh = 1, .dw = 1};
     p.kh = global ? c->h : c->kernel[0];
     p.kw = global ? c->w : c->kernel[1];
     p.sh = global ? 1 : c->stride[0];
@@ -68,6 +72,8 @@ static ref_pool geometry_of(const quant_test *t, const pool_case *c, bool global
     if (!global) {
         memcpy(p.pad, c->pad, sizeof p.pad);
         p.count_include_pad = c->count_include_pad;
+        p.dh = c->dilation[0];
+        p.dw = c->dilation[1];
         p.oh = (int)y[1];
         p.ow = (int)y[2];
     }
@@ -82,16 +88,16 @@ static float *as_reals(const uint8_t *codes, size_t count, float scale) {
     return real;
 }
 
-static void max_pool_keeps_the_greatest_code(void **state) {
-    (void)state;
+static void check_max_pools(bool global) {
+    const char *op = global ? "global_max_pool" : "max_pool";
     for (int i = 0; i < CASES; i++) {
         const size_t xs = (size_t)(cases[i].n * cases[i].h * cases[i].w * cases[i].c);
         uint8_t *x = random_codes(xs, 1);
         float *centred = as_reals(x, xs, 1), *dy = random_floats(xs * 4, -1, 1, 2);
         for (int m = 0; m < 3; m++) {
             quant_test t;
-            begin(&t, "max_pool", &cases[i], modes[m], &x_meaning, x);
-            const ref_pool p = geometry_of(&t, &cases[i], false);
+            begin(&t, op, &cases[i], modes[m], &x_meaning, x);
+            const ref_pool p = geometry_of(&t, &cases[i], global);
             const size_t ys = (size_t)clq_shape_count(&t.run.out.shape);
             float *expected = malloc(ys * sizeof *expected);
             ref_max_pool(&p, centred, expected);
@@ -120,6 +126,12 @@ static void max_pool_keeps_the_greatest_code(void **state) {
     }
 }
 
+static void max_pools_keep_the_greatest_code(void **state) {
+    (void)state;
+    check_max_pools(false);
+    check_max_pools(true);
+}
+
 /* Equations (12), (12f), (12s), and whether each code was clamped. */
 static void expected_average(const ref_pool *p, const uint8_t *x, uint8_t *y, bool *passes) {
     size_t at = 0;
@@ -130,8 +142,8 @@ static void expected_average(const ref_pool *p, const uint8_t *x, uint8_t *y, bo
                     int sum = 0, inside = 0, padded = 0;
                     for (int kh = 0; kh < p->kh; kh++) {
                         for (int kw = 0; kw < p->kw; kw++) {
-                            const int ih = oh * p->sh - p->pad[0] + kh;
-                            const int iw = ow * p->sw - p->pad[1] + kw;
+                            const int ih = oh * p->sh - p->pad[0] + kh * p->dh;
+                            const int iw = ow * p->sw - p->pad[1] + kw * p->dw;
                             padded += ih < p->ih + p->pad[2] && iw < p->iw + p->pad[3];
                             if (ih < 0 || ih >= p->ih || iw < 0 || iw >= p->iw) {
                                 continue;
@@ -211,7 +223,7 @@ static void averages_are_those_of_plain_loops(void **state) {
 
 static void averages_are_observed(void **state) {
     (void)state;
-    const pool_case c = {2, 3, 3, 17, {3, 3}, {1, 1}, {0, 0, 0, 0}, false, false};
+    const pool_case c = {2, 3, 3, 17, {3, 3}, {1, 1}, {0, 0, 0, 0}, false, false, {1, 1}};
     uint8_t *x = random_codes(2 * 9 * 17, 1);
     float *real = as_reals(x, 2 * 9 * 17, x_meaning.scale), y[2 * 17], seen[2];
     float low = 0, high = 0;
@@ -285,7 +297,7 @@ static void shortcut_a_pads_with_zero_points(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(max_pool_keeps_the_greatest_code, use_float),
+        cmocka_unit_test_setup(max_pools_keep_the_greatest_code, use_float),
         cmocka_unit_test_setup(averages_are_those_of_plain_loops, use_float),
         cmocka_unit_test_setup(averages_are_observed, use_float),
         cmocka_unit_test_setup(flatten_repacks, use_float),

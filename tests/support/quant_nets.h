@@ -88,12 +88,12 @@ static inline clq_graph *net_everything(int size) {
     x = clq_build_add(&b, "b2.add", y, clq_build_shortcut_a(&b, "b2.short", x, 18, 2));
     /* pools and activations by themselves; the value before the relu is read twice */
     x = net_pool(&b, "avg_pool", "avg", x,
-                 (clq_pool_attrs){{3, 3}, {1, 1}, {1, 1, 1, 1}, true, false});
+                 (clq_pool_attrs){{3, 3}, {1, 1}, {1, 1, 1, 1}, {0}, true, false});
     y = net_pool(&b, "max_pool", "max", x,
-                 (clq_pool_attrs){{3, 2}, {2, 2}, {1, 0, 1, 0}, false, true});
+                 (clq_pool_attrs){{3, 2}, {2, 2}, {1, 0, 1, 0}, {0}, false, true});
     y = clq_build_op(&b, "sigmoid", "sigmoid", clq_build_op(&b, "relu", "relu", y));
     int z = net_pool(&b, "avg_pool", "avg2", x,
-                     (clq_pool_attrs){{3, 2}, {2, 2}, {1, 0, 1, 0}, false, true});
+                     (clq_pool_attrs){{3, 2}, {2, 2}, {1, 0, 1, 0}, {0}, false, true});
     z = clq_build_op(&b, "tanh", "tanh", clq_build_op(&b, "relu6", "relu6", z));
     /* depthwise, then the head */
     attrs = same;

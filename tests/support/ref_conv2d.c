@@ -30,8 +30,14 @@ static void for_each_contribution(const clq_conv_geometry *g, visit_function *vi
             for (int ox = 0; ox < g->ow; ox++)
                 for (int kh = 0; kh < g->kh; kh++)
                     for (int kw = 0; kw < g->kw; kw++) {
-                        const int iy = oy * g->stride_h - g->pad_top + kh * g->dilation_h;
-                        const int ix = ox * g->stride_w - g->pad_left + kw * g->dilation_w;
+                        int iy = oy * g->stride_h - g->pad_top + kh * g->dilation_h;
+                        int ix = ox * g->stride_w - g->pad_left + kw * g->dilation_w;
+                        if (g->transposed) { /* output iy * stride - pad + kh * dilation */
+                            const int y = oy + g->pad_top - kh * g->dilation_h;
+                            const int x = ox + g->pad_left - kw * g->dilation_w;
+                            iy = y % g->stride_h == 0 ? y / g->stride_h : -1;
+                            ix = x % g->stride_w == 0 ? x / g->stride_w : -1;
+                        }
                         if (iy < 0 || iy >= g->ih || ix < 0 || ix >= g->iw) {
                             continue;
                         }

@@ -98,8 +98,8 @@ static void visit_windows(const ref_pool *p, visitor visit, void *context) {
             const int c = i % p->c, w = i / p->c % p->ow, h = i / p->c / p->ow;
             bool first = true;
             for (int k = 0; k < p->kh * p->kw; k++) {
-                const int ih = h * p->sh - p->pad[0] + k / p->kw;
-                const int iw = w * p->sw - p->pad[1] + k % p->kw;
+                const int ih = h * p->sh - p->pad[0] + k / p->kw * p->dh;
+                const int iw = w * p->sw - p->pad[1] + k % p->kw * p->dw;
                 if (ih >= 0 && ih < p->ih && iw >= 0 && iw < p->iw) {
                     visit(p, output_at(p, n, h, w, c), input_at(p, n, ih, iw, c), h, w, first,
                           context);
@@ -144,20 +144,21 @@ void ref_max_pool_grad(const ref_pool *p, const float *x, const float *dy, float
 }
 
 /* Pixels that count in the mean along one axis. */
-static int axis_count(int out, int stride, int before, int after, int kernel, int size,
-                      bool include_pad) {
+static int axis_count(int out, int stride, int before, int after, int kernel, int dilation,
+                      int size, bool include_pad) {
     const int start = out * stride - before;
     int count = 0;
     for (int k = 0; k < kernel; k++) {
-        const int at = start + k;
+        const int at = start + k * dilation;
         count += include_pad ? at < size + after : at >= 0 && at < size;
     }
     return count;
 }
 
 static double window_count(const ref_pool *p, int h, int w) {
-    return (double)axis_count(h, p->sh, p->pad[0], p->pad[2], p->kh, p->ih, p->count_include_pad) *
-           axis_count(w, p->sw, p->pad[1], p->pad[3], p->kw, p->iw, p->count_include_pad);
+    return (double)axis_count(h, p->sh, p->pad[0], p->pad[2], p->kh, p->dh, p->ih,
+                              p->count_include_pad) *
+           axis_count(w, p->sw, p->pad[1], p->pad[3], p->kw, p->dw, p->iw, p->count_include_pad);
 }
 
 typedef struct avg_state {

@@ -29,6 +29,7 @@ void ref_batch_norm_grad(const ref_batch_norm *bn, const float *y, const float *
 typedef struct ref_pool {
     int n, ih, iw, c, oh, ow, kh, kw, sh, sw, pad[4]; /* top, left, bottom, right */
     bool count_include_pad;
+    int dh, dw; /* dilation */
 } ref_pool;
 
 void ref_max_pool(const ref_pool *pool, const float *x, float *y);

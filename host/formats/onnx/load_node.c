@@ -190,9 +190,14 @@ clq_status onnx_attribute_text(onnx_node *node, const char *name, const char **v
         return CLQ_OK;
     }
     /* A text of the file's has no NUL behind it; only known words are of interest here. */
-    static const char *const words[] = {"",         "NOTSET", "VALID",   "SAME_UPPER", "SAME_LOWER",
-                                        "constant", "edge",   "reflect", "wrap",       "CRD",
-                                        "DCR",      "none",   "tanh"};
+    static const char *const words[] = {
+        "", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", "constant", "edge", "reflect", "wrap",
+        "CRD", "DCR", "none", "tanh",
+        /* of Resize */
+        "nearest", "linear", "cubic", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",
+        "align_corners", "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize",
+        "round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "stretch", "not_larger",
+        "not_smaller"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         size_t length = strlen(words[i]);
         if (attribute->s.len == length &&

@@ -250,7 +250,7 @@ clq_status onnx_add_operand(onnx_loader *load, const onnx_node *node, const onnx
 /* Scales follow the channels where these are in one row; else a row has one. */
 static clq_status turn_scales(onnx_loader *load, const clq_layout *layout, clq_qparams *q) {
     void *turned;
-    if (layout->rows > 1 || q->count <= 1) {
+    if (layout->rows > 1 || layout->transposed || q->count <= 1) {
         return CLQ_OK;
     }
     CLQ_TRY(clq_arena_take(&load->arena, (size_t)q->count, sizeof *q->scale, &turned));

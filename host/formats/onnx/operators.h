@@ -50,6 +50,7 @@ clq_status onnx_write_plain(onnx_chain *chain, const clq_node *node, const char 
     X(pool) \
     X(quantize) \
     X(reduce) \
+    X(resize) \
     X(shape) \
     X(slice) \
     X(softmax) \

@@ -117,6 +117,137 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, NULL);
 }
 
+/* ---- ConvTranspose ---- */
+
+/* What the file gives or auto_pad implies, as ONNX Runtime understands it: paddings that make an
+ * output of output_shape, of SAME one of input * stride; what is odd goes behind (UPPER) or in
+ * front. */
+static clq_status pad_transposed(onnx_node *node, const onnx_dims *x,
+                                 clq_conv_transpose_attrs *attrs) {
+    const char *auto_pad = "NOTSET";
+    const int64_t *shape;
+    size_t count = 0;
+    CLQ_TRY(onnx_attribute_text(node, "auto_pad", &auto_pad));
+    CLQ_TRY(onnx_attribute_ints(node, "output_shape", &shape, &count));
+    const bool same = strncmp(auto_pad, "SAME", 4) == 0;
+    if (count != 0 && count != 2 && count != 4) {
+        return onnx_fail(node, "output_shape has %zu numbers, must have 2", count);
+    }
+    for (int axis = 0; (same || count > 0) && axis < 2; axis++) {
+        clq_conv2d_attrs *conv = &attrs->conv;
+        const int64_t size = x->dim[2 + axis], stride = conv->stride[axis];
+        const int64_t wanted = count > 0 ? shape[(int)count - 2 + axis] : size * stride;
+        const int64_t whole = (size - 1) * stride + attrs->output_padding[axis] +
+                              (int64_t)conv->dilation[axis] * (conv->kernel[axis] - 1) + 1;
+        if (wanted < 1 || wanted > INT_MAX || whole > INT_MAX) {
+            return onnx_fail(node, "output_shape has %lld, must be 1..%d", (long long)wanted,
+                             INT_MAX);
+        }
+        const int total = whole > wanted ? (int)(whole - wanted) : 0;
+        const int less = total / 2, more = total - less;
+        const bool upper = strcmp(auto_pad, "SAME_UPPER") == 0;
+        conv->pad[axis] = upper ? less : more;
+        conv->pad[axis + 2] = upper ? more : less;
+        attrs->output_padding[axis] += count > 0 && wanted > whole ? (int)(wanted - whole) : 0;
+    }
+    return CLQ_OK;
+}
+
+/* Scales of output channels, which the file has for axis 1 of (IC, OC/G, KH, KW); for axis 0 where
+ * a group has one input channel. */
+static clq_status spread_scales(onnx_loader *load, const onnx_node *node,
+                                const onnx_constant **weight, int64_t groups) {
+    const onnx_constant *w = *weight;
+    const int64_t columns = w->dim[1], outputs = groups * columns;
+    onnx_constant *spread;
+    void *memory;
+    if (!w->scale || w->scale_count <= 1) {
+        return CLQ_OK;
+    }
+    const bool by_group = w->axis == 0 && w->dim[0] == groups;
+    if ((w->axis != 1 && !by_group) || outputs > INT32_MAX) {
+        return onnx_fail(node, "weights must be quantized per output channel, or with one scale");
+    }
+    CLQ_TRY(clq_arena_take(&load->arena, 1, sizeof *spread, &memory));
+    spread = memory;
+    CLQ_TRY(clq_arena_take(&load->arena, (size_t)outputs, sizeof(float), &memory));
+    for (int64_t oc = 0; oc < outputs; oc++) {
+        ((float *)memory)[oc] = w->scale[by_group ? oc / columns : oc % columns];
+    }
+    *spread = *w;
+    spread->axis = 0;
+    spread->scale = memory;
+    spread->scale_count = (size_t)outputs;
+    *weight = spread;
+    return CLQ_OK;
+}
+
+static clq_status read_conv_transpose(onnx_loader *load, onnx_node *node) {
+    static const int places[4] = {0, 2, 3, 1};
+    onnx_operand x;
+    const onnx_constant *weight, *bias;
+    onnx_window window;
+    clq_shape shape;
+    const int64_t *more;
+    size_t more_count = 0;
+    int64_t groups = 1;
+    int inputs[3], count;
+    char *name;
+    CLQ_TRY(onnx_want_inputs(node, 2, 3));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_arrange(load, node, &x, 4, places));
+    CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
+    CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
+    CLQ_TRY(onnx_weight_shape(node, weight, 4, &shape));
+    if (bias && bias->rank != 1) {
+        return onnx_fail(node, "the bias must be a vector, has %d dimensions", bias->rank);
+    }
+    const onnx_dims dims = onnx_activation_dims(load, &x);
+    CLQ_TRY(onnx_read_window(node, &dims, weight, &window));
+    CLQ_TRY(onnx_attribute_int(node, "group", 1, INT_MAX, &groups));
+    CLQ_TRY(onnx_attribute_ints(node, "output_padding", &more, &more_count));
+    if (weight->dim[0] % groups != 0 || groups * weight->dim[1] > INT_MAX) {
+        return onnx_fail(node, "group %lld must divide the %lld input channels of the weights",
+                         (long long)groups, (long long)weight->dim[0]);
+    }
+    if (more_count != 0 &&
+        (more_count != 2 || more[0] < 0 || more[0] > 1 << 15 || more[1] < 0 || more[1] > 1 << 15)) {
+        return onnx_fail(node, "output_padding must be two numbers, 0..32768");
+    }
+    clq_conv_transpose_attrs attrs = {
+        .conv = {.kernel = {window.kernel[0], window.kernel[1]},
+                 .stride = {window.stride[0], window.stride[1]},
+                 .dilation = {window.dilation[0], window.dilation[1]},
+                 .groups = (int)groups},
+        .output_padding = {more_count ? (int)more[0] : 0, more_count ? (int)more[1] : 0}};
+    memcpy(attrs.conv.pad, window.pad, sizeof window.pad);
+    CLQ_TRY(pad_transposed(node, &dims, &attrs));
+    CLQ_TRY(spread_scales(load, node, &weight, groups));
+    shape.dim[0] = groups * weight->dim[1];
+    shape.dim[3] = weight->dim[0] / groups;
+    inputs[0] = x.value;
+    CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
+    CLQ_TRY(onnx_add_weights(load, node, &x, weight, bias, shape, name, inputs, &count));
+    return onnx_add_node(load, node, "conv_transpose", name, &attrs, inputs, count, NULL);
+}
+
+static clq_status write_conv_transpose(onnx_chain *chain, const clq_node *graph_node,
+                                       const char **inputs, size_t count) {
+    const clq_conv_transpose_attrs *attrs = graph_node->attrs;
+    const clq_conv2d_attrs *conv = &attrs->conv;
+    onnx_saver *save = chain->save;
+    Onnx__NodeProto *node;
+    onnx_save_plan(chain, "ConvTranspose", conv->act);
+    CLQ_TRY(onnx_save_step(chain, "ConvTranspose", inputs, count, &node));
+    CLQ_TRY(onnx_save_ints(save, node, "dilations", conv->dilation, 2));
+    CLQ_TRY(onnx_save_int(save, node, "group", conv->groups));
+    CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", conv->kernel, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "output_padding", attrs->output_padding, 2));
+    CLQ_TRY(onnx_save_ints(save, node, "pads", conv->pad, 4));
+    CLQ_TRY(onnx_save_ints(save, node, "strides", conv->stride, 2));
+    return onnx_save_finish(chain, conv->act);
+}
+
 /* (N, C) -> (N, C, 1, 1), which *input then is. */
 static clq_status write_unsqueeze(onnx_chain *chain, const char **input) {
     static const int64_t axes[2] = {2, 3};
@@ -161,5 +292,7 @@ static clq_status write_conv2d(onnx_chain *chain, const clq_node *graph_node, co
 
 const onnx_operator onnx_conv_operators[] = {
     {"Conv", .read = read_conv, .op = "conv2d", .write = write_conv2d},
+    {"ConvTranspose", .read = read_conv_transpose, .op = "conv_transpose",
+     .write = write_conv_transpose},
     {0},
 };

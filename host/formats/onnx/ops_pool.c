@@ -3,7 +3,7 @@
 
 #include "formats/onnx/operators.h"
 
-enum { MAX_WINDOW = 1 << 15 };
+enum { MAX_WINDOW = 1 << 15, AVERAGE_OPSET = 19 /* has dilated AveragePool */ };
 
 /* Two or four numbers of an attribute, each in least..MAX_WINDOW. */
 static clq_status read_numbers(onnx_node *node, const char *name, size_t count, int64_t least,
@@ -89,11 +89,9 @@ static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
     onnx_dims dims = onnx_activation_dims(load, &x);
     CLQ_TRY(onnx_read_window(node, &dims, NULL, &window));
     CLQ_TRY(onnx_attribute_int(node, "ceil_mode", 0, 1, &ceil_mode));
-    if (window.dilation[0] != 1 || window.dilation[1] != 1) {
-        return onnx_fail(node, "dilated pooling is not supported, only dilations of 1");
-    }
     clq_pool_attrs attrs = {.kernel = {window.kernel[0], window.kernel[1]},
                             .stride = {window.stride[0], window.stride[1]},
+                            .dilation = {window.dilation[0], window.dilation[1]},
                             .count_include_pad = count_include_pad,
                             .ceil_mode = ceil_mode != 0};
     memcpy(attrs.pad, window.pad, sizeof attrs.pad);
@@ -121,14 +119,19 @@ static clq_status read_average_pool(onnx_loader *load, onnx_node *node) {
     return add_pool(load, node, "avg_pool", include != 0);
 }
 
-clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
-                                const onnx_operand *like) {
+static clq_status add_global_pool(onnx_loader *load, const onnx_node *node, const char *op,
+                                  onnx_operand *x, const onnx_operand *like) {
     if (onnx_is_row(load, x)) {
         x->rank = like->rank;
         memcpy(x->axis, like->axis, sizeof x->axis);
         return onnx_bind_output(load, node, x);
     }
-    return onnx_add_node(load, node, "global_avg_pool", NULL, NULL, &x->value, 1, like);
+    return onnx_add_node(load, node, op, NULL, NULL, &x->value, 1, like);
+}
+
+clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
+                                const onnx_operand *like) {
+    return add_global_pool(load, node, "global_avg_pool", x, like);
 }
 
 static clq_status read_global_pool(onnx_loader *load, onnx_node *node) {
@@ -136,7 +139,8 @@ static clq_status read_global_pool(onnx_loader *load, onnx_node *node) {
     onnx_operand x;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
     CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
-    return onnx_add_global_pool(load, node, &x, &pooled);
+    const bool max = strcmp(node->op, "GlobalMaxPool") == 0;
+    return add_global_pool(load, node, max ? "global_max_pool" : "global_avg_pool", &x, &pooled);
 }
 
 /* Attributes that mean the same to readers who count windows as ceil(slack / stride) + 1, also
@@ -148,8 +152,9 @@ static clq_status plain_pool(const clq_graph *graph, const clq_node *node, clq_p
     int less[2] = {0, 0}, more[2] = {0, 0};
     for (int axis = 0; attrs->ceil_mode && axis < 2; axis++) {
         const int stride = attrs->stride[axis];
-        const int64_t slack =
-            x->dim[1 + axis] + attrs->pad[axis] + attrs->pad[axis + 2] - attrs->kernel[axis];
+        const int dilation = attrs->dilation[axis] > 1 ? attrs->dilation[axis] : 1;
+        const int64_t slack = x->dim[1 + axis] + attrs->pad[axis] + attrs->pad[axis + 2] -
+                              dilation * (attrs->kernel[axis] - 1) - 1;
         const int rest = (int)(slack % stride);
         if (rest > 0 && y->dim[1 + axis] == slack / stride + 1) {
             less[axis] = rest;
@@ -188,6 +193,12 @@ static clq_status write_pool(onnx_chain *chain, const clq_node *graph_node, cons
     if (!max) {
         CLQ_TRY(onnx_save_int(save, node, "count_include_pad", attrs.count_include_pad));
     }
+    if (attrs.dilation[0] > 1 || attrs.dilation[1] > 1) {
+        const int dilation[2] = {attrs.dilation[0] > 1 ? attrs.dilation[0] : 1,
+                                 attrs.dilation[1] > 1 ? attrs.dilation[1] : 1};
+        save->opset = max || save->opset > AVERAGE_OPSET ? save->opset : AVERAGE_OPSET;
+        CLQ_TRY(onnx_save_ints(save, node, "dilations", dilation, 2));
+    }
     CLQ_TRY(onnx_save_ints(save, node, "kernel_shape", attrs.kernel, 2));
     CLQ_TRY(onnx_save_ints(save, node, "pads", attrs.pad, 4));
     CLQ_TRY(onnx_save_ints(save, node, "strides", attrs.stride, 2));
@@ -202,7 +213,7 @@ static clq_status write_global_pool(onnx_chain *chain, const clq_node *graph_nod
     Onnx__NodeProto *node;
     const char *quantizer[3];
     chain->last = "Flatten";
-    CLQ_TRY(onnx_save_step(chain, "GlobalAveragePool", inputs, count, &node));
+    CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &node));
     if (q->count > 0) {
         CLQ_TRY(
             onnx_save_rounding(save, chain->base, q, chain->current, quantizer, &chain->current));
@@ -217,6 +228,8 @@ const onnx_operator onnx_pool_operators[] = {
     {"MaxPool", .read = read_max_pool, .op = "max_pool", .write = write_pool},
     {"AveragePool", .read = read_average_pool, .op = "avg_pool", .write = write_pool},
     {"GlobalAveragePool", .read = read_global_pool, .op = "global_avg_pool",
+     .write = write_global_pool},
+    {"GlobalMaxPool", .read = read_global_pool, .op = "global_max_pool",
      .write = write_global_pool},
     {0},
 };

@@ -30,7 +30,7 @@ clq_status onnx_save_qparams(onnx_saver *save, const char *of, const clq_qparams
 
 /* `op` is QuantizeLinear, Clip or DequantizeLinear; *output is a new value. */
 static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
-                              const clq_qparams *q, const char *const inputs[3],
+                              const clq_qparams *q, int axis, const char *const inputs[3],
                               const char **output) {
     Onnx__NodeProto *node;
     char *name;
@@ -39,7 +39,7 @@ static clq_status save_linear(onnx_saver *save, const char *op, const char *of,
     CLQ_TRY(onnx_save_name(save, &save->values, name, &made));
     CLQ_TRY(onnx_save_node(save, op, name, inputs, 3, made, &node));
     *output = made; /* last: it may be inputs[0] */
-    return q->count > 1 ? onnx_save_int(save, node, "axis", 0) : CLQ_OK;
+    return q->count > 1 ? onnx_save_int(save, node, "axis", axis) : CLQ_OK;
 }
 
 /* An activation's qparams as the file has them: in bytes, of all codes. */
@@ -80,12 +80,12 @@ clq_status onnx_save_rounding(onnx_saver *save, const char *of, const clq_qparam
     const char *clip[3];
     bool needed;
     CLQ_TRY(onnx_save_qparams(save, of, &bytes, x, inputs));
-    CLQ_TRY(save_linear(save, "QuantizeLinear", of, q, inputs, &inputs[0]));
+    CLQ_TRY(save_linear(save, "QuantizeLinear", of, q, 0, inputs, &inputs[0]));
     CLQ_TRY(onnx_save_limits(save, q->type, inputs[0], clip, &needed));
     if (needed) {
-        CLQ_TRY(save_linear(save, "Clip", of, q, clip, &inputs[0]));
+        CLQ_TRY(save_linear(save, "Clip", of, q, 0, clip, &inputs[0]));
     }
-    return save_linear(save, "DequantizeLinear", of, q, inputs, output);
+    return save_linear(save, "DequantizeLinear", of, q, 0, inputs, output);
 }
 
 /* ---- parameters ---- */
@@ -137,10 +137,24 @@ static clq_status file_data(onnx_saver *save, int value, const void **data) {
     return CLQ_OK;
 }
 
-/* Scales in the file's order: they follow the channels where these are in one row. */
-static clq_status file_scales(onnx_saver *save, const clq_layout *layout, clq_qparams *q) {
+/* Scales in the file's order: they follow the channels where these are in one row. Those of a
+ * transposed convolution belong to axis 1, which its groups have in common. */
+static clq_status file_scales(onnx_saver *save, const clq_value *v, const clq_layout *layout,
+                              clq_qparams *q) {
     void *turned;
-    if (layout->rows > 1 || q->count <= 1) {
+    const int64_t columns = q->count / layout->rows;
+    for (int64_t i = columns; layout->transposed && q->count > 1 && i < q->count; i++) {
+        if (q->scale[i] != q->scale[i % columns]) {
+            return clq_fail(CLQ_USAGE,
+                            "\"%s\": ONNX has no scales per channel of a transposed convolution "
+                            "with %lld groups: quantize with one scale per tensor",
+                            v->name, (long long)layout->rows);
+        }
+    }
+    if (layout->transposed && q->count > 1) {
+        q->count = columns;
+    }
+    if (layout->rows > 1 || layout->transposed || q->count <= 1) {
         return CLQ_OK;
     }
     CLQ_TRY(clq_arena_take(&save->arena, (size_t)q->count, sizeof *q->scale, &turned));
@@ -158,21 +172,22 @@ clq_status onnx_save_parameter(onnx_saver *save, int value, const char **name) {
     }
     int type = v->dtype == CLQ_F32 ? TYPE(FLOAT) : clq_qtype_get(v->q.type)->onnx_type;
     const clq_shape own = save->layouts[value].image ? clq_layout_as_image(&v->shape) : v->shape;
-    clq_shape shape = clq_layout_file_shape(&own);
+    clq_shape shape = clq_layout_file_shape(&save->layouts[value], &own);
     const void *data;
     const char *inputs[3];
     CLQ_TRY(file_data(save, value, &data));
     CLQ_TRY(onnx_save_tensor(save, v->name, type, shape.rank, shape.dim, data,
                              (size_t)clq_dtype_bytes(v->dtype, clq_shape_count(&shape)), name));
+    const int axis = save->layouts[value].transposed;
     if (v->q.count > 0) {
         CLQ_TRY(note_type(save, *name, v->q.type));
         clq_qparams q = v->q;
-        CLQ_TRY(file_scales(save, &save->layouts[value], &q));
+        CLQ_TRY(file_scales(save, v, &save->layouts[value], &q));
         CLQ_TRY(onnx_save_qparams(save, v->name, &q, *name, inputs));
         if (v->dtype == CLQ_F32) { /* quantized form: rounded on the way */
-            CLQ_TRY(save_linear(save, "QuantizeLinear", v->name, &v->q, inputs, &inputs[0]));
+            CLQ_TRY(save_linear(save, "QuantizeLinear", v->name, &v->q, axis, inputs, &inputs[0]));
         }
-        CLQ_TRY(save_linear(save, "DequantizeLinear", v->name, &v->q, inputs, name));
+        CLQ_TRY(save_linear(save, "DequantizeLinear", v->name, &v->q, axis, inputs, name));
     }
     save->reads[value] = *name;
     return CLQ_OK;

@@ -2,6 +2,7 @@
 
 #include "ops/conv/conv2d_f32_gemm.h"
 #include "ops/conv/conv2d_f32_sum.h"
+#include "ops/conv/conv2d_f32_transposed.h"
 #include "ops/conv/conv2d_f32_weights.h"
 #include "ops/conv/conv2d_f32_winograd.h"
 #include "ops/conv/conv2d_f32_winograd_weights.h"
@@ -24,6 +25,7 @@ struct clq_conv2d_f32 {
     bool weights_by_winograd; /* one of the two is prepared */
     clq_conv_weights backward_weights;
     clq_conv_winograd_weights winograd_weights;
+    clq_conv_transposed *transposed; /* NULL, or does all of it */
 };
 
 /* The kernels count pixels and weights in 32 bits, with room for a tile beyond the last. */
@@ -159,6 +161,12 @@ clq_status clq_conv2d_f32_create(clq_device *device, const clq_conv_geometry *ge
     }
     made->device = device;
     made->directions = directions;
+    if (geometry->transposed) {
+        CLQ_GOTO(status, failed,
+                 clq_conv_transposed_create(device, geometry, directions, &made->transposed));
+        *conv = made;
+        return CLQ_OK;
+    }
     if (directions & CLQ_CONV_FORWARD) {
         CLQ_GOTO(status, failed,
                  init_direction(&made->forward, device, geometry, directions, false));
@@ -179,6 +187,7 @@ failed:
 
 void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
     if (conv) {
+        clq_conv_transposed_destroy(conv->transposed);
         free_direction(&conv->forward);
         free_direction(&conv->backward_data);
         clq_conv_weights_free(&conv->backward_weights);
@@ -189,11 +198,15 @@ void clq_conv2d_f32_destroy(clq_conv2d_f32 *conv) {
 
 const clq_conv_choice *clq_conv2d_f32_choice(const clq_conv2d_f32 *conv) {
     const direction *d = &conv->forward;
-    const bool by_sum = (conv->directions & CLQ_CONV_FORWARD) && !d->by_gemm && !d->by_winograd;
+    const bool by_sum = !conv->transposed && (conv->directions & CLQ_CONV_FORWARD) && !d->by_gemm &&
+                        !d->by_winograd;
     return by_sum ? &d->sum.plan.choice : NULL;
 }
 
 clq_status clq_conv2d_f32_load_weights(clq_conv2d_f32 *conv, clq_buffer *w) {
+    if (conv->transposed) {
+        return clq_conv_transposed_load_weights(conv->transposed, w);
+    }
     if (conv->directions & CLQ_CONV_FORWARD) {
         CLQ_TRY(load_weights(&conv->forward, w));
     }
@@ -212,22 +225,33 @@ clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffe
     if (!(conv->directions & CLQ_CONV_FORWARD)) {
         return not_created_for("forward");
     }
-    return run_direction(&conv->forward, conv->device, x, bias, residual, act, y);
+    return conv->transposed
+               ? clq_conv_transposed_forward(conv->transposed, x, bias, residual, act, y)
+               : run_direction(&conv->forward, conv->device, x, bias, residual, act, y);
+}
+
+clq_status clq_conv2d_f32_turned(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *bias,
+                                 clq_buffer *residual, clq_act act, clq_buffer *dx) {
+    if (!(conv->directions & CLQ_CONV_BACKWARD_DATA)) {
+        return not_created_for("backward-data");
+    }
+    return run_direction(&conv->backward_data, conv->device, dy, bias, residual, act, dx);
 }
 
 clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
                                         bool accumulate) {
-    if (!(conv->directions & CLQ_CONV_BACKWARD_DATA)) {
-        return not_created_for("backward-data");
-    }
-    return run_direction(&conv->backward_data, conv->device, dy, NULL, accumulate ? dx : NULL,
-                         CLQ_ACT_NONE, dx);
+    return conv->transposed
+               ? clq_conv_transposed_backward_data(conv->transposed, dy, dx, accumulate)
+               : clq_conv2d_f32_turned(conv, dy, NULL, accumulate ? dx : NULL, CLQ_ACT_NONE, dx);
 }
 
 clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *dy,
                                            clq_buffer *dw, clq_buffer *db) {
     if (!(conv->directions & CLQ_CONV_BACKWARD_WEIGHTS)) {
         return not_created_for("backward-weights");
+    }
+    if (conv->transposed) {
+        return clq_conv_transposed_backward_weights(conv->transposed, x, dy, dw, db);
     }
     return conv->weights_by_winograd
                ? clq_conv_winograd_weights_run(&conv->winograd_weights, x, dy, dw, db)

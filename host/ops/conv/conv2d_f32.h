@@ -51,6 +51,11 @@ clq_status clq_conv2d_f32_forward(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffe
 clq_status clq_conv2d_f32_backward_data(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *dx,
                                         bool accumulate);
 
+/* Backward-data as a layer of its own: dx = act(conv^T(dy, w) + bias[ic] + residual). Of
+ * convolutions that are not transposed themselves. */
+clq_status clq_conv2d_f32_turned(clq_conv2d_f32 *conv, clq_buffer *dy, clq_buffer *bias,
+                                 clq_buffer *residual, clq_act act, clq_buffer *dx);
+
 /* dw (OC, KH, KW, IC/G) = sum over pixels of dy x; db (OC) = sum of dy, may be NULL. Overwrites. */
 clq_status clq_conv2d_f32_backward_weights(clq_conv2d_f32 *conv, clq_buffer *x, clq_buffer *dy,
                                            clq_buffer *dw, clq_buffer *db);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "ops/conv/conv2d_int8_plan.h"
+#include "ops/conv/conv2d_int8_transposed.h"
 #include "ops/multiplier.h"
 #include "ops/self_test.h"
 
@@ -16,6 +17,7 @@ struct clq_conv2d_int8 {
     double operations; /* 0: as the caller has set them */
     bool has_residual;
     clq_buffer *weights, *channels, *shape;
+    clq_int8_phases *phases; /* of a transposed one, which this is the convolution of; or NULL */
 };
 
 static bool is_code(int32_t q) {
@@ -189,11 +191,31 @@ static clq_status make_plan(clq_device *device, const clq_conv_geometry *geometr
     return works ? CLQ_OK : clq_self_test_none_left(device, "this integer convolution");
 }
 
+/* The convolution of all phases. */
+static clq_status create_transposed(clq_device *device, const clq_conv_geometry *geometry,
+                                    const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
+    clq_conv_geometry expanded;
+    clq_conv2d_int8_params of_all;
+    clq_int8_phases *phases = NULL;
+    CLQ_TRY(clq_int8_phases_create(device, geometry, params, &expanded, &of_all, &phases));
+    const clq_status status = clq_conv2d_int8_create(device, &expanded, &of_all, conv);
+    clq_int8_phases_drop(phases);
+    if (status != CLQ_OK) {
+        clq_int8_phases_destroy(phases);
+        return status;
+    }
+    (*conv)->phases = phases;
+    return CLQ_OK;
+}
+
 clq_status clq_conv2d_int8_create(clq_device *device, const clq_conv_geometry *geometry,
                                   const clq_conv2d_int8_params *params, clq_conv2d_int8 **conv) {
     const clq_dot dot = clq_device_get_info(device)->dot;
     clq_int8_plan plan;
     *conv = NULL;
+    if (geometry->transposed) {
+        return create_transposed(device, geometry, params, conv);
+    }
     clq_status status = make_plan(device, geometry, params, &plan);
     if (status == CLQ_OK) {
         status = clq_int8_create_planned(device, geometry, params, &plan, conv);
@@ -209,6 +231,7 @@ void clq_conv2d_int8_destroy(clq_conv2d_int8 *conv) {
         clq_buffer_release(conv->weights);
         clq_buffer_release(conv->channels);
         clq_buffer_release(conv->shape);
+        clq_int8_phases_destroy(conv->phases);
         clq_free(conv);
     }
 }
@@ -234,6 +257,16 @@ clq_status clq_conv2d_int8_forward(clq_conv2d_int8 *conv, clq_buffer *x, clq_buf
     if (conv->operations > 0) {
         clq_device_set_work(conv->device, conv->operations);
     }
-    return CLQ_LAUNCH(conv->device, conv->kernel, conv->range, CLQ_BUF(x), CLQ_BUF(conv->weights),
-                      CLQ_BUF(conv->channels), CLQ_BUF(residual), CLQ_BUF(y), CLQ_BUF(conv->shape));
+    clq_buffer *made = y;
+    if (conv->phases) {
+        CLQ_TRY(clq_int8_phases_take(conv->phases, &made));
+    }
+    clq_status status =
+        CLQ_LAUNCH(conv->device, conv->kernel, conv->range, CLQ_BUF(x), CLQ_BUF(conv->weights),
+                   CLQ_BUF(conv->channels), CLQ_BUF(residual), CLQ_BUF(made), CLQ_BUF(conv->shape));
+    if (conv->phases) {
+        status = status == CLQ_OK ? clq_int8_phases_place(conv->phases, made, y) : status;
+        clq_buffer_release(made);
+    }
+    return status;
 }

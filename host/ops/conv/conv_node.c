@@ -31,8 +31,8 @@ static clq_conv_geometry make_geometry(const clq_node *node, int batch, const cl
     } else {
         g.iw = g.ow = (int)(clq_shape_count(x) / x->dim[0] / x->dim[x->rank - 1]);
     }
-    if (node->op == &clq_op_conv2d) {
-        const clq_conv2d_attrs *attrs = node->attrs;
+    const clq_conv2d_attrs *attrs = clq_layer_conv(node);
+    if (attrs != NULL) {
         g.kh = attrs->kernel[0];
         g.kw = attrs->kernel[1];
         g.stride_h = attrs->stride[0];
@@ -42,6 +42,7 @@ static clq_conv_geometry make_geometry(const clq_node *node, int batch, const cl
         g.dilation_h = attrs->dilation[0];
         g.dilation_w = attrs->dilation[1];
         g.groups = attrs->groups;
+        g.transposed = node->op == &clq_op_conv_transpose;
     }
     return g;
 }

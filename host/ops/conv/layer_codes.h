@@ -1,4 +1,4 @@
-/* conv2d and linear on codes held as floats: FAKE_QUANT and QAT. */
+/* conv2d, conv_transpose and linear on codes held as floats: FAKE_QUANT and QAT. */
 #ifndef CLQUANT_OPS_LAYER_CODES_H
 #define CLQUANT_OPS_LAYER_CODES_H
 

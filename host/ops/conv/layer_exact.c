@@ -47,8 +47,10 @@ static clq_status upload_weights(clq_layer_exact *exact, const float *w) {
     }
     for (size_t oc = 0; oc < (size_t)g->oc; oc++) {
         for (size_t i = 0; i < taps * depth; i++) {
+            /* The taps of a transposed convolution turned around. */
+            const size_t from = g->transposed ? (taps - 1 - i / depth) * depth + i % depth : i;
             codes[(oc / cols * taps * depth + i) * cols + oc % cols] =
-                (int8_t)w[oc * taps * depth + i];
+                (int8_t)w[oc * taps * depth + from];
         }
     }
     clq_status status = clq_buffer_create(exact->device, size, &exact->w);
@@ -99,12 +101,16 @@ clq_status clq_layer_exact_forward(clq_layer_exact *exact, clq_buffer *x, clq_bu
     const clq_conv_geometry *g = &exact->geometry;
     const int pixels = g->n * g->oh * g->ow;
     const int blocks = (g->oc / g->groups + LANES - 1) / LANES * g->groups;
+    const bool t = g->transposed;
+    const int reach_h = (g->kh - 1) * g->dilation_h, reach_w = (g->kw - 1) * g->dilation_w;
     CLQ_TRY(clq_scratch_take(exact->device, exact->sums_bytes, sums));
     return CLQ_LAUNCH(exact->device, exact->kernel, CLQ_RANGE2((size_t)pixels, (size_t)blocks),
                       CLQ_BUF(x), CLQ_BUF(exact->w), CLQ_BUF(exact->bias), CLQ_BUF(*sums),
                       CLQ_I32(pixels), CLQ_I32(g->ih), CLQ_I32(g->iw), CLQ_I32(g->ic),
                       CLQ_I32(g->oh), CLQ_I32(g->ow), CLQ_I32(g->oc), CLQ_I32(g->kh),
-                      CLQ_I32(g->kw), CLQ_I32(g->stride_h), CLQ_I32(g->stride_w),
-                      CLQ_I32(g->pad_top), CLQ_I32(g->pad_left), CLQ_I32(g->dilation_h),
-                      CLQ_I32(g->dilation_w), CLQ_I32(g->groups));
+                      CLQ_I32(g->kw), CLQ_I32(t ? 1 : g->stride_h), CLQ_I32(t ? 1 : g->stride_w),
+                      CLQ_I32(t ? reach_h - g->pad_top : g->pad_top),
+                      CLQ_I32(t ? reach_w - g->pad_left : g->pad_left), CLQ_I32(g->dilation_h),
+                      CLQ_I32(g->dilation_w), CLQ_I32(g->groups), CLQ_I32(t ? g->stride_h : 1),
+                      CLQ_I32(t ? g->stride_w : 1));
 }

@@ -146,6 +146,9 @@ clq_status clq_layer_sums_create(clq_device *device, const clq_conv_geometry *ge
     clq_int8_plan plan;
     bool works = false;
     *result = NULL;
+    if (geometry->transposed) {
+        return CLQ_OK;
+    }
     clq_layer_sums *s = clq_calloc(1, sizeof *s);
     if (!s) {
         return CLQ_NO_MEMORY;

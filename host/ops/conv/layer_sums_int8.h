@@ -9,7 +9,7 @@
 typedef struct clq_layer_sums clq_layer_sums;
 
 /* x of `type`, with a zero point that stays. *sums stays NULL where the device has no kernel whose
- * weights can be packed so. */
+ * weights can be packed so, and for transposed convolutions. */
 clq_status clq_layer_sums_create(clq_device *device, const clq_conv_geometry *geometry,
                                  const clq_qtype_info *type, int32_t x_zero_point,
                                  clq_layer_sums **sums);

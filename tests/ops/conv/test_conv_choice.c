@@ -78,8 +78,8 @@ static void test_other_texts_are_refused(void **state) {
 
 static clq_conv_geometry square(int size, int ic, int oc, int k, int stride, int groups) {
     const int out = (size + 2 * (k / 2) - k) / stride + 1;
-    return (clq_conv_geometry){1,   size,   size,   ic,    oc,    k, k, out,
-                               out, stride, stride, k / 2, k / 2, 1, 1, groups};
+    return (clq_conv_geometry){1,      size,   size,  ic,    oc, k, k,      out,  out,
+                               stride, stride, k / 2, k / 2, 1,  1, groups, false};
 }
 
 static void test_keys(void **state) {

@@ -1,5 +1,5 @@
-/* conv2d and linear in the three quantized modes, against plain loops: codes equal, gradients
- * close. */
+/* conv2d, conv_transpose and linear in the three quantized modes, against plain loops: codes equal,
+ * gradients close. */
 #include <math.h>
 
 #include "support/quant_run.h"
@@ -9,17 +9,191 @@ typedef struct layer_case {
     int n, h, w, ic, oc, kernel[2], stride[2], dilation[2], pad[4], groups; /* h 0: linear */
     clq_act act;
     bool bias, per_tensor;
+    bool transposed;
+    int output_padding[2];
 } layer_case;
 
 static const layer_case cases[] = {
-    {2, 5, 7, 3, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1, CLQ_ACT_RELU, true, false},
-    {1, 6, 6, 16, 16, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, 1, CLQ_ACT_NONE, false, false},
-    {2, 7, 5, 17, 31, {3, 2}, {2, 1}, {1, 1}, {1, 0, 2, 1}, 1, CLQ_ACT_RELU6, true, false},
-    {1, 9, 9, 6, 9, {3, 3}, {1, 2}, {2, 2}, {2, 2, 2, 2}, 3, CLQ_ACT_NONE, true, true},
-    {3, 4, 4, 20, 20, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 20, CLQ_ACT_RELU6, true, false},
-    {1, 1, 1, 1, 1, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, 1, CLQ_ACT_NONE, true, false},
-    {5, 0, 0, 33, 10, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, 1, CLQ_ACT_NONE, true, false},
-    {4, 0, 0, 64, 47, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, 1, CLQ_ACT_RELU, false, true},
+    {2,
+     5,
+     7,
+     3,
+     5,
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {1, 1, 1, 1},
+     1,
+     CLQ_ACT_RELU,
+     true,
+     false,
+     false,
+     {0, 0}},
+    {1,
+     6,
+     6,
+     16,
+     16,
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     {0, 0, 0, 0},
+     1,
+     CLQ_ACT_NONE,
+     false,
+     false,
+     false,
+     {0, 0}},
+    {2,
+     7,
+     5,
+     17,
+     31,
+     {3, 2},
+     {2, 1},
+     {1, 1},
+     {1, 0, 2, 1},
+     1,
+     CLQ_ACT_RELU6,
+     true,
+     false,
+     false,
+     {0, 0}},
+    {1,
+     9,
+     9,
+     6,
+     9,
+     {3, 3},
+     {1, 2},
+     {2, 2},
+     {2, 2, 2, 2},
+     3,
+     CLQ_ACT_NONE,
+     true,
+     true,
+     false,
+     {0, 0}},
+    {3,
+     4,
+     4,
+     20,
+     20,
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {1, 1, 1, 1},
+     20,
+     CLQ_ACT_RELU6,
+     true,
+     false,
+     false,
+     {0, 0}},
+    {1,
+     1,
+     1,
+     1,
+     1,
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     {0, 0, 0, 0},
+     1,
+     CLQ_ACT_NONE,
+     true,
+     false,
+     false,
+     {0, 0}},
+    {5,
+     0,
+     0,
+     33,
+     10,
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     {0, 0, 0, 0},
+     1,
+     CLQ_ACT_NONE,
+     true,
+     false,
+     false,
+     {0, 0}},
+    {4,
+     0,
+     0,
+     64,
+     47,
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     {0, 0, 0, 0},
+     1,
+     CLQ_ACT_RELU,
+     false,
+     true,
+     false,
+     {0, 0}},
+    {2,
+     3,
+     4,
+     5,
+     6,
+     {2, 2},
+     {2, 2},
+     {1, 1},
+     {0, 0, 0, 0},
+     1,
+     CLQ_ACT_RELU,
+     true,
+     false,
+     true,
+     {0, 0}},
+    {1,
+     4,
+     3,
+     8,
+     8,
+     {4, 3},
+     {2, 3},
+     {1, 1},
+     {1, 0, 1, 1},
+     2,
+     CLQ_ACT_NONE,
+     true,
+     false,
+     true,
+     {1, 2}},
+    {1,
+     5,
+     4,
+     6,
+     9,
+     {3, 2},
+     {1, 2},
+     {2, 3},
+     {2, 3, 1, 2},
+     3,
+     CLQ_ACT_RELU6,
+     true,
+     true,
+     true,
+     {0, 1}},
+    {1,
+     3,
+     5,
+     7,
+     7,
+     {3, 3},
+     {2, 2},
+     {1, 1},
+     {1, 1, 1, 1},
+     7,
+     CLQ_ACT_NONE,
+     false,
+     false,
+     true,
+     {1, 1}},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -59,6 +233,14 @@ static clq_conv_geometry geometry_of(const layer_case *c) {
                            .groups = c->groups};
     if (c->h == 0) {
         g.ih = g.iw = 1;
+    }
+    if (c->transposed) {
+        g.transposed = true;
+        g.oh = (g.ih - 1) * g.stride_h + g.dilation_h * (g.kh - 1) + 1 + c->output_padding[0] -
+               c->pad[0] - c->pad[2];
+        g.ow = (g.iw - 1) * g.stride_w + g.dilation_w * (g.kw - 1) + 1 + c->output_padding[1] -
+               c->pad[1] - c->pad[3];
+        return g;
     }
     g.oh = (g.ih + c->pad[0] + c->pad[2] - g.dilation_h * (g.kh - 1) - 1) / g.stride_h + 1;
     g.ow = (g.iw + c->pad[1] + c->pad[3] - g.dilation_w * (g.kw - 1) - 1) / g.stride_w + 1;
@@ -143,7 +325,13 @@ static void begin(quant_test *t, const layer_data *d, clq_exec_mode mode, bool i
                                    .pad = {c->pad[0], c->pad[1], c->pad[2], c->pad[3]},
                                    .groups = c->groups,
                                    .act = c->act};
+    const clq_conv_transpose_attrs transpose = {
+        .conv = conv, .output_padding = {c->output_padding[0], c->output_padding[1]}};
     const clq_linear_attrs linear = {.act = c->act};
+    const char *op = c->transposed ? "conv_transpose" : c->h ? "conv2d" : "linear";
+    const void *attrs = c->transposed ? (const void *)&transpose
+                        : c->h        ? (const void *)&conv
+                                      : &linear;
     const clq_shape x = c->h ? (clq_shape){4, {1, c->h, c->w, c->ic}} : (clq_shape){2, {1, c->ic}};
     const clq_shape w = c->h
                             ? (clq_shape){4, {c->oc, c->kernel[0], c->kernel[1], c->ic / c->groups}}
@@ -163,8 +351,8 @@ static void begin(quant_test *t, const layer_data *d, clq_exec_mode mode, bool i
         inputs[2] = quant_parameter(t, "b", b, b_type, integers ? (void *)d->bias : d->bias_real,
                                     c->oc, unit, CLQ_Q_S32);
     }
-    quant_node(t, c->h ? "conv2d" : "linear", c->h ? (const void *)&conv : &linear, inputs,
-               c->bias ? 3 : 2, quantized_output ? &y_meaning : NULL, mode, c->n);
+    quant_node(t, op, attrs, inputs, c->bias ? 3 : 2, quantized_output ? &y_meaning : NULL, mode,
+               c->n);
     quant_input(t, 0, d->x);
 }
 
@@ -319,16 +507,73 @@ static void gradients_go_straight_through(void **state) {
 static void sums_beyond_floats_are_exact(void **state) {
     (void)state;
     const layer_case wide[] = {
-        {2, 0, 0, 2063, 19, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, 1, CLQ_ACT_NONE, true, false},
-        {1, 4, 5, 260, 18, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 2, CLQ_ACT_RELU, true, false},
-        {1, 3, 3, 33, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1, CLQ_ACT_NONE, true, false},
+        {2,
+         0,
+         0,
+         2063,
+         19,
+         {1, 1},
+         {1, 1},
+         {1, 1},
+         {0, 0, 0, 0},
+         1,
+         CLQ_ACT_NONE,
+         true,
+         false,
+         false,
+         {0, 0}},
+        {1,
+         4,
+         5,
+         260,
+         18,
+         {3, 3},
+         {1, 1},
+         {1, 1},
+         {1, 1, 1, 1},
+         2,
+         CLQ_ACT_RELU,
+         true,
+         false,
+         false,
+         {0, 0}},
+        {1,
+         4,
+         5,
+         260,
+         18,
+         {3, 3},
+         {2, 1},
+         {1, 1},
+         {1, 1, 1, 1},
+         2,
+         CLQ_ACT_NONE,
+         true,
+         false,
+         true,
+         {1, 0}},
+        {1,
+         3,
+         3,
+         33,
+         5,
+         {3, 3},
+         {1, 1},
+         {1, 1},
+         {1, 1, 1, 1},
+         1,
+         CLQ_ACT_NONE,
+         true,
+         false,
+         false,
+         {0, 0}},
     };
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         layer_data d = data_of(&wide[i]);
         quant_test t;
         begin(&t, &d, CLQ_EXEC_FAKE_QUANT, true, true);
         quant_forward(&t);
-        assert_true(clq_layer_is_float_exact(&t.run) == (i == 2));
+        assert_true(clq_layer_is_float_exact(&t.run) == (i == 3));
         assert_codes(&t, &d);
         quant_end(&t);
         begin(&t, &d, CLQ_EXEC_FAKE_QUANT, true, false);
