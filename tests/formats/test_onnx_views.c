@@ -402,6 +402,37 @@ static void batch_as_an_axis(void **state) {
     make_refused(m, "needs the batch as axis");
 }
 
+/* What a layer on codes reads stays codes where a reshape comes between, as for the batch here. */
+static void codes_with_the_batch_as_an_axis(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    m->inputs[0] = make_info(m, "x", 2, (const int64_t[]){2, 6});
+    make_scalar(m, "scale", 0.05f);
+    make_byte(m, "zero", false, 128);
+    make_byte(m, "w_zero", true, 0);
+    make_codes(m, "w", DIMS(8, 6));
+    make_weights(m, "b", DIMS(8));
+    make_node(m, "QuantizeLinear", "x,scale,zero", "xq");
+    make_node(m, "DequantizeLinear", "xq,scale,zero", "xr");
+    make_node(m, "DequantizeLinear", "w,scale,w_zero", "wr");
+    make_node(m, "Gemm", "xr,wr,b", "g");
+    make_int(m, "transB", 1);
+    make_node(m, "QuantizeLinear", "g,scale,zero", "gq");
+    make_node(m, "DequantizeLinear", "gq,scale,zero", "gr");
+    make_node(m, "ReduceMean", "gr", "y");
+    make_ints(m, "axes", 0);
+    clq_graph *graph = make_finish(m);
+    const clq_node *layer = NULL;
+    for (int n = 0; n < graph->node_count; n++) {
+        layer = strcmp(graph->nodes[n].op->name, "linear") == 0 ? &graph->nodes[n] : layer;
+    }
+    assert_non_null(layer);
+    assert_int_equal(graph->values[layer->inputs[0]].q.count, 1);
+    assert_int_equal(graph->values[layer->inputs[1]].dtype, CLQ_S8);
+    assert_int_equal(graph->values[layer->inputs[2]].dtype, CLQ_S32);
+    clq_graph_destroy(graph);
+}
+
 /* ---- pooling, Slice, Pad ---- */
 
 static void pools(void **state) {
@@ -559,6 +590,7 @@ int main(void) {
         cmocka_unit_test(rows_of_channels),
         cmocka_unit_test(splits),
         cmocka_unit_test(batch_as_an_axis),
+        cmocka_unit_test(codes_with_the_batch_as_an_axis),
         cmocka_unit_test(pools),
         cmocka_unit_test(written_pools_have_no_window_in_the_padding),
         cmocka_unit_test(shortcut_a),

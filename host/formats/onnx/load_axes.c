@@ -121,7 +121,14 @@ clq_status onnx_move(onnx_loader *load, onnx_operand *operand, const char *op, i
         known = &wanted;
     }
     operand->value = known->moved;
-    operand->dequantized = false;
+    operand->dequantized = operand->dequantized && !of;
+    if (operand->dequantized) { /* moved for a reader: the codes it reads, elsewhere */
+        const clq_qparams *q = &load->graph->values[known->value].q;
+        clq_qparams *to = &load->graph->values[known->moved].q;
+        if (to->count == 0) {
+            CLQ_TRY(clq_qparams_set(to, q->count, q->scale, q->zero_point, q->type));
+        }
+    }
     return onnx_note_read(load, operand);
 }
 
