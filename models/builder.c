@@ -15,12 +15,14 @@ void clq_build_scope(clq_builder *b, const char *format, ...) {
     va_end(arguments);
 }
 
+clq_shape clq_build_shape(const clq_builder *b, int x) {
+    const clq_shape one = {4, {1, 1, 1, 1}};
+    return b->status != CLQ_OK ? one : b->graph->values[x].shape;
+}
+
 int clq_build_channels(const clq_builder *b, int x) {
-    if (b->status != CLQ_OK) {
-        return 1;
-    }
-    const clq_shape *shape = &b->graph->values[x].shape;
-    return (int)shape->dim[shape->rank - 1];
+    const clq_shape shape = clq_build_shape(b, x);
+    return (int)shape.dim[shape.rank - 1];
 }
 
 /* ---- initial weights ---- */
@@ -58,12 +60,12 @@ static void fill_uniform(const clq_builder *b, int id, double bound) {
     }
 }
 
-static void fill_ones(const clq_builder *b, int id) {
+static void fill_value(const clq_builder *b, int id, float filling) {
     const clq_value *value = &b->graph->values[id];
     float *data = value->data;
     int64_t count = clq_shape_count(&value->shape);
     for (int64_t i = 0; i < count; i++) {
-        data[i] = 1.0f;
+        data[i] = filling;
     }
 }
 
@@ -75,7 +77,7 @@ static int add_parameter(clq_builder *b, const char *layer, const char *what, cl
     if (b->status != CLQ_OK) {
         return id;
     }
-    char *name = clq_format("%s%s.%s", b->scope, layer, what);
+    char *name = clq_format("%s%s%s%s", b->scope, layer, what ? "." : "", what ? what : "");
     b->status = name ? clq_graph_add_parameter(b->graph, name, kind, CLQ_F32, shape, NULL, &id)
                      : CLQ_NO_MEMORY;
     clq_free(name);
@@ -110,6 +112,27 @@ int clq_build_input(clq_builder *b, clq_shape shape) {
     return id;
 }
 
+int clq_build_convolution(clq_builder *b, const char *name, int x, const clq_conv_spec *conv) {
+    const int kernel = conv->kernel, stride = conv->stride ? conv->stride : 1;
+    const int groups = conv->groups ? conv->groups : 1;
+    const int pad = conv->unpadded ? 0 : (kernel - 1) / 2, in_channels = clq_build_channels(b, x);
+    const clq_conv2d_attrs attrs = {.kernel = {kernel, kernel},
+                                    .stride = {stride, stride},
+                                    .dilation = {1, 1},
+                                    .pad = {pad, pad, pad, pad},
+                                    .groups = groups};
+    const clq_shape shape = {4, {conv->channels, kernel, kernel, in_channels / groups}};
+    const clq_shape vector = {1, {conv->channels}};
+    int inputs[3] = {x, add_parameter(b, name, "weight", CLQ_VALUE_PARAMETER, shape)};
+    if (conv->bias) {
+        inputs[2] = add_parameter(b, name, "bias", CLQ_VALUE_PARAMETER, vector);
+    }
+    if (fills(b)) {
+        fill_normal(b, inputs[1], sqrt(2.0 / ((double)conv->channels / groups * kernel * kernel)));
+    }
+    return add_node(b, "conv2d", name, &attrs, inputs, conv->bias ? 3 : 2);
+}
+
 int clq_build_conv(clq_builder *b, const char *name, int x, int channels, int kernel, int stride,
                    bool depthwise) {
     int pad = (kernel - 1) / 2, in_channels = clq_build_channels(b, x);
@@ -127,15 +150,19 @@ int clq_build_conv(clq_builder *b, const char *name, int x, int channels, int ke
 }
 
 int clq_build_batch_norm(clq_builder *b, const char *name, int x) {
-    clq_batch_norm_attrs attrs = {.epsilon = 1e-5f, .momentum = 0.1f};
+    return clq_build_norm(b, name, x, 1e-5f, 0.1f);
+}
+
+int clq_build_norm(clq_builder *b, const char *name, int x, float epsilon, float momentum) {
+    clq_batch_norm_attrs attrs = {.epsilon = epsilon, .momentum = momentum};
     clq_shape shape = {1, {clq_build_channels(b, x)}};
     int inputs[5] = {x, add_parameter(b, name, "weight", CLQ_VALUE_PARAMETER, shape),
                      add_parameter(b, name, "bias", CLQ_VALUE_PARAMETER, shape),
                      add_parameter(b, name, "running_mean", CLQ_VALUE_STATE, shape),
                      add_parameter(b, name, "running_var", CLQ_VALUE_STATE, shape)};
     if (fills(b)) {
-        fill_ones(b, inputs[1]);
-        fill_ones(b, inputs[4]);
+        fill_value(b, inputs[1], 1);
+        fill_value(b, inputs[4], 1);
     }
     return add_node(b, "batch_norm", name, &attrs, inputs, 5);
 }
@@ -178,6 +205,61 @@ int clq_build_shortcut_a(clq_builder *b, const char *name, int x, int channels, 
     return add_node(b, "shortcut_a", name, &attrs, &x, 1);
 }
 
+int clq_build_with(clq_builder *b, const char *op, const char *name, const void *attrs, int x) {
+    return add_node(b, op, name, attrs, &x, 1);
+}
+
 int clq_build_op(clq_builder *b, const char *op, const char *name, int x) {
-    return add_node(b, op, name, NULL, &x, 1);
+    return clq_build_with(b, op, name, NULL, x);
+}
+
+int clq_build_concat(clq_builder *b, const char *name, const int *inputs, int count) {
+    const clq_concat_attrs attrs = {.axis = 3};
+    return add_node(b, "concat", name, &attrs, inputs, count);
+}
+
+int clq_build_layer_norm(clq_builder *b, const char *name, int x, float epsilon) {
+    const clq_layer_norm_attrs attrs = {.axes = 1, .epsilon = epsilon};
+    const clq_shape shape = {1, {clq_build_channels(b, x)}};
+    int inputs[3] = {x, add_parameter(b, name, "weight", CLQ_VALUE_PARAMETER, shape),
+                     add_parameter(b, name, "bias", CLQ_VALUE_PARAMETER, shape)};
+    if (fills(b)) {
+        fill_value(b, inputs[1], 1);
+    }
+    return add_node(b, "layer_norm", name, &attrs, inputs, 3);
+}
+
+int clq_build_scale(clq_builder *b, const char *name, int x, float value) {
+    const clq_binary_attrs attrs = {.act = CLQ_ACT_NONE};
+    const clq_shape shape = {1, {clq_build_channels(b, x)}};
+    int inputs[2] = {x, add_parameter(b, name, NULL, CLQ_VALUE_PARAMETER, shape)};
+    if (fills(b)) {
+        fill_value(b, inputs[1], value);
+    }
+    return add_node(b, "mul", "mul", &attrs, inputs, 2);
+}
+
+int clq_build_squeeze(clq_builder *b, const char *name, int x, int squeezed, const char *act,
+                      const char *gate) {
+    const clq_reduce_attrs mean = {.axes = 1u << 1 | 1u << 2, .keep = true};
+    const clq_unary_attrs hard_sigmoid = {.alpha = 1.0f / 6, .beta = 0.5f};
+    const clq_binary_attrs mul = {.act = CLQ_ACT_NONE};
+    const int channels = clq_build_channels(b, x);
+    const clq_conv_spec fc1 = {.channels = squeezed, .kernel = 1, .bias = true};
+    const clq_conv_spec fc2 = {.channels = channels, .kernel = 1, .bias = true};
+    char part[CLQ_SCOPE_SIZE];
+    const char *const names[] = {"avgpool", "fc1", "activation", "fc2", "scale_activation", "mul"};
+    int y = x;
+    for (int step = 0; step < 6; step++) {
+        snprintf(part, sizeof part, "%s.%s", name, names[step]);
+        y = step == 0   ? clq_build_with(b, "reduce_mean", part, &mean, y)
+            : step == 1 ? clq_build_convolution(b, part, y, &fc1)
+            : step == 2 ? clq_build_op(b, act, part, y)
+            : step == 3 ? clq_build_convolution(b, part, y, &fc2)
+            : step == 4
+                ? clq_build_with(b, gate, part,
+                                 strcmp(gate, "hard_sigmoid") == 0 ? &hard_sigmoid : NULL, y)
+                : add_node(b, "mul", part, &mul, (int[]){x, y}, 2);
+    }
+    return y;
 }

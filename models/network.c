@@ -22,6 +22,24 @@ static const network networks[] = {
     {{"resnet56", "56 thin layers for CIFAR, 0.85 M parameters", "cifar"}, clq_build_cifar_resnet},
     {{"mobilenet_v2", "depthwise convolutions, ReLU6, 3.5 M parameters", "imagenet"},
      clq_build_mobilenet_v2},
+    {{"mobilenet_v3_small", "squeezed blocks, hard swish, 2.5 M parameters", "imagenet"},
+     clq_build_mobilenet_v3},
+    {{"mobilenet_v3_large", "squeezed blocks, hard swish, 5.5 M parameters", "imagenet"},
+     clq_build_mobilenet_v3},
+    {{"efficientnet_b0", "squeezed blocks, SiLU, 5.3 M parameters", "imagenet"},
+     clq_build_efficientnet_b0},
+    {{"efficientnet_lite0", "the same without squeezing, ReLU6, 4.7 M parameters", "imagenet"},
+     clq_build_efficientnet_lite0},
+    {{"squeezenet1_1", "1x1 beside 3x3 convolutions, 1.2 M parameters", "imagenet"},
+     clq_build_squeezenet},
+    {{"shufflenet_v2_x1_0", "shuffled halves of channels, 2.3 M parameters", "imagenet"},
+     clq_build_shufflenet},
+    {{"regnet_y_400mf", "grouped, squeezed blocks, 4.3 M parameters", "imagenet"},
+     clq_build_regnet},
+    {{"densenet121", "each layer reads all before, 8.0 M parameters", "imagenet"},
+     clq_build_densenet},
+    {{"convnext_tiny", "7x7 depthwise, layer norm, GELU, 28.6 M parameters", "imagenet"},
+     clq_build_convnext},
     {{"mlp", "fully connected layers of given widths", NULL}, clq_build_mlp},
 };
 
@@ -72,13 +90,27 @@ static clq_status check_range(const char *network, const char *option, int value
     return CLQ_OK;
 }
 
+/* Only its usual stem. */
+static bool has_one_stem(const network *n) {
+    static void (*const builders[])(clq_builder *) = {clq_build_cifar_resnet, clq_build_squeezenet,
+                                                      clq_build_shufflenet,   clq_build_regnet,
+                                                      clq_build_densenet,     clq_build_convnext};
+    bool one = false;
+    for (size_t i = 0; i < sizeof builders / sizeof *builders; i++) {
+        one = one || n->build == builders[i];
+    }
+    return one;
+}
+
 static clq_status fill_stem(const network *n, clq_network_options *o) {
-    const char *only = n->build == clq_build_cifar_resnet ? "cifar" : NULL;
+    const char *only = has_one_stem(n) ? n->info.stem : NULL;
     if (!o->stem) {
         o->stem = n->info.stem;
     } else if (!n->info.stem || (only && strcmp(o->stem, only) != 0)) {
-        return clq_fail(CLQ_USAGE, "%s: stem \"%s\": this network has %s", n->info.name, o->stem,
-                        only ? "only the stem \"cifar\"" : "no choice of stem");
+        return only ? clq_fail(CLQ_USAGE, "%s: stem \"%s\": this network has only the stem \"%s\"",
+                               n->info.name, o->stem, only)
+                    : clq_fail(CLQ_USAGE, "%s: stem \"%s\": this network has no choice of stem",
+                               n->info.name, o->stem);
     } else if (strcmp(o->stem, "imagenet") != 0 && strcmp(o->stem, "cifar") != 0) {
         return clq_fail(CLQ_USAGE, "%s: stem \"%s\" must be imagenet or cifar", n->info.name,
                         o->stem);

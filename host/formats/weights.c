@@ -81,12 +81,13 @@ static void shape_text(const clq_file_tensor *tensor, clq_text *text) {
     clq_text_puts(text, ")");
 }
 
+/* A linear layer may be a 1x1 convolution here: dimensions of 1 at the end may lack on either side.
+ */
 static bool same_shape(const clq_file_tensor *tensor, const clq_shape *shape) {
-    if (tensor->rank != shape->rank) {
-        return false;
-    }
-    for (int i = 0; i < shape->rank; i++) {
-        if (tensor->dim[i] != shape->dim[i]) {
+    const int rank = tensor->rank > shape->rank ? tensor->rank : shape->rank;
+    for (int i = 0; i < rank; i++) {
+        const int64_t have = i < tensor->rank ? tensor->dim[i] : 1;
+        if (have != (i < shape->rank ? shape->dim[i] : 1)) {
             return false;
         }
     }

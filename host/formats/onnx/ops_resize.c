@@ -256,6 +256,7 @@ static clq_status read_upsample(onnx_loader *load, onnx_node *node) {
     }
     for (int k = 0; k < x.rank; k++) {
         s.scale[k] = scales[k];
+        s.box_end[k] = 1;
     }
     return add_resize(load, node, &x, &s, &attrs);
 }
