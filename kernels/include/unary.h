@@ -95,7 +95,7 @@ typedef enum clq_unary { CLQ_UNARY_FUNCTIONS(CLQ_UNARY_NUMBER, 0) CLQ_UNARY_COUN
 #define CLQ_LINE(T, x, a, b) ((T)(a) * (x) + (T)(b))
 #define CLQ_F_HARD_SIGMOID(T, x, a, b) CLQ_BETWEEN(CLQ_LINE(T, x, a, b), CLQ_0(T), CLQ_1(T))
 #define CLQ_D_HARD_SIGMOID(T, x, a, b)                                                             \
-    ((CLQ_LINE(T, x, a, b) > CLQ_0(T)) & (CLQ_LINE(T, x, a, b) < CLQ_1(T)) ? (T)(a) : CLQ_0(T))
+    (((CLQ_LINE(T, x, a, b) > CLQ_0(T)) & (CLQ_LINE(T, x, a, b) < CLQ_1(T))) ? (T)(a) : CLQ_0(T))
 
 /* x clip(x / 6 + 1/2, 0, 1); near -3, x + 3 is exact */
 #define CLQ_F_HARD_SWISH(T, x, a, b)                                                               \
@@ -156,7 +156,7 @@ typedef enum clq_unary { CLQ_UNARY_FUNCTIONS(CLQ_UNARY_NUMBER, 0) CLQ_UNARY_COUN
 /* min(max(x, a), b): b where a is above it */
 #define CLQ_LEAST(T, x, a) ((x) < (T)(a) ? (T)(a) : (x))
 #define CLQ_F_CLIP(T, x, a, b) (CLQ_LEAST(T, x, a) > (T)(b) ? (T)(b) : CLQ_LEAST(T, x, a))
-#define CLQ_D_CLIP(T, x, a, b) (((x) < (T)(a)) | ((x) > (T)(b)) ? CLQ_0(T) : CLQ_1(T))
+#define CLQ_D_CLIP(T, x, a, b) ((((x) < (T)(a)) | ((x) > (T)(b))) ? CLQ_0(T) : CLQ_1(T))
 
 #define CLQ_F_EXP(T, x, a, b) exp(x)
 #define CLQ_D_EXP(T, y, a, b) (y)
