@@ -12,6 +12,10 @@
 #include "device/self_test.h"
 #include "device/tuning.h"
 
+bool clq_is_pocl(const clq_device *device) {
+    return strcmp(device->info.platform, "Portable Computing Language") == 0;
+}
+
 static const char *const dot_names[CLQ_DOT_COUNT] = {
     "mma", "dp4a", "avx512vnni", "avxvnni", "avx2", "khr", "amd", "arm", "portable",
 };

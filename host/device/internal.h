@@ -210,4 +210,7 @@ void clq_gemm_forget(clq_device *device);
 /* Finds out is_host_cpu, simd_bytes and the dot paths that work, by running kernels. */
 clq_status clq_probe(clq_device *device);
 
+/* Whether the device is one of PoCL's. */
+bool clq_is_pocl(const clq_device *device);
+
 #endif

@@ -48,9 +48,10 @@ static clq_status build_options(const clq_device *device, const char *source, cl
             clq_text_puts(&text, " -cl-std=CL3.0"); /* compilers declare its functions only there */
         }
     }
-    if (device->info.is_cpu && gpu &&
+    if (device->info.is_cpu && gpu && clq_is_pocl(device) &&
         (strstr(source, "CLQ_SCHEDULE_") || strstr(source, "CLQ_KEEP_LOOPS"))) {
-        /* Such a device runs these kernels to test them, so compiling is what takes the time. */
+        /* Such a device runs these kernels to test them, so compiling is what takes the time.
+         * Oclgrind 21.10 loses kernels so. */
         clq_text_puts(&text, " -cl-opt-disable -DCLQ_KEEP_LOOPS=1"); /* kernels/include/unroll.h */
     }
     if (device->divides_correctly) {

@@ -9,7 +9,7 @@
 static const char program_kind[] = "program", mark_kind[] = "trying";
 
 bool clq_program_cache_pays(const clq_device *device) {
-    return strcmp(device->info.platform, "Portable Computing Language") != 0;
+    return !clq_is_pocl(device);
 }
 
 /* ---- the mark ---- */
