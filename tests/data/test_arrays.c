@@ -292,8 +292,8 @@ static void a_bomb_costs_its_rows(void **state) {
 static clq_status write_some(const char *path) {
     static const float rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
     static const char *const texts[] = {"a.png",
-                                        "gr\xc3\xbc\xc3\x9f"
-                                        "e \xf0\x9f\x98\x80",
+                                        ("gr\xc3\xbc\xc3\x9f"
+                                         "e \xf0\x9f\x98\x80"),
                                         "bad \xff\xc3"};
     clq_npz_writer *writer = NULL;
     clq_status status;

@@ -78,8 +78,8 @@ static void trainings_are_compared(void **state) {
     static const char *const names[] = {"a", "b"};
     static const char *const parts[] = {
         "FP32<small>in training, epoch 1</small></td><td class=n>38.00 %", /* the latest test */
-        "in training, epoch 3</small><small>best 70.00 % in epoch 2</small></td><td class=n>65.00 "
-        "%<small>55.25 to 73.64</small>",
+        ("in training, epoch 3</small><small>best 70.00 % in epoch 2</small></td><td class=n>65.00 "
+         "%<small>55.25 to 73.64</small>"),
         "0.8000</td>",
         "Results in training are those",
         "What differs in their recipes",
