@@ -53,31 +53,9 @@ __kernel void binary_f32(__global const float *a, __global const float *b, __glo
     FOR_EACH_PAIR(a, b, FORWARD_BODY, 0);
 }
 
-/* da and db, of the result's size, get the gradients, or add them; each may be NULL, or dy's
- * buffer. `twice`: both are one, which gets the sum. */
-#define BACKWARD_BODY(ARG, W)                                                                      \
-    {                                                                                              \
-        const float##W va = PAIR_A(W), vb = PAIR_B(W), g = LOAD##W(dy + i);                        \
-        float##W ga = (float##W)(0.0f), gb = (float##W)(0.0f);                                     \
-        if (da) {                                                                                  \
-            ga = GRADIENT_A(W, va, vb, g);                                                         \
-        }                                                                                          \
-        if (db) {                                                                                  \
-            gb = GRADIENT_B(W, va, vb, g);                                                         \
-        }                                                                                          \
-        if (twice) {                                                                               \
-            ga += gb;                                                                              \
-        }                                                                                          \
-        if (da) {                                                                                  \
-            STORE##W(add_to_a ? LOAD##W(da + i) + ga : ga, da + i);                                \
-        }                                                                                          \
-        if (db && !twice) {                                                                        \
-            STORE##W(add_to_b ? LOAD##W(db + i) + gb : gb, db + i);                                \
-        }                                                                                          \
-    }
-
+/* da and db: PAIR_GRADIENTS. */
 __kernel void binary_grad_f32(__global const float *a, __global const float *b,
                               __global const float *dy, __global float *da, __global float *db,
                               int add_to_a, int add_to_b, int twice, PAIR_SHAPE) {
-    FOR_EACH_PAIR(a, b, BACKWARD_BODY, 0);
+    FOR_EACH_PAIR(a, b, PAIR_GRADIENTS, 0);
 }

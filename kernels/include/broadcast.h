@@ -90,4 +90,28 @@
 #define CLQ_BINARY BINARY_ADD
 #endif
 
+/* A body of FOR_EACH_PAIR for a pair's gradients, by the file's GRADIENT_A and GRADIENT_B from the
+ * gradient dy: da and db, of the result's size, get them, or add them; each may be NULL, or dy's
+ * buffer. `twice`: both are one, which gets the sum. */
+#define PAIR_GRADIENTS(ARG, W)                                                                     \
+    {                                                                                              \
+        const float##W va = PAIR_A(W), vb = PAIR_B(W), g = LOAD##W(dy + i);                        \
+        float##W ga = (float##W)(0.0f), gb = (float##W)(0.0f);                                     \
+        if (da) {                                                                                  \
+            ga = GRADIENT_A(W, va, vb, g);                                                         \
+        }                                                                                          \
+        if (db) {                                                                                  \
+            gb = GRADIENT_B(W, va, vb, g);                                                         \
+        }                                                                                          \
+        if (twice) {                                                                               \
+            ga += gb;                                                                              \
+        }                                                                                          \
+        if (da) {                                                                                  \
+            STORE##W(add_to_a ? LOAD##W(da + i) + ga : ga, da + i);                                \
+        }                                                                                          \
+        if (db && !twice) {                                                                        \
+            STORE##W(add_to_b ? LOAD##W(db + i) + gb : gb, db + i);                                \
+        }                                                                                          \
+    }
+
 #endif

@@ -1,6 +1,6 @@
-/* Operators of two operands on codes: (11), (24) to (26); the operation is -DCLQ_BINARY. Tables, `value` (y's
- * entry), mask and unrounded as in requantize.cl; a_value and b_value name the operands' entries, of
- * constants too. PAIR_SHAPE: how a and b meet (broadcast.h). */
+/* Operators of two operands on codes: (11), (24) to (26); the operation is -DCLQ_BINARY. Tables,
+ * `value` (y's entry), mask and unrounded as in requantize.cl; a_value and b_value name the
+ * operands' entries, of constants too. PAIR_SHAPE: how a and b meet (broadcast.h). */
 #include "broadcast.h"
 
 /* What the equations take from the scales. */
@@ -54,7 +54,8 @@ static inline pair_scales clq_pair_scales(__global const float *scale, int a, in
 #define PAIR_CODE(W, qa, qb, lo, hi) TAKE(CODE_A(W, qa, lo, hi), CODE_B(W, qb, lo, hi))
 #define PAIR_REAL(W, qa, fa, qb, fb) TAKE((qa) * (float##W)(fa), (qb) * (float##W)(fb))
 #define PAIR_EXACT(W, qa, qb) PAIR_REAL(W, qa, p.ma, qb, p.mb)
-/* The gradient goes to the operand whose code is taken; where the result was clamped there is none. */
+/* The gradient goes to the operand whose code is taken; where the result was clamped there is none.
+ */
 #define FIRST(W, qa, qb) TAKES_A(CODE_A(W, qa, at.lo, at.hi), CODE_B(W, qb, at.lo, at.hi))
 #define GRADIENT_A(W, qa, qb, dy) (FIRST(W, qa, qb) ? (dy) : (float##W)(0.0f))
 #define GRADIENT_B(W, qa, qb, dy) (FIRST(W, qa, qb) ? (float##W)(0.0f) : (dy))
@@ -89,10 +90,9 @@ __kernel void binary_codes(__global const float *a, __global const float *b, __g
     }
 
 __kernel void binary_codes_train(__global const float *a, __global const float *b,
-                                 __global float *y, __global uchar *mask,
-                                 __global float *unrounded, CODE_TABLES, __global float *range,
-                                 int observe, int a_value, int b_value, int value, int act,
-                                 PAIR_SHAPE) {
+                                 __global float *y, __global uchar *mask, __global float *unrounded,
+                                 CODE_TABLES, __global float *range, int observe, int a_value,
+                                 int b_value, int value, int act, PAIR_SHAPE) {
     RANGE_BEGIN;
     const pair_scales p = clq_pair_scales(scale, a_value, b_value, value);
     const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
@@ -106,35 +106,14 @@ __kernel void binary_codes_train(__global const float *a, __global const float *
 
 #if CLQ_REQUANT == 0 || CLQ_BINARY == BINARY_MIN || CLQ_BINARY == BINARY_MAX
 
-/* dy holds what passes the clamp. da and db, of the result's size, as in f32/binary.cl. */
-#define GRADIENT_BODY(ARG, W)                                                                      \
-    {                                                                                              \
-        const float##W qa = PAIR_A(W), qb = PAIR_B(W), g = LOAD##W(dy + i);                        \
-        float##W ga = (float##W)(0.0f), gb = (float##W)(0.0f);                                     \
-        if (da) {                                                                                  \
-            ga = GRADIENT_A(W, qa, qb, g);                                                         \
-        }                                                                                          \
-        if (db) {                                                                                  \
-            gb = GRADIENT_B(W, qa, qb, g);                                                         \
-        }                                                                                          \
-        if (twice) {                                                                               \
-            ga += gb;                                                                              \
-        }                                                                                          \
-        if (da) {                                                                                  \
-            STORE##W(add_to_a ? LOAD##W(da + i) + ga : ga, da + i);                                \
-        }                                                                                          \
-        if (db && !twice) {                                                                        \
-            STORE##W(add_to_b ? LOAD##W(db + i) + gb : gb, db + i);                                \
-        }                                                                                          \
-    }
-
+/* dy holds what passes the clamp; da and db: PAIR_GRADIENTS. */
 __kernel void binary_codes_grad(__global const float *a, __global const float *b,
                                 __global const float *dy, __global float *da, __global float *db,
                                 CODE_TABLES, int a_value, int b_value, int value, int act,
                                 int add_to_a, int add_to_b, int twice, PAIR_SHAPE) {
     const pair_scales p = clq_pair_scales(scale, a_value, b_value, value);
     const code_bounds at = clq_code_bounds(scale, zero_point, limits, value, act);
-    FOR_EACH_PAIR(a, b, GRADIENT_BODY, 0);
+    FOR_EACH_PAIR(a, b, PAIR_GRADIENTS, 0);
 }
 
 #endif
