@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -47,14 +47,12 @@ class Failed(Exception):
 @dataclass
 class Row:
     name: str
-    nodes: int = 0
     fp32: float = None  # difference from ONNX Runtime, or from the outputs in the .npz
     quantized: float = None  # error of the quantized network's outputs against FP32's, in clquant
     quantized_ort: float = None  # in ONNX Runtime
     same_top1: float = None
     mismatched: int = None
     error: str = ""
-    notes: list = field(default_factory=list)
 
 
 def difference(outputs, reference):
