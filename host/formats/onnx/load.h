@@ -456,6 +456,14 @@ clq_status onnx_bind_dims(onnx_loader *load, const onnx_node *node, onnx_operand
 clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_operand *x,
                                 const onnx_operand *like);
 
+/* A slice of all elements of a value. ops_slice.c */
+void onnx_take_all(const onnx_loader *load, int value, clq_slice_attrs *attrs);
+
+/* Values one after the other along a stored axis, `count` of them, whose array is used up; more
+ * than a node takes become several. The last node is called `name`. ops_concat.c */
+clq_status onnx_join(onnx_loader *load, const char *name, int *values, int count, int axis,
+                     int *joined);
+
 /* What Slice takes, as attributes of opset 9 and before or inputs. ops_slice.c */
 typedef struct onnx_slices {
     const int64_t *starts, *ends, *axes, *steps;

@@ -42,6 +42,7 @@ clq_status onnx_write_plain(onnx_chain *chain, const clq_node *node, const char 
     X(constant) \
     X(conv) \
     X(depth) \
+    X(gather) \
     X(linear) \
     X(norm) \
     X(numbers) \

@@ -4,25 +4,35 @@
 
 /* ---- Concat, Tile ---- */
 
-/* One value after the other along a stored axis; more than a node takes become several nodes. */
-static clq_status join(onnx_loader *load, const onnx_node *node, int *values, int count, int axis,
-                       const onnx_operand *like) {
+clq_status onnx_join(onnx_loader *load, const char *name, int *values, int count, int axis,
+                     int *joined) {
     const clq_concat_attrs attrs = {axis};
     while (count > CLQ_MAX_INPUTS) {
         int made = 0;
         for (int first = 0; first < count; first += CLQ_MAX_INPUTS) {
             const int left = count - first, part = left < CLQ_MAX_INPUTS ? left : CLQ_MAX_INPUTS;
-            char *base, *name;
-            CLQ_TRY(onnx_node_name(load, node, NULL, &base));
-            CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.part", base));
-            CLQ_TRY(onnx_unique_name(load, name, &name));
-            CLQ_TRY(clq_graph_add_node(load->graph, "concat", name, &attrs, values + first, part,
+            char *own;
+            CLQ_TRY(clq_arena_format(&load->arena, &own, "%s.part", name));
+            CLQ_TRY(onnx_unique_name(load, own, &own));
+            CLQ_TRY(clq_graph_add_node(load->graph, "concat", own, &attrs, values + first, part,
                                        &values[made]));
             CLQ_TRY(onnx_make_room(load, values[made++]));
         }
         count = made;
     }
-    return onnx_add_node(load, node, "concat", NULL, &attrs, values, count, like);
+    CLQ_TRY(clq_graph_add_node(load->graph, "concat", name, &attrs, values, count, joined));
+    return onnx_make_room(load, *joined);
+}
+
+/* The values joined, as the node's output, whose axes are those of `like`. */
+static clq_status join(onnx_loader *load, const onnx_node *node, int *values, int count, int axis,
+                       const onnx_operand *like) {
+    onnx_operand out = *like;
+    char *name;
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(onnx_join(load, name, values, count, axis, &out.value));
+    out.dequantized = false;
+    return onnx_bind_output(load, node, &out);
 }
 
 /* A place in the value for every axis of the file, of which there may be more than the operand has:

@@ -108,13 +108,9 @@ static clq_status keep_pads(onnx_loader *load, const onnx_node *node, onnx_opera
 
 /* Negative pads take elements away. */
 static clq_status crop(onnx_loader *load, const onnx_node *node, onnx_operand *x, padding *p) {
-    const clq_shape *shape = &load->graph->values[x->value].shape;
-    clq_slice_attrs attrs = {{0}, {0}, {0}};
+    clq_slice_attrs attrs;
     bool crops = false;
-    for (int a = 0; a < shape->rank; a++) {
-        attrs.step[a] = 1;
-        attrs.count[a] = shape->dim[a];
-    }
+    onnx_take_all(load, x->value, &attrs);
     for (int k = 0; k < x->rank; k++) {
         const int64_t before = p->before[k] < 0 ? -p->before[k] : 0;
         const int64_t after = p->after[k] < 0 ? -p->after[k] : 0;

@@ -88,15 +88,20 @@ static bool is_strided(const onnx_loader *load, const onnx_operand *x, const tak
     return true;
 }
 
+void onnx_take_all(const onnx_loader *load, int value, clq_slice_attrs *attrs) {
+    const clq_shape *shape = &load->graph->values[value].shape;
+    *attrs = (clq_slice_attrs){{0}, {0}, {0}};
+    for (int p = 0; p < shape->rank; p++) {
+        attrs->step[p] = 1;
+        attrs->count[p] = shape->dim[p];
+    }
+}
+
 static clq_status add_slice(onnx_loader *load, const onnx_node *node, const taken *t) {
     onnx_operand x;
-    clq_slice_attrs attrs = {{0}, {0}, {0}};
+    clq_slice_attrs attrs;
     CLQ_TRY(onnx_want_activation(load, node, 0, &x));
-    const clq_shape *shape = &load->graph->values[x.value].shape;
-    for (int p = 0; p < shape->rank; p++) {
-        attrs.step[p] = 1;
-        attrs.count[p] = shape->dim[p];
-    }
+    onnx_take_all(load, x.value, &attrs);
     for (int k = 0; k < x.rank; k++) {
         const int p = x.axis[k];
         if (p > 0) {
@@ -139,12 +144,8 @@ static clq_status read_split(onnx_loader *load, onnx_node *node) {
     if (x.axis[axis] == 0) {
         return onnx_fail(node, "splits the batch, which is not supported");
     }
-    const clq_shape *shape = &load->graph->values[x.value].shape;
-    clq_slice_attrs attrs = {{0}, {0}, {0}};
-    for (int p = 0; p < shape->rank; p++) {
-        attrs.step[p] = 1;
-        attrs.count[p] = shape->dim[p];
-    }
+    clq_slice_attrs attrs;
+    onnx_take_all(load, x.value, &attrs);
     const int stored = x.axis[axis];
     int64_t first = 0;
     for (size_t i = 0; i < node->proto->n_output; i++) {

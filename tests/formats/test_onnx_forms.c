@@ -1,0 +1,168 @@
+/* Forms of operators that other files have: each read, run on the device, written, read and run
+ * again, beside plain loops in the file's order. */
+#include "formats/onnx_make.h"
+
+#include <clquant/exec.h>
+#include <math.h>
+
+#include "formats/layout.h"
+#include "support/device.h"
+
+enum { MOST = 4096, BATCH = 2 };
+
+static clq_device *device;
+
+/* Output `index` of a network of one input for `batch` samples in the file's order; how many
+ * elements it has. */
+static int64_t run_graph(const clq_graph *graph, int batch, const float *x, int index, float *y) {
+    const clq_exec_options options = {.mode = CLQ_EXEC_FLOAT, .batch = batch};
+    const int64_t in = clq_shape_count(&graph->values[graph->inputs[0]].shape) * batch;
+    const int64_t out = clq_shape_count(&graph->values[graph->outputs[index].value].shape) * batch;
+    float stored[MOST];
+    clq_exec *exec = NULL;
+    assert_true(in <= MOST && out <= MOST);
+    clq_input_from_file(graph, 0, batch, x, stored);
+    assert_ok(clq_exec_create(device, graph, &options, &exec));
+    assert_ok(clq_buffer_write(clq_exec_input(exec)->buffer, 0, (size_t)in * sizeof *x, stored));
+    assert_ok(clq_exec_forward(exec));
+    assert_ok(clq_buffer_read(clq_exec_output_at(exec, index)->buffer, 0, (size_t)out * sizeof *y,
+                              stored));
+    clq_output_to_file(graph, index, batch, stored, y);
+    clq_exec_destroy(exec);
+    return out;
+}
+
+/* The model's outputs for `batch` samples x are `expected` (count), as read and as written and read
+ * again. */
+static void check_model(make_model *m, int batch, const float *x, const float *expected,
+                        int64_t count) {
+    clq_graph *graph = make_finish(m), *again;
+    float y[MOST];
+    assert_int_equal(run_graph(graph, batch, x, 0, y), count);
+    assert_close_f32(y, expected, clq_test_shape_of((size_t)count), 1e-5, 1e-5);
+    assert_ok(clq_onnx_save(graph, clq_test_temp_path("form.onnx")));
+    assert_ok(clq_onnx_load(clq_test_temp_path("form.onnx"), &again));
+    assert_int_equal(run_graph(again, batch, x, 0, y), count);
+    assert_close_f32(y, expected, clq_test_shape_of((size_t)count), 1e-5, 1e-5);
+    clq_graph_destroy(again);
+    clq_graph_destroy(graph);
+}
+
+static make_model *start(int rank, const int64_t *dim) {
+    make_model *m = make_start();
+    m->inputs[0] = make_info(m, "x", rank, dim);
+    return m;
+}
+
+/* ---- Gather ---- */
+
+/* x (N, 5, 4), by these indices of axis 1. */
+static void check_gather(make_dims dims, const int64_t *index, int nodes) {
+    static const int64_t shape[3] = {-1, 5, 4};
+    const int64_t picked = (int64_t)make_count(dims);
+    make_model *m = start(3, shape);
+    float x[BATCH * 20], expected[MOST];
+    clq_test_fill_f32(x, BATCH * 20, -1, 1, 3);
+    make_tensor(m, "index", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, dims, index,
+                (size_t)picked * sizeof *index);
+    make_node(m, "Gather", "x,index", "g");
+    make_int(m, "axis", -2);
+    make_node(m, "Abs", "g", "y");
+    for (int64_t i = 0; i < BATCH * picked * 4; i++) {
+        const int64_t n = i / (picked * 4), k = index[i / 4 % picked];
+        expected[i] = fabsf(x[(n * 5 + (k < 0 ? k + 5 : k)) * 4 + i % 4]);
+    }
+    clq_graph *graph;
+    assert_ok(make_load(m, &graph));
+    assert_int_equal(graph->node_count, nodes + 1);
+    const clq_axes *axes = &graph->outputs[0].axes;
+    assert_int_equal(axes->rank ? axes->rank : 3, 2 + dims.rank);
+    clq_graph_destroy(graph);
+    check_model(m, BATCH, x, expected, BATCH * picked * 4);
+}
+
+static void gather(void **state) {
+    (void)state;
+    check_gather(DIMS(3), (const int64_t[]){1, 3, -1}, 3); /* 1, 3 and 4 */
+    check_gather(DIMS(3), (const int64_t[]){4, 2, 0}, 1);
+    check_gather(DIMS(5), (const int64_t[]){0, 1, 2, 3, 4}, 0);
+    check_gather(SCALAR, (const int64_t[]){-2}, 1);
+    check_gather(DIMS(2, 2), (const int64_t[]){0, 2, 2, 1}, 4); /* and a reshape */
+}
+
+/* Everything as one row, picked back into a shape, as torch.as_strided is written. */
+static void gather_of_all(void **state) {
+    static const int64_t shape[4] = {1, 6, 1, 1};
+    make_model *m = start(4, shape);
+    float x[6], expected[6];
+    int64_t index[6] = {0, 1, 2, 3, 4, 5};
+    (void)state;
+    clq_test_fill_f32(x, 6, -1, 1, 4);
+    for (int i = 0; i < 6; i++) {
+        expected[i] = fabsf(x[i]);
+    }
+    make_longs(m, "row", -1);
+    make_tensor(m, "index", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, DIMS(1, 6, 1, 1), index,
+                sizeof index);
+    make_node(m, "Reshape", "x,row", "r");
+    make_node(m, "Gather", "r,index", "g");
+    make_node(m, "Abs", "g", "y");
+    clq_graph *graph;
+    assert_ok(make_load(m, &graph));
+    assert_int_equal(graph->outputs[0].axes.axis[0], 0); /* the batch is back */
+    clq_graph_destroy(graph);
+    check_model(m, 1, x, expected, 6);
+}
+
+static void gathers_refused(void **state) {
+    static const struct {
+        int axis;
+        int64_t index;
+        const char *error;
+    } cases[] = {{1, 5, "index 5 is outside 0..4"},
+                 {1, INT64_MIN, "is outside 0..4"},
+                 {0, 0, "picks from the batch"},
+                 {3, 0, "axis 3 is out of range"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_model *m = start(3, (const int64_t[]){-1, 5, 4});
+        make_longs(m, "index", cases[i].index);
+        make_node(m, "Gather", "x,index", "y");
+        make_int(m, "axis", cases[i].axis);
+        make_refused(m, cases[i].error);
+    }
+    make_model *m = start(3, (const int64_t[]){-1, 5, 4});
+    make_scalar(m, "index", 1);
+    make_node(m, "Gather", "x,index", "y");
+    make_int(m, "axis", 1);
+    make_refused(m, "its indices must be integers");
+    m = start(3, (const int64_t[]){-1, 5, 4});
+    int64_t *many = make_array(m, 2100, sizeof *many);
+    for (int i = 0; i < 2100; i++) {
+        many[i] = i % 2 ? 0 : i % 5; /* no two steps alike */
+    }
+    make_longs_of(m, "index", many, 2100);
+    make_node(m, "Gather", "x,index", "y");
+    make_int(m, "axis", 1);
+    make_refused(m, "more than 1024 ranges");
+}
+
+static int open_device(void **state) {
+    assert_int_equal(clq_test_setup_temp_dir(state), 0);
+    assert_ok(clq_test_open(NULL, &device));
+    return 0;
+}
+
+static int close_device(void **state) {
+    clq_device_close(device);
+    return clq_test_teardown_temp_dir(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gather),
+        cmocka_unit_test(gather_of_all),
+        cmocka_unit_test(gathers_refused),
+    };
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
