@@ -224,24 +224,6 @@ clq_status clq_ranks_join(clq_ranks **ranks) {
 
 /* ---- stages ---- */
 
-int clq_eval_batch(const clq_graph *graph, int64_t images) {
-    const clq_shape *shape = &graph->values[clq_graph_input(graph)].shape;
-    const int64_t pixels = clq_shape_count(shape) / shape->dim[shape->rank - 1];
-    const int64_t batch = clq_graph_has_fixed_batch(graph) ? 1 : pixels <= 64 * 64 ? 64 : 8;
-    return (int)(images > 0 && images < batch ? images : batch);
-}
-
-static clq_exec_mode inference_mode(const clq_graph *graph) {
-    switch (clq_graph_form(graph)) {
-    case CLQ_FORM_INTEGER:
-        return CLQ_EXEC_INT8;
-    case CLQ_FORM_QUANTIZED:
-        return CLQ_EXEC_FAKE_QUANT;
-    default:
-        return CLQ_EXEC_FLOAT;
-    }
-}
-
 void clq_tell_logits(const clq_graph *graph) {
     const int output = clq_graph_output(graph);
     if (clq_graph_logits(graph) != output) {
@@ -249,19 +231,6 @@ void clq_tell_logits(const clq_graph *graph) {
         clq_log_info("the network ends in a %s, node %s: losses are of the logits that it reads",
                      node->op->name, node->name);
     }
-}
-
-clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, bool logits,
-                              int batch, clq_graph **folded, clq_exec **exec) {
-    *folded = NULL;
-    if (clq_graph_form(graph) == CLQ_FORM_FLOAT) {
-        CLQ_TRY(clq_graph_fold(graph, folded));
-    }
-    const clq_graph *inference = *folded ? *folded : graph;
-    clq_exec_options options = {
-        .mode = inference_mode(inference), .batch = batch, .logits = logits};
-    options.consumed = consumed && options.mode == CLQ_EXEC_INT8 ? graph : NULL;
-    return clq_exec_create(device, inference, &options, exec);
 }
 
 clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,

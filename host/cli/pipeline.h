@@ -11,6 +11,7 @@
 #include "cli/origin.h"
 #include "cli/out_folder.h"
 #include "cli/recipe.h"
+#include "session/session.h"
 
 /* Metadata of a model: the share of tests in the table that it was trained on; none where the files
  * were split. */
@@ -44,15 +45,6 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
 clq_status clq_ranks_join(clq_ranks **ranks);
 
 /* ---- stages ---- */
-
-/* Batch for evaluations: 64, or fewer for large images or small sets. */
-int clq_eval_batch(const clq_graph *graph, int64_t images);
-
-/* An executor for inference with a graph of any form; a float one is folded into *folded, which
- * must outlive it. An integer graph that is `consumed` cannot be run again. `logits` as in
- * clq_exec_options. */
-clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, bool logits,
-                              int batch, clq_graph **folded, clq_exec **exec);
 
 /* Tells where losses are not of the network's output, but of the logits before a final softmax. */
 void clq_tell_logits(const clq_graph *graph);

@@ -114,8 +114,13 @@ cleanup:
     return status;
 }
 
+void clq_device_share(clq_device *device) {
+    CLQ_NEEDS_OR(, device);
+    atomic_fetch_add(&device->owners, 1);
+}
+
 void clq_device_close(clq_device *device) {
-    if (!device) {
+    if (!device || atomic_fetch_sub(&device->owners, 1) > 0) {
         return;
     }
     if (device->queue) {

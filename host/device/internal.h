@@ -2,6 +2,8 @@
 #ifndef CLQ_DEVICE_INTERNAL_H
 #define CLQ_DEVICE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include <CL/cl.h>
 #include <jansson.h>
 
@@ -160,6 +162,7 @@ typedef struct clq_self_tests {
 /* ---- device.c ---- */
 
 struct clq_device {
+    atomic_int owners; /* beside the first one */
     clq_device_info info;
     cl_platform_id platform;
     cl_device_id id;

@@ -189,12 +189,18 @@ static void copy_samples(const clq_axes *stated, const clq_shape *shape, bool to
             extent[n++] = shape->dim[axes.axis[k]];
         }
     }
+    const int64_t row = n > 0 ? extent[n - 1] : 1, stride_in_row = n > 0 ? step[n - 1] : 1;
     for (int64_t sample = 0; sample < count; sample++) {
         const int64_t base = sample * size;
         int64_t at[CLQ_MAX_AXES] = {0}, stored = base;
-        for (int64_t i = 0; i < size; i++) {
-            out[to_file ? base + i : stored] = in[to_file ? stored : base + i];
-            for (int k = n - 1; k >= 0; k--) { /* count up, like an odometer */
+        for (int64_t i = base; i < base + size; i += row) {
+            for (int64_t k = 0; to_file && k < row; k++) {
+                out[i + k] = in[stored + k * stride_in_row];
+            }
+            for (int64_t k = 0; !to_file && k < row; k++) {
+                out[stored + k * stride_in_row] = in[i + k];
+            }
+            for (int k = n - 2; k >= 0; k--) { /* count up, like an odometer */
                 stored += step[k];
                 if (++at[k] < extent[k]) {
                     break;
@@ -204,6 +210,31 @@ static void copy_samples(const clq_axes *stated, const clq_shape *shape, bool to
             }
         }
     }
+}
+
+/* Whether the axes with more than one element come in the value's order. */
+static bool is_in_order(const clq_axes *stated, const clq_shape *shape) {
+    const clq_axes axes = clq_axes_of(stated, shape->rank);
+    int last = 0;
+    for (int k = 0; k < axes.rank; k++) {
+        const int axis = axes.axis[k];
+        if (axis > 0 && shape->dim[axis] > 1) {
+            if (axis < last) {
+                return false;
+            }
+            last = axis;
+        }
+    }
+    return true;
+}
+
+bool clq_input_is_in_order(const clq_graph *graph, int input) {
+    return is_in_order(&graph->input_axes[input], &graph->values[graph->inputs[input]].shape);
+}
+
+bool clq_output_is_in_order(const clq_graph *graph, int output) {
+    const clq_graph_end *end = &graph->outputs[output];
+    return is_in_order(&end->axes, &graph->values[end->value].shape);
 }
 
 void clq_input_from_file(const clq_graph *graph, int input, int count, const float *in,

@@ -46,6 +46,9 @@ clq_shape clq_output_file_shape(const clq_graph *graph, int output);
 /* Copies `count` samples, from the file's order to the graph's and back. */
 void clq_input_from_file(const clq_graph *graph, int input, int count, const float *in, float *out);
 void clq_output_to_file(const clq_graph *graph, int output, int count, const float *in, float *out);
+/* Whether both orders are the same. */
+bool clq_input_is_in_order(const clq_graph *graph, int input);
+bool clq_output_is_in_order(const clq_graph *graph, int output);
 /* Axes that are stated, or those of a value of this rank where none are. */
 clq_axes clq_axes_of(const clq_axes *stated, int rank);
 

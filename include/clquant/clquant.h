@@ -1,7 +1,7 @@
 /* clquant: int8 quantization of neural networks on any OpenCL device.
  *
- * examples/quantize.c, installed in share/doc/clquant/examples, is a complete program, from data to
- * a verified integer network.
+ * The programs in examples/, installed in share/doc/clquant/examples, are short and complete;
+ * quantize.c goes from data to a verified integer network.
  *
  * Headers, each usable alone:
  *     base.h     status codes, last error, allocator, file operations, log
@@ -20,6 +20,7 @@
  *     bench.h    latency, throughput, layers against the device's limits
  *     tune.h     the fastest kernels for a device
  *     report.h   tables, pictures, the HTML page
+ *     session.h  running networks on the caller's arrays
  *
  * Objects are made by *_create, *_open or *_load and given back by *_destroy, *_close or *_free,
  * all of which accept NULL. Functions return a clq_status; clq_last_error() has the text. */
@@ -40,6 +41,7 @@
 #include <clquant/quant.h>
 #include <clquant/ranks.h>
 #include <clquant/report.h>
+#include <clquant/session.h>
 #include <clquant/train.h>
 #include <clquant/tune.h>
 

@@ -75,6 +75,8 @@ clq_status clq_device_open(const char *selector, clq_device **device);
 clq_status clq_device_open_nth(const char *selector, int index, clq_device **device);
 /* Releases everything the device still owns; buffers of it must already be released. NULL ok. */
 void clq_device_close(clq_device *device);
+/* One owner more, who calls clq_device_close, too: the last one closes it. From any thread. */
+void clq_device_share(clq_device *device);
 const clq_device_info *clq_device_get_info(const clq_device *device);
 /* Switches the dot path of later kernels; CLQ_DEVICE when `dot` does not work here. */
 clq_status clq_device_set_dot(clq_device *device, clq_dot dot);

@@ -18,6 +18,10 @@ HEADERS = sorted((SOURCE / "include" / "clquant").glob("*.h"))
 # Folders that others install into, too, and that an uninstall leaves.
 COMMON_FOLDERS = {"bin", "include", "lib", "lib/cmake", "lib/pkgconfig", "share", "share/bash-completion",
                   "share/bash-completion/completions", "share/doc", "share/man", "share/man/man1"}
+# The programs in examples/, what they are called with, and what they write.
+EXAMPLES = (("quantize", ["{model}"], "verified: 0 of "),
+            ("devices", [], "taken: .+, dot products by "),
+            ("infer", ["{model}"], "^logits:( -?[0-9.e+-]+){5}\n$"))
 options = None
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
 
@@ -100,9 +104,10 @@ class Installed(unittest.TestCase):
         flags = run("pkg-config", "--cflags", "--libs", "clquant", env=self.environment).split()
         self.assertEqual([flag for flag in flags if flag.startswith("-l")], ["-lclquant"])
         self.assertEqual(run("pkg-config", "--modversion", "clquant", env=self.environment).strip(), options.version)
+        for path in self.example.glob("*.c"):
+            run(options.cc, "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *options.flags,
+                path, "-o", self.folder / path.stem, *flags)
         program = self.folder / "quantize"
-        run(options.cc, "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *options.flags,
-            self.example / "quantize.c", "-o", program, *flags)
         model = self.folder / "example.onnx"
         self.assertIn("verified: 0 of ", run(program, model, env=self.environment))
         # The model tells the installed command how its images are prepared and what its classes are.
@@ -116,6 +121,14 @@ class Installed(unittest.TestCase):
         run(options.cmake, "--build", build)
         found = run(build / "quantize", status=69, env={**ENVIRONMENT, "CLQUANT_DEVICE": "no such device"})
         self.assertIn("no such device", found)
+        # Each example as its first lines say, one after the other.
+        model = self.folder / "by-cmake.onnx"
+        for example, arguments, expected in EXAMPLES:
+            arguments = [word.format(model=model) for word in arguments]
+            self.assertRegex(run(build / example, *arguments, cwd=self.folder), expected)
+        self.assertEqual({path.stem for path in self.example.glob("*.c")}, {example for example, _, _ in EXAMPLES})
+        for path in self.example.glob("*.c"):
+            self.assertTrue(path.stem == "quantize" or len(path.read_text().splitlines()) < 60, path)
 
     def test_recipes(self):
         folder = self.prefix / "share" / "clquant" / "recipes"
