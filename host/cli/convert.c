@@ -9,6 +9,7 @@
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 #include "cli/shapes.h"
+#include "cli/written.h"
 
 typedef struct options {
     clq_common common;
@@ -84,6 +85,7 @@ static const struct argp_child children[] = {
     {&clq_network_argp, 0, "Network:", 10},
     {&clq_preprocessing_argp, 0, "Images, kept in the model:", 20},
     {&clq_shape_argp, 0, NULL, 0},
+    {&clq_written_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,
@@ -94,7 +96,8 @@ static const struct argp argp = {
     "  clquant convert --network resnet50 -w resnet50.safetensors -o resnet50.onnx\n"
     "  clquant convert model.onnx --weights-out weights.safetensors\n"
     "  clquant convert model.onnx --mean 127 --std 128 --range 255 -o prepared.onnx\n"
-    "  clquant convert model.onnx --class-names names.txt -o named.onnx",
+    "  clquant convert model.onnx --class-names names.txt -o named.onnx\n"
+    "  clquant convert int8.onnx --onnx-form qoperator -o qoperator.onnx",
     children,
     NULL,
     NULL};
@@ -161,7 +164,7 @@ static clq_status run(int argc, char **argv) {
         CLQ_GOTO(status, cleanup, clq_weights_save(result, o.weights_out));
     }
     if (o.out) {
-        CLQ_GOTO(status, cleanup, clq_onnx_save(result, o.out));
+        CLQ_GOTO(status, cleanup, clq_written_save(result, o.out));
     }
     clq_saved_print(o.common.json, o.out ? o.out : o.weights_out, result, result, NULL);
 cleanup:

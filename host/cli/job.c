@@ -10,6 +10,7 @@
 #include "bench/bench_json.h"
 #include "cli/analysis.h"
 #include "cli/quantized.h"
+#include "cli/written.h"
 #include "report/table.h"
 
 static const clq_out_training trainings[] = {
@@ -49,7 +50,9 @@ static clq_status write_json(const job *j, const char *name, json_t *json) {
 
 static clq_status save_model(const job *j, variant v) {
     char *path = clq_format("%s/%s.onnx", j->options->out, keys[v]);
-    const clq_status status = path ? clq_onnx_save(j->graphs[v], path) : CLQ_NO_MEMORY;
+    const clq_status status = !path       ? CLQ_NO_MEMORY
+                              : v == FP32 ? clq_written_save_float(j->graphs[v], path)
+                                          : clq_written_save(j->graphs[v], path);
     clq_free(path);
     return status;
 }

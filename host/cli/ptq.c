@@ -7,6 +7,7 @@
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 #include "cli/shapes.h"
+#include "cli/written.h"
 
 typedef struct options {
     clq_common common;
@@ -65,7 +66,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the training split calibrates", 0},
     {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
-    {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
+    {"output", 'o', "Q.onnx", 0, "The quantized model", 0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
     {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
@@ -76,6 +77,7 @@ static const struct argp_child children[] = {
     {&clq_quant_flags_argp, 0, "Quantization:", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
     {&clq_shape_argp, 0, NULL, 0},
+    {&clq_written_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,
@@ -118,7 +120,7 @@ static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
                            integer));
-    CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));
+    CLQ_GOTO(status, cleanup, clq_written_save(*integer, o->out));
     status = clq_compare_accuracy(device, graph, *integer, &source, o->test_images,
                                   &quantized->accuracy);
     if (status == CLQ_OK && *quantized->accuracy.why_not) {
@@ -142,7 +144,7 @@ static clq_status quantize_on_arrays(const options *o, clq_graph *graph, clq_gra
     CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
-    CLQ_GOTO(status, cleanup, clq_onnx_save(*integer, o->out));
+    CLQ_GOTO(status, cleanup, clq_written_save(*integer, o->out));
     snprintf(quantized->accuracy.why_not, sizeof quantized->accuracy.why_not,
              "arrays have no labels");
     status = clq_fail_in(clq_compare_unlabelled(device, graph, *integer,

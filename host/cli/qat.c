@@ -8,6 +8,7 @@
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 #include "cli/shapes.h"
+#include "cli/written.h"
 
 enum { KEYS = 8, KEY_TEXT = 4096 };
 
@@ -144,7 +145,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; training and test split", 0},
-    {"output", 'o', "Q.onnx", 0, "The quantized model (QDQ)", 0},
+    {"output", 'o', "Q.onnx", 0, "The quantized model", 0},
     {"out", 'O', "DIR", 0, "Folder for history and checkpoints (default: none are kept)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
     {"observer-epochs", OBSERVER_EPOCHS, "NUMBER", 0,
@@ -186,6 +187,7 @@ static const struct argp_child children[] = {
     {&clq_quant_flags_argp, 0, "Quantization (default: the recipe's, else as ptq's):", 10},
     {&clq_images_argp, 0, "Images (default: as the model says):", 20},
     {&clq_shape_argp, 0, NULL, 0},
+    {&clq_written_argp, 0, NULL, 0},
     {0}};
 static const struct argp argp = {
     argp_options,
@@ -302,7 +304,7 @@ static clq_status run(int argc, char **argv) {
     if (writes) {
         CLQ_GOTO(status, cleanup, clq_origin_write(&origin, out.path, true));
         quantized.config = &recipe->qat_quant;
-        CLQ_GOTO(status, cleanup, clq_onnx_save(integer, o.out));
+        CLQ_GOTO(status, cleanup, clq_written_save(integer, o.out));
         CLQ_GOTO(status, cleanup,
                  clq_fail_in(measure(&o, device, graph, start, integer, &source, &quantized),
                              CLQ_BUT_WRITTEN, o.out));

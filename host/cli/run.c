@@ -5,6 +5,7 @@
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/job.h"
+#include "cli/written.h"
 
 typedef struct options {
     clq_common common;
@@ -121,6 +122,7 @@ static const struct argp_child children[] = {
     {&clq_common_argp, 0, "Common options:", 90},
     {&clq_quant_flags_argp, 0, "Quantization (default: as the recipe says):", 10},
     {&clq_preprocessing_argp, 0, "Images (default: as the recipe says):", 20},
+    {&clq_written_argp, 0, NULL, 0},
     {0}};
 static const struct argp run_argp = {
     run_options,

@@ -41,6 +41,29 @@ clq_status clq_onnx_load_shaped(const char *path, const clq_onnx_shape *shapes, 
  * would need a folder, is refused. */
 clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name, clq_graph **graph);
 
+/* How a network on codes is written. */
+typedef enum clq_onnx_form {
+    CLQ_ONNX_QDQ,           /* QuantizeLinear and DequantizeLinear around operators on reals */
+    CLQ_ONNX_QOPERATOR,     /* QLinearConv, QLinearMatMul; MaxPool, Reshape and others of codes */
+    CLQ_ONNX_QOPERATOR_ORT, /* ONNX Runtime's too (com.microsoft): QGemm, QLinearAdd, ... */
+    CLQ_ONNX_FORM_COUNT
+} clq_onnx_form;
+/* "qdq", "qoperator", "qoperator-ort"; NULL when there is no such form. */
+const char *clq_onnx_form_name(clq_onnx_form form);
+
+enum { CLQ_ONNX_OLDEST_OPSET = 13, CLQ_ONNX_NEWEST_OPSET = 21 };
+
+typedef struct clq_onnx_options {
+    clq_onnx_form form; /* QOPERATOR..: of integer networks. What its operators do not say stays in
+                           QDQ form between them, and the log tells how much */
+    int opset;          /* 0: the oldest from 13 on that has all that the network needs */
+} clq_onnx_options;
+
+/* clq_onnx_save by options; NULL: the usual ones, all 0. CLQ_USAGE where the network does not have
+ * the form, or needs a newer opset. */
+clq_status clq_onnx_save_as(const clq_graph *graph, const clq_onnx_options *options,
+                            const char *path);
+
 /* Writes opset 13, IR version 8: inputs and outputs under the graph's names, float (N, C, H, W) or
  * (N, C), N symbolic. A float graph becomes an FP32 model (trained form: with BatchNormalization);
  * a graph with qparams gets QuantizeLinear -> DequantizeLinear behind every quantized activation,

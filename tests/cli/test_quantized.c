@@ -32,6 +32,24 @@ static void ptq_says_what_it_did(void **state) {
     assert_printed("\"accuracy\": null");
 }
 
+static void forms_of_files(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    const char *other = clq_test_temp_path("qoperator.onnx");
+    assert_exit(0, "ptq %s --data " DATA " --test-images 0 --onnx-form qoperator-ort -o %s", fp32,
+                q);
+    assert_printed("QOperator form: 30 nodes on codes; 2 between");
+    assert_exit(0, "verify %s --data " DATA " -n 8", q);
+    assert_printed("\n0 of ");
+    assert_exit(0, "convert %s --onnx-form qoperator --opset 19 -o %s", q, other);
+    assert_printed("QOperator form: 19 nodes on codes; 13 between DequantizeLinear and "
+                   "QuantizeLinear: layer1.0.add (Add), ");
+    assert_exit(CLQ_USAGE, "convert %s --onnx-form qoperator -o %s", fp32, other);
+    assert_printed("qoperator form is for networks with integer weights");
+    assert_exit(CLQ_USAGE, "convert %s --onnx-form int8 -o %s", fp32, other);
+    assert_printed("--onnx-form: must be one of qdq, qoperator, qoperator-ort");
+}
+
 static void all_observers_are_tried(void **state) {
     (void)state;
     const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
@@ -362,6 +380,7 @@ static void batch_norms_learn_before_they_freeze(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
+        cmocka_unit_test(forms_of_files),
         cmocka_unit_test(all_observers_are_tried),
         cmocka_unit_test(a_far_outlier_is_a_warning),
         cmocka_unit_test(clamped_scales_are_a_warning),

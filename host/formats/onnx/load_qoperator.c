@@ -7,38 +7,7 @@
 #include <string.h>
 
 #include "formats/onnx/load.h"
-
-/* How an operator's inputs are laid out: operands of three (codes, scale, zero point) from
- * `operands` on, the output's scale and zero point at `out`. */
-typedef struct rule {
-    const char *domain, *name, *op; /* op: that on reals */
-    int first, operands;            /* -1: as many as there are */
-    int out;
-    bool optional_out; /* without it the output is real */
-    int bias;          /* S32, its scale is the product of the operands'; 0: there is none */
-    int weight_axis;   /* of the second operand, by which its scales go; attribute transB: the other
-                          of two */
-} rule;
-
-#define MICROSOFT "com.microsoft"
-static const rule rules[] = {
-    {"", "QLinearConv", "Conv", 0, 2, 6, false, 8, 0},
-    {"", "QLinearMatMul", "MatMul", 0, 2, 6, false, 0, -1},
-    {MICROSOFT, "QGemm", "Gemm", 0, 2, 7, true, 6, 1},
-    {MICROSOFT, "QLinearAdd", "Add", 0, 2, 6, false, 0, 0},
-    {MICROSOFT, "QLinearMul", "Mul", 0, 2, 6, false, 0, 0},
-    {MICROSOFT, "QLinearSigmoid", "Sigmoid", 0, 1, 3, false, 0, 0},
-    {MICROSOFT, "QLinearLeakyRelu", "LeakyRelu", 0, 1, 3, false, 0, 0},
-    {MICROSOFT, "QLinearReduceMean", "ReduceMean", 0, 1, 3, false, 0, 0},
-    {MICROSOFT, "QLinearAveragePool", "AveragePool", 0, 1, 3, false, 0, 0},
-    {MICROSOFT, "QLinearGlobalAveragePool", "GlobalAveragePool", 0, 1, 3, false, 0, 0},
-    {MICROSOFT, "QLinearConcat", "Concat", 2, -1, 0, false, 0, 0},
-};
-
-/* Operators whose output has the codes of their first input. */
-static const char *const passing[] = {
-    "MaxPool", "Reshape",       "Flatten",  "Transpose", "Squeeze", "Unsqueeze",   "Slice",
-    "Split",   "GlobalMaxPool", "Identity", "Expand",    "Tile",    "DepthToSpace"};
+#include "formats/onnx/qoperators.h"
 
 enum { MAX_OPERANDS = 64 };
 
@@ -55,37 +24,14 @@ typedef struct expander {
     int kind_count;
 } expander;
 
-static const char *domain_of(const Onnx__NodeProto *node) {
-    return node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
-}
-
 static const char *input_of(const Onnx__NodeProto *node, int index) {
     return index < (int)node->n_input ? node->input[index] : "";
 }
 
-static const rule *find_rule(const Onnx__NodeProto *node) {
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        if (strcmp(rules[i].name, node->op_type) == 0 &&
-            strcmp(rules[i].domain, domain_of(node)) == 0) {
-            return &rules[i];
-        }
-    }
-    return NULL;
-}
-
-static bool passes_codes(const Onnx__NodeProto *node) {
-    for (size_t i = 0; !domain_of(node)[0] && i < sizeof passing / sizeof passing[0]; i++) {
-        if (strcmp(passing[i], node->op_type) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const Onnx__AttributeProto *find_attribute(const Onnx__NodeProto *node, const char *name) {
-    for (size_t i = 0; i < node->n_attribute; i++) {
-        if (node->attribute[i]->name && strcmp(node->attribute[i]->name, name) == 0) {
-            return node->attribute[i];
+static const onnx_qoperator *find_rule(const Onnx__NodeProto *node) {
+    for (const onnx_qoperator *r = onnx_qoperators; r->name; r++) {
+        if (strcmp(r->name, node->op_type) == 0 && strcmp(r->domain, onnx_domain_of(node)) == 0) {
+            return r;
         }
     }
     return NULL;
@@ -146,15 +92,17 @@ static clq_status append_dequantize(expander *e, const char *output, int operand
 
 /* ---- the bias's scale ---- */
 
+static clq_status read_initializer(expander *e, const char *name, const onnx_constant **found) {
+    const int index = clq_names_find(&e->initializers, name);
+    *found = NULL;
+    return index < 0 ? CLQ_OK
+                     : onnx_constant_read(e->load, e->graph->initializer[index], name, found);
+}
+
 /* A scale among the initializers; *scale is NULL where it is none. */
 static clq_status read_scale(expander *e, const char *name, const onnx_constant **scale) {
-    const int index = clq_names_find(&e->initializers, name);
-    *scale = NULL;
-    if (index < 0) {
-        return CLQ_OK;
-    }
-    CLQ_TRY(onnx_constant_read(e->load, e->graph->initializer[index], name, scale));
-    if ((*scale)->type != ONNX_FLOAT || (*scale)->count == 0) {
+    CLQ_TRY(read_initializer(e, name, scale));
+    if (*scale && ((*scale)->type != ONNX_FLOAT || (*scale)->count == 0)) {
         *scale = NULL;
     }
     return CLQ_OK;
@@ -229,20 +177,20 @@ static clq_status take_attributes(expander *e, Onnx__NodeProto *node) {
     return CLQ_OK;
 }
 
-static int operand_count(const rule *r, const Onnx__NodeProto *node) {
+static int operand_count(const onnx_qoperator *r, const Onnx__NodeProto *node) {
     const int there = ((int)node->n_input - r->first) / 3;
     return r->operands >= 0 ? r->operands : there < MAX_OPERANDS ? there : 0;
 }
 
-static int weight_axis(const rule *r, const Onnx__NodeProto *node) {
-    const Onnx__AttributeProto *transposed = find_attribute(node, "transB");
+static int weight_axis(const onnx_qoperator *r, const Onnx__NodeProto *node) {
+    const Onnx__AttributeProto *transposed = onnx_proto_attribute(node, "transB");
     return transposed && transposed->i ? 0 : r->weight_axis;
 }
 
 /* CLQ_BAD_DATA where a node has not what its rule says. */
-static clq_status check(const rule *r, const onnx_node *node) {
+static clq_status check(const onnx_qoperator *r, const onnx_node *node) {
     const Onnx__NodeProto *proto = node->proto;
-    const Onnx__AttributeProto *last = find_attribute(proto, "channels_last");
+    const Onnx__AttributeProto *last = onnx_proto_attribute(proto, "channels_last");
     const int operands = operand_count(r, proto);
     bool there = operands > 0;
     for (int i = 0; i < operands; i++) {
@@ -261,7 +209,7 @@ static clq_status check(const rule *r, const onnx_node *node) {
     return CLQ_OK;
 }
 
-static clq_status expand_rule(expander *e, size_t index, const rule *r) {
+static clq_status expand_rule(expander *e, size_t index, const onnx_qoperator *r) {
     const Onnx__NodeProto *old = e->graph->node[index];
     const onnx_node place = {.proto = old, .op = old->op_type, .index = (int)index};
     const char *output = old->output[0];
@@ -299,33 +247,85 @@ static clq_status expand_rule(expander *e, size_t index, const rule *r) {
     return note_codes(e, output, by);
 }
 
-/* An operator that reads codes and passes them on. */
-static clq_status expand_passing(expander *e, size_t index, codes by) {
+/* The codes that a node's input is; NULL: none that are known. */
+static const codes *find_codes(const expander *e, const Onnx__NodeProto *node, int input) {
+    const int kind = clq_names_find(&e->coded, input_of(node, input));
+    return kind >= 0 ? &e->kinds[kind] : NULL;
+}
+
+static clq_status same_number(expander *e, const char *a, const char *b, bool *same) {
+    const onnx_constant *x, *y;
+    *same = *same && (strcmp(a, b) == 0 || (a[0] && b[0]));
+    if (!*same || strcmp(a, b) == 0) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(read_initializer(e, a, &x));
+    CLQ_TRY(read_initializer(e, b, &y));
+    *same = x && y && x->type == y->type && x->count == 1 && y->count == 1 &&
+            memcmp(x->data, y->data, onnx_type_size(x->type)) == 0;
+    return CLQ_OK;
+}
+
+/* An operator that reads codes in its first inputs and passes them on. */
+static clq_status expand_passing(expander *e, size_t index, int coded) {
     const Onnx__NodeProto *old = e->graph->node[index];
+    const onnx_node place = {.proto = old, .op = old->op_type, .index = (int)index};
+    const codes first = *find_codes(e, old, 0);
     Onnx__NodeProto *node;
+    void *outputs;
     char *name;
-    if (old->n_output != 1) {
+    bool same = true;
+    if (old->n_output != 1 && strcmp(old->op_type, "Split") != 0) {
         return CLQ_OK;
     }
     CLQ_TRY(replace(e, index, old->op_type, old->n_input, &node));
     memcpy(node->input, old->input, old->n_input * sizeof *node->input);
-    CLQ_TRY(append_dequantize(e, old->output[0], 0, old->input[0], by, 0, &name));
-    node->input[0] = name;
-    CLQ_TRY(append_linear(e, "QuantizeLinear", node->output[0], by, 0, old->output[0]));
-    return note_codes(e, old->output[0], by);
+    for (int i = 0; i < coded; i++) {
+        const codes *by = find_codes(e, old, i);
+        if (!by) {
+            return onnx_fail(&place, "joins codes and reals");
+        }
+        CLQ_TRY(same_number(e, by->scale, first.scale, &same));
+        CLQ_TRY(same_number(e, by->zero_point, first.zero_point, &same));
+        if (!same) {
+            return onnx_fail(&place,
+                             "joins codes of different scales or zero points, inputs 0 "
+                             "and %d, without requantizing them",
+                             i);
+        }
+        CLQ_TRY(append_dequantize(e, old->output[0], i, old->input[i], *by, 0, &name));
+        node->input[i] = name;
+    }
+    CLQ_TRY(clq_arena_take(&e->load->arena, old->n_output, sizeof(char *), &outputs));
+    node->output = outputs;
+    node->n_output = old->n_output;
+    for (size_t i = 0; i < old->n_output; i++) {
+        CLQ_TRY(inner_name(e, old->output[i], "reals", 0, &node->output[i]));
+        CLQ_TRY(append_linear(e, "QuantizeLinear", node->output[i], first, 0, old->output[i]));
+        CLQ_TRY(note_codes(e, old->output[i], first));
+    }
+    return CLQ_OK;
 }
 
 static clq_status expand_node(expander *e, size_t index) {
     const Onnx__NodeProto *node = e->graph->node[index];
-    const rule *r = find_rule(node);
+    const onnx_qoperator *r = find_rule(node);
     if (r) {
         return expand_rule(e, index, r);
     }
-    if (strcmp(node->op_type, "QuantizeLinear") == 0 && !domain_of(node)[0] && node->n_input > 1) {
+    if (onnx_domain_of(node)[0] || node->n_input == 0) {
+        return CLQ_OK;
+    }
+    if (strcmp(node->op_type, "QuantizeLinear") == 0 && node->n_input > 1) {
         return note_codes(e, node->output[0], (codes){node->input[1], input_of(node, 2)});
     }
-    const int coded = node->n_input > 0 ? clq_names_find(&e->coded, node->input[0]) : -1;
-    return coded >= 0 && passes_codes(node) ? expand_passing(e, index, e->kinds[coded]) : CLQ_OK;
+    const codes *by = find_codes(e, node, 0);
+    if (by && strcmp(node->op_type, "Clip") == 0) { /* codes of fewer bits */
+        return note_codes(e, node->output[0], *by);
+    }
+    const bool joins = strcmp(node->op_type, "Concat") == 0;
+    return by && onnx_passes_codes(node) ? expand_passing(e, index, joins ? (int)node->n_input : 1)
+                                         : CLQ_OK;
 }
 
 /* ---- the graph ---- */
@@ -337,7 +337,7 @@ static bool is_wanted(const Onnx__GraphProto *graph) {
             return true;
         }
         quantize |= strcmp(graph->node[i]->op_type, "QuantizeLinear") == 0;
-        passing_node |= passes_codes(graph->node[i]);
+        passing_node |= onnx_passes_codes(graph->node[i]);
     }
     return quantize && passing_node;
 }
@@ -359,12 +359,12 @@ static clq_status expand(expander *e) {
     size_t more = 0;
     void *memory;
     for (size_t i = 0; i < nodes; i++) {
-        more += e->graph->node[i]->n_input / 3 + 3;
+        more += e->graph->node[i]->n_input + e->graph->node[i]->n_output + 2;
     }
     CLQ_TRY(copy_array(e->load, e->graph->node, nodes, more, &e->graph->node));
     CLQ_TRY(copy_array(e->load, e->graph->initializer, e->graph->n_initializer, nodes,
                        &e->graph->initializer));
-    CLQ_TRY(clq_arena_take(&e->load->arena, nodes, sizeof *e->kinds, &memory));
+    CLQ_TRY(clq_arena_take(&e->load->arena, more, sizeof *e->kinds, &memory));
     e->kinds = memory;
     for (size_t i = 0; i < e->graph->n_initializer; i++) {
         const char *name = e->graph->initializer[i]->name;

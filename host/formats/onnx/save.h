@@ -4,6 +4,7 @@
  *   save_message.c  making messages: nodes, attributes, tensors, names
  *   save_value.c    quantized values and parameters
  *   save_chain.c    the ONNX nodes of one graph node
+ *   save_qoperator.c  all nodes, from QDQ form into QOperator form
  *   operators.h     the operators: ops_*.c
  *
  * One node of the graph becomes a chain of ONNX nodes: the operator, its fused activation, then
@@ -12,6 +13,7 @@
 #ifndef CLQ_FORMATS_ONNX_SAVE_H
 #define CLQ_FORMATS_ONNX_SAVE_H
 
+#include <clquant/formats.h>
 #include <clquant/ops.h>
 
 #include "base/json.h"
@@ -32,8 +34,9 @@ typedef struct onnx_saver {
     const char *zero, *six; /* initializers for Clip, once made */
     const char *limits[CLQ_QTYPE_COUNT][2]; /* likewise: of types' codes */
     int opset;                              /* that the file says */
-    json_t *types;                          /* for ONNX_TYPES_KEY, owned; NULL: none */
-    json_t *real_nodes;                     /* likewise */
+    clq_onnx_form form;
+    json_t *types;      /* for ONNX_TYPES_KEY, owned; NULL: none */
+    json_t *real_nodes; /* likewise */
     Onnx__NodeProto **node;
     size_t node_count, node_capacity;
     Onnx__TensorProto **tensor;
@@ -60,6 +63,8 @@ clq_status onnx_save_name(onnx_saver *save, clq_names *names, const char *wanted
 clq_status onnx_save_node(onnx_saver *save, const char *op, const char *name,
                           const char *const *inputs, size_t input_count, const char *output,
                           Onnx__NodeProto **node);
+/* One more node as it is. */
+clq_status onnx_save_keep(onnx_saver *save, Onnx__NodeProto *node);
 clq_status onnx_save_int(onnx_saver *save, Onnx__NodeProto *node, const char *name, int64_t value);
 clq_status onnx_save_float(onnx_saver *save, Onnx__NodeProto *node, const char *name, float value);
 /* `text` must live until the model is packed. */
@@ -126,5 +131,9 @@ clq_status onnx_save_output_names(onnx_saver *save);
 /* Identity nodes for a value's second and later names as an output; call behind the last node. */
 clq_status onnx_save_more_outputs(onnx_saver *save);
 clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node);
+
+/* The nodes made so far in QOperator form, as far as standard operators, or `microsoft` ones too,
+ * say them; the log tells how far. */
+clq_status onnx_save_qoperators(onnx_saver *save, bool microsoft);
 
 #endif

@@ -33,12 +33,17 @@ static clq_status grow(onnx_saver *save, void *array, size_t count, size_t *capa
 
 /* ---- nodes ---- */
 
+clq_status onnx_save_keep(onnx_saver *save, Onnx__NodeProto *node) {
+    CLQ_TRY(grow(save, &save->node, save->node_count, &save->node_capacity));
+    save->node[save->node_count++] = node;
+    return CLQ_OK;
+}
+
 clq_status onnx_save_node(onnx_saver *save, const char *op, const char *name,
                           const char *const *inputs, size_t input_count, const char *output,
                           Onnx__NodeProto **node) {
     void *made, *in, *out, *attributes;
     const char *unique;
-    CLQ_TRY(grow(save, &save->node, save->node_count, &save->node_capacity));
     CLQ_TRY(onnx_save_name(save, &save->nodes, name, &unique));
     CLQ_TRY(clq_arena_take(&save->arena, 1, sizeof **node, &made));
     CLQ_TRY(clq_arena_copy(&save->arena, inputs, input_count * sizeof *inputs, &in));
@@ -53,8 +58,7 @@ clq_status onnx_save_node(onnx_saver *save, const char *op, const char *name,
     (*node)->output = out;
     (*node)->n_output = 1;
     (*node)->attribute = attributes;
-    save->node[save->node_count++] = *node;
-    return CLQ_OK;
+    return onnx_save_keep(save, *node);
 }
 
 static clq_status add_attribute(onnx_saver *save, Onnx__NodeProto *node, const char *name,

@@ -7,15 +7,21 @@
 
 #include "base/arguments.h"
 #include "base/files.h"
+#include "formats/onnx/qoperators.h"
 #include "graph/ends.h"
 #include "graph/node.h"
 #include "ops/layer.h"
 
-/* The oldest that say what the file holds; opset 21 has types of 4 bits. */
-enum { OPSET = 13, IR_VERSION = 8, HALF_BYTE_OPSET = 21, HALF_BYTE_IR_VERSION = 10 };
+/* Opset 21 has types of 4 bits. */
+enum { HALF_BYTE_OPSET = 21 };
+
+/* The oldest that has the opset. */
+static int ir_version_for(int opset) {
+    return opset >= 21 ? 10 : opset >= 19 ? 9 : 8;
+}
 
 static int opset_for(const clq_graph *graph) {
-    int opset = OPSET;
+    int opset = CLQ_ONNX_OLDEST_OPSET;
     for (int v = 0; v < graph->value_count; v++) {
         const clq_value *value = &graph->values[v];
         if (clq_is_constant(value) && value->q.count > 0 &&
@@ -40,14 +46,6 @@ static int opset_for(const clq_graph *graph) {
         (message) = made_;                                                                         \
         initialize(message);                                                                       \
     } while (0)
-
-/* `value` in an array of one. */
-static clq_status list_of_one(onnx_saver *save, void *message, void *list) {
-    void *array;
-    CLQ_TRY(clq_arena_copy(&save->arena, &message, sizeof message, &array));
-    memcpy(list, &array, sizeof array);
-    return CLQ_OK;
-}
 
 static clq_status make_dimension(onnx_saver *save, int64_t size,
                                  Onnx__TensorShapeProto__Dimension **out) {
@@ -195,6 +193,9 @@ static clq_status make_graph(onnx_saver *save, Onnx__GraphProto **out) {
         CLQ_TRY(onnx_save_graph_node(save, &graph->nodes[i]));
     }
     CLQ_TRY(onnx_save_more_outputs(save));
+    if (save->form != CLQ_ONNX_QDQ) {
+        CLQ_TRY(onnx_save_qoperators(save, save->form == CLQ_ONNX_QOPERATOR_ORT));
+    }
     CLQ_TRY(make_ends(save, proto));
     proto->name = graph->name[0] ? graph->name : "network";
     proto->node = save->node;
@@ -244,23 +245,42 @@ static bool is_of_file(const char *key) {
     return false;
 }
 
+static clq_status import_opset(onnx_saver *save, Onnx__ModelProto *model, const char *domain,
+                               int version) {
+    Onnx__OperatorSetIdProto *opset;
+    MAKE(save, opset, onnx__operator_set_id_proto__init);
+    opset->domain = (char *)domain;
+    opset->has_version = true;
+    opset->version = version;
+    model->opset_import[model->n_opset_import++] = opset;
+    return CLQ_OK;
+}
+
+static bool has_domain(const onnx_saver *save, const char *domain) {
+    for (size_t i = 0; i < save->node_count; i++) {
+        if (save->node[i]->domain && strcmp(save->node[i]->domain, domain) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static clq_status make_model(onnx_saver *save, Onnx__ModelProto **out) {
     const clq_graph *graph = save->graph;
     Onnx__ModelProto *model;
-    Onnx__OperatorSetIdProto *opset;
-    void *metadata;
+    void *opsets, *metadata;
     MAKE(save, model, onnx__model_proto__init);
     CLQ_TRY(make_graph(save, &model->graph));
-    MAKE(save, opset, onnx__operator_set_id_proto__init);
-    opset->domain = "";
-    opset->has_version = true;
-    opset->version = save->opset;
+    CLQ_TRY(clq_arena_take(&save->arena, 2, sizeof *model->opset_import, &opsets));
+    model->opset_import = opsets;
+    CLQ_TRY(import_opset(save, model, "", save->opset));
+    if (has_domain(save, ONNX_MICROSOFT)) {
+        CLQ_TRY(import_opset(save, model, ONNX_MICROSOFT, 1));
+    }
     model->has_ir_version = true;
-    model->ir_version = save->opset >= HALF_BYTE_OPSET ? HALF_BYTE_IR_VERSION : IR_VERSION;
+    model->ir_version = ir_version_for(save->opset);
     model->producer_name = "clquant";
     model->producer_version = (char *)clq_version();
-    CLQ_TRY(list_of_one(save, opset, &model->opset_import));
-    model->n_opset_import = 1;
     CLQ_TRY(
         clq_arena_take(&save->arena, (size_t)graph->metadata_count + 4, sizeof(void *), &metadata));
     model->metadata_props = metadata;
@@ -311,30 +331,88 @@ cleanup:
     return status;
 }
 
-clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
+static void clear(onnx_saver *save) {
+    json_decref(save->types);
+    json_decref(save->real_nodes);
+    clq_names_free(&save->values);
+    clq_names_free(&save->nodes);
+    clq_arena_free(&save->arena);
+    *save = (onnx_saver){0};
+}
+
+static clq_status start(onnx_saver *save, const clq_graph *graph, clq_onnx_form form, int opset) {
+    void *memory;
+    clear(save);
+    save->graph = graph;
+    save->form = form;
+    save->opset = opset;
+    CLQ_TRY(
+        clq_arena_take(&save->arena, (size_t)graph->value_count, sizeof *save->layouts, &memory));
+    save->layouts = memory;
+    CLQ_TRY(clq_arena_take(&save->arena, (size_t)graph->value_count, sizeof *save->reads, &memory));
+    save->reads = memory;
+    clq_layout_find(graph, save->layouts);
+    return CLQ_OK;
+}
+
+static clq_status check_options(const clq_graph *graph, const clq_onnx_options *options) {
+    if ((unsigned)options->form >= CLQ_ONNX_FORM_COUNT ||
+        (options->opset != 0 &&
+         (options->opset < CLQ_ONNX_OLDEST_OPSET || options->opset > CLQ_ONNX_NEWEST_OPSET))) {
+        return clq_fail(CLQ_USAGE, "opset %d: %d to %d are written", options->opset,
+                        CLQ_ONNX_OLDEST_OPSET, CLQ_ONNX_NEWEST_OPSET);
+    }
+    if (options->form != CLQ_ONNX_QDQ && clq_graph_form(graph) != CLQ_FORM_INTEGER) {
+        return clq_fail(CLQ_USAGE,
+                        "%s form is for networks with integer weights; this one has the %s form",
+                        clq_onnx_form_name(options->form), clq_graph_form_name(graph));
+    }
+    return clq_graph_validate(graph);
+}
+
+/* A node may turn out to need a newer opset than those before it were written for: then all are
+ * written again. */
+static clq_status make(onnx_saver *save, const clq_graph *graph, const clq_onnx_options *options,
+                       Onnx__ModelProto **model) {
+    static const clq_onnx_options usual = {0};
+    options = options ? options : &usual;
+    CLQ_TRY(check_options(graph, options));
+    int opset = opset_for(graph), began;
+    opset = options->opset > opset ? options->opset : opset;
+    do {
+        began = opset;
+        CLQ_TRY(start(save, graph, options->form, opset));
+        CLQ_TRY(make_model(save, model));
+        opset = save->opset;
+    } while (opset != began);
+    if (options->opset != 0 && opset > options->opset) {
+        return clq_fail(CLQ_USAGE,
+                        "the network has operators or types of opset %d; opset %d was "
+                        "asked for",
+                        opset, options->opset);
+    }
+    return CLQ_OK;
+}
+
+clq_status clq_onnx_save_as(const clq_graph *graph, const clq_onnx_options *options,
+                            const char *path) {
     CLQ_NEEDS(graph, path);
     CLQ_NEEDS_ENDS(graph);
-    onnx_saver save = {.graph = graph};
+    onnx_saver save = {0};
     Onnx__ModelProto *model = NULL;
-    void *memory;
-    clq_status status;
-    CLQ_GOTO(status, cleanup, clq_fail_in(clq_graph_validate(graph), "%s", path));
-    CLQ_GOTO(
-        status, cleanup,
-        clq_arena_take(&save.arena, (size_t)graph->value_count, sizeof *save.layouts, &memory));
-    save.layouts = memory;
-    CLQ_GOTO(status, cleanup,
-             clq_arena_take(&save.arena, (size_t)graph->value_count, sizeof *save.reads, &memory));
-    save.reads = memory;
-    save.opset = opset_for(graph);
-    clq_layout_find(graph, save.layouts);
-    CLQ_GOTO(status, cleanup, clq_fail_in(make_model(&save, &model), "%s", path));
-    status = write_model(model, path);
-cleanup:
-    json_decref(save.types);
-    json_decref(save.real_nodes);
-    clq_names_free(&save.values);
-    clq_names_free(&save.nodes);
-    clq_arena_free(&save.arena);
+    clq_status status = clq_fail_in(make(&save, graph, options, &model), "%s", path);
+    if (status == CLQ_OK) {
+        status = write_model(model, path);
+    }
+    clear(&save);
     return status;
+}
+
+clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
+    return clq_onnx_save_as(graph, NULL, path);
+}
+
+const char *clq_onnx_form_name(clq_onnx_form form) {
+    static const char *const names[] = {"qdq", "qoperator", "qoperator-ort"};
+    return (unsigned)form < CLQ_ONNX_FORM_COUNT ? names[form] : NULL;
 }
