@@ -2,9 +2,9 @@
  *
  *   embed KERNELS_DIR OUTPUT.c
  *
- * Reads KERNELS_DIR/registry.def, pastes `#include "x"` (looked up in KERNELS_DIR/include and
- * beside the file) into each .cl it names, with #line directives so that compiler messages name
- * the real file, and writes the sources and the registry table that host/device declares in
+ * Reads KERNELS_DIR/registry.def, pastes `#include "x"` (looked up in KERNELS_DIR/include) into
+ * each .cl it names, behind include/builtins.h, with #line directives so that compiler messages
+ * name the real file, and writes the sources and the registry table that host/device declares in
  * kernel_registry.h. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +104,9 @@ int main(int argc, char **argv) {
     fputs("#include \"device/kernel_registry.h\"\n", out);
     for (int p = 0; p < program_count; p++) {
         fprintf(out, "static const char source_%d[] = {\n", p);
-        seen_count = 0;
+        strcpy(seen[0], "include/builtins.h");
+        seen_count = 1;
+        paste(out, seen[0], 0);
         paste(out, programs[p], 0);
         fputs("0};\n", out);
     }

@@ -71,6 +71,7 @@ static clq_status create_queue(clq_device *device) {
     cl_device_fp_config floats = 0;
     clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof floats, &floats, NULL);
     device->divides_correctly = (floats & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+    device->declares_builtins = clq_is_pocl(device);
     device->identity = identity_of(device->platform, &device->info);
     device->restores_programs = clq_program_cache_pays(device);
     return CLQ_OK;

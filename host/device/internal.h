@@ -170,6 +170,7 @@ struct clq_device {
     cl_command_queue queue;
     cl_command_queue transfer_queues[2]; /* transfer.c; NULL until used */
     bool divides_correctly;              /* takes -cl-fp32-correctly-rounded-divide-sqrt */
+    bool declares_builtins;              /* kernels/include/builtins.h serves here */
     uint64_t address_space; /* of the process when the device was open, bytes; 0 without a limit */
     uint64_t group_memory;  /* that its control group may have, bytes */
     bool restores_programs; /* program_cache.h */

@@ -3,6 +3,7 @@
 
 #include "base/arguments.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "device/cl_status.h"
 #include "device/internal.h"
@@ -93,6 +94,39 @@ static clq_status fail_with_log(const clq_device *device, cl_program program, cl
     return status;
 }
 
+static cl_int compile_with(const clq_device *device, cl_program handle, const char *options) {
+    cl_int error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
+    if (error == CL_BUILD_PROGRAM_FAILURE) {
+        /* PoCL fails where another process puts the same program into its cache at this moment. */
+        error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
+    }
+    return error;
+}
+
+/* PoCL begins each program with Clang's header of all built-ins. It is taken for included, and
+ * kernels/include/builtins.h stands in for it: building takes 60 ms less so, and finding a program
+ * in PoCL's cache, whose key is the preprocessed text, 7 ms instead of 17. */
+static cl_int compile(clq_device *device, cl_program handle, const char *source,
+                      const char *options) {
+    char *declaring = NULL;
+    if (device->declares_builtins && strstr(source, "CLQ_DECLARE_BUILTINS") &&
+        !strstr(options, "-cl-std=")) {
+        declaring = clq_format("%s -D_OPENCL_H_=1 -DCLQ_DECLARE_BUILTINS=1", options);
+    }
+    if (declaring && compile_with(device, handle, declaring) == CL_SUCCESS) {
+        clq_free(declaring);
+        return CL_SUCCESS;
+    }
+    const cl_int error = compile_with(device, handle, options);
+    if (declaring && error == CL_SUCCESS) {
+        clq_log_debug("%s does not build kernels with our declarations of built-ins",
+                      device->info.name);
+        device->declares_builtins = false;
+    }
+    clq_free(declaring);
+    return error;
+}
+
 static clq_status build(clq_device *device, const clq_kernel_entry *entry, const char *options,
                         clq_program *program) {
     cl_int error;
@@ -106,11 +140,7 @@ static clq_status build(clq_device *device, const clq_kernel_entry *entry, const
     if (error != CL_SUCCESS) {
         return clq_cl_fail(error, "creating the program of kernels/%s", entry->file);
     }
-    error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
-    if (error == CL_BUILD_PROGRAM_FAILURE) {
-        /* PoCL fails where another process puts the same program into its cache at this moment. */
-        error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
-    }
+    error = compile(device, handle, entry->source, options);
     if (error != CL_SUCCESS) {
         clq_status status = fail_with_log(device, handle, error, entry->file, options);
         clReleaseProgram(handle);

@@ -219,6 +219,36 @@ static void test_build_error(void **state) {
     assert_null(strstr(clq_last_error(), "CLQ_SIMD_BYTES"));
 }
 
+/* A built-in that kernels/include/builtins.h lacks: the compiler then declares them all. */
+static void test_undeclared_builtins(void **state) {
+    (void)state;
+    static const char source[] = "#ifdef CLQ_DECLARE_BUILTINS\n"
+                                 "float __attribute__((overloadable, const)) sqrt(float);\n"
+                                 "#endif\n"
+                                 "__kernel void test_missing(__global float *x) {\n"
+                                 "    *x = sqrt(*x) + BUILTIN(2.0f, 3.0f);\n}\n";
+    static const clq_kernel_entry missing = {"test_missing", "missing.cl", source};
+    const float four = 4;
+    float got = 0;
+    clq_device *own = NULL;
+    clq_kernel *kernel = NULL;
+    clq_buffer *x = NULL;
+    assert_ok(clq_device_open(NULL, &own));
+    assert_int_equal(own->declares_builtins, clq_is_pocl(own));
+    assert_ok(
+        clq_kernel_get_entry(own, &missing, "-DBUILTIN(a,b)=(a+b)", CLQ_DOT_PORTABLE, &kernel));
+    assert_int_equal(own->declares_builtins, clq_is_pocl(own));
+    assert_ok(clq_kernel_get_entry(own, &missing, "-DBUILTIN=fdim", CLQ_DOT_PORTABLE, &kernel));
+    assert_false(own->declares_builtins);
+    assert_ok(clq_buffer_create(own, sizeof four, &x));
+    assert_ok(clq_buffer_write(x, 0, sizeof four, &four));
+    assert_ok(CLQ_LAUNCH(own, kernel, CLQ_RANGE1(1), CLQ_BUF(x)));
+    assert_ok(clq_buffer_read(x, 0, sizeof four, &got));
+    assert_true(got == 2.0f);
+    clq_buffer_release(x);
+    clq_device_close(own);
+}
+
 /* The device draws the numbers of host/base/rng.h. */
 static void test_philox(void **state) {
     (void)state;
@@ -276,11 +306,17 @@ static void test_registry(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_argument_kinds), cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_rounding),       cmocka_unit_test(test_bad_launches),
-        cmocka_unit_test(test_defines),        cmocka_unit_test(test_kernels_are_shared),
-        cmocka_unit_test(test_missing_kernel), cmocka_unit_test(test_build_error),
-        cmocka_unit_test(test_philox),         cmocka_unit_test(test_registry),
+        cmocka_unit_test(test_argument_kinds),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_bad_launches),
+        cmocka_unit_test(test_defines),
+        cmocka_unit_test(test_kernels_are_shared),
+        cmocka_unit_test(test_missing_kernel),
+        cmocka_unit_test(test_build_error),
+        cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_registry),
+        cmocka_unit_test(test_undeclared_builtins),
     };
     int failures = cmocka_run_group_tests_name("launch", tests, open_device, close_device);
     failures += cmocka_run_group_tests_name("launch on the GPU schedule", tests, open_gpu_schedule,

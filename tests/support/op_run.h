@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "clquant/ops.h"
+#include "device/internal.h"
 #include "support/device.h"
 
 /* ---- a device for a group of tests, under each schedule ---- */
@@ -27,8 +28,13 @@ static inline int open_own_schedule(void **state) {
     return clq_test_open(NULL, &test_device) == CLQ_OK ? 0 : -1;
 }
 
+/* Ends the program, as cmocka does not count what a tear-down finds. */
 static inline int close_device(void **state) {
     (void)state;
+    if (test_device && test_device->declares_builtins != clq_is_pocl(test_device)) {
+        print_error("a kernel uses what kernels/include/builtins.h does not declare\n");
+        exit(EXIT_FAILURE);
+    }
     clq_device_close(test_device);
     test_device = NULL;
     return 0;
