@@ -1,6 +1,7 @@
 #include "base/progress.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,58 @@ enum { LINE_SIZE = 512, BAR_CELLS = 20, LEAST_CELLS = 5 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool switched_on = true;
 static char shown[LINE_SIZE]; /* what is on the terminal's last line now; "" when nothing */
+
+/* ---- a thread's sink ---- */
+
+typedef struct clq_reporting {
+    clq_progress_sink sink; /* NULL: bars */
+    void *context;
+    atomic_bool stopped;
+} clq_reporting;
+static _Thread_local clq_reporting reporting;
+
+void clq_set_progress(clq_progress_sink sink, void *context) {
+    reporting.sink = sink;
+    reporting.context = context;
+    clq_forget_stop();
+}
+
+bool clq_is_stopped(void) {
+    return atomic_load(&reporting.stopped);
+}
+
+bool clq_progress_is_stopped(const clq_progress *progress) {
+    return progress->reporting && atomic_load(&progress->reporting->stopped);
+}
+
+clq_status clq_check_stopped(void) {
+    return clq_is_stopped() ? clq_fail(CLQ_INTERRUPTED, "interrupted") : CLQ_OK;
+}
+
+void clq_forget_stop(void) {
+    atomic_store(&reporting.stopped, false);
+}
+
+/* Without the lock, as a sink may log. */
+static void report(const clq_progress *progress, int64_t done, const char *text, bool ended) {
+    clq_reporting *to = progress->reporting;
+    const clq_progress_state state = {.label = progress->label,
+                                      .unit = progress->unit,
+                                      .text = text,
+                                      .done = done,
+                                      .total = progress->total > 0 ? progress->total : 0,
+                                      .ended = ended};
+    if (!to->sink(to->context, &state)) {
+        atomic_store(&to->stopped, true);
+    }
+}
+
+/* Whether there is someone to tell; works without a name are part of others. */
+static bool is_reported(const clq_progress *progress) {
+    return progress->reporting && progress->reporting->sink && progress->label[0];
+}
+
+/* ---- the bar ---- */
 
 void clq_progress_enable(bool enabled) {
     pthread_mutex_lock(&lock);
@@ -40,7 +93,7 @@ static size_t terminal_columns(void) {
 
 void clq_progress_begin(clq_progress *progress, const char *label, const char *unit,
                         int64_t total) {
-    *progress = (clq_progress){.total = total};
+    *progress = (clq_progress){.total = total, .reporting = &reporting};
     clq_progress_continue(progress, 0);
     snprintf(progress->label, sizeof progress->label, "%s", label);
     snprintf(progress->unit, sizeof progress->unit, "%s", unit);
@@ -145,28 +198,40 @@ void clq_progress_render(const clq_progress *progress, int64_t done, double elap
 }
 
 void clq_progress_update(clq_progress *progress, int64_t done, const char *format, ...) {
-    double now = clq_now_seconds();
+    const double now = clq_now_seconds();
+    const bool reported = is_reported(progress);
+    char trailing[256] = "";
     pthread_mutex_lock(&lock);
     clq_progress_mark(progress, done, now);
-    if (switched_on && now >= progress->next_draw && terminal()) {
-        char trailing[256] = "";
-        if (format) {
-            va_list arguments;
-            va_start(arguments, format);
-            clq_vsnprintf(trailing, sizeof trailing, format, arguments);
-            va_end(arguments);
-        }
+    progress->done = done > progress->done ? done : progress->done;
+    const bool due = now >= progress->next_draw && (reported || (switched_on && terminal()));
+    if (due) {
+        progress->next_draw = now + REDRAW_SECONDS;
+    }
+    if (due && format) {
+        va_list arguments;
+        va_start(arguments, format);
+        clq_vsnprintf(trailing, sizeof trailing, format, arguments);
+        va_end(arguments);
+    }
+    if (due && !reported) {
         clq_progress_render(progress, done, now - progress->start, trailing, terminal_columns(),
                             shown, sizeof shown);
         fprintf(stderr, CLEAR_LINE "%s", shown);
         fflush(stderr);
         progress->drawn = true;
-        progress->next_draw = now + REDRAW_SECONDS;
     }
     pthread_mutex_unlock(&lock);
+    if (due && reported) {
+        report(progress, done, trailing, false);
+    }
 }
 
 void clq_progress_end(clq_progress *progress) {
+    if (is_reported(progress)) {
+        report(progress, progress->done, "", true);
+        progress->reporting = NULL; /* once */
+    }
     pthread_mutex_lock(&lock);
     if (progress->drawn) {
         fputs(CLEAR_LINE, stderr);

@@ -1,20 +1,31 @@
-/* A progress bar on stderr, drawn only when stderr is a terminal. One bar at a time; updates may
- * come from any thread. No colour is used, so NO_COLOR holds by itself. */
+/* A progress bar on stderr, drawn only when stderr is a terminal, or what a thread's sink is told
+ * (clq_set_progress). One bar at a time; updates may come from any thread. No colour is used, so
+ * NO_COLOR holds by itself. */
 #ifndef CLQ_BASE_PROGRESS_H
 #define CLQ_BASE_PROGRESS_H
 
 #include "clquant/base.h"
 
+struct clq_reporting;
+
 typedef struct clq_progress {
     char label[48];
     char unit[16];
-    int64_t total;
+    int64_t total, done;
     int64_t before, middle_done; /* done at `start` and at `middle` */
     double start, middle; /* the rate is what was done since start, a moment not long ago, which
                              moves on to middle as time passes; clq_now_seconds */
     double next_draw;     /* not before this moment */
     bool drawn;
+    struct clq_reporting *reporting; /* of the thread that began it */
 } clq_progress;
+
+/* CLQ_INTERRUPTED once the thread's sink has asked to stop. */
+clq_status clq_check_stopped(void);
+bool clq_is_stopped(void);
+bool clq_progress_is_stopped(const clq_progress *progress); /* the same of who began it */
+/* A new piece of work, which is not asked to stop so far. */
+void clq_forget_stop(void);
 
 /* Turns all bars off (--quiet) or back on; on at the start. */
 void clq_progress_enable(bool enabled);

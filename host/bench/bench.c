@@ -115,6 +115,7 @@ static clq_status measure(clq_bench_runner *runners, size_t count,
     while ((next = choose_next(runners, count, options, &done)) != NULL) {
         clq_progress_update(&progress, done, "%s, batch %d, iteration %d", next->item->name,
                             next->item->batch, next->count);
+        CLQ_GOTO(status, cleanup, clq_check_stopped());
         CLQ_GOTO(status, cleanup, take_turn(next, count == 1, options));
     }
     for (int round = 0; options->layers && round < CLQ_PROFILED_ROUNDS; round++) {

@@ -231,6 +231,7 @@ static clq_status measure(runner *runners, size_t count, const clq_bench_options
     clq_progress_continue(&progress, 0);
     for (; !done; rounds++) {
         clq_progress_update(&progress, rounds, NULL);
+        CLQ_GOTO(status, cleanup, clq_check_stopped());
         CLQ_GOTO(status, cleanup, run_round(runners, count, &done));
     }
     for (int round = 0; round < PROFILED_STEPS; round++) {

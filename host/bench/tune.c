@@ -155,6 +155,7 @@ static clq_status tune_all(clq_device *device, const work_list *list,
             continue;
         }
         clq_progress_update(&progress, total - left, "%s", shape->key);
+        CLQ_GOTO(status, cleanup, clq_check_stopped());
         CLQ_GOTO(status, cleanup, tune_shape(device, shape, seconds / total, options->seed, layer));
         left--;
     }

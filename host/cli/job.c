@@ -164,7 +164,8 @@ static clq_status evaluate(job *j, variant v) {
 /* PTQ layer by layer, on at most so many test samples, spread over the set. */
 static clq_status analyze(job *j) {
     enum { SAMPLES = 512 };
-    const clq_data_source source = {.path = j->options->data, .recipe = j->recipe, .quiet = true};
+    const clq_data_source source = {
+        .path = j->options->data, .recipe = &j->recipe->data.given, .quiet = true};
     const int64_t most = j->recipe->data.test_limit;
     const char *sources[CLQ_PART_COUNT];
     clq_status status = CLQ_OK;

@@ -11,11 +11,8 @@
 #include "cli/origin.h"
 #include "cli/out_folder.h"
 #include "cli/recipe.h"
+#include "session/results.h"
 #include "session/session.h"
-
-/* Metadata of a model: the share of tests in the table that it was trained on; none where the files
- * were split. */
-#define CLQ_META_TEST_FRACTION "clquant.test_fraction"
 
 /* Prints a name from a file on stdout, without control characters, which a terminal would
  * interpret. */
@@ -95,18 +92,8 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
 
 /* ---- results ---- */
 
-/* `sources`: where the parts of the preprocessing come from (clq_data_source); NULL, of a
- * verification: nothing was prepared. */
-json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
-                               clq_dataset *dataset, const char *const *sources);
-json_t *clq_verification_to_json(const clq_verification *verification, const clq_graph *graph,
-                                 const char *data, const char *const *sources);
 /* Text on stdout. */
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name, clq_dataset *dataset);
-/* How many letters of a unit ("images") belong to a count: one has no plural. */
-int clq_unit_length(const char *unit, int64_t count);
 void clq_verification_print(const clq_verification *verification);
-/* CLQ_GATE_FAILED when a code or a dot path's logits differ. */
-clq_status clq_verification_gate(const clq_verification *verification);
 
 #endif

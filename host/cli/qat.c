@@ -267,7 +267,7 @@ static clq_status run(int argc, char **argv) {
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     clq_data_source source = {.path = o.data,
                               .flags = &o.images,
-                              .recipe = recipe,
+                              .recipe = &recipe->data.given,
                               .any_classes = o.no_labels,
                               .inputs_only = o.no_labels};
     const int64_t test_limit =

@@ -1,10 +1,6 @@
 #include "cli/recipe.h"
 
-#include "cli/recipe_keys.h"
-#include "graph/node.h"
-#include "quant/policy.h"
-#include "quant/report.h"
-#include "quant/steps.h"
+#include "session/keys.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -54,95 +50,14 @@ static clq_status read_network(clq_json_reader *recipe, clq_recipe *out) {
     return clq_json_reader_finish(&r);
 }
 
-/* "resize": pixels, or a text "WIDTHxHEIGHT". */
-static clq_status read_resize(clq_json_reader *r, clq_preprocessing *given) {
-    const char *text = NULL;
-    int shorter = 0;
-    if (r->object && json_is_string(json_object_get(r->object, "resize"))) {
-        CLQ_TRY(clq_json_read_string(r, "resize", &text));
-        if (clq_resize_parse(text, &given->resize) != CLQ_OK) {
-            return clq_json_fail(r, "resize", "%s", clq_last_error());
-        }
-    } else {
-        CLQ_TRY(clq_json_read_int(r, "resize", CLQ_IN_DATA_SIZE, &shorter));
-        given->resize.shorter = shorter;
-    }
-    given->known |= text || shorter ? CLQ_PART_RESIZE : 0u;
-    return CLQ_OK;
-}
-
-static void spread(float *values, size_t *count, size_t wanted) {
-    for (size_t i = 1; *count == 1 && i < wanted; i++) {
-        values[i] = values[0];
-    }
-    *count = *count == 1 ? wanted : *count;
-}
-
-bool clq_normalization_spread(clq_normalization *n, size_t *means, size_t *stds) {
-    if (*means && *stds) {
-        spread(n->mean, means, *stds);
-        spread(n->std, stds, *means);
-    }
-    return *means == *stds;
-}
-
-/* A number, or an array of a number a channel. */
-static clq_status read_channels(clq_json_reader *r, const char *key, double low, double high,
-                                float *values, size_t *count) {
-    double numbers[CLQ_MAX_CHANNELS];
-    if (r->object && json_is_number(json_object_get(r->object, key))) {
-        CLQ_TRY(clq_json_read_f64(r, key, low, high, &numbers[0]));
-        *count = 1;
-    } else {
-        CLQ_TRY(clq_json_read_f64_array(r, key, low, high, numbers, CLQ_MAX_CHANNELS, count));
-    }
-    for (size_t i = 0; i < *count; i++) {
-        values[i] = (float)numbers[i];
-    }
-    return CLQ_OK;
-}
-
-/* "mean", "std" and "range". */
-static clq_status read_normalization(clq_json_reader *r, clq_preprocessing *given) {
-    clq_normalization *n = &given->normalization;
-    size_t means = 0, stds = 0;
-    int range = 1;
-    CLQ_TRY(read_channels(r, "mean", CLQ_IN_MEAN, n->mean, &means));
-    CLQ_TRY(read_channels(r, "std", CLQ_IN_STD, n->std, &stds));
-    CLQ_TRY(clq_json_read_int(r, "range", 1, 255, &range));
-    if (!clq_normalization_spread(n, &means, &stds)) {
-        return clq_json_fail(r, "std", "must have as many numbers as mean (%zu), has %zu", means,
-                             stds);
-    }
-    if (means == 0) {
-        return range == 1 ? CLQ_OK : clq_json_fail(r, "range", "needs mean and std");
-    }
-    n->range = (float)range;
-    given->normalization_count = (int)means;
-    given->known |= CLQ_PART_NORMALISATION;
-    return clq_preprocessing_check(given, NULL, CLQ_BAD_DATA) == CLQ_OK
-               ? CLQ_OK
-               : clq_json_fail(r, "mean, std, range", "%s", clq_last_error());
-}
-
 static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
     clq_json_reader r;
-    clq_preprocessing *given = &out->data.given;
     CLQ_TRY(clq_json_read_object(recipe, "data", &r));
     CLQ_TRY(clq_json_read_int(&r, "size", CLQ_IN_DATA_SIZE, &out->data.size));
     CLQ_TRY(clq_json_read_int(&r, "source_size", CLQ_IN_DATA_SIZE, &out->data.source_size));
-    CLQ_TRY(read_resize(&r, given));
     CLQ_TRY(clq_json_read_i64(&r, "train_limit", CLQ_IN_DATA_LIMIT, &out->data.train_limit));
     CLQ_TRY(clq_json_read_i64(&r, "test_limit", CLQ_IN_DATA_LIMIT, &out->data.test_limit));
-    CLQ_TRY(read_normalization(&r, given));
-    if (clq_json_has(&r, "channels")) {
-        CLQ_READ_ENUM(&r, "channels", clq_channels_names, given->channels);
-        given->known |= CLQ_PART_CHANNELS;
-    }
-    if (clq_json_has(&r, "interpolation")) {
-        CLQ_READ_ENUM(&r, "interpolation", clq_interpolation_names, given->resize.interpolation);
-        given->known |= CLQ_PART_INTERPOLATION;
-    }
+    CLQ_TRY(clq_keys_read_preprocessing(&r, &out->data.given));
     clq_table_options *table = &out->data.table;
     CLQ_READ_ENUM(&r, "target", target_names, table->target);
     CLQ_TRY(clq_json_read_int(&r, "target_columns", CLQ_IN_TARGET_COLUMNS, &table->target_columns));
@@ -152,90 +67,6 @@ static clq_status read_data(clq_json_reader *recipe, clq_recipe *out) {
                              table->target_columns);
     }
     return clq_json_reader_finish(&r);
-}
-
-static clq_status read_observer(clq_json_reader *r, clq_quant_config *config) {
-    const char *text = NULL;
-    CLQ_TRY(clq_json_read_string(r, "observer", &text));
-    return !text || clq_observer_parse(text, config) == CLQ_OK
-               ? CLQ_OK
-               : clq_json_fail(r, "observer", "%s", clq_last_error());
-}
-
-static bool is_text(clq_json_reader *r, const char *key, const char *text) {
-    const char *value = json_string_value(json_object_get(r->object, key));
-    return clq_json_has(r, key) && value && strcmp(value, text) == 0;
-}
-
-/* A rule for all nodes, unless another section has said the same. */
-static clq_status add_last_rule(clq_policy *policy, clq_policy_rule rule) {
-    for (int i = 0; i < policy->count; i++) {
-        const clq_policy_rule *r = &policy->rules[i];
-        if (!r->name[0] && !r->op[0] && !r->first && !r->last && !r->keep_float &&
-            r->weights == rule.weights && r->activations == rule.activations) {
-            return CLQ_OK;
-        }
-    }
-    return clq_policy_add(policy, &rule);
-}
-
-/* The keys that "ptq" and "qat" have in common. */
-static clq_status read_quantization(clq_json_reader *r, clq_quant_config *config) {
-    CLQ_TRY(read_observer(r, config));
-    CLQ_READ_ENUM(r, "requantizer", clq_requantizer_names, config->requantizer);
-    if (clq_json_has(r, "requantizer") && config->requantizer == CLQ_REQUANT_SHIFT) {
-        config->scale = CLQ_SCALE_POW2; /* which "scale" must not contradict */
-    }
-    CLQ_READ_ENUM(r, "scale", clq_scale_names, config->scale);
-    if (config->requantizer == CLQ_REQUANT_SHIFT && config->scale != CLQ_SCALE_POW2) {
-        return clq_json_fail(r, "scale", "must be \"pow2\" for the requantizer \"shift\"");
-    }
-    CLQ_READ_ENUM(r, "weight_steps", clq_steps_names, config->weight_steps);
-    const bool real_activations = is_text(r, "activations", "float");
-    const bool real_weights = is_text(r, "weights", "float");
-    if (!real_activations) {
-        CLQ_READ_ENUM(r, "activations", clq_activation_names, config->symmetric_activations);
-    }
-    if (!real_weights) {
-        CLQ_READ_ENUM(r, "weights", clq_weight_names, config->per_tensor_weights);
-    }
-    CLQ_READ_ENUM(r, "weight_observer", clq_weight_observer_names, config->weight_observer);
-    CLQ_TRY(clq_json_read_f64(r, "averaging", CLQ_IN_AVERAGING, &config->averaging));
-    const bool limited = clq_json_has(r, "max_shift");
-    CLQ_TRY(clq_json_read_int(r, "max_shift", CLQ_IN_MAX_SHIFT, &config->max_shift));
-    if (limited && config->scale != CLQ_SCALE_POW2) {
-        return clq_json_fail(r, "max_shift", "is for powers of two, and needs scale \"pow2\"");
-    }
-    CLQ_TRY(clq_json_read_bool(r, "equalize", &config->equalize));
-    CLQ_TRY(clq_json_read_int(r, "adaround", CLQ_IN_ADAROUND, &config->adaround));
-    CLQ_TRY(clq_json_read_bool(r, "bias_correct", &config->bias_correct));
-    if (clq_json_has(r, "policy")) { /* one of its own takes the place of another section's */
-        config->policy.count = 0;
-        CLQ_TRY(clq_policy_read(r, "policy", &config->policy));
-    }
-    if (real_activations) {
-        CLQ_TRY(add_last_rule(&config->policy, (clq_policy_rule){.activations = CLQ_Q_FLOAT}));
-    }
-    if (real_weights) {
-        CLQ_TRY(add_last_rule(&config->policy, (clq_policy_rule){.weights = CLQ_Q_FLOAT}));
-    }
-    return clq_json_read_i64(r, "images", CLQ_IN_IMAGES, &config->images);
-}
-
-/* QAT without keys of its own: a tenth of the training's learning rate, everything else as there.
- */
-static void init_qat(clq_recipe *out) {
-    out->qat = out->train;
-    out->qat.epochs = 0;
-    out->qat.freeze_count = 0;
-    out->qat.progressive_count = 0;
-    out->qat.schedule.kind = CLQ_LR_COSINE;
-    out->qat.schedule.lr = out->train.schedule.lr * 0.0005;
-    out->qat.schedule.warmup_epochs = 0;
-    out->qat.schedule.eta_min = 0;
-    out->qat_quant = out->ptq;
-    out->qat_quant.adaround = 0; /* training rounds anew */
-    out->qat_quant.observer = CLQ_OBSERVER_MOVING_AVERAGE;
 }
 
 /* `places` gets the paths of all keys. */
@@ -250,24 +81,16 @@ static clq_status read_recipe(const char *file, clq_recipe *out, clq_text *place
 
     CLQ_TRY(clq_json_read_object(&top, "train", &section));
     CLQ_TRY(clq_json_read_int(&section, "epochs", CLQ_IN_EPOCHS, &out->train.epochs));
-    CLQ_TRY(clq_recipe_read_training(&section, &out->train));
+    CLQ_TRY(clq_keys_read_training(&section, &out->train));
     CLQ_TRY(clq_json_reader_finish(&section));
 
     CLQ_TRY(clq_json_read_object(&top, "ptq", &section));
-    CLQ_TRY(read_quantization(&section, &out->ptq));
+    CLQ_TRY(clq_keys_read_quantization(&section, &out->ptq));
     CLQ_TRY(clq_json_reader_finish(&section));
 
-    init_qat(out);
+    clq_keys_init_qat(&out->train, &out->ptq, &out->qat, &out->qat_quant);
     CLQ_TRY(clq_json_read_object(&top, "qat", &section));
-    CLQ_TRY(clq_json_read_int(&section, "epochs", CLQ_IN_QAT_EPOCHS, &out->qat.epochs));
-    CLQ_TRY(clq_recipe_read_training(&section, &out->qat));
-    CLQ_TRY(read_quantization(&section, &out->qat_quant));
-    CLQ_READ_ENUM(&section, "learn_scales", clq_learn_names, out->qat_quant.learn_scales);
-    CLQ_TRY(clq_json_read_bool(&section, "int8_forward", &out->qat_quant.int8_forward));
-    CLQ_TRY(clq_json_read_int(&section, "freeze_bn_epoch", CLQ_IN_QAT_EPOCHS,
-                              &out->qat_quant.freeze_bn_epoch));
-    CLQ_TRY(clq_json_read_f64(&section, "observer_epochs", CLQ_IN_OBSERVER_EPOCHS,
-                              &out->qat_quant.observer_epochs));
+    CLQ_TRY(clq_keys_read_qat(&section, &out->qat, &out->qat_quant));
     CLQ_TRY(clq_json_reader_finish(&section));
 
     CLQ_TRY(clq_json_read_object(&top, "bench", &section));

@@ -46,8 +46,6 @@ clq_status clq_recipe_load(const char *name, const char *const *overrides, size_
 /* Where the parts of its preprocessing come from: "flag", "recipe" or "usual", as each part's bit
  * has its place in sources (CLQ_PART_COUNT). */
 void clq_recipe_sources(const clq_recipe *recipe, const char **sources);
-/* A single mean or std stands for as many as the other has; false: they have different numbers. */
-bool clq_normalization_spread(clq_normalization *n, size_t *means, size_t *stds);
 /* What flags of quantization say, as keys of the sections "qat" and, with `ptq_too`, "ptq", so that
  * what keeps the recipe has them too. CLQ_USAGE. */
 clq_status clq_recipe_take_quant_flags(clq_recipe *recipe, const clq_quant_flags *flags,

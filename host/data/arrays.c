@@ -1,5 +1,5 @@
-/* Arrays of .npy and .npz files as streams of rows. A .npz file is a zip archive of .npy files,
- * stored or deflated; libzip reads it, and checks what was unpacked. */
+/* Arrays of .npy and .npz files as streams of rows, and those of a program's own. A .npz file is a
+ * zip archive of .npy files, stored or deflated; libzip reads it, and checks what was unpacked. */
 #include <clquant/data.h>
 
 #include <stdio.h>
@@ -24,6 +24,8 @@ typedef struct stream {
     zip_file_t *packed; /* .npz; NULL: not open now */
     int64_t row;        /* that the stream gives next, while it is open */
     float *whole;       /* all of an array in Fortran order, once it was read */
+    const float *lent;  /* a program's own, or: */
+    float *made;        /* the rows that were made last */
 } stream;
 
 struct clq_arrays {
@@ -31,6 +33,12 @@ struct clq_arrays {
     zip_t *zip; /* NULL: a .npy file */
     stream *streams;
     int count;
+    int labels; /* index; -1: none */
+    clq_order order;
+    int64_t rows; /* of a program's own; 0: a file's */
+    clq_arrays_fill fill;
+    void *context;
+    int64_t first_made, made, room; /* which rows lie in the streams' `made`, and how many fit */
 };
 
 /* ---- streams ---- */
@@ -187,6 +195,7 @@ clq_status clq_arrays_open(const char *path, clq_arrays **out) {
     if (!arrays) {
         return CLQ_NO_MEMORY;
     }
+    arrays->labels = -1;
     arrays->path = clq_strdup(path);
     if (!arrays->path) {
         goto cleanup;
@@ -212,6 +221,7 @@ void clq_arrays_close(clq_arrays *arrays) {
         clq_free(s->name);
         clq_free(s->label);
         clq_free(s->whole);
+        clq_free(s->made);
     }
     if (arrays->zip) {
         zip_discard(arrays->zip);
@@ -234,6 +244,102 @@ int clq_arrays_count(const clq_arrays *arrays) {
 const clq_array *clq_arrays_at(const clq_arrays *arrays, int index) {
     CLQ_NEEDS_OR(NULL, arrays);
     return index >= 0 && index < arrays->count ? &arrays->streams[index].array : NULL;
+}
+
+/* ---- a program's own ---- */
+
+clq_status clq_arrays_create(int64_t rows, clq_arrays **out) {
+    CLQ_NEEDS(out);
+    *out = NULL;
+    CLQ_REQUIRE(rows >= 1, "rows must be at least 1");
+    clq_arrays *arrays = clq_calloc(1, sizeof *arrays);
+    if (!arrays) {
+        return CLQ_NO_MEMORY;
+    }
+    arrays->labels = -1;
+    arrays->rows = rows;
+    arrays->path = clq_strdup("arrays");
+    if (!arrays->path) {
+        clq_arrays_close(arrays);
+        return CLQ_NO_MEMORY;
+    }
+    *out = arrays;
+    return CLQ_OK;
+}
+
+static int find(const clq_arrays *arrays, const char *name) {
+    for (int i = 0; i < arrays->count; i++) {
+        if (strcmp(arrays->streams[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+clq_status clq_arrays_add(clq_arrays *arrays, const char *name, const int64_t *dims, int rank,
+                          const float *values) {
+    CLQ_NEEDS(arrays, name);
+    CLQ_REQUIRE(arrays->rows > 0, "arrays of a file take no others");
+    CLQ_REQUIRE(rank >= 0 && rank < CLQ_ARRAY_MAX_RANK, "rank is out of range");
+    CLQ_REQUIRE(rank == 0 || dims, "dims must not be NULL");
+    clq_array array = {.type = "f4", .rank = rank + 1, .dims = {arrays->rows}};
+    int64_t count = arrays->rows;
+    for (int d = 0; d < rank; d++) {
+        CLQ_REQUIRE(dims[d] >= 1 && dims[d] <= INT32_MAX && count <= INT64_MAX / 8 / dims[d],
+                    "dims are out of range");
+        array.dims[d + 1] = dims[d];
+        count *= dims[d];
+    }
+    if (find(arrays, name) >= 0) {
+        return clq_fail(CLQ_USAGE, "%s: two arrays are named \"%s\"", arrays->path, name);
+    }
+    CLQ_REQUIRE(arrays->count < MAX_ARRAYS, "too many arrays");
+    stream *s = add_stream(arrays, name);
+    if (!s) {
+        return CLQ_NO_MEMORY;
+    }
+    array.name = s->name;
+    s->array = array;
+    s->head = (clq_npy_head){.rank = array.rank, .count = count, .kind = 'f', .size = 4};
+    memcpy(s->head.dims, array.dims, sizeof s->head.dims);
+    s->lent = values;
+    return CLQ_OK;
+}
+
+clq_status clq_arrays_set_fill(clq_arrays *arrays, clq_arrays_fill fill, void *context) {
+    CLQ_NEEDS(arrays);
+    CLQ_REQUIRE(fill, "fill must not be NULL");
+    arrays->fill = fill;
+    arrays->context = context;
+    return CLQ_OK;
+}
+
+clq_status clq_arrays_set_labels(clq_arrays *arrays, const char *name) {
+    CLQ_NEEDS(arrays, name);
+    const int index = find(arrays, name);
+    if (index < 0 || arrays->streams[index].head.rank != 1) {
+        return clq_fail(CLQ_USAGE, "%s: no array of one number a row is named \"%s\"", arrays->path,
+                        name);
+    }
+    arrays->labels = index;
+    return CLQ_OK;
+}
+
+int clq_arrays_labels(const clq_arrays *arrays) {
+    CLQ_NEEDS_OR(-1, arrays);
+    return arrays->labels;
+}
+
+clq_status clq_arrays_set_order(clq_arrays *arrays, clq_order order) {
+    CLQ_NEEDS(arrays);
+    CLQ_REQUIRE((unsigned)order < CLQ_ORDER_COUNT, "order is not known");
+    arrays->order = order;
+    return CLQ_OK;
+}
+
+clq_order clq_arrays_order(const clq_arrays *arrays) {
+    CLQ_NEEDS_OR(CLQ_ORDER_MODEL, arrays);
+    return arrays->order;
 }
 
 /* ---- reading ---- */
@@ -320,6 +426,58 @@ static clq_status read_whole(const clq_arrays *arrays, stream *s) {
     return CLQ_OK;
 }
 
+static clq_status check_finite(const stream *s, int64_t first, int64_t count, const float *values) {
+    for (int64_t i = 0; i < count; i++) {
+        if (!(values[i] - values[i] == 0)) {
+            return clq_fail(CLQ_BAD_DATA, "array \"%s\": number %lld is not finite", s->name,
+                            (long long)(first + i));
+        }
+    }
+    return CLQ_OK;
+}
+
+/* Has rows made, of all arrays that are. */
+static clq_status make_rows(clq_arrays *arrays, int64_t first, int64_t count) {
+    float *values[MAX_ARRAYS];
+    int made = 0;
+    if (!arrays->fill) {
+        return clq_fail(CLQ_USAGE, "%s: some have neither values nor a function that makes them",
+                        arrays->path);
+    }
+    for (int i = 0; i < arrays->count; i++) {
+        stream *s = &arrays->streams[i];
+        if (s->lent) {
+            continue;
+        }
+        if (count > arrays->room || !s->made) {
+            const int64_t room = count > arrays->room ? count : arrays->room;
+            float *grown = clq_realloc(s->made, (size_t)(room * row_size(s)), sizeof *grown);
+            if (!grown) {
+                return CLQ_NO_MEMORY;
+            }
+            s->made = grown;
+        }
+        values[made++] = s->made;
+    }
+    arrays->room = count > arrays->room ? count : arrays->room;
+    arrays->made = 0;
+    CLQ_TRY(arrays->fill(arrays->context, first, count, values));
+    arrays->first_made = first;
+    arrays->made = count;
+    return CLQ_OK;
+}
+
+static clq_status read_own(clq_arrays *arrays, stream *s, int64_t first, int64_t count,
+                           float *values) {
+    const int64_t size = row_size(s);
+    if (!s->lent && (first != arrays->first_made || count != arrays->made)) {
+        CLQ_TRY(make_rows(arrays, first, count));
+    }
+    const float *from = s->lent ? s->lent + first * size : s->made;
+    memcpy(values, from, (size_t)(count * size) * sizeof *values);
+    return check_finite(s, first * size, count * size, values);
+}
+
 static clq_status check_integers(const stream *s, int64_t first, int64_t count,
                                  const float *values) {
     for (int64_t i = 0; s->head.kind != 'f' && i < count; i++) {
@@ -340,6 +498,9 @@ clq_status clq_arrays_read(clq_arrays *arrays, int index, int64_t first, int64_t
     const int64_t rows = s->head.dims[0], size = row_size(s);
     CLQ_REQUIRE(first >= 0 && count >= 1 && first < rows && count <= rows - first,
                 "first and count must be rows of the array");
+    if (arrays->rows > 0) {
+        return read_own(arrays, s, first, count, values);
+    }
     if (s->head.fortran && !s->whole) {
         CLQ_TRY(read_whole(arrays, s));
     }

@@ -59,6 +59,9 @@ static void *work(void *argument) {
         if (l->progress) {
             const int64_t done = atomic_fetch_add(&l->done, end - first) + end - first;
             clq_progress_update(l->progress, done, NULL);
+            if (clq_progress_is_stopped(l->progress)) {
+                record_failure(l, first, clq_fail(CLQ_INTERRUPTED, "interrupted"));
+            }
         }
     }
 }

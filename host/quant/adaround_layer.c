@@ -212,6 +212,7 @@ clq_status clq_rounding_learn(const clq_rounding *r, int iterations, clq_progres
         if (t % QUEUED == 0) {
             CLQ_GOTO(status, cleanup, clq_device_finish(r->device));
             clq_progress_update(progress, done + t, NULL);
+            CLQ_GOTO(status, cleanup, clq_check_stopped());
         }
     }
     status = read_codes(&l, codes);

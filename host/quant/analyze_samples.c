@@ -132,6 +132,7 @@ clq_status clq_samples_score(clq_samples *s, const clq_samples_run *run, clq_pro
         CLQ_GOTO(status, cleanup, run_batch(s, run, exec, first, count, &scoring));
         *done += count;
         clq_progress_update(progress, *done, NULL);
+        CLQ_GOTO(status, cleanup, clq_check_stopped());
     }
     finish_score(&scoring, score);
 cleanup:

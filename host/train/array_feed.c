@@ -17,6 +17,8 @@ struct clq_array_feed {
     int64_t stored;
     int64_t next;        /* row that comes next, of `rows` */
     float *read, *image; /* one batch of the largest input; one image */
+    int labels;          /* array of the rows' classes; -1: there are none */
+    int32_t *numbers;    /* (batch): of the latest batch, the last one repeated to the end */
 };
 
 /* ---- which array is which input ---- */
@@ -31,9 +33,16 @@ static void describe(clq_text *text, const char *name, const char *count, int ra
     clq_text_printf(text, "%s)", rank == 1 ? "," : "");
 }
 
-static void describe_input(clq_text *text, const clq_graph *graph, int input) {
-    const clq_shape shape = clq_input_file_shape(graph, input);
-    describe(text, clq_graph_input_name(graph, input), "N", shape.rank, shape.dim);
+/* As the arrays have it. */
+static clq_shape input_shape(const clq_array_feed *feed, int input) {
+    return clq_arrays_order(feed->arrays) == CLQ_ORDER_NHWC
+               ? feed->graph->values[feed->graph->inputs[input]].shape
+               : clq_input_file_shape(feed->graph, input);
+}
+
+static void describe_input(clq_text *text, const clq_array_feed *feed, int input) {
+    const clq_shape shape = input_shape(feed, input);
+    describe(text, clq_graph_input_name(feed->graph, input), "N", shape.rank, shape.dim);
 }
 
 static void describe_array(clq_text *text, const clq_array *array) {
@@ -52,7 +61,7 @@ static clq_status refuse(const clq_array_feed *feed, const char *rule) {
     clq_text_printf(&text, "; the network takes ");
     for (int i = 0; i < feed->graph->input_count; i++) {
         clq_text_printf(&text, "%s", i ? ", " : "");
-        describe_input(&text, feed->graph, i);
+        describe_input(&text, feed, i);
     }
     const clq_status status =
         clq_fail(CLQ_BAD_DATA, "%s: %s: the file has %s", clq_arrays_path(feed->arrays), rule,
@@ -63,8 +72,8 @@ static clq_status refuse(const clq_array_feed *feed, const char *rule) {
 
 /* Rows of the array that are one sample; 0: it does not fit. A network that takes a whole batch as
  * one sample, (1, 8, 3, 6, 5), takes arrays of the file's shape too, (8, 3, 6, 5). */
-static int64_t fits(const clq_graph *graph, int input, const clq_array *array) {
-    const clq_shape shape = clq_input_file_shape(graph, input);
+static int64_t fits(const clq_array_feed *feed, int input, const clq_array *array) {
+    const clq_shape shape = input_shape(feed, input);
     const int first = array->rank == shape.rank ? 1 : 2;
     const int64_t each = first == 1 ? 1 : shape.dim[1];
     bool same =
@@ -79,7 +88,7 @@ static int64_t fits(const clq_graph *graph, int input, const clq_array *array) {
 static clq_status say_left_out(const clq_array_feed *feed) {
     clq_text text = {0};
     for (int a = 0; a < clq_arrays_count(feed->arrays); a++) {
-        bool used = false;
+        bool used = a == feed->labels;
         for (int i = 0; i < feed->graph->input_count; i++) {
             used = used || feed->source[i] == a;
         }
@@ -102,9 +111,11 @@ static clq_status match(clq_array_feed *feed) {
     const int count = clq_arrays_count(feed->arrays);
     for (int i = 0; i < graph->input_count; i++) {
         /* A single one may have any name. */
-        feed->source[i] = count == 1 && graph->input_count == 1 ? 0 : -1;
-        for (int a = 0; a < count; a++) {
-            if (strcmp(clq_arrays_at(feed->arrays, a)->name, clq_graph_input_name(graph, i)) == 0) {
+        const int others = feed->labels >= 0;
+        feed->source[i] = count == 1 + others && graph->input_count == 1 ? feed->labels == 0 : -1;
+        for (int a = 0; a < count; a++) { /* labels are never an input's */
+            if (a != feed->labels &&
+                strcmp(clq_arrays_at(feed->arrays, a)->name, clq_graph_input_name(graph, i)) == 0) {
                 feed->source[i] = a;
             }
         }
@@ -112,7 +123,7 @@ static clq_status match(clq_array_feed *feed) {
             return refuse(feed, "every input needs an array of its name");
         }
         const clq_array *array = clq_arrays_at(feed->arrays, feed->source[i]);
-        feed->each[i] = fits(graph, i, array);
+        feed->each[i] = fits(feed, i, array);
         if (feed->each[i] == 0) {
             return refuse(feed, "shapes must fit");
         }
@@ -125,6 +136,9 @@ static clq_status match(clq_array_feed *feed) {
                          clq_arrays_path(feed->arrays), array->name, *array->name ? ": " : "",
                          array->type);
         }
+    }
+    if (feed->labels >= 0 && clq_arrays_at(feed->arrays, feed->labels)->dims[0] != feed->stored) {
+        return refuse(feed, "each row must have one label");
     }
     return say_left_out(feed);
 }
@@ -143,7 +157,8 @@ clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int
     if (!feed) {
         return CLQ_NO_MEMORY;
     }
-    *feed = (clq_array_feed){.arrays = arrays, .graph = graph, .batch = batch};
+    *feed = (clq_array_feed){
+        .arrays = arrays, .graph = graph, .batch = batch, .labels = clq_arrays_labels(arrays)};
     CLQ_GOTO(status, cleanup, match(feed));
     feed->rows = limit > 0 && limit < feed->stored ? limit : feed->stored;
     for (int i = 0; i < graph->input_count; i++) {
@@ -151,7 +166,8 @@ clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int
     }
     feed->read = clq_calloc((size_t)batch * largest, sizeof *feed->read);
     feed->image = clq_calloc(largest, sizeof *feed->image);
-    if (!feed->read || !feed->image) {
+    feed->numbers = clq_calloc((size_t)batch, sizeof *feed->numbers);
+    if (!feed->read || !feed->image || !feed->numbers) {
         status = CLQ_NO_MEMORY;
         goto cleanup;
     }
@@ -166,6 +182,7 @@ void clq_array_feed_destroy(clq_array_feed *feed) {
     if (feed) {
         clq_free(feed->read);
         clq_free(feed->image);
+        clq_free(feed->numbers);
         clq_free(feed);
     }
 }
@@ -190,27 +207,47 @@ static int64_t stored_row(const clq_array_feed *feed, int64_t row) {
     return row * whole + row * rest / feed->rows; /* row * stored / rows, without overflow */
 }
 
-/* `count` rows of input `input` into feed->read, then in the graph's order. */
-static clq_status read_input(clq_array_feed *feed, int input, int count) {
-    const size_t size = input_size(feed->graph, input);
-    const int array = feed->source[input];
-    const int64_t each = feed->each[input];
+/* `count` samples of an array, from feed->next on: `each` rows of it, `size` numbers, make one. */
+static clq_status read_rows(const clq_array_feed *feed, int array, int64_t each, size_t size,
+                            int count, float *values) {
     if (feed->rows == feed->stored) {
-        CLQ_TRY(clq_arrays_read(feed->arrays, array, feed->next * each, (int)(count * each),
-                                feed->read));
+        return clq_arrays_read(feed->arrays, array, feed->next * each, count * each, values);
     }
     for (int i = 0; i < count; i++) {
-        float *row = feed->read + (size_t)i * size;
-        if (feed->rows < feed->stored) {
-            CLQ_TRY(clq_arrays_read(feed->arrays, array, stored_row(feed, feed->next + i) * each,
-                                    (int)each, row));
-        }
-        clq_input_from_file(feed->graph, input, 1, row, feed->image);
-        memcpy(row, feed->image, size * sizeof *row);
+        CLQ_TRY(clq_arrays_read(feed->arrays, array, stored_row(feed, feed->next + i) * each, each,
+                                values + (size_t)i * size));
+    }
+    return CLQ_OK;
+}
+
+/* `count` samples of input `input` into feed->read, in the graph's order. */
+static clq_status read_input(const clq_array_feed *feed, int input, int count) {
+    const size_t size = input_size(feed->graph, input);
+    CLQ_TRY(read_rows(feed, feed->source[input], feed->each[input], size, count, feed->read));
+    for (int i = 0; clq_arrays_order(feed->arrays) == CLQ_ORDER_MODEL && i < count; i++) {
+        float *sample = feed->read + (size_t)i * size;
+        clq_input_from_file(feed->graph, input, 1, sample, feed->image);
+        memcpy(sample, feed->image, size * sizeof *sample);
     }
     for (int i = count; i < feed->batch; i++) { /* the rest repeat the last */
         memcpy(feed->read + (size_t)i * size, feed->read + (size_t)(count - 1) * size,
                size * sizeof *feed->read);
+    }
+    return CLQ_OK;
+}
+
+/* The classes of `count` samples into feed->numbers. */
+static clq_status read_labels(const clq_array_feed *feed, int count) {
+    CLQ_TRY(
+        read_rows(feed, feed->labels, 1, 1, count, feed->read)); /* at least a number a sample */
+    for (int i = 0; i < feed->batch; i++) {
+        const float value = feed->read[i < count ? i : count - 1];
+        if (!(value >= 0 && value <= 0x1p24f) || value != (float)(int32_t)value) {
+            return clq_fail(CLQ_BAD_DATA, "%s: label %lld must be the number of a class, is %g",
+                            clq_arrays_path(feed->arrays), (long long)(feed->next + i),
+                            (double)value);
+        }
+        feed->numbers[i] = (int32_t)value;
     }
     return CLQ_OK;
 }
@@ -221,6 +258,10 @@ clq_status clq_array_feed_fill(clq_array_feed *feed, clq_exec *exec, clq_feed_ba
     if (count <= 0) {
         feed->next = 0;
         return CLQ_OK;
+    }
+    if (feed->labels >= 0) {
+        CLQ_TRY(read_labels(feed, count));
+        batch->labels = feed->numbers;
     }
     for (int i = 0; i < feed->graph->input_count; i++) {
         CLQ_TRY(read_input(feed, i, count));

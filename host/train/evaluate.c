@@ -208,7 +208,7 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     for (;;) {
         clq_feed_batch data;
-        CLQ_GOTO(status, cleanup, clq_feed_next(feed, clq_exec_input(exec)->buffer, &data));
+        CLQ_GOTO(status, cleanup, clq_feed_fill(feed, exec, &data));
         if (data.count == 0) {
             break;
         }

@@ -3,6 +3,7 @@
 #include <clquant/train.h>
 
 #include "base/arguments.h"
+#include "base/progress.h"
 #include "base/text.h"
 #include "data/augment.h"
 #include "graph/ends.h"
@@ -188,6 +189,7 @@ clq_status clq_feed_fill(clq_feed *feed, clq_exec *exec, clq_feed_batch *batch) 
     CLQ_NEEDS(feed, exec, batch);
     if (feed->arrays) {
         *batch = (clq_feed_batch){0};
+        CLQ_TRY(feed->options.training ? CLQ_OK : clq_check_stopped());
         return clq_array_feed_fill(feed->arrays, exec, batch);
     }
     CLQ_TRY(clq_graph_check_one_input(clq_exec_graph(exec), "images or rows of a data set feed"));
@@ -202,6 +204,7 @@ clq_status clq_feed_next(clq_feed *feed, clq_buffer *x, clq_feed_batch *out) {
     if (feed->options.stop && *feed->options.stop) {
         return clq_fail(CLQ_INTERRUPTED, "interrupted");
     }
+    CLQ_TRY(feed->options.training ? CLQ_OK : clq_check_stopped());
     if (feed->table) {
         return clq_table_feed_next(feed->table, x, out);
     }

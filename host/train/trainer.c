@@ -378,7 +378,7 @@ void clq_trainer_close(trainer *t) {
 }
 
 bool clq_trainer_is_asked_to_stop(const trainer *t) {
-    return t->job->stop && *t->job->stop;
+    return (t->job->stop && *t->job->stop) || clq_is_stopped();
 }
 
 /* ---- checkpoints ---- */

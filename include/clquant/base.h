@@ -131,8 +131,28 @@ typedef enum clq_log_level {
 typedef void (*clq_log_sink)(void *context, clq_log_level level, const char *line);
 
 /* NULL restores the default sink, which writes to stderr. Default level: CLQ_LOG_WARN in the
- * library, CLQ_LOG_INFO in the command. */
+ * library, CLQ_LOG_INFO in the command. Of the whole process: a sink is called from any thread. */
 void clq_set_log(clq_log_sink sink, void *context, clq_log_level level);
+
+/* ---- progress, and stopping ---- */
+
+/* How far a piece of work is; texts are valid during the call. */
+typedef struct clq_progress_state {
+    const char *label;   /* "calibrate", "qat", ...: works may contain others */
+    const char *unit;    /* what is counted: "images" */
+    const char *text;    /* what else there is to say: "loss 0.25"; "": nothing */
+    int64_t done, total; /* total 0: not known */
+    bool ended;          /* the last call of this work */
+} clq_progress_state;
+
+/* Returns false to stop: what runs then ends with CLQ_INTERRUPTED behind its present batch, a
+ * training behind a checkpoint where it has a folder. */
+typedef bool (*clq_progress_sink)(void *context, const clq_progress_state *state);
+
+/* Of all that the calling thread does from now on, instead of a bar on stderr; NULL restores that.
+ * The sink is called at most ten times a second and at the end of each work, from this thread or
+ * from one that works for it. */
+void clq_set_progress(clq_progress_sink sink, void *context);
 
 CLQ_API_END
 #endif

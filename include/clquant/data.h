@@ -179,9 +179,16 @@ clq_status clq_dataset_measure(const clq_dataset *dataset, float mean[CLQ_MAX_CH
 
 /* ---- arrays: inputs of any network as its callers feed them ---- */
 
+/* How arrays have the elements of a sample. */
+typedef enum clq_order {
+    CLQ_ORDER_MODEL, /* as the model's file shows them: (C, H, W), unless it says otherwise */
+    CLQ_ORDER_NHWC,  /* channels last, as devices keep them: nothing is copied on the way there */
+    CLQ_ORDER_COUNT
+} clq_order;
+
 /* The arrays of a .npy file (one, without a name) or a .npz file (each under its name), read row by
  * row: the first dimension counts samples. Memory is that of the rows asked for, but for arrays in
- * Fortran order, which are read as a whole, up to 4 GiB. */
+ * Fortran order, which are read as a whole, up to 4 GiB. Or a program's own, clq_arrays_create. */
 typedef struct clq_arrays clq_arrays;
 
 enum { CLQ_ARRAY_MAX_RANK = 5 };
@@ -200,6 +207,29 @@ void clq_arrays_close(clq_arrays *arrays); /* NULL ok */
 const char *clq_arrays_path(const clq_arrays *arrays);
 int clq_arrays_count(const clq_arrays *arrays);
 const clq_array *clq_arrays_at(const clq_arrays *arrays, int index); /* NULL past them */
+
+/* Arrays of a program's own, none so far, of so many rows (at least 1). */
+clq_status clq_arrays_create(int64_t rows, clq_arrays **arrays);
+/* One array more, whose rows have `rank` dimensions (0 .. CLQ_ARRAY_MAX_RANK - 1): `values` (rows,
+ * dims...), dense, must outlive the arrays; NULL: the function of clq_arrays_set_fill makes them.
+ * CLQ_USAGE for a name that is taken. */
+clq_status clq_arrays_add(clq_arrays *arrays, const char *name, const int64_t *dims, int rank,
+                          const float *values);
+/* Writes rows first .. first + count - 1 of all arrays that were added without values, in the order
+ * in which they were: values[i] (count, dims...). Rows are asked for in their order, from the first
+ * one on, but where some of them are spread over all, or training shuffles them. A failure ends
+ * what asks with that status and text (clq_fail). */
+typedef clq_status (*clq_arrays_fill)(void *context, int64_t first, int64_t count,
+                                      float *const *values);
+clq_status clq_arrays_set_fill(clq_arrays *arrays, clq_arrays_fill fill, void *context);
+/* Says that the array of this name, of rank 0, holds the numbers of the rows' classes. CLQ_USAGE
+ * when there is none. */
+clq_status clq_arrays_set_labels(clq_arrays *arrays, const char *name);
+int clq_arrays_labels(const clq_arrays *arrays); /* its index; -1: there are none */
+/* Of all of them; CLQ_ORDER_MODEL to begin with. */
+clq_status clq_arrays_set_order(clq_arrays *arrays, clq_order order);
+clq_order clq_arrays_order(const clq_arrays *arrays);
+
 /* Rows first .. first + count - 1 of array `index`, in C order, as floats; fastest when they follow
  * those of the last call. CLQ_BAD_DATA for damaged data, a number that is not finite, and integers
  * from 2^24 on, which floats do not hold; CLQ_USAGE for rows that are not there. */

@@ -7,19 +7,13 @@
 #ifndef CLQUANT_SESSION_H
 #define CLQUANT_SESSION_H
 
+#include <clquant/data.h>
 #include <clquant/device.h>
 #include <clquant/graph.h>
 
 CLQ_API_BEGIN
 
 typedef struct clq_session clq_session;
-
-/* How arrays have their elements. Samples come one after the other in both. */
-typedef enum clq_order {
-    CLQ_ORDER_MODEL, /* as the model's file shows them: (N, C, H, W), unless it says otherwise */
-    CLQ_ORDER_NHWC,  /* channels last, as devices keep them: nothing is copied on the way there */
-    CLQ_ORDER_COUNT
-} clq_order;
 
 /* A session with a copy of a graph of any form. The device stays open until it is closed and its
  * last session destroyed. CLQ_BAD_DATA for a graph that breaks a rule. */

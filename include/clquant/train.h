@@ -140,8 +140,9 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
 /* Feeds the rows of arrays, normalized already and in the order of elements that callers of other
  * runtimes use: (N, C, H, W) or (N, features). An input takes the array of its name; where there is
  * one input and one array the name does not matter. `graph` and `arrays` must outlive the feed.
- * `limit`: so many rows, spread evenly; 0: all. There are no labels. CLQ_BAD_DATA, listing arrays
- * and inputs, when they do not fit. Only clq_feed_fill takes batches from it. */
+ * `limit`: so many rows, spread evenly; 0: all. Labels are those of clq_arrays_set_labels.
+ * CLQ_BAD_DATA, listing arrays and inputs, when they do not fit. Only clq_feed_fill takes batches
+ * from it. */
 clq_status clq_feed_create_arrays(const clq_graph *graph, clq_arrays *arrays, int batch,
                                   int64_t limit, clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);

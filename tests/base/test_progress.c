@@ -172,6 +172,66 @@ static void renders(void **state) {
     assert_string_equal(out, "read 5/");
 }
 
+/* ---- sinks ---- */
+
+typedef struct told {
+    int calls, ends;
+    int64_t done, total;
+    char text[64];
+    bool stop;
+} told;
+
+static bool tell(void *context, const clq_progress_state *state) {
+    told *t = context;
+    t->calls++;
+    t->ends += state->ended;
+    t->done = state->done;
+    t->total = state->total;
+    assert_string_equal(state->label, "train");
+    assert_string_equal(state->unit, "images");
+    if (!state->ended) {
+        snprintf(t->text, sizeof t->text, "%s", state->text);
+    }
+    return !t->stop;
+}
+
+static void a_sink_is_told_instead(void **state) {
+    (void)state;
+    told t = {0};
+    clq_progress progress;
+    clq_set_progress(tell, &t);
+    run_a_bar(); /* the second update is too soon */
+    assert_int_equal(t.calls, 2);
+    assert_int_equal(t.ends, 1);
+    assert_int_equal(t.done, 251);
+    assert_int_equal(t.total, 1000);
+    assert_string_equal(t.text, "loss 1.25");
+    clq_progress_begin(&progress, "", "images", 3); /* a part of another: not told */
+    progress.next_draw = 0;
+    clq_progress_update(&progress, 1, NULL);
+    clq_progress_end(&progress);
+    clq_progress_end(&progress); /* once more does nothing */
+    clq_set_progress(NULL, NULL);
+    run_a_bar();
+    assert_int_equal(t.calls, 2);
+}
+
+static void a_sink_may_stop(void **state) {
+    (void)state;
+    told t = {.stop = true};
+    assert_ok(clq_check_stopped());
+    clq_set_progress(tell, &t);
+    assert_ok(clq_check_stopped());
+    run_a_bar();
+    assert_true(clq_is_stopped());
+    assert_status(clq_check_stopped(), CLQ_INTERRUPTED);
+    clq_forget_stop();
+    assert_ok(clq_check_stopped());
+    run_a_bar();
+    clq_set_progress(NULL, NULL);
+    assert_ok(clq_check_stopped());
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_a_terminal_prints_only_the_log),
@@ -179,6 +239,8 @@ int main(void) {
         cmocka_unit_test(switched_off_it_stays_away),
         cmocka_unit_test(the_rate_is_the_latest),
         cmocka_unit_test(renders),
+        cmocka_unit_test(a_sink_is_told_instead),
+        cmocka_unit_test(a_sink_may_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,13 @@ static void data(void **state) {
     REFUSED(clq_arrays_open(NULL, &arrays));
     REFUSED(clq_arrays_open("x.npz", NULL));
     clq_arrays_close(NULL);
+    REFUSED(clq_arrays_create(1, NULL));
+    REFUSED(clq_arrays_add(NULL, "x", NULL, 0, NULL));
+    REFUSED(clq_arrays_set_fill(NULL, NULL, NULL));
+    REFUSED(clq_arrays_set_labels(NULL, "x"));
+    REFUSED(clq_arrays_set_order(NULL, CLQ_ORDER_NHWC));
+    assert_int_equal(clq_arrays_labels(NULL), -1);
+    assert_int_equal(clq_arrays_order(NULL), CLQ_ORDER_MODEL);
     assert_null(clq_arrays_path(NULL));
     assert_int_equal(clq_arrays_count(NULL), 0);
     assert_null(clq_arrays_at(NULL, 0));

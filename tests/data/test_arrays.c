@@ -1,5 +1,6 @@
 /* .npy and .npz files as rows of arrays: what NumPy writes is read, what is damaged is refused, and
  * what is written is read again. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -438,13 +439,82 @@ static void every_failure_is_reported(void **state) {
 #define FRESH(test)                                                                                \
     cmocka_unit_test_setup_teardown(test, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
 
+/* ---- a program's own ---- */
+
+typedef struct maker {
+    int calls;
+    int64_t first, count;
+    bool fails, spoils;
+} maker;
+
+/* Row r of x is r, r + 0.5; of y is 100 + r. */
+static clq_status make(void *context, int64_t first, int64_t count, float *const *values) {
+    maker *m = context;
+    m->calls++;
+    m->first = first;
+    m->count = count;
+    for (int64_t r = 0; r < count; r++) {
+        values[0][2 * r] = (float)(first + r);
+        values[0][2 * r + 1] = m->spoils ? NAN : (float)(first + r) + 0.5f;
+        values[1][r] = 100 + (float)(first + r);
+    }
+    return m->fails ? clq_fail(CLQ_IO, "the camera is off") : CLQ_OK;
+}
+
+static void rows_of_a_program(void **state) {
+    (void)state;
+    static const float own[] = {5, 6, 7, 8};
+    const int64_t two = 2, huge[] = {INT32_MAX, INT32_MAX, INT32_MAX};
+    clq_arrays *arrays = NULL;
+    maker m = {0};
+    float x[8], y[4];
+    assert_status(clq_arrays_create(0, &arrays), CLQ_USAGE);
+    assert_ok(clq_arrays_create(4, &arrays));
+    assert_ok(clq_arrays_add(arrays, "x", &two, 1, NULL));
+    assert_ok(clq_arrays_add(arrays, "own", NULL, 0, own));
+    assert_ok(clq_arrays_add(arrays, "y", NULL, 0, NULL));
+    assert_status(clq_arrays_add(arrays, "y", NULL, 0, own), CLQ_USAGE);
+    assert_error_has("two arrays are named \"y\"");
+    assert_status(clq_arrays_add(arrays, "z", huge, 3, own), CLQ_USAGE);
+    assert_status(clq_arrays_add(arrays, "z", huge, CLQ_ARRAY_MAX_RANK, own), CLQ_USAGE);
+    assert_int_equal(clq_arrays_count(arrays), 3);
+    assert_int_equal(clq_arrays_at(arrays, 0)->rank, 2);
+    assert_int_equal(clq_arrays_at(arrays, 0)->dims[0], 4);
+    assert_ok(clq_arrays_read(arrays, 1, 1, 2, y));
+    assert_true(y[0] == 6 && y[1] == 7);
+    assert_status(clq_arrays_read(arrays, 0, 0, 1, x), CLQ_USAGE);
+    assert_error_has("neither values nor a function");
+    assert_ok(clq_arrays_set_fill(arrays, make, &m));
+    assert_ok(clq_arrays_read(arrays, 0, 1, 3, x));
+    assert_ok(clq_arrays_read(arrays, 2, 1, 3, y)); /* made with the others */
+    assert_int_equal(m.calls, 1);
+    assert_true(m.first == 1 && m.count == 3);
+    assert_true(x[4] == 3 && x[5] == 3.5f && y[2] == 103);
+    assert_ok(clq_arrays_read(arrays, 2, 0, 4, y));
+    assert_true(y[0] == 100 && y[3] == 103);
+    m.spoils = true;
+    assert_status(clq_arrays_read(arrays, 0, 2, 1, x), CLQ_BAD_DATA);
+    assert_error_has("array \"x\": number 5 is not finite");
+    m.fails = true;
+    assert_status(clq_arrays_read(arrays, 0, 3, 1, x), CLQ_IO);
+    assert_error_has("the camera is off");
+    assert_int_equal(clq_arrays_labels(arrays), -1);
+    assert_status(clq_arrays_set_labels(arrays, "x"), CLQ_USAGE);
+    assert_ok(clq_arrays_set_labels(arrays, "own"));
+    assert_int_equal(clq_arrays_labels(arrays), 1);
+    assert_status(clq_arrays_set_order(arrays, CLQ_ORDER_COUNT), CLQ_USAGE);
+    assert_ok(clq_arrays_set_order(arrays, CLQ_ORDER_NHWC));
+    assert_int_equal(clq_arrays_order(arrays), CLQ_ORDER_NHWC);
+    clq_arrays_close(arrays);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         FRESH(rows_come_in_any_order),      FRESH(types_and_orders),
         FRESH(what_is_no_array_is_refused), FRESH(two_of_one_name_are_refused),
         FRESH(damage_is_noticed),           FRESH(a_bomb_costs_its_rows),
         FRESH(what_is_written_is_read),     FRESH(arrays_written_are_read_again),
-        FRESH(every_failure_is_reported),
+        FRESH(every_failure_is_reported),   cmocka_unit_test(rows_of_a_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* The keys of "train" and "qat": how to train. */
 #include "base/ranges.h"
-#include "cli/recipe_keys.h"
+#include "session/keys.h"
 
 static const char *const optimizer_names[] = {"sgd", "adam", "adamw"};
 static const char *const schedule_names[] = {"constant", "step", "one_cycle", "cosine",
@@ -157,7 +157,7 @@ static clq_status read_distill(clq_json_reader *section, clq_train_config *confi
     return clq_json_reader_finish(&r);
 }
 
-clq_status clq_recipe_read_training(clq_json_reader *r, clq_train_config *config) {
+clq_status clq_keys_read_training(clq_json_reader *r, clq_train_config *config) {
     int64_t seed = (int64_t)config->seed;
     CLQ_TRY(clq_json_read_int(r, "batch", CLQ_IN_BATCH, &config->batch));
     CLQ_TRY(clq_json_read_i64(r, "seed", CLQ_IN_SEED, &seed));

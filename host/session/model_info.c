@@ -1,4 +1,4 @@
-#include "cli/model_info.h"
+#include "session/model_info.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -6,10 +6,10 @@
 #include <clquant/train.h>
 
 #include "base/json.h"
-#include "cli/data.h"
 #include "formats/layout.h"
 #include "graph/node.h"
 #include "quant/report.h"
+#include "session/data.h"
 
 const char *clq_dtype_name(clq_dtype dtype) {
     static const char *const names[CLQ_DTYPES] = {"float32", "uint8", "int8", "int32", "int4"};

@@ -1,13 +1,16 @@
-#include "cli/data.h"
+#include "session/data.h"
 
 #include <string.h>
 
 #include "base/log.h"
 #include "base/numbers.h"
 #include "base/text.h"
-#include "cli/pipeline.h"
 #include "data/table.h"
 #include "train/metadata.h"
+
+int clq_unit_length(const char *unit, int64_t count) {
+    return (int)strlen(unit) - (count == 1);
+}
 
 /* ---- tables ---- */
 
@@ -113,7 +116,7 @@ static clq_status gather(const clq_data_source *source, const clq_graph *graph,
         CLQ_TRY(clq_image_flags_check(&places[FLAGS], input));
     }
     if (source->recipe) {
-        places[RECIPE] = source->recipe->data.given;
+        places[RECIPE] = *source->recipe;
         CLQ_TRY(clq_fail_in(clq_preprocessing_check(&places[RECIPE], input, CLQ_BAD_DATA),
                             "the recipe's data"));
     }
