@@ -7,6 +7,8 @@
 
 #include <clquant/clquant.h>
 
+#include "session/results.h"
+
 typedef struct clq_command {
     const char *name;
     const char *summary; /* one line for `clquant --help` */
@@ -17,9 +19,6 @@ extern const clq_command clq_command_run, clq_command_train, clq_command_eval, c
     clq_command_qat, clq_command_convert, clq_command_bench, clq_command_verify, clq_command_report,
     clq_command_demo, clq_command_devices, clq_command_tune, clq_command_info, clq_command_cache,
     clq_command_predict, clq_command_analyze;
-
-/* What is known of a device without measuring; `device` NULL: it is not open. */
-json_t *clq_device_to_json(clq_device *device, const clq_device_info *info);
 
 /* ---- options ---- */
 

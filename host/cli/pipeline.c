@@ -224,102 +224,6 @@ clq_status clq_ranks_join(clq_ranks **ranks) {
 
 /* ---- stages ---- */
 
-void clq_tell_logits(const clq_graph *graph) {
-    const int output = clq_graph_output(graph);
-    if (clq_graph_logits(graph) != output) {
-        const clq_node *node = &graph->nodes[graph->values[output].producer];
-        clq_log_info("the network ends in a %s, node %s: losses are of the logits that it reads",
-                     node->op->name, node->name);
-    }
-}
-
-clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
-                              clq_dataset *dataset, int batch, const char *label,
-                              clq_evaluation *evaluation, float *logits) {
-    batch = batch ? batch : clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
-    clq_status status = CLQ_OK;
-    clq_graph *folded = NULL;
-    clq_exec *exec = NULL;
-    clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup,
-             clq_inference_open(device, graph, consumed, true, batch, &folded, &exec));
-    CLQ_GOTO(status, cleanup, clq_data_feed(device, clq_exec_graph(exec), dataset, batch, &feed));
-    CLQ_GOTO(status, cleanup, clq_evaluate(exec, feed, label, evaluation, logits));
-cleanup:
-    clq_feed_destroy(feed);
-    clq_exec_destroy(exec);
-    clq_graph_destroy(folded);
-    return status;
-}
-
-/* Shuffled training images, as many as there are or calibrate. */
-static clq_status calibration_feed(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                                   const clq_quant_config *config, uint64_t seed, int *batch,
-                                   clq_feed **feed) {
-    const int64_t available = clq_dataset_get_info(train)->count;
-    const int64_t images = config->images < available ? config->images : available;
-    clq_feed_options options;
-    CLQ_TRY(clq_inference_options(trained, train, clq_eval_batch(trained, images), &options));
-    options.shuffle = true;
-    options.seed = seed;
-    *batch = options.batch;
-    return clq_feed_create(device, train, &options, feed);
-}
-
-clq_status clq_stage_float(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                           clq_arrays *arrays, const clq_quant_config *config, uint64_t seed,
-                           clq_graph **real) {
-    int batch = arrays ? clq_eval_batch(trained, clq_arrays_rows(arrays)) : 1;
-    clq_feed *feed = NULL;
-    CLQ_TRY(arrays ? clq_feed_create_arrays(trained, arrays, batch, config->images, &feed)
-                   : calibration_feed(device, trained, train, config, seed, &batch, &feed));
-    const clq_status status = clq_ptq_float(device, trained, feed, batch, config, real);
-    clq_feed_destroy(feed);
-    return status;
-}
-
-/* The quantized form of `trained`, from shuffled training images. */
-static clq_status quantized_on(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                               const clq_quant_config *config, uint64_t seed,
-                               clq_quant_report *report, clq_graph **quantized) {
-    int batch = 1;
-    clq_feed *feed = NULL;
-    CLQ_TRY(calibration_feed(device, trained, train, config, seed, &batch, &feed));
-    const clq_status status = clq_ptq(device, trained, feed, batch, config, report, quantized);
-    clq_feed_destroy(feed);
-    return status;
-}
-
-clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, clq_arrays *arrays,
-                                const clq_quant_config *config, clq_quant_report *report,
-                                clq_graph **integer) {
-    const int batch = clq_eval_batch(trained, clq_arrays_rows(arrays));
-    clq_status status = CLQ_OK;
-    clq_graph *quantized = NULL;
-    clq_feed *feed = NULL;
-    CLQ_TRY(clq_feed_create_arrays(trained, arrays, batch, config->images, &feed));
-    CLQ_GOTO(status, cleanup, clq_ptq(device, trained, feed, batch, config, report, &quantized));
-    status = clq_convert(quantized, integer);
-cleanup:
-    clq_feed_destroy(feed);
-    clq_graph_destroy(quantized);
-    return status;
-}
-
-clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         const clq_quant_config *config, uint64_t seed, clq_quant_report *report,
-                         clq_graph **quantized, clq_graph **integer) {
-    clq_graph *graph = NULL;
-    CLQ_TRY(quantized_on(device, trained, train, config, seed, report, &graph));
-    const clq_status status = clq_convert(graph, integer);
-    if (status == CLQ_OK && quantized) {
-        *quantized = graph;
-    } else {
-        clq_graph_destroy(graph);
-    }
-    return status;
-}
-
 static const char *under_launcher(const clq_stage_options *options) {
     return options->ranks ? ", under the same launcher" : "";
 }
@@ -441,9 +345,9 @@ static clq_status train_norms(clq_device *device, const clq_graph *trained,
     stage.config = &training;
     stage.out = folder;
     CLQ_GOTO(status, cleanup, options->out && !folder ? CLQ_NO_MEMORY : CLQ_OK);
-    CLQ_GOTO(
-        status, cleanup,
-        calibration_feed(device, trained, options->train, config, training.seed, &batch, &feed));
+    CLQ_GOTO(status, cleanup,
+             clq_calibration_open(device, trained, options->train, NULL, config, training.seed,
+                                  &batch, &feed));
     CLQ_GOTO(status, cleanup,
              clq_qat_keep_norms(device, trained, feed, batch, config, &kept, &graph));
     clq_train_job job = job_of(device, graph, "qat", &stage);
@@ -474,8 +378,8 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
                         options->config->epochs, config->freeze_bn_epoch);
     }
     CLQ_GOTO(status, cleanup,
-             quantized_on(device, trained, options->train, config, options->config->seed, report,
-                          &graph));
+             clq_stage_quantize(device, trained, options->train, NULL, config,
+                                options->config->seed, report, &graph));
     if (options->start) {
         CLQ_GOTO(status, cleanup, clq_convert(graph, options->start));
     }
@@ -485,8 +389,8 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
         graph = NULL;
         clq_quant_report_clear(report);
         CLQ_GOTO(status, cleanup,
-                 quantized_on(device, learnt, options->train, config, options->config->seed, report,
-                              &graph));
+                 clq_stage_quantize(device, learnt, options->train, NULL, config,
+                                    options->config->seed, report, &graph));
     }
     clq_train_job job = job_of(device, graph, "qat", options);
     job.config.epochs -= config->freeze_bn_epoch;

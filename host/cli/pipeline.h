@@ -13,6 +13,7 @@
 #include "cli/recipe.h"
 #include "session/results.h"
 #include "session/session.h"
+#include "session/stages.h"
 
 /* Prints a name from a file on stdout, without control characters, which a terminal would
  * interpret. */
@@ -43,28 +44,6 @@ clq_status clq_ranks_join(clq_ranks **ranks);
 
 /* ---- stages ---- */
 
-/* Tells where losses are not of the network's output, but of the logits before a final softmax. */
-void clq_tell_logits(const clq_graph *graph);
-
-/* Evaluates a graph of any form, `batch` images at once (0: clq_eval_batch); `logits` as in
- * clq_evaluate. An integer graph that is `consumed` cannot be run again. */
-clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
-                              clq_dataset *dataset, int batch, const char *label,
-                              clq_evaluation *evaluation, float *logits);
-/* The float network that the two below quantize, from the same images or arrays (the other NULL):
- * folded, and equalized where config says so. */
-clq_status clq_stage_float(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                           clq_arrays *arrays, const clq_quant_config *config, uint64_t seed,
-                           clq_graph **real);
-/* Folds, calibrates on the training split, converts. `report` and `quantized` (the calibrated form)
- * may be NULL. */
-clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_dataset *train,
-                         const clq_quant_config *config, uint64_t seed, clq_quant_report *report,
-                         clq_graph **quantized, clq_graph **integer);
-/* The same on arrays, of which config->images rows, spread evenly, calibrate. */
-clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, clq_arrays *arrays,
-                                const clq_quant_config *config, clq_quant_report *report,
-                                clq_graph **integer);
 /* What both kinds of training need beside the network. */
 typedef struct clq_stage_options {
     clq_dataset *train, *test;
