@@ -95,13 +95,6 @@ typedef struct result {
     double seconds;
 } result;
 
-/* "1000x10": of all samples, as the file has it. */
-static clq_shape whole_shape(const clq_graph *graph, int output, int64_t count) {
-    clq_shape shape = clq_output_file_shape(graph, output);
-    shape.dim[0] = count;
-    return shape;
-}
-
 static clq_status print_json(const options *o, const clq_graph *graph, const result *r) {
     json_t *json = clq_json_result(), *outputs = json_array();
     json_object_set_new(json, "model", clq_json_string(o->model));
@@ -112,7 +105,7 @@ static clq_status print_json(const options *o, const clq_graph *graph, const res
     json_object_set_new(json, "count", json_integer(r->count));
     json_object_set_new(json, "seconds", clq_json_real(r->seconds));
     for (int i = 0; i < graph->output_count; i++) {
-        const clq_shape shape = whole_shape(graph, i, r->count);
+        const clq_shape shape = clq_output_array_shape(graph, i, r->count);
         json_t *output = json_object(), *dims = json_array();
         for (int d = 0; d < shape.rank; d++) {
             json_array_append_new(dims, json_integer(shape.dim[d]));
@@ -132,7 +125,7 @@ static void print_text(const options *o, const clq_graph *graph, const result *r
            clq_unit_length(r->unit, r->count), r->unit, clq_graph_form_name(graph), o->model,
            r->seconds);
     for (int i = 0; i < graph->output_count; i++) {
-        const clq_shape shape = whole_shape(graph, i, r->count);
+        const clq_shape shape = clq_output_array_shape(graph, i, r->count);
         char text[96];
         clq_shape_text(&shape, text, sizeof text);
         printf("  ");
@@ -141,12 +134,60 @@ static void print_text(const options *o, const clq_graph *graph, const result *r
     }
 }
 
+/* ---- networks whose result for one sample depends on the others ---- */
+
+static bool rounds_together(const clq_graph *graph) {
+    for (int n = 0; n < graph->node_count; n++) {
+        if (strcmp(graph->nodes[n].op->name, "dynamic_quantize") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A dynamically quantized network rounds by the range of all that it is given at once: where the
+ * model leaves the batch open, all rows of the arrays, as other runtimes do. *graph then takes them
+ * as one sample. */
+static clq_status take_together(const options *o, clq_inputs *inputs, clq_graph **graph) {
+    const int64_t rows = inputs->count;
+    clq_onnx_shape shapes[CLQ_MAX_ENDS];
+    clq_graph *together = NULL;
+    if (rows == 1 || o->batch == 1 || !rounds_together(*graph)) {
+        return CLQ_OK;
+    }
+    if ((o->batch && o->batch != rows) || (o->limit && o->limit < rows)) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: is quantized dynamically, by the range of all that it is given: all "
+                        "%lld rows of %s, or --batch 1 for each by itself",
+                        o->model, (long long)rows, o->inputs);
+    }
+    for (int i = 0; i < (*graph)->input_count; i++) {
+        const clq_shape shape = clq_input_file_shape(*graph, i);
+        shapes[i] = (clq_onnx_shape){.input = clq_graph_input_name(*graph, i), .rank = shape.rank};
+        memcpy(shapes[i].dim, shape.dim, sizeof shape.dim);
+        shapes[i].dim[0] = rows;
+    }
+    const clq_status status =
+        clq_onnx_load_shaped(o->model, shapes, (size_t)(*graph)->input_count, &together);
+    if (status == CLQ_USAGE) { /* the batch is not open */
+        return CLQ_OK;
+    }
+    CLQ_TRY(status);
+    clq_graph_destroy(*graph);
+    *graph = together;
+    inputs->count = 1;
+    clq_log_info("%s: rounds by the range of all %lld rows together; --batch 1: of each by itself",
+                 o->model, (long long)rows);
+    return CLQ_OK;
+}
+
 /* ---- the command ---- */
 
 static clq_status predict(const options *o, clq_device *device, clq_graph *graph,
                           const clq_inputs *inputs, result *r) {
     const int64_t count = o->limit && o->limit < inputs->count ? o->limit : inputs->count;
-    const int batch = o->batch ? o->batch : clq_eval_batch(graph, count);
+    const bool together = inputs->arrays && count < clq_arrays_rows(inputs->arrays) && !o->limit;
+    const int batch = o->batch && !together ? o->batch : clq_eval_batch(graph, count);
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
     clq_exec *exec = NULL;
@@ -162,7 +203,7 @@ static clq_status predict(const options *o, clq_device *device, clq_graph *graph
         clq_predict(exec, feed, count, "predict", clq_predictions_add, predictions, &r->count));
     CLQ_GOTO(status, cleanup, clq_predictions_commit(&predictions));
     r->seconds = clq_now_seconds() - start;
-    r->unit = clq_feed_unit(feed);
+    r->unit = together ? "samples" : clq_feed_unit(feed);
 cleanup:
     clq_predictions_abort(&predictions);
     clq_feed_destroy(feed);
@@ -191,6 +232,9 @@ static clq_status run(int argc, char **argv) {
     }
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
     CLQ_GOTO(status, cleanup, clq_inputs_open(o.inputs, &o.images, graph, o.limit, &inputs));
+    if (inputs.arrays) {
+        CLQ_GOTO(status, cleanup, take_together(&o, &inputs, &graph));
+    }
     if (clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN)) {
         clq_log_info("%s: %s", o.model,
                      inputs.dataset

@@ -30,8 +30,9 @@ struct clq_predictions {
     int value_room;
 };
 
+/* Of one sample. */
 static clq_shape output_shape(const clq_graph *graph, int index) {
-    return clq_output_file_shape(graph, index);
+    return clq_output_array_shape(graph, index, 1);
 }
 
 static int64_t output_size(const clq_graph *graph, int index) {
@@ -89,7 +90,8 @@ static clq_status open_csv(clq_predictions *p, const char *path) {
                         "-o: %s would have %lld columns, more than %d; write a .npz file instead",
                         path, (long long)columns, MAX_COLUMNS);
     }
-    p->has_top1 = graph->output_count == 1 && output_shape(graph, 0).rank == 2 && columns > 1 &&
+    p->has_top1 = graph->output_count == 1 && output_shape(graph, 0).rank == 2 &&
+                  output_shape(graph, 0).dim[1] == columns && columns > 1 &&
                   !clq_graph_get_metadata(graph, CLQ_META_TARGET_MEAN);
     CLQ_TRY(clq_graph_classes(graph, &p->classes, &p->class_count));
     if (p->class_count != (int)columns) {
@@ -279,7 +281,7 @@ clq_status clq_predictions_add(void *context, int64_t first, int count,
         CLQ_TRY(write_row(p, first + i, i, outputs));
     }
     for (int o = 0; p->npz && o < p->graph->output_count; o++) {
-        CLQ_TRY(clq_npz_append(p->npz, o, outputs[o], count));
+        CLQ_TRY(clq_npz_append(p->npz, o, outputs[o], count * output_shape(p->graph, o).dim[0]));
     }
     for (int i = 0; p->npz && !p->single && p->dataset && i < count; i++) {
         CLQ_TRY(keep_name(p, first + i));

@@ -143,7 +143,8 @@ clq_axes clq_axes_of(const clq_axes *stated, int rank) {
     for (int k = 0; k < rank; k++) {
         axes.axis[k] = rank == 4 ? image[k] : k;
     }
-    return stated->rank > 0 ? *stated : axes;
+    static const clq_axes none = {0};
+    return stated->rank > 0 ? *stated : stated->rank == CLQ_NO_AXES ? none : axes;
 }
 
 static clq_shape end_shape(const clq_axes *stated, const clq_shape *shape) {
@@ -170,6 +171,22 @@ clq_shape clq_input_file_shape(const clq_graph *graph, int input) {
 clq_shape clq_output_file_shape(const clq_graph *graph, int output) {
     const clq_graph_end *end = &graph->outputs[output];
     return end_shape(&end->axes, &graph->values[end->value].shape);
+}
+
+clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count) {
+    const clq_graph_end *end = &graph->outputs[output];
+    const clq_axes axes = clq_axes_of(&end->axes, graph->values[end->value].shape.rank);
+    clq_shape shape = clq_output_file_shape(graph, output);
+    bool batched = shape.rank == 1;
+    for (int k = 0; k < axes.rank; k++) {
+        batched = batched || axes.axis[k] == 0;
+    }
+    if (!batched) {
+        shape.rank--;
+        memmove(shape.dim, shape.dim + 1, (size_t)shape.rank * sizeof *shape.dim);
+    }
+    shape.dim[0] = (batched ? 1 : shape.dim[0]) * count;
+    return shape;
 }
 
 /* Copies samples from or to the file's order. */

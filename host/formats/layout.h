@@ -43,6 +43,9 @@ clq_shape clq_layout_as_image(const clq_shape *shape);
  * dimensions some of 1 are left out. */
 clq_shape clq_input_file_shape(const clq_graph *graph, int input);
 clq_shape clq_output_file_shape(const clq_graph *graph, int output);
+/* An array of what `count` samples give: (count, ...), or, where the output has no axis for them,
+ * its first axis `count` times as long. */
+clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count);
 /* Copies `count` samples, from the file's order to the graph's and back. */
 void clq_input_from_file(const clq_graph *graph, int input, int count, const float *in, float *out);
 void clq_output_to_file(const clq_graph *graph, int output, int count, const float *in, float *out);

@@ -222,7 +222,7 @@ static clq_status check_names(const clq_graph *graph) {
 /* Each axis of the value once, or it has one element; the others have one element too. */
 static bool are_axes(const clq_axes *axes, const clq_shape *shape) {
     bool used[CLQ_MAX_RANK] = {false};
-    if (axes->rank < 0 || axes->rank > CLQ_MAX_AXES) {
+    if (axes->rank < CLQ_NO_AXES || axes->rank > CLQ_MAX_AXES) {
         return false;
     }
     for (int k = 0; k < axes->rank; k++) {
@@ -234,7 +234,7 @@ static bool are_axes(const clq_axes *axes, const clq_shape *shape) {
             used[axis] = true;
         }
     }
-    for (int d = 0; axes->rank > 0 && d < shape->rank; d++) {
+    for (int d = 0; axes->rank != 0 && d < shape->rank; d++) {
         if (!used[d] && shape->dim[d] != 1) {
             return false;
         }

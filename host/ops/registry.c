@@ -30,6 +30,7 @@ static const clq_op *const operators[] = {
     &clq_op_shortcut_a,
     &clq_op_quantize,
     &clq_op_dequantize,
+    &clq_op_dynamic_quantize,
     &clq_op_reduce_mean,
     &clq_op_reduce_sum,
     &clq_op_reduce_max,

@@ -36,6 +36,7 @@ extern const clq_op clq_op_shortcut_a;
 extern const clq_op clq_op_resize;
 extern const clq_op clq_op_quantize;
 extern const clq_op clq_op_dequantize;
+extern const clq_op clq_op_dynamic_quantize;
 extern const clq_op clq_op_reduce_mean;
 extern const clq_op clq_op_reduce_sum;
 extern const clq_op clq_op_reduce_max;

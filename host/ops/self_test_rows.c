@@ -295,6 +295,25 @@ static clq_status check_lrn(clq_self_bench *b, normalized *n, int size) {
     return check_rows(b, n, "lrn_f32", "lrn_grad_f32");
 }
 
+/* Two images, one from -3 to 2, one of positive numbers alone. */
+static clq_status check_dynamic(clq_self_bench *b, normalized *n) {
+    const float least[2] = {-3, 0.5f}, most[2] = {2, 9};
+    for (int at = 0; at < COUNT; at++) {
+        const int image = at / (COUNT / 2);
+        const float low = least[image] < 0 ? -least[image] : 0;
+        const float scale = (low + most[image]) / 255, zero = rintf(low / scale);
+        const float code = rintf(n->x[at] / scale) + zero;
+        n->y[at] = scale * ((code < 0 ? 0 : code > 255 ? 255 : code) - zero);
+    }
+    CLQ_TRY(clq_bench_put(b, X, n->x, sizeof n->x));
+    CLQ_TRY(clq_bench_put(b, TABLE, least, sizeof least));
+    CLQ_TRY(clq_bench_put(b, OTHER, most, sizeof most));
+    CLQ_TRY(clq_bench_put(b, Y, NULL, sizeof n->y));
+    CLQ_BENCH(b, "dynamic_quantize_f32", clq_bench_range(b), CLQ_AT(b, X), CLQ_AT(b, TABLE),
+              CLQ_AT(b, OTHER), CLQ_AT(b, Y), CLQ_I32(2), CLQ_I32(COUNT / 2));
+    return clq_bench_floats(b, b->buffers[Y], n->y, COUNT, 0, "dynamic_quantize_f32");
+}
+
 static clq_status test_normalize(clq_self_bench *b) {
     normalized *n = clq_calloc(1, sizeof *n);
     clq_status status = CLQ_OK;
@@ -315,6 +334,7 @@ static clq_status test_normalize(clq_self_bench *b) {
     CLQ_GOTO(status, cleanup, check_groups(b, n, 1));
     CLQ_GOTO(status, cleanup, check_groups(b, n, INNER));
     CLQ_GOTO(status, cleanup, check_lrn(b, n, 4));
+    CLQ_GOTO(status, cleanup, check_dynamic(b, n));
 cleanup:
     clq_free(n);
     return status;

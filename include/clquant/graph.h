@@ -20,7 +20,8 @@ enum {
     CLQ_MAX_INPUTS = 32, /* of a node; a concatenation of more is made of several */
     CLQ_MAX_ENDS = 64,   /* inputs, and outputs, of a network */
     CLQ_MAX_AXES = 8,    /* of an input or output in files */
-    CLQ_NO_VALUE = -1
+    CLQ_NO_VALUE = -1,
+    CLQ_NO_AXES = -1
 };
 
 /* S4: two codes a byte, the first in its low bits; the last byte of an odd number is half empty. */
@@ -141,7 +142,7 @@ typedef struct clq_metadata {
 
 /* How files and arrays show an input or output: for each of their axes, the value's; -1: a
  * dimension of 1 that the value has not. An axis of the value that is not among them has 1 element.
- * rank 0: images (N, H, W, C) as (N, C, H, W), all else as it is. */
+ * rank 0: images (N, H, W, C) as (N, C, H, W), all else as it is; CLQ_NO_AXES: one number. */
 typedef struct clq_axes {
     int rank;
     int axis[CLQ_MAX_AXES];

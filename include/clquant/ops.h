@@ -180,6 +180,10 @@ typedef struct clq_unary_attrs {
 
 /* "prelu": x (..., C), slope (C) or (1): x, or slope x below 0. No attributes. */
 
+/* "dynamic_quantize": x of 2 to CLQ_MAX_RANK dimensions, rounded to what codes 0..255 stand for by
+ * the range of each sample, (3) and (4) of docs/quantization.md. Reals in every mode; gradients go
+ * straight through. No attributes. */
+
 /* Axes are those of the tensors as they are stored; axis 0 is the batch. */
 
 typedef struct clq_reshape_attrs { /* "reshape", "expand": x becomes of this shape */

@@ -2,6 +2,7 @@
  * normalization by mean and variance; forward and backward. Tables hold a number a row. */
 #include "exponential.h"
 #include "reduction.h"
+#include "scales.h"
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -188,5 +189,22 @@ __kernel void lrn_grad_f32(__global const float *x, __global const float *dy, __
         const float d = gradient[c] * POWER(lrn_base(row, c, C, size, alpha, bias), -beta) -
                         factor * row[c] * sum;
         dx[i] = accumulate ? dx[i] + d : d;
+    }
+}
+
+/* ---- dynamic_quantize: (3) and (4) of docs/quantization.md for each image's own range ---- */
+
+/* y = what the code of x stands for; x (images, count), least and most (images). */
+__kernel void dynamic_quantize_f32(__global const float *x, __global const float *least,
+                                   __global const float *most, __global float *y, int images,
+                                   int count) {
+    long i, end;
+    clq_share((long)images * count, 1, &i, &end);
+    for (; i < end; i++) {
+        const int n = (int)(i / count);
+        const float low = CLQ_AT_LEAST(-least[n], 0.0f), high = CLQ_AT_LEAST(most[n], 0.0f);
+        const float scale = clq_range_scale(low, high, 0, 255, 0, CLQ_ANY_SCALE);
+        const float zero = (float)clq_range_zero_point(low, scale, 0, 255, 0);
+        y[i] = scale * (clq_quantize_code(x[i], scale, zero, 0.0f, 255.0f) - zero);
     }
 }

@@ -53,6 +53,7 @@ void __attribute__((overloadable, convergent)) barrier(cl_mem_fence_flags flags)
     CLQ_OF_ONE(log, T, W)                                                                          \
     CLQ_OF_ONE(log1p, T, W)                                                                        \
     CLQ_OF_ONE(rint, T, W)                                                                         \
+    CLQ_OF_ONE(sign, T, W)                                                                         \
     CLQ_OF_ONE(sqrt, T, W)                                                                         \
     CLQ_OF_ONE(tanh, T, W)                                                                         \
     CLQ_OF_TWO(fmax, T, W)                                                                         \

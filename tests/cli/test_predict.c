@@ -1,4 +1,5 @@
 /* `clquant predict`, and ptq and verify on arrays: files in, files out, and what is refused. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -363,6 +364,88 @@ static void outputs_are_checked_first(void **state) {
 }
 
 /* Too many columns for people are arrays. */
+/* A graph of one node that reads the input, written; `axes`: of both ends. */
+static const char *one_node(const char *op, const void *attrs, clq_shape x, const clq_axes *in,
+                            const clq_axes *out) {
+    const char *path = path_of("node.onnx");
+    clq_graph *graph = NULL;
+    int value;
+    assert_ok(clq_graph_create("node", &graph));
+    assert_ok(clq_graph_add_input(graph, "x", x, &value));
+    assert_ok(clq_graph_add_node(graph, op, "y", attrs, &value, 1, &value));
+    assert_ok(clq_graph_add_output(graph, "out", value));
+    graph->input_axes[0] = *in;
+    graph->outputs[0].axes = *out;
+    assert_ok(clq_onnx_save(graph, path));
+    clq_graph_destroy(graph);
+    return path;
+}
+
+/* The only array of a file has these dimensions; its numbers go to `values`. */
+static void read_array(const char *path, const int64_t *dims, int rank, float *values) {
+    clq_arrays *arrays = NULL;
+    assert_ok(clq_arrays_open(path, &arrays));
+    const clq_array *array = clq_arrays_at(arrays, 0);
+    assert_int_equal(array->rank, rank);
+    assert_memory_equal(array->dims, dims, (size_t)rank * sizeof *dims);
+    assert_ok(clq_arrays_read(arrays, 0, 0, dims[0], values));
+    clq_arrays_close(arrays);
+}
+
+/* Dynamic quantization: one range for all rows, as ONNX has it, or for each its own. */
+static void rows_rounded_together(void **state) {
+    const clq_axes axes = {0};
+    const char *model = one_node("dynamic_quantize", NULL, (clq_shape){2, {1, 6}}, &axes, &axes);
+    const char *x = path_of("x.npy"), *y = path_of("y.npy");
+    float in[24], out[24], least = 0, most = 0;
+    (void)state;
+    write_array(x, (int64_t[]){4, 6}, 2);
+    clq_test_fill_f32(in, 24, -1, 1, 5);
+    for (int alone = 0; alone < 2; alone++) {
+        assert_exit(0, "predict %s -i %s -o %s%s", model, x, y, alone ? " --batch 1" : "");
+        read_array(y, (int64_t[]){4, 6}, 2, out);
+        for (int i = 0; i < 24; i++) {
+            if (!alone || i % 6 == 0) {
+                const int first = alone ? i : 0, end = alone ? i + 6 : 24;
+                least = most = 0;
+                for (int k = first; k < end; k++) {
+                    least = in[k] < least ? in[k] : least;
+                    most = in[k] > most ? in[k] : most;
+                }
+            }
+            const float scale = (most - least) / 255, zero = rintf(-least / scale);
+            assert_true(out[i] == scale * (rintf(in[i] / scale) + zero - zero));
+        }
+    }
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s --batch 3", model, x, y);
+    assert_printed("all 4 rows of");
+    assert_exit(CLQ_USAGE, "predict %s -i %s -o %s --limit 2", model, x, y);
+}
+
+/* A network that takes the file's whole batch as one sample gives arrays of the file's shape; one
+ * number for a sample has no axes. */
+static void arrays_of_the_files_shape(void **state) {
+    const clq_axes axes = {2, {1, 2}}, none = {CLQ_NO_AXES, {0}};
+    const clq_shape shape = {3, {1, 4, 6}};
+    const char *x = path_of("x.npy"), *y = path_of("y.npy");
+    float out[48];
+    (void)state;
+    write_array(x, (int64_t[]){8, 6}, 2); /* two samples */
+    const char *model = one_node("softmax", &(clq_softmax_attrs){1}, shape, &axes, &axes);
+    assert_exit(0, "predict %s -i %s -o %s", model, x, y);
+    read_array(y, (int64_t[]){8, 6}, 2, out);
+    for (int k = 0; k < 12; k++) {
+        float sum = 0;
+        for (int i = 0; i < 4; i++) {
+            sum += out[k / 6 * 24 + i * 6 + k % 6];
+        }
+        assert_float_equal(sum, 1, 1e-6);
+    }
+    model = one_node("reduce_sum", &(clq_reduce_attrs){6, true}, shape, &axes, &none);
+    assert_exit(0, "predict %s -i %s -o %s", model, x, y);
+    read_array(y, (int64_t[]){2}, 1, out);
+}
+
 static void csv_is_for_few_columns(void **state) {
     (void)state;
     const char *model = path_of("wide.onnx"), *x = path_of("wide.npy");
@@ -386,6 +469,8 @@ int main(void) {
         FRESH(arrays_of_one_input),
         FRESH(several_inputs_through_every_command),
         FRESH(outputs_are_checked_first),
+        FRESH(rows_rounded_together),
+        FRESH(arrays_of_the_files_shape),
         FRESH(csv_is_for_few_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

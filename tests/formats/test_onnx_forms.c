@@ -147,6 +147,143 @@ static void gathers_refused(void **state) {
     make_refused(m, "more than 1024 ranges");
 }
 
+/* ---- dynamic quantization ---- */
+
+/* x (N, in) rounded by each sample's range. */
+static void ref_rounding(int64_t samples, int64_t in, const float *x, float *y) {
+    for (int64_t n = 0; n < samples; n++) {
+        float least = 0, most = 0;
+        for (int64_t i = n * in; i < (n + 1) * in; i++) {
+            least = fminf(least, x[i]);
+            most = fmaxf(most, x[i]);
+        }
+        const float scale = (most - least) / 255, zero = rintf(-least / scale);
+        for (int64_t i = n * in; i < (n + 1) * in; i++) {
+            y[i] = scale * (fminf(fmaxf(rintf(x[i] / scale) + zero, 0), 255) - zero);
+        }
+    }
+}
+
+enum { IN = 12, OUT = 5 };
+
+/* "w" (IN, OUT) of unsigned codes with a scale for each column. */
+static void add_codes(make_model *m, const uint8_t **codes, const float **scales) {
+    uint8_t *data = make_array(m, IN * OUT, 1);
+    float *scale = make_array(m, OUT, sizeof *scale);
+    for (int i = 0; i < IN * OUT; i++) {
+        data[i] = (uint8_t)(i * 37 % 251);
+        scale[i % OUT] = 0.01f * (float)(1 + i % OUT);
+    }
+    make_tensor(m, "w", ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, DIMS(IN, OUT), data, IN * OUT);
+    make_tensor(m, "ws", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(OUT), scale,
+                OUT * sizeof *scale);
+    make_byte(m, "wz", false, 120);
+    *codes = data;
+    *scales = scale;
+}
+
+/* As onnxruntime.quantization writes it, by the operators that ONNX Runtime makes of that, and as
+ * clquant does. */
+static void dynamic_layers(void **state) {
+    static const char *const whole[] = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"};
+    (void)state;
+    for (int form = 0; form < 4; form++) {
+        make_model *m = start(2, (const int64_t[]){-1, IN});
+        float x[BATCH * IN], rounded[BATCH * IN], expected[BATCH * OUT];
+        const uint8_t *w;
+        const float *scale, *bias = make_weights(m, "bias", DIMS(OUT));
+        clq_test_fill_f32(x, BATCH * IN, -2, 1, 8);
+        ref_rounding(BATCH, IN, x, rounded);
+        add_codes(m, &w, &scale);
+        if (form != 2) {
+            make_node(m, "DynamicQuantizeLinear", "x", "q,s,z");
+        }
+        if (form == 0) {
+            make_node(m, "Mul", "s,ws", "sws");
+            make_node(m, "MatMulInteger", "q,w,z,wz", "i");
+            make_node(m, "Cast", "i", "c");
+            make_int(m, "to", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+            make_node(m, "Mul", "c,sws", "p");
+            make_node(m, "Add", "p,bias", "y");
+        } else if (form == 1) {
+            make_node(m, "DequantizeLinear", "q,s,z", "r");
+            make_node(m, "DequantizeLinear", "w,ws,wz", "v");
+            make_int(m, "axis", 1);
+            make_node(m, "MatMul", "r,v", "p");
+            make_node(m, "Add", "p,bias", "y");
+        } else {
+            make_node(m, whole[form - 2], form == 2 ? "x,w,ws,wz,bias" : "q,w,s,ws,z,wz,bias", "y")
+                ->domain = make_text(m, "com.microsoft");
+        }
+        for (int i = 0; i < BATCH * OUT; i++) {
+            double sum = (double)bias[i % OUT];
+            for (int k = 0; k < IN; k++) {
+                sum += (double)rounded[i / OUT * IN + k] * (w[k * OUT + i % OUT] - 120) *
+                       (double)scale[i % OUT];
+            }
+            expected[i] = (float)sum;
+        }
+        check_model(m, BATCH, x, expected, BATCH * OUT);
+    }
+}
+
+/* The range is the image's, also where two layers read it. */
+static void dynamic_convolutions(void **state) {
+    static const int64_t shape[4] = {-1, 2, 3, 3};
+    make_model *m = start(4, shape);
+    float x[BATCH * 18], rounded[BATCH * 18], expected[BATCH * 18];
+    const uint8_t codes[2] = {3, 250};
+    (void)state;
+    clq_test_fill_f32(x, BATCH * 18, -2, 1, 8);
+    ref_rounding(BATCH, 18, x, rounded);
+    make_tensor(m, "w", ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, DIMS(2, 1, 1, 1), codes, 2);
+    make_scalar(m, "ws", 0.5f);
+    make_byte(m, "wz", false, 100);
+    make_node(m, "DynamicQuantizeLinear", "x", "q,s,z");
+    make_node(m, "Mul", "ws,s", "sws");
+    for (int k = 0; k < 2; k++) {
+        make_node(m, "ConvInteger", "q,w,z,wz", k ? "i2" : "i1");
+        make_int(m, "group", 2);
+        make_node(m, "Cast", k ? "i2" : "i1", k ? "c2" : "c1");
+        make_int(m, "to", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+        make_node(m, "Mul", k ? "sws,c2" : "sws,c1", k ? "p2" : "p1");
+    }
+    make_node(m, "Add", "p1,p2", "y");
+    for (int i = 0; i < BATCH * 18; i++) {
+        expected[i] = rounded[i] * (float)(codes[i / 9 % 2] - 100);
+    }
+    clq_graph *graph;
+    assert_ok(make_load(m, &graph));
+    assert_int_equal(graph->node_count, 4); /* one rounds */
+    clq_graph_destroy(graph);
+    check_model(m, BATCH, x, expected, BATCH * 18);
+}
+
+/* Where the batch is a number, one range is of all: the network is of one sample. */
+static void dynamic_of_a_batch(void **state) {
+    make_model *m = start(2, (const int64_t[]){BATCH, IN});
+    float x[BATCH * IN], expected[BATCH * IN];
+    (void)state;
+    clq_test_fill_f32(x, BATCH * IN, -2, 1, 8);
+    ref_rounding(1, BATCH * IN, x, expected);
+    make_node(m, "DynamicQuantizeLinear", "x", "q,s,z");
+    make_node(m, "DequantizeLinear", "q,s,z", "y");
+    check_model(m, 1, x, expected, BATCH * IN);
+}
+
+static void dynamic_otherwise(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "DynamicQuantizeLinear", "x", "q,s,z"); /* the scale goes elsewhere */
+    make_node(m, "DequantizeLinear", "q,s,z", "r");
+    make_node(m, "Mul", "r,s", "y");
+    make_refused(m, "DynamicQuantizeLinear (1, node 0");
+    m = make_start();
+    make_codes(m, "w", DIMS(8, 2));
+    make_node(m, "MatMulInteger", "x,w", "y");
+    make_refused(m, "quantized dynamically");
+}
+
 static int open_device(void **state) {
     assert_int_equal(clq_test_setup_temp_dir(state), 0);
     assert_ok(clq_test_open(NULL, &device));
@@ -163,6 +300,10 @@ int main(void) {
         cmocka_unit_test(gather),
         cmocka_unit_test(gather_of_all),
         cmocka_unit_test(gathers_refused),
+        cmocka_unit_test(dynamic_layers),
+        cmocka_unit_test(dynamic_convolutions),
+        cmocka_unit_test(dynamic_of_a_batch),
+        cmocka_unit_test(dynamic_otherwise),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

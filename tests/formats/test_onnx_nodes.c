@@ -150,9 +150,10 @@ static void quantized_otherwise(void **state) {
     (void)state;
     static const char *const dynamic[] = {"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"};
     for (int i = 0; i < 3; i++) {
-        check_advice("", dynamic[i],
-                     "quantized dynamically, which leaves scales open: quantize it statically, by "
-                     "quantize_static(..., quant_format=QuantFormat.QDQ)");
+        check_advice(
+            "", dynamic[i],
+            "quantized dynamically, otherwise than ONNX Runtime's quantize_dynamic does: "
+            "quantize it statically, by quantize_static(..., quant_format=QuantFormat.QDQ)");
     }
     check_advice("com.microsoft", "QLinearSoftmax", "com.microsoft.QLinearSoftmax (1,");
     check_advice("com.microsoft", "QLinearSoftmax",

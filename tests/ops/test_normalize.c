@@ -380,8 +380,45 @@ static void test_no_length(void **state) {
     op_end(&t);
 }
 
+/* Each sample by its own range, which has 0 in it; gradients go straight through. */
+static void test_dynamic_quantize(void **state) {
+    (void)state;
+    enum { SAMPLES = 3, COUNT = 35 };
+    const clq_shape shape = {3, {SAMPLES, 5, 7}};
+    float x[SAMPLES * COUNT], expected[SAMPLES * COUNT], ones[SAMPLES * COUNT];
+    float sums[SAMPLES * COUNT];
+    op_test t;
+    clq_test_fill_f32(x, COUNT, -3, 4, 1);
+    clq_test_fill_f32(x + COUNT, COUNT, 1, 9, 2);
+    memset(x + 2 * COUNT, 0, COUNT * sizeof *x);
+    for (int n = 0; n < SAMPLES; n++) {
+        float least = 0, most = 0;
+        for (int i = n * COUNT; i < (n + 1) * COUNT; i++) {
+            least = fminf(least, x[i]);
+            most = fmaxf(most, x[i]);
+        }
+        const float scale = most == least ? 1 : (most - least) / 255;
+        const float zero = rintf(-least / scale);
+        for (int i = n * COUNT; i < (n + 1) * COUNT; i++) {
+            expected[i] = scale * (fminf(fmaxf(rintf(x[i] / scale) + zero, 0), 255) - zero);
+            ones[i] = 1;
+            sums[i] = 1 + x[i];
+        }
+    }
+    op_begin(&t, "dynamic_quantize", NULL, CLQ_EXEC_TRAIN);
+    op_input(&t, 0, shape, x);
+    op_output(&t, shape);
+    op_want_gradient(&t, 0, x);
+    op_forward(&t);
+    op_backward(&t, ones);
+    assert_buffer_close(t.run.out.buffer, expected, SAMPLES * COUNT, 0, 0);
+    assert_buffer_close(t.run.grad_in[0].buffer, sums, SAMPLES * COUNT, 0, 0);
+    op_end(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dynamic_quantize),
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_no_length),

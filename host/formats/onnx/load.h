@@ -2,6 +2,7 @@
  *
  *   load_model.c       reads a model: initializers, nodes in order
  *   load_qoperator.c   models in QOperator form, made into QDQ form
+ *   load_dynamic.c     dynamically quantized ones, made into layers on reals
  *   load_ends.c        inputs and outputs
  *   load_functions.c   functions of the model's own, inlined
  *   load_patterns.c    functions that exporters write as several nodes become one
@@ -169,6 +170,7 @@ typedef struct onnx_loader {
     json_t *real_nodes; /* likewise */
     int training_count; /* nodes that say they are in training mode */
     int training;       /* the first of them */
+    int dynamic_count;  /* nodes that round by their input's own range */
     int64_t other_type; /* that the model computes in; 0: float32 */
 } onnx_loader;
 
@@ -241,6 +243,15 @@ void onnx_dims_text(int rank, const int64_t *dim, char *text, size_t size);
 
 /* Replaces *graph by one without operators on codes where that can be; it lives in the arena. */
 clq_status onnx_expand_qoperators(onnx_loader *load, const Onnx__GraphProto **graph);
+
+/* ---- load_dynamic.c ---- */
+
+/* The operator that rounds x to what the codes stand for that DynamicQuantizeLinear makes of it: of
+ * no file. */
+#define ONNX_DYNAMIC_ROUNDING "DynamicQuantizeLinear, DequantizeLinear"
+/* Replaces *graph by a copy in the arena where layers on integers that were quantized dynamically
+ * are layers on reals that read such. */
+clq_status onnx_join_dynamic(onnx_loader *load, const Onnx__GraphProto **graph);
 
 /* ---- load_patterns.c ---- */
 

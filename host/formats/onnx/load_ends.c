@@ -179,7 +179,7 @@ static clq_status add_input(onnx_loader *load, const Onnx__ValueInfoProto *info)
     CLQ_TRY(onnx_unique_name(load, info->name, &name));
     CLQ_TRY(clq_graph_add_input(load->graph, name, shape, &operand.value));
     clq_axes *axes = &load->graph->input_axes[load->graph->input_count - 1];
-    axes->rank = operand.rank;
+    axes->rank = operand.rank > 0 ? operand.rank : CLQ_NO_AXES;
     memcpy(axes->axis, operand.axis, (size_t)operand.rank * sizeof *operand.axis);
     return onnx_bind(load, info->name, &operand);
 }
@@ -229,7 +229,7 @@ static clq_status settle_output(onnx_loader *load, onnx_operand *operand, clq_ax
         return clq_fail(CLQ_BAD_DATA, "its first axis is not the batch of %lld",
                         (long long)load->batch);
     }
-    axes->rank = operand->rank;
+    axes->rank = operand->rank > 0 ? operand->rank : CLQ_NO_AXES;
     memcpy(axes->axis, operand->axis, (size_t)operand->rank * sizeof *operand->axis);
     return CLQ_OK;
 }

@@ -90,6 +90,15 @@ static void warn_of_training(const onnx_loader *load) {
     }
 }
 
+static void tell_dynamic(const onnx_loader *load) {
+    if (load->dynamic_count > 0 && load->batch == ONNX_BATCH) {
+        clq_log_info("quantized dynamically: %d value%s rounded by %s own range, here of each "
+                     "sample, in ONNX of all that run at once",
+                     load->dynamic_count, load->dynamic_count > 1 ? "s are" : " is",
+                     load->dynamic_count > 1 ? "their" : "its");
+    }
+}
+
 /* ---- element types ---- */
 
 bool onnx_is_real(int64_t type) {
@@ -271,6 +280,7 @@ static clq_status load_metadata(onnx_loader *load, const Onnx__ModelProto *model
 static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     load->own = model->producer_name && strcmp(model->producer_name, "clquant") == 0;
     CLQ_TRY(onnx_expand_qoperators(load, &load->proto));
+    CLQ_TRY(onnx_join_dynamic(load, &load->proto));
     CLQ_TRY(onnx_join_patterns(load, &load->proto));
     const Onnx__GraphProto *proto = load->proto;
     CLQ_TRY(clq_graph_create(proto->name, &load->graph));
@@ -305,6 +315,7 @@ static clq_status load_model(onnx_loader *load, const Onnx__ModelProto *model) {
     CLQ_TRY(onnx_finish_layouts(load));
     CLQ_TRY(onnx_finish_qparams(load));
     warn_of_training(load);
+    tell_dynamic(load);
     tell_types(load);
     return clq_graph_validate(load->graph);
 }

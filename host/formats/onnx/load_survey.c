@@ -54,8 +54,8 @@ static void add_unknown(const onnx_loader *load, int index, findings *f) {
 #define INSTEAD                                                                                    \
     "by quantize_static(..., quant_format=QuantFormat.QDQ) of onnxruntime.quantization, or give "  \
     "`clquant ptq` the FP32 model"
-static const char dynamic[] = "the model is quantized dynamically, which leaves scales open: "
-                              "quantize it statically, " INSTEAD;
+static const char dynamic[] = "the model is quantized dynamically, otherwise than ONNX Runtime's "
+                              "quantize_dynamic does: quantize it statically, " INSTEAD;
 static const char qoperator[] = "not read in QOperator form: quantize it in QDQ form, " INSTEAD;
 static const char wide_codes[] =
     "ONNX Runtime's own QuantizeLinear is for 16-bit and 4-bit codes: quantize to int8 or uint8";

@@ -310,10 +310,46 @@ static clq_status write_border(onnx_chain *chain, const clq_node *graph_node, co
     return CLQ_OK;
 }
 
+/* ---- by an activation's own range: load_dynamic.c ---- */
+
+static clq_status read_rounding(onnx_loader *load, onnx_node *node) {
+    onnx_operand x;
+    CLQ_TRY(onnx_want_features(load, node, 0, &x));
+    if (load->batch > 1 && !load->whole) {
+        return onnx_fail(node, "takes one range for the whole batch of %lld",
+                         (long long)load->batch);
+    }
+    load->dynamic_count++;
+    return onnx_add_node(load, node, "dynamic_quantize", NULL, NULL, &x.value, 1, &x);
+}
+
+static clq_status write_dynamic(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
+                                size_t count) {
+    static const char *const what[2] = {"scale", "zero_point"};
+    const char *codes[3];
+    Onnx__NodeProto *node;
+    void *outputs;
+    char *name;
+    (void)graph_node;
+    onnx_save_plan(chain, "DequantizeLinear", CLQ_ACT_NONE);
+    CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &node));
+    codes[0] = chain->current;
+    for (int i = 1; i < 3; i++) {
+        CLQ_TRY(clq_arena_format(&chain->save->arena, &name, "%s/%s", chain->base, what[i - 1]));
+        CLQ_TRY(onnx_save_name(chain->save, &chain->save->values, name, &codes[i]));
+    }
+    CLQ_TRY(clq_arena_copy(&chain->save->arena, codes, sizeof codes, &outputs));
+    node->output = outputs;
+    node->n_output = 3;
+    return onnx_save_step(chain, "DequantizeLinear", codes, 3, &node);
+}
+
 const onnx_operator onnx_quantize_operators[] = {
     {"QuantizeLinear", .read = read_quantize, .fold = read_quantize, .op = "quantize",
      .write = write_border},
     {"DequantizeLinear", .read = read_dequantize, .fold = read_dequantize, .op = "dequantize",
      .write = write_border},
+    {ONNX_DYNAMIC_ROUNDING, .read = read_rounding},
+    {"DynamicQuantizeLinear", .op = "dynamic_quantize", .write = write_dynamic},
     {0},
 };
