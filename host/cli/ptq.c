@@ -1,6 +1,3 @@
-#include <stdio.h>
-
-#include "base/log.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
 #include "cli/inputs.h"
@@ -93,22 +90,6 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-/* What calibrates: with labels only where they are wanted, to choose by, and fit the network. */
-static clq_status open_images(const options *o, const clq_data_source *source, clq_graph *graph,
-                              clq_dataset **train) {
-    if (o->config.observer == CLQ_OBSERVER_ALL) {
-        clq_data_source labelled = *source;
-        labelled.any_classes = false;
-        if (clq_data_open(&labelled, graph, CLQ_SPLIT_TRAIN, 0, train) == CLQ_OK) {
-            return CLQ_OK;
-        }
-        clq_log_info("observers are compared by outputs, not by accuracy: %s", clq_last_error());
-    }
-    CLQ_TRY(clq_data_open(source, graph, CLQ_SPLIT_TRAIN, 0, train));
-    clq_dataset_forget_labels(*train);
-    return CLQ_OK;
-}
-
 static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph **integer,
                                    clq_quantized *quantized) {
     const clq_data_source source = {.path = o->data, .flags = &o->images, .any_classes = true};
@@ -116,19 +97,14 @@ static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph
     clq_device *device = NULL;
     clq_dataset *train = NULL;
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
-    CLQ_GOTO(status, cleanup, open_images(o, &source, graph, &train));
+    CLQ_GOTO(status, cleanup, clq_calibration_images(&source, &o->config, graph, &train));
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
                            integer));
     CLQ_GOTO(status, cleanup, clq_written_save(*integer, o->out));
-    status = clq_compare_accuracy(device, graph, *integer, &source, o->test_images,
-                                  &quantized->accuracy);
-    if (status == CLQ_OK && *quantized->accuracy.why_not) {
-        status =
-            clq_compare_unlabelled(device, graph, *integer, &(clq_unlabelled){.images = &source},
-                                   o->test_images, &quantized->errors);
-    }
-    status = clq_fail_in(status, CLQ_BUT_WRITTEN, o->out);
+    status = clq_fail_in(
+        clq_compare_quantized(device, graph, *integer, &source, NULL, o->test_images, quantized),
+        CLQ_BUT_WRITTEN, o->out);
 cleanup:
     clq_dataset_close(train);
     clq_device_close(device);
@@ -145,12 +121,9 @@ static clq_status quantize_on_arrays(const options *o, clq_graph *graph, clq_gra
     CLQ_GOTO(status, cleanup,
              clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
     CLQ_GOTO(status, cleanup, clq_written_save(*integer, o->out));
-    snprintf(quantized->accuracy.why_not, sizeof quantized->accuracy.why_not,
-             "arrays have no labels");
-    status = clq_fail_in(clq_compare_unlabelled(device, graph, *integer,
-                                                &(clq_unlabelled){.arrays = arrays}, o->test_images,
-                                                &quantized->errors),
-                         CLQ_BUT_WRITTEN, o->out);
+    status = clq_fail_in(
+        clq_compare_quantized(device, graph, *integer, NULL, arrays, o->test_images, quantized),
+        CLQ_BUT_WRITTEN, o->out);
 cleanup:
     clq_arrays_close(arrays);
     clq_device_close(device);

@@ -67,7 +67,7 @@ static int64_t file_size(const char *path) {
 clq_status clq_model_info_get(const char *path, const clq_graph *graph, clq_model_info *info) {
     *info = (clq_model_info){.path = path,
                              .graph = graph,
-                             .file_bytes = file_size(path),
+                             .file_bytes = path ? file_size(path) : 0,
                              .size = clq_graph_measure(graph),
                              .symmetric = true};
     info->layers = clq_calloc((size_t)graph->node_count, sizeof *info->layers);
@@ -275,12 +275,13 @@ json_t *clq_model_info_to_json(const clq_model_info *info) {
     for (int n = 0; n < graph->node_count; n++) {
         json_array_append_new(layers, layer_to_json(&info->layers[n]));
     }
-    json_object_set_new(json, "model", clq_json_string(info->path));
+    json_object_set_new(json, "model", info->path ? clq_json_string(info->path) : json_null());
     json_object_set_new(json, "name", clq_json_string(graph->name));
     json_object_set_new(json, "form", clq_json_string(clq_graph_form_name(graph)));
     json_object_set_new(json, "producer",
                         graph->producer ? clq_json_string(graph->producer) : json_null());
-    json_object_set_new(json, "file_bytes", json_integer(info->file_bytes));
+    json_object_set_new(json, "file_bytes",
+                        info->path ? json_integer(info->file_bytes) : json_null());
     json_object_set_new(json, "data_files", data_files_to_json(info));
     json_object_set_new(json, "inputs", inputs);
     json_object_set_new(json, "outputs", outputs);

@@ -27,7 +27,7 @@ typedef struct clq_stored_type {
 enum { CLQ_DTYPES = CLQ_S4 + 1 };
 
 typedef struct clq_model_info {
-    const char *path; /* not owned, as is the graph */
+    const char *path; /* NULL: of no file; not owned, as is the graph */
     const clq_graph *graph;
     int64_t file_bytes;  /* of the .onnx file */
     int64_t *data_bytes; /* (graph->data_file_count): of its external data, owned */

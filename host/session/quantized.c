@@ -105,6 +105,20 @@ cleanup:
     return status;
 }
 
+clq_status clq_compare_quantized(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                 const clq_data_source *images, clq_arrays *arrays, int64_t limit,
+                                 clq_quantized *q) {
+    const clq_unlabelled inputs = {.images = images, .arrays = arrays};
+    if (images) {
+        CLQ_TRY(clq_compare_accuracy(device, trained, integer, images, limit, &q->accuracy));
+    } else {
+        clq_snprintf(q->accuracy.why_not, sizeof q->accuracy.why_not, "arrays have no labels");
+    }
+    return *q->accuracy.why_not
+               ? clq_compare_unlabelled(device, trained, integer, &inputs, limit, &q->errors)
+               : CLQ_OK;
+}
+
 /* ---- words ---- */
 
 /* "conv1, layer1.0.conv1.weight (16 scales) and 7 more" */

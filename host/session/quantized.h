@@ -53,6 +53,12 @@ clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_gr
                                   const clq_unlabelled *inputs, int64_t limit,
                                   clq_output_errors *errors);
 
+/* What ptq says of its network: accuracy where the images (else NULL) have labels, and how far
+ * outputs are from the float network's where they have none, or are arrays. */
+clq_status clq_compare_quantized(clq_device *device, clq_graph *trained, clq_graph *integer,
+                                 const clq_data_source *images, clq_arrays *arrays, int64_t limit,
+                                 clq_quantized *quantized);
+
 /* What a failure of it adds, about the file that it is measured after. */
 #define CLQ_BUT_WRITTEN "%s is written and whole, but its accuracy could not be measured"
 

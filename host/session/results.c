@@ -31,7 +31,8 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
     json_object_set_new(json, "top5", clq_json_real(evaluation->top5));
     json_object_set_new(json, "loss", clq_json_real(evaluation->loss));
     json_object_set_new(json, "images", json_integer(evaluation->images));
-    json_object_set_new(json, "preprocessing", clq_preprocessing_to_json(graph, sources));
+    json_object_set_new(json, "preprocessing",
+                        sources ? clq_preprocessing_to_json(graph, sources) : json_null());
     for (int r = 0; r < evaluation->classes; r++) {
         json_t *row = json_array();
         for (int c = 0; c < evaluation->classes; c++) {

@@ -8,8 +8,8 @@
 
 /* What is known of a device without measuring; `device` NULL: it is not open. */
 json_t *clq_device_to_json(clq_device *device, const clq_device_info *info);
-/* `sources`: where the parts of the preprocessing come from (clq_data_source); NULL, of a
- * verification: nothing was prepared. `dataset` NULL: arrays. */
+/* `sources`: where the parts of the preprocessing come from (clq_data_source); NULL: nothing
+ * was prepared. `dataset` NULL: arrays. */
 json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph *graph,
                                clq_dataset *dataset, const char *const *sources);
 /* `data`: what it was made on; NULL: arrays of a program's own. */

@@ -14,23 +14,54 @@ void clq_tell_logits(const clq_graph *graph) {
     }
 }
 
-clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
-                              clq_dataset *dataset, int batch, const char *label,
-                              clq_evaluation *evaluation, float *logits) {
-    batch = batch ? batch : clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+/* Either the data set or the arrays. */
+static clq_status evaluate(clq_device *device, clq_graph *graph, bool consumed,
+                           clq_dataset *dataset, clq_arrays *arrays, int64_t limit, int batch,
+                           const char *label, clq_evaluation *evaluation, float *logits) {
     clq_status status = CLQ_OK;
     clq_graph *folded = NULL;
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
     CLQ_GOTO(status, cleanup,
              clq_inference_open(device, graph, consumed, true, batch, &folded, &exec));
-    CLQ_GOTO(status, cleanup, clq_data_feed(device, clq_exec_graph(exec), dataset, batch, &feed));
+    CLQ_GOTO(status, cleanup,
+             arrays ? clq_feed_create_arrays(clq_exec_graph(exec), arrays, batch, limit, &feed)
+                    : clq_data_feed(device, clq_exec_graph(exec), dataset, batch, &feed));
     CLQ_GOTO(status, cleanup, clq_evaluate(exec, feed, label, evaluation, logits));
 cleanup:
     clq_feed_destroy(feed);
     clq_exec_destroy(exec);
     clq_graph_destroy(folded);
     return status;
+}
+
+clq_status clq_stage_evaluate_arrays(clq_device *device, clq_graph *graph, clq_arrays *arrays,
+                                     int64_t limit, int batch, clq_evaluation *evaluation) {
+    const int64_t rows = clq_arrays_rows(arrays);
+    batch = batch ? batch : clq_eval_batch(graph, limit > 0 && limit < rows ? limit : rows);
+    return evaluate(device, graph, true, NULL, arrays, limit, batch, "eval", evaluation, NULL);
+}
+
+clq_status clq_stage_evaluate(clq_device *device, clq_graph *graph, bool consumed,
+                              clq_dataset *dataset, int batch, const char *label,
+                              clq_evaluation *evaluation, float *logits) {
+    batch = batch ? batch : clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+    return evaluate(device, graph, consumed, dataset, NULL, 0, batch, label, evaluation, logits);
+}
+
+clq_status clq_calibration_images(const clq_data_source *source, const clq_quant_config *config,
+                                  clq_graph *graph, clq_dataset **train) {
+    if (config->observer == CLQ_OBSERVER_ALL) {
+        clq_data_source labelled = *source;
+        labelled.any_classes = false;
+        if (clq_data_open(&labelled, graph, CLQ_SPLIT_TRAIN, 0, train) == CLQ_OK) {
+            return CLQ_OK;
+        }
+        clq_log_info("observers are compared by outputs, not by accuracy: %s", clq_last_error());
+    }
+    CLQ_TRY(clq_data_open(source, graph, CLQ_SPLIT_TRAIN, 0, train));
+    clq_dataset_forget_labels(*train);
+    return CLQ_OK;
 }
 
 /* Shuffled training images, as many as there are or calibrate. */

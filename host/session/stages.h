@@ -5,6 +5,16 @@
 
 #include <clquant/quant.h>
 
+#include "session/data.h"
+
+/* The same on arrays with labels, up to `limit` of them spread evenly (0: all); `batch` 0: chosen.
+ * An integer graph cannot be run again. */
+clq_status clq_stage_evaluate_arrays(clq_device *device, clq_graph *graph, clq_arrays *arrays,
+                                     int64_t limit, int batch, clq_evaluation *evaluation);
+/* Opens what PTQ calibrates with: with labels only where they are wanted, to choose an observer by,
+ * and fit the network. source->any_classes is set. */
+clq_status clq_calibration_images(const clq_data_source *source, const clq_quant_config *config,
+                                  clq_graph *graph, clq_dataset **train);
 /* What calibrates: shuffled training images, or of arrays, where they are given, rows spread
  * evenly. */
 clq_status clq_calibration_open(clq_device *device, const clq_graph *trained, clq_dataset *train,

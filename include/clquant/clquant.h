@@ -20,7 +20,7 @@
  *     bench.h    latency, throughput, layers against the device's limits
  *     tune.h     the fastest kernels for a device
  *     report.h   tables, pictures, the HTML page
- *     session.h  running networks on the caller's arrays
+ *     session.h  networks run, quantized, verified and timed on a program's own arrays
  *
  * Objects are made by *_create, *_open or *_load and given back by *_destroy, *_close or *_free,
  * all of which accept NULL. Functions return a clq_status; clq_last_error() has the text. */

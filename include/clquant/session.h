@@ -1,9 +1,11 @@
-/* Sessions: a network on a device, run on arrays that the caller has.
+/* Sessions: a network on a device, run, quantized, evaluated, verified and measured on a program's
+ * own arrays, or on what a path names.
  *
  * Threads: a device and the sessions on it are used by one thread at a time; which one may change,
  * and each thread may use a device of its own at the same time (two may be opened of one piece of
- * hardware). clq_last_error is the calling thread's own. What a session lends (names, shapes, the
- * graph) is valid until it is destroyed, and may be read from any thread. */
+ * hardware). clq_last_error and the sink of clq_set_progress are the calling thread's own. What a
+ * session lends (names, shapes, the graph) is valid until it is destroyed, and may be read from any
+ * thread. */
 #ifndef CLQUANT_SESSION_H
 #define CLQUANT_SESSION_H
 
@@ -40,6 +42,64 @@ clq_status clq_session_output_shape(const clq_session *session, int output, clq_
  * to codes. */
 clq_status clq_session_run(clq_session *session, clq_order order, int64_t count,
                            const float *const *inputs, float *const *outputs);
+
+/* Writes the network as clq_onnx_save does; no file is there or it is replaced. */
+clq_status clq_session_save(const clq_session *session, const char *path);
+
+/* ---- options and results ---- */
+
+/* Settings of a piece of work by their keys; each function names its own. NULL stands for none. */
+typedef struct clq_options clq_options;
+
+clq_status clq_options_create(clq_options **options);
+void clq_options_destroy(clq_options *options); /* NULL ok */
+/* Sets a key, or one within another ("schedule.lr"): a word, or JSON (3, 0.5, true, [1,8]). */
+clq_status clq_options_set(clq_options *options, const char *key, const char *value);
+clq_status clq_options_set_number(clq_options *options, const char *key, double value);
+/* A text as it is, such as a path, whatever it looks like. */
+clq_status clq_options_set_text(clq_options *options, const char *key, const char *text);
+
+/* What a piece of work found, as JSON: docs/json.md. */
+typedef struct clq_result clq_result;
+
+void clq_result_free(clq_result *result); /* NULL ok */
+const char *clq_result_json(const clq_result *result);
+/* A member, or one within another ("accuracy.int8_top1"): NaN, or NULL, when there is none of that
+ * kind. */
+double clq_result_number(const clq_result *result, const char *key);
+const char *clq_result_text(const clq_result *result, const char *key);
+
+/* ---- work ---- */
+
+/* What all of these have in common. Data is what `path` names (the command's --data: a data set, a
+ * folder, "synthetic") or `arrays`, and the other is NULL. An object "data" among the options says
+ * how images are prepared where the model does not: mean, std, range, channels, resize,
+ * interpolation (docs/recipes.md), crop ("224" or "320x256"), and labels, a file (docs/data.md).
+ * `result` may be NULL. CLQ_BAD_DATA names a key that is not known, or a value that is out of
+ * range; CLQ_INTERRUPTED: the thread's progress sink asked to stop. */
+
+/* PTQ of a float network, as `clquant ptq`: a session on the same device with the integer one.
+ * Options: the keys of "ptq" (observer, images, equalize, ..., policy), seed (1), test_images (0):
+ * so many images of the test split measure accuracy before and after. */
+clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
+                           const clq_options *options, clq_session **quantized,
+                           clq_result **result);
+/* Accuracy and loss on labelled data, as `clquant eval`. Options: split (test), limit (all), batch.
+ */
+clq_status clq_session_evaluate(const clq_session *session, const char *path, clq_arrays *arrays,
+                                const clq_options *options, clq_result **result);
+/* Compares every code of a quantized network with its simulation, as `clquant verify`; differences
+ * are a result ("mismatched_codes"), not a failure. Options: limit (all). */
+clq_status clq_session_verify(const clq_session *session, const char *path, clq_arrays *arrays,
+                              const clq_options *options, clq_result **result);
+/* Latency and throughput of networks, in turns, as `clquant bench --json`. Options: batch (1, or a
+ * list), iterations, layers (true), peak (true: what the device can do is measured too). */
+clq_status clq_session_bench(clq_session *const *sessions, size_t count, const clq_options *options,
+                             clq_result **result);
+/* What is in the network, as `clquant info --json`. */
+clq_status clq_session_info(const clq_session *session, clq_result **result);
+/* The OpenCL devices here: an array, as `clquant devices --json` but for what is measured. */
+clq_status clq_devices_describe(clq_result **result);
 
 CLQ_API_END
 #endif

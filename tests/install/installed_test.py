@@ -21,7 +21,10 @@ COMMON_FOLDERS = {"bin", "include", "lib", "lib/cmake", "lib/pkgconfig", "share"
 # The programs in examples/, what they are called with, and what they write.
 EXAMPLES = (("quantize", ["{model}"], "verified: 0 of "),
             ("devices", [], "taken: .+, dot products by "),
-            ("infer", ["{model}"], "^logits:( -?[0-9.e+-]+){5}\n$"))
+            ("infer", ["{model}"], r"(?m)^logits:( -?[0-9.e+-]+){5}$"),
+            ("ptq", ["{fp32}", "{model}"], r"weights per_channel\nwritten: "),
+            ("verify", ["{model}", "synthetic:train=16,test=16,size=12"], r"(?m)^0 of \d+ codes differ$"),
+            ("bench", ["{model}"], '"batch":8'))
 options = None
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
 
@@ -122,9 +125,10 @@ class Installed(unittest.TestCase):
         found = run(build / "quantize", status=69, env={**ENVIRONMENT, "CLQUANT_DEVICE": "no such device"})
         self.assertIn("no such device", found)
         # Each example as its first lines say, one after the other.
-        model = self.folder / "by-cmake.onnx"
+        model, fp32 = self.folder / "by-cmake.onnx", self.folder / "fp32.onnx"
+        run(self.clquant, "convert", "--network", "resnet20", "--size", "12", "--classes", "10", "-o", fp32)
         for example, arguments, expected in EXAMPLES:
-            arguments = [word.format(model=model) for word in arguments]
+            arguments = [word.format(model=model, fp32=fp32) for word in arguments]
             self.assertRegex(run(build / example, *arguments, cwd=self.folder), expected)
         self.assertEqual({path.stem for path in self.example.glob("*.c")}, {example for example, _, _ in EXAMPLES})
         for path in self.example.glob("*.c"):

@@ -1,0 +1,344 @@
+/* The work of sessions: options are read, data opened, a stage run, and its result put into JSON.
+ */
+#include <string.h>
+
+#include <clquant/bench.h>
+#include <clquant/formats.h>
+
+#include "base/arguments.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/ranges.h"
+#include "bench/bench_json.h"
+#include "session/keys.h"
+#include "session/model_info.h"
+#include "session/options.h"
+#include "session/quantized.h"
+#include "session/results.h"
+#include "session/session.h"
+#include "session/stages.h"
+
+/* ---- what all work has in common ---- */
+
+typedef struct work {
+    const clq_session *session;
+    const char *path;
+    clq_arrays *arrays;
+    clq_json_reader reader; /* of the options */
+    clq_image_flags images;
+    const char *sources[CLQ_PART_COUNT];
+    clq_graph *graph; /* a copy of the session's, which learns how images are prepared */
+} work;
+
+/* "data": how images are prepared. */
+static clq_status read_data(work *w) {
+    clq_json_reader r;
+    const char *crop = NULL;
+    CLQ_TRY(clq_json_read_object(&w->reader, "data", &r));
+    CLQ_TRY(clq_keys_read_preprocessing(&r, &w->images.given));
+    CLQ_TRY(clq_json_read_string(&r, "crop", &crop));
+    if (crop && clq_crop_parse(crop, &w->images.given) != CLQ_OK) {
+        return clq_json_fail(&r, "crop", "%s", clq_last_error());
+    }
+    w->images.given.known |= crop ? CLQ_PART_CROP : 0u;
+    CLQ_TRY(clq_json_read_string(&r, "labels", &w->images.labels));
+    CLQ_TRY(clq_json_reader_finish(&r));
+    if (w->arrays && r.object) {
+        return clq_json_fail(&w->reader, "data",
+                             "is of no use to arrays, which are fed as they are");
+    }
+    return CLQ_OK;
+}
+
+static clq_status begin(work *w, const char *function, const clq_session *session, const char *path,
+                        clq_arrays *arrays, const clq_options *options) {
+    *w = (work){.session = session, .path = path, .arrays = arrays};
+    clq_forget_stop();
+    if (!path == !arrays) {
+        return clq_fail(CLQ_USAGE, "%s: give either a path or arrays", function);
+    }
+    CLQ_TRY(clq_json_reader_init(&w->reader, "options", options ? options->json : NULL));
+    CLQ_TRY(read_data(w));
+    return clq_graph_clone(session->graph, &w->graph);
+}
+
+static void end(work *w) {
+    clq_graph_destroy(w->graph);
+}
+
+static clq_data_source source_of(work *w, bool any_classes) {
+    return (clq_data_source){
+        .path = w->path, .flags = &w->images, .any_classes = any_classes, .sources = w->sources};
+}
+
+/* The result is made only where it is wanted. */
+#define GIVE(result, json) ((result) ? clq_result_take((json), (result)) : CLQ_OK)
+
+/* ---- PTQ ---- */
+
+static clq_status read_ptq(work *w, clq_quant_config *config, int64_t *seed, int64_t *test_images) {
+    clq_quant_config_init(config);
+    *seed = 1;
+    *test_images = 0;
+    CLQ_TRY(clq_keys_read_quantization(&w->reader, config));
+    CLQ_TRY(clq_json_read_i64(&w->reader, "seed", CLQ_IN_SEED, seed));
+    CLQ_TRY(clq_json_read_i64(&w->reader, "test_images", CLQ_IN_DATA_LIMIT, test_images));
+    CLQ_TRY(clq_json_reader_finish(&w->reader));
+    return clq_quant_config_check(config);
+}
+
+static clq_status quantize(work *w, const clq_quant_config *config, uint64_t seed,
+                           clq_quantized *quantized, clq_graph **integer) {
+    const clq_data_source source = source_of(w, true);
+    clq_dataset *train = NULL;
+    if (w->arrays) {
+        return clq_stage_ptq_arrays(w->session->device, w->graph, w->arrays, config,
+                                    &quantized->report, integer);
+    }
+    CLQ_TRY(clq_calibration_images(&source, config, w->graph, &train));
+    const clq_status status = clq_stage_ptq(w->session->device, w->graph, train, config, seed,
+                                            &quantized->report, NULL, integer);
+    clq_dataset_close(train);
+    return status;
+}
+
+static clq_status require_float(const clq_graph *graph) {
+    return clq_graph_form(graph) == CLQ_FORM_FLOAT
+               ? CLQ_OK
+               : clq_fail(CLQ_USAGE, "the network is already quantized; give the FP32 one");
+}
+
+clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
+                           const clq_options *options, clq_session **out, clq_result **result) {
+    CLQ_NEEDS(session, out);
+    clq_status status = CLQ_OK;
+    work w;
+    clq_quant_config config;
+    clq_quantized quantized = {.method = "ptq", .config = &config};
+    clq_graph *integer = NULL;
+    int64_t seed, test_images;
+    *out = NULL;
+    CLQ_TRY(require_float(session->graph));
+    CLQ_GOTO(status, cleanup, begin(&w, __func__, session, path, arrays, options));
+    CLQ_GOTO(status, cleanup, read_ptq(&w, &config, &seed, &test_images));
+    CLQ_GOTO(status, cleanup, quantize(&w, &config, (uint64_t)seed, &quantized, &integer));
+    const clq_data_source source = source_of(&w, true);
+    CLQ_GOTO(status, cleanup,
+             clq_compare_quantized(session->device, w.graph, integer, arrays ? NULL : &source,
+                                   arrays, test_images, &quantized));
+    clq_quantized_warn(&quantized);
+    clq_quantized_hint(&quantized, integer);
+    CLQ_GOTO(status, cleanup,
+             GIVE(result, clq_saved_to_json(NULL, session->graph, integer, &quantized)));
+    status = clq_session_take(session->device, &integer, out);
+    if (status != CLQ_OK && result) {
+        clq_result_free(*result);
+        *result = NULL;
+    }
+cleanup:
+    clq_quant_report_clear(&quantized.report);
+    clq_graph_destroy(integer);
+    end(&w);
+    return status;
+}
+
+/* ---- evaluation and verification ---- */
+
+clq_status clq_session_evaluate(const clq_session *session, const char *path, clq_arrays *arrays,
+                                const clq_options *options, clq_result **result) {
+    CLQ_NEEDS(session);
+    static const char *const splits[] = {"train", "test"};
+    clq_status status = CLQ_OK;
+    work w;
+    int split = CLQ_SPLIT_TEST;
+    clq_dataset *dataset = NULL;
+    clq_evaluation evaluation = {0};
+    int64_t limit = 0;
+    int batch = 0;
+    CLQ_GOTO(status, cleanup, begin(&w, __func__, session, path, arrays, options));
+    CLQ_GOTO(status, cleanup, clq_json_read_enum(&w.reader, "split", splits, 2, &split));
+    CLQ_GOTO(status, cleanup, clq_json_read_i64(&w.reader, "limit", CLQ_IN_DATA_LIMIT, &limit));
+    CLQ_GOTO(status, cleanup, clq_json_read_int(&w.reader, "batch", CLQ_IN_BATCH, &batch));
+    CLQ_GOTO(status, cleanup, clq_json_reader_finish(&w.reader));
+    clq_tell_logits(w.graph);
+    if (arrays) {
+        CLQ_GOTO(
+            status, cleanup,
+            clq_stage_evaluate_arrays(session->device, w.graph, arrays, limit, batch, &evaluation));
+    } else {
+        const clq_data_source source = source_of(&w, false);
+        CLQ_GOTO(status, cleanup,
+                 clq_data_open(&source, w.graph, (clq_split)split, limit, &dataset));
+        CLQ_GOTO(status, cleanup,
+                 clq_stage_evaluate(session->device, w.graph, true, dataset, batch, "eval",
+                                    &evaluation, NULL));
+    }
+    status = GIVE(result,
+                  clq_evaluation_to_json(&evaluation, w.graph, dataset, arrays ? NULL : w.sources));
+cleanup:
+    clq_evaluation_clear(&evaluation);
+    clq_dataset_close(dataset);
+    end(&w);
+    return status;
+}
+
+/* The network that codes run through, made of a file's simulated one where it has to be. */
+static clq_status take_integer(clq_graph **graph) {
+    clq_graph *integer = NULL;
+    switch (clq_graph_form(*graph)) {
+    case CLQ_FORM_INTEGER:
+        return CLQ_OK;
+    case CLQ_FORM_QUANTIZED:
+        CLQ_TRY(clq_convert(*graph, &integer));
+        clq_graph_destroy(*graph);
+        *graph = integer;
+        return CLQ_OK;
+    default:
+        return clq_fail(CLQ_USAGE, "the network is not quantized");
+    }
+}
+
+static clq_status verify(work *w, int64_t limit, clq_verification *verification) {
+    clq_device *device = w->session->device;
+    clq_dataset *dataset = NULL;
+    clq_feed *feed = NULL;
+    clq_status status = CLQ_OK;
+    if (w->arrays) {
+        const int batch = clq_eval_batch(w->graph, clq_arrays_rows(w->arrays));
+        CLQ_TRY(clq_feed_create_arrays(w->graph, w->arrays, batch, limit, &feed));
+        status = clq_verify_feed(device, w->graph, feed, batch, 0, verification);
+    } else {
+        const clq_data_source source = source_of(w, true);
+        CLQ_TRY(clq_data_open(&source, w->graph, CLQ_SPLIT_TEST, limit, &dataset));
+        status = clq_verify(device, w->graph, dataset,
+                            clq_eval_batch(w->graph, clq_dataset_get_info(dataset)->count), limit,
+                            verification);
+    }
+    clq_feed_destroy(feed);
+    clq_dataset_close(dataset);
+    return status;
+}
+
+clq_status clq_session_verify(const clq_session *session, const char *path, clq_arrays *arrays,
+                              const clq_options *options, clq_result **result) {
+    CLQ_NEEDS(session);
+    clq_status status = CLQ_OK;
+    work w;
+    clq_verification verification = {0};
+    int64_t limit = 0;
+    CLQ_GOTO(status, cleanup, begin(&w, __func__, session, path, arrays, options));
+    CLQ_GOTO(status, cleanup, clq_json_read_i64(&w.reader, "limit", CLQ_IN_DATA_LIMIT, &limit));
+    CLQ_GOTO(status, cleanup, clq_json_reader_finish(&w.reader));
+    CLQ_GOTO(status, cleanup, take_integer(&w.graph));
+    CLQ_GOTO(status, cleanup, verify(&w, limit, &verification));
+    status = GIVE(
+        result, clq_verification_to_json(&verification, w.graph, path, arrays ? NULL : w.sources));
+cleanup:
+    clq_verification_clear(&verification);
+    end(&w);
+    return status;
+}
+
+/* ---- bench ---- */
+
+enum { MAX_BATCHES = 16, MAX_CASES = 1024 };
+
+typedef struct bench_settings {
+    clq_bench_options options;
+    int64_t batches[MAX_BATCHES];
+    size_t batch_count;
+} bench_settings;
+
+static clq_status read_bench(const clq_options *options, bench_settings *b) {
+    clq_json_reader r;
+    bool peak = true;
+    CLQ_TRY(clq_json_reader_init(&r, "options", options ? options->json : NULL));
+    b->options.layers = true;
+    b->batches[0] = 1;
+    b->batch_count = 1;
+    if (options && json_is_number(json_object_get(options->json, "batch"))) {
+        CLQ_TRY(clq_json_read_i64(&r, "batch", CLQ_IN_BATCH, &b->batches[0]));
+    } else {
+        CLQ_TRY(clq_json_read_i64_array(&r, "batch", CLQ_IN_BATCH, b->batches, MAX_BATCHES,
+                                        &b->batch_count));
+    }
+    CLQ_TRY(clq_json_read_int(&r, "iterations", CLQ_IN_ITERATIONS, &b->options.iterations));
+    CLQ_TRY(clq_json_read_bool(&r, "layers", &b->options.layers));
+    CLQ_TRY(clq_json_read_bool(&r, "peak", &peak));
+    b->options.no_peak = !peak;
+    return clq_json_reader_finish(&r);
+}
+
+clq_status clq_session_bench(clq_session *const *sessions, size_t count, const clq_options *options,
+                             clq_result **result) {
+    CLQ_NEEDS(sessions);
+    clq_status status = CLQ_OK;
+    bench_settings b = {0};
+    clq_forget_stop();
+    CLQ_TRY(read_bench(options, &b));
+    CLQ_REQUIRE(count >= 1 && b.batch_count >= 1 && count <= MAX_CASES / b.batch_count,
+                "give 1..1024 networks and batches");
+    const size_t cases = count * b.batch_count;
+    clq_bench_case *items = clq_calloc(cases, sizeof *items);
+    clq_bench_result *results = clq_calloc(cases, sizeof *results);
+    CLQ_GOTO(status, cleanup, items && results ? CLQ_OK : CLQ_NO_MEMORY);
+    for (size_t i = 0; i < cases; i++) {
+        const clq_session *session = sessions[i / b.batch_count];
+        if (!session) {
+            status = clq_fail(CLQ_USAGE, "%s: a session is NULL", __func__);
+            goto cleanup;
+        }
+        items[i] =
+            (clq_bench_case){.name = session->graph->name[0] ? session->graph->name : "network",
+                             .graph = session->graph,
+                             .device = session->device,
+                             .batch = (int)b.batches[i % b.batch_count]};
+    }
+    CLQ_GOTO(status, cleanup, clq_bench_run(items, cases, &b.options, results));
+    status = GIVE(result, clq_bench_to_json(results, cases));
+cleanup:
+    for (size_t i = 0; results && i < cases; i++) {
+        clq_bench_result_clear(&results[i]);
+    }
+    clq_free(results);
+    clq_free(items);
+    return status;
+}
+
+/* ---- what is there ---- */
+
+clq_status clq_session_info(const clq_session *session, clq_result **result) {
+    CLQ_NEEDS(session, result);
+    clq_model_info info = {0};
+    clq_status status = clq_model_info_get(NULL, session->graph, &info);
+    if (status == CLQ_OK) {
+        status = clq_result_take(clq_model_info_to_json(&info), result);
+    }
+    clq_model_info_clear(&info);
+    return status;
+}
+
+clq_status clq_session_save(const clq_session *session, const char *path) {
+    CLQ_NEEDS(session, path);
+    return clq_onnx_save(session->graph, path);
+}
+
+clq_status clq_devices_describe(clq_result **result) {
+    CLQ_NEEDS(result);
+    size_t count = 0;
+    CLQ_TRY(clq_device_list(NULL, 0, &count));
+    clq_device_info *infos = clq_calloc(count, sizeof *infos);
+    if (!infos) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = clq_device_list(infos, count, &count);
+    if (status == CLQ_OK) {
+        json_t *json = json_array();
+        for (size_t i = 0; i < count; i++) {
+            json_array_append_new(json, clq_device_to_json(NULL, &infos[i]));
+        }
+        status = clq_result_take(json, result);
+    }
+    clq_free(infos);
+    return status;
+}
