@@ -8,10 +8,11 @@
 
 enum {
     RUNS = 12,
-    CHAIN = 200,             /* launches */
-    MAX_REPEATS = 1 << 16,   /* of the whole buffer in a run */
-    SINK_BYTES = 4 * 4 * 16, /* of a work-item of peak_requantize */
-    LEAST_TRIED = 1 << 20    /* bytes */
+    CHAIN = 200,            /* launches */
+    MAX_REPEATS = 1 << 16,  /* of the whole buffer in a run */
+    CPU_SINK = 4 * 24 * 16, /* bytes of a work-item of peak_requantize */
+    GPU_SINK = 4 * 4 * 4,
+    LEAST_TRIED = 1 << 20 /* bytes */
 };
 static const double RUN_SECONDS = 0.002;
 static const uint64_t least_memory = UINT64_C(64) << 20, most_memory = UINT64_C(1) << 30;
@@ -117,7 +118,8 @@ static clq_status measure_requantizing(clq_device *device, double *gcodes) {
     clq_kernel *kernel = NULL;
     clq_buffer *sinks = NULL, *operations = NULL;
     CLQ_GOTO(status, cleanup, clq_kernel_get(device, "peak_requantize", NULL, &kernel));
-    CLQ_GOTO(status, cleanup, clq_buffer_create(device, range.global[0] * SINK_BYTES, &sinks));
+    const size_t sink = device->info.schedule == CLQ_SCHEDULE_CPU ? CPU_SINK : GPU_SINK;
+    CLQ_GOTO(status, cleanup, clq_buffer_create(device, range.global[0] * sink, &sinks));
     CLQ_GOTO(status, cleanup, clq_buffer_create(device, sizeof(int32_t), &operations));
     clq_arg args[] = {CLQ_BUF(sinks), CLQ_BUF(operations), CLQ_F32(0.37f), CLQ_I32(0)};
     CLQ_GOTO(status, cleanup,

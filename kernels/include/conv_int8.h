@@ -16,7 +16,9 @@
  *     [2] the shift of the fixed-point mantissa
  *   unfit     [blocks][steps / 2 + 1] int32 behind the channels, only with DOTV_SPLIT (dot4.h): the
  *     even steps of the block whose weights may not be taken as a pair with the next step's,
- *     ascending, then INT_MAX */
+ *     ascending, then INT_MAX
+ *   beyond    [depth] bytes of x_zero behind the channels, only with IN_PLACE: what a tap outside the
+ *     image reads */
 #ifndef CLQ_CONV_INT8_H
 #define CLQ_CONV_INT8_H
 
@@ -38,6 +40,7 @@ typedef struct int8_epilogue {
     int y_zero, y_lo, y_hi;
     int y_factor, r_factor, add_shift; /* residual: clq_add_factors of scales.h */
     int r_zero, out_zero, out_lo, out_hi;
+    int near;         /* 1: codes by floats, and no number that becomes one reaches 2^30 */
     int float_output; /* 1: y is float (N, OH, OW, OC), acc * factor; none of the above applies */
     float float_lo, float_hi; /* and clamped to these */
 } int8_epilogue;

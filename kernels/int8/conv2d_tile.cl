@@ -16,6 +16,7 @@
  * are few, are kept as a list of words for each row and multiplied behind the panel. */
 #include "dot4.h"
 #include "int8_epilogue.h"
+#include "prefetch.h"
 
 #ifndef MR /* pixels of a tile: 1, 5, 6, 8, 10, 12, 20 */
 #define MR 5
@@ -31,17 +32,14 @@
 #define NIBBLES 0
 #endif
 
+#ifndef IN_PLACE /* 1: inputs are read where they lie, without a panel */
+#define IN_PLACE 0
+#endif
+
 #define NR (NV * DOTV_LANES)
 #include "int8_finish.h"
+#include "int8_tile.h"
 #define ROW (KC / DOTV_STEP) /* words of a panel row */
-
-/* Whole tiles are finished without leaving the registers, where that is short. */
-#define IN_REGISTERS (CLQ_REQUANT == 0 && NR % 16 == 0 && DOTV_LANES >= 8)
-#if DOTV_LANES == 16
-#define JOIN16(v) ((v)[0])
-#else
-#define JOIN16(v) ((int16)((v)[0], (v)[1]))
-#endif
 
 /* 64 bytes at any word: moved as a whole, where vload16 and vstore16 may take pieces. */
 typedef int16 words16 __attribute__((aligned(4)));
@@ -175,6 +173,41 @@ static inline void fill_panel(input_panel *panel, __global const uchar *x, const
 #endif
 }
 
+#if IN_PLACE
+/* Where the inputs of the rows begin under the tap (ky, kx), from channel c on; x_zero beyond the
+ * image. */
+static inline void find_inputs(__global const int **from, __global const uchar *x,
+                               __global const int *beyond, const conv_int8 *s,
+                               const tile_rows *rows, int ky, int kx, int c) {
+    const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
+    const long tap_at = ((long)dy * s->iw + dx) * s->in_pitch + c;
+#pragma unroll
+    for (int i = 0; i < MR; i++) {
+        const bool inside = ((uint)(rows->y[i] + dy) < (uint)s->ih) &
+                            ((uint)(rows->x[i] + dx) < (uint)s->iw);
+        from[i] = inside ? (__global const int *)(x + (rows->at[i] + tap_at)) : beyond;
+    }
+}
+
+/* acc += `count` steps of the rows' inputs times w[count][NV]. */
+static inline void add_rows(__global const int *const *from, int count,
+                            __global const dotv_acc *w, dotv_acc *acc) {
+    for (int k = 0; k < count; k++, w += NV) {
+        dotv_acc b[NV];
+#pragma unroll
+        for (int v = 0; v < NV; v++)
+            b[v] = w[v];
+#pragma unroll
+        for (int i = 0; i < MR; i++) {
+            const int a = from[i][k];
+#pragma unroll
+            for (int v = 0; v < NV; v++)
+                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
+        }
+    }
+}
+#endif
+
 /* acc += the panel's step k times w[NV]. */
 static inline void add_step(const input_panel *panel, int k, __global const dotv_acc *w,
                             dotv_acc *acc) {
@@ -298,10 +331,15 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     const int block_end = min(block_begin + s.item_blocks, s.blocks);
     const int m_begin = (int)get_global_id(1 - s.block_dim) * s.item_tiles * MR;
     const int m_end = min(m_begin + s.item_tiles * MR, s.pixels);
+#if !IN_PLACE
     const bool whole = s.chunk_taps >= taps && s.depth <= KC && s.group_blocks == s.blocks;
     input_panel panel __attribute__((aligned(64)));
+#endif
     int line[MR * NR] __attribute__((aligned(64)));
     tile_rows rows;
+#if INT8_TILE
+    const tile_epilogue finish = tile_epilogue_of(&s.epilogue, residual != 0);
+#endif
 
     int ox = m_begin % s.ow, oy = m_begin / s.ow % s.oh, n = m_begin / s.ow / s.oh;
     for (int m = m_begin; m < m_end; m += MR) {
@@ -318,11 +356,16 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
             }
         }
         for (int block = block_begin; block < block_end; block++) {
-            const int group = block / s.group_blocks;
+            const int group = s.group_blocks == s.blocks ? 0 : block / s.group_blocks;
             const int column = (block - group * s.group_blocks) * NR;
             const int channel = group * s.group_oc + column;
             __global const dotv_acc *w =
                 (__global const dotv_acc *)weights + (long)block * block_words * NV;
+#if INT8_TILE
+            if (residual)
+                for (int i = 0; i < MR; i++)
+                    PREFETCH(residual + ((long)(m + i) * s.out_pitch + channel));
+#endif
             dotv_acc acc[MR * NV];
 #pragma unroll
             for (int v = 0; v < NV; v++) {
@@ -335,6 +378,16 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                 for (int i = 0; i < MR; i++)
                     acc[i * NV + v] = start;
             }
+#if IN_PLACE
+            __global const int *from[MR];
+            const int count = s.depth / DOTV_STEP;
+            for (int ky = 0; ky < s.kh; ky++)
+                for (int kx = 0; kx < s.kw; kx++, w += count * NV) {
+                    find_inputs(from, x, channels + 3 * stride, &s, &rows, ky, kx,
+                                group * s.depth);
+                    add_rows(from, count, w, acc);
+                }
+#else
             __global const int *unfit = channels + 3 * stride + block * (steps / 2 + 1);
             int done = 0; /* steps */
             for (int tap = 0; tap < taps; tap += s.chunk_taps) {
@@ -348,6 +401,7 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                     done += count;
                 }
             }
+#endif
 #if NIBBLES
 #pragma unroll
             for (int v = 0; v < NV; v++) {
@@ -359,20 +413,17 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
 #endif
             const int rows_here = min(MR, s.pixels - m), columns = min(NR, s.group_oc - column);
             const long at = (long)m * s.out_pitch + channel;
-#if IN_REGISTERS
-            if (rows_here == MR && columns == NR && !s.epilogue.float_output) {
+#if INT8_TILE
+            if (columns == NR && s.epilogue.near) {
+                dotv_real factors[NV];
 #pragma unroll
-                for (int i = 0; i < MR; i++) {
-                    const long to = at + (long)i * s.out_pitch;
-#pragma unroll
-                    for (int c = 0; c < NR; c += 16) {
-                        const int16 sum = JOIN16(acc + i * NV + c / DOTV_LANES);
-                        codes_store16(int8_code16(sum, channels + block * NR + c, stride,
-                                                  residual ? residual + to + c : residual,
-                                                  s.epilogue),
-                                      y + to + c);
-                    }
-                }
+                for (int v = 0; v < NV; v++)
+                    factors[v] =
+                        ((__global const dotv_real *)(channels + stride + block * NR))[v];
+                if (residual)
+                    finish_tile(acc, factors, residual + at, y + at, s.out_pitch, rows_here, &finish);
+                else
+                    finish_tile(acc, factors, 0, y + at, s.out_pitch, rows_here, &finish);
                 continue;
             }
 #endif

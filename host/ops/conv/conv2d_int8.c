@@ -67,12 +67,27 @@ static clq_status make_epilogue(const clq_conv2d_int8_params *p, int8_epilogue *
     return CLQ_OK;
 }
 
+/* Whether sums become codes by floats of which none reaches 2^30: then whole tiles are finished by
+ * conversions (kernels/include/narrow.h). A sum is an int. */
+static bool is_near(const clq_int8_plan *plan, const clq_conv2d_int8_params *p,
+                    const int32_t *channels) {
+    const int8_epilogue *e = &plan->shape.epilogue;
+    const size_t stride = (size_t)plan->shape.blocks * (size_t)plan->nr;
+    bool near = p->requantizer == CLQ_REQUANT_FLOAT && !p->float_output;
+    for (size_t c = 0; near && c < stride; c++) {
+        near = clq_bits_float(channels[stride + c]) < 0.5f;
+    }
+    return near && (!p->has_residual || 255 * (fabsf(clq_bits_float(e->y_factor)) +
+                                               fabsf(clq_bits_float(e->r_factor))) <
+                                            0x1p30f);
+}
+
 static clq_status upload(clq_device *device, const void *data, size_t size, clq_buffer **buffer) {
     CLQ_TRY(clq_buffer_create(device, size, buffer));
     return clq_buffer_write(*buffer, 0, size, data);
 }
 
-static clq_status upload_constants(clq_conv2d_int8 *conv, const clq_int8_plan *plan,
+static clq_status upload_constants(clq_conv2d_int8 *conv, clq_int8_plan *plan,
                                    const clq_conv_geometry *geometry,
                                    const clq_conv2d_int8_params *params) {
     clq_status status = CLQ_OK;
@@ -85,6 +100,7 @@ static clq_status upload_constants(clq_conv2d_int8 *conv, const clq_int8_plan *p
         goto cleanup;
     }
     CLQ_GOTO(status, cleanup, clq_int8_pack_channels(plan, geometry, params, channels));
+    plan->shape.epilogue.near = is_near(plan, params, channels);
     clq_int8_pack_weights(plan, geometry, params->w, weights);
     if (plan->kernel == CLQ_CONV_SPLIT) {
         clq_int8_list_unfit(plan, weights, channels);

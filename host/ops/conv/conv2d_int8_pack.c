@@ -54,7 +54,8 @@ size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
 
 size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
     size_t channels = (size_t)plan->shape.blocks * (size_t)plan->nr * 3;
-    return (channels + (size_t)plan->shape.blocks * unfit_room(plan)) * sizeof(int32_t);
+    const size_t beyond = plan->in_place ? (size_t)plan->shape.depth / sizeof(int32_t) : 0;
+    return (channels + (size_t)plan->shape.blocks * unfit_room(plan) + beyond) * sizeof(int32_t);
 }
 
 /* Weight k of those of a lane; 8 make a word (dot4.h). */
@@ -219,6 +220,9 @@ clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geom
                                   const clq_conv2d_int8_params *params, int32_t *channels) {
     size_t stride = (size_t)plan->shape.blocks * (size_t)plan->nr;
     size_t count = (size_t)(g->kh * g->kw) * (size_t)(g->ic / g->groups);
+    if (plan->in_place) {
+        memset(channels + 3 * stride, params->x_zero_point, (size_t)plan->shape.depth);
+    }
     for (size_t i = 0; i < stride; i++) {
         channels[2 * stride + i] = 1; /* a shift that is valid for channels nobody sees */
     }

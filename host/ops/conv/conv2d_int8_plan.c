@@ -182,6 +182,18 @@ static void use_nibbles(clq_int8_plan *plan) {
     }
 }
 
+/* Bytes that are read as they are need no panel, unless the taps are so short that finding their
+ * pixels costs more than copying them. */
+static void choose_in_place(const clq_conv_geometry *g, clq_int8_plan *plan) {
+    enum { SHORT_TAP = 32 };
+    plan->in_place = plan->step == 4 && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
+                     (g->kh * g->kw == 1 || plan->shape.depth >= SHORT_TAP);
+    const size_t length = strlen(plan->options);
+    if (plan->in_place) {
+        snprintf(plan->options + length, sizeof plan->options - length, " -DIN_PLACE=1");
+    }
+}
+
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
@@ -210,6 +222,7 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
              t.vectors, kc, split);
     use_nibbles(plan);
+    choose_in_place(g, plan);
     const bool can = plan_items(info, wanted, t.rows, kc, plan);
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         force_cpu_schedule(plan);

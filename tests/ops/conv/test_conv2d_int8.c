@@ -230,6 +230,40 @@ static void test_extremes(void **state) {
     }
 }
 
+/* Whole tiles, whose codes are made by vectors: sums that lie on ties, bounds that cut codes on
+ * both sides, and multipliers with which a sum leaves what an int can hold. */
+static void test_rounding(void **state) {
+    static const float multipliers[] = {0.25f, 0.49f, 0.5f, 1e-7f, 3e5f, 3e30f};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof multipliers / sizeof *multipliers; i++) {
+        conv_case c = plain;
+        c.ic = 4 + 8 * (int)(i % 3);
+        c.oc = 64;
+        c.residual = i % 2;
+        conv_data d;
+        make_data(&c, &d);
+        for (int k = 0; k < c.oc * c.ic; k++) {
+            d.w[k] = (int8_t)(i < 4 ? k % 3 - 1 : d.w[k]);
+        }
+        for (int oc = 0; oc < c.oc; oc++) {
+            d.bias[oc] = i < 4 ? oc : d.bias[oc] * 400000;
+            d.w_scale[oc] = multipliers[i / 2];
+        }
+        d.params.x_scale = d.params.y_scale = d.params.r_scale = 1;
+        d.params.out_scale = i % 4 == 1 ? 1e-30f : 2;
+        d.params.y_lo = d.params.out_lo = 29;
+        d.params.y_hi = d.params.out_hi = 230;
+        ref_conv2d_int8(&d.g, &d.params, d.x, d.residual, d.expected);
+        for (int way = 0; way < 3; way++) {
+            static const char *const tiles[] = {NULL, "default tile=12x2", "default tile=8x3"};
+            if (way == 0 || device->info.dot == CLQ_DOT_AVX512VNNI) {
+                run_bits(&c, &d, tiles[way]);
+            }
+        }
+        free_data(&d);
+    }
+}
+
 /* Split activations (kernels/include/dot4.h) at the edges of their 16-bit sums: four weights of one
  * sign that add up to 254..261, and activations around 127 and 128. */
 static void test_pair_limit(void **state) {
@@ -441,6 +475,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_requantizers),
         cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_pair_limit),
         cmocka_unit_test(test_four_bits),
         cmocka_unit_test(test_four_bits_take_half),

@@ -1,0 +1,102 @@
+/* The end of an int8 convolution whose sums are a register tile of MR pixels x NV vectors, their
+ * start added already: requantized by multipliers of floats and, with a residual, (4) of
+ * requantize.h, without leaving the registers. The kernel defines MR and NV. */
+#ifndef CLQ_INT8_TILE_H
+#define CLQ_INT8_TILE_H
+
+#include "conv_int8.h"
+#include "narrow.h"
+#include "requantizer.h"
+
+#define INT8_TILE (CLQ_REQUANT == 0 && DOTV_LANES >= 8)
+
+#if INT8_TILE
+
+/* Vectors that lie side by side in y, of four that are narrowed together. */
+#define BESIDE (NV % 4 == 0 ? 4 : NV == 2 ? 2 : 1)
+
+/* What is the same for all channels. With a residual: bounds of y less its zero point. */
+typedef struct tile_epilogue {
+    dotv_bounds bounds; /* of what is written */
+    int y_least, y_most, r_zero;
+    float y_factor, r_factor;
+} tile_epilogue;
+
+#define WHOLE(bits) ((int)as_float(bits))
+
+CLQ_INLINE tile_epilogue tile_epilogue_of(const int8_epilogue *e, bool residual) {
+    tile_epilogue t = {dotv_bounds_of(WHOLE(e->y_zero), WHOLE(e->y_lo), WHOLE(e->y_hi))};
+    if (residual) {
+        t.bounds = dotv_bounds_of(WHOLE(e->out_zero), WHOLE(e->out_lo), WHOLE(e->out_hi));
+        t.y_least = WHOLE(e->y_lo) - WHOLE(e->y_zero);
+        t.y_most = WHOLE(e->y_hi) - WHOLE(e->y_zero);
+        t.y_factor = as_float(e->y_factor);
+        t.r_zero = WHOLE(e->r_zero);
+        t.r_factor = as_float(e->r_factor);
+    }
+    return t;
+}
+
+#define TO_REAL DOTV_CAT(convert_float, DOTV_LANES)
+#define TO_INT DOTV_CAT(convert_int, DOTV_LANES)
+
+CLQ_INLINE dotv_acc tile_requantize(dotv_acc sum, dotv_real m) {
+    return dotv_round(TO_REAL(sum) * m);
+}
+
+/* Zero points and bounds as integers: those have more units to run on than floats. */
+CLQ_INLINE dotv_acc tile_add(dotv_acc sum, dotv_real m, __global const uchar *residual,
+                             const tile_epilogue *e) {
+    dotv_acc q = tile_requantize(sum, m);
+    q = CLQ_AT_MOST(CLQ_AT_LEAST(q, (dotv_acc)(e->y_least)), (dotv_acc)(e->y_most));
+    const dotv_acc r = TO_INT(DOTV_CAT(vload, DOTV_LANES)(0, residual)) - (dotv_acc)(e->r_zero);
+    return dotv_round(TO_REAL(q) * (dotv_real)(e->y_factor) +
+                      TO_REAL(r) * (dotv_real)(e->r_factor));
+}
+
+/* Codes of four vectors, two and one, as words at any word. */
+typedef dotv_acc words_of4 __attribute__((aligned(4)));
+#if DOTV_LANES == 16
+typedef int8 words_of2 __attribute__((aligned(4)));
+typedef int4 words_of1 __attribute__((aligned(4)));
+#else
+typedef int4 words_of2 __attribute__((aligned(4)));
+typedef int2 words_of1 __attribute__((aligned(4)));
+#endif
+
+/* Codes of `rows` of the MR pixels, `pitch` bytes apart. */
+CLQ_INLINE void finish_tile(const dotv_acc *acc, const dotv_real factors[NV],
+                            __global const uchar *residual, __global uchar *y, long pitch,
+                            int rows, const tile_epilogue *e) {
+#pragma unroll
+    for (int first = 0; first < MR * NV; first += 4) {
+        dotv_acc four[4];
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const int t = min(first + j, MR * NV - 1), i = t / NV, v = t - i * NV;
+            if (residual)
+                four[j] = tile_add(acc[t], factors[v],
+                                   residual + min(i, rows - 1) * pitch + v * DOTV_LANES, e);
+            else
+                four[j] = tile_requantize(acc[t], factors[v]);
+        }
+        const dotv_acc codes = dotv_narrow(four, e->bounds);
+        const words_of2 halves[2] = {codes.lo, codes.hi};
+#pragma unroll
+        for (int j = 0; j < 4; j += BESIDE) {
+            const int t = first + j, i = t / NV, v = t - i * NV;
+            if (t < MR * NV && i < rows) {
+                __global uchar *to = y + i * pitch + v * DOTV_LANES;
+                if (BESIDE == 4)
+                    *(__global words_of4 *)to = codes;
+                else if (BESIDE == 2)
+                    *(__global words_of2 *)to = halves[j / 2];
+                else
+                    *(__global words_of1 *)to = j % 2 ? halves[j / 2].hi : halves[j / 2].lo;
+            }
+        }
+    }
+}
+
+#endif
+#endif
