@@ -13,13 +13,31 @@
 
 typedef struct options {
     clq_common common;
-    const char *model, *out, *weights_in, *weights_out, *class_names;
+    const char *model, *out, *weights_in, *weights_out, *class_names, *encodings_out;
+    int encodings; /* clq_encodings_format; -1: by the file's name */
     clq_image_flags images;
     clq_network_options network;
     bool fold, integer;
 } options;
 
-enum { NETWORK = CLQ_KEY_LONG, WEIGHTS_OUT, FOLD, INTEGER, CLASS_NAMES };
+enum {
+    NETWORK = CLQ_KEY_LONG,
+    WEIGHTS_OUT,
+    FOLD,
+    INTEGER,
+    CLASS_NAMES,
+    ENCODINGS_OUT,
+    ENCODINGS_FORMAT
+};
+
+static clq_status take_format(const char *argument, int *format) {
+    const char *names[CLQ_ENCODINGS_FORMAT_COUNT];
+    for (int i = 0; i < CLQ_ENCODINGS_FORMAT_COUNT; i++) {
+        names[i] = clq_encodings_format_name((clq_encodings_format)i);
+    }
+    return clq_option_enum("--encodings-format", argument, names, CLQ_ENCODINGS_FORMAT_COUNT,
+                           format);
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -38,6 +56,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case WEIGHTS_OUT:
         o->weights_out = argument;
         return 0;
+    case ENCODINGS_OUT:
+        o->encodings_out = argument;
+        return 0;
+    case ENCODINGS_FORMAT:
+        return clq_option_result(state, take_format(argument, &o->encodings));
     case CLASS_NAMES:
         o->class_names = argument;
         return 0;
@@ -61,7 +84,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
             return clq_option_fail(state, "takes either a model or --network, not both");
         }
         return CLQ_OPTION_NEEDS(state, {"a model (or --network)", o->model || o->network.network},
-                                {"-o (or --weights-out)", o->out || o->weights_out});
+                                {"-o (or --weights-out, --encodings-out)",
+                                 o->out || o->weights_out || o->encodings_out});
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -72,6 +96,11 @@ static const struct argp_option argp_options[] = {
     {"weights", 'w', "FILE", 0, CLQ_WEIGHTS_HELP, 0},
     {"weights-out", WEIGHTS_OUT, "FILE", 0,
      "Write the weights: safetensors, with torchvision's names", 0},
+    {"encodings-out", ENCODINGS_OUT, "FILE", 0, "Write the scales of a quantized model", 0},
+    {"encodings-format", ENCODINGS_FORMAT, "aimet-0.6.1|aimet-1.0.0|ncnn", 0,
+     "As AIMET's encodings or ncnn's calibration table (default: ncnn for FILE.table, else "
+     "aimet-0.6.1)",
+     0},
     {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"fold", FOLD, NULL, 0, "Fold batch norm into the convolutions", 0},
     {"integer", INTEGER, NULL, 0,
@@ -90,7 +119,8 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "--network NAME -o M.onnx\nMODEL.onnx [--weights-out W.safetensors] [-o M.onnx]",
+    "--network NAME -o M.onnx\n"
+    "MODEL.onnx [--weights-out W.safetensors] [--encodings-out FILE] [-o M.onnx]",
     "Makes a model file from a built-in network and weights, or converts one."
     "\vExamples:\n"
     "  clquant convert --network resnet50 -w resnet50.safetensors -o resnet50.onnx\n"
@@ -128,6 +158,7 @@ static clq_status make(const options *o, clq_graph **graph) {
         CLQ_TRY(clq_model_open(o->model, graph));
         CLQ_TRY(clq_out_check_external("-o", o->out, *graph));
         CLQ_TRY(clq_out_check_external("--weights-out", o->weights_out, *graph));
+        CLQ_TRY(clq_out_check_external("--encodings-out", o->encodings_out, *graph));
     } else {
         clq_network_options network = o->network;
         network.leave_zero = o->weights_in != NULL;
@@ -140,15 +171,24 @@ static clq_status make(const options *o, clq_graph **graph) {
     return keep_preprocessing(&o->images, *graph);
 }
 
+static clq_encodings_format encodings_format(const options *o) {
+    const char *dot = strrchr(o->encodings_out, '.');
+    return o->encodings >= 0                   ? (clq_encodings_format)o->encodings
+           : dot && strcmp(dot, ".table") == 0 ? CLQ_ENCODINGS_NCNN
+                                               : CLQ_ENCODINGS_AIMET_0_6_1;
+}
+
 static clq_status run(int argc, char **argv) {
-    options o = {0};
+    options o = {.encodings = -1};
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL, *folded = NULL;
     bool done;
     CLQ_TRY(clq_parse(&argp, "convert", argc, argv, &o, &done));
-    const char *const others[] = {o.model, o.weights_in, o.class_names, o.weights_out};
-    CLQ_TRY(clq_out_check_file("-o", o.out, others, 4));
+    const char *const others[] = {o.model, o.weights_in, o.class_names, o.weights_out,
+                                  o.encodings_out};
+    CLQ_TRY(clq_out_check_file("-o", o.out, others, 5));
     CLQ_TRY(clq_out_check_file("--weights-out", o.weights_out, others, 3));
+    CLQ_TRY(clq_out_check_file("--encodings-out", o.encodings_out, others, 4));
     CLQ_GOTO(status, cleanup, make(&o, &graph));
     if (o.integer) {
         CLQ_GOTO(status, cleanup,
@@ -163,10 +203,18 @@ static clq_status run(int argc, char **argv) {
     if (o.weights_out) {
         CLQ_GOTO(status, cleanup, clq_weights_save(result, o.weights_out));
     }
+    if (o.encodings_out) {
+        CLQ_GOTO(status, cleanup,
+                 clq_encodings_save(result, encodings_format(&o), o.encodings_out));
+    }
     if (o.out) {
         CLQ_GOTO(status, cleanup, clq_written_save(result, o.out));
     }
-    clq_saved_print(o.common.json, o.out ? o.out : o.weights_out, result, result, NULL);
+    clq_saved_print(o.common.json,
+                    o.out           ? o.out
+                    : o.weights_out ? o.weights_out
+                                    : o.encodings_out,
+                    result, result, NULL);
 cleanup:
     clq_graph_destroy(folded);
     clq_graph_destroy(graph);

@@ -9,14 +9,14 @@
 typedef struct options {
     clq_common common;
     clq_image_flags images;
-    const char *model, *data, *inputs, *out, *class_names;
+    const char *model, *data, *inputs, *out, *class_names, *encodings;
     clq_quant_flags flags;
     clq_quant_config config;
     uint64_t seed;
     int64_t test_images;
 } options;
 
-enum { TEST_IMAGES = CLQ_KEY_LONG, CLASS_NAMES };
+enum { TEST_IMAGES = CLQ_KEY_LONG, CLASS_NAMES, ENCODINGS };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -40,6 +40,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case CLASS_NAMES:
         o->class_names = argument;
         return 0;
+    case ENCODINGS:
+        o->encodings = argument;
+        return 0;
     case TEST_IMAGES:
         return clq_option_result(
             state, clq_option_i64("--test-images", argument, CLQ_IN_DATA_LIMIT, &o->test_images));
@@ -53,8 +56,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         if (o->data && o->inputs) {
             return clq_option_fail(state, "takes either --data or --inputs, not both");
         }
-        return CLQ_OPTION_NEEDS(state, {"a model", o->model},
-                                {"--data (or --inputs)", o->data || o->inputs}, {"-o", o->out});
+        return CLQ_OPTION_NEEDS(
+            state, {"a model", o->model},
+            {"--data (or --inputs, --encodings)", o->data || o->inputs || o->encodings},
+            {"-o", o->out});
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -64,6 +69,10 @@ static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the training split calibrates", 0},
     {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model", 0},
+    {"encodings", ENCODINGS, "FILE", 0,
+     "Take scales from AIMET's encodings or ncnn's table; --data or --inputs then calibrate only "
+     "what the file does not name",
+     0},
     {"test-images", TEST_IMAGES, "N", 0, CLQ_TEST_IMAGES_HELP, 0},
     {"class-names", CLASS_NAMES, "FILE", 0, CLQ_CLASS_NAMES_HELP, 0},
     {"seed", 'S', "N", 0, "Seed of the choice of calibration images (default 1)", 0},
@@ -79,13 +88,15 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "MODEL.onnx --data DIR -o Q.onnx\nMODEL.onnx --inputs X.npz -o Q.onnx",
-    "Quantizes a trained FP32 network by calibration (PTQ)."
+    "MODEL.onnx --data DIR -o Q.onnx\nMODEL.onnx --inputs X.npz -o Q.onnx\n"
+    "MODEL.onnx --encodings FILE -o Q.onnx",
+    "Quantizes a trained FP32 network by calibration (PTQ), or by given scales."
     "\vExamples:\n"
     "  clquant ptq model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
     "  clquant ptq model.onnx -D imagenet --scale pow2 -o int8.onnx\n"
     "  clquant ptq model.onnx -D imagenet --observer all -o int8.onnx\n"
-    "  clquant ptq detector.onnx -i x.npz -o int8.onnx",
+    "  clquant ptq detector.onnx -i x.npz -o int8.onnx\n"
+    "  clquant ptq model.onnx --encodings model.encodings -o int8.onnx",
     children,
     NULL,
     NULL};
@@ -130,6 +141,19 @@ cleanup:
     return status;
 }
 
+/* Without images nothing is measured either. */
+static clq_status quantize_by_encodings(const options *o, const clq_graph *graph,
+                                        clq_graph **integer, clq_quantized *quantized) {
+    clq_graph *typed = NULL;
+    CLQ_TRY(clq_ptq(NULL, graph, NULL, 1, &o->config, &quantized->report, &typed));
+    const clq_status status = clq_convert(typed, integer);
+    clq_graph_destroy(typed);
+    CLQ_TRY(status);
+    snprintf(quantized->accuracy.why_not, sizeof quantized->accuracy.why_not,
+             "no images were given");
+    return clq_written_save(*integer, o->out);
+}
+
 static clq_status run(int argc, char **argv) {
     options o = {.seed = 1, .test_images = CLQ_TEST_IMAGES};
     clq_status status = CLQ_OK;
@@ -139,17 +163,23 @@ static clq_status run(int argc, char **argv) {
     clq_quant_config_init(&o.config);
     CLQ_TRY(clq_parse(&argp, "ptq", argc, argv, &o, &done));
     CLQ_TRY(clq_quant_flags_apply(&o.flags, &o.config));
-    const char *const inputs[] = {o.model, o.data, o.inputs, o.images.labels, o.class_names};
+    const char *const inputs[] = {o.model,         o.data,        o.inputs,
+                                  o.images.labels, o.class_names, o.encodings};
     CLQ_TRY(clq_out_check_file("-o", o.out, inputs, sizeof inputs / sizeof *inputs));
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_out_check_external("-o", o.out, graph));
     CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
     CLQ_GOTO(status, cleanup, clq_class_names_keep(o.class_names, graph));
+    if (o.encodings) {
+        CLQ_GOTO(status, cleanup, clq_encodings_load(o.encodings, &o.config.encodings));
+    }
     CLQ_GOTO(status, cleanup,
              o.inputs ? quantize_on_arrays(&o, graph, &integer, &quantized)
-                      : quantize_on_data(&o, graph, &integer, &quantized));
+             : o.data ? quantize_on_data(&o, graph, &integer, &quantized)
+                      : quantize_by_encodings(&o, graph, &integer, &quantized));
     clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
 cleanup:
+    clq_encodings_destroy(o.config.encodings);
     clq_quant_report_clear(&quantized.report);
     clq_graph_destroy(graph);
     clq_graph_destroy(integer);

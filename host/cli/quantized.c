@@ -150,7 +150,9 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     const bool pow2 = config->scale == CLQ_SCALE_POW2;
     char observer[CLQ_OBSERVER_TEXT];
     const bool codes = clq_has_codes(graph);
-    if (codes) {
+    if (codes && report->images == 0 && config->encodings) {
+        printf("%s: scales of %s", q->method, clq_encodings_path(config->encodings));
+    } else if (codes) {
         printf("%s: calibrated on %lld %.*s, observer %s", q->method, (long long)report->images,
                clq_unit_length(unit, report->images), unit,
                clq_observer_text(clq_quantized_observer(q), config->percentile, observer));
@@ -170,10 +172,15 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     if (config->learn_scales != CLQ_LEARN_NONE) {
         printf(", learned (%s)", clq_learn_names[config->learn_scales]);
     }
-    printf(", requantizer %s\n%lld scale%s", clq_requantizer_name(config->requantizer),
-           (long long)report->scales, clq_plural(report->scales));
-    if (report->widened > 0) {
-        printf(", %lld of them made larger so that their layers' biases fit into 32 bits",
+    printf(", requantizer %s\n", clq_requantizer_name(config->requantizer));
+    if (report->encoded > 0) {
+        printf("scales of %lld tensor%s given", (long long)report->encoded,
+               clq_plural(report->encoded));
+    } else {
+        printf("%lld scale%s", (long long)report->scales, clq_plural(report->scales));
+    }
+    if (report->widened > 0 && report->encoded == 0) {
+        printf(", %lld of them larger than its weights need, so that a bias fits into 32 bits",
                (long long)report->widened);
     }
     if (pow2) {

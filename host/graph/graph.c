@@ -33,6 +33,7 @@ void clq_graph_destroy(clq_graph *graph) {
     }
     for (int i = 0; i < graph->value_count; i++) {
         clq_free(graph->values[i].name);
+        clq_free(graph->values[i].file_name);
         clq_free(graph->values[i].data);
         clq_qparams_clear(&graph->values[i].q);
     }
@@ -57,6 +58,16 @@ void clq_graph_destroy(clq_graph *graph) {
     clq_free(graph->name);
     clq_free(graph->producer);
     clq_free(graph);
+}
+
+clq_status clq_value_set_file_name(clq_value *value, const char *file_name) {
+    char *copy = file_name ? clq_strdup(file_name) : NULL;
+    if (file_name && !copy) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_free(value->file_name);
+    value->file_name = copy;
+    return CLQ_OK;
 }
 
 /* ---- adding values and nodes ---- */
@@ -87,6 +98,7 @@ static clq_status add_value(clq_graph *graph, const clq_value *value, const void
     graph->values = values;
     clq_value copy = *value;
     copy.data = NULL;
+    copy.file_name = NULL;
     copy.q = (clq_qparams){0};
     copy.name = clq_strdup(value->name);
     if (!copy.name) {
@@ -315,6 +327,7 @@ static clq_status clone_values(const clq_graph *graph, clq_graph *clone) {
         const clq_value *value = &graph->values[i];
         int id;
         CLQ_TRY(add_value(clone, value, value->data, &id));
+        CLQ_TRY(clq_value_set_file_name(&clone->values[id], value->file_name));
         CLQ_TRY(clq_qparams_set(&clone->values[id].q, value->q.count, value->q.scale,
                                 value->q.zero_point, value->q.type));
     }

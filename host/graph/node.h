@@ -9,6 +9,13 @@ static inline bool clq_is_constant(const clq_value *value) {
     return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
 }
 
+/* What files call the value. */
+static inline const char *clq_value_file_name(const clq_value *value) {
+    return value->file_name ? value->file_name : value->name;
+}
+/* Takes over a copy; NULL: none. */
+clq_status clq_value_set_file_name(clq_value *value, const char *file_name);
+
 /* The activation that the node itself does, last. */
 static inline clq_act clq_node_act(const clq_node *node) {
     return node->op->act ? *node->op->act(node->attrs) : CLQ_ACT_NONE;

@@ -1,5 +1,7 @@
 #include "passes/copy.h"
 
+#include "graph/node.h"
+
 #include <string.h>
 
 clq_status clq_copy_begin(const clq_graph *old, clq_graph_copy *copy) {
@@ -18,6 +20,8 @@ clq_status clq_copy_begin(const clq_graph *old, clq_graph_copy *copy) {
         CLQ_GOTO(
             status, failed,
             clq_graph_add_input(copy->new, input->name, input->shape, &copy->map[old->inputs[i]]));
+        CLQ_GOTO(status, failed,
+                 clq_copy_file_name(copy, old->inputs[i], copy->map[old->inputs[i]]));
     }
     memcpy(copy->new->input_axes, old->input_axes, sizeof old->input_axes);
     for (int i = 0; i < old->metadata_count; i++) {
@@ -54,14 +58,23 @@ clq_status clq_copy_value(clq_graph_copy *copy, int old, int *new) {
         CLQ_TRY(clq_graph_add_parameter(copy->new, value->name, value->kind, value->dtype,
                                         value->shape, value->data, &copy->map[old]));
         copy->new->values[copy->map[old]].frozen = value->frozen;
+        CLQ_TRY(clq_copy_file_name(copy, old, copy->map[old]));
     }
     *new = copy->map[old];
     return CLQ_OK;
 }
 
 clq_status clq_copy_node_with(clq_graph_copy *copy, const clq_node *node, const int *inputs) {
-    return clq_graph_add_node(copy->new, node->op->name, node->name, node->attrs, inputs,
-                              node->input_count, &copy->map[node->output]);
+    CLQ_TRY(clq_graph_add_node(copy->new, node->op->name, node->name, node->attrs, inputs,
+                               node->input_count, &copy->map[node->output]));
+    return clq_copy_file_name(copy, node->output, copy->map[node->output]);
+}
+
+clq_status clq_copy_file_name(clq_graph_copy *copy, int old, int new) {
+    const clq_value *from = &copy->old->values[old];
+    clq_value *to = &copy->new->values[new];
+    const char *name = clq_value_file_name(from);
+    return clq_value_set_file_name(to, strcmp(name, to->name) == 0 ? NULL : name);
 }
 
 clq_status clq_copy_node(clq_graph_copy *copy, const clq_node *node) {

@@ -23,6 +23,8 @@ clq_status clq_copy_value(clq_graph_copy *copy, int old, int *new);
 /* The node, reading these new values, or those that its inputs became; its output is mapped. */
 clq_status clq_copy_node_with(clq_graph_copy *copy, const clq_node *node, const int *inputs);
 clq_status clq_copy_node(clq_graph_copy *copy, const clq_node *node);
+/* Gives a new value the name that files have for an old one, whose place it takes. */
+clq_status clq_copy_file_name(clq_graph_copy *copy, int old, int new);
 /* Gives a new value the qparams of an old one. */
 clq_status clq_copy_qparams(clq_graph_copy *copy, int old, int new);
 clq_status clq_copy_outputs(clq_graph_copy *copy);

@@ -202,7 +202,7 @@ static clq_status fold_affine(folding *f, int index, const clq_node *node, const
     CLQ_TRY(scale_parameters(f, layer, node, a));
     (void)clq_node_fuse_act(layer, clq_node_act(node));
     f->copy.map[node->output] = layer->output;
-    return CLQ_OK;
+    return clq_copy_file_name(&f->copy, node->output, layer->output);
 }
 
 /* What follows something else becomes a depthwise 1x1 convolution of the old value `x`. The new
@@ -223,8 +223,9 @@ static clq_status affine_to_conv2d(folding *f, const clq_node *node, const affin
         CLQ_TRY(to_float(node, a->factor[c], &w[c]));
         CLQ_TRY(to_float(node, a->offset[c], &b[c]));
     }
-    return clq_graph_add_node(f->copy.new, "conv2d", node->name, &attrs, inputs, 3,
-                              &f->copy.map[node->output]);
+    CLQ_TRY(clq_graph_add_node(f->copy.new, "conv2d", node->name, &attrs, inputs, 3,
+                               &f->copy.map[node->output]));
+    return clq_copy_file_name(&f->copy, node->output, f->copy.map[node->output]);
 }
 
 /* ---- batch norm ---- */
@@ -299,8 +300,9 @@ static clq_status multiply_instead(folding *f, const clq_node *node) {
     for (int64_t i = 0; i < count; i++) {
         CLQ_TRY(to_float(node, 1 / (double)((const float *)value->data)[i], &to[i]));
     }
-    return clq_graph_add_node(f->copy.new, "mul", node->name, node->attrs, inputs, 2,
-                              &f->copy.map[node->output]);
+    CLQ_TRY(clq_graph_add_node(f->copy.new, "mul", node->name, node->attrs, inputs, 2,
+                               &f->copy.map[node->output]));
+    return clq_copy_file_name(&f->copy, node->output, f->copy.map[node->output]);
 }
 
 /* x to one power: a function of one number, which has an integer form. */
@@ -313,8 +315,9 @@ static bool is_power(const folding *f, const clq_node *node, int constant) {
 
 static clq_status to_function(folding *f, const clq_node *node) {
     const clq_unary_attrs attrs = {((const float *)old_value(f, node, 1)->data)[0], 0};
-    return clq_graph_add_node(f->copy.new, "pow_const", node->name, &attrs,
-                              &f->copy.map[node->inputs[0]], 1, &f->copy.map[node->output]);
+    CLQ_TRY(clq_graph_add_node(f->copy.new, "pow_const", node->name, &attrs,
+                               &f->copy.map[node->inputs[0]], 1, &f->copy.map[node->output]));
+    return clq_copy_file_name(&f->copy, node->output, f->copy.map[node->output]);
 }
 
 static bool has_reciprocals(const clq_value *value) {
@@ -367,7 +370,7 @@ static clq_status fuse_activation(folding *f, const clq_node *node) {
     clq_node *producer = sole_producer(f, node, 0);
     if (producer && clq_node_fuse_act(producer, node->op->as_act)) {
         f->copy.map[node->output] = producer->output;
-        return CLQ_OK;
+        return clq_copy_file_name(&f->copy, node->output, producer->output);
     }
     return clq_copy_node(&f->copy, node);
 }

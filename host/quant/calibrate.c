@@ -5,6 +5,7 @@
 #include "base/arguments.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "graph/ends.h"
 #include "graph/node.h"
 #include "kernels/include/scales.h"
@@ -25,6 +26,7 @@ typedef struct calibration {
     clq_kernel *observe;
     int *groups;   /* (value_count): clq_find_groups */
     bool *sources; /* (value_count): clq_find_sources */
+    bool *given;   /* (value_count): has scales by config->encodings */
     int *slots;    /* (value_count): of a source, its place in the histograms */
     int slot_count;
     clq_buffer *ranges;             /* F32 (value_count, 2): the largest -x and x of a batch */
@@ -84,25 +86,30 @@ static clq_status open_histograms(calibration *c) {
     return clq_histogram_counter_create(c->device, c->slot_count, &c->counter);
 }
 
-static clq_status open_calibration(calibration *c, int batch) {
+static clq_status find_values(calibration *c) {
     const size_t values = (size_t)c->graph->value_count;
-    const clq_exec_options options = {
-        .mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true, .fixed_sums = true};
-    c->observer = clq_observer_get(c->config->observer);
     c->groups = clq_calloc(values, sizeof *c->groups);
     c->sources = clq_calloc(values, sizeof *c->sources);
     c->slots = clq_calloc(values, sizeof *c->slots);
+    c->given = clq_calloc(values, sizeof *c->given);
     c->batch_ranges = clq_calloc(2 * values, sizeof *c->batch_ranges);
     c->seen = clq_calloc(values, sizeof *c->seen);
-    if (!c->groups || !c->sources || !c->slots || !c->batch_ranges || !c->seen) {
+    if (!c->groups || !c->sources || !c->slots || !c->given || !c->batch_ranges || !c->seen) {
         return CLQ_NO_MEMORY;
     }
-    clq_op_self_tests_add();
     clq_find_groups(c->graph, c->groups);
     clq_find_sources(c->graph, c->groups, c->sources);
     for (int v = 0; v < c->graph->value_count; v++) {
         c->slots[v] = c->sources[v] ? c->slot_count++ : -1;
     }
+    return CLQ_OK;
+}
+
+static clq_status open_calibration(calibration *c, int batch) {
+    const clq_exec_options options = {
+        .mode = CLQ_EXEC_FLOAT, .batch = batch, .no_fusion = true, .fixed_sums = true};
+    c->observer = clq_observer_get(c->config->observer);
+    clq_op_self_tests_add();
     CLQ_TRY(clq_kernel_get(c->device, "observe_reals", NULL, &c->observe));
     CLQ_TRY(clq_buffer_create(c->device, range_bytes(c), &c->ranges));
     CLQ_TRY(clq_buffer_fill(c->ranges, 0, range_bytes(c), 0));
@@ -119,6 +126,7 @@ static void close_calibration(calibration *c) {
     clq_free(c->groups);
     clq_free(c->sources);
     clq_free(c->slots);
+    clq_free(c->given);
     clq_free(c->batch_ranges);
     clq_free(c->histograms);
     clq_free(c->seen);
@@ -164,9 +172,57 @@ static clq_status end_batch(calibration *c) {
 static bool observes(const calibration *c) {
     bool any = false;
     for (int v = 0; v < c->graph->value_count; v++) {
-        any |= c->groups[v] >= 0;
+        any |= c->groups[v] >= 0 && !c->given[v];
     }
     return any;
+}
+
+/* ---- scales that are given ---- */
+
+/* Without images, all activations' must be. */
+static clq_status check_given(const calibration *c) {
+    enum { NAMED = 4 };
+    clq_text names = {0};
+    int missing = 0;
+    for (int v = 0; v < c->graph->value_count; v++) {
+        if (c->groups[v] >= 0 && !c->given[v] && missing++ < NAMED) {
+            clq_text_printf(&names, "%s%s", missing > 1 ? ", " : "", c->graph->values[v].name);
+        }
+    }
+    if (missing > NAMED) {
+        clq_text_printf(&names, " and %d more", missing - NAMED);
+    }
+    clq_status status = clq_text_status(&names);
+    if (status == CLQ_OK && missing > 0) {
+        status = clq_fail(CLQ_USAGE,
+                          "%s: no scale for %d activation%s, %s; images (--data) or arrays "
+                          "(--inputs) calibrate these, or --keep-float keeps their nodes float",
+                          clq_encodings_path(c->config->encodings), missing, clq_plural(missing),
+                          names.data);
+    }
+    clq_text_free(&names);
+    return status;
+}
+
+static clq_status take_given(calibration *c, const clq_feed *feed) {
+    if (!c->config->encodings) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_encodings_apply(c->config->encodings, c->graph, false, c->given));
+    return feed ? CLQ_OK : check_given(c);
+}
+
+/* Those of parameters, behind what they would be otherwise; of a copy of the graph too. */
+static clq_status take_given_parameters(const calibration *c, clq_graph *graph,
+                                        clq_quant_report *report) {
+    if (!c->config->encodings) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(clq_encodings_apply(c->config->encodings, graph, true, c->given));
+    for (int v = 0; report && v < graph->value_count; v++) {
+        report->encoded += c->given[v];
+    }
+    return clq_encodings_check_used(c->config->encodings);
 }
 
 static clq_status run_images(calibration *c, clq_feed *feed) {
@@ -243,7 +299,7 @@ static clq_status set_qparams(const calibration *c, clq_observer_kind kind, clq_
         const int group = c->groups[v];
         float range[2], scale = 1;
         int32_t zero_point = 0;
-        if (group < 0) {
+        if (group < 0 || c->given[v]) {
             continue;
         }
         const clq_qtype type = value->q.type;
@@ -263,6 +319,7 @@ static clq_status set_qparams(const calibration *c, clq_observer_kind kind, clq_
     }
     CLQ_TRY(clq_set_weight_qparams(&config, graph, NULL, report));
     CLQ_TRY(clq_set_constant_qparams(&config, graph, report));
+    CLQ_TRY(take_given_parameters(c, graph, report));
     return clq_quant_record(graph, &config, "ptq", c->images);
 }
 
@@ -355,7 +412,7 @@ cleanup:
 
 static clq_status choose_scales(calibration *c, clq_feed *feed) {
     clq_observer_kind kind = c->config->observer;
-    if (kind == CLQ_OBSERVER_ALL) {
+    if (kind == CLQ_OBSERVER_ALL && observes(c)) {
         CLQ_TRY(try_observers(c, feed, &kind));
     }
     if (c->report) {
@@ -389,7 +446,10 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     if (report) {
         *report = (clq_quant_report){0};
     }
-    CLQ_NEEDS(device, folded, feed, config);
+    CLQ_NEEDS(folded, config);
+    if (!config->encodings || feed || device) {
+        CLQ_NEEDS(device, feed);
+    }
     CLQ_NEEDS_ENDS(folded);
     clq_status status = CLQ_OK;
     calibration c = {.device = device, .config = config, .report = report};
@@ -399,12 +459,16 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     }
     CLQ_GOTO(status, cleanup, clq_assign_types(&config->policy, folded, &c.graph));
     CLQ_GOTO(status, cleanup, check_layers(c.graph));
-    CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
-    CLQ_GOTO(status, cleanup, run_images(&c, feed));
+    CLQ_GOTO(status, cleanup, find_values(&c));
+    CLQ_GOTO(status, cleanup, take_given(&c, feed));
+    if (feed) {
+        CLQ_GOTO(status, cleanup, open_calibration(&c, batch));
+        CLQ_GOTO(status, cleanup, run_images(&c, feed));
+    }
     CLQ_GOTO(status, cleanup, choose_scales(&c, feed));
     if (report) {
         report->images = c.images;
-        report->unit = clq_feed_unit(feed);
+        report->unit = feed ? clq_feed_unit(feed) : "images";
     }
 cleanup:
     close_calibration(&c);

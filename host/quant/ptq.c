@@ -38,8 +38,11 @@ clq_status clq_ptq_float(clq_device *device, const clq_graph *trained, clq_feed 
 clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
                    const clq_quant_config *config, clq_quant_report *report,
                    clq_graph **quantized) {
-    CLQ_NEEDS(device, trained, feed, config, quantized);
+    CLQ_NEEDS(trained, config, quantized);
     CLQ_NEEDS_ENDS(trained);
+    if (!config->encodings || feed || device) {
+        CLQ_NEEDS(device, feed);
+    }
     clq_status status = CLQ_OK;
     clq_graph *real = NULL, *graph = NULL;
     clq_equalization equalization = {0};
@@ -47,10 +50,14 @@ clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed,
     const int64_t images = config->images < CLQ_METHOD_IMAGES ? config->images : CLQ_METHOD_IMAGES;
     *done = (clq_quant_report){0};
     CLQ_TRY(clq_quant_config_check(config));
+    if (!feed && (config->equalize || config->adaround > 0 || config->bias_correct)) {
+        return clq_fail(CLQ_USAGE, "equalization, AdaRound and bias correction look at images: "
+                                   "give --data or --inputs beside the encodings");
+    }
     CLQ_GOTO(status, cleanup,
              float_network(device, trained, feed, batch, config, &equalization, &real));
     CLQ_GOTO(status, cleanup, clq_graph_clone(real, &graph));
-    CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
+    CLQ_GOTO(status, cleanup, feed ? clq_feed_seek(feed, 0, 0) : CLQ_OK);
     /* Types, observers, scales of activations, then of weights. */
     CLQ_GOTO(status, cleanup, clq_calibrate(device, graph, feed, batch, config, done));
     done->equalization = equalization;

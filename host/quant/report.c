@@ -102,6 +102,10 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     json_object_set_new(json, "equalize", json_boolean(config->equalize));
     json_object_set_new(json, "adaround", json_integer(config->adaround));
     json_object_set_new(json, "bias_correct", json_boolean(config->bias_correct));
+    if (config->encodings) {
+        const char *path = clq_encodings_path(config->encodings), *last = strrchr(path, '/');
+        json_object_set_new(json, "encodings", clq_json_string(last ? last + 1 : path));
+    }
     if (config->learn_scales != CLQ_LEARN_NONE) {
         json_object_set_new(json, "learn_scales",
                             clq_json_string(clq_learn_names[config->learn_scales]));

@@ -1,4 +1,4 @@
-/* Model files: ONNX (FP32 and QDQ) and safetensors.
+/* Model files: ONNX (FP32, QDQ and QOperator), safetensors, and encodings (scales by name).
  *
  * Everything read is checked before it is used: a file can only be loaded or refused, with
  * CLQ_BAD_DATA and a text that names the file, the place in it and the rule it breaks. Everything
@@ -151,6 +151,41 @@ clq_status clq_weights_load_tensors(clq_graph *graph, const clq_tensors *tensors
 
 /* Writes all F32 parameters and states in torch's layout under their names. */
 clq_status clq_weights_save(const clq_graph *graph, const char *path);
+
+/* ---- encodings: scales by name, without the network ---- */
+
+typedef enum clq_encodings_format {
+    CLQ_ENCODINGS_AIMET_0_6_1, /* AIMET's JSON: by tensors' names */
+    CLQ_ENCODINGS_AIMET_1_0_0,
+    CLQ_ENCODINGS_NCNN, /* ncnn's calibration table: by layers' names, of weights and of what layers
+                           read; its scale is one over clquant's */
+    CLQ_ENCODINGS_FORMAT_COUNT
+} clq_encodings_format;
+/* "aimet-0.6.1", "aimet-1.0.0", "ncnn"; NULL when there is no such format. */
+const char *clq_encodings_format_name(clq_encodings_format format);
+
+/* Writes the scales of a quantized or integer network under the names that clq_onnx_save gives its
+ * values. CLQ_USAGE for a float network. What ncnn cannot say exactly, codes that are not -127..127
+ * around 0, is widened, and the log counts it. */
+clq_status clq_encodings_save(const clq_graph *graph, clq_encodings_format format,
+                              const char *path);
+
+typedef struct clq_encodings clq_encodings;
+/* Reads a file of any of the formats (clq_encodings_destroy it). */
+clq_status clq_encodings_load(const char *path, clq_encodings **encodings);
+clq_status clq_encodings_load_memory(const void *data, size_t size, const char *name,
+                                     clq_encodings **encodings);
+void clq_encodings_destroy(clq_encodings *encodings); /* NULL ok */
+const char *clq_encodings_path(const clq_encodings *encodings);
+
+/* Sets scales, zero points and types of the activations, or parameters, of a graph that have
+ * qparams already and that the file names, by the graph's or the names of the file that the graph
+ * was read from; given[value_count] becomes true for them, and for activations whose codes are
+ * theirs. CLQ_BAD_DATA for what cannot be executed, and where numbers of channels differ. */
+clq_status clq_encodings_apply(clq_encodings *encodings, clq_graph *graph, bool parameters,
+                               bool *given);
+/* Warns of names that no value had so far; CLQ_BAD_DATA when these are all. */
+clq_status clq_encodings_check_used(const clq_encodings *encodings);
 
 CLQ_API_END
 #endif

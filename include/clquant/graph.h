@@ -115,7 +115,9 @@ typedef enum clq_value_kind {
 } clq_value_kind;
 
 typedef struct clq_value {
-    char *name; /* parameters carry torchvision's names: "layer1.0.conv1.weight" */
+    char *name;      /* parameters carry torchvision's names: "layer1.0.conv1.weight" */
+    char *file_name; /* owned: what the file that the network was read from calls it, of what is
+                        folded into one value the last; NULL: the same, or not from a file */
     clq_value_kind kind;
     clq_dtype dtype; /* of `data`, or of the activation */
     clq_shape shape;

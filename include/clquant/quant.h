@@ -4,6 +4,7 @@
 #ifndef CLQUANT_QUANT_H
 #define CLQUANT_QUANT_H
 
+#include <clquant/formats.h>
 #include <clquant/passes.h>
 #include <clquant/train.h>
 
@@ -106,7 +107,9 @@ typedef struct clq_quant_config {
     int64_t images; /* calibration images, default 512 */
     bool equalize;  /* PTQ: cross-layer equalization before scales are chosen */
     int adaround;   /* PTQ: steps for each layer to learn how its weights are rounded; 0: nearest */
-    bool bias_correct;             /* PTQ: biases take back what rounding does to the means */
+    bool bias_correct;        /* PTQ: biases take back what rounding does to the means */
+    clq_encodings *encodings; /* PTQ, lent: scales by name, of which calibration only finds what it
+                                 has not; NULL: none */
     clq_learn_scales learn_scales; /* QAT */
     bool int8_forward; /* QAT: once zero points stay, layers' forward sums are made by the integer
                           network's kernels: the same bits, sooner where there are byte products */
@@ -174,6 +177,7 @@ typedef struct clq_quant_report {
     int tried_count;
     double fp32_top1; /* beside theirs */
     int64_t scales;   /* chosen: of activations and weights */
+    int64_t encoded;  /* activations and weights whose scales config->encodings gave */
     int64_t widened;  /* scales of weights that follow from a bias: equation (5)'s second term */
     int64_t clamped;  /* powers of two that max_shift clamped */
     int max_shift;    /* what would clamp none; 0 when none was */
@@ -190,7 +194,9 @@ void clq_quant_report_clear(clq_quant_report *report); /* NULL ok */
 
 /* PTQ, all of it, pass by pass: folds the trained graph, equalizes it (config->equalize),
  * calibrates it on up to config->images of the feed, from its beginning. The result is in quantized
- * form. `report` is overwritten, and the caller's to clear. */
+ * form. `report` is overwritten, and the caller's to clear. device and feed may be NULL where
+ * config->encodings is to say all: CLQ_USAGE names the activations that it does not know, and
+ * methods that need images. */
 clq_status clq_ptq(clq_device *device, const clq_graph *trained, clq_feed *feed, int batch,
                    const clq_quant_config *config, clq_quant_report *report, clq_graph **quantized);
 

@@ -50,6 +50,53 @@ static void forms_of_files(void **state) {
     assert_printed("--onnx-form: must be one of qdq, qoperator, qoperator-ort");
 }
 
+/* Every number of two networks' files but for metadata. */
+static void assert_same_codes(const char *path, const char *other) {
+    clq_graph *a, *b;
+    assert_ok(clq_onnx_load(path, &a));
+    assert_ok(clq_onnx_load(other, &b));
+    assert_int_equal(a->value_count, b->value_count);
+    for (int v = 0; v < a->value_count; v++) {
+        const clq_value *x = &a->values[v], *y = &b->values[v];
+        assert_int_equal(x->q.count, y->q.count);
+        assert_int_equal(x->q.zero_point, y->q.zero_point);
+        assert_int_equal(x->q.type, y->q.type);
+        for (int64_t i = 0; i < x->q.count; i++) {
+            assert_true(x->q.scale[i] == y->q.scale[i]);
+        }
+        if (x->data) {
+            assert_memory_equal(x->data, y->data,
+                                (size_t)clq_dtype_bytes(x->dtype, clq_shape_count(&x->shape)));
+        }
+    }
+    clq_graph_destroy(a);
+    clq_graph_destroy(b);
+}
+
+/* Out of one network and into another, without data. */
+static void scales_from_files(void **state) {
+    (void)state;
+    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    const char *again = clq_test_temp_path("again.onnx");
+    const char *aimet = clq_test_temp_path("q.encodings"), *ncnn = clq_test_temp_path("q.table");
+    assert_exit(0, "ptq %s --data " DATA " --test-images 0 -o %s", fp32, q);
+    assert_exit(0, "convert %s --encodings-out %s --encodings-format aimet-1.0.0", q, aimet);
+    assert_exit(0, "ptq %s --encodings %s -o %s", fp32, aimet, again);
+    assert_printed("ptq: scales of ");
+    assert_printed("scales of 52 tensors given\n");
+    assert_same_codes(q, again);
+    assert_exit(CLQ_USAGE, "ptq %s --encodings %s --adaround -o %s", fp32, aimet, again);
+    assert_printed("look at images: give --data or --inputs beside the encodings");
+    assert_exit(0, "convert %s --encodings-out %s", q, ncnn);
+    assert_printed("ncnn's activations have codes -127..127 around 0: of 20 of 20 layers");
+    assert_exit(CLQ_USAGE, "ptq %s --encodings %s -o %s", fp32, ncnn, again);
+    assert_printed("no scale for 10 activations, layer1.0.conv2, ");
+    assert_exit(0, "ptq %s --encodings %s --data " DATA " -o %s", fp32, ncnn, again);
+    assert_printed("scales of 42 tensors given\n");
+    assert_exit(0, "verify %s --data " DATA " -n 8", again);
+    assert_printed("\n0 of ");
+}
+
 static void all_observers_are_tried(void **state) {
     (void)state;
     const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
@@ -381,6 +428,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ptq_says_what_it_did),
         cmocka_unit_test(forms_of_files),
+        cmocka_unit_test(scales_from_files),
         cmocka_unit_test(all_observers_are_tried),
         cmocka_unit_test(a_far_outlier_is_a_warning),
         cmocka_unit_test(clamped_scales_are_a_warning),

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "formats/onnx/load.h"
+#include "graph/node.h"
 
 clq_status onnx_peek(const onnx_loader *load, const onnx_node *node, size_t index,
                      onnx_operand *operand) {
@@ -45,6 +46,9 @@ static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t ind
                             const onnx_operand *like) {
     onnx_operand out = {.constant = NULL};
     CLQ_TRY(clq_graph_add_node(load->graph, op, name, attrs, inputs, input_count, &out.value));
+    clq_value *value = &load->graph->values[out.value];
+    const char *file_name = node->proto->output[index];
+    CLQ_TRY(clq_value_set_file_name(value, strcmp(file_name, value->name) == 0 ? NULL : file_name));
     if (like) {
         out.rank = like->rank;
         memcpy(out.axis, like->axis, sizeof out.axis);

@@ -7,6 +7,7 @@
 #include "formats/layout.h"
 #include "formats/onnx/load.h"
 #include "graph/codes.h"
+#include "graph/node.h"
 
 static clq_status add_parameter(onnx_loader *load, const onnx_node *node,
                                 const onnx_constant *constant, clq_value_kind kind, clq_dtype dtype,
@@ -19,8 +20,11 @@ static clq_status add_parameter(onnx_loader *load, const onnx_node *node,
         return onnx_fail(node, "the same weights are used so often that they grow out of "
                                "proportion to the file");
     }
-    CLQ_TRY(onnx_parameter_name(load, constant ? constant->name : "", node_name, role, &name));
-    return clq_graph_add_parameter(load->graph, name, kind, dtype, shape, data, value);
+    const char *file_name = constant ? constant->name : "";
+    CLQ_TRY(onnx_parameter_name(load, file_name, node_name, role, &name));
+    CLQ_TRY(clq_graph_add_parameter(load->graph, name, kind, dtype, shape, data, value));
+    return clq_value_set_file_name(&load->graph->values[*value],
+                                   file_name[0] && strcmp(file_name, name) != 0 ? file_name : NULL);
 }
 
 clq_status onnx_add_float(onnx_loader *load, const onnx_node *node, const onnx_constant *constant,

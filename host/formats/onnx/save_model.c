@@ -409,6 +409,7 @@ clq_status clq_onnx_save_as(const clq_graph *graph, const clq_onnx_options *opti
 }
 
 clq_status clq_onnx_save(const clq_graph *graph, const char *path) {
+    CLQ_NEEDS(graph, path);
     return clq_onnx_save_as(graph, NULL, path);
 }
 
