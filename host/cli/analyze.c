@@ -1,13 +1,7 @@
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <clquant/passes.h>
 
 #include "base/files.h"
 #include "base/json.h"
-#include "base/limits.h"
-#include "base/log.h"
 #include "base/ranges.h"
 #include "cli/analysis.h"
 #include "cli/cli.h"
@@ -15,7 +9,7 @@
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 #include "cli/shapes.h"
-#include "quant/report.h"
+#include "session/analyze.h"
 
 typedef struct options {
     clq_common common;
@@ -108,200 +102,20 @@ static const struct argp argp = {
 
 /* ---- what is read ---- */
 
-typedef struct session {
-    const options *options;
-    clq_device *device;
-    clq_graph *trained, *folded, *integer;
-    clq_quantized quantized; /* when this command quantizes */
-    clq_dataset *images;
-    clq_arrays *arrays;
-    clq_feed *feed;
-    char why_not[256]; /* accuracy is not measured; "" otherwise */
-    const char *sources[CLQ_PART_COUNT];
-    clq_analysis analysis;
-} session;
-
-static int64_t sample_bytes(const clq_graph *graph) {
-    int64_t elements = 0;
-    for (int i = 0; i < graph->input_count; i++) {
-        elements += clq_shape_count(&graph->values[graph->inputs[i]].shape);
-    }
-    for (int i = 0; i < graph->output_count; i++) {
-        elements += clq_shape_count(&graph->values[graph->outputs[i].value].shape);
-    }
-    return elements * (int64_t)sizeof(float);
-}
-
-/* The default must fit into memory, and what fits is said. */
-static int64_t choose_limit(const session *s) {
-    enum { USUAL = 512 };
-    const int64_t fit = (int64_t)1000000000 / sample_bytes(s->trained);
-    if (s->options->limit > 0 || fit >= USUAL) {
-        return s->options->limit > 0 ? s->options->limit : USUAL;
-    }
-    clq_log_info("as many samples as take 1 GB with their outputs; --limit decides otherwise");
-    return fit > 0 ? fit : 1;
-}
-
-/* All of them are kept; more than there is room for would end the process without a word. */
-static clq_status check_memory(const session *s, int64_t samples) {
-    const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    const uint64_t group = clq_group_memory(), room = machine < group ? machine : group;
-    const double bytes = (double)samples * (double)sample_bytes(s->trained);
-    return bytes <= 0.5 * (double)room
-               ? CLQ_OK
-               : clq_fail(CLQ_NO_MEMORY,
-                          "%lld samples take %.1f GB with their outputs, more than half of the "
-                          "memory here; --limit takes fewer",
-                          (long long)samples, 1e-9 * bytes);
-}
-
-/* Labelled images or rows where there are any, else what there is. `graph` keeps how they are
- * prepared. */
-static clq_status open_images(session *s, clq_graph *graph, int64_t limit) {
-    clq_data_source source = {.path = s->options->data,
-                              .flags = &s->options->images,
-                              .quiet = s->options->quantized == NULL, /* said in calibration */
-                              .sources = s->sources};
-    const clq_status status = clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &s->images);
-    if (status != CLQ_NO_INPUT && status != CLQ_BAD_DATA && status != CLQ_USAGE) {
-        return status;
-    }
-    snprintf(s->why_not, sizeof s->why_not, "%s", clq_last_error());
-    source.any_classes = true;
-    return clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &s->images);
-}
-
-/* Of a quantized model whose weights were equalized the float network with equalized weights, made
- * again from the images that calibrated; `train` NULL: from arrays. */
-static clq_status equalize_again(session *s, clq_dataset *train, const clq_quant_config *config) {
-    clq_graph *real = NULL;
-    CLQ_TRY(
-        clq_stage_float(s->device, s->trained, train, s->arrays, config, s->options->seed, &real));
-    clq_graph_destroy(s->folded);
-    s->folded = real;
-    return clq_fail_in(clq_analysis_check_weights(s->folded, s->integer),
-                       "%s: its weights were equalized on other data; give the data, --seed and "
-                       "image flags that ptq had, or only the FP32 model",
-                       s->options->quantized ? s->options->quantized : s->options->model);
-}
-
-static clq_status quantize(session *s, clq_dataset *train) {
-    const options *o = s->options;
-    return s->arrays ? clq_stage_ptq_arrays(s->device, s->trained, s->arrays, &o->config,
-                                            &s->quantized.report, &s->integer)
-                     : clq_stage_ptq(s->device, s->trained, train, &o->config, o->seed,
-                                     &s->quantized.report, NULL, &s->integer);
-}
-
-/* What the calibration images are needed for: to quantize, and to equalize. */
-static clq_status calibrate(session *s) {
-    const options *o = s->options;
-    clq_data_source source = {.path = o->data, .flags = &o->images, .any_classes = true};
-    clq_quant_config config = o->config;
-    clq_dataset *train = NULL;
-    clq_status status = CLQ_OK;
+static clq_status open_models(const options *o, clq_analyze_work *w) {
+    CLQ_TRY(clq_model_open(o->model, &w->trained));
+    CLQ_TRY(clq_model_require_float(o->model, w->trained));
     if (o->quantized) {
-        json_t *json = clq_quantization_recorded(s->integer);
-        const json_int_t images = json_integer_value(json_object_get(json, "images"));
-        config.equalize = json_is_true(json_object_get(json, "equalize"));
-        config.images = images > 0 ? images : config.images;
-        json_decref(json);
-    }
-    if (o->quantized && !config.equalize) {
-        if (clq_analysis_check_weights(s->folded, s->integer) != CLQ_OK) {
-            clq_log_warn("%s; what this costs is part of all errors", clq_last_error());
-        }
-        return CLQ_OK;
-    }
-    CLQ_TRY(s->arrays ? CLQ_OK
-                      : clq_data_open(&source, o->quantized ? s->integer : s->trained,
-                                      CLQ_SPLIT_TRAIN, 0, &train));
-    if (o->quantized && !s->arrays) { /* prepared as for its calibration */
-        clq_preprocessing p;
-        CLQ_GOTO(status, cleanup, clq_graph_preprocessing(s->integer, &p));
-        CLQ_GOTO(status, cleanup, clq_graph_set_preprocessing(s->trained, &p));
-    }
-    CLQ_GOTO(status, cleanup, o->quantized ? CLQ_OK : quantize(s, train));
-    CLQ_GOTO(status, cleanup, config.equalize ? equalize_again(s, train, &config) : CLQ_OK);
-cleanup:
-    clq_dataset_close(train);
-    return status;
-}
-
-/* Other tools quantize networks as they are. */
-static bool has_batch_norms(const clq_graph *graph) {
-    for (int n = 0; n < graph->node_count; n++) {
-        if (strcmp(graph->nodes[n].op->name, "batch_norm") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static clq_status take_unfolded(session *s) {
-    clq_graph_destroy(s->folded);
-    s->folded = NULL;
-    return clq_graph_clone(s->trained, &s->folded);
-}
-
-static clq_status open_models(session *s) {
-    const options *o = s->options;
-    CLQ_TRY(clq_model_open(o->model, &s->trained));
-    CLQ_TRY(clq_model_require_float(o->model, s->trained));
-    CLQ_TRY(clq_graph_fold(s->trained, &s->folded));
-    if (o->quantized) {
-        CLQ_TRY(clq_model_open(o->quantized, &s->integer));
-        CLQ_TRY(clq_model_to_integer(o->quantized, &s->integer));
-        CLQ_TRY(has_batch_norms(s->integer) ? take_unfolded(s) : CLQ_OK);
-        CLQ_TRY(clq_fail_in(clq_analysis_check(s->folded, s->integer), "%s: is not made of %s",
-                            o->quantized, o->model));
+        CLQ_TRY(clq_model_open(o->quantized, &w->integer));
+        CLQ_TRY(clq_model_to_integer(o->quantized, &w->integer));
     }
     return CLQ_OK;
 }
 
-/* What prepares images is what the quantized model says, which knows it from its calibration. */
-static clq_status open_data(session *s, int *batch) {
-    const options *o = s->options;
-    clq_graph *graph = o->quantized ? s->integer : s->trained;
-    const int64_t limit = choose_limit(s);
-    if (s->arrays) {
-        *batch = clq_eval_batch(s->trained, clq_arrays_rows(s->arrays));
-        snprintf(s->why_not, sizeof s->why_not, "arrays have no labels");
-        const int64_t rows = clq_arrays_rows(s->arrays);
-        CLQ_TRY(check_memory(s, rows < limit ? rows : limit));
-        return clq_feed_create_arrays(s->trained, s->arrays, *batch, limit, &s->feed);
-    }
-    CLQ_TRY(open_images(s, graph, limit));
-    CLQ_TRY(check_memory(s, clq_dataset_get_info(s->images)->count));
-    *batch = clq_eval_batch(s->trained, clq_dataset_get_info(s->images)->count);
-    return clq_data_feed(s->device, graph, s->images, *batch, &s->feed);
-}
-
-static void close_session(session *s) {
-    clq_analysis_clear(&s->analysis);
-    clq_feed_destroy(s->feed);
-    clq_dataset_close(s->images);
-    clq_arrays_close(s->arrays);
-    clq_quant_report_clear(&s->quantized.report);
-    clq_graph_destroy(s->trained);
-    clq_graph_destroy(s->folded);
-    clq_graph_destroy(s->integer);
-    clq_device_close(s->device);
-}
-
 /* ---- what is left ---- */
 
-static json_t *to_json(const session *s) {
-    const options *o = s->options;
-    return clq_analysis_result(
-        &s->analysis, o->model, o->quantized, o->data ? o->data : o->inputs, s->device, s->integer,
-        s->arrays ? json_null()
-                  : clq_preprocessing_to_json(o->quantized ? s->integer : s->trained, s->sources));
-}
-
 /* analysis.json, and the report of it. */
-static clq_status leave(const session *s, clq_out_folder *out, const json_t *json) {
+static clq_status leave(const options *o, clq_out_folder *out, const json_t *json) {
     char *path = NULL, *html = NULL;
     clq_status status = CLQ_OK;
     if (!out->path) {
@@ -311,7 +125,7 @@ static clq_status leave(const session *s, clq_out_folder *out, const json_t *jso
     CLQ_GOTO(status, cleanup, path ? clq_out_clear(out) : CLQ_NO_MEMORY);
     CLQ_GOTO(status, cleanup, clq_json_dump_file(path, json));
     CLQ_GOTO(status, cleanup, clq_report_write(&out->path, 1, NULL, &html));
-    if (!s->options->common.json) {
+    if (!o->common.json) {
         printf("\n%s\n", html);
     }
 cleanup:
@@ -320,38 +134,33 @@ cleanup:
     return status;
 }
 
-static clq_status show(const session *s, clq_out_folder *out) {
-    json_t *json = to_json(s);
+static clq_status show(const options *o, const clq_analyze_work *w, clq_out_folder *out) {
+    json_t *json = clq_analyze_to_json(w, o->model, o->quantized, o->data ? o->data : o->inputs);
     clq_status status = json ? CLQ_OK : CLQ_NO_MEMORY;
-    if (status == CLQ_OK && s->options->common.json) {
+    if (status == CLQ_OK && o->common.json) {
         status = clq_json_dump_stdout(json);
     } else if (status == CLQ_OK) {
-        if (*s->why_not) {
-            printf("accuracy was not measured: %s\n", s->why_not);
+        if (*w->why_not) {
+            printf("accuracy was not measured: %s\n", w->why_not);
         }
-        status = clq_analysis_print(&s->analysis);
+        status = clq_analysis_print(&w->analysis);
     }
     if (status == CLQ_OK) {
-        status = leave(s, out, json);
+        status = leave(o, out, json);
     }
     json_decref(json);
     return status;
 }
 
-static clq_status analyze(session *s, clq_out_folder *out) {
-    const options *o = s->options;
-    int batch = 1;
-    CLQ_TRY(open_models(s));
-    CLQ_TRY(clq_device_open(o->common.device, &s->device));
-    CLQ_TRY(o->inputs ? clq_inputs_open_arrays(o->inputs, &o->images, &s->arrays) : CLQ_OK);
-    CLQ_TRY(calibrate(s));
-    CLQ_TRY(open_data(s, &batch));
+static clq_status analyze(const options *o, clq_analyze_work *w, clq_out_folder *out) {
+    CLQ_TRY(open_models(o, w));
+    CLQ_TRY(clq_device_open(o->common.device, &w->device));
+    CLQ_TRY(o->inputs ? clq_inputs_open_arrays(o->inputs, &o->images, &w->arrays) : CLQ_OK);
+    CLQ_TRY(clq_analyze_open(w));
     CLQ_TRY(clq_out_claim(out));
-    clq_quantized_warn(&s->quantized);
-    CLQ_TRY(
-        clq_analyze(s->device, s->trained, s->folded, s->integer, s->feed, batch, 0, &s->analysis));
-    CLQ_TRY(clq_analysis_time(s->device, s->folded, s->integer, &s->analysis));
-    return show(s, out);
+    clq_quantized_warn(&w->quantized);
+    CLQ_TRY(clq_analyze_run(w));
+    return show(o, w, out);
 }
 
 static clq_status run(int argc, char **argv) {
@@ -370,10 +179,19 @@ static clq_status run(int argc, char **argv) {
     clq_out_folder out = {
         .path = o.out, .overwrite = o.overwrite, .results = results, .result_count = 1};
     CLQ_TRY(clq_out_check(&out));
-    session s = {.options = &o, .quantized = {.method = "ptq", .config = &o.config}};
-    const clq_status status = analyze(&s, &out);
+    clq_analyze_work w = {.name = o.model,
+                          .quantized_name = o.quantized,
+                          .data = o.data,
+                          .flags = &o.images,
+                          .config = &o.config,
+                          .seed = o.seed,
+                          .limit = o.limit,
+                          .quantized = {.method = "ptq", .config = &o.config}};
+    const clq_status status = analyze(&o, &w, &out);
     clq_out_release(&out);
-    close_session(&s);
+    clq_analyze_close(&w);
+    clq_arrays_close(w.arrays);
+    clq_device_close(w.device);
     return status;
 }
 

@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/ranges.h"
 #include "bench/bench_json.h"
+#include "session/analyze.h"
 #include "session/keys.h"
 #include "session/model_info.h"
 #include "session/options.h"
@@ -239,6 +240,43 @@ cleanup:
     return status;
 }
 
+/* ---- analysis ---- */
+
+clq_status clq_session_analyze(const clq_session *session, const clq_session *quantized,
+                               const char *path, clq_arrays *arrays, const clq_options *options,
+                               clq_result **result) {
+    CLQ_NEEDS(session, quantized);
+    clq_status status = CLQ_OK;
+    work w;
+    clq_quant_config config;
+    int64_t seed = 1;
+    clq_quant_config_init(&config);
+    clq_analyze_work a = {.device = session->device,
+                          .name = "the float network",
+                          .quantized_name = "the quantized network",
+                          .data = path,
+                          .arrays = arrays,
+                          .flags = &w.images,
+                          .config = &config};
+    CLQ_TRY(require_float(session->graph));
+    CLQ_GOTO(status, cleanup, begin(&w, __func__, session, path, arrays, options));
+    CLQ_GOTO(status, cleanup, clq_json_read_i64(&w.reader, "limit", CLQ_IN_DATA_LIMIT, &a.limit));
+    CLQ_GOTO(status, cleanup, clq_json_read_i64(&w.reader, "seed", CLQ_IN_SEED, &seed));
+    CLQ_GOTO(status, cleanup, clq_json_reader_finish(&w.reader));
+    a.seed = (uint64_t)seed;
+    a.trained = w.graph;
+    w.graph = NULL;
+    CLQ_GOTO(status, cleanup, clq_graph_clone(quantized->graph, &a.integer));
+    CLQ_GOTO(status, cleanup, take_integer(&a.integer));
+    CLQ_GOTO(status, cleanup, clq_analyze_open(&a));
+    CLQ_GOTO(status, cleanup, clq_analyze_run(&a));
+    status = GIVE(result, clq_analyze_to_json(&a, NULL, NULL, path));
+cleanup:
+    clq_analyze_close(&a);
+    end(&w);
+    return status;
+}
+
 /* ---- bench ---- */
 
 enum { MAX_BATCHES = 16, MAX_CASES = 1024 };
@@ -321,6 +359,11 @@ clq_status clq_session_info(const clq_session *session, clq_result **result) {
 clq_status clq_session_save(const clq_session *session, const char *path) {
     CLQ_NEEDS(session, path);
     return clq_onnx_save(session->graph, path);
+}
+
+clq_status clq_device_describe(clq_device *device, clq_result **result) {
+    CLQ_NEEDS(device, result);
+    return clq_result_take(clq_device_to_json(device, clq_device_get_info(device)), result);
 }
 
 clq_status clq_devices_describe(clq_result **result) {

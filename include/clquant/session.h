@@ -92,6 +92,11 @@ clq_status clq_session_evaluate(const clq_session *session, const char *path, cl
  * are a result ("mismatched_codes"), not a failure. Options: limit (all). */
 clq_status clq_session_verify(const clq_session *session, const char *path, clq_arrays *arrays,
                               const clq_options *options, clq_result **result);
+/* Which layer loses accuracy, as `clquant analyze --json`: of a float network and what was made of
+ * it. Options: limit (512, or fewer that take 1 GB), seed (1) of the calibration images. */
+clq_status clq_session_analyze(const clq_session *session, const clq_session *quantized,
+                               const char *path, clq_arrays *arrays, const clq_options *options,
+                               clq_result **result);
 /* Latency and throughput of networks, in turns, as `clquant bench --json`. Options: batch (1, or a
  * list), iterations, layers (true), peak (true: what the device can do is measured too). */
 clq_status clq_session_bench(clq_session *const *sessions, size_t count, const clq_options *options,
@@ -100,6 +105,8 @@ clq_status clq_session_bench(clq_session *const *sessions, size_t count, const c
 clq_status clq_session_info(const clq_session *session, clq_result **result);
 /* The OpenCL devices here: an array, as `clquant devices --json` but for what is measured. */
 clq_status clq_devices_describe(clq_result **result);
+/* One of them that is open: its dot paths and the kernels that are left out, too. */
+clq_status clq_device_describe(clq_device *device, clq_result **result);
 
 CLQ_API_END
 #endif

@@ -155,6 +155,25 @@ static void evaluates_labelled_arrays(void **state) {
     free(y);
 }
 
+static void analyzes(void **state) {
+    (void)state;
+    clq_session *int8 = NULL;
+    clq_result *result = NULL;
+    clq_arrays *arrays = in_memory(true, CLQ_ORDER_NHWC);
+    clq_options *options = make_options("limit", "20");
+    assert_ok(clq_session_ptq(fp32, NULL, arrays, NULL, &int8, NULL));
+    assert_ok(clq_session_analyze(fp32, int8, NULL, arrays, options, &result));
+    assert_true(clq_result_number(result, "images") == 20);
+    assert_non_null(clq_result_text(result, "advice"));
+    assert_non_null(strstr(clq_result_json(result), "\"name\":\"conv\""));
+    clq_result_free(result);
+    assert_status(clq_session_analyze(fp32, fp32, NULL, arrays, NULL, NULL), CLQ_USAGE);
+    assert_status(clq_session_analyze(fp32, NULL, NULL, arrays, NULL, NULL), CLQ_USAGE);
+    clq_options_destroy(options);
+    clq_session_destroy(int8);
+    clq_arrays_close(arrays);
+}
+
 static void paths(void **state) {
     (void)state;
     clq_session *int8 = NULL;
@@ -262,7 +281,11 @@ static void what_is_there(void **state) {
     assert_ok(clq_devices_describe(&result));
     assert_int_equal(clq_result_json(result)[0], '[');
     clq_result_free(result);
+    assert_ok(clq_device_describe(test_device, &result));
+    assert_non_null(clq_result_text(result, "dot_path"));
+    clq_result_free(result);
     clq_options_destroy(options);
+    assert_status(clq_device_describe(NULL, &result), CLQ_USAGE);
     assert_status(clq_session_bench((clq_session *const[]){NULL}, 1, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_bench(NULL, 1, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_info(NULL, &result), CLQ_USAGE);
@@ -280,11 +303,9 @@ static void what_is_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quantizes_alike),
-        cmocka_unit_test(evaluates_labelled_arrays),
-        cmocka_unit_test(paths),
-        cmocka_unit_test(wrong_options),
-        cmocka_unit_test(a_function_and_a_sink_end_the_work),
+        cmocka_unit_test(quantizes_alike), cmocka_unit_test(evaluates_labelled_arrays),
+        cmocka_unit_test(analyzes),        cmocka_unit_test(paths),
+        cmocka_unit_test(wrong_options),   cmocka_unit_test(a_function_and_a_sink_end_the_work),
         cmocka_unit_test(what_is_there),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
