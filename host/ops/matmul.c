@@ -1,4 +1,5 @@
-/* matmul: y = a b of two activations, matrices in their last two axes, batches in the others. */
+/* matmul: y = a b of two activations, or an activation and a constant: matrices in their last two
+ * axes, batches in the others. */
 #include "ops/elementwise.h"
 #include "ops/registry.h"
 #include "ops/shape_rules.h"
@@ -30,32 +31,60 @@ static sizes sizes_of(const clq_shape *a, const clq_shape *b, const clq_matmul_a
                    .other_depth = q[attrs->transpose_b]};
 }
 
+/* A constant matrix, or several, has no batch: a shape of `rank` dimensions. */
+static clq_shape widened(const clq_shape *shape, int rank) {
+    clq_shape wide = {.rank = rank};
+    for (int i = 0; i < rank; i++) {
+        const int own = i - rank + shape->rank;
+        wide.dim[i] = own < 0 ? 1 : shape->dim[own];
+    }
+    return wide;
+}
+
+/* *constant: it is a parameter. */
+static clq_status check_operand(const clq_graph *graph, const clq_node *node, int input,
+                                bool *constant) {
+    const clq_value *value = &graph->values[node->inputs[input]];
+    *constant = value->kind == CLQ_VALUE_PARAMETER;
+    if (!*constant) {
+        /* Of two dimensions, one is the batch: images would mix. */
+        return clq_want_activation(graph, node, input, 3, CLQ_MAX_RANK);
+    }
+    return value->dtype == CLQ_F32 && value->q.count == 0 && value->shape.rank >= 2 &&
+                   value->shape.rank <= 3
+               ? CLQ_OK
+               : clq_op_broken(node, "a constant operand must be float, of 2 or 3 dimensions");
+}
+
 static clq_status matmul_infer(const clq_graph *graph, const clq_node *node, clq_shape *output) {
-    const clq_shape *a = &graph->values[node->inputs[A]].shape;
-    const clq_shape *b = &graph->values[node->inputs[B]].shape;
+    const clq_shape *p = &graph->values[node->inputs[A]].shape;
+    const clq_shape *q = &graph->values[node->inputs[B]].shape;
     char a_text[96], b_text[96];
-    clq_shape_text(a, a_text, sizeof a_text);
-    clq_shape_text(b, b_text, sizeof b_text);
-    /* Of two dimensions, one is the batch: images would mix. */
-    CLQ_TRY(clq_want_activation(graph, node, A, 3, CLQ_MAX_RANK));
-    CLQ_TRY(clq_want_activation(graph, node, B, 3, CLQ_MAX_RANK));
-    const sizes s = sizes_of(a, b, node->attrs);
-    if (a->rank != b->rank || s.depth != s.other_depth) {
+    bool constant[2];
+    clq_shape_text(p, a_text, sizeof a_text);
+    clq_shape_text(q, b_text, sizeof b_text);
+    CLQ_TRY(check_operand(graph, node, A, &constant[A]));
+    CLQ_TRY(check_operand(graph, node, B, &constant[B]));
+    const int rank = constant[A] ? q->rank : p->rank;
+    const sizes s = sizes_of(p, q, node->attrs);
+    if ((constant[A] && constant[B]) || p->rank > rank || q->rank > rank ||
+        (!constant[A] && !constant[B] && p->rank != q->rank) || s.depth != s.other_depth) {
         return clq_op_broken(node,
                              "inputs of shape %s and %s must have as many dimensions, and matrices "
                              "that can be multiplied",
                              a_text, b_text);
     }
-    *output = *a;
-    for (int i = 0; i < a->rank - 2; i++) {
-        if (a->dim[i] != b->dim[i] && (i == 0 || (a->dim[i] != 1 && b->dim[i] != 1))) {
+    const clq_shape a = widened(p, rank), b = widened(q, rank);
+    *output = a;
+    for (int i = 0; i < rank - 2; i++) {
+        if (a.dim[i] != b.dim[i] && (i == 0 || (a.dim[i] != 1 && b.dim[i] != 1))) {
             return clq_op_broken(node, "inputs of shape %s and %s: axis %d differs", a_text, b_text,
                                  i);
         }
-        output->dim[i] = a->dim[i] > b->dim[i] ? a->dim[i] : b->dim[i];
+        output->dim[i] = a.dim[i] > b.dim[i] ? a.dim[i] : b.dim[i];
     }
-    output->dim[a->rank - 2] = s.rows;
-    output->dim[a->rank - 1] = s.columns;
+    output->dim[rank - 2] = s.rows;
+    output->dim[rank - 1] = s.columns;
     return CLQ_OK;
 }
 

@@ -158,7 +158,8 @@ typedef struct clq_lrn_attrs {
 } clq_lrn_attrs;
 
 /* "matmul": a (N,..,M,K), b (N,..,K,L) of as many dimensions, 3 or more; an axis of 1 between is
- * used for all of the other's */
+ * used for all of the other's. One may be a parameter (K,L), (M,K) or with one axis more in front.
+ */
 typedef struct clq_matmul_attrs {
     bool transpose_a, transpose_b; /* stored as (..,K,M), (..,N,K) */
 } clq_matmul_attrs;

@@ -290,6 +290,47 @@ static void functions_are_inlined(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* The function's own attribute, field 11, where a call has none. The schema that the tests are made
+ * with may not know the field, so it is written as one that is unknown. */
+static void attributes_with_defaults(void **state) {
+    (void)state;
+    for (int bad = 0; bad < 2; bad++) {
+        make_model *m = make_start();
+        functions f;
+        uint8_t bytes[64];
+        Onnx__AttributeProto by = ONNX__ATTRIBUTE_PROTO__INIT;
+        ProtobufCMessageUnknownField field = {11, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, 0, bytes};
+        make_node(m, "Conv", "in,weight", "out");
+        make_attribute(m, "strides", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS)->ref_attr_name =
+            make_text(m, "by");
+        make_function(m, &f, "Block", "in,weight", "out", 1);
+        by.name = make_text(m, "by");
+        by.has_type = true;
+        by.type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
+        by.n_ints = 2;
+        by.ints = (int64_t[]){2, 2};
+        bytes[0] = (uint8_t)onnx__attribute_proto__pack(&by, bytes + 1);
+        field.len = (size_t)bytes[0] + 1;
+        bytes[1] = bad ? 7 : bytes[1]; /* a reserved wire type */
+        f.function[0].base.n_unknown_fields = 1;
+        f.function[0].base.unknown_fields = &field;
+        make_weights(m, "u", DIMS(4, 3, 1, 1));
+        make_weights(m, "v", DIMS(5, 4, 1, 1));
+        call(m, "Block", "x,u", "a");
+        call(m, "Block", "a,v", "y");
+        make_ints(m, "by", 1, 1);
+        if (bad) {
+            make_refused(m, "not an ONNX model");
+            continue;
+        }
+        clq_graph *graph = make_finish(m);
+        const clq_conv2d_attrs *first = graph->nodes[0].attrs, *second = graph->nodes[1].attrs;
+        assert_int_equal(first->stride[0], 2);
+        assert_int_equal(second->stride[0], 1);
+        clq_graph_destroy(graph);
+    }
+}
+
 static void functions_that_call_themselves(void **state) {
     (void)state;
     make_model *m = make_start();
@@ -336,11 +377,17 @@ static void open_dimensions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(floats_are_calculated),   cmocka_unit_test(shapes_are_calculated),
-        cmocka_unit_test(weights_are_taken_apart), cmocka_unit_test(weights_are_filled),
-        cmocka_unit_test(matmul_of_pixels),        cmocka_unit_test(gemm_factors),
-        cmocka_unit_test(functions_are_inlined),   cmocka_unit_test(functions_that_call_themselves),
-        cmocka_unit_test(inputs_may_be_missing),   cmocka_unit_test(open_dimensions),
+        cmocka_unit_test(floats_are_calculated),
+        cmocka_unit_test(shapes_are_calculated),
+        cmocka_unit_test(weights_are_taken_apart),
+        cmocka_unit_test(weights_are_filled),
+        cmocka_unit_test(matmul_of_pixels),
+        cmocka_unit_test(gemm_factors),
+        cmocka_unit_test(functions_are_inlined),
+        cmocka_unit_test(functions_that_call_themselves),
+        cmocka_unit_test(attributes_with_defaults),
+        cmocka_unit_test(inputs_may_be_missing),
+        cmocka_unit_test(open_dimensions),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

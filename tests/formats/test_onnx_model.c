@@ -66,10 +66,10 @@ static void refused_tensors(void **state) {
     (void)state;
     static int64_t three[3] = {3, 5, 1};
     for (int kind = 0; kind < 7; kind++) {
-        static const char *const errors[] = {"in another file", "do not make up its shape",
-                                             "out of range",    "element type string",
-                                             "do not make up",  "out of range",
-                                             "have shape 3x5x1"};
+        static const char *const errors[] = {
+            "in another file",          "do not make up its shape", "out of range",
+            "element type string",      "do not make up",           "out of range",
+            "needs the batch as axis 1"};
         make_model *m = start_pooled();
         make_weights(m, "w", DIMS(3, 5));
         Onnx__TensorProto *w = m->tensors[0];

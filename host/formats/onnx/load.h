@@ -36,6 +36,7 @@
 #include "formats/names.h"
 #include "formats/onnx/external.h"
 #include "formats/onnx/wire.h"
+#include "ops/binary.h"
 
 enum {
     ONNX_MAX_RANK = 8,
@@ -230,6 +231,8 @@ bool onnx_code_range(onnx_type type, int32_t *lowest, int32_t *highest);
 int32_t onnx_code(const onnx_constant *constant, size_t i);
 /* "float16", for messages; in `text`, which it returns. */
 const char *onnx_type_name(int64_t type, char *text, size_t size);
+/* A FLOAT of no dimensions. */
+clq_status onnx_constant_number(onnx_loader *load, float number, const onnx_constant **constant);
 /* Plain floats of a FLOAT constant or of dequantized codes. */
 clq_status onnx_constant_floats(clq_arena *arena, const onnx_constant *constant,
                                 const float **values);
@@ -336,9 +339,9 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
  * clq_layout_find turns: (N, features) may be a flattened image in the order H, W, C. */
 clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t index,
                               onnx_operand *operand);
-/* Of (N, C, H, W): the graph's image (N, H, W, C), or its (N, C) where H and W are 1
- * (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad, which becomes a
- * node when it is NULL. */
+/* Of (N, C, H, W), or (N, C, L), whose height is 1: the graph's image (N, H, W, C), or its (N, C)
+ * where H and W are 1 (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad,
+ * which becomes a node when it is NULL. */
 clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
                            onnx_operand *operand, int *pad);
 /* Notes that the node being loaded reads an activation, and that it is loaded. */
@@ -355,6 +358,13 @@ clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *o
 
 /* Gives input 0, an activation, another name. */
 clq_status onnx_pass_on(onnx_loader *load, const onnx_node *node);
+/* Adds a node to the graph; *made is its output, not bound, with axes as below. */
+clq_status onnx_make_node(onnx_loader *load, const onnx_node *node, const char *op,
+                          const char *name, const void *attrs, const int *inputs, int input_count,
+                          const onnx_operand *like, onnx_operand *made);
+/* Binds output `index` to what a node made for it. */
+clq_status onnx_bind_made(onnx_loader *load, const onnx_node *node, size_t index,
+                          const onnx_operand *made);
 /* Adds a node to the graph and binds its output, whose axes are where those of `like` are; NULL:
  * (N, C, H, W) for an image, else as stored. `name` NULL: from the file's node. */
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
@@ -457,6 +467,17 @@ clq_status onnx_finish_qparams(onnx_loader *load);
 /* A Clip of codes. ops_quantize.c */
 clq_status onnx_clip_codes(onnx_loader *load, onnx_node *node);
 
+/* One of two operands of a node that works element by element. */
+typedef struct onnx_side {
+    const onnx_constant *constant; /* NULL: an activation */
+    onnx_operand x;
+} onnx_side;
+/* Input `index`; result: a op b, a node called `name`, whose output is not bound; one of them is an
+ * activation. ops_binary.c */
+clq_status onnx_read_side(onnx_loader *load, const onnx_node *node, size_t index, onnx_side *side);
+clq_status onnx_combine(onnx_loader *load, const onnx_node *node, clq_binary kind, onnx_side *a,
+                        onnx_side *b, const char *name, onnx_side *result);
+
 /* Binds the output to `x` in other dimensions, of which the first may be the batch and one -1; 0 is
  * what x has there where `copies`. ops_shape.c */
 clq_status onnx_bind_dims(onnx_loader *load, const onnx_node *node, onnx_operand *x, int rank,
@@ -495,7 +516,8 @@ clq_status onnx_read_split(onnx_loader *load, onnx_node *node, int rank, const i
 typedef struct onnx_window {
     int kernel[2], stride[2], dilation[2], pad[4];
 } onnx_window;
-/* `kernel` from kernel_shape; `weight` (NULL for pools) must agree with it. */
+/* `kernel` from kernel_shape; `weight` (NULL for pools) must agree with it. Of (N, C, L) the last
+ * of two numbers each. */
 clq_status onnx_read_window(onnx_node *node, const onnx_dims *x, const onnx_constant *weight,
                             onnx_window *window);
 

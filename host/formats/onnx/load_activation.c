@@ -40,15 +40,11 @@ static clq_status lead_with_batch(onnx_loader *load, const onnx_node *node, onnx
     return onnx_move(load, operand, "reshape", rank, dim, NULL);
 }
 
-/* Adds the node and binds the file's node's output `index`. */
-static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
-                            const char *name, const void *attrs, const int *inputs, int input_count,
-                            const onnx_operand *like) {
+clq_status onnx_make_node(onnx_loader *load, const onnx_node *node, const char *op,
+                          const char *name, const void *attrs, const int *inputs, int input_count,
+                          const onnx_operand *like, onnx_operand *made) {
     onnx_operand out = {.constant = NULL};
     CLQ_TRY(clq_graph_add_node(load->graph, op, name, attrs, inputs, input_count, &out.value));
-    clq_value *value = &load->graph->values[out.value];
-    const char *file_name = node->proto->output[index];
-    CLQ_TRY(clq_value_set_file_name(value, strcmp(file_name, value->name) == 0 ? NULL : file_name));
     if (like) {
         out.rank = like->rank;
         memcpy(out.axis, like->axis, sizeof out.axis);
@@ -56,13 +52,34 @@ static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t ind
         onnx_default_axes(load->graph->values[out.value].shape.rank, &out);
     }
     CLQ_TRY(onnx_make_room(load, out.value));
-    const onnx_value_use *x = &load->value_uses[inputs[0]];
-    if (x->turned && load->graph->values[out.value].shape.rank == 2 && strcmp(op, "linear") != 0) {
-        load->value_uses[out.value].turned = true;
-        load->value_uses[out.value].image = x->image;
+    const bool row = load->graph->values[out.value].shape.rank == 2 && strcmp(op, "linear") != 0;
+    for (int i = 0; row && i < input_count; i++) {
+        const onnx_value_use *x = inputs[i] >= 0 ? &load->value_uses[inputs[i]] : NULL;
+        if (x && x->turned) {
+            load->value_uses[out.value].turned = true;
+            load->value_uses[out.value].image = x->image;
+        }
     }
     CLQ_TRY(lead_with_batch(load, node, &out));
-    return onnx_bind(load, node->proto->output[index], &out);
+    *made = out;
+    return CLQ_OK;
+}
+
+clq_status onnx_bind_made(onnx_loader *load, const onnx_node *node, size_t index,
+                          const onnx_operand *made) {
+    clq_value *value = &load->graph->values[made->value];
+    const char *name = node->proto->output[index];
+    CLQ_TRY(clq_value_set_file_name(value, strcmp(name, value->name) == 0 ? NULL : name));
+    return onnx_bind(load, name, made);
+}
+
+/* Adds the node and binds the file's node's output `index`. */
+static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
+                            const char *name, const void *attrs, const int *inputs, int input_count,
+                            const onnx_operand *like) {
+    onnx_operand out;
+    CLQ_TRY(onnx_make_node(load, node, op, name, attrs, inputs, input_count, like, &out));
+    return onnx_bind_made(load, node, index, &out);
 }
 
 clq_status onnx_add_node(onnx_loader *load, const onnx_node *node, const char *op, const char *name,
@@ -178,16 +195,17 @@ clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t i
 
 clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
                            onnx_operand *operand, int *pad) {
-    static const int places[4] = {0, 2, 3, 1};
+    static const int image[4] = {0, 2, 3, 1}, line[4] = {0, -1, 2, 1};
     CLQ_TRY(read_input(load, node, index, true, operand, pad));
-    if (operand->rank != 4) {
-        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W)", operand->rank);
+    const int rank = operand->rank;
+    if (rank != 3 && rank != 4) {
+        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W) or (N, C, L)", rank);
     }
-    if (onnx_is_row(load, operand) && operand->axis[2] < 0 && operand->axis[3] < 0) {
+    if (onnx_is_row(load, operand) && operand->axis[2] < 0 && operand->axis[rank - 1] < 0) {
         return onnx_arrange(load, node, operand, 2, (const int[2]){0, 1});
     }
     CLQ_TRY(onnx_settle(load, node, operand, false));
-    return onnx_arrange(load, node, operand, 4, places);
+    return onnx_arrange(load, node, operand, 4, rank == 4 ? image : line);
 }
 
 clq_status onnx_view(onnx_loader *load, const onnx_node *node, onnx_operand *operand) {

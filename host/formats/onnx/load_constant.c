@@ -327,6 +327,15 @@ static void float_codes(const onnx_constant *codes, float *out) {
     }
 }
 
+clq_status onnx_constant_number(onnx_loader *load, float number, const onnx_constant **constant) {
+    onnx_constant *made;
+    void *data;
+    CLQ_TRY(onnx_constant_make(&load->arena, "", ONNX_FLOAT, 0, NULL, &made, &data));
+    *(float *)data = number;
+    *constant = made;
+    return CLQ_OK;
+}
+
 clq_status onnx_constant_floats(clq_arena *arena, const onnx_constant *constant,
                                 const float **values) {
     if (constant->scale) {

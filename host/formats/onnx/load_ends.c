@@ -40,6 +40,30 @@ static bool is_channels_last(const onnx_loader *load, const char *name, int64_t 
     return false;
 }
 
+/* Whether what reads an input of 3 dimensions first takes it as (N, C, L): an image of height 1. */
+static bool is_line(const onnx_loader *load, const char *name) {
+    static const char *const ops[] = {"Conv", "ConvTranspose", "MaxPool", "AveragePool"};
+    static const char *const passed[] = {"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"};
+    for (int i = 0; i < load->order_count; i++) {
+        const onnx_node node = onnx_node_at(load, load->order[i]);
+        bool passes = false;
+        if (strcmp(onnx_input_name(&node, 0), name) != 0) {
+            continue;
+        }
+        for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
+            if (strcmp(node.op, ops[k]) == 0) {
+                return true;
+            }
+            passes = passes || strcmp(node.op, passed[k]) == 0;
+        }
+        if (!passes) {
+            return false;
+        }
+        name = onnx_output_name(&node);
+    }
+    return false;
+}
+
 /* The shape that the caller gave for an input; NULL: none. */
 static const clq_onnx_shape *find_shape(const onnx_loader *load, const char *name) {
     for (size_t i = 0; i < load->shape_count; i++) {
@@ -156,6 +180,12 @@ static clq_status read_input_shape(onnx_loader *load, const Onnx__ValueInfoProto
     }
     shape->rank = operand->rank;
     shape->dim[0] = 1;
+    if (operand->rank == 3 && is_line(load, info->name)) {
+        shape->rank = 4;
+        shape->dim[1] = 1;
+        operand->axis[1] = 3;
+        operand->axis[2] = 2;
+    }
     for (int k = 1; k < operand->rank; k++) {
         shape->dim[operand->axis[k]] = dim[k];
     }

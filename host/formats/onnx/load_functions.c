@@ -1,10 +1,18 @@
 /* Functions of a model's own: each call becomes the function's nodes before
  * anything else looks at the graph. */
+#include <stddef.h>
 #include <string.h>
 
 #include "formats/onnx/load.h"
 
 enum { MAX_DEPTH = 16 };
+
+/* Attributes that a function gives itself where its call does not. */
+typedef struct defaults {
+    Onnx__AttributeProto **list;
+    size_t count;
+    bool read;
+} defaults;
 
 typedef struct inliner {
     clq_arena *arena;
@@ -12,7 +20,8 @@ typedef struct inliner {
     Onnx__NodeProto **node; /* (ONNX_MAX_NODES) */
     size_t count;
     int calls;
-    clq_names names; /* of calls */
+    clq_names names;    /* of calls */
+    defaults *defaults; /* (n_functions) */
 } inliner;
 
 static const char *text_of(const char *text) {
@@ -81,12 +90,73 @@ static const Onnx__AttributeProto *find_attribute(Onnx__AttributeProto *const *l
     return NULL;
 }
 
-/* Attributes that stand for one of the call become that one; they go where it
- * has none. */
+/* Field 11 of a function, which protobuf-c unpacks where the schema knows it, and else keeps. */
+enum { DEFAULTS_FIELD = 11 };
+
+static void *arena_alloc(void *arena, size_t size) {
+    void *memory;
+    return clq_arena_take(arena, size, 1, &memory) == CLQ_OK ? memory : NULL;
+}
+
+static void arena_free(void *arena, void *memory) {
+    (void)arena;
+    (void)memory; /* with the arena */
+}
+
+static clq_status unpack_defaults(inliner *in, const Onnx__FunctionProto *f, defaults *d) {
+    ProtobufCAllocator allocator = {arena_alloc, arena_free, in->arena};
+    void *memory;
+    CLQ_TRY(clq_arena_take(in->arena, f->base.n_unknown_fields, sizeof *d->list, &memory));
+    d->list = memory;
+    for (unsigned i = 0; i < f->base.n_unknown_fields; i++) {
+        const ProtobufCMessageUnknownField *field = &f->base.unknown_fields[i];
+        const uint8_t *data;
+        size_t size;
+        if (field->tag != DEFAULTS_FIELD || !clq_onnx_field_bytes(field, &data, &size)) {
+            continue;
+        }
+        CLQ_TRY(clq_fail_in(clq_onnx_scan_attribute(data, size),
+                            "function \"%.100s\": the default of an attribute", text_of(f->name)));
+        d->list[d->count] = onnx__attribute_proto__unpack(&allocator, size, data);
+        if (!d->list[d->count++]) {
+            return clq_fail(CLQ_BAD_DATA,
+                            "function \"%.100s\": the default of an attribute cannot be unpacked",
+                            text_of(f->name));
+        }
+    }
+    return CLQ_OK;
+}
+
+/* The function's, read once. */
+static clq_status find_defaults(inliner *in, const Onnx__FunctionProto *f, const defaults **out) {
+    const ProtobufCFieldDescriptor *known =
+        protobuf_c_message_descriptor_get_field(&onnx__function_proto__descriptor, DEFAULTS_FIELD);
+    size_t index = 0;
+    while (in->model->functions[index] != f) {
+        index++;
+    }
+    defaults *d = &in->defaults[index];
+    *out = d;
+    if (d->read) {
+        return CLQ_OK;
+    }
+    d->read = true;
+    if (!known) {
+        return unpack_defaults(in, f, d);
+    }
+    memcpy(&d->list, (const char *)f + known->offset, sizeof d->list);
+    memcpy(&d->count, (const char *)f + known->quantifier_offset, sizeof d->count);
+    return CLQ_OK;
+}
+
+/* Attributes that stand for one of the call become that one, or its default; they go where there
+ * is none. */
 static clq_status fill_attributes(inliner *in, const Onnx__FunctionProto *f,
                                   const Onnx__NodeProto *call, Onnx__NodeProto *node) {
+    const defaults *own;
     void *memory;
     size_t count = 0;
+    CLQ_TRY(find_defaults(in, f, &own));
     CLQ_TRY(clq_arena_take(in->arena, node->n_attribute, sizeof *node->attribute, &memory));
     Onnx__AttributeProto **filled = memory;
     for (size_t i = 0; i < node->n_attribute; i++) {
@@ -98,12 +168,7 @@ static clq_status fill_attributes(inliner *in, const Onnx__FunctionProto *f,
         }
         const Onnx__AttributeProto *given =
             find_attribute(call->attribute, call->n_attribute, name);
-        if (!given && f->base.n_unknown_fields > 0) {
-            return clq_fail(CLQ_BAD_DATA,
-                            "function \"%.100s\": attribute %.60s has a default, which is not "
-                            "supported; inline it with onnx.inliner.inline_local_functions",
-                            text_of(f->name), name);
-        }
+        given = given ? given : find_attribute(own->list, own->count, name);
         if (given) {
             CLQ_TRY(clq_arena_copy(in->arena, given, sizeof *given, &memory));
             filled[count] = memory;
@@ -192,6 +257,8 @@ clq_status onnx_inline_functions(clq_arena *arena, const Onnx__ModelProto *model
     }
     CLQ_TRY(clq_arena_take(arena, ONNX_MAX_NODES, sizeof *in.node, &memory));
     in.node = memory;
+    CLQ_TRY(clq_arena_take(arena, model->n_functions, sizeof *in.defaults, &memory));
+    in.defaults = memory;
     clq_status status = CLQ_OK;
     for (size_t i = 0; status == CLQ_OK && i < model->graph->n_node; i++) {
         status = add_node(&in, model->graph->node[i], 0);

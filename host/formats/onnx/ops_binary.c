@@ -137,26 +137,20 @@ static const clq_op *const operators[CLQ_BINARY_COUNT] = {
 
 /* ---- chains: the first two, then with each one more ---- */
 
-/* One of the things that a node combines. */
-typedef struct side {
-    const onnx_constant *constant; /* NULL: an activation */
-    onnx_operand x;
-} side;
-
-static clq_status read_side(onnx_loader *load, const onnx_node *node, size_t index, side *s) {
+clq_status onnx_read_side(onnx_loader *load, const onnx_node *node, size_t index, onnx_side *s) {
     const onnx_operand *operand = onnx_input(load, node, index);
     if (!operand) {
         return onnx_fail(node, "input %zu is absent", index);
     }
-    *s = (side){.constant = operand->constant};
+    *s = (onnx_side){.constant = operand->constant};
     return operand->constant ? CLQ_OK : onnx_want_features(load, node, index, &s->x);
 }
 
 /* The graph's operands of a and b, one at least an activation; *like has the result's axes. */
-static clq_status meet(onnx_loader *load, const onnx_node *node, side *a, side *b, const char *name,
-                       int inputs[2], onnx_operand *like) {
-    const side *constant = a->constant ? a : b->constant ? b : NULL;
-    side *other = constant == a ? b : a;
+static clq_status meet(onnx_loader *load, const onnx_node *node, onnx_side *a, onnx_side *b,
+                       const char *name, int inputs[2], onnx_operand *like) {
+    const onnx_side *constant = a->constant ? a : b->constant ? b : NULL;
+    onnx_side *other = constant == a ? b : a;
     if (!constant) {
         CLQ_TRY(onnx_match(load, node, &a->x, &b->x, like));
         inputs[0] = a->x.value;
@@ -175,41 +169,33 @@ static clq_status meet(onnx_loader *load, const onnx_node *node, side *a, side *
     return CLQ_OK;
 }
 
-/* *result: a op b, a node called `name`, whose output is bound where it is the `last`. */
-static clq_status combine(onnx_loader *load, const onnx_node *node, clq_binary kind, side *a,
-                          side *b, const char *name, bool last, side *result) {
+clq_status onnx_combine(onnx_loader *load, const onnx_node *node, clq_binary kind, onnx_side *a,
+                        onnx_side *b, const char *name, onnx_side *result) {
     const clq_binary_attrs attrs = {CLQ_ACT_NONE};
-    const char *op = operators[kind]->name;
     onnx_operand like;
     int inputs[2];
     CLQ_TRY(meet(load, node, a, b, name, inputs, &like));
-    if (last) {
-        return onnx_add_node(load, node, op, name, &attrs, inputs, 2, &like);
-    }
-    *result = (side){.x = like};
-    result->x.dequantized = false;
-    CLQ_TRY(clq_graph_add_node(load->graph, op, name, &attrs, inputs, 2, &result->x.value));
-    return onnx_make_room(load, result->x.value);
+    *result = (onnx_side){.constant = NULL};
+    return onnx_make_node(load, node, operators[kind]->name, name, &attrs, inputs, 2, &like,
+                          &result->x);
+}
+
+/* The node's output is a op b. */
+static clq_status combine(onnx_loader *load, const onnx_node *node, clq_binary kind, onnx_side *a,
+                          onnx_side *b) {
+    onnx_side result;
+    char *name;
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(onnx_combine(load, node, kind, a, b, name, &result));
+    return onnx_bind_made(load, node, 0, &result.x);
 }
 
 static clq_status read_pair(onnx_loader *load, onnx_node *node, clq_binary kind) {
-    side a, b, unused;
-    char *name;
+    onnx_side a, b;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(read_side(load, node, 0, &a));
-    CLQ_TRY(read_side(load, node, 1, &b));
-    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
-    return combine(load, node, kind, &a, &b, name, true, &unused);
-}
-
-/* The constant 1 / n. */
-static clq_status make_share(onnx_loader *load, size_t n, const onnx_constant **share) {
-    onnx_constant *made;
-    void *data;
-    CLQ_TRY(onnx_constant_make(&load->arena, "", ONNX_FLOAT, 0, NULL, &made, &data));
-    *(float *)data = 1 / (float)n;
-    *share = made;
-    return CLQ_OK;
+    CLQ_TRY(onnx_read_side(load, node, 0, &a));
+    CLQ_TRY(onnx_read_side(load, node, 1, &b));
+    return combine(load, node, kind, &a, &b);
 }
 
 /* Of any number of inputs, activations first; with `mean` the result is divided by their number. */
@@ -218,7 +204,7 @@ static clq_status read_many(onnx_loader *load, onnx_node *node, clq_binary kind,
     const size_t steps = n - 1 + (mean ? 1 : 0);
     size_t done = 0;
     char *name, *wanted, *own;
-    side result = {0}, next;
+    onnx_side result = {0}, next;
     bool started = false;
     CLQ_TRY(onnx_want_inputs(node, 1, n > 1 ? n : 1));
     if (n == 1) {
@@ -231,7 +217,7 @@ static clq_status read_many(onnx_loader *load, onnx_node *node, clq_binary kind,
             if (!operand || (operand->constant != NULL) != (constants == 1)) {
                 continue;
             }
-            CLQ_TRY(read_side(load, node, i, &next));
+            CLQ_TRY(onnx_read_side(load, node, i, &next));
             if (!started) {
                 result = next;
                 started = true;
@@ -240,24 +226,23 @@ static clq_status read_many(onnx_loader *load, onnx_node *node, clq_binary kind,
             const bool last = ++done == steps;
             CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s.%zu", name, done));
             CLQ_TRY(onnx_unique_name(load, wanted, &own));
-            CLQ_TRY(combine(load, node, kind, &result, &next, last ? name : own, last, &result));
+            CLQ_TRY(onnx_combine(load, node, kind, &result, &next, last ? name : own, &result));
         }
     }
-    if (!mean) {
-        return CLQ_OK;
+    if (mean) {
+        next = (onnx_side){0};
+        CLQ_TRY(onnx_constant_number(load, 1 / (float)n, &next.constant));
+        CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_MUL, &result, &next, name, &result));
     }
-    next = (side){0};
-    CLQ_TRY(make_share(load, n, &next.constant));
-    return combine(load, node, CLQ_BINARY_MUL, &result, &next, name, true, &result);
+    return onnx_bind_made(load, node, 0, &result.x);
 }
 
 static clq_status read_add(onnx_loader *load, onnx_node *node) {
-    side sides[2], unused;
+    onnx_side sides[2];
     bool vector;
-    char *name;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
     for (size_t i = 0; i < 2; i++) {
-        CLQ_TRY(read_side(load, node, i, &sides[i]));
+        CLQ_TRY(onnx_read_side(load, node, i, &sides[i]));
     }
     for (int i = 0; i < 2; i++) {
         const onnx_constant *constant = sides[i].constant;
@@ -265,8 +250,7 @@ static clq_status read_add(onnx_loader *load, onnx_node *node) {
             return add_constant(load, node, &sides[1 - i].x, constant, vector);
         }
     }
-    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
-    return combine(load, node, CLQ_BINARY_ADD, &sides[0], &sides[1], name, true, &unused);
+    return combine(load, node, CLQ_BINARY_ADD, &sides[0], &sides[1]);
 }
 
 static clq_status read_sum(onnx_loader *load, onnx_node *node) {
@@ -292,11 +276,11 @@ static clq_status read_div(onnx_loader *load, onnx_node *node) {
     return read_pair(load, node, CLQ_BINARY_DIV);
 }
 /* An exponent may be whole numbers, whatever the base is. */
-static clq_status read_exponent(onnx_loader *load, const onnx_node *node, side *s) {
+static clq_status read_exponent(onnx_loader *load, const onnx_node *node, onnx_side *s) {
     const onnx_constant *whole;
     onnx_constant *made;
     void *data;
-    CLQ_TRY(read_side(load, node, 1, s));
+    CLQ_TRY(onnx_read_side(load, node, 1, s));
     whole = s->constant;
     if (!whole || (whole->type != ONNX_INT64 && whole->type != ONNX_INT32) || whole->scale) {
         return CLQ_OK;
@@ -314,14 +298,12 @@ static clq_status read_exponent(onnx_loader *load, const onnx_node *node, side *
 /* One exponent for all makes a function of one number. */
 static clq_status read_pow(onnx_loader *load, onnx_node *node) {
     const float *exponent;
-    side a, b, unused;
-    char *name;
+    onnx_side a, b;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
-    CLQ_TRY(read_side(load, node, 0, &a));
+    CLQ_TRY(onnx_read_side(load, node, 0, &a));
     CLQ_TRY(read_exponent(load, node, &b));
     if (!b.constant || b.constant->count != 1 || a.constant) {
-        CLQ_TRY(onnx_node_name(load, node, NULL, &name));
-        return combine(load, node, CLQ_BINARY_POW, &a, &b, name, true, &unused);
+        return combine(load, node, CLQ_BINARY_POW, &a, &b);
     }
     if (b.constant->rank > a.x.rank) {
         return onnx_fail(node, "the exponent has more dimensions than the base");

@@ -32,7 +32,7 @@ static clq_status join(onnx_loader *load, const onnx_node *node, int *values, in
     CLQ_TRY(onnx_node_name(load, node, NULL, &name));
     CLQ_TRY(onnx_join(load, name, values, count, axis, &out.value));
     out.dequantized = false;
-    return onnx_bind_output(load, node, &out);
+    return onnx_bind_made(load, node, 0, &out);
 }
 
 /* A place in the value for every axis of the file, of which there may be more than the operand has:

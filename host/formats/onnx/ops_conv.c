@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "formats/onnx/operators.h"
 
 /* A 1x1 convolution of a pooled image, (N, C, 1, 1), is a linear layer; a depthwise one stays what
@@ -29,6 +30,19 @@ static clq_status add_unit_conv(onnx_loader *load, const onnx_node *node, const 
     CLQ_TRY(onnx_add_weights(load, node, x, weight, bias, shape, name, inputs, &count));
     return depthwise ? onnx_add_node(load, node, "conv2d", name, conv, inputs, count, x)
                      : onnx_add_node(load, node, "linear", name, &linear, inputs, count, x);
+}
+
+/* Weights (OC, IC / G, K) as those of height 1. */
+static clq_status make_planar(onnx_loader *load, const onnx_constant **weight) {
+    onnx_constant *planar;
+    void *copy;
+    CLQ_TRY(clq_arena_copy(&load->arena, *weight, sizeof **weight, &copy));
+    planar = copy;
+    planar->rank = 4;
+    planar->dim[3] = planar->dim[2];
+    planar->dim[2] = 1;
+    *weight = planar;
+    return CLQ_OK;
 }
 
 /* Whether a depthwise 1x1 convolution is of a column (N, C, P, 1) that the graph has as (N, .., C),
@@ -90,12 +104,15 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     }
     CLQ_TRY(onnx_want_image(load, node, 0, &x, pad));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
+    if (x.rank == 3 && weight->rank == 3) {
+        CLQ_TRY(make_planar(load, &weight));
+    }
     CLQ_TRY(onnx_weight_shape(node, weight, 4, &shape));
     if (bias && bias->rank != 1) {
         return onnx_fail(node, "the bias must be a vector, has %d dimensions", bias->rank);
     }
     onnx_dims dims = onnx_activation_dims(load, &x);
-    for (int axis = 0; axis < 2; axis++) { /* auto_pad sees the padded image */
+    for (int axis = 0; axis < 2 && x.rank == 4; axis++) { /* auto_pad sees the padded image */
         dims.dim[2 + axis] += pad[axis] + pad[axis + 2];
     }
     CLQ_TRY(onnx_read_window(node, &dims, weight, &window));
@@ -114,7 +131,7 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     inputs[0] = x.value;
     CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
     CLQ_TRY(onnx_add_weights(load, node, &x, weight, bias, shape, name, inputs, &count));
-    return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, NULL);
+    return onnx_add_node(load, node, "conv2d", name, &attrs, inputs, count, &x);
 }
 
 /* ---- ConvTranspose ---- */
@@ -125,17 +142,20 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
 static clq_status pad_transposed(onnx_node *node, const onnx_dims *x,
                                  clq_conv_transpose_attrs *attrs) {
     const char *auto_pad = "NOTSET";
+    const int first = 4 - x->rank; /* of (N, C, L) there is the last axis alone */
+    const size_t axes = (size_t)x->rank - 2;
     const int64_t *shape;
     size_t count = 0;
     CLQ_TRY(onnx_attribute_text(node, "auto_pad", &auto_pad));
     CLQ_TRY(onnx_attribute_ints(node, "output_shape", &shape, &count));
     const bool same = strncmp(auto_pad, "SAME", 4) == 0;
-    if (count != 0 && count != 2 && count != 4) {
-        return onnx_fail(node, "output_shape has %zu numbers, must have 2", count);
+    if (count != 0 && count != axes && count != axes + 2) {
+        return onnx_fail(node, "output_shape has %zu number%s, must have %zu", count,
+                         clq_plural((int64_t)count), axes);
     }
-    for (int axis = 0; (same || count > 0) && axis < 2; axis++) {
+    for (int axis = first; (same || count > 0) && axis < 2; axis++) {
         clq_conv2d_attrs *conv = &attrs->conv;
-        const int64_t size = x->dim[2 + axis], stride = conv->stride[axis];
+        const int64_t size = x->dim[x->rank - 2 + axis], stride = conv->stride[axis];
         const int64_t wanted = count > 0 ? shape[(int)count - 2 + axis] : size * stride;
         const int64_t whole = (size - 1) * stride + attrs->output_padding[axis] +
                               (int64_t)conv->dilation[axis] * (conv->kernel[axis] - 1) + 1;
@@ -183,7 +203,7 @@ static clq_status spread_scales(onnx_loader *load, const onnx_node *node,
 }
 
 static clq_status read_conv_transpose(onnx_loader *load, onnx_node *node) {
-    static const int places[4] = {0, 2, 3, 1};
+    static const int image[4] = {0, 2, 3, 1}, line[4] = {0, -1, 2, 1};
     onnx_operand x;
     const onnx_constant *weight, *bias;
     onnx_window window;
@@ -195,9 +215,15 @@ static clq_status read_conv_transpose(onnx_loader *load, onnx_node *node) {
     char *name;
     CLQ_TRY(onnx_want_inputs(node, 2, 3));
     CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
-    CLQ_TRY(onnx_arrange(load, node, &x, 4, places));
+    CLQ_TRY(onnx_arrange(load, node, &x, 4, x.rank == 4 ? image : line));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
+    if (x.rank == 3 && weight->rank == 3) {
+        CLQ_TRY(make_planar(load, &weight));
+    }
+    if (x.rank == 3 && weight->rank == 3) {
+        CLQ_TRY(make_planar(load, &weight));
+    }
     CLQ_TRY(onnx_weight_shape(node, weight, 4, &shape));
     if (bias && bias->rank != 1) {
         return onnx_fail(node, "the bias must be a vector, has %d dimensions", bias->rank);
@@ -210,16 +236,21 @@ static clq_status read_conv_transpose(onnx_loader *load, onnx_node *node) {
         return onnx_fail(node, "group %lld must divide the %lld input channels of the weights",
                          (long long)groups, (long long)weight->dim[0]);
     }
-    if (more_count != 0 &&
-        (more_count != 2 || more[0] < 0 || more[0] > 1 << 15 || more[1] < 0 || more[1] > 1 << 15)) {
-        return onnx_fail(node, "output_padding must be two numbers, 0..32768");
+    if (more_count != 0 && more_count != (size_t)x.rank - 2) {
+        return onnx_fail(node, "output_padding must be %d number%s", x.rank - 2,
+                         clq_plural(x.rank - 2));
     }
-    clq_conv_transpose_attrs attrs = {
-        .conv = {.kernel = {window.kernel[0], window.kernel[1]},
-                 .stride = {window.stride[0], window.stride[1]},
-                 .dilation = {window.dilation[0], window.dilation[1]},
-                 .groups = (int)groups},
-        .output_padding = {more_count ? (int)more[0] : 0, more_count ? (int)more[1] : 0}};
+    clq_conv_transpose_attrs attrs = {.conv = {.kernel = {window.kernel[0], window.kernel[1]},
+                                               .stride = {window.stride[0], window.stride[1]},
+                                               .dilation = {window.dilation[0], window.dilation[1]},
+                                               .groups = (int)groups},
+                                      .output_padding = {0, 0}};
+    for (size_t i = 0; i < more_count; i++) {
+        if (more[i] < 0 || more[i] > 1 << 15) {
+            return onnx_fail(node, "output_padding must be 0..32768");
+        }
+        attrs.output_padding[i + 2 - more_count] = (int)more[i];
+    }
     memcpy(attrs.conv.pad, window.pad, sizeof window.pad);
     CLQ_TRY(pad_transposed(node, &dims, &attrs));
     CLQ_TRY(spread_scales(load, node, &weight, groups));
@@ -228,7 +259,7 @@ static clq_status read_conv_transpose(onnx_loader *load, onnx_node *node) {
     inputs[0] = x.value;
     CLQ_TRY(onnx_node_name(load, node, weight->name, &name));
     CLQ_TRY(onnx_add_weights(load, node, &x, weight, bias, shape, name, inputs, &count));
-    return onnx_add_node(load, node, "conv_transpose", name, &attrs, inputs, count, NULL);
+    return onnx_add_node(load, node, "conv_transpose", name, &attrs, inputs, count, &x);
 }
 
 static clq_status write_conv_transpose(onnx_chain *chain, const clq_node *graph_node,

@@ -163,16 +163,18 @@ static clq_status read_layer_norm(onnx_loader *load, onnx_node *node) {
     CLQ_TRY(onnx_attribute_float(node, "epsilon", &attrs.epsilon));
     CLQ_TRY(onnx_attribute_int(node, "stash_type", 1, 1, &stash));
     CLQ_TRY(onnx_want_axis(node, &x, axis, &first));
-    if (x.rank > CLQ_MAX_RANK) {
+    /* Over all axes of one image: the graph has its batch in front of them. */
+    const int more = first == 0 && load->batch == 1 ? 1 : 0;
+    if (x.rank + more > CLQ_MAX_RANK) {
         return onnx_fail(node, "input has %d dimensions, at most %d are supported", x.rank,
-                         CLQ_MAX_RANK);
+                         CLQ_MAX_RANK - more);
     }
     if (!are_last(load, &x, first)) {
-        int places[CLQ_MAX_RANK];
-        for (int p = 0; p < x.rank; p++) {
-            places[p] = p;
+        int places[CLQ_MAX_RANK] = {-1};
+        for (int p = more; p < x.rank + more; p++) {
+            places[p] = p - more;
         }
-        CLQ_TRY(onnx_arrange(load, node, &x, x.rank, places));
+        CLQ_TRY(onnx_arrange(load, node, &x, x.rank + more, places));
     }
     if (!are_last(load, &x, first)) {
         return onnx_fail(node, "goes over the batch: images must stay apart");

@@ -5,11 +5,11 @@
 
 enum { MAX_WINDOW = 1 << 15, AVERAGE_OPSET = 19 /* has dilated AveragePool */ };
 
-/* Two or four numbers of an attribute, each in least..MAX_WINDOW. */
-static clq_status read_numbers(onnx_node *node, const char *name, size_t count, int64_t least,
-                               int *numbers, bool *there) {
+/* A number for each of `axes`, the last of two, or two of them, each in least..MAX_WINDOW. */
+static clq_status read_numbers(onnx_node *node, const char *name, size_t axes, bool pairs,
+                               int64_t least, int *numbers, bool *there) {
     const int64_t *values;
-    size_t found = count;
+    size_t found = pairs ? 2 * axes : axes;
     CLQ_TRY(onnx_attribute_ints(node, name, &values, &found));
     *there = found > 0;
     for (size_t i = 0; i < found; i++) {
@@ -17,15 +17,15 @@ static clq_status read_numbers(onnx_node *node, const char *name, size_t count, 
             return onnx_fail(node, "%s has %lld, must be %lld..%d", name, (long long)values[i],
                              (long long)least, MAX_WINDOW);
         }
-        numbers[i] = (int)values[i];
+        numbers[axes == 1 ? 2 * i + 1 : i] = (int)values[i];
     }
     return CLQ_OK;
 }
 
 /* SAME: as many outputs as ceil(input / stride); what is odd goes behind (UPPER) or in front. */
 static void pad_same(const onnx_dims *x, bool upper, onnx_window *window) {
-    for (int axis = 0; axis < 2; axis++) {
-        int64_t size = x->dim[2 + axis], stride = window->stride[axis];
+    for (int axis = 4 - x->rank; axis < 2; axis++) {
+        int64_t size = x->dim[x->rank - 2 + axis], stride = window->stride[axis];
         int64_t extent = (int64_t)window->dilation[axis] * (window->kernel[axis] - 1) + 1;
         int64_t total = ((size - 1) / stride) * stride + extent - size;
         total = total > 0 ? total : 0;
@@ -39,14 +39,12 @@ clq_status onnx_read_window(onnx_node *node, const onnx_dims *x, const onnx_cons
                             onnx_window *window) {
     bool has_kernel, has_stride, has_dilation, has_pads;
     const char *auto_pad = "NOTSET";
-    *window = (onnx_window){.stride = {1, 1}, .dilation = {1, 1}};
-    if (x->rank != 4) {
-        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W)", x->rank);
-    }
-    CLQ_TRY(read_numbers(node, "kernel_shape", 2, 1, window->kernel, &has_kernel));
-    CLQ_TRY(read_numbers(node, "strides", 2, 1, window->stride, &has_stride));
-    CLQ_TRY(read_numbers(node, "dilations", 2, 1, window->dilation, &has_dilation));
-    CLQ_TRY(read_numbers(node, "pads", 4, 0, window->pad, &has_pads));
+    const size_t axes = (size_t)x->rank - 2;
+    *window = (onnx_window){.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}};
+    CLQ_TRY(read_numbers(node, "kernel_shape", axes, false, 1, window->kernel, &has_kernel));
+    CLQ_TRY(read_numbers(node, "strides", axes, false, 1, window->stride, &has_stride));
+    CLQ_TRY(read_numbers(node, "dilations", axes, false, 1, window->dilation, &has_dilation));
+    CLQ_TRY(read_numbers(node, "pads", axes, true, 0, window->pad, &has_pads));
     CLQ_TRY(onnx_attribute_text(node, "auto_pad", &auto_pad));
     for (int axis = 0; weight && axis < 2; axis++) {
         int64_t size = weight->dim[2 + axis];
@@ -105,7 +103,7 @@ static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
         memcpy(x.stride, attrs.stride, sizeof x.stride);
         return onnx_bind_output(load, node, &x);
     }
-    return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, NULL);
+    return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, &x);
 }
 
 static clq_status read_max_pool(onnx_loader *load, onnx_node *node) {
@@ -135,10 +133,10 @@ clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_o
 }
 
 static clq_status read_global_pool(onnx_loader *load, onnx_node *node) {
-    static const onnx_operand pooled = {.rank = 4, .axis = {0, 1, -1, -1}};
-    onnx_operand x;
+    onnx_operand x, pooled = {.axis = {0, 1, -1, -1}};
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
     CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    pooled.rank = x.rank;
     const bool max = strcmp(node->op, "GlobalMaxPool") == 0;
     return add_global_pool(load, node, max ? "global_max_pool" : "global_avg_pool", &x, &pooled);
 }

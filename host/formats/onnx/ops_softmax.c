@@ -1,5 +1,6 @@
 /* Softmax and what else makes rows along one axis even. */
 #include <limits.h>
+#include <string.h>
 
 #include "formats/onnx/operators.h"
 
@@ -19,36 +20,63 @@ static clq_status want_stored_axis(onnx_loader *load, const onnx_node *node, onn
                : onnx_fail(node, "goes over the batch: images must stay apart");
 }
 
-/* Before opset 13 all axes from `axis` on are one row; only one of them may have elements here. */
+/* Before opset 13 all axes from `axis` on are one row: *several of them have more than one element,
+ * or the one at *axis. */
 static clq_status find_old_axis(const onnx_loader *load, const onnx_node *node,
-                                const onnx_operand *x, int64_t *axis) {
+                                const onnx_operand *x, int64_t *axis, bool *several) {
     const onnx_dims dims = onnx_activation_dims(load, x);
-    int first, place = -1;
+    int first, count = 0;
     CLQ_TRY(onnx_want_axis(node, x, *axis, &first));
+    *axis = first;
     for (int k = first; k < dims.rank; k++) {
-        const bool one = dims.dim[k] == 1 && x->axis[k] != 0;
-        if (!one && place >= 0) {
-            return onnx_fail(node,
-                             "is over axes %d and %d together, as before opset 13; only one axis "
-                             "of more than one element is supported",
-                             place, k);
+        if (dims.dim[k] != 1 || x->axis[k] == 0) {
+            *axis = count++ == 0 ? k : first;
         }
-        place = one ? place : k;
     }
-    *axis = place >= 0 ? place : first;
+    *several = count > 1;
     return CLQ_OK;
+}
+
+/* A softmax along the axes from `first` on, as one in front of which the others stay. */
+static clq_status add_flat(onnx_loader *load, const onnx_node *node, const char *op,
+                           onnx_operand *x, int first) {
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    const bool batched = x->axis[0] == 0 && first > 0;
+    clq_softmax_attrs attrs;
+    onnx_operand y;
+    int64_t dim[ONNX_MAX_RANK];
+    char *name;
+    memcpy(dim, dims.dim, sizeof dim);
+    dim[first] = 1;
+    for (int k = first; k < dims.rank; k++) {
+        if (x->axis[k] == 0 && load->batch != 1) {
+            return onnx_fail(node, "goes over the batch: images must stay apart");
+        }
+        dim[first] *= dims.dim[k];
+    }
+    CLQ_TRY(onnx_regroup(load, node, x, batched, first + 1, dim));
+    CLQ_TRY(want_stored_axis(load, node, x, first, &attrs.axis));
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(onnx_make_node(load, node, op, name, &attrs, &x->value, 1, x, &y));
+    CLQ_TRY(onnx_regroup(load, node, &y, batched, dims.rank, dims.dim));
+    return onnx_bind_made(load, node, 0, &y);
 }
 
 static clq_status read_softmax_as(onnx_loader *load, onnx_node *node, const char *op) {
     enum { SINGLE_AXIS = 13 };
     clq_softmax_attrs attrs;
     onnx_operand x;
+    bool several = false;
     int64_t axis = load->opset < SINGLE_AXIS ? 1 : -1;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
     CLQ_TRY(onnx_want_features(load, node, 0, &x));
     CLQ_TRY(onnx_attribute_int(node, "axis", INT_MIN, INT_MAX, &axis));
     if (load->opset < SINGLE_AXIS) {
-        CLQ_TRY(find_old_axis(load, node, &x, &axis));
+        CLQ_TRY(find_old_axis(load, node, &x, &axis, &several));
+    }
+    if (several) {
+        CLQ_TRY(onnx_settle(load, node, &x, false));
+        return add_flat(load, node, op, &x, (int)axis);
     }
     CLQ_TRY(want_stored_axis(load, node, &x, axis, &attrs.axis));
     return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, &x);

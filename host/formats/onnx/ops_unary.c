@@ -218,32 +218,78 @@ static clq_status write_pow_const(onnx_chain *chain, const clq_node *graph_node,
 
 /* ---- PRelu ---- */
 
-/* The axis of x that slopes stand along; -1: all share one. */
-static clq_status find_slopes(const onnx_loader *load, const onnx_node *node, const onnx_operand *x,
-                              const onnx_constant *slope, int *axis) {
+/* The axis of x that slopes stand along; -1: all share one. false: they are not along one. */
+static bool find_slopes(const onnx_loader *load, const onnx_operand *x, const onnx_constant *slope,
+                        int *axis) {
     const onnx_dims dims = onnx_activation_dims(load, x);
     const int more = dims.rank - slope->rank;
     *axis = -1;
     for (int k = 0; k < slope->rank && more >= 0; k++) {
         *axis = slope->dim[k] != 1 ? k + more : *axis;
     }
-    if (more < 0 || *axis == 0 ||
-        (*axis > 0 && ((int64_t)slope->count != slope->dim[*axis - more] ||
-                       (int64_t)slope->count != dims.dim[*axis]))) {
-        return onnx_fail(node, "slope must be one number, or one for each channel");
+    return more >= 0 && *axis != 0 &&
+           (*axis < 0 || ((int64_t)slope->count == slope->dim[*axis - more] &&
+                          (int64_t)slope->count == dims.dim[*axis]));
+}
+
+/* One step of a node that becomes several: a function of x, called "NAME.step". */
+static clq_status make_step(onnx_loader *load, const onnx_node *node, const char *name,
+                            const char *op, const clq_unary_attrs *attrs, const onnx_operand *x,
+                            onnx_side *y) {
+    char *own;
+    CLQ_TRY(clq_arena_format(&load->arena, &own, "%s.%s", name, op));
+    CLQ_TRY(onnx_unique_name(load, own, &own));
+    *y = (onnx_side){.constant = NULL};
+    return onnx_make_node(load, node, op, own, attrs, &x->value, 1, x, &y->x);
+}
+
+/* Whether slopes have no more axes than x, each of as many elements or of 1. */
+static bool is_broadcast(const onnx_loader *load, const onnx_operand *x, const onnx_side *slope) {
+    const onnx_dims dims = onnx_activation_dims(load, x);
+    onnx_dims own;
+    if (slope->constant) {
+        own.rank = slope->constant->rank;
+        memcpy(own.dim, slope->constant->dim, sizeof own.dim);
+    } else {
+        own = onnx_activation_dims(load, &slope->x);
     }
-    return CLQ_OK;
+    for (int k = 0; k < own.rank && own.rank <= dims.rank; k++) {
+        if (own.dim[k] != 1 && own.dim[k] != dims.dim[k + dims.rank - own.rank]) {
+            return false;
+        }
+    }
+    return own.rank <= dims.rank;
+}
+
+/* By any slopes, which may be activations: max(x, 0) + slope min(x, 0). */
+static clq_status add_slopes(onnx_loader *load, const onnx_node *node, const onnx_operand *x) {
+    const clq_unary_attrs negative = {-INFINITY, 0};
+    onnx_side above, below, slope, product, sum;
+    char *name, *own;
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(make_step(load, node, name, "relu", NULL, x, &above));
+    CLQ_TRY(make_step(load, node, name, "clip", &negative, x, &below));
+    CLQ_TRY(onnx_read_side(load, node, 1, &slope));
+    if (!is_broadcast(load, x, &slope)) {
+        return onnx_fail(node, "the slopes cannot be broadcast to its input");
+    }
+    CLQ_TRY(clq_arena_format(&load->arena, &own, "%s.mul", name));
+    CLQ_TRY(onnx_unique_name(load, own, &own));
+    CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_MUL, &below, &slope, own, &product));
+    CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_ADD, &above, &product, name, &sum));
+    return onnx_bind_made(load, node, 0, &sum.x);
 }
 
 static clq_status read_prelu(onnx_loader *load, onnx_node *node) {
-    const onnx_constant *slope;
     onnx_operand x;
     char *name;
     int inputs[2], axis;
     CLQ_TRY(onnx_want_inputs(node, 2, 2));
     CLQ_TRY(onnx_want_features(load, node, 0, &x));
-    CLQ_TRY(onnx_want_constant(load, node, 1, &slope));
-    CLQ_TRY(find_slopes(load, node, &x, slope, &axis));
+    const onnx_constant *slope = onnx_input(load, node, 1)->constant;
+    if (!slope || !find_slopes(load, &x, slope, &axis)) {
+        return add_slopes(load, node, &x);
+    }
     const clq_shape *shape = &load->graph->values[x.value].shape;
     if (axis > 0 && x.axis[axis] != shape->rank - 1) { /* the graph has them last */
         int places[ONNX_MAX_RANK], rank = 0;

@@ -199,6 +199,25 @@ clq_status clq_onnx_scan(const uint8_t *data, size_t size) {
     return scan_message(&s, &onnx__model_proto__descriptor, size, 1);
 }
 
+clq_status clq_onnx_scan_attribute(const uint8_t *data, size_t size) {
+    enum { DEPTH = 3 }; /* in a function of a model */
+    scan s = {.data = data};
+    return scan_message(&s, &onnx__attribute_proto__descriptor, size, DEPTH);
+}
+
+bool clq_onnx_field_bytes(const ProtobufCMessageUnknownField *field, const uint8_t **data,
+                          size_t *size) {
+    scan s = {.data = field->data};
+    uint64_t length;
+    if (field->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED ||
+        read_varint(&s, field->len, &length) != CLQ_OK || length != field->len - s.at) {
+        return false;
+    }
+    *data = field->data + s.at;
+    *size = (size_t)length;
+    return true;
+}
+
 clq_status clq_onnx_check_head(void *context, const char *path, const void *head, size_t head_size,
                                uint64_t size) {
     scan s = {.data = head};

@@ -30,6 +30,12 @@ size_t clq_onnx_memory_limit(size_t size);
  * a limit, merges repeated messages and counts on honest lengths. CLQ_BAD_DATA names the byte. */
 clq_status clq_onnx_scan(const uint8_t *data, size_t size);
 
+/* The same of an attribute, in a field of a function's that older schemas do not know. */
+clq_status clq_onnx_scan_attribute(const uint8_t *data, size_t size);
+/* The bytes of a field that holds a length before them; false: it does not. */
+bool clq_onnx_field_bytes(const ProtobufCMessageUnknownField *field, const uint8_t **data,
+                          size_t *size);
+
 /* A clq_file_check: that the file is of no other known kind (foreign.h), begins with a field of a
  * model's, and ends below protobuf's 2 GiB. */
 clq_status clq_onnx_check_head(void *context, const char *path, const void *head, size_t head_size,
