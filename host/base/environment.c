@@ -32,6 +32,7 @@ static const struct {
     {"CLQUANT_TUNE", FILE_OR_OFF},
     {"CLQUANT_RANKS_TIMEOUT", SECONDS},
     {"CLQUANT_SELFTEST", SWITCH},
+    {"CLQUANT_CHAIN", SWITCH},
 };
 enum { VARIABLES = sizeof variables / sizeof *variables };
 
@@ -98,7 +99,7 @@ static void warn_of_unknown(void) {
         if (strncmp(*entry, PREFIX, strlen(PREFIX)) == 0 && !is_known(*entry, length)) {
             clq_log_warn(
                 "nothing reads the environment variable %.*s; there are CLQUANT_CACHE, "
-                "_CACHE_DIR, _DEVICE, _DOT, _SCHEDULE, _TUNE, _RANKS_TIMEOUT and _SELFTEST",
+                "_CACHE_DIR, _DEVICE, _DOT, _SCHEDULE, _TUNE, _RANKS_TIMEOUT, _SELFTEST and _CHAIN",
                 (int)length, *entry);
         }
     }

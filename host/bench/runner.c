@@ -7,7 +7,10 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
-enum { MAX_ITERATIONS = 4000 }; /* when no count is given */
+enum {
+    MAX_ITERATIONS = 4000,  /* when no count is given */
+    EXPECTED_RUNS = 1000000 /* a network that is measured is one that is to run often */
+};
 
 const clq_graph *clq_bench_runner_graph(const clq_bench_runner *r) {
     return r->folded ? r->folded : r->item->graph;
@@ -69,9 +72,10 @@ clq_status clq_bench_runner_open(const clq_bench_case *item, const clq_bench_opt
             "integers that they stand for",
             item->name);
     }
-    const clq_exec_options exec_options = {.mode = clq_bench_runner_is_integer(r) ? CLQ_EXEC_INT8
-                                                                                  : CLQ_EXEC_FLOAT,
-                                           .batch = item->batch};
+    const clq_exec_options exec_options = {
+        .mode = clq_bench_runner_is_integer(r) ? CLQ_EXEC_INT8 : CLQ_EXEC_FLOAT,
+        .batch = item->batch,
+        .expected_runs = options->expected_runs ? options->expected_runs : EXPECTED_RUNS};
     CLQ_TRY(clq_exec_create(item->device, clq_bench_runner_graph(r), &exec_options, &r->exec));
     CLQ_TRY(take_memory(r));
     clq_rng rng = clq_rng_start(options->seed, 0);

@@ -268,7 +268,7 @@ static clq_status find_fp32_forms(session *s) {
 
 /* What the child of --startup does. */
 static clq_status give_first_result(const options *o) {
-    const clq_bench_options bench = {.iterations = 1};
+    const clq_bench_options bench = {.iterations = 1, .expected_runs = 1};
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
     clq_device *device = NULL;

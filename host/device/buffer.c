@@ -3,7 +3,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "device/cl_status.h"
-#include "device/internal.h"
+#include "device/recording.h"
 
 clq_status clq_buffer_create(clq_device *device, size_t size, clq_buffer **buffer) {
     CLQ_NEEDS(device, buffer);
@@ -86,6 +86,9 @@ void clq_buffer_release(clq_buffer *buffer) {
         return;
     }
     clq_device *device = buffer->device;
+    if (!buffer->is_scratch) { /* somebody else may get its memory */
+        clq_recorder_refuse(device, "memory that is taken for a launch");
+    }
     device->pool.live_handles--;
     if (buffer->is_view) {
         clReleaseMemObject(buffer->memory);
@@ -115,6 +118,13 @@ void clq_device_memory(const clq_device *device, uint64_t *live, uint64_t *peak)
     *peak = device->pool.peak;
 }
 
+/* Before a copy of whatever kind is queued. */
+static clq_status check_copy(const clq_buffer *buffer, size_t offset, size_t size,
+                             const char *what) {
+    CLQ_TRY(clq_recorder_refuse(buffer->device, what));
+    return clq_buffer_check_range(buffer, offset, size, what);
+}
+
 /* Records a queued copy, or reports why it was not queued. */
 static clq_status queued(clq_device *device, cl_int error, const char *what, size_t size,
                          cl_event *event) {
@@ -132,7 +142,7 @@ clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, cons
     CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a write"));
+    CLQ_TRY(check_copy(buffer, offset, size, "a write"));
     if (size == 0) {
         return CLQ_OK;
     }
@@ -146,7 +156,7 @@ clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void 
     CLQ_REQUIRE(data || size == 0, "data must not be NULL");
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a read"));
+    CLQ_TRY(check_copy(buffer, offset, size, "a read"));
     if (size == 0) {
         return CLQ_OK;
     }
@@ -159,7 +169,7 @@ clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint3
     CLQ_NEEDS(buffer);
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(clq_buffer_check_range(buffer, offset, size, "a fill"));
+    CLQ_TRY(check_copy(buffer, offset, size, "a fill"));
     if (offset % 4 != 0 || size % 4 != 0) {
         return clq_fail(CLQ_INTERNAL, "a fill of %zu bytes at %zu: both must be multiples of 4",
                         size, offset);
@@ -177,8 +187,8 @@ clq_status clq_buffer_copy(clq_buffer *to, size_t to_offset, clq_buffer *from, s
     CLQ_NEEDS(to, from);
     clq_device *device = to->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
-    CLQ_TRY(clq_buffer_check_range(to, to_offset, size, "a copy to"));
-    CLQ_TRY(clq_buffer_check_range(from, from_offset, size, "a copy from"));
+    CLQ_TRY(check_copy(to, to_offset, size, "a copy to"));
+    CLQ_TRY(check_copy(from, from_offset, size, "a copy from"));
     if (from->device != device) {
         return clq_fail(CLQ_INTERNAL, "a copy between buffers of two devices");
     }

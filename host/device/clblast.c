@@ -1,7 +1,7 @@
 /* FP32 matrix products by CLBlast, where the build has it. */
 #include "base/arguments.h"
 #include "device/cl_status.h"
-#include "device/internal.h"
+#include "device/recording.h"
 
 #ifdef CLQ_HAVE_CLBLAST
 
@@ -44,6 +44,7 @@ clq_status clq_gemm_f32(clq_device *device, size_t m, size_t n, size_t k, clq_bu
                         clq_buffer *b, bool accumulate, clq_buffer *c) {
     CLQ_NEEDS(device, a, b, c);
     cl_event slot, *event = clq_profile_event(device, &slot);
+    CLQ_TRY(clq_recorder_refuse(device, "a product by CLBlast"));
     CLQ_TRY(set_parameters(device));
     device->gemm_used = true;
     CLBlastStatusCode code = CLBlastSgemm(

@@ -66,6 +66,13 @@ clq_status clq_kernel_get_entry(clq_device *device, const clq_kernel_entry *entr
 clq_status clq_kernel_get_dot(clq_device *device, const char *name, const char *options,
                               clq_dot dot, clq_kernel **kernel);
 void clq_programs_free(clq_device *device);
+/* What a program of a source is built with: options that describe the device, then the caller's.
+ * clq_free *all. */
+clq_status clq_program_options(const clq_device *device, const char *source, clq_dot dot,
+                               const char *options, char **all);
+/* CLQ_DEVICE with the first lines of the build log; `file`: below kernels/. */
+clq_status clq_program_fail(const clq_device *device, cl_program program, cl_int error,
+                            const char *file, const char *options);
 /* The embedded source that holds a kernel; "" when the registry has no such kernel. */
 const char *clq_kernel_source(const char *name);
 
@@ -112,6 +119,7 @@ typedef struct clq_scratch {
     clq_buffer whole; /* not counted as live, like the pool's cached blocks */
     size_t used;      /* bytes from its start up to which pieces may be taken */
     int pieces;       /* taken and not yet released */
+    unsigned moves;   /* how often `whole` was another block before */
 } clq_scratch;
 
 /* A piece was released. */
@@ -182,6 +190,7 @@ struct clq_device {
     clq_pool pool;
     clq_scratch scratch;
     clq_profile profile;
+    struct clq_recorder *recorder;              /* recording.h; NULL: launches are queued */
     json_t *tuning;                             /* key -> choice: tuning.h */
     bool gemm_used;                             /* CLBlast keeps programs of this device */
     double peak_fp32, peak_int8[CLQ_DOT_COUNT]; /* 0: not measured yet */

@@ -6,6 +6,7 @@
 #include "device/cl_status.h"
 #include "device/internal.h"
 #include "device/program_cache.h"
+#include "device/recording.h"
 
 static clq_status set_arg(const clq_kernel *kernel, cl_uint index, const clq_arg *arg) {
     const void *value = NULL;
@@ -130,6 +131,9 @@ clq_status clq_launch(clq_device *device, clq_kernel *kernel, clq_range range, c
     }
     CLQ_REQUIRE(args || arg_count == 0, "args must not be NULL");
     CLQ_TRY(complete_range(device, kernel, &range));
+    if (device->recorder) {
+        return clq_recorder_add(device, kernel, &range, args);
+    }
     for (size_t i = 0; i < arg_count; i++) {
         CLQ_TRY(set_arg(kernel, (cl_uint)i, &args[i]));
     }

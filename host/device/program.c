@@ -28,8 +28,8 @@ const char *clq_kernel_source(const char *name) {
 /* The options of a program: what describes the device, then the caller's. Macros that the source
  * does not mention are left out, so that dot paths and schedules share what does not depend on
  * them: compilers and drivers' caches tell programs apart by their options. */
-static clq_status build_options(const clq_device *device, const char *source, clq_dot dot,
-                                const char *options, char **all) {
+clq_status clq_program_options(const clq_device *device, const char *source, clq_dot dot,
+                               const char *options, char **all) {
     const bool gpu = device->info.schedule == CLQ_SCHEDULE_GPU;
     clq_text text = {0};
     clq_text_puts(&text, "-w"); /* some drivers print warnings on stderr */
@@ -67,13 +67,15 @@ static clq_status build_options(const clq_device *device, const char *source, cl
 }
 
 /* The first lines of the build log, joined by " | " because errors are one line. */
-static clq_status fail_with_log(const clq_device *device, cl_program program, cl_int error,
-                                const char *file, const char *options) {
+clq_status clq_program_fail(const clq_device *device, cl_program program, cl_int error,
+                            const char *file, const char *options) {
     enum { MAX_LINES = 8, MAX_TEXT = 1200 };
     size_t size = 0;
     char *log = NULL;
     clq_text first = {0};
-    clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    if (program) {
+        clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    }
     if (size > 1 && (log = clq_calloc(size + 1, 1))) {
         clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
         char *save = NULL;
@@ -142,7 +144,7 @@ static clq_status build(clq_device *device, const clq_kernel_entry *entry, const
     }
     error = compile(device, handle, entry->source, options);
     if (error != CL_SUCCESS) {
-        clq_status status = fail_with_log(device, handle, error, entry->file, options);
+        clq_status status = clq_program_fail(device, handle, error, entry->file, options);
         clReleaseProgram(handle);
         return status;
     }
@@ -168,7 +170,7 @@ static clq_status get_program(clq_device *device, const clq_kernel_entry *entry,
         status = CLQ_NO_MEMORY;
         goto cleanup;
     }
-    CLQ_GOTO(status, cleanup, build_options(device, entry->source, dot, options, &all));
+    CLQ_GOTO(status, cleanup, clq_program_options(device, entry->source, dot, options, &all));
     CLQ_GOTO(status, cleanup, build(device, entry, all, made));
     made->source = entry->source;
     made->options = copy;

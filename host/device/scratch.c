@@ -10,6 +10,7 @@ static void release_block(clq_device *device) {
     clq_scratch *scratch = &device->scratch;
     if (scratch->whole.block) {
         clq_pool_give(device, scratch->whole.block);
+        scratch->moves++;
     }
     scratch->whole = (clq_buffer){0};
 }

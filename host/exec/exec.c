@@ -310,6 +310,7 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
     take_values(exec, exec->inputs, graph->input_count);
     take_values(exec, exec->outputs, graph->output_count);
     CLQ_GOTO(status, cleanup, prepare(exec));
+    CLQ_GOTO(status, cleanup, clq_exec_take_chain(exec));
     warn_of_size(exec);
     *result = exec;
     exec = NULL;
@@ -325,6 +326,7 @@ void clq_exec_destroy(clq_exec *exec) {
     if (exec == NULL) {
         return;
     }
+    clq_exec_drop_chain(exec);
     for (int s = 0; s < exec->step_count; s++) {
         release(&exec->steps[s].run);
     }
@@ -442,8 +444,7 @@ static clq_status run_forward(clq_exec *exec, const clq_exec_step *step, clq_op_
     return CALL(forward, run);
 }
 
-clq_status clq_exec_forward(clq_exec *exec) {
-    CLQ_NEEDS(exec);
+clq_status clq_exec_queue_forward(clq_exec *exec) {
     for (int i = 0; i < exec->graph->input_count; i++) {
         const clq_exec_end *in = &exec->inputs[i];
         if (in->real != NULL) {
@@ -470,6 +471,13 @@ clq_status clq_exec_forward(clq_exec *exec) {
     clq_device_set_work(exec->device, 0);
     clq_device_set_label(exec->device, "");
     return CLQ_OK;
+}
+
+clq_status clq_exec_forward(clq_exec *exec) {
+    CLQ_NEEDS(exec);
+    bool done;
+    CLQ_TRY(clq_exec_run_chain(exec, &done));
+    return done ? CLQ_OK : clq_exec_queue_forward(exec);
 }
 
 /* Steps begin .. end - 1: first what was not kept is made again. */

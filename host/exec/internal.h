@@ -4,6 +4,7 @@
 
 #include <clquant/exec.h>
 
+#include "device/chain.h"
 #include "graph/plan.h"
 
 /* One step runs one node and the nodes fused into it. */
@@ -47,6 +48,7 @@ struct clq_exec {
     clq_exec_end *outputs; /* (graph->output_count) */
     clq_exec_hook hook, backward_hook;
     void *hook_context, *backward_hook_context;
+    clq_chain *chain; /* the forward pass as one launch; NULL: launch by launch */
     clq_exec_memory memory;
     uint64_t planned; /* bytes of the plan's buffers, borrowed ones too; 0: not planned yet */
 };
@@ -114,5 +116,13 @@ uint64_t clq_segments_largest(const clq_segments *segments);
 
 /* buffers.c: plans and takes the memory of activations and gradients, and hands it to the steps. */
 clq_status clq_exec_take_buffers(clq_exec *exec);
+
+/* exec.c: the forward pass launch by launch. */
+clq_status clq_exec_queue_forward(clq_exec *exec);
+
+/* chain.c: makes exec->chain where that pays and computes the same; runs it if that can be now. */
+clq_status clq_exec_take_chain(clq_exec *exec);
+clq_status clq_exec_run_chain(clq_exec *exec, bool *done);
+void clq_exec_drop_chain(clq_exec *exec);
 
 #endif

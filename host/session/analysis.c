@@ -26,7 +26,8 @@ clq_status clq_analysis_time(clq_device *device, const clq_graph *real, const cl
         {.name = "fp32", .graph = real, .device = device, .batch = 1},
         {.name = "int8", .graph = integer, .device = device, .batch = 1}};
     /* Layers are measured apart from whole networks, of which nothing is wanted. */
-    const clq_bench_options options = {.iterations = 1, .layers = true, .no_peak = true};
+    const clq_bench_options options = {
+        .iterations = 1, .layers = true, .no_peak = true, .expected_runs = 1};
     clq_bench_result results[2];
     CLQ_TRY(clq_bench_run(cases, 2, &options, results));
     for (int i = 0; i < analysis->layer_count; i++) {

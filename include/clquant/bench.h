@@ -137,6 +137,7 @@ typedef struct clq_bench_options {
     bool no_peak;   /* do not measure what the device can do: limits, peaks and fractions of them
                        are NaN in the results, and no layer is explained */
     uint64_t seed;  /* of the random inputs */
+    uint64_t expected_runs; /* of each case: clq_exec_options. 0: a million */
 } clq_bench_options;
 
 /* Runs all cases in turn, some milliseconds each at a time and whichever is furthest from its goal

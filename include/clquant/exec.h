@@ -71,6 +71,9 @@ typedef struct clq_exec_options {
     clq_graph *consumed; /* INT8: NULL, or the graph itself, when it is for this executor alone: its
                             parameters' data is freed as it reaches the device */
     uint64_t seed;
+    uint64_t expected_runs; /* FLOAT and INT8: about how many forward passes will come, 0 for few.
+                               Many are worth seconds of preparation that make each faster; no
+                               value changes */
     clq_ranks *ranks; /* TRAIN: batch norm takes its statistics over all of them; NULL: over this
                          executor's batch */
 } clq_exec_options;

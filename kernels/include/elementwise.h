@@ -16,11 +16,13 @@ typedef int int1;
 #define STORE16(v, p) vstore16((v), 0, (p))
 #define STORE1(v, p) (*(p) = (v))
 
-/* This work-item's share of `count` units, in multiples of `grain`: begin <= unit < end. */
-static inline void clq_share(long count, long grain, long *begin, long *end) {
-    const long items = get_global_size(0);
+/* This work-item's share of `count` units, in multiples of `grain`: *begin <= unit < *end. */
+#define clq_share(count, grain, begin, end)                                                        \
+    clq_share_of(get_global_id(0), get_global_size(0), (count), (grain), (begin), (end))
+static inline void clq_share_of(long item, long items, long count, long grain, long *begin,
+                                long *end) {
     const long share = ((count + items - 1) / items + grain - 1) / grain * grain;
-    *begin = min(share * (long)get_global_id(0), count);
+    *begin = min(share * item, count);
     *end = min(*begin + share, count);
 }
 

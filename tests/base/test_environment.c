@@ -27,14 +27,14 @@ static void unknown_names_warn_once(void **state) {
 
 static void switches(void **state) {
     (void)state;
-    static const char *const names[] = {"CLQUANT_CACHE", "CLQUANT_SELFTEST"};
+    static const char *const names[] = {"CLQUANT_CACHE", "CLQUANT_SELFTEST", "CLQUANT_CHAIN"};
     static const struct {
         const char *value;
         bool good, off;
     } cases[] = {{"off", true, true},  {"0", true, true}, {"on", true, false},
                  {"1", true, false},   {"", true, false}, {"no", false, false},
                  {"OFF", false, false}};
-    for (size_t n = 0; n < 2; n++) {
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             setenv(names[n], cases[i].value, 1);
             assert_int_equal(clq_environment_is_off(names[n]), cases[i].off);

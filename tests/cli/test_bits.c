@@ -1,5 +1,5 @@
 /* An integer network's logits are the same bits whatever the batch size, number of threads, dot
- * path, schedule and tuning table. */
+ * path, schedule, tuning table and number of launches. */
 #include "cli/command.h"
 
 enum { IMAGES = 35 }; /* batches of 32, and some */
@@ -49,6 +49,20 @@ static void test_same_bits(void **state) {
     }
 }
 
+/* As one launch, of as many work-groups as there are threads: fewer or more than processors. */
+static void test_same_bits_chained(void **state) {
+    (void)state;
+    static const char *const threads[] = {"1", "2", "5"};
+    char expected[65], hash[65];
+    hash_logits("--batch 2", "CLQUANT_CHAIN", "off", expected);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        setenv("POCL_MAX_PTHREAD_COUNT", threads[i], 1);
+        hash_logits("--batch 2", "CLQUANT_CHAIN", "on", hash);
+        unsetenv("POCL_MAX_PTHREAD_COUNT");
+        assert_string_equal(hash, expected);
+    }
+}
+
 static void test_same_bits_tuned(void **state) {
     (void)state;
     char expected[65], hash[65];
@@ -64,6 +78,7 @@ static void test_same_bits_tuned(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits),
+                                       cmocka_unit_test(test_same_bits_chained),
                                        cmocka_unit_test(test_same_bits_tuned)};
     return cmocka_run_group_tests_name("bits", tests, make_model, clq_test_teardown_temp_dir);
 }

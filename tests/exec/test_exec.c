@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "exec/internal.h"
 #include "exec/small_net.h"
 #include "support/ref_conv2d.h"
 #include "support/ref_ops.h"
@@ -562,6 +563,66 @@ static void test_dead_branch(void **state) {
     clq_graph_destroy(graph);
 }
 
+static clq_status count_call(void *context, const clq_op_run *run) {
+    (void)run;
+    ++*(int *)context;
+    return CLQ_OK;
+}
+
+/* As one launch: the same bits, while scratch memory moves and hooks come and go. */
+static void test_one_launch(void **state) {
+    (void)state;
+    setenv("CLQUANT_CHAIN", "on", 1);
+    clq_graph *graph = two_ends();
+    clq_exec *queued = make_exec(graph, (clq_exec_options){.batch = BATCH});
+    clq_exec *chained = make_exec(graph, (clq_exec_options){.batch = BATCH});
+    clq_exec_drop_chain(queued);
+    if (chained->chain == NULL) {
+        clq_test_skip("PoCL's CPU device on the CPU schedule");
+    }
+    int hooked = 0;
+    for (uint64_t run = 0; run < 4; run++) {
+        clq_exec *const both[] = {queued, chained};
+        float *y[2][3];
+        for (int e = 0; e < 2; e++) {
+            for (int i = 0; i < 2; i++) {
+                const clq_tensor *input = clq_exec_input_at(both[e], i);
+                const size_t count = (size_t)clq_shape_count(&input->shape);
+                float *x = random_floats(count, -1, 1, 2 * run + (uint64_t)i);
+                assert_ok(clq_buffer_write(input->buffer, 0, count * sizeof *x, x));
+                free(x);
+            }
+            clq_exec_set_hook(both[e], run == 2 ? count_call : NULL, &hooked);
+            assert_ok(clq_exec_forward(both[e]));
+            for (int i = 0; i < 3; i++) {
+                y[e][i] = read_tensor(clq_exec_output_at(both[e], i));
+            }
+        }
+        for (int i = 0; i < 3; i++) {
+            const clq_shape *shape = &clq_exec_output_at(queued, i)->shape;
+            assert_memory_equal(y[0][i], y[1][i], (size_t)clq_shape_count(shape) * sizeof(float));
+            free(y[0][i]), free(y[1][i]);
+        }
+        assert_ok(clq_scratch_reserve(test_device, clq_scratch_size(test_device) + 4096));
+    }
+    assert_true(hooked > 1); /* of the chained one too: every node is queued then */
+    clq_exec_destroy(chained);
+    clq_exec_destroy(queued);
+    clq_graph_destroy(graph);
+    unsetenv("CLQUANT_CHAIN");
+}
+
+/* Few runs are not worth one. */
+static void test_few_runs(void **state) {
+    (void)state;
+    unsetenv("CLQUANT_CHAIN");
+    clq_graph *graph = two_ends();
+    clq_exec *few = make_exec(graph, (clq_exec_options){.batch = BATCH, .expected_runs = 1000});
+    assert_null(few->chain);
+    clq_exec_destroy(few);
+    clq_graph_destroy(graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward),
@@ -579,6 +640,8 @@ int main(void) {
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_one_gradient_a_parameter),
         cmocka_unit_test(test_dead_branch),
+        cmocka_unit_test(test_one_launch),
+        cmocka_unit_test(test_few_runs),
     };
     return cmocka_run_group_tests(tests, open_own_schedule, close_device);
 }
