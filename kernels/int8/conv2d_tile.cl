@@ -7,7 +7,8 @@
  *     MR | panel: widened x |  x  weights of -> | acc, registers |  -> line -> codes
  *        +------------------+     the block     +----------------+
  *
- * The panel is filled from the image, row i with the inputs of pixel i, tap after tap. One panel
+ * With IN_PLACE the inputs are read where they lie, a word of each pixel at a time (int8_rows.h).
+ * Else the panel is filled from the image, row i with the inputs of pixel i, tap after tap. One panel
  * serves all blocks of the item when it holds all taps (and there is one group); else each block
  * fills it chunk by chunk. Sums start with the channels' start values and go through `line` in
  * memory to the epilogue, 16 channels at a time.
@@ -16,7 +17,6 @@
  * are few, are kept as a list of words for each row and multiplied behind the panel. */
 #include "dot4.h"
 #include "int8_epilogue.h"
-#include "prefetch.h"
 
 #ifndef MR /* pixels of a tile: 1, 5, 6, 8, 10, 12, 20 */
 #define MR 5
@@ -38,16 +38,12 @@
 
 #define NR (NV * DOTV_LANES)
 #include "int8_finish.h"
+#include "int8_rows.h"
 #include "int8_tile.h"
 #define ROW (KC / DOTV_STEP) /* words of a panel row */
 
 /* 64 bytes at any word: moved as a whole, where vload16 and vstore16 may take pieces. */
 typedef int16 words16 __attribute__((aligned(4)));
-
-typedef struct tile_rows {
-    int y[MR], x[MR]; /* input pixel of the first tap, may lie outside */
-    long at[MR];      /* its offset in bytes */
-} tile_rows;
 
 /* The inputs of MR pixels as words, and with DOTV_SPLIT what was split off them. */
 typedef struct input_panel {
@@ -172,41 +168,6 @@ static inline void fill_panel(input_panel *panel, __global const uchar *x, const
     even_highs(panel);
 #endif
 }
-
-#if IN_PLACE
-/* Where the inputs of the rows begin under the tap (ky, kx), from channel c on; x_zero beyond the
- * image. */
-static inline void find_inputs(__global const int **from, __global const uchar *x,
-                               __global const int *beyond, const conv_int8 *s,
-                               const tile_rows *rows, int ky, int kx, int c) {
-    const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
-    const long tap_at = ((long)dy * s->iw + dx) * s->in_pitch + c;
-#pragma unroll
-    for (int i = 0; i < MR; i++) {
-        const bool inside = ((uint)(rows->y[i] + dy) < (uint)s->ih) &
-                            ((uint)(rows->x[i] + dx) < (uint)s->iw);
-        from[i] = inside ? (__global const int *)(x + (rows->at[i] + tap_at)) : beyond;
-    }
-}
-
-/* acc += `count` steps of the rows' inputs times w[count][NV]. */
-static inline void add_rows(__global const int *const *from, int count,
-                            __global const dotv_acc *w, dotv_acc *acc) {
-    for (int k = 0; k < count; k++, w += NV) {
-        dotv_acc b[NV];
-#pragma unroll
-        for (int v = 0; v < NV; v++)
-            b[v] = w[v];
-#pragma unroll
-        for (int i = 0; i < MR; i++) {
-            const int a = from[i][k];
-#pragma unroll
-            for (int v = 0; v < NV; v++)
-                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
-        }
-    }
-}
-#endif
 
 /* acc += the panel's step k times w[NV]. */
 static inline void add_step(const input_panel *panel, int k, __global const dotv_acc *w,
@@ -337,12 +298,24 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
 #endif
     int line[MR * NR] __attribute__((aligned(64)));
     tile_rows rows;
+#if IN_PLACE
+    __global const int *from[MR];
+    const bool one_group = s.group_blocks == s.blocks;
+    const bool pointwise = one_group && is_pointwise(&s);
+#endif
 #if INT8_TILE
     const tile_epilogue finish = tile_epilogue_of(&s.epilogue, residual != 0);
 #endif
 
     int ox = m_begin % s.ow, oy = m_begin / s.ow % s.oh, n = m_begin / s.ow / s.oh;
     for (int m = m_begin; m < m_end; m += MR) {
+#if IN_PLACE
+        if (pointwise) {
+#pragma unroll
+            for (int i = 0; i < MR; i++)
+                from[i] = (__global const int *)(x + (long)min(m + i, s.pixels - 1) * s.in_pitch);
+        } else
+#endif
         for (int i = 0; i < MR; i++) { /* rows past the last pixel repeat it */
             rows.y[i] = oy * s.stride_h - s.pad_top;
             rows.x[i] = ox * s.stride_w - s.pad_left;
@@ -363,6 +336,7 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                 (__global const dotv_acc *)weights + (long)block * block_words * NV;
 #if INT8_TILE
             if (residual)
+#pragma unroll
                 for (int i = 0; i < MR; i++)
                     PREFETCH(residual + ((long)(m + i) * s.out_pitch + channel));
 #endif
@@ -379,13 +353,16 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                     acc[i * NV + v] = start;
             }
 #if IN_PLACE
-            __global const int *from[MR];
             const int count = s.depth / DOTV_STEP;
+            const bool find = !pointwise && (taps > 1 || block == block_begin || !one_group);
             for (int ky = 0; ky < s.kh; ky++)
                 for (int kx = 0; kx < s.kw; kx++, w += count * NV) {
-                    find_inputs(from, x, channels + 3 * stride, &s, &rows, ky, kx,
-                                group * s.depth);
-                    add_rows(from, count, w, acc);
+                    if (find)
+                        find_inputs(from, x, channels + 3 * stride, &s, &rows, ky, kx,
+                                    group * s.depth);
+                    add_rows(from, count,
+                             pointwise && block == block_begin ? MR * s.in_pitch / DOTV_STEP : 0,
+                             w, acc);
                 }
 #else
             __global const int *unfit = channels + 3 * stride + block * (steps / 2 + 1);

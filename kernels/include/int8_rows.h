@@ -1,0 +1,69 @@
+/* The pixels of a register tile, and their inputs read where they lie: for words that are inputs as
+ * they are, in a convolution whose taps have enough of them. The kernel defines MR and NV. */
+#ifndef CLQ_INT8_ROWS_H
+#define CLQ_INT8_ROWS_H
+
+#include "conv_int8.h"
+#include "dot4.h"
+#include "prefetch.h"
+
+typedef struct tile_rows {
+    int y[MR], x[MR]; /* input pixel of the first tap, may lie outside */
+    long at[MR];      /* its offset in bytes */
+} tile_rows;
+
+/* Where the inputs of the rows begin under the tap (ky, kx), from channel c on; x_zero beyond the
+ * image. */
+static inline void find_inputs(__global const int **from, __global const uchar *x,
+                               __global const int *beyond, const conv_int8 *s,
+                               const tile_rows *rows, int ky, int kx, int c) {
+    const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
+    const long tap_at = ((long)dy * s->iw + dx) * s->in_pitch + c;
+#pragma unroll
+    for (int i = 0; i < MR; i++) {
+        const bool inside = ((uint)(rows->y[i] + dy) < (uint)s->ih) &
+                            ((uint)(rows->x[i] + dx) < (uint)s->iw);
+        from[i] = inside ? (__global const int *)(x + (rows->at[i] + tap_at)) : beyond;
+    }
+}
+
+/* Whether output pixels are the input's, one after the other. */
+static inline bool is_pointwise(const conv_int8 *s) {
+    return s->kh == 1 && s->kw == 1 && s->stride_h == 1 && s->stride_w == 1 && s->pad_top == 0 &&
+           s->pad_left == 0 && s->oh == s->ih && s->ow == s->iw;
+}
+
+#define LINE_STEPS (64 / DOTV_STEP) /* inputs of a line of most caches */
+#define WEIGHT_AHEAD 32             /* steps before weights are needed they are asked for */
+
+/* acc += `count` steps of the rows' inputs times w[count][NV]. Asks for weights, and for the inputs
+ * that lie `ahead` words behind where that is not 0. */
+static inline void add_rows(__global const int *const *from, int count, long ahead,
+                            __global const dotv_acc *w, dotv_acc *acc) {
+    for (int line = 0; line < count; line += LINE_STEPS) {
+        if (ahead) {
+#pragma unroll
+            for (int i = 0; i < MR; i++)
+                PREFETCH(from[i] + line + ahead);
+        }
+        const int end = min(line + LINE_STEPS, count);
+        for (int k = line; k < end; k++, w += NV) {
+            dotv_acc b[NV];
+#pragma unroll
+            for (int v = 0; v < NV; v++)
+                b[v] = w[v];
+#pragma unroll
+            for (int v = 0; v < NV; v++)
+                PREFETCH(w + WEIGHT_AHEAD * NV + v);
+#pragma unroll
+            for (int i = 0; i < MR; i++) {
+                const int a = from[i][k];
+#pragma unroll
+                for (int v = 0; v < NV; v++)
+                    acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
+            }
+        }
+    }
+}
+
+#endif
