@@ -338,6 +338,41 @@ static void both_outputs(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Another scale for another reader, of reals or, as `of_codes`, of codes: a node of its own. */
+static void quantized_twice(void **state) {
+    (void)state;
+    static const int64_t dim[2] = {-1, 2};
+    for (int of_codes = 0; of_codes < 2; of_codes++) {
+        make_model *m = make_quantized((variant){0});
+        make_scalar(m, "other", 0.75f);
+        make_byte(m, "other_zero", false, 9);
+        add_pair(m, of_codes ? "cq" : "c", "again", "other", "other_zero");
+        make_node(m, "GlobalAveragePool", "again", "g2");
+        make_node(m, "Flatten", "g2", "f2");
+        add_pair(m, "f2", "z", "other", "other_zero");
+        m->outputs[m->graph.n_output++] = make_info(m, "z", 2, dim);
+        clq_graph *graph = make_finish(m);
+        check_nodes(graph, of_codes ? "conv2d max_pool global_avg_pool dequantize quantize "
+                                      "global_avg_pool"
+                                    : "conv2d quantize max_pool global_avg_pool quantize "
+                                      "global_avg_pool");
+        assert_int_equal(made_by(graph, "c")->q.count, of_codes);
+        const clq_value *again = &graph->values[graph->nodes[graph->node_count - 1].inputs[0]];
+        assert_true(again->q.scale[0] == 0.75f && again->q.zero_point == 9);
+        assert_true(graph->values[graph->outputs[0].value].q.scale[0] == 2);
+        const char *path = clq_test_temp_path("twice.onnx");
+        clq_graph *back;
+        assert_ok(clq_onnx_save(graph, path));
+        assert_ok(clq_onnx_load(path, &back));
+        check_nodes(back, of_codes ? "conv2d max_pool global_avg_pool dequantize quantize "
+                                     "global_avg_pool"
+                                   : "conv2d quantize max_pool global_avg_pool quantize "
+                                     "global_avg_pool");
+        clq_graph_destroy(graph);
+        clq_graph_destroy(back);
+    }
+}
+
 static void rounded_and_not_by_one_node(void **state) {
     (void)state;
     make_model *m = make_quantized((variant){0});
@@ -512,6 +547,7 @@ int main(void) {
         cmocka_unit_test(a_reader_past_the_rounding),
         cmocka_unit_test(a_part_left_float),
         cmocka_unit_test(both_outputs),
+        cmocka_unit_test(quantized_twice),
         cmocka_unit_test(rounded_and_not_by_one_node),
         cmocka_unit_test(fake_quantized_weights),
         cmocka_unit_test(weights_only),
@@ -520,5 +556,5 @@ int main(void) {
         cmocka_unit_test(types_in_metadata),
         cmocka_unit_test(refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);
 }

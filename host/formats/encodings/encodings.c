@@ -138,8 +138,15 @@ clq_status clq_encodings_save(const clq_graph *graph, clq_encodings_format forma
 
 const clq_value *clq_encoded_value(const clq_graph *graph, int value) {
     const int producer = graph->values[value].producer;
-    const bool border = producer >= 0 && graph->nodes[producer].op == &clq_op_quantize;
-    return &graph->values[border ? graph->nodes[producer].inputs[0] : value];
+    if (producer < 0 || graph->nodes[producer].op != &clq_op_quantize) {
+        return &graph->values[value];
+    }
+    const int x = graph->nodes[producer].inputs[0];
+    bool first = graph->values[x].q.count == 0;
+    for (int n = 0; n < producer; n++) {
+        first &= graph->nodes[n].op != &clq_op_quantize || graph->nodes[n].inputs[0] != x;
+    }
+    return &graph->values[first ? x : value];
 }
 
 static clq_status reorder(const clq_graph *graph, int value, bool to_file, const float *in,

@@ -43,8 +43,8 @@ clq_status clq_ncnn_read(clq_encodings *encodings, const char *text);
 clq_status clq_aimet_save(const clq_graph *graph, bool lists, const char *path);
 clq_status clq_ncnn_save(const clq_graph *graph, const char *path);
 
-/* What files know a value of a typed graph by: codes that a quantize node makes belong to what it
- * reads. */
+/* What files know a value of a typed graph by: codes that the first quantize node makes of reals
+ * belong to these. */
 const clq_value *clq_encoded_value(const clq_graph *graph, int value);
 /* A parameter's scales in the order of files and back; `out` (q.count). */
 clq_status clq_scales_to_file(const clq_graph *graph, int value, const float *in, float *out);

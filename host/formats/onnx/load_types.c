@@ -191,7 +191,8 @@ static bool is_unrounded(const typing *t, int value) {
 static bool works_on_codes(const typing *t, int n) {
     const clq_node *node = &t->graph->nodes[n];
     const clq_value *values = t->graph->values;
-    if (!node->op->quantized || !reads_only_codes(t, n) || onnx_is_real_node(t->load, node->name)) {
+    if (!node->op->quantized || node->op == &clq_op_quantize || !reads_only_codes(t, n) ||
+        onnx_is_real_node(t->load, node->name)) {
         return false;
     }
     if (clq_is_layer(node)) {
@@ -212,7 +213,8 @@ static bool choose(typing *t) {
     for (int n = 0; n < graph->node_count; n++) {
         const int out = graph->nodes[n].output;
         t->on_codes[n] = works_on_codes(t, n);
-        t->real[out] = !t->on_codes[n] || is_unrounded(t, out);
+        const bool border = graph->nodes[n].op == &clq_op_quantize;
+        t->real[out] = !border && (!t->on_codes[n] || is_unrounded(t, out));
         mixed |= !t->on_codes[n];
     }
     for (int v = 0; v < graph->value_count; v++) {

@@ -129,6 +129,22 @@ static bool stored_type(onnx_type type, clq_qtype *codes) {
            clq_qtype_find_codes(lowest < 0, lowest, highest, codes);
 }
 
+/* A value that is codes already, or will be for other readers, as codes of other scales too: a node
+ * of the graph makes these of its reals, rounded or not. */
+static clq_status quantize_again(onnx_loader *load, const onnx_node *node, const quantizer *q,
+                                 onnx_operand *x) {
+    char *name;
+    int made;
+    CLQ_TRY(onnx_note_read(load, x));
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(clq_graph_add_node(load->graph, "quantize", name, NULL, &x->value, 1, &made));
+    CLQ_TRY(onnx_make_room(load, made));
+    load->value_uses[made] = (onnx_value_use){.turned = load->value_uses[x->value].turned,
+                                              .image = load->value_uses[x->value].image};
+    x->value = made;
+    return clq_qparams_set(&load->graph->values[made].q, 1, q->scale, q->zero_point, x->type);
+}
+
 static clq_status read_quantize(onnx_loader *load, onnx_node *node) {
     quantizer q;
     CLQ_TRY(read_quantizer(load, node, ONNX_UINT8, &q));
@@ -148,8 +164,7 @@ static clq_status read_quantize(onnx_loader *load, onnx_node *node) {
     if (value->q.count == 0) {
         CLQ_TRY(clq_qparams_set(&value->q, 1, q.scale, q.zero_point, x.type));
     } else if (value->q.scale[0] != q.scale[0] || value->q.zero_point != q.zero_point) {
-        return onnx_fail(node, "quantizes \"%.100s\" a second time, by another scale or zero point",
-                         value->name);
+        CLQ_TRY(quantize_again(load, node, &q, &x));
     }
     x.codes = true;
     x.dequantized = false;
