@@ -5,6 +5,8 @@ set(PACKAGE ${CMAKE_INSTALL_LIBDIR}/cmake/clquant)
 install(TARGETS clquant RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS clquant_shared EXPORT clquant LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+# Of the Python package (pyproject.toml), which has the library under one name beside its modules.
+install(FILES $<TARGET_FILE:clquant_shared> RENAME libclquant.so DESTINATION clquant COMPONENT python EXCLUDE_FROM_ALL)
 install(DIRECTORY include/clquant DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
 install(DIRECTORY models/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/clquant FILES_MATCHING PATTERN *.json)
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,82 @@
+"""OpenCL devices."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any, Dict, List, Optional
+
+from ._native import NULL, check, ffi, lib, text
+from .errors import UsageError
+
+
+def take_result(pointer) -> Any:
+    """The JSON of a result, which is freed."""
+    value = json.loads(text(lib.clq_result_json(pointer[0])))
+    lib.clq_result_free(pointer[0])
+    return value
+
+
+def devices() -> List[Dict[str, Any]]:
+    """The OpenCL devices here, a dict each: ``id`` ("0:1", what :class:`Device` takes), ``name``, ``type``, ..."""
+    result = ffi.new("clq_result **")
+    check(lib.clq_devices_describe(result))
+    return take_result(result)
+
+
+class Device:
+    """A device, open. Models on one device take turns; models on two devices may run in two threads at once.
+
+    selector: "cpu", "gpu", "0:1" or part of a name; None: what ``CLQUANT_DEVICE`` says, else the first GPU, else the
+    CPU. Two devices may be opened of one piece of hardware.
+    """
+
+    def __init__(self, selector: Optional[str] = None) -> None:
+        self._pointer = None
+        self._lock = threading.RLock()
+        pointer = ffi.new("clq_device **")
+        check(lib.clq_device_open(NULL if selector is None else selector.encode(), pointer))
+        self._pointer = pointer[0]
+
+    def _take(self):
+        if self._pointer is None:
+            raise UsageError("the device is closed")
+        return self._pointer
+
+    @property
+    def info(self) -> Dict[str, Any]:
+        """Name, driver, dot-product paths, memory (bytes), ..."""
+        with self._lock:
+            result = ffi.new("clq_result **")
+            check(lib.clq_device_describe(self._take(), result))
+            return take_result(result)
+
+    def close(self) -> None:
+        """No model can be made on it any more; those that are there keep it open as long as they live."""
+        with self._lock:
+            pointer, self._pointer = self._pointer, None
+            if pointer is not None:
+                lib.clq_device_close(pointer)
+
+    def __del__(self) -> None:
+        if getattr(self, "_pointer", None) is not None and lib is not None:
+            self.close()
+
+    def __repr__(self) -> str:
+        if self._pointer is None:
+            return "<clquant.Device, closed>"
+        info = self.info
+        return f"<clquant.Device {info['id']} {info['name']}, dot products by {info['dot_path']}>"
+
+
+_default: Optional[Device] = None
+_default_lock = threading.Lock()
+
+
+def default_device() -> Device:
+    """The device that models are on where none is said, opened when it is first asked for."""
+    global _default
+    with _default_lock:
+        if _default is None or _default._pointer is None:
+            _default = Device()
+        return _default
