@@ -5,7 +5,7 @@
 #include "base/files.h"
 #include "data/csv.h"
 
-static bool is_arrays(const char *path) {
+bool clq_inputs_are_arrays(const char *path) {
     return clq_path_has_extension(path, ".npy") || clq_path_has_extension(path, ".npz");
 }
 
@@ -21,7 +21,7 @@ clq_status clq_inputs_open_arrays(const char *path, const clq_image_flags *flags
 clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_graph *graph,
                            int64_t limit, clq_inputs *inputs) {
     *inputs = (clq_inputs){0};
-    if (is_arrays(path)) {
+    if (clq_inputs_are_arrays(path)) {
         CLQ_TRY(clq_inputs_open_arrays(path, flags, &inputs->arrays));
         inputs->count = clq_arrays_rows(inputs->arrays);
         return CLQ_OK;

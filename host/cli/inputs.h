@@ -16,6 +16,8 @@ typedef struct clq_inputs {
     int64_t count;        /* rows or images */
 } clq_inputs;
 
+/* By the ending of its name: .npy or .npz. */
+bool clq_inputs_are_arrays(const char *path);
 /* By what `path` holds. Images are up to `limit` (0: all) of them, spread over the set; of arrays
  * and tables all rows are there. Zeroed on failure. */
 clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_graph *graph,

@@ -394,7 +394,8 @@ clq_status clq_job_run(clq_device *device, clq_recipe *recipe, const clq_job_opt
     CLQ_GOTO(status, cleanup, check_policies(&j));
     CLQ_GOTO(status, cleanup, clq_out_claim(&j.out));
     CLQ_GOTO(status, cleanup,
-             clq_origin_begin(&j.origin, recipe, device, j.train, j.test, 1, options->resume));
+             clq_origin_begin(&j.origin, recipe, device, &(clq_origin_data){j.train, j.test, NULL},
+                              1, options->resume));
     CLQ_GOTO(status, cleanup, train(&j));
     CLQ_GOTO(status, cleanup, quantize(&j));
     for (variant v = FP32; v < VARIANTS; v++) {

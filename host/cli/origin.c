@@ -123,10 +123,33 @@ static clq_status put_split(json_t *json, const char *split, clq_dataset *datase
     return clq_json_put(json, split, part);
 }
 
-static clq_status put_data(json_t *json, clq_dataset *train, clq_dataset *test) {
-    const clq_dataset_info *info = clq_dataset_get_info(train);
+/* Each array's name, type and shape. */
+static clq_status put_arrays(json_t *data, const clq_arrays *arrays) {
+    json_t *list = json_array();
+    json_object_set_new(data, "kind", json_string("arrays"));
+    json_object_set_new(data, "path", clq_json_string(clq_arrays_path(arrays)));
+    CLQ_TRY(clq_json_put(data, "arrays", list));
+    for (int i = 0; i < clq_arrays_count(arrays); i++) {
+        const clq_array *array = clq_arrays_at(arrays, i);
+        json_t *one = json_object(), *shape = json_array();
+        for (int d = 0; d < array->rank; d++) {
+            json_array_append_new(shape, json_integer(array->dims[d]));
+        }
+        json_object_set_new(one, "name", clq_json_string(array->name));
+        json_object_set_new(one, "type", clq_json_string(array->type));
+        json_object_set_new(one, "shape", shape);
+        json_array_append_new(list, one);
+    }
+    return CLQ_OK;
+}
+
+static clq_status put_data(json_t *json, const clq_origin_data *from) {
     json_t *data = json_object();
     CLQ_TRY(clq_json_put(json, "data", data));
+    if (from->arrays) {
+        return put_arrays(data, from->arrays);
+    }
+    const clq_dataset_info *info = clq_dataset_get_info(from->train);
     json_object_set_new(data, "kind", clq_json_string(info->kind));
     json_object_set_new(data, "path", clq_json_string(info->path));
     if (info->features > 0) {
@@ -138,8 +161,8 @@ static clq_status put_data(json_t *json, clq_dataset *train, clq_dataset *test) 
     }
     json_object_set_new(data, "classes", json_integer(info->class_count));
     json_object_set_new(data, "targets", json_integer(info->targets));
-    CLQ_TRY(put_split(data, "train", train));
-    return put_split(data, "test", test);
+    CLQ_TRY(put_split(data, "train", from->train));
+    return put_split(data, "test", from->test);
 }
 
 static json_t *system_name(void) {
@@ -162,7 +185,7 @@ static void put_now(json_t *json, const char *key) {
 /* ---- the whole ---- */
 
 clq_status clq_origin_begin(clq_origin *origin, const clq_recipe *recipe, clq_device *device,
-                            clq_dataset *train, clq_dataset *test, int ranks, bool resumed) {
+                            const clq_origin_data *data, int ranks, bool resumed) {
     clq_origin_clear(origin);
     json_t *json = origin->json = clq_json_result(), *seeds = json_object();
     origin->lap = clq_now_seconds();
@@ -175,7 +198,7 @@ clq_status clq_origin_begin(clq_origin *origin, const clq_recipe *recipe, clq_de
     json_object_set_new(json, "seconds", json_object());
     json_object_set_new(json, "system", system_name());
     json_object_set_new(json, "device", clq_device_to_json(device, clq_device_get_info(device)));
-    CLQ_TRY(put_data(json, train, test));
+    CLQ_TRY(put_data(json, data));
     json_object_set_new(seeds, "network", json_integer((json_int_t)recipe->network.seed));
     json_object_set_new(seeds, "train", json_integer((json_int_t)recipe->train.seed));
     json_object_set_new(seeds, "qat", json_integer((json_int_t)recipe->qat.seed));

@@ -22,9 +22,15 @@ typedef struct clq_origin {
     double lap;   /* when the stage that runs now began */
 } clq_origin;
 
-/* What is known at the start; `test` may be NULL. Ends any earlier one. */
+/* The data of a run: both splits, `test` may be NULL, or arrays. */
+typedef struct clq_origin_data {
+    clq_dataset *train, *test;
+    clq_arrays *arrays;
+} clq_origin_data;
+
+/* What is known at the start. Ends any earlier one. */
 clq_status clq_origin_begin(clq_origin *origin, const clq_recipe *recipe, clq_device *device,
-                            clq_dataset *train, clq_dataset *test, int ranks, bool resumed);
+                            const clq_origin_data *data, int ranks, bool resumed);
 /* A stage is over: adds what passed since the one before to the seconds of `stage`. */
 void clq_origin_lap(clq_origin *origin, const char *stage);
 /* FOLDER/origin.json (a folder of NULL: nothing); `finished` adds the time, for the run is over. */

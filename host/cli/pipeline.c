@@ -253,6 +253,8 @@ static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *ph
                            .graph = graph,
                            .train = options->train,
                            .test = options->test,
+                           .arrays = options->arrays,
+                           .test_rows = options->test_rows,
                            .config = *options->config,
                            .mode = CLQ_EXEC_TRAIN,
                            .ranks = options->ranks,
@@ -265,6 +267,13 @@ static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *ph
                            .ready = get_ready,
                            .ready_context = (void *)options,
                            .stop = clq_signals_flag()};
+}
+
+/* Arrays are normalized already. */
+static clq_status take_normalization(const clq_stage_options *options, const clq_graph *graph,
+                                     clq_train_job *job) {
+    return options->train ? clq_graph_normalization(graph, options->train, &job->normalization)
+                          : CLQ_OK;
 }
 
 /* What get_ready began. A driver's compiler that a signal meets may drop what it works on (LLVM
@@ -346,14 +355,14 @@ static clq_status train_norms(clq_device *device, const clq_graph *trained,
     stage.out = folder;
     CLQ_GOTO(status, cleanup, options->out && !folder ? CLQ_NO_MEMORY : CLQ_OK);
     CLQ_GOTO(status, cleanup,
-             clq_calibration_open(device, trained, options->train, NULL, config, training.seed,
-                                  &batch, &feed));
+             clq_calibration_open(device, trained, options->train, options->arrays, config,
+                                  training.seed, &batch, &feed));
     CLQ_GOTO(status, cleanup,
              clq_qat_keep_norms(device, trained, feed, batch, config, &kept, &graph));
     clq_train_job job = job_of(device, graph, "qat", &stage);
     job.no_labels = options->no_labels;
     CLQ_GOTO(status, cleanup, open_teacher(&training, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalization(graph, options->train, &job.normalization));
+    CLQ_GOTO(status, cleanup, take_normalization(options, graph, &job));
     CLQ_GOTO(status, cleanup, end_training(&stage, clq_qat(&job, &kept, &history, &history_count)));
     status = clq_qat_fold_norms(graph, trained, learnt);
 cleanup:
@@ -378,7 +387,7 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
                         options->config->epochs, config->freeze_bn_epoch);
     }
     CLQ_GOTO(status, cleanup,
-             clq_stage_quantize(device, trained, options->train, NULL, config,
+             clq_stage_quantize(device, trained, options->train, options->arrays, config,
                                 options->config->seed, report, &graph));
     if (options->start) {
         CLQ_GOTO(status, cleanup, clq_convert(graph, options->start));
@@ -389,14 +398,14 @@ clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
         graph = NULL;
         clq_quant_report_clear(report);
         CLQ_GOTO(status, cleanup,
-                 clq_stage_quantize(device, learnt, options->train, NULL, config,
+                 clq_stage_quantize(device, learnt, options->train, options->arrays, config,
                                     options->config->seed, report, &graph));
     }
     clq_train_job job = job_of(device, graph, "qat", options);
     job.config.epochs -= config->freeze_bn_epoch;
     job.no_labels = options->no_labels;
     CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalization(graph, options->train, &job.normalization));
+    CLQ_GOTO(status, cleanup, take_normalization(options, graph, &job));
     CLQ_GOTO(status, cleanup,
              job.config.epochs > 0
                  ? end_training(options, clq_qat(&job, config, &history, &history_count))

@@ -47,6 +47,8 @@ clq_status clq_ranks_join(clq_ranks **ranks);
 /* What both kinds of training need beside the network. */
 typedef struct clq_stage_options {
     clq_dataset *train, *test;
+    clq_arrays *arrays; /* QAT: in their place, and test_rows, as in clq_train_job */
+    int64_t test_rows;
     bool no_labels;    /* QAT: as in clq_train_job */
     clq_graph **start; /* QAT: receives the integer network of calibration; NULL: not wanted */
     const clq_train_config *config;

@@ -1,10 +1,12 @@
 #include <stdio.h>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/numbers.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
+#include "cli/inputs.h"
 #include "cli/pipeline.h"
 #include "cli/quantized.h"
 #include "cli/shapes.h"
@@ -12,16 +14,19 @@
 
 enum { KEYS = 8, KEY_TEXT = 4096 };
 
+/* The learning rate for outputs' errors, by Adam. */
+static const double INPUTS_LR = 1e-5;
+
 typedef struct options {
     clq_common common;
     clq_image_flags images;
     clq_quant_flags quant;
-    const char *model, *data, *out, *folder, *recipe, *log_file, *class_names;
+    const char *model, *data, *inputs, *out, *folder, *recipe, *log_file, *class_names;
     const char *overrides[CLQ_MAX_OVERRIDES];
     size_t override_count;
     char keys[KEYS][KEY_TEXT]; /* flags that are keys of the recipe: overrides among the others */
     int key_count;
-    bool resume, overwrite, no_labels;
+    bool resume, overwrite, no_labels, distills;
     int64_t test_images;
 } options;
 
@@ -67,6 +72,13 @@ static clq_status set_number(options *o, const char *flag, const char *key, cons
     return set_key(o, flag, key, value);
 }
 
+/* --inputs: nothing but a teacher's word. */
+static clq_status take_inputs(options *o) {
+    o->no_labels = true;
+    CLQ_TRY(o->distills ? CLQ_OK : set_key(o, "--inputs", "distill.teacher", "fp32"));
+    return set_key(o, "--inputs", "distill.weight", "1");
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
     switch (key) {
@@ -77,6 +89,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case 'D':
         o->data = argument;
+        return 0;
+    case 'i':
+        o->inputs = argument;
         return 0;
     case 'o':
         o->out = argument;
@@ -111,6 +126,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return clq_option_result(state, set_whole(o, "--freeze-bn-epoch", "freeze_bn_epoch",
                                                   argument, CLQ_IN_QAT_EPOCHS));
     case DISTILL:
+        o->distills = true;
         return clq_option_result(state, set_key(o, "--distill", "distill.teacher", argument));
     case NO_LABELS:
         o->no_labels = true;
@@ -137,7 +153,14 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         if (o->resume && !o->folder) {
             return clq_option_fail(state, "--resume needs --out");
         }
-        return CLQ_OPTION_NEEDS(state, {"a model", o->model}, {"--data", o->data}, {"-o", o->out});
+        if (o->data && o->inputs) {
+            return clq_option_fail(state, "takes either --data or --inputs, not both");
+        }
+        return o->inputs && take_inputs(o) != CLQ_OK
+                   ? clq_option_result(state, CLQ_USAGE)
+                   : CLQ_OPTION_NEEDS(state, {"a model", o->model},
+                                      {"--data (or --inputs)", o->data || o->inputs},
+                                      {"-o", o->out});
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -145,6 +168,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; training and test split", 0},
+    {"inputs", 'i', "X.npy|X.npz|IMAGES", 0,
+     CLQ_INPUTS_HELP ", or a folder of images. Instead of --data: any network learns, without "
+                     "labels, to give the FP32 network's outputs",
+     0},
     {"output", 'o', "Q.onnx", 0, "The quantized model", 0},
     {"out", 'O', "DIR", 0, "Folder for history and checkpoints (default: none are kept)", 0},
     {"epochs", 'e', "N", 0, "Epochs of fine-tuning (default: the recipe's, else 1)", 0},
@@ -192,7 +219,7 @@ static const struct argp_child children[] = {
 static const struct argp argp = {
     argp_options,
     parse,
-    "MODEL.onnx --data DIR -o Q.onnx",
+    "MODEL.onnx --data DIR -o Q.onnx\nMODEL.onnx --inputs X.npz -o Q.onnx",
     "Fine-tunes a trained FP32 network quantization-aware and converts it to integers. It begins "
     "with the network that ptq makes with the same flags; a model that is quantized already has no "
     "FP32 weights left to begin with. With --out, Ctrl-C stops it behind a checkpoint, from which "
@@ -200,7 +227,8 @@ static const struct argp argp = {
     "\vExamples:\n"
     "  clquant qat model.onnx -D cifar-10-batches-bin -o int8.onnx\n"
     "  clquant qat model.onnx -D imagenet -r imagenet-resnet50 -O out -o int8.onnx\n"
-    "  clquant qat model.onnx -D photos --distill fp32 --no-labels -o int8.onnx",
+    "  clquant qat model.onnx -D photos --distill fp32 --no-labels -o int8.onnx\n"
+    "  clquant qat detector.onnx -i x.npz --epochs 4 -o int8.onnx",
     children,
     NULL,
     NULL};
@@ -208,120 +236,246 @@ static const struct argp argp = {
 static const clq_out_training trainings[] = {{CLQ_NORMS_FOLDER, "qat"}, {"", "qat"}};
 static const char *const results[] = {"origin.json"};
 
-/* Of what was written, and where there are no labels of what QAT began with. */
-static clq_status measure(const options *o, clq_device *device, clq_graph *fp32, clq_graph *start,
-                          clq_graph *integer, const clq_data_source *source,
-                          clq_quantized *quantized) {
-    const clq_unlabelled inputs = {.images = source};
-    if (!o->no_labels) {
-        return clq_compare_accuracy(device, fp32, integer, source, o->test_images,
-                                    &quantized->accuracy);
+typedef struct task {
+    options o;
+    clq_ranks *ranks;
+    clq_device *device;
+    clq_recipe *recipe;
+    clq_graph *graph, *integer, *start;
+    clq_data_source source;
+    clq_dataset *train, *test;
+    clq_arrays *arrays; /* in their place */
+    clq_out_folder out;
+    clq_origin origin;
+    clq_quantized quantized;
+} task;
+
+/* ---- what it works on ---- */
+
+static bool writes(const task *t) {
+    return clq_ranks_rank(t->ranks) == 0;
+}
+
+/* Folder, files and recipe. */
+static clq_status open_outputs(task *t) {
+    options *o = &t->o;
+    const char *const inputs[] = {o->model,         o->recipe,      o->data, o->inputs,
+                                  o->images.labels, o->class_names, o->out};
+    const size_t input_count = sizeof inputs / sizeof *inputs - 1;
+    const char *out = writes(t) ? o->out : NULL, *log = writes(t) ? o->log_file : NULL;
+    t->out = (clq_out_folder){.path = writes(t) ? o->folder : NULL,
+                              .resume = o->resume,
+                              .overwrite = o->overwrite,
+                              .trainings = trainings,
+                              .training_count = sizeof trainings / sizeof *trainings,
+                              .results = results,
+                              .result_count = 1};
+    CLQ_TRY(clq_out_check(&t->out));
+    CLQ_TRY(clq_out_check_log(log, &t->out, inputs, input_count + 1));
+    CLQ_TRY(clq_out_check_file("-o", out, inputs, input_count));
+    CLQ_TRY(clq_recipe_load(o->recipe, o->overrides, o->override_count, &t->recipe));
+    t->recipe->qat.epochs = t->recipe->qat.epochs ? t->recipe->qat.epochs : 1;
+    CLQ_TRY(clq_recipe_take_quant_flags(t->recipe, &o->quant, false));
+    CLQ_TRY(clq_out_check_recipe("-o", out, t->recipe));
+    return clq_out_check_recipe("--log-file", log, t->recipe);
+}
+
+static clq_status open_model(task *t) {
+    const options *o = &t->o;
+    CLQ_TRY(clq_model_open(o->model, &t->graph));
+    CLQ_TRY(clq_out_check_external("-o", writes(t) ? o->out : NULL, t->graph));
+    CLQ_TRY(clq_out_check_external("--log-file", writes(t) ? o->log_file : NULL, t->graph));
+    CLQ_TRY(clq_model_require_float(o->model, t->graph));
+    CLQ_TRY(clq_class_names_keep(o->class_names, t->graph));
+    return clq_device_open_nth(o->common.device, clq_ranks_local(t->ranks), &t->device);
+}
+
+static clq_status open_splits(task *t) {
+    const options *o = &t->o;
+    const int64_t test_limit = o->no_labels && t->recipe->data.test_limit == 0
+                                   ? o->test_images
+                                   : t->recipe->data.test_limit;
+    t->source = (clq_data_source){.path = o->data ? o->data : o->inputs,
+                                  .flags = &o->images,
+                                  .recipe = &t->recipe->data.given,
+                                  .any_classes = o->no_labels,
+                                  .inputs_only = o->no_labels};
+    CLQ_TRY(clq_data_open(&t->source, t->graph, CLQ_SPLIT_TRAIN, t->recipe->data.train_limit,
+                          &t->train));
+    t->source.quiet = true;
+    clq_data_warn_unsplit(t->train, o->images.labels);
+    return clq_data_open(&t->source, t->graph, CLQ_SPLIT_TEST, test_limit, &t->test);
+}
+
+static clq_status open_data(task *t) {
+    if (!t->o.inputs || !clq_inputs_are_arrays(t->o.inputs)) {
+        return open_splits(t);
     }
-    CLQ_TRY(clq_compare_unlabelled(device, fp32, start, &inputs, o->test_images,
-                                   &quantized->errors_before));
-    return clq_compare_unlabelled(device, fp32, integer, &inputs, o->test_images,
-                                  &quantized->errors);
+    CLQ_TRY(clq_inputs_open_arrays(t->o.inputs, &t->o.images, &t->arrays));
+    clq_log_warn("%s: the network is compared on the rows that it learns from", t->o.inputs);
+    return CLQ_OK;
+}
+
+/* ---- what the recipe does not say of training without labels ---- */
+
+static bool says(const clq_recipe *recipe, const char *key) {
+    return json_object_get(json_object_get(recipe->json, "qat"), key) ||
+           json_object_get(json_object_get(recipe->json, "train"), key);
+}
+
+static bool classifies(const clq_graph *graph) {
+    const clq_shape *shape = &graph->values[graph->outputs[0].value].shape;
+    return graph->output_count == 1 && shape->rank == 2 && shape->dim[1] > 1;
+}
+
+/* Into the section "qat", so that what keeps the recipe has it too. */
+static clq_status keep(clq_recipe *recipe, const char *key, json_t *value) {
+    json_t *section = json_object_get(recipe->json, "qat");
+    if (!section) {
+        CLQ_TRY(clq_json_put(recipe->json, "qat", section = json_object()));
+    }
+    CLQ_TRY(clq_json_put(section, key, value));
+    clq_free(recipe->text);
+    recipe->text = NULL;
+    return clq_json_dump_exact(recipe->json, &recipe->text);
+}
+
+/* Of a network that nothing is known of: steps of a size that does not depend on its outputs'. */
+static clq_status take_small_steps(clq_recipe *recipe) {
+    if (!says(recipe, "optimizer")) {
+        recipe->qat.optimizer.kind = CLQ_OPTIMIZER_ADAM;
+        recipe->qat.optimizer.weight_decay = 0;
+        CLQ_TRY(
+            keep(recipe, "optimizer", json_pack("{s:s, s:i}", "name", "adam", "weight_decay", 0)));
+    }
+    if (!says(recipe, "schedule")) {
+        recipe->qat.schedule.lr = INPUTS_LR;
+        CLQ_TRY(keep(recipe, "schedule", json_pack("{s:f}", "lr", INPUTS_LR)));
+    }
+    return CLQ_OK;
+}
+
+/* A batch that the inputs fill. */
+static clq_status fit_batch(task *t) {
+    clq_recipe *recipe = t->recipe;
+    const clq_train_job job = {.graph = t->graph, .train = t->train, .arrays = t->arrays};
+    const int64_t rows = clq_train_rows(&job), ranks = clq_ranks_size(t->ranks);
+    int64_t batch = recipe->qat.batch;
+    if (t->o.inputs && !says(recipe, "batch")) {
+        batch = clq_eval_batch(t->graph, rows) * ranks;
+    }
+    if (clq_graph_has_fixed_batch(t->graph)) {
+        batch = ranks;
+    } else if (rows < batch) {
+        batch = rows / ranks * ranks;
+    }
+    if (batch == recipe->qat.batch || batch <= 0) {
+        return CLQ_OK;
+    }
+    clq_log_info("a step takes %lld of the %lld inputs", (long long)batch, (long long)rows);
+    recipe->qat.batch = (int)batch;
+    return keep(recipe, "batch", json_integer(batch));
+}
+
+/* A loss that the outputs have, and what goes with it. */
+static clq_status fit_recipe(task *t) {
+    clq_recipe *recipe = t->recipe;
+    if (!t->o.no_labels) {
+        return CLQ_OK;
+    }
+    if (!says(recipe, "loss") && (t->o.inputs || !classifies(t->graph))) {
+        recipe->qat.loss = CLQ_LOSS_OUTPUT_ERROR;
+        CLQ_TRY(keep(recipe, "loss", json_string("output_error")));
+        CLQ_TRY(take_small_steps(recipe));
+    }
+    return fit_batch(t);
+}
+
+/* ---- the whole ---- */
+
+/* Of what was written, and where there are no labels of what QAT began with. */
+static clq_status measure(task *t) {
+    const clq_unlabelled inputs = {.images = t->arrays ? NULL : &t->source, .arrays = t->arrays};
+    clq_quantized *q = &t->quantized;
+    if (!t->o.no_labels) {
+        return clq_compare_accuracy(t->device, t->graph, t->integer, &t->source, t->o.test_images,
+                                    &q->accuracy);
+    }
+    CLQ_TRY(clq_compare_unlabelled(t->device, t->graph, t->start, &inputs, t->o.test_images,
+                                   &q->errors_before));
+    return clq_compare_unlabelled(t->device, t->graph, t->integer, &inputs, t->o.test_images,
+                                  &q->errors);
+}
+
+static clq_status train(task *t) {
+    const options *o = &t->o;
+    const clq_stage_options stage = {.train = t->train,
+                                     .test = t->test,
+                                     .arrays = t->arrays,
+                                     .test_rows = o->test_images,
+                                     .no_labels = o->no_labels,
+                                     .start = &t->start,
+                                     .config = &t->recipe->qat,
+                                     .recipe = t->recipe->text,
+                                     .out = o->folder,
+                                     .log_file = o->log_file,
+                                     .resume = o->resume,
+                                     .overwrite = o->overwrite,
+                                     .clears = &t->out,
+                                     .origin = &t->origin,
+                                     .ranks = t->ranks};
+    const clq_origin_data data = {t->train, t->test, t->arrays};
+    if (!o->folder) {
+        clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
+    }
+    clq_tell_logits(t->graph);
+    CLQ_TRY(clq_out_claim(&t->out));
+    CLQ_TRY(clq_origin_begin(&t->origin, t->recipe, t->device, &data, clq_ranks_size(t->ranks),
+                             o->resume));
+    CLQ_TRY(clq_stage_qat(t->device, t->graph, &stage, &t->recipe->qat_quant, &t->quantized.report,
+                          &t->integer));
+    clq_origin_lap(&t->origin, "qat");
+    return CLQ_OK;
+}
+
+static clq_status write_results(task *t) {
+    CLQ_TRY(clq_origin_write(&t->origin, t->out.path, true));
+    t->quantized.config = &t->recipe->qat_quant;
+    CLQ_TRY(clq_written_save(t->integer, t->o.out));
+    CLQ_TRY(clq_fail_in(measure(t), CLQ_BUT_WRITTEN, t->o.out));
+    clq_saved_print(t->o.common.json, t->o.out, t->graph, t->integer, &t->quantized);
+    return CLQ_OK;
+}
+
+static void close_task(task *t, clq_status status) {
+    clq_origin_clear(&t->origin);
+    clq_quant_report_clear(&t->quantized.report);
+    clq_out_release(&t->out);
+    clq_dataset_close(t->train);
+    clq_dataset_close(t->test);
+    clq_arrays_close(t->arrays);
+    clq_graph_destroy(t->graph);
+    clq_graph_destroy(t->integer);
+    clq_graph_destroy(t->start);
+    clq_recipe_free(t->recipe);
+    clq_device_close(t->device);
+    clq_ranks_close(t->ranks, status);
 }
 
 static clq_status run(int argc, char **argv) {
-    options o = {.test_images = CLQ_TEST_IMAGES};
+    task t = {.o.test_images = CLQ_TEST_IMAGES, .quantized.method = "qat"};
     clq_status status = CLQ_OK;
-    clq_ranks *ranks = NULL;
-    clq_device *device = NULL;
-    clq_recipe *recipe = NULL;
-    clq_graph *graph = NULL, *integer = NULL, *start = NULL;
-    clq_dataset *train = NULL, *test = NULL;
-    clq_out_folder out = {0};
-    clq_origin origin = {0};
-    clq_quantized quantized = {.method = "qat"};
     bool done;
-    CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &o, &done));
-    CLQ_GOTO(status, cleanup, clq_ranks_join(&ranks));
-    const bool writes = clq_ranks_rank(ranks) == 0;
-    const char *const inputs[] = {o.model, o.recipe, o.data, o.images.labels, o.class_names, o.out};
-    const size_t input_count = sizeof inputs / sizeof *inputs - 1;
-    out = (clq_out_folder){.path = writes ? o.folder : NULL,
-                           .resume = o.resume,
-                           .overwrite = o.overwrite,
-                           .trainings = trainings,
-                           .training_count = sizeof trainings / sizeof *trainings,
-                           .results = results,
-                           .result_count = 1};
-    CLQ_GOTO(status, cleanup, clq_out_check(&out));
-    CLQ_GOTO(status, cleanup,
-             clq_out_check_log(writes ? o.log_file : NULL, &out, inputs, input_count + 1));
-    CLQ_GOTO(status, cleanup, clq_out_check_file("-o", writes ? o.out : NULL, inputs, input_count));
-    CLQ_GOTO(status, cleanup, clq_recipe_load(o.recipe, o.overrides, o.override_count, &recipe));
-    recipe->qat.epochs = recipe->qat.epochs ? recipe->qat.epochs : 1;
-    CLQ_GOTO(status, cleanup, clq_recipe_take_quant_flags(recipe, &o.quant, false));
-    CLQ_GOTO(status, cleanup, clq_out_check_recipe("-o", writes ? o.out : NULL, recipe));
-    CLQ_GOTO(status, cleanup,
-             clq_out_check_recipe("--log-file", writes ? o.log_file : NULL, recipe));
-    CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
-    CLQ_GOTO(status, cleanup, clq_out_check_external("-o", writes ? o.out : NULL, graph));
-    CLQ_GOTO(status, cleanup,
-             clq_out_check_external("--log-file", writes ? o.log_file : NULL, graph));
-    CLQ_GOTO(status, cleanup, clq_model_require_float(o.model, graph));
-    CLQ_GOTO(status, cleanup, clq_class_names_keep(o.class_names, graph));
-    CLQ_GOTO(status, cleanup,
-             clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
-    clq_data_source source = {.path = o.data,
-                              .flags = &o.images,
-                              .recipe = &recipe->data.given,
-                              .any_classes = o.no_labels,
-                              .inputs_only = o.no_labels};
-    const int64_t test_limit =
-        o.no_labels && recipe->data.test_limit == 0 ? o.test_images : recipe->data.test_limit;
-    CLQ_GOTO(status, cleanup,
-             clq_data_open(&source, graph, CLQ_SPLIT_TRAIN, recipe->data.train_limit, &train));
-    source.quiet = true;
-    clq_data_warn_unsplit(train, o.images.labels);
-    CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, CLQ_SPLIT_TEST, test_limit, &test));
-    if (!o.folder) {
-        clq_log_info("without --out there are no checkpoints: QAT that is interrupted starts anew");
-    }
-    clq_tell_logits(graph);
-    CLQ_GOTO(status, cleanup, clq_out_claim(&out));
-    CLQ_GOTO(
-        status, cleanup,
-        clq_origin_begin(&origin, recipe, device, train, test, clq_ranks_size(ranks), o.resume));
-    const clq_stage_options stage = {.train = train,
-                                     .test = test,
-                                     .no_labels = o.no_labels,
-                                     .start = &start,
-                                     .config = &recipe->qat,
-                                     .recipe = recipe->text,
-                                     .out = o.folder,
-                                     .log_file = o.log_file,
-                                     .resume = o.resume,
-                                     .overwrite = o.overwrite,
-                                     .clears = &out,
-                                     .origin = &origin,
-                                     .ranks = ranks};
-    CLQ_GOTO(status, cleanup,
-             clq_stage_qat(device, graph, &stage, &recipe->qat_quant, &quantized.report, &integer));
-    clq_origin_lap(&origin, "qat");
-    if (writes) {
-        CLQ_GOTO(status, cleanup, clq_origin_write(&origin, out.path, true));
-        quantized.config = &recipe->qat_quant;
-        CLQ_GOTO(status, cleanup, clq_written_save(integer, o.out));
-        CLQ_GOTO(status, cleanup,
-                 clq_fail_in(measure(&o, device, graph, start, integer, &source, &quantized),
-                             CLQ_BUT_WRITTEN, o.out));
-        clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
-    }
+    CLQ_TRY(clq_parse(&argp, "qat", argc, argv, &t.o, &done));
+    CLQ_GOTO(status, cleanup, clq_ranks_join(&t.ranks));
+    CLQ_GOTO(status, cleanup, open_outputs(&t));
+    CLQ_GOTO(status, cleanup, open_model(&t));
+    CLQ_GOTO(status, cleanup, open_data(&t));
+    CLQ_GOTO(status, cleanup, fit_recipe(&t));
+    CLQ_GOTO(status, cleanup, train(&t));
+    CLQ_GOTO(status, cleanup, writes(&t) ? write_results(&t) : CLQ_OK);
 cleanup:
-    clq_origin_clear(&origin);
-    clq_quant_report_clear(&quantized.report);
-    clq_out_release(&out);
-    clq_dataset_close(train);
-    clq_dataset_close(test);
-    clq_graph_destroy(graph);
-    clq_graph_destroy(integer);
-    clq_graph_destroy(start);
-    clq_recipe_free(recipe);
-    clq_device_close(device);
-    clq_ranks_close(ranks, status);
+    close_task(&t, status);
     return status;
 }
 

@@ -162,9 +162,9 @@ static clq_status run(int argc, char **argv) {
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
     CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
-    CLQ_GOTO(
-        status, cleanup,
-        clq_origin_begin(&origin, recipe, device, train, test, clq_ranks_size(ranks), o.resume));
+    CLQ_GOTO(status, cleanup,
+             clq_origin_begin(&origin, recipe, device, &(clq_origin_data){train, test, NULL},
+                              clq_ranks_size(ranks), o.resume));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
                                      .config = &recipe->train,

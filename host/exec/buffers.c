@@ -245,7 +245,11 @@ static void share_gradient(planner *p, const clq_exec_step *step, int time) {
 
 static void plan_gradients(planner *p) {
     clq_exec *exec = p->exec;
-    write_gradient(p, &exec->values[clq_exec_output_value(exec, 0)], loss_time(exec));
+    for (int i = 0; i < exec->graph->output_count; i++) {
+        if (i == 0 || clq_exec_output_learns(exec, i)) {
+            write_gradient(p, &exec->values[clq_exec_output_value(exec, i)], loss_time(exec));
+        }
+    }
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_exec_step *step = &exec->steps[s];
         clq_op_run *run = &step->run;

@@ -289,9 +289,6 @@ clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
     CLQ_NEEDS_ENDS(graph);
     clq_status status = CLQ_OK;
     CLQ_TRY(check_options(graph, options));
-    if (clq_mode_trains(options->mode)) {
-        CLQ_TRY(clq_graph_check_single(graph, "training takes"));
-    }
     clq_op_self_tests_add();
     clq_exec *exec = clq_calloc(1, sizeof *exec);
     if (exec == NULL) {
@@ -378,8 +375,16 @@ clq_tensor *clq_exec_output_at(clq_exec *exec, int index) {
 }
 
 clq_tensor *clq_exec_output_gradient(clq_exec *exec) {
+    return clq_exec_output_gradient_at(exec, 0);
+}
+
+clq_tensor *clq_exec_output_gradient_at(clq_exec *exec, int index) {
     CLQ_NEEDS_OR(NULL, exec);
-    return exec->gradients != NULL ? &exec->gradients[exec->outputs[0].value] : NULL;
+    if (exec->gradients == NULL || index < 0 || index >= exec->graph->output_count ||
+        (index > 0 && !clq_exec_output_learns(exec, index))) {
+        return NULL;
+    }
+    return &exec->gradients[exec->outputs[index].value];
 }
 
 clq_tensor *clq_exec_value(clq_exec *exec, int value) {

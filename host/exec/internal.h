@@ -95,6 +95,9 @@ static inline bool clq_mode_is_quantized(clq_exec_mode mode) {
  */
 clq_status clq_exec_make_tensors(clq_exec *exec);
 clq_status clq_exec_make_steps(clq_exec *exec);
+/* Whether output `index` has a gradient that the caller fills: something learned lies behind it,
+ * and it is the first output of its value. */
+bool clq_exec_output_learns(const clq_exec *exec, int index);
 
 /* What of a step's forward its backward reads: CLQ_READS_*. */
 int clq_exec_backward_reads(const clq_exec_step *step);

@@ -216,11 +216,13 @@ static clq_status check_node(const clq_exec *exec, const clq_node *node) {
                         "node %s: %s does not exist in a quantized network; fold it first",
                         node->name, node->op->name);
     }
-    if (clq_mode_trains(mode) &&
-        (mode == CLQ_EXEC_QAT ? node->op->quantized->backward : node->op->backward) == NULL) {
-        return clq_fail(CLQ_USAGE, "node %s: %s cannot be trained", node->name, node->op->name);
-    }
     return CLQ_OK;
+}
+
+/* An index of the largest number has no gradient. */
+static bool has_backward(const clq_op_run *run) {
+    const clq_op *op = run->node->op;
+    return (run->mode == CLQ_EXEC_QAT ? op->quantized->backward : op->backward) != NULL;
 }
 
 static bool *flag_of(const clq_exec *exec, bool *flags, const clq_tensor *tensor) {
@@ -241,9 +243,11 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
             learns |= run->in[i].value != NULL &&
                       (learned(run->in[i].value) || *flag_of(exec, exec->wanted, &run->in[i]));
         }
-        *flag_of(exec, exec->wanted, &run->out) = learns;
+        *flag_of(exec, exec->wanted, &run->out) = learns && has_backward(run);
     }
-    reached[clq_exec_output_value(exec, 0)] = true;
+    for (int i = 0; i < exec->graph->output_count; i++) {
+        reached[clq_exec_output_value(exec, i)] = true;
+    }
     for (int s = exec->step_count - 1; s >= 0; s--) {
         clq_op_run *run = &exec->steps[s].run;
         bool *wanted = flag_of(exec, exec->wanted, &run->out);
@@ -262,10 +266,20 @@ static void mark_gradients(clq_exec *exec, bool *reached) {
     }
 }
 
+bool clq_exec_output_learns(const clq_exec *exec, int index) {
+    const int value = clq_exec_output_value(exec, index);
+    for (int i = 0; i < index; i++) {
+        if (clq_exec_output_value(exec, i) == value) {
+            return false;
+        }
+    }
+    return exec->wanted[value];
+}
+
 static clq_status check_parameters(const scheduler *s) {
     for (int v = 0; v < s->exec->graph->value_count; v++) {
         const clq_value *value = &s->exec->graph->values[v];
-        if (value->kind == CLQ_VALUE_PARAMETER && s->readers[v].count > 1) {
+        if (learned(value) && s->readers[v].count > 1) {
             return clq_fail(CLQ_USAGE,
                             "parameter %s has %d readers; training can give it only one gradient",
                             value->name, s->readers[v].count);

@@ -12,6 +12,9 @@ typedef struct clq_loss clq_loss;
  * 2016). */
 clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
                            double label_smoothing, clq_loss **loss);
+/* CLQ_LOSS_OUTPUT_ERROR of `count` outputs, each (N, ...), run by clq_loss_run_outputs. */
+clq_status clq_loss_create_outputs(clq_device *device, const clq_shape *outputs, int count,
+                                   clq_loss **loss);
 void clq_loss_destroy(clq_loss *loss); /* NULL ok */
 
 /* From now on the loss is (1 - weight) * loss + weight * what the teacher adds: of cross-entropy
@@ -30,6 +33,11 @@ clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
  * targets. */
 clq_status clq_loss_run_soft(clq_loss *loss, clq_buffer *logits, clq_buffer *targets,
                              clq_buffer *gradient);
+
+/* What each output, F32 of its shape, and the teacher say; gradients likewise, NULL: not wanted. An
+ * output that is NULL takes no part. Adds the batch to the totals. Queues work. */
+clq_status clq_loss_run_outputs(clq_loss *loss, clq_buffer *const *outputs,
+                                clq_buffer *const *teacher, clq_buffer *const *gradients);
 
 /* The targets are no classes, but numbers or not there: top1 and top5 of totals become NaN. */
 void clq_loss_set_classless(clq_loss *loss);

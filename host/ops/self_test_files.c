@@ -489,6 +489,49 @@ cleanup:
     return status;
 }
 
+/* Two outputs, the same numbers seen as rows and as parts of a larger one. */
+static clq_status check_output_error(clq_self_bench *b) {
+    enum { WIDE = 1030 };
+    const clq_shape shapes[] = {{.rank = 2, .dim = {2, WIDE}}, {.rank = 2, .dim = {2, 3}}};
+    float x[2 * WIDE], teacher[2 * WIDE], gradients[2][2 * WIDE];
+    clq_status status = CLQ_OK;
+    clq_loss *loss = NULL;
+    clq_loss_totals totals = {0};
+    double total = 0;
+    clq_self_test_fill(x, 2 * WIDE, 9, 1);
+    clq_self_test_fill(teacher, 2 * WIDE, 9, 2);
+    for (int o = 0; o < 2; o++) {
+        const int count = o ? 6 : 2 * WIDE;
+        double error = 0, power = 0;
+        for (int i = 0; i < count; i++) {
+            error += (double)(x[i] - teacher[i]) * (double)(x[i] - teacher[i]);
+            power += (double)teacher[i] * (double)teacher[i];
+        }
+        for (int i = 0; i < count; i++) {
+            gradients[o][i] = (float)(2 * (double)(x[i] - teacher[i]) / power);
+        }
+        total += 2 * error / power;
+    }
+    CLQ_TRY(clq_bench_put(b, 0, x, sizeof x));
+    CLQ_TRY(clq_bench_put(b, 1, teacher, sizeof teacher));
+    CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof x));
+    CLQ_TRY(clq_bench_put(b, 3, NULL, sizeof x));
+    clq_buffer *const outputs[] = {b->buffers[0], b->buffers[0]};
+    clq_buffer *const said[] = {b->buffers[1], b->buffers[1]};
+    CLQ_TRY(clq_loss_create_outputs(b->device, shapes, 2, &loss));
+    CLQ_GOTO(status, cleanup, clq_loss_run_outputs(loss, outputs, said, b->buffers + 2));
+    CLQ_GOTO(status, cleanup, clq_loss_read(loss, &totals));
+    clq_bench_check(b, totals.loss, total, 1e-5, "how far outputs are from a teacher's");
+    for (int o = 0; o < 2; o++) {
+        CLQ_GOTO(status, cleanup,
+                 clq_bench_floats(b, b->buffers[2 + o], gradients[o], o ? 6 : 2 * WIDE, 1e-5,
+                                  "its gradient"));
+    }
+cleanup:
+    clq_loss_destroy(loss);
+    return status;
+}
+
 static clq_status test_f32_loss(clq_self_bench *b) {
     static const loss_case cases[] = {{CLQ_LOSS_CROSS_ENTROPY, 0, 0, 0},
                                       {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0.4, 2.5},
@@ -496,7 +539,7 @@ static clq_status test_f32_loss(clq_self_bench *b) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CLQ_TRY(check_loss(b, &cases[i]));
     }
-    return CLQ_OK;
+    return check_output_error(b);
 }
 
 const clq_file_test clq_op_self_tests[] = {{"int8/elementwise.cl", test_int8_elementwise},

@@ -234,7 +234,7 @@ cleanup:
  * averages of extremes. */
 static int64_t observing_steps(const clq_train_job *job, const clq_quant_config *config) {
     const clq_quant_config found = clq_quant_config_found(config, job->graph);
-    const int64_t steps = clq_dataset_get_info(job->train)->count / job->config.batch;
+    const int64_t steps = clq_train_rows(job) / job->config.batch;
     double epochs = job->config.epochs > 1 ? 1 : 0.5;
     if (clq_observer_get(found.observer)->histogram) {
         epochs = 0;
@@ -341,8 +341,9 @@ void clq_observers_detach(clq_train_job *job, clq_observers *o) {
 clq_status clq_qat(clq_train_job *job, const clq_quant_config *config, clq_epoch_record **history,
                    int *history_count) {
     CLQ_NEEDS(job, config, history, history_count);
-    CLQ_NEEDS(job->device, job->graph, job->train);
+    CLQ_NEEDS(job->device, job->graph);
     CLQ_NEEDS_ENDS(job->graph);
+    CLQ_REQUIRE(!job->train != !job->arrays, "job needs train, or arrays in its place");
     clq_status status = CLQ_OK;
     clq_observers *o = NULL;
     *history = NULL;

@@ -5,7 +5,7 @@
 static const char *const optimizer_names[] = {"sgd", "adam", "adamw"};
 static const char *const schedule_names[] = {"constant", "step", "one_cycle", "cosine",
                                              "cosine_restarts"};
-static const char *const loss_names[] = {"cross_entropy", "mse"};
+static const char *const loss_names[] = {"cross_entropy", "mse", "output_error"};
 static const char *const nonfinite_names[] = {"stop", "skip"};
 
 static clq_status read_optimizer(clq_json_reader *section, clq_train_config *config) {

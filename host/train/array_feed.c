@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
+#include "base/rng.h"
 #include "base/text.h"
+#include "data/draws.h"
 #include "formats/layout.h"
 
 struct clq_array_feed {
@@ -19,6 +22,14 @@ struct clq_array_feed {
     float *read, *image; /* one batch of the largest input; one image */
     int labels;          /* array of the rows' classes; -1: there are none */
     int32_t *numbers;    /* (batch): of the latest batch, the last one repeated to the end */
+    /* training: */
+    bool training;
+    uint64_t seed;
+    int shard, shards;         /* this feed's part of each batch of batch * shards rows */
+    float *held[CLQ_MAX_ENDS]; /* (rows, ...): each input, in the graph's order */
+    int32_t *held_labels;      /* (rows); NULL: there are none */
+    uint32_t *order;           /* (rows): of the epoch `ordered` */
+    int64_t epoch, ordered;
 };
 
 /* ---- which array is which input ---- */
@@ -106,7 +117,8 @@ static clq_status say_left_out(const clq_array_feed *feed) {
     return status;
 }
 
-static clq_status match(clq_array_feed *feed) {
+/* The rule that is broken; NULL: none is. */
+static const char *match(clq_array_feed *feed) {
     const clq_graph *graph = feed->graph;
     const int count = clq_arrays_count(feed->arrays);
     for (int i = 0; i < graph->input_count; i++) {
@@ -120,86 +132,47 @@ static clq_status match(clq_array_feed *feed) {
             }
         }
         if (feed->source[i] < 0) {
-            return refuse(feed, "every input needs an array of its name");
+            return "every input needs an array of its name";
         }
         const clq_array *array = clq_arrays_at(feed->arrays, feed->source[i]);
         feed->each[i] = fits(feed, i, array);
         if (feed->each[i] == 0) {
-            return refuse(feed, "shapes must fit");
+            return "shapes must fit";
         }
         if (i > 0 && array->dims[0] / feed->each[i] != feed->stored) {
-            return refuse(feed, "all arrays must have the same number of rows");
+            return "all arrays must have the same number of rows";
         }
         feed->stored = array->dims[0] / feed->each[i];
+    }
+    if (feed->labels >= 0 && clq_arrays_at(feed->arrays, feed->labels)->dims[0] != feed->stored) {
+        return "each row must have one label";
+    }
+    return NULL;
+}
+
+int64_t clq_array_samples(const clq_graph *graph, clq_arrays *arrays) {
+    clq_array_feed feed = {.graph = graph, .arrays = arrays, .labels = clq_arrays_labels(arrays)};
+    return match(&feed) == NULL ? feed.stored : 0;
+}
+
+/* What is fed in another way than it is stored, and what is not fed. */
+static clq_status say_how(const clq_array_feed *feed) {
+    for (int i = 0; i < feed->graph->input_count; i++) {
+        const clq_array *array = clq_arrays_at(feed->arrays, feed->source[i]);
         if (strcmp(array->type, "f4") != 0) {
             clq_log_info("%s: %s%snumbers of type %s are fed as float32, as they are",
                          clq_arrays_path(feed->arrays), array->name, *array->name ? ": " : "",
                          array->type);
         }
     }
-    if (feed->labels >= 0 && clq_arrays_at(feed->arrays, feed->labels)->dims[0] != feed->stored) {
-        return refuse(feed, "each row must have one label");
-    }
     return say_left_out(feed);
 }
 
-/* ---- life ---- */
+/* ---- rows ---- */
 
 static size_t input_size(const clq_graph *graph, int input) {
     return (size_t)clq_shape_count(&graph->values[graph->inputs[input]].shape);
 }
-
-clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int batch,
-                                 int64_t limit, clq_array_feed **out) {
-    clq_status status = CLQ_OK;
-    size_t largest = 0;
-    clq_array_feed *feed = clq_calloc(1, sizeof *feed);
-    if (!feed) {
-        return CLQ_NO_MEMORY;
-    }
-    *feed = (clq_array_feed){
-        .arrays = arrays, .graph = graph, .batch = batch, .labels = clq_arrays_labels(arrays)};
-    CLQ_GOTO(status, cleanup, match(feed));
-    feed->rows = limit > 0 && limit < feed->stored ? limit : feed->stored;
-    for (int i = 0; i < graph->input_count; i++) {
-        largest = input_size(graph, i) > largest ? input_size(graph, i) : largest;
-    }
-    feed->read = clq_calloc((size_t)batch * largest, sizeof *feed->read);
-    feed->image = clq_calloc(largest, sizeof *feed->image);
-    feed->numbers = clq_calloc((size_t)batch, sizeof *feed->numbers);
-    if (!feed->read || !feed->image || !feed->numbers) {
-        status = CLQ_NO_MEMORY;
-        goto cleanup;
-    }
-    *out = feed;
-    feed = NULL;
-cleanup:
-    clq_array_feed_destroy(feed);
-    return status;
-}
-
-void clq_array_feed_destroy(clq_array_feed *feed) {
-    if (feed) {
-        clq_free(feed->read);
-        clq_free(feed->image);
-        clq_free(feed->numbers);
-        clq_free(feed);
-    }
-}
-
-int64_t clq_array_feed_count(const clq_array_feed *feed) {
-    return feed->rows;
-}
-
-int64_t clq_array_feed_batches(const clq_array_feed *feed) {
-    return (feed->rows + feed->batch - 1) / feed->batch;
-}
-
-void clq_array_feed_seek(clq_array_feed *feed, int64_t batch) {
-    feed->next = batch * feed->batch;
-}
-
-/* ---- batches ---- */
 
 /* The array's row that is fed as number `row`: all are spread evenly. */
 static int64_t stored_row(const clq_array_feed *feed, int64_t row) {
@@ -252,7 +225,165 @@ static clq_status read_labels(const clq_array_feed *feed, int count) {
     return CLQ_OK;
 }
 
+/* ---- life ---- */
+
+/* All rows, in the order of the file. */
+static clq_status hold_rows(clq_array_feed *feed) {
+    const size_t rows = (size_t)feed->rows;
+    feed->order = clq_calloc(rows, sizeof *feed->order);
+    feed->held_labels = feed->labels < 0 ? NULL : clq_calloc(rows, sizeof *feed->held_labels);
+    if (!feed->order || (feed->labels >= 0 && !feed->held_labels)) {
+        return CLQ_NO_MEMORY;
+    }
+    for (int i = 0; i < feed->graph->input_count; i++) {
+        feed->held[i] = clq_calloc(rows, input_size(feed->graph, i) * sizeof **feed->held);
+        if (!feed->held[i]) {
+            return CLQ_NO_MEMORY;
+        }
+    }
+    for (feed->next = 0; feed->next < feed->rows;) {
+        const int64_t left = feed->rows - feed->next;
+        const size_t count = (size_t)(left < feed->batch ? left : feed->batch);
+        for (int i = 0; i < feed->graph->input_count; i++) {
+            const size_t size = input_size(feed->graph, i);
+            CLQ_TRY(read_input(feed, i, (int)count));
+            memcpy(feed->held[i] + (size_t)feed->next * size, feed->read,
+                   count * size * sizeof *feed->read);
+        }
+        if (feed->held_labels) {
+            CLQ_TRY(read_labels(feed, (int)count));
+            memcpy(feed->held_labels + feed->next, feed->numbers, count * sizeof *feed->numbers);
+        }
+        feed->next += (int64_t)count;
+    }
+    feed->next = 0;
+    return CLQ_OK;
+}
+
+static clq_status open_training(clq_array_feed *feed, const clq_feed_options *options) {
+    feed->training = true;
+    feed->seed = options->seed;
+    feed->shards = options->shards > 1 ? options->shards : 1;
+    feed->shard = options->shards > 1 ? options->shard : 0;
+    feed->ordered = -1;
+    const int64_t step = (int64_t)feed->batch * feed->shards;
+    if (feed->rows < step || feed->rows > UINT32_MAX) {
+        return clq_fail(CLQ_USAGE, "%s: has %lld row%s, and training takes %lld or more",
+                        clq_arrays_path(feed->arrays), (long long)feed->rows,
+                        clq_plural(feed->rows), (long long)step);
+    }
+    return hold_rows(feed);
+}
+
+clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int batch,
+                                 int64_t limit, const clq_feed_options *training,
+                                 clq_array_feed **out) {
+    clq_status status = CLQ_OK;
+    size_t largest = 0;
+    clq_array_feed *feed = clq_calloc(1, sizeof *feed);
+    if (!feed) {
+        return CLQ_NO_MEMORY;
+    }
+    *feed = (clq_array_feed){
+        .arrays = arrays, .graph = graph, .batch = batch, .labels = clq_arrays_labels(arrays)};
+    const char *broken = match(feed);
+    CLQ_GOTO(status, cleanup, broken ? refuse(feed, broken) : say_how(feed));
+    feed->rows = limit > 0 && limit < feed->stored ? limit : feed->stored;
+    for (int i = 0; i < graph->input_count; i++) {
+        largest = input_size(graph, i) > largest ? input_size(graph, i) : largest;
+    }
+    feed->read = clq_calloc((size_t)batch * largest, sizeof *feed->read);
+    feed->image = clq_calloc(largest, sizeof *feed->image);
+    feed->numbers = clq_calloc((size_t)batch, sizeof *feed->numbers);
+    if (!feed->read || !feed->image || !feed->numbers) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
+    }
+    CLQ_GOTO(status, cleanup, training ? open_training(feed, training) : CLQ_OK);
+    *out = feed;
+    feed = NULL;
+cleanup:
+    clq_array_feed_destroy(feed);
+    return status;
+}
+
+void clq_array_feed_destroy(clq_array_feed *feed) {
+    if (!feed) {
+        return;
+    }
+    for (int i = 0; i < CLQ_MAX_ENDS; i++) {
+        clq_free(feed->held[i]);
+    }
+    clq_free(feed->held_labels);
+    clq_free(feed->order);
+    clq_free(feed->read);
+    clq_free(feed->image);
+    clq_free(feed->numbers);
+    clq_free(feed);
+}
+
+int64_t clq_array_feed_count(const clq_array_feed *feed) {
+    return feed->rows;
+}
+
+int64_t clq_array_feed_batches(const clq_array_feed *feed) {
+    return feed->training ? feed->rows / ((int64_t)feed->batch * feed->shards)
+                          : (feed->rows + feed->batch - 1) / feed->batch;
+}
+
+uint64_t clq_array_feed_hash(const clq_array_feed *feed) {
+    const size_t rows = (size_t)feed->rows;
+    uint64_t hash = 0;
+    for (int i = 0; feed->training && i < feed->graph->input_count; i++) {
+        hash = clq_hash64_seeded(feed->held[i], rows * input_size(feed->graph, i) * sizeof(float),
+                                 hash);
+    }
+    return feed->held_labels ? clq_hash64_seeded(feed->held_labels, rows * sizeof(int32_t), hash)
+                             : hash;
+}
+
+void clq_array_feed_seek(clq_array_feed *feed, int64_t epoch, int64_t batch) {
+    feed->epoch = epoch;
+    feed->next = batch * feed->batch * (feed->training ? feed->shards : 1);
+}
+
+/* ---- batches ---- */
+
+/* The next batch of training, which goes from epoch to epoch. */
+static clq_status fill_training(clq_array_feed *feed, clq_exec *exec, clq_feed_batch *batch) {
+    const int64_t step = (int64_t)feed->batch * feed->shards;
+    if (feed->next + step > feed->rows) {
+        feed->next = 0;
+        feed->epoch++;
+    }
+    if (feed->ordered != feed->epoch) {
+        clq_permutation(feed->seed, clq_draw_stream(CLQ_DRAW_ORDER, feed->epoch),
+                        (uint32_t)feed->rows, feed->order);
+        feed->ordered = feed->epoch;
+    }
+    const uint32_t *rows = feed->order + feed->next + (int64_t)feed->shard * feed->batch;
+    for (int i = 0; i < feed->graph->input_count; i++) {
+        const size_t size = input_size(feed->graph, i);
+        for (int r = 0; r < feed->batch; r++) {
+            memcpy(feed->read + (size_t)r * size, feed->held[i] + (size_t)rows[r] * size,
+                   size * sizeof *feed->read);
+        }
+        CLQ_TRY(clq_buffer_write(clq_exec_input_at(exec, i)->buffer, 0,
+                                 (size_t)feed->batch * size * sizeof *feed->read, feed->read));
+    }
+    for (int r = 0; feed->held_labels && r < feed->batch; r++) {
+        feed->numbers[r] = feed->held_labels[rows[r]];
+    }
+    batch->labels = feed->held_labels ? feed->numbers : NULL;
+    feed->next += step;
+    batch->count = feed->batch;
+    return CLQ_OK;
+}
+
 clq_status clq_array_feed_fill(clq_array_feed *feed, clq_exec *exec, clq_feed_batch *batch) {
+    if (feed->training) {
+        return fill_training(feed, exec, batch);
+    }
     const int64_t left = feed->rows - feed->next;
     const int count = (int)(left < feed->batch ? left : feed->batch);
     if (count <= 0) {

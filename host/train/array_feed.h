@@ -7,13 +7,19 @@
 
 typedef struct clq_array_feed clq_array_feed;
 
-/* As clq_feed_create_arrays. */
+/* As clq_feed_create_arrays, and clq_feed_create_arrays_with where `training` is not NULL: its
+ * batch is this one. */
 clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int batch,
-                                 int64_t limit, clq_array_feed **feed);
+                                 int64_t limit, const clq_feed_options *training,
+                                 clq_array_feed **feed);
 void clq_array_feed_destroy(clq_array_feed *feed); /* NULL ok */
+/* Samples that arrays hold for a graph, without a word; 0: they do not fit. */
+int64_t clq_array_samples(const clq_graph *graph, clq_arrays *arrays);
 int64_t clq_array_feed_count(const clq_array_feed *feed);
 int64_t clq_array_feed_batches(const clq_array_feed *feed);
-void clq_array_feed_seek(clq_array_feed *feed, int64_t batch);
+/* Of all rows that training holds; 0 otherwise. */
+uint64_t clq_array_feed_hash(const clq_array_feed *feed);
+void clq_array_feed_seek(clq_array_feed *feed, int64_t epoch, int64_t batch);
 clq_status clq_array_feed_fill(clq_array_feed *feed, clq_exec *exec, clq_feed_batch *batch);
 
 #endif

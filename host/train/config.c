@@ -108,7 +108,7 @@ clq_status clq_train_config_check(const clq_train_config *config) {
     CLQ_NEEDS(config);
     if ((unsigned)config->optimizer.kind > CLQ_OPTIMIZER_ADAMW ||
         (unsigned)config->schedule.kind > CLQ_LR_COSINE_RESTARTS ||
-        (unsigned)config->loss > CLQ_LOSS_MSE ||
+        (unsigned)config->loss > CLQ_LOSS_OUTPUT_ERROR ||
         (unsigned)config->on_nonfinite > CLQ_NONFINITE_SKIP) {
         return clq_fail(CLQ_USAGE, "unknown optimizer %d, schedule %d, loss %d or on_nonfinite %d",
                         (int)config->optimizer.kind, (int)config->schedule.kind, (int)config->loss,

@@ -83,7 +83,7 @@ static clq_status examine_forward(trainer *t, finding *f) {
     const int64_t step = t->step - 1;
     clq_feed_batch batch;
     CLQ_TRY(clq_feed_seek(t->feed, step / t->steps_per_epoch, step % t->steps_per_epoch));
-    CLQ_TRY(clq_feed_next(t->feed, input->buffer, &batch));
+    CLQ_TRY(clq_feed_fill(t->feed, t->exec, &batch));
     CLQ_TRY(clq_health_begin(t->health, input));
     CLQ_TRY(examine(f, input->buffer, (size_t)clq_shape_count(&input->shape),
                     "the batch of normalized inputs"));

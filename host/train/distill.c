@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "train/output_error.h"
 
 struct clq_distill {
@@ -91,12 +92,22 @@ static clq_status check(const clq_train_job *job) {
         return clq_fail(CLQ_USAGE, "the teacher must be an FP32 network, %s is quantized",
                         teacher->name);
     }
-    CLQ_TRY(clq_fail_in(clq_graph_check_single(teacher, "distillation takes"), "the teacher"));
-    CLQ_TRY(same_shape("input", &teacher->values[clq_graph_input(teacher)].shape,
-                       &student->values[clq_graph_input(student)].shape));
-    CLQ_TRY(same_shape("output", &teacher->values[clq_graph_output(teacher)].shape,
-                       &student->values[clq_graph_output(student)].shape));
-    return same_normalization(job);
+    if (teacher->input_count != student->input_count ||
+        teacher->output_count != student->output_count) {
+        return clq_fail(
+            CLQ_USAGE, "the teacher has %d input%s and %d output%s, the trained network %d and %d",
+            teacher->input_count, clq_plural(teacher->input_count), teacher->output_count,
+            clq_plural(teacher->output_count), student->input_count, student->output_count);
+    }
+    for (int i = 0; i < teacher->input_count; i++) {
+        CLQ_TRY(same_shape("input", &teacher->values[teacher->inputs[i]].shape,
+                           &student->values[student->inputs[i]].shape));
+    }
+    for (int i = 0; i < teacher->output_count; i++) {
+        CLQ_TRY(same_shape("output", &teacher->values[teacher->outputs[i].value].shape,
+                           &student->values[student->outputs[i].value].shape));
+    }
+    return job->train ? same_normalization(job) : CLQ_OK;
 }
 
 /* ---- life ---- */
@@ -148,44 +159,75 @@ void clq_distill_destroy(clq_distill *distill) {
     clq_free(distill);
 }
 
-clq_status clq_distill_run(clq_distill *distill, clq_buffer *x) {
+clq_status clq_distill_run(clq_distill *distill, clq_exec *student) {
     if (!distill) {
         return CLQ_OK;
     }
-    const clq_tensor *input = clq_exec_input(distill->exec);
-    const size_t bytes = (size_t)clq_shape_count(&input->shape) * sizeof(float);
-    CLQ_TRY(clq_buffer_copy(input->buffer, 0, x, 0, bytes));
+    for (int i = 0; i < distill->graph->input_count; i++) {
+        const clq_tensor *input = clq_exec_input_at(distill->exec, i);
+        const size_t bytes = (size_t)clq_shape_count(&input->shape) * sizeof(float);
+        CLQ_TRY(clq_buffer_copy(input->buffer, 0, clq_exec_input_at(student, i)->buffer, 0, bytes));
+    }
     return clq_exec_forward(distill->exec);
+}
+
+/* ---- comparing ---- */
+
+typedef struct comparison {
+    clq_exec *teacher, *student;
+    clq_output_error sums[CLQ_MAX_ENDS];
+    float *x, *y; /* one batch of the largest output, of both */
+} comparison;
+
+static clq_status take_memory(comparison *c, int outputs) {
+    size_t largest = 0;
+    for (int i = 0; i < outputs; i++) {
+        const size_t count = (size_t)clq_shape_count(&clq_exec_output_at(c->teacher, i)->shape);
+        largest = count > largest ? count : largest;
+    }
+    c->x = clq_calloc(largest, sizeof *c->x);
+    c->y = clq_calloc(largest, sizeof *c->y);
+    return c->x && c->y ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+static clq_status add_output(comparison *c, int output, int samples) {
+    const clq_tensor *real = clq_exec_output_at(c->teacher, output);
+    const clq_tensor *other = clq_exec_output_at(c->student, output);
+    const size_t each = (size_t)clq_shape_count(&real->shape) / (size_t)real->shape.dim[0];
+    const size_t count = (size_t)samples * each;
+    CLQ_TRY(clq_buffer_read(real->buffer, 0, count * sizeof *c->x, c->x));
+    CLQ_TRY(clq_buffer_read(other->buffer, 0, count * sizeof *c->y, c->y));
+    clq_output_error_add(&c->sums[output], c->x, c->y, count);
+    return CLQ_OK;
 }
 
 clq_status clq_distill_compare(clq_distill *distill, clq_exec *student, clq_feed *feed,
                                double *error) {
-    const clq_tensor *real = clq_exec_output(distill->exec), *other = clq_exec_output(student);
-    const size_t count = (size_t)clq_shape_count(&real->shape);
-    const size_t outputs = count / (size_t)real->shape.dim[0];
-    clq_output_error sums = {0};
+    const int outputs = distill->graph->output_count;
+    comparison c = {.teacher = distill->exec, .student = student};
     clq_feed_batch batch = {0};
-    clq_status status = CLQ_NO_MEMORY;
-    float *x = clq_calloc(count, sizeof *x), *y = clq_calloc(count, sizeof *y);
-    if (!x || !y) {
-        goto cleanup;
-    }
+    clq_status status = CLQ_OK;
+    double squares = 0;
+    CLQ_GOTO(status, cleanup, take_memory(&c, outputs));
     CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0));
     for (;;) {
         CLQ_GOTO(status, cleanup, clq_feed_fill(feed, student, &batch));
-        const size_t valid = (size_t)batch.count * outputs;
-        if (valid == 0) {
+        if (batch.count == 0) {
             break;
         }
-        CLQ_GOTO(status, cleanup, clq_distill_run(distill, clq_exec_input(student)->buffer));
+        CLQ_GOTO(status, cleanup, clq_distill_run(distill, student));
         CLQ_GOTO(status, cleanup, clq_exec_forward(student));
-        CLQ_GOTO(status, cleanup, clq_buffer_read(real->buffer, 0, valid * sizeof *x, x));
-        CLQ_GOTO(status, cleanup, clq_buffer_read(other->buffer, 0, valid * sizeof *y, y));
-        clq_output_error_add(&sums, x, y, valid);
+        for (int i = 0; i < outputs; i++) {
+            CLQ_GOTO(status, cleanup, add_output(&c, i, batch.count));
+        }
     }
-    *error = clq_output_error_of(&sums);
+    for (int i = 0; i < outputs; i++) {
+        const double one = clq_output_error_of(&c.sums[i]);
+        squares += one * one;
+    }
+    *error = sqrt(squares / outputs);
 cleanup:
-    clq_free(x);
-    clq_free(y);
+    clq_free(c.x);
+    clq_free(c.y);
     return status;
 }

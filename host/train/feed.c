@@ -106,24 +106,47 @@ cleanup:
     return status;
 }
 
+/* `device` NULL: without labels. */
+static clq_status create_arrays(clq_device *device, const clq_graph *graph, clq_arrays *arrays,
+                                const clq_feed_options *options, int64_t limit, clq_feed **out) {
+    clq_status status = CLQ_OK;
+    const size_t labels = (size_t)options->batch * sizeof(int32_t);
+    clq_feed *feed = clq_calloc(1, sizeof *feed);
+    if (!feed) {
+        return CLQ_NO_MEMORY;
+    }
+    feed->options = *options;
+    CLQ_GOTO(status, cleanup,
+             clq_array_feed_create(graph, arrays, options->batch, limit,
+                                   options->training ? options : NULL, &feed->arrays));
+    if (device) {
+        CLQ_GOTO(status, cleanup, clq_buffer_create(device, labels, &feed->labels));
+        CLQ_GOTO(status, cleanup, clq_buffer_fill(feed->labels, 0, labels, 0));
+    }
+    *out = feed;
+    feed = NULL;
+cleanup:
+    clq_feed_destroy(feed);
+    return status;
+}
+
 clq_status clq_feed_create_arrays(const clq_graph *graph, clq_arrays *arrays, int batch,
                                   int64_t limit, clq_feed **out) {
     CLQ_NEEDS(graph, arrays, out);
     CLQ_NEEDS_ENDS(graph);
     CLQ_REQUIRE(batch >= 1, "batch must be at least 1");
     *out = NULL;
-    clq_feed *feed = clq_calloc(1, sizeof *feed);
-    if (!feed) {
-        return CLQ_NO_MEMORY;
-    }
-    feed->options.batch = batch;
-    const clq_status status = clq_array_feed_create(graph, arrays, batch, limit, &feed->arrays);
-    if (status != CLQ_OK) {
-        clq_feed_destroy(feed);
-        return status;
-    }
-    *out = feed;
-    return CLQ_OK;
+    return create_arrays(NULL, graph, arrays, &(clq_feed_options){.batch = batch}, limit, out);
+}
+
+clq_status clq_feed_create_arrays_with(clq_device *device, const clq_graph *graph,
+                                       clq_arrays *arrays, const clq_feed_options *options,
+                                       clq_feed **out) {
+    CLQ_NEEDS(device, graph, arrays, options, out);
+    CLQ_NEEDS_ENDS(graph);
+    CLQ_REQUIRE(options->batch >= 1 && options->shard >= 0, "batch must be at least 1, shard 0");
+    *out = NULL;
+    return create_arrays(device, graph, arrays, options, 0, out);
 }
 
 void clq_feed_destroy(clq_feed *feed) {
@@ -156,6 +179,11 @@ int64_t clq_feed_count(const clq_feed *feed) {
                         : clq_dataset_get_info(feed->dataset)->count;
 }
 
+uint64_t clq_feed_hash_arrays(const clq_feed *feed) {
+    CLQ_NEEDS_OR(0, feed);
+    return feed->arrays ? clq_array_feed_hash(feed->arrays) : 0;
+}
+
 int64_t clq_feed_batches(const clq_feed *feed) {
     CLQ_NEEDS_OR(0, feed);
     if (feed->table) {
@@ -173,7 +201,7 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
         return clq_table_feed_seek(feed->table, epoch, batch);
     }
     if (feed->arrays) {
-        clq_array_feed_seek(feed->arrays, batch);
+        clq_array_feed_seek(feed->arrays, epoch, batch);
         return CLQ_OK;
     }
     const clq_loader_position now = clq_loader_get_position(feed->loader);
@@ -188,9 +216,13 @@ clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch) {
 clq_status clq_feed_fill(clq_feed *feed, clq_exec *exec, clq_feed_batch *batch) {
     CLQ_NEEDS(feed, exec, batch);
     if (feed->arrays) {
-        *batch = (clq_feed_batch){0};
         CLQ_TRY(feed->options.training ? CLQ_OK : clq_check_stopped());
-        return clq_array_feed_fill(feed->arrays, exec, batch);
+        *batch = (clq_feed_batch){.device_labels = feed->labels};
+        CLQ_TRY(clq_array_feed_fill(feed->arrays, exec, batch));
+        return feed->labels && batch->labels
+                   ? clq_buffer_write(feed->labels, 0,
+                                      (size_t)feed->options.batch * sizeof(int32_t), batch->labels)
+                   : CLQ_OK;
     }
     CLQ_TRY(clq_graph_check_one_input(clq_exec_graph(exec), "images or rows of a data set feed"));
     return clq_feed_next(feed, clq_exec_input(exec)->buffer, batch);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 
 static bool begins_with(const char *text, const char *prefix) {
@@ -50,6 +51,54 @@ static clq_status fail_unknown(const clq_graph *graph, const char *prefix) {
     return status;
 }
 
+/* Freezes all parameters of a node; whether one was not frozen yet. */
+static bool freeze_node(clq_graph *graph, const clq_node *node) {
+    bool changed = false;
+    for (int i = 0; i < node->input_count; i++) {
+        clq_value *value = node->inputs[i] < 0 ? NULL : &graph->values[node->inputs[i]];
+        if (value && value->kind == CLQ_VALUE_PARAMETER && !value->frozen) {
+            value->frozen = changed = true;
+        }
+    }
+    return changed;
+}
+
+static int count_readers(const clq_graph *graph, int value) {
+    int readers = 0;
+    for (int n = 0; n < graph->node_count; n++) {
+        for (int i = 0; i < graph->nodes[n].input_count; i++) {
+            readers += graph->nodes[n].inputs[i] == value;
+        }
+    }
+    return readers;
+}
+
+/* What several nodes read has room for one gradient only: it stays as it is, and so does what else
+ * these nodes read. */
+static void freeze_shared(clq_graph *graph) {
+    int shared = 0, frozen;
+    const char *first = "";
+    for (int v = 0; v < graph->value_count; v++) {
+        clq_value *value = &graph->values[v];
+        if (value->kind == CLQ_VALUE_PARAMETER && !value->frozen && count_readers(graph, v) > 1) {
+            value->frozen = true;
+            first = shared++ ? first : value->name;
+        }
+    }
+    for (bool changed = shared > 0; changed;) {
+        changed = false;
+        for (int n = 0; n < graph->node_count; n++) {
+            if (count_parameters(graph, &graph->nodes[n], &frozen) > frozen && frozen > 0) {
+                changed |= freeze_node(graph, &graph->nodes[n]);
+            }
+        }
+    }
+    if (shared > 0) {
+        clq_log_info("%d parameter%s read by several nodes, %s%s, stay%s as before", shared,
+                     clq_plural(shared), first, shared > 1 ? " first" : "", shared > 1 ? "" : "s");
+    }
+}
+
 clq_status clq_freeze(clq_graph *graph, const char *const *prefixes, int count) {
     int all = 0, all_frozen = 0;
     for (int v = 0; v < graph->value_count; v++) {
@@ -73,5 +122,6 @@ clq_status clq_freeze(clq_graph *graph, const char *const *prefixes, int count) 
     if (count > 0 && all_frozen == all) {
         return clq_fail(CLQ_USAGE, "freeze: nothing is left to learn");
     }
+    freeze_shared(graph);
     return CLQ_OK;
 }

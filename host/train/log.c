@@ -49,7 +49,7 @@ static clq_status write_start(clq_train_log *log) {
     json_object_set_new(line, "seed", json_integer((json_int_t)job->config.seed));
     json_object_set_new(line, "epochs", json_integer(job->config.epochs));
     json_object_set_new(line, "batch", json_integer(job->config.batch));
-    json_object_set_new(line, "images", json_integer(clq_dataset_get_info(job->train)->count));
+    json_object_set_new(line, "images", json_integer(clq_train_rows(job)));
     json_object_set_new(line, "recipe", recipe ? recipe : json_null());
     return write_line(log, line);
 }

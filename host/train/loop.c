@@ -130,7 +130,7 @@ static clq_status evaluate_labelled(trainer *t, clq_epoch_record *record) {
 
 /* Breaks off, with t->stopping, when training shall stop. */
 static clq_status evaluate(trainer *t, clq_epoch_record *record) {
-    if (!t->job->test) {
+    if (!t->test_feed) {
         return CLQ_OK;
     }
     CLQ_TRY(swap_average(t));
@@ -222,7 +222,8 @@ static void warn_of_warmup(const clq_train_job *job) {
 
 clq_status clq_train(clq_train_job *job, clq_epoch_record **history, int *history_count) {
     CLQ_NEEDS(job, history, history_count);
-    CLQ_NEEDS(job->device, job->graph, job->train, job->phase);
+    CLQ_NEEDS(job->device, job->graph, job->phase);
+    CLQ_REQUIRE(!job->train != !job->arrays, "job needs train, or arrays in its place");
     CLQ_NEEDS_ENDS(job->graph);
     CLQ_REQUIRE(job->mode == CLQ_EXEC_TRAIN || (job->mode == CLQ_EXEC_QAT && job->qstate),
                 "job->mode must be CLQ_EXEC_TRAIN, or CLQ_EXEC_QAT with a qstate");

@@ -1,7 +1,23 @@
 /* One training step: batch, forward, loss, backward, check, optimizer. */
 #include "train/trainer.h"
 
+/* Of a teacher's, which any outputs may have. */
+static clq_status run_output_loss(trainer *t) {
+    clq_buffer *outputs[CLQ_MAX_ENDS], *teacher[CLQ_MAX_ENDS], *gradients[CLQ_MAX_ENDS];
+    clq_exec *real = clq_distill_exec(t->distill);
+    for (int i = 0; i < clq_exec_graph(t->exec)->output_count; i++) {
+        const clq_tensor *gradient = clq_exec_output_gradient_at(t->exec, i);
+        outputs[i] = gradient ? clq_exec_output_at(t->exec, i)->buffer : NULL;
+        teacher[i] = clq_exec_output_at(real, i)->buffer;
+        gradients[i] = gradient ? gradient->buffer : NULL;
+    }
+    return clq_loss_run_outputs(t->loss, outputs, teacher, gradients);
+}
+
 static clq_status run_loss(trainer *t, const clq_feed_batch *batch) {
+    if (t->job->config.loss == CLQ_LOSS_OUTPUT_ERROR) {
+        return run_output_loss(t);
+    }
     clq_buffer *output = clq_exec_output(t->exec)->buffer;
     clq_buffer *gradient = clq_exec_output_gradient(t->exec)->buffer;
     return batch->targets ? clq_loss_run_soft(t->loss, output, batch->targets, gradient)
@@ -16,7 +32,7 @@ clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
     }
     CLQ_TRY(clq_health_begin(t->health, clq_exec_input(t->exec)));
     clq_exec_set_step(t->exec, (uint64_t)t->step);
-    CLQ_TRY(clq_distill_run(t->distill, clq_exec_input(t->exec)->buffer));
+    CLQ_TRY(clq_distill_run(t->distill, t->exec));
     CLQ_TRY(clq_exec_forward(t->exec));
     CLQ_TRY(run_loss(t, batch));
     CLQ_TRY(clq_reducer_begin(t->reducer));
@@ -36,7 +52,7 @@ clq_status clq_trainer_step_on(trainer *t, const clq_feed_batch *batch) {
 
 clq_status clq_trainer_step(trainer *t) {
     clq_feed_batch batch;
-    CLQ_TRY(clq_feed_next(t->feed, clq_exec_input(t->exec)->buffer, &batch));
+    CLQ_TRY(clq_feed_fill(t->feed, t->exec, &batch));
     CLQ_TRY(clq_trainer_step_on(t, &batch));
     return clq_trainer_check(t);
 }

@@ -7,6 +7,7 @@
 
 #include <clquant/passes.h>
 
+#include "base/arguments.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -14,23 +15,51 @@
 #include "base/ranks.h"
 #include "base/text.h"
 #include "graph/node.h"
+#include "train/array_feed.h"
 #include "train/freeze.h"
 
 /* ---- set-up ---- */
 
+int64_t clq_train_rows(const clq_train_job *job) {
+    CLQ_NEEDS_OR(0, job);
+    return job->arrays  ? clq_array_samples(job->graph, job->arrays)
+           : job->train ? clq_dataset_get_info(job->train)->count
+                        : 0;
+}
+
+/* Who needs a teacher that says all. */
+static clq_status check_teacher(const clq_train_job *job) {
+    const bool says_all = clq_distill_wanted(job) && job->config.distill.weight == 1;
+    if (job->arrays && job->config.progressive_count > 0) {
+        return clq_fail(CLQ_USAGE, "progressive: arrays have one size only");
+    }
+    if (job->arrays && !job->no_labels && clq_arrays_labels(job->arrays) < 0) {
+        return clq_fail(CLQ_BAD_DATA, "%s: has no labels to train with",
+                        clq_arrays_path(job->arrays));
+    }
+    if (job->no_labels && !says_all) {
+        return clq_fail(CLQ_USAGE,
+                        "training without labels needs a teacher (distill.teacher), whose "
+                        "word is all (distill.weight 1)");
+    }
+    if (job->config.loss == CLQ_LOSS_OUTPUT_ERROR) {
+        return says_all ? CLQ_OK
+                        : clq_fail(CLQ_USAGE, "the loss output_error is how far outputs are from a "
+                                              "teacher's (distill.teacher), whose word is all "
+                                              "(distill.weight 1)");
+    }
+    return clq_graph_check_single(job->graph, "without the loss output_error, training takes");
+}
+
 /* What only one kind of data can have. */
 static clq_status check_data(const clq_train_job *job) {
     clq_train_config plain = job->config, defaults;
+    CLQ_TRY(check_teacher(job));
     if (!job->train) {
         return CLQ_OK;
     }
     const clq_dataset_info *info = clq_dataset_get_info(job->train);
     CLQ_TRY(clq_graph_check_data(job->graph, job->train));
-    if (job->no_labels && !(clq_distill_wanted(job) && job->config.distill.weight == 1)) {
-        return clq_fail(CLQ_USAGE,
-                        "training without labels needs a teacher (distill.teacher), whose "
-                        "word is all (distill.weight 1)");
-    }
     if (job->test) {
         CLQ_TRY(clq_graph_check_data(job->graph, job->test));
     }
@@ -80,6 +109,12 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
                                       .shards = clq_ranks_size(t->job->ranks),
                                       .stop = training ? NULL : t->job->stop};
     clq_dataset *dataset = training ? t->job->train : t->job->test;
+    if (t->job->arrays) {
+        return training ? clq_feed_create_arrays_with(t->job->device, graph, t->job->arrays,
+                                                      &options, feed)
+                        : clq_feed_create_arrays(graph, t->job->arrays, options.batch,
+                                                 t->job->test_rows, feed);
+    }
     return dataset ? clq_feed_create(t->job->device, dataset, &options, feed) : CLQ_OK;
 }
 
@@ -103,6 +138,19 @@ static clq_status open_executor(const trainer *t, bool training, clq_exec **exec
     return clq_exec_create(job->device, training ? training_graph(t) : job->graph, &options, exec);
 }
 
+static clq_status create_loss(trainer *t) {
+    const clq_train_job *job = t->job;
+    clq_shape outputs[CLQ_MAX_ENDS];
+    if (job->config.loss != CLQ_LOSS_OUTPUT_ERROR) {
+        return clq_loss_create(job->device, job->config.loss, &clq_exec_output(t->exec)->shape,
+                               job->config.label_smoothing, &t->loss);
+    }
+    for (int i = 0; i < job->graph->output_count; i++) {
+        outputs[i] = clq_exec_output_at(t->exec, i)->shape;
+    }
+    return clq_loss_create_outputs(job->device, outputs, job->graph->output_count, &t->loss);
+}
+
 /* What depends on the size of the training images: feed, executor, exchange of gradients, teacher.
  */
 static clq_status open_sized(trainer *t, int size) {
@@ -118,14 +166,15 @@ static clq_status open_sized(trainer *t, int size) {
                                    !job->config.sync_batch_norm, &t->reducer));
     }
     if (!t->loss) {
-        CLQ_TRY(clq_loss_create(job->device, job->config.loss, &clq_exec_output(t->exec)->shape,
-                                job->config.label_smoothing, &t->loss));
+        CLQ_TRY(create_loss(t));
         if (job->no_labels || (job->train && clq_dataset_get_info(job->train)->targets > 0)) {
             clq_loss_set_classless(t->loss);
         }
     }
     if (clq_distill_wanted(job)) {
         CLQ_TRY(clq_distill_create(job, t->exec, &t->distill));
+    }
+    if (t->distill && job->config.loss != CLQ_LOSS_OUTPUT_ERROR) {
         clq_loss_set_teacher(t->loss, clq_exec_output(clq_distill_exec(t->distill))->buffer,
                              job->config.distill.weight, job->config.distill.temperature);
     }
@@ -178,6 +227,9 @@ static uint64_t config_hash(const trainer *t) {
     hash += t->job->hooks ? t->job->hooks->config_hash : 0;
     hash += (uint64_t)clq_ranks_size(t->job->ranks);
     hash += t->distill ? clq_distill_hash(t->job) + t->job->no_labels : 0;
+    if (t->job->arrays) {
+        hash += (uint64_t)clq_feed_count(t->feed);
+    }
     if (t->job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(t->job->train);
         const int64_t data[] = {info->count,    info->height,  info->width,      info->channels,
@@ -236,6 +288,10 @@ static clq_status describe_facts(trainer *t) {
     CLQ_GOTO(status, cleanup, put_fact(facts, "network", &text));
     clq_text_printf(&text, "%d", clq_ranks_size(job->ranks));
     CLQ_GOTO(status, cleanup, put_fact(facts, "ranks", &text));
+    if (job->arrays) {
+        clq_text_printf(&text, "%lld rows of arrays", (long long)clq_feed_count(t->feed));
+        CLQ_GOTO(status, cleanup, put_fact(facts, "data set", &text));
+    }
     if (job->train) {
         const clq_dataset_info *info = clq_dataset_get_info(job->train);
         clq_text_printf(&text, "%lld x ", (long long)info->count);
@@ -273,9 +329,14 @@ static uint64_t start_hash(const clq_graph *graph) {
 }
 
 /* Of the content of both splits, for checkpoints; without a folder nobody asks. */
-static clq_status data_hash(const clq_train_job *job, uint64_t *hash) {
+static clq_status data_hash(const trainer *t, uint64_t *hash) {
+    const clq_train_job *job = t->job;
     uint64_t test = 0;
     *hash = 0;
+    if (job->out && job->arrays) {
+        *hash = clq_feed_hash_arrays(t->feed);
+        return CLQ_OK;
+    }
     if (!job->out || !job->train) {
         return CLQ_OK;
     }
@@ -301,7 +362,7 @@ static clq_status describe_checkpoint(trainer *t) {
     }
     CLQ_TRY(describe_facts(t));
     uint64_t data = 0;
-    CLQ_TRY(data_hash(t->job, &data));
+    CLQ_TRY(data_hash(t, &data));
     t->checkpoint = (clq_checkpoint){.folder = t->job->out,
                                      .phase = t->job->phase,
                                      .graph = t->job->graph,
@@ -351,7 +412,7 @@ clq_status clq_trainer_open(trainer *t) {
     }
     CLQ_TRY(open_sized(t, job->train ? clq_train_size(&job->config, 0) : 0));
     t->steps_per_epoch = t->feed ? clq_feed_batches(t->feed) : 0;
-    if (job->test) {
+    if (job->test || job->arrays) {
         CLQ_TRY(open_feed(t, false, &t->test_feed));
         CLQ_TRY(open_executor(t, false, &t->eval_exec));
         CLQ_TRY(job->no_labels ? clq_distill_create(job, t->eval_exec, &t->eval_teacher) : CLQ_OK);

@@ -78,8 +78,7 @@ typedef struct clq_exec_options {
                          executor's batch */
 } clq_exec_options;
 
-/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode,
- * CLQ_BAD_DATA when one with several inputs or outputs is to be trained;
+/* `graph` must outlive the executor. CLQ_USAGE when the graph's form does not fit the mode;
  * CLQ_NO_MEMORY says how much the device would have to hold. */
 clq_status clq_exec_create(clq_device *device, const clq_graph *graph,
                            const clq_exec_options *options, clq_exec **exec);
@@ -93,7 +92,10 @@ clq_tensor *clq_exec_output_at(clq_exec *exec, int index);
 /* The first of each, the only one in networks that classify. */
 clq_tensor *clq_exec_input(clq_exec *exec);
 clq_tensor *clq_exec_output(clq_exec *exec);
-clq_tensor *clq_exec_output_gradient(clq_exec *exec); /* TRAIN and QAT: fill before backward */
+/* TRAIN and QAT: d(loss) / d(output `index`), to be filled before backward. NULL where nothing
+ * learned lies behind an output but the first, or an earlier output is the same value. */
+clq_tensor *clq_exec_output_gradient_at(clq_exec *exec, int index);
+clq_tensor *clq_exec_output_gradient(clq_exec *exec); /* of the first */
 /* A value's tensor of the latest forward; NULL when its buffer was reused (see keep_all). In
  * FAKE_QUANT mode floats q - z, in INT8 mode u8 codes q with tensor.pitch. */
 clq_tensor *clq_exec_value(clq_exec *exec, int value);

@@ -330,7 +330,12 @@ struct clq_quantized_op {
     int backward_reads; /* CLQ_READS_* */
 };
 
-typedef enum clq_loss_kind { CLQ_LOSS_CROSS_ENTROPY, CLQ_LOSS_MSE } clq_loss_kind;
+typedef enum clq_loss_kind {
+    CLQ_LOSS_CROSS_ENTROPY,
+    CLQ_LOSS_MSE,
+    CLQ_LOSS_OUTPUT_ERROR, /* of a teacher alone, for any outputs: the sum over the outputs of
+                              |output - teacher's|^2 / |teacher's|^2 */
+} clq_loss_kind;
 
 const clq_op *const *clq_op_list(size_t *count);
 

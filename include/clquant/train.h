@@ -145,11 +145,18 @@ clq_status clq_feed_create(clq_device *device, clq_dataset *dataset,
  * from it. */
 clq_status clq_feed_create_arrays(const clq_graph *graph, clq_arrays *arrays, int batch,
                                   int64_t limit, clq_feed **feed);
+/* The same as `options` say, of which images alone have some: with `training` in a new order every
+ * epoch, and held in memory as floats. CLQ_USAGE: fewer rows than a batch. */
+clq_status clq_feed_create_arrays_with(clq_device *device, const clq_graph *graph,
+                                       clq_arrays *arrays, const clq_feed_options *options,
+                                       clq_feed **feed);
 void clq_feed_destroy(clq_feed *feed);
 const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
 const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
 int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 int64_t clq_feed_count(const clq_feed *feed);          /* images or rows that it has */
+/* Of the arrays that a training feed holds; 0 of another. */
+uint64_t clq_feed_hash_arrays(const clq_feed *feed);
 /* Starts at a batch of an epoch (exact resume). */
 clq_status clq_feed_seek(clq_feed *feed, int64_t epoch, int64_t batch);
 /* Writes the next batch, normalized F32 NHWC or (N, features), into `x` (room for options.batch).
@@ -327,6 +334,11 @@ typedef struct clq_train_job {
     clq_device *device;
     clq_graph *graph;          /* in: initial parameters; out: trained ones */
     clq_dataset *train, *test; /* test may be NULL */
+    /* Instead of both, inputs of any network, for CLQ_LOSS_OUTPUT_ERROR or a classifier's teacher;
+     * no_labels is set. After each epoch test_rows of them, spread evenly (0: all), are compared.
+     */
+    clq_arrays *arrays;
+    int64_t test_rows;
     clq_train_config config;
     clq_normalization normalization; /* of images */
     clq_exec_mode mode;              /* TRAIN or QAT */
@@ -354,6 +366,9 @@ typedef struct clq_train_job {
     const volatile sig_atomic_t *stop;
     int stop_after_steps; /* tests: stop cleanly after so many steps; 0 = no */
 } clq_train_job;
+
+/* Images or rows that a job trains on. */
+int64_t clq_train_rows(const clq_train_job *job);
 
 /* Trains. With ranks, each takes its part of every batch, and the gradients are means over all; the
  * parameters and what `out` holds are rank 0's, and evaluations are made by every rank. On success

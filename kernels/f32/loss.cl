@@ -72,7 +72,8 @@ static inline float exp_sum(__global const float *x, int K, float top, float T) 
     return sum;
 }
 
-/* The divergence of one sample. Adds weight * T * (s_k - p_k) * scale to its gradient, if wanted. */
+/* The divergence of one sample. Adds weight * T * (s_k - p_k) * scale to its gradient, if wanted.
+ */
 static inline float teach(__global const float *x, __global const float *teacher,
                           __global float *gradient, int K, float weight, float T, float scale) {
     const float top = largest_of(x, K), teacher_top = largest_of(teacher, K);
@@ -154,6 +155,67 @@ __kernel void mean_squared_error_f32(__global const float *logits, __global cons
     sample_loss[n] = sum / (float)K;
     const int target = target_class(labels, soft, n, K);
     sample_rank[n] = target < 0 ? K : rank_of(x, K, target);
+}
+
+/* ---- how far outputs are from a teacher's ----
+ *
+ * Of one output with the numbers x and the teacher's t, both (N, M),
+ *   loss_n = N * sum_m (x - t)^2 / sum_nm t^2,   dx = 2 (x - t) / sum_nm t^2
+ * so that the mean of the losses is the square of the batch's relative error, whatever the unit of
+ * the output is. A teacher that says nothing but zeros counts as 1. A network's outputs are added
+ * up. A sample's numbers are summed in P parts. */
+
+/* One work-item a part: its sums of (x - t)^2 and t^2 into error and power (N, P). */
+__kernel void output_error_parts(__global const float *x, __global const float *teacher,
+                                 __global float *error, __global float *power, int N, int M,
+                                 int P) {
+    const int i = get_global_id(0);
+    if (i >= N * P) {
+        return;
+    }
+    const int part = (M + P - 1) / P, first = i % P * part, end = min(first + part, M);
+    const long row = (long)(i / P) * M;
+    float errors = 0.0f, squares = 0.0f;
+    for (int m = first; m < end; m++) {
+        const float t = teacher[row + m], d = x[row + m] - t;
+        errors += d * d;
+        squares += t * t;
+    }
+    error[i] = errors;
+    power[i] = squares;
+}
+
+/* Adds an output's losses to those of the outputs before it (first: there are none); total (1) is
+ * what its errors are divided by. One work-item. */
+__kernel void output_error_samples(__global const float *error, __global const float *power,
+                                   __global float *sample_loss, __global float *total, int N, int P,
+                                   int first) {
+    float all = 0.0f;
+    if (get_global_id(0) != 0) {
+        return;
+    }
+    for (int i = 0; i < N * P; i++) {
+        all += power[i];
+    }
+    all = all > 0.0f ? all : 1.0f;
+    for (int n = 0; n < N; n++) {
+        float sum = 0.0f;
+        for (int p = 0; p < P; p++) {
+            sum += error[n * P + p];
+        }
+        sample_loss[n] = (first ? 0.0f : sample_loss[n]) + (float)N * (sum / all);
+    }
+    total[0] = all;
+}
+
+/* One work-item a number of the output. */
+__kernel void output_error_gradient(__global const float *x, __global const float *teacher,
+                                    __global const float *total, __global float *gradient,
+                                    uint count) {
+    const size_t i = get_global_id(0);
+    if (i < count) {
+        gradient[i] = 2.0f * (x[i] - teacher[i]) / total[0];
+    }
 }
 
 /* ---- totals ---- */

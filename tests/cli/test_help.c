@@ -166,7 +166,7 @@ static void slips_are_answered_with_what_is_near(void **state) {
         {"ptq m.onnx -D x", "ptq: -o is missing; `clquant ptq --help` tells how"},
         {"ptq m.onnx -D x -i y.npz -o q.onnx", "takes either --data or --inputs, not both"},
         {"eval -D x", "eval: a model is missing"},
-        {"qat m.onnx", "qat: --data and -o are missing"},
+        {"qat m.onnx", "qat: --data (or --inputs) and -o are missing"},
         {"train", "train: a recipe, --data and --out are missing"},
         {"run", "run: a recipe, --data and --out are missing"},
         {"convert m.onnx", "convert: -o (or --weights-out, --encodings-out) is missing"},

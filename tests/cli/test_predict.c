@@ -329,6 +329,47 @@ static void several_inputs_through_every_command(void **state) {
                    "4), right (N, 2, 4, 4)");
 }
 
+/* ---- learning without labels ---- */
+
+/* Two outputs or one, arrays or photographs: learnt from the FP32 network, and exact. */
+static void any_network_learns_without_labels(void **state) {
+    (void)state;
+    const char *model = two_inputs(), *x = two_arrays(9), *q = path_of("q.onnx"), *list;
+    const char *images = photos(&list), *out = path_of("out");
+    assert_exit(0, "qat %s -i %s --epochs 3 --set qat.schedule.lr=1e-3 --out %s -o %s", model, x,
+                out, q);
+    assert_printed("compared on the rows that it learns from");
+    assert_printed("a step takes 9 of the 9 inputs");
+    assert_printed("on 9 rows of the calibration data");
+    assert_printed("(before QAT");
+    assert_exit(0, "verify %s -i %s --json", q, x);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0, "qat %s -i %s --epochs 3 --set qat.schedule.lr=1e-3 --out %s --resume -o %s",
+                model, x, out, path_of("again.onnx"));
+    assert_printed("was done, all 3 steps");
+    char *origin = clq_path_join(out, "origin.json");
+    json_t *json = NULL;
+    assert_ok(clq_json_load(origin, &json));
+    const json_t *qat = json_object_get(json_object_get(json, "recipe"), "qat");
+    assert_string_equal(json_string_value(json_object_get(qat, "loss")), "output_error");
+    assert_int_equal(json_integer_value(json_object_get(qat, "batch")), 9);
+    json_decref(json);
+    clq_free(origin);
+
+    assert_exit(0, "qat %s -i %s -o %s --json", classifier(), images, path_of("images.onnx"));
+    assert_printed("without labels");
+    assert_printed("\"before_qat\"");
+
+    assert_exit(CLQ_USAGE, "qat %s -i %s -D synthetic -o %s", model, x, q);
+    assert_printed("either --data or --inputs");
+    assert_exit(CLQ_USAGE, "qat %s -i %s --mean 0.5 --std 0.5 -o %s", model, x, path_of("no.onnx"));
+    assert_printed("of no use to arrays");
+    assert_exit(CLQ_USAGE, "qat %s -i %s -o %s", model, x, x);
+    assert_exit(CLQ_BAD_DATA, "qat %s -i %s --set qat.loss=mse -o %s", model, x,
+                path_of("no.onnx"));
+    assert_printed("without the loss output_error, training takes one of each");
+}
+
 /* ---- what is written where ---- */
 
 static void outputs_are_checked_first(void **state) {
@@ -468,6 +509,7 @@ int main(void) {
         FRESH(csv_has_files_and_classes),
         FRESH(arrays_of_one_input),
         FRESH(several_inputs_through_every_command),
+        FRESH(any_network_learns_without_labels),
         FRESH(outputs_are_checked_first),
         FRESH(rows_rounded_together),
         FRESH(arrays_of_the_files_shape),

@@ -193,13 +193,64 @@ static void test_several_ends(void **state) {
         }
         clq_exec_destroy(exec);
     }
-    clq_exec *exec = NULL;
-    assert_status(clq_exec_create(test_device, graph,
-                                  &(clq_exec_options){.mode = CLQ_EXEC_TRAIN, .batch = 1}, &exec),
-                  CLQ_BAD_DATA);
-    assert_error_has("2 inputs (left, right) and 3 outputs (map, scores, again); training takes");
     free(left), free(right);
     clq_graph_destroy(folded);
+    clq_graph_destroy(graph);
+}
+
+static float *ends_gradient(const clq_graph *graph, bool recompute, size_t *count) {
+    clq_exec *exec = make_exec(
+        (clq_graph *)graph,
+        (clq_exec_options){.mode = CLQ_EXEC_TRAIN, .batch = BATCH, .recompute = recompute});
+    clq_params *params = clq_exec_get_options(exec)->params;
+    for (int i = 0; i < 2; i++) {
+        const clq_tensor *input = clq_exec_input_at(exec, i);
+        const size_t floats = (size_t)clq_shape_count(&input->shape);
+        float *x = random_floats(floats, -1, 1, 7 + (uint64_t)i);
+        assert_ok(clq_buffer_write(input->buffer, 0, floats * sizeof *x, x));
+        free(x);
+    }
+    assert_ok(clq_exec_forward(exec));
+    for (int o = 0; o < graph->output_count && o < 2; o++) {
+        const clq_tensor *gradient = clq_exec_output_gradient_at(exec, o);
+        const size_t floats = (size_t)clq_shape_count(&gradient->shape);
+        const bool map = gradient->shape.rank == 4;
+        float *slopes = random_floats(floats, -1, 1, map ? 9 : 10);
+        assert_ok(clq_buffer_write(gradient->buffer, 0, floats * sizeof *slopes, slopes));
+        free(slopes);
+    }
+    assert_null(clq_exec_output_gradient_at(exec, 2)); /* the same value as the one before */
+    assert_ok(clq_exec_backward(exec));
+    *count = clq_params_count(params);
+    float *all = malloc(*count * sizeof *all);
+    assert_ok(clq_buffer_read(clq_params_flat_gradient(params), 0, *count * sizeof *all, all));
+    clq_exec_destroy(exec);
+    return all;
+}
+
+/* The gradients of all outputs, one of which others read on the way, are the sum of what the
+ * network gives with one of them. */
+static void test_several_outputs_backward(void **state) {
+    (void)state;
+    size_t count = 0;
+    clq_graph *graph = two_ends(), *one[2] = {two_ends(), two_ends()};
+    float *parts[2];
+    for (int o = 0; o < 2; o++) {
+        clq_graph_set_output(one[o], graph->outputs[o].value);
+        assert_int_equal(one[o]->output_count, 1);
+        parts[o] = ends_gradient(one[o], false, &count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        parts[0][i] += parts[1][i];
+    }
+    for (int recompute = 0; recompute < 2; recompute++) {
+        float *all = ends_gradient(graph, recompute != 0, &count);
+        assert_close_f32(all, parts[0], clq_test_shape_of(count), 1e-5, 1e-5);
+        free(all);
+    }
+    free(parts[0]), free(parts[1]);
+    clq_graph_destroy(one[0]);
+    clq_graph_destroy(one[1]);
     clq_graph_destroy(graph);
 }
 
@@ -628,6 +679,7 @@ int main(void) {
         cmocka_unit_test(test_forward),
         cmocka_unit_test(test_folded_forward),
         cmocka_unit_test(test_several_ends),
+        cmocka_unit_test(test_several_outputs_backward),
         cmocka_unit_test(test_training_is_the_same_however_run),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_gradients_of_shared_values),

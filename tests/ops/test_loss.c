@@ -173,6 +173,64 @@ static void test_distillation(void **state) {
     }
 }
 
+/* ---- how far outputs are from a teacher's ---- */
+
+/* Of images and rows, of more and of fewer numbers than one part of the sum; the second takes no
+ * part, and the third's teacher says nothing but zeros. */
+static void test_output_error(void **state) {
+    (void)state;
+    enum { OUTPUTS = 4, N = 3 };
+    const clq_shape shapes[OUTPUTS] = {
+        {4, {N, 13, 9, 19}}, {2, {N, 7}}, {2, {N, 5}}, {3, {N, 2, 11}}};
+    const float sizes[OUTPUTS] = {100, 1, 1, 0.01f};
+    clq_buffer *x[OUTPUTS], *said[OUTPUTS], *gradient[OUTPUTS];
+    double expected[N] = {0};
+    float losses[N], *slopes[OUTPUTS];
+    clq_loss *loss = NULL;
+    clq_loss_totals totals;
+    for (int o = 0; o < OUTPUTS; o++) {
+        const size_t count = (size_t)clq_shape_count(&shapes[o]);
+        float *a = random_floats(count, -sizes[o], sizes[o], 30 + (uint64_t)o);
+        float *b = random_floats(count, -sizes[o], sizes[o], 40 + (uint64_t)o);
+        double power = 0;
+        slopes[o] = calloc(count, sizeof **slopes);
+        for (size_t i = 0; i < count; i++) {
+            b[i] = o == 2 ? 0 : b[i];
+            power += (double)b[i] * b[i];
+        }
+        power = power > 0 ? power : 1;
+        for (size_t i = 0; o != 1 && i < count; i++) {
+            const double d = (double)a[i] - b[i];
+            expected[i / (count / N)] += N * d * d / power;
+            slopes[o][i] = (float)(2 * d / power);
+        }
+        x[o] = o == 1 ? NULL : make_buffer(a, count * 4);
+        said[o] = make_buffer(b, count * 4);
+        gradient[o] = make_buffer(NULL, count * 4);
+        free(a), free(b);
+    }
+    assert_ok(clq_loss_create_outputs(test_device, shapes, OUTPUTS, &loss));
+    assert_ok(clq_loss_run_outputs(loss, x, said, gradient));
+    for (int n = 0; n < N; n++) {
+        losses[n] = (float)expected[n];
+    }
+    assert_buffer_close(clq_loss_samples(loss), losses, N, 0, RELATIVE * 10);
+    for (int o = 0; o < OUTPUTS; o++) {
+        if (x[o]) {
+            const size_t count = (size_t)clq_shape_count(&shapes[o]);
+            assert_buffer_close(gradient[o], slopes[o], count, 0, RELATIVE * 10);
+        }
+        clq_buffer_release(x[o]);
+        clq_buffer_release(said[o]);
+        clq_buffer_release(gradient[o]);
+        free(slopes[o]);
+    }
+    assert_ok(clq_loss_read(loss, &totals));
+    assert_true(totals.samples == N && isnan(totals.top1));
+    assert_true(fabs(totals.loss - expected[0] - expected[1] - expected[2]) < 1e-4 * totals.loss);
+    clq_loss_destroy(loss);
+}
+
 /* Mean loss of a batch of two with one logit moved. */
 static double loss_at(clq_loss *loss, float *rows, size_t count, size_t i, float move,
                       clq_buffer *labels, clq_buffer *gradient) {
@@ -291,6 +349,7 @@ int main(void) {
         cmocka_unit_test(test_hits),
         cmocka_unit_test(test_totals_over_batches),
         cmocka_unit_test(test_distillation),
+        cmocka_unit_test(test_output_error),
         cmocka_unit_test(test_distillation_by_finite_differences),
         cmocka_unit_test(test_rules),
     };

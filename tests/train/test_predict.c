@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "data/npz.h"
+#include "support/graph_hash.h"
 #include "support/two_ends.h"
 
 #include <clquant/train.h>
@@ -227,6 +228,118 @@ static void data_sets_feed_one_input(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* ---- learning from a teacher on arrays ---- */
+
+/* Every third parameter zero, so that there is something to learn. */
+static clq_graph *forgetful(void) {
+    clq_graph *graph = two_ends();
+    for (int v = 0; v < graph->value_count; v++) {
+        float *data = graph->values[v].data;
+        for (int64_t i = 0; data && i < clq_shape_count(&graph->values[v].shape); i += 3) {
+            data[i] = 0;
+        }
+    }
+    return graph;
+}
+
+static clq_train_job job_on(clq_graph *graph, const clq_graph *teacher, clq_arrays *arrays) {
+    clq_train_job job = {.device = test_device,
+                         .graph = graph,
+                         .arrays = arrays,
+                         .no_labels = true,
+                         .teacher = teacher,
+                         .mode = CLQ_EXEC_TRAIN,
+                         .phase = "train"};
+    clq_train_config_init(&job.config);
+    job.config.epochs = 20;
+    job.config.batch = BATCH;
+    job.config.optimizer.kind = CLQ_OPTIMIZER_ADAM;
+    job.config.schedule.lr = 0.03;
+    job.config.loss = CLQ_LOSS_OUTPUT_ERROR;
+    job.config.distill.weight = 1;
+    return job;
+}
+
+static clq_status train_on(clq_train_job *job, clq_epoch_record *first, clq_epoch_record *last) {
+    clq_epoch_record *history = NULL;
+    int count = 0;
+    const clq_status status = clq_train(job, &history, &count);
+    if (status == CLQ_OK && count > 0) {
+        *first = history[0];
+        *last = history[count - 1];
+    }
+    clq_free(history);
+    return status;
+}
+
+/* Of rows in a new order each epoch, the last three of which are left out. */
+static void several_outputs_learn(void **state) {
+    (void)state;
+    clq_graph *teacher = two_ends(), *graph = forgetful(), *halves = forgetful(),
+              *rest = forgetful();
+    clq_arrays *arrays = make_arrays((file_array[]){LEFT(ROWS), RIGHT(ROWS)}, 2);
+    clq_train_job job = job_on(graph, teacher, arrays);
+    clq_epoch_record first, last;
+    assert_ok(train_on(&job, &first, &last));
+    assert_true(last.test_output_error < first.test_output_error / 2);
+    assert_true(last.train_loss < first.train_loss && isnan(last.train_top1));
+    /* the loss is the squared relative error of map and scores, of which "again" is the same */
+    assert_true(first.train_loss > 0 && first.train_loss < 3);
+
+    job = job_on(halves, teacher, arrays);
+    job.out = clq_test_temp_path("out");
+    job.config.checkpoint_steps = 3;
+    job.stop_after_steps = 7;
+    assert_ok(train_on(&job, &first, &last));
+    job.stop_after_steps = 0;
+    job.resume = true;
+    job.graph = rest;
+    assert_ok(train_on(&job, &first, &last));
+    assert_true(hash_of(rest) == hash_of(graph));
+    clq_arrays_close(arrays);
+
+    arrays = make_arrays((file_array[]){LEFT(ROWS),
+                                        {"right", 3, {ENDS_RIGHT, ENDS_H, ENDS_W}, ROWS},
+                                        {"aside", 0, {0}, 1}},
+                         3);
+    job.arrays = arrays;
+    clq_graph_destroy(rest);
+    job.graph = rest = forgetful();
+    assert_ok(train_on(&job, &first, &last)); /* the same rows */
+    clq_arrays_close(arrays);
+    clq_graph_destroy(teacher);
+    clq_graph_destroy(graph);
+    clq_graph_destroy(halves);
+    clq_graph_destroy(rest);
+}
+
+static void what_arrays_cannot_train(void **state) {
+    (void)state;
+    clq_graph *teacher = two_ends(), *graph = two_ends();
+    clq_arrays *arrays = make_arrays((file_array[]){LEFT(3), RIGHT(3)}, 2);
+    clq_epoch_record first, last;
+    clq_train_job job = job_on(graph, teacher, arrays);
+    assert_status(train_on(&job, &first, &last), CLQ_USAGE);
+    assert_error_has("has 3 rows, and training takes 4 or more");
+    job.config.batch = 3;
+    job.config.loss = CLQ_LOSS_MSE;
+    assert_status(train_on(&job, &first, &last), CLQ_BAD_DATA);
+    assert_error_has("without the loss output_error, training takes one of each");
+    job.config.loss = CLQ_LOSS_OUTPUT_ERROR;
+    job.no_labels = false;
+    assert_status(train_on(&job, &first, &last), CLQ_BAD_DATA);
+    assert_error_has("has no labels to train with");
+    job.no_labels = true;
+    job.teacher = NULL;
+    assert_status(train_on(&job, &first, &last), CLQ_USAGE);
+    assert_error_has("needs a teacher");
+    job.arrays = NULL;
+    assert_status(train_on(&job, &first, &last), CLQ_USAGE);
+    clq_arrays_close(arrays);
+    clq_graph_destroy(teacher);
+    clq_graph_destroy(graph);
+}
+
 #define FRESH(test)                                                                                \
     cmocka_unit_test_setup_teardown(test, clq_test_setup_temp_dir, clq_test_teardown_temp_dir)
 
@@ -235,6 +348,7 @@ int main(void) {
         FRESH(every_output_of_every_row),    FRESH(a_sink_can_stop),
         FRESH(both_sides_are_listed),        FRESH(more_arrays_are_left_out),
         FRESH(a_single_array_needs_no_name), cmocka_unit_test(data_sets_feed_one_input),
+        FRESH(several_outputs_learn),        FRESH(what_arrays_cannot_train),
     };
     return cmocka_run_group_tests(tests, open_cpu_schedule, close_device);
 }
