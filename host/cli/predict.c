@@ -193,8 +193,8 @@ static clq_status predict(const options *o, clq_device *device, clq_graph *graph
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
     clq_predictions *predictions = NULL;
-    CLQ_GOTO(status, cleanup,
-             clq_inference_open(device, graph, false, false, batch, &folded, &exec));
+    const clq_exec_options options = {.batch = batch, .expected_runs = (uint64_t)(count / batch)};
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, graph, &options, &folded, &exec));
     CLQ_GOTO(status, cleanup, clq_inputs_feed(device, clq_exec_graph(exec), inputs, batch, &feed));
     CLQ_GOTO(status, cleanup, clq_predictions_open(o->out, graph, inputs->dataset, &predictions));
     const double start = clq_now_seconds();

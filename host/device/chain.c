@@ -48,8 +48,7 @@ static void put_redefinition(clq_text *text, const char *name) {
 /* In front of a kernel's source: it becomes a function of its own arguments and `clq_item`, global
  * ids and sizes. So do the other kernels of its file, which nobody calls. */
 static void put_prefix(clq_text *text, const clq_kernel *kernel) {
-    clq_text_puts(text, "#define __kernel static\n#define get_global_id(d) clq_item[d]\n"
-                        "#define get_global_size(d) clq_item[3 + (d)]\n");
+    clq_text_puts(text, "#define __kernel static\n#define CLQ_ITEM clq_item\n");
     put_redefinition(text, kernel->name);
     for (unsigned long i = 0; i < clq_kernel_registry_count; i++) {
         const clq_kernel_entry *other = &clq_kernel_registry[i];
@@ -81,13 +80,14 @@ static void put_suffix(clq_text *text, const clq_recorded *launch, int index) {
     clq_text_puts(text, "item);\n}\n");
 }
 
-static clq_status compile(clq_device *device, const char *const *sources, cl_uint count,
-                          const char *options, const char *name, cl_program *program) {
+/* `sources`: three texts, the second of the registry. */
+static clq_status compile(clq_device *device, const char *const sources[3], const char *options,
+                          const char *name, cl_program *program) {
     cl_int error;
     cl_program made =
-        clCreateProgramWithSource(device->context, count, (const char **)sources, NULL, &error);
+        clCreateProgramWithSource(device->context, 3, (const char **)sources, NULL, &error);
     if (error == CL_SUCCESS) {
-        error = clCompileProgram(made, 1, &device->id, options, 0, NULL, NULL, NULL, NULL);
+        error = clq_program_compile(device, made, sources[1], options, false);
     }
     if (error != CL_SUCCESS) {
         const clq_status status = clq_program_fail(device, made, error, name, options);
@@ -114,7 +114,7 @@ static clq_status compile_kernel(clq_device *device, const clq_recorded *launch,
     CLQ_GOTO(status, cleanup,
              clq_program_options(device, own->source, own->dot, own->options, &options));
     const char *const sources[] = {prefix.data, own->source, suffix.data};
-    CLQ_GOTO(status, cleanup, compile(device, sources, 3, options, launch->kernel->name, program));
+    CLQ_GOTO(status, cleanup, compile(device, sources, options, launch->kernel->name, program));
 cleanup:
     clq_text_free(&prefix);
     clq_text_free(&suffix);
@@ -141,8 +141,8 @@ static clq_status compile_chain(clq_device *device, int kernels, const char *own
     CLQ_GOTO(status, cleanup, clq_text_status(&prefix));
     CLQ_GOTO(status, cleanup,
              clq_program_options(device, source, device->info.dot, own_options, &options));
-    const char *const sources[] = {prefix.data, source};
-    CLQ_GOTO(status, cleanup, compile(device, sources, 2, options, "chain", program));
+    const char *const sources[] = {prefix.data, source, ""};
+    CLQ_GOTO(status, cleanup, compile(device, sources, options, "chain", program));
 cleanup:
     clq_text_free(&prefix);
     clq_free(options);

@@ -70,6 +70,9 @@ void clq_programs_free(clq_device *device);
  * clq_free *all. */
 clq_status clq_program_options(const clq_device *device, const char *source, clq_dot dot,
                                const char *options, char **all);
+/* Builds a program of `source`, or of that and what goes with it; not `whole`: for linking. */
+cl_int clq_program_compile(clq_device *device, cl_program handle, const char *source,
+                           const char *options, bool whole);
 /* CLQ_DEVICE with the first lines of the build log; `file`: below kernels/. */
 clq_status clq_program_fail(const clq_device *device, cl_program program, cl_int error,
                             const char *file, const char *options);

@@ -96,30 +96,36 @@ clq_status clq_program_fail(const clq_device *device, cl_program program, cl_int
     return status;
 }
 
-static cl_int compile_with(const clq_device *device, cl_program handle, const char *options) {
-    cl_int error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
-    if (error == CL_BUILD_PROGRAM_FAILURE) {
-        /* PoCL fails where another process puts the same program into its cache at this moment. */
-        error = clBuildProgram(handle, 1, &device->id, options, NULL, NULL);
-    }
-    return error;
+static cl_int compile_once(const clq_device *device, cl_program handle, const char *options,
+                           bool whole) {
+    return whole ? clBuildProgram(handle, 1, &device->id, options, NULL, NULL)
+                 : clCompileProgram(handle, 1, &device->id, options, 0, NULL, NULL, NULL, NULL);
+}
+
+static cl_int compile_with(const clq_device *device, cl_program handle, const char *options,
+                           bool whole) {
+    const cl_int error = compile_once(device, handle, options, whole);
+    /* PoCL fails where another process puts the same program into its cache at this moment. */
+    return error == CL_BUILD_PROGRAM_FAILURE || error == CL_COMPILE_PROGRAM_FAILURE
+               ? compile_once(device, handle, options, whole)
+               : error;
 }
 
 /* PoCL begins each program with Clang's header of all built-ins. It is taken for included, and
  * kernels/include/builtins.h stands in for it: building takes 60 ms less so, and finding a program
  * in PoCL's cache, whose key is the preprocessed text, 7 ms instead of 17. */
-static cl_int compile(clq_device *device, cl_program handle, const char *source,
-                      const char *options) {
+cl_int clq_program_compile(clq_device *device, cl_program handle, const char *source,
+                           const char *options, bool whole) {
     char *declaring = NULL;
     if (device->declares_builtins && strstr(source, "CLQ_DECLARE_BUILTINS") &&
         !strstr(options, "-cl-std=")) {
         declaring = clq_format("%s -D_OPENCL_H_=1 -DCLQ_DECLARE_BUILTINS=1", options);
     }
-    if (declaring && compile_with(device, handle, declaring) == CL_SUCCESS) {
+    if (declaring && compile_with(device, handle, declaring, whole) == CL_SUCCESS) {
         clq_free(declaring);
         return CL_SUCCESS;
     }
-    const cl_int error = compile_with(device, handle, options);
+    const cl_int error = compile_with(device, handle, options, whole);
     if (declaring && error == CL_SUCCESS) {
         clq_log_debug("%s does not build kernels with our declarations of built-ins",
                       device->info.name);
@@ -142,7 +148,7 @@ static clq_status build(clq_device *device, const clq_kernel_entry *entry, const
     if (error != CL_SUCCESS) {
         return clq_cl_fail(error, "creating the program of kernels/%s", entry->file);
     }
-    error = compile(device, handle, entry->source, options);
+    error = clq_program_compile(device, handle, entry->source, options, true);
     if (error != CL_SUCCESS) {
         clq_status status = clq_program_fail(device, handle, error, entry->file, options);
         clReleaseProgram(handle);

@@ -88,10 +88,9 @@ clq_status clq_compare_unlabelled(clq_device *device, clq_graph *trained, clq_gr
              inputs->images ? open_images(inputs->images, trained, limit, &images) : CLQ_OK);
     const int batch = clq_eval_batch(trained, inputs->arrays ? clq_arrays_rows(inputs->arrays)
                                                              : clq_dataset_get_info(images)->count);
-    CLQ_GOTO(status, cleanup,
-             clq_inference_open(device, trained, false, false, batch, &folded, &fp32));
-    CLQ_GOTO(status, cleanup,
-             clq_inference_open(device, integer, false, false, batch, &none, &int8));
+    const clq_exec_options options = {.batch = batch};
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, trained, &options, &folded, &fp32));
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, integer, &options, &none, &int8));
     CLQ_GOTO(status, cleanup,
              open_feed(device, inputs, clq_exec_graph(fp32), images, batch, limit, &feed));
     CLQ_GOTO(status, cleanup, clq_compare_outputs(fp32, int8, feed, 0, errors->of, &errors->rows));

@@ -111,15 +111,17 @@ static clq_exec_mode inference_mode(const clq_graph *graph) {
     }
 }
 
-clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, bool logits,
-                              int batch, clq_graph **folded, clq_exec **exec) {
+clq_status clq_inference_open(clq_device *device, const clq_graph *graph,
+                              const clq_exec_options *wanted, clq_graph **folded, clq_exec **exec) {
     if (clq_graph_form(graph) == CLQ_FORM_FLOAT && !*folded) {
         CLQ_TRY(clq_graph_fold(graph, folded));
     }
     const clq_graph *inference = *folded ? *folded : graph;
-    clq_exec_options options = {
-        .mode = inference_mode(inference), .batch = batch, .logits = logits};
-    options.consumed = consumed && options.mode == CLQ_EXEC_INT8 ? graph : NULL;
+    clq_exec_options options = *wanted;
+    options.mode = inference_mode(inference);
+    if (options.mode != CLQ_EXEC_INT8) {
+        options.consumed = NULL;
+    }
     return clq_exec_create(device, inference, &options, exec);
 }
 
@@ -138,10 +140,17 @@ static clq_status find_exec(clq_session *s, int batch, clq_exec **exec) {
     clq_exec_destroy(s->execs[oldest].exec);
     s->execs[oldest].exec = NULL;
     s->execs[oldest].used = 0;
-    CLQ_TRY(clq_inference_open(s->device, s->graph, false, false, batch, &s->folded, exec));
+    const clq_exec_options options = {.batch = batch, .expected_runs = s->expected_runs};
+    CLQ_TRY(clq_inference_open(s->device, s->graph, &options, &s->folded, exec));
     s->execs[oldest].exec = *exec;
     s->execs[oldest].batch = batch;
     s->execs[oldest].used = s->runs;
+    return CLQ_OK;
+}
+
+clq_status clq_session_expect(clq_session *session, uint64_t runs) {
+    CLQ_NEEDS(session);
+    session->expected_runs = runs;
     return CLQ_OK;
 }
 

@@ -18,7 +18,8 @@ struct clq_session {
         uint64_t used;
     } execs[CLQ_SESSION_EXECS];
     uint64_t runs;
-    float *staging; /* one batch of the largest input or output, in another order */
+    uint64_t expected_runs; /* of executors that are made from now on */
+    float *staging;         /* one batch of the largest input or output, in another order */
     size_t staging_size;
 };
 
@@ -30,9 +31,9 @@ clq_status clq_session_take(clq_device *device, clq_graph **graph, clq_session *
 int clq_eval_batch(const clq_graph *graph, int64_t samples);
 
 /* An executor for inference with a graph of any form; a float one is folded into *folded
- * (unless it is not NULL: folded before), which must outlive it. An integer graph that is
- * `consumed` cannot be run again. `logits` as in clq_exec_options. */
-clq_status clq_inference_open(clq_device *device, clq_graph *graph, bool consumed, bool logits,
-                              int batch, clq_graph **folded, clq_exec **exec);
+ * (unless it is not NULL: folded before), which must outlive it. The mode is the graph's; of a
+ * graph that is not of integers nothing is consumed, whatever `wanted` says. */
+clq_status clq_inference_open(clq_device *device, const clq_graph *graph,
+                              const clq_exec_options *wanted, clq_graph **folded, clq_exec **exec);
 
 #endif

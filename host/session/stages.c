@@ -22,8 +22,12 @@ static clq_status evaluate(clq_device *device, clq_graph *graph, bool consumed,
     clq_graph *folded = NULL;
     clq_exec *exec = NULL;
     clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup,
-             clq_inference_open(device, graph, consumed, true, batch, &folded, &exec));
+    const int64_t samples = arrays ? clq_arrays_rows(arrays) : clq_dataset_get_info(dataset)->count;
+    const clq_exec_options options = {.batch = batch,
+                                      .consumed = consumed ? graph : NULL,
+                                      .logits = true,
+                                      .expected_runs = (uint64_t)(samples / batch)};
+    CLQ_GOTO(status, cleanup, clq_inference_open(device, graph, &options, &folded, &exec));
     CLQ_GOTO(status, cleanup,
              arrays ? clq_feed_create_arrays(clq_exec_graph(exec), arrays, batch, limit, &feed)
                     : clq_data_feed(device, clq_exec_graph(exec), dataset, batch, &feed));

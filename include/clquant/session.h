@@ -43,6 +43,11 @@ clq_status clq_session_output_shape(const clq_session *session, int output, clq_
 clq_status clq_session_run(clq_session *session, clq_order order, int64_t count,
                            const float *const *inputs, float *const *outputs);
 
+/* That clq_session_run will be called about so often with each number of samples that is new from
+ * now on (0, to begin with: seldom). Often is worth seconds of preparation, which make small
+ * numbers of samples faster; no result changes. */
+clq_status clq_session_expect(clq_session *session, uint64_t runs);
+
 /* Writes the network as clq_onnx_save does; no file is there or it is replaced. */
 clq_status clq_session_save(const clq_session *session, const char *path);
 

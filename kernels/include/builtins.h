@@ -36,6 +36,7 @@ size_t CLQ_CONST get_local_id(uint dimension);
 size_t CLQ_CONST get_num_groups(uint dimension);
 size_t CLQ_CONST get_group_id(uint dimension);
 void __attribute__((overloadable, convergent)) barrier(cl_mem_fence_flags flags);
+void CLQ_OVERLOADED mem_fence(cl_mem_fence_flags flags);
 
 /* ---- reals ---- */
 
@@ -132,5 +133,10 @@ CLQ_COUNTER(__global, uint)
 CLQ_COUNTER(__local, int)
 CLQ_COUNTER(__local, uint)
 
+#endif
+
+#ifdef CLQ_ITEM /* a kernel as a function, of ids and sizes that it is given: host/device/chain.c */
+#define get_global_id(d) CLQ_ITEM[d]
+#define get_global_size(d) CLQ_ITEM[3 + (d)]
 #endif
 #endif

@@ -6,8 +6,15 @@
 #include "device/chain.h"
 #include "device/internal.h"
 
+/* What kernels/include/builtins.h ends with. */
+#define ITEM_MACROS                                                                                \
+    "#ifdef CLQ_ITEM\n"                                                                            \
+    "#define get_global_id(d) CLQ_ITEM[d]\n"                                                       \
+    "#define get_global_size(d) CLQ_ITEM[3 + (d)]\n"                                               \
+    "#endif\n"
+
 /* Every item reads its neighbours, which another item has written in the step before. */
-static const char mix_source[] =
+static const char mix_source[] = ITEM_MACROS
     "#define AT(i, j, k) x[((k) * sizes[1] + (j)) * sizes[0] + (i)]\n"
     "static inline int neighbour(int at, int size) { return at == 0 ? size - 1 : at - 1; }\n"
     "__kernel void test_mix(__global const int *x, __global int *y, int factor, float offset,\n"
@@ -20,9 +27,9 @@ static const char mix_source[] =
     "        + AT(i, j, neighbour(k, sizes[2])) + (int)(offset * 4) + (none ? 1 : 0);\n"
     "}\n";
 static const char turn_source[] =
-    "__kernel void test_turn(__global const int *x, __global int *y) {\n"
-    "    y[get_global_id(0)] = x[get_global_size(0) - 1 - get_global_id(0)] ^ 0x55;\n"
-    "}\n";
+    ITEM_MACROS "__kernel void test_turn(__global const int *x, __global int *y) {\n"
+                "    y[get_global_id(0)] = x[get_global_size(0) - 1 - get_global_id(0)] ^ 0x55;\n"
+                "}\n";
 static const clq_kernel_entry mix_entry = {"test_mix", "mix.cl", mix_source};
 static const clq_kernel_entry turn_entry = {"test_turn", "turn.cl", turn_source};
 

@@ -5,6 +5,7 @@
 
 #include <clquant/clquant.h>
 
+#include "session/session.h"
 #include "support/two_ends.h"
 
 enum { PIXELS = ENDS_H * ENDS_W, MOST = 150 };
@@ -180,6 +181,29 @@ static void integers_do_not_depend_on_the_number(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Executors that are new are made for so many runs, whose results are the same. */
+static void many_runs(void **state) {
+    (void)state;
+    clq_graph *graph = integer_network();
+    clq_session *session = NULL;
+    float *x = random_floats(2 * INPUTS, 0, 1, 3), seldom[CLASSES], often[2 * CLASSES];
+    const float *const inputs[] = {x};
+    assert_ok(clq_session_create(test_device, graph, &session));
+    assert_ok(clq_session_run(session, CLQ_ORDER_NHWC, 1, inputs, (float *[]){seldom}));
+    assert_ok(clq_session_expect(session, 100000000));
+    assert_ok(clq_session_run(session, CLQ_ORDER_NHWC, 2, inputs, (float *[]){often}));
+    assert_memory_equal(seldom, often, sizeof seldom);
+    for (int i = 0; i < CLQ_SESSION_EXECS; i++) {
+        if (session->execs[i].exec) {
+            const clq_exec_options *options = clq_exec_get_options(session->execs[i].exec);
+            assert_int_equal(options->expected_runs, options->batch == 1 ? 0 : 100000000);
+        }
+    }
+    free(x);
+    clq_session_destroy(session);
+    clq_graph_destroy(graph);
+}
+
 /* ---- life ---- */
 
 static void a_device_outlives_its_sessions(void **state) {
@@ -238,6 +262,7 @@ static void arguments(void **state) {
     clq_device_share(NULL);
     assert_null(clq_session_graph(NULL));
     assert_null(clq_session_device(NULL));
+    assert_status(clq_session_expect(NULL, 1), CLQ_USAGE);
     assert_ok(clq_session_create(test_device, graph, &session));
     assert_status(clq_session_input_shape(NULL, 0, CLQ_ORDER_NHWC, &shape), CLQ_USAGE);
     assert_status(clq_session_input_shape(session, 2, CLQ_ORDER_NHWC, &shape), CLQ_USAGE);
@@ -261,6 +286,7 @@ int main(void) {
         cmocka_unit_test(any_number_in_both_orders),
         cmocka_unit_test(shapes),
         cmocka_unit_test(integers_do_not_depend_on_the_number),
+        cmocka_unit_test(many_runs),
         cmocka_unit_test(a_device_outlives_its_sessions),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(arguments),
