@@ -6,7 +6,23 @@
 #include <stdlib.h>
 
 #include "clquant/device.h"
+#include "device/internal.h"
 #include "support/clq_test.h"
+
+/* PoCL reads its library of built-ins, which takes 0.4 s, for the first kernel that it builds in a
+ * context while there is no other one: the first context of a program stays until its end. */
+static cl_context clq_test_context;
+
+static inline void clq_test_release_context(void) {
+    clReleaseContext(clq_test_context);
+}
+
+static inline void clq_test_keep_context(const clq_device *device) {
+    if (!clq_test_context && clRetainContext(device->context) == CL_SUCCESS) {
+        clq_test_context = device->context;
+        atexit(clq_test_release_context);
+    }
+}
 
 /* For rank `index`. `schedule`: "cpu", "gpu", or NULL for CLQUANT_SCHEDULE's or the device's own.
  * Says why it fails, as a set-up function has no other way. */
@@ -26,6 +42,8 @@ static inline clq_status clq_test_open_nth(const char *schedule, int index, clq_
     clq_free(before);
     if (status != CLQ_OK) {
         print_error("%s\n", clq_last_error());
+    } else {
+        clq_test_keep_context(*device);
     }
     return status;
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "clquant/ops.h"
-#include "device/internal.h"
 #include "support/device.h"
 
 /* ---- a device for a group of tests, under each schedule ---- */
