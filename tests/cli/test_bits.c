@@ -3,15 +3,17 @@
 #include "cli/command.h"
 
 enum { IMAGES = 35 }; /* batches of 32, and some */
+static int size;      /* of an image */
 static char model[256];
 
 static int make_model(void **state) {
     clq_test_setup_temp_dir(state);
+    size = clq_test_all() ? 16 : 8;
     const char *fp32 = clq_test_temp_path("bits.onnx");
     snprintf(model, sizeof model, "%s", clq_test_temp_path("bits-int8.onnx"));
-    assert_exit(0, "convert --network resnet20 --size 16 --classes 10 -o %s", fp32);
-    assert_exit(0, "ptq %s --data synthetic:train=32,test=%d,size=16 --images 16 -o %s", fp32,
-                IMAGES, model);
+    assert_exit(0, "convert --network resnet20 --size %d --classes 10 -o %s", size, fp32);
+    assert_exit(0, "ptq %s --data synthetic:train=32,test=%d,size=%d --images 16 -o %s", fp32,
+                IMAGES, size, model);
     return 0;
 }
 
@@ -21,8 +23,8 @@ static void hash_logits(const char *flag, const char *name, const char *value, c
     if (name) {
         setenv(name, value, 1);
     }
-    assert_exit(0, "eval %s --data synthetic:train=32,test=%d,size=16 --json --quiet %s", model,
-                IMAGES, flag);
+    assert_exit(0, "eval %s --data synthetic:train=32,test=%d,size=%d --json --quiet %s", model,
+                IMAGES, size, flag);
     if (name) {
         unsetenv(name);
     }

@@ -9,8 +9,8 @@
 #include "base/rng.h"
 #include "cli/command.h"
 
-#define DATA "synthetic:train=512,test=128,size=16"
-#define SOME "synthetic:train=64,test=32,size=16" /* where few steps say enough */
+#define DATA "synthetic:train=512,test=128,size=8"
+#define SOME "synthetic:train=64,test=32,size=8" /* where few steps say enough */
 
 static const char recipe[] =
     "{\"name\": \"tiny\", \"network\": {\"name\": \"resnet20\", \"seed\": 3}, \"train\": "

@@ -7,17 +7,27 @@
 
 #define DATA "synthetic:train=64,test=32,size=8"
 
-static const char *model(void) {
+static const char *network(const char *name) {
     static char path[512];
     snprintf(path, sizeof path, "%s", clq_test_temp_path("m.onnx"));
-    assert_exit(0, "convert --network resnet20 --size 8 --seed 3 -o %s", path);
+    assert_exit(0, "convert --network %s --size 8 --input-channels 3 --seed 3 -o %s", name, path);
     assert_printed("m.onnx: trained network, ");
     return path;
 }
 
+/* For what layers have nothing to do with. */
+static const char *small(void) {
+    return network("mlp");
+}
+
+/* With convolutions, batch norms and additions. */
+static const char *model(void) {
+    return network("resnet20");
+}
+
 static void ptq_says_what_it_did(void **state) {
     (void)state;
-    const char *fp32 = model();
+    const char *fp32 = small();
     assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, clq_test_temp_path("q.onnx"));
     assert_printed("q.onnx: integer network, ");
     assert_printed("ptq: calibrated on 64 images, observer minmax; activations affine, weights "
@@ -99,7 +109,7 @@ static void scales_from_files(void **state) {
 
 static void all_observers_are_tried(void **state) {
     (void)state;
-    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    const char *fp32 = small(), *q = clq_test_temp_path("q.onnx");
     assert_exit(0, "ptq %s --data " DATA " --observer all --weight-observer mse -o %s", fp32, q);
     assert_printed("observers on the 64 images that calibrated (FP32 top-1 ");
     assert_printed("  minmax             top-1 ");
@@ -122,7 +132,7 @@ static void a_far_outlier_is_a_warning(void **state) {
     (void)state;
     enum { COUNT = 3 * 8 * 8 };
     float x[COUNT];
-    const char *fp32 = model();
+    const char *fp32 = small();
     clq_test_fill_normal(x, COUNT, 1, 1);
     x[100] = 1e9f;
     const char *npy =
@@ -135,11 +145,11 @@ static void a_far_outlier_is_a_warning(void **state) {
 
 static void clamped_scales_are_a_warning(void **state) {
     (void)state;
-    const char *fp32 = model();
+    const char *fp32 = small();
     assert_exit(0, "ptq %s --data " DATA " --scale pow2 --max-shift 3 --test-images 0 -o %s", fp32,
                 clq_test_temp_path("p.onnx"));
     assert_printed("warning: max_shift 3 clamped ");
-    assert_printed("in input, conv1");
+    assert_printed("in input, fc1");
     assert_printed("scales pow2 within 2^-3..2^3");
     const char *enough = strstr(command_output, "lost; max_shift ");
     assert_non_null(enough);
@@ -158,7 +168,7 @@ static void clamped_scales_are_a_warning(void **state) {
 /* A limit of exponents says nothing of other scales. */
 static void max_shift_needs_powers_of_two(void **state) {
     (void)state;
-    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    const char *fp32 = small(), *q = clq_test_temp_path("q.onnx");
     assert_exit(CLQ_USAGE, "ptq %s --data " DATA " --max-shift 8 -o %s", fp32, q);
     assert_printed("needs --scale pow2");
     assert_exit(0, "ptq %s --data " DATA " --max-shift 8 --scale pow2 -o %s", fp32, q);
@@ -172,7 +182,7 @@ static void max_shift_needs_powers_of_two(void **state) {
 /* Chosen, kept, told and used. */
 static void the_requantizer_is_the_models(void **state) {
     (void)state;
-    const char *fp32 = model(), *q = clq_test_temp_path("q.onnx");
+    const char *fp32 = small(), *q = clq_test_temp_path("q.onnx");
     assert_exit(0, "ptq %s --data " DATA " --requantizer shift --max-shift 12 -o %s", fp32, q);
     assert_printed("scales pow2 within 2^-12..2^12, requantizer shift\n");
     assert_exit(0, "info %s", q);
@@ -202,7 +212,7 @@ static void the_requantizer_is_the_models(void **state) {
 
 static void settings_travel_with_the_model(void **state) {
     (void)state;
-    const char *fp32 = model();
+    const char *fp32 = small();
     assert_exit(0,
                 "qat %s --data " DATA " --set qat.batch=32 --set qat.activations=symmetric -o %s",
                 fp32, clq_test_temp_path("a.onnx"));
@@ -223,7 +233,7 @@ static void settings_travel_with_the_model(void **state) {
 /* Four bits, trained on integers, verified; what is learned is recorded. */
 static void scales_are_learned(void **state) {
     (void)state;
-    const char *fp32 = model(), *q = clq_test_temp_path("learned.onnx");
+    const char *fp32 = small(), *q = clq_test_temp_path("learned.onnx");
     assert_exit(0,
                 "qat %s --data " DATA " --set qat.batch=32 --learn-scales lsq --int8-forward --set "
                 "'qat.policy=[{\"op\":\"input\"},{\"layer\":\"last\"},{\"weights\":\"s4\","
@@ -328,7 +338,7 @@ static void a_large_loss_has_a_hint(void **state) {
     (void)state;
     /* Of fewer classes than the data has, so that outputs are compared, not accuracies. */
     const char *fp32 = clq_test_temp_path("three.onnx"), *q = clq_test_temp_path("lossy.onnx");
-    assert_exit(0, "convert --network resnet20 --size 8 --classes 3 -o %s", fp32);
+    assert_exit(0, "convert --network mlp --size 8 --input-channels 3 --classes 3 -o %s", fp32);
     assert_exit(0,
                 "ptq %s --data " DATA " --activation-bits input=2 --activation-bits *=2 "
                 "--weight-bits *=2 -o %s",

@@ -175,7 +175,7 @@ static void a_demo_makes_room_for_the_next(void **state) {
     snprintf(out, sizeof out, "%s", clq_test_temp_path("demo"));
     assert_exit(0,
                 "demo --out %s -q --set data.train_limit=128 --set data.test_limit=32 --set "
-                "train.epochs=1 --set bench.iterations=1",
+                "network.name=mlp --set train.epochs=1 --set bench.iterations=1",
                 out);
     assert_null(strstr(command_output, "replace"));
     assert_exit(CLQ_DEVICE, "demo --out %s -d nonesuch", out); /* past the check */
