@@ -214,7 +214,9 @@ static clq_status measure(job *j) {
             cases[count++] = (clq_bench_case){keys[v], j->graphs[v], j->device, 1, fp32};
         }
     }
-    const clq_bench_options options = {.iterations = j->recipe->bench_iterations, .layers = true};
+    const clq_bench_options options = {.iterations = j->recipe->bench_iterations,
+                                       .layers = true,
+                                       .no_peak = !j->recipe->bench_peaks};
     CLQ_TRY(clq_bench_run(cases, count, &options, results));
     clq_origin_lap(&j->origin, "bench");
     for (size_t i = 0; i < count; i++) {

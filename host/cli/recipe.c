@@ -95,6 +95,7 @@ static clq_status read_recipe(const char *file, clq_recipe *out, clq_text *place
 
     CLQ_TRY(clq_json_read_object(&top, "bench", &section));
     CLQ_TRY(clq_json_read_int(&section, "iterations", CLQ_IN_ITERATIONS, &out->bench_iterations));
+    CLQ_TRY(clq_json_read_bool(&section, "peaks", &out->bench_peaks));
     CLQ_TRY(clq_json_reader_finish(&section));
     return clq_json_reader_finish(&top);
 }
@@ -137,6 +138,7 @@ static clq_recipe *create(void) {
     if (recipe) {
         recipe->name = "recipe";
         recipe->bench_iterations = 50;
+        recipe->bench_peaks = true;
         clq_train_config_init(&recipe->train);
         clq_quant_config_init(&recipe->ptq);
     }

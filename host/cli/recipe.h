@@ -35,6 +35,7 @@ typedef struct clq_recipe {
     clq_train_config qat; /* QAT fine-tuning; epochs 0: none */
     clq_quant_config qat_quant;
     int bench_iterations;
+    bool bench_peaks;
 } clq_recipe;
 
 /* Reads a file; where there is none of that name, the recipe of that name, with or without .json,

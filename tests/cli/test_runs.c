@@ -17,7 +17,7 @@ static const char text[] =
     "{\"name\": \"small\", \"network\": {\"name\": \"mlp\", \"hidden\": [64]},"
     " \"train\": {\"epochs\": 30, \"batch\": 16, \"log_steps\": 1, \"schedule\": {\"lr\": 0.01}},"
     " \"ptq\": {\"images\": 64}, \"qat\": {\"epochs\": 1, \"batch\": 64},"
-    " \"bench\": {\"iterations\": 2}}";
+    " \"bench\": {\"iterations\": 2, \"peaks\": false}}";
 #define QUICK " --set train.epochs=1"
 
 static char recipe[512], fp32[512], whole[512];
@@ -173,10 +173,11 @@ static void a_demo_makes_room_for_the_next(void **state) {
     (void)state;
     char out[512];
     snprintf(out, sizeof out, "%s", clq_test_temp_path("demo"));
-    assert_exit(0,
-                "demo --out %s -q --set data.train_limit=128 --set data.test_limit=32 --set "
-                "network.name=mlp --set train.epochs=1 --set bench.iterations=1",
-                out);
+    assert_exit(
+        0,
+        "demo --out %s -q --set data.train_limit=128 --set data.test_limit=32 --set "
+        "network.name=mlp --set train.epochs=1 --set bench.iterations=1 --set bench.peaks=false",
+        out);
     assert_null(strstr(command_output, "replace"));
     assert_exit(CLQ_DEVICE, "demo --out %s -d nonesuch", out); /* past the check */
     assert_printed("replaces the finished demo in ");

@@ -11,7 +11,8 @@
 
 #define TABLES CLQ_SOURCE_DIR "/tests/data/tables/"
 #define RECIPE CLQ_SOURCE_DIR "/models/recipes/mlp-regression.json"
-#define QUICK " --set train.epochs=20 --set qat.epochs=2 --set bench.iterations=5"
+#define QUICK                                                                                      \
+    " --set train.epochs=20 --set qat.epochs=2 --set bench.iterations=5 --set bench.peaks=false"
 
 static double number_of(const json_t *json, const char *first, const char *second) {
     return json_number_value(json_object_get(json_object_get(json, first), second));
@@ -36,6 +37,11 @@ static void a_regression_goes_the_whole_way(void **state) {
     assert_true(json_is_null(json_object_get(json_object_get(json, "fp32"), "top1")));
     assert_int_equal(number_of(json, "ptq", "mismatched_codes"), 0);
     assert_int_equal(number_of(json, "qat", "mismatched_codes"), 0);
+    json_decref(json);
+    assert_ok(clq_json_load(clq_test_temp_path("out/bench.json"), &json));
+    const json_t *result = json_array_get(json_object_get(json, "results"), 0);
+    assert_true(json_is_real(json_object_get(result, "gops")));
+    assert_true(json_is_null(json_object_get(result, "peak_gops"))); /* bench.peaks */
     json_decref(json);
 }
 
@@ -108,7 +114,7 @@ static void stages_read_the_table_as_the_network_says(void **state) {
     assert_printed("0 of ");
     assert_printed("on 100 rows");
     assert_exit(0, "qat %s --data " TABLES "smooth.csv --recipe " RECIPE " -e 1 -o %s", fp32, ptq);
-    assert_exit(0, "bench %s %s --iterations 3", fp32, ptq);
+    assert_exit(0, "bench %s %s --iterations 3 --no-peak", fp32, ptq);
 }
 
 static void classes_may_be_words(void **state) {
