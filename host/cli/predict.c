@@ -152,7 +152,7 @@ static clq_status take_together(const options *o, clq_inputs *inputs, clq_graph 
     const int64_t rows = inputs->count;
     clq_onnx_shape shapes[CLQ_MAX_ENDS];
     clq_graph *together = NULL;
-    if (rows == 1 || o->batch == 1 || !rounds_together(*graph)) {
+    if (rows == 1 || o->batch == 1 || !clq_input_has_batch(*graph, 0) || !rounds_together(*graph)) {
         return CLQ_OK;
     }
     if ((o->batch && o->batch != rows) || (o->limit && o->limit < rows)) {

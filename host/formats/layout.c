@@ -173,14 +173,24 @@ clq_shape clq_output_file_shape(const clq_graph *graph, int output) {
     return end_shape(&end->axes, &graph->values[end->value].shape);
 }
 
+static bool has_batch(const clq_axes *stated, const clq_value *value) {
+    const clq_axes axes = clq_axes_of(stated, value->shape.rank);
+    for (int k = 0; k < axes.rank; k++) {
+        if (axes.axis[k] == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool clq_input_has_batch(const clq_graph *graph, int input) {
+    return has_batch(&graph->input_axes[input], &graph->values[graph->inputs[input]]);
+}
+
 clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count) {
     const clq_graph_end *end = &graph->outputs[output];
-    const clq_axes axes = clq_axes_of(&end->axes, graph->values[end->value].shape.rank);
     clq_shape shape = clq_output_file_shape(graph, output);
-    bool batched = shape.rank == 1;
-    for (int k = 0; k < axes.rank; k++) {
-        batched = batched || axes.axis[k] == 0;
-    }
+    const bool batched = shape.rank == 1 || has_batch(&end->axes, &graph->values[end->value]);
     if (!batched) {
         shape.rank--;
         memmove(shape.dim, shape.dim + 1, (size_t)shape.rank * sizeof *shape.dim);

@@ -43,6 +43,8 @@ clq_shape clq_layout_as_image(const clq_shape *shape);
  * dimensions some of 1 are left out. */
 clq_shape clq_input_file_shape(const clq_graph *graph, int input);
 clq_shape clq_output_file_shape(const clq_graph *graph, int output);
+/* Whether an input has an axis for more samples than one. */
+bool clq_input_has_batch(const clq_graph *graph, int input);
 /* An array of what `count` samples give: (count, ...), or, where the output has no axis for them,
  * its first axis `count` times as long. */
 clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count);

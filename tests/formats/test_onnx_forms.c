@@ -284,6 +284,118 @@ static void dynamic_otherwise(void **state) {
     make_refused(m, "quantized dynamically");
 }
 
+/* ---- codes between Q/DQ and their reader ---- */
+
+/* x (N, 2, 4, 4), rounded to codes: "r". */
+static make_model *start_codes(void) {
+    make_model *m = start(4, (const int64_t[]){-1, 2, 4, 4});
+    make_scalar(m, "s", 0.125f);
+    make_byte(m, "z", false, 100);
+    make_node(m, "QuantizeLinear", "x,s,z", "q");
+    make_node(m, "DequantizeLinear", "q,s,z", "r");
+    return m;
+}
+
+/* "w": weights that are codes. */
+static void add_code_weights(make_model *m, make_dims dims) {
+    make_codes(m, "wq", dims);
+    make_scalar(m, "ws", 0.25f);
+    make_byte(m, "wz", true, 0);
+    make_node(m, "DequantizeLinear", "wq,ws,wz", "w");
+}
+
+/* Everything but the last node's output is codes, of the same scale until the layer. */
+static void check_on_codes(make_model *m, int nodes) {
+    clq_graph *graph = make_finish(m);
+    assert_int_equal(graph->node_count, nodes);
+    for (int n = 0; n < nodes; n++) {
+        const clq_value *in = &graph->values[graph->nodes[n].inputs[0]];
+        assert_int_equal(in->q.count, 1);
+        assert_true(in->q.scale[0] == 0.125f && in->q.zero_point == 100);
+    }
+    const clq_node *last = &graph->nodes[nodes - 1];
+    assert_int_equal(graph->values[last->inputs[1]].dtype, CLQ_S8);
+    clq_graph_destroy(graph);
+}
+
+/* Nodes between DequantizeLinear and a layer that only move elements leave it on codes. */
+static void codes_are_kept(void **state) {
+    (void)state;
+    make_model *m = start_codes();
+    make_node(m, "Flatten", "r", "f");
+    add_code_weights(m, DIMS(32, 3));
+    make_node(m, "MatMul", "f,w", "y");
+    check_on_codes(m, 2);
+
+    m = start_codes(); /* every second row and column */
+    make_longs(m, "begin", 0, 0);
+    make_longs(m, "end", 4, 4);
+    make_longs(m, "axes", 2, 3);
+    make_longs(m, "steps", 2, 2);
+    make_node(m, "Slice", "r,begin,end,axes,steps", "f");
+    add_code_weights(m, DIMS(3, 2, 1, 1));
+    make_node(m, "Conv", "f,w", "y");
+    check_on_codes(m, 2);
+
+    m = start_codes(); /* zeros around the image that is flattened */
+    make_longs(m, "pads", 0, 0, 1, 0, 0, 0, 0, 1);
+    make_node(m, "Pad", "r,pads", "p");
+    make_node(m, "Flatten", "p", "f");
+    add_code_weights(m, DIMS(50, 3));
+    make_node(m, "MatMul", "f,w", "y");
+    check_on_codes(m, 3);
+
+    m = start_codes(); /* less of it */
+    make_longs(m, "pads", 0, 0, -1, -1, 0, 0, 0, 2);
+    make_node(m, "Pad", "r,pads", "p");
+    add_code_weights(m, DIMS(3, 2, 1, 1));
+    make_node(m, "Conv", "p,w", "y");
+    check_on_codes(m, 3);
+
+    m = start_codes(); /* nothing, and rounded again */
+    make_longs(m, "shape", 1, 2, 4, 1);
+    make_node(m, "Expand", "r,shape", "e");
+    make_node(m, "QuantizeLinear", "e,s,z", "q2");
+    make_node(m, "DequantizeLinear", "q2,s,z", "r2");
+    add_code_weights(m, DIMS(3, 2, 1, 1));
+    make_tensor(m, "bq", ONNX__TENSOR_PROTO__DATA_TYPE__INT32, DIMS(3), (int32_t[]){1, 2, 3}, 12);
+    make_scalar(m, "bs", 0.125f * 0.25f);
+    make_node(m, "DequantizeLinear", "bq,bs", "b");
+    make_node(m, "Conv", "r2,w,b", "y");
+    check_on_codes(m, 1);
+}
+
+/* Numbers that are less than all are a MaxPool's padding. */
+static void lowest_padding(void **state) {
+    (void)state;
+    for (int infinite = 0; infinite < 2; infinite++) {
+        make_model *m = start(4, (const int64_t[]){-1, 2, 4, 4});
+        make_longs(m, "pads", 0, 0, 1, 0, 0, 0, 0, 1);
+        make_scalar(m, "low", infinite ? -INFINITY : -3.4e38f);
+        make_node(m, "Pad", "x,pads,low", "p");
+        make_node(m, "MaxPool", "p", "y");
+        make_ints(m, "kernel_shape", 2, 2);
+        clq_graph *graph = make_finish(m);
+        const clq_pool_attrs *attrs = graph->nodes[0].attrs;
+        assert_int_equal(graph->node_count, 1);
+        assert_memory_equal(attrs->pad, ((int[]){1, 0, 0, 1}), sizeof attrs->pad);
+        clq_graph_destroy(graph);
+
+        m = start(4, (const int64_t[]){-1, 2, 4, 4});
+        make_longs(m, "pads", 0, 0, 1, 0, 0, 0, 0, 1);
+        make_scalar(m, "low", infinite ? -INFINITY : -3.4e38f);
+        make_node(m, "Pad", "x,pads,low", "p");
+        make_node(m, "Relu", "p", "y");
+        if (infinite) {
+            make_refused(m, "padded with -inf, which is for MaxPool");
+        } else {
+            graph = make_finish(m);
+            assert_int_equal(graph->node_count, 2);
+            clq_graph_destroy(graph);
+        }
+    }
+}
+
 /* ---- one dimension ---- */
 
 enum { LENGTH = 11, KERNEL = 3, STRIDE = 2, DILATION = 2, FRONT = 1, BACK = 2 };
@@ -588,6 +700,8 @@ int main(void) {
         cmocka_unit_test(dynamic_convolutions),
         cmocka_unit_test(dynamic_of_a_batch),
         cmocka_unit_test(dynamic_otherwise),
+        cmocka_unit_test(codes_are_kept),
+        cmocka_unit_test(lowest_padding),
         cmocka_unit_test(windows_of_one_dimension),
         cmocka_unit_test(more_of_one_dimension),
         cmocka_unit_test(gemms),

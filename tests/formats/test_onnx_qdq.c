@@ -487,15 +487,32 @@ static void types_in_metadata(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* Weights that no signed byte holds are reals, and so is what their layer computes on. */
+static void asymmetric_weights(void **state) {
+    (void)state;
+    make_model *m = make_quantized((variant){.per_tensor = true, .unsigned_weights = true});
+    const uint8_t *codes = find_tensor(m, "w_codes")->raw_data.data;
+    const uint8_t first = codes[0];
+    find_tensor(m, "w_zero")->raw_data.data[0] = 100;
+    clq_graph *graph = make_finish(m);
+    const clq_node *layer = NULL;
+    for (int n = 0; n < graph->node_count; n++) {
+        layer = strcmp(graph->nodes[n].op->name, "conv2d") == 0 ? &graph->nodes[n] : layer;
+    }
+    assert_non_null(layer);
+    const clq_value *w = &graph->values[layer->inputs[1]];
+    assert_int_equal(w->dtype, CLQ_F32);
+    assert_int_equal(w->q.count, 0);
+    assert_true(first != 100 && ((const float *)w->data)[0] != 0);
+    assert_int_equal(graph->values[layer->inputs[0]].q.count, 0);
+    clq_graph_destroy(graph);
+}
+
 static void refused(void **state) {
     (void)state;
     make_model *m = make_quantized((variant){0}); /* weights with a zero point of their own */
     find_tensor(m, "w_zero")->raw_data.data[0] = 3;
     make_refused(m, "zero points differ");
-
-    m = make_quantized((variant){.per_tensor = true, .unsigned_weights = true});
-    find_tensor(m, "w_zero")->raw_data.data[0] = 100;
-    make_refused(m, "weights \"w_codes\" are asymmetric");
 
     m = make_quantized((variant){0}); /* per input channel */
     find_maker(m, "w")->attribute[0]->i = 1;
@@ -554,6 +571,7 @@ int main(void) {
         cmocka_unit_test(refused_half_bytes),
         cmocka_unit_test(uneven_half_bytes),
         cmocka_unit_test(types_in_metadata),
+        cmocka_unit_test(asymmetric_weights),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);

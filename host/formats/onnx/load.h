@@ -48,6 +48,9 @@ enum {
     ONNX_MAX_FOLDED = 1 << 24 /* elements of a computed constant; all together lie in the arena */
 };
 
+/* Numbers that a Pad before a MaxPool stands for nothing by. */
+#define ONNX_LOWEST (-1e30f)
+
 /* Stands for the batch in computed shapes, when the file leaves it open. */
 #define ONNX_BATCH (INT64_MIN + INT64_C(0x62617463))
 
@@ -96,8 +99,9 @@ typedef struct onnx_operand {
     clq_qtype type;                 /* of the codes, which a Clip may have narrowed */
     /* A Slice or Pad of an image not yet in the graph: it becomes part of the node that reads it.
      */
-    int stride[2]; /* 0: none */
-    int pad[4];    /* zeros around the image: top, left, bottom, right */
+    int stride[2];   /* 0: none */
+    int pad[4];      /* around the image: top, left, bottom, right */
+    float pad_value; /* 0, or at most ONNX_LOWEST */
 } onnx_operand;
 
 /* One node of the file. */
@@ -148,7 +152,8 @@ typedef struct onnx_loader {
     int *use_count; /* readers among the nodes that matter, and the output */
     int *order;     /* (order_count): the nodes that the outputs depend on, as they are read */
     int order_count;
-    clq_names names; /* names of the graph's values */
+    clq_names names;   /* names of the graph's values */
+    clq_names rounded; /* those of the file that QuantizeLinear reads */
 
     clq_graph *graph;
     int64_t batch;   /* the declared one, or ONNX_BATCH */
@@ -340,14 +345,16 @@ clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t
 clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t index,
                               onnx_operand *operand);
 /* Of (N, C, H, W), or (N, C, L), whose height is 1: the graph's image (N, H, W, C), or its (N, C)
- * where H and W are 1 (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad,
- * which becomes a node when it is NULL. */
+ * where H and W are 1 (onnx_is_row), which may be turned as above. pad[4] receives a pending Pad by
+ * zeros, or by the `lowest` numbers, which becomes a node when it is NULL. */
 clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
-                           onnx_operand *operand, int *pad);
+                           onnx_operand *operand, int *pad, bool lowest);
 /* Notes that the node being loaded reads an activation, and that it is loaded. */
 clq_status onnx_note_read(onnx_loader *load, const onnx_operand *operand);
 clq_status onnx_end_reads(onnx_loader *load, const onnx_node *node);
 
+/* Makes a slice of it for its reader. */
+clq_status onnx_make_crop(onnx_loader *load, onnx_operand *operand, const clq_slice_attrs *attrs);
 /* Makes a node of a pending Slice, or Pad. */
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand);
 clq_status onnx_make_pad(onnx_loader *load, onnx_operand *operand);
@@ -422,6 +429,9 @@ clq_status onnx_regroup(onnx_loader *load, const onnx_node *node, onnx_operand *
  * is its output. */
 clq_status onnx_move(onnx_loader *load, onnx_operand *operand, const char *op, int rank,
                      const int64_t *number, const Onnx__NodeProto *of);
+/* The operand is what a node made of value `from` for the reader of it, which moves or leaves out
+ * elements alone: where it was rounded, it has the same codes. Notes that it is read. */
+clq_status onnx_keep_codes(onnx_loader *load, const onnx_operand *operand, int from);
 /* Room in value_uses for a value of the graph. */
 clq_status onnx_make_room(onnx_loader *load, int value);
 

@@ -1,4 +1,5 @@
 /* Activations as the nodes of the file read and make them. */
+#include <math.h>
 #include <string.h>
 
 #include "formats/onnx/load.h"
@@ -73,12 +74,39 @@ clq_status onnx_bind_made(onnx_loader *load, const onnx_node *node, size_t index
     return onnx_bind(load, name, made);
 }
 
+/* Whether the node being read takes a value behind DequantizeLinear. */
+static bool reads_rounded(const onnx_loader *load, int value) {
+    for (int i = load->read_count - 1; i >= 0 && load->reads[i].end < 0; i--) {
+        if (load->reads[i].value == value) {
+            return load->reads[i].rounded;
+        }
+    }
+    return false;
+}
+
+/* What only moves or keeps codes, and is not rounded anew, makes the codes that it reads. */
+static clq_status share_codes(onnx_loader *load, const char *output, const char *name,
+                              const int *inputs, onnx_operand *out) {
+    const clq_value *value = &load->graph->values[out->value];
+    const clq_node *made = &load->graph->nodes[value->producer];
+    const clq_qparams *q = &load->graph->values[inputs[0]].q;
+    if (strcmp(made->name, name) != 0 || !made->op->output_shares_qparams || q->count == 0 ||
+        !reads_rounded(load, inputs[0]) || clq_names_find(&load->rounded, output) >= 0 ||
+        onnx_is_real_node(load, name)) {
+        return CLQ_OK;
+    }
+    out->dequantized = true;
+    return clq_qparams_set(&load->graph->values[out->value].q, q->count, q->scale, q->zero_point,
+                           q->type);
+}
+
 /* Adds the node and binds the file's node's output `index`. */
 static clq_status add_named(onnx_loader *load, const onnx_node *node, size_t index, const char *op,
                             const char *name, const void *attrs, const int *inputs, int input_count,
                             const onnx_operand *like) {
     onnx_operand out;
     CLQ_TRY(onnx_make_node(load, node, op, name, attrs, inputs, input_count, like, &out));
+    CLQ_TRY(share_codes(load, node->proto->output[index], name, inputs, &out));
     return onnx_bind_made(load, node, index, &out);
 }
 
@@ -101,20 +129,29 @@ clq_status onnx_add_node_at(onnx_loader *load, const onnx_node *node, size_t ind
     return add_named(load, node, index, op, name, attrs, inputs, input_count, like);
 }
 
+/* A node between the operand and its reader, called "VALUE.what". */
+static clq_status insert(onnx_loader *load, onnx_operand *operand, const char *op, const char *what,
+                         const void *attrs) {
+    const int from = operand->value;
+    char *name;
+    CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.%s", load->graph->values[from].name, what));
+    CLQ_TRY(onnx_unique_name(load, name, &name));
+    CLQ_TRY(clq_graph_add_node(load->graph, op, name, attrs, &from, 1, &operand->value));
+    return onnx_keep_codes(load, operand, from);
+}
+
 clq_status onnx_make_slice(onnx_loader *load, onnx_operand *operand) {
     if (operand->stride[0] == 0) {
         return CLQ_OK;
     }
-    clq_pool_attrs attrs = {.kernel = {1, 1}, .stride = {operand->stride[0], operand->stride[1]}};
-    char *wanted, *name;
-    CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s.slice",
-                             load->graph->values[operand->value].name));
-    CLQ_TRY(onnx_unique_name(load, wanted, &name));
-    CLQ_TRY(clq_graph_add_node(load->graph, "max_pool", name, &attrs, &operand->value, 1,
-                               &operand->value));
+    const clq_pool_attrs attrs = {.kernel = {1, 1},
+                                  .stride = {operand->stride[0], operand->stride[1]}};
     operand->stride[0] = operand->stride[1] = 0;
-    operand->dequantized = false;
-    return CLQ_OK;
+    return insert(load, operand, "max_pool", "slice", &attrs);
+}
+
+clq_status onnx_make_crop(onnx_loader *load, onnx_operand *operand, const clq_slice_attrs *attrs) {
+    return insert(load, operand, "slice", "crop", attrs);
 }
 
 clq_status onnx_make_pad(onnx_loader *load, onnx_operand *operand) {
@@ -123,16 +160,15 @@ clq_status onnx_make_pad(onnx_loader *load, onnx_operand *operand) {
     if (memcmp(pad, no_pad, sizeof no_pad) == 0) {
         return CLQ_OK;
     }
-    const clq_pad_attrs attrs = {.before = {0, pad[0], pad[1]}, .after = {0, pad[2], pad[3]}};
-    char *wanted, *name;
-    CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s.pad",
-                             load->graph->values[operand->value].name));
-    CLQ_TRY(onnx_unique_name(load, wanted, &name));
-    CLQ_TRY(
-        clq_graph_add_node(load->graph, "pad", name, &attrs, &operand->value, 1, &operand->value));
+    if (!isfinite(operand->pad_value)) {
+        return clq_fail(CLQ_BAD_DATA, "reads \"%.100s\" padded with %g, which is for MaxPool alone",
+                        load->graph->values[operand->value].name, (double)operand->pad_value);
+    }
+    const clq_pad_attrs attrs = {
+        .before = {0, pad[0], pad[1]}, .after = {0, pad[2], pad[3]}, .value = operand->pad_value};
     memset(operand->pad, 0, sizeof operand->pad);
-    operand->dequantized = false;
-    return onnx_make_room(load, operand->value);
+    operand->pad_value = 0;
+    return insert(load, operand, "pad", "pad", &attrs);
 }
 
 /* (N, features) in the order H, W, C of an image to the file's C, H, W. */
@@ -170,14 +206,20 @@ clq_status onnx_settle(onnx_loader *load, const onnx_node *node, onnx_operand *o
     return CLQ_OK;
 }
 
-/* Input `index`, read; a pending Pad goes to `pad`, and becomes a node when that is NULL. */
+/* Input `index`, read; a pending Pad by zeros, or by the lowest numbers, goes to `pad`, and becomes
+ * a node when that is NULL. */
 static clq_status read_input(onnx_loader *load, const onnx_node *node, size_t index, bool features,
-                             onnx_operand *operand, int *pad) {
+                             onnx_operand *operand, int *pad, bool lowest) {
+    static const int no_pad[4];
     CLQ_TRY(onnx_peek(load, node, index, operand));
     CLQ_TRY(onnx_note_read(load, operand));
     if (pad) {
-        memcpy(pad, operand->pad, sizeof operand->pad);
-        memset(operand->pad, 0, sizeof operand->pad);
+        const bool fits = lowest ? operand->pad_value < 0 : operand->pad_value == 0;
+        memcpy(pad, fits ? operand->pad : no_pad, sizeof operand->pad);
+        if (fits) {
+            memset(operand->pad, 0, sizeof operand->pad);
+            operand->pad_value = 0;
+        }
     }
     CLQ_TRY(onnx_make_pad(load, operand));
     return onnx_settle(load, node, operand, features);
@@ -185,18 +227,18 @@ static clq_status read_input(onnx_loader *load, const onnx_node *node, size_t in
 
 clq_status onnx_want_activation(onnx_loader *load, const onnx_node *node, size_t index,
                                 onnx_operand *operand) {
-    return read_input(load, node, index, false, operand, NULL);
+    return read_input(load, node, index, false, operand, NULL, false);
 }
 
 clq_status onnx_want_features(onnx_loader *load, const onnx_node *node, size_t index,
                               onnx_operand *operand) {
-    return read_input(load, node, index, true, operand, NULL);
+    return read_input(load, node, index, true, operand, NULL, false);
 }
 
 clq_status onnx_want_image(onnx_loader *load, const onnx_node *node, size_t index,
-                           onnx_operand *operand, int *pad) {
+                           onnx_operand *operand, int *pad, bool lowest) {
     static const int image[4] = {0, 2, 3, 1}, line[4] = {0, -1, 2, 1};
-    CLQ_TRY(read_input(load, node, index, true, operand, pad));
+    CLQ_TRY(read_input(load, node, index, true, operand, pad, lowest));
     const int rank = operand->rank;
     if (rank != 3 && rank != 4) {
         return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W) or (N, C, L)", rank);

@@ -121,13 +121,15 @@ clq_status onnx_move(onnx_loader *load, onnx_operand *operand, const char *op, i
         known = &wanted;
     }
     operand->value = known->moved;
-    operand->dequantized = operand->dequantized && !of;
-    if (operand->dequantized) { /* moved for a reader: the codes it reads, elsewhere */
-        const clq_qparams *q = &load->graph->values[known->value].q;
-        clq_qparams *to = &load->graph->values[known->moved].q;
-        if (to->count == 0) {
-            CLQ_TRY(clq_qparams_set(to, q->count, q->scale, q->zero_point, q->type));
-        }
+    return onnx_keep_codes(load, operand, known->value);
+}
+
+clq_status onnx_keep_codes(onnx_loader *load, const onnx_operand *operand, int from) {
+    const clq_qparams *q = &load->graph->values[from].q;
+    clq_qparams *to = &load->graph->values[operand->value].q;
+    CLQ_TRY(onnx_make_room(load, operand->value));
+    if (operand->dequantized && to->count == 0) {
+        CLQ_TRY(clq_qparams_set(to, q->count, q->scale, q->zero_point, q->type));
     }
     return onnx_note_read(load, operand);
 }

@@ -366,6 +366,7 @@ static void free_loader(onnx_loader *load) {
     clq_names_free(&load->bound);
     clq_names_free(&load->uses);
     clq_names_free(&load->names);
+    clq_names_free(&load->rounded);
     json_decref(load->types);
     json_decref(load->real_nodes);
     onnx_external_free(&load->external);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "formats/layout.h"
 #include "formats/onnx/load.h"
 #include "graph/codes.h"
@@ -64,12 +65,6 @@ static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const on
         least = code < least ? code : least;
         most = code > most ? code : most;
         ((int8_t *)data)[i] = (int8_t)code;
-    }
-    if (least < -128 || most > 127) {
-        return onnx_fail(node,
-                         "weights \"%.100s\" are asymmetric: code - zero point is %d, "
-                         "must be -128..127; quantize weights symmetrically",
-                         weight->name, least < -128 ? least : most);
     }
     if (least < clq_qtype_get(*type)->lowest || most > clq_qtype_get(*type)->highest) {
         if (json_object_get(load->types, weight->name)) {
@@ -186,6 +181,18 @@ static clq_status spread_bias(onnx_loader *load, const onnx_node *node, int64_t 
     return CLQ_OK;
 }
 
+/* Whether codes less their zero point are codes of 8 bits, which layers on codes have. */
+static bool are_symmetric(const onnx_constant *weight) {
+    int32_t lowest, highest;
+    bool fit = true;
+    for (size_t i = 0; fit && onnx_code_range(weight->type, &lowest, &highest) && i < weight->count;
+         i++) {
+        const int32_t code = onnx_code(weight, i) - weight->zero_point;
+        fit = code >= -128 && code <= 127;
+    }
+    return fit;
+}
+
 clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
                             const onnx_constant *weight, const onnx_constant *bias, clq_shape shape,
                             const char *node_name, int inputs[3], int *input_count) {
@@ -194,7 +201,13 @@ clq_status onnx_add_weights(onnx_loader *load, const onnx_node *node, const onnx
     *input_count = bias ? 3 : 2;
     CLQ_TRY(spread_bias(load, node, shape.dim[0], &bias));
     const bool on_codes = x->dequantized && !onnx_is_real_node(load, node_name);
-    if ((on_codes || load->keep_codes) && weight->scale && !unrounded) {
+    const bool integer = (on_codes || load->keep_codes) && weight->scale && !unrounded;
+    if (integer && !are_symmetric(weight)) {
+        char place[ONNX_PLACE_SIZE];
+        clq_log_warn("%s: its weights \"%.100s\" have a zero point beyond codes of 8 bits: it "
+                     "computes on the reals that they stand for",
+                     onnx_place(node, place, sizeof place), weight->name);
+    } else if (integer) {
         return add_integer_weights(load, node, x, weight, bias, shape, node_name, on_codes, inputs);
     }
     CLQ_TRY(onnx_add_float(load, node, unrounded ? unrounded : weight, CLQ_VALUE_PARAMETER, shape,

@@ -153,7 +153,10 @@ static clq_status survey(onnx_loader *load, findings *f) {
         const Onnx__NodeProto *node = load->proto->node[load->order[i]];
         bool constant;
         CLQ_TRY(follow_constants(node, &f->constants, &constant));
-        load->has_q |= !constant && strcmp(node->op_type, "QuantizeLinear") == 0;
+        if (!constant && strcmp(node->op_type, "QuantizeLinear") == 0) {
+            load->has_q = true;
+            CLQ_TRY(clq_names_set(&load->rounded, node->n_input > 0 ? node->input[0] : "", 0));
+        }
         load->has_q |= load->keep_codes && strcmp(node->op_type, "DequantizeLinear") == 0;
         if (domain_of(node)[0] || !knows(node->op_type, constant)) {
             add_unknown(load, load->order[i], f);

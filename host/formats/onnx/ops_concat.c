@@ -36,11 +36,12 @@ static clq_status join(onnx_loader *load, const onnx_node *node, int *values, in
 }
 
 /* A place in the value for every axis of the file, of which there may be more than the operand has:
- * dimensions of 1 in front. */
+ * dimensions of 1 in front. Where the network is one sample, its batch is in front of them all. */
 static clq_status place_all(onnx_loader *load, const onnx_node *node, onnx_operand *x, int rank) {
     static const int image[4] = {0, 2, 3, 1};
-    int places[CLQ_MAX_RANK];
+    int places[CLQ_MAX_RANK] = {-1};
     const int more = rank - x->rank;
+    const int lead = load->whole && rank < CLQ_MAX_RANK ? 1 : 0;
     if (rank > CLQ_MAX_RANK || (more > 0 && x->rank > 0 && x->axis[0] == 0 && load->batch != 1)) {
         return onnx_fail(node,
                          "makes a tensor of %d dimensions, at most %d are supported, and the "
@@ -49,10 +50,10 @@ static clq_status place_all(onnx_loader *load, const onnx_node *node, onnx_opera
     }
     for (int k = rank - 1; k >= 0; k--) {
         x->axis[k] = k < more ? -1 : x->axis[k - more];
-        places[k] = rank == 4 ? image[k] : k;
+        places[k + lead] = rank == 4 && !lead ? image[k] : k;
     }
     x->rank = rank;
-    return onnx_arrange(load, node, x, rank, places);
+    return onnx_arrange(load, node, x, rank + lead, places);
 }
 
 static clq_status read_concat(onnx_loader *load, onnx_node *node) {
@@ -126,10 +127,10 @@ static clq_status read_tile(onnx_loader *load, onnx_node *node) {
             CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.tile",
                                      load->graph->values[x.value].name));
             CLQ_TRY(onnx_unique_name(load, name, &name));
+            const int from = x.value;
             CLQ_TRY(clq_graph_add_node(load->graph, "concat", name, &attrs, values, (int)repeats[k],
                                        &x.value));
-            CLQ_TRY(onnx_make_room(load, x.value));
-            x.dequantized = false;
+            CLQ_TRY(onnx_keep_codes(load, &x, from));
         }
     }
     return onnx_bind_output(load, node, &x);

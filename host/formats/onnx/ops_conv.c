@@ -102,7 +102,7 @@ static clq_status read_conv(onnx_loader *load, onnx_node *node) {
     if (is_factor(load, node, weight)) {
         return add_factor(load, node, weight);
     }
-    CLQ_TRY(onnx_want_image(load, node, 0, &x, pad));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, pad, false));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));
     if (x.rank == 3 && weight->rank == 3) {
         CLQ_TRY(make_planar(load, &weight));
@@ -214,7 +214,7 @@ static clq_status read_conv_transpose(onnx_loader *load, onnx_node *node) {
     int inputs[3], count;
     char *name;
     CLQ_TRY(onnx_want_inputs(node, 2, 3));
-    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL, false));
     CLQ_TRY(onnx_arrange(load, node, &x, 4, x.rank == 4 ? image : line));
     CLQ_TRY(onnx_want_constant(load, node, 1, &weight));
     CLQ_TRY(onnx_want_constant(load, node, 2, &bias));

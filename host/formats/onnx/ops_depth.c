@@ -3,31 +3,29 @@
 
 #include "formats/onnx/operators.h"
 
-static clq_status read_depth(onnx_loader *load, onnx_node *node, const char *op,
-                             clq_depth_mode mode) {
+/* SpaceToDepth has a mode since opset 28. */
+static clq_status read_depth(onnx_loader *load, onnx_node *node) {
     static const int places[4] = {0, 2, 3, 1};
+    const bool to_space = strcmp(node->op, "DepthToSpace") == 0;
+    const char *mode = "DCR";
     onnx_operand x;
     int64_t block = 0;
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
-    CLQ_TRY(onnx_settle(load, node, &x, false));
-    CLQ_TRY(onnx_arrange(load, node, &x, 4, places));
-    CLQ_TRY(onnx_attribute_int(node, "blocksize", 1, 1 << 15, &block));
-    const clq_space_depth_attrs attrs = {(int)block, mode};
-    return onnx_add_node(load, node, op, NULL, &attrs, &x.value, 1, NULL);
-}
-
-static clq_status read_depth_to_space(onnx_loader *load, onnx_node *node) {
-    const char *mode = "DCR";
     CLQ_TRY(onnx_attribute_text(node, "mode", &mode));
     if (strcmp(mode, "DCR") != 0 && strcmp(mode, "CRD") != 0) {
         return onnx_fail(node, "mode is \"%.20s\", must be DCR or CRD", mode);
     }
-    return read_depth(load, node, "depth_to_space", mode[0] == 'D' ? CLQ_DEPTH_DCR : CLQ_DEPTH_CRD);
-}
-
-static clq_status read_space_to_depth(onnx_loader *load, onnx_node *node) {
-    return read_depth(load, node, "space_to_depth", CLQ_DEPTH_DCR);
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL, false));
+    CLQ_TRY(onnx_settle(load, node, &x, false));
+    if (x.rank != 4) {
+        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W)", x.rank);
+    }
+    CLQ_TRY(onnx_arrange(load, node, &x, 4, places));
+    CLQ_TRY(onnx_attribute_int(node, "blocksize", 1, 1 << 15, &block));
+    const clq_space_depth_attrs attrs = {(int)block,
+                                         mode[0] == 'D' ? CLQ_DEPTH_DCR : CLQ_DEPTH_CRD};
+    return onnx_add_node(load, node, to_space ? "depth_to_space" : "space_to_depth", NULL, &attrs,
+                         &x.value, 1, NULL);
 }
 
 static clq_status write_depth(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
@@ -50,7 +48,7 @@ static clq_status write_depth(onnx_chain *chain, const clq_node *graph_node, con
 }
 
 const onnx_operator onnx_depth_operators[] = {
-    {"DepthToSpace", .read = read_depth_to_space, .op = "depth_to_space", .write = write_depth},
-    {"SpaceToDepth", .read = read_space_to_depth, .op = "space_to_depth", .write = write_depth},
+    {"DepthToSpace", .read = read_depth, .op = "depth_to_space", .write = write_depth},
+    {"SpaceToDepth", .read = read_depth, .op = "space_to_depth", .write = write_depth},
     {0},
 };

@@ -151,6 +151,52 @@ static bool are_last(const onnx_loader *load, const onnx_operand *x, int first) 
     return begin > 0;
 }
 
+/* A node called `name` and the step, not bound. */
+static clq_status make_step(onnx_loader *load, const onnx_node *node, const char *name,
+                            const char *op, const void *attrs, const onnx_operand *x,
+                            onnx_operand *y) {
+    char *own;
+    CLQ_TRY(clq_arena_format(&load->arena, &own, "%s.%s", name, op));
+    CLQ_TRY(onnx_unique_name(load, own, &own));
+    return onnx_make_node(load, node, op, own, attrs, &x->value, 1, x, y);
+}
+
+/* Outputs 1 and 2 of LayerNormalization where somebody reads them: the mean over x's last `axes`
+ * axes, and 1 / sqrt(variance + epsilon). */
+static clq_status add_statistics(onnx_loader *load, const onnx_node *node, const onnx_operand *x,
+                                 const clq_layer_norm_attrs *norm) {
+    const int rank = load->graph->values[x->value].shape.rank;
+    const unsigned axes = (1u << rank) - (1u << (rank - norm->axes));
+    const clq_reduce_attrs reduce = {.axes = axes, .keep = true};
+    const size_t outputs = node->proto->n_output;
+    bool read = false;
+    onnx_side from = {.x = *x}, mean = {0}, offset = {0}, same, square, epsilon = {0}, sum;
+    onnx_operand variance, root, inverse;
+    char *name;
+    for (size_t i = 1; i < outputs; i++) {
+        read = read || onnx_use_count(load, node->proto->output[i]) > 0;
+    }
+    if (!read) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(make_step(load, node, name, "reduce_mean", &reduce, x, &mean.x));
+    CLQ_TRY(onnx_bind_made(load, node, 1, &mean.x));
+    CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.inverse", name));
+    CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_SUB, &from, &mean, name, &offset));
+    same = offset;
+    CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.square", name));
+    CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_MUL, &offset, &same, name, &square));
+    CLQ_TRY(make_step(load, node, name, "reduce_mean", &reduce, &square.x, &variance));
+    CLQ_TRY(onnx_constant_number(load, norm->epsilon, &epsilon.constant));
+    CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.epsilon", name));
+    from = (onnx_side){.x = variance};
+    CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_ADD, &from, &epsilon, name, &sum));
+    CLQ_TRY(make_step(load, node, name, "sqrt", NULL, &sum.x, &root));
+    CLQ_TRY(make_step(load, node, name, "reciprocal", NULL, &root, &inverse));
+    return outputs > 2 ? onnx_bind_made(load, node, 2, &inverse) : CLQ_OK;
+}
+
 static clq_status read_layer_norm(onnx_loader *load, onnx_node *node) {
     clq_layer_norm_attrs attrs = {.epsilon = 1e-5f};
     vector_order o = {.count = 0};
@@ -187,6 +233,7 @@ static clq_status read_layer_norm(onnx_loader *load, onnx_node *node) {
         o.count++;
     }
     attrs.axes = o.count;
+    CLQ_TRY(add_statistics(load, node, &x, &attrs));
     return add_norm(load, node, "layer_norm", &attrs, &x, &o);
 }
 

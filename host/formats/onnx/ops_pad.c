@@ -59,24 +59,26 @@ static clq_status read_padding(onnx_loader *load, onnx_node *node, const onnx_op
         p->before[axis] = before;
         p->after[axis] = after;
     }
-    return isfinite(p->value) ? CLQ_OK
-                              : onnx_fail(node, "pads with %g, no finite number", (double)p->value);
+    return CLQ_OK;
 }
 
 /* ---- what waits ---- */
 
-/* Zeros around (N, C, H, W), or zero channels; which. */
+/* Zeros, or the lowest numbers, around (N, C, H, W); or zero channels; which. */
 static bool is_around_image(const onnx_loader *load, const onnx_operand *x, const padding *p,
                             bool *channels) {
+    static const int no_pad[4];
+    const bool padded = memcmp(x->pad, no_pad, sizeof no_pad) != 0;
     bool fits = onnx_is_image(load, x) && !x->flatten && p->mode == CLQ_PAD_CONSTANT &&
-                p->value == 0 && p->before[0] == 0 && p->after[0] == 0;
+                (p->value == 0 || p->value <= ONNX_LOWEST) &&
+                (!padded || x->pad_value == p->value) && p->before[0] == 0 && p->after[0] == 0;
     bool image = false;
     for (int k = 1; fits && k < 4; k++) {
         fits = p->before[k] >= 0 && p->after[k] >= 0;
         image = image || (k > 1 && (p->before[k] > 0 || p->after[k] > 0));
     }
     *channels = p->before[1] > 0 || p->after[1] > 0;
-    return fits && image != *channels;
+    return fits && image != *channels && !(*channels && (p->value != 0 || padded));
 }
 
 /* The option-A shortcut: a strided image and zero channels. */
@@ -94,6 +96,7 @@ static clq_status add_shortcut(onnx_loader *load, const onnx_node *node, onnx_op
 static clq_status keep_pads(onnx_loader *load, const onnx_node *node, onnx_operand *x,
                             const padding *p) {
     CLQ_TRY(onnx_make_slice(load, x));
+    x->pad_value = p->value;
     for (int axis = 0; axis < 2; axis++) {
         x->pad[axis] += (int)p->before[2 + axis];
         x->pad[axis + 2] += (int)p->after[2 + axis];
@@ -129,12 +132,7 @@ static clq_status crop(onnx_loader *load, const onnx_node *node, onnx_operand *x
     if (!crops) {
         return CLQ_OK;
     }
-    char *name;
-    CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.crop", load->graph->values[x->value].name));
-    CLQ_TRY(onnx_unique_name(load, name, &name));
-    CLQ_TRY(clq_graph_add_node(load->graph, "slice", name, &attrs, &x->value, 1, &x->value));
-    x->dequantized = false;
-    return onnx_make_room(load, x->value);
+    return onnx_make_crop(load, x, &attrs);
 }
 
 static clq_status add_pad(onnx_loader *load, onnx_node *node) {
@@ -146,6 +144,9 @@ static clq_status add_pad(onnx_loader *load, onnx_node *node) {
     int places[ONNX_MAX_RANK];
     CLQ_TRY(onnx_want_activation(load, node, 0, &x));
     CLQ_TRY(read_padding(load, node, &x, &p));
+    if (!isfinite(p.value)) {
+        return onnx_fail(node, "pads with %g, which is for MaxPool to read", (double)p.value);
+    }
     CLQ_TRY(crop(load, node, &x, &p));
     for (int k = 0; k < x.rank; k++) {
         pads = pads || p.before[k] > 0 || p.after[k] > 0;
@@ -176,14 +177,12 @@ static clq_status add_pad(onnx_loader *load, onnx_node *node) {
 }
 
 static clq_status read_pad(onnx_loader *load, onnx_node *node) {
-    static const int no_pad[4];
     onnx_operand x;
     padding p;
     bool channels;
     CLQ_TRY(onnx_peek(load, node, 0, &x));
     CLQ_TRY(read_padding(load, node, &x, &p));
-    if (!is_around_image(load, &x, &p, &channels) ||
-        (channels && memcmp(x.pad, no_pad, sizeof no_pad) != 0)) {
+    if (!is_around_image(load, &x, &p, &channels)) {
         return add_pad(load, node);
     }
     CLQ_TRY(onnx_note_read(load, &x));

@@ -39,6 +39,10 @@ clq_status onnx_read_window(onnx_node *node, const onnx_dims *x, const onnx_cons
                             onnx_window *window) {
     bool has_kernel, has_stride, has_dilation, has_pads;
     const char *auto_pad = "NOTSET";
+    if (x->rank != 3 && x->rank != 4) {
+        return onnx_fail(node, "input has %d dimensions, must be (N, C, H, W) or (N, C, L)",
+                         x->rank);
+    }
     const size_t axes = (size_t)x->rank - 2;
     *window = (onnx_window){.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}};
     CLQ_TRY(read_numbers(node, "kernel_shape", axes, false, 1, window->kernel, &has_kernel));
@@ -77,16 +81,36 @@ static bool is_slice(const onnx_loader *load, const clq_pool_attrs *attrs) {
            memcmp(attrs->pad, no_pad, sizeof no_pad) == 0 && !attrs->ceil_mode;
 }
 
+/* Whether a pending Pad by the lowest numbers may be the window's own padding: none of the windows
+ * is all padding, and none begins in it that would be left out then. */
+static bool takes_pad(const onnx_loader *load, const onnx_node *node, const onnx_window *window) {
+    const onnx_operand *x = onnx_input(load, node, 0);
+    bool fits = x->pad_value <= ONNX_LOWEST;
+    for (int axis = 0; axis < 2; axis++) {
+        const int before = window->pad[axis] + x->pad[axis];
+        const int after = window->pad[axis + 2] + x->pad[axis + 2];
+        fits = fits && before < window->kernel[axis] && after < window->kernel[axis] &&
+               window->dilation[axis] == 1;
+    }
+    return fits;
+}
+
 static clq_status add_pool(onnx_loader *load, onnx_node *node, const char *op,
                            bool count_include_pad) {
     onnx_operand x;
     onnx_window window;
     int64_t ceil_mode = 0;
+    int pad[4] = {0};
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_peek(load, node, 0, &x));
+    CLQ_TRY(onnx_attribute_int(node, "ceil_mode", 0, 1, &ceil_mode));
     onnx_dims dims = onnx_activation_dims(load, &x);
     CLQ_TRY(onnx_read_window(node, &dims, NULL, &window));
-    CLQ_TRY(onnx_attribute_int(node, "ceil_mode", 0, 1, &ceil_mode));
+    const bool takes = op[0] == 'm' && ceil_mode == 0 && takes_pad(load, node, &window);
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, takes ? pad : NULL, takes));
+    for (int i = 0; i < 4; i++) {
+        window.pad[i] += pad[i];
+    }
     clq_pool_attrs attrs = {.kernel = {window.kernel[0], window.kernel[1]},
                             .stride = {window.stride[0], window.stride[1]},
                             .dilation = {window.dilation[0], window.dilation[1]},
@@ -135,7 +159,7 @@ clq_status onnx_add_global_pool(onnx_loader *load, const onnx_node *node, onnx_o
 static clq_status read_global_pool(onnx_loader *load, onnx_node *node) {
     onnx_operand x, pooled = {.axis = {0, 1, -1, -1}};
     CLQ_TRY(onnx_want_inputs(node, 1, 1));
-    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL));
+    CLQ_TRY(onnx_want_image(load, node, 0, &x, NULL, false));
     pooled.rank = x.rank;
     const bool max = strcmp(node->op, "GlobalMaxPool") == 0;
     return add_global_pool(load, node, max ? "global_max_pool" : "global_avg_pool", &x, &pooled);

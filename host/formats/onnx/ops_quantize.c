@@ -154,6 +154,7 @@ static clq_status read_quantize(onnx_loader *load, onnx_node *node) {
     }
     if (x.flatten) {
         CLQ_TRY(onnx_note_read(load, &x));
+        x.dequantized = false; /* what it makes has qparams of its own */
         CLQ_TRY(onnx_settle(load, node, &x, true));
     }
     if (q.scale_count != 1 || x.codes || !stored_type(q.type, &x.type)) {
