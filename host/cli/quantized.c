@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/pipeline.h"
@@ -217,6 +218,17 @@ static void print_recorded(const clq_graph *graph) {
     json_decref(json);
 }
 
+/* Of the file as it lies there, which holds names and scales too. */
+static void print_file_size(const char *path) {
+    clq_reader *reader = NULL;
+    if (clq_reader_open(path, &reader) == CLQ_OK) {
+        const double size = (double)clq_reader_size(reader);
+        const bool small = size < 100000;
+        printf("; the file has %.2f %s", size / (small ? 1e3 : 1e6), small ? "kB" : "MB");
+    }
+    clq_reader_close(reader);
+}
+
 void clq_saved_print(bool json, const char *path, const clq_graph *original, const clq_graph *saved,
                      const clq_quantized *quantized) {
     const clq_graph_size before = clq_graph_measure(original), after = clq_graph_measure(saved);
@@ -232,13 +244,14 @@ void clq_saved_print(bool json, const char *path, const clq_graph *original, con
     const bool small = after.bytes < 100000;
     const char *unit = small ? "kB" : "MB";
     const double one = small ? 1e3 : 1e6;
-    printf("%s: %s network, %lld parameter%s, %.2f %s", path, clq_graph_form_name(saved),
+    printf("%s: %s network, %lld parameter%s in %.2f %s", path, clq_graph_form_name(saved),
            (long long)after.parameters, clq_plural(after.parameters), (double)after.bytes / one,
            unit);
     if (after.bytes != before.bytes) {
         printf(" (FP32 %.2f %s, %.2fx smaller)", (double)before.bytes / one, unit,
                (double)before.bytes / (double)after.bytes);
     }
+    print_file_size(path);
     putchar('\n');
     if (quantized) {
         print_text(quantized, saved);

@@ -40,6 +40,7 @@ typedef struct part {
     clq_move *forward, *back;
     bool requantized;
     clq_buffer *table; /* INT8, of one that is requantized: U8 (256) */
+    clq_buffer *reals; /* QAT, of one that is requantized: what its codes stand for, F32 */
 } part;
 
 static void release(clq_op_run *run) {
@@ -48,6 +49,7 @@ static void release(clq_op_run *run) {
         clq_move_destroy(parts[i].forward);
         clq_move_destroy(parts[i].back);
         clq_buffer_release(parts[i].table);
+        clq_buffer_release(parts[i].reals);
     }
     clq_free(parts);
 }
@@ -86,6 +88,10 @@ static clq_status prepare_part(clq_op_run *run, int i, int64_t before, part *p) 
     if (codes && p->requantized) {
         CLQ_TRY(make_table(run, x, &p->table));
     }
+    if (p->requantized && run->mode == CLQ_EXEC_QAT) {
+        const size_t bytes = (size_t)clq_shape_count(&x->shape) * sizeof(float);
+        CLQ_TRY(clq_buffer_create(run->device, bytes, &p->reals));
+    }
     return run->mode == CLQ_EXEC_TRAIN || run->mode == CLQ_EXEC_QAT
                ? clq_move_create_back(run->device, &map, &p->back)
                : CLQ_OK;
@@ -109,12 +115,22 @@ static clq_status prepare(clq_op_run *run) {
     return CLQ_OK;
 }
 
+static clq_status keep_reals(const clq_op_run *run, const clq_tensor *x, const part *p) {
+    const int64_t count = clq_shape_count(&x->shape);
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "dequantize_codes", NULL, &kernel));
+    return CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count), CLQ_BUF(x->buffer),
+                      CLQ_BUF(p->reals), CLQ_BUF(run->qstate->scale),
+                      CLQ_I32(clq_table_index(run->graph, x)), CLQ_I32(count));
+}
+
 static clq_status forward(clq_op_run *run) {
     const part *parts = run->state;
     for (int i = 0; i < run->node->input_count; i++) {
         const part *p = &parts[i];
         if (p->requantized && p->table == NULL) {
             CLQ_TRY(clq_move_requantize(p->forward, run, &run->in[i]));
+            CLQ_TRY(p->reals ? keep_reals(run, &run->in[i], p) : CLQ_OK);
         } else {
             CLQ_TRY(clq_move_run(p->forward, run->in[i].buffer, run->out.buffer, NULL, p->table,
                                  false));
@@ -123,11 +139,29 @@ static clq_status forward(clq_op_run *run) {
     return CLQ_OK;
 }
 
-/* In QAT straight through what was rounded anew. */
+/* Straight through what was rounded anew, where its code was not clamped. */
+static clq_status backward_requantized(const clq_op_run *run, int i, const part *p) {
+    const int64_t count = clq_shape_count(&run->in[i].shape);
+    clq_buffer *dx = run->grad_in[i].buffer, *dy = NULL;
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(run->device, "quantize_codes_gradient", NULL, &kernel));
+    CLQ_TRY(clq_scratch_take(run->device, (size_t)count * sizeof(float), &dy));
+    clq_status status = clq_move_run(p->back, run->grad_out.buffer, dy, NULL, NULL, false);
+    if (status == CLQ_OK) {
+        status = CLQ_LAUNCH(run->device, kernel, clq_codes_range(run->device, count),
+                            CLQ_BUF(p->reals), CLQ_BUF(dy), CLQ_BUF(dx), CLQ_TABLES(run),
+                            CLQ_INDEX(run, out), CLQ_I32(run->accumulate[i]), CLQ_I32(count));
+    }
+    clq_buffer_release(dy);
+    return status;
+}
+
 static clq_status backward(clq_op_run *run) {
     const part *parts = run->state;
     for (int i = 0; i < run->node->input_count; i++) {
-        if (run->grad_in[i].buffer != NULL) {
+        if (run->grad_in[i].buffer != NULL && parts[i].reals != NULL) {
+            CLQ_TRY(backward_requantized(run, i, &parts[i]));
+        } else if (run->grad_in[i].buffer != NULL) {
             CLQ_TRY(clq_move_run(parts[i].back, run->grad_out.buffer, run->grad_in[i].buffer, NULL,
                                  NULL, run->accumulate[i]));
         }

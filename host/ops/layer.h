@@ -35,6 +35,15 @@ static inline const char *clq_real_precision(const clq_graph *graph, const clq_n
                : "fp32";
 }
 
+/* Whether a layer's weights have one scale whatever is asked for: in files those of a transposed
+ * convolution belong to channels that its groups have in common, but for one channel a group. */
+static inline bool clq_takes_one_scale(const clq_graph *graph, const clq_node *node) {
+    const clq_conv2d_attrs *conv = clq_layer_conv(node);
+    const clq_shape *w = &graph->values[node->inputs[CLQ_LAYER_W]].shape;
+    return node->op == &clq_op_conv_transpose && conv->groups > 1 &&
+           (w->dim[0] > conv->groups || w->dim[3] > 1);
+}
+
 /* The layer's bias, or NULL. */
 static inline clq_value *clq_layer_bias(const clq_graph *graph, const clq_node *node) {
     const bool has_bias =

@@ -456,6 +456,18 @@ static clq_status check_layers(const clq_graph *graph) {
                     graph->name);
 }
 
+static void tell_single_scales(const clq_quant_config *config, const clq_graph *graph) {
+    for (int n = 0; n < graph->node_count && !config->per_tensor_weights; n++) {
+        const clq_node *node = &graph->nodes[n];
+        if (clq_is_layer(node) && graph->values[node->inputs[CLQ_LAYER_W]].q.count > 0 &&
+            clq_takes_one_scale(graph, node)) {
+            clq_log_info("%s: its weights get one scale, as files have none for each channel of a "
+                         "transposed convolution in groups",
+                         node->name);
+        }
+    }
+}
+
 clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, int batch,
                          const clq_quant_config *config, clq_quant_report *report) {
     if (report) {
@@ -474,6 +486,7 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     }
     CLQ_GOTO(status, cleanup, clq_assign_types(&config->policy, folded, &c.graph));
     CLQ_GOTO(status, cleanup, check_layers(c.graph));
+    tell_single_scales(config, c.graph);
     CLQ_GOTO(status, cleanup, find_values(&c));
     CLQ_GOTO(status, cleanup, take_given(&c, feed));
     if (feed) {

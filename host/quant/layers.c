@@ -108,6 +108,11 @@ clq_qtype clq_weights_type(const clq_value *w) {
     return w->q.count > 0 ? w->q.type : CLQ_Q_S8_NARROW;
 }
 
+static bool has_one_scale(const clq_quant_config *config, const clq_graph *graph,
+                          const clq_node *node) {
+    return config->per_tensor_weights || clq_takes_one_scale(graph, node);
+}
+
 /* Equation (5), or (23) with `learned` scales: scale[OC], also with one scale for all; counted in
  * `report`, or NULL. */
 static clq_status choose_weight_scales(const clq_quant_config *config, const clq_graph *graph,
@@ -138,7 +143,7 @@ static clq_status choose_weight_scales(const clq_quant_config *config, const clq
     if (bias) {
         CLQ_TRY(check_finite(bias));
     }
-    const size_t shared = config->per_tensor_weights ? oc : 1; /* channels of one scale */
+    const size_t shared = has_one_scale(config, graph, node) ? oc : 1; /* channels of one scale */
     for (size_t c = 0; c < oc; c++) {
         if (c % shared != 0) {
             scale[c] = scale[0];
@@ -179,7 +184,7 @@ clq_status clq_set_weight_qparams(const clq_quant_config *config, clq_graph *gra
             config, graph, node, learned ? learned[node->inputs[CLQ_LAYER_W]] : NULL, scale,
             report);
         if (status == CLQ_OK) {
-            status = clq_qparams_set(&w->q, config->per_tensor_weights ? 1 : oc, scale, 0,
+            status = clq_qparams_set(&w->q, has_one_scale(config, graph, node) ? 1 : oc, scale, 0,
                                      clq_weights_type(w));
         }
         if (status == CLQ_OK && clq_has_levels(config, w->q.type)) {

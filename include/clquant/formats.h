@@ -60,7 +60,8 @@ typedef struct clq_onnx_options {
 } clq_onnx_options;
 
 /* clq_onnx_save by options; NULL: the usual ones, all 0. CLQ_USAGE where the network does not have
- * the form, or needs a newer opset. */
+ * the form, or needs a newer opset. An integer network is read back before anything is written:
+ * CLQ_INTERNAL names a node that would be another. */
 clq_status clq_onnx_save_as(const clq_graph *graph, const clq_onnx_options *options,
                             const char *path);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "formats/onnx/save.h"
 #include "formats/ref_forward.h"
 #include "formats/sample_graphs.h"
 #include "onnx.pb-c.h"
@@ -242,6 +243,40 @@ static void missing_folder(void **state) {
     clq_graph_destroy(graph);
 }
 
+/* The bytes of one network, checked to be those of another in which something differs. */
+static void files_are_checked(void **state) {
+    (void)state;
+    const char *path = clq_test_temp_path("checked.onnx");
+    static const char *const expected[] = {
+        NULL, "\"conv1\" makes other codes", "\"layer1.0.conv1\" has other parameters",
+        "\"layer1.0.conv2\" has other parameters", "\"conv1\" is another operator"};
+    for (int i = 0; i < 5; i++) {
+        clq_graph *graph = sample_quantize(sample_folded(true, false), false, true);
+        void *bytes;
+        size_t size;
+        assert_ok(clq_onnx_save(graph, path));
+        assert_ok(clq_file_read(path, SIZE_MAX, &bytes, &size));
+        clq_value *weights = &graph->values[graph->nodes[2].inputs[1]];
+        clq_value *bias = &graph->values[graph->nodes[3].inputs[2]];
+        if (i == 1) {
+            graph->values[graph->nodes[0].output].q.scale[0] *= 2;
+        } else if (i == 2) {
+            ((int8_t *)weights->data)[5] ^= 1;
+        } else if (i == 3) {
+            bias->q.scale[0] *= 2;
+        } else if (i == 4) {
+            graph->nodes[0].op = clq_op_find("conv_transpose");
+        }
+        assert_status(onnx_check_saved(graph, bytes, size, path), i ? CLQ_INTERNAL : CLQ_OK);
+        if (i) {
+            assert_error_has(expected[i]);
+            assert_error_has("nothing was written");
+        }
+        clq_free(bytes);
+        clq_graph_destroy(graph);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_say_who_wrote_them),
@@ -256,6 +291,7 @@ int main(void) {
         cmocka_unit_test(odd_names),
         cmocka_unit_test(folded_from_trained),
         cmocka_unit_test(missing_folder),
+        cmocka_unit_test(files_are_checked),
         cmocka_unit_test(failures),
     };
     return cmocka_run_group_tests(tests, clq_test_setup_temp_dir, clq_test_teardown_temp_dir);

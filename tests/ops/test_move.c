@@ -504,6 +504,8 @@ static void check_joined_codes(const concat_case *c, clq_exec_mode mode) {
     const clq_shape y_shape = times(joined_shape(c), batch);
     const size_t ys = (size_t)clq_shape_count(&y_shape);
     uint8_t *x[4], *y = calloc(ys, 1);
+    float *dx[4], *dy = random_floats(ys, -1, 1, 9);
+    size_t xs[4];
     int inputs[4];
     quant_test t;
     quant_begin(&t);
@@ -513,11 +515,16 @@ static void check_joined_codes(const concat_case *c, clq_exec_mode mode) {
         assert_ok(clq_graph_add_input(t.graph, name, c->x[i], &inputs[i]));
         assert_ok(clq_qparams_set(&t.graph->values[inputs[i]].q, 1, &meanings[i].scale,
                                   meanings[i].zero_point, CLQ_Q_U8));
-        x[i] = random_codes((size_t)(batch * clq_shape_count(&c->x[i])), (uint64_t)i);
+        xs[i] = (size_t)(batch * clq_shape_count(&c->x[i]));
+        x[i] = random_codes(xs[i], (uint64_t)i);
+        dx[i] = random_floats(xs[i], -1, 1, (uint64_t)(i + 4));
     }
     quant_node(&t, "concat", &attrs, inputs, c->inputs, &meanings[0], mode, batch);
     for (int i = 0; i < c->inputs; i++) {
         quant_input(&t, i, x[i]);
+        if (mode == CLQ_EXEC_QAT) {
+            quant_want_gradient(&t, i, i % 2 ? dx[i] : NULL);
+        }
     }
     for (size_t i = 0; i < ys; i++) {
         int64_t at;
@@ -526,6 +533,7 @@ static void check_joined_codes(const concat_case *c, clq_exec_mode mode) {
         const float real = m->scale * (float)(x[input][at] - m->zero_point);
         const float code = rintf(real / meanings[0].scale) + (float)meanings[0].zero_point;
         y[i] = (uint8_t)(code < 0 ? 0 : code > 255 ? 255 : code);
+        dx[input][at] = (input % 2 ? dx[input][at] : 0) + (code < 0 || code > 255 ? 0 : dy[i]);
     }
     quant_forward(&t);
     uint8_t *got = quant_output(&t);
@@ -533,12 +541,18 @@ static void check_joined_codes(const concat_case *c, clq_exec_mode mode) {
     if (mode == CLQ_EXEC_INT8) {
         assert_gaps(&t.run.out);
     }
+    if (mode == CLQ_EXEC_QAT) { /* none where a code was clamped */
+        quant_backward(&t, dy);
+        for (int i = 0; i < c->inputs; i++) {
+            assert_buffer_close(t.run.grad_in[i].buffer, dx[i], xs[i], 0, 0);
+        }
+    }
     free(got);
     quant_end(&t);
     for (int i = 0; i < c->inputs; i++) {
-        free(x[i]);
+        free(x[i]), free(dx[i]);
     }
-    free(y);
+    free(y), free(dy);
 }
 
 static void concat_codes(void **state) {

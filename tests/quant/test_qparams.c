@@ -1,7 +1,10 @@
 /* From ranges to scales: the equations of docs/quantization.md, on the host and on the device. */
+#include <clquant/formats.h>
+#include <clquant/ops.h>
 #include <math.h>
 
 #include "kernels/include/scales.h"
+#include "quant/internal.h"
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 
@@ -320,6 +323,53 @@ static void inexact_divisions_are_corrected(void **state) {
     free(w_scale);
 }
 
+/* Files have scales of a transposed convolution's weights for channels that its groups have in
+ * common: one for all then, unless a group is one channel, and what is chosen can be written. */
+static void transposed_groups_share_a_scale(void **state) {
+    (void)state;
+    static const struct {
+        int groups, outputs;
+        int64_t scales;
+    } cases[] = {{1, 6, 6}, {2, 6, 1}, {4, 8, 1}, {4, 4, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const clq_conv_transpose_attrs attrs = {
+            .conv = {
+                .kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}, .groups = cases[i].groups}};
+        const clq_shape shape = {4, {cases[i].outputs, 2, 2, 4 / cases[i].groups}};
+        const float one = 1;
+        const char *path = clq_test_temp_path("transposed.onnx");
+        clq_graph *graph = NULL, *integer = NULL, *again = NULL;
+        clq_quant_config config;
+        float data[8 * 4 * 4];
+        int x, w, y;
+        clq_quant_config_init(&config);
+        clq_test_fill_f32(data, sizeof data / sizeof *data, -1, 1, 1);
+        assert_ok(clq_graph_create("net", &graph));
+        assert_ok(clq_graph_add_input(graph, "x", (clq_shape){4, {1, 3, 3, 4}}, &x));
+        assert_ok(clq_graph_add_parameter(graph, "up.weight", CLQ_VALUE_PARAMETER, CLQ_F32, shape,
+                                          data, &w));
+        assert_ok(clq_graph_add_node(graph, "conv_transpose", "up", &attrs, (int[]){x, w}, 2, &y));
+        graph->folded = true;
+        clq_graph_set_output(graph, y);
+        assert_ok(clq_qparams_set(&graph->values[x].q, 1, &one, 0, CLQ_Q_U8));
+        assert_ok(clq_qparams_set(&graph->values[y].q, 1, &one, 0, CLQ_Q_U8));
+        assert_ok(clq_qparams_set(&graph->values[w].q, 1, &one, 0, CLQ_Q_S8));
+        assert_ok(clq_set_weight_qparams(&config, graph, NULL, NULL));
+        assert_int_equal(graph->values[w].q.count, cases[i].scales);
+        assert_ok(clq_convert(graph, &integer));
+        assert_ok(clq_onnx_save(integer, path));
+        assert_ok(clq_onnx_load(path, &again));
+        const clq_value *a = &integer->values[integer->nodes[0].inputs[1]];
+        const clq_value *b = &again->values[again->nodes[0].inputs[1]];
+        assert_int_equal(b->q.count, a->q.count);
+        assert_memory_equal(a->q.scale, b->q.scale, (size_t)a->q.count * sizeof *a->q.scale);
+        assert_memory_equal(a->data, b->data, (size_t)clq_shape_count(&shape));
+        clq_graph_destroy(graph);
+        clq_graph_destroy(integer);
+        clq_graph_destroy(again);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest host[] = {
         cmocka_unit_test(activation_qparams),
@@ -329,11 +379,14 @@ int main(void) {
         cmocka_unit_test(weight_scales),
         cmocka_unit_test(bias_codes),
         cmocka_unit_test(configurations_are_checked),
+        cmocka_unit_test(transposed_groups_share_a_scale),
     };
     const struct CMUnitTest device[] = {
         cmocka_unit_test(device_observers_follow_the_same_rules),
         cmocka_unit_test(observers_average),
         cmocka_unit_test(inexact_divisions_are_corrected),
     };
-    return cmocka_run_group_tests_name("host", host, NULL, NULL) + RUN_ON_BOTH_SCHEDULES(device);
+    return cmocka_run_group_tests_name("host", host, clq_test_setup_temp_dir,
+                                       clq_test_teardown_temp_dir) +
+           RUN_ON_BOTH_SCHEDULES(device);
 }

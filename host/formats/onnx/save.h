@@ -5,6 +5,7 @@
  *   save_value.c    quantized values and parameters
  *   save_chain.c    the ONNX nodes of one graph node
  *   save_qoperator.c  all nodes, from QDQ form into QOperator form
+ *   save_check.c    whether what is written reads back
  *   operators.h     the operators: ops_*.c
  *
  * One node of the graph becomes a chain of ONNX nodes: the operator, its fused activation, then
@@ -135,5 +136,9 @@ clq_status onnx_save_graph_node(onnx_saver *save, const clq_node *node);
 /* The nodes made so far in QOperator form, as far as standard operators, or `microsoft` ones too,
  * say them; the log tells how far. */
 clq_status onnx_save_qoperators(onnx_saver *save, bool microsoft);
+
+/* CLQ_INTERNAL names the first node in which the packed model's network differs from the graph. */
+clq_status onnx_check_saved(const clq_graph *graph, const void *data, size_t size,
+                            const char *path);
 
 #endif

@@ -312,14 +312,17 @@ static void append(ProtobufCBuffer *buffer, size_t size, const uint8_t *data) {
     }
 }
 
+static clq_status check_size(const Onnx__ModelProto *model, const char *path) {
+    const size_t size = onnx__model_proto__get_packed_size(model);
+    return size <= INT32_MAX
+               ? CLQ_OK
+               : clq_fail(CLQ_BAD_DATA,
+                          "%s: a model of %zu bytes; it is written as one file, and ONNX "
+                          "(protobuf) ends at 2 GiB",
+                          path, size);
+}
+
 static clq_status write_model(const Onnx__ModelProto *model, const char *path) {
-    size_t size = onnx__model_proto__get_packed_size(model);
-    if (size > INT32_MAX) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "%s: a model of %zu bytes; it is written as one file, and ONNX (protobuf) "
-                        "ends at 2 GiB",
-                        path, size);
-    }
     sink s = {.buffer = {append}, .status = CLQ_OK};
     clq_status status;
     CLQ_GOTO(status, cleanup, clq_writer_open(path, &s.writer));
@@ -328,6 +331,23 @@ static clq_status write_model(const Onnx__ModelProto *model, const char *path) {
     status = clq_writer_commit(&s.writer);
 cleanup:
     clq_writer_abort(&s.writer);
+    return status;
+}
+
+/* Of an integer network: whether it reads back as what it is. */
+static clq_status check_model(const clq_graph *graph, const Onnx__ModelProto *model,
+                              const char *path) {
+    const size_t size = onnx__model_proto__get_packed_size(model);
+    if (clq_graph_form(graph) != CLQ_FORM_INTEGER) {
+        return CLQ_OK;
+    }
+    uint8_t *packed = clq_realloc(NULL, size, 1);
+    if (!packed) {
+        return CLQ_NO_MEMORY;
+    }
+    onnx__model_proto__pack(model, packed);
+    const clq_status status = onnx_check_saved(graph, packed, size, path);
+    clq_free(packed);
     return status;
 }
 
@@ -401,9 +421,11 @@ clq_status clq_onnx_save_as(const clq_graph *graph, const clq_onnx_options *opti
     onnx_saver save = {0};
     Onnx__ModelProto *model = NULL;
     clq_status status = clq_fail_in(make(&save, graph, options, &model), "%s", path);
-    if (status == CLQ_OK) {
-        status = write_model(model, path);
-    }
+    CLQ_GOTO(status, cleanup, status);
+    CLQ_GOTO(status, cleanup, check_size(model, path));
+    CLQ_GOTO(status, cleanup, check_model(graph, model, path));
+    status = write_model(model, path);
+cleanup:
     clear(&save);
     return status;
 }

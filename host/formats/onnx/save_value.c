@@ -138,11 +138,17 @@ static clq_status file_data(onnx_saver *save, int value, const void **data) {
 }
 
 /* Scales in the file's order: they follow the channels where these are in one row. Those of a
- * transposed convolution belong to axis 1, which its groups have in common. */
+ * transposed convolution belong to axis 1, which its groups have in common; to axis 0 where a group
+ * is one channel. */
 static clq_status file_scales(onnx_saver *save, const clq_value *v, const clq_layout *layout,
-                              clq_qparams *q) {
+                              clq_qparams *q, int *axis) {
     void *turned;
     const int64_t columns = q->count / layout->rows;
+    *axis = layout->transposed;
+    if (layout->transposed && columns == 1 && layout->channels == 1) {
+        *axis = 0;
+        return CLQ_OK;
+    }
     for (int64_t i = columns; layout->transposed && q->count > 1 && i < q->count; i++) {
         if (q->scale[i] != q->scale[i % columns]) {
             return clq_fail(CLQ_USAGE,
@@ -178,11 +184,11 @@ clq_status onnx_save_parameter(onnx_saver *save, int value, const char **name) {
     CLQ_TRY(file_data(save, value, &data));
     CLQ_TRY(onnx_save_tensor(save, v->name, type, shape.rank, shape.dim, data,
                              (size_t)clq_dtype_bytes(v->dtype, clq_shape_count(&shape)), name));
-    const int axis = save->layouts[value].transposed;
+    int axis;
     if (v->q.count > 0) {
         CLQ_TRY(note_type(save, *name, v->q.type));
         clq_qparams q = v->q;
-        CLQ_TRY(file_scales(save, v, &save->layouts[value], &q));
+        CLQ_TRY(file_scales(save, v, &save->layouts[value], &q, &axis));
         CLQ_TRY(onnx_save_qparams(save, v->name, &q, *name, inputs));
         if (v->dtype == CLQ_F32) { /* quantized form: rounded on the way */
             CLQ_TRY(save_linear(save, "QuantizeLinear", v->name, &v->q, axis, inputs, &inputs[0]));

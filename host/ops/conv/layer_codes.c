@@ -192,6 +192,10 @@ static clq_range channel_range(const clq_op_run *run, const layer_codes *layer) 
     return (clq_range){1, {oc * CHANNEL_ITEMS_GPU, 1, 1}, {CHANNEL_ITEMS_GPU, 1, 1}};
 }
 
+static bool has_one_scale(const clq_op_run *run) {
+    return run->qstate->per_tensor_weights || clq_takes_one_scale(run->graph, run->node);
+}
+
 /* Notes the largest magnitude of weights (0) or biases (1). */
 static clq_status find_largest(const clq_op_run *run, layer_codes *layer, int which, size_t count) {
     clq_kernel *kernel = NULL;
@@ -215,14 +219,14 @@ static clq_status take_learned_scales(const clq_op_run *run, layer_codes *layer,
     const clq_qstate *q = run->qstate;
     const size_t oc = (size_t)layer->geometry.oc;
     clq_kernel *kernel = NULL;
-    if (q->per_tensor_weights) {
+    if (has_one_scale(run)) {
         CLQ_TRY(find_all_largest(run, layer));
     }
     CLQ_TRY(clq_kernel_get(run->device, "weights_scale_learned", NULL, &kernel));
     return CLQ_LAUNCH(run->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(q->learned->learned),
                       CLQ_BUF(run->in[CLQ_LAYER_BIAS].buffer), CLQ_BUF(layer->largest),
                       CLQ_BUF(q->scale), CLQ_INDEX(run, in[CLQ_LAYER_X]), CLQ_BUF(layer->w_scale),
-                      CLQ_I32(place->scale), CLQ_I32(q->per_tensor_weights), CLQ_I32(q->max_shift),
+                      CLQ_I32(place->scale), CLQ_I32(has_one_scale(run)), CLQ_I32(q->max_shift),
                       CLQ_I32(oc));
 }
 
@@ -230,7 +234,7 @@ static clq_status choose_scales(const clq_op_run *run, layer_codes *layer) {
     const clq_qstate *q = run->qstate;
     const size_t oc = (size_t)layer->geometry.oc;
     clq_kernel *kernel = NULL;
-    if (!q->per_tensor_weights) {
+    if (!has_one_scale(run)) {
         CLQ_TRY(clq_kernel_get(run->device, "weights_scale_channel", NULL, &kernel));
         return CLQ_LAUNCH(run->device, kernel, channel_range(run, layer),
                           CLQ_BUF(run->in[CLQ_LAYER_W].buffer),
@@ -472,7 +476,7 @@ static clq_status learned_gradient(const clq_op_run *run, const layer_codes *lay
                                    const clq_learned_place *place) {
     const clq_qstate *q = run->qstate;
     const clq_learned_scales *l = q->learned;
-    const bool one = q->per_tensor_weights;
+    const bool one = has_one_scale(run);
     clq_kernel *kernel = NULL;
     CLQ_TRY(clq_kernel_get(run->device, "weights_gradient_learned", NULL, &kernel));
     CLQ_TRY(CLQ_LAUNCH(
