@@ -1,7 +1,7 @@
 /* Integer dot products of unsigned activations with signed weights, on whatever the device has.
  *
- * The only header but narrow.h that knows instruction sets. The host picks the path by trying (compile, then
- * compare values) and passes one of
+ * The only header but narrow.h that knows instruction sets. The host picks the path by trying
+ * (compile, then compare values) and passes one of
  *   -DCLQ_DOT_{MMA,DP4A,AVX512VNNI,AVXVNNI,AVX2,KHR,AMD,ARM,PORTABLE}=1
  * together with CLQ_SIMD_BYTES (64, 32, 16; 0 = unknown). Where the compiler's target cannot do the
  * path, the portable code stands in and DOT4_AVAILABLE is 0, so that probing never meets a compiler

@@ -68,19 +68,23 @@ typedef int2 words_of1 __attribute__((aligned(4)));
 CLQ_INLINE void finish_tile(const dotv_acc *acc, const dotv_real factors[NV],
                             __global const uchar *residual, __global uchar *y, long pitch,
                             int rows, const tile_epilogue *e) {
+    const bool dense = BESIDE < 4 && pitch == NV * DOTV_LANES && rows == MR; /* without gaps */
 #pragma unroll
     for (int first = 0; first < MR * NV; first += 4) {
         dotv_acc four[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            const int t = min(first + j, MR * NV - 1), i = t / NV, v = t - i * NV;
-            if (residual)
-                four[j] = tile_add(acc[t], factors[v],
-                                   residual + min(i, rows - 1) * pitch + v * DOTV_LANES, e);
-            else
-                four[j] = tile_requantize(acc[t], factors[v]);
+            const int t = first + j < MR * NV ? first + j : MR * NV - 1;
+            const int i = t / NV, v = t - i * NV;
+            const long at = (i < rows ? i : rows - 1) * pitch + v * DOTV_LANES;
+            four[j] = residual ? tile_add(acc[t], factors[v], residual + at, e)
+                               : tile_requantize(acc[t], factors[v]);
         }
         const dotv_acc codes = dotv_narrow(four, e->bounds);
+        if (dense && first + 4 <= MR * NV) {
+            *(__global words_of4 *)(y + first * DOTV_LANES) = codes;
+            continue;
+        }
         const words_of2 halves[2] = {codes.lo, codes.hi};
 #pragma unroll
         for (int j = 0; j < 4; j += BESIDE) {

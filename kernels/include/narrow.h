@@ -10,9 +10,9 @@
  *      dotv_acc dotv_narrow(const dotv_acc *v, dotv_bounds b)
  *                      the bytes clamp(v + z, lo, hi) of v[0], v[1], v[2] and v[3], in this order
  *
- * Together they are what requantize.h makes of |v| < 2^30: rint keeps the order of numbers and keeps
- * integers, so it does not matter whether bounds that are integers are applied before it or after;
- * and what 16 bits cannot hold is beyond the bounds before z is added and still is then. */
+ * Together they are what requantize.h makes of |v| < 2^30: rint keeps the order of numbers and
+ * keeps integers, so it does not matter whether bounds that are integers are applied before it or
+ * after; and what 16 bits cannot hold is beyond the bounds before z is added and still is then. */
 #ifndef CLQ_NARROW_H
 #define CLQ_NARROW_H
 

@@ -8,10 +8,11 @@
  *        +------------------+     the block     +----------------+
  *
  * With IN_PLACE the inputs are read where they lie, a word of each pixel at a time (int8_rows.h).
- * Else the panel is filled from the image, row i with the inputs of pixel i, tap after tap. One panel
- * serves all blocks of the item when it holds all taps (and there is one group); else each block
- * fills it chunk by chunk. Sums start with the channels' start values and go through `line` in
- * memory to the epilogue, 16 channels at a time.
+ * Else the panel is filled from the image, row i with the inputs of pixel i, tap after tap. One
+ * panel serves all blocks of the item when it holds all taps (and there is one group); else each
+ * block fills it chunk by chunk. Sums start with the channels' start values. Blocks whose channels
+ * all exist become codes in the registers (int8_tile.h); other sums go through `line` in memory to
+ * the epilogue, 16 channels at a time.
  *
  * With DOTV_SPLIT (dot4.h) the panel holds the activations' lows. Their high bits, of which there
  * are few, are kept as a list of words for each row and multiplied behind the panel. */
@@ -302,6 +303,8 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     __global const int *from[MR];
     const bool one_group = s.group_blocks == s.blocks;
     const bool pointwise = one_group && is_pointwise(&s);
+    /* The next tile's pixels; short ones come with those before. */
+    const int ahead = pointwise && s.depth >= 256 ? MR * s.in_pitch / DOTV_STEP : 0;
 #endif
 #if INT8_TILE
     const tile_epilogue finish = tile_epilogue_of(&s.epilogue, residual != 0);
@@ -311,9 +314,12 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     for (int m = m_begin; m < m_end; m += MR) {
 #if IN_PLACE
         if (pointwise) {
+            __global const uchar *pixel = x + (long)m * s.in_pitch;
 #pragma unroll
-            for (int i = 0; i < MR; i++)
-                from[i] = (__global const int *)(x + (long)min(m + i, s.pixels - 1) * s.in_pitch);
+            for (int i = 0; i < MR; i++) {
+                from[i] = (__global const int *)pixel;
+                pixel += m + i + 1 < s.pixels ? s.in_pitch : 0;
+            }
         } else
 #endif
         for (int i = 0; i < MR; i++) { /* rows past the last pixel repeat it */
@@ -360,9 +366,7 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                     if (find)
                         find_inputs(from, x, channels + 3 * stride, &s, &rows, ky, kx,
                                     group * s.depth);
-                    add_rows(from, count,
-                             pointwise && block == block_begin ? MR * s.in_pitch / DOTV_STEP : 0,
-                             w, acc);
+                    add_rows(from, count, block == block_begin ? ahead : 0, w, acc);
                 }
 #else
             __global const int *unfit = channels + 3 * stride + block * (steps / 2 + 1);
@@ -398,7 +402,8 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                     factors[v] =
                         ((__global const dotv_real *)(channels + stride + block * NR))[v];
                 if (residual)
-                    finish_tile(acc, factors, residual + at, y + at, s.out_pitch, rows_here, &finish);
+                    finish_tile(acc, factors, residual + at, y + at, s.out_pitch, rows_here,
+                                &finish);
                 else
                     finish_tile(acc, factors, 0, y + at, s.out_pitch, rows_here, &finish);
                 continue;

@@ -36,12 +36,12 @@ static const target targets[] = {
 };
 
 /* The assembly of a kernel file (free it), or NULL when clang fails. */
-static char *compile(const target *t, const char *file) {
+static char *compile(const target *t, const char *file, const char *options) {
     char *command = clq_format(
         "clang -x cl %s -Xclang -finclude-default-header -O2 -Werror -DCLQ_SCHEDULE_%s=1 "
-        "-DCLQ_DOT_%s=1 -DCLQ_SIMD_BYTES=%s -I" CLQ_SOURCE_DIR
+        "-DCLQ_DOT_%s=1 -DCLQ_SIMD_BYTES=%s %s -I" CLQ_SOURCE_DIR
         "/kernels/include -S -o - " CLQ_SOURCE_DIR "/kernels/%s",
-        t->options, t->schedule, t->dot, t->simd, file);
+        t->options, t->schedule, t->dot, t->simd, options, file);
     enum { MAX_TEXT = 1 << 20 };
     char *text = calloc(MAX_TEXT, 1);
     FILE *pipe = popen(command, "r");
@@ -85,8 +85,8 @@ static void test_targets(void **state) {
             print_message("skipped: clang has no backend for the path %s\n", targets[i].dot);
             continue;
         }
-        char *probe = compile(&targets[i], "int8/dot_probe.cl");
-        char *peak = compile(&targets[i], "int8/peak.cl");
+        char *probe = compile(&targets[i], "int8/dot_probe.cl", "");
+        char *peak = compile(&targets[i], "int8/peak.cl", "");
         assert_non_null(probe);
         assert_non_null(peak);
         assert_non_null(strstr(probe, targets[i].probe));
@@ -99,7 +99,35 @@ static void test_targets(void **state) {
     }
 }
 
+/* A convolution's sums stay in registers from their first step to their last, with the rows that
+ * they read; and codes are packed by vectors of all widths. */
+static void test_tiles(void **state) {
+    static const char *const tiles[] = {"-DMR=6 -DNV=4", "-DMR=6 -DNV=2", NULL};
+    static const char *const packs[] = {"vpackuswb\t%zmm", "vpackuswb\t%ymm", "vpackuswb\t%ymm"};
+    (void)state;
+    if (system("clang --version >/dev/null 2>&1") != 0 || !has_backend(&targets[0])) {
+        clq_test_skip("clang for x86-64 is not here");
+    }
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        char *codes = compile(&targets[i], "int8/requantize_peak.cl", "-Wno-psabi");
+        assert_non_null(codes);
+        assert_non_null(strstr(codes, packs[i]));
+        assert_non_null(strstr(codes, "vcvtps2dq"));
+        free(codes);
+        if (tiles[i]) {
+            char *options = clq_format("%s -DIN_PLACE=1 -Wno-psabi", tiles[i]);
+            char *tile = compile(&targets[i], "int8/conv2d_tile.cl", options);
+            assert_non_null(tile);
+            assert_non_null(strstr(tile, packs[i]));
+            assert_false(loop_spills(tile, targets[i].probe));
+            clq_free(options);
+            free(tile);
+        }
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets),
+                                       cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("targets", tests, NULL, NULL);
 }
