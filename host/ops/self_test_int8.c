@@ -45,7 +45,7 @@ static clq_conv_geometry test_geometry(const clq_int8_plan *plan) {
                            .dilation_w = 1,
                            .groups = 1};
     if (plan->kernel == CLQ_CONV_DEPTHWISE) {
-        g.ic = g.oc = g.groups = 20;
+        g.ic = g.oc = g.groups = 64 + 32 + 16 + 4; /* chunks of every width */
     } else if (plan->kernel == CLQ_CONV_GROUP || plan->kernel == CLQ_CONV_MMA) {
         g.ih = 11;
         g.iw = 13;

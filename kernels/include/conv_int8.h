@@ -14,6 +14,8 @@
  *         x_zero, and so adds nothing.
  *     [1] the requantizer's factor: float M, int mantissa or int shift (requantize.h)
  *     [2] the shift of the fixed-point mantissa
+ *     (depthwise on the CPU schedule: some are there several times, in the order that
+ *     conv2d_depthwise.cl says, as the weights)
  *   unfit     [blocks][steps / 2 + 1] int32 behind the channels, only with DOTV_SPLIT (dot4.h): the
  *     even steps of the block whose weights may not be taken as a pair with the next step's,
  *     ascending, then INT_MAX
@@ -46,8 +48,8 @@ typedef struct int8_epilogue {
 } int8_epilogue;
 
 typedef struct conv_int8 {
-    unsigned outside[4]; /* x_zero 16 times: what a tap outside the image reads; aligned */
-    int pixels;          /* N * OH * OW */
+    unsigned outside[16]; /* x_zero 64 times: what taps outside the image read; aligned */
+    int pixels;           /* N * OH * OW */
     int ih, iw, in_pitch;
     int oh, ow, oc, out_pitch;
     int kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;

@@ -9,6 +9,8 @@
  *                      0 <= z, lo, hi <= 255
  *      dotv_acc dotv_narrow(const dotv_acc *v, dotv_bounds b)
  *                      the bytes clamp(v + z, lo, hi) of v[0], v[1], v[2] and v[3], in this order
+ *      dotv_acc dotv_narrow_planes(const dotv_acc *v, dotv_bounds b)
+ *                      the same where v are planes of the bytes (planes.h)
  *
  * Together they are what requantize.h makes of |v| < 2^30: rint keeps the order of numbers and
  * keeps integers, so it does not matter whether bounds that are integers are applied before it or
@@ -67,11 +69,14 @@ DOT4_INLINE dotv_acc dotv_round(dotv_real v) {
     return rounded;
 }
 
-DOT4_INLINE dotv_acc dotv_narrow(const dotv_acc *v, dotv_bounds b) {
+DOT4_INLINE dotv_acc dotv_narrow_planes(const dotv_acc *v, dotv_bounds b) {
     const dotv_acc first = dotv_add_shorts(dotv_pack_shorts(v[0], v[1]), b.z);
     const dotv_acc last = dotv_add_shorts(dotv_pack_shorts(v[2], v[3]), b.z);
-    const dotv_acc bytes =
-        dotv_min_bytes(dotv_max_bytes(dotv_pack_bytes(first, last), b.lo), b.hi);
+    return dotv_min_bytes(dotv_max_bytes(dotv_pack_bytes(first, last), b.lo), b.hi);
+}
+
+DOT4_INLINE dotv_acc dotv_narrow(const dotv_acc *v, dotv_bounds b) {
+    const dotv_acc bytes = dotv_narrow_planes(v, b);
     return DOTV_UNPACK(bytes);
 }
 
@@ -83,14 +88,17 @@ DOT4_INLINE dotv_acc dotv_round(dotv_real v) {
     return DOTV_CAT(as_int, DOTV_LANES)(v + (dotv_real)(CLQ_ROUNDER)) - CLQ_ROUNDER_BITS;
 }
 
+DOT4_INLINE dotv_acc dotv_code(dotv_acc v, dotv_bounds b) {
+    return max(min(v + (b.z & 0xff), b.hi & 0xff), b.lo & 0xff);
+}
+
 DOT4_INLINE dotv_acc dotv_narrow(const dotv_acc *v, dotv_bounds b) {
     union {
         DOTV_CAT(uchar, DOTV_LANES) parts[4];
         dotv_acc whole;
     } bytes;
     for (int i = 0; i < 4; i++)
-        bytes.parts[i] = DOTV_CAT(convert_uchar, DOTV_LANES)(
-            max(min(v[i] + (b.z & 0xff), b.hi & 0xff), b.lo & 0xff));
+        bytes.parts[i] = DOTV_CAT(convert_uchar, DOTV_LANES)(dotv_code(v[i], b));
     return bytes.whole;
 }
 

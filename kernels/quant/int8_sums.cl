@@ -39,16 +39,18 @@ __kernel void pack_codes(__global const float *codes, __global const int *map,
     FOR_EACH_CODE(count, PACK_BODY, 0);
 }
 
-/* One work-item a channel: where its sum starts, the bias less the zero point's share, goes to
- * channels[places[channel]]. reach: the largest of what (13) bounds, `most` being the largest
+/* One work-item a place of the convolution's table: where the sum starts of the channel whose number,
+ * from 1, is there (0: none), the bias less the zero point's share. reach: the largest of what (13) bounds, `most` being the largest
  * |q_x - z_x|. bias_codes may be NULL. Sums of codes are exact in floats, whatever their order. */
 __kernel void sum_starts(__global const float *codes, __global const float *bias_codes,
-                         __global const int *places, __global int *channels,
-                         volatile __global int *reach, int zero_point, int most, int oc, int k) {
-    const int channel = get_global_id(0);
-    if (channel >= oc) {
+                         __global const int *numbers, __global int *channels,
+                         volatile __global int *reach, int zero_point, int most, int places,
+                         int k) {
+    const int place = get_global_id(0);
+    if (place >= places || numbers[place] == 0) {
         return;
     }
+    const int channel = numbers[place] - 1;
     codes += (long)channel * k;
     float16 sum16 = 0.0f, size16 = 0.0f;
     float sum = 0.0f, size = 0.0f;
@@ -67,6 +69,6 @@ __kernel void sum_starts(__global const float *codes, __global const float *bias
     const int bias = bias_codes ? convert_int(bias_codes[channel]) : 0;
     const long all = convert_long(sum + c.x + c.y + c.z + c.w);
     const long bound = most * convert_long(size + d.x + d.y + d.z + d.w) + abs(bias);
-    channels[places[channel]] = (int)(bias - zero_point * all);
+    channels[place] = (int)(bias - zero_point * all);
     atomic_max(reach, (int)min(bound, (long)0x7fffffff));
 }

@@ -177,7 +177,7 @@ static const struct {
 } ends[] = {
     {"conv2d_int8_tile", {"int8_code16", "int8_code4"}},
     {"conv2d_int8_winograd", {"int8_code16", "int8_code4"}},
-    {"conv2d_int8_depthwise", {"int8_code16", "int8_code4"}},
+    {"conv2d_int8_depthwise", {"depthwise_codes", "depthwise_added"}},
     {"int8_add", {"clq_add_shift16", "clq_add_shift4"}},
     {"int8_avg_pool", {"clq_mean_shift16", "clq_mean_shift4"}},
 };

@@ -1,7 +1,6 @@
 #include "ops/conv/conv2d_int8.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "ops/conv/conv2d_int8_plan.h"
@@ -94,24 +93,23 @@ static clq_status upload_constants(clq_conv2d_int8 *conv, clq_int8_plan *plan,
     clq_status status = CLQ_OK;
     size_t weight_bytes = clq_int8_weight_bytes(plan);
     size_t channel_bytes = clq_int8_channel_bytes(plan);
-    void *weights;
+    void *weights = clq_calloc(weight_bytes, 1);
     int32_t *channels = clq_calloc(channel_bytes, 1);
-    if (!channels) {
-        return CLQ_NO_MEMORY;
+    if (!weights || !channels) {
+        status = CLQ_NO_MEMORY;
+        goto cleanup;
     }
     CLQ_GOTO(status, cleanup, clq_int8_pack_channels(plan, geometry, params, channels));
     plan->shape.epilogue.near = is_near(plan, params, channels);
-    CLQ_GOTO(status, cleanup, clq_buffer_create(conv->device, weight_bytes, &conv->weights));
-    CLQ_GOTO(status, cleanup, clq_buffer_map(conv->weights, &weights));
-    memset(weights, 0, weight_bytes);
     clq_int8_pack_weights(plan, geometry, params->w, weights);
     if (plan->kernel == CLQ_CONV_SPLIT) {
         clq_int8_list_unfit(plan, weights, channels);
     }
-    CLQ_GOTO(status, cleanup, clq_buffer_unmap(conv->weights, weights));
+    CLQ_GOTO(status, cleanup, upload(conv->device, weights, weight_bytes, &conv->weights));
     CLQ_GOTO(status, cleanup, upload(conv->device, channels, channel_bytes, &conv->channels));
     CLQ_GOTO(status, cleanup, upload(conv->device, &plan->shape, sizeof plan->shape, &conv->shape));
 cleanup:
+    clq_free(weights);
     clq_free(channels);
     return status;
 }
@@ -137,7 +135,7 @@ clq_status clq_int8_create_planned(clq_device *device, const clq_conv_geometry *
     if (!made) {
         return CLQ_NO_MEMORY;
     }
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof plan->shape.outside / sizeof plan->shape.outside[0]; i++) {
         plan->shape.outside[i] = (unsigned)params->x_zero_point * 0x01010101u;
     }
     CLQ_GOTO(status, cleanup, make_epilogue(params, &plan->shape.epilogue));

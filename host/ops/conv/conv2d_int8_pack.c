@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/include/depthwise_chunks.h"
 #include "ops/conv/conv2d_int8_plan.h"
 #include "ops/multiplier.h"
 
@@ -9,16 +10,38 @@
 typedef struct place {
     int block, lane;
     int first_input; /* of the merged group */
+    int copies;      /* lanes that have the channel, */
+    int apart;       /* so far from each other */
 } place;
 
+/* A piece of a chunk is 4 lanes of each plane; a narrow chunk is there once for each column that a
+ * vector has (conv2d_depthwise.cl). */
+static place chunk_place(const clq_int8_plan *plan, int oc) {
+    place p = {0};
+    int first, pieces, within;
+    do {
+        pieces = depthwise_chunk(plan->shape.oc, plan->pieces, p.block, &first);
+        within = oc - first * DEPTHWISE_PIECE;
+        p.block += within >= pieces * DEPTHWISE_PIECE;
+    } while (within >= pieces * DEPTHWISE_PIECE);
+    const int in_piece = within % DEPTHWISE_PIECE;
+    p.lane = in_piece / 4 * 4 * plan->pieces + within / DEPTHWISE_PIECE * 4 + in_piece % 4;
+    p.copies = plan->pieces / pieces;
+    p.apart = 4 * pieces;
+    return p;
+}
+
 static place place_of(const clq_int8_plan *plan, const clq_conv_geometry *g, int oc) {
+    if (plan->by_columns) {
+        return chunk_place(plan, oc);
+    }
     if (plan->kernel == CLQ_CONV_DEPTHWISE) {
-        return (place){oc / plan->nr, oc % plan->nr, 0};
+        return (place){oc / plan->nr, oc % plan->nr, 0, 1, 0};
     }
     int group = oc / (g->oc / g->groups), merged = group / plan->merged_groups;
     int within = oc - merged * plan->shape.group_oc;
     return (place){merged * plan->shape.group_blocks + within / plan->nr, within % plan->nr,
-                   group % plan->merged_groups * (g->ic / g->groups)};
+                   group % plan->merged_groups * (g->ic / g->groups), 1, 0};
 }
 
 /* Packed weights of one channel, with those that are zero for the layout's sake. */
@@ -79,15 +102,19 @@ static void pack_depthwise(const clq_int8_plan *plan, const clq_conv_geometry *g
                            void *packed) {
     size_t step = (size_t)plan->step, nr = (size_t)plan->nr, kw = (size_t)g->kw;
     size_t columns = (size_t)plan->shape.blocks * nr, words = block_inputs(plan) / kw / step;
-    for (size_t oc = 0; oc < (size_t)g->oc; oc++) {
+    for (int oc = 0; oc < g->oc; oc++) {
+        const place p = place_of(plan, g, oc);
+        const size_t block = (size_t)p.block, lane = (size_t)p.lane;
         for (size_t tap = 0; tap < (size_t)g->kh * kw; tap++, w++) {
             size_t ky = tap / kw, kx = tap % kw;
-            size_t word = ((oc / nr * kw + kx) * words + ky / step) * nr + oc % nr, k = ky % step;
+            size_t word = ((block * kw + kx) * words + ky / step) * nr + lane, k = ky % step;
             if (!plan->by_columns) {
-                word = tap / step * columns + oc;
+                word = tap / step * columns + (size_t)oc;
                 k = tap % step;
             }
-            put_weight(plan, packed, word * step + k, *w);
+            for (int i = 0; i < p.copies; i++) {
+                put_weight(plan, packed, (word + (size_t)(i * p.apart)) * step + k, *w);
+            }
         }
     }
 }
@@ -126,23 +153,6 @@ static void pack_winograd(const clq_int8_plan *plan, const clq_conv_geometry *g,
     }
 }
 
-/* As below, where steps are words of the network's weights too. */
-static void pack_words(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
-                       char *packed) {
-    const size_t nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth / 4;
-    const size_t words = (size_t)(g->ic / g->groups) / 4, taps = (size_t)g->kh * (size_t)g->kw;
-    for (int oc = 0; oc < g->oc; oc++) {
-        const place p = place_of(plan, g, oc);
-        const size_t first = (size_t)p.block * (block_inputs(plan) / 4) + (size_t)p.first_input / 4;
-        char *to = packed + 4 * (first * nr + weight_lane(plan, p.lane));
-        for (size_t tap = 0; tap < taps; tap++) {
-            for (size_t c = 0; c < words; c++, w += 4) {
-                memcpy(to + 4 * nr * (tap * depth + c), w, 4);
-            }
-        }
-    }
-}
-
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
     if (plan->kernel == CLQ_CONV_DEPTHWISE) {
@@ -155,10 +165,6 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
     }
     size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
     int inputs = g->ic / g->groups;
-    if (!plan->nibbles && plan->element_bytes == 1 && step == 4 && inputs % 4 == 0) {
-        pack_words(plan, g, w, packed);
-        return;
-    }
     for (int oc = 0; oc < g->oc; oc++) {
         place p = place_of(plan, g, oc);
         size_t lane = weight_lane(plan, p.lane);
@@ -257,6 +263,11 @@ clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geom
             status = factors(params, oc, &entry[stride], &entry[2 * stride]);
         }
         CLQ_TRY(clq_fail_in(status, "output channel %d", oc));
+        for (int copy = 1; copy < p.copies; copy++) {
+            for (size_t i = 0; i < 3; i++) {
+                entry[i * stride + (size_t)(copy * p.apart)] = entry[i * stride];
+            }
+        }
     }
     return CLQ_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/include/depthwise_chunks.h"
 #include "ops/conv/conv2d_int8_plan.h"
 #include "ops/conv/conv_class.h"
 #include "ops/conv/group_tile.h"
@@ -394,49 +395,63 @@ static bool plan_mma(const clq_device_info *info, const clq_conv_geometry *g,
 
 /* ---- depthwise (kernels/int8/conv2d_depthwise.cl) ---- */
 
-enum { DEPTHWISE_PANEL = 256, DEPTHWISE_CHUNK = 16, DEPTHWISE_GRAIN = 8 };
-
-/* Whether the CPU schedule's panel holds a window and some more columns. */
-static bool fits_panel(const clq_conv_geometry *g, int step) {
-    long reach = (long)(g->kw - 1) * g->dilation_w + 1;
-    return reach * divide_up(g->kh, step) <= DEPTHWISE_PANEL / 2 && g->stride_w <= reach;
+/* Whether the CPU schedule's panel holds the windows of some outputs. */
+static bool fits_panel(const clq_conv_geometry *g, const clq_int8_vectors *vectors) {
+    enum { LEAST_OUTPUTS = 4 };
+    const long reach = (long)(g->kw - 1) * g->dilation_w + 1;
+    const int groups = divide_up(g->kh, vectors->step), widest = vectors->lanes / 4;
+    return reach < DEPTHWISE_PANEL && groups < DEPTHWISE_PANEL && g->stride_w <= reach &&
+           depthwise_outputs(widest, widest, groups, g->stride_w, (int)reach) >= LEAST_OUTPUTS;
 }
 
 static bool is_depthwise(const clq_device_info *info, const clq_conv_geometry *g) {
-    return clq_conv_is_depthwise(g) &&
-           (info->schedule == CLQ_SCHEDULE_GPU ||
-            fits_panel(g, clq_int8_vectors_of(info, CLQ_CONV_TILE)->step));
+    return clq_conv_is_depthwise(g) && (info->schedule == CLQ_SCHEDULE_GPU ||
+                                        fits_panel(g, clq_int8_vectors_of(info, CLQ_CONV_TILE)));
+}
+
+/* Chunks of channels and rows of outputs; the items are shares of their pairs. */
+static int64_t plan_chunks(const clq_device_info *info, const clq_conv_geometry *g,
+                           clq_int8_plan *plan) {
+    const clq_int8_vectors *vectors = clq_int8_vectors_of(info, CLQ_CONV_TILE);
+    int first;
+    plan->step = vectors->step;
+    plan->element_bytes = vectors->element_bytes;
+    plan->by_columns = true;
+    plan->pieces = vectors->lanes / 4;
+    plan->nr = plan->pieces * DEPTHWISE_PIECE;
+    plan->shape.blocks = g->oc / plan->nr;
+    while (depthwise_chunk(g->oc, plan->pieces, plan->shape.blocks, &first) > 0) {
+        plan->shape.blocks++;
+    }
+    return (int64_t)plan->shape.blocks * g->n * g->oh;
 }
 
 static bool plan_depthwise(const clq_device_info *info, const clq_conv_geometry *g,
                            const clq_conv_choice *wanted, clq_int8_plan *plan) {
+    enum { GRAIN = 4 }; /* units that an item should have */
     conv_int8 *s = &plan->shape;
-    bool cpu = info->schedule == CLQ_SCHEDULE_CPU;
+    int64_t units, items;
     if (!is_depthwise(info, g)) {
         return false;
     }
     plan->nibbles = false;
-    if (info->dot == CLQ_DOT_MMA) {
-        plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
-    }
-    if (cpu) {
-        plan->step = clq_int8_vectors_of(info, CLQ_CONV_TILE)->step;
-        plan->element_bytes = plan->step == 2 ? 2 : 1;
-    }
-    plan->by_columns = cpu;
-    plan->nr = cpu ? DEPTHWISE_CHUNK : 4;
     plan->merged_groups = 1;
     s->depth = 1;
     s->group_oc = 1;
     s->group_blocks = 1;
-    s->blocks = divide_up(g->oc, plan->nr);
-    int64_t units = (int64_t)s->blocks * (cpu ? g->n * g->oh : s->pixels);
-    int64_t items = units;
-    if (cpu) {
+    if (info->dot == CLQ_DOT_MMA) {
+        plan->dot = CLQ_DOT_DP4A; /* no matrix product here */
+    }
+    if (info->schedule == CLQ_SCHEDULE_CPU) {
+        units = plan_chunks(info, g, plan);
         items = (int64_t)info->compute_units * clq_conv_class_of(info)->int8.items_per_unit;
-        items = items > units / DEPTHWISE_GRAIN ? units / DEPTHWISE_GRAIN : items;
+        items = items > units / GRAIN ? units / GRAIN : items;
         items = wanted->shares > 0 ? wanted->shares : items > 0 ? items : 1;
         plan->choice.shares = (int)items;
+    } else {
+        plan->nr = 4;
+        s->blocks = divide_up(g->oc, plan->nr);
+        items = units = (int64_t)s->blocks * s->pixels;
     }
     plan->range = CLQ_RANGE1((size_t)items);
     return items <= units;

@@ -18,6 +18,7 @@ typedef struct clq_int8_plan {
     bool in_place;     /* the tile kernel reads inputs without a panel */
     int merged_groups; /* groups of the network in one group of `shape` */
     bool by_columns;   /* depthwise on the CPU schedule: its words are columns of the window */
+    int pieces;        /* by_columns: the most pieces of a chunk (depthwise_chunks.h) */
     conv_int8 shape;
     char options[128]; /* build options of the kernel */
     clq_range range;

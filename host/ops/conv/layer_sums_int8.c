@@ -13,9 +13,10 @@ struct clq_layer_sums {
     int32_t most;          /* the largest |q_x - z_x| */
     int packed, pitch;     /* packed weights; bytes of a pixel of x */
     bool wide;             /* packed weights of 16 bits */
-    clq_buffer *map;    /* S32 (packed): the number of the weight that lies there, from 1; or 0 */
-    clq_buffer *places; /* S32 (OC): of the channels' starts in the convolution's table */
-    clq_buffer *reach;  /* S32 (1) */
+    clq_buffer *map;     /* S32 (packed): the number of the weight that lies there, from 1; or 0 */
+    int places;          /* for starts of sums in the convolution's table */
+    clq_buffer *numbers; /* S32 (places): of the channels that are there, from 1; or 0 */
+    clq_buffer *reach;   /* S32 (1) */
 };
 
 /* ---- where weights and channels go ---- */
@@ -57,30 +58,25 @@ cleanup:
 }
 
 /* Sums that start with the channel's number, from 1, show where starts go. */
-static clq_status make_places(clq_layer_sums *s, const clq_int8_plan *plan,
-                              clq_conv2d_int8_params params) {
+static clq_status make_numbers(clq_layer_sums *s, const clq_int8_plan *plan,
+                               clq_conv2d_int8_params params) {
     const size_t oc = (size_t)s->geometry.oc, bytes = clq_int8_channel_bytes(plan);
+    const size_t places = (size_t)plan->shape.blocks * (size_t)plan->nr;
     clq_status status = CLQ_NO_MEMORY;
-    int32_t *numbers = clq_calloc(oc, sizeof *numbers), *places = clq_calloc(oc, sizeof *places);
-    int32_t *channels = clq_calloc(bytes, 1);
-    if (!numbers || !places || !channels) {
+    int32_t *numbers = clq_calloc(oc, sizeof *numbers), *channels = clq_calloc(bytes, 1);
+    if (!numbers || !channels) {
         goto cleanup;
     }
     for (size_t c = 0; c < oc; c++) {
         numbers[c] = (int32_t)c + 1;
     }
     params.bias = numbers;
+    s->places = (int)places;
     CLQ_GOTO(status, cleanup, clq_int8_pack_channels(plan, &s->geometry, &params, channels));
-    for (int i = 0; i < plan->shape.blocks * plan->nr; i++) {
-        if (channels[i] > 0) {
-            places[channels[i] - 1] = i;
-        }
-    }
-    CLQ_GOTO(status, cleanup, clq_buffer_create(s->device, oc * sizeof *places, &s->places));
-    CLQ_GOTO(status, cleanup, clq_buffer_write(s->places, 0, oc * sizeof *places, places));
+    CLQ_GOTO(status, cleanup, clq_buffer_create(s->device, places * sizeof *channels, &s->numbers));
+    CLQ_GOTO(status, cleanup, clq_buffer_write(s->numbers, 0, places * sizeof *channels, channels));
 cleanup:
     clq_free(numbers);
-    clq_free(places);
     clq_free(channels);
     return status;
 }
@@ -127,7 +123,7 @@ static clq_status create_convolution(clq_layer_sums *s, clq_int8_plan *plan) {
                                            .requantizer = CLQ_REQUANT_FLOAT};
     CLQ_GOTO(status, cleanup,
              clq_int8_create_planned(s->device, &s->geometry, &params, plan, &s->conv));
-    status = make_places(s, plan, params);
+    status = make_numbers(s, plan, params);
 cleanup:
     clq_free(w);
     clq_free(ones);
@@ -180,7 +176,7 @@ void clq_layer_sums_destroy(clq_layer_sums *s) {
     }
     clq_conv2d_int8_destroy(s->conv);
     clq_buffer_release(s->map);
-    clq_buffer_release(s->places);
+    clq_buffer_release(s->numbers);
     clq_buffer_release(s->reach);
     clq_free(s);
 }
@@ -199,9 +195,10 @@ clq_status clq_layer_sums_load(clq_layer_sums *s, clq_buffer *codes, clq_buffer 
                        CLQ_BUF(s->map), CLQ_BUF(weights), CLQ_I32(s->wide), CLQ_I32(s->packed)));
     CLQ_TRY(clq_buffer_fill(s->reach, 0, sizeof reach, 0));
     CLQ_TRY(clq_kernel_get(s->device, "sum_starts", NULL, &kernel));
-    CLQ_TRY(CLQ_LAUNCH(s->device, kernel, CLQ_RANGE1(oc), CLQ_BUF(codes), CLQ_BUF(bias_codes),
-                       CLQ_BUF(s->places), CLQ_BUF(channels), CLQ_BUF(s->reach),
-                       CLQ_I32(s->zero_point), CLQ_I32(s->most), CLQ_I32(oc), CLQ_I32(k)));
+    CLQ_TRY(CLQ_LAUNCH(s->device, kernel, CLQ_RANGE1((size_t)s->places), CLQ_BUF(codes),
+                       CLQ_BUF(bias_codes), CLQ_BUF(s->numbers), CLQ_BUF(channels),
+                       CLQ_BUF(s->reach), CLQ_I32(s->zero_point), CLQ_I32(s->most),
+                       CLQ_I32(s->places), CLQ_I32(k)));
     CLQ_TRY(clq_buffer_read(s->reach, 0, sizeof reach, &reach));
     *exact = reach < 1 << 24;
     return CLQ_OK;

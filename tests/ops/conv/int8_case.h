@@ -20,7 +20,7 @@ typedef struct conv_case {
     int n, h, w, ic, oc, k, stride, pad, dilation, groups;
     int x_zero, y_zero;
     clq_requantizer requantizer;
-    bool residual, float_output, relu, relu6, extreme, four_bits;
+    bool residual, float_output, relu, relu6, extreme, four_bits, far;
 } conv_case;
 
 static inline clq_conv_geometry geometry_of(const conv_case *c) {
@@ -92,6 +92,9 @@ static inline void make_data(const conv_case *c, conv_data *d) {
     float spread = c->extreme ? 255.0f * (float)inputs : 128.0f * sqrtf((float)inputs);
     spread = c->four_bits ? spread / 16 : spread;
     float y_scale = exp2f(roundf(log2f(0.02f * 0.005f * 127.0f * spread / 100.0f)));
+    if (c->far) {
+        y_scale = ldexpf(y_scale, -40);
+    }
     d->params = (clq_conv2d_int8_params){
         .w = d->w,
         .four_bits = c->four_bits,

@@ -33,6 +33,14 @@ static void check(conv_case c) {
     free_data(&d);
 }
 
+/* Not one of several cases: what the kernel decides as it runs costs no program. */
+static void check_all(conv_case c) {
+    conv_data d;
+    make_data(&c, &d);
+    check_paths(&c, &d, paths_of_case(clq_device_get_info(device), 0));
+    free_data(&d);
+}
+
 /* ---- tests ---- */
 
 static void test_channels(void **state) {
@@ -188,6 +196,39 @@ static void test_depthwise(void **state) {
         c.pad = 2 * (c.k / 2);
         c.float_output = true;
         check(c);
+    }
+}
+
+/* Chunks of every width of a pixel, rows that take several panels, windows that reach beyond both
+ * edges, and what few outputs leave of a vector. */
+static void test_depthwise_chunks(void **state) {
+    static const int channels[] = {16, 24, 48, 64, 96, 112, 116, 144, 192, 250};
+    static const int widths[] = {1, 2, 5, 31, 70, 131};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof channels / sizeof channels[0]; i++) {
+        conv_case c = plain;
+        c.groups = c.ic = c.oc = channels[i / 2];
+        c.h = i % 3 == 0 ? 1 : 6;
+        c.w = widths[i % 6];
+        c.n = 1 + i % 2;
+        c.k = i % 5 == 4 ? 5 : i % 7 == 6 ? 1 : i % 9 == 8 ? 2 : 3;
+        c.pad = c.k / 2;
+        c.x_zero = i % 4 == 3 ? 255 : 13;
+        c.relu = i % 2;
+        for (c.stride = 1; c.stride <= 1 + c.k / 2; c.stride++) {
+            check_all(c);
+        }
+        c.residual = true;
+        c.stride = 1 + c.k / 2;
+        check_all(c);
+        c.residual = false;
+        c.stride = 1;
+        c.pad += 2;
+        c.float_output = i % 4 == 0;
+        check_all(c);
+        c.float_output = false;
+        c.far = true; /* sums times their factor leave int32 */
+        check_all(c);
     }
 }
 
@@ -473,6 +514,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_depthwise_chunks),
         cmocka_unit_test(test_requantizers),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_rounding),
