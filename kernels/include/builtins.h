@@ -60,6 +60,7 @@ void CLQ_OVERLOADED mem_fence(cl_mem_fence_flags flags);
     CLQ_OF_TWO(fmax, T, W)                                                                         \
     CLQ_OF_TWO(fmin, T, W)                                                                         \
     CLQ_OF_TWO(pow, T, W)                                                                          \
+    CLQ_OF_TWO(powr, T, W)                                                                         \
     CLQ_OF_THREE(clamp, T, W)                                                                      \
     CLQ_OF_THREE(fma, T, W)                                                                        \
     CLQ_OF_THREE(mad, T, W)                                                                        \

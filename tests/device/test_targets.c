@@ -126,8 +126,30 @@ static void test_tiles(void **state) {
     }
 }
 
+/* kernels/include/builtins.h has all that kernels use; what it lacks costs a second build. */
+static void test_builtins_are_declared(void **state) {
+    (void)state;
+    static const char *const variants[] = {
+        "-DCLQ_SCHEDULE_CPU=1", "-DCLQ_SCHEDULE_GPU=1 -DCLQ_REQUANT=1 -DFUNCTION=GELU",
+        "-DCLQ_SCHEDULE_CPU=1 -DCLQ_REQUANT=2 -DFUNCTION=POW_CONST"};
+    if (system("command -v clang >/dev/null") != 0) {
+        clq_test_skip("clang is not here");
+    }
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        char *command = clq_format(
+            "cd " CLQ_SOURCE_DIR "/kernels && clang -x cl -cl-no-stdinc -cl-std=CL1.2 "
+            "-fsyntax-only -w -D__OPENCL_VERSION__=120 -D_OPENCL_H_=1 -DCLQ_DECLARE_BUILTINS=1 "
+            "-include $(clang -print-resource-dir)/include/opencl-c-base.h "
+            "-include include/builtins.h -Iinclude -DCLQ_SIMD_BYTES=64 -DCLQ_DOT_PORTABLE=1 %s "
+            "*/*.cl",
+            variants[i]);
+        assert_int_equal(system(command), 0);
+        clq_free(command);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets),
-                                       cmocka_unit_test(test_tiles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets), cmocka_unit_test(test_tiles),
+                                       cmocka_unit_test(test_builtins_are_declared)};
     return cmocka_run_group_tests_name("targets", tests, NULL, NULL);
 }
