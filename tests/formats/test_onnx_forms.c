@@ -38,6 +38,9 @@ static void check_model(make_model *m, int batch, const float *x, const float *e
                         int64_t count) {
     clq_graph *graph = make_finish(m), *again;
     float y[MOST];
+    for (int n = 0; n < graph->node_count; n++) {
+        assert_null(strchr(graph->nodes[n].name, '\n')); /* how the loader names what it puts in */
+    }
     assert_int_equal(run_graph(graph, batch, x, 0, y), count);
     assert_close_f32(y, expected, clq_test_shape_of((size_t)count), 1e-5, 1e-5);
     assert_ok(clq_onnx_save(graph, clq_test_temp_path("form.onnx")));

@@ -61,6 +61,8 @@ void fuzz_seeds(void) {
     fuzz_add_file("tests/formats/data/tiny_int4.onnx");
     fuzz_add_file("tests/formats/data/tiny_moves.onnx");
     fuzz_add_file("tests/formats/data/tiny_folds.onnx");
+    fuzz_add_file("tests/formats/data/tiny_forms.onnx");
+    fuzz_add_file("tests/formats/data/tiny_codes.onnx");
     fuzz_add_file("tests/formats/data/shortcut_a_eval.onnx");
     fuzz_add_file("tests/formats/data/shortcut_a_qdq.onnx");
 }

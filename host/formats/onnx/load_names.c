@@ -85,6 +85,7 @@ clq_status onnx_node_name(onnx_loader *load, const onnx_node *node, const char *
         return onnx_unique_name(load, wanted, name);
     }
     CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s", own[0] ? own : onnx_output_name(node)));
+    wanted[strcspn(wanted, "\n")] = '\0'; /* of a node that the loader put in: its beginning */
     if (wanted[0] != '/') {
         return onnx_unique_name(load, wanted, name);
     }

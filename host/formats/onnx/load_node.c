@@ -17,8 +17,10 @@ const char *onnx_place(const onnx_node *node, char *text, size_t size) {
     if (name && name[0]) {
         snprintf(text, size, "node \"%.200s\" (%.60s)", name, node->op);
     } else {
-        snprintf(text, size, "node %d (%.60s, which makes \"%.200s\")", node->index, node->op,
-                 onnx_output_name(node));
+        const char *made = onnx_output_name(node);
+        const int length = (int)strcspn(made, "\n"); /* behind it, what the loader put there */
+        snprintf(text, size, "node %d (%.60s, which makes \"%.*s\")", node->index, node->op,
+                 length < 200 ? length : 200, made);
     }
     return text;
 }

@@ -179,10 +179,11 @@ static clq_status add_statistics(onnx_loader *load, const onnx_node *node, const
     if (!read) {
         return CLQ_OK;
     }
-    CLQ_TRY(onnx_node_name(load, node, NULL, &name));
+    CLQ_TRY(clq_arena_format(&load->arena, &name, "%s", onnx_output_name(node)));
     CLQ_TRY(make_step(load, node, name, "reduce_mean", &reduce, x, &mean.x));
     CLQ_TRY(onnx_bind_made(load, node, 1, &mean.x));
     CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.inverse", name));
+    CLQ_TRY(onnx_unique_name(load, name, &name));
     CLQ_TRY(onnx_combine(load, node, CLQ_BINARY_SUB, &from, &mean, name, &offset));
     same = offset;
     CLQ_TRY(clq_arena_format(&load->arena, &name, "%s.square", name));
