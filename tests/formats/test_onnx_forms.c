@@ -399,6 +399,25 @@ static void lowest_padding(void **state) {
     }
 }
 
+/* Blocks of pixels to channels, by either order of them, also written by opsets with one. */
+static void space_to_depth(void **state) {
+    (void)state;
+    for (int last = 0; last < 2; last++) {
+        make_model *m = start(4, (const int64_t[]){-1, 3, 4, 6});
+        float x[BATCH * 72], y[BATCH * 72];
+        clq_test_fill_f32(x, BATCH * 72, -1, 1, 12);
+        make_node(m, "SpaceToDepth", "x", "y");
+        make_int(m, "blocksize", 2);
+        make_string(m, "mode", last ? "CRD" : "DCR");
+        for (int i = 0; i < BATCH * 72; i++) { /* y (N, 12, 2, 3) */
+            const int n = i / 72, k = i / 6 % 12, h = i / 3 % 2, w = i % 3;
+            const int block = last ? k % 4 : k / 3, c = last ? k / 4 : k % 3;
+            y[i] = x[((n * 3 + c) * 4 + 2 * h + block / 2) * 6 + 2 * w + block % 2];
+        }
+        check_model(m, BATCH, x, y, BATCH * 72);
+    }
+}
+
 /* ---- one dimension ---- */
 
 enum { LENGTH = 11, KERNEL = 3, STRIDE = 2, DILATION = 2, FRONT = 1, BACK = 2 };
@@ -705,6 +724,7 @@ int main(void) {
         cmocka_unit_test(dynamic_otherwise),
         cmocka_unit_test(codes_are_kept),
         cmocka_unit_test(lowest_padding),
+        cmocka_unit_test(space_to_depth),
         cmocka_unit_test(windows_of_one_dimension),
         cmocka_unit_test(more_of_one_dimension),
         cmocka_unit_test(gemms),

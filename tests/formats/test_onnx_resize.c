@@ -118,6 +118,17 @@ static void resize_keeps_the_aspect(void **state) {
     clq_graph *graph = finish(m);
     assert_size(graph, 12, 12, 3);
     clq_graph_destroy(graph);
+
+    m = make_start(); /* rounded up: no scale alone makes it */
+    m->inputs[0] = make_info(m, "x", 4, (const int64_t[]){-1, 3, 8, 5});
+    make_longs(m, "sizes", 3, 5);
+    make_node(m, "Resize", "x,-,-,sizes", "v");
+    make_ints(m, "axes", 2, 3);
+    make_string(m, "keep_aspect_ratio_policy", "not_larger");
+    m->opset.version = 18;
+    graph = finish(m);
+    assert_size(graph, 3, 2, 3);
+    assert_comes_back(graph);
 }
 
 static void old_forms(void **state) {

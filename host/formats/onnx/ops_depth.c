@@ -28,21 +28,45 @@ static clq_status read_depth(onnx_loader *load, onnx_node *node) {
                          &x.value, 1, NULL);
 }
 
+/* (N, block block, C, H, W) to (N, C block block, H, W): SpaceToDepth's only mode before opset 28
+ * to the other. */
+static clq_status write_turned(onnx_chain *chain, const clq_node *graph_node, int block) {
+    static const int perm[5] = {0, 2, 1, 3, 4};
+    onnx_saver *save = chain->save;
+    const clq_shape *y = &save->graph->values[graph_node->output].shape;
+    const int64_t blocks = (int64_t)block * block, channels = y->dim[3];
+    const int64_t apart[5] = {0, blocks, channels / blocks, y->dim[1], y->dim[2]};
+    const int64_t joined[4] = {0, channels, y->dim[1], y->dim[2]};
+    const char *inputs[2] = {chain->current}, *turned;
+    Onnx__NodeProto *node;
+    char *path;
+    CLQ_TRY(clq_arena_format(&save->arena, &path, "%s/apart", chain->base));
+    CLQ_TRY(onnx_save_longs(save, "block_shape", apart, 5, &inputs[1]));
+    CLQ_TRY(onnx_save_name(save, &save->values, path, &turned));
+    CLQ_TRY(onnx_save_node(save, "Reshape", path, inputs, 2, turned, &node));
+    chain->current = turned;
+    CLQ_TRY(onnx_save_step(chain, "Transpose", &chain->current, 1, &node));
+    CLQ_TRY(onnx_save_ints(save, node, "perm", perm, 5));
+    inputs[0] = chain->current;
+    CLQ_TRY(onnx_save_longs(save, "block_back", joined, 4, &inputs[1]));
+    return onnx_save_step(chain, "Reshape", inputs, 2, &node);
+}
+
 static clq_status write_depth(onnx_chain *chain, const clq_node *graph_node, const char **inputs,
                               size_t count) {
     const clq_space_depth_attrs *attrs = graph_node->attrs;
     const bool to_space = strcmp(chain->onnx, "DepthToSpace") == 0;
+    const bool turns = !to_space && attrs->mode == CLQ_DEPTH_CRD;
     Onnx__NodeProto *node;
-    if (!to_space && attrs->mode == CLQ_DEPTH_CRD) {
-        return clq_fail(CLQ_USAGE, "space_to_depth \"%s\": ONNX has it in mode DCR only",
-                        graph_node->name);
-    }
-    onnx_save_plan(chain, chain->onnx, CLQ_ACT_NONE);
+    onnx_save_plan(chain, turns ? "Reshape" : chain->onnx, CLQ_ACT_NONE);
     CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &node));
     CLQ_TRY(onnx_save_int(chain->save, node, "blocksize", attrs->block));
     if (to_space) {
         CLQ_TRY(onnx_save_text(chain->save, node, "mode",
                                attrs->mode == CLQ_DEPTH_CRD ? "CRD" : "DCR"));
+    }
+    if (turns) {
+        CLQ_TRY(write_turned(chain, graph_node, attrs->block));
     }
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }

@@ -309,20 +309,54 @@ static clq_status find_coordinates(onnx_saver *save, const clq_node *node,
     return CLQ_OK;
 }
 
+/* The policy by which a file's sizes, those of the result, give one scale and these sizes again:
+ * they were rounded from a scale that one of them asks for exactly. NULL: there is none. */
+static const char *find_policy(const clq_resize_attrs *attrs, const int64_t *x, const int64_t *y) {
+    float least = INFINITY, most = 0;
+    if (attrs->coordinates == CLQ_RESIZE_TF_CROP_AND_RESIZE || attrs->scale[0] <= 0 ||
+        attrs->scale[0] != attrs->scale[1]) {
+        return NULL;
+    }
+    for (int axis = 0; axis < 2; axis++) {
+        const float own = (float)y[1 + axis] / (float)x[1 + axis];
+        least = own < least ? own : least;
+        most = own > most ? own : most;
+    }
+    return least == attrs->scale[0] ? "not_larger" : most == attrs->scale[0] ? "not_smaller" : NULL;
+}
+
+/* Whether scales alone do not make the sizes. */
+static bool is_rounded(const clq_resize_attrs *attrs, const int64_t *x, const int64_t *y) {
+    bool rounded = false;
+    for (int axis = 0; axis < 2; axis++) {
+        rounded =
+            rounded || (attrs->scale[axis] > 0 &&
+                        floorf((float)x[1 + axis] * attrs->scale[axis]) != (float)y[1 + axis]);
+    }
+    return rounded;
+}
+
 /* roi, scales and sizes, which follow inputs[0]. Scales do for any batch, as sizes do since axes
  * can be said; of scales and a roi not all readers make the same size. */
 static clq_status save_sizes(onnx_saver *save, const clq_node *node, const clq_resize_attrs *attrs,
-                             const char *inputs[4], size_t *count) {
+                             const char *inputs[4], size_t *count, const char **policy) {
     enum { AXES_OPSET = 18 };
     const int64_t *x = save->graph->values[node->inputs[0]].shape.dim;
     const int64_t *y = save->graph->values[node->output].shape.dim;
     inputs[1] = inputs[2] = "";
+    *policy = NULL;
     if (attrs->coordinates == CLQ_RESIZE_TF_CROP_AND_RESIZE) {
         const float box[4] = {attrs->box_begin[0], attrs->box_begin[1], attrs->box_end[0],
                               attrs->box_end[1]};
         save->opset = save->opset < AXES_OPSET ? AXES_OPSET : save->opset;
         *count = 4;
         CLQ_TRY(save_floats(save, "resize_roi", box, 4, &inputs[1]));
+        return onnx_save_longs(save, "resize_sizes", y + 1, 2, &inputs[3]);
+    }
+    *policy = is_rounded(attrs, x, y) ? find_policy(attrs, x, y) : NULL;
+    if (*policy) {
+        save->opset = save->opset < AXES_OPSET ? AXES_OPSET : save->opset;
+        *count = 4;
         return onnx_save_longs(save, "resize_sizes", y + 1, 2, &inputs[3]);
     }
     float scales[4] = {1, 1, 0, 0};
@@ -338,10 +372,10 @@ static clq_status write_resize(onnx_chain *chain, const clq_node *graph_node, co
     static const int height_and_width[2] = {2, 3};
     clq_resize_attrs attrs = *(const clq_resize_attrs *)graph_node->attrs;
     onnx_saver *save = chain->save;
-    const char *all[4] = {inputs[0]};
+    const char *all[4] = {inputs[0]}, *policy;
     Onnx__NodeProto *node;
     CLQ_TRY(find_coordinates(save, graph_node, &attrs));
-    CLQ_TRY(save_sizes(save, graph_node, &attrs, all, &count));
+    CLQ_TRY(save_sizes(save, graph_node, &attrs, all, &count, &policy));
     onnx_save_plan(chain, "Resize", CLQ_ACT_NONE);
     CLQ_TRY(onnx_save_step(chain, "Resize", all, count, &node));
     CLQ_TRY(onnx_save_text(save, node, "coordinate_transformation_mode",
@@ -353,6 +387,10 @@ static clq_status write_resize(onnx_chain *chain, const clq_node *graph_node, co
     if (attrs.coordinates == CLQ_RESIZE_TF_CROP_AND_RESIZE) {
         CLQ_TRY(onnx_save_ints(save, node, "axes", height_and_width, 2));
         CLQ_TRY(onnx_save_float(save, node, "extrapolation_value", attrs.outside));
+    }
+    if (policy) {
+        CLQ_TRY(onnx_save_ints(save, node, "axes", height_and_width, 2));
+        CLQ_TRY(onnx_save_text(save, node, "keep_aspect_ratio_policy", policy));
     }
     CLQ_TRY(onnx_save_text(save, node, "mode", text_of(modes, (int)attrs.mode)));
     CLQ_TRY(onnx_save_text(save, node, "nearest_mode", text_of(roundings, (int)attrs.rounding)));
