@@ -19,8 +19,8 @@
  *   unfit     [blocks][steps / 2 + 1] int32 behind the channels, only with DOTV_SPLIT (dot4.h): the
  *     even steps of the block whose weights may not be taken as a pair with the next step's,
  *     ascending, then INT_MAX
- *   beyond    [depth] bytes of x_zero behind the channels, only with IN_PLACE: what a tap outside
- *     the image reads */
+ *   beyond    [run_taps * depth] bytes of x_zero behind the channels, only with IN_PLACE: what taps
+ *     above or below the image read, and one beside it */
 #ifndef CLQ_CONV_INT8_H
 #define CLQ_CONV_INT8_H
 

@@ -27,6 +27,16 @@ static inline void find_inputs(__global const int **from, __global const uchar *
     }
 }
 
+/* Whether no tap of the rows lies left or right of the image: those of a line then are side by side,
+ * if a tap has all channels. */
+static inline bool lie_inside(const tile_rows *rows, const conv_int8 *s) {
+    bool inside = true;
+#pragma unroll
+    for (int i = 0; i < MR; i++)
+        inside &= (rows->x[i] >= 0) & (rows->x[i] + s->kw <= s->iw);
+    return inside;
+}
+
 /* Whether output pixels are the input's, one after the other. */
 static inline bool is_pointwise(const conv_int8 *s) {
     return s->kh == 1 && s->kw == 1 && s->stride_h == 1 && s->stride_w == 1 && s->pad_top == 0 &&

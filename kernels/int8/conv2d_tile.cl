@@ -334,6 +334,9 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                 }
             }
         }
+#if IN_PLACE
+        const int run = s.run_taps > 1 && lie_inside(&rows, &s) ? s.kw : 1;
+#endif
         for (int block = block_begin; block < block_end; block++) {
             const int group = s.group_blocks == s.blocks ? 0 : block / s.group_blocks;
             const int column = (block - group * s.group_blocks) * NR;
@@ -362,11 +365,11 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
             const int count = s.depth / DOTV_STEP;
             const bool find = !pointwise && (taps > 1 || block == block_begin || !one_group);
             for (int ky = 0; ky < s.kh; ky++)
-                for (int kx = 0; kx < s.kw; kx++, w += count * NV) {
+                for (int kx = 0; kx < s.kw; kx += run, w += run * count * NV) {
                     if (find)
                         find_inputs(from, x, channels + 3 * stride, &s, &rows, ky, kx,
                                     group * s.depth);
-                    add_rows(from, count, block == block_begin ? ahead : 0, w, acc);
+                    add_rows(from, run * count, block == block_begin ? ahead : 0, w, acc);
                 }
 #else
             __global const int *unfit = channels + 3 * stride + block * (steps / 2 + 1);

@@ -75,9 +75,14 @@ size_t clq_int8_weight_bytes(const clq_int8_plan *plan) {
     return plan->nibbles ? weights / 2 : weights * (size_t)plan->element_bytes;
 }
 
+/* What a line of taps outside the image reads. */
+static size_t beyond_bytes(const clq_int8_plan *plan) {
+    return (size_t)(plan->shape.run_taps * plan->shape.depth);
+}
+
 size_t clq_int8_channel_bytes(const clq_int8_plan *plan) {
     size_t channels = (size_t)plan->shape.blocks * (size_t)plan->nr * 3;
-    const size_t beyond = plan->in_place ? (size_t)plan->shape.depth / sizeof(int32_t) : 0;
+    const size_t beyond = plan->in_place ? beyond_bytes(plan) / sizeof(int32_t) : 0;
     return (channels + (size_t)plan->shape.blocks * unfit_room(plan) + beyond) * sizeof(int32_t);
 }
 
@@ -248,7 +253,7 @@ clq_status clq_int8_pack_channels(const clq_int8_plan *plan, const clq_conv_geom
     size_t stride = (size_t)plan->shape.blocks * (size_t)plan->nr;
     size_t count = (size_t)(g->kh * g->kw) * (size_t)(g->ic / g->groups);
     if (plan->in_place) {
-        memset(channels + 3 * stride, params->x_zero_point, (size_t)plan->shape.depth);
+        memset(channels + 3 * stride, params->x_zero_point, beyond_bytes(plan));
     }
     for (size_t i = 0; i < stride; i++) {
         channels[2 * stride + i] = 1; /* a shift that is valid for channels nobody sees */

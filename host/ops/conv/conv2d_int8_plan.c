@@ -183,12 +183,14 @@ static void use_nibbles(clq_int8_plan *plan) {
     }
 }
 
-/* Bytes that are read as they are need no panel, unless the taps are so short that finding their
- * pixels costs more than copying them. */
+/* Bytes that are read as they are need no panel, unless the taps, or lines of taps that lie side
+ * by side, are so short that finding their pixels costs more than copying them. */
 static void choose_in_place(const clq_conv_geometry *g, clq_int8_plan *plan) {
-    enum { SHORT_TAP = 32 };
-    plan->in_place = plan->step == 4 && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
-                     (g->kh * g->kw == 1 || plan->shape.depth >= SHORT_TAP);
+    enum { SHORT_TAP = 32, SHORT_RUN = 12 };
+    plan->in_place =
+        plan->step == 4 && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
+        (g->kh * g->kw == 1 || plan->shape.depth >= SHORT_TAP ||
+         (plan->shape.run_taps > 1 && plan->shape.run_taps * plan->shape.depth >= SHORT_RUN));
     const size_t length = strlen(plan->options);
     if (plan->in_place) {
         snprintf(plan->options + length, sizeof plan->options - length, " -DIN_PLACE=1");

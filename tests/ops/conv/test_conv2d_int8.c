@@ -96,6 +96,8 @@ static void test_pixels_and_windows(void **state) {
     check(stem);
     stem.pad = 6; /* whole windows outside the image */
     check(stem);
+    stem.w = 61; /* tiles whose taps are all in their lines */
+    check(stem);
 }
 
 /* Enough pixels and channels for the largest tiles, which few work-items would not be given. */
