@@ -149,6 +149,19 @@ int clq_build_conv(clq_builder *b, const char *name, int x, int channels, int ke
     return add_node(b, "conv2d", name, &attrs, inputs, 2);
 }
 
+int clq_build_upsample(clq_builder *b, const char *name, int x, int channels) {
+    const clq_conv_transpose_attrs attrs = {
+        .conv = {.kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}, .groups = 1}};
+    const int in_channels = clq_build_channels(b, x);
+    const clq_shape weight = {4, {channels, 2, 2, in_channels}}, bias = {1, {channels}};
+    const int inputs[3] = {x, add_parameter(b, name, "weight", CLQ_VALUE_PARAMETER, weight),
+                           add_parameter(b, name, "bias", CLQ_VALUE_PARAMETER, bias)};
+    if (fills(b)) {
+        fill_normal(b, inputs[1], sqrt(2.0 / in_channels)); /* a number is made of one pixel */
+    }
+    return add_node(b, "conv_transpose", name, &attrs, inputs, 3);
+}
+
 int clq_build_batch_norm(clq_builder *b, const char *name, int x) {
     return clq_build_norm(b, name, x, 1e-5f, 0.1f);
 }

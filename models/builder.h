@@ -45,6 +45,9 @@ typedef struct clq_conv_spec {
 } clq_conv_spec;
 int clq_build_convolution(clq_builder *b, const char *name, int x, const clq_conv_spec *conv);
 
+/* A transposed convolution that doubles height and width. */
+int clq_build_upsample(clq_builder *b, const char *name, int x, int channels);
+
 int clq_build_batch_norm(clq_builder *b, const char *name, int x); /* eps 1e-5, momentum 0.1 */
 int clq_build_norm(clq_builder *b, const char *name, int x, float epsilon, float momentum);
 /* Over the channels. */
@@ -76,6 +79,7 @@ void clq_build_shufflenet(clq_builder *b);
 void clq_build_regnet(clq_builder *b);
 void clq_build_densenet(clq_builder *b);
 void clq_build_convnext(clq_builder *b);
+void clq_build_unet(clq_builder *b);
 void clq_build_mlp(clq_builder *b);
 
 #endif

@@ -40,6 +40,8 @@ static const network networks[] = {
      clq_build_densenet},
     {{"convnext_tiny", "7x7 depthwise, layer norm, GELU, 28.6 M parameters", "imagenet"},
      clq_build_convnext},
+    {{"unet", "segmentation: 3 levels of 16 to 128 channels, 0.48 M parameters", NULL},
+     clq_build_unet},
     {{"mlp", "fully connected layers of given widths", NULL}, clq_build_mlp},
 };
 
@@ -158,9 +160,10 @@ static clq_status fill_options(const network *n, clq_network_options *o) {
     bool mlp = n->build == clq_build_mlp;
     CLQ_TRY(fill_stem(n, o));
     bool imagenet = o->stem && strcmp(o->stem, "imagenet") == 0;
-    o->size = o->size ? o->size : imagenet ? 224 : mlp ? 28 : 32;
+    const bool unet = n->build == clq_build_unet;
+    o->size = o->size ? o->size : imagenet ? 224 : mlp ? 28 : unet ? 128 : 32;
     o->channels = o->channels ? o->channels : mlp ? 1 : 3;
-    o->classes = o->classes ? o->classes : imagenet ? 1000 : 10;
+    o->classes = o->classes ? o->classes : imagenet ? 1000 : unet ? 2 : 10;
     CLQ_TRY(check_range(name, "size", o->size, MAX_SIZE));
     CLQ_TRY(check_range(name, "channels", o->channels, MAX_CHANNELS));
     CLQ_TRY(check_range(name, "classes", o->classes, MAX_FEATURES));

@@ -189,6 +189,36 @@ cleanup:
     return status;
 }
 
+/* Pixels, or rows, of arrays that have labels. */
+static clq_status evaluate_arrays(const options *o, clq_device *device, clq_graph *graph) {
+    clq_evaluation evaluation = {0};
+    clq_status status = CLQ_OK;
+    clq_arrays *arrays = NULL;
+    if (o->logits || o->inputs || o->save_labels || o->codes || o->images.labels ||
+        o->images.given.known || !isnan(o->min_r2)) {
+        return clq_fail(CLQ_USAGE,
+                        "%s: arrays are fed as they are, and nothing of them is written "
+                        "or of a regression; predict writes outputs",
+                        o->data);
+    }
+    clq_tell_logits(graph);
+    CLQ_GOTO(status, cleanup, clq_labelled_arrays_open(o->data, (clq_split)o->split, &arrays));
+    CLQ_GOTO(status, cleanup,
+             clq_stage_evaluate_arrays(device, graph, arrays, o->limit, o->batch, &evaluation));
+    if (o->common.json) {
+        json_t *json = clq_evaluation_to_json(&evaluation, graph, NULL, NULL);
+        status = clq_json_dump_stdout(json);
+        json_decref(json);
+    } else {
+        clq_evaluation_print(&evaluation, o->model, NULL);
+    }
+    status = status == CLQ_OK ? check_gates(o, &evaluation) : status;
+cleanup:
+    clq_evaluation_clear(&evaluation);
+    clq_arrays_close(arrays);
+    return status;
+}
+
 /* Each output beside the inputs and the outputs before it; beside the model's external data once it
  * is loaded, until then `graph` is NULL. */
 static clq_status check_outputs(const options *o, const clq_graph *graph) {
@@ -227,6 +257,10 @@ static clq_status run(int argc, char **argv) {
             o.model);
     }
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
+    if (clq_labelled_arrays_here(o.data)) {
+        status = evaluate_arrays(&o, device, graph);
+        goto cleanup;
+    }
     CLQ_GOTO(status, cleanup, clq_data_open(&source, graph, (clq_split)o.split, o.limit, &dataset));
     CLQ_GOTO(status, cleanup, check_kind(&o, dataset));
     CLQ_GOTO(status, cleanup, evaluate(&o, device, graph, dataset, sources));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/numbers.h"
 #include "base/ranges.h"
 #include "base/text.h"
@@ -381,6 +382,12 @@ clq_status clq_quant_flags_apply(const clq_quant_flags *flags, clq_quant_config 
     }
     if (config->policy.count == 0) {
         config->policy = before;
+    }
+    for (int i = 0; i < flags->count; i++) {
+        if (flags->given[i].key == ADAROUND && config->adaround == 0) {
+            clq_log_warn("--adaround=0: no steps, so weights are rounded to the nearest");
+            break;
+        }
     }
     CLQ_TRY(check_scale(config, given));
     return clq_quant_config_check(config);

@@ -211,6 +211,29 @@ clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, c
     return describe(*graph, *train);
 }
 
+clq_status clq_network_from_arrays(const clq_recipe *recipe, const clq_arrays *arrays,
+                                   clq_graph **graph) {
+    clq_network_options network = recipe->network;
+    const clq_array *images = NULL;
+    for (int i = 0; i < clq_arrays_count(arrays); i++) {
+        images = i == clq_arrays_labels(arrays) ? images : clq_arrays_at(arrays, i);
+    }
+    if (!network.network) {
+        return clq_fail(CLQ_BAD_DATA, "the recipe names no network (network.name)");
+    }
+    if (!images || images->rank != 4 || images->dims[2] != images->dims[3] ||
+        images->dims[1] > INT32_MAX || images->dims[2] > INT32_MAX) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: training needs one array of images (N, C, H, W), H = W, "
+                        "beside \"labels\"",
+                        clq_arrays_path(arrays));
+    }
+    network.size = (int)images->dims[2];
+    network.channels = (int)images->dims[1];
+    CLQ_TRY(clq_network_build(&network, graph));
+    return load_weights(recipe, *graph);
+}
+
 /* ---- ranks ---- */
 
 clq_status clq_ranks_join(clq_ranks **ranks) {
@@ -254,6 +277,7 @@ static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *ph
                            .train = options->train,
                            .test = options->test,
                            .arrays = options->arrays,
+                           .test_arrays = options->test_arrays,
                            .test_rows = options->test_rows,
                            .config = *options->config,
                            .mode = CLQ_EXEC_TRAIN,
@@ -328,7 +352,7 @@ clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage
     int history_count = 0;
     clq_train_job job = job_of(device, graph, "train", options);
     CLQ_GOTO(status, cleanup, open_teacher(options->config, NULL, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, clq_graph_normalization(graph, options->train, &job.normalization));
+    CLQ_GOTO(status, cleanup, take_normalization(options, graph, &job));
     status = end_training(options, clq_train(&job, &history, &history_count));
 cleanup:
     clq_free(history);

@@ -37,6 +37,10 @@ clq_status clq_model_to_integer(const char *path, clq_graph **graph);
 clq_status clq_network_from_recipe(const clq_recipe *recipe, const char *data, clq_graph **graph,
                                    clq_dataset **train, clq_dataset **test);
 
+/* The same for arrays, which give the input's size: images (N, C, H, H), or rows. */
+clq_status clq_network_from_arrays(const clq_recipe *recipe, const clq_arrays *arrays,
+                                   clq_graph **graph);
+
 /* ---- ranks ---- */
 
 /* Meets the other ranks, when there are any; all but rank 0 fall silent. */
@@ -47,7 +51,7 @@ clq_status clq_ranks_join(clq_ranks **ranks);
 /* What both kinds of training need beside the network. */
 typedef struct clq_stage_options {
     clq_dataset *train, *test;
-    clq_arrays *arrays; /* QAT: in their place, and test_rows, as in clq_train_job */
+    clq_arrays *arrays, *test_arrays; /* in their place, and test_rows, as in clq_train_job */
     int64_t test_rows;
     bool no_labels;    /* QAT: as in clq_train_job */
     clq_graph **start; /* QAT: receives the integer network of calibration; NULL: not wanted */

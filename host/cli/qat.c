@@ -244,7 +244,7 @@ typedef struct task {
     clq_graph *graph, *integer, *start;
     clq_data_source source;
     clq_dataset *train, *test;
-    clq_arrays *arrays; /* in their place */
+    clq_arrays *arrays, *test_arrays; /* in their place; the second NULL: the first */
     clq_out_folder out;
     clq_origin origin;
     clq_quantized quantized;
@@ -308,11 +308,25 @@ static clq_status open_splits(task *t) {
 }
 
 static clq_status open_data(task *t) {
-    if (!t->o.inputs || !clq_inputs_are_arrays(t->o.inputs)) {
+    const options *o = &t->o;
+    if (o->data && clq_labelled_arrays_here(o->data)) {
+        if (o->images.given.known || o->images.labels) {
+            return clq_fail(CLQ_USAGE, "%s: flags that prepare images are of no use to arrays",
+                            o->data);
+        }
+        CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TRAIN, &t->arrays));
+        CLQ_TRY(clq_is_folder(o->data)
+                    ? clq_labelled_arrays_open(o->data, CLQ_SPLIT_TEST, &t->test_arrays)
+                    : CLQ_OK);
+    } else if (o->inputs && clq_inputs_are_arrays(o->inputs)) {
+        CLQ_TRY(clq_inputs_open_arrays(o->inputs, &o->images, &t->arrays));
+    } else {
         return open_splits(t);
     }
-    CLQ_TRY(clq_inputs_open_arrays(t->o.inputs, &t->o.images, &t->arrays));
-    clq_log_warn("%s: the network is compared on the rows that it learns from", t->o.inputs);
+    if (!t->test_arrays) {
+        clq_log_warn("%s: the network is compared on the rows that it learns from",
+                     clq_arrays_path(t->arrays));
+    }
     return CLQ_OK;
 }
 
@@ -381,7 +395,7 @@ static clq_status fit_batch(task *t) {
 static clq_status fit_recipe(task *t) {
     clq_recipe *recipe = t->recipe;
     if (!t->o.no_labels) {
-        return CLQ_OK;
+        return t->arrays ? fit_batch(t) : CLQ_OK;
     }
     if (!says(recipe, "loss") && (t->o.inputs || !classifies(t->graph))) {
         recipe->qat.loss = CLQ_LOSS_OUTPUT_ERROR;
@@ -395,9 +409,10 @@ static clq_status fit_recipe(task *t) {
 
 /* Of what was written, and where there are no labels of what QAT began with. */
 static clq_status measure(task *t) {
-    const clq_unlabelled inputs = {.images = t->arrays ? NULL : &t->source, .arrays = t->arrays};
+    clq_arrays *const arrays = t->test_arrays ? t->test_arrays : t->arrays;
+    const clq_unlabelled inputs = {.images = arrays ? NULL : &t->source, .arrays = arrays};
     clq_quantized *q = &t->quantized;
-    if (!t->o.no_labels) {
+    if (!t->o.no_labels && !arrays) {
         return clq_compare_accuracy(t->device, t->graph, t->integer, &t->source, t->o.test_images,
                                     &q->accuracy);
     }
@@ -412,6 +427,7 @@ static clq_status train(task *t) {
     const clq_stage_options stage = {.train = t->train,
                                      .test = t->test,
                                      .arrays = t->arrays,
+                                     .test_arrays = t->test_arrays,
                                      .test_rows = o->test_images,
                                      .no_labels = o->no_labels,
                                      .start = &t->start,
@@ -454,6 +470,7 @@ static void close_task(task *t, clq_status status) {
     clq_dataset_close(t->train);
     clq_dataset_close(t->test);
     clq_arrays_close(t->arrays);
+    clq_arrays_close(t->test_arrays);
     clq_graph_destroy(t->graph);
     clq_graph_destroy(t->integer);
     clq_graph_destroy(t->start);

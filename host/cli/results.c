@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "cli/pipeline.h"
 
 void clq_print_name(const char *name) {
@@ -13,7 +14,15 @@ void clq_print_name(const char *name) {
 void clq_evaluation_print(const clq_evaluation *evaluation, const char *name,
                           clq_dataset *dataset) {
     const clq_evaluation *e = evaluation;
-    char *const *names = clq_target_names(dataset);
+    char *const *names = dataset ? clq_target_names(dataset) : NULL;
+    if (e->pixels > 0) {
+        printf("%s: pixel accuracy %.2f %%  mean IoU %.4f  loss %.4f  on %lld pixel%s of %lld "
+               "%.*s\n",
+               name, 100 * e->top1, e->mean_iou, e->loss, (long long)e->pixels,
+               clq_plural(e->pixels), (long long)e->images, clq_unit_length(e->unit, e->images),
+               e->unit);
+        return;
+    }
     if (e->targets == 0) {
         printf("%s: top-1 %.2f %%  top-5 %.2f %%  loss %.4f  on %lld %.*s\n", name, 100 * e->top1,
                100 * e->top5, e->loss, (long long)e->images, clq_unit_length(e->unit, e->images),

@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/numbers.h"
 #include "base/ranges.h"
 #include "cli/cli.h"
@@ -117,6 +118,22 @@ static clq_status save(const options *o, const clq_graph *graph) {
     return status;
 }
 
+/* Arrays with labels, of one file both splits. */
+static clq_status open_arrays(const options *o, const clq_recipe *recipe, clq_graph **graph,
+                              clq_arrays **train, clq_arrays **test) {
+    if (o->images.given.known) {
+        return clq_fail(CLQ_USAGE, "%s: flags that prepare images are of no use to arrays",
+                        o->data);
+    }
+    CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TRAIN, train));
+    if (clq_is_folder(o->data)) {
+        CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TEST, test));
+    } else {
+        clq_log_warn("%s: the network is tested on the rows that it learns from", o->data);
+    }
+    return clq_network_from_arrays(recipe, *train, graph);
+}
+
 static const clq_out_training trainings[] = {{"", "train"}};
 static const char *const results[] = {"model.onnx", "weights.safetensors", "origin.json"};
 
@@ -128,6 +145,7 @@ static clq_status run(int argc, char **argv) {
     clq_recipe *recipe = NULL;
     clq_graph *graph = NULL;
     clq_dataset *train = NULL, *test = NULL;
+    clq_arrays *arrays = NULL, *test_arrays = NULL;
     clq_out_folder out = {0};
     clq_origin origin = {0};
     char epochs[32];
@@ -160,13 +178,18 @@ static clq_status run(int argc, char **argv) {
     recipe->new_head |= o.new_head;
     CLQ_GOTO(status, cleanup,
              clq_device_open_nth(o.common.device, clq_ranks_local(ranks), &device));
-    CLQ_GOTO(status, cleanup, clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
+    CLQ_GOTO(status, cleanup,
+             clq_labelled_arrays_here(o.data)
+                 ? open_arrays(&o, recipe, &graph, &arrays, &test_arrays)
+                 : clq_network_from_recipe(recipe, o.data, &graph, &train, &test));
     CLQ_GOTO(status, cleanup, clq_out_claim(&out));
     CLQ_GOTO(status, cleanup,
-             clq_origin_begin(&origin, recipe, device, &(clq_origin_data){train, test, NULL},
+             clq_origin_begin(&origin, recipe, device, &(clq_origin_data){train, test, arrays},
                               clq_ranks_size(ranks), o.resume));
     const clq_stage_options stage = {.train = train,
                                      .test = test,
+                                     .arrays = arrays,
+                                     .test_arrays = test_arrays,
                                      .config = &recipe->train,
                                      .recipe = recipe->text,
                                      .out = o.out,
@@ -187,6 +210,8 @@ cleanup:
     clq_out_release(&out);
     clq_dataset_close(train);
     clq_dataset_close(test);
+    clq_arrays_close(arrays);
+    clq_arrays_close(test_arrays);
     clq_graph_destroy(graph);
     clq_recipe_free(recipe);
     clq_device_close(device);

@@ -317,9 +317,8 @@ clq_status clq_arrays_set_fill(clq_arrays *arrays, clq_arrays_fill fill, void *c
 clq_status clq_arrays_set_labels(clq_arrays *arrays, const char *name) {
     CLQ_NEEDS(arrays, name);
     const int index = find(arrays, name);
-    if (index < 0 || arrays->streams[index].head.rank != 1) {
-        return clq_fail(CLQ_USAGE, "%s: no array of one number a row is named \"%s\"", arrays->path,
-                        name);
+    if (index < 0) {
+        return clq_fail(CLQ_USAGE, "%s: no array is named \"%s\"", arrays->path, name);
     }
     arrays->labels = index;
     return CLQ_OK;

@@ -165,6 +165,23 @@ clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void 
     return queued(device, error, "read", size, event);
 }
 
+clq_status clq_buffer_map(clq_buffer *buffer, void **data) {
+    CLQ_NEEDS(buffer, data);
+    cl_int error;
+    CLQ_TRY(clq_recorder_refuse(buffer->device, "a write"));
+    *data =
+        clEnqueueMapBuffer(buffer->device->queue, buffer->memory, CL_TRUE,
+                           CL_MAP_WRITE_INVALIDATE_REGION, 0, buffer->size, 0, NULL, NULL, &error);
+    return queued(buffer->device, error, "map", buffer->size, NULL);
+}
+
+clq_status clq_buffer_unmap(clq_buffer *buffer, void *data) {
+    CLQ_NEEDS(buffer, data);
+    const cl_int error =
+        clEnqueueUnmapMemObject(buffer->device->queue, buffer->memory, data, 0, NULL, NULL);
+    return queued(buffer->device, error, "unmap", buffer->size, NULL);
+}
+
 clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern) {
     CLQ_NEEDS(buffer);
     clq_device *device = buffer->device;

@@ -35,6 +35,15 @@ clq_status clq_value_codes(const clq_value *value, int8_t **codes) {
     return CLQ_OK;
 }
 
+clq_status clq_value_borrow_codes(const clq_value *value, const int8_t **codes, int8_t **own) {
+    *own = NULL;
+    if (value->dtype != CLQ_S8) {
+        CLQ_TRY(clq_value_codes(value, own));
+    }
+    *codes = *own ? *own : value->data;
+    return CLQ_OK;
+}
+
 clq_status clq_value_set_codes(clq_value *value, clq_dtype dtype, int8_t *codes) {
     void *data = codes;
     if (dtype == CLQ_S4) {

@@ -15,6 +15,9 @@ void clq_unpack_s4(const uint8_t *packed, size_t count, int8_t *codes);
 
 /* A parameter of S8 or S4 with a byte a code, for the caller to free. */
 clq_status clq_value_codes(const clq_value *value, int8_t **codes);
+/* The same without a copy where there is one a byte: *own is NULL then, else for the caller to
+ * free. Valid as long as the value's data. */
+clq_status clq_value_borrow_codes(const clq_value *value, const int8_t **codes, int8_t **own);
 /* Stores `codes`, which it takes over, as the value's data of type `dtype`, S8 or S4. */
 clq_status clq_value_set_codes(clq_value *value, clq_dtype dtype, int8_t *codes);
 

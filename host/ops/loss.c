@@ -17,20 +17,24 @@ struct clq_loss {
     clq_device *device;
     clq_loss_kind kind;
     int n, classes;
+    int rows; /* of a sample: its pixels, or 1 */
     float smoothing;
     bool classless;            /* no target is a class */
     clq_buffer *teacher;       /* F32 (N, classes), borrowed; NULL: none */
     float weight, temperature; /* of the teacher */
     clq_buffer *samples;       /* F32 (N) */
-    clq_buffer *ranks;         /* S32 (N): classes put before the right one */
-    clq_buffer *totals;        /* F32 (TOTALS) */
-    loss_output *outputs;      /* (output_count); NULL: of the other kinds */
+    clq_buffer *ranks;         /* S32 (N, rows): classes put before the right one */
+    clq_buffer *row_losses;    /* F32 (N, rows), and hits (N, 2); NULL: one row a sample */
+    clq_buffer *hits;
+    clq_buffer *totals;   /* F32 (TOTALS) */
+    loss_output *outputs; /* (output_count); NULL: of the other kinds */
     int output_count;
     clq_buffer *error, *power, *divisor; /* F32 (N, parts), for the output with most; (1) */
 };
 
 /* What all kinds have. */
-static clq_status create(clq_device *device, clq_loss_kind kind, int n, clq_loss **result) {
+static clq_status create(clq_device *device, clq_loss_kind kind, int n, int rows,
+                         clq_loss **result) {
     const size_t words = (size_t)n * sizeof(float);
     clq_loss *loss = *result = clq_calloc(1, sizeof *loss);
     clq_op_self_tests_add();
@@ -40,28 +44,37 @@ static clq_status create(clq_device *device, clq_loss_kind kind, int n, clq_loss
     loss->device = device;
     loss->kind = kind;
     loss->n = n;
+    loss->rows = rows;
     CLQ_TRY(clq_buffer_create(device, words, &loss->samples));
-    CLQ_TRY(clq_buffer_create(device, words, &loss->ranks));
+    CLQ_TRY(clq_buffer_create(device, words * (size_t)rows, &loss->ranks));
+    if (rows > 1) {
+        CLQ_TRY(clq_buffer_create(device, words * (size_t)rows, &loss->row_losses));
+        CLQ_TRY(clq_buffer_create(device, 2 * words, &loss->hits));
+    }
     CLQ_TRY(clq_buffer_create(device, TOTALS * sizeof(float), &loss->totals));
     return clq_loss_reset(loss);
 }
 
 clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
                            double label_smoothing, clq_loss **result) {
-    if ((output->rank != 2 && kind != CLQ_LOSS_MSE) || clq_shape_count(output) > INT_MAX) {
-        return clq_fail(CLQ_USAGE, "a loss needs an output of shape (N, classes), it has rank %d",
+    const bool classes = kind == CLQ_LOSS_CROSS_ENTROPY;
+    if ((classes && output->rank != 2 && output->rank != 4) || clq_shape_count(output) > INT_MAX) {
+        return clq_fail(CLQ_USAGE,
+                        "a loss needs an output of shape (N, classes), or (N, H, W, classes), it "
+                        "has rank %d",
                         output->rank);
     }
+    const int64_t pixels = classes && output->rank == 4 ? output->dim[1] * output->dim[2] : 1;
     if (!(label_smoothing >= 0 && label_smoothing < 1)) {
         return clq_fail(CLQ_USAGE, "label smoothing must be in [0, 1), is %g", label_smoothing);
     }
     clq_loss *loss = NULL;
-    const clq_status status = create(device, kind, (int)output->dim[0], &loss);
+    const clq_status status = create(device, kind, (int)output->dim[0], (int)pixels, &loss);
     if (status != CLQ_OK) {
         clq_loss_destroy(loss);
         return status;
     }
-    loss->classes = (int)(clq_shape_count(output) / output->dim[0]);
+    loss->classes = (int)(clq_shape_count(output) / output->dim[0] / pixels);
     loss->smoothing = (float)label_smoothing;
     *result = loss;
     return CLQ_OK;
@@ -97,7 +110,7 @@ static clq_status create_outputs(clq_loss *loss, const clq_shape *outputs, int c
 clq_status clq_loss_create_outputs(clq_device *device, const clq_shape *outputs, int count,
                                    clq_loss **result) {
     clq_loss *loss = NULL;
-    clq_status status = create(device, CLQ_LOSS_OUTPUT_ERROR, (int)outputs[0].dim[0], &loss);
+    clq_status status = create(device, CLQ_LOSS_OUTPUT_ERROR, (int)outputs[0].dim[0], 1, &loss);
     if (status == CLQ_OK) {
         status = create_outputs(loss, outputs, count);
     }
@@ -116,6 +129,8 @@ void clq_loss_destroy(clq_loss *loss) {
     }
     clq_buffer_release(loss->samples);
     clq_buffer_release(loss->ranks);
+    clq_buffer_release(loss->row_losses);
+    clq_buffer_release(loss->hits);
     clq_buffer_release(loss->totals);
     clq_buffer_release(loss->error);
     clq_buffer_release(loss->power);
@@ -135,9 +150,19 @@ static clq_status add_totals(clq_loss *loss) {
     clq_kernel *totals = NULL;
     CLQ_TRY(clq_kernel_get(loss->device, "loss_totals", NULL, &totals));
     CLQ_TRY(CLQ_LAUNCH(loss->device, totals, CLQ_RANGE1(1), CLQ_BUF(loss->samples),
-                       CLQ_BUF(loss->ranks), CLQ_BUF(loss->totals), CLQ_I32(loss->n)));
+                       CLQ_BUF(loss->ranks), CLQ_BUF(loss->hits), CLQ_BUF(loss->totals),
+                       CLQ_I32(loss->n)));
     clq_device_set_label(loss->device, "");
     return CLQ_OK;
+}
+
+/* Of the pixels to samples. */
+static clq_status add_rows(clq_loss *loss) {
+    clq_kernel *kernel = NULL;
+    CLQ_TRY(clq_kernel_get(loss->device, "loss_of_rows", NULL, &kernel));
+    return CLQ_LAUNCH(loss->device, kernel, CLQ_RANGE1((size_t)loss->n), CLQ_BUF(loss->row_losses),
+                      CLQ_BUF(loss->ranks), CLQ_BUF(loss->samples), CLQ_BUF(loss->hits),
+                      CLQ_I32(loss->n), CLQ_I32(loss->rows));
 }
 
 static clq_status run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, clq_buffer *soft,
@@ -147,11 +172,14 @@ static clq_status run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels, cl
     clq_kernel *kernel = NULL;
     clq_device_set_label(loss->device, "loss");
     CLQ_TRY(clq_kernel_get(loss->device, name, NULL, &kernel));
-    CLQ_TRY(CLQ_LAUNCH(loss->device, kernel, CLQ_RANGE1((size_t)loss->n), CLQ_BUF(logits),
+    clq_buffer *losses = loss->row_losses ? loss->row_losses : loss->samples;
+    const int rows = loss->n * loss->rows;
+    CLQ_TRY(CLQ_LAUNCH(loss->device, kernel, CLQ_RANGE1((size_t)rows), CLQ_BUF(logits),
                        CLQ_BUF(labels), CLQ_BUF(soft), CLQ_BUF(loss->teacher), CLQ_BUF(gradient),
-                       CLQ_BUF(loss->samples), CLQ_BUF(loss->ranks), CLQ_I32(loss->n),
-                       CLQ_I32(loss->classes), CLQ_F32(loss->smoothing), CLQ_F32(loss->weight),
-                       CLQ_F32(loss->temperature), CLQ_F32(1.0f / (float)loss->n)));
+                       CLQ_BUF(losses), CLQ_BUF(loss->ranks), CLQ_I32(rows), CLQ_I32(loss->classes),
+                       CLQ_F32(loss->smoothing), CLQ_F32(loss->weight), CLQ_F32(loss->temperature),
+                       CLQ_F32(1.0f / (float)rows)));
+    CLQ_TRY(loss->row_losses ? add_rows(loss) : CLQ_OK);
     return add_totals(loss);
 }
 
@@ -226,22 +254,25 @@ clq_status clq_loss_read(clq_loss *loss, clq_loss_totals *totals) {
 clq_status clq_loss_read_batch(clq_loss *loss, clq_loss_totals *batch) {
     const size_t n = (size_t)loss->n;
     clq_status status = CLQ_NO_MEMORY;
-    float *samples = clq_calloc(n, sizeof *samples);
+    float *samples = clq_calloc(n, sizeof *samples), *hits = clq_calloc(2 * n, sizeof *hits);
     int32_t *ranks = clq_calloc(n, sizeof *ranks);
     *batch = (clq_loss_totals){.samples = (double)n};
-    if (!samples || !ranks) {
+    if (!samples || !hits || !ranks) {
         goto cleanup;
     }
     CLQ_GOTO(status, cleanup, clq_buffer_read(loss->samples, 0, n * sizeof *samples, samples));
-    CLQ_GOTO(status, cleanup, clq_buffer_read(loss->ranks, 0, n * sizeof *ranks, ranks));
+    CLQ_GOTO(status, cleanup,
+             loss->hits ? clq_buffer_read(loss->hits, 0, 2 * n * sizeof *hits, hits)
+                        : clq_buffer_read(loss->ranks, 0, n * sizeof *ranks, ranks));
     for (size_t i = 0; i < n; i++) {
         batch->loss += samples[i];
-        batch->top1 += ranks[i] < 1;
-        batch->top5 += ranks[i] < 5;
+        batch->top1 += loss->hits ? (double)hits[2 * i] : ranks[i] < 1;
+        batch->top5 += loss->hits ? (double)hits[2 * i + 1] : ranks[i] < 5;
     }
     forget_classes(loss, batch);
 cleanup:
     clq_free(samples);
+    clq_free(hits);
     clq_free(ranks);
     return status;
 }

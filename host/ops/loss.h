@@ -7,7 +7,9 @@
 
 typedef struct clq_loss clq_loss;
 
-/* `output`: (N, C); of the mean squared error (N, ...), C being all of a sample's numbers.
+/* `output`: (N, C), or (N, H, W, C) for a class of each pixel, whose samples' losses are the means
+ * of their pixels' and whose hits are the part of pixels that are right; of the mean squared error
+ * (N, ...), C being all of a sample's numbers.
  * label_smoothing e: the target is 1 - e + e / C for the label, e / C elsewhere (Szegedy et al.
  * 2016). */
 clq_status clq_loss_create(clq_device *device, clq_loss_kind kind, const clq_shape *output,
@@ -24,8 +26,9 @@ void clq_loss_destroy(clq_loss *loss); /* NULL ok */
  * teacher. */
 void clq_loss_set_teacher(clq_loss *loss, clq_buffer *logits, double weight, double temperature);
 
-/* logits (N, C); gradient (N, C) = d(mean loss) / d logits, NULL: not wanted. labels: S32 (N); mean
- * squared error takes them as one-hot vectors. Adds the batch to the totals: a sample is right when
+/* logits (N, C); gradient (N, C) = d(mean loss) / d logits, NULL: not wanted. labels: S32 (N), or
+ * (N, H, W), where one that is no class adds nothing; mean squared error takes them as one-hot
+ * vectors. Adds the batch to the totals: a sample is right when
  * its label, or its most probable class, has the largest logit. Queues work. */
 clq_status clq_loss_run(clq_loss *loss, clq_buffer *logits, clq_buffer *labels,
                         clq_buffer *gradient);

@@ -415,6 +415,7 @@ enum { SAMPLES = 5, CLASSES = 7, LOGITS = SAMPLES * CLASSES };
 typedef struct loss_case {
     clq_loss_kind kind;
     double smoothing, weight, temperature; /* weight 0: no teacher */
+    bool pixels;                           /* of one image */
 } loss_case;
 
 static double softmax(const float *x, int k, double temperature) {
@@ -445,7 +446,9 @@ static void compute_loss(const loss_case *l, const float *x, const float *teache
 
 /* exp and log err by a few units in the last place, of sums of 7 values up to 27. */
 static clq_status check_loss(clq_self_bench *b, const loss_case *l) {
-    const clq_shape shape = {.rank = 2, .dim = {SAMPLES, CLASSES}};
+    const clq_shape rows = {.rank = 2, .dim = {SAMPLES, CLASSES}};
+    const clq_shape image = {.rank = 4, .dim = {1, 1, SAMPLES, CLASSES}};
+    const double each = l->pixels ? SAMPLES : 1;
     float logits[LOGITS], teacher[LOGITS], gradient[LOGITS];
     int32_t labels[SAMPLES];
     double total = 0;
@@ -473,7 +476,7 @@ static clq_status check_loss(clq_self_bench *b, const loss_case *l) {
     CLQ_TRY(clq_bench_put(b, 1, labels, sizeof labels));
     CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof gradient));
     CLQ_TRY(clq_bench_put(b, 3, teacher, sizeof teacher));
-    CLQ_TRY(clq_loss_create(b->device, l->kind, &shape, l->smoothing, &loss));
+    CLQ_TRY(clq_loss_create(b->device, l->kind, l->pixels ? &image : &rows, l->smoothing, &loss));
     if (l->weight > 0) {
         clq_loss_set_teacher(loss, b->buffers[3], l->weight, l->temperature);
     }
@@ -481,9 +484,9 @@ static clq_status check_loss(clq_self_bench *b, const loss_case *l) {
     CLQ_GOTO(status, cleanup,
              clq_bench_floats(b, b->buffers[2], gradient, LOGITS, 1e-5, "a loss's gradient"));
     CLQ_GOTO(status, cleanup, clq_loss_read(loss, &totals));
-    clq_bench_check(b, totals.loss, total, 1e-5, "a loss");
-    clq_bench_check(b, totals.top1, right, 0, "right answers");
-    clq_bench_check(b, totals.samples, SAMPLES, 0, "samples");
+    clq_bench_check(b, totals.loss * each, total, 1e-5, "a loss");
+    clq_bench_check(b, totals.top1 * each, right, 1e-5, "right answers");
+    clq_bench_check(b, totals.samples * each, SAMPLES, 0, "samples");
 cleanup:
     clq_loss_destroy(loss);
     return status;
@@ -533,9 +536,10 @@ cleanup:
 }
 
 static clq_status test_f32_loss(clq_self_bench *b) {
-    static const loss_case cases[] = {{CLQ_LOSS_CROSS_ENTROPY, 0, 0, 0},
-                                      {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0.4, 2.5},
-                                      {CLQ_LOSS_MSE, 0, 0, 0}};
+    static const loss_case cases[] = {{CLQ_LOSS_CROSS_ENTROPY, 0, 0, 0, false},
+                                      {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0.4, 2.5, false},
+                                      {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0, 0, true},
+                                      {CLQ_LOSS_MSE, 0, 0, 0, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CLQ_TRY(check_loss(b, &cases[i]));
     }

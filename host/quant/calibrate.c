@@ -14,6 +14,7 @@
 #include "ops/self_test.h"
 #include "quant/compare.h"
 #include "quant/internal.h"
+#include "quant/nonfinite.h"
 #include "quant/observers/observer.h"
 #include "quant/report.h"
 
@@ -168,6 +169,16 @@ static clq_status end_batch(calibration *c) {
     return CLQ_OK;
 }
 
+/* Whether all that was seen of the batch is. */
+static bool is_finite(const calibration *c) {
+    bool finite = true;
+    for (int v = 0; v < c->graph->value_count; v++) {
+        finite &=
+            c->groups[v] != v || isfinite(c->batch_ranges[2 * v] + c->batch_ranges[2 * v + 1]);
+    }
+    return finite;
+}
+
 /* Weights alone need no images. */
 static bool observes(const calibration *c) {
     bool any = false;
@@ -244,6 +255,10 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
         CLQ_GOTO(status, cleanup, observe_inputs(c));
         CLQ_GOTO(status, cleanup, clq_exec_forward(c->exec));
         CLQ_GOTO(status, cleanup, end_batch(c));
+        if (!is_finite(c)) {
+            CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0)); /* for who tries again */
+            CLQ_GOTO(status, cleanup, clq_name_nonfinite(c->exec));
+        }
         c->batches++;
         c->images += c->count;
         clq_progress_update(&progress, c->images, NULL);

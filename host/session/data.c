@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "base/numbers.h"
 #include "base/text.h"
@@ -309,6 +310,41 @@ clq_status clq_class_names_keep(const char *file, clq_graph *graph) {
 }
 
 /* ---- feeding ---- */
+
+/* NULL: no memory. */
+static char *arrays_of_split(const char *path, clq_split split) {
+    return clq_path_join(path, split == CLQ_SPLIT_TRAIN ? "train.npz" : "test.npz");
+}
+
+bool clq_labelled_arrays_here(const char *path) {
+    if (clq_path_has_extension(path, ".npz")) {
+        return true;
+    }
+    char *train = clq_is_folder(path) ? arrays_of_split(path, CLQ_SPLIT_TRAIN) : NULL;
+    const bool here = train && clq_file_exists(train);
+    clq_free(train);
+    return here;
+}
+
+clq_status clq_labelled_arrays_open(const char *path, clq_split split, clq_arrays **arrays) {
+    char *file = clq_is_folder(path) ? arrays_of_split(path, split) : clq_strdup(path);
+    *arrays = NULL;
+    if (!file) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_status status = clq_arrays_open(file, arrays);
+    if (status == CLQ_OK) {
+        status = clq_arrays_set_labels(*arrays, "labels");
+    }
+    if (status != CLQ_OK) {
+        clq_arrays_close(*arrays);
+        *arrays = NULL;
+        status = status == CLQ_USAGE ? clq_fail(CLQ_BAD_DATA, "%s: has no array \"labels\"", file)
+                                     : status;
+    }
+    clq_free(file);
+    return status;
+}
 
 int64_t clq_arrays_rows(const clq_arrays *arrays) {
     int64_t most = 0;

@@ -62,6 +62,10 @@ clq_status clq_data_say_unsplit(const clq_dataset *dataset, const char *list);
 void clq_data_warn_unsplit(const clq_dataset *dataset, const char *list);
 /* Rows of the longest array; those that no input takes may be shorter. */
 int64_t clq_arrays_rows(const clq_arrays *arrays);
+/* Whether a path names arrays by its ending, .npz, or a folder of train.npz and test.npz. */
+bool clq_labelled_arrays_here(const char *path);
+/* Opens the arrays of a split, of a file both; those called "labels" are the labels. */
+clq_status clq_labelled_arrays_open(const char *path, clq_split split, clq_arrays **arrays);
 /* A feed in data-set order without augmentation, normalized as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);

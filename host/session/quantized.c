@@ -201,10 +201,9 @@ static void propose(clq_text *text, const char *flag) {
 /* What usually helps, of what was not used. */
 static void propose_all(const clq_quantized *q, const clq_graph *graph, clq_text *text) {
     const clq_quant_config *config = q->config;
-    const clq_observer_kind observer = clq_quantized_observer(q);
     const bool weights = has_weight_codes(graph, false);
-    if (clq_has_codes(graph) &&
-        (observer == CLQ_OBSERVER_MIN_MAX || observer == CLQ_OBSERVER_MOVING_AVERAGE)) {
+    if (clq_has_codes(graph) && config->observer != CLQ_OBSERVER_ALL &&
+        config->observer != CLQ_OBSERVER_MSE) {
         propose(text, "--observer mse");
     }
     if (weights && config->per_tensor_weights) {

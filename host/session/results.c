@@ -31,6 +31,10 @@ json_t *clq_evaluation_to_json(const clq_evaluation *evaluation, const clq_graph
     json_object_set_new(json, "top5", clq_json_real(evaluation->top5));
     json_object_set_new(json, "loss", clq_json_real(evaluation->loss));
     json_object_set_new(json, "images", json_integer(evaluation->images));
+    if (evaluation->pixels > 0) {
+        json_object_set_new(json, "pixels", json_integer(evaluation->pixels));
+        json_object_set_new(json, "mean_iou", clq_json_real(evaluation->mean_iou));
+    }
     json_object_set_new(json, "preprocessing",
                         sources ? clq_preprocessing_to_json(graph, sources) : json_null());
     for (int r = 0; r < evaluation->classes; r++) {

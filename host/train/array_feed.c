@@ -21,13 +21,14 @@ struct clq_array_feed {
     int64_t next;        /* row that comes next, of `rows` */
     float *read, *image; /* one batch of the largest input; one image */
     int labels;          /* array of the rows' classes; -1: there are none */
-    int32_t *numbers;    /* (batch): of the latest batch, the last one repeated to the end */
+    int64_t label_size;  /* labels of a sample: 1, or those of its pixels */
+    int32_t *numbers; /* (batch, label_size): of the latest batch, the last repeated to the end */
     /* training: */
     bool training;
     uint64_t seed;
     int shard, shards;         /* this feed's part of each batch of batch * shards rows */
     float *held[CLQ_MAX_ENDS]; /* (rows, ...): each input, in the graph's order */
-    int32_t *held_labels;      /* (rows); NULL: there are none */
+    int32_t *held_labels;      /* (rows, label_size); NULL: there are none */
     uint32_t *order;           /* (rows): of the epoch `ordered` */
     int64_t epoch, ordered;
 };
@@ -117,6 +118,40 @@ static clq_status say_left_out(const clq_array_feed *feed) {
     return status;
 }
 
+/* Labels of a sample: one, or (H, W) of the output's pixels; 0: neither. */
+static int64_t label_size(const clq_array_feed *feed) {
+    const clq_array *labels = clq_arrays_at(feed->arrays, feed->labels);
+    const clq_shape *output = &feed->graph->values[feed->graph->outputs[0].value].shape;
+    if (labels->rank == 1) {
+        return 1;
+    }
+    return labels->rank == 3 && output->rank == 4 && labels->dims[1] == output->dim[1] &&
+                   labels->dims[2] == output->dim[2]
+               ? labels->dims[1] * labels->dims[2]
+               : 0;
+}
+
+static int64_t output_pixels(const clq_graph *graph) {
+    const clq_shape *output = &graph->values[graph->outputs[0].value].shape;
+    return output->rank == 4 ? output->dim[1] * output->dim[2] : 1;
+}
+
+/* The array that alone has the shape of the only input; -1: there is none, or several. */
+static int only_fitting(const clq_array_feed *feed) {
+    const int rank = input_shape(feed, 0).rank;
+    int found = -1;
+    for (int a = 0; a < clq_arrays_count(feed->arrays); a++) {
+        const clq_array *array = clq_arrays_at(feed->arrays, a);
+        if (a != feed->labels && array->rank == rank && fits(feed, 0, array) > 0) {
+            if (found >= 0) {
+                return -1;
+            }
+            found = a;
+        }
+    }
+    return found;
+}
+
 /* The rule that is broken; NULL: none is. */
 static const char *match(clq_array_feed *feed) {
     const clq_graph *graph = feed->graph;
@@ -131,6 +166,9 @@ static const char *match(clq_array_feed *feed) {
                 feed->source[i] = a;
             }
         }
+        if (feed->source[i] < 0 && graph->input_count == 1) {
+            feed->source[i] = only_fitting(feed);
+        }
         if (feed->source[i] < 0) {
             return "every input needs an array of its name";
         }
@@ -144,10 +182,14 @@ static const char *match(clq_array_feed *feed) {
         }
         feed->stored = array->dims[0] / feed->each[i];
     }
-    if (feed->labels >= 0 && clq_arrays_at(feed->arrays, feed->labels)->dims[0] != feed->stored) {
-        return "each row must have one label";
+    if (feed->labels < 0) {
+        return NULL; /* room for zeros is that of the output's */
     }
-    return NULL;
+    feed->label_size = label_size(feed);
+    return clq_arrays_at(feed->arrays, feed->labels)->dims[0] != feed->stored ||
+                   feed->label_size == 0
+               ? "each row must have one label, or one for each pixel of the output (N, H, W)"
+               : NULL;
 }
 
 int64_t clq_array_samples(const clq_graph *graph, clq_arrays *arrays) {
@@ -211,13 +253,13 @@ static clq_status read_input(const clq_array_feed *feed, int input, int count) {
 
 /* The classes of `count` samples into feed->numbers. */
 static clq_status read_labels(const clq_array_feed *feed, int count) {
-    CLQ_TRY(
-        read_rows(feed, feed->labels, 1, 1, count, feed->read)); /* at least a number a sample */
-    for (int i = 0; i < feed->batch; i++) {
-        const float value = feed->read[i < count ? i : count - 1];
+    const int64_t each = feed->label_size;
+    CLQ_TRY(read_rows(feed, feed->labels, 1, (size_t)each, count, feed->read));
+    for (int64_t i = 0; i < feed->batch * each; i++) {
+        const float value = feed->read[i < count * each ? i : (count - 1) * each + i % each];
         if (!(value >= 0 && value <= 0x1p24f) || value != (float)(int32_t)value) {
             return clq_fail(CLQ_BAD_DATA, "%s: label %lld must be the number of a class, is %g",
-                            clq_arrays_path(feed->arrays), (long long)(feed->next + i),
+                            clq_arrays_path(feed->arrays), (long long)(feed->next * each + i),
                             (double)value);
         }
         feed->numbers[i] = (int32_t)value;
@@ -231,7 +273,9 @@ static clq_status read_labels(const clq_array_feed *feed, int count) {
 static clq_status hold_rows(clq_array_feed *feed) {
     const size_t rows = (size_t)feed->rows;
     feed->order = clq_calloc(rows, sizeof *feed->order);
-    feed->held_labels = feed->labels < 0 ? NULL : clq_calloc(rows, sizeof *feed->held_labels);
+    const size_t each = (size_t)feed->label_size;
+    feed->held_labels =
+        feed->labels < 0 ? NULL : clq_calloc(rows, each * sizeof *feed->held_labels);
     if (!feed->order || (feed->labels >= 0 && !feed->held_labels)) {
         return CLQ_NO_MEMORY;
     }
@@ -252,7 +296,8 @@ static clq_status hold_rows(clq_array_feed *feed) {
         }
         if (feed->held_labels) {
             CLQ_TRY(read_labels(feed, (int)count));
-            memcpy(feed->held_labels + feed->next, feed->numbers, count * sizeof *feed->numbers);
+            memcpy(feed->held_labels + (size_t)feed->next * each, feed->numbers,
+                   count * each * sizeof *feed->numbers);
         }
         feed->next += (int64_t)count;
     }
@@ -284,17 +329,21 @@ clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int
     if (!feed) {
         return CLQ_NO_MEMORY;
     }
-    *feed = (clq_array_feed){
-        .arrays = arrays, .graph = graph, .batch = batch, .labels = clq_arrays_labels(arrays)};
+    *feed = (clq_array_feed){.arrays = arrays,
+                             .graph = graph,
+                             .batch = batch,
+                             .labels = clq_arrays_labels(arrays),
+                             .label_size = output_pixels(graph)};
     const char *broken = match(feed);
     CLQ_GOTO(status, cleanup, broken ? refuse(feed, broken) : say_how(feed));
     feed->rows = limit > 0 && limit < feed->stored ? limit : feed->stored;
     for (int i = 0; i < graph->input_count; i++) {
         largest = input_size(graph, i) > largest ? input_size(graph, i) : largest;
     }
+    largest = (size_t)feed->label_size > largest ? (size_t)feed->label_size : largest;
     feed->read = clq_calloc((size_t)batch * largest, sizeof *feed->read);
     feed->image = clq_calloc(largest, sizeof *feed->image);
-    feed->numbers = clq_calloc((size_t)batch, sizeof *feed->numbers);
+    feed->numbers = clq_calloc((size_t)batch * (size_t)feed->label_size, sizeof *feed->numbers);
     if (!feed->read || !feed->image || !feed->numbers) {
         status = CLQ_NO_MEMORY;
         goto cleanup;
@@ -331,6 +380,10 @@ int64_t clq_array_feed_batches(const clq_array_feed *feed) {
                           : (feed->rows + feed->batch - 1) / feed->batch;
 }
 
+int64_t clq_array_feed_label_size(const clq_array_feed *feed) {
+    return feed->label_size;
+}
+
 uint64_t clq_array_feed_hash(const clq_array_feed *feed) {
     const size_t rows = (size_t)feed->rows;
     uint64_t hash = 0;
@@ -338,8 +391,10 @@ uint64_t clq_array_feed_hash(const clq_array_feed *feed) {
         hash = clq_hash64_seeded(feed->held[i], rows * input_size(feed->graph, i) * sizeof(float),
                                  hash);
     }
-    return feed->held_labels ? clq_hash64_seeded(feed->held_labels, rows * sizeof(int32_t), hash)
-                             : hash;
+    return feed->held_labels
+               ? clq_hash64_seeded(feed->held_labels,
+                                   rows * (size_t)feed->label_size * sizeof(int32_t), hash)
+               : hash;
 }
 
 void clq_array_feed_seek(clq_array_feed *feed, int64_t epoch, int64_t batch) {
@@ -371,8 +426,10 @@ static clq_status fill_training(clq_array_feed *feed, clq_exec *exec, clq_feed_b
         CLQ_TRY(clq_buffer_write(clq_exec_input_at(exec, i)->buffer, 0,
                                  (size_t)feed->batch * size * sizeof *feed->read, feed->read));
     }
+    const size_t each = (size_t)feed->label_size;
     for (int r = 0; feed->held_labels && r < feed->batch; r++) {
-        feed->numbers[r] = feed->held_labels[rows[r]];
+        memcpy(feed->numbers + (size_t)r * each, feed->held_labels + (size_t)rows[r] * each,
+               each * sizeof *feed->numbers);
     }
     batch->labels = feed->held_labels ? feed->numbers : NULL;
     feed->next += step;

@@ -17,6 +17,8 @@ void clq_array_feed_destroy(clq_array_feed *feed); /* NULL ok */
 int64_t clq_array_samples(const clq_graph *graph, clq_arrays *arrays);
 int64_t clq_array_feed_count(const clq_array_feed *feed);
 int64_t clq_array_feed_batches(const clq_array_feed *feed);
+/* Labels of a sample: 1, or those of its pixels. */
+int64_t clq_array_feed_label_size(const clq_array_feed *feed);
 /* Of all rows that training holds; 0 otherwise. */
 uint64_t clq_array_feed_hash(const clq_array_feed *feed);
 void clq_array_feed_seek(clq_array_feed *feed, int64_t epoch, int64_t batch);

@@ -45,9 +45,15 @@ int clq_predicted_class(const float *logits, int classes) {
     return best;
 }
 
-/* Adds `count` rows to the sums; evaluation->top1, top5 and loss hold sums until the end. */
-static void add_rows(clq_evaluation *e, const float *logits, const int32_t *labels, int count) {
-    for (int i = 0; i < count; i++) {
+/* Adds `count` rows, each of `pixels`, to the sums; evaluation->top1, top5 and loss hold sums until
+ * the end. */
+static void add_rows(clq_evaluation *e, const float *logits, const int32_t *labels, int count,
+                     int64_t pixels) {
+    for (int64_t i = 0; i < count * pixels; i++) {
+        if (pixels > 1 && labels[i] == CLQ_NO_CLASS && CLQ_NO_CLASS >= e->classes) {
+            continue;
+        }
+        e->pixels += pixels > 1;
         const float *row = logits + (size_t)i * (size_t)e->classes;
         const int rank = clq_rank_of(row, e->classes, labels[i]);
         e->top1 += rank < 1;
@@ -59,12 +65,12 @@ static void add_rows(clq_evaluation *e, const float *logits, const int32_t *labe
     e->images += count;
 }
 
-static clq_status check_labels(const int32_t *labels, int count, int classes) {
+static clq_status check_labels(const int32_t *labels, int64_t count, int classes, bool pixels) {
     if (!labels) {
         return clq_fail(CLQ_BAD_DATA, "the images have no labels to compare the outputs with");
     }
-    for (int i = 0; i < count; i++) {
-        if (labels[i] < 0 || labels[i] >= classes) {
+    for (int64_t i = 0; i < count; i++) {
+        if ((labels[i] < 0 || labels[i] >= classes) && !(pixels && labels[i] == CLQ_NO_CLASS)) {
             return clq_fail(CLQ_BAD_DATA, "the data has label %d, but the network has %d classes",
                             labels[i], classes);
         }
@@ -112,9 +118,10 @@ typedef struct evaluator {
     clq_exec *exec;
     clq_feed *feed;
     clq_evaluation e;
-    int outputs;
-    float *rows; /* (batch, outputs) */
-    sums *sums;  /* (targets) */
+    int outputs;    /* numbers of a sample */
+    int64_t pixels; /* of a sample that have classes; 1: it has one itself */
+    float *rows;    /* (batch, outputs) */
+    sums *sums;     /* (targets) */
     clq_sha256 hash;
     clq_progress progress;
 } evaluator;
@@ -126,11 +133,20 @@ static clq_status open_evaluator(evaluator *v) {
     clq_evaluation *e = &v->e;
     CLQ_TRY(
         clq_graph_check_single(clq_exec_graph(v->exec), "accuracy is measured on networks with"));
-    if (output->shape.rank != 2) {
-        return clq_fail(CLQ_BAD_DATA, "the network's output must be (N, classes), has rank %d",
-                        output->shape.rank);
+    const clq_shape *shape = &output->shape;
+    if (shape->rank != 2 && shape->rank != 4) {
+        return clq_fail(CLQ_BAD_DATA,
+                        "the network's output must be (N, classes), or (N, H, W, classes), has "
+                        "rank %d",
+                        shape->rank);
     }
-    v->outputs = (int)output->shape.dim[1];
+    v->pixels = shape->rank == 4 ? shape->dim[1] * shape->dim[2] : 1;
+    if (v->pixels > 1 && clq_feed_label_size(v->feed) != v->pixels) {
+        return clq_fail(CLQ_BAD_DATA, "the network tells the class of each pixel, and the data has "
+                                      "no labels of pixels: give arrays, X.npz with \"labels\" "
+                                      "(N, H, W)");
+    }
+    v->outputs = (int)(clq_shape_count(shape) / shape->dim[0]);
     e->unit = clq_feed_unit(v->feed);
     e->targets = table ? table->targets : 0;
     if (e->targets > 0 && e->targets != v->outputs) {
@@ -138,8 +154,8 @@ static clq_status open_evaluator(evaluator *v) {
                         "the data has %d regression target%s, but the network has %d output%s",
                         e->targets, clq_plural(e->targets), v->outputs, clq_plural(v->outputs));
     }
-    e->classes = e->targets > 0 ? 0 : v->outputs;
-    e->r2 = NAN;
+    e->classes = e->targets > 0 ? 0 : (int)(v->outputs / v->pixels);
+    e->r2 = e->mean_iou = NAN;
     e->confusion = clq_calloc((size_t)e->classes * (size_t)e->classes, sizeof *e->confusion);
     e->fits = clq_calloc((size_t)e->targets, sizeof *e->fits);
     v->sums = clq_calloc((size_t)e->targets, sizeof *v->sums);
@@ -159,7 +175,7 @@ static void close_evaluator(evaluator *v) {
 static clq_status evaluate_batch(evaluator *v, const clq_feed_batch *data, float *to) {
     const size_t bytes = (size_t)data->count * (size_t)v->outputs * sizeof *v->rows;
     if (v->e.classes > 0) {
-        CLQ_TRY(check_labels(data->labels, data->count, v->e.classes));
+        CLQ_TRY(check_labels(data->labels, data->count * v->pixels, v->e.classes, v->pixels > 1));
     }
     CLQ_TRY(clq_exec_forward(v->exec));
     CLQ_TRY(clq_buffer_read(clq_exec_output(v->exec)->buffer, 0, bytes, v->rows));
@@ -168,7 +184,7 @@ static clq_status evaluate_batch(evaluator *v, const clq_feed_batch *data, float
         memcpy(to + (size_t)v->e.images * (size_t)v->outputs, v->rows, bytes);
     }
     if (v->e.classes > 0) {
-        add_rows(&v->e, v->rows, data->labels, data->count);
+        add_rows(&v->e, v->rows, data->labels, data->count, v->pixels);
     } else {
         add_numbers(&v->e, v->sums, v->rows, data->numbers, data->count);
     }
@@ -176,7 +192,7 @@ static clq_status evaluate_batch(evaluator *v, const clq_feed_batch *data, float
 }
 
 static void show(evaluator *v) {
-    const double n = (double)v->e.images;
+    const double n = (double)(v->e.pixels ? v->e.pixels : v->e.images);
     if (v->e.classes > 0) {
         clq_progress_update(&v->progress, v->e.images, "top-1 %.2f %%", 100 * v->e.top1 / n);
     } else {
@@ -184,9 +200,28 @@ static void show(evaluator *v) {
     }
 }
 
+/* A class that neither is nor is told takes no part. */
+static double find_mean_iou(const clq_evaluation *e) {
+    double sum = 0;
+    int there = 0;
+    for (int c = 0; c < e->classes; c++) {
+        int64_t either = -e->confusion[(size_t)c * (size_t)(e->classes + 1)];
+        for (int k = 0; k < e->classes; k++) {
+            either += e->confusion[(size_t)c * (size_t)e->classes + (size_t)k] +
+                      e->confusion[(size_t)k * (size_t)e->classes + (size_t)c];
+        }
+        if (either > 0) {
+            sum += (double)e->confusion[(size_t)c * (size_t)(e->classes + 1)] / (double)either;
+            there++;
+        }
+    }
+    return sum / there;
+}
+
 /* Turns the sums into means. */
 static void finish(evaluator *v) {
-    const double n = (double)v->e.images;
+    const double n = (double)(v->e.pixels ? v->e.pixels : v->e.images);
+    v->e.mean_iou = v->e.pixels ? find_mean_iou(&v->e) : NAN;
     v->e.loss /= n;
     if (v->e.classes > 0) {
         v->e.top1 /= n;

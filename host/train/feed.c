@@ -110,7 +110,6 @@ cleanup:
 static clq_status create_arrays(clq_device *device, const clq_graph *graph, clq_arrays *arrays,
                                 const clq_feed_options *options, int64_t limit, clq_feed **out) {
     clq_status status = CLQ_OK;
-    const size_t labels = (size_t)options->batch * sizeof(int32_t);
     clq_feed *feed = clq_calloc(1, sizeof *feed);
     if (!feed) {
         return CLQ_NO_MEMORY;
@@ -120,6 +119,8 @@ static clq_status create_arrays(clq_device *device, const clq_graph *graph, clq_
              clq_array_feed_create(graph, arrays, options->batch, limit,
                                    options->training ? options : NULL, &feed->arrays));
     if (device) {
+        const size_t labels = (size_t)options->batch * sizeof(int32_t) *
+                              (size_t)clq_array_feed_label_size(feed->arrays);
         CLQ_GOTO(status, cleanup, clq_buffer_create(device, labels, &feed->labels));
         CLQ_GOTO(status, cleanup, clq_buffer_fill(feed->labels, 0, labels, 0));
     }
@@ -179,6 +180,11 @@ int64_t clq_feed_count(const clq_feed *feed) {
                         : clq_dataset_get_info(feed->dataset)->count;
 }
 
+int64_t clq_feed_label_size(const clq_feed *feed) {
+    CLQ_NEEDS_OR(0, feed);
+    return feed->arrays ? clq_array_feed_label_size(feed->arrays) : 1;
+}
+
 uint64_t clq_feed_hash_arrays(const clq_feed *feed) {
     CLQ_NEEDS_OR(0, feed);
     return feed->arrays ? clq_array_feed_hash(feed->arrays) : 0;
@@ -220,8 +226,7 @@ clq_status clq_feed_fill(clq_feed *feed, clq_exec *exec, clq_feed_batch *batch) 
         *batch = (clq_feed_batch){.device_labels = feed->labels};
         CLQ_TRY(clq_array_feed_fill(feed->arrays, exec, batch));
         return feed->labels && batch->labels
-                   ? clq_buffer_write(feed->labels, 0,
-                                      (size_t)feed->options.batch * sizeof(int32_t), batch->labels)
+                   ? clq_buffer_write(feed->labels, 0, clq_buffer_size(feed->labels), batch->labels)
                    : CLQ_OK;
     }
     CLQ_TRY(clq_graph_check_one_input(clq_exec_graph(exec), "images or rows of a data set feed"));

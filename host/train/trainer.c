@@ -109,11 +109,12 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
                                       .shards = clq_ranks_size(t->job->ranks),
                                       .stop = training ? NULL : t->job->stop};
     clq_dataset *dataset = training ? t->job->train : t->job->test;
+    clq_arrays *test = t->job->test_arrays ? t->job->test_arrays : t->job->arrays;
     if (t->job->arrays) {
-        return training ? clq_feed_create_arrays_with(t->job->device, graph, t->job->arrays,
-                                                      &options, feed)
-                        : clq_feed_create_arrays(graph, t->job->arrays, options.batch,
-                                                 t->job->test_rows, feed);
+        return training
+                   ? clq_feed_create_arrays_with(t->job->device, graph, t->job->arrays, &options,
+                                                 feed)
+                   : clq_feed_create_arrays(graph, test, options.batch, t->job->test_rows, feed);
     }
     return dataset ? clq_feed_create(t->job->device, dataset, &options, feed) : CLQ_OK;
 }
@@ -136,6 +137,18 @@ static clq_status open_executor(const trainer *t, bool training, clq_exec **exec
         .seed = job->config.seed + (uint64_t)clq_ranks_rank(job->ranks),
         .ranks = training && job->config.sync_batch_norm ? job->ranks : NULL};
     return clq_exec_create(job->device, training ? training_graph(t) : job->graph, &options, exec);
+}
+
+/* A class for each pixel wants labels of pixels. */
+static clq_status check_pixels(const trainer *t) {
+    const clq_shape *output = &clq_exec_output(t->exec)->shape;
+    if (t->feed && t->job->config.loss == CLQ_LOSS_CROSS_ENTROPY && output->rank == 4 &&
+        clq_feed_label_size(t->feed) != output->dim[1] * output->dim[2]) {
+        return clq_fail(CLQ_BAD_DATA, "the network tells the class of each pixel, and the data has "
+                                      "no labels of pixels: give arrays, X.npz with \"labels\" "
+                                      "(N, H, W), or without labels the loss output_error");
+    }
+    return CLQ_OK;
 }
 
 static clq_status create_loss(trainer *t) {
@@ -165,6 +178,7 @@ static clq_status open_sized(trainer *t, int size) {
         CLQ_TRY(clq_reducer_create(job->device, job->graph, t->params, t->exec, job->ranks,
                                    !job->config.sync_batch_norm, &t->reducer));
     }
+    CLQ_TRY(check_pixels(t));
     if (!t->loss) {
         CLQ_TRY(create_loss(t));
         if (job->no_labels || (job->train && clq_dataset_get_info(job->train)->targets > 0)) {

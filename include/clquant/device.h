@@ -120,6 +120,10 @@ bool clq_buffer_same(const clq_buffer *a, const clq_buffer *b);
 /* Blocking copies; CLQ_INTERNAL when the range lies outside the buffer. */
 clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data);
 clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data);
+/* Lends memory of the host for all of a buffer, which it takes the place of when it is given back:
+ * what is not written then is undefined. No other use of the buffer meanwhile. */
+clq_status clq_buffer_map(clq_buffer *buffer, void **data);
+clq_status clq_buffer_unmap(clq_buffer *buffer, void *data);
 /* Queued, not blocking. fill repeats a 4-byte pattern; offset and size are multiples of 4. */
 clq_status clq_buffer_fill(clq_buffer *buffer, size_t offset, size_t size, uint32_t pattern);
 clq_status clq_buffer_copy(clq_buffer *to, size_t to_offset, clq_buffer *from, size_t from_offset,

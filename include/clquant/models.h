@@ -23,9 +23,9 @@ typedef struct clq_network_options {
      * "cifar": 3x3 stride 1, no max pool (resnet), strides 1 in stem and second stage
      * (mobilenet_v2). */
     const char *stem;
-    int size;     /* input height = width; 224 imagenet, 32 cifar, 28 mlp */
+    int size;     /* input height = width; 224 imagenet, 32 cifar, 28 mlp, 128 unet */
     int channels; /* of the input; 3, mlp 1 */
-    int classes;  /* 1000 imagenet, 10 cifar and mlp */
+    int classes;  /* 1000 imagenet, 10 cifar and mlp, 2 unet */
     /* resnet: the last batch norm of each block starts with gamma 0, so that the block starts as
      * its shortcut alone (Goyal et al. 2017, "Accurate, large minibatch SGD"). */
     bool zero_init_residual;
@@ -44,8 +44,9 @@ typedef struct clq_network_options {
 /* Builds a network in trained form (dropout and batch norms in place) with seeded initial weights:
  * the same bits for the same options on every machine of one libm. Convolutions are Kaiming-normal
  * (fan out), batch norms 1 and 0, linear layers uniform in +-1/sqrt(inputs) (mobilenet_v2: normal
- * with deviation 0.01, bias 0), as in torchvision. The output is the logits (1, classes). CLQ_USAGE
- * for an unknown network or an option out of range; the text lists what there is. */
+ * with deviation 0.01, bias 0), as in torchvision. The output is the logits (1, classes), of unet
+ * (1, size, size, classes). CLQ_USAGE for an unknown network or an option out of range; the text
+ * lists what there is. */
 clq_status clq_network_build(const clq_network_options *options, clq_graph **graph);
 
 CLQ_API_END

@@ -126,7 +126,8 @@ typedef struct clq_feed_options {
 typedef struct clq_feed_batch {
     int count;             /* samples that are valid: fewer than `batch` only at the end when not
                               training, 0 past it. The rest repeat the last */
-    const int32_t *labels; /* (batch) host; NULL: there are none, as in clq_dataset_info */
+    const int32_t *labels; /* (batch) host, or (batch, H, W) of pixels; NULL: there are none, as in
+                              clq_dataset_info */
     clq_buffer *device_labels; /* the same, S32 (batch); without labels zeros */
     clq_buffer *targets;       /* F32 (batch, outputs): mixed labels, or numbers (regression: the
                                   labels are 0 then); NULL: the labels say it all */
@@ -155,6 +156,8 @@ const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
 const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
 int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 int64_t clq_feed_count(const clq_feed *feed);          /* images or rows that it has */
+/* Labels of a sample: 1, or, of arrays, those of its pixels where the output has some. */
+int64_t clq_feed_label_size(const clq_feed *feed);
 /* Of the arrays that a training feed holds; 0 of another. */
 uint64_t clq_feed_hash_arrays(const clq_feed *feed);
 /* Starts at a batch of an epoch (exact resume). */
@@ -282,11 +285,15 @@ typedef struct clq_evaluation {
     int classes;             /* 0: regression */
     double top1, top5, loss; /* fractions 0..1, NaN in regression; mean cross-entropy, or mean
                                 squared error of normalized numbers */
-    int64_t *confusion;      /* (classes, classes): row = label, column = prediction; owned */
-    int targets;             /* 0: classes */
-    clq_fit *fits;           /* (targets), owned */
-    double r2;               /* mean over the targets, NaN for classes */
-    char logits_sha256[65];  /* of all outputs, F32 little-endian, in dataset order */
+    int64_t pixels; /* that have a class, where pixels have them: top1, top5, loss and confusion are
+                       of these; 0: rows have them */
+    double mean_iou; /* of pixels: the mean over the classes that there are of the pixels that are
+                        rightly told over those that are or are told to be of the class */
+    int64_t *confusion;     /* (classes, classes): row = label, column = prediction; owned */
+    int targets;            /* 0: classes */
+    clq_fit *fits;          /* (targets), owned */
+    double r2;              /* mean over the targets, NaN for classes */
+    char logits_sha256[65]; /* of all outputs, F32 little-endian, in dataset order */
 } clq_evaluation;
 
 /* Runs the whole feed through any inference executor. `logits` (images, outputs) may be NULL;
@@ -337,7 +344,7 @@ typedef struct clq_train_job {
     /* Instead of both, inputs of any network, for CLQ_LOSS_OUTPUT_ERROR or a classifier's teacher;
      * no_labels is set. After each epoch test_rows of them, spread evenly (0: all), are compared.
      */
-    clq_arrays *arrays;
+    clq_arrays *arrays, *test_arrays; /* test_arrays NULL: the same */
     int64_t test_rows;
     clq_train_config config;
     clq_normalization normalization; /* of images */

@@ -45,6 +45,9 @@ static inline int target_class(__global const int *labels, __global const float 
  * loss = logsumexp(x) * sum q - sum_k q_k x_k,  dx_k = (softmax(x)_k * sum q - q_k) * scale */
 static inline float smoothed(__global const int *labels, __global const float *soft, int n, int k,
                              int K, float smoothing) {
+    if (!soft && (labels[n] < 0 || labels[n] >= K)) {
+        return 0.0f; /* no class */
+    }
     const float target = soft ? soft[(long)n * K + k] : (labels[n] == k ? 1.0f : 0.0f);
     return (1.0f - smoothing) * target + smoothing / (float)K;
 }
@@ -218,14 +221,41 @@ __kernel void output_error_gradient(__global const float *x, __global const floa
     }
 }
 
+/* ---- samples of many rows: an image whose pixels have classes ---- */
+
+/* The mean loss of a sample's R rows, and the part of them that ranks below 1 and 5: hits (N, 2).
+ * One work-item a sample. */
+__kernel void loss_of_rows(__global const float *row_loss, __global const int *row_rank,
+                           __global float *sample_loss, __global float *hits, int N, int R) {
+    const int n = get_global_id(0);
+    if (n >= N) {
+        return;
+    }
+    __global const float *losses = row_loss + (long)n * R;
+    __global const int *ranks = row_rank + (long)n * R;
+    float sum = 0.0f, lost = 0.0f;
+    int top1 = 0, top5 = 0;
+    for (int r = 0; r < R; r++) {
+        const float add = losses[r] - lost, next = sum + add;
+        lost = (next - sum) - add;
+        sum = next;
+        top1 += ranks[r] < 1;
+        top5 += ranks[r] < 5;
+    }
+    sample_loss[n] = sum / (float)R;
+    hits[2 * n] = (float)top1 / (float)R;
+    hits[2 * n + 1] = (float)top5 / (float)R;
+}
+
 /* ---- totals ---- */
 
 /* Adds a batch to the totals (5): the loss, what rounding lost of it (Kahan 1965), samples, top-1
- * and top-5 hits, the counts exact up to 2^24. One work-item. */
+ * and top-5 hits, the counts exact up to 2^24. The hits of samples of many rows are parts, (N, 2);
+ * null: their ranks tell. One work-item. */
 __kernel void loss_totals(__global const float *sample_loss, __global const int *sample_rank,
-                          __global float *totals, int N) {
+                          __global const float *hits, __global float *totals, int N) {
     float sum = totals[0], lost = totals[1];
-    int top1 = 0, top5 = 0;
+    float top1 = 0.0f, top5 = 0.0f;
     if (get_global_id(0) != 0) {
         return;
     }
@@ -234,12 +264,12 @@ __kernel void loss_totals(__global const float *sample_loss, __global const int 
         const float next = sum + add;
         lost = (next - sum) - add;
         sum = next;
-        top1 += sample_rank[n] < 1;
-        top5 += sample_rank[n] < 5;
+        top1 += hits ? hits[2 * n] : (float)(sample_rank[n] < 1);
+        top5 += hits ? hits[2 * n + 1] : (float)(sample_rank[n] < 5);
     }
     totals[0] = sum;
     totals[1] = lost;
     totals[2] += (float)N;
-    totals[3] += (float)top1;
-    totals[4] += (float)top5;
+    totals[3] += top1;
+    totals[4] += top5;
 }

@@ -100,6 +100,7 @@ static void devices(void **state) {
     double rate;
     bool done = false;
     char byte = 0;
+    void *lent = NULL;
     assert_string_equal(clq_dot_name((clq_dot)99), "unknown");
     REFUSED(clq_dot_parse(NULL, &dot));
     REFUSED(clq_dot_parse("avx2", NULL));
@@ -131,6 +132,9 @@ static void devices(void **state) {
     REFUSED_FOR("data must not be NULL", clq_buffer_write(buffer, 0, 1, NULL));
     REFUSED(clq_buffer_read(NULL, 0, 1, &byte));
     REFUSED(clq_buffer_read(buffer, 0, 1, NULL));
+    REFUSED(clq_buffer_map(NULL, &lent));
+    REFUSED(clq_buffer_map(buffer, NULL));
+    REFUSED(clq_buffer_unmap(buffer, NULL));
     REFUSED(clq_buffer_fill(NULL, 0, 4, 0));
     REFUSED_FOR("from must not be NULL", clq_buffer_copy(buffer, 0, NULL, 0, 4));
     REFUSED(clq_buffer_copy(NULL, 0, buffer, 0, 4));

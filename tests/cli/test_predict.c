@@ -370,6 +370,110 @@ static void any_network_learns_without_labels(void **state) {
     assert_printed("without the loss output_error, training takes one of each");
 }
 
+/* ---- a class for each pixel ---- */
+
+enum { PIXELS = 16, SHAPES = 12 };
+
+/* Images (1, 16, 16) of noise with a bright square, and which pixels are of it; a frame has no
+ * class. */
+static void squares(const char *path, uint64_t seed) {
+    clq_npz_writer *writer = NULL;
+    int images, labels;
+    float x[PIXELS * PIXELS], y[PIXELS * PIXELS];
+    assert_ok(clq_npz_open(path, &writer));
+    assert_ok(clq_npz_add(writer, "images", (int64_t[]){1, PIXELS, PIXELS}, 3, &images));
+    assert_ok(clq_npz_add(writer, "labels", (int64_t[]){PIXELS, PIXELS}, 2, &labels));
+    for (uint64_t n = 0; n < SHAPES; n++) {
+        const int at = 2 + (int)((seed + 5 * n) % 7);
+        clq_test_fill_f32(x, PIXELS * PIXELS, -0.5f, 0.5f, seed + n);
+        for (int i = 0; i < PIXELS * PIXELS; i++) {
+            const int row = i / PIXELS, col = i % PIXELS;
+            const bool in = row >= at && row < at + 6 && col >= 9 - at && col < 16 - at;
+            x[i] += in ? 1 : 0;
+            y[i] = row == 0 ? 255 : in;
+        }
+        assert_ok(clq_npz_append(writer, images, x, 1));
+        assert_ok(clq_npz_append(writer, labels, y, 1));
+    }
+    assert_ok(clq_npz_commit(&writer));
+}
+
+static double json_of(const char *key) {
+    json_t *json = NULL;
+    const char *text = strchr(command_output, '{');
+    assert_non_null(text);
+    assert_ok(clq_json_parse("output", text, strlen(text), &json));
+    const double value = json_number_value(json_object_get(json, key));
+    json_decref(json);
+    return value;
+}
+
+static void a_unet_through_every_command(void **state) {
+    (void)state;
+    const char *out = path_of("unet"), *q = path_of("q.onnx"), *model = path_of("unet/model.onnx");
+    const char *data = path_of("pairs/train.npz");
+    assert_ok(clq_make_dirs(path_of("pairs")));
+    squares(data, 1);
+    squares(path_of("pairs/test.npz"), 40);
+    assert_exit(0, "train unet --data %s --out %s --set train.batch=4 --epochs 8", path_of("pairs"),
+                out);
+    assert_printed("test top-1");
+    assert_exit(0, "eval %s --data %s --json", model, path_of("pairs"));
+    assert_true(json_of("pixels") == SHAPES * PIXELS * (PIXELS - 1));
+    assert_true(json_of("top1") > 0.9 && json_of("mean_iou") > 0.6 && json_of("mean_iou") < 1);
+    assert_exit(0, "eval %s --data %s", model, path_of("pairs"));
+    assert_printed("pixel accuracy ");
+    assert_printed("pixels of 12 rows");
+    assert_exit(0, "ptq %s --inputs %s -o %s", model, data, q);
+    assert_exit(0, "eval %s --data %s --json", q, data);
+    assert_true(json_of("top1") > 0.9);
+    assert_exit(0, "qat %s --data %s --set qat.batch=4 -o %s", model, path_of("pairs"), q);
+    assert_printed("test top-1");
+    assert_exit(0, "verify %s --inputs %s --json", q, data);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_exit(0, "qat %s --inputs %s -o %s", model, data, path_of("distilled.onnx"));
+    assert_exit(0, "predict %s --inputs %s -o %s", q, data, path_of("y.npz"));
+    assert_printed("12x2x16x16");
+
+    assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, path_of("y.npz"));
+    assert_printed("y.npz: has no array \"labels\"");
+    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:train=8,test=8,size=16", model);
+    assert_exit(CLQ_USAGE, "convert --network unet --size 12 -o %s", path_of("no.onnx"));
+    assert_printed("unet: size 12 must be a multiple of 8");
+}
+
+/* ---- what is not finite ---- */
+
+/* y = exp(100 x) of four numbers. */
+static const char *exploding(void) {
+    const char *path = path_of("exploding.onnx");
+    const float weights[16] = {[0] = 100, [5] = 100, [10] = 100, [15] = 100};
+    const clq_linear_attrs none = {.act = CLQ_ACT_NONE};
+    clq_graph *graph = NULL;
+    int x, w;
+    assert_ok(clq_graph_create("exploding", &graph));
+    assert_ok(clq_graph_add_input(graph, "x", (clq_shape){2, {1, 4}}, &x));
+    assert_ok(clq_graph_add_parameter(graph, "fc.weight", CLQ_VALUE_PARAMETER, CLQ_F32,
+                                      (clq_shape){2, {4, 4}}, weights, &w));
+    assert_ok(clq_graph_add_node(graph, "linear", "fc", &none, (int[]){x, w}, 2, &x));
+    assert_ok(clq_graph_add_node(graph, "exp", "power", NULL, &x, 1, &x));
+    assert_ok(clq_graph_add_output(graph, "y", x));
+    assert_ok(clq_onnx_save(graph, path));
+    clq_graph_destroy(graph);
+    return path;
+}
+
+static void what_is_not_finite_is_named(void **state) {
+    (void)state;
+    const char *model = exploding(), *x = path_of("x.npy");
+    assert_ok(clq_npy_write(x, (float[]){0, 0.1f, 0, 0, 0.5f, 0.9f, 1, 0}, (int64_t[]){2, 4}, 2));
+    assert_exit(0, "predict %s -i %s -o %s", model, x, path_of("y.npz"));
+    assert_printed("warning: output y: 2 of its 8 numbers are infinite or NaN, the first of row 1 "
+                   "(from 0)");
+    assert_exit(CLQ_BAD_DATA, "ptq %s -i %s -o %s", model, x, path_of("q.onnx"));
+    assert_printed("node power (exp) makes infinities: 2 of its 8 numbers; --keep-float");
+}
+
 /* ---- what is written where ---- */
 
 static void outputs_are_checked_first(void **state) {
@@ -510,6 +614,8 @@ int main(void) {
         FRESH(arrays_of_one_input),
         FRESH(several_inputs_through_every_command),
         FRESH(any_network_learns_without_labels),
+        FRESH(a_unet_through_every_command),
+        FRESH(what_is_not_finite_is_named),
         FRESH(outputs_are_checked_first),
         FRESH(rows_rounded_together),
         FRESH(arrays_of_the_files_shape),

@@ -352,6 +352,12 @@ static void a_large_loss_has_a_hint(void **state) {
                 "--scale pow2 -o %s",
                 fp32, q);
     assert_printed("; --weight-scales per_channel, --equalize, --adaround, --scale float usually ");
+    assert_exit(0,
+                "ptq %s --data " DATA " --activation-bits input=2 --activation-bits *=2 "
+                "--weight-bits *=2 --observer percentile --adaround=0 -o %s",
+                fp32, q);
+    assert_printed("; --observer mse, --equalize, ");
+    assert_printed("--adaround=0: no steps, so weights are rounded to the nearest");
     assert_exit(0, "ptq %s --data " DATA " -o %s", fp32, q);
     assert_null(strstr(command_output, "usually help"));
 }

@@ -37,6 +37,12 @@ static void test_round_trip(void **state) {
         assert_ok(clq_buffer_write(buffer, size / 2, size - size / 2, data));
         assert_ok(clq_buffer_read(buffer, size / 2, size - size / 2, back));
         assert_memory_equal(data, back, size - size / 2);
+        void *mapped = NULL;
+        assert_ok(clq_buffer_map(buffer, &mapped));
+        memcpy(mapped, data, size);
+        assert_ok(clq_buffer_unmap(buffer, mapped));
+        assert_ok(clq_buffer_read(buffer, 0, size, back));
+        assert_memory_equal(data, back, size);
         clq_buffer_release(buffer);
         clq_test_guarded_free(data);
         clq_test_guarded_free(back);

@@ -199,7 +199,16 @@ static void failures(void **state) {
     clq_value *layer = &graph->values[graph->nodes[0].inputs[1]];
     int8_t *codes = NULL; /* and one of another type */
     assert_ok(clq_value_codes(layer, &codes));
+    const int8_t *borrowed = NULL;
+    int8_t *own = NULL;
+    assert_ok(clq_value_borrow_codes(layer, &borrowed, &own)); /* two a byte: a copy */
+    assert_ptr_equal(borrowed, own);
+    assert_memory_equal(borrowed, codes, (size_t)clq_shape_count(&layer->shape));
+    clq_free(own);
     assert_ok(clq_value_set_codes(layer, CLQ_S8, codes));
+    assert_ok(clq_value_borrow_codes(layer, &borrowed, &own));
+    assert_null(own);
+    assert_ptr_equal(borrowed, layer->data);
     layer->q.type = CLQ_Q_S5;
     const char *path = clq_test_temp_path("failing.onnx");
     bool done = false;

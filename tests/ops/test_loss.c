@@ -173,6 +173,56 @@ static void test_distillation(void **state) {
     }
 }
 
+/* ---- a class for each pixel ---- */
+
+/* As many samples as pixels, of which one has no class, give the same sums. */
+static void test_pixels(void **state) {
+    (void)state;
+    enum { N = 3, H = 5, W = 7, K = 6, ROWS = N * H * W };
+    const loss_case c = {ROWS, K, 0.1, 4};
+    for (int taught = 0; taught < 2; taught++) {
+        loss_data d = make_data(&c, false);
+        float *said = random_floats(d.count, -3, 3, 5);
+        float slopes[ROWS * K];
+        clq_loss *rows = make_loss(CLQ_LOSS_CROSS_ENTROPY, &c), *pixels = NULL;
+        clq_buffer *logits = make_buffer(d.logits, d.count * 4);
+        clq_buffer *teacher = make_buffer(said, d.count * 4);
+        clq_buffer *gradient = make_buffer(NULL, d.count * 4);
+        d.labels[11] = 255;
+        clq_buffer *labels = make_buffer(d.labels, ROWS * 4);
+        clq_loss_totals one, other, batch;
+        assert_ok(clq_loss_create(test_device, CLQ_LOSS_CROSS_ENTROPY,
+                                  &(clq_shape){4, {N, H, W, K}}, c.smoothing, &pixels));
+        if (taught) {
+            clq_loss_set_teacher(rows, teacher, 0.4, 2);
+            clq_loss_set_teacher(pixels, teacher, 0.4, 2);
+        }
+        assert_ok(clq_loss_run(rows, logits, labels, gradient));
+        assert_ok(clq_buffer_read(gradient, 0, sizeof slopes, slopes));
+        assert_ok(clq_loss_run(pixels, logits, labels, gradient));
+        assert_buffer_close(gradient, slopes, ROWS * K, 0, 0);
+        assert_true(taught || (slopes[11 * K] == 0 && slopes[11 * K + 5] == 0));
+        assert_ok(clq_loss_read(rows, &one));
+        assert_ok(clq_loss_read(pixels, &other));
+        assert_ok(clq_loss_read_batch(pixels, &batch));
+        assert_true(other.samples == N && batch.samples == N);
+        const double each = ROWS / N;
+        assert_true(fabs(one.loss - other.loss * each) < 1e-5 * one.loss);
+        assert_true(fabs(one.top1 - other.top1 * each) < 1e-3 && one.top1 > 0);
+        assert_true(fabs(one.top5 - other.top5 * each) < 1e-3 && one.top5 < ROWS);
+        assert_true(fabs(batch.loss - other.loss) < 1e-5 * other.loss &&
+                    fabs(batch.top1 - other.top1) < 1e-6);
+        clq_loss_destroy(rows);
+        clq_loss_destroy(pixels);
+        clq_buffer_release(logits);
+        clq_buffer_release(teacher);
+        clq_buffer_release(gradient);
+        clq_buffer_release(labels);
+        free(said);
+        free_data(&d);
+    }
+}
+
 /* ---- how far outputs are from a teacher's ---- */
 
 /* Of images and rows, of more and of fewer numbers than one part of the sum; the second takes no
@@ -331,9 +381,9 @@ static void test_totals_over_batches(void **state) {
 static void test_rules(void **state) {
     (void)state;
     clq_loss *loss = NULL;
-    assert_status(clq_loss_create(test_device, CLQ_LOSS_CROSS_ENTROPY,
-                                  &(clq_shape){4, {1, 2, 2, 3}}, 0, &loss),
-                  CLQ_USAGE);
+    assert_status(
+        clq_loss_create(test_device, CLQ_LOSS_CROSS_ENTROPY, &(clq_shape){3, {1, 2, 3}}, 0, &loss),
+        CLQ_USAGE);
     assert_status(clq_loss_create(test_device, CLQ_LOSS_MSE, &(clq_shape){2, {1, 2}}, 1, &loss),
                   CLQ_USAGE);
     assert_null(loss);
@@ -350,6 +400,7 @@ int main(void) {
         cmocka_unit_test(test_totals_over_batches),
         cmocka_unit_test(test_distillation),
         cmocka_unit_test(test_output_error),
+        cmocka_unit_test(test_pixels),
         cmocka_unit_test(test_distillation_by_finite_differences),
         cmocka_unit_test(test_rules),
     };

@@ -59,6 +59,10 @@ static clq_status shift_codes(onnx_loader *load, const onnx_node *node, const on
                               clq_qtype *type, const int8_t **codes) {
     void *data;
     int32_t least = 0, most = 0;
+    if (weight->type == ONNX_INT8 && weight->zero_point == 0 && *type == CLQ_Q_S8) {
+        *codes = weight->data;
+        return CLQ_OK;
+    }
     CLQ_TRY(clq_arena_take(&load->arena, weight->count, 1, &data));
     for (size_t i = 0; i < weight->count; i++) {
         const int32_t code = onnx_code(weight, i) - weight->zero_point;

@@ -1,6 +1,7 @@
 #include "ops/conv/conv2d_int8.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "ops/conv/conv2d_int8_plan.h"
@@ -93,23 +94,24 @@ static clq_status upload_constants(clq_conv2d_int8 *conv, clq_int8_plan *plan,
     clq_status status = CLQ_OK;
     size_t weight_bytes = clq_int8_weight_bytes(plan);
     size_t channel_bytes = clq_int8_channel_bytes(plan);
-    void *weights = clq_calloc(weight_bytes, 1);
+    void *weights;
     int32_t *channels = clq_calloc(channel_bytes, 1);
-    if (!weights || !channels) {
-        status = CLQ_NO_MEMORY;
-        goto cleanup;
+    if (!channels) {
+        return CLQ_NO_MEMORY;
     }
     CLQ_GOTO(status, cleanup, clq_int8_pack_channels(plan, geometry, params, channels));
     plan->shape.epilogue.near = is_near(plan, params, channels);
+    CLQ_GOTO(status, cleanup, clq_buffer_create(conv->device, weight_bytes, &conv->weights));
+    CLQ_GOTO(status, cleanup, clq_buffer_map(conv->weights, &weights));
+    memset(weights, 0, weight_bytes);
     clq_int8_pack_weights(plan, geometry, params->w, weights);
     if (plan->kernel == CLQ_CONV_SPLIT) {
         clq_int8_list_unfit(plan, weights, channels);
     }
-    CLQ_GOTO(status, cleanup, upload(conv->device, weights, weight_bytes, &conv->weights));
+    CLQ_GOTO(status, cleanup, clq_buffer_unmap(conv->weights, weights));
     CLQ_GOTO(status, cleanup, upload(conv->device, channels, channel_bytes, &conv->channels));
     CLQ_GOTO(status, cleanup, upload(conv->device, &plan->shape, sizeof plan->shape, &conv->shape));
 cleanup:
-    clq_free(weights);
     clq_free(channels);
     return status;
 }

@@ -158,6 +158,23 @@ static void pack_winograd(const clq_int8_plan *plan, const clq_conv_geometry *g,
     }
 }
 
+/* As below, where steps are words of the network's weights too. */
+static void pack_words(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
+                       char *packed) {
+    const size_t nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth / 4;
+    const size_t words = (size_t)(g->ic / g->groups) / 4, taps = (size_t)g->kh * (size_t)g->kw;
+    for (int oc = 0; oc < g->oc; oc++) {
+        const place p = place_of(plan, g, oc);
+        const size_t first = (size_t)p.block * (block_inputs(plan) / 4) + (size_t)p.first_input / 4;
+        char *to = packed + 4 * (first * nr + weight_lane(plan, p.lane));
+        for (size_t tap = 0; tap < taps; tap++) {
+            for (size_t c = 0; c < words; c++, w += 4) {
+                memcpy(to + 4 * nr * (tap * depth + c), w, 4);
+            }
+        }
+    }
+}
+
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
     if (plan->kernel == CLQ_CONV_DEPTHWISE) {
@@ -170,6 +187,10 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
     }
     size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
     int inputs = g->ic / g->groups;
+    if (!plan->nibbles && plan->element_bytes == 1 && step == 4 && inputs % 4 == 0) {
+        pack_words(plan, g, w, packed);
+        return;
+    }
     for (int oc = 0; oc < g->oc; oc++) {
         place p = place_of(plan, g, oc);
         size_t lane = weight_lane(plan, p.lane);

@@ -72,17 +72,17 @@ clq_status clq_layer_int8_prepare(clq_op_run *run) {
     };
     CLQ_TRY(describe_output(run, &params));
     clq_conv2d_int8 *conv = NULL;
-    int8_t *codes = NULL;
+    int8_t *own_codes = NULL;
     float *w_scale = channel_scales(&run->in[CLQ_LAYER_W].value->q, geometry.oc);
     clq_status status =
-        w_scale ? clq_value_codes(run->in[CLQ_LAYER_W].value, &codes) : CLQ_NO_MEMORY;
+        w_scale ? clq_value_borrow_codes(run->in[CLQ_LAYER_W].value, &params.w, &own_codes)
+                : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
-        params.w = codes;
         params.w_scale = w_scale;
         status = clq_conv2d_int8_create(run->device, &geometry, &params, &conv);
         run->state = conv;
     }
-    clq_free(codes);
+    clq_free(own_codes);
     clq_free(w_scale);
     return status;
 }
