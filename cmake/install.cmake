@@ -7,6 +7,9 @@ install(TARGETS clquant_shared EXPORT clquant LIBRARY DESTINATION ${CMAKE_INSTAL
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 # Of the Python package (pyproject.toml), which has the library under one name beside its modules.
 install(FILES $<TARGET_FILE:clquant_shared> RENAME libclquant.so DESTINATION clquant COMPONENT python EXCLUDE_FROM_ALL)
+if(SKBUILD)
+    install(PROGRAMS $<TARGET_FILE:clquant> DESTINATION ${SKBUILD_SCRIPTS_DIR} COMPONENT python)
+endif()
 install(DIRECTORY include/clquant DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
 install(DIRECTORY models/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/clquant FILES_MATCHING PATTERN *.json)
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

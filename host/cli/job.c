@@ -79,9 +79,7 @@ static clq_stage_options stage(job *j, const clq_train_config *config, const cha
                                .out = folder,
                                .log_file = j->options->log_file,
                                .resume = j->options->resume,
-                               .overwrite = j->options->overwrite,
-                               .clears = &j->out,
-                               .origin = &j->origin};
+                               .overwrite = j->options->overwrite};
 }
 
 static clq_status train(job *j) {
@@ -89,7 +87,9 @@ static clq_status train(job *j) {
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
         const clq_stage_options options = stage(j, &j->recipe->train, folder);
-        status = clq_fail_in(clq_stage_train(j->device, j->graphs[FP32], &options), "train");
+        status = clq_fail_in(clq_watched_train(j->device, j->graphs[FP32], &options,
+                                               &(clq_watch){&j->out, &j->origin}),
+                             "train");
     }
     clq_free(folder);
     CLQ_TRY(status);
@@ -113,10 +113,10 @@ static clq_status quantize(job *j) {
     clq_status status = folder ? CLQ_OK : CLQ_NO_MEMORY;
     if (status == CLQ_OK) {
         const clq_stage_options options = stage(j, &j->recipe->qat, folder);
-        status =
-            clq_fail_in(clq_stage_qat(j->device, j->graphs[FP32], &options, &j->recipe->qat_quant,
-                                      &j->quantized[QAT].report, &j->graphs[QAT]),
-                        "qat");
+        status = clq_fail_in(
+            clq_watched_qat(j->device, j->graphs[FP32], &options, &(clq_watch){&j->out, &j->origin},
+                            &j->recipe->qat_quant, &j->quantized[QAT].report, &j->graphs[QAT]),
+            "qat");
     }
     clq_free(folder);
     CLQ_TRY(status);

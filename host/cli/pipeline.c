@@ -247,198 +247,93 @@ clq_status clq_ranks_join(clq_ranks **ranks) {
 
 /* ---- stages ---- */
 
-static const char *under_launcher(const clq_stage_options *options) {
-    return options->ranks ? ", under the same launcher" : "";
+typedef struct watched {
+    const clq_stage_options *stage;
+    const clq_watch *watch;
+} watched;
+
+static const char *under_launcher(const clq_stage_options *stage) {
+    return stage->ranks ? ", under the same launcher" : "";
 }
 
 /* Until now nothing was to be lost. */
 static clq_status get_ready(void *context) {
-    const clq_stage_options *options = context;
-    if (options->out && clq_ranks_rank(options->ranks) == 0) {
+    const clq_stage_options *stage = ((const watched *)context)->stage;
+    const clq_watch *watch = ((const watched *)context)->watch;
+    if (stage->out && clq_ranks_rank(stage->ranks) == 0) {
         char *command = clq_command_line_to_resume();
-        clq_signals_say_at_end(
-            command ? clq_format("checkpoints so far are in %s; to go on%s: %s",
-                                 options->clears ? options->clears->path : options->out,
-                                 under_launcher(options), command)
-                    : NULL);
+        clq_signals_say_at_end(command
+                                   ? clq_format("checkpoints so far are in %s; to go on%s: %s",
+                                                watch->clears ? watch->clears->path : stage->out,
+                                                under_launcher(stage), command)
+                                   : NULL);
         clq_free(command);
     }
-    clq_signals_defer(options->out != NULL);
-    CLQ_TRY(options->clears ? clq_out_clear(options->clears) : CLQ_OK);
-    return options->origin ? clq_origin_write(options->origin, options->clears->path, false)
-                           : CLQ_OK;
-}
-
-static clq_train_job job_of(clq_device *device, clq_graph *graph, const char *phase,
-                            const clq_stage_options *options) {
-    const bool writes = clq_ranks_rank(options->ranks) == 0;
-    return (clq_train_job){.device = device,
-                           .graph = graph,
-                           .train = options->train,
-                           .test = options->test,
-                           .arrays = options->arrays,
-                           .test_arrays = options->test_arrays,
-                           .test_rows = options->test_rows,
-                           .config = *options->config,
-                           .mode = CLQ_EXEC_TRAIN,
-                           .ranks = options->ranks,
-                           .out = writes ? options->out : NULL,
-                           .phase = phase,
-                           .log_file = writes ? options->log_file : NULL,
-                           .recipe_json = options->recipe,
-                           .resume = options->resume,
-                           .overwrite = options->overwrite,
-                           .ready = get_ready,
-                           .ready_context = (void *)options,
-                           .stop = clq_signals_flag()};
-}
-
-/* Arrays are normalized already. */
-static clq_status take_normalization(const clq_stage_options *options, const clq_graph *graph,
-                                     clq_train_job *job) {
-    return options->train ? clq_graph_normalization(graph, options->train, &job->normalization)
-                          : CLQ_OK;
+    clq_signals_defer(stage->out != NULL);
+    CLQ_TRY(watch->clears ? clq_out_clear(watch->clears) : CLQ_OK);
+    return watch->origin ? clq_origin_write(watch->origin, watch->clears->path, false) : CLQ_OK;
 }
 
 /* What get_ready began. A driver's compiler that a signal meets may drop what it works on (LLVM
  * removes its files), so its failure is the signal's. The other ranks leave the words to rank 0. */
-static clq_status end_training(const clq_stage_options *options, clq_status status) {
+static clq_status end_training(void *context, clq_status status) {
+    const clq_stage_options *stage = ((const watched *)context)->stage;
     const bool asked = *clq_signals_flag() != 0;
     clq_signals_undefer(status != CLQ_OK);
-    if (status == CLQ_DEVICE && asked && !options->ranks) {
+    if (status == CLQ_DEVICE && asked && !stage->ranks) {
         return clq_fail(CLQ_INTERRUPTED, "interrupted: %s", clq_last_error());
     }
     if (status != CLQ_INTERRUPTED) {
         return status;
     }
-    if (clq_ranks_rank(options->ranks) > 0) {
+    if (clq_ranks_rank(stage->ranks) > 0) {
         return clq_fail(status, "%s", "");
     }
-    if (!options->out) {
+    if (!stage->out) {
         return clq_fail(status, "%s; nothing of it is kept, for want of --out", clq_last_error());
     }
     char *command = clq_command_line_to_resume();
-    status = clq_fail(status, "%s; to go on%s: %s", clq_last_error(), under_launcher(options),
+    status = clq_fail(status, "%s; to go on%s: %s", clq_last_error(), under_launcher(stage),
                       command ? command : "the same command with --resume");
     clq_free(command);
     return status;
 }
 
-/* The network that config.distill.teacher names: `trained` where it is "fp32", else a file's, which
- * is the caller's in *own. */
-static clq_status open_teacher(const clq_train_config *config, const clq_graph *trained,
-                               clq_graph **own, const clq_graph **teacher) {
-    const char *name = config->distill.teacher;
-    *teacher = NULL;
-    if (!name || config->distill.weight == 0) {
-        return CLQ_OK;
+/* The stage with the command's hooks; a teacher that is a file is opened into *teacher, with the
+ * shapes that the command line has. */
+static clq_status watch_stage(watched *w, clq_stage_options *stage, clq_graph **teacher) {
+    const char *name = stage->config->distill.teacher;
+    if (name && stage->config->distill.weight > 0 && strcmp(name, "fp32") != 0) {
+        CLQ_TRY(clq_fail_in(clq_model_open(name, teacher), "distill.teacher"));
+        stage->teacher = *teacher;
     }
-    if (strcmp(name, "fp32") != 0) {
-        CLQ_TRY(clq_fail_in(clq_model_open(name, own), "distill.teacher"));
-        *teacher = *own;
-        return CLQ_OK;
-    }
-    if (!trained) {
-        return clq_fail(CLQ_USAGE, "distill.teacher: \"fp32\" is for qat; give an .onnx file");
-    }
-    *teacher = trained;
+    stage->ready = get_ready;
+    stage->ended = end_training;
+    stage->context = w;
+    stage->stop = clq_signals_flag();
     return CLQ_OK;
 }
 
-clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage_options *options) {
-    clq_status status = CLQ_OK;
-    clq_graph *teacher = NULL;
-    clq_epoch_record *history = NULL;
-    int history_count = 0;
-    clq_train_job job = job_of(device, graph, "train", options);
-    CLQ_GOTO(status, cleanup, open_teacher(options->config, NULL, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, take_normalization(options, graph, &job));
-    status = end_training(options, clq_train(&job, &history, &history_count));
-cleanup:
-    clq_free(history);
-    clq_graph_destroy(teacher);
-    return status;
-}
-
-/* The first epochs, in which batch norms learn: in a folder of their own, with a schedule of their
- * own. *learnt: `trained` as it is then. */
-static clq_status train_norms(clq_device *device, const clq_graph *trained,
-                              const clq_stage_options *options, const clq_quant_config *config,
-                              clq_graph **learnt) {
-    clq_train_config training = *options->config;
+clq_status clq_watched_train(clq_device *device, clq_graph *graph, const clq_stage_options *options,
+                             const clq_watch *watch) {
     clq_stage_options stage = *options;
-    clq_status status = CLQ_OK;
-    int batch = 1, history_count = 0;
-    clq_quant_config kept;
-    clq_feed *feed = NULL;
-    clq_graph *graph = NULL, *teacher = NULL;
-    clq_epoch_record *history = NULL;
-    char *folder = options->out ? clq_path_join(options->out, CLQ_NORMS_FOLDER) : NULL;
-    training.epochs = config->freeze_bn_epoch;
-    stage.config = &training;
-    stage.out = folder;
-    CLQ_GOTO(status, cleanup, options->out && !folder ? CLQ_NO_MEMORY : CLQ_OK);
-    CLQ_GOTO(status, cleanup,
-             clq_calibration_open(device, trained, options->train, options->arrays, config,
-                                  training.seed, &batch, &feed));
-    CLQ_GOTO(status, cleanup,
-             clq_qat_keep_norms(device, trained, feed, batch, config, &kept, &graph));
-    clq_train_job job = job_of(device, graph, "qat", &stage);
-    job.no_labels = options->no_labels;
-    CLQ_GOTO(status, cleanup, open_teacher(&training, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, take_normalization(options, graph, &job));
-    CLQ_GOTO(status, cleanup, end_training(&stage, clq_qat(&job, &kept, &history, &history_count)));
-    status = clq_qat_fold_norms(graph, trained, learnt);
-cleanup:
-    clq_free(history);
-    clq_free(folder);
-    clq_feed_destroy(feed);
+    watched w = {&stage, watch};
+    clq_graph *teacher = NULL;
+    CLQ_TRY(watch_stage(&w, &stage, &teacher));
+    const clq_status status = clq_stage_train(device, graph, &stage);
     clq_graph_destroy(teacher);
-    clq_graph_destroy(graph);
     return status;
 }
 
-clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
-                         const clq_stage_options *options, const clq_quant_config *config,
-                         clq_quant_report *report, clq_graph **integer) {
-    clq_status status = CLQ_OK;
-    clq_graph *graph = NULL, *teacher = NULL, *learnt = NULL;
-    clq_epoch_record *history = NULL;
-    int history_count = 0;
-    if (config->freeze_bn_epoch > options->config->epochs) {
-        return clq_fail(CLQ_USAGE,
-                        "freeze_bn_epoch must be at most the number of epochs, %d, is %d",
-                        options->config->epochs, config->freeze_bn_epoch);
-    }
-    CLQ_GOTO(status, cleanup,
-             clq_stage_quantize(device, trained, options->train, options->arrays, config,
-                                options->config->seed, report, &graph));
-    if (options->start) {
-        CLQ_GOTO(status, cleanup, clq_convert(graph, options->start));
-    }
-    if (config->freeze_bn_epoch > 0) {
-        CLQ_GOTO(status, cleanup, train_norms(device, trained, options, config, &learnt));
-        clq_graph_destroy(graph);
-        graph = NULL;
-        clq_quant_report_clear(report);
-        CLQ_GOTO(status, cleanup,
-                 clq_stage_quantize(device, learnt, options->train, options->arrays, config,
-                                    options->config->seed, report, &graph));
-    }
-    clq_train_job job = job_of(device, graph, "qat", options);
-    job.config.epochs -= config->freeze_bn_epoch;
-    job.no_labels = options->no_labels;
-    CLQ_GOTO(status, cleanup, open_teacher(options->config, trained, &teacher, &job.teacher));
-    CLQ_GOTO(status, cleanup, take_normalization(options, graph, &job));
-    CLQ_GOTO(status, cleanup,
-             job.config.epochs > 0
-                 ? end_training(options, clq_qat(&job, config, &history, &history_count))
-                 : clq_quant_record(graph, config, "qat", 0));
-    CLQ_GOTO(status, cleanup, clq_convert(graph, integer));
-cleanup:
-    clq_free(history);
+clq_status clq_watched_qat(clq_device *device, const clq_graph *trained,
+                           const clq_stage_options *options, const clq_watch *watch,
+                           const clq_quant_config *config, clq_quant_report *report,
+                           clq_graph **integer) {
+    clq_stage_options stage = *options;
+    watched w = {&stage, watch};
+    clq_graph *teacher = NULL;
+    CLQ_TRY(watch_stage(&w, &stage, &teacher));
+    const clq_status status = clq_stage_qat(device, trained, &stage, config, report, integer);
     clq_graph_destroy(teacher);
-    clq_graph_destroy(learnt);
-    clq_graph_destroy(graph);
     return status;
 }

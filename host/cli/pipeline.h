@@ -14,6 +14,7 @@
 #include "session/results.h"
 #include "session/session.h"
 #include "session/stages.h"
+#include "session/training.h"
 
 /* Prints a name from a file on stdout, without control characters, which a terminal would
  * interpret. */
@@ -48,32 +49,19 @@ clq_status clq_ranks_join(clq_ranks **ranks);
 
 /* ---- stages ---- */
 
-/* What both kinds of training need beside the network. */
-typedef struct clq_stage_options {
-    clq_dataset *train, *test;
-    clq_arrays *arrays, *test_arrays; /* in their place, and test_rows, as in clq_train_job */
-    int64_t test_rows;
-    bool no_labels;    /* QAT: as in clq_train_job */
-    clq_graph **start; /* QAT: receives the integer network of calibration; NULL: not wanted */
-    const clq_train_config *config;
-    const char *recipe;   /* its text, kept in checkpoints and log */
-    const char *out;      /* folder for history and checkpoints; NULL: none */
-    const char *log_file; /* NULL: none */
-    bool resume, overwrite;
+/* What the command adds to a training: signals stop it behind a checkpoint and say how to go on. */
+typedef struct clq_watch {
     clq_out_folder *clears; /* of an earlier run, when all is ready for the first step; NULL ok */
     clq_origin *origin;     /* written into the folder of `clears` then; NULL: none */
-    clq_ranks *ranks;       /* only rank 0 writes; NULL: alone */
-} clq_stage_options;
+} clq_watch;
 
-/* FP32 training of `graph` in place. */
-clq_status clq_stage_train(clq_device *device, clq_graph *graph, const clq_stage_options *options);
-/* Where in a QAT's folder its epochs before batch norms freeze leave history and checkpoints. */
-#define CLQ_NORMS_FOLDER "batch_norms"
-/* Fine-tunes: calibrates a folded copy of `trained` with `config`, runs QAT, converts. `report`,
- * of the calibration, may be NULL. */
-clq_status clq_stage_qat(clq_device *device, const clq_graph *trained,
-                         const clq_stage_options *options, const clq_quant_config *config,
-                         clq_quant_report *report, clq_graph **integer);
+/* clq_stage_train and clq_stage_qat so; `stage` says nothing of watching. */
+clq_status clq_watched_train(clq_device *device, clq_graph *graph, const clq_stage_options *stage,
+                             const clq_watch *watch);
+clq_status clq_watched_qat(clq_device *device, const clq_graph *trained,
+                           const clq_stage_options *stage, const clq_watch *watch,
+                           const clq_quant_config *config, clq_quant_report *report,
+                           clq_graph **integer);
 
 /* ---- results ---- */
 

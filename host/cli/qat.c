@@ -14,9 +14,6 @@
 
 enum { KEYS = 8, KEY_TEXT = 4096 };
 
-/* The learning rate for outputs' errors, by Adam. */
-static const double INPUTS_LR = 1e-5;
-
 typedef struct options {
     clq_common common;
     clq_image_flags images;
@@ -330,79 +327,24 @@ static clq_status open_data(task *t) {
     return CLQ_OK;
 }
 
-/* ---- what the recipe does not say of training without labels ---- */
-
-static bool says(const clq_recipe *recipe, const char *key) {
-    return json_object_get(json_object_get(recipe->json, "qat"), key) ||
-           json_object_get(json_object_get(recipe->json, "train"), key);
-}
-
-static bool classifies(const clq_graph *graph) {
-    const clq_shape *shape = &graph->values[graph->outputs[0].value].shape;
-    return graph->output_count == 1 && shape->rank == 2 && shape->dim[1] > 1;
-}
-
-/* Into the section "qat", so that what keeps the recipe has it too. */
-static clq_status keep(clq_recipe *recipe, const char *key, json_t *value) {
-    json_t *section = json_object_get(recipe->json, "qat");
-    if (!section) {
-        CLQ_TRY(clq_json_put(recipe->json, "qat", section = json_object()));
+/* What the recipe does not say of training without labels or on arrays goes into its section "qat",
+ * so that what keeps the recipe has it too. */
+static clq_status fit_recipe(task *t) {
+    clq_recipe *recipe = t->recipe;
+    const clq_train_job job = {
+        .graph = t->graph, .train = t->train, .arrays = t->arrays, .no_labels = t->o.no_labels};
+    if (!t->o.no_labels && !t->arrays) {
+        return CLQ_OK;
     }
-    CLQ_TRY(clq_json_put(section, key, value));
+    if (!json_object_get(recipe->json, "qat")) {
+        CLQ_TRY(clq_json_put(recipe->json, "qat", json_object()));
+    }
+    CLQ_TRY(clq_fit_qat(json_object_get(recipe->json, "qat"),
+                        json_object_get(recipe->json, "train"), t->o.inputs != NULL, &job,
+                        clq_ranks_size(t->ranks), &recipe->qat));
     clq_free(recipe->text);
     recipe->text = NULL;
     return clq_json_dump_exact(recipe->json, &recipe->text);
-}
-
-/* Of a network that nothing is known of: steps of a size that does not depend on its outputs'. */
-static clq_status take_small_steps(clq_recipe *recipe) {
-    if (!says(recipe, "optimizer")) {
-        recipe->qat.optimizer.kind = CLQ_OPTIMIZER_ADAM;
-        recipe->qat.optimizer.weight_decay = 0;
-        CLQ_TRY(
-            keep(recipe, "optimizer", json_pack("{s:s, s:i}", "name", "adam", "weight_decay", 0)));
-    }
-    if (!says(recipe, "schedule")) {
-        recipe->qat.schedule.lr = INPUTS_LR;
-        CLQ_TRY(keep(recipe, "schedule", json_pack("{s:f}", "lr", INPUTS_LR)));
-    }
-    return CLQ_OK;
-}
-
-/* A batch that the inputs fill. */
-static clq_status fit_batch(task *t) {
-    clq_recipe *recipe = t->recipe;
-    const clq_train_job job = {.graph = t->graph, .train = t->train, .arrays = t->arrays};
-    const int64_t rows = clq_train_rows(&job), ranks = clq_ranks_size(t->ranks);
-    int64_t batch = recipe->qat.batch;
-    if (t->o.inputs && !says(recipe, "batch")) {
-        batch = clq_eval_batch(t->graph, rows) * ranks;
-    }
-    if (clq_graph_has_fixed_batch(t->graph)) {
-        batch = ranks;
-    } else if (rows < batch) {
-        batch = rows / ranks * ranks;
-    }
-    if (batch == recipe->qat.batch || batch <= 0) {
-        return CLQ_OK;
-    }
-    clq_log_info("a step takes %lld of the %lld inputs", (long long)batch, (long long)rows);
-    recipe->qat.batch = (int)batch;
-    return keep(recipe, "batch", json_integer(batch));
-}
-
-/* A loss that the outputs have, and what goes with it. */
-static clq_status fit_recipe(task *t) {
-    clq_recipe *recipe = t->recipe;
-    if (!t->o.no_labels) {
-        return t->arrays ? fit_batch(t) : CLQ_OK;
-    }
-    if (!says(recipe, "loss") && (t->o.inputs || !classifies(t->graph))) {
-        recipe->qat.loss = CLQ_LOSS_OUTPUT_ERROR;
-        CLQ_TRY(keep(recipe, "loss", json_string("output_error")));
-        CLQ_TRY(take_small_steps(recipe));
-    }
-    return fit_batch(t);
 }
 
 /* ---- the whole ---- */
@@ -437,8 +379,6 @@ static clq_status train(task *t) {
                                      .log_file = o->log_file,
                                      .resume = o->resume,
                                      .overwrite = o->overwrite,
-                                     .clears = &t->out,
-                                     .origin = &t->origin,
                                      .ranks = t->ranks};
     const clq_origin_data data = {t->train, t->test, t->arrays};
     if (!o->folder) {
@@ -448,8 +388,8 @@ static clq_status train(task *t) {
     CLQ_TRY(clq_out_claim(&t->out));
     CLQ_TRY(clq_origin_begin(&t->origin, t->recipe, t->device, &data, clq_ranks_size(t->ranks),
                              o->resume));
-    CLQ_TRY(clq_stage_qat(t->device, t->graph, &stage, &t->recipe->qat_quant, &t->quantized.report,
-                          &t->integer));
+    CLQ_TRY(clq_watched_qat(t->device, t->graph, &stage, &(clq_watch){&t->out, &t->origin},
+                            &t->recipe->qat_quant, &t->quantized.report, &t->integer));
     clq_origin_lap(&t->origin, "qat");
     return CLQ_OK;
 }

@@ -196,10 +196,9 @@ static clq_status run(int argc, char **argv) {
                                      .log_file = o.log_file,
                                      .resume = o.resume,
                                      .overwrite = o.overwrite,
-                                     .clears = &out,
-                                     .origin = &origin,
                                      .ranks = ranks};
-    CLQ_GOTO(status, cleanup, clq_stage_train(device, graph, &stage));
+    CLQ_GOTO(status, cleanup,
+             clq_watched_train(device, graph, &stage, &(clq_watch){&out, &origin}));
     clq_origin_lap(&origin, "train");
     if (writes) {
         CLQ_GOTO(status, cleanup, save(&o, graph));

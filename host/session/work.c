@@ -18,6 +18,7 @@
 #include "session/results.h"
 #include "session/session.h"
 #include "session/stages.h"
+#include "session/training.h"
 
 /* ---- what all work has in common ---- */
 
@@ -109,6 +110,17 @@ static clq_status require_float(const clq_graph *graph) {
                : clq_fail(CLQ_USAGE, "the network is already quantized; give the FP32 one");
 }
 
+/* The new network; its result, which was made before, goes with it. */
+static clq_status give_session(const clq_session *session, clq_graph **integer, clq_session **out,
+                               clq_result **result) {
+    const clq_status status = clq_session_take(session->device, integer, out);
+    if (status != CLQ_OK && result) {
+        clq_result_free(*result);
+        *result = NULL;
+    }
+    return status;
+}
+
 clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
                            const clq_options *options, clq_session **out, clq_result **result) {
     CLQ_NEEDS(session, out);
@@ -131,14 +143,100 @@ clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arr
     clq_quantized_hint(&quantized, integer);
     CLQ_GOTO(status, cleanup,
              GIVE(result, clq_saved_to_json(NULL, session->graph, integer, &quantized)));
-    status = clq_session_take(session->device, &integer, out);
-    if (status != CLQ_OK && result) {
-        clq_result_free(*result);
-        *result = NULL;
-    }
+    status = give_session(session, &integer, out, result);
 cleanup:
     clq_quant_report_clear(&quantized.report);
     clq_graph_destroy(integer);
+    end(&w);
+    return status;
+}
+
+/* ---- QAT ---- */
+
+typedef struct qat_settings {
+    clq_train_config train;
+    clq_quant_config quant;
+    clq_stage_options stage;
+    int64_t test_images;
+    json_t *said; /* the options, and what they do not say */
+    char *text;
+} qat_settings;
+
+static clq_status read_qat(work *w, const clq_options *options, qat_settings *q) {
+    clq_train_config train;
+    clq_quant_config ptq;
+    clq_stage_options *stage = &q->stage;
+    clq_train_config_init(&train);
+    clq_quant_config_init(&ptq);
+    clq_keys_init_qat(&train, &ptq, &q->train, &q->quant);
+    q->train.epochs = 1;
+    q->test_images = CLQ_TEST_IMAGES;
+    CLQ_TRY(clq_keys_read_qat(&w->reader, &q->train, &q->quant));
+    CLQ_TRY(clq_json_read_bool(&w->reader, "no_labels", &stage->no_labels));
+    CLQ_TRY(clq_json_read_i64(&w->reader, "test_images", CLQ_IN_DATA_LIMIT, &q->test_images));
+    CLQ_TRY(clq_json_read_string(&w->reader, "out", &stage->out));
+    CLQ_TRY(clq_json_read_string(&w->reader, "log_file", &stage->log_file));
+    CLQ_TRY(clq_json_read_bool(&w->reader, "resume", &stage->resume));
+    CLQ_TRY(clq_json_read_bool(&w->reader, "overwrite", &stage->overwrite));
+    CLQ_TRY(clq_json_reader_finish(&w->reader));
+    CLQ_TRY(clq_train_config_check(&q->train));
+    CLQ_TRY(clq_quant_config_check(&q->quant));
+    q->said = options ? json_deep_copy(options->json) : json_object();
+    return q->said ? CLQ_OK : CLQ_NO_MEMORY;
+}
+
+/* The data, and what follows from it. */
+static clq_status open_qat(work *w, qat_settings *q) {
+    clq_stage_options *stage = &q->stage;
+    clq_data_source source = source_of(w, stage->no_labels);
+    source.inputs_only = stage->no_labels;
+    stage->arrays = w->arrays;
+    stage->test_rows = q->test_images;
+    if (!w->arrays) {
+        CLQ_TRY(clq_data_open(&source, w->graph, CLQ_SPLIT_TRAIN, 0, &stage->train));
+        source.quiet = true;
+        CLQ_TRY(clq_data_open(&source, w->graph, CLQ_SPLIT_TEST, q->test_images, &stage->test));
+    }
+    if (stage->no_labels || w->arrays) {
+        const clq_train_job job = {.no_labels = stage->no_labels,
+                                   .graph = w->graph,
+                                   .train = stage->train,
+                                   .arrays = stage->arrays};
+        CLQ_TRY(clq_fit_qat(q->said, NULL, w->arrays != NULL, &job, 1, &q->train));
+    }
+    CLQ_TRY(clq_json_dump_exact(q->said, &q->text));
+    stage->config = &q->train;
+    stage->recipe = q->text;
+    clq_tell_logits(w->graph);
+    return CLQ_OK;
+}
+
+clq_status clq_session_qat(const clq_session *session, const char *path, clq_arrays *arrays,
+                           const clq_options *options, clq_session **out, clq_result **result) {
+    CLQ_NEEDS(session, out);
+    clq_status status = CLQ_OK;
+    work w;
+    qat_settings q = {.said = NULL};
+    clq_quantized quantized = {.method = "qat", .config = &q.quant};
+    clq_graph *integer = NULL;
+    *out = NULL;
+    CLQ_TRY(require_float(session->graph));
+    CLQ_GOTO(status, cleanup, begin(&w, __func__, session, path, arrays, options));
+    CLQ_GOTO(status, cleanup, read_qat(&w, options, &q));
+    CLQ_GOTO(status, cleanup, open_qat(&w, &q));
+    CLQ_GOTO(
+        status, cleanup,
+        clq_stage_qat(session->device, w.graph, &q.stage, &q.quant, &quantized.report, &integer));
+    CLQ_GOTO(status, cleanup,
+             GIVE(result, clq_saved_to_json(NULL, session->graph, integer, &quantized)));
+    status = give_session(session, &integer, out, result);
+cleanup:
+    clq_quant_report_clear(&quantized.report);
+    clq_dataset_close(q.stage.train);
+    clq_dataset_close(q.stage.test);
+    clq_graph_destroy(integer);
+    clq_free(q.text);
+    json_decref(q.said);
     end(&w);
     return status;
 }

@@ -22,6 +22,7 @@ struct clq_array_feed {
     float *read, *image; /* one batch of the largest input; one image */
     int labels;          /* array of the rows' classes; -1: there are none */
     int64_t label_size;  /* labels of a sample: 1, or those of its pixels */
+    int classes;         /* training: of the network; else 0 */
     int32_t *numbers; /* (batch, label_size): of the latest batch, the last repeated to the end */
     /* training: */
     bool training;
@@ -262,6 +263,11 @@ static clq_status read_labels(const clq_array_feed *feed, int count) {
                             clq_arrays_path(feed->arrays), (long long)(feed->next * each + i),
                             (double)value);
         }
+        if (feed->classes > 0 && value >= (float)feed->classes) {
+            return clq_fail(CLQ_BAD_DATA, "%s: label %lld is class %g, and the network has %d",
+                            clq_arrays_path(feed->arrays), (long long)(feed->next * each + i),
+                            (double)value, feed->classes);
+        }
         feed->numbers[i] = (int32_t)value;
     }
     return CLQ_OK;
@@ -307,6 +313,7 @@ static clq_status hold_rows(clq_array_feed *feed) {
 
 static clq_status open_training(clq_array_feed *feed, const clq_feed_options *options) {
     feed->training = true;
+    feed->classes = options->classes;
     feed->seed = options->seed;
     feed->shards = options->shards > 1 ? options->shards : 1;
     feed->shard = options->shards > 1 ? options->shard : 0;

@@ -89,6 +89,16 @@ const char *clq_result_text(const clq_result *result, const char *key);
 clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
                            const clq_options *options, clq_session **quantized,
                            clq_result **result);
+/* Fine-tunes a float network quantization-aware, as `clquant qat`: it begins with the network that
+ * clq_session_ptq makes. Arrays are held in memory, and need labels unless no_labels. Options: the
+ * keys of "qat" (epochs (1), batch, seed, schedule, optimizer, learn_scales, ...), no_labels (with
+ * distill: to learn from a teacher alone), test_images (512): so many measure after each epoch, 0:
+ * all; out: a folder for checkpoints and history; resume (true: goes on from the newest checkpoint
+ * there, to the same bits), overwrite (an earlier run there is replaced), log_file. A sink that
+ * stops it leaves a checkpoint in `out`. */
+clq_status clq_session_qat(const clq_session *session, const char *path, clq_arrays *arrays,
+                           const clq_options *options, clq_session **quantized,
+                           clq_result **result);
 /* Accuracy and loss on labelled data, as `clquant eval`. Options: split (test), limit (all), batch.
  */
 clq_status clq_session_evaluate(const clq_session *session, const char *path, clq_arrays *arrays,

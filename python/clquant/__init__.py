@@ -15,7 +15,7 @@ from .errors import (BadData, CannotCreate, DeviceError, Diverged, Error, GateFa
 from .model import Model, Spec, from_onnx, from_torch, load
 from .plots import plot_confusion, plot_layers
 from .policy import Rule
-from .work import Analysis, Result, analyze, bench, evaluate, ptq, verify
+from .work import Analysis, Result, analyze, bench, evaluate, ptq, qat, verify
 
 __version__ = _text(_lib.clq_version())
 __all__ = [name for name in dir() if not name.startswith("_")

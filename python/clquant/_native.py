@@ -59,6 +59,7 @@ clq_status clq_session_input_shape(const clq_session *session, int input, clq_or
 clq_status clq_session_output_shape(const clq_session *session, int output, clq_order order, clq_shape *shape);
 clq_status clq_session_run(clq_session *session, clq_order order, int64_t count, const float *const *inputs,
                            float *const *outputs);
+clq_status clq_session_expect(clq_session *session, uint64_t runs);
 clq_status clq_session_save(const clq_session *session, const char *path);
 clq_status clq_options_create(clq_options **options);
 void clq_options_destroy(clq_options *options);
@@ -66,6 +67,8 @@ clq_status clq_options_set(clq_options *options, const char *key, const char *va
 void clq_result_free(clq_result *result);
 const char *clq_result_json(const clq_result *result);
 clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
+                           const clq_options *options, clq_session **quantized, clq_result **result);
+clq_status clq_session_qat(const clq_session *session, const char *path, clq_arrays *arrays,
                            const clq_options *options, clq_session **quantized, clq_result **result);
 clq_status clq_session_evaluate(const clq_session *session, const char *path, clq_arrays *arrays,
                                 const clq_options *options, clq_result **result);

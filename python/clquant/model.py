@@ -32,8 +32,8 @@ def _specs(session, count: int, shape_of, name_of, order: int) -> Tuple[Spec, ..
 
 
 class Model:
-    """A network of any form on a device. Made by :func:`load`, :func:`from_onnx`, :func:`from_torch`, :func:`ptq`, not by
-    itself.
+    """A network of any form on a device. Made by :func:`load`, :func:`from_onnx`, :func:`from_torch`, :func:`ptq` and
+    :func:`qat`, not by itself.
 
     ``model(x)`` runs it: x (N, C, H, W) or (N, features), float32, any N; the outputs come back as a new array, or a
     dict of arrays by name where there are several. Models may be used from any thread; those on one device take turns.
@@ -103,6 +103,14 @@ class Model:
         if isinstance(x, (list, tuple)) and len(x) == len(names):
             return x
         raise UsageError(f"give a dict or a sequence with the inputs {', '.join(names)}")
+
+    def expect(self, runs: int) -> None:
+        """Says that it will be called about so often with each number of samples that is new from now on: often is
+        worth seconds of preparation, which make calls with few samples faster. No result changes."""
+        if runs < 0:
+            raise UsageError(f"runs must be at least 0, are {runs}")
+        with self.device._lock:
+            check(lib.clq_session_expect(self._take(), runs))
 
     # ---- what it is ----
 

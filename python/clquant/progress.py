@@ -16,11 +16,31 @@ _INTERRUPTED = 130
 _state = threading.local()
 
 
+class _Line:
+    """One line that changes: on stderr, or in a notebook's cell, where nothing is left of it."""
+
+    def __init__(self) -> None:
+        self.handle = None
+
+    def write(self, line: str) -> None:
+        if not _in_notebook():
+            sys.stderr.write("\r\033[K" + line[:100])
+            sys.stderr.flush()
+            return
+        from IPython.display import display
+
+        if self.handle is None:
+            self.handle = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self.handle.update({"text/plain": line}, raw=True)
+
+
 class _Bars:
-    """tqdm's bars where it is installed (in notebooks its widgets), else a line on stderr."""
+    """tqdm's bars where it is installed (in notebooks its widgets), else a line."""
 
     def __init__(self) -> None:
         self.bars: dict = {}
+        self.line = _Line()
         try:
             from tqdm.auto import tqdm
         except ImportError:
@@ -29,9 +49,7 @@ class _Bars:
 
     def show(self, label: str, done: int, total: int, unit: str, words: str, ended: bool) -> None:
         if self.tqdm is None:
-            line = f"{label} {done}{f'/{total}' if total else ''} {unit}  {words}"
-            sys.stderr.write("\r\033[K" + ("" if ended else line[:100]))
-            sys.stderr.flush()
+            self.line.write("" if ended else f"{label} {done}{f'/{total}' if total else ''} {unit}  {words}")
             return
         bar = self.bars.get(label)
         if bar is None:
@@ -48,7 +66,9 @@ class _Bars:
 
 
 def _in_notebook() -> bool:
-    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    """Whether an IPython kernel runs this, not its terminal."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
 
 
 class running:

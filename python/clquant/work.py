@@ -100,6 +100,25 @@ def ptq(model: Model, data: Any, *, observer: Optional[str] = None, images: Opti
     return network
 
 
+def qat(model: Model, data: Any, labels: Any = None, *, epochs: int = 1, out: Any = None, resume: bool = False,
+        policy: Any = None, order: str = "model", progress: Progress = None, **options: Any) -> Model:
+    """Fine-tunes an FP32 network quantization-aware and converts it to integers: the network that ``ptq`` makes is where
+    it begins. ``result`` of the network says how it went.
+
+    data: as for :func:`ptq`, with labels beside it, or within it: (x, labels), batches (x, labels), a path. Arrays and
+    batches are held in memory. Without labels, ``distill={"teacher": "fp32", "weight": 1}`` and ``no_labels=True`` let
+    it learn from the FP32 network alone.
+
+    out: a folder for checkpoints and history. Ctrl-C, or a progress function that raises, ends it behind a checkpoint
+    there, and ``resume=True`` goes on from it to the same bits. Other options are the keys of a recipe's "qat"
+    (docs/recipes.md): batch, seed, optimizer, schedule={"lr": 0.001}, learn_scales, augment, ...
+    """
+    options = _take_policy({**options, "epochs": epochs, "out": out, "resume": resume or None, "policy": policy})
+    network, result = _run(model, lib.clq_session_qat, data, labels, order, options, progress, quantizes=True)
+    network.result = result
+    return network
+
+
 def evaluate(model: Model, data: Any, labels: Any = None, *, split: Optional[str] = None, limit: Optional[int] = None,
              batch: Optional[int] = None, order: str = "model", progress: Progress = None, **options: Any) -> Result:
     """Accuracy of a classifier on labelled data: top1, top5 (0..1), loss (mean cross-entropy), images, confusion (row:

@@ -45,6 +45,15 @@ def test_what_a_network_says_of_itself(model, int8, folder):
     assert "integer" in repr(int8)
 
 
+def test_expecting_many_runs_changes_no_result(int8, images, folder, device):
+    int8.save(folder / "often.onnx")
+    often = cq.load(folder / "often.onnx", device=device)
+    often.expect(100000)
+    assert np.array_equal(often(images[:2]), int8(images[:2]))
+    with pytest.raises(cq.UsageError):
+        often.expect(-1)
+
+
 def test_saved_and_loaded_again(int8, images, folder, device):
     int8.save(folder / "int8.onnx")
     assert np.array_equal(cq.load(folder / "int8.onnx", device=device)(images), int8(images))

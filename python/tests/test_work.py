@@ -56,6 +56,40 @@ def test_policies(model, images):
         cq.ptq(model, images, policy=[cq.Rule(weights="s99")])
 
 
+def test_qat_is_the_commands(model, fp32_path, folder):
+    settings = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    run_command("qat", fp32_path, "-D", SYNTHETIC, "--set", "qat.batch=32", "--set", "qat.schedule.lr=0.01", "--epochs",
+                2, "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "--test-images", 0, "-o", folder / "qat.onnx")
+    int8 = cq.qat(model, SYNTHETIC, epochs=2, batch=32, schedule={"lr": 0.01}, prepare=settings)
+    int8.save(folder / "qat-py.onnx")
+    assert (folder / "qat.onnx").read_bytes() == (folder / "qat-py.onnx").read_bytes()
+    assert int8.result.quantization["method"] == "qat"
+
+
+def test_qat_on_arrays_stops_and_goes_on(model, images, labels, folder):
+    options = {"epochs": 2, "batch": 8}
+    whole = cq.qat(model, images, labels, **options)
+    assert cq.verify(whole, images).mismatched_codes == 0
+    assert np.array_equal(cq.qat(model, Loader(images, labels, 7), **options)(images), whole(images))
+
+    def stop(label, *_):
+        if label == "qat":
+            raise Stop
+
+    try:
+        cq.qat(model, images, labels, out=folder / "qat", progress=stop, **options)
+    except Stop:
+        pass
+    with pytest.raises(cq.CannotCreate):
+        cq.qat(model, images, labels, out=folder / "qat", **options)
+    resumed = cq.qat(model, images, labels, out=folder / "qat", resume=True, **options)
+    assert np.array_equal(resumed(images), whole(images))
+    unlabelled = cq.qat(model, images, no_labels=True, distill={"teacher": "fp32", "weight": 1}, epochs=1)
+    assert cq.verify(unlabelled, images).mismatched_codes == 0
+    with pytest.raises(cq.BadData, match="no labels"):
+        cq.qat(model, images)
+
+
 # ---- ways to give data ----
 
 class Loader:

@@ -23,6 +23,7 @@ EXAMPLES = (("quantize", ["{model}"], "verified: 0 of "),
             ("devices", [], "taken: .+, dot products by "),
             ("infer", ["{model}"], r"(?m)^logits:( -?[0-9.e+-]+){5}$"),
             ("ptq", ["{fp32}", "{model}"], r"weights per_channel\nwritten: "),
+            ("qat", ["{fp32}", "synthetic:train=128,test=16,size=12", "{model}"], r"qat, calibrated on \d+\nwritten: "),
             ("verify", ["{model}", "synthetic:train=16,test=16,size=12"], r"(?m)^0 of \d+ codes differ$"),
             ("bench", ["{model}"], '"batch":8'))
 options = None

@@ -155,6 +155,83 @@ static void evaluates_labelled_arrays(void **state) {
     free(y);
 }
 
+/* SHA-256 of the logits after two epochs. */
+static void fine_tune(clq_arrays *arrays, const char *path, clq_options *options, char sha256[65]) {
+    clq_session *int8 = NULL;
+    clq_result *result = NULL;
+    assert_ok(clq_session_qat(fp32, path, arrays, options, &int8, &result));
+    assert_string_equal(clq_result_text(result, "quantization.method"), "qat");
+    clq_result_free(result);
+    assert_ok(clq_session_verify(int8, path, arrays, NULL, &result));
+    assert_true(clq_result_number(result, "mismatched_codes") == 0);
+    snprintf(sha256, 65, "%s", clq_result_text(result, "logits_sha256"));
+    clq_result_free(result);
+    clq_session_destroy(int8);
+}
+
+static void fine_tunes(void **state) {
+    (void)state;
+    char first[65], second[65];
+    int64_t never = INT64_MAX;
+    clq_session *int8 = NULL;
+    clq_options *options = make_options("epochs", "2");
+    assert_ok(clq_options_set(options, "batch", "16"));
+    assert_ok(clq_options_set_number(options, "schedule.lr", 0.05));
+    clq_arrays *arrays = in_memory(true, CLQ_ORDER_NHWC), *same = by_function(&never);
+    fine_tune(arrays, NULL, options, first);
+    fine_tune(same, NULL, options, second);
+    assert_string_equal(first, second);
+    fine_tune(NULL, SYNTHETIC, options, second);
+    clq_arrays_close(same);
+
+    clq_arrays *unlabelled = in_memory(false, CLQ_ORDER_MODEL);
+    assert_status(clq_session_qat(fp32, NULL, unlabelled, options, &int8, NULL), CLQ_BAD_DATA);
+    assert_error_has("has no labels to train with");
+    assert_ok(clq_options_set(options, "no_labels", "true"));
+    assert_ok(clq_options_set(options, "distill.teacher", "fp32"));
+    assert_ok(clq_options_set(options, "distill.weight", "1"));
+    fine_tune(unlabelled, NULL, options, second);
+    clq_arrays_close(unlabelled);
+    clq_options_destroy(options);
+
+    labels[5] = CLASSES;
+    options = make_options("batch", "16");
+    assert_status(clq_session_qat(fp32, NULL, arrays, options, &int8, NULL), CLQ_BAD_DATA);
+    assert_error_has("label 5 is class 10, and the network has 10");
+    labels[5] = 5;
+    clq_options_destroy(options);
+    clq_arrays_close(arrays);
+    assert_status(clq_session_qat(NULL, SYNTHETIC, NULL, NULL, &int8, NULL), CLQ_USAGE);
+}
+
+/* Before training begins: it stops behind its first step. */
+static bool stop_training(void *context, const clq_progress_state *state) {
+    (void)context;
+    return !(state->ended && strcmp(state->label, "calibrate") == 0);
+}
+
+/* Stopped behind a checkpoint, and gone on with to the same bits. */
+static void fine_tuning_stops_and_goes_on(void **state) {
+    (void)state;
+    char whole[65], resumed[65];
+    clq_session *int8 = NULL;
+    clq_arrays *arrays = in_memory(true, CLQ_ORDER_NHWC);
+    clq_options *options = make_options("epochs", "3");
+    assert_ok(clq_options_set(options, "batch", "8"));
+    fine_tune(arrays, NULL, options, whole);
+    assert_ok(clq_options_set_text(options, "out", clq_test_temp_path("qat")));
+    clq_set_progress(stop_training, NULL);
+    assert_status(clq_session_qat(fp32, NULL, arrays, options, &int8, NULL), CLQ_INTERRUPTED);
+    assert_error_has("interrupted after step 1 of 15, which is kept in");
+    clq_set_progress(NULL, NULL);
+    assert_status(clq_session_qat(fp32, NULL, arrays, options, &int8, NULL), CLQ_CANNOT_CREATE);
+    assert_ok(clq_options_set(options, "resume", "true"));
+    fine_tune(arrays, NULL, options, resumed);
+    assert_string_equal(resumed, whole);
+    clq_options_destroy(options);
+    clq_arrays_close(arrays);
+}
+
 static void analyzes(void **state) {
     (void)state;
     clq_session *int8 = NULL;
@@ -303,9 +380,15 @@ static void what_is_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quantizes_alike), cmocka_unit_test(evaluates_labelled_arrays),
-        cmocka_unit_test(analyzes),        cmocka_unit_test(paths),
-        cmocka_unit_test(wrong_options),   cmocka_unit_test(a_function_and_a_sink_end_the_work),
+        cmocka_unit_test(quantizes_alike),
+        cmocka_unit_test(evaluates_labelled_arrays),
+        cmocka_unit_test(analyzes),
+        cmocka_unit_test(fine_tunes),
+        cmocka_unit_test_setup_teardown(fine_tuning_stops_and_goes_on, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(wrong_options),
+        cmocka_unit_test(a_function_and_a_sink_end_the_work),
         cmocka_unit_test(what_is_there),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
