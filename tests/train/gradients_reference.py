@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch's gradients, in double precision, for tests/train/test_gradients_reference.c.
 
-    gradients_reference.py                            writes data/gradients-CASE.safetensors (needs torch, numpy)
+    gradients_reference.py                            writes data/gradients-CASE.safetensors (needs torch, torchvision, numpy)
     gradients_reference.py --full build/test_train_gradients_reference
                                                       compares every element of every gradient instead
 
@@ -12,13 +12,15 @@ for the parameters in alphabetical order (metadata "parameters", a name a line) 
                                           only a batch norm sees it, that of its layer's weight
     norm     F32 (parameters)             its L2 norm
     samples  F32 (parameters, 8)          elements at i * count / 8
-    sums     F32 (runs)                   of each run of 1024 elements with signs from Philox: a wrong element shows
-    offsets  I8  (elements of all vectors) what is added to biases, in 2^-11
+    sums     F32 (runs)                   of each run of elements (metadata "run": of so many, else 1024) with signs from Philox: a
+                                          wrong element shows
+    offsets  I8  (elements of all vectors) what is added to biases, in 2^-11; of torchvision's networks, of which "loss" is F32 (1),
+                                          only those of the vectors that metadata "moved" names
 
 The offsets keep the comparison well conditioned. Where the input of a ReLU is within rounding of zero, its gradient is there or
 not by chance; one such element in a million moves a gradient by more than the tolerance. So each channel's bias in the
-batch norm ahead of a ReLU is moved by up to 0.06, to where its inputs stay farthest from the kinks (printed as "margin"). And
-the last gammas of bottlenecks and inverted residuals are small, as after an initialization with zero (Goyal et al. 2017): with random ones ResNet-50
+batch norm or convolution ahead of a ReLU, hard swish or hard sigmoid is moved by up to 0.06, to where its inputs stay farthest from the kinks (printed as "margin"). And
+the last gammas of bottlenecks, inverted residuals and RegNet's blocks are small, as after an initialization with zero (Goyal et al. 2017): with random ones ResNet-50
 amplifies rounding so that PyTorch's own FP32 gradients are off by 8e-5, and by 9e-6 with small ones.
 """
 import argparse
@@ -37,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from torch_reference import networks, philox, tensors  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
-RUN, SAMPLES, CLASSES, SEED = 1024, 8, 10, 5
+RUN, LONG_RUN, SAMPLES, CLASSES, SEED = 1024, 16384, 8, 10, 5
 OFFSET = 2.0**-11
 torch.set_num_threads(1)  # the same bits every time
 
@@ -62,13 +64,39 @@ class Strided(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+def torchvision_network(name):
+    """Without what draws random numbers."""
+    import torchvision
+
+    model = getattr(torchvision.models, name)(weights=None, num_classes=CLASSES)
+    for module in model.modules():
+        if isinstance(module, (nn.Dropout, torchvision.ops.StochasticDepth)):
+            module.p = 0.0
+        if isinstance(module, (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid)):
+            module.inplace = False
+    return model
+
+
+TORCHVISION = {  # pixels a side, batch
+    "mobilenet_v3_small": (64, 8),
+    "mobilenet_v3_large": (64, 8),
+    "efficientnet_b0": (64, 8),
+    "squeezenet1_1": (64, 4),
+    "shufflenet_v2_x1_0": (64, 8),
+    "regnet_y_400mf": (64, 8),
+    "densenet121": (64, 8),
+    "convnext_tiny": (64, 4),
+}
+
 CASES = {  # name -> network, pixels a side, batch
     "resnet50": (lambda: networks.build("resnet50"), 16, 8),
     "mobilenet_v2": (lambda: networks.build("mobilenet_v2"), 16, 16),
     "stride1": (lambda: Strided(1), 13, 3),
     "stride2": (lambda: Strided(2), 37, 3),
     "stride3": (lambda: Strided(3), 83, 3),
+    **{name: (lambda name=name: torchvision_network(name), *shape) for name, shape in TORCHVISION.items()},
 }
+KINKS = {nn.ReLU: [0.0], nn.ReLU6: [0.0, 6.0], nn.Hardswish: [-3.0, 3.0], nn.Hardsigmoid: [-3.0, 3.0]}
 
 
 def stream(name):
@@ -84,7 +112,9 @@ def random(name, count):
 
 
 def to_clquant(array):
-    """(OC, IC, KH, KW) to (OC, KH, KW, IC); others as they are."""
+    """(OC, IC, KH, KW) to (OC, KH, KW, IC), (C, 1, 1) to (C); others as they are."""
+    if array.ndim == 3:
+        return array.reshape(-1)
     return numpy.ascontiguousarray(array.transpose(0, 2, 3, 1)) if array.ndim == 4 else array
 
 
@@ -98,9 +128,10 @@ def fill(model):
             value = (2 * u - 1) * bound
         else:
             value = (u - numpy.float32(0.5)) / 2 if name.endswith("bias") else u + numpy.float32(0.5)
-            value *= numpy.float32(0.25 if name.endswith(("bn3.weight", "conv.3.weight")) else 1)
+            value *= numpy.float32(0.25 if name.endswith(("bn3.weight", "conv.3.weight", "f.c.1.weight")) else 1)
         value = torch.from_numpy(value.reshape(shape))
-        parameter.data = (value.permute(0, 3, 1, 2) if len(shape) == 4 else value).double().contiguous()
+        value = value.permute(0, 3, 1, 2) if len(shape) == 4 else value
+        parameter.data = value.reshape(parameter.shape).double().contiguous()
 
 
 def best_offset(values, kinks):
@@ -119,19 +150,20 @@ def avoid_kinks(model, x):
     offsets, margins, latest, handles = {}, [], [], []
 
     def before_relu(module, arguments):
-        kinks = [0.0, 6.0] if isinstance(module, nn.ReLU6) else [0.0]
+        kinks = KINKS[type(module)]
         channels = arguments[0].transpose(0, 1).flatten(1).numpy()
         found = [best_offset(values, kinks) for values in channels]
         steps = torch.tensor([step for step, _ in found])
         latest[-1].bias.data += steps * OFFSET
         offsets[names[latest[-1]] + ".bias"] = steps
         margins.extend(margin for _, margin in found)
-        return (arguments[0] + (steps * OFFSET)[None, :, None, None],)
+        return (arguments[0] + (steps * OFFSET).reshape(1, -1, *[1] * (arguments[0].ndim - 2)),)
 
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        biased = isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None
+        if isinstance(module, nn.BatchNorm2d) or biased:
             handles.append(module.register_forward_hook(lambda norm, x, y: latest.append(norm)))
-        elif isinstance(module, (nn.ReLU, nn.ReLU6)):
+        elif type(module) in KINKS:
             handles.append(module.register_forward_pre_hook(before_relu))
     with torch.no_grad():
         model(x)
@@ -151,11 +183,10 @@ def run_case(name):
     loss = F.cross_entropy(model(x), torch.arange(batch) % CLASSES)
     loss.backward()
     gradients = {name: to_clquant(parameter.grad.numpy()) for name, parameter in sorted(model.named_parameters())}
-    steps = [offsets.get(name, torch.zeros(gradients[name].size)) for name in gradients if gradients[name].ndim == 1]
     print(f"{name}: {size}x{size}, batch {batch}: loss {loss.item():.6f}, "
           f"{sum(g.size for g in gradients.values())} parameters in {len(gradients)} tensors"
           + (f", margin {margin:.1e}" if margin else ""))
-    return gradients, torch.cat(steps).to(torch.int8).numpy()
+    return gradients, offsets, loss.item()
 
 
 def scale_of(name, gradients):
@@ -164,29 +195,37 @@ def scale_of(name, gradients):
     return largest if largest > 1e-9 else abs(gradients[weight]).max()
 
 
-def signed_sums(name, gradient):
+def signed_sums(name, gradient, run):
     signs = 1.0 - 2.0 * (philox.words(SEED, stream(name + " signs"), gradient.size) >> 31)
-    products = numpy.zeros(-(-gradient.size // RUN) * RUN)
+    products = numpy.zeros(-(-gradient.size // run) * run)
     products[:gradient.size] = signs * gradient.reshape(-1)
-    return products.reshape(-1, RUN).sum(1)
+    return products.reshape(-1, run).sum(1)
 
 
 def write_case(name):
-    gradients, offsets = run_case(name)
+    gradients, offsets, loss = run_case(name)
+    taken = name in TORCHVISION
+    run = LONG_RUN if taken else RUN
+    vectors = [vector for vector in gradients if gradients[vector].ndim == 1 and (vector in offsets or not taken)]
+    steps = [offsets.get(vector, torch.zeros(gradients[vector].size)) for vector in vectors]
+    metadata = {"parameters": "\n".join(gradients)}
+    if taken:
+        metadata |= {"run": str(run), "moved": "\n".join(vectors)}
     single = lambda values: numpy.asarray(values, dtype=numpy.float32)
     positions = lambda count: numpy.arange(SAMPLES) * count // SAMPLES
     tensors.write(DATA / f"gradients-{name}.safetensors", {
         "scale": single([scale_of(parameter, gradients) for parameter in gradients]),
         "norm": single([numpy.sqrt((g * g).sum()) for g in gradients.values()]),
         "samples": single([g.reshape(-1)[positions(g.size)] for g in gradients.values()]),
-        "sums": single(numpy.concatenate([signed_sums(*item) for item in gradients.items()])),
-        "offsets": offsets,
-    }, {"parameters": "\n".join(gradients)})
+        "sums": single(numpy.concatenate([signed_sums(*item, run) for item in gradients.items()])),
+        "offsets": torch.cat(steps or [torch.zeros(1)]).to(torch.int8).numpy(),
+        **({"loss": single([loss])} if taken else {}),
+    }, metadata)
 
 
 def compare_case(name, folder):
     """The largest difference of an element, by its gradient's scale."""
-    expected, _ = run_case(name)
+    expected, _, _ = run_case(name)
     worst = (0.0, "")
     actual = tensors.read(Path(folder) / f"{name}.safetensors")
     for parameter, gradient in expected.items():

@@ -2,7 +2,7 @@
  * says what the files in data/ hold and computes the same parameters, inputs and labels).
  *
  * Equal means within 1e-4: sampled elements of the largest magnitude in the same gradient, its L2
- * norm of itself, and the sum of each run of 1024 elements with random signs of the run's L2 norm,
+ * norm of itself, and the sum of each run of elements with random signs of the run's L2 norm,
  * which is what such a sum amounts to (of the largest magnitude where that is more). So a wrong
  * element shows in its run's sum. With CLQ_TEST_DUMP=FOLDER the gradients are left there, for
  * comparison of all elements. */
@@ -19,7 +19,7 @@
 #include "ops/loss.h"
 #include "support/op_run.h"
 
-enum { RUN = 1024, SAMPLES = 8, CLASSES = 10, SEED = 5 };
+enum { RUN = 1024, LONG_RUN = 16384, SAMPLES = 8, CLASSES = 10, SEED = 5 };
 static const double TOLERANCE = 1e-4;
 static const float OFFSET = 0x1p-11f;
 
@@ -27,12 +27,23 @@ typedef struct reference {
     const char *name;
     const char *network; /* built-in; NULL: convolutions of one stride */
     int stride, size, batch;
+    const char *stem; /* "imagenet": torchvision's network */
 } reference;
 
 static const reference references[] = {
-    {"stride1", NULL, 1, 13, 3},        {"stride2", NULL, 2, 37, 3},
-    {"stride3", NULL, 3, 83, 3},        {"mobilenet_v2", "mobilenet_v2", 0, 16, 16},
-    {"resnet50", "resnet50", 0, 16, 8},
+    {"stride1", NULL, 1, 13, 3, NULL},
+    {"stride2", NULL, 2, 37, 3, NULL},
+    {"stride3", NULL, 3, 83, 3, NULL},
+    {"mobilenet_v2", "mobilenet_v2", 0, 16, 16, "cifar"},
+    {"resnet50", "resnet50", 0, 16, 8, "cifar"},
+    {"squeezenet1_1", "squeezenet1_1", 0, 64, 4, "imagenet"},
+    {"mobilenet_v3_small", "mobilenet_v3_small", 0, 64, 8, "imagenet"},
+    {"mobilenet_v3_large", "mobilenet_v3_large", 0, 64, 8, "imagenet"},
+    {"efficientnet_b0", "efficientnet_b0", 0, 64, 8, "imagenet"},
+    {"shufflenet_v2_x1_0", "shufflenet_v2_x1_0", 0, 64, 8, "imagenet"},
+    {"regnet_y_400mf", "regnet_y_400mf", 0, 64, 8, "imagenet"},
+    {"densenet121", "densenet121", 0, 64, 8, "imagenet"},
+    {"convnext_tiny", "convnext_tiny", 0, 64, 4, "imagenet"},
 };
 enum { REFERENCES = sizeof references / sizeof *references };
 
@@ -47,14 +58,19 @@ static uint64_t stream_of(const char *name) {
     return hash;
 }
 
+static bool is_torchvisions(const reference *r) {
+    return r->stem && strcmp(r->stem, "imagenet") == 0;
+}
+
 /* Weights uniform in +- sqrt(6 / fan in), gammas in 0.5 .. 1.5, biases in -0.25 .. 0.25 and moved
- * by `offsets` (NULL for weights). */
+ * by `offsets` (NULL: not). */
 static void fill(clq_value *value, const int8_t *offsets) {
     const int64_t count = clq_shape_count(&value->shape);
     const float bound = (float)sqrt(6.0 / (double)(count / value->shape.dim[0]));
     const bool is_bias = strstr(value->name, "bias") != NULL;
-    const bool ends_block =
-        strstr(value->name, "bn3.weight") || strstr(value->name, "conv.3.weight");
+    const bool ends_block = strstr(value->name, "bn3.weight") ||
+                            strstr(value->name, "conv.3.weight") ||
+                            strstr(value->name, "f.c.1.weight");
     const float factor = ends_block ? 0.25f : 1;
     float *data = value->data;
     clq_rng rng = clq_rng_start(SEED, stream_of(value->name));
@@ -63,7 +79,8 @@ static void fill(clq_value *value, const int8_t *offsets) {
         if (value->shape.rank > 1) {
             data[i] = (2 * u - 1) * bound;
         } else {
-            data[i] = factor * (is_bias ? (u - 0.5f) / 2 : u + 0.5f) + (float)offsets[i] * OFFSET;
+            data[i] = factor * (is_bias ? (u - 0.5f) / 2 : u + 0.5f) +
+                      (offsets ? (float)offsets[i] : 0) * OFFSET;
         }
     }
 }
@@ -119,7 +136,7 @@ static clq_graph *strided_network(const reference *r) {
 /* Without dropout, whose draws are clquant's own. */
 static clq_graph *built_in_network(const reference *r) {
     const clq_network_options options = {.network = r->network,
-                                         .stem = "cifar",
+                                         .stem = r->stem,
                                          .size = r->size,
                                          .classes = CLASSES,
                                          .leave_zero = true};
@@ -139,7 +156,10 @@ typedef struct expected {
     clq_tensors *file;
     const float *scale, *norm, *samples, *sums;
     const int8_t *offsets;
-    char *names; /* a line each, owned */
+    int run;           /* elements of a sum */
+    float loss;        /* NaN: not there */
+    char *names;       /* a line each, owned */
+    const char *moved; /* the same of those that have offsets; NULL: all vectors */
 } expected;
 
 static const void *data_of(const expected *e, const char *name) {
@@ -159,6 +179,9 @@ static expected open_expected(const reference *r) {
     e.samples = data_of(&e, "samples");
     e.sums = data_of(&e, "sums");
     e.offsets = data_of(&e, "offsets");
+    e.run = is_torchvisions(r) ? LONG_RUN : RUN;
+    e.loss = is_torchvisions(r) ? *(const float *)data_of(&e, "loss") : NAN;
+    e.moved = clq_tensors_get_metadata(e.file, "moved");
     e.names = clq_strdup(clq_tensors_get_metadata(e.file, "parameters"));
     assert_non_null(e.names);
     return e;
@@ -200,11 +223,23 @@ typedef struct comparison {
     char worst_name[128];
 } comparison;
 
+static bool has_line(const char *lines, const char *line) {
+    const size_t length = strlen(line);
+    for (const char *at = lines; at && *at; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, line, length) == 0 && (at[length] == '\n' || at[length] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void fill_one(void *context, clq_value *value, int id) {
     comparison *c = context;
     (void)id;
-    fill(value, c->e.offsets);
-    c->e.offsets += value->shape.rank == 1 ? clq_shape_count(&value->shape) : 0;
+    const bool moved = value->shape.rank == 1 && (!c->e.moved || has_line(c->e.moved, value->name));
+    fill(value, moved ? c->e.offsets : NULL);
+    c->e.offsets += moved ? clq_shape_count(&value->shape) : 0;
 }
 
 static void check(comparison *c, const char *name, const char *what, int64_t at, double actual,
@@ -224,13 +259,13 @@ static void check_sums(comparison *c, const char *name, const float *gradient, i
     char stream[160];
     snprintf(stream, sizeof stream, "%s signs", name);
     clq_rng rng = clq_rng_start(SEED, stream_of(stream));
-    for (int64_t first = 0; first < count; first += RUN) {
+    for (int64_t first = 0; first < count; first += c->e.run) {
         double sum = 0, squares = 0;
-        for (int64_t i = first; i < count && i < first + RUN; i++) {
+        for (int64_t i = first; i < count && i < first + c->e.run; i++) {
             sum += clq_rng_next(&rng) >> 31 ? -gradient[i] : gradient[i];
             squares += (double)gradient[i] * gradient[i];
         }
-        check(c, name, "the sum of run", first / RUN, sum, *c->e.sums++,
+        check(c, name, "the sum of run", first / c->e.run, sum, *c->e.sums++,
               fmax(sqrt(squares), *c->e.scale));
     }
 }
@@ -284,7 +319,8 @@ static void write_batch(const reference *r, clq_tensor *input, clq_buffer *label
     free(label);
 }
 
-static void compute_gradients(const reference *r, clq_graph *graph, clq_params *params) {
+/* The mean loss. */
+static double compute_gradients(const reference *r, clq_graph *graph, clq_params *params) {
     const clq_exec_options options = {.mode = CLQ_EXEC_TRAIN, .batch = r->batch, .params = params};
     clq_exec *exec = NULL;
     clq_loss *loss = NULL;
@@ -299,9 +335,12 @@ static void compute_gradients(const reference *r, clq_graph *graph, clq_params *
                            clq_exec_output_gradient(exec)->buffer));
     assert_ok(clq_exec_backward(exec));
     assert_ok(clq_device_finish(test_device));
+    clq_loss_totals totals;
+    assert_ok(clq_loss_read(loss, &totals));
     clq_buffer_release(labels);
     clq_loss_destroy(loss);
     clq_exec_destroy(exec);
+    return totals.loss / totals.samples;
 }
 
 static void save_dump(const comparison *c, const char *folder) {
@@ -311,7 +350,7 @@ static void save_dump(const comparison *c, const char *folder) {
 }
 
 static void gradients_equal_pytorchs(const reference *r) {
-    if (!is_turn_of(r)) {
+    if (!is_torchvisions(r) && !is_turn_of(r)) {
         return;
     }
     const char *folder = getenv("CLQ_TEST_DUMP");
@@ -320,7 +359,8 @@ static void gradients_equal_pytorchs(const reference *r) {
     clq_graph *graph = r->network ? built_in_network(r) : strided_network(r);
     for_each_parameter(&e, graph, fill_one, &c);
     assert_ok(clq_params_create(test_device, graph, true, &c.params));
-    compute_gradients(r, graph, c.params);
+    const double loss = compute_gradients(r, graph, c.params);
+    assert_true(isnan(e.loss) || fabs(loss - (double)e.loss) < 1e-5 * (double)e.loss);
     if (folder) {
         assert_ok(clq_tensors_create(&c.dump));
     }
@@ -352,11 +392,25 @@ static void resnet50(void **state) {
     gradients_equal_pytorchs(&references[4]);
 }
 
+/* Some of torchvision's networks; all in an exhaustive test, on the CPU's schedule, as their
+ * convolutions are those of the networks before. */
+static void torchvisions_networks(void **state) {
+    enum { FIRST = 5, ALWAYS = 2 };
+    (void)state;
+    if (clq_device_get_info(test_device)->schedule == CLQ_SCHEDULE_GPU) {
+        return;
+    }
+    for (int i = FIRST; i < (clq_test_all() ? REFERENCES : FIRST + ALWAYS); i++) {
+        gradients_equal_pytorchs(&references[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_all_strides),
         cmocka_unit_test(mobilenet_v2),
         cmocka_unit_test(resnet50),
+        cmocka_unit_test(torchvisions_networks),
     };
     return RUN_ON_BOTH_SCHEDULES(tests);
 }
