@@ -30,6 +30,9 @@ static clq_status check_attrs(const clq_node *node, const clq_resize_attrs *attr
     return CLQ_OK;
 }
 
+/* Of sizes that are given; scales, as which files have them, are floats. */
+enum { MOST_PIXELS = 1 << 24, MOST_TIMES = 1 << 19 };
+
 /* The rounding of the product is that of ONNX's own shape inference. */
 static clq_status axis_size(const clq_node *node, const clq_resize_attrs *attrs, int axis,
                             int64_t in, int64_t *out) {
@@ -41,6 +44,12 @@ static clq_status axis_size(const clq_node *node, const clq_resize_attrs *attrs,
         (scale > 0 && scale < 0x1p-20f) || (attrs->size[axis] == 0 && scale == 0)) {
         return clq_op_broken(node, "%s: size %d must be positive, or scale %g in 2^-20 .. 2^20",
                              names[axis], attrs->size[axis], (double)scale);
+    }
+    const int64_t size = attrs->size[axis];
+    if (size > MOST_PIXELS || size > in * MOST_TIMES || in > (size ? size : in) * MOST_TIMES) {
+        return clq_op_broken(node,
+                             "%s: size %lld must be at most 2^24, and within 2^-19 .. 2^19 of %lld",
+                             names[axis], (long long)size, (long long)in);
     }
     if (boxed && !(fabsf(begin) <= 1024 && fabsf(end) <= 1024)) {
         return clq_op_broken(node, "%s: the box from %g to %g must be within +-1024 images",

@@ -364,6 +364,7 @@ static void sizes_follow_scales(void **state) {
 static void what_cannot_be_is_refused(void **state) {
     (void)state;
     static const clq_resize_attrs bad[] = {
+        {.size = {(1 << 23) + 1, 4}}, /* of 10 more than 2^19 times as many */
         {.size = {0, 4}},
         {.size = {-1, 4}},
         {.scale = {0.05f, 1}}, /* less than a pixel */
