@@ -144,16 +144,14 @@ static void print_methods(const clq_quant_config *config, const clq_quant_report
     }
 }
 
-static void print_text(const clq_quantized *q, const clq_graph *graph) {
+/* By what scales were chosen, where no file gave them all. */
+static void print_settings(const clq_quantized *q, bool codes) {
     const clq_quant_config *config = q->config;
     const clq_quant_report *report = &q->report;
     const char *unit = report->unit ? report->unit : "images";
     const bool pow2 = config->scale == CLQ_SCALE_POW2;
     char observer[CLQ_OBSERVER_TEXT];
-    const bool codes = clq_has_codes(graph);
-    if (codes && report->images == 0 && config->encodings) {
-        printf("%s: scales of %s", q->method, clq_encodings_path(config->encodings));
-    } else if (codes) {
+    if (codes) {
         printf("%s: calibrated on %lld %.*s, observer %s", q->method, (long long)report->images,
                clq_unit_length(unit, report->images), unit,
                clq_observer_text(clq_quantized_observer(q), config->percentile, observer));
@@ -172,6 +170,18 @@ static void print_text(const clq_quantized *q, const clq_graph *graph) {
     }
     if (config->learn_scales != CLQ_LEARN_NONE) {
         printf(", learned (%s)", clq_learn_names[config->learn_scales]);
+    }
+}
+
+static void print_text(const clq_quantized *q, const clq_graph *graph) {
+    const clq_quant_config *config = q->config;
+    const clq_quant_report *report = &q->report;
+    const bool pow2 = config->scale == CLQ_SCALE_POW2;
+    const bool codes = clq_has_codes(graph);
+    if (codes && report->images == 0 && config->encodings) {
+        printf("%s: scales of %s", q->method, clq_encodings_path(config->encodings));
+    } else {
+        print_settings(q, codes);
     }
     printf(", requantizer %s\n", clq_requantizer_name(config->requantizer));
     if (report->encoded > 0) {

@@ -171,6 +171,8 @@ def self_test(options, folder):
     rows = quantized(options.clquant, os.path.join(folder, "rows"), recipe, table, "--epochs", "5")
     options.min_agreement = 0.99
     images_pass = agrees(options, images, data, 256)
+    for form in ("qoperator", "qoperator-ort"):
+        images_pass = form_agrees(options, images, data, form) and images_pass
     for name, flags in (("bits", ["--weight-bits", "layer*=4"]),
                         ("types", ["--activation-bits", "input=s8", "--activation-bits", "layer2*=s8",
                                    "--activation-bits", "layer*=5", "--weight-bits", "layer3*=5"]),
@@ -188,6 +190,30 @@ def self_test(options, folder):
     images_pass = agrees(options, mixed, data, 256) and images_pass
     options.max_difference = 0.02  # a code more or less of one value; the outputs are near 1
     return agrees(options, rows, table, 100) and images_pass
+
+
+def logits_of(clquant, model, data):
+    """(logits, inputs)"""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name) for name in ("logits.npy", "inputs.npy")]
+        subprocess.run([clquant, "eval", model, "--data", data, "--quiet", "--logits", paths[0], "--save-inputs", paths[1]],
+                       check=True, stdout=subprocess.DEVNULL)
+        return np.load(paths[0]), np.load(paths[1])
+
+
+def form_agrees(options, model, data, form):
+    """The same network in another form: clquant computes the same bits of it, ONNX Runtime nearly the same classes."""
+    other = model.removesuffix(".onnx") + "-" + form + ".onnx"
+    subprocess.run([options.clquant, "convert", model, "--onnx-form", form, "-o", other, "--quiet"], check=True,
+                   stdout=subprocess.DEVNULL)
+    logits, inputs = logits_of(options.clquant, model, data)
+    same = bool((logits == logits_of(options.clquant, other, data)[0]).all())
+    read = onnx.load(other)
+    count = sum(node.op_type.startswith("Q") and node.op_type != "QuantizeLinear" for node in read.graph.node)
+    agreement = float((session(read, inputs, None)[0].argmax(1) == logits.argmax(1)).mean())
+    print(f"{form}: {count} nodes on codes; clquant's logits {'are the same' if same else 'DIFFER'}; top-1 agrees on "
+          f"{100 * agreement:.2f} % of {len(inputs)} images")
+    return same and count > 0 and agreement >= options.min_agreement
 
 
 def agrees(options, model, data, limit):

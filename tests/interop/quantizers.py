@@ -12,6 +12,7 @@ network has random weights and reads noise. The files, where their packages are 
     TensorRT style           int8 around 0, weights per channel: fake-quantized inputs of layers and of one side of additions, as
                              pytorch-quantization leaves them, exported with float weights and biases
     Brevitas QCDQ            8 bits; weights of 4 bits: Clip between QuantizeLinear and DequantizeLinear
+    NNCF                     nncf.quantize of the ONNX model
 
 Of each: `clquant verify` counts codes that differ from their simulation, and both run the same images, prepared here. Exit code 1: a
 code differs, a command failed, or top-1 is the same on less than 99.5 % of the images (of noise, whose classes are near each other:
@@ -320,6 +321,14 @@ def of_brevitas(bits):
     return quantize
 
 
+def of_nncf(state, calibration, path):
+    import nncf
+    plain = path.with_name("float.onnx")
+    export(Network(state, Plain), plain)
+    images = nncf.Dataset([{"input": calibration[i:i + 1]} for i in range(len(calibration))])
+    onnx.save(nncf.quantize(onnx.load(plain), images, subset_size=len(calibration)), path)
+
+
 QUANTIZERS = {
     "ORT QDQ": of_onnxruntime(QuantFormat.QDQ),
     "ORT QOperator": of_onnxruntime(QuantFormat.QOperator),
@@ -327,6 +336,7 @@ QUANTIZERS = {
     "TensorRT style": of_tensorrt,
     "Brevitas QCDQ": of_brevitas(8),
     "Brevitas QCDQ, 4-bit weights": of_brevitas(4),
+    "NNCF": of_nncf,
 }
 
 
@@ -367,7 +377,7 @@ def compare(path, images, labels):
 
 def versions():
     found = [f"onnxruntime {ort.__version__}", f"torch {torch.__version__.split('+')[0]}"]
-    for name in ("torchao", "brevitas"):
+    for name in ("torchao", "brevitas", "nncf"):
         with contextlib.suppress(Exception):
             found.append(f"{name} {__import__(name).__version__}")
     return ", ".join(found)
@@ -393,7 +403,7 @@ def main():
             continue
         path = work / (re.sub(r"\W+", "-", name).lower() + ".onnx")
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 quantize(state, calibration, path)
             row = compare(path, images, labels)
         except ImportError as error:
