@@ -15,6 +15,7 @@
 static const double saving = 4e-6;  /* each launch */
 static const double linking = 0.5;  /* each chain */
 static const double building = 0.2; /* each kernel of it */
+static const double least = 0.005;  /* of a pass, for it to be tried */
 
 enum { ROUNDS = 4 }; /* of the comparison */
 
@@ -22,18 +23,20 @@ static bool forced(void) {
     return clq_environment("CLQUANT_CHAIN") != NULL && !clq_environment_is_off("CLQUANT_CHAIN");
 }
 
-static bool pays(const clq_exec *exec, int launches, int kernels) {
-    const double saved = saving * launches * (double)exec->options.expected_runs;
-    return forced() || saved > linking + building * kernels;
+/* Whether a chain of a pass that takes `seconds` is worth making and trying. */
+static bool pays(const clq_exec *exec, int launches, int kernels, double seconds) {
+    const double saved = saving * launches, runs = (double)exec->options.expected_runs;
+    return forced() || (saved * runs > linking + building * kernels && saved > least * seconds);
 }
 
-/* Notes the launches of a pass; a chain of them, or other buffers for the one there is. */
-static clq_status make(clq_exec *exec) {
+/* Notes the launches of a pass, which takes `seconds`; a chain of them, or other buffers for the
+ * one there is. */
+static clq_status make(clq_exec *exec, double seconds) {
     int kernels = 0;
     CLQ_TRY(clq_chain_record(exec->device));
     const clq_status status = clq_exec_queue_forward(exec);
     const int launches = clq_chain_noted(exec->device, &kernels);
-    if (status != CLQ_OK || (exec->chain == NULL && !pays(exec, launches, kernels))) {
+    if (status != CLQ_OK || (exec->chain == NULL && !pays(exec, launches, kernels, seconds))) {
         clq_chain_drop(exec->device);
         return status;
     }
@@ -140,10 +143,13 @@ cleanup:
 static clq_status try_chain(clq_exec *exec) {
     bool same = false;
     double seconds[2];
-    const double start = clq_now_seconds();
     CLQ_TRY(clq_exec_queue_forward(exec)); /* kernels that are built late, and their self-tests */
     CLQ_TRY(clq_device_finish(exec->device));
-    CLQ_TRY(make(exec));
+    const double before = clq_now_seconds();
+    CLQ_TRY(clq_exec_queue_forward(exec));
+    CLQ_TRY(clq_device_finish(exec->device));
+    const double start = clq_now_seconds();
+    CLQ_TRY(make(exec, start - before));
     if (exec->chain == NULL) {
         return CLQ_OK;
     }
@@ -189,7 +195,7 @@ clq_status clq_exec_run_chain(clq_exec *exec, bool *done) {
         return CLQ_OK;
     }
     if (clq_chain_moved(exec->chain)) {
-        CLQ_TRY(without(exec, make(exec)));
+        CLQ_TRY(without(exec, make(exec, 0)));
         if (exec->chain == NULL) {
             return CLQ_OK;
         }
