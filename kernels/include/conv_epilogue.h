@@ -7,8 +7,38 @@
 /* act is a clamp to [lo, hi] that lets NaN through, so that a diverged network shows. */
 #define CONV_ACT(y, lo, hi) ((y) < (lo) ? (lo) : (y) > (hi) ? (hi) : (y))
 
-/* The first `rows` rows and `cols` columns of a tile; row i goes to dst + at[i]. bias and residual
- * may be NULL, residual may be dst. */
+/* The first `cols` columns of one vector, to dst + at. bias and residual may be NULL, residual may be
+ * dst. Whether they are is asked before the loops: a compiler that asks within loads from NULL under
+ * a mask that leaves everything out, which takes some processors hundreds of cycles. */
+static inline void store_vector(fvec y, __global const float *bias,
+                                __global const float *residual, __global float *dst, long at,
+                                int cols, float lo, float hi) {
+    if (cols < VL) {
+        float part[VL];
+        FVEC_STORE(y, part);
+        if (bias) {
+            for (int j = 0; j < cols; j++) {
+                part[j] += bias[j];
+            }
+        }
+        if (residual) {
+            for (int j = 0; j < cols; j++) {
+                part[j] += residual[at + j];
+            }
+        }
+        for (int j = 0; j < cols; j++) {
+            dst[at + j] = CONV_ACT(part[j], lo, hi);
+        }
+        return;
+    }
+    y += bias ? FVEC_LOAD(bias) : (fvec)0;
+    y += residual ? FVEC_LOAD(residual + at) : (fvec)0;
+    y = y < lo ? (fvec)lo : y;
+    y = y > hi ? (fvec)hi : y;
+    FVEC_STORE(y, dst + at);
+}
+
+/* The first `rows` rows and `cols` columns of a tile; row i goes to dst + at[i]. */
 static inline void store_tile(fvec *acc, __global const float *bias,
                               __global const float *residual, __global float *dst, const long *at,
                               int rows, int cols, float lo, float hi) {
@@ -18,11 +48,9 @@ static inline void store_tile(fvec *acc, __global const float *bias,
             FVEC_STORE(acc[i], part + i * VL);
         }
         for (int i = 0; i < min(rows, MR); i++) {
-            for (int j = 0; j < cols; j++) {
-                float y = part[i * NR + j];
-                y += bias ? bias[j] : 0;
-                y += residual ? residual[at[i] + j] : 0;
-                dst[at[i] + j] = CONV_ACT(y, lo, hi);
+            for (int j = 0; j < cols; j += VL) {
+                store_vector(FVEC_LOAD(part + i * NR + j), bias ? bias + j : bias,
+                             residual ? residual + j : residual, dst + j, at[i], cols - j, lo, hi);
             }
         }
         return;
@@ -52,27 +80,6 @@ static inline void store_tile(fvec *acc, __global const float *bias,
             }
         }
     }
-}
-
-/* The first `cols` columns of one vector, to dst + at; the rest as in store_tile. */
-static inline void store_vector(fvec y, __global const float *bias,
-                                __global const float *residual, __global float *dst, long at,
-                                int cols, float lo, float hi) {
-    if (cols < VL) {
-        float part[VL];
-        FVEC_STORE(y, part);
-        for (int j = 0; j < cols; j++) {
-            part[j] += bias ? bias[j] : 0;
-            part[j] += residual ? residual[at + j] : 0;
-            dst[at + j] = CONV_ACT(part[j], lo, hi);
-        }
-        return;
-    }
-    y += bias ? FVEC_LOAD(bias) : (fvec)0;
-    y += residual ? FVEC_LOAD(residual + at) : (fvec)0;
-    y = y < lo ? (fvec)lo : y;
-    y = y > hi ? (fvec)hi : y;
-    FVEC_STORE(y, dst + at);
 }
 
 #endif
