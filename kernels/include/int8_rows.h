@@ -14,9 +14,9 @@ typedef struct tile_rows {
 
 /* Where the inputs of the rows begin under the tap (ky, kx), from channel c on; x_zero beyond the
  * image. */
-static inline void find_inputs(__global const int **from, __global const uchar *x,
-                               __global const int *beyond, const conv_int8 *s,
-                               const tile_rows *rows, int ky, int kx, int c) {
+DOT4_INLINE void find_inputs(__global const int **from, __global const uchar *x,
+                             __global const int *beyond, const conv_int8 *s,
+                             const tile_rows *rows, int ky, int kx, int c) {
     const int dy = ky * s->dilation_h, dx = kx * s->dilation_w;
     const long tap_at = ((long)dy * s->iw + dx) * s->in_pitch + c;
 #pragma unroll
@@ -38,7 +38,7 @@ static inline bool lie_inside(const tile_rows *rows, const conv_int8 *s) {
 }
 
 /* Whether output pixels are the input's, one after the other. */
-static inline bool is_pointwise(const conv_int8 *s) {
+DOT4_INLINE bool is_pointwise(const conv_int8 *s) {
     return s->kh == 1 && s->kw == 1 && s->stride_h == 1 && s->stride_w == 1 && s->pad_top == 0 &&
            s->pad_left == 0 && s->oh == s->ih && s->ow == s->iw;
 }
@@ -48,8 +48,8 @@ static inline bool is_pointwise(const conv_int8 *s) {
 
 /* acc += `count` steps of the rows' inputs times w[count][NV]. Asks for weights, and for the inputs
  * that lie `ahead` words behind where that is not 0. */
-static inline void add_rows(__global const int *const *from, int count, long ahead,
-                            __global const dotv_acc *w, dotv_acc *acc) {
+DOT4_INLINE void add_rows(__global const int *const *from, int count, int ahead,
+                          __global const dotv_acc *w, dotv_acc *acc) {
     for (int line = 0; line < count; line += LINE_STEPS) {
         if (ahead) {
 #pragma unroll
