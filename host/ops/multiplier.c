@@ -65,7 +65,7 @@ static clq_status factor_of(clq_requantizer requantizer, float m, int32_t factor
 
 clq_status clq_multiplier_sum(clq_requantizer requantizer, float x_scale, float w_scale,
                               float y_scale, int32_t factor[2]) {
-    float m;
+    float m = 0;
     CLQ_TRY(clq_multiplier_float(x_scale, w_scale, y_scale, &m));
     return factor_of(requantizer, m, factor);
 }
@@ -97,7 +97,7 @@ clq_status clq_multiplier_add(clq_requantizer requantizer, float a_scale, float 
 
 clq_status clq_multiplier_mean(clq_requantizer requantizer, float x_scale, float y_scale, int count,
                                int32_t factor[2]) {
-    float m;
+    float m = 0;
     if (requantizer != CLQ_REQUANT_SHIFT) {
         const float area = y_scale * (float)count;
         CLQ_TRY(clq_multiplier_float(x_scale, 1.0f, area, &m));
