@@ -108,7 +108,13 @@ CLQ_WIDTHS(CLQ_TO_ALL, float)
 #define CLQ_IN(SPACE, T, W)                                                                        \
     T##W CLQ_PURE vload##W(size_t, const SPACE T *);                                               \
     void CLQ_OVERLOADED vstore##W(T##W, size_t, SPACE T *);
+#ifdef __opencl_c_generic_address_space /* pointers of functions are generic then */
+#define CLQ_IN_GENERIC(T, W) CLQ_IN(, T, W)
+#else
+#define CLQ_IN_GENERIC(T, W)
+#endif
 #define CLQ_IN_MEMORY(T, W)                                                                        \
+    CLQ_IN_GENERIC(T, W)                                                                           \
     CLQ_IN(__global, T, W)                                                                         \
     CLQ_IN(__local, T, W)                                                                          \
     CLQ_IN(__private, T, W)                                                                        \
