@@ -263,7 +263,8 @@ static clq_status read_labels(const clq_array_feed *feed, int count) {
                             clq_arrays_path(feed->arrays), (long long)(feed->next * each + i),
                             (double)value);
         }
-        if (feed->classes > 0 && value >= (float)feed->classes) {
+        const bool none = each > 1 && value == (float)CLQ_NO_CLASS;
+        if (feed->classes > 0 && value >= (float)feed->classes && !none) {
             return clq_fail(CLQ_BAD_DATA, "%s: label %lld is class %g, and the network has %d",
                             clq_arrays_path(feed->arrays), (long long)(feed->next * each + i),
                             (double)value, feed->classes);

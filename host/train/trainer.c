@@ -102,7 +102,7 @@ static clq_status open_feed(const trainer *t, bool training, clq_feed **feed) {
                                       .threads = config->loader_threads,
                                       .height = images ? (int)input->dim[1] : 0,
                                       .width = images ? (int)input->dim[2] : 0,
-                                      .classes = (int)output->dim[1],
+                                      .classes = (int)output->dim[output->rank - 1],
                                       .normalization = t->job->normalization,
                                       .augment = config->augment,
                                       .shard = clq_ranks_rank(t->job->ranks),

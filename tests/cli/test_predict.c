@@ -437,6 +437,9 @@ static void a_unet_through_every_command(void **state) {
 
     assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, path_of("y.npz"));
     assert_printed("y.npz: has no array \"labels\"");
+    assert_exit(CLQ_BAD_DATA, "train unet --data %s --out %s --set network.classes=1", data,
+                path_of("one"));
+    assert_printed(" is class 1, and the network has 1");
     assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:train=8,test=8,size=16", model);
     assert_exit(CLQ_USAGE, "convert --network unet --size 12 -o %s", path_of("no.onnx"));
     assert_printed("unet: size 12 must be a multiple of 8");
