@@ -190,6 +190,11 @@ static void names_of_files(void **state) {
     "{\"activation_encodings\": {" activations "}, \"param_encodings\": {" parameters "}}"
 #define ONE(bits, offset, scale)                                                                   \
     "[{\"bitwidth\": " bits ", \"offset\": " offset ", \"scale\": " scale "}]"
+#define LISTS(name, rest)                                                                          \
+    "{\"activation_encodings\": [{\"name\": \"" name "\", \"bw\": 8, " rest                        \
+    "}], \"param_encodings\": []}"
+#define LIST(name, scale)                                                                          \
+    "{\"name\": \"" name "\", \"bw\": 8, \"offset\": [-128], \"scale\": [" scale "]}"
 
 static void refused_files(void **state) {
     (void)state;
@@ -206,6 +211,17 @@ static void refused_files(void **state) {
          "\"param_encodings\": []}",
          "enc_type PER_BLOCK; PER_TENSOR and PER_CHANNEL"},
         {"{\"activation_encodings\": [{\"bw\": 8}], \"param_encodings\": []}", "with a name"},
+        {LISTS("a", "\"scale\": [1]"), "scale and offset must be arrays of one length"},
+        {LISTS("a", "\"scale\": [1], \"offset\": [0], \"dtype\": \"fixed\""),
+         "\"a\": dtype must be int or float"},
+        {AIMET("\"a\": [{\"dtype\": 5}]", ""), "\"a\": dtype must be int or float"},
+        {AIMET("", "\"w\": [{\"bitwidth\": 16, \"offset\": -128, \"scale\": 1}, "
+                   "{\"bitwidth\": 8, \"offset\": -128, \"scale\": 1}]"),
+         "\"w\": channels have different bit widths"},
+        {"{\"activation_encodings\": [], \"param_encodings\": [" LIST("w", "1") ", " LIST(
+             "v", "1") ", " LIST("w", "2") "]}",
+         "\"w\": has scales twice"},
+        {"conv_param_0 1 2\nconv 1\nconv_param_0 1 3\n", "\"conv_param_0\": has scales twice"},
         {"conv_param_0\n", "e:1: has no scales"},
         {"conv 1\nfc 1 2\n", "e:2: an activation has one scale"},
         {"conv one\n", "e:1: must be a name and numbers"},

@@ -8,6 +8,7 @@
  * real = scale * (step + offset), step from 0 on. */
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/files.h"
 #include "formats/encodings/encodings.h"
@@ -22,9 +23,15 @@ static clq_status bad(const clq_encodings *encodings, const char *name, const ch
     return clq_fail(CLQ_BAD_DATA, "%s: \"%.200s\": %s", encodings->path, name, rule);
 }
 
-static bool says_float(const json_t *dtype) {
-    const char *text = json_string_value(dtype);
-    return text && (text[0] == 'f' || text[0] == 'F');
+/* "dtype" of a channel: int where it is absent. */
+static clq_status take_dtype(const clq_encodings *encodings, clq_encoding *e, const json_t *dtype) {
+    const char *text = dtype ? json_string_value(dtype) : "int";
+    const bool is_float = text && strcasecmp(text, "float") == 0;
+    if (!is_float && (!text || strcasecmp(text, "int") != 0)) {
+        return bad(encodings, e->name, "dtype must be int or float");
+    }
+    e->is_float |= is_float;
+    return CLQ_OK;
 }
 
 /* An offset: a whole number of 0 or less, the same for all channels. */
@@ -72,11 +79,16 @@ static clq_status read_channels(clq_encodings *encodings, const char *name, cons
     CLQ_TRY(clq_encoding_set_count(e, count));
     for (size_t i = 0; i < count; i++) {
         const json_t *channel = json_array_get(channels, i);
-        e->is_float |= says_float(json_object_get(channel, "dtype"));
+        CLQ_TRY(take_dtype(encodings, e, json_object_get(channel, "dtype")));
         if (e->is_float) {
             continue;
         }
+        const int bits = e->bits;
         CLQ_TRY(take_bits(encodings, e, json_object_get(channel, "bitwidth")));
+        if (bits != 0 && bits != e->bits) {
+            return bad(encodings, name,
+                       "channels have different bit widths, which is not supported");
+        }
         CLQ_TRY(take_scale(encodings, e, (int64_t)i, json_object_get(channel, "scale")));
         CLQ_TRY(take_offset(encodings, e, (int64_t)i, json_object_get(channel, "offset")));
     }
@@ -95,7 +107,7 @@ static clq_status read_lists(clq_encodings *encodings, const json_t *object, boo
     }
     CLQ_TRY(clq_encodings_add(encodings, name, &e));
     e->parameter = parameter;
-    e->is_float = says_float(json_object_get(object, "dtype"));
+    CLQ_TRY(take_dtype(encodings, e, json_object_get(object, "dtype")));
     if (e->is_float) {
         return clq_encoding_set_count(e, 1);
     }
@@ -105,7 +117,7 @@ static clq_status read_lists(clq_encodings *encodings, const json_t *object, boo
                         encodings->path, name, kind);
     }
     if (count < 1 || count > MAX_CHANNELS ||
-        (offsets && json_array_size(offsets) != count && json_array_size(offsets) != 1)) {
+        (json_array_size(offsets) != count && json_array_size(offsets) != 1)) {
         return bad(encodings, name, "scale and offset must be arrays of one length");
     }
     CLQ_TRY(clq_encoding_set_count(e, count));

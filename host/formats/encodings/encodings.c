@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arguments.h"
@@ -56,6 +57,35 @@ clq_status clq_encoding_check_scale(const clq_encodings *encodings, const clq_en
     return CLQ_OK;
 }
 
+static int by_name(const void *one, const void *other) {
+    const clq_encoding *a = *(const clq_encoding *const *)one;
+    const clq_encoding *b = *(const clq_encoding *const *)other;
+    const int order = strcmp(a->name, b->name);
+    return order ? order : (int)a->parameter - (int)b->parameter;
+}
+
+/* Which of two would hold is nobody's guess. */
+static clq_status check_unique(const clq_encodings *encodings) {
+    const size_t count = encodings->count;
+    const clq_encoding **sorted = clq_calloc(count, sizeof *sorted);
+    clq_status status = sorted ? CLQ_OK : CLQ_NO_MEMORY;
+    for (size_t i = 0; sorted && i < count; i++) {
+        sorted[i] = &encodings->list[i];
+    }
+    if (sorted) {
+        qsort(sorted, count, sizeof *sorted, by_name);
+    }
+    for (size_t i = 1; status == CLQ_OK && i < count; i++) {
+        if (by_name(&sorted[i - 1], &sorted[i]) == 0) {
+            status = clq_fail(CLQ_BAD_DATA, "%s: \"%.200s%s\": has scales twice", encodings->path,
+                              sorted[i]->name,
+                              sorted[i]->of_layer && sorted[i]->parameter ? "_param_0" : "");
+        }
+    }
+    clq_free(sorted);
+    return status;
+}
+
 void clq_encodings_destroy(clq_encodings *encodings) {
     if (!encodings) {
         return;
@@ -95,6 +125,9 @@ clq_status clq_encodings_load_memory(const void *data, size_t size, const char *
                             "%s: is neither AIMET's encodings (JSON) nor ncnn's table", name);
     if (status == CLQ_OK && made->count == 0) {
         status = clq_fail(CLQ_BAD_DATA, "%s: holds no scales", name);
+    }
+    if (status == CLQ_OK) {
+        status = check_unique(made);
     }
     if (status == CLQ_OK) {
         *encodings = made;
