@@ -265,9 +265,10 @@ static clq_status read_labels(const clq_array_feed *feed, int count) {
         }
         const bool none = each > 1 && value == (float)CLQ_NO_CLASS;
         if (feed->classes > 0 && value >= (float)feed->classes && !none) {
-            return clq_fail(CLQ_BAD_DATA, "%s: label %lld is class %g, and the network has %d",
+            return clq_fail(CLQ_BAD_DATA,
+                            "%s: label %lld is class %g, and the network has %d class%s",
                             clq_arrays_path(feed->arrays), (long long)(feed->next * each + i),
-                            (double)value, feed->classes);
+                            (double)value, feed->classes, feed->classes == 1 ? "" : "es");
         }
         feed->numbers[i] = (int32_t)value;
     }
@@ -275,6 +276,18 @@ static clq_status read_labels(const clq_array_feed *feed, int count) {
 }
 
 /* ---- life ---- */
+
+/* Of pixels without a class nothing is learned. */
+static clq_status check_held_labels(const clq_array_feed *feed) {
+    const int64_t count = feed->held_labels ? feed->rows * feed->label_size : 0;
+    bool any = feed->label_size == 1 || count == 0 || feed->classes > CLQ_NO_CLASS;
+    for (int64_t i = 0; !any && i < count; i++) {
+        any = feed->held_labels[i] != CLQ_NO_CLASS;
+    }
+    return any ? CLQ_OK
+               : clq_fail(CLQ_BAD_DATA, "%s: no pixel to learn from: all labels are %d, none",
+                          clq_arrays_path(feed->arrays), CLQ_NO_CLASS);
+}
 
 /* All rows, in the order of the file. */
 static clq_status hold_rows(clq_array_feed *feed) {
@@ -309,7 +322,7 @@ static clq_status hold_rows(clq_array_feed *feed) {
         feed->next += (int64_t)count;
     }
     feed->next = 0;
-    return CLQ_OK;
+    return check_held_labels(feed);
 }
 
 static clq_status open_training(clq_array_feed *feed, const clq_feed_options *options) {

@@ -256,6 +256,11 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
         status = clq_fail(CLQ_BAD_DATA, "no %s to evaluate", v.e.unit);
         goto cleanup;
     }
+    if (v.pixels > 1 && v.e.pixels == 0) {
+        status = clq_fail(CLQ_BAD_DATA, "no pixel to evaluate: all labels of the data are %d, none",
+                          CLQ_NO_CLASS);
+        goto cleanup;
+    }
     finish(&v);
     *evaluation = v.e;
     v.e = (clq_evaluation){0};

@@ -374,9 +374,9 @@ static void any_network_learns_without_labels(void **state) {
 
 enum { PIXELS = 16, SHAPES = 12 };
 
-/* Images (1, 16, 16) of noise with a bright square, and which pixels are of it; a frame has no
- * class. */
-static void squares(const char *path, uint64_t seed) {
+/* Images (1, 16, 16) of noise with a bright square, and which pixels are of it; the first
+ * `bare` rows of pixels have no class. */
+static void squares(const char *path, uint64_t seed, int bare) {
     clq_npz_writer *writer = NULL;
     int images, labels;
     float x[PIXELS * PIXELS], y[PIXELS * PIXELS];
@@ -390,7 +390,7 @@ static void squares(const char *path, uint64_t seed) {
             const int row = i / PIXELS, col = i % PIXELS;
             const bool in = row >= at && row < at + 6 && col >= 9 - at && col < 16 - at;
             x[i] += in ? 1 : 0;
-            y[i] = row == 0 ? 255 : in;
+            y[i] = row < bare ? 255 : in;
         }
         assert_ok(clq_npz_append(writer, images, x, 1));
         assert_ok(clq_npz_append(writer, labels, y, 1));
@@ -413,8 +413,8 @@ static void a_unet_through_every_command(void **state) {
     const char *out = path_of("unet"), *q = path_of("q.onnx"), *model = path_of("unet/model.onnx");
     const char *data = path_of("pairs/train.npz");
     assert_ok(clq_make_dirs(path_of("pairs")));
-    squares(data, 1);
-    squares(path_of("pairs/test.npz"), 40);
+    squares(data, 1, 1);
+    squares(path_of("pairs/test.npz"), 40, 1);
     assert_exit(0, "train unet --data %s --out %s --set train.batch=4 --epochs 8", path_of("pairs"),
                 out);
     assert_printed("test top-1");
@@ -439,7 +439,13 @@ static void a_unet_through_every_command(void **state) {
     assert_printed("y.npz: has no array \"labels\"");
     assert_exit(CLQ_BAD_DATA, "train unet --data %s --out %s --set network.classes=1", data,
                 path_of("one"));
-    assert_printed(" is class 1, and the network has 1");
+    assert_printed(" is class 1, and the network has 1 class");
+    const char *bare = path_of("bare.npz");
+    squares(bare, 1, PIXELS);
+    assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, bare);
+    assert_printed("no pixel to evaluate: all labels of the data are 255, none");
+    assert_exit(CLQ_BAD_DATA, "train unet --data %s --out %s", bare, path_of("bare"));
+    assert_printed("bare.npz: no pixel to learn from: all labels are 255, none");
     assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:train=8,test=8,size=16", model);
     assert_exit(CLQ_USAGE, "convert --network unet --size 12 -o %s", path_of("no.onnx"));
     assert_printed("unet: size 12 must be a multiple of 8");

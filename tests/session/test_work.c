@@ -197,7 +197,7 @@ static void fine_tunes(void **state) {
     labels[5] = CLASSES;
     options = make_options("batch", "16");
     assert_status(clq_session_qat(fp32, NULL, arrays, options, &int8, NULL), CLQ_BAD_DATA);
-    assert_error_has("label 5 is class 10, and the network has 10");
+    assert_error_has("label 5 is class 10, and the network has 10 classes");
     labels[5] = 5;
     clq_options_destroy(options);
     clq_arrays_close(arrays);
