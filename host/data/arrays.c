@@ -318,7 +318,12 @@ clq_status clq_arrays_set_labels(clq_arrays *arrays, const char *name) {
     CLQ_NEEDS(arrays, name);
     const int index = find(arrays, name);
     if (index < 0) {
-        return clq_fail(CLQ_USAGE, "%s: no array is named \"%s\"", arrays->path, name);
+        return clq_fail(CLQ_USAGE, "%s: has no array \"%s\"", arrays->path, name);
+    }
+    const int rank = arrays->streams[index].head.rank;
+    if (rank != 1 && rank != 3) {
+        return clq_fail(CLQ_USAGE, "%s: array \"%s\" has %d axes, labels have 1 or, of pixels, 3",
+                        arrays->path, name, rank);
     }
     arrays->labels = index;
     return CLQ_OK;

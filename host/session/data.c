@@ -339,8 +339,7 @@ clq_status clq_labelled_arrays_open(const char *path, clq_split split, clq_array
     if (status != CLQ_OK) {
         clq_arrays_close(*arrays);
         *arrays = NULL;
-        status = status == CLQ_USAGE ? clq_fail(CLQ_BAD_DATA, "%s: has no array \"labels\"", file)
-                                     : status;
+        status = status == CLQ_USAGE ? clq_fail(CLQ_BAD_DATA, "%s", clq_last_error()) : status;
     }
     clq_free(file);
     return status;

@@ -224,7 +224,7 @@ typedef clq_status (*clq_arrays_fill)(void *context, int64_t first, int64_t coun
 clq_status clq_arrays_set_fill(clq_arrays *arrays, clq_arrays_fill fill, void *context);
 /* Says that the array of this name, of rank 0, holds the numbers of the rows' classes, or of more
  * dimensions (H, W) those of their pixels, where CLQ_NO_CLASS is of none. CLQ_USAGE when there is
- * none. */
+ * no such array or it has other dimensions. */
 enum { CLQ_NO_CLASS = 255 };
 clq_status clq_arrays_set_labels(clq_arrays *arrays, const char *name);
 int clq_arrays_labels(const clq_arrays *arrays); /* its index; -1: there are none */

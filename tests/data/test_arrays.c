@@ -500,6 +500,7 @@ static void rows_of_a_program(void **state) {
     assert_error_has("the camera is off");
     assert_int_equal(clq_arrays_labels(arrays), -1);
     assert_status(clq_arrays_set_labels(arrays, "x"), CLQ_USAGE);
+    assert_error_has("array \"x\" has 2 axes, labels have 1 or, of pixels, 3");
     assert_ok(clq_arrays_set_labels(arrays, "own"));
     assert_int_equal(clq_arrays_labels(arrays), 1);
     assert_status(clq_arrays_set_order(arrays, CLQ_ORDER_COUNT), CLQ_USAGE);
