@@ -188,7 +188,9 @@ class Model:
 
 def _from_graph(graph, device: Optional[Device]) -> Model:
     try:
-        device = device or default_device()
+        device = default_device() if device is None else device
+        if not isinstance(device, Device):
+            raise TypeError(f"device must be a clquant.Device, such as Device(\"cpu\"), is {type(device).__name__}")
         session = ffi.new("clq_session **")
         with device._lock:
             check(lib.clq_session_create(device._take(), graph, session))

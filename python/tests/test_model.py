@@ -94,6 +94,8 @@ def test_errors_name_what_is_wrong(fp32_path, folder, device):
         cq.load(fp32_path, device=device, shapes={"nonsense": (1, 3, 8, 8)})
     with pytest.raises(cq.UsageError):
         cq.load(fp32_path, device=device, shapes={"input": range(9)})
+    with pytest.raises(TypeError, match=r"device must be a clquant.Device, such as Device\(\"cpu\"\), is str"):
+        cq.load(fp32_path, device="cpu")
 
 
 def resident():
