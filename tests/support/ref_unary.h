@@ -105,7 +105,8 @@ static inline bool ref_unary_kink(const ref_unary *u, double x) {
     const double h = 1e-4;
     const double left = (ref_unary_value(u, x) - ref_unary_value(u, x - h)) / h;
     const double right = (ref_unary_value(u, x + h) - ref_unary_value(u, x)) / h;
-    const bool step = fabs(ref_unary_value(u, x + h) - ref_unary_value(u, x - h)) > 0.5;
+    const double near = ref_unary_value(u, x + h / 16) - ref_unary_value(u, x - h / 16);
+    const bool step = fabs(near) > 1e-3 && fabs(near) > 0.5 * h * fabs(left + right);
     return step || fabs(right - left) > 0.02 * (1 + fabs(left) + fabs(right));
 }
 
