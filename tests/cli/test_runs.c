@@ -441,8 +441,9 @@ static void the_bar_shows_the_loss(void **state) {
     }
     snprintf(screen, sizeof screen, "%s", clq_test_temp_path("screen.txt"));
     snprintf(line, sizeof line,
-             "TERM=xterm script -qec 'stty cols 80; %s/clquant train %s --data " DATA
-             " --out %s --set train.batch=2 --epochs 2' %s >/dev/null",
+             "TERM=xterm script -qec 'stty cols 80; %s/clquant train %s "
+             "--data synthetic:train=8000,test=64,size=8 " /* epochs longer than a redraw takes */
+             "--out %s --set train.batch=2 --epochs 2' %s >/dev/null",
              CLQ_BINARY_DIR, recipe, clq_test_temp_path("bar"), screen);
     assert_int_equal(system(line), 0);
     assert_true(says(screen, "\033[Ktrain ")); /* was drawn, on 80 columns: without the bar */
