@@ -180,6 +180,15 @@ typedef struct onnx_loader {
     int64_t other_type; /* that the model computes in; 0: float32 */
 } onnx_loader;
 
+/* ---- load_make.c ---- */
+
+/* A node of the file's kind that loading adds, in the arena; its inputs are to be filled in where
+ * `inputs` is NULL. */
+clq_status onnx_new_proto(onnx_loader *load, const char *op, const char *const *inputs,
+                          size_t count, const char *output, Onnx__NodeProto **node);
+/* Its one attribute `axis`. */
+clq_status onnx_give_axis(onnx_loader *load, Onnx__NodeProto *node, int axis);
+
 /* ---- load_node.c ---- */
 
 onnx_node onnx_node_at(const onnx_loader *load, int index);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "formats/onnx/load.h"
+#include "formats/onnx/qoperators.h"
 
 #define MICROSOFT "com.microsoft"
 
@@ -21,12 +22,8 @@ typedef struct joiner {
     clq_names rounded;       /* x, of the operator that rounds it -> 0 */
 } joiner;
 
-static const char *domain_of(const Onnx__NodeProto *node) {
-    return node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
-}
-
 static bool is(const Onnx__NodeProto *node, const char *domain, const char *op) {
-    return node && strcmp(node->op_type, op) == 0 && strcmp(domain_of(node), domain) == 0;
+    return node && strcmp(node->op_type, op) == 0 && strcmp(onnx_domain_of(node), domain) == 0;
 }
 
 static const char *input_of(const Onnx__NodeProto *node, size_t index) {
@@ -52,25 +49,9 @@ static clq_status inner_name(const joiner *j, const char *of, const char *what, 
     return clq_arena_format(&j->load->arena, name, "%s\n%s", of, what);
 }
 
-static clq_status make_node(const joiner *j, const char *op, const char *const *inputs,
-                            size_t count, const char *output, Onnx__NodeProto **node) {
-    void *made, *names, *out;
-    CLQ_TRY(clq_arena_take(&j->load->arena, 1, sizeof **node, &made));
-    CLQ_TRY(clq_arena_copy(&j->load->arena, inputs, count * sizeof *inputs, &names));
-    CLQ_TRY(clq_arena_copy(&j->load->arena, &output, sizeof output, &out));
-    *node = made;
-    onnx__node_proto__init(*node);
-    (*node)->op_type = (char *)op;
-    (*node)->input = names;
-    (*node)->n_input = count;
-    (*node)->output = out;
-    (*node)->n_output = 1;
-    return CLQ_OK;
-}
-
 static clq_status append_node(joiner *j, const char *op, const char *const *inputs, size_t count,
                               const char *output, Onnx__NodeProto **node) {
-    CLQ_TRY(make_node(j, op, inputs, count, output, node));
+    CLQ_TRY(onnx_new_proto(j->load, op, inputs, count, output, node));
     j->graph->node[j->graph->n_node++] = *node;
     return CLQ_OK;
 }
@@ -94,20 +75,9 @@ static clq_status dequantize(joiner *j, const char *of, const char *codes, const
                              const char *zero_point, int axis, char **name) {
     const char *inputs[3] = {codes, scale, zero_point};
     Onnx__NodeProto *node;
-    void *memory;
     CLQ_TRY(inner_name(j, of, "weights", name));
     CLQ_TRY(append_node(j, "DequantizeLinear", inputs, 3, *name, &node));
-    CLQ_TRY(clq_arena_take(&j->load->arena, 1, sizeof(Onnx__AttributeProto), &memory));
-    Onnx__AttributeProto *attribute = memory;
-    onnx__attribute_proto__init(attribute);
-    attribute->name = (char *)"axis";
-    attribute->has_type = attribute->has_i = true;
-    attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
-    attribute->i = axis;
-    CLQ_TRY(clq_arena_copy(&j->load->arena, &attribute, sizeof attribute, &memory));
-    node->attribute = memory;
-    node->n_attribute = 1;
-    return CLQ_OK;
+    return onnx_give_axis(j->load, node, axis);
 }
 
 /* ---- layers ---- */
@@ -155,7 +125,8 @@ static clq_status put_layer(joiner *j, size_t index, const product *p, const cha
         names[k] = operands[k];
     }
     CLQ_TRY(inner_name(j, output, "product", &sum));
-    CLQ_TRY(make_node(j, conv ? "Conv" : "MatMul", names, 2, bias[0] ? sum : output, &layer));
+    CLQ_TRY(onnx_new_proto(j->load, conv ? "Conv" : "MatMul", names, 2, bias[0] ? sum : output,
+                           &layer));
     layer->name = p->node->name;
     if (conv) {
         layer->attribute = p->node->attribute;
@@ -223,8 +194,8 @@ static clq_status join_node(joiner *j, size_t index) {
         is_output(dynamic, 1, input_of(node, 1)) && is_output(dynamic, 2, input_of(node, 2))) {
         char *rounded;
         CLQ_TRY(round_input(j, input_of(dynamic, 0), dynamic, &rounded));
-        CLQ_TRY(make_node(j, "Identity", (const char *const[1]){rounded}, 1, node->output[0],
-                          &j->graph->node[index]));
+        CLQ_TRY(onnx_new_proto(j->load, "Identity", (const char *const[1]){rounded}, 1,
+                               node->output[0], &j->graph->node[index]));
     }
     return CLQ_OK;
 }

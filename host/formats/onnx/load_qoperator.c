@@ -39,41 +39,13 @@ static const onnx_qoperator *find_rule(const Onnx__NodeProto *node) {
 
 /* ---- making nodes ---- */
 
-static clq_status make_node(expander *e, const char *op, size_t inputs, const char *output,
-                            Onnx__NodeProto **node) {
-    void *made, *names;
-    CLQ_TRY(clq_arena_take(&e->load->arena, 1, sizeof **node, &made));
-    CLQ_TRY(clq_arena_take(&e->load->arena, inputs + 1, sizeof(char *), &names));
-    *node = made;
-    onnx__node_proto__init(*node);
-    (*node)->op_type = (char *)op;
-    (*node)->input = names;
-    (*node)->n_input = inputs;
-    (*node)->output = (char **)names + inputs;
-    (*node)->output[0] = (char *)output;
-    (*node)->n_output = 1;
-    return CLQ_OK;
-}
-
 /* QuantizeLinear or DequantizeLinear at the end of the graph. */
 static clq_status append_linear(expander *e, const char *op, const char *x, codes by, int axis,
                                 const char *output) {
+    const char *inputs[3] = {x, by.scale, by.zero_point};
     Onnx__NodeProto *node;
-    void *memory;
-    CLQ_TRY(make_node(e, op, 3, output, &node));
-    node->input[0] = (char *)x;
-    node->input[1] = (char *)by.scale;
-    node->input[2] = (char *)by.zero_point;
-    CLQ_TRY(clq_arena_take(&e->load->arena, 1, sizeof(Onnx__AttributeProto), &memory));
-    Onnx__AttributeProto *attribute = memory;
-    onnx__attribute_proto__init(attribute);
-    attribute->name = (char *)"axis";
-    attribute->has_type = attribute->has_i = true;
-    attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
-    attribute->i = axis;
-    CLQ_TRY(clq_arena_copy(&e->load->arena, &attribute, sizeof attribute, &memory));
-    node->attribute = memory;
-    node->n_attribute = 1;
+    CLQ_TRY(onnx_new_proto(e->load, op, inputs, 3, output, &node));
+    CLQ_TRY(onnx_give_axis(e->load, node, axis));
     e->graph->node[e->graph->n_node++] = node;
     return CLQ_OK;
 }
@@ -153,7 +125,7 @@ static clq_status replace(expander *e, size_t index, const char *op, size_t inpu
     const Onnx__NodeProto *old = e->graph->node[index];
     char *name;
     CLQ_TRY(inner_name(e, old->output[0], "reals", 0, &name));
-    CLQ_TRY(make_node(e, op, inputs, name, node));
+    CLQ_TRY(onnx_new_proto(e->load, op, NULL, inputs, name, node));
     (*node)->name = old->name;
     (*node)->attribute = old->attribute;
     (*node)->n_attribute = old->n_attribute;
