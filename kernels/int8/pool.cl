@@ -29,14 +29,15 @@ static inline int2 pixels_inside(int at, int taps, int dilation, int size) {
     return (int2)(first, min(taps, end) - first);
 }
 
-static inline window window_of(long unit, const pool_shape *s) {
+static inline window window_of(int unit, const pool_shape *s) {
     const int pitch = CODE_PITCH(s->channels), chunks = CODE_CHUNKS(s->channels);
-    const long pixel = unit / chunks;
+    const int pixel = unit / chunks;
     window w;
-    w.channel = (int)(unit % chunks) * CHUNK;
-    w.to = pixel * pitch + w.channel;
-    const int ox = (int)(pixel % s->ow), oy = (int)(pixel / s->ow % s->oh);
-    const long n = pixel / s->ow / s->oh;
+    w.channel = (unit - pixel * chunks) * CHUNK;
+    w.to = (long)pixel * pitch + w.channel;
+    const int line = pixel / s->ow, ox = pixel - line * s->ow;
+    const long n = line / s->oh;
+    const int oy = line - (int)n * s->oh;
     w.index = oy * s->ow + ox;
     const int y = oy * s->stride_h - s->pad_top, x = ox * s->stride_w - s->pad_left;
     const int2 rows = pixels_inside(y, s->kernel_h, s->dilation_h, s->ih);
@@ -68,7 +69,7 @@ __kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
     long unit, end;
     clq_share(units, 1, &unit, &end);
     for (; unit < end; unit++) {
-        const window w = window_of(unit, &s);
+        const window w = window_of((int)unit, &s);
         const int2 m = factors[w.index];
 #define AVG_POOL(W)                                                                                \
     int##W sum = (int##W)(-x_zero * w.height * w.width);                                           \
@@ -83,22 +84,41 @@ __kernel void int8_avg_pool(__global const uchar *x, __global uchar *y,
 
 #if CLQ_REQUANT == 0 /* none of these ever runs in a program of another requantizer */
 
+/* 64 channels at any multiple of 4 bytes. */
+typedef uchar bytes64 __attribute__((ext_vector_type(64), aligned(4)));
+
 __kernel void int8_max_pool(__global const uchar *x, __global uchar *y, int units,
                             POOL_SHAPE_ARGUMENTS) {
     const pool_shape s = POOL_SHAPE;
     const long pitch = CODE_PITCH(s.channels);
-    const long down = s.dilation_h * (long)s.iw, along = s.dilation_w;
+    const long down = s.dilation_h * (long)s.iw * pitch, along = s.dilation_w * pitch;
     long unit, end;
     clq_share(units, 1, &unit, &end);
-    for (; unit < end; unit++) {
-        const window w = window_of(unit, &s);
-#define MAX_POOL(W)                                                                                \
-    int##W best = (int##W)(0);                                                                     \
+    while (unit < end) {
+        const window w = window_of((int)unit, &s);
+        __global const uchar *from = x + w.at;
+#define MAX_POOL(T, LOAD)                                                                          \
+    T best = (T)(0);                                                                               \
     for (int i = 0; i < w.height; i++)                                                             \
-        for (int j = 0; j < w.width; j++)                                                          \
-            best = max(best, codes_load##W(x + w.at + c + (i * down + j * along) * pitch));          \
+        for (int j = 0; j < w.width; j++) {                                                        \
+            const T code = LOAD(from + i * down + j * along);                                      \
+            best = CLQ_AT_LEAST(best, code);                                                       \
+        }
+#ifdef CLQ_SCHEDULE_CPU
+#define LOAD_BYTES(p) *(__global const bytes64 *)(p)
+        if (w.channel + 64 <= s.channels && unit + 64 / CHUNK <= end) {
+            MAX_POOL(bytes64, LOAD_BYTES)
+            *(__global bytes64 *)(y + w.to) = best;
+            unit += 64 / CHUNK;
+            continue;
+        }
+#endif
+#define MAX_POOL_INT(W)                                                                            \
+    from = x + w.at + c;                                                                           \
+    MAX_POOL(int##W, codes_load##W)                                                                \
     codes_put##W(best, s.channels - w.channel - c, y + w.to + c);
-        FOR_CHUNK(w.channel, s.channels, MAX_POOL)
+        FOR_CHUNK(w.channel, s.channels, MAX_POOL_INT)
+        unit++;
     }
 }
 

@@ -9,7 +9,7 @@
 
 static clq_device *device;
 
-static const int channel_counts[] = {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 65};
+static const int channel_counts[] = {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 65, 150};
 enum { CHANNEL_COUNTS = sizeof channel_counts / sizeof channel_counts[0] };
 
 /* A device buffer with `data`, or of 0xa5 bytes; sizes are rounded up to words. */
