@@ -8,8 +8,9 @@
  *   source pixel of row i, tap t:  [ c0 c1 c2 ... ]          MR pointers
  *   packed weights of the tap:     [ NR | NR | NR | ... ]    one pointer
  *
- * Meanwhile it asks for what comes next: the weights of the next group, a part for every row of
- * tiles, and in a 1x1 convolution, which reads every pixel once, the pixels of the next row.
+ * Meanwhile it asks for what comes next: the weights of the next group, its own or that of the item
+ * after all that use the same weights, a part for every row of tiles, and in a 1x1 convolution,
+ * which reads every pixel once, the pixels of the next row.
  *
  * A tap that falls outside the image reads a row of zeros instead. Rows past the last pixel
  * repeat it and are not stored. */
@@ -64,8 +65,9 @@ static inline void compute_tiles(__global const conv_shape *shape, const conv_sh
     }
 }
 
-/* Item (phase, item_cols column tiles of a group, share of the rows of tiles). Phases differ in
- * work, so neighbouring items take turns in them: cores get runs of items. */
+/* Item (phase, share of the rows of tiles, item_cols column tiles of a group). Phases differ in
+ * work, so neighbouring items take turns in them: cores get runs of items. Then come those that use
+ * the same weights. */
 __kernel void conv2d_f32_tile(__global const float *src, __global const float *packed,
                               __global const conv_shape *shape, __global const float *bias,
                               __global const float *residual, __global float *dst, float lo,
@@ -74,15 +76,15 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
     const conv_phase phase = CONV_PHASES(shape)[get_global_id(0)];
     const int pixels = s.n * phase.grid_h * phase.grid_w;
     const int all_rows = (pixels + MR - 1) / MR, shares = (all_rows + row_tiles - 1) / row_tiles;
-    const int share = get_global_id(2);
+    const int share = get_global_id(1);
     if (share >= shares) {
         return;
     }
     const int begin = (int)((long)all_rows * share / shares) * MR;
     const int end = (int)((long)all_rows * (share + 1) / shares) * MR;
     const int col_blocks = (s.col_tiles + item_cols - 1) / item_cols;
-    const int group = (int)get_global_id(1) / col_blocks;
-    const int first_tile = ((int)get_global_id(1) - group * col_blocks) * item_cols;
+    const int group = (int)get_global_id(2) / col_blocks;
+    const int first_tile = ((int)get_global_id(2) - group * col_blocks) * item_cols;
     const int last_tile = min(first_tile + item_cols, s.col_tiles);
     const int tile_steps = phase.taps * s.depth;
     __global const float *weights =
@@ -99,7 +101,9 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
         g.residual = residual ? residual + channel : residual;
         g.dst = dst + channel;
         const int group_steps = g.tiles * tile_steps;
-        g.next_weights = plan_tile_ahead(g.weights + (size_t)group_steps * NR, group_steps * NR,
+        const bool goes_on = tile + cols < last_tile || share == shares - 1;
+        g.next_weights = plan_tile_ahead(g.weights + (size_t)group_steps * NR,
+                                         goes_on ? group_steps * NR : 0,
                                          (end - begin) / MR * group_steps);
         int gx = begin % phase.grid_w, gy = begin / phase.grid_w;
         int n = gy / phase.grid_h;

@@ -6,14 +6,14 @@
  *        v   ...                acc[MR * NV - 1]
  *
  * MR * NV accumulators, NV columns and a broadcast must fit the register file: 6 x 2 or 5 x 2 for
- * AVX2, SSE and NEON (16 registers of 8 or 4 floats); 6 x 4, 7 x 3, 8 x 3, 12 x 2 or 12 x 1 for
+ * AVX2, SSE and NEON (16 registers of 8 or 4 floats); 6 x 4, 8 x 3 and others of conv_class.c for
  * AVX-512 (32 of 16). */
 #ifndef CLQ_TILE_H
 #define CLQ_TILE_H
 
 #include "prefetch.h"
 
-#ifndef MR /* rows: 1, 5, 6, 7, 8, 12 */
+#ifndef MR /* rows: 1, 4, 5, 6, 7, 8, 12 */
 #define MR 6
 #endif
 #ifndef NV /* vectors a row: 1..4 */

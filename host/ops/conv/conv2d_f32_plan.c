@@ -148,10 +148,30 @@ static bool plan_patch(planner *p) {
 
 /* ---- register tiles: conv2d_tile.cl ---- */
 
+/* Whether all compute units have the same to do, within a tenth. */
+static bool shares_evenly(const planner *p, size_t items) {
+    const size_t units = p->info->compute_units;
+    return 10 * clq_ceil_div(items, units) * units <= 11 * items;
+}
+
+/* Few pixels and many weights: an item is a column tile and all rows, so that the weights are read
+ * from memory once, or fewer rows where that is what lets all units work to the end. */
+static void choose_streaming_items(const planner *p, size_t rows, size_t *row_tiles,
+                                   size_t *item_cols) {
+    const size_t columns = (size_t)p->shape.groups * (size_t)p->shape.col_tiles;
+    size_t shares = 1;
+    while (shares < rows && !shares_evenly(p, columns * shares) &&
+           columns * shares < wanted_items(p)) {
+        shares++;
+    }
+    *row_tiles = clq_ceil_div(rows, shares);
+    *item_cols = 1;
+}
+
 /* An item's row tiles are as many as leave their pixels in the second-level cache, or as use
  * weights often that do not stay there; its columns as many as there are. When that makes too few
- * items, an item gives up first the columns, if their weights do not stay in the cache anyway or
- * are much and more than the pixels, then rows. */
+ * items, an item gives up first the columns, if their weights do not stay in the cache anyway,
+ * then rows. */
 static void choose_items(const planner *p, size_t rows, size_t tile_weights, size_t *row_tiles,
                          size_t *item_cols) {
     const clq_conv_class *class = clq_conv_class_of(p->info);
@@ -161,8 +181,11 @@ static void choose_items(const planner *p, size_t rows, size_t tile_weights, siz
         (size_t)p->tile.rows * (size_t)(s->step_h * s->step_w) * (size_t)s->depth * sizeof(float);
     const size_t pixels = pixel_count(p) * (size_t)s->depth * sizeof(float);
     const size_t cached = (size_t) class->f32.cached_weights;
-    const bool read_once = tile_weights > cached / 4 && col_tiles * tile_weights > pixels;
-    const size_t fewest_cols = read_once ? 1 : clamp_size(cached / tile_weights, 1, col_tiles);
+    if (tile_weights > cached / 4 && col_tiles * tile_weights > pixels) {
+        choose_streaming_items(p, rows, row_tiles, item_cols);
+        return;
+    }
+    const size_t fewest_cols = clamp_size(cached / tile_weights, 1, col_tiles);
     *item_cols = col_tiles;
     *row_tiles = (size_t) class->f32.max_row_tiles;
     if (tile_weights <= cached) {
@@ -198,8 +221,8 @@ static bool plan_tile(planner *p) {
         item_cols = (size_t)p->wanted->items[1];
     }
     cols = p->wanted->cols > 0 ? (size_t)p->wanted->cols : cols < item_cols ? cols : item_cols;
-    p->plan->range = CLQ_RANGE3((size_t)s->phases, groups * clq_ceil_div(col_tiles, item_cols),
-                                clq_ceil_div(rows, row_tiles));
+    p->plan->range = CLQ_RANGE3((size_t)s->phases, clq_ceil_div(rows, row_tiles),
+                                groups * clq_ceil_div(col_tiles, item_cols));
     set_extra(p, row_tiles, item_cols, cols);
     p->plan->choice.items[0] = (int)row_tiles;
     p->plan->choice.items[1] = (int)item_cols;

@@ -40,7 +40,7 @@ typedef struct clq_conv_choice {
     int group;    /* GROUP, MMA: number of the work-group tile in its list (group_tile.h) */
 } clq_conv_choice;
 
-enum { CLQ_CHOICE_TEXT = 128, CLQ_CONV_KEY = 160, CLQ_MAX_CANDIDATES = 96 };
+enum { CLQ_CHOICE_TEXT = 128, CLQ_CONV_KEY = 160, CLQ_MAX_CANDIDATES = 128 };
 
 /* The parts that are stated, always in the same order; "default" when none is. */
 void clq_conv_choice_text(const clq_conv_choice *choice, char text[CLQ_CHOICE_TEXT]);

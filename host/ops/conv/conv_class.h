@@ -6,7 +6,7 @@
 
 #include "ops/conv/conv_choice.h"
 
-enum { CLQ_MAX_TILES = 6 };
+enum { CLQ_MAX_TILES = 8 };
 
 /* rows x vectors of sums. `cost` is what a multiplication takes compared with the best tile (each
  * loads weights and activations for its sums). */

@@ -167,6 +167,41 @@ static void test_candidates_of_every_class(void **state) {
     assert_string_equal(clq_conv_class_of(&devices[5])->name, "GPU");
 }
 
+/* The plan that a CPU with AVX-512 and 2 compute units chooses by itself. */
+static clq_f32_plan wide_plan(const clq_conv_geometry *g) {
+    const clq_device_info info = {.is_cpu = true, .simd_bytes = 64, .compute_units = 2};
+    const conv_shape shape = clq_f32_shape(g, false);
+    clq_f32_plan plan;
+    conv_phase phase;
+    clq_f32_phases(g, false, &phase, NULL);
+    assert_true(clq_f32_make_plan(&info, &shape, &phase, false, NULL, &plan));
+    return plan;
+}
+
+/* Where weights are more than pixels, an item is a column tile with all rows, so that no weight
+ * comes from memory twice, unless units would have to wait for each other; and tiles leave no row
+ * of few pixels and no column unused. */
+static void test_weights_of_few_pixels_are_read_once(void **state) {
+    (void)state;
+    const clq_conv_geometry even = square(4, 512, 512, 3, 1, 1);
+    clq_f32_plan plan = wide_plan(&even); /* 16 pixels, 512 columns */
+    assert_int_equal(plan.choice.tile[0], 8);
+    assert_int_equal(plan.choice.tile[1], 2);
+    assert_int_equal(plan.choice.items[0], 2);
+    assert_int_equal(plan.choice.items[1], 1);
+    assert_int_equal(plan.range.global[2], 16);
+
+    const clq_conv_geometry few_columns = square(8, 1024, 192, 1, 1, 1);
+    plan = wide_plan(&few_columns); /* 64 pixels, 192 columns: 3 or 4 tiles */
+    const size_t items = plan.range.global[1] * plan.range.global[2];
+    assert_true(items % 2 == 0 || items > 10);
+
+    const clq_conv_geometry odd = square(7, 960, 160, 1, 1, 1);
+    plan = wide_plan(&odd); /* 49 pixels, 160 columns */
+    assert_int_equal(plan.choice.tile[0], 7);
+    assert_int_equal(plan.choice.tile[1], 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
@@ -174,6 +209,7 @@ int main(void) {
         cmocka_unit_test(test_other_texts_are_refused),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_candidates_of_every_class),
+        cmocka_unit_test(test_weights_of_few_pixels_are_read_once),
     };
     return cmocka_run_group_tests_name("conv_choice", tests, NULL, NULL);
 }
