@@ -137,18 +137,30 @@ static clq_status queued(clq_device *device, cl_int error, const char *what, siz
     return CLQ_OK;
 }
 
-clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data) {
-    CLQ_NEEDS(buffer);
-    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
+static clq_status enqueue_write(clq_buffer *buffer, size_t offset, size_t size, const void *data,
+                                cl_bool blocking) {
     clq_device *device = buffer->device;
     cl_event slot, *event = clq_profile_event(device, &slot);
     CLQ_TRY(check_copy(buffer, offset, size, "a write"));
     if (size == 0) {
         return CLQ_OK;
     }
-    cl_int error = clEnqueueWriteBuffer(device->queue, buffer->memory, CL_TRUE, offset, size, data,
+    cl_int error = clEnqueueWriteBuffer(device->queue, buffer->memory, blocking, offset, size, data,
                                         0, NULL, event);
     return queued(device, error, "write", size, event);
+}
+
+clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data) {
+    CLQ_NEEDS(buffer);
+    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
+    return enqueue_write(buffer, offset, size, data, CL_TRUE);
+}
+
+clq_status clq_buffer_queue_write(clq_buffer *buffer, size_t offset, size_t size,
+                                  const void *data) {
+    CLQ_NEEDS(buffer);
+    CLQ_REQUIRE(data || size == 0, "data must not be NULL");
+    return enqueue_write(buffer, offset, size, data, CL_FALSE);
 }
 
 clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data) {

@@ -160,7 +160,26 @@ static size_t sample_size(const clq_graph *graph, int value) {
     return (size_t)clq_shape_count(&graph->values[value].shape);
 }
 
-static clq_status take_staging(clq_session *s, size_t size) {
+static bool input_is_turned(const clq_graph *graph, clq_order order, int i) {
+    return order == CLQ_ORDER_MODEL && !clq_input_is_in_order(graph, i);
+}
+
+static bool output_is_turned(const clq_graph *graph, clq_order order, int i) {
+    return order == CLQ_ORDER_MODEL && !clq_output_is_in_order(graph, i);
+}
+
+/* For a batch of all inputs, which are read until the network has run, or of one output then. */
+static clq_status take_staging(clq_session *s, clq_order order, int batch) {
+    const clq_graph *graph = s->graph;
+    size_t inputs = 0, output = 0;
+    for (int i = 0; i < graph->input_count; i++) {
+        inputs += input_is_turned(graph, order, i) ? sample_size(graph, graph->inputs[i]) : 0;
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        const size_t size = sample_size(graph, graph->outputs[i].value);
+        output = output_is_turned(graph, order, i) && size > output ? size : output;
+    }
+    const size_t size = (inputs > output ? inputs : output) * (size_t)batch;
     if (size > s->staging_size) {
         float *staging = clq_realloc(s->staging, size, sizeof *staging);
         if (!staging) {
@@ -193,9 +212,10 @@ static clq_status check_finite(const clq_graph *graph, int input, int64_t first,
     return CLQ_OK;
 }
 
-static clq_status write_inputs(clq_session *s, clq_exec *exec, clq_order order, int64_t first,
+static clq_status queue_inputs(clq_session *s, clq_exec *exec, clq_order order, int64_t first,
                                int count, const float *const *inputs) {
     const clq_graph *graph = s->graph;
+    float *turned = s->staging;
     for (int i = 0; i < graph->input_count; i++) {
         const clq_value *value = &graph->values[graph->inputs[i]];
         const size_t size = sample_size(graph, graph->inputs[i]);
@@ -203,13 +223,13 @@ static clq_status write_inputs(clq_session *s, clq_exec *exec, clq_order order, 
         if (value->q.count > 0) {
             CLQ_TRY(check_finite(graph, i, first, count, x));
         }
-        if (order == CLQ_ORDER_MODEL && !clq_input_is_in_order(graph, i)) {
-            CLQ_TRY(take_staging(s, (size_t)count * size));
-            clq_input_from_file(graph, i, count, x, s->staging);
-            x = s->staging;
+        if (input_is_turned(graph, order, i)) {
+            clq_input_from_file(graph, i, count, x, turned);
+            x = turned;
+            turned += (size_t)count * size;
         }
-        CLQ_TRY(clq_buffer_write(clq_exec_input_at(exec, i)->buffer, 0,
-                                 (size_t)count * size * sizeof *x, x));
+        CLQ_TRY(clq_buffer_queue_write(clq_exec_input_at(exec, i)->buffer, 0,
+                                       (size_t)count * size * sizeof *x, x));
     }
     return CLQ_OK;
 }
@@ -219,12 +239,9 @@ static clq_status read_outputs(clq_session *s, clq_exec *exec, clq_order order, 
     const clq_graph *graph = s->graph;
     for (int i = 0; i < graph->output_count; i++) {
         const size_t size = sample_size(graph, graph->outputs[i].value);
-        float *y = outputs[i] + (size_t)first * size, *to = y;
-        const bool turned = order == CLQ_ORDER_MODEL && !clq_output_is_in_order(graph, i);
-        if (turned) {
-            CLQ_TRY(take_staging(s, (size_t)count * size));
-            to = s->staging;
-        }
+        float *y = outputs[i] + (size_t)first * size;
+        const bool turned = output_is_turned(graph, order, i);
+        float *to = turned ? s->staging : y;
         CLQ_TRY(clq_buffer_read(clq_exec_output_at(exec, i)->buffer, 0,
                                 (size_t)count * size * sizeof *to, to));
         if (turned) {
@@ -232,6 +249,22 @@ static clq_status read_outputs(clq_session *s, clq_exec *exec, clq_order order, 
         }
     }
     return CLQ_OK;
+}
+
+/* Inputs are queued with the network behind them, so that only the outputs are waited for. */
+static clq_status run_batch(clq_session *s, clq_exec *exec, clq_order order, int64_t first,
+                            int count, const float *const *inputs, float *const *outputs) {
+    clq_status status = queue_inputs(s, exec, order, first, count, inputs);
+    if (status == CLQ_OK) {
+        status = clq_exec_forward(exec);
+    }
+    if (status == CLQ_OK) {
+        status = read_outputs(s, exec, order, first, count, outputs);
+    }
+    if (status != CLQ_OK) {
+        (void)clq_device_finish(s->device); /* the caller's memory may still be read */
+    }
+    return status;
 }
 
 clq_status clq_session_run(clq_session *s, clq_order order, int64_t count,
@@ -251,12 +284,11 @@ clq_status clq_session_run(clq_session *s, clq_order order, int64_t count,
     const int batch = clq_eval_batch(s->graph, count);
     clq_exec *exec = NULL;
     CLQ_TRY(find_exec(s, batch, &exec));
+    CLQ_TRY(take_staging(s, order, batch));
     for (int64_t first = 0; first < count; first += batch) {
         /* Behind the last samples lie those of the batch before, of which nothing is read. */
         const int n = count - first < batch ? (int)(count - first) : batch;
-        CLQ_TRY(write_inputs(s, exec, order, first, n, inputs));
-        CLQ_TRY(clq_exec_forward(exec));
-        CLQ_TRY(read_outputs(s, exec, order, first, n, outputs));
+        CLQ_TRY(run_batch(s, exec, order, first, n, inputs, outputs));
     }
     return CLQ_OK;
 }

@@ -19,7 +19,7 @@ struct clq_session {
     } execs[CLQ_SESSION_EXECS];
     uint64_t runs;
     uint64_t expected_runs; /* of executors that are made from now on */
-    float *staging;         /* one batch of the largest input or output, in another order */
+    float *staging;         /* one batch of the inputs, or of an output, in another order */
     size_t staging_size;
 };
 

@@ -120,6 +120,9 @@ bool clq_buffer_same(const clq_buffer *a, const clq_buffer *b);
 /* Blocking copies; CLQ_INTERNAL when the range lies outside the buffer. */
 clq_status clq_buffer_write(clq_buffer *buffer, size_t offset, size_t size, const void *data);
 clq_status clq_buffer_read(clq_buffer *buffer, size_t offset, size_t size, void *data);
+/* A write that is queued, not blocking: `data` is read until a later read or clq_device_finish
+ * returns. */
+clq_status clq_buffer_queue_write(clq_buffer *buffer, size_t offset, size_t size, const void *data);
 /* Lends memory of the host for all of a buffer, which it takes the place of when it is given back:
  * what is not written then is undefined. No other use of the buffer meanwhile. */
 clq_status clq_buffer_map(clq_buffer *buffer, void **data);

@@ -2,14 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import clquant as cq
 
-COMMAND = os.environ.get("CLQ_COMMAND", "clquant")
+BESIDE = Path(sys.executable).with_name("clquant")  # of an environment that is not activated
+COMMAND = os.environ.get("CLQ_COMMAND") or (str(BESIDE) if BESIDE.exists() else shutil.which("clquant"))
 SIZE, CLASSES = 8, 10
 SYNTHETIC = f"synthetic:train=96,test=48,size={SIZE}"
 

@@ -130,6 +130,8 @@ static void devices(void **state) {
     assert_false(clq_buffer_same(buffer, NULL));
     REFUSED(clq_buffer_write(NULL, 0, 1, &byte));
     REFUSED_FOR("data must not be NULL", clq_buffer_write(buffer, 0, 1, NULL));
+    REFUSED(clq_buffer_queue_write(NULL, 0, 1, &byte));
+    REFUSED_FOR("data must not be NULL", clq_buffer_queue_write(buffer, 0, 1, NULL));
     REFUSED(clq_buffer_read(NULL, 0, 1, &byte));
     REFUSED(clq_buffer_read(buffer, 0, 1, NULL));
     REFUSED(clq_buffer_map(NULL, &lent));

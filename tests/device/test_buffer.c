@@ -37,6 +37,10 @@ static void test_round_trip(void **state) {
         assert_ok(clq_buffer_write(buffer, size / 2, size - size / 2, data));
         assert_ok(clq_buffer_read(buffer, size / 2, size - size / 2, back));
         assert_memory_equal(data, back, size - size / 2);
+        clq_test_fill_u8(data, size, 0, 255, i + 100);
+        assert_ok(clq_buffer_queue_write(buffer, 0, size, data));
+        assert_ok(clq_buffer_read(buffer, 0, size, back));
+        assert_memory_equal(data, back, size);
         void *mapped = NULL;
         assert_ok(clq_buffer_map(buffer, &mapped));
         memcpy(mapped, data, size);
@@ -80,6 +84,7 @@ static void test_bounds(void **state) {
     assert_ok(clq_buffer_create(device, 64, &buffer));
     assert_status(clq_buffer_write(buffer, 60, 5, data), CLQ_INTERNAL);
     assert_error_has("5 bytes at 60");
+    assert_status(clq_buffer_queue_write(buffer, 60, 5, data), CLQ_INTERNAL);
     assert_status(clq_buffer_read(buffer, 65, 0, data), CLQ_INTERNAL);
     assert_ok(clq_buffer_read(buffer, 64, 0, data));
     assert_status(clq_buffer_read(buffer, SIZE_MAX, 2, data), CLQ_INTERNAL); /* would wrap */
