@@ -481,47 +481,6 @@ static clq_status test_reduce(clq_self_bench *b) {
     return check_reduce(b, true);
 }
 
-/* ---- conv2d_exact.cl ---- */
-
-/* Two groups of a block of 16 output channels and a rest; sums that no float holds. */
-static clq_status test_conv2d_exact(clq_self_bench *b) {
-    enum { IH = 5, IW = 4, IC = 6, OH = 4, OW = 3, COLS = 19, DEPTH = 3, TAPS = 2 * 3, GROUPS = 2 };
-    enum { X = IH * IW * IC, ALL = COLS * GROUPS, TAPPED = GROUPS * TAPS * DEPTH * COLS };
-    float x[X], drawn[TAPPED];
-    int8_t w[TAPPED + 16] = {0}; /* read, not used */
-    int32_t bias[ALL], sum[OH * OW * ALL];
-    clq_self_test_fill(x, X, 255, 1);
-    clq_self_test_fill(drawn, TAPPED, 127, 2);
-    for (int i = 0; i < TAPPED; i++) {
-        w[i] = (int8_t)drawn[i];
-    }
-    for (int oc = 0; oc < ALL; oc++) {
-        bias[oc] = 100000003 * (oc % 9 - 4);
-        for (int at = 0; at < OH * OW; at++) {
-            int32_t *to = &sum[at * ALL + oc];
-            *to = bias[oc];
-            for (int i = 0; i < TAPS * DEPTH; i++) { /* dilation 2 down, padding 1 */
-                const int h = at / OW - 1 + 2 * (i / DEPTH / 3), z = at % OW - 1 + i / DEPTH % 3;
-                const int group = oc / COLS;
-                if (h >= 0 && h < IH && z >= 0 && z < IW) {
-                    *to += (int32_t)x[(h * IW + z) * IC + group * DEPTH + i % DEPTH] *
-                           w[(group * TAPS * DEPTH + i) * COLS + oc % COLS];
-                }
-            }
-        }
-    }
-    CLQ_TRY(clq_bench_put(b, IN, x, sizeof x));
-    CLQ_TRY(clq_bench_put(b, IN2, w, sizeof w));
-    CLQ_TRY(clq_bench_put(b, GRAD, bias, sizeof bias));
-    CLQ_TRY(clq_bench_put(b, OUT, NULL, sizeof sum));
-    CLQ_BENCH(b, "conv2d_codes_exact", CLQ_RANGE2(OH * OW, 2 * GROUPS), CLQ_AT(b, IN),
-              CLQ_AT(b, IN2), CLQ_AT(b, GRAD), CLQ_AT(b, OUT), CLQ_I32(OH * OW), CLQ_I32(IH),
-              CLQ_I32(IW), CLQ_I32(IC), CLQ_I32(OH), CLQ_I32(OW), CLQ_I32(ALL), CLQ_I32(2),
-              CLQ_I32(3), CLQ_I32(1), CLQ_I32(1), CLQ_I32(1), CLQ_I32(1), CLQ_I32(2), CLQ_I32(1),
-              CLQ_I32(GROUPS), CLQ_I32(1), CLQ_I32(1));
-    return clq_bench_bytes(b, b->buffers[OUT], sum, sizeof sum, "conv2d_codes_exact");
-}
-
 /* ---- observe.cl, compare.cl ---- */
 
 static clq_status check_update(clq_self_bench *b, float averaging, bool symmetric, int max_shift) {
@@ -610,7 +569,7 @@ const clq_file_test clq_quant_self_tests[] = {{"quant/edges.cl", test_edges},
                                               {"quant/pool.cl", test_pool},
                                               {"quant/reduce.cl", test_reduce},
                                               {"quant/weights.cl", clq_test_weights},
-                                              {"quant/conv2d_exact.cl", test_conv2d_exact},
+                                              {"quant/conv2d_exact.cl", clq_test_conv2d_exact},
                                               {"quant/observe.cl", test_observe},
                                               {"quant/compare.cl", test_compare},
                                               {"quant/learned_scales.cl", clq_test_learned_scales},

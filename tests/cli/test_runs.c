@@ -1,60 +1,20 @@
-/* Nothing that a command finds is lost: earlier runs, inputs, what another process writes. And
- * signals: a training stops behind a checkpoint and goes on to the same bits. */
+/* Nothing that a command finds is lost: earlier runs, what another process writes. And signals: a
+ * training stops behind a checkpoint and goes on to the same bits. */
 #include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/files.h"
-#include "cli/command.h"
-#include "formats/onnx_make.h"
+#include "cli/runs_case.h"
 
-#define DATA "synthetic:train=512,test=64,size=8"
 enum { HANG = 600 }; /* seconds after which a test gives up: machines may be busy */
 
-static const char text[] =
-    "{\"name\": \"small\", \"network\": {\"name\": \"mlp\", \"hidden\": [64]},"
-    " \"train\": {\"epochs\": 30, \"batch\": 16, \"log_steps\": 1, \"schedule\": {\"lr\": 0.01}},"
-    " \"ptq\": {\"images\": 64}, \"qat\": {\"epochs\": 1, \"batch\": 64},"
-    " \"bench\": {\"iterations\": 2, \"peaks\": false}}";
-#define QUICK " --set train.epochs=1"
-
-static char recipe[512], fp32[512], whole[512];
+static char whole[512];
 
 static int setup(void **state) {
-    clq_test_setup_temp_dir(state);
-    snprintf(recipe, sizeof recipe, "%s", text_file("recipe.json", text));
-    snprintf(fp32, sizeof fp32, "%s", clq_test_temp_path("fp32.onnx"));
+    make_files(state);
     snprintf(whole, sizeof whole, "%s", clq_test_temp_path("whole"));
-    assert_exit(0, "convert --network mlp --size 8 --input-channels 3 --classes 10 -o %s", fp32);
     assert_exit(0, "train %s --data " DATA " --out %s -q", recipe, whole);
     return 0;
-}
-
-static bool same_files(const char *a, const char *b) {
-    char line[2048];
-    snprintf(line, sizeof line, "cmp -s %s %s", a, b);
-    return system(line) == 0;
-}
-
-/* How many names the folder holds, hidden ones too. */
-static int entries(const char *folder) {
-    char line[1024];
-    int count = -1;
-    snprintf(line, sizeof line, "ls -A %s | wc -l", folder);
-    FILE *pipe = popen(line, "r");
-    assert_int_equal(fscanf(pipe, "%d", &count), 1);
-    pclose(pipe);
-    return count;
-}
-
-static const char *in(const char *folder, const char *name) {
-    static char paths[4][1024];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
 }
 
 /* ---- earlier runs ---- */
@@ -197,153 +157,6 @@ static void there_must_be_something_to_resume(void **state) {
     assert_exit(CLQ_NO_INPUT, "qat %s --data " DATA " --out %s --resume -o %s", fp32, out,
                 clq_test_temp_path("q.onnx"));
     assert_int_equal(entries(out), 0);
-}
-
-/* ---- single files ---- */
-
-static void outputs_replace_no_input(void **state) {
-    (void)state;
-    char link_path[512], copy[512];
-    snprintf(link_path, sizeof link_path, "%s", clq_test_temp_path("link.onnx"));
-    snprintf(copy, sizeof copy, "%s", clq_test_temp_path("original.onnx"));
-    char line[4096];
-    snprintf(line, sizeof line, "cp %s %s && ln -s %s %s", fp32, copy, fp32, link_path);
-    assert_int_equal(system(line), 0);
-    assert_exit(CLQ_USAGE, "ptq %s --data " DATA " -o %s", fp32, link_path);
-    assert_printed("is the same file as");
-    assert_exit(CLQ_USAGE, "qat %s --data " DATA " -o %s", fp32, fp32);
-    assert_exit(CLQ_USAGE, "convert %s --fold -o %s", link_path, fp32);
-    assert_exit(CLQ_USAGE, "convert %s --weights-out %s -o %s", fp32, clq_test_temp_path("new"),
-                clq_test_temp_path("./new"));
-    assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s", fp32, fp32);
-    assert_exit(CLQ_USAGE, "eval %s --data " DATA " --logits %s --save-inputs %s", fp32,
-                clq_test_temp_path("x.npy"), clq_test_temp_path("x.npy"));
-    assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s --log-file %s", recipe,
-                clq_test_temp_path("logged"), recipe);
-    assert_exit(CLQ_USAGE, "qat %s --data " DATA " --set qat.distill.teacher=%s -o %s", copy, fp32,
-                link_path);
-    assert_printed("is the same file as");
-    assert_exit(CLQ_USAGE,
-                "train %s --data " DATA " --set network.weights=%s --out %s --log-file %s", recipe,
-                fp32, clq_test_temp_path("logged"), fp32);
-    assert_exit(CLQ_USAGE,
-                "run %s --data " DATA " --set train.distill.teacher=%s --out %s --log-file %s",
-                recipe, fp32, clq_test_temp_path("logged"), fp32);
-    assert_exit(CLQ_BAD_DATA, "tune %s -o %s", fp32, fp32);
-    assert_printed("is not replaced");
-    assert_true(same_files(fp32, copy));
-}
-
-/* Nor the files that a model's external data are in, under whatever name. */
-static void nor_external_data(void **state) {
-    (void)state;
-    float weights[10 * 192];
-    char model[512], data[512], other[512];
-    size_t size;
-    make_model *m = make_start();
-    Onnx__TensorProto *w =
-        make_tensor(m, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, DIMS(10, 192), "", 0);
-    w->has_raw_data = false;
-    make_external(m, w, "location", "own.npz");
-    make_node(m, "Flatten", "x", "flat");
-    make_node(m, "Gemm", "flat,w", "y");
-    make_int(m, "transB", 1);
-    snprintf(model, sizeof model, "%s", clq_test_temp_path("own.onnx"));
-    snprintf(data, sizeof data, "%s", clq_test_temp_path("own.npz"));
-    snprintf(other, sizeof other, "%s", clq_test_temp_path("link.npz"));
-    clq_test_fill_f32(weights, 10 * 192, -1, 1, 3);
-    assert_ok(clq_file_write_atomic(data, weights, sizeof weights));
-    assert_int_equal(symlink("own.npz", other), 0);
-    const uint8_t *file = make_bytes(m, &size);
-    assert_ok(clq_file_write_atomic(model, file, size));
-    make_free(m);
-
-    const char *const lines[] = {"ptq %s --data " DATA " -o %s",
-                                 "qat %s --data " DATA " -o %s",
-                                 "qat %s --data " DATA " -o unused.onnx --log-file %s",
-                                 "convert %s -o %s",
-                                 "convert %s --weights-out %s",
-                                 "eval %s --data " DATA " --logits %s",
-                                 "eval %s --data " DATA " --codes %s",
-                                 "predict %s --inputs " DATA " -o %s"};
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        assert_exit(CLQ_USAGE, lines[i], model, i % 2 ? other : data);
-        assert_printed("own.npz, which would be lost; give another name");
-    }
-    void *now;
-    assert_ok(clq_file_read(data, sizeof weights, &now, &size));
-    assert_int_equal(size, sizeof weights);
-    assert_memory_equal(now, weights, size);
-    clq_free(now);
-    assert_exit(0, "eval %s --data " DATA " -n 8", model);
-    assert_exit(0, "info %s", model);
-    assert_printed("\ndata          7.68 kB in ");
-    assert_exit(0, "info %s --json", model);
-    assert_printed("own.npz\",\n      \"bytes\": 7680");
-}
-
-/* Nor what the command itself writes, nor a folder that nobody made. */
-static void logs_replace_no_result(void **state) {
-    (void)state;
-    static const char *const names[] = {"model.onnx", "history.csv", ".clquant.lock"};
-    char out[512];
-    snprintf(out, sizeof out, "%s", clq_test_temp_path("with-log"));
-    for (int there = 0; there < 2; there++) {
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            assert_exit(CLQ_USAGE, "train %s --data " DATA " --out %s/ --log-file %s/%s", recipe,
-                        out, out, names[i]);
-            assert_printed("is the same file as");
-        }
-        assert_int_equal(clq_is_folder(out), there);
-        assert_int_equal(there ? 0 : mkdir(out, 0777), 0);
-    }
-    assert_exit(CLQ_USAGE, "run %s --data " DATA " --out %s --log-file %s/bench.json", recipe, out,
-                out);
-    assert_exit(CLQ_USAGE, "qat %s --data " DATA " -o %s/z.onnx --log-file %s/z.onnx", fp32, out,
-                out);
-    assert_int_equal(rmdir(out), 0);
-    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s --log-file %s/below/l.jsonl",
-                recipe, out, out);
-    assert_printed("there is no folder");
-    assert_false(clq_file_exists(out));
-    assert_exit(0, "train %s --data " DATA " --out %s --log-file %s/l.jsonl" QUICK, recipe, out,
-                out);
-    assert_true(clq_file_exists(in(out, "l.jsonl")));
-}
-
-static void outputs_replace_no_data(void **state) {
-    (void)state;
-    char folder[512], file[600], line[4096];
-    snprintf(folder, sizeof folder, "%s", clq_test_temp_path("images"));
-    snprintf(file, sizeof file, "%s/train/cat/000.png", folder);
-    snprintf(line, sizeof line, "mkdir -p %s/train/cat && cp %s %s && ln -s %s %s.link", folder,
-             fp32, file, file, folder);
-    assert_int_equal(system(line), 0);
-    assert_exit(CLQ_USAGE, "ptq %s --data %s/ -o %s", fp32, folder, file);
-    assert_printed("which the command reads");
-    assert_exit(CLQ_USAGE, "eval %s --data %s --logits %s.link", fp32, folder, folder);
-    assert_exit(CLQ_USAGE, "train %s --data %s --out %s --log-file %s", recipe, folder,
-                in(folder, "new"), file);
-    assert_true(same_files(fp32, file));
-    assert_exit(CLQ_NO_INPUT, "eval %s --data %s --logits %s/new.npy", fp32, folder, folder);
-}
-
-/* And say so before the work. */
-static void outputs_must_be_writable(void **state) {
-    (void)state;
-    assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s/below", recipe, fp32);
-    assert_null(strstr(command_output, "epoch 1"));
-    assert_exit(CLQ_CANNOT_CREATE, "ptq %s --data /nowhere -o /nowhere/q.onnx", fp32);
-    assert_exit(CLQ_CANNOT_CREATE, "qat %s --data /nowhere -o /nowhere/q.onnx", fp32);
-    assert_exit(CLQ_CANNOT_CREATE, "eval %s --data /nowhere --logits /nowhere/l.npy", fp32);
-    assert_exit(CLQ_CANNOT_CREATE, "convert /nowhere.onnx -o /nowhere/m.onnx");
-    char out[512];
-    snprintf(out, sizeof out, "%s", clq_test_temp_path("locked"));
-    assert_int_equal(mkdir(out, 0555), 0);
-    if (access(out, W_OK) != 0) { /* not as root */
-        assert_exit(CLQ_CANNOT_CREATE, "train %s --data " DATA " --out %s", recipe, out);
-        assert_null(strstr(command_output, "epoch 1"));
-    }
 }
 
 /* ---- processes that are disturbed ---- */
@@ -603,11 +416,6 @@ int main(void) {
         cmocka_unit_test(an_overwritten_job_is_whole),
         cmocka_unit_test(a_demo_makes_room_for_the_next),
         cmocka_unit_test(there_must_be_something_to_resume),
-        cmocka_unit_test(outputs_replace_no_input),
-        cmocka_unit_test(nor_external_data),
-        cmocka_unit_test(logs_replace_no_result),
-        cmocka_unit_test(outputs_replace_no_data),
-        cmocka_unit_test(outputs_must_be_writable),
         cmocka_unit_test(signals_leave_a_checkpoint),
         cmocka_unit_test(the_bar_shows_the_loss),
         cmocka_unit_test(another_configuration_is_named),
