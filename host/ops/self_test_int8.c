@@ -55,6 +55,13 @@ static clq_conv_geometry test_geometry(const clq_int8_plan *plan) {
         g.ih = g.iw = g.kh = g.kw = 1; /* what a linear layer is */
         g.pad_top = g.pad_left = 0;
         g.ic = plan->nibbles ? 92 : 88; /* the last word of 8 weights is half empty */
+    } else if (plan->dense) {
+        g.ic = plan->shape.depth;
+        g.iw = 21;
+        g.kh = plan->shape.kh;
+        g.kw = plan->shape.kw;
+        g.pad_top = g.kh / 2;
+        g.pad_left = g.kw / 2;
     }
     g.oh = g.ih;
     g.ow = g.iw;

@@ -36,6 +36,12 @@
 #define CONV_WINOGRAD_SUMS (8 * 1024)
 #define CONV_WINOGRAD_GAP 16
 
+/* Packed lines of few channels (int8_dense.h): bytes of a work-item's, gap behind each line and behind
+ * a row of the panel for what is moved too much, and the most lines that a window has. */
+#define CONV_DENSE_LINES (16 * 1024)
+#define CONV_DENSE_GAP 64
+#define CONV_DENSE_TAPS 16
+
 /* From a sum, less its start, to an output code. Zero points and bounds are whole numbers: ints, or
  * for the float requantizer the bits of floats. */
 typedef struct int8_epilogue {
@@ -53,7 +59,7 @@ typedef struct conv_int8 {
     int ih, iw, in_pitch;
     int oh, ow, oc, out_pitch;
     int kh, kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
-    int depth;        /* bytes that a group reads of an input pixel, a multiple of 4 */
+    int depth;        /* bytes that a group reads of an input pixel, a multiple of 4 but with DENSE */
     int group_oc;     /* output channels of a group */
     int group_blocks; /* blocks of a group */
     int blocks;       /* of all groups */

@@ -46,32 +46,32 @@ DOT4_INLINE bool is_pointwise(const conv_int8 *s) {
 #define LINE_STEPS (64 / DOTV_STEP) /* inputs of a line of most caches */
 #define WEIGHT_AHEAD 32             /* steps before weights are needed they are asked for */
 
-/* acc += `count` steps of the rows' inputs times w[count][NV]. Asks for weights, and for the inputs
- * that lie `ahead` words behind where that is not 0. */
-DOT4_INLINE void add_rows(__global const int *const *from, int count, int ahead,
+/* Asks for the inputs that lie `ahead` words behind step k where that is not 0. */
+DOT4_INLINE void ask_for_rows(__global const int *const *from, int k, int ahead) {
+    if (ahead) {
+#pragma unroll
+        for (int i = 0; i < MR; i++)
+            PREFETCH(from[i] + k + ahead);
+    }
+}
+
+/* acc += steps first .. end - 1 of the rows' inputs times w[end - first][NV]. Asks for weights. */
+DOT4_INLINE void add_rows(__global const int *const *from, int first, int end,
                           __global const dotv_acc *w, dotv_acc *acc) {
-    for (int line = 0; line < count; line += LINE_STEPS) {
-        if (ahead) {
+    for (int k = first; k < end; k++, w += NV) {
+        dotv_acc b[NV];
 #pragma unroll
-            for (int i = 0; i < MR; i++)
-                PREFETCH(from[i] + line + ahead);
-        }
-        const int end = min(line + LINE_STEPS, count);
-        for (int k = line; k < end; k++, w += NV) {
-            dotv_acc b[NV];
+        for (int v = 0; v < NV; v++)
+            b[v] = w[v];
+#pragma unroll
+        for (int v = 0; v < NV; v++)
+            PREFETCH(w + WEIGHT_AHEAD * NV + v);
+#pragma unroll
+        for (int i = 0; i < MR; i++) {
+            const int a = from[i][k];
 #pragma unroll
             for (int v = 0; v < NV; v++)
-                b[v] = w[v];
-#pragma unroll
-            for (int v = 0; v < NV; v++)
-                PREFETCH(w + WEIGHT_AHEAD * NV + v);
-#pragma unroll
-            for (int i = 0; i < MR; i++) {
-                const int a = from[i][k];
-#pragma unroll
-                for (int v = 0; v < NV; v++)
-                    acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
-            }
+                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
         }
     }
 }

@@ -64,42 +64,92 @@ typedef int4 words_of2 __attribute__((aligned(4)));
 typedef int2 words_of1 __attribute__((aligned(4)));
 #endif
 
+/* Codes of four vectors of a tile, from its vector `first` on; `rows` of its pixels exist, `pitch`
+ * bytes apart. */
+CLQ_INLINE void put_codes(dotv_acc codes, int first, __global uchar *y, long pitch, int rows) {
+    const words_of2 halves[2] = {codes.lo, codes.hi};
+#pragma unroll
+    for (int j = 0; j < 4; j += BESIDE) {
+        const int i = (first + j) / NV, v = (first + j) % NV;
+        if (i < rows) {
+            __global uchar *to = y + i * pitch + v * DOTV_LANES;
+            if (BESIDE == 4)
+                *(__global words_of4 *)to = codes;
+            else if (BESIDE == 2)
+                *(__global words_of2 *)to = halves[j / 2];
+            else
+                *(__global words_of1 *)to = j % 2 ? halves[j / 2].hi : halves[j / 2].lo;
+        }
+    }
+}
+
 /* Codes of `rows` of the MR pixels, `pitch` bytes apart. */
-CLQ_INLINE void finish_tile(const dotv_acc *acc, const dotv_real factors[NV],
-                            __global const uchar *residual, __global uchar *y, long pitch,
-                            int rows, const tile_epilogue *e) {
+CLQ_INLINE void finish_tile(const dotv_acc *acc, const dotv_real factors[NV], __global uchar *y,
+                            long pitch, int rows, const tile_epilogue *e) {
     const bool dense = BESIDE < 4 && pitch == NV * DOTV_LANES && rows == MR; /* without gaps */
 #pragma unroll
     for (int first = 0; first < MR * NV; first += 4) {
         dotv_acc four[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            const int t = first + j < MR * NV ? first + j : MR * NV - 1;
-            const int i = t / NV, v = t - i * NV;
-            const long at = (i < rows ? i : rows - 1) * pitch + v * DOTV_LANES;
-            four[j] = residual ? tile_add(acc[t], factors[v], residual + at, e)
-                               : tile_requantize(acc[t], factors[v]);
+            const int k = first + j < MR * NV ? first + j : MR * NV - 1;
+            four[j] = tile_requantize(acc[k], factors[k % NV]);
         }
         const dotv_acc codes = dotv_narrow(four, e->bounds);
-        if (dense && first + 4 <= MR * NV) {
+        if (dense && first + 4 <= MR * NV)
             *(__global words_of4 *)(y + first * DOTV_LANES) = codes;
-            continue;
-        }
-        const words_of2 halves[2] = {codes.lo, codes.hi};
-#pragma unroll
-        for (int j = 0; j < 4; j += BESIDE) {
-            const int t = first + j, i = t / NV, v = t - i * NV;
-            if (t < MR * NV && i < rows) {
-                __global uchar *to = y + i * pitch + v * DOTV_LANES;
-                if (BESIDE == 4)
-                    *(__global words_of4 *)to = codes;
-                else if (BESIDE == 2)
-                    *(__global words_of2 *)to = halves[j / 2];
-                else
-                    *(__global words_of1 *)to = j % 2 ? halves[j / 2].hi : halves[j / 2].lo;
-            }
-        }
+        else
+            put_codes(codes, first, y, pitch, rows);
     }
+}
+
+/* ---- additions ----
+ *
+ * They take as many units of a processor as products do, but others, and so a tile's wait in memory
+ * and are done while the next one's sums run, a group of rows at a time, whose vectors
+ * are a multiple of four. */
+
+#define GROUP_ROWS (NV == 3 ? 4 : 4 / NV)
+#define TILE_GROUPS ((MR + GROUP_ROWS - 1) / GROUP_ROWS)
+#define TILE_WAITS (DOTV_LANES == 16) /* else they are done at once */
+
+typedef struct waiting_tile {
+    dotv_acc sums[MR * NV];
+    __global const dotv_real *factors;
+    __global const uchar *residual;
+    __global uchar *y;
+    long pitch; /* bytes from pixel to pixel, of both */
+    int rows;   /* of the MR pixels there are */
+    int next;   /* group that is to be done; TILE_GROUPS: none */
+} waiting_tile;
+
+CLQ_INLINE void finish_group(waiting_tile *t, const tile_epilogue *e) {
+    const int row = GROUP_ROWS * t->next++, rows = t->rows - row;
+    const long at = row * t->pitch;
+    if (rows <= 0)
+        return;
+#pragma unroll
+    for (int first = 0; first < GROUP_ROWS * NV; first += 4) {
+        dotv_acc four[4];
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const int i = (first + j) / NV, v = (first + j) % NV;
+            const int k = MR % GROUP_ROWS == 0 ? row + i : min(row + i, MR - 1);
+            four[j] = tile_add(t->sums[k * NV + v], t->factors[v],
+                               t->residual + (at + min(i, rows - 1) * t->pitch + v * DOTV_LANES), e);
+        }
+        put_codes(dotv_narrow(four, e->bounds), first, t->y + at, t->pitch, rows);
+    }
+}
+
+CLQ_INLINE void finish_some(waiting_tile *t, const tile_epilogue *e) {
+    if (t->next < TILE_GROUPS)
+        finish_group(t, e);
+}
+
+CLQ_INLINE void finish_rest(waiting_tile *t, const tile_epilogue *e) {
+    while (t->next < TILE_GROUPS)
+        finish_group(t, e);
 }
 
 #endif

@@ -24,7 +24,7 @@ CLQ_INLINE void requantize(const peak_sums *sums, float factor, __global uchar *
 #pragma unroll
     for (int v = 0; v < NV; v++)
         factors[v] = factor;
-    finish_tile(sums, factors, 0, to, NV * WIDTH, MR, &e);
+    finish_tile(sums, factors, to, NV * WIDTH, MR, &e);
 #else
 #pragma unroll
     for (int i = 0; i < TOGETHER; i++)

@@ -57,14 +57,20 @@ static char *compile(const target *t, const char *file, const char *options) {
     return text;
 }
 
-/* Accumulators live in registers: nothing in the loop touches the stack. */
+/* Accumulators live in registers: nothing touches the stack between a label and the last mnemonic
+ * behind it. */
 static bool loop_spills(const char *assembly, const char *mnemonic) {
-    const char *first = strstr(assembly, mnemonic), *last = first;
-    for (const char *hit = first; hit; hit = strstr(hit + 1, mnemonic)) {
-        last = hit;
+    const char *label = assembly;
+    for (const char *hit = strstr(assembly, mnemonic); hit; hit = strstr(hit + 1, mnemonic)) {
+        for (const char *next = label; next && next < hit; next = strstr(next + 1, "\n.L")) {
+            label = next;
+        }
+        const char *stack = strstr(label, "%rsp");
+        if (stack && stack < hit) {
+            return true;
+        }
     }
-    const char *stack = first ? strstr(first, "%rsp") : NULL;
-    return stack && stack < last;
+    return false;
 }
 
 /* Whether this clang has the backend that the options ask for. */

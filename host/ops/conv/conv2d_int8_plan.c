@@ -185,16 +185,29 @@ static void use_nibbles(clq_int8_plan *plan) {
 
 /* Bytes that are read as they are need no panel, unless the taps, or lines of taps that lie side
  * by side, are so short that finding their pixels costs more than copying them. */
-static void choose_in_place(const clq_conv_geometry *g, clq_int8_plan *plan) {
+static void choose_inputs(const clq_conv_geometry *g, clq_int8_plan *plan) {
     enum { SHORT_TAP = 32, SHORT_RUN = 12 };
     plan->in_place =
-        plan->step == 4 && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
+        plan->step == 4 && plan->kernel == CLQ_CONV_TILE && !plan->nibbles && !plan->dense &&
         (g->kh * g->kw == 1 || plan->shape.depth >= SHORT_TAP ||
          (plan->shape.run_taps > 1 && plan->shape.run_taps * plan->shape.depth >= SHORT_RUN));
     const size_t length = strlen(plan->options);
     if (plan->in_place) {
         snprintf(plan->options + length, sizeof plan->options - length, " -DIN_PLACE=1");
+    } else if (plan->dense) {
+        snprintf(plan->options + length, sizeof plan->options - length, " -DDENSE=%d", g->ic);
     }
+}
+
+/* Whether the taps of an image of few channels are worth packing, and can be: where a pixel's word
+ * is not full and sums are long. */
+static bool can_dense(const clq_conv_geometry *g, const clq_int8_plan *plan) {
+    enum { WORD = 4, LEAST_TAPS = 9 };
+    const int64_t line = ((int64_t)(g->ow - 1) * g->stride_w + g->kw) * g->ic + CONV_DENSE_GAP;
+    return plan->step == WORD && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
+           g->groups == 1 && g->ic < WORD && g->kh * g->kw >= LEAST_TAPS &&
+           g->kh <= CONV_DENSE_TAPS && g->dilation_h == 1 && g->dilation_w == 1 &&
+           g->kh * line <= CONV_DENSE_LINES;
 }
 
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
@@ -216,6 +229,12 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     int kc = class->int8.panel_bytes / (t.rows * plan->element_bytes) / 64 * 64;
     kc = kc > class->int8.max_inputs ? class->int8.max_inputs : kc;
     bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && taps * s->depth <= kc;
+    plan->dense = can_dense(g, plan);
+    if (plan->dense) {
+        s->depth = g->ic;
+        plan->pad = plan->step;
+        kc = round_up(taps * g->ic + CONV_DENSE_GAP, 64);
+    }
     s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
     s->run_taps = whole_rows ? g->kw : 1;
     /* A word of 8 weights must not straddle the panel's chunks. */
@@ -225,7 +244,7 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     snprintf(plan->options, sizeof plan->options, "-DMR=%d -DNV=%d -DKC=%d -DDOTV_SPLIT=%d", t.rows,
              t.vectors, kc, split);
     use_nibbles(plan);
-    choose_in_place(g, plan);
+    choose_inputs(g, plan);
     const bool can = plan_items(info, wanted, t.rows, kc, plan);
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         force_cpu_schedule(plan);
@@ -541,80 +560,4 @@ bool clq_int8_make_plan(const clq_device_info *info, const clq_conv_geometry *g,
     snprintf(plan->options + length, sizeof plan->options - length, " -DCLQ_REQUANT=%d",
              (int)requantizer);
     return made;
-}
-
-/* ---- candidates ---- */
-
-typedef struct search {
-    const clq_device_info *info;
-    const clq_conv_geometry *geometry;
-    clq_conv_candidates *found;
-} search;
-
-/* Adds a choice that can be had, with what it leaves open filled in; whether it could. */
-static bool consider(const search *s, const clq_conv_choice *choice, clq_conv_choice *whole) {
-    clq_int8_plan plan;
-    if (!clq_int8_make_plan(s->info, s->geometry, CLQ_REQUANT_FLOAT, 0, false, choice, &plan)) {
-        return false;
-    }
-    clq_conv_add_candidate(s->found, &plan.choice);
-    if (whole) {
-        *whole = plan.choice;
-    }
-    return true;
-}
-
-/* Every tile, each with work-items around the heuristics', in both orders where there are two. */
-static void consider_tiles(const search *s, clq_conv_kernel kernel) {
-    const clq_int8_vectors *vectors = clq_int8_vectors_of(s->info, kernel);
-    int rows = s->geometry->n * s->geometry->oh * s->geometry->ow == 1 ? 1 : 0;
-    for (int i = 0; vectors && i < CLQ_MAX_TILES && vectors->tiles[i].rows > 0; i++) {
-        clq_conv_choice whole, choice = {.kernel = kernel};
-        choice.tile[0] = rows ? rows : vectors->tiles[i].rows;
-        choice.tile[1] = vectors->tiles[i].vectors;
-        if (!consider(s, &choice, &whole)) {
-            continue;
-        }
-        const int orders = whole.order > 0 ? 2 : 0;
-        for (int scaling = 0; scaling < CLQ_ITEM_SCALINGS; scaling++) {
-            choice = clq_conv_scale_items(&whole, scaling);
-            for (choice.order = orders > 0; choice.order <= orders; choice.order++) {
-                consider(s, &choice, NULL);
-            }
-        }
-    }
-}
-
-static void consider_groups(const search *s) {
-    for (int i = 1; i <= clq_int8_group_tiles.count; i++) {
-        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_GROUP, .group = i}, NULL);
-    }
-    for (int i = 1; i <= clq_mma_group_tiles.count; i++) {
-        consider(s, &(clq_conv_choice){.kernel = CLQ_CONV_MMA, .group = i}, NULL);
-    }
-}
-
-static void consider_shares(const search *s, int shares) {
-    for (int factor = 1; factor <= 8; factor *= 2) {
-        clq_conv_choice choice = {.kernel = CLQ_CONV_DEPTHWISE, .shares = shares * factor};
-        consider(s, &choice, NULL);
-    }
-}
-
-void clq_int8_candidates(const clq_device_info *info, const clq_conv_geometry *geometry,
-                         clq_conv_candidates *candidates) {
-    const search s = {info, geometry, candidates};
-    clq_conv_choice first = {0};
-    candidates->count = 0;
-    consider(&s, &first, &first);
-    if (first.kernel != CLQ_CONV_DEPTHWISE) {
-        if (info->schedule == CLQ_SCHEDULE_CPU) {
-            consider_tiles(&s, CLQ_CONV_INT8_WINOGRAD);
-            consider_tiles(&s, CLQ_CONV_SPLIT);
-            consider_tiles(&s, CLQ_CONV_TILE);
-        }
-        consider_groups(&s);
-    } else if (first.shares > 0) {
-        consider_shares(&s, (int)info->compute_units);
-    }
 }

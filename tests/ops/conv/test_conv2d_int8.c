@@ -96,7 +96,16 @@ static void test_pixels_and_windows(void **state) {
     check(stem);
     stem.pad = 6; /* whole windows outside the image */
     check(stem);
-    stem.w = 61; /* tiles whose taps are all in their lines */
+    stem.n = 2;
+    stem.w = 61; /* tiles whose taps are all in their lines, lines of many pixels */
+    check_all(stem);
+    stem.ic = 1;
+    stem.k = 5;
+    stem.residual = true;
+    check(stem);
+    stem.ic = 2;
+    stem.w = 2000; /* more than a work-item's lines have room for */
+    stem.h = stem.n = 1;
     check(stem);
 }
 
