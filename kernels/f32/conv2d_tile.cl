@@ -10,7 +10,8 @@
  *
  * Meanwhile it asks for what comes next: the weights of the next group, its own or that of the item
  * after all that use the same weights, a part for every row of tiles, and in a 1x1 convolution,
- * which reads every pixel once, the pixels of the next row.
+ * which reads every pixel once, the pixels of the next row; and, as a tile begins, the residual that
+ * it ends with.
  *
  * A tap that falls outside the image reads a row of zeros instead. Rows past the last pixel
  * repeat it and are not stored. */
@@ -43,6 +44,17 @@ static inline void find_pixels(__global const float **from, const conv_shape *s,
     }
 }
 
+/* Asks for what the tile of columns from `col` on adds at its end. */
+static inline void ask_residual(const tile_group *g, int col, const tile_rows *r) {
+    if (g->residual) {
+        UNROLLED_FOR(i, MR) {
+            UNROLLED_FOR(j, NV) {
+                PREFETCH(g->residual + col + r->dst[i] + j * VL);
+            }
+        }
+    }
+}
+
 /* A row of tiles, `rows` rows of which exist. */
 static inline void compute_tiles(__global const conv_shape *shape, const conv_shape *s,
                                  const conv_phase *phase, __global const float *src,
@@ -52,6 +64,7 @@ static inline void compute_tiles(__global const conv_shape *shape, const conv_sh
     for (int tile = 0; tile < g->tiles; tile++) {
         fvec acc[MR * NV];
         TILE_CLEAR(acc);
+        ask_residual(g, tile * NR, r);
         for (int t = 0; t < phase->taps; t++) {
             if (tile == 0 || phase->taps > 1) {
                 find_pixels(from, s, CONV_TAPS(shape)[phase->first_tap + t], src, zeros, r);

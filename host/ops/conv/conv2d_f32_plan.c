@@ -181,7 +181,8 @@ static void choose_items(const planner *p, size_t rows, size_t tile_weights, siz
         (size_t)p->tile.rows * (size_t)(s->step_h * s->step_w) * (size_t)s->depth * sizeof(float);
     const size_t pixels = pixel_count(p) * (size_t)s->depth * sizeof(float);
     const size_t cached = (size_t) class->f32.cached_weights;
-    if (tile_weights > cached / 4 && col_tiles * tile_weights > pixels) {
+    const size_t weights = groups * col_tiles * tile_weights;
+    if (weights > cached && weights > groups * pixels) {
         choose_streaming_items(p, rows, row_tiles, item_cols);
         return;
     }
