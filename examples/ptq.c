@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
     s = s == CLQ_OK ? clq_arrays_add(arrays, "x", x.dim + 1, x.rank - 1, NULL) : s;
     s = s == CLQ_OK ? clq_arrays_set_fill(arrays, fill, &size) : s;
     s = s == CLQ_OK ? quantize(fp32, arrays, &int8) : s;
-    s = s == CLQ_OK ? clq_session_save(int8, argv[2]) : s;
+    s = s == CLQ_OK ? clq_session_save(int8, argv[2], NULL) : s;
     s == CLQ_OK ? printf("written: %s\n", argv[2]) : fprintf(stderr, "ptq: %s\n", clq_last_error());
     clq_arrays_close(arrays);
     clq_session_destroy(int8), clq_session_destroy(fp32);

@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
     clq_status s = argc >= 4 ? clq_device_open(NULL, &device) : clq_fail(CLQ_USAGE, "give 3 names");
     s = s == CLQ_OK ? clq_session_load(device, argv[1], &fp32) : s;
     s = s == CLQ_OK ? tune(fp32, argv[2], argc > 4 ? argv[4] : NULL, &int8) : s;
-    s = s == CLQ_OK ? clq_session_save(int8, argv[3]) : s;
+    s = s == CLQ_OK ? clq_session_save(int8, argv[3], NULL) : s;
     s == CLQ_OK ? printf("written: %s\n", argv[3]) : fprintf(stderr, "qat: %s\n", clq_last_error());
     clq_session_destroy(int8), clq_session_destroy(fp32);
     clq_device_close(device);

@@ -144,11 +144,7 @@ cleanup:
 /* Without images nothing is measured either. */
 static clq_status quantize_by_encodings(const options *o, const clq_graph *graph,
                                         clq_graph **integer, clq_quantized *quantized) {
-    clq_graph *typed = NULL;
-    CLQ_TRY(clq_ptq(NULL, graph, NULL, 1, &o->config, &quantized->report, &typed));
-    const clq_status status = clq_convert(typed, integer);
-    clq_graph_destroy(typed);
-    CLQ_TRY(status);
+    CLQ_TRY(clq_stage_ptq_encodings(graph, &o->config, &quantized->report, integer));
     snprintf(quantized->accuracy.why_not, sizeof quantized->accuracy.why_not,
              "no images were given");
     return clq_written_save(*integer, o->out);

@@ -137,3 +137,12 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
     }
     return status;
 }
+
+clq_status clq_stage_ptq_encodings(const clq_graph *trained, const clq_quant_config *config,
+                                   clq_quant_report *report, clq_graph **integer) {
+    clq_graph *typed = NULL;
+    CLQ_TRY(clq_ptq(NULL, trained, NULL, 1, config, report, &typed));
+    const clq_status status = clq_convert(typed, integer);
+    clq_graph_destroy(typed);
+    return status;
+}

@@ -47,5 +47,8 @@ clq_status clq_stage_ptq(clq_device *device, const clq_graph *trained, clq_datas
 clq_status clq_stage_ptq_arrays(clq_device *device, const clq_graph *trained, clq_arrays *arrays,
                                 const clq_quant_config *config, clq_quant_report *report,
                                 clq_graph **integer);
+/* The same without data: config->encodings says all. */
+clq_status clq_stage_ptq_encodings(const clq_graph *trained, const clq_quant_config *config,
+                                   clq_quant_report *report, clq_graph **integer);
 
 #endif

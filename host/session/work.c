@@ -52,11 +52,15 @@ static clq_status read_data(work *w) {
     return CLQ_OK;
 }
 
+static bool has_key(const clq_options *options, const char *key) {
+    return options && json_object_get(options->json, key);
+}
+
 static clq_status begin(work *w, const char *function, const clq_session *session, const char *path,
                         clq_arrays *arrays, const clq_options *options) {
     *w = (work){.session = session, .path = path, .arrays = arrays};
     clq_forget_stop();
-    if (!path == !arrays) {
+    if (path ? arrays != NULL : !arrays && !has_key(options, "encodings")) {
         return clq_fail(CLQ_USAGE, "%s: give either a path or arrays", function);
     }
     CLQ_TRY(clq_json_reader_init(&w->reader, "options", options ? options->json : NULL));
@@ -79,14 +83,16 @@ static clq_data_source source_of(work *w, bool any_classes) {
 /* ---- PTQ ---- */
 
 static clq_status read_ptq(work *w, clq_quant_config *config, int64_t *seed, int64_t *test_images) {
-    clq_quant_config_init(config);
+    const char *encodings = NULL;
     *seed = 1;
     *test_images = 0;
     CLQ_TRY(clq_keys_read_quantization(&w->reader, config));
     CLQ_TRY(clq_json_read_i64(&w->reader, "seed", CLQ_IN_SEED, seed));
     CLQ_TRY(clq_json_read_i64(&w->reader, "test_images", CLQ_IN_DATA_LIMIT, test_images));
+    CLQ_TRY(clq_json_read_string(&w->reader, "encodings", &encodings));
     CLQ_TRY(clq_json_reader_finish(&w->reader));
-    return clq_quant_config_check(config);
+    CLQ_TRY(clq_quant_config_check(config));
+    return encodings ? clq_encodings_load(encodings, &config->encodings) : CLQ_OK;
 }
 
 static clq_status quantize(work *w, const clq_quant_config *config, uint64_t seed,
@@ -96,6 +102,9 @@ static clq_status quantize(work *w, const clq_quant_config *config, uint64_t see
     if (w->arrays) {
         return clq_stage_ptq_arrays(w->session->device, w->graph, w->arrays, config,
                                     &quantized->report, integer);
+    }
+    if (!w->path) {
+        return clq_stage_ptq_encodings(w->graph, config, &quantized->report, integer);
     }
     CLQ_TRY(clq_calibration_images(&source, config, w->graph, &train));
     const clq_status status = clq_stage_ptq(w->session->device, w->graph, train, config, seed,
@@ -131,20 +140,24 @@ clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arr
     clq_graph *integer = NULL;
     int64_t seed, test_images;
     *out = NULL;
+    clq_quant_config_init(&config);
     CLQ_TRY(require_float(session->graph));
     CLQ_GOTO(status, cleanup, begin(&w, __func__, session, path, arrays, options));
     CLQ_GOTO(status, cleanup, read_ptq(&w, &config, &seed, &test_images));
     CLQ_GOTO(status, cleanup, quantize(&w, &config, (uint64_t)seed, &quantized, &integer));
     const clq_data_source source = source_of(&w, true);
-    CLQ_GOTO(status, cleanup,
-             clq_compare_quantized(session->device, w.graph, integer, arrays ? NULL : &source,
-                                   arrays, test_images, &quantized));
+    if (path || arrays) {
+        CLQ_GOTO(status, cleanup,
+                 clq_compare_quantized(session->device, w.graph, integer, arrays ? NULL : &source,
+                                       arrays, test_images, &quantized));
+    }
     clq_quantized_warn(&quantized);
     clq_quantized_hint(&quantized, integer);
     CLQ_GOTO(status, cleanup,
              GIVE(result, clq_saved_to_json(NULL, session->graph, integer, &quantized)));
     status = give_session(session, &integer, out, result);
 cleanup:
+    clq_encodings_destroy(config.encodings);
     clq_quant_report_clear(&quantized.report);
     clq_graph_destroy(integer);
     end(&w);
@@ -454,9 +467,23 @@ clq_status clq_session_info(const clq_session *session, clq_result **result) {
     return status;
 }
 
-clq_status clq_session_save(const clq_session *session, const char *path) {
+clq_status clq_session_save(const clq_session *session, const char *path,
+                            const clq_options *options) {
     CLQ_NEEDS(session, path);
-    return clq_onnx_save(session->graph, path);
+    const char *names[CLQ_ONNX_FORM_COUNT];
+    clq_onnx_options given = {.form = CLQ_ONNX_QDQ};
+    clq_json_reader r;
+    int form = CLQ_ONNX_QDQ;
+    for (int i = 0; i < CLQ_ONNX_FORM_COUNT; i++) {
+        names[i] = clq_onnx_form_name((clq_onnx_form)i);
+    }
+    CLQ_TRY(clq_json_reader_init(&r, "options", options ? options->json : NULL));
+    CLQ_TRY(clq_json_read_enum(&r, "form", names, CLQ_ONNX_FORM_COUNT, &form));
+    CLQ_TRY(
+        clq_json_read_int(&r, "opset", CLQ_ONNX_OLDEST_OPSET, CLQ_ONNX_NEWEST_OPSET, &given.opset));
+    CLQ_TRY(clq_json_reader_finish(&r));
+    given.form = (clq_onnx_form)form;
+    return clq_onnx_save_as(session->graph, &given, path);
 }
 
 clq_status clq_device_describe(clq_device *device, clq_result **result) {

@@ -48,9 +48,6 @@ clq_status clq_session_run(clq_session *session, clq_order order, int64_t count,
  * numbers of samples faster; no result changes. */
 clq_status clq_session_expect(clq_session *session, uint64_t runs);
 
-/* Writes the network as clq_onnx_save does; no file is there or it is replaced. */
-clq_status clq_session_save(const clq_session *session, const char *path);
-
 /* ---- options and results ---- */
 
 /* Settings of a piece of work by their keys; each function names its own. NULL stands for none. */
@@ -74,6 +71,12 @@ const char *clq_result_json(const clq_result *result);
 double clq_result_number(const clq_result *result, const char *key);
 const char *clq_result_text(const clq_result *result, const char *key);
 
+/* Writes the network as clq_onnx_save_as does; no file is there or it is replaced. Options: form
+ * ("qdq", "qoperator" or "qoperator-ort" of an integer network), opset (13 to 21). Scales alone are
+ * written by clq_encodings_save, of clq_session_graph. */
+clq_status clq_session_save(const clq_session *session, const char *path,
+                            const clq_options *options);
+
 /* ---- work ---- */
 
 /* What all of these have in common. Data is what `path` names (the command's --data: a data set, a
@@ -85,7 +88,9 @@ const char *clq_result_text(const clq_result *result, const char *key);
 
 /* PTQ of a float network, as `clquant ptq`: a session on the same device with the integer one.
  * Options: the keys of "ptq" (observer, images, equalize, ..., policy), seed (1), test_images (0):
- * so many images of the test split measure accuracy before and after. */
+ * so many images of the test split measure accuracy before and after; encodings: a file with
+ * scales (clq_encodings_load), so that data finds only what it does not say: where it says all,
+ * `path` and `arrays` may both be NULL. */
 clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
                            const clq_options *options, clq_session **quantized,
                            clq_result **result);

@@ -15,6 +15,7 @@ DECLARATIONS = """
 typedef int clq_status;
 typedef int clq_order;
 typedef int clq_log_level;
+typedef int clq_encodings_format;
 typedef struct clq_device clq_device;
 typedef struct clq_graph clq_graph;
 typedef struct clq_arrays clq_arrays;
@@ -43,6 +44,8 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
 void clq_graph_destroy(clq_graph *graph);
 const char *clq_graph_input_name(const clq_graph *graph, int index);
 const char *clq_graph_output_name(const clq_graph *graph, int index);
+const char *clq_encodings_format_name(clq_encodings_format format);
+clq_status clq_encodings_save(const clq_graph *graph, clq_encodings_format format, const char *path);
 
 clq_status clq_arrays_open(const char *path, clq_arrays **arrays);
 void clq_arrays_close(clq_arrays *arrays);
@@ -60,12 +63,12 @@ clq_status clq_session_output_shape(const clq_session *session, int output, clq_
 clq_status clq_session_run(clq_session *session, clq_order order, int64_t count, const float *const *inputs,
                            float *const *outputs);
 clq_status clq_session_expect(clq_session *session, uint64_t runs);
-clq_status clq_session_save(const clq_session *session, const char *path);
 clq_status clq_options_create(clq_options **options);
 void clq_options_destroy(clq_options *options);
 clq_status clq_options_set(clq_options *options, const char *key, const char *value);
 void clq_result_free(clq_result *result);
 const char *clq_result_json(const clq_result *result);
+clq_status clq_session_save(const clq_session *session, const char *path, const clq_options *options);
 clq_status clq_session_ptq(const clq_session *session, const char *path, clq_arrays *arrays,
                            const clq_options *options, clq_session **quantized, clq_result **result);
 clq_status clq_session_qat(const clq_session *session, const char *path, clq_arrays *arrays,
@@ -98,6 +101,8 @@ def _find_library() -> str:
 
 
 lib = ffi.dlopen(_find_library())
+#: Whether this process has called OpenCL, and whether that was before it was forked.
+used = forked = False
 
 
 def text(pointer) -> str:

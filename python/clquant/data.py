@@ -10,6 +10,7 @@ import numpy as np
 from ._native import NULL, check, ffi, lib
 from .arrays import dense, order_number, to_float32, to_numpy
 from .errors import UsageError
+from .options import path_bytes
 from .model import Model
 from .progress import running
 
@@ -47,39 +48,75 @@ def _split(model: Model, batch: Any) -> Batch:
     return arrays, None if labels is None else _to_labels(labels)
 
 
-def _join(batches: List[Batch]) -> Batch:
-    names = list(batches[0][0])
-    arrays = {name: np.concatenate([batch[0][name] for batch in batches]) for name in names}
-    labels = [batch[1] for batch in batches]
-    return arrays, None if labels[0] is None else np.concatenate(labels)
+def _known_rows(batches: Any) -> Optional[int]:
+    """How many samples a loader gives in all; None: it does not say."""
+    source = getattr(batches, "sampler", None)  # torch's says which of the dataset's are taken
+    if source is None:
+        source = getattr(batches, "dataset", None)
+    elif getattr(batches, "batch_size", None) is None:
+        return None  # batches of a sampler of their own
+    if not hasattr(source, "__len__"):
+        return None
+    rows = len(source)
+    return rows - rows % (batches.batch_size or 1) if getattr(batches, "drop_last", False) else rows
 
 
-def _take(model: Model, batches: Any, limit: Optional[int]) -> Batch:
-    """The first `limit` samples of an iterable, in memory."""
-    taken: List[Batch] = []
-    count = 0
+class _Rows:
+    """Arrays one after another, copied, as a loader may fill the same memory again."""
+
+    def __init__(self, first: np.ndarray, expected: int) -> None:
+        self.array = np.empty((max(expected, len(first)), *first.shape[1:]), first.dtype)
+        self.count = 0
+
+    def add(self, part: np.ndarray) -> None:
+        if part.shape[1:] != self.array.shape[1:]:
+            raise UsageError(f"batches must differ in their first dimension only; {part.shape} follows "
+                             f"(N, {', '.join(map(str, self.array.shape[1:]))})")
+        end = self.count + len(part)
+        if end > len(self.array):
+            grown = np.empty((max(end, 2 * len(self.array)), *part.shape[1:]), part.dtype)
+            grown[:self.count] = self.array[:self.count]
+            self.array = grown
+        self.array[self.count:end] = part
+        self.count = end
+
+
+def _take(model: Model, batches: Any, limit: Optional[int], expected: int) -> Batch:
+    """The first `limit` samples of an iterable, in memory; so many are `expected`, 0: it is not known."""
+    taken: Dict[Optional[str], _Rows] = {}  # None: labels
+    while_fewer = limit if limit is not None else float("inf")
     for batch in batches:
-        taken.append(_split(model, batch))
-        count += len(next(iter(taken[-1][0].values())))
-        if limit is not None and count >= limit:
+        arrays, labels = _split(model, batch)
+        parts: Dict[Optional[str], np.ndarray] = {**arrays, **({} if labels is None else {None: labels})}
+        if any(part.ndim == 0 for part in parts.values()):
+            raise UsageError("a batch has its samples along the first dimension, and this one has no dimensions")
+        if not taken:
+            taken = {name: _Rows(part, expected) for name, part in parts.items()}
+        if parts.keys() != taken.keys():
+            raise UsageError("all batches must have the same inputs, and labels or none")
+        for name, part in parts.items():
+            taken[name].add(part)
+        if next(iter(taken.values())).count >= while_fewer:
             break
     if not taken:
         raise UsageError("there are no batches")
-    arrays, labels = _join(taken)
-    return ({name: array[:limit] for name, array in arrays.items()}, None if labels is None else labels[:limit])
+    joined = {name: rows.array[:rows.count][:limit] for name, rows in taken.items()}
+    labels = joined.pop(None, None)
+    return joined, labels
 
 
 class _Stream:
     """Rows of an iterable of batches, in their order, batch by batch."""
 
-    def __init__(self, model: Model, batches: Any, first: Batch, names: List[str], work: running) -> None:
-        self.model, self.batches, self.names, self.work = model, batches, names, work
+    def __init__(self, model: Model, batches: Any, first: Batch, names: List[str], rows: int) -> None:
+        self.model, self.batches, self.names, self.rows = model, batches, names, rows
         self.labelled = first[1] is not None
         self.iterator: Optional[Iterator] = None
         self.next = 0
         self.left: List[np.ndarray] = []
 
     def more(self) -> None:
+        self.left = [array.copy() for array in self.left]  # the loader may fill the same memory again
         batch = next(self.iterator, None)
         if batch is None:
             raise UsageError("there are fewer samples than len() said")
@@ -99,6 +136,8 @@ class _Stream:
             ffi.memmove(values[i], part, part.nbytes)
             self.left[i] = array[count:]
         self.next += count
+        if self.next == self.rows and (len(self.left[0]) or next(self.iterator, None) is not None):
+            raise UsageError("there are more samples than len() said")
 
 
 class Data:
@@ -111,8 +150,10 @@ class Data:
         self.order = order_number(order)
         self.shapes = model._ends[self.order][0]
         try:
-            if isinstance(data, (str, os.PathLike)):
-                self._open_path(os.fspath(data), labels)
+            if data is None:
+                pass  # work that can do without says so
+            elif isinstance(data, (str, bytes, os.PathLike)):
+                self._open_path(path_bytes(data), labels)
             elif isinstance(data, Mapping) or _is_array(data) or (isinstance(data, tuple) and len(data) == 2
                                                                   and _is_array(data[0])):
                 arrays, own = _split(model, data)
@@ -123,15 +164,15 @@ class Data:
             self.__exit__()
             raise
 
-    def _open_path(self, path: str, labels: Any) -> None:
+    def _open_path(self, path: bytes, labels: Any) -> None:
         if labels is not None:
             raise UsageError("labels: what a path names has its own")
-        if path.endswith((".npy", ".npz")):
+        if path.endswith((b".npy", b".npz")):
             pointer = ffi.new("clq_arrays **")
-            check(lib.clq_arrays_open(path.encode(), pointer))
+            check(lib.clq_arrays_open(path, pointer))
             self.arrays = pointer[0]
         else:
-            self.path = ffi.new("char[]", path.encode())
+            self.path = ffi.new("char[]", path)
 
     def _check(self, arrays: Dict[str, np.ndarray]) -> int:
         """Shapes here, as an array's memory must not be read past its end; the number of samples."""
@@ -183,18 +224,16 @@ class Data:
         """An iterable of batches: kept in memory, but where one pass is all that is made of a known number."""
         if not hasattr(batches, "__iter__"):
             raise TypeError(f"data must be an array, a path or an iterable of batches, is {type(batches).__name__}")
-        dataset = getattr(batches, "dataset", None)
-        rows = len(dataset) if dataset is not None and hasattr(dataset, "__len__") else None
-        if rows is not None and getattr(batches, "drop_last", False):
-            rows -= rows % (batches.batch_size or 1)
+        rows = _known_rows(batches)
         if not stream or rows is None or limit is not None or labels is not None:
-            arrays, own = _take(model, batches, limit)
+            expected = 0 if rows is None else rows if limit is None else min(rows, limit)
+            arrays, own = _take(model, batches, limit, expected)
             self._add(arrays, own if labels is None else _to_labels(labels))
             return
         first = _split(model, next(iter(batches)))
         self._check(first[0])
         self._create(rows)
-        source = _Stream(model, batches, first, [spec.name for spec in self.shapes], work)
+        source = _Stream(model, batches, first, [spec.name for spec in self.shapes], rows)
         for spec in self.shapes:
             self._add_array(spec.name, spec.shape, NULL)
         if source.labelled:

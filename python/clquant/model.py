@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
-import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ._native import check, ffi, lib, text
 from .arrays import dense, order_number, to_float32
 from .device import Device, default_device, take_result
 from .errors import UsageError
+from .options import Options, Path, path_bytes
 
 
 class Spec(NamedTuple):
@@ -41,6 +42,8 @@ class Model:
 
     def __init__(self, session, device: Device) -> None:
         self._session = session
+        self._uses = 0  # pieces of work that it is part of
+        self._closed: Any = None  # the session, when it is closed by a callback of such work
         self.device = device
         self._info: Optional[Dict[str, Any]] = None
         info = self.info
@@ -151,21 +154,63 @@ class Model:
             raise UsageError("the model is closed")
         return self._session
 
-    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Writes an .onnx file: FP32, or QDQ, which ONNX Runtime and Netron open. It replaces a file of that name."""
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[Any]:
+        """Its session, which stays for the length of a piece of work, whatever callbacks do."""
         with self.device._lock:
-            check(lib.clq_session_save(self._take(), os.fspath(path).encode()))
+            session = self._take()
+            self._uses += 1
+            try:
+                yield session
+            finally:
+                self._uses -= 1
+                self._destroy_closed()
+                self.device._sweep()
+
+    def _destroy_closed(self) -> None:
+        if self._closed is not None and self._uses == 0:
+            session, self._closed = self._closed, None
+            lib.clq_session_destroy(session)
+
+    def save(self, path: Path, *, form: Optional[str] = None, opset: Optional[int] = None) -> None:
+        """Writes an .onnx file, which ONNX Runtime and Netron open. It replaces a file of that name.
+
+        form, of an int8 network: "qdq" (default), QuantizeLinear and DequantizeLinear around float operators;
+        "qoperator", QLinearConv and the like where ONNX has them; "qoperator-ort", ONNX Runtime's own (com.microsoft)
+        too. opset: 13 to 21 (default: the oldest that has all that is needed).
+        """
+        with self.device._lock, Options({"form": form, "opset": opset}) as given:
+            check(lib.clq_session_save(self._take(), path_bytes(path), given.pointer))
+
+    def save_encodings(self, path: Path, *, format: Optional[str] = None) -> None:
+        """Writes the scales of a quantized network alone: format "aimet-0.6.1" (default), "aimet-1.0.0" or "ncnn"
+        (default for .table)."""
+        name = path_bytes(path)
+        formats = _encodings_formats()
+        if format is None:
+            format = "ncnn" if name.endswith(b".table") else "aimet-0.6.1"
+        if format not in formats:
+            raise UsageError(f"format must be one of {', '.join(formats)}, is {format!r}")
+        with self.device._lock:
+            check(lib.clq_encodings_save(lib.clq_session_graph(self._take()), formats.index(format), name))
 
     def close(self) -> None:
-        """Gives its memory back now, not when nothing refers to it any more."""
+        """Gives its memory back now, not when nothing refers to it any more. Work that it is part of ends first."""
         with self.device._lock:
-            session, self._session = self._session, None
-            if session is not None:
-                lib.clq_session_destroy(session)
+            if self._session is not None:
+                self._session, self._closed = None, self._session
+                self._destroy_closed()
 
     def __del__(self) -> None:
-        if getattr(self, "_session", None) is not None and lib is not None:
-            self.close()
+        session = getattr(self, "_session", None)
+        if session is None or lib is None or self.device._lost:
+            return
+        # It may be called in any place of any thread, which must not wait for another's work there.
+        if self.device._lock.acquire(blocking=False):
+            lib.clq_session_destroy(session)
+            self.device._lock.release()
+        else:
+            self.device._unused.append(session)
 
     def __repr__(self) -> str:
         if self._session is None:
@@ -186,6 +231,13 @@ class Model:
         return f"<p>{html.escape(repr(self))}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
+def _encodings_formats() -> List[str]:
+    names: List[str] = []
+    while lib.clq_encodings_format_name(len(names)):
+        names.append(text(lib.clq_encodings_format_name(len(names))))
+    return names
+
+
 def _from_graph(graph, device: Optional[Device]) -> Model:
     try:
         device = default_device() if device is None else device
@@ -193,13 +245,14 @@ def _from_graph(graph, device: Optional[Device]) -> Model:
             raise TypeError(f"device must be a clquant.Device, such as Device(\"cpu\"), is {type(device).__name__}")
         session = ffi.new("clq_session **")
         with device._lock:
+            device._sweep()
             check(lib.clq_session_create(device._take(), graph, session))
         return Model(session[0], device)
     finally:
         lib.clq_graph_destroy(graph)
 
 
-def load(path: Union[str, "os.PathLike[str]"], *, device: Optional[Device] = None,
+def load(path: Path, *, device: Optional[Device] = None,
          shapes: Optional[Mapping[str, Sequence[int]]] = None) -> Model:
     """Reads an .onnx file: FP32, QDQ or QOperator. shapes: whole shapes of inputs, (1, 3, 224, 224), where the file
     leaves dimensions open."""
@@ -213,7 +266,7 @@ def load(path: Union[str, "os.PathLike[str]"], *, device: Optional[Device] = Non
         array[i].input = names[i]
         array[i].rank = len(dims)
         array[i].dim[0:len(dims)] = [int(d) for d in dims]
-    check(lib.clq_onnx_load_shaped(os.fspath(path).encode(), array, len(given), graph))
+    check(lib.clq_onnx_load_shaped(path_bytes(path), array, len(given), graph))
     return _from_graph(graph[0], device)
 
 

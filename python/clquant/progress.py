@@ -105,7 +105,7 @@ class running:
         return _INTERRUPTED
 
     def check(self, status: int) -> None:
-        if status and self.error is not None:
+        if self.error is not None:
             raise self.error
         check(status)
 

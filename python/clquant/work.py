@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
-from ._native import NULL, check, ffi, lib
+from ._native import ffi, lib
 from .data import Data
 from .device import take_result
 from .errors import UsageError
 from .model import Model
+from .options import Options, Path, path_bytes
 from .policy import to_rules
 from .progress import Progress, running
 
@@ -25,49 +26,26 @@ class Result(Dict[str, Any]):
             raise AttributeError(f"the result has no {name!r}; it has {', '.join(self)}") from None
 
 
-def _number(value: Any) -> Any:
-    """Of numpy's scalars and the like."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"options hold numbers, texts, lists and dicts, no {type(value).__name__}")
-
-
-class _Options:
-    """Options of the library from keyword arguments; those that are None are not said."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        pointer = ffi.new("clq_options **")
-        check(lib.clq_options_create(pointer))
-        self.pointer = pointer[0]
-        try:
-            for key, value in options.items():
-                if value is not None:
-                    words = json.dumps(value, default=_number, allow_nan=False)
-                    check(lib.clq_options_set(self.pointer, key.encode(), words.encode()))
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __enter__(self) -> "_Options":
-        return self
-
-    def __exit__(self, *_) -> None:
-        lib.clq_options_destroy(self.pointer)
-
-
 def _run(model: Model, function: Any, data: Any, labels: Any, order: str, options: Dict[str, Any], progress: Progress,
          limit: Optional[int] = None, stream: bool = False, quantizes: bool = False,
-         beside: Tuple[Any, ...] = ()) -> Tuple[Optional[Model], Result]:
+         beside: Optional[Model] = None) -> Tuple[Optional[Model], Result]:
     """One call of the library on data; the new network, if it makes one, and the result."""
     options["data"] = options.pop("prepare", None)
     result = ffi.new("clq_result **")
     made = ffi.new("clq_session **")
-    with model.device._lock, running(progress) as work, _Options(options) as given, \
-            Data(model, data, labels, order, limit, stream, work) as source:
-        arguments = [model._take(), *beside, source.path, source.arrays, given.pointer]
-        work.check(function(*arguments, *([made] if quantizes else []), result))
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(one._used()) for one in (model, beside) if one is not None]
+        work = stack.enter_context(running(progress))
+        given = stack.enter_context(Options(options))
+        source = stack.enter_context(Data(model, data, labels, order, limit, stream, work))
+        arguments = [*sessions, source.path, source.arrays, given.pointer]
+        status = function(*arguments, *([made] if quantizes else []), result)
+        try:
+            work.check(status)
+        except BaseException:
+            lib.clq_session_destroy(made[0])
+            lib.clq_result_free(result[0])
+            raise
     network = Model(made[0], model.device) if quantizes else None
     return network, Result(take_result(result))
 
@@ -78,8 +56,9 @@ def _take_policy(options: Dict[str, Any]) -> Dict[str, Any]:
     return options
 
 
-def ptq(model: Model, data: Any, *, observer: Optional[str] = None, images: Optional[int] = None, policy: Any = None,
-        order: str = "model", progress: Progress = None, **options: Any) -> Model:
+def ptq(model: Model, data: Any = None, *, observer: Optional[str] = None, images: Optional[int] = None,
+        policy: Any = None, encodings: Optional[Path] = None, order: str = "model", progress: Progress = None,
+        **options: Any) -> Model:
     """Quantizes an FP32 network by calibration: the int8 network, ready to run, ``result`` says how it was made.
 
     data: an array (N, C, H, W) of float32 as the network wants it, normalized; a dict of arrays by input; an iterable
@@ -92,28 +71,35 @@ def ptq(model: Model, data: Any, *, observer: Optional[str] = None, images: Opti
     keys of a recipe's "ptq" (docs/recipes.md): equalize, adaround (steps), bias_correct, scale ("pow2"), requantizer,
     weights ("per_tensor"), ...; seed (of the choice of images); test_images: measure accuracy on so many of the path's
     test split, before and after.
+
+    encodings: a file of AIMET's encodings or ncnn's table to take scales from; data then finds only what it does not
+    say, and may be left out where it says all.
     """
-    options = _take_policy({**options, "observer": observer, "images": images, "policy": policy})
+    if data is None and encodings is None:
+        raise TypeError("data must be an array, a path or an iterable of batches, is None")
+    options = _take_policy({**options, "observer": observer, "images": images, "policy": policy,
+                            "encodings": None if encodings is None else os.fsdecode(path_bytes(encodings))})
     network, result = _run(model, lib.clq_session_ptq, data, None, order, options, progress,
                            limit=512 if images is None else images, quantizes=True)
     network.result = result
     return network
 
 
-def qat(model: Model, data: Any, labels: Any = None, *, epochs: int = 1, out: Any = None, resume: bool = False,
+def qat(model: Model, data: Any, labels: Any = None, *, epochs: int = 1, out: Optional[Path] = None, resume: bool = False,
         policy: Any = None, order: str = "model", progress: Progress = None, **options: Any) -> Model:
     """Fine-tunes an FP32 network quantization-aware and converts it to integers: the network that ``ptq`` makes is where
     it begins. ``result`` of the network says how it went.
 
     data: as for :func:`ptq`, with labels beside it, or within it: (x, labels), batches (x, labels), a path. Arrays and
-    batches are held in memory. Without labels, ``distill={"teacher": "fp32", "weight": 1}`` and ``no_labels=True`` let
+    batches are held in memory, twice (4 bytes a number); images of a path need not fit. Without labels, ``distill={"teacher": "fp32", "weight": 1}`` and ``no_labels=True`` let
     it learn from the FP32 network alone.
 
     out: a folder for checkpoints and history. Ctrl-C, or a progress function that raises, ends it behind a checkpoint
     there, and ``resume=True`` goes on from it to the same bits. Other options are the keys of a recipe's "qat"
     (docs/recipes.md): batch, seed, optimizer, schedule={"lr": 0.001}, learn_scales, augment, ...
     """
-    options = _take_policy({**options, "epochs": epochs, "out": out, "resume": resume or None, "policy": policy})
+    options = _take_policy({**options, "epochs": epochs, "out": None if out is None else os.fsdecode(path_bytes(out)),
+                            "resume": resume or None, "policy": policy})
     network, result = _run(model, lib.clq_session_qat, data, labels, order, options, progress, quantizes=True)
     network.result = result
     return network
@@ -170,7 +156,7 @@ def analyze(model: Model, quantized: Model, data: Any, labels: Any = None, *, li
     if quantized.device is not model.device:
         raise UsageError("both networks must be on one device")
     _, result = _run(model, lib.clq_session_analyze, data, labels, order, {**options, "limit": limit}, progress, limit,
-                     beside=(quantized._take(),))
+                     beside=quantized)
     return Analysis(result)
 
 
@@ -183,17 +169,19 @@ def bench(models: Union[Model, Iterable[Model]], *, batch: Union[int, Sequence[i
     layers: each layer's times, too. peak: measure what the device can do, to compare with (seconds).
     """
     models = [models] if isinstance(models, Model) else list(models)
-    sessions = ffi.new("clq_session *[]", [model._take() for model in models])
     result = ffi.new("clq_result **")
     options = {"batch": batch if isinstance(batch, int) else list(batch), "iterations": iterations, "layers": layers,
                "peak": peak}
-    locks = {id(model.device): model.device._lock for model in models}
-    with running(progress) as work, _Options(options) as given:
-        for key in sorted(locks):
-            locks[key].acquire()
+    with contextlib.ExitStack() as stack:
+        for device in sorted({model.device for model in models}, key=id):  # always in the same order
+            stack.enter_context(device._lock)
+        sessions = ffi.new("clq_session *[]", [stack.enter_context(model._used()) for model in models])
+        work = stack.enter_context(running(progress))
+        given = stack.enter_context(Options(options))
+        status = lib.clq_session_bench(sessions, len(models), given.pointer, result)
         try:
-            work.check(lib.clq_session_bench(sessions, len(models), given.pointer, result))
-        finally:
-            for key in locks:
-                locks[key].release()
+            work.check(status)
+        except BaseException:
+            lib.clq_result_free(result[0])
+            raise
     return [Result(one) for one in take_result(result)["results"]]

@@ -55,8 +55,10 @@ def test_expecting_many_runs_changes_no_result(int8, images, folder, device):
 
 
 def test_saved_and_loaded_again(int8, images, folder, device):
-    int8.save(folder / "int8.onnx")
-    assert np.array_equal(cq.load(folder / "int8.onnx", device=device)(images), int8(images))
+    for name in ("int8.onnx", "größe 量化.onnx", b"bytes.onnx"):
+        path = os.path.join(os.fsencode(folder), name) if isinstance(name, bytes) else folder / name
+        int8.save(path)
+        assert np.array_equal(cq.load(path, device=device)(images), int8(images))
     assert np.array_equal(cq.from_onnx((folder / "int8.onnx").read_bytes(), device=device)(images), int8(images))
 
 
@@ -94,8 +96,53 @@ def test_errors_name_what_is_wrong(fp32_path, folder, device):
         cq.load(fp32_path, device=device, shapes={"nonsense": (1, 3, 8, 8)})
     with pytest.raises(cq.UsageError):
         cq.load(fp32_path, device=device, shapes={"input": range(9)})
+    with pytest.raises(TypeError, match="selector"):
+        cq.Device(0)
+    with pytest.raises(cq.UsageError, match="zero bytes"):
+        cq.load("a\0b.onnx", device=device)
+    with pytest.raises(cq.CannotCreate):
+        cq.load(fp32_path, device=device).save(folder / "no folder" / "m.onnx")
     with pytest.raises(TypeError, match=r"device must be a clquant.Device, such as Device\(\"cpu\"\), is str"):
         cq.load(fp32_path, device="cpu")
+
+
+def test_dropped_while_another_thread_works(fp32_path, images):
+    """Nothing waits for the other's work, and nothing is left when the device is used again."""
+    device = cq.Device("cpu")
+    network, dropped = cq.load(fp32_path, device=device), cq.load(fp32_path, device=device)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(*_):
+        begun.set()
+        go_on.wait(60)
+
+    thread = threading.Thread(target=cq.ptq, args=(network, images), kwargs={"progress": wait})
+    thread.start()
+    assert begun.wait(60)
+    del dropped
+    gc.collect()
+    assert len(device._unused) == 1
+    go_on.set()
+    thread.join()
+    assert not device._unused
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_is_told(int8, images):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        words = []
+        for call in (lambda: int8(images), cq.devices, lambda: cq.Device("cpu"), int8.close):
+            try:
+                call()
+            except cq.UsageError as error:
+                words.append("fork" in str(error))
+        os.write(write, repr(words).encode())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.read(read, 1000) == b"[True, True, True, True]"
+    assert int8(images[:1]).shape == (1, CLASSES)
 
 
 def resident():

@@ -44,6 +44,44 @@ def test_ptq_and_evaluation_of_a_path_are_the_commands(model, fp32_path, folder)
     assert cq.verify(int8, SYNTHETIC, limit=10).logits_sha256 == told["logits_sha256"]
 
 
+def test_forms_are_the_commands(model, int8, fp32_path, images, images_path, folder):
+    """Written in each form and read again, the network has the same codes, and the file is the command's."""
+    for form, opset in (("qdq", 19), ("qoperator", 13), ("qoperator-ort", 17)):
+        theirs, ours = folder / f"{form}.onnx", folder / f"{form}-py.onnx"
+        run_command("ptq", fp32_path, "-i", images_path, "--onnx-form", form, "--opset", opset, "--test-images", 0, "-o",
+                    theirs)
+        int8.save(ours, form=form, opset=opset)
+        assert theirs.read_bytes() == ours.read_bytes()
+        assert np.array_equal(cq.load(ours, device=model.device)(images), int8(images))
+    told = run_command("verify", theirs, "-i", images_path, "--json")
+    result = cq.verify(cq.load(ours, device=model.device), images)
+    assert result.mismatched_codes == 0 and result.logits_sha256 == told["logits_sha256"]
+    with pytest.raises(cq.UsageError):
+        model.save(folder / "form-py.onnx", form="qoperator")
+    with pytest.raises(cq.BadData, match="form"):
+        int8.save(folder / "form-py.onnx", form="tflite")
+
+
+def test_scales_alone(model, int8, images, folder):
+    for name, format in (("a.encodings", None), ("a.json", "aimet-1.0.0")):
+        int8.save_encodings(folder / name, format=format)
+        assert np.array_equal(cq.ptq(model, encodings=folder / name)(images), int8(images))
+    int8.save_encodings(folder / "a.table")
+    run_command("convert", save(int8, folder / "scales.onnx"), "--encodings-out", folder / "b.table")
+    assert (folder / "a.table").read_bytes() == (folder / "b.table").read_bytes()
+    with pytest.raises(cq.UsageError, match="aimet-1.0.0"):
+        int8.save_encodings(folder / "a.json", format="aimet-9")
+    with pytest.raises(cq.UsageError):
+        model.save_encodings(folder / "a.json")
+    with pytest.raises(cq.NoInput):
+        cq.ptq(model, encodings=folder / "none.json")
+
+
+def save(model, path):
+    model.save(path)
+    return path
+
+
 def test_policies(model, images):
     int8 = cq.ptq(model, images, policy=[cq.Rule(layer="first", keep_float=True), cq.Rule(op="conv2d", weights="s4")])
     rules = int8.quantization["recorded"]["policy"]
@@ -115,6 +153,32 @@ def test_batches_are_arrays(model, int8, images, labels):
     assert np.array_equal(cq.ptq(model, Loader(images, labels, 7), images=16)(images),
                           cq.ptq(model, images[:16])(images))
     assert cq.verify(int8, Loader(images, labels, 7)).mismatched_codes == 0
+
+
+def test_a_loader_that_fills_the_same_memory_again(model, int8, images, labels):
+    class Same(Loader):
+        def __iter__(self):
+            x, y = np.empty_like(images[:8]), np.empty_like(labels[:8])
+            for i in range(0, 40, 8):
+                x[:], y[:] = images[i:i + 8], labels[i:i + 8]
+                yield x, y
+
+    assert cq.evaluate(int8, Same(images, labels, 8), batch=12) == cq.evaluate(int8, images, labels, batch=12)
+    assert np.array_equal(cq.ptq(model, iter(Same(images, labels, 8)))(images), int8(images))
+
+
+def test_torch_loaders(model, int8, images, labels):
+    torch = pytest.importorskip("torch")
+    dataset = torch.utils.data.TensorDataset(torch.from_numpy(images), torch.from_numpy(labels))
+    loader = torch.utils.data.DataLoader
+    some = torch.utils.data.SequentialSampler(range(24))
+    for loading, count in ((loader(dataset, 7), 40), (loader(dataset, 7, drop_last=True), 35),
+                           (loader(dataset, 7, sampler=some), 24), (loader(dataset, 7, num_workers=2), 40),
+                           (loader(dataset, batch_sampler=[[0, 1], [2, 3, 4]]), 5)):
+        assert cq.evaluate(int8, loading) == cq.evaluate(int8, images[:count], labels[:count])
+    assert np.array_equal(cq.ptq(model, loader(dataset, 7))(images), int8(images))
+    half = torch.from_numpy(images).bfloat16()
+    assert np.array_equal(int8(half), int8(half.float().numpy()))
 
 
 def test_analysis_and_times(model, int8, images, labels):
@@ -201,6 +265,21 @@ def test_what_callbacks_raise_comes_out(model, int8, images, labels):
 
     with pytest.raises(ValueError):
         cq.evaluate(int8, Wrong(images, labels, 4))
+
+    class More(Loader):
+        def __iter__(self):
+            for _ in range(2):
+                yield self.dataset, self.y
+
+    with pytest.raises(cq.UsageError, match="more samples"):
+        cq.evaluate(int8, More(images, labels, 40))
+
+    def stop_late(label, done, total, *_):
+        if done == total:
+            raise Stop
+
+    with pytest.raises(Stop):
+        cq.evaluate(int8, images, labels, progress=stop_late)
     assert cq.verify(int8, images).mismatched_codes == 0  # nothing is left of it
 
 
@@ -218,8 +297,23 @@ def test_a_model_within_a_callback(model, int8, images, labels):
     assert cq.evaluate(int8, Running(images, labels, 8)) == expected
 
 
+def test_closing_within_a_callback(fp32_path, images):
+    network = cq.load(fp32_path, device=cq.Device("cpu"))
+
+    def close(*_):
+        network.close()
+        network.device.close()
+
+    int8 = cq.ptq(network, images, progress=close)
+    assert int8(images).shape == (40, 10)
+    with pytest.raises(cq.UsageError, match="closed"):
+        network(images)
+
+
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals need the main thread")
-def test_ctrl_c(model, images):
+@pytest.mark.parametrize("job", [lambda m, x: cq.ptq(m, x, adaround=2000),
+                                 lambda m, x: cq.bench(m, iterations=20000, peak=False)])
+def test_ctrl_c(model, images, job):
     def press():
         time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
@@ -228,6 +322,6 @@ def test_ctrl_c(model, images):
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         for _ in range(1000):
-            cq.ptq(model, images, adaround=2000)
+            job(model, images)
     thread.join()
     assert cq.ptq(model, images).form == "integer"

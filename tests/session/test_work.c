@@ -118,6 +118,48 @@ static void quantizes_alike(void **state) {
     }
 }
 
+/* Written in any form, or as scales alone, and read again, the network has the same codes. */
+static void saves_in_any_form(void **state) {
+    (void)state;
+    static const char *const forms[] = {"qdq", "qoperator", "qoperator-ort"};
+    float *y = calloc(ROWS * CLASSES, sizeof *y), *again = calloc(ROWS * CLASSES, sizeof *y);
+    clq_arrays *arrays = in_memory(false, CLQ_ORDER_MODEL);
+    clq_session *int8 = NULL, *read = NULL;
+    assert_ok(clq_session_ptq(fp32, NULL, arrays, NULL, &int8, NULL));
+    assert_ok(clq_session_run(int8, CLQ_ORDER_NHWC, ROWS, (const float *const[]){nhwc}, &y));
+    const char *path = clq_test_temp_path("m.onnx"), *scales = clq_test_temp_path("m.encodings");
+    for (int form = 0; form < 4; form++) {
+        clq_options *options =
+            form < 3 ? make_options("form", forms[form]) : make_options("encodings", scales);
+        if (form < 3) {
+            assert_ok(clq_options_set(options, "opset", "17"));
+            assert_ok(clq_session_save(int8, path, options));
+            assert_ok(clq_session_load(test_device, path, &read));
+        } else {
+            assert_ok(
+                clq_encodings_save(clq_session_graph(int8), CLQ_ENCODINGS_AIMET_1_0_0, scales));
+            assert_ok(clq_session_ptq(fp32, NULL, NULL, options, &read, NULL));
+        }
+        assert_ok(
+            clq_session_run(read, CLQ_ORDER_NHWC, ROWS, (const float *const[]){nhwc}, &again));
+        assert_memory_equal(y, again, ROWS * CLASSES * sizeof *y);
+        clq_options_destroy(options);
+        clq_session_destroy(read);
+    }
+    clq_options *options = make_options("form", "qoperator");
+    assert_status(clq_session_save(fp32, path, options), CLQ_USAGE);
+    assert_ok(clq_options_set(options, "opset", "12"));
+    assert_status(clq_session_save(int8, path, options), CLQ_BAD_DATA);
+    assert_error_has("opset");
+    assert_status(clq_session_evaluate(int8, NULL, NULL, options, NULL), CLQ_USAGE);
+    assert_status(clq_session_save(int8, clq_test_temp_path("none/m.onnx"), NULL),
+                  CLQ_CANNOT_CREATE);
+    clq_options_destroy(options);
+    clq_session_destroy(int8);
+    clq_arrays_close(arrays);
+    free(y), free(again);
+}
+
 static void evaluates_labelled_arrays(void **state) {
     (void)state;
     float *y = calloc(ROWS * CLASSES, sizeof *y);
@@ -366,7 +408,7 @@ static void what_is_there(void **state) {
     assert_status(clq_session_bench((clq_session *const[]){NULL}, 1, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_bench(NULL, 1, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_info(NULL, &result), CLQ_USAGE);
-    assert_status(clq_session_save(fp32, NULL), CLQ_USAGE);
+    assert_status(clq_session_save(fp32, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_ptq(NULL, SYNTHETIC, NULL, NULL, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_evaluate(NULL, SYNTHETIC, NULL, NULL, NULL), CLQ_USAGE);
     assert_status(clq_session_verify(NULL, SYNTHETIC, NULL, NULL, NULL), CLQ_USAGE);
@@ -381,6 +423,8 @@ static void what_is_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantizes_alike),
+        cmocka_unit_test_setup_teardown(saves_in_any_form, clq_test_setup_temp_dir,
+                                        clq_test_teardown_temp_dir),
         cmocka_unit_test(evaluates_labelled_arrays),
         cmocka_unit_test(analyzes),
         cmocka_unit_test(fine_tunes),
