@@ -287,10 +287,14 @@ static const char *mode_of(const runner *r) {
                                           : "qat_frozen";
 }
 
-static clq_status fill_result(runner *r, clq_train_bench_result *result) {
+static clq_status fill_result(runner *r, const clq_bench_options *options,
+                              clq_train_bench_result *result) {
     const double macs = (double)clq_graph_measure(r->item->graph).macs;
     const clq_exec_memory memory = clq_exec_measure(r->trainer.exec);
-    CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
+    result->limits = (clq_device_limits){NAN, NAN, NAN, NAN, NAN, NAN};
+    if (!options->no_peak) {
+        CLQ_TRY(clq_device_measure_limits(r->item->device, &result->limits));
+    }
     result->model = clq_strdup(r->item->name);
     result->device = clq_strdup(clq_device_get_info(r->item->device)->name);
     if (!result->model || !result->device) {
@@ -328,13 +332,13 @@ clq_status clq_bench_train(const clq_train_bench_case *cases, size_t count,
     }
     CLQ_GOTO(status, cleanup, prepare(cases, count, options, runners));
     CLQ_GOTO(status, cleanup, measure(runners, count, options));
-    for (size_t c = 0; c < count; c++) {
+    for (size_t c = 0; c < count && !options->no_peak; c++) {
         if (c == 0 || cases[c].device != cases[c - 1].device) {
             CLQ_GOTO(status, cleanup, clq_device_remeasure_limits(cases[c].device));
         }
     }
     for (size_t c = 0; c < count; c++) {
-        CLQ_GOTO(status, cleanup, fill_result(&runners[c], &results[c]));
+        CLQ_GOTO(status, cleanup, fill_result(&runners[c], options, &results[c]));
     }
 cleanup:
     for (size_t c = 0; c < count; c++) {

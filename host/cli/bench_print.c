@@ -311,10 +311,10 @@ static clq_status print_kernels(const clq_train_bench_result *r) {
 
 clq_status clq_print_train_results(const clq_train_bench_result *results, size_t count) {
     static const clq_column columns[] = {
-        {"model", CLQ_TEXT},         {"step", CLQ_TEXT},        {"batch", CLQ_NUMBER},
-        {"min ms", CLQ_NUMBER},      {"mean", CLQ_NUMBER},      {"median", CLQ_NUMBER},
-        {"p90", CLQ_NUMBER},         {"n", CLQ_NUMBER},         {"img/s", CLQ_NUMBER},
-        {"GFLOPS", CLQ_NUMBER},      {"% of peak", CLQ_NUMBER}, {"MB held", CLQ_NUMBER},
+        {"model", CLQ_TEXT},         {"step", CLQ_TEXT},          {"batch", CLQ_NUMBER},
+        {"min ms", CLQ_NUMBER},      {"mean", CLQ_NUMBER},        {"median", CLQ_NUMBER},
+        {"p90", CLQ_NUMBER},         {"n", CLQ_NUMBER},           {"img/s", CLQ_NUMBER},
+        {"GFLOPS", CLQ_NUMBER},      {"% of peak", CLQ_OPTIONAL}, {"MB held", CLQ_NUMBER},
         {"activations", CLQ_NUMBER}, {"workspaces", CLQ_NUMBER}};
     clq_cells t;
     CLQ_TRY(clq_cells_open(&t, columns, CLQ_COLUMN_COUNT(columns), count));
@@ -335,7 +335,7 @@ clq_status clq_print_train_results(const clq_train_bench_result *results, size_t
         clq_cells_put(&t, "%.1f", (double)r->activation_bytes / 1e6);
         clq_cells_put(&t, "%.1f", (double)r->workspace_bytes / 1e6);
     }
-    CLQ_TRY(clq_cells_print(&t, true));
+    CLQ_TRY(clq_cells_print(&t, count == 0 || are_peaks(&results[0].limits)));
     for (size_t i = 0; i < count; i++) {
         CLQ_TRY(print_kernels(&results[i]));
     }

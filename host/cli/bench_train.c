@@ -36,7 +36,7 @@ typedef struct session {
 
 /* ---- options ---- */
 
-enum { TRAIN = CLQ_KEY_LONG, QUANTIZED, INTEGERS, ITERATIONS, WARMUP };
+enum { TRAIN = CLQ_KEY_LONG, QUANTIZED, INTEGERS, ITERATIONS, WARMUP, NO_PEAK };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     options *o = state->input;
@@ -62,6 +62,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case WARMUP:
         return clq_option_result(
             state, clq_option_int("--warmup", argument, CLQ_IN_ITERATIONS, &o->bench.warmup));
+    case NO_PEAK:
+        o->bench.no_peak = true;
+        return 0;
     case 's':
         return clq_option_result(state,
                                  clq_option_override(argument, o->overrides, &o->override_count));
@@ -87,6 +90,8 @@ static const struct argp_option argp_options[] = {
     {"iterations", ITERATIONS, "N", 0,
      "Timed steps of each (default: three seconds' worth, at least 5)", 0},
     {"warmup", WARMUP, "N", 0, "Steps before timing (default 2)", 0},
+    {"no-peak", NO_PEAK, NULL, 0,
+     "Do not measure what the device can do (some seconds); ratios to it are left out", 0},
     {"set", 's', "KEY=VALUE", 0, "Sets a key of the recipe (train.optimizer.name=adam)", 0},
     {0},
 };

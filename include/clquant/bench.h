@@ -189,7 +189,7 @@ typedef struct clq_train_bench_result {
 
 /* Times steps of all cases in turn, one each at a time, after some warm-up; then profiles some
  * more. options->iterations: timed steps of each (0: three seconds' worth, at least 5); warmup:
- * steps before (0: 2); layers is not used. results[count]; free each with
+ * steps before (0: 2); no_peak; layers is not used. results[count]; free each with
  * clq_train_bench_result_clear. CLQ_USAGE for a graph of another form or a configuration that
  * breaks a rule. */
 clq_status clq_bench_train(const clq_train_bench_case *cases, size_t count,

@@ -49,7 +49,7 @@ static void all_cases_are_in_one_json(void **state) {
     (void)state;
     /* The same device twice: two are rare. */
     assert_exit(0,
-                "bench %s %s -d cpu -d cpu --batch 1,3 --iterations 3 --warmup 1 --explain --json",
+                "bench %s %s -d cpu -d cpu --batch 1,3 --iterations 3 --warmup 1 --no-peak --json",
                 fp32, int8);
     json_t *json = printed_json();
     const json_t *results = json_object_get(json, "results");
@@ -249,7 +249,7 @@ static void training_steps_take_turns_in_one_json(void **state) {
     static const char *const modes[] = {"train", "qat"};
     (void)state;
     assert_exit(0, "bench --train resnet20 --size 8 --classes 4 --qat --batch 3 --iterations 2 "
-                   "--warmup 1 --json");
+                   "--warmup 1 --no-peak --json");
     json_t *json = printed_json();
     const json_t *results = json_object_get(json, "results");
     assert_int_equal(json_array_size(results), 2);
@@ -259,6 +259,7 @@ static void training_steps_take_turns_in_one_json(void **state) {
         assert_string_equal(text_of(result, "mode"), modes[i]);
         assert_int_equal(json_integer_value(json_object_get(result, "batch")), 3);
         assert_int_equal(json_integer_value(json_object_get(result, "steps")), 2);
+        assert_true(json_is_null(json_object_get(result, "peak_fraction")));
         assert_true(json_array_size(json_object_get(result, "kernels")) > 5);
     }
     json_decref(json);
@@ -272,14 +273,16 @@ static void a_recipe_says_how_to_train(void **state) {
     (void)state;
     assert_exit(0, "bench --train %s --iterations 1 --warmup 1 --set train.optimizer.name=adam",
                 recipe);
+    assert_printed("% of peak");
     assert_printed("small ");
     assert_printed("train step, batch 5: kernels");
     assert_printed("optimizer_adam");
     recipe = text_file("r.json", "{\"train\": {\"batch\": 5}}");
     assert_exit(CLQ_BAD_DATA, "bench --train %s", recipe);
     assert_printed("names no network");
-    assert_exit(0, "bench --train mlp-classification --iterations 1 --warmup 1");
+    assert_exit(0, "bench --train mlp-classification --iterations 1 --warmup 1 --no-peak");
     assert_printed("recipe: ");
+    assert_null(strstr(command_output, "% of peak"));
     assert_exit(CLQ_USAGE, "bench --train mlp-classificatoin");
     assert_printed("network \"mlp-classificatoin\": must be one of resnet18, ");
     assert_printed("did you mean mlp-classification?");

@@ -61,7 +61,7 @@ static void keeps_what_it_finds(void **state) {
     (void)state;
     char path[512];
     snprintf(path, sizeof path, "%s", clq_test_temp_path("tuned.json"));
-    assert_exit(0, "tune %s --batch 1,2 --seconds 0.1 -q -o %s", int8, path);
+    assert_exit(0, "tune %s --batch 1,2 --seconds 0.02 -q -o %s", int8, path);
     assert_printed("int8   1x16x16x3 16x3x3 s1x1 p1x1 d1x1 g1");
     assert_printed("int8   2x8x8x32 32x3x3 s1x1 p1x1 d1x1 g1");
     assert_printed("measured layers");
@@ -74,7 +74,7 @@ static void keeps_what_it_finds(void **state) {
     assert_exit(0, "tune %s -q -o %s", int8, path); /* has all, measures nothing */
     assert_printed("(as before)");
     assert_null(strstr(command_output, "measured layers"));
-    assert_exit(0, "tune %s --force --seconds 0.1 -q -o %s --json", fp32, path);
+    assert_exit(0, "tune %s --force --seconds 0.02 -q -o %s --json", fp32, path);
     json_t *json = NULL;
     assert_ok(clq_json_parse("output", command_output, strlen(command_output), &json));
     json_t *first = json_array_get(json_object_get(json, "results"), 0);
@@ -107,7 +107,7 @@ static void bits_do_not_depend_on_it(void **state) {
     setenv("CLQUANT_TUNE", "off", 1);
     hash_logits(int8, expected);
     /* Evaluations use the batch 32 here. */
-    assert_exit(0, "tune %s %s --batch 32 --seconds 0.1 -q -o %s", fp32, int8, path);
+    assert_exit(0, "tune %s %s --batch 32 --seconds 0.02 -q -o %s", fp32, int8, path);
     setenv("CLQUANT_TUNE", path, 1);
     hash_logits(int8, tuned);
     assert_string_equal(tuned, expected);
@@ -133,7 +133,7 @@ static void bad_files_only_warn(void **state) {
     setenv("CLQUANT_TUNE", clq_test_temp_path("missing.json"), 1);
     assert_exit(0, "eval %s --data " DATA, int8);
     assert_printed("warning: CLQUANT_TUNE: there is no file ");
-    assert_exit(0, "tune %s --seconds 0.1", int8); /* which makes it */
+    assert_exit(0, "tune %s --seconds 0.02", int8); /* which makes it */
     assert_null(strstr(command_output, "there is no file"));
     assert_exit(0, "eval %s --data " DATA, int8);
     assert_null(strstr(command_output, "there is no file"));

@@ -79,7 +79,7 @@ static void folding_keeps_the_result(void **state) {
     folded_equals_trained(
         device, (clq_network_options){.network = "resnet20", .size = 17, .shortcut = 'B'});
     folded_equals_trained(device,
-                          (clq_network_options){.network = "resnet50", .size = 48, .classes = 11});
+                          (clq_network_options){.network = "resnet50", .size = 33, .classes = 11});
     folded_equals_trained(
         device, (clq_network_options){.network = "mobilenet_v2", .stem = "cifar", .size = 16});
     folded_equals_trained(

@@ -104,7 +104,7 @@ static void assert_exact(clq_graph *quantized) {
     assert_ok(clq_graph_validate(quantized));
     assert_ok(clq_convert(quantized, &integer));
     assert_ok(clq_graph_validate(integer));
-    assert_ok(clq_verify(test_device, integer, data, BATCH, 0, &v));
+    assert_ok(net_verify(test_device, integer, data, BATCH, &v));
     assert_string_equal(v.first_mismatch, "");
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);

@@ -88,7 +88,7 @@ static void degenerate_layers_convert(void **state) {
     assert_true(fabs(real - 0.75) < 1e-5);
     clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, 9);
     clq_verification v;
-    assert_ok(clq_verify(test_device, integer, data, 4, 0, &v));
+    assert_ok(net_verify(test_device, integer, data, 4, &v));
     assert_string_equal(v.first_mismatch, "");
     for (int i = 0; i < v.layer_count; i++) {
         assert_true(v.layers[i].float_exact);

@@ -5,6 +5,7 @@
 
 #include "data/npz.h"
 #include "support/two_ends.h"
+#include "support/verify.h"
 
 #include <clquant/analyze.h>
 #include <clquant/formats.h>
@@ -56,7 +57,7 @@ static void assert_verified(const clq_graph *integer, clq_arrays *arrays) {
         clq_feed *feed = NULL;
         clq_verification v;
         assert_ok(clq_feed_create_arrays(integer, arrays, batch, 0, &feed));
-        assert_ok(clq_verify_feed(test_device, integer, feed, batch, 0, &v));
+        assert_ok(net_verify_feed(test_device, integer, feed, batch, &v));
         assert_int_equal(v.images, ROWS);
         assert_string_equal(v.first_mismatch, "");
         assert_int_equal(v.mismatched_codes, 0);

@@ -4,17 +4,13 @@
 /* No code of the integer network read from a file differs from the simulation's, nor any output on
  * another dot path (all of them in an exhaustive test). */
 static void verify_from_file(const clq_graph *quantized, const clq_quant_config *config) {
-    clq_device_info *info = (clq_device_info *)clq_device_get_info(test_device);
-    const unsigned dots = info->dots;
     clq_graph *integer = NULL;
     clq_verification v;
     assert_ok(clq_convert(quantized, &integer));
     clq_graph *loaded = through_file(integer);
     assert_int_equal(clq_graph_requantizer(loaded), config->requantizer);
     clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
-    info->dots = clq_test_all() ? dots : 1u << info->dot;
-    assert_ok(clq_verify(test_device, loaded, data, BATCH, 0, &v));
-    info->dots = dots;
+    assert_ok(net_verify(test_device, loaded, data, BATCH, &v));
     if (v.mismatched_codes > 0) {
         fail_msg("requantizer %s: %s", clq_requantizer_name(config->requantizer), v.first_mismatch);
     }
@@ -80,7 +76,7 @@ static void test_schemes_beyond_float(void **state) {
         assert_ok(clq_convert(folded, &integer));
         clq_dataset *data = net_data(CLQ_SPLIT_TEST, 24, IMAGES);
         clq_verification v;
-        assert_ok(clq_verify(test_device, integer, data, BATCH, 0, &v));
+        assert_ok(net_verify(test_device, integer, data, BATCH, &v));
         assert_int_equal(v.mismatched_codes, 0);
         assert_false(v.layers[0].float_exact && v.layers[1].float_exact);
         clq_verification_clear(&v);

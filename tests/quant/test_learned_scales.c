@@ -362,7 +362,7 @@ static void verify(const clq_graph *graph) {
     clq_verification v;
     assert_ok(clq_graph_validate(graph));
     assert_ok(clq_convert(graph, &integer));
-    assert_ok(clq_verify(test_device, integer, test, 4, 0, &v));
+    assert_ok(net_verify(test_device, integer, test, 4, &v));
     assert_string_equal(v.first_mismatch, "");
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);

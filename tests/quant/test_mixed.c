@@ -156,7 +156,7 @@ static void every_mix_is_exact(void **state) {
                    *copy = clq_test_temp_path("copy.onnx");
         clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
         check_types(&mixes[i], integer, false);
-        assert_ok(clq_verify(test_device, integer, data, BATCH, 0, &v));
+        assert_ok(net_verify(test_device, integer, data, BATCH, &v));
         assert_string_equal(v.first_mismatch, "");
         assert_int_equal(v.mismatched_codes, 0);
         assert_true(v.compared_codes > (has_codes(integer) ? 1000 : 100)); /* or only logits */

@@ -70,7 +70,7 @@ static void assert_codes_agree(const clq_graph *quantized) {
     assert_ok(clq_graph_validate(quantized));
     assert_ok(clq_convert(quantized, &integer));
     clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, 7);
-    assert_ok(clq_verify(test_device, integer, data, BATCH, 0, &v));
+    assert_ok(net_verify(test_device, integer, data, BATCH, &v));
     assert_string_equal(v.first_mismatch, "");
     assert_int_equal(v.mismatched_codes, 0);
     assert_true(v.compared_codes > 1000 && v.path_count > 0);

@@ -74,7 +74,7 @@ static void assert_exact(const clq_graph *quantized) {
     clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, BATCH);
     clq_feed *feed = net_feed(test_device, data, BATCH);
     assert_ok(clq_convert(quantized, &integer));
-    assert_ok(clq_verify_feed(test_device, integer, feed, BATCH, 0, &v));
+    assert_ok(net_verify_feed(test_device, integer, feed, BATCH, &v));
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);
     clq_graph_destroy(integer);

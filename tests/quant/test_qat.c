@@ -78,7 +78,7 @@ static void train_and_verify(const clq_quant_config *config, int images, int epo
     assert_ok(clq_graph_validate(graph));
     assert_ok(clq_convert(graph, &integer));
     assert_ok(clq_graph_validate(integer));
-    assert_ok(clq_verify(test_device, integer, test, 4, 0, &v));
+    assert_ok(net_verify(test_device, integer, test, 4, &v));
     assert_string_equal(v.first_mismatch, "");
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);

@@ -72,7 +72,7 @@ static void check_mix(const clq_policy_rule *rules, bool recompute) {
     }
     assert_ok(clq_graph_validate(graph));
     assert_ok(clq_convert(graph, &integer));
-    assert_ok(clq_verify(test_device, integer, test, BATCH, 0, &v));
+    assert_ok(net_verify(test_device, integer, test, BATCH, &v));
     assert_string_equal(v.first_mismatch, "");
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);

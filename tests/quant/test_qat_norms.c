@@ -8,7 +8,7 @@
 #include "support/op_run.h"
 #include "support/quant_nets.h"
 
-enum { SIZE = 13, BATCH = 8, IMAGES = 64, CALIBRATION = 16 };
+enum { SIZE = 9, BATCH = 8, IMAGES = 64, CALIBRATION = 16 };
 
 static clq_graph *trained(void) {
     const clq_network_options options = {.network = "resnet20", .size = SIZE};
@@ -157,7 +157,7 @@ static void learns_and_folds(void **state) {
     net_calibrate(test_device, folded, &config, CALIBRATION, BATCH);
     assert_ok(clq_convert(folded, &integer));
     clq_dataset *test = net_data(CLQ_SPLIT_TEST, SIZE, 12);
-    assert_ok(clq_verify(test_device, integer, test, BATCH, 0, &v));
+    assert_ok(net_verify(test_device, integer, test, BATCH, &v));
     assert_int_equal(v.mismatched_codes, 0);
     clq_verification_clear(&v);
     clq_dataset_close(test);

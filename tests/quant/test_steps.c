@@ -76,7 +76,7 @@ static void networks(void **state) {
         }
         assert_true(leveled > 500 && whole > leveled / 2);
         clq_dataset *data = net_data(CLQ_SPLIT_TEST, SIZE, IMAGES);
-        assert_ok(clq_verify(test_device, integer, data, BATCH, 0, &v));
+        assert_ok(net_verify(test_device, integer, data, BATCH, &v));
         assert_int_equal(v.mismatched_codes, 0);
         clq_verification_clear(&v);
         clq_dataset_close(data);

@@ -11,6 +11,7 @@
 #include "clquant/quant.h"
 #include "models/builder.h"
 #include "support/clq_test.h"
+#include "support/verify.h"
 
 /* ---- parameters ---- */
 

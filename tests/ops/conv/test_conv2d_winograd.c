@@ -198,7 +198,7 @@ static void test_shapes(void **state) {
 /* A larger image of many blocks, with what the library itself chooses. */
 static void test_chosen_plan(void **state) {
     clq_device *device = *state;
-    fixture f = fixture_create(device, geometry(2, 21, 30, 67, 65, 1), false, 1);
+    fixture f = fixture_create(device, geometry(1, 31, 29, 64, 65, 1), false, 1);
     clq_winograd_plan plan;
     assert_true(clq_winograd_choose(device, &f.g, false, &plan));
     const int positions = (plan.out + 2) * (plan.out + 2);
@@ -271,7 +271,7 @@ static void test_choice(void **state) {
 static void test_through_conv2d(void **state) {
     clq_device *device = *state;
     for (int backward = 0; backward < 2; backward++) {
-        fixture f = fixture_create(device, geometry(1, 28, 28, 64, 64, 1), backward, 2);
+        fixture f = fixture_create(device, geometry(1, 24, 24, 64, 64, 1), backward, 2);
         clq_conv2d_f32 *conv = NULL;
         clq_buffer *dst = upload(device, f.expected, f.dst_count);
         float *result = malloc(f.dst_count * sizeof *result);
@@ -299,7 +299,7 @@ static void test_through_conv2d(void **state) {
 /* Every allocation failing in turn leaves nothing behind. */
 static void test_out_of_memory(void **state) {
     clq_device *device = *state;
-    const clq_conv_geometry g = geometry(1, 28, 28, 64, 64, 1);
+    const clq_conv_geometry g = geometry(1, 24, 24, 64, 64, 1);
     clq_conv2d_f32 *conv = NULL;
     const int directions = CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD;
     assert_ok(clq_conv2d_f32_create(device, &g, directions, &conv)); /* builds the kernels */

@@ -73,9 +73,13 @@ static void check(const char *ptxas, const char *file, const char *dot, const ch
     const char *ptx = clq_test_temp_path("kernel.ptx");
     print_message("%s %s %s\n", file, dot, options);
     compile(file, dot, options, ptx);
-    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
-        assert_int_equal(assemble(ptxas, ptx, architectures[i]), 0);
+    static int turn;
+    for (int i = 0; i < 2; i++) {
+        if (clq_test_takes(turn + i, 2)) {
+            assert_int_equal(assemble(ptxas, ptx, architectures[i]), 0);
+        }
     }
+    turn++;
 }
 
 /* ---- tests ---- */
