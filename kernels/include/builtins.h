@@ -105,15 +105,20 @@ CLQ_WIDTHS(CLQ_TO_ALL, float)
 
 /* ---- memory ---- */
 
+/* Vectors are stored here, not by the compiler's own functions: PoCL's take a vector apart, and what
+ * is put together again of float16 is two stores of 16 bytes and one of 32. */
 #define CLQ_IN(SPACE, T, W)                                                                        \
     T##W CLQ_PURE vload##W(size_t, const SPACE T *);                                               \
-    void CLQ_OVERLOADED vstore##W(T##W, size_t, SPACE T *);
+    static inline void CLQ_OVERLOADED vstore##W(T##W v, size_t i, SPACE T *p) {                    \
+        *(SPACE clq_##T##W##_anywhere *)(p + i * W) = v;                                           \
+    }
 #ifdef __opencl_c_generic_address_space /* pointers of functions are generic then */
 #define CLQ_IN_GENERIC(T, W) CLQ_IN(, T, W)
 #else
 #define CLQ_IN_GENERIC(T, W)
 #endif
 #define CLQ_IN_MEMORY(T, W)                                                                        \
+    typedef T##W clq_##T##W##_anywhere __attribute__((aligned(sizeof(T))));                        \
     CLQ_IN_GENERIC(T, W)                                                                           \
     CLQ_IN(__global, T, W)                                                                         \
     CLQ_IN(__local, T, W)                                                                          \
