@@ -19,7 +19,8 @@
 #include "conv_shape.h"
 #include "tile.h"
 
-/* Of every row: the source pixel under a tap at (0, 0), and where the row is in src and dst. */
+/* Of every row: the source pixel under a tap at (0, 0), not set where it is the only one, and where the
+ * row is in src and dst. */
 typedef struct tile_rows {
     int y[MR], x[MR];
     long src[MR], dst[MR];
@@ -55,18 +56,28 @@ static inline void ask_residual(const tile_group *g, int col, const tile_rows *r
     }
 }
 
+/* Whether grid, source and destination are the same pixels: a 1x1 convolution of stride 1. */
+static inline bool is_pointwise(const conv_shape *s, const conv_phase *p) {
+    return (p->taps == 1) & (p->tap_dy == 0) & (p->tap_dx == 0) & (p->grid_h == s->src_h) &
+           (p->grid_w == s->src_w) & (s->step_h == 1) & (s->step_w == 1) & (s->phases == 1);
+}
+
 /* A row of tiles, `rows` rows of which exist. */
 static inline void compute_tiles(__global const conv_shape *shape, const conv_shape *s,
                                  const conv_phase *phase, __global const float *src,
                                  __global const float *zeros, const tile_rows *r, int rows,
-                                 tile_group *g, float lo, float hi) {
+                                 bool pointwise, tile_group *g, float lo, float hi) {
     __global const float *b = g->weights, *from[MR];
     for (int tile = 0; tile < g->tiles; tile++) {
         fvec acc[MR * NV];
         TILE_CLEAR(acc);
         ask_residual(g, tile * NR, r);
         for (int t = 0; t < phase->taps; t++) {
-            if (tile == 0 || phase->taps > 1) {
+            if (pointwise) {
+                UNROLLED_FOR(i, MR) {
+                    from[i] = src + r->src[i];
+                }
+            } else if (tile == 0 || phase->taps > 1) {
                 find_pixels(from, s, CONV_TAPS(shape)[phase->first_tap + t], src, zeros, r);
             }
             TILE_RUN_AHEAD(acc, from, b, 0, s->depth, g->next_weights, g->next_pixels);
@@ -100,6 +111,7 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
     const int first_tile = ((int)get_global_id(2) - group * col_blocks) * item_cols;
     const int last_tile = min(first_tile + item_cols, s.col_tiles);
     const int tile_steps = phase.taps * s.depth;
+    const bool pointwise = is_pointwise(&s, &phase);
     __global const float *weights =
         packed + (size_t)s.groups * s.col_tiles * phase.first_tap * s.depth * NR +
         (size_t)group * s.col_tiles * tile_steps * NR;
@@ -123,17 +135,24 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
         gy -= n * phase.grid_h;
         for (int m = begin; m < end; m += MR) {
             tile_rows r;
-            UNROLLED_FOR(i, MR) {
-                r.y[i] = gy * s.step_h;
-                r.x[i] = gx * s.step_w;
-                r.src[i] = (((long)n * s.src_h + r.y[i]) * s.src_w + r.x[i]) * s.src_c;
-                r.dst[i] = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
-                            gx * s.dst_step_w + phase.out_x) * s.dst_c;
-                if (m + i + 1 < pixels && ++gx == phase.grid_w) {
-                    gx = 0;
-                    if (++gy == phase.grid_h) {
-                        gy = 0;
-                        n++;
+            if (pointwise) {
+                UNROLLED_FOR(i, MR) {
+                    r.src[i] = (long)min(m + i, pixels - 1) * s.src_c;
+                    r.dst[i] = (long)min(m + i, pixels - 1) * s.dst_c;
+                }
+            } else {
+                UNROLLED_FOR(i, MR) {
+                    r.y[i] = gy * s.step_h;
+                    r.x[i] = gx * s.step_w;
+                    r.src[i] = (((long)n * s.src_h + r.y[i]) * s.src_w + r.x[i]) * s.src_c;
+                    r.dst[i] = (((long)n * s.dst_h + gy * s.dst_step_h + phase.out_y) * s.dst_w +
+                                gx * s.dst_step_w + phase.out_x) * s.dst_c;
+                    if (m + i + 1 < pixels && ++gx == phase.grid_w) {
+                        gx = 0;
+                        if (++gy == phase.grid_h) {
+                            gy = 0;
+                            n++;
+                        }
                     }
                 }
             }
@@ -142,8 +161,8 @@ __kernel void conv2d_f32_tile(__global const float *src, __global const float *p
                                 ? plan_tile_ahead(group_src + r.src[MR - 1] + s.src_c,
                                                   MR * s.step_w * s.src_c, group_steps)
                                 : plan_tile_ahead(g.weights, 0, 1);
-            compute_tiles(shape, &s, &phase, group_src, packed + s.zeros, &r, pixels - m, &g, lo,
-                          hi);
+            compute_tiles(shape, &s, &phase, group_src, packed + s.zeros, &r, pixels - m,
+                          pointwise, &g, lo, hi);
         }
     }
 }

@@ -7,28 +7,52 @@
 /* act is a clamp to [lo, hi] that lets NaN through, so that a diverged network shows. */
 #define CONV_ACT(y, lo, hi) ((y) < (lo) ? (lo) : (y) > (hi) ? (hi) : (y))
 
+/* The same for `cols` < VL columns in memory, to dst. bias and residual may be NULL. Whether they are
+ * is asked before the loops: a compiler that asks within loads from NULL under a mask that leaves
+ * everything out, which takes some processors hundreds of cycles. */
+static inline void store_part(float *part, __global const float *bias,
+                              __global const float *residual, __global float *dst, int cols,
+                              float lo, float hi) {
+    int done = 0;
+#ifdef HALF_LOAD
+    if (cols >= VL / 2) {
+        half_vec y = HALF_LOAD(part);
+        if (bias) {
+            y += HALF_LOAD(bias);
+        }
+        if (residual) {
+            y += HALF_LOAD(residual);
+        }
+        y = y < lo ? (half_vec)lo : y;
+        y = y > hi ? (half_vec)hi : y;
+        HALF_STORE(y, dst);
+        done = VL / 2;
+    }
+#endif
+    if (bias) {
+        for (int j = done; j < cols; j++) {
+            part[j] += bias[j];
+        }
+    }
+    if (residual) {
+        for (int j = done; j < cols; j++) {
+            part[j] += residual[j];
+        }
+    }
+    for (int j = done; j < cols; j++) {
+        dst[j] = CONV_ACT(part[j], lo, hi);
+    }
+}
+
 /* The first `cols` columns of one vector, to dst + at. bias and residual may be NULL, residual may be
- * dst. Whether they are is asked before the loops: a compiler that asks within loads from NULL under
- * a mask that leaves everything out, which takes some processors hundreds of cycles. */
+ * dst. */
 static inline void store_vector(fvec y, __global const float *bias,
                                 __global const float *residual, __global float *dst, long at,
                                 int cols, float lo, float hi) {
     if (cols < VL) {
         float part[VL];
         FVEC_STORE(y, part);
-        if (bias) {
-            for (int j = 0; j < cols; j++) {
-                part[j] += bias[j];
-            }
-        }
-        if (residual) {
-            for (int j = 0; j < cols; j++) {
-                part[j] += residual[at + j];
-            }
-        }
-        for (int j = 0; j < cols; j++) {
-            dst[at + j] = CONV_ACT(part[j], lo, hi);
-        }
+        store_part(part, bias, residual ? residual + at : residual, dst + at, cols, lo, hi);
         return;
     }
     y += bias ? FVEC_LOAD(bias) : (fvec)0;

@@ -36,11 +36,17 @@ typedef float fvec;
 typedef float16 fvec;
 #define FVEC_LOAD(p) vload16(0, p)
 #define FVEC_STORE(v, p) vstore16(v, 0, p)
+typedef float8 half_vec;
+#define HALF_LOAD(p) vload8(0, p)
+#define HALF_STORE(v, p) vstore8(v, 0, p)
 #elif VECTOR_BYTES == 32
 #define VL 8
 typedef float8 fvec;
 #define FVEC_LOAD(p) vload8(0, p)
 #define FVEC_STORE(v, p) vstore8(v, 0, p)
+typedef float4 half_vec;
+#define HALF_LOAD(p) vload4(0, p)
+#define HALF_STORE(v, p) vstore4(v, 0, p)
 #else
 #define VL 4
 typedef float4 fvec;
@@ -78,7 +84,8 @@ typedef float4 fvec;
     _Pragma("unroll 2") for (int c_ = (begin); c_ < (end); c_++, (b) += NR)                        \
         TILE_STEP(acc, (rows)[i_][c_], b)
 
-/* Memory to ask for while tiles are computed: `share` floats further on every second step. */
+/* Memory to ask for while tiles are computed: `share` floats further on every second step. Of weights
+ * a line a vector at each, as few rows of tiles have no time to leave lines out. */
 typedef struct tile_ahead {
     __global const float *at;
     int share;
@@ -95,7 +102,7 @@ static inline tile_ahead plan_tile_ahead(__global const float *at, int floats, i
     {                                                                                              \
         int c_ = (begin);                                                                          \
         for (; c_ + 1 < (end); c_ += 2, (b) += 2 * NR) {                                           \
-            PREFETCH((ahead0).at);                                                                 \
+            UNROLLED_FOR(j_, NV) PREFETCH((ahead0).at + j_ * (ahead0).share / NV);                 \
             PREFETCH((ahead1).at);                                                                 \
             (ahead0).at += (ahead0).share;                                                         \
             (ahead1).at += (ahead1).share;                                                         \

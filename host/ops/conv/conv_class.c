@@ -32,10 +32,11 @@ static const clq_int8_vectors int8_winograd_of_4 = {4, 2, 2, {{5, 2, 1.0}, {4, 2
 static const clq_int8_vectors int8_pairs_of_4 = {4, 2, 2, {{5, 2, 1.0}, {10, 1, 1.1}}};
 
 /* Accumulators + one row of weights + a broadcast fill the registers: 32 with 64-byte vectors, 16
- * below. Narrow tiles load more per multiply-add. */
+ * below. Narrow tiles load more per multiply-add; those of more than 8 rows keep no pointer of each
+ * in a register. */
 static const clq_f32_vectors f32_forms[] = {
-    {64, {{6, 4, 1.0}, {8, 3, 1.0}, {7, 3, 1.01}, {12, 2, 1.02}, {8, 2, 1.02}, {7, 2, 1.02},
-          {12, 1, 1.15}}},
+    {64, {{6, 4, 1.0}, {8, 3, 1.0}, {7, 3, 1.0}, {12, 2, 1.02}, {8, 2, 1.01}, {7, 2, 1.01},
+          {8, 1, 1.13}}},
     {32, {{6, 2, 1.0}, {5, 2, 1.02}, {8, 1, 1.25}}},
     {16, {{6, 2, 1.0}, {8, 1, 1.25}}},
 };
