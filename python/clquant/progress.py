@@ -24,8 +24,9 @@ class _Line:
 
     def write(self, line: str) -> None:
         if not _in_notebook():
-            sys.stderr.write("\r\033[K" + line[:100])
-            sys.stderr.flush()
+            if sys.stderr is not None:
+                sys.stderr.write("\r\033[K" + line[:100])
+                sys.stderr.flush()
             return
         from IPython.display import display
 
@@ -52,6 +53,8 @@ class _Bars:
             self.line.write("" if ended else f"{label} {done}{f'/{total}' if total else ''} {unit}  {words}")
             return
         bar = self.bars.get(label)
+        if bar is None and ended:
+            return
         if bar is None:
             bar = self.bars[label] = self.tqdm(total=total or None, desc=label, unit=" " + unit, leave=False)
         bar.update(done - bar.n)
@@ -84,7 +87,7 @@ class running:
         self.bars: Optional[_Bars] = None
         if callable(progress):
             self.show = lambda *state: progress(*state[:-1])
-        elif progress or (progress is None and (sys.stderr.isatty() or _in_notebook())):
+        elif progress or (progress is None and (_in_notebook() or (sys.stderr is not None and sys.stderr.isatty()))):
             self.bars = _Bars()
             self.show = self.bars.show
 
