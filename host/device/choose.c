@@ -1,5 +1,6 @@
 /* Finding the OpenCL devices of this machine and picking one of them. */
 #include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +92,7 @@ static clq_status check_address_space(void) {
     return CLQ_OK;
 }
 
-clq_status clq_find_devices(clq_found_device **found, size_t *count) {
+static clq_status find_devices(clq_found_device **found, size_t *count) {
     clq_status status = CLQ_OK;
     cl_platform_id *platforms = NULL;
     cl_uint platform_count = 0;
@@ -135,6 +136,14 @@ cleanup:
         *found = NULL;
         *count = 0;
     }
+    return status;
+}
+
+clq_status clq_find_devices(clq_found_device **found, size_t *count) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* drivers begin at the first call */
+    pthread_mutex_lock(&lock);
+    const clq_status status = find_devices(found, count);
+    pthread_mutex_unlock(&lock);
     return status;
 }
 

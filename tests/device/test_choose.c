@@ -1,6 +1,7 @@
 /* Choosing a device, and what is said when that fails. */
 #include "support/clq_test.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,32 @@
 
 static clq_device_info first;
 
+static void *list(void *count) {
+    (void)clq_device_list(NULL, 0, count); /* 0: it failed */
+    return NULL;
+}
+
+/* The first calls of OpenCL come from four threads at once. */
 static int setup(void **state) {
     (void)state;
-    size_t count = 0;
+    enum { THREADS = 4 };
+    size_t count = 0, counts[THREADS] = {0};
+    pthread_t threads[THREADS];
+    bool same = true;
     unsetenv("CLQUANT_DEVICE");
-    return clq_device_list(&first, 1, &count) == CLQ_OK && count > 0 ? 0 : -1;
+    for (int i = 0; i < THREADS; i++) {
+        if (pthread_create(&threads[i], NULL, list, &counts[i]) != 0) {
+            return -1;
+        }
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    const clq_status status = clq_device_list(&first, 1, &count);
+    for (int i = 0; i < THREADS; i++) {
+        same = same && counts[i] == count;
+    }
+    return status == CLQ_OK && count > 0 && same ? 0 : -1;
 }
 
 static void opens(const char *selector) {
