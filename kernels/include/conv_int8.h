@@ -7,6 +7,7 @@
  *   weights   [blocks][taps][depth / STEP][NR][STEP]    STEP inputs are one word of the dot product
  *             (tensor cores: padded and ordered as conv2d_mma.cl says; Winograd: the taps are the
  *             positions of the transformed weights)
+ *             with DENSE those of a line's whole words, then what is left of lines (int8_dense.h)
  *             with NIBBLES [blocks][inputs / 8, rounded up][NR] words of 8 inputs each (dot4.h)
  *   channels  [3][blocks * NR] int32:
  *     [0] bias - x_zero * sum of the channel's weights: what the sums start with, so that raw codes
@@ -36,11 +37,13 @@
 #define CONV_WINOGRAD_SUMS (8 * 1024)
 #define CONV_WINOGRAD_GAP 16
 
-/* Packed lines of few channels (int8_dense.h): bytes of a work-item's, gap behind each line and behind
- * a row of the panel for what is moved too much, and the most lines that a window has. */
-#define CONV_DENSE_LINES (16 * 1024)
+/* Packed lines of few channels (int8_dense.h): bytes of a work-item's, gap behind each line for what
+ * is moved too much, most output rows of an item, and most inputs of a pixel that are in no whole
+ * word of a line. */
+#define CONV_DENSE_LINES (24 * 1024)
 #define CONV_DENSE_GAP 64
-#define CONV_DENSE_TAPS 16
+#define CONV_DENSE_ROWS 64
+#define CONV_DENSE_TAIL 32
 
 /* From a sum, less its start, to an output code. Zero points and bounds are whole numbers: ints, or
  * for the float requantizer the bits of floats. */

@@ -1,24 +1,39 @@
-/* Inputs of few channels, packed: an image's pixel is a word of which DENSE bytes count, so sums over
- * words would multiply zeros. The lines that an output row sees are packed into a ring of kh lines
- * in private memory, DENSE bytes a pixel, with x_zero for what lies beside the image. A row of the
- * panel is kh pieces of them, of kw pixels each, one behind the other. Words of 4 inputs only, no
- * dilation, one group. The kernel defines MR, KC and DENSE. */
+/* Inputs of few channels, packed: an image's pixel is a word of which DENSE bytes count, so sums
+ * over words would multiply zeros. The lines that a work-item's output rows see are packed into
+ * private memory, DENSE bytes a pixel, with x_zero for what lies beside the image. The kw * DENSE
+ * inputs of a line of taps then lie side by side. Words are made of them in this order, as weights
+ * are packed:
+ *
+ *      whole words of line 0, of line 1, ..        where they lie
+ *      what is left of line 0, of line 1, ..       copied into `tails`, one behind the other
+ *
+ * Words of 4 inputs only, no dilation, one group. The kernel defines MR, NV and DENSE. */
 #ifndef CLQ_INT8_DENSE_H
 #define CLQ_INT8_DENSE_H
 
 #include "conv_int8.h"
-#include "int8_panel.h"
+#include "int8_rows.h"
 
-#define DENSE_PIECE 32 /* bytes moved at once; those too many are written over */
-
-typedef int8 dense_piece __attribute__((aligned(1)));
+typedef int dense_word __attribute__((aligned(1)));
 typedef uchar dense_pixels16 __attribute__((ext_vector_type(64), aligned(1)));
 
 typedef struct dense_lines {
     uchar bytes[CONV_DENSE_LINES];
-    int image, row;          /* the output row whose lines are there; row -1: none */
-    int at[CONV_DENSE_TAPS]; /* where its lines begin */
+    int rows[CONV_DENSE_ROWS]; /* where the lines of an output row begin */
+    int pitch;                 /* of a line */
 } dense_lines;
+
+/* The inputs of a tile's pixels. */
+typedef struct dense_tile {
+    const uchar *from[MR];
+    uchar tails[MR][CONV_DENSE_TAIL + 4] __attribute__((aligned(4)));
+} dense_tile;
+
+/* The pixel that is found next: its inputs, column, row among the item's, and pixels behind it. */
+typedef struct dense_next {
+    const uchar *from;
+    int ox, row, left;
+} dense_next;
 
 /* Bytes first .. end - 1 become x_zero. */
 static inline void dense_fill(uchar *to, int first, int end, const conv_int8 *s) {
@@ -47,36 +62,73 @@ static inline void pack_line(uchar *to, __global const uchar *line, int width, c
     dense_fill(to, at, width * DENSE, s);
 }
 
-/* The lines of output row oy of image n, of which some may be those of the row before. */
-static inline void take_lines(dense_lines *lines, __global const uchar *x, const conv_int8 *s,
-                              int n, int oy) {
-    const int width = (s->ow - 1) * s->stride_w + s->kw, first = oy * s->stride_h;
-    const bool next = lines->row >= 0 && lines->image == n && lines->row + 1 == oy;
-    const int pitch = width * DENSE + CONV_DENSE_GAP;
-    for (int line = next ? max(first - s->stride_h + s->kh, first) : first; line < first + s->kh;
-         line++) {
-        const int iy = line - s->pad_top;
-        pack_line(lines->bytes + line % s->kh * pitch,
-                  (uint)iy < (uint)s->ih ? x + ((long)n * s->ih + iy) * s->iw * s->in_pitch : 0,
-                  width, s);
+/* The lines of the output rows that pixels first .. end - 1 lie in. Neighbouring rows of an image
+ * share lines. */
+static inline void pack_lines(dense_lines *lines, __global const uchar *x, const conv_int8 *s,
+                              int first, int end) {
+    const int width = (s->ow - 1) * s->stride_w + s->kw, last_row = (end - 1) / s->ow;
+    const int first_row = first / s->ow;
+    int at = 0, begin = 0, line = 0; /* rows' lines, those of an image, and the next of it */
+    lines->pitch = width * DENSE + CONV_DENSE_GAP;
+    for (int row = first_row; row <= last_row; row++) {
+        const int n = row / s->oh, top = (row - n * s->oh) * s->stride_h;
+        if (row == first_row || top == 0) {
+            begin = at - top * lines->pitch;
+            line = top;
+        }
+        lines->rows[row - first_row] = begin + top * lines->pitch;
+        for (; line < top + s->kh; line++, at += lines->pitch) {
+            const int iy = line - s->pad_top;
+            pack_line(lines->bytes + at,
+                      (uint)iy < (uint)s->ih ? x + ((long)n * s->ih + iy) * s->iw * s->in_pitch : 0,
+                      width, s);
+        }
     }
-    for (int ky = 0; ky < s->kh; ky++)
-        lines->at[ky] = (first + ky) % s->kh * pitch;
-    lines->image = n;
-    lines->row = oy;
 }
 
-/* Row i of the panel: the taps of output pixel (n, oy, ox). */
-static inline void fill_dense(input_panel *panel, int i, __global const uchar *x,
-                              const conv_int8 *s, int n, int oy, int ox, dense_lines *lines) {
-    uchar *to = (uchar *)(panel->words + i * ROW);
-    const int run = s->kw * DENSE;
-    if (lines->row != oy || lines->image != n)
-        take_lines(lines, x, s, n, oy);
-    const uchar *column = lines->bytes + ox * s->stride_w * DENSE;
-    for (int ky = 0; ky < s->kh; ky++, to += run)
-        for (int b = 0; b < run; b += DENSE_PIECE)
-            *(dense_piece *)(to + b) = *(const dense_piece *)(column + lines->at[ky] + b);
+static inline dense_next first_dense(const dense_lines *lines, int first, int end,
+                                     const conv_int8 *s) {
+    const int ox = first % s->ow;
+    const dense_next next = {lines->bytes + ox * s->stride_w * DENSE, ox, 0, end - 1 - first};
+    return next;
+}
+
+/* Rows first .. end - 1 of a tile; those past the last pixel repeat it. */
+static inline void find_dense(dense_tile *tile, int first, int end, const dense_lines *lines,
+                              dense_next *next, const conv_int8 *s) {
+    const int left = s->kw * DENSE % 4, whole = s->kw * DENSE - left;
+    for (int i = first; i < end; i++) {
+        const uchar *from = next->from + whole;
+        uchar *tail = tile->tails[i];
+        tile->from[i] = next->from;
+        if (left) /* a word each, of which the next writes over what is too much */
+            for (int ky = 0; ky < s->kh; ky++, from += lines->pitch, tail += left)
+                *(dense_word *)tail = *(const dense_word *)from;
+        if (next->left == 0)
+            continue;
+        next->left--;
+        next->from += s->stride_w * DENSE;
+        if (++next->ox == s->ow) {
+            next->ox = 0;
+            next->from = lines->bytes + lines->rows[++next->row];
+        }
+    }
+}
+
+/* acc += all inputs times the weights w of a block. Finds the rows of `other`, if not NULL, on the
+ * way: between two tiles that would be more than the processor looks ahead, and sums would wait. */
+DOT4_INLINE void add_dense(const dense_tile *tile, const dense_lines *lines, const conv_int8 *s,
+                           __global const dotv_acc *w, dotv_acc *acc, dense_tile *other,
+                           dense_next *next) {
+    const int words = s->kw * DENSE / 4, tails = (s->kh * (s->kw * DENSE % 4) + 3) / 4;
+    for (int ky = 0, at = 0; ky < s->kh; ky++, at += lines->pitch) {
+        if (other)
+            find_dense(other, ky * MR / s->kh, (ky + 1) * MR / s->kh, lines, next, s);
+        for (int k = 0; k < words; k++, w += NV)
+            TILE_STEP(*(const dense_word *)(tile->from[i] + at + 4 * k), w, acc)
+    }
+    for (int k = 0; k < tails; k++, w += NV)
+        TILE_STEP(((const int *)tile->tails[i])[k], w, acc)
 }
 
 #endif

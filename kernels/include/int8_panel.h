@@ -139,17 +139,7 @@ static inline void fill_panel(input_panel *panel, __global const uchar *x, const
 /* acc += the panel's step k times w[NV]. */
 static inline void add_step(const input_panel *panel, int k, __global const dotv_acc *w,
                             dotv_acc *acc) {
-    dotv_acc b[NV];
-#pragma unroll
-    for (int v = 0; v < NV; v++)
-        b[v] = w[v];
-#pragma unroll
-    for (int i = 0; i < MR; i++) {
-        const int a = panel->words[i * ROW + k];
-#pragma unroll
-        for (int v = 0; v < NV; v++)
-            acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
-    }
+    TILE_STEP(panel->words[i * ROW + k], w, acc)
 }
 
 #if DOTV_SPLIT

@@ -55,24 +55,27 @@ DOT4_INLINE void ask_for_rows(__global const int *const *from, int k, int ahead)
     }
 }
 
+/* acc += a step of the tile: `word`, an expression in i, are the inputs of row i, w[NV] the weights.
+ */
+#define TILE_STEP(word, w, acc)                                                                    \
+    {                                                                                              \
+        dotv_acc b_[NV];                                                                           \
+        _Pragma("unroll") for (int v = 0; v < NV; v++) b_[v] = (w)[v];                             \
+        _Pragma("unroll") for (int i = 0; i < MR; i++) {                                           \
+            const int a_ = (word);                                                                 \
+            _Pragma("unroll") for (int v = 0; v < NV; v++)(acc)[i * NV + v] =                      \
+                dotv_step((acc)[i * NV + v], a_, b_[v]);                                           \
+        }                                                                                          \
+    }
+
 /* acc += steps first .. end - 1 of the rows' inputs times w[end - first][NV]. Asks for weights. */
 DOT4_INLINE void add_rows(__global const int *const *from, int first, int end,
                           __global const dotv_acc *w, dotv_acc *acc) {
     for (int k = first; k < end; k++, w += NV) {
-        dotv_acc b[NV];
-#pragma unroll
-        for (int v = 0; v < NV; v++)
-            b[v] = w[v];
 #pragma unroll
         for (int v = 0; v < NV; v++)
             PREFETCH(w + WEIGHT_AHEAD * NV + v);
-#pragma unroll
-        for (int i = 0; i < MR; i++) {
-            const int a = from[i][k];
-#pragma unroll
-            for (int v = 0; v < NV; v++)
-                acc[i * NV + v] = dotv_step(acc[i * NV + v], a, b[v]);
-        }
+        TILE_STEP(from[i][k], w, acc)
     }
 }
 

@@ -136,7 +136,7 @@ CLQ_INLINE void finish_group(waiting_tile *t, const tile_epilogue *e) {
             const int i = (first + j) / NV, v = (first + j) % NV;
             const int k = MR % GROUP_ROWS == 0 ? row + i : min(row + i, MR - 1);
             four[j] = tile_add(t->sums[k * NV + v], t->factors[v],
-                               t->residual + (at + min(i, rows - 1) * t->pitch + v * DOTV_LANES), e);
+                               t->residual + at + min(i, rows - 1) * t->pitch + v * DOTV_LANES, e);
         }
         put_codes(dotv_narrow(four, e->bounds), first, t->y + at, t->pitch, rows);
     }

@@ -8,9 +8,8 @@
  *        +------------------+     the block     +----------------+
  *
  * With IN_PLACE the inputs are read where they lie, a word of each pixel at a time (int8_rows.h).
- * With DENSE the panel holds the taps of few channels without gaps (int8_dense.h). Else it is
- * filled from the image, row i with the inputs of pixel i, tap after tap (int8_panel.h). One panel
- * serves all blocks of the item when it holds all taps (and there is one group); else each block
+ * With DENSE lines of few channels are packed first (int8_dense.h). Else the panel is filled from
+ * With DENSE lines of few channels are packed first (int8_dense.h). Else the panel is filled from
  * fills it chunk by chunk. Sums start with the channels' start values. Blocks whose channels all
  * exist become codes in the registers, or wait for an addition (int8_tile.h); other sums go through
  * `line` in memory to the epilogue, 16 channels at a time.
@@ -38,7 +37,7 @@
 #define IN_PLACE 0
 #endif
 
-#ifndef DENSE /* channels of an image whose taps lie densely in the panel (int8_dense.h), else 0 */
+#ifndef DENSE /* channels of an image whose lines are packed (int8_dense.h), else 0 */
 #define DENSE 0
 #endif
 
@@ -63,13 +62,15 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     const int block_end = min(block_begin + s.item_blocks, s.blocks);
     const int m_begin = (int)get_global_id(1 - s.block_dim) * s.item_tiles * MR;
     const int m_end = min(m_begin + s.item_tiles * MR, s.pixels);
-#if !IN_PLACE
-    input_panel panel __attribute__((aligned(64)));
-#endif
 #if DENSE
     dense_lines lines;
-    lines.row = -1;
+    dense_tile tiles[2];
+    pack_lines(&lines, x, &s, m_begin, m_end);
+    dense_next next = first_dense(&lines, m_begin, m_end, &s);
+    find_dense(&tiles[0], 0, MR, &lines, &next, &s);
+    int turn = 0;
 #elif !IN_PLACE
+    input_panel panel __attribute__((aligned(64)));
     const bool whole = s.chunk_taps >= taps && s.depth <= KC && s.group_blocks == s.blocks;
 #endif
     int line[MR * NR] __attribute__((aligned(64)));
@@ -90,20 +91,11 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
     const int piece = clamp(steps / TILE_GROUPS, 1, LINE_STEPS);
 #endif
 
+#if !DENSE
     int ox = m_begin % s.ow, oy = m_begin / s.ow % s.oh, n = m_begin / s.ow / s.oh;
+#endif
     for (int m = m_begin; m < m_end; m += MR) {
-#if DENSE
-        for (int i = 0; i < MR; i++) { /* rows past the last pixel repeat it */
-            fill_dense(&panel, i, x, &s, n, oy, ox, &lines);
-            if (m + i + 1 < s.pixels && ++ox == s.ow) {
-                ox = 0;
-                if (++oy == s.oh) {
-                    oy = 0;
-                    n++;
-                }
-            }
-        }
-#else
+#if !DENSE
 #if IN_PLACE
         if (pointwise) {
             __global const uchar *pixel = x + (long)m * s.in_pitch;
@@ -178,7 +170,8 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                         }
                 }
 #elif DENSE
-            add_steps(&panel, steps, w, 0, 0, acc);
+            add_dense(&tiles[turn], &lines, &s, w, acc,
+                      block == block_begin ? &tiles[1 - turn] : 0, &next);
 #else
             __global const int *unfit = channels + 3 * stride + block * (steps / 2 + 1);
             int done = 0; /* steps */
@@ -241,6 +234,9 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                 finish_codes(line, &s, channels + block * NR, stride,
                              residual ? residual + at : residual, y + at, rows_here, columns);
         }
+#if DENSE
+        turn = 1 - turn;
+#endif
     }
 #if INT8_TILE
     finish_rest(&waiting, &finish);

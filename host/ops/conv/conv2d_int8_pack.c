@@ -175,6 +175,16 @@ static void pack_words(const clq_int8_plan *plan, const clq_conv_geometry *g, co
     }
 }
 
+/* Where the weight of an input of a tap lies among those of its channel. */
+static size_t input_place(const clq_int8_plan *plan, const clq_conv_geometry *g, int tap, int c) {
+    if (!plan->dense) {
+        return (size_t)tap * (size_t)plan->shape.depth + (size_t)c;
+    }
+    const int line = g->kw * g->ic, whole = line / 4 * 4, left = line - whole;
+    const int ky = tap / g->kw, at = tap % g->kw * g->ic + c;
+    return (size_t)(at < whole ? ky * whole + at : g->kh * whole + ky * left + at - whole);
+}
+
 void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g, const int8_t *w,
                            void *packed) {
     if (plan->kernel == CLQ_CONV_DEPTHWISE) {
@@ -185,7 +195,7 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
         pack_winograd(plan, g, w, packed);
         return;
     }
-    size_t step = (size_t)plan->step, nr = (size_t)plan->nr, depth = (size_t)plan->shape.depth;
+    size_t step = (size_t)plan->step, nr = (size_t)plan->nr;
     int inputs = g->ic / g->groups;
     if (!plan->nibbles && plan->element_bytes == 1 && step == 4 && inputs % 4 == 0) {
         pack_words(plan, g, w, packed);
@@ -196,8 +206,8 @@ void clq_int8_pack_weights(const clq_int8_plan *plan, const clq_conv_geometry *g
         size_t lane = weight_lane(plan, p.lane);
         for (int tap = 0; tap < g->kh * g->kw; tap++) {
             for (int c = 0; c < inputs; c++, w++) {
-                size_t k = (size_t)p.block * block_inputs(plan) + (size_t)tap * depth +
-                           (size_t)(p.first_input + c);
+                size_t k = (size_t)p.block * block_inputs(plan) +
+                           input_place(plan, g, tap, p.first_input + c);
                 if (plan->nibbles) {
                     put_nibble(plan, packed, k, lane, *w);
                 } else {

@@ -131,11 +131,56 @@ static void choose_items(const clq_device_info *info, int tiles, int rows, int k
     s->item_blocks = (int)blocks;
 }
 
-static bool plan_items(const clq_device_info *info, const clq_conv_choice *wanted, int rows, int kc,
-                       clq_int8_plan *plan) {
+/* ---- packed lines of few channels (kernels/include/int8_dense.h) ---- */
+
+/* Lines that the output rows of an item see at most: those of an image follow each other. */
+static int dense_lines(const clq_conv_geometry *g, int rows) {
+    int images = g->n == 1 ? 1 : (rows + 2 * g->oh - 2) / g->oh;
+    images = images > rows ? rows : g->kh > g->stride_h ? images : 1;
+    return (rows - images) * g->stride_h + images * g->kh;
+}
+
+/* The most tiles of an item: wherever they begin, the lines of their rows have room. */
+static int most_dense_tiles(const clq_conv_geometry *g, int tile_rows) {
+    const int64_t line = ((int64_t)(g->ow - 1) * g->stride_w + g->kw) * g->ic + CONV_DENSE_GAP;
+    int rows = 0;
+    while (rows < CONV_DENSE_ROWS && dense_lines(g, rows + 1) * line <= CONV_DENSE_LINES) {
+        rows++;
+    }
+    return rows > 0 ? ((rows - 1) * g->ow + 1) / tile_rows : 0;
+}
+
+/* Whether packing pays, where a pixel's word is not full and sums are long, and can be. */
+static bool can_dense(const clq_conv_geometry *g, const clq_int8_plan *plan, int tile_rows) {
+    enum { WORD = 4, LEAST_TAPS = 9 };
+    return plan->step == WORD && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
+           g->groups == 1 && g->ic < WORD && g->kh * g->kw >= LEAST_TAPS && g->dilation_h == 1 &&
+           g->dilation_w == 1 && g->kh * (g->kw * g->ic % WORD) <= CONV_DENSE_TAIL &&
+           most_dense_tiles(g, tile_rows) > 0;
+}
+
+/* As many tiles as have room, of few items as many for each compute unit. */
+static void choose_dense_items(const clq_device_info *info, int tiles, int most,
+                               clq_int8_plan *plan) {
+    const int units = (int)info->compute_units;
+    int items = units * clq_conv_class_of(info)->int8.items_per_unit;
+    items = divide_up(tiles, most) > items ? round_up(divide_up(tiles, most), units) : items;
+    plan->shape.item_tiles = divide_up(tiles, items);
+    plan->shape.item_blocks = plan->shape.blocks;
+}
+
+/* ---- the tile kernel ---- */
+
+static bool plan_items(const clq_device_info *info, const clq_conv_geometry *g,
+                       const clq_conv_choice *wanted, int rows, int kc, clq_int8_plan *plan) {
     conv_int8 *s = &plan->shape;
-    int tiles = divide_up(s->pixels, rows);
-    choose_items(info, tiles, rows, kc, plan);
+    int tiles = divide_up(s->pixels, rows), most = tiles;
+    if (plan->dense) {
+        most = most_dense_tiles(g, rows);
+        choose_dense_items(info, tiles, most, plan);
+    } else {
+        choose_items(info, tiles, rows, kc, plan);
+    }
     if (wanted->items[0] > 0) {
         s->item_tiles = wanted->items[0];
         s->item_blocks = wanted->items[1];
@@ -153,7 +198,8 @@ static bool plan_items(const clq_device_info *info, const clq_conv_choice *wante
     plan->choice.items[0] = s->item_tiles;
     plan->choice.items[1] = s->item_blocks;
     plan->choice.order = s->block_dim ? 1 : 2;
-    return s->item_tiles <= tiles && s->item_blocks <= s->blocks && wanted->order <= 2;
+    return s->item_tiles <= tiles && s->item_tiles <= most && s->item_blocks <= s->blocks &&
+           wanted->order <= 2;
 }
 
 /* Splitting pays where few activations are above 127, as behind a ReLU, in sums that are not short.
@@ -199,17 +245,6 @@ static void choose_inputs(const clq_conv_geometry *g, clq_int8_plan *plan) {
     }
 }
 
-/* Whether the taps of an image of few channels are worth packing, and can be: where a pixel's word
- * is not full and sums are long. */
-static bool can_dense(const clq_conv_geometry *g, const clq_int8_plan *plan) {
-    enum { WORD = 4, LEAST_TAPS = 9 };
-    const int64_t line = ((int64_t)(g->ow - 1) * g->stride_w + g->kw) * g->ic + CONV_DENSE_GAP;
-    return plan->step == WORD && plan->kernel == CLQ_CONV_TILE && !plan->nibbles &&
-           g->groups == 1 && g->ic < WORD && g->kh * g->kw >= LEAST_TAPS &&
-           g->kh <= CONV_DENSE_TAPS && g->dilation_h == 1 && g->dilation_w == 1 &&
-           g->kh * line <= CONV_DENSE_LINES;
-}
-
 static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
                       const clq_conv_choice *wanted, clq_int8_plan *plan) {
     const clq_conv_class *class = clq_conv_class_of(info);
@@ -229,11 +264,10 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
     int kc = class->int8.panel_bytes / (t.rows * plan->element_bytes) / 64 * 64;
     kc = kc > class->int8.max_inputs ? class->int8.max_inputs : kc;
     bool whole_rows = s->depth == s->in_pitch && g->dilation_w == 1 && taps * s->depth <= kc;
-    plan->dense = can_dense(g, plan);
+    plan->dense = can_dense(g, plan, t.rows);
     if (plan->dense) {
         s->depth = g->ic;
         plan->pad = plan->step;
-        kc = round_up(taps * g->ic + CONV_DENSE_GAP, 64);
     }
     s->chunk_taps = s->depth >= kc ? 1 : taps * s->depth <= kc ? taps : kc / s->depth;
     s->run_taps = whole_rows ? g->kw : 1;
@@ -245,7 +279,7 @@ static bool plan_tile(const clq_device_info *info, const clq_conv_geometry *g,
              t.vectors, kc, split);
     use_nibbles(plan);
     choose_inputs(g, plan);
-    const bool can = plan_items(info, wanted, t.rows, kc, plan);
+    const bool can = plan_items(info, g, wanted, t.rows, kc, plan);
     if (info->schedule == CLQ_SCHEDULE_GPU) {
         force_cpu_schedule(plan);
     }

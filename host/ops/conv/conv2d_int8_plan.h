@@ -15,7 +15,7 @@ typedef struct clq_int8_plan {
     int pad;           /* to a multiple of so many inputs, zeros follow a channel's weights */
     int element_bytes; /* of a packed weight */
     bool nibbles;      /* weights are two a byte; element_bytes is of what the kernel unpacks */
-    bool dense;        /* the tile kernel's panel holds taps of few channels without gaps */
+    bool dense;        /* the tile kernel packs lines of few channels (int8_dense.h) */
     bool in_place;     /* the tile kernel reads inputs without a panel */
     int merged_groups; /* groups of the network in one group of `shape` */
     bool by_columns;   /* depthwise on the CPU schedule: its words are columns of the window */
