@@ -391,7 +391,8 @@ clq_status clq_f32_gemm_works(clq_device *device, bool *works) {
 
 /* With blocks as large as the plan's, one whole and one not, and with as many tiles of columns at
  * once, as far as MOST columns go, of which the last is not whole: how much of a work-item's sums
- * is used may matter. The depth is more than a work-item packs (Mesa 22.3.6). */
+ * is used may matter. The depth is more than a work-item packs (Mesa 22.3.6), or that which the
+ * fused kernel is built for. */
 clq_status clq_f32_winograd_works(clq_device *device, const clq_winograd_plan *plan, bool *works) {
     enum { WIDTH = 30, DEPTH = 49, MOST = 192 };
     const int vector = clq_winograd_vector(device), tile_cols = plan->vectors * vector;
@@ -404,10 +405,10 @@ clq_status clq_f32_winograd_works(clq_device *device, const clq_winograd_plan *p
     small.cols = plan->cols < small.item_cols ? plan->cols : small.item_cols;
     v.g.ih = v.g.oh = down * plan->out - 1;
     v.g.iw = v.g.ow = WIDTH;
-    v.g.ic = DEPTH;
-    v.g.oc = small.item_cols * tile_cols + 1;
-    snprintf(variant, sizeof variant, "-DOUT=%d -DMR=%d -DNV=%d%s block=%d cols=%d of %d",
-             plan->out, plan->rows, plan->vectors, plan->fused ? " fused" : "", small.block,
+    v.g.ic = plan->fused ? plan->depth : DEPTH;
+    v.g.oc = plan->fused ? plan->depth : small.item_cols * tile_cols + 1;
+    snprintf(variant, sizeof variant, "-DOUT=%d -DMR=%d -DNV=%d%s of %d block=%d cols=%d of %d",
+             plan->out, plan->rows, plan->vectors, plan->fused ? " fused" : "", v.g.ic, small.block,
              small.cols, small.item_cols);
     return clq_self_test(device, "conv2d_f32_winograd", variant, run_test, &v, works);
 }
@@ -430,8 +431,12 @@ clq_status clq_f32_weights_work(clq_device *device, const clq_conv_geometry *geo
     if (clq_conv_is_depthwise(geometry)) {
         v.g.ic = v.g.oc = v.g.groups = 40;
     }
-    snprintf(variant, sizeof variant, "%dx%d of %dx%d by %dx%d+%d+%d", v.g.kh, v.g.kw, v.g.oh,
-             v.g.ow, v.g.stride_h, v.g.stride_w, v.g.dilation_h, v.g.dilation_w);
+    if (winograd && clq_winograd_weights_own(device, geometry)) { /* built for its depth */
+        v.g.ic = geometry->ic;
+        v.g.oc = geometry->oc;
+    }
+    snprintf(variant, sizeof variant, "%dx%dx%d of %dx%dx%d by %dx%d+%d+%d", v.g.kh, v.g.kw, v.g.ic,
+             v.g.oh, v.g.ow, v.g.oc, v.g.stride_h, v.g.stride_w, v.g.dilation_h, v.g.dilation_w);
     const char *family = winograd         ? "conv2d_f32_winograd_weights"
                          : v.g.groups > 1 ? "conv2d_f32_depthwise_weights"
                          : gpu            ? "conv2d_f32_block_weights"

@@ -10,52 +10,9 @@
  * [position][column tile][depth][NR]. */
 #include "ahead.h"
 #include "conv_epilogue.h"
-#include "winograd.h"
+#include "winograd_input.h"
 
-/* Transforms a vector of channels: `from` points to the pixels of a tile. */
-static inline void transform_vector(__global const float *const *from, int c,
-                                    __global float *to, int position) {
-    fvec half_done[POSITIONS]; /* transposed */
-    UNROLLED_FOR(x, EDGE) {
-        fvec column[EDGE];
-        UNROLLED_FOR(y, EDGE) {
-            column[y] = FVEC_LOAD(from[y * EDGE + x] + c);
-        }
-        winograd_input(column, half_done + x * EDGE);
-    }
-    UNROLLED_FOR(y, EDGE) {
-        fvec line[EDGE], v[EDGE];
-        UNROLLED_FOR(x, EDGE) {
-            line[x] = half_done[x * EDGE + y];
-        }
-        winograd_input(line, v);
-        UNROLLED_FOR(x, EDGE) {
-            FVEC_STORE(v[x], to + (long)(y * EDGE + x) * position + c);
-        }
-    }
-}
-
-/* Transforms output tile `tile`'s input into its row `to` of every position; a tile past the last
- * becomes zeros. */
-static inline void transform_tile(const winograd_shape *s, __global const float *src,
-                                  __global const float *zeros, int tile, __global float *to) {
-    const int row = tile / s->tiles_w, n = row / s->tiles_h;
-    const int y0 = (row - n * s->tiles_h) * OUT + s->first_y;
-    const int x0 = (tile - row * s->tiles_w) * OUT + s->first_x;
-    __global const float *from[POSITIONS];
-    for (int y = 0; y < EDGE; y++) {
-        for (int x = 0; x < EDGE; x++) {
-            const bool inside = (n < s->n) & ((uint)(y0 + y) < (uint)s->src_h) &
-                                ((uint)(x0 + x) < (uint)s->src_w);
-            const long at = (((long)n * s->src_h + y0 + y) * s->src_w + x0 + x) * s->depth;
-            from[y * EDGE + x] = inside ? src + at : zeros;
-        }
-    }
-    for (int c = 0; c < s->depth; c += VL) { /* the last vector may take some channels again */
-        transform_vector(from, min(c, s->depth - VL), to, s->position);
-    }
-}
-
+#ifndef OWN_DEPTH
 /* Item (`tiles` of the `total` tiles from first_block on). */
 __kernel void conv2d_f32_winograd_input(__global const float *src, __global const float *packed,
                                         __global const winograd_shape *shape,
@@ -70,28 +27,31 @@ __kernel void conv2d_f32_winograd_input(__global const float *src, __global cons
                            (size_t)(tile - block * s.block) * s.pitch);
     }
 }
+#endif
 
 #define ASK_CHANNELS 64 /* asks for the next weights once for so many channels */
 
 /* The sums of one position: `rows` rows of `from` times `tiles` column tiles of weights b. The
  * weights come from far, so those of the next tile, the last time `next`, are asked for meanwhile. */
-static inline void sum_position(const winograd_shape *s, __global const float *from, int rows,
+static inline void sum_position(const winograd_shape *s, const transformed_float *from, int rows,
                                 __global const float *b, int tiles, __global const float *next,
                                 float *sums) {
-    const int tile_weights = s->depth * NR, runs = (s->depth + ASK_CHANNELS - 1) / ASK_CHANNELS;
+    const int depth = DEPTH_OF(s), tile_weights = depth * NR;
+    const int runs = (depth + ASK_CHANNELS - 1) / ASK_CHANNELS;
     for (int tile = 0; tile < tiles; tile++, b += tile_weights) {
         ahead later = plan_ahead(tile + 1 < tiles ? b + tile_weights : next, 1, 0, 1, 0,
                                  tile_weights, rows / MR * runs);
         for (int r = 0; r < rows; r += MR, sums += MR * NR) {
             fvec acc[MR * NV];
-            __global const float *at[MR], *w = b;
+            const transformed_float *at[MR];
+            __global const float *w = b;
             UNROLLED_FOR(i, MR) {
-                at[i] = from + (size_t)(r + i) * s->pitch;
+                at[i] = from + (size_t)(r + i) * PITCH_OF(s);
             }
             TILE_CLEAR(acc);
-            for (int c = 0; c < s->depth; c += ASK_CHANNELS) {
+            for (int c = 0; c < depth; c += ASK_CHANNELS) {
                 ask_ahead(&later);
-                TILE_RUN(acc, at, w, c, min(c + ASK_CHANNELS, s->depth));
+                TILE_RUN(acc, at, w, c, min(c + ASK_CHANNELS, depth));
             }
             UNROLLED_FOR(i, MR * NV) {
                 FVEC_STORE(acc[i], sums + i * VL);
@@ -129,30 +89,31 @@ static inline void store_output(const winograd_shape *s, const float *sums, int 
     }
 }
 
-/* Item (item_cols column tiles, block from first_block on); takes `cols` column tiles at a time. With
- * `own` it transforms its input first. */
+/* Item (item_cols column tiles, block from first_block on); takes `cols` column tiles at a time. */
 __kernel void conv2d_f32_winograd(__global const float *src, __global const float *packed,
                                   __global const winograd_shape *shape,
                                   __global const float *bias, __global const float *residual,
                                   __global float *dst, __global float *transformed, float lo,
-                                  float hi, int item_cols, int cols, int own, int first_block) {
+                                  float hi, int item_cols, int cols, int first_block) {
     const winograd_shape s = *shape;
     const int first = (first_block + (int)get_global_id(1)) * s.block;
     const int image_tiles = s.tiles_h * s.tiles_w;
     const int count = min(s.block, s.n * image_tiles - first), rows = (count + MR - 1) / MR * MR;
     const int begin = (int)get_global_id(0) * item_cols, end = min(begin + item_cols, s.col_tiles);
     float sums[WINOGRAD_SUMS] __attribute__((aligned(64)));
-    transformed += get_global_id(1) * POSITIONS * s.position;
-    if (own) {
-        for (int r = 0; r < rows; r++) {
-            transform_tile(&s, src, packed + s.zeros, first + r, transformed + (size_t)r * s.pitch);
-        }
+#ifdef OWN_DEPTH
+    float v[POSITIONS * WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
+    for (int r = 0; r < rows; r++) {
+        transform_tile(&s, src, packed + s.zeros, first + r, v + r * OWN_DEPTH);
     }
+#else
+    __global const float *v = transformed + get_global_id(1) * POSITIONS * s.position;
+#endif
     for (int tile = begin; tile < end; tile += cols) {
         const int tiles = min(cols, end - tile), step = tiles * rows * NR;
         for (int p = 0; p < POSITIONS; p++) {
             __global const float *b = packed + ((size_t)p * s.col_tiles + tile) * s.depth * NR;
-            sum_position(&s, transformed + (size_t)p * s.position, rows, b, tiles,
+            sum_position(&s, v + (size_t)p * POSITION_OF(&s), rows, b, tiles,
                          b + (size_t)s.col_tiles * s.depth * NR, sums + p * step);
         }
         for (int r = 0; r < count; r++) {

@@ -7,17 +7,20 @@
  *           the 9 taps
  *
  * A launch does some blocks, each of which adds to a part of its own; later launches go on with the
- * same parts. Partial sums lie as those of conv2d_weights.cl, whose reduction adds the parts up. */
+ * same parts. Partial sums lie as those of conv2d_weights.cl, whose reduction adds the parts up.
+ *
+ * With few channels on both sides one launch does it all (OWN_DEPTH): an item transforms the tiles
+ * of its part block by block, and its sums of all positions stay in its own memory to the end. */
 #include "ahead.h"
-#include "winograd.h"
+#include "winograd_input.h"
 
 /* ---- the output gradient ---- */
 
 #define GRAD_VECTORS 8 /* vectors of an item; the last has those that are left */
 
 /* Transforms a vector of a tile's pixels; returns their sum. */
-static inline fvec transform_grad(__global const float *const *from, int c, __global float *to,
-                                  int position) {
+static inline fvec transform_grad(__global const float *const *from, int c,
+                                  transformed_float *to, int position) {
     fvec half_done[OUT * EDGE], sum = (fvec)0; /* transposed */
     UNROLLED_FOR(x, OUT) {
         fvec column[OUT];
@@ -53,6 +56,8 @@ static inline void find_grad(const winograd_shape *s, __global const float *grad
         }
     }
 }
+
+#ifndef OWN_DEPTH
 
 /* Item (GRAD_VECTORS vectors of columns, block from first_block on). partial_bias is
  * [part][column, padded to column tiles]. */
@@ -91,6 +96,8 @@ __kernel void conv2d_f32_winograd_grad(__global const float *grad, __global cons
     }
 }
 
+#endif
+
 /* ---- the sums ---- */
 
 /* One vector of sums, `step` floats from position to position, to its taps, tap_step floats apart:
@@ -117,6 +124,75 @@ static inline void store_taps(const float *sums, int step, __global float *to, i
         }
     }
 }
+
+#ifdef OWN_DEPTH
+
+/* Adds `count` tiles to the sums of one position, all channels and NR columns. */
+static inline void add_tiles(const float *inputs, const float *grads, int grad_pitch, int count,
+                             bool first, float *sums) {
+    for (int r = 0; r < OWN_DEPTH; r += MR, sums += MR * NR) {
+        fvec acc[MR * NV];
+        const float *a = inputs + r, *b = grads;
+        UNROLLED_FOR(i, MR * NV) {
+            acc[i] = first ? (fvec)0 : FVEC_LOAD(sums + i * VL);
+        }
+        for (int t = 0; t < count; t++, a += OWN_DEPTH, b += grad_pitch) {
+            TILE_STEP(acc, a[i_], b);
+        }
+        UNROLLED_FOR(i, MR * NV) {
+            FVEC_STORE(acc[i], sums + i * VL);
+        }
+    }
+}
+
+/* Item (part of part_blocks blocks). The channels are a multiple of MR, the columns one of NR. */
+__kernel void conv2d_f32_winograd_weights_own(__global const float *src,
+                                              __global const float *grad,
+                                              __global const float *zeros,
+                                              __global const winograd_shape *shape,
+                                              __global float *partial,
+                                              __global float *partial_bias, int part_blocks) {
+    const winograd_shape s = *shape;
+    const int part = get_global_id(0), begin = part * part_blocks * s.block;
+    const int end = min(begin + part_blocks * s.block, s.n * s.tiles_h * s.tiles_w);
+    const int step = OWN_DEPTH * NR;
+    float v[POSITIONS * WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
+    float u[POSITIONS * WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
+    float sums[WINOGRAD_SUMS] __attribute__((aligned(64)));
+    float bias[WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
+    for (int c = 0; c < s.cols; c += VL) {
+        FVEC_STORE((fvec)0, bias + c);
+    }
+    for (int first = begin; first < end; first += s.block) {
+        const int count = min(s.block, end - first);
+        for (int t = 0; t < count; t++) {
+            __global const float *from[OUT * OUT];
+            transform_tile(&s, src, zeros, first + t, v + t * OWN_DEPTH);
+            find_grad(&s, grad, zeros, first + t, from);
+            for (int c = 0; c < s.cols; c += VL) {
+                const fvec sum = transform_grad(from, c, u + t * s.cols, WINOGRAD_OWN_POSITION);
+                FVEC_STORE(FVEC_LOAD(bias + c) + sum, bias + c);
+            }
+        }
+        for (int p = 0; p < POSITIONS; p++) {
+            for (int tile = 0; tile < s.col_tiles; tile++) {
+                add_tiles(v + p * WINOGRAD_OWN_POSITION, u + p * WINOGRAD_OWN_POSITION + tile * NR,
+                          s.cols, count, first == begin, sums + (p * s.col_tiles + tile) * step);
+            }
+        }
+    }
+    partial += (size_t)part * s.col_tiles * 9 * step;
+    for (int tile = 0; tile < s.col_tiles; tile++, partial += 9 * step) {
+        for (int i = 0; i < step; i += VL) {
+            store_taps(sums + tile * step + i, s.col_tiles * step, partial + i, step, false);
+        }
+    }
+    for (int c = 0; c < s.cols; c += VL) {
+        FVEC_STORE(FVEC_LOAD(bias + c), partial_bias + part * s.cols + c);
+    }
+}
+
+#else
 
 #define ASK_TILES 32 /* asks for the next position's tiles once for so many */
 
@@ -172,3 +248,4 @@ __kernel void conv2d_f32_winograd_weights(__global const float *inputs,
         store_taps(sums + i, step, partial + i, step, first_block > 0);
     }
 }
+#endif

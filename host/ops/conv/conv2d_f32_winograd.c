@@ -63,9 +63,9 @@ static const struct register_tile {
     int vector, rows, vectors;
     double cost;
 } register_tiles[] = {
-    {16, 6, 4, 1.1},   {16, 5, 4, 1.1}, {16, 4, 4, 1.15}, {16, 8, 3, 1.1},
-    {16, 12, 2, 1.15}, {8, 6, 2, 1.1},  {8, 5, 2, 1.12},  {8, 4, 3, 1.1},
-    {4, 6, 2, 1.1},    {4, 5, 2, 1.12}, {4, 4, 3, 1.1},
+    {16, 6, 4, 1.1},   {16, 5, 4, 1.1},  {16, 4, 4, 1.15}, {16, 8, 3, 1.1},
+    {16, 12, 2, 1.15}, {16, 12, 1, 1.2}, {8, 6, 2, 1.1},   {8, 5, 2, 1.12},
+    {8, 4, 3, 1.1},    {4, 6, 2, 1.1},   {4, 5, 2, 1.12},  {4, 4, 3, 1.1},
 };
 
 /* Cycles, bytes a cycle and bytes: measured on a Zen 3, and no more than a guide elsewhere. */
@@ -101,6 +101,11 @@ static double plan_cycles(const clq_device_info *info, const winograd_shape *s,
     return most(all, s->col_tiles * tile_weights / memory_rate);
 }
 
+/* Whether a work-item can keep its transformed input to itself. */
+static bool can_fuse(const winograd_shape *s, int vector) {
+    return s->depth % vector == 0 && s->block * s->depth <= WINOGRAD_OWN_POSITION;
+}
+
 /* The best of all ways to cut the work with this output and register tile. */
 static double choose_cut(const clq_device_info *info, const clq_conv_geometry *g, bool backward,
                          const struct register_tile *tile, clq_winograd_plan *plan) {
@@ -109,13 +114,14 @@ static double choose_cut(const clq_device_info *info, const clq_conv_geometry *g
     clq_winograd_plan p = *plan;
     p.rows = tile->rows;
     p.vectors = tile->vectors;
+    p.depth = backward ? g->oc : g->ic;
     const int floats = positions(&p) * tile->vectors * tile->vector; /* sums of a tile */
     for (p.block = p.rows; p.block * floats <= WINOGRAD_SUMS; p.block += p.rows) {
         const winograd_shape s = clq_winograd_shape(g, backward, &p, tile->vector);
         for (p.item_cols = s.col_tiles; p.item_cols > 0; p.item_cols /= 2) {
             const int fit = CACHED_SUMS / (p.block * floats);
             p.cols = fit < 1 ? 1 : fit < p.item_cols ? fit : p.item_cols;
-            for (int fused = 0; fused < 2; fused++) {
+            for (int fused = 0; fused <= can_fuse(&s, tile->vector); fused++) {
                 p.fused = fused;
                 const double cycles = plan_cycles(info, &s, &p, tile);
                 if (cycles < best) {
@@ -182,22 +188,28 @@ static void size_weights(clq_conv_winograd *conv, size_t tile_cols) {
 clq_status clq_conv_winograd_init(clq_conv_winograd *conv, clq_device *device,
                                   const clq_conv_geometry *geometry, bool backward,
                                   const clq_winograd_plan *plan) {
-    char options[64];
+    char options[96];
     const int vector = clq_winograd_vector(device);
     winograd_shape *s = &conv->shape;
     conv->device = device;
-    conv->plan = *plan;
     *s = clq_winograd_shape(geometry, backward, plan, vector);
+    conv->plan = *plan;
+    conv->plan.fused = plan->fused && can_fuse(s, vector);
     conv->operations = 2.0 * positions(plan) * tile_count(s) * s->depth * s->cols;
     const size_t block_bytes = (size_t)positions(plan) * (size_t)s->position * sizeof(float);
     const int fit = block_bytes < SCRATCH_BYTES ? (int)(SCRATCH_BYTES / block_bytes) : 1;
-    conv->launch_blocks = min_int(fit, clq_ceil_div_int(tile_count(s), s->block));
-    conv->scratch_bytes = (size_t)conv->launch_blocks * block_bytes;
-    snprintf(options, sizeof options, "-DOUT=%d -DMR=%d -DNV=%d", plan->out, plan->rows,
-             plan->vectors);
-    CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd", options, &conv->kernel));
-    CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd_input", options, &conv->input));
+    const int blocks = clq_ceil_div_int(tile_count(s), s->block);
+    conv->launch_blocks = conv->plan.fused ? blocks : min_int(fit, blocks);
+    conv->scratch_bytes = conv->plan.fused ? 0 : (size_t)conv->launch_blocks * block_bytes;
+    const int length = snprintf(options, sizeof options, "-DOUT=%d -DMR=%d -DNV=%d", plan->out,
+                                plan->rows, plan->vectors);
+    if (conv->plan.fused) {
+        snprintf(options + length, sizeof options - (size_t)length, " -DOWN_DEPTH=%d", s->depth);
+    } else {
+        CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd_input", options, &conv->input));
+    }
     CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd_pack", options, &conv->pack));
+    CLQ_TRY(clq_kernel_get(device, "conv2d_f32_winograd", options, &conv->kernel));
     size_weights(conv, (size_t)(plan->vectors * vector));
     CLQ_TRY(clq_buffer_create(device, sizeof *s, &conv->shape_buffer));
     return clq_buffer_write(conv->shape_buffer, 0, sizeof *s, s);
@@ -237,7 +249,9 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
     const int blocks = clq_ceil_div_int(tile_count(s), s->block);
     clq_status status = CLQ_OK;
     clq_buffer *transformed = NULL;
-    CLQ_TRY(clq_scratch_take(conv->device, conv->scratch_bytes, &transformed));
+    if (!plan->fused) {
+        CLQ_TRY(clq_scratch_take(conv->device, conv->scratch_bytes, &transformed));
+    }
     for (int first = 0; first < blocks; first += conv->launch_blocks) {
         const int count = min_int(conv->launch_blocks, blocks - first);
         const clq_range range =
@@ -256,7 +270,7 @@ clq_status clq_conv_winograd_run(clq_conv_winograd *conv, clq_buffer *src, clq_b
                             CLQ_BUF(conv->packed.buffer), CLQ_BUF(conv->shape_buffer),
                             CLQ_BUF(bias), CLQ_BUF(residual), CLQ_BUF(dst), CLQ_BUF(transformed),
                             CLQ_F32(lo), CLQ_F32(hi), CLQ_I32(plan->item_cols), CLQ_I32(plan->cols),
-                            CLQ_I32(plan->fused), CLQ_I32(first)));
+                            CLQ_I32(first)));
     }
 cleanup: /* the queued launches still complete */
     clq_buffer_release(transformed);

@@ -18,7 +18,9 @@ typedef struct clq_winograd_plan {
     int block;         /* output tiles of a block, a multiple of rows */
     int item_cols;     /* column tiles of a work-item, */
     int cols;          /* of them at a time */
-    bool fused;        /* work-items transform their own input */
+    bool fused; /* work-items transform their own input, if it is of whole vectors and fits their
+                   own memory: WINOGRAD_OWN_POSITION */
+    int depth;  /* for which it was chosen */
 } clq_winograd_plan;
 
 typedef struct clq_conv_winograd {

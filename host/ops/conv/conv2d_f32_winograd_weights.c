@@ -10,7 +10,11 @@
 #include "ops/conv/conv2d_f32_winograd.h"
 
 enum { OUT = 4, EDGE = OUT + 2, POSITIONS = EDGE * EDGE };
-enum { BLOCK_TILES = 128 };                     /* that are summed before sums become taps */
+enum { BLOCK_TILES = 128 }; /* that are summed before sums become taps */
+enum {
+    OWN_BLOCK_TILES = 24,
+    OWN_CHANNELS = 16
+};                                              /* when items transform: tiles; divides channels */
 enum { WANTED_ITEMS = 32 };                     /* of a launch */
 enum { SCRATCH_BYTES = 24 << 20 };              /* for a launch's transformed tiles */
 enum { READ_PAST = CONV_ITEM_COLUMNS };         /* floats read behind them, but not used */
@@ -43,9 +47,27 @@ static size_t grad_block(const winograd_shape *s) {
 
 /* ---- choosing ---- */
 
+bool clq_winograd_weights_own(const clq_device *device, const clq_conv_geometry *g) {
+    const int vector = clq_winograd_vector(device);
+    return g->ic % OWN_CHANNELS == 0 && g->oc % vector == 0 &&
+           OWN_BLOCK_TILES * max_int(g->ic, g->oc) <= WINOGRAD_OWN_POSITION &&
+           POSITIONS * g->ic * g->oc <= WINOGRAD_SUMS;
+}
+
+/* The register tile: 16 or 8 sums, with as many rows as the channels are a multiple of. */
+static clq_conv_tile own_tile(const clq_device *device, const clq_conv_geometry *g) {
+    const int vector = clq_winograd_vector(device), vectors = g->oc % (2 * vector) == 0 ? 2 : 1;
+    clq_conv_tile tile = {
+        .rows = (vector == 16 ? 16 : 8) / vectors, .cols = vectors * vector, .vector = vector};
+    snprintf(tile.options, sizeof tile.options, "-DMR=%d -DNV=%d", tile.rows, vectors);
+    return tile;
+}
+
 bool clq_winograd_weights_choose(const clq_device *device, const clq_conv_geometry *g) {
-    /* Vectors a cycle, and cycles of a vector: measured on a Zen 3, a guide elsewhere. */
-    const double direct_cost = 1.2, product_cost = 1.2, transform_cycles = 15, taps_cycles = 120;
+    /* Vectors a cycle, and cycles of a vector: measured on a Zen 3, in its own memory on a Zen 5, a
+     * guide elsewhere. */
+    const double direct_cost = 1.2, product_cost = 1.2, taps_cycles = 120;
+    const double transform_cycles = clq_winograd_weights_own(device, g) ? 5 : 15;
     const int vector = clq_winograd_vector(device);
     if (!clq_winograd_suits(device, g) || g->ic < vector || g->oc < vector) {
         return false;
@@ -87,13 +109,27 @@ static void lay_out_sums(conv_weights_shape *sums, const winograd_shape *s,
     sums->parts = min_int(min_int(clq_ceil_div_int(WANTED_ITEMS, items), fit), block_count(s));
 }
 
+/* Each part does as many blocks, the last what is left. */
+static void share_blocks(clq_conv_winograd_weights *conv) {
+    const int blocks = block_count(&conv->shape);
+    conv->part_blocks = clq_ceil_div_int(blocks, min_int(blocks, WANTED_ITEMS));
+    conv->sums.parts = clq_ceil_div_int(blocks, conv->part_blocks);
+}
+
 static clq_status take_kernels(clq_conv_winograd_weights *conv, const clq_conv_tile *tile) {
-    char options[sizeof tile->options + 16];
-    snprintf(options, sizeof options, "-DOUT=%d %s", OUT, tile->options);
+    char options[sizeof tile->options + 32];
+    const int length = snprintf(options, sizeof options, "-DOUT=%d %s", OUT, tile->options);
+    CLQ_TRY(
+        clq_kernel_get(conv->device, "conv2d_f32_weights_reduce", tile->options, &conv->reduce));
+    if (conv->own) {
+        snprintf(options + length, sizeof options - (size_t)length, " -DOWN_DEPTH=%d",
+                 conv->shape.depth);
+        return clq_kernel_get(conv->device, "conv2d_f32_winograd_weights_own", options,
+                              &conv->kernel);
+    }
     CLQ_TRY(clq_kernel_get(conv->device, "conv2d_f32_winograd_input", options, &conv->input));
     CLQ_TRY(clq_kernel_get(conv->device, "conv2d_f32_winograd_grad", options, &conv->grad));
-    CLQ_TRY(clq_kernel_get(conv->device, "conv2d_f32_winograd_weights", options, &conv->kernel));
-    return clq_kernel_get(conv->device, "conv2d_f32_weights_reduce", tile->options, &conv->reduce);
+    return clq_kernel_get(conv->device, "conv2d_f32_winograd_weights", options, &conv->kernel);
 }
 
 /* ---- scratch ---- */
@@ -113,9 +149,10 @@ static scratch_sizes size_scratch(const clq_conv_winograd_weights *conv) {
     const size_t parts = (size_t)sums->parts;
     const size_t rows = (size_t)(9 * sums->channel_blocks * sums->run_pad);
     const size_t bias = parts * (size_t)(sums->col_tiles * sums->col_tile) * sizeof(float);
+    const size_t launched = conv->own ? 0 : parts; /* blocks whose tiles a launch keeps */
     return (scratch_sizes){
-        .inputs = (parts * input_block(&conv->shape) + READ_PAST) * sizeof(float),
-        .grads = (parts * grad_block(&conv->shape) + READ_PAST) * sizeof(float),
+        .inputs = (launched * input_block(&conv->shape) + READ_PAST) * sizeof(float),
+        .grads = (launched * grad_block(&conv->shape) + READ_PAST) * sizeof(float),
         .partial = rows * bias,
         .partial_bias = bias,
     };
@@ -151,18 +188,27 @@ static clq_status upload(clq_device *device, const void *data, size_t size, clq_
 
 clq_status clq_conv_winograd_weights_init(clq_conv_winograd_weights *conv, clq_device *device,
                                           const clq_conv_geometry *g) {
-    const clq_conv_tile tile = clq_conv_choose_tile(clq_device_get_info(device), g->ic, g->oc);
+    const bool own = clq_winograd_weights_own(device, g);
+    const clq_conv_tile tile =
+        own ? own_tile(device, g) : clq_conv_choose_tile(clq_device_get_info(device), g->ic, g->oc);
     const int tiles = g->n * clq_ceil_div_int(g->oh, OUT) * clq_ceil_div_int(g->ow, OUT);
     const clq_winograd_plan plan = {
-        .out = OUT, .vectors = tile.cols / tile.vector, .block = min_int(tiles, BLOCK_TILES)};
+        .out = OUT,
+        .vectors = tile.cols / tile.vector,
+        .block = own ? OWN_BLOCK_TILES : min_int(tiles, BLOCK_TILES),
+    };
     const size_t zeros = (size_t)max_int(g->ic, g->oc) * sizeof(float);
     winograd_shape *s = &conv->shape;
     conv->device = device;
+    conv->own = own;
     *s = clq_winograd_shape(g, false, &plan, tile.vector);
     s->zeros = 0;
     s->pitch = WINOGRAD_PITCH(s->depth);
     s->position = WINOGRAD_POSITION(s->block, s->pitch);
     lay_out_sums(&conv->sums, s, &tile);
+    if (own) {
+        share_blocks(conv);
+    }
     conv->operations = 2.0 * POSITIONS * tiles * g->ic * g->oc;
     CLQ_TRY(take_kernels(conv, &tile));
     CLQ_TRY(reserve_scratch(conv));
@@ -177,6 +223,15 @@ void clq_conv_winograd_weights_free(clq_conv_winograd_weights *conv) {
     clq_buffer_release(conv->sums_buffer);
     clq_buffer_release(conv->zeros);
     memset(conv, 0, sizeof *conv);
+}
+
+/* All parts in one launch. */
+static clq_status run_own(clq_conv_winograd_weights *conv, clq_buffer *x, clq_buffer *dy,
+                          const scratch *t) {
+    clq_device_set_work(conv->device, conv->operations);
+    return CLQ_LAUNCH(conv->device, conv->kernel, CLQ_RANGE1((size_t)conv->sums.parts), CLQ_BUF(x),
+                      CLQ_BUF(dy), CLQ_BUF(conv->zeros), CLQ_BUF(conv->shape_buffer),
+                      CLQ_BUF(t->partial), CLQ_BUF(t->partial_bias), CLQ_I32(conv->part_blocks));
 }
 
 /* Adds `blocks` blocks to as many parts. */
@@ -208,7 +263,10 @@ clq_status clq_conv_winograd_weights_run(clq_conv_winograd_weights *conv, clq_bu
     scratch t = {0};
     clq_device_set_work(conv->device, 0);
     CLQ_GOTO(status, cleanup, take_scratch(conv, &t));
-    for (int first = 0; first < blocks; first += sums->parts) {
+    if (conv->own) {
+        CLQ_GOTO(status, cleanup, run_own(conv, x, dy, &t));
+    }
+    for (int first = 0; first < blocks && !conv->own; first += sums->parts) {
         CLQ_GOTO(status, cleanup,
                  run_blocks(conv, x, dy, &t, first, min_int(sums->parts, blocks - first)));
     }

@@ -16,11 +16,16 @@ typedef struct clq_conv_winograd_weights {
     clq_buffer *shape_buffer, *sums_buffer;
     clq_buffer *zeros; /* a pixel of input or output */
     clq_kernel *input, *grad, *kernel, *reduce;
+    bool own; /* items transform what they read; each does part_blocks blocks */
+    int part_blocks;
     double operations; /* that it really takes, transforms aside */
 } clq_conv_winograd_weights;
 
 /* Whether Winograd's algorithm can be had and should be faster than the sum over pixels. */
 bool clq_winograd_weights_choose(const clq_device *device, const clq_conv_geometry *geometry);
+
+/* Whether so few channels are on both sides that one launch does it all. */
+bool clq_winograd_weights_own(const clq_device *device, const clq_conv_geometry *geometry);
 
 /* `conv` must be zeroed; free after a failure too. Needs at least a vector of channels on both
  * sides. */

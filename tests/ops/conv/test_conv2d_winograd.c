@@ -216,7 +216,8 @@ static void test_chosen_plan(void **state) {
 static void test_many_tiles(void **state) {
     clq_device *device = *state;
     fixture f = fixture_create(device, geometry(9, 57, 58, 64, 5, 1), false, 1);
-    clq_winograd_plan plan = {4, 6, 2, 24, 1, 1, false};
+    clq_winograd_plan plan = {
+        .out = 4, .rows = 6, .vectors = 2, .block = 24, .item_cols = 1, .cols = 1};
     float *result = run_plan(device, &f, &plan);
     check(&f, &plan, result);
     plan.fused = true;
@@ -229,7 +230,8 @@ static void test_many_tiles(void **state) {
 
 static void test_residual_may_be_the_output(void **state) {
     clq_device *device = *state;
-    const clq_winograd_plan plan = {4, 6, 2, 6, 1, 1, false};
+    const clq_winograd_plan plan = {
+        .out = 4, .rows = 6, .vectors = 2, .block = 6, .item_cols = 1, .cols = 1};
     fixture f = fixture_create(device, geometry(1, 7, 9, 32, 20, 1), false, 0);
     clq_conv_winograd conv = {0};
     float *result = malloc(f.dst_count * sizeof *result);

@@ -135,12 +135,15 @@ static void test_shapes(void **state) {
 }
 
 /* More blocks of tiles than a launch has parts, the last not full; more channels than an item
- * sums. */
+ * sums; so few that items transform their own tiles. */
 static void test_many_tiles(void **state) {
     clq_device *device = *state;
     const int v = (int)clq_device_get_info(device)->simd_bytes / (int)sizeof(float);
-    const clq_conv_geometry g[] = {geometry(1, 121, 122, v, 65, 1), geometry(3, 5, 6, 150, 40, 1)};
-    for (int i = 0; i < 2; i++) {
+    const clq_conv_geometry g[] = {geometry(1, 121, 122, v, 65, 1), geometry(3, 5, 6, 150, 40, 1),
+                                   geometry(1, 121, 122, 16, 2 * v, 1),
+                                   geometry(3, 9, 7, 32, v, 0)};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(clq_winograd_weights_own(device, &g[i]), i >= 2);
         fixture f = fixture_create(device, g[i]);
         check_fixture(device, &f);
         fixture_free(&f);
