@@ -8,6 +8,7 @@
 #include "device/internal.h"
 #include "ops/conv/conv2d_f32_plan.h"
 #include "ops/conv/conv2d_f32_shape.h"
+#include "ops/conv/conv2d_f32_winograd.h"
 #include "ops/conv/conv2d_int8_plan.h"
 #include "ops/conv/conv_class.h"
 
@@ -202,6 +203,18 @@ static void test_weights_of_few_pixels_are_read_once(void **state) {
     assert_int_equal(plan.choice.tile[1], 2);
 }
 
+/* 64 output tiles on 2 compute units: half of them each, none computed for nothing. */
+static void test_winograd_shares_few_tiles(void **state) {
+    (void)state;
+    const clq_device device = {.info = {.is_cpu = true, .simd_bytes = 64, .compute_units = 2}};
+    const clq_conv_geometry g = square(32, 64, 64, 3, 1, 1);
+    clq_winograd_plan plan;
+    assert_true(clq_winograd_choose(&device, &g, false, &plan));
+    assert_int_equal(plan.out, 4);
+    assert_int_equal(plan.block, 32);
+    assert_int_equal(plan.block % plan.rows, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
@@ -210,6 +223,7 @@ int main(void) {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_candidates_of_every_class),
         cmocka_unit_test(test_weights_of_few_pixels_are_read_once),
+        cmocka_unit_test(test_winograd_shares_few_tiles),
     };
     return cmocka_run_group_tests_name("conv_choice", tests, NULL, NULL);
 }
