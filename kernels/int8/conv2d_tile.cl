@@ -9,10 +9,11 @@
  *
  * With IN_PLACE the inputs are read where they lie, a word of each pixel at a time (int8_rows.h).
  * With DENSE lines of few channels are packed first (int8_dense.h). Else the panel is filled from
- * With DENSE lines of few channels are packed first (int8_dense.h). Else the panel is filled from
- * fills it chunk by chunk. Sums start with the channels' start values. Blocks whose channels all
- * exist become codes in the registers, or wait for an addition (int8_tile.h); other sums go through
- * `line` in memory to the epilogue, 16 channels at a time.
+ * the image, row i with the inputs of pixel i, tap after tap (int8_panel.h). One panel serves all
+ * blocks of the item when it holds all taps (and there is one group); else each block fills it
+ * chunk by chunk. Sums start with the channels' start values. Blocks whose channels all exist become
+ * codes in the registers, or wait for an addition (int8_tile.h); other sums go through `line` in
+ * memory to the epilogue, 16 channels at a time.
  *
  * With DOTV_SPLIT (dot4.h) the panel holds the activations' lows. Their high bits, of which there
  * are few, are kept as a list of words for each row and multiplied behind the panel. */
