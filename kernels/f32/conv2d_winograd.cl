@@ -103,8 +103,11 @@ __kernel void conv2d_f32_winograd(__global const float *src, __global const floa
     float sums[WINOGRAD_SUMS] __attribute__((aligned(64)));
 #ifdef OWN_DEPTH
     float v[POSITIONS * WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
+    long out_at[WINOGRAD_OWN_POSITION / VL], next_at[WINOGRAD_OWN_POSITION / VL];
     for (int r = 0; r < rows; r++) {
         transform_tile(&s, src, packed + s.zeros, first + r, v + r * OWN_DEPTH);
+        out_at[r] = find_output(&s, first + r, s.dst_h, s.dst_w, s.cols);
+        next_at[r] = find_output(&s, first + s.block + r, s.src_h, s.src_w, OWN_DEPTH);
     }
 #else
     __global const float *v = transformed + get_global_id(1) * POSITIONS * s.position;
@@ -115,6 +118,15 @@ __kernel void conv2d_f32_winograd(__global const float *src, __global const floa
             __global const float *b = packed + ((size_t)p * s.col_tiles + tile) * s.depth * NR;
             sum_position(&s, v + (size_t)p * POSITION_OF(&s), rows, b, tiles,
                          b + (size_t)s.col_tiles * s.depth * NR, sums + p * step);
+#ifdef OWN_DEPTH
+            for (int r = 0; r < rows && tile == begin; r++) {
+                if (p < OUT * OUT) {
+                    ask_pixel(src, next_at[r], s.src_w, OWN_DEPTH, p);
+                } else if (p < 2 * OUT * OUT) {
+                    ask_pixel(dst, out_at[r], s.dst_w, s.cols, p - OUT * OUT);
+                }
+            }
+#endif
         }
         for (int r = 0; r < count; r++) {
             const int row = (first + r) / s.tiles_w, n = row / s.tiles_h;

@@ -160,6 +160,7 @@ __kernel void conv2d_f32_winograd_weights_own(__global const float *src,
     float u[POSITIONS * WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
     float sums[WINOGRAD_SUMS] __attribute__((aligned(64)));
     float bias[WINOGRAD_OWN_POSITION] __attribute__((aligned(64)));
+    long next_src[WINOGRAD_OWN_POSITION / VL], next_grad[WINOGRAD_OWN_POSITION / VL];
     for (int c = 0; c < s.cols; c += VL) {
         FVEC_STORE((fvec)0, bias + c);
     }
@@ -169,6 +170,8 @@ __kernel void conv2d_f32_winograd_weights_own(__global const float *src,
             __global const float *from[OUT * OUT];
             transform_tile(&s, src, zeros, first + t, v + t * OWN_DEPTH);
             find_grad(&s, grad, zeros, first + t, from);
+            next_src[t] = find_output(&s, first + s.block + t, s.src_h, s.src_w, OWN_DEPTH);
+            next_grad[t] = find_output(&s, first + s.block + t, s.dst_h, s.dst_w, s.cols);
             for (int c = 0; c < s.cols; c += VL) {
                 const fvec sum = transform_grad(from, c, u + t * s.cols, WINOGRAD_OWN_POSITION);
                 FVEC_STORE(FVEC_LOAD(bias + c) + sum, bias + c);
@@ -178,6 +181,13 @@ __kernel void conv2d_f32_winograd_weights_own(__global const float *src,
             for (int tile = 0; tile < s.col_tiles; tile++) {
                 add_tiles(v + p * WINOGRAD_OWN_POSITION, u + p * WINOGRAD_OWN_POSITION + tile * NR,
                           s.cols, count, first == begin, sums + (p * s.col_tiles + tile) * step);
+            }
+            for (int t = 0; t < count; t++) {
+                if (p < OUT * OUT) {
+                    ask_pixel(src, next_src[t], s.src_w, OWN_DEPTH, p);
+                } else if (p < 2 * OUT * OUT) {
+                    ask_pixel(grad, next_grad[t], s.dst_w, s.cols, p - OUT * OUT);
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ typedef struct winograd_shape {
 #define WINOGRAD_SUMS (48 * 1024)
 /* Floats of a position of transformed input, or gradient, that a work-item keeps to itself: `block`
  * tiles of whole vectors. No power of two either. */
-#define WINOGRAD_OWN_POSITION 1360
+#define WINOGRAD_OWN_POSITION (24 * 64 + 16)
 /* Floats from one position of a block to the next. Neither this nor the pitch of tiles read one
  * below the other should be a power of two, which would crowd them into a few cache sets. */
 #define WINOGRAD_POSITION(block, pitch) ((block) * (pitch) + 16)

@@ -62,4 +62,23 @@ static inline void transform_tile(const winograd_shape *s, __global const float 
     }
 }
 
+#ifdef OWN_DEPTH
+/* Asks for pixel `pixel` of OUT x OUT, `channels` channels at image + at in rows of `width` pixels. */
+static inline void ask_pixel(__global const float *image, long at, int width, int channels,
+                             int pixel) {
+    at += (long)(pixel / OUT * width + pixel % OUT) * channels;
+    for (int c = 0; c < channels; c += LINE_FLOATS) {
+        PREFETCH(image + at + c);
+    }
+}
+
+/* Where the first pixel of an output tile is in images like dst. */
+static inline long find_output(const winograd_shape *s, int tile, int height, int width,
+                               int channels) {
+    const int row = tile / s->tiles_w, n = row / s->tiles_h;
+    const int y = (row - n * s->tiles_h) * OUT, x = (tile - row * s->tiles_w) * OUT;
+    return (((long)n * height + y) * width + x) * channels;
+}
+#endif
+
 #endif

@@ -69,7 +69,7 @@ static const struct register_tile {
 };
 
 /* Cycles, bytes a cycle and bytes: measured on a Zen 3, and no more than a guide elsewhere. */
-enum { TILE_CYCLES = 24, LAUNCH_CYCLES = 15000, CACHE_BYTES = 480 * 1024 };
+enum { TILE_CYCLES = 24, LAUNCH_CYCLES = 15000, CACHE_BYTES = 480 * 1024, CACHED_BYTES = 4 << 20 };
 static const double second_cache_rate = 16, third_cache_rate = 10, memory_rate = 9;
 static const double transform_cycles = 8; /* of a vector at a position */
 
@@ -94,10 +94,12 @@ static double plan_cycles(const clq_device_info *info, const winograd_shape *s,
                          (block_bytes <= CACHE_BYTES ? second_cache_rate : third_cache_rate);
     const double input = count * vectors * transform_cycles;
     const double output = count * plan->item_cols * tile->vectors * plan->block * transform_cycles;
+    const double bytes = tile_count(s) * count * s->depth * sizeof(float); /* transformed */
+    const double apart = tile_count(s) * input / units + LAUNCH_CYCLES +
+                         (bytes > CACHED_BYTES ? 2 * bytes / memory_rate : 0);
     const double item =
         products + weights + reads + output + (plan->fused ? plan->block * input : 0);
-    const double all = ceil(items / units) * item +
-                       (plan->fused ? 0 : tile_count(s) * input / units + LAUNCH_CYCLES);
+    const double all = ceil(items / units) * item + (plan->fused ? 0 : apart);
     return most(all, s->col_tiles * tile_weights / memory_rate);
 }
 

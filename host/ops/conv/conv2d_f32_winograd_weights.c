@@ -10,15 +10,12 @@
 #include "ops/conv/conv2d_f32_winograd.h"
 
 enum { OUT = 4, EDGE = OUT + 2, POSITIONS = EDGE * EDGE };
-enum { BLOCK_TILES = 128 }; /* that are summed before sums become taps */
-enum {
-    OWN_BLOCK_TILES = 24,
-    OWN_CHANNELS = 16
-};                                              /* when items transform: tiles; divides channels */
-enum { WANTED_ITEMS = 32 };                     /* of a launch */
-enum { SCRATCH_BYTES = 24 << 20 };              /* for a launch's transformed tiles */
-enum { READ_PAST = CONV_ITEM_COLUMNS };         /* floats read behind them, but not used */
-enum { GRAD_VECTORS = 8, REDUCE_CHANNELS = 8 }; /* as in the kernels */
+enum { BLOCK_TILES = 128 };                       /* that are summed before sums become taps */
+enum { OWN_BLOCK_TILES = 24, OWN_CHANNELS = 16 }; /* `own`: tiles, and what divides the channels */
+enum { WANTED_ITEMS = 32 };                       /* of a launch */
+enum { SCRATCH_BYTES = 24 << 20 };                /* for a launch's transformed tiles */
+enum { READ_PAST = CONV_ITEM_COLUMNS };           /* floats read behind them, but not used */
+enum { GRAD_VECTORS = 8, REDUCE_CHANNELS = 8 };   /* as in the kernels */
 
 static int min_int(int a, int b) {
     return a < b ? a : b;
