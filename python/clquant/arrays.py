@@ -17,8 +17,11 @@ def order_number(order: str) -> int:
 
 def to_numpy(x: Any, name: str = "x") -> np.ndarray:
     """The array itself where it is one; a torch tensor's memory; anything else as numpy takes it."""
-    if isinstance(x, np.ndarray):
+    if type(x) is np.ndarray:
         return x
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name}: is a masked array, of which networks would read what is masked, too; "
+                        f"{name}.filled(0) decides what they read")
     if type(x).__module__.split(".")[0] == "torch" and hasattr(x, "detach"):
         x = x.detach()
         if x.dtype.is_floating_point and x.element_size() != 8:

@@ -225,6 +225,7 @@ class Data:
         if not hasattr(batches, "__iter__"):
             raise TypeError(f"data must be an array, a path or an iterable of batches, is {type(batches).__name__}")
         rows = _known_rows(batches)
+        limit = limit or None  # 0, as for the library: all
         if not stream or rows is None or limit is not None or labels is not None:
             expected = 0 if rows is None else rows if limit is None else min(rows, limit)
             arrays, own = _take(model, batches, limit, expected)

@@ -110,6 +110,15 @@ class Device:
         if hasattr(self, "_unused") and lib is not None and not self._lost:
             self.close()
 
+    def __enter__(self) -> "Device":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        raise TypeError("a Device cannot be copied or pickled; Device(selector) opens another")
+
     def __repr__(self) -> str:
         if self._pointer is None or self._lost:
             return f"<clquant.Device, {'of another process' if self._lost else 'closed'}>"

@@ -110,8 +110,8 @@ class Model:
     def expect(self, runs: int) -> None:
         """Says that it will be called about so often with each number of samples that is new from now on: often is
         worth seconds of preparation, which make calls with few samples faster. No result changes."""
-        if runs < 0:
-            raise UsageError(f"runs must be at least 0, are {runs}")
+        if not 0 <= runs < 1 << 64:
+            raise UsageError(f"runs must be at least 0, and a 64-bit number, are {runs}")
         with self.device._lock:
             check(lib.clq_session_expect(self._take(), runs))
 
@@ -212,6 +212,15 @@ class Model:
         else:
             self.device._unused.append(session)
 
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        raise TypeError("a Model lies on a device and cannot be copied or pickled; save() and load() make another")
+
     def __repr__(self) -> str:
         if self._session is None:
             return "<clquant.Model, closed>"
@@ -265,14 +274,22 @@ def load(path: Path, *, device: Optional[Device] = None,
             raise UsageError(f"{name}: has {len(dims)} dimensions, more than 8")
         array[i].input = names[i]
         array[i].rank = len(dims)
-        array[i].dim[0:len(dims)] = [int(d) for d in dims]
+        try:
+            array[i].dim[0:len(dims)] = [int(d) for d in dims]
+        except OverflowError:
+            raise UsageError(f"{name}: has a dimension that is too large: {dims}") from None
     check(lib.clq_onnx_load_shaped(path_bytes(path), array, len(given), graph))
     return _from_graph(graph[0], device)
 
 
 def from_onnx(model: Any, *, device: Optional[Device] = None) -> Model:
     """The same of an ``onnx.ModelProto``, or of a file's bytes. External data would need a file: use :func:`load`."""
-    data = model if isinstance(model, (bytes, bytearray, memoryview)) else model.SerializeToString()
+    if not isinstance(model, (bytes, bytearray, memoryview)):
+        if not hasattr(model, "SerializeToString"):
+            raise TypeError(f"model must be an onnx.ModelProto or a file's bytes, is {type(model).__name__}; load() reads "
+                            "files")
+        model = model.SerializeToString()
+    data = bytes(model) if isinstance(model, memoryview) else model
     graph = ffi.new("clq_graph **")
     check(lib.clq_onnx_load_memory(ffi.from_buffer(data), len(data), b"the model", graph))
     return _from_graph(graph[0], device)
@@ -289,6 +306,8 @@ def from_torch(module: Any, example_input: Any, *, device: Optional[Device] = No
 
     import torch
 
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, is {type(module).__name__}")
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
     training = module.training
     module.eval()

@@ -41,7 +41,10 @@ class Options:
                 if "\0" in key:
                     raise UsageError(f"an option's name has no zero bytes: {key!r}")
                 if value is not None:
-                    words = json.dumps(value, default=_plain, allow_nan=False)
+                    try:
+                        words = json.dumps(value, default=_plain, allow_nan=False)
+                    except ValueError as error:
+                        raise UsageError(f"{key}: must be finite numbers, texts, lists and dicts: {error}") from None
                     check(lib.clq_options_set(self.pointer, key.encode(), words.encode()))
         except BaseException:
             self.__exit__()

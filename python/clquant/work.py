@@ -26,10 +26,16 @@ class Result(Dict[str, Any]):
             raise AttributeError(f"the result has no {name!r}; it has {', '.join(self)}") from None
 
 
+def _check_model(model: Any) -> None:
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a clquant.Model, as load() and others make it, is {type(model).__name__}")
+
+
 def _run(model: Model, function: Any, data: Any, labels: Any, order: str, options: Dict[str, Any], progress: Progress,
          limit: Optional[int] = None, stream: bool = False, quantizes: bool = False,
          beside: Optional[Model] = None) -> Tuple[Optional[Model], Result]:
     """One call of the library on data; the new network, if it makes one, and the result."""
+    _check_model(model)
     options["data"] = options.pop("prepare", None)
     result = ffi.new("clq_result **")
     made = ffi.new("clq_session **")
@@ -153,6 +159,8 @@ def analyze(model: Model, quantized: Model, data: Any, labels: Any = None, *, li
             order: str = "model", progress: Progress = None, **options: Any) -> Analysis:
     """Which layer loses accuracy: of an FP32 network and what was made of it, on data as for :func:`evaluate`; without
     labels, how far outputs are from FP32's. limit: samples (default 512, or fewer that take 1 GB)."""
+    for network in (model, quantized):
+        _check_model(network)
     if quantized.device is not model.device:
         raise UsageError("both networks must be on one device")
     _, result = _run(model, lib.clq_session_analyze, data, labels, order, {**options, "limit": limit}, progress, limit,
@@ -170,7 +178,9 @@ def bench(models: Union[Model, Iterable[Model]], *, batch: Union[int, Sequence[i
     """
     models = [models] if isinstance(models, Model) else list(models)
     result = ffi.new("clq_result **")
-    options = {"batch": batch if isinstance(batch, int) else list(batch), "iterations": iterations, "layers": layers,
+    for model in models:
+        _check_model(model)
+    options = {"batch": list(batch) if isinstance(batch, Iterable) else batch, "iterations": iterations, "layers": layers,
                "peak": peak}
     with contextlib.ExitStack() as stack:
         for device in sorted({model.device for model in models}, key=id):  # always in the same order

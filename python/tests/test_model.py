@@ -1,7 +1,9 @@
 """Loading, running and dropping networks."""
 
+import copy
 import gc
 import os
+import pickle
 import threading
 import time
 from types import SimpleNamespace
@@ -78,6 +80,13 @@ def test_dead_objects(fp32_path, images):
         with pytest.raises(cq.UsageError, match="closed"):
             call()
     assert "closed" in repr(model) and "closed" in repr(device)
+    with cq.Device("cpu") as device, cq.load(fp32_path, device=device) as model:
+        for call in (copy.copy, copy.deepcopy, pickle.dumps):
+            for thing in (model, device):
+                with pytest.raises(TypeError, match="copied"):
+                    call(thing)
+        assert model(images[:2]).shape == (2, CLASSES)
+    assert "closed" in repr(model) and "closed" in repr(device)
 
 
 def test_errors_name_what_is_wrong(fp32_path, folder, device):
@@ -96,6 +105,9 @@ def test_errors_name_what_is_wrong(fp32_path, folder, device):
         cq.load(fp32_path, device=device, shapes={"nonsense": (1, 3, 8, 8)})
     with pytest.raises(cq.UsageError):
         cq.load(fp32_path, device=device, shapes={"input": range(9)})
+    for wrong in ("m.onnx", 5, None):
+        with pytest.raises(TypeError, match="ModelProto"):
+            cq.from_onnx(wrong, device=device)
     with pytest.raises(TypeError, match="selector"):
         cq.Device(0)
     with pytest.raises(cq.UsageError, match="zero bytes"):

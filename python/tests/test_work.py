@@ -214,6 +214,12 @@ def test_analysis_and_times(model, int8, images, labels):
     (lambda m, x, y: cq.ptq(m, None), TypeError),
     (lambda m, x, y: cq.ptq(m, x, policy=[object()]), TypeError),
     (lambda m, x, y: cq.ptq(m, np.full_like(x, np.nan)), cq.BadData),
+    (lambda m, x, y: cq.ptq(m, x, images=10 ** 30), cq.BadData),
+    (lambda m, x, y: cq.ptq("m.onnx", x), TypeError),
+    (lambda m, x, y: cq.analyze(m, "int8.onnx", x), TypeError),
+    (lambda m, x, y: cq.bench([m, None]), TypeError),
+    (lambda m, x, y: m(np.ma.masked_array(x, mask=x > 0)), TypeError),
+    (lambda m, x, y: m.expect(2 ** 64), cq.UsageError),
     (lambda m, x, y: cq.bench([]), cq.UsageError),
     (lambda m, x, y: cq.bench(m, batch=0), cq.BadData),
 ])
