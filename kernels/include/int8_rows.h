@@ -12,6 +12,30 @@ typedef struct tile_rows {
     long at[MR];      /* its offset in bytes */
 } tile_rows;
 
+/* An output pixel. */
+typedef struct tile_place {
+    int n, oy, ox;
+} tile_place;
+
+/* The rows of pixels m .., of which the first is *place, which moves behind them; those past the
+ * last pixel repeat it. */
+static inline void place_rows(tile_rows *rows, const conv_int8 *s, int m, tile_place *place) {
+    for (int i = 0; i < MR; i++) {
+        const int y = place->oy * s->stride_h - s->pad_top;
+        const int x = place->ox * s->stride_w - s->pad_left;
+        rows->y[i] = y;
+        rows->x[i] = x;
+        rows->at[i] = (((long)place->n * s->ih + y) * s->iw + x) * s->in_pitch;
+        if (m + i + 1 < s->pixels && ++place->ox == s->ow) {
+            place->ox = 0;
+            if (++place->oy == s->oh) {
+                place->oy = 0;
+                place->n++;
+            }
+        }
+    }
+}
+
 /* Where the inputs of the rows begin under the tap (ky, kx), from channel c on; x_zero beyond the
  * image. */
 DOT4_INLINE void find_inputs(__global const int **from, __global const uchar *x,

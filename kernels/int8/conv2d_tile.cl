@@ -93,7 +93,12 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
 #endif
 
 #if !DENSE
-    int ox = m_begin % s.ow, oy = m_begin / s.ow % s.oh, n = m_begin / s.ow / s.oh;
+    tile_place place = {m_begin / s.ow / s.oh, m_begin / s.ow % s.oh, m_begin % s.ow};
+#endif
+#if IN_PLACE
+    tile_rows following;
+    if (!pointwise)
+        place_rows(&following, &s, m_begin, &place);
 #endif
     for (int m = m_begin; m < m_end; m += MR) {
 #if !DENSE
@@ -105,20 +110,12 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                 from[i] = (__global const int *)pixel;
                 pixel += m + i + 1 < s.pixels ? s.in_pitch : 0;
             }
-        } else
-#endif
-        for (int i = 0; i < MR; i++) { /* rows past the last pixel repeat it */
-            rows.y[i] = oy * s.stride_h - s.pad_top;
-            rows.x[i] = ox * s.stride_w - s.pad_left;
-            rows.at[i] = (((long)n * s.ih + rows.y[i]) * s.iw + rows.x[i]) * s.in_pitch;
-            if (m + i + 1 < s.pixels && ++ox == s.ow) {
-                ox = 0;
-                if (++oy == s.oh) {
-                    oy = 0;
-                    n++;
-                }
-            }
+        } else {
+            rows = following;
         }
+#else
+        place_rows(&rows, &s, m, &place);
+#endif
 #endif
 #if IN_PLACE
         const int run = s.run_taps > 1 && lie_inside(&rows, &s) ? s.kw : 1;
@@ -169,6 +166,9 @@ __kernel void conv2d_int8_tile(__global const uchar *x, __global const dotv_elem
                             ask_for_rows(from, k, asked);
                             add_rows(from, k, min(k + LINE_STEPS, all), w + k * NV, acc);
                         }
+                    /* Between two tiles that would be more than the processor looks ahead. */
+                    if (!pointwise && ky + kx == 0 && block == block_begin)
+                        place_rows(&following, &s, m + MR, &place);
                 }
 #elif DENSE
             add_dense(&tiles[turn], &lines, &s, w, acc,
