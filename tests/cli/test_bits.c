@@ -71,7 +71,7 @@ static void test_same_bits_tuned(void **state) {
     const char *table = clq_test_temp_path("tuned.json");
     setenv("CLQUANT_TUNE", table, 1);
     assert_exit(0, "tune %s --batch 32 --seconds %s --force --quiet", model,
-                clq_test_all() ? "5" : "1");
+                clq_test_all() ? "5" : "0.2");
     unsetenv("CLQUANT_TUNE");
     hash_logits("", "CLQUANT_TUNE", "off", expected);
     hash_logits("", "CLQUANT_TUNE", table, hash);

@@ -22,7 +22,7 @@ static clq_graph *make_mlp(void) {
 }
 
 static clq_graph *make_resnet20(void) {
-    const clq_network_options options = {.network = "resnet20", .size = 16};
+    const clq_network_options options = {.network = "resnet20", .size = 9};
     return net_built(&options);
 }
 
