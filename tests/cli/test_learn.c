@@ -46,9 +46,9 @@ static void any_network_learns_without_labels(void **state) {
 
 /* ---- a class for each pixel ---- */
 
-enum { PIXELS = 16, SHAPES = 12 };
+enum { PIXELS = 8, SHAPES = 12 };
 
-/* Images (1, 16, 16) of noise with a bright square, and which pixels are of it; the first
+/* Images (1, 8, 8) of noise with a bright square, and which pixels are of it; the first
  * `bare` rows of pixels have no class. */
 static void squares(const char *path, uint64_t seed, int bare) {
     clq_npz_writer *writer = NULL;
@@ -58,11 +58,11 @@ static void squares(const char *path, uint64_t seed, int bare) {
     assert_ok(clq_npz_add(writer, "images", (int64_t[]){1, PIXELS, PIXELS}, 3, &images));
     assert_ok(clq_npz_add(writer, "labels", (int64_t[]){PIXELS, PIXELS}, 2, &labels));
     for (uint64_t n = 0; n < SHAPES; n++) {
-        const int at = 2 + (int)((seed + 5 * n) % 7);
+        const int at = 1 + (int)((seed + 5 * n) % 4);
         clq_test_fill_f32(x, PIXELS * PIXELS, -0.5f, 0.5f, seed + n);
         for (int i = 0; i < PIXELS * PIXELS; i++) {
             const int row = i / PIXELS, col = i % PIXELS;
-            const bool in = row >= at && row < at + 6 && col >= 9 - at && col < 16 - at;
+            const bool in = row >= at && row < at + 3 && col >= 5 - at && col < 8 - at;
             x[i] += in ? 1 : 0;
             y[i] = row < bare ? 255 : in;
         }
@@ -89,8 +89,8 @@ static void a_unet_through_every_command(void **state) {
     assert_ok(clq_make_dirs(path_of("pairs")));
     squares(data, 1, 1);
     squares(path_of("pairs/test.npz"), 40, 1);
-    assert_exit(0, "train unet --data %s --out %s --set train.batch=4 --epochs 8", path_of("pairs"),
-                out);
+    assert_exit(0, "train unet --data %s --out %s --set train.batch=4 --epochs 16",
+                path_of("pairs"), out);
     assert_printed("test top-1");
     assert_exit(0, "eval %s --data %s --json", model, path_of("pairs"));
     assert_true(json_of("pixels") == SHAPES * PIXELS * (PIXELS - 1));
@@ -107,7 +107,7 @@ static void a_unet_through_every_command(void **state) {
     assert_printed("\"mismatched_codes\": 0");
     assert_exit(0, "qat %s --inputs %s -o %s", model, data, path_of("distilled.onnx"));
     assert_exit(0, "predict %s --inputs %s -o %s", q, data, path_of("y.npz"));
-    assert_printed("12x2x16x16");
+    assert_printed("12x2x8x8");
 
     assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, path_of("y.npz"));
     assert_printed("y.npz: has no array \"labels\"");
@@ -120,7 +120,7 @@ static void a_unet_through_every_command(void **state) {
     assert_printed("no pixel to evaluate: all labels of the data are 255, none");
     assert_exit(CLQ_BAD_DATA, "train unet --data %s --out %s", bare, path_of("bare"));
     assert_printed("bare.npz: no pixel to learn from: all labels are 255, none");
-    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:train=8,test=8,size=16", model);
+    assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:train=8,test=8,size=8", model);
     assert_exit(CLQ_USAGE, "convert --network unet --size 12 -o %s", path_of("no.onnx"));
     assert_printed("unet: size 12 must be a multiple of 8");
 }
