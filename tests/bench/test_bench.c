@@ -44,6 +44,28 @@ static clq_graph *small_mlp(void) {
 
 /* ---- running ---- */
 
+static void check_layers(const clq_graph *graph, const clq_bench_result *result) {
+    int linear = 0;
+    double share = 0;
+    assert_true(result->layer_count >= 2);
+    for (int i = 0; i < result->layer_count; i++) {
+        const clq_bench_layer *layer = &result->layers[i];
+        assert_true(layer->ms > 0);
+        assert_string_equal(layer->precision, "fp32");
+        if (strcmp(layer->op, "linear") == 0) {
+            assert_true(clq_graph_find_node(graph, layer->name) >= 0);
+            assert_true(layer->gops > 0);
+            assert_float_equal(layer->peak_fraction * result->peak_gops / layer->gops, 1, 1e-9);
+            linear++;
+        }
+        share += layer->share;
+        assert_true(layer->launches > 0 && layer->work_items > 0 && layer->work_groups > 0);
+        assert_float_equal(layer->gbs * layer->ms / (1e-6 * (double)layer->bytes), 1, 1e-9);
+    }
+    assert_int_equal(linear, 2);
+    assert_float_equal(share, 1, 1e-9);
+}
+
 static void result_describes_the_run(void **state) {
     clq_graph *graph = small_mlp();
     clq_bench_result results[2];
@@ -74,41 +96,12 @@ static void result_describes_the_run(void **state) {
         assert_float_equal(r->images_per_second * r->latency.median / (1e3 * r->batch), 1, 1e-9);
         assert_float_equal(r->gops * r->latency.median / (2e-6 * MACS * r->batch), 1, 1e-9);
         assert_float_equal(r->peak_fraction * r->peak_gops / r->gops, 1, 1e-9);
+        check_layers(graph, r);
     }
     for (int i = 0; i < 2; i++) {
         clq_bench_result_clear(&results[i]);
         assert_null(results[i].model);
     }
-    clq_graph_destroy(graph);
-}
-
-static void layers_are_those_that_ran(void **state) {
-    clq_graph *graph = small_mlp();
-    clq_bench_result result;
-    int linear = 0;
-    double share = 0;
-    (void)state;
-    const clq_bench_case item = {"mlp", graph, device, BATCH, NULL};
-    const clq_bench_options options = {.iterations = ITERATIONS, .warmup = 1, .layers = true};
-    assert_ok(clq_bench_run(&item, 1, &options, &result));
-    assert_true(result.layer_count >= 2);
-    for (int i = 0; i < result.layer_count; i++) {
-        const clq_bench_layer *layer = &result.layers[i];
-        assert_true(layer->ms > 0);
-        assert_string_equal(layer->precision, "fp32");
-        if (strcmp(layer->op, "linear") == 0) {
-            assert_true(clq_graph_find_node(graph, layer->name) >= 0);
-            assert_true(layer->gops > 0);
-            assert_float_equal(layer->peak_fraction * result.peak_gops / layer->gops, 1, 1e-9);
-            linear++;
-        }
-        share += layer->share;
-        assert_true(layer->launches > 0 && layer->work_items > 0 && layer->work_groups > 0);
-        assert_float_equal(layer->gbs * layer->ms / (1e-6 * (double)layer->bytes), 1, 1e-9);
-    }
-    assert_int_equal(linear, 2);
-    assert_float_equal(share, 1, 1e-9);
-    clq_bench_result_clear(&result);
     clq_graph_destroy(graph);
 }
 
@@ -516,7 +509,6 @@ static void json_of_nothing_is_an_empty_list(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(result_describes_the_run),
-        cmocka_unit_test(layers_are_those_that_ran),
         cmocka_unit_test(without_layers_there_are_none),
         cmocka_unit_test(many_iterations_are_kept_as_bounded_samples),
         cmocka_unit_test(failing_allocations_are_survived),

@@ -132,7 +132,8 @@ static void test_tiles(void **state) {
     }
 }
 
-/* kernels/include/builtins.h has all that kernels use; what it lacks costs a second build. */
+/* kernels/include/builtins.h has all that kernels use; what it lacks costs a second build. Files
+ * take the variants in turn, all of them in an exhaustive test. */
 static void test_builtins_are_declared(void **state) {
     (void)state;
     static const char *const variants[] = {
@@ -141,14 +142,14 @@ static void test_builtins_are_declared(void **state) {
     if (system("command -v clang >/dev/null") != 0) {
         clq_test_skip("clang is not here");
     }
-    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+    for (int i = 0; i < 3; i++) {
         char *command = clq_format(
             "cd " CLQ_SOURCE_DIR "/kernels && clang -x cl -cl-no-stdinc -cl-std=CL1.2 "
             "-fsyntax-only -w -D__OPENCL_VERSION__=120 -D_OPENCL_H_=1 -DCLQ_DECLARE_BUILTINS=1 "
             "-include $(clang -print-resource-dir)/include/opencl-c-base.h "
             "-include include/builtins.h -Iinclude -DCLQ_SIMD_BYTES=64 -DCLQ_DOT_PORTABLE=1 %s "
-            "*/*.cl",
-            variants[i]);
+            "$(ls */*.cl | awk 'NR %% %d == %d')",
+            variants[i], clq_test_all() ? 1 : 3, clq_test_all() ? 0 : i);
         assert_int_equal(system(command), 0);
         clq_free(command);
     }
