@@ -278,7 +278,7 @@ clq_status clq_kernel_get(clq_device *device, const char *name, const char *opti
     }
     entry = find_entry(name);
     if (entry) {
-        CLQ_TRY(clq_self_test_file(device, entry->file, options));
+        CLQ_TRY(clq_self_test_kernel(device, entry->file, name, options));
     }
     return clq_kernel_get_dot(device, name, options, dot, kernel);
 }

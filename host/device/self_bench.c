@@ -1,6 +1,7 @@
 #include "device/self_bench.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/numbers.h"
 
@@ -51,9 +52,16 @@ clq_range clq_bench_groups(const clq_self_bench *b, size_t count, size_t group) 
     return on_gpu(b) ? (clq_range){1, {count * group, 1, 1}, {group, 1, 1}} : CLQ_RANGE1(count);
 }
 
+bool clq_bench_wants(const clq_self_bench *b, const char *kernel) {
+    return !b->kernel || strcmp(b->kernel, kernel) == 0;
+}
+
 clq_status clq_bench_launch(clq_self_bench *b, const char *kernel, const char *options,
                             clq_range range, const clq_arg *args, size_t arg_count) {
     clq_kernel *handle = NULL;
+    if (!clq_bench_wants(b, kernel)) {
+        return CLQ_OK;
+    }
     CLQ_TRY(clq_kernel_get(b->device, kernel, options ? options : b->options, &handle));
     return clq_launch(b->device, handle, range, args, arg_count);
 }
@@ -71,7 +79,7 @@ void clq_bench_check(clq_self_bench *b, double got, double expected, double tole
 clq_status clq_bench_floats(clq_self_bench *b, clq_buffer *buffer, const float *expected,
                             size_t count, double tolerance, const char *what) {
     clq_status status = CLQ_OK;
-    if (!*b->right) {
+    if (!*b->right || !clq_bench_wants(b, what)) {
         return CLQ_OK;
     }
     float *got = clq_calloc(count, sizeof *got);
@@ -92,7 +100,7 @@ clq_status clq_bench_bytes(clq_self_bench *b, clq_buffer *buffer, const void *ex
     const uint8_t *bytes = expected;
     clq_status status = CLQ_OK;
     size_t wrong = 0;
-    if (!*b->right) {
+    if (!*b->right || !clq_bench_wants(b, what)) {
         return CLQ_OK;
     }
     uint8_t *got = clq_calloc(size, 1);

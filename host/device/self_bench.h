@@ -9,6 +9,7 @@ enum { CLQ_BENCH_BUFFERS = 16 };
 
 typedef struct clq_self_bench {
     clq_device *device;
+    const char *kernel;  /* whose values are asked for; NULL: all of the file's */
     const char *options; /* of the programs, where a launch gives none */
     clq_buffer *buffers[CLQ_BENCH_BUFFERS];
     bool *right; /* once false, nothing more is compared */
@@ -33,6 +34,9 @@ clq_status clq_bench_put(clq_self_bench *b, int at, const void *data, size_t siz
 clq_range clq_bench_range(const clq_self_bench *b);
 /* `count` work-items, or groups of `group` on the GPU schedule. */
 clq_range clq_bench_groups(const clq_self_bench *b, size_t count, size_t group);
+/* Whether a kernel's values are asked for. Others are neither launched by clq_bench_launch nor
+ * compared, so a test by kernel puts into buffers what they would have left there. */
+bool clq_bench_wants(const clq_self_bench *b, const char *kernel);
 clq_status clq_bench_launch(clq_self_bench *b, const char *kernel, const char *options,
                             clq_range range, const clq_arg *args, size_t arg_count);
 #define CLQ_BENCH(b, kernel, range, ...)                                                           \
@@ -42,7 +46,8 @@ clq_status clq_bench_launch(clq_self_bench *b, const char *kernel, const char *o
 
 /* ---- comparing ---- */
 
-/* Within tolerance * max(1, |expected|). `what` names the kernel. */
+/* Within tolerance * max(1, |expected|). `what` names the kernel; of one that is not asked for
+ * nothing is compared. */
 clq_status clq_bench_floats(clq_self_bench *b, clq_buffer *buffer, const float *expected,
                             size_t count, double tolerance, const char *what);
 /* Equal. */

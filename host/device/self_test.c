@@ -74,6 +74,9 @@ void clq_self_test_close(clq_device *device) {
 
 /* Leaves the family out from now on. */
 static clq_status leave_out(clq_device *device, const char *family, const char *how) {
+    if (json_object_get(device->self_tests.failing, family)) {
+        return CLQ_OK; /* a test within its test has said so */
+    }
     if (json_object_set_new(device->self_tests.failing, family, json_string(how)) != 0) {
         return no_memory(device);
     }
@@ -177,30 +180,47 @@ void clq_self_tests_add(const clq_file_test *tests) {
 
 typedef struct file_variant {
     const clq_file_test *test;
-    const char *options;
+    const char *kernel, *options; /* kernel NULL: all of the file */
 } file_variant;
 
 static clq_status run_test(clq_device *device, const void *context, bool *right,
                            char wrong[CLQ_WRONG_TEXT]) {
     const file_variant *variant = context;
-    clq_self_bench bench = {
-        .device = device, .options = variant->options, .right = right, .wrong = wrong};
+    clq_self_bench bench = {.device = device,
+                            .kernel = variant->kernel,
+                            .options = variant->options,
+                            .right = right,
+                            .wrong = wrong};
     *right = true;
     const clq_status status = variant->test->run(&bench);
     clq_bench_clear(&bench);
     return status;
 }
 
-/* The test of a file, or of all (NULL); in the latter case whether one works is not told. */
-static clq_status test_files(clq_device *device, const char *file, const char *options) {
+static clq_status test_file(clq_device *device, const clq_file_test *test, const char *kernel,
+                            const char *options, bool *works) {
+    const file_variant variant = {test, test->by_kernel ? kernel : NULL, options};
+    char *name = variant.kernel
+                     ? clq_format("%s%s%s", kernel, options ? " " : "", options ? options : "")
+                     : NULL;
+    if (variant.kernel && !name) {
+        return no_memory(device);
+    }
+    const clq_status status =
+        clq_self_test(device, test->file, name ? name : options, run_test, &variant, works);
+    clq_free(name);
+    return status;
+}
+
+clq_status clq_self_test_kernel(clq_device *device, const char *file, const char *kernel,
+                                const char *options) {
     for (int i = 0; i < MOST_TABLES; i++) {
         for (const clq_file_test *test = tables[i]; test && test->file; test++) {
-            const file_variant variant = {test, options};
             bool works = true;
-            if (!file || strcmp(test->file, file) == 0) {
-                CLQ_TRY(clq_self_test(device, test->file, options, run_test, &variant, &works));
+            if (strcmp(test->file, file) == 0) {
+                CLQ_TRY(test_file(device, test, kernel, options, &works));
             }
-            if (file && !works) {
+            if (!works) {
                 return clq_self_test_none_left(device, file);
             }
         }
@@ -208,12 +228,14 @@ static clq_status test_files(clq_device *device, const char *file, const char *o
     return CLQ_OK;
 }
 
-clq_status clq_self_test_file(clq_device *device, const char *file, const char *options) {
-    return test_files(device, file, options);
-}
-
 clq_status clq_self_test_files(clq_device *device) {
-    return test_files(device, NULL, NULL);
+    for (int i = 0; i < MOST_TABLES; i++) {
+        for (const clq_file_test *test = tables[i]; test && test->file; test++) {
+            bool works;
+            CLQ_TRY(test_file(device, test, NULL, NULL, &works));
+        }
+    }
+    return CLQ_OK;
 }
 
 clq_status clq_self_test_none_left(const clq_device *device, const char *what) {

@@ -26,22 +26,24 @@ typedef clq_status (*clq_self_test_run)(clq_device *device, const void *context,
 clq_status clq_self_test(clq_device *device, const char *family, const char *variant,
                          clq_self_test_run run, const void *context, bool *works);
 
-/* ---- by file: kernels that nothing can stand in for; those of a file stand or fall together ----
- */
+/* ---- by file: kernels that nothing can stand in for; those of a file stand or fall together, and
+ * each is tested when it is first asked for ---- */
 
 struct clq_self_bench;
 typedef struct clq_file_test {
     const char *file; /* below kernels/ */
     clq_status (*run)(struct clq_self_bench *bench);
+    bool by_kernel; /* tests only what clq_bench_wants names; else all of the file at once */
 } clq_file_test;
 
-/* From now on clq_kernel_get tests these files first, on every device. The table, which ends with
- * NULL, must stay; adding it again does nothing. Whoever asks for such kernels adds their tests
- * before. */
+/* From now on clq_kernel_get tests kernels of these files first, on every device. The table, which
+ * ends with NULL, must stay; adding it again does nothing. Whoever asks for such kernels adds their
+ * tests before. */
 void clq_self_tests_add(const clq_file_test *tests);
-/* CLQ_DEVICE when the file's kernels, built with `options` (NULL: none), fail; CLQ_OK also for
- * files without a test. */
-clq_status clq_self_test_file(clq_device *device, const char *file, const char *options);
+/* CLQ_DEVICE when a kernel, built with `options` (NULL: none), or another of its file fails; CLQ_OK
+ * also for files without a test. */
+clq_status clq_self_test_kernel(clq_device *device, const char *file, const char *kernel,
+                                const char *options);
 /* Tests all files that were added, built without options; what fails is listed by
  * clq_device_failed_kernels. */
 clq_status clq_self_test_files(clq_device *device);

@@ -303,8 +303,8 @@ static clq_status test_int8_binary(clq_self_bench *b) {
     return clq_bench_bytes(b, b->buffers[OUT], expected, sizeof expected, "int8_binary");
 }
 
-const clq_file_test clq_binary_self_tests[] = {{"f32/binary.cl", test_f32_binary},
+const clq_file_test clq_binary_self_tests[] = {{"f32/binary.cl", test_f32_binary, false},
 
-                                               {"quant/binary.cl", test_quant_binary},
-                                               {"int8/binary.cl", test_int8_binary},
+                                               {"quant/binary.cl", test_quant_binary, false},
+                                               {"int8/binary.cl", test_int8_binary, false},
                                                {0}};

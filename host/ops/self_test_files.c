@@ -61,11 +61,16 @@ static clq_status check_edges(clq_self_bench *b, const uint8_t *a) {
     }
     CLQ_TRY(clq_bench_put(b, 2, reals, sizeof reals));
     CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
-    CLQ_TRY(clq_int8_quantize(b->device, b->buffers[2], b->buffers[3], PIXELS, CHANNELS, a_range));
+    if (clq_bench_wants(b, "int8_quantize")) {
+        CLQ_TRY(
+            clq_int8_quantize(b->device, b->buffers[2], b->buffers[3], PIXELS, CHANNELS, a_range));
+    }
     CLQ_TRY(clq_bench_bytes(b, b->buffers[3], expected, CODES, "int8_quantize"));
     CLQ_TRY(clq_bench_put(b, 2, NULL, sizeof back));
-    CLQ_TRY(clq_int8_dequantize(b->device, b->buffers[0], b->buffers[2], PIXELS, CHANNELS,
-                                b_range.scale, b_range.zero_point));
+    if (clq_bench_wants(b, "int8_dequantize")) {
+        CLQ_TRY(clq_int8_dequantize(b->device, b->buffers[0], b->buffers[2], PIXELS, CHANNELS,
+                                    b_range.scale, b_range.zero_point));
+    }
     return clq_bench_floats(b, b->buffers[2], back, PIXELS * CHANNELS, 0, "int8_dequantize");
 }
 
@@ -115,12 +120,16 @@ static clq_status check_lookups(clq_self_bench *b, const uint8_t *a) {
     }
     CLQ_TRY(clq_bench_put(b, 1, table, sizeof table));
     CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
-    CLQ_TRY(
-        clq_int8_lookup(b->device, b->buffers[0], b->buffers[1], b->buffers[3], PIXELS, CHANNELS));
+    if (clq_bench_wants(b, "int8_lookup")) {
+        CLQ_TRY(clq_int8_lookup(b->device, b->buffers[0], b->buffers[1], b->buffers[3], PIXELS,
+                                CHANNELS));
+    }
     CLQ_TRY(clq_bench_bytes(b, b->buffers[3], one, CODES, "int8_lookup"));
     CLQ_TRY(clq_bench_put(b, 3, NULL, CODES));
-    CLQ_TRY(clq_int8_lookup_channels(b->device, b->buffers[0], b->buffers[1], b->buffers[3], PIXELS,
-                                     CHANNELS));
+    if (clq_bench_wants(b, "int8_lookup_channels")) {
+        CLQ_TRY(clq_int8_lookup_channels(b->device, b->buffers[0], b->buffers[1], b->buffers[3],
+                                         PIXELS, CHANNELS));
+    }
     return clq_bench_bytes(b, b->buffers[3], each, CODES, "int8_lookup_channels");
 }
 
@@ -129,7 +138,9 @@ static clq_status test_int8_elementwise(clq_self_bench *b) {
     draw_codes(a, 1);
     draw_codes(c, 2);
     CLQ_TRY(clq_bench_put(b, 0, a, CODES));
-    CLQ_TRY(check_sums(b, a, c));
+    if (clq_bench_wants(b, "int8_add")) {
+        CLQ_TRY(check_sums(b, a, c));
+    }
     if (clq_bench_requantizer(b) != CLQ_REQUANT_FLOAT) {
         return CLQ_OK; /* the others never run so */
     }
@@ -184,10 +195,13 @@ static clq_status check_windows(clq_self_bench *b, const uint8_t *x) {
                 to_code((float)mean_of(requantizer, sum, found & 255, rx.scale, ry.scale), ry);
         }
     }
-    if (requantizer == CLQ_REQUANT_FLOAT) {
+    if (requantizer == CLQ_REQUANT_FLOAT && clq_bench_wants(b, "int8_max_pool")) {
         CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
         CLQ_TRY(clq_int8_max_pool(b->device, b->buffers[0], b->buffers[1], &pool));
         CLQ_TRY(clq_bench_bytes(b, b->buffers[1], largest, OUT, "int8_max_pool"));
+    }
+    if (!clq_bench_wants(b, "int8_avg_pool")) {
+        return CLQ_OK;
     }
     CLQ_TRY(clq_bench_put(b, 1, NULL, OUT));
     CLQ_TRY(
@@ -261,7 +275,9 @@ static clq_status test_int8_pool(clq_self_bench *b) {
     draw_codes(x, 3);
     CLQ_TRY(clq_bench_put(b, 0, x, CODES));
     CLQ_TRY(check_windows(b, x));
-    return clq_bench_requantizer(b) == CLQ_REQUANT_FLOAT ? check_moves(b, x) : CLQ_OK;
+    const bool moves =
+        clq_bench_wants(b, "int8_shortcut_a") && clq_bench_requantizer(b) == CLQ_REQUANT_FLOAT;
+    return moves ? check_moves(b, x) : CLQ_OK;
 }
 
 static clq_status test_int8_reduce(clq_self_bench *b) {
@@ -306,6 +322,9 @@ static clq_status test_f32_elementwise(clq_self_bench *b) {
     CLQ_TRY(clq_bench_put(b, 0, a, sizeof a));
     CLQ_TRY(clq_bench_put(b, 1, c, sizeof c));
     for (size_t k = 0; k < sizeof forward / sizeof *forward; k++) {
+        if (!clq_bench_wants(b, forward[k].kernel)) {
+            continue;
+        }
         for (int i = 0; i < FLOATS; i++) {
             const float x = forward[k].adds ? a[i] + c[i] : a[i];
             expected[i] = forward[k].f ? forward[k].f(x) : x;
@@ -316,6 +335,9 @@ static clq_status test_f32_elementwise(clq_self_bench *b) {
         CLQ_TRY(clq_bench_floats(b, b->buffers[2], expected, FLOATS, 0, forward[k].kernel));
     }
     for (int k = 0; k < 2; k++) { /* dx = c * f'(a), added to nothing */
+        if (!clq_bench_wants(b, gradients[k])) {
+            continue;
+        }
         for (int i = 0; i < FLOATS; i++) {
             expected[i] = a[i] > 0 && (k == 0 || a[i] < 6) ? c[i] : 0;
         }
@@ -482,7 +504,8 @@ static clq_status check_loss(clq_self_bench *b, const loss_case *l) {
     }
     CLQ_GOTO(status, cleanup, clq_loss_run(loss, b->buffers[0], b->buffers[1], b->buffers[2]));
     CLQ_GOTO(status, cleanup,
-             clq_bench_floats(b, b->buffers[2], gradient, LOGITS, 1e-5, "a loss's gradient"));
+             clq_bench_floats(b, b->buffers[2], gradient, LOGITS, 1e-5,
+                              b->kernel ? b->kernel : "a loss's gradient"));
     CLQ_GOTO(status, cleanup, clq_loss_read(loss, &totals));
     clq_bench_check(b, totals.loss * each, total, 1e-5, "a loss");
     clq_bench_check(b, totals.top1 * each, right, 1e-5, "right answers");
@@ -528,7 +551,7 @@ static clq_status check_output_error(clq_self_bench *b) {
     for (int o = 0; o < 2; o++) {
         CLQ_GOTO(status, cleanup,
                  clq_bench_floats(b, b->buffers[2 + o], gradients[o], o ? 6 : 2 * WIDE, 1e-5,
-                                  "its gradient"));
+                                  b->kernel ? b->kernel : "output_error_gradient"));
     }
 cleanup:
     clq_loss_destroy(loss);
@@ -536,21 +559,32 @@ cleanup:
 }
 
 static clq_status test_f32_loss(clq_self_bench *b) {
+    static const char *const of_outputs[] = {"output_error_parts", "output_error_samples",
+                                             "output_error_gradient"};
     static const loss_case cases[] = {{CLQ_LOSS_CROSS_ENTROPY, 0, 0, 0, false},
                                       {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0.4, 2.5, false},
                                       {CLQ_LOSS_CROSS_ENTROPY, 0.1, 0, 0, true},
                                       {CLQ_LOSS_MSE, 0, 0, 0, false}};
+    bool outputs = false;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CLQ_TRY(check_loss(b, &cases[i]));
+        const char *kernel = cases[i].kind == CLQ_LOSS_MSE ? "mean_squared_error_f32"
+                             : cases[i].pixels             ? "loss_of_rows"
+                                                           : "softmax_cross_entropy_f32";
+        if (clq_bench_wants(b, kernel) || (i == 0 && clq_bench_wants(b, "loss_totals"))) {
+            CLQ_TRY(check_loss(b, &cases[i]));
+        }
     }
-    return check_output_error(b);
+    for (size_t i = 0; i < sizeof of_outputs / sizeof *of_outputs; i++) {
+        outputs |= clq_bench_wants(b, of_outputs[i]);
+    }
+    return outputs ? check_output_error(b) : CLQ_OK;
 }
 
-const clq_file_test clq_op_self_tests[] = {{"int8/elementwise.cl", test_int8_elementwise},
-                                           {"int8/pool.cl", test_int8_pool},
-                                           {"int8/reduce.cl", test_int8_reduce},
-                                           {"f32/elementwise.cl", test_f32_elementwise},
-                                           {"f32/unary.cl", test_f32_unary},
-                                           {"f32/prelu.cl", test_f32_prelu},
-                                           {"f32/loss.cl", test_f32_loss},
+const clq_file_test clq_op_self_tests[] = {{"int8/elementwise.cl", test_int8_elementwise, true},
+                                           {"int8/pool.cl", test_int8_pool, true},
+                                           {"int8/reduce.cl", test_int8_reduce, true},
+                                           {"f32/elementwise.cl", test_f32_elementwise, true},
+                                           {"f32/unary.cl", test_f32_unary, false},
+                                           {"f32/prelu.cl", test_f32_prelu, false},
+                                           {"f32/loss.cl", test_f32_loss, true},
                                            {0}};

@@ -31,4 +31,5 @@ static clq_status test_histogram(clq_self_bench *b) {
     return clq_bench_bytes(b, b->buffers[PARTS], none, sizeof none, "histogram_join");
 }
 
-const clq_file_test clq_histogram_self_tests[] = {{"quant/histogram.cl", test_histogram}, {0}};
+const clq_file_test clq_histogram_self_tests[] = {{"quant/histogram.cl", test_histogram, false},
+                                                  {0}};

@@ -212,4 +212,4 @@ static clq_status test_requantize(clq_self_bench *b) {
 }
 
 const clq_file_test clq_move_self_tests[] = {
-    {"move/move.cl", test_move}, {"quant/move.cl", test_requantize}, {0}};
+    {"move/move.cl", test_move, false}, {"quant/move.cl", test_requantize, false}, {0}};

@@ -205,8 +205,9 @@ static clq_status test_int8_transposed(clq_self_bench *b) {
     return test_phases(b, 5, true);
 }
 
-const clq_file_test clq_resize_self_tests[] = {{"f32/resize.cl", test_floats},
-                                               {"int8/resize.cl", test_int8},
-                                               {"f32/conv_transpose.cl", test_f32_transposed},
-                                               {"int8/place_phases.cl", test_int8_transposed},
-                                               {0}};
+const clq_file_test clq_resize_self_tests[] = {
+    {"f32/resize.cl", test_floats, false},
+    {"int8/resize.cl", test_int8, false},
+    {"f32/conv_transpose.cl", test_f32_transposed, false},
+    {"int8/place_phases.cl", test_int8_transposed, false},
+    {0}};

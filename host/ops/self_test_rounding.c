@@ -73,4 +73,4 @@ static clq_status test_adaround(clq_self_bench *b) {
     return CLQ_OK;
 }
 
-const clq_file_test clq_rounding_self_tests[] = {{"quant/adaround.cl", test_adaround}, {0}};
+const clq_file_test clq_rounding_self_tests[] = {{"quant/adaround.cl", test_adaround, false}, {0}};

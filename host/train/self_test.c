@@ -170,6 +170,6 @@ static clq_status test_health(clq_self_bench *b) {
 
 void clq_train_self_tests_add(void) {
     static const clq_file_test tests[] = {
-        {"optim/optimizer.cl", test_optimizer}, {"optim/health.cl", test_health}, {0}};
+        {"optim/optimizer.cl", test_optimizer, true}, {"optim/health.cl", test_health, false}, {0}};
     clq_self_tests_add(tests);
 }

@@ -244,7 +244,7 @@ static void wrong_f32_winograd(void **state) {
     check_f32("cpu", "conv2d_f32_winograd", CLQ_CONV_FORWARD | CLQ_CONV_WINOGRAD);
 }
 
-/* Kernels that nothing can stand in for are refused, all of their file. */
+/* Kernels that nothing can stand in for are refused, and then all of their file. */
 static void wrong_elementwise(void **state) {
     (void)state;
     static const struct {
@@ -252,15 +252,17 @@ static void wrong_elementwise(void **state) {
     } cases[] = {{"int8_add", "int8/elementwise.cl"},
                  {"int8_avg_pool", "int8/pool.cl"},
                  {"relu6_f32", "f32/elementwise.cl"},
-                 {"softmax_cross_entropy", "f32/loss.cl"}};
+                 {"softmax_cross_entropy_f32", "f32/loss.cl"}};
     clq_op_self_tests_add();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         break_kernels(cases[i].broken);
         for (int gpu = 0; gpu < 2; gpu++) {
             clq_kernel *kernel = NULL;
             static const char *const asked[] = {"int8_quantize", "int8_shortcut_a", "add_f32",
-                                                "loss_totals"};
+                                                "mean_squared_error_f32"};
             open_with(gpu ? "gpu" : "cpu");
+            assert_status(clq_kernel_get(device, cases[i].broken, NULL, &kernel), CLQ_DEVICE);
+            assert_error_has(cases[i].file);
             assert_status(clq_kernel_get(device, asked[i], NULL, &kernel), CLQ_DEVICE);
             assert_error_has(cases[i].file);
             assert_int_equal(warnings, 1);

@@ -98,7 +98,7 @@ static bool is_noticed(clq_device *device, const clq_kernel_entry *kernel) {
     bool noticed = true;
     if (find_path(device, kernel->name)) {
         break_kernels(kernel->name);
-        noticed = clq_self_test_file(device, kernel->file, NULL) == CLQ_DEVICE;
+        noticed = clq_self_test_kernel(device, kernel->file, kernel->name, NULL) == CLQ_DEVICE;
         if (!noticed && strstr(kernel->file, "/conv2d")) {
             assert_ok(clq_self_test_convolutions(device));
             noticed = failing(device) > 0;
@@ -133,6 +133,19 @@ static void every_kernel(void **state) {
     clq_device_close(by_gpu);
 }
 
+/* A kernel is tested when it is asked for, not when another of its file is. */
+static void each_when_asked_for(void **state) {
+    (void)state;
+    clq_kernel *kernel = NULL;
+    clq_device *device = open_with("cpu");
+    clq_set_log(ignore, NULL, CLQ_LOG_WARN);
+    break_kernels("int8_lookup");
+    assert_ok(clq_kernel_get(device, "int8_quantize", NULL, &kernel));
+    assert_int_equal(clq_kernel_get(device, "int8_lookup", NULL, &kernel), CLQ_DEVICE);
+    assert_int_equal(clq_kernel_get(device, "int8_dequantize", NULL, &kernel), CLQ_DEVICE);
+    clq_device_close(device);
+}
+
 /* A sound driver passes all, on both schedules. */
 static void sound_driver(void **state) {
     (void)state;
@@ -153,6 +166,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sound_driver, setup, teardown),
         cmocka_unit_test_setup_teardown(every_kernel, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_when_asked_for, setup, teardown),
     };
     return cmocka_run_group_tests_name("self_test", tests, NULL, NULL);
 }
