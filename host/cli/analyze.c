@@ -70,7 +70,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0,
      CLQ_UNLABELLED_HELP "; the test split, and the training split where it is to calibrate", 0},
-    {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
+    {"inputs", 'i', "X.npy|X.npz|IMAGES", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"limit", 'n', "N", 0,
      "At most N images or rows, spread over the set (default 512, or fewer that take 1 GB)", 0},
     {"out", 'O', "DIR", 0, "Also leave analysis.json and a report with pictures in this folder", 0},
@@ -155,7 +155,7 @@ static clq_status show(const options *o, const clq_analyze_work *w, clq_out_fold
 static clq_status analyze(const options *o, clq_analyze_work *w, clq_out_folder *out) {
     CLQ_TRY(open_models(o, w));
     CLQ_TRY(clq_device_open(o->common.device, &w->device));
-    CLQ_TRY(o->inputs ? clq_inputs_open_arrays(o->inputs, &o->images, &w->arrays) : CLQ_OK);
+    CLQ_TRY(clq_inputs_open_arrays(o->inputs, &o->images, w->trained, &w->arrays));
     CLQ_TRY(clq_analyze_open(w));
     CLQ_TRY(clq_out_claim(out));
     clq_quantized_warn(&w->quantized);
@@ -181,7 +181,8 @@ static clq_status run(int argc, char **argv) {
     CLQ_TRY(clq_out_check(&out));
     clq_analyze_work w = {.name = o.model,
                           .quantized_name = o.quantized,
-                          .data = o.data,
+                          .data = o.data ? o.data : o.inputs,
+                          .inputs_only = !o.data,
                           .flags = &o.images,
                           .config = &o.config,
                           .seed = o.seed,

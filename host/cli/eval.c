@@ -202,7 +202,8 @@ static clq_status evaluate_arrays(const options *o, clq_device *device, clq_grap
                         o->data);
     }
     clq_tell_logits(graph);
-    CLQ_GOTO(status, cleanup, clq_labelled_arrays_open(o->data, (clq_split)o->split, &arrays));
+    CLQ_GOTO(status, cleanup,
+             clq_labelled_arrays_open(o->data, (clq_split)o->split, false, &arrays));
     CLQ_GOTO(status, cleanup,
              clq_stage_evaluate_arrays(device, graph, arrays, o->limit, o->batch, &evaluation));
     if (o->common.json) {

@@ -8,7 +8,8 @@
 
 #define CLQ_INPUTS_HELP                                                                            \
     "Inputs as any runtime is fed, normalized already: X.npy (N, C, H, W) or (N, features), or "   \
-    "X.npz with an array for each input under its name"
+    "X.npz with an array for each input under its name; or a folder of images (.csv: a table), "   \
+    "prepared as eval prepares them"
 
 typedef struct clq_inputs {
     clq_arrays *arrays;   /* NULL: images or a table */
@@ -18,6 +19,11 @@ typedef struct clq_inputs {
 
 /* By the ending of its name: .npy or .npz. */
 bool clq_inputs_are_arrays(const char *path);
+/* Images or a table as data without labels, of --inputs, or else of --data, whose labels may
+ * matter.
+ */
+clq_data_source clq_inputs_source(const char *inputs, const char *data,
+                                  const clq_image_flags *flags);
 /* By what `path` holds. Images are up to `limit` (0: all) of them, spread over the set; of arrays
  * and tables all rows are there. Zeroed on failure. */
 clq_status clq_inputs_open(const char *path, const clq_image_flags *flags, clq_graph *graph,
@@ -26,9 +32,9 @@ void clq_inputs_close(clq_inputs *inputs);
 /* Feeds them to an executor of `graph` with this batch. */
 clq_status clq_inputs_feed(clq_device *device, const clq_graph *graph, const clq_inputs *inputs,
                            int batch, clq_feed **feed);
-/* Opens arrays alone, for commands whose images come by --data. CLQ_USAGE: image flags are of no
- * use with them. */
+/* Opens what --inputs (NULL: not given) names if it is arrays; else *arrays is NULL, and it must be
+ * images or a table that `graph` could read. CLQ_USAGE: image flags are of no use with arrays. */
 clq_status clq_inputs_open_arrays(const char *path, const clq_image_flags *flags,
-                                  clq_arrays **arrays);
+                                  const clq_graph *graph, clq_arrays **arrays);
 
 #endif

@@ -76,6 +76,21 @@ static void shape_text(clq_shape shape, char text[CELL]) {
     clq_shape_text(&shape, text, CELL);
 }
 
+/* "Nx3x32x32"; with 1 for N in a network that takes one sample at a time, and without it at an end
+ * that has no axis for the batch. */
+static void end_text(const clq_graph *graph, bool in, int end, char text[CELL + 8]) {
+    const bool batched = in ? clq_input_has_batch(graph, end) : clq_output_has_batch(graph, end);
+    const clq_shape shape =
+        in ? clq_input_file_shape(graph, end) : clq_output_file_shape(graph, end);
+    char rest[CELL];
+    shape_text(shape, rest);
+    snprintf(text, CELL + 8, "%s%s%s",
+             !batched                     ? ""
+             : clq_graph_is_of_one(graph) ? "1"
+                                          : "N",
+             batched && shape.rank > 1 ? "x" : "", shape.rank > 1 ? rest : "");
+}
+
 static void add_codes(clq_text *text, const clq_value *value) {
     if (value->q.count > 0) {
         clq_text_printf(text, ", %s codes of scale %.4g, zero point %d", clq_codes_name(&value->q),
@@ -93,16 +108,15 @@ static void add_range(clq_text *text, const clq_scale_range *range) {
 /* ---- parts ---- */
 
 static clq_status print_ends(const clq_graph *graph) {
-    char shape[CELL];
+    char shape[CELL + 8];
     for (int i = 0; i < graph->input_count + graph->output_count; i++) {
         const bool in = i < graph->input_count;
         const int end = in ? i : i - graph->input_count;
         const clq_value *value =
             &graph->values[in ? graph->inputs[end] : graph->outputs[end].value];
         clq_text text = {0};
-        shape_text(in ? clq_input_file_shape(graph, end) : clq_output_file_shape(graph, end),
-                   shape);
-        clq_text_printf(&text, "%s: float32 Nx%s",
+        end_text(graph, in, end, shape);
+        clq_text_printf(&text, "%s: float32 %s",
                         in ? clq_graph_input_name(graph, end) : clq_graph_output_name(graph, end),
                         shape);
         add_codes(&text, value);

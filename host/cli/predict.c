@@ -57,10 +57,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"inputs", 'i', "X.npy|X.npz|X.csv|IMAGES", 0,
-     CLQ_INPUTS_HELP
-     "; or a table (its columns by name, those to predict may be missing), an image "
-     "or a folder of images, prepared as eval prepares them",
-     0},
+     CLQ_INPUTS_HELP ". A table's columns go by name, and those to predict may be missing", 0},
     {"output", 'o', "OUT.npz|OUT.csv", 0,
      "Outputs under their names as float32 (.npz; .npy when there is one), or a line each with the "
      "largest output and its class (.csv)",

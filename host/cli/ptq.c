@@ -67,7 +67,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the training split calibrates", 0},
-    {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
+    {"inputs", 'i', "X.npy|X.npz|IMAGES", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"output", 'o', "Q.onnx", 0, "The quantized model", 0},
     {"encodings", ENCODINGS, "FILE", 0,
      "Take scales from AIMET's encodings or ncnn's table; --data or --inputs then calibrate only "
@@ -101,41 +101,32 @@ static const struct argp argp = {
     NULL,
     NULL};
 
+/* On arrays, or else images or a table. */
 static clq_status quantize_on_data(const options *o, clq_graph *graph, clq_graph **integer,
                                    clq_quantized *quantized) {
-    const clq_data_source source = {.path = o->data, .flags = &o->images, .any_classes = true};
+    const clq_data_source source = clq_inputs_source(o->inputs, o->data, &o->images);
     clq_status status = CLQ_OK;
     clq_device *device = NULL;
     clq_dataset *train = NULL;
-    CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
-    CLQ_GOTO(status, cleanup, clq_calibration_images(&source, &o->config, graph, &train));
-    CLQ_GOTO(status, cleanup,
-             clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
-                           integer));
-    CLQ_GOTO(status, cleanup, clq_written_save(*integer, o->out));
-    status = clq_fail_in(
-        clq_compare_quantized(device, graph, *integer, &source, NULL, o->test_images, quantized),
-        CLQ_BUT_WRITTEN, o->out);
-cleanup:
-    clq_dataset_close(train);
-    clq_device_close(device);
-    return status;
-}
-
-static clq_status quantize_on_arrays(const options *o, clq_graph *graph, clq_graph **integer,
-                                     clq_quantized *quantized) {
-    clq_status status = CLQ_OK;
-    clq_device *device = NULL;
     clq_arrays *arrays = NULL;
     CLQ_GOTO(status, cleanup, clq_device_open(o->common.device, &device));
-    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
-    CLQ_GOTO(status, cleanup,
-             clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
+    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, graph, &arrays));
+    if (arrays) {
+        CLQ_GOTO(
+            status, cleanup,
+            clq_stage_ptq_arrays(device, graph, arrays, &o->config, &quantized->report, integer));
+    } else {
+        CLQ_GOTO(status, cleanup, clq_calibration_images(&source, &o->config, graph, &train));
+        CLQ_GOTO(status, cleanup,
+                 clq_stage_ptq(device, graph, train, &o->config, o->seed, &quantized->report, NULL,
+                               integer));
+    }
     CLQ_GOTO(status, cleanup, clq_written_save(*integer, o->out));
-    status = clq_fail_in(
-        clq_compare_quantized(device, graph, *integer, NULL, arrays, o->test_images, quantized),
-        CLQ_BUT_WRITTEN, o->out);
+    status = clq_fail_in(clq_compare_quantized(device, graph, *integer, arrays ? NULL : &source,
+                                               arrays, o->test_images, quantized),
+                         CLQ_BUT_WRITTEN, o->out);
 cleanup:
+    clq_dataset_close(train);
     clq_arrays_close(arrays);
     clq_device_close(device);
     return status;
@@ -170,9 +161,8 @@ static clq_status run(int argc, char **argv) {
         CLQ_GOTO(status, cleanup, clq_encodings_load(o.encodings, &o.config.encodings));
     }
     CLQ_GOTO(status, cleanup,
-             o.inputs ? quantize_on_arrays(&o, graph, &integer, &quantized)
-             : o.data ? quantize_on_data(&o, graph, &integer, &quantized)
-                      : quantize_by_encodings(&o, graph, &integer, &quantized));
+             o.inputs || o.data ? quantize_on_data(&o, graph, &integer, &quantized)
+                                : quantize_by_encodings(&o, graph, &integer, &quantized));
     clq_saved_print(o.common.json, o.out, graph, integer, &quantized);
 cleanup:
     clq_encodings_destroy(o.config.encodings);

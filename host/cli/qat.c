@@ -166,8 +166,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_DATA_HELP "; training and test split", 0},
     {"inputs", 'i', "X.npy|X.npz|IMAGES", 0,
-     CLQ_INPUTS_HELP ", or a folder of images. Instead of --data: any network learns, without "
-                     "labels, to give the FP32 network's outputs",
+     CLQ_INPUTS_HELP ". Instead of --data: any network learns, without labels, to give the FP32 "
+                     "network's outputs",
      0},
     {"output", 'o', "Q.onnx", 0, "The quantized model", 0},
     {"out", 'O', "DIR", 0, "Folder for history and checkpoints (default: none are kept)", 0},
@@ -292,11 +292,9 @@ static clq_status open_splits(task *t) {
     const int64_t test_limit = o->no_labels && t->recipe->data.test_limit == 0
                                    ? o->test_images
                                    : t->recipe->data.test_limit;
-    t->source = (clq_data_source){.path = o->data ? o->data : o->inputs,
-                                  .flags = &o->images,
-                                  .recipe = &t->recipe->data.given,
-                                  .any_classes = o->no_labels,
-                                  .inputs_only = o->no_labels};
+    t->source = clq_inputs_source(o->inputs, o->data, &o->images);
+    t->source.recipe = &t->recipe->data.given;
+    t->source.any_classes = t->source.inputs_only = o->no_labels;
     CLQ_TRY(clq_data_open(&t->source, t->graph, CLQ_SPLIT_TRAIN, t->recipe->data.train_limit,
                           &t->train));
     t->source.quiet = true;
@@ -311,13 +309,14 @@ static clq_status open_data(task *t) {
             return clq_fail(CLQ_USAGE, "%s: flags that prepare images are of no use to arrays",
                             o->data);
         }
-        CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TRAIN, &t->arrays));
-        CLQ_TRY(clq_is_folder(o->data)
-                    ? clq_labelled_arrays_open(o->data, CLQ_SPLIT_TEST, &t->test_arrays)
-                    : CLQ_OK);
-    } else if (o->inputs && clq_inputs_are_arrays(o->inputs)) {
-        CLQ_TRY(clq_inputs_open_arrays(o->inputs, &o->images, &t->arrays));
+        CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TRAIN, o->no_labels, &t->arrays));
+        CLQ_TRY(clq_is_folder(o->data) ? clq_labelled_arrays_open(o->data, CLQ_SPLIT_TEST,
+                                                                  o->no_labels, &t->test_arrays)
+                                       : CLQ_OK);
     } else {
+        CLQ_TRY(clq_inputs_open_arrays(o->inputs, &o->images, t->graph, &t->arrays));
+    }
+    if (!t->arrays) {
         return open_splits(t);
     }
     if (!t->test_arrays) {

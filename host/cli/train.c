@@ -125,9 +125,9 @@ static clq_status open_arrays(const options *o, const clq_recipe *recipe, clq_gr
         return clq_fail(CLQ_USAGE, "%s: flags that prepare images are of no use to arrays",
                         o->data);
     }
-    CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TRAIN, train));
+    CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TRAIN, false, train));
     if (clq_is_folder(o->data)) {
-        CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TEST, test));
+        CLQ_TRY(clq_labelled_arrays_open(o->data, CLQ_SPLIT_TEST, false, test));
     } else {
         clq_log_warn("%s: the network is tested on the rows that it learns from", o->data);
     }

@@ -55,7 +55,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 static const struct argp_option argp_options[] = {
     {"data", 'D', "DIR", 0, CLQ_UNLABELLED_HELP "; the test split (default: synthetic images)", 0},
-    {"inputs", 'i', "X.npy|X.npz", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
+    {"inputs", 'i', "X.npy|X.npz|IMAGES", 0, CLQ_INPUTS_HELP "; instead of --data", 0},
     {"limit", 'n', "N", 0, "At most N images or rows, spread over the set (default: all)", 0},
     {"require-int8", REQUIRE_INT8, NULL, 0,
      "Gate: every layer runs in int8 on a dot-product instruction", 0},
@@ -93,32 +93,31 @@ static clq_status check_paths(const clq_verification *v) {
     return CLQ_OK;
 }
 
-/* `sources`: where the parts of the preprocessing come from (clq_data_source). */
-static clq_status verify_data(const options *o, clq_device *device, clq_graph *graph,
-                              const char **sources, clq_verification *v) {
-    const clq_data_source source = {.path = o->data ? o->data : "synthetic",
-                                    .flags = &o->images,
-                                    .any_classes = true,
-                                    .sources = sources};
-    clq_dataset *dataset = NULL;
-    CLQ_TRY(clq_data_open(&source, graph, CLQ_SPLIT_TEST, o->limit, &dataset));
-    const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
-    const clq_status status = clq_verify(device, graph, dataset, batch, o->limit, v);
-    clq_dataset_close(dataset);
-    return status;
-}
-
-static clq_status verify_arrays(const options *o, clq_device *device, clq_graph *graph,
-                                clq_verification *v) {
+/* On arrays, or else images or a table, of which `sources` tells where the parts of the
+ * preprocessing come from (clq_data_source). */
+static clq_status verify(const options *o, clq_device *device, clq_graph *graph,
+                         const char **sources, clq_verification *v) {
+    clq_data_source source =
+        clq_inputs_source(o->inputs, o->data ? o->data : "synthetic", &o->images);
     clq_status status = CLQ_OK;
     clq_arrays *arrays = NULL;
+    clq_dataset *dataset = NULL;
     clq_feed *feed = NULL;
-    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, &arrays));
-    const int batch = clq_eval_batch(graph, clq_arrays_rows(arrays));
-    CLQ_GOTO(status, cleanup, clq_feed_create_arrays(graph, arrays, batch, o->limit, &feed));
-    status = clq_verify_feed(device, graph, feed, batch, 0, v);
+    source.sources = sources;
+    CLQ_GOTO(status, cleanup, clq_inputs_open_arrays(o->inputs, &o->images, graph, &arrays));
+    if (arrays) {
+        const int batch = clq_eval_batch(graph, clq_arrays_rows(arrays));
+        CLQ_GOTO(status, cleanup, clq_feed_create_arrays(graph, arrays, batch, o->limit, &feed));
+        status = clq_verify_feed(device, graph, feed, batch, 0, v);
+    } else {
+        CLQ_GOTO(status, cleanup,
+                 clq_data_open(&source, graph, CLQ_SPLIT_TEST, o->limit, &dataset));
+        const int batch = clq_eval_batch(graph, clq_dataset_get_info(dataset)->count);
+        status = clq_verify(device, graph, dataset, batch, o->limit, v);
+    }
 cleanup:
     clq_feed_destroy(feed);
+    clq_dataset_close(dataset);
     clq_arrays_close(arrays);
     return status;
 }
@@ -127,7 +126,8 @@ static clq_status print(const options *o, const clq_graph *graph, const char *co
                         const clq_verification *v) {
     if (o->common.json) {
         const char *data = o->inputs ? o->inputs : o->data ? o->data : "synthetic";
-        json_t *json = clq_verification_to_json(v, graph, data, o->inputs ? NULL : sources);
+        const bool arrays = o->inputs && clq_inputs_are_arrays(o->inputs);
+        json_t *json = clq_verification_to_json(v, graph, data, arrays ? NULL : sources);
         const clq_status status = clq_json_dump_stdout(json);
         json_decref(json);
         return status;
@@ -151,9 +151,7 @@ static clq_status run(int argc, char **argv) {
     CLQ_GOTO(status, cleanup, clq_model_open(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_model_to_integer(o.model, &graph));
     CLQ_GOTO(status, cleanup, clq_device_open(o.common.device, &device));
-    CLQ_GOTO(status, cleanup,
-             o.inputs ? verify_arrays(&o, device, graph, &verification)
-                      : verify_data(&o, device, graph, sources, &verification));
+    CLQ_GOTO(status, cleanup, verify(&o, device, graph, sources, &verification));
     CLQ_GOTO(status, cleanup, print(&o, graph, sources, &verification));
     CLQ_GOTO(status, cleanup, clq_verification_gate(&verification));
     if (o.require_int8) {

@@ -58,9 +58,9 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
     }
     if (options->batch > 1 && clq_graph_has_fixed_batch(graph)) {
         return clq_fail(CLQ_USAGE,
-                        "batch %d: graph %s takes one sample at a time, as its nodes mix axis 0 "
+                        "batch %d: %s takes one sample at a time, as its nodes mix axis 0 "
                         "with others",
-                        options->batch, graph->name);
+                        options->batch, clq_graph_called(graph));
     }
     switch (options->mode) {
     case CLQ_EXEC_FLOAT:
@@ -85,8 +85,8 @@ static clq_status check_options(const clq_graph *graph, const clq_exec_options *
         CLQ_TRY(clq_graph_check_requantizer(graph));
     }
     if (!fits) {
-        return clq_fail(CLQ_USAGE, "graph %s is a %s network, which mode %s cannot run",
-                        graph->name, form_names[form], mode_names[options->mode]);
+        return clq_fail(CLQ_USAGE, "%s is a %s network, which mode %s cannot run",
+                        clq_graph_called(graph), form_names[form], mode_names[options->mode]);
     }
     if (options->consumed != NULL &&
         (options->consumed != graph || options->mode != CLQ_EXEC_INT8)) {
@@ -316,7 +316,7 @@ cleanup:
         status = explain_size(exec, status);
     }
     clq_exec_destroy(exec);
-    return status;
+    return clq_fail_in_graph(graph, status);
 }
 
 void clq_exec_destroy(clq_exec *exec) {

@@ -187,10 +187,25 @@ bool clq_input_has_batch(const clq_graph *graph, int input) {
     return has_batch(&graph->input_axes[input], &graph->values[graph->inputs[input]]);
 }
 
-clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count) {
+bool clq_output_has_batch(const clq_graph *graph, int output) {
     const clq_graph_end *end = &graph->outputs[output];
+    return has_batch(&end->axes, &graph->values[end->value]);
+}
+
+bool clq_graph_is_of_one(const clq_graph *graph) {
+    bool batched = !clq_graph_has_fixed_batch(graph);
+    for (int i = 0; i < graph->input_count; i++) {
+        batched = batched && clq_input_has_batch(graph, i);
+    }
+    for (int i = 0; i < graph->output_count; i++) {
+        batched = batched && clq_output_has_batch(graph, i);
+    }
+    return !batched;
+}
+
+clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count) {
     clq_shape shape = clq_output_file_shape(graph, output);
-    const bool batched = shape.rank == 1 || has_batch(&end->axes, &graph->values[end->value]);
+    const bool batched = shape.rank == 1 || clq_output_has_batch(graph, output);
     if (!batched) {
         shape.rank--;
         memmove(shape.dim, shape.dim + 1, (size_t)shape.rank * sizeof *shape.dim);

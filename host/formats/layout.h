@@ -45,6 +45,10 @@ clq_shape clq_input_file_shape(const clq_graph *graph, int input);
 clq_shape clq_output_file_shape(const clq_graph *graph, int output);
 /* Whether an input has an axis for more samples than one. */
 bool clq_input_has_batch(const clq_graph *graph, int input);
+bool clq_output_has_batch(const clq_graph *graph, int output);
+/* Whether the network takes one sample at a time: it fixes the batch, or an input or output has no
+ * axis for more. */
+bool clq_graph_is_of_one(const clq_graph *graph);
 /* An array of what `count` samples give: (count, ...), or, where the output has no axis for them,
  * its first axis `count` times as long. */
 clq_shape clq_output_array_shape(const clq_graph *graph, int output, int64_t count);

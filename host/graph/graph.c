@@ -12,6 +12,32 @@
 
 /* ---- life ---- */
 
+clq_status clq_graph_set_file(clq_graph *graph, const char *file) {
+    char *copy = file ? clq_strdup(file) : NULL;
+    if (file && !copy) {
+        return CLQ_NO_MEMORY;
+    }
+    clq_free(graph->file);
+    graph->file = copy;
+    return CLQ_OK;
+}
+
+clq_status clq_fail_in_graph(const clq_graph *graph, clq_status status) {
+    return status == CLQ_OK || !graph->file || strstr(clq_last_error(), graph->file)
+               ? status
+               : clq_fail_in(status, "%s", graph->file);
+}
+
+clq_status clq_graph_create_like(const clq_graph *old, clq_graph **graph) {
+    CLQ_TRY(clq_graph_create(old->name, graph));
+    const clq_status status = clq_graph_set_file(*graph, old->file);
+    if (status != CLQ_OK) {
+        clq_graph_destroy(*graph);
+        *graph = NULL;
+    }
+    return status;
+}
+
 clq_status clq_graph_create(const char *name, clq_graph **graph) {
     CLQ_NEEDS(graph);
     clq_graph *made = clq_calloc(1, sizeof *made);
@@ -56,6 +82,7 @@ void clq_graph_destroy(clq_graph *graph) {
     clq_free(graph->metadata);
     clq_free(graph->data_files);
     clq_free(graph->name);
+    clq_free(graph->file);
     clq_free(graph->producer);
     clq_free(graph);
 }
@@ -358,7 +385,7 @@ static clq_status clone_nodes(const clq_graph *graph, clq_graph *clone) {
 clq_status clq_graph_clone(const clq_graph *graph, clq_graph **result) {
     CLQ_NEEDS(graph, result);
     clq_graph *clone = NULL;
-    clq_status status = clq_graph_create(graph->name, &clone);
+    clq_status status = clq_graph_create_like(graph, &clone);
     if (status != CLQ_OK) {
         return status;
     }

@@ -9,6 +9,17 @@ static inline bool clq_is_constant(const clq_value *value) {
     return value->kind == CLQ_VALUE_PARAMETER || value->kind == CLQ_VALUE_STATE;
 }
 
+/* The file that a graph was read from (NULL: none), of which a copy is kept; `old`'s name and file
+ * for a graph that is made from it. */
+clq_status clq_graph_set_file(clq_graph *graph, const char *file);
+clq_status clq_graph_create_like(const clq_graph *old, clq_graph **graph);
+/* Puts the graph's file in front of the last error, unless that names it already. */
+clq_status clq_fail_in_graph(const clq_graph *graph, clq_status status);
+/* For messages: its file, else its name. */
+static inline const char *clq_graph_called(const clq_graph *graph) {
+    return graph->file ? graph->file : graph->name;
+}
+
 /* What files call the value. */
 static inline const char *clq_value_file_name(const clq_value *value) {
     return value->file_name ? value->file_name : value->name;

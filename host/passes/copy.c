@@ -14,7 +14,7 @@ clq_status clq_copy_begin(const clq_graph *old, clq_graph_copy *copy) {
     for (int i = 0; i < old->value_count; i++) {
         copy->map[i] = CLQ_NO_VALUE;
     }
-    CLQ_GOTO(status, failed, clq_graph_create(old->name, &copy->new));
+    CLQ_GOTO(status, failed, clq_graph_create_like(old, &copy->new));
     for (int i = 0; i < old->input_count; i++) {
         const clq_value *input = &old->values[old->inputs[i]];
         CLQ_GOTO(

@@ -432,11 +432,11 @@ cleanup:
 clq_status clq_graph_fold(const clq_graph *graph, clq_graph **folded) {
     CLQ_NEEDS(graph, folded);
     CLQ_NEEDS_ENDS(graph);
-    return fold(graph, false, folded);
+    return clq_fail_in_graph(graph, fold(graph, false, folded));
 }
 
 clq_status clq_graph_fold_activations(const clq_graph *graph, clq_graph **folded) {
     CLQ_NEEDS(graph, folded);
     CLQ_NEEDS_ENDS(graph);
-    return fold(graph, true, folded);
+    return clq_fail_in_graph(graph, fold(graph, true, folded));
 }

@@ -52,7 +52,7 @@ static clq_status add_node(parting *p, const clq_node *node) {
 
 static clq_status make_part(parting *p) {
     const clq_graph *old = p->copy.old;
-    CLQ_TRY(clq_graph_create(old->name, &p->copy.new));
+    CLQ_TRY(clq_graph_create_like(old, &p->copy.new));
     for (int v = 0; v < old->value_count; v++) {
         p->copy.map[v] = CLQ_NO_VALUE;
     }

@@ -257,14 +257,15 @@ static clq_status run_images(calibration *c, clq_feed *feed) {
         CLQ_GOTO(status, cleanup, end_batch(c));
         if (!is_finite(c)) {
             CLQ_GOTO(status, cleanup, clq_feed_seek(feed, 0, 0)); /* for who tries again */
-            CLQ_GOTO(status, cleanup, clq_name_nonfinite(c->exec));
+            CLQ_GOTO(status, cleanup, clq_fail_in_graph(c->graph, clq_name_nonfinite(c->exec)));
         }
         c->batches++;
         c->images += c->count;
         clq_progress_update(&progress, c->images, NULL);
     }
     if (c->images == 0 && observes(c)) {
-        status = clq_fail(CLQ_BAD_DATA, "no %s to calibrate with", clq_feed_unit(feed));
+        status = clq_fail(CLQ_BAD_DATA, "%s: no %s to calibrate with", clq_feed_path(feed),
+                          clq_feed_unit(feed));
     }
 cleanup:
     clq_progress_end(&progress);
@@ -433,7 +434,7 @@ static clq_status choose_scales(calibration *c, clq_feed *feed) {
     if (c->report) {
         c->report->observer = kind;
     }
-    return set_qparams(c, kind, c->graph, c->report);
+    return clq_fail_in_graph(c->graph, set_qparams(c, kind, c->graph, c->report));
 }
 
 static bool is_border(const clq_graph *graph, int node) {
@@ -451,9 +452,8 @@ static clq_status check_layers(const clq_graph *graph) {
             return CLQ_OK;
         }
     }
-    return clq_fail(CLQ_USAGE,
-                    "graph %s has no convolution and no linear layer that is to be quantized",
-                    graph->name);
+    return clq_fail(CLQ_USAGE, "%s: has no convolution and no linear layer that is to be quantized",
+                    clq_graph_called(graph));
 }
 
 static void tell_single_scales(const clq_quant_config *config, const clq_graph *graph) {
@@ -482,7 +482,7 @@ clq_status clq_calibrate(clq_device *device, clq_graph *folded, clq_feed *feed, 
     calibration c = {.device = device, .config = config, .report = report};
     CLQ_TRY(clq_quant_config_check(config));
     if (clq_graph_form(folded) == CLQ_FORM_INTEGER) {
-        return clq_fail(CLQ_USAGE, "graph %s is an integer network already", folded->name);
+        return clq_fail(CLQ_USAGE, "%s: is an integer network already", clq_graph_called(folded));
     }
     CLQ_GOTO(status, cleanup, clq_assign_types(&config->policy, folded, &c.graph));
     CLQ_GOTO(status, cleanup, check_layers(c.graph));

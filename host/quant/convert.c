@@ -191,14 +191,12 @@ static clq_status check_activations(const clq_graph *graph) {
     return CLQ_OK;
 }
 
-clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
-    CLQ_NEEDS(quantized, integer);
-    CLQ_NEEDS_ENDS(quantized);
+static clq_status convert(const clq_graph *quantized, clq_graph **integer) {
     clq_status status = CLQ_OK;
     clq_graph *graph = NULL;
     if (clq_graph_form(quantized) == CLQ_FORM_FLOAT || clq_has_integers(quantized)) {
-        return clq_fail(CLQ_USAGE, "graph %s is not quantized; calibrate it first",
-                        quantized->name);
+        return clq_fail(CLQ_USAGE, "%s: is not quantized; calibrate it first",
+                        clq_graph_called(quantized));
     }
     CLQ_TRY(check_activations(quantized));
     CLQ_TRY(clq_graph_check_requantizer(quantized));
@@ -219,4 +217,10 @@ clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
 cleanup:
     clq_graph_destroy(graph);
     return status;
+}
+
+clq_status clq_convert(const clq_graph *quantized, clq_graph **integer) {
+    CLQ_NEEDS(quantized, integer);
+    CLQ_NEEDS_ENDS(quantized);
+    return clq_fail_in_graph(quantized, convert(quantized, integer));
 }

@@ -84,10 +84,12 @@ json_t *clq_quant_config_to_json(const clq_quant_config *config, const char *met
     json_t *json = json_object();
     json_object_set_new(json, "method", clq_json_string(method));
     json_object_set_new(json, "images", json_integer(images));
-    json_object_set_new(
-        json, "observer",
-        clq_json_string(clq_observer_text(config->observer, config->percentile, observer)));
-    json_object_set_new(json, "averaging", json_real(config->averaging));
+    if (images > 0 || !config->encodings) { /* else scales were given, and no range was observed */
+        json_object_set_new(
+            json, "observer",
+            clq_json_string(clq_observer_text(config->observer, config->percentile, observer)));
+        json_object_set_new(json, "averaging", json_real(config->averaging));
+    }
     json_object_set_new(json, "activations",
                         clq_json_string(clq_activation_names[config->symmetric_activations]));
     json_object_set_new(json, "weights",

@@ -53,6 +53,7 @@ static clq_status check_memory(const clq_analyze_work *s, int64_t samples) {
 static clq_status open_images(clq_analyze_work *s, clq_graph *graph, int64_t limit) {
     clq_data_source source = {.path = s->data,
                               .flags = s->flags,
+                              .inputs_only = s->inputs_only,
                               .quiet = !s->is_given, /* said in calibration */
                               .sources = s->sources};
     const clq_status status = clq_data_open(&source, graph, CLQ_SPLIT_TEST, limit, &s->images);
@@ -87,7 +88,8 @@ static clq_status quantize(clq_analyze_work *s, clq_dataset *train) {
 
 /* What the calibration images are needed for: to quantize, and to equalize. */
 static clq_status calibrate(clq_analyze_work *s) {
-    clq_data_source source = {.path = s->data, .flags = s->flags, .any_classes = true};
+    clq_data_source source = {
+        .path = s->data, .flags = s->flags, .any_classes = true, .inputs_only = s->inputs_only};
     clq_quant_config config = *s->config;
     clq_dataset *train = NULL;
     clq_status status = CLQ_OK;

@@ -15,8 +15,9 @@ typedef struct clq_analyze_work {
     clq_graph *trained; /* the float network; owned */
     clq_graph *integer; /* what was made of it; NULL: it is made here, with `config`; owned */
     const char *name, *quantized_name; /* of both, for errors */
-    const char *data;                  /* images or a table; NULL: arrays */
+    const char *data;                  /* images or a table, where there are no arrays */
     clq_arrays *arrays;
+    bool inputs_only; /* labels that `data` may have are not used */
     const clq_image_flags *flags;
     const clq_quant_config *config;
     uint64_t seed;

@@ -326,14 +326,15 @@ bool clq_labelled_arrays_here(const char *path) {
     return here;
 }
 
-clq_status clq_labelled_arrays_open(const char *path, clq_split split, clq_arrays **arrays) {
+clq_status clq_labelled_arrays_open(const char *path, clq_split split, bool no_labels,
+                                    clq_arrays **arrays) {
     char *file = clq_is_folder(path) ? arrays_of_split(path, split) : clq_strdup(path);
     *arrays = NULL;
     if (!file) {
         return CLQ_NO_MEMORY;
     }
     clq_status status = clq_arrays_open(file, arrays);
-    if (status == CLQ_OK) {
+    if (status == CLQ_OK && !no_labels) {
         status = clq_arrays_set_labels(*arrays, "labels");
     }
     if (status != CLQ_OK) {

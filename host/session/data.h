@@ -64,8 +64,10 @@ void clq_data_warn_unsplit(const clq_dataset *dataset, const char *list);
 int64_t clq_arrays_rows(const clq_arrays *arrays);
 /* Whether a path names arrays by its ending, .npz, or a folder of train.npz and test.npz. */
 bool clq_labelled_arrays_here(const char *path);
-/* Opens the arrays of a split, of a file both; those called "labels" are the labels. */
-clq_status clq_labelled_arrays_open(const char *path, clq_split split, clq_arrays **arrays);
+/* Opens the arrays of a split, of a file both; those called "labels" are the labels, unless none
+ * are wanted. */
+clq_status clq_labelled_arrays_open(const char *path, clq_split split, bool no_labels,
+                                    clq_arrays **arrays);
 /* A feed in data-set order without augmentation, normalized as the graph says. */
 clq_status clq_data_feed(clq_device *device, const clq_graph *graph, clq_dataset *dataset,
                          int batch, clq_feed **feed);

@@ -112,10 +112,12 @@ void clq_model_info_clear(clq_model_info *info) {
 
 /* ---- JSON ---- */
 
-/* A shape as files have it; null for the batch. */
-static json_t *shape_to_json(clq_shape shape) {
+/* A shape as files have it; `batch` comes first, where it is not NULL. */
+static json_t *shape_to_json(clq_shape shape, json_t *batch) {
     json_t *json = json_array();
-    json_array_append_new(json, json_null());
+    if (batch) {
+        json_array_append_new(json, batch);
+    }
     for (int i = 1; i < shape.rank; i++) {
         json_array_append_new(json, json_integer(shape.dim[i]));
     }
@@ -145,12 +147,22 @@ static json_t *range_to_json(const clq_scale_range *range) {
     return json;
 }
 
-static json_t *end_to_json(const char *name, clq_shape shape, const clq_value *value) {
-    json_t *json = json_object();
+/* An open batch is null, that of a network which takes one sample at a time 1. */
+static json_t *end_to_json(const clq_graph *graph, bool in, int end) {
+    const bool batched = in ? clq_input_has_batch(graph, end) : clq_output_has_batch(graph, end);
+    const clq_shape shape =
+        in ? clq_input_file_shape(graph, end) : clq_output_file_shape(graph, end);
+    const char *name = in ? clq_graph_input_name(graph, end) : clq_graph_output_name(graph, end);
+    json_t *json = json_object(), *batch = NULL;
+    if (batched) {
+        batch = clq_graph_is_of_one(graph) ? json_integer(1) : json_null();
+    }
     json_object_set_new(json, "name", clq_json_string(name));
     json_object_set_new(json, "type", clq_json_string(clq_dtype_name(CLQ_F32)));
-    json_object_set_new(json, "shape", shape_to_json(shape));
-    json_object_set_new(json, "codes", codes_to_json(value));
+    json_object_set_new(json, "shape", shape_to_json(shape, batch));
+    json_object_set_new(
+        json, "codes",
+        codes_to_json(&graph->values[in ? graph->inputs[end] : graph->outputs[end].value]));
     return json;
 }
 
@@ -176,8 +188,9 @@ static json_t *layer_to_json(const clq_layer_info *layer) {
     json_object_set_new(json, "name", clq_json_string(layer->node->name));
     json_object_set_new(json, "op", clq_json_string(layer->node->op->name));
     json_object_set_new(json, "activation", clq_json_string(clq_layer_act_name(layer)));
-    json_object_set_new(json, "output",
-                        shape_to_json(clq_layout_file_shape(NULL, &layer->output->shape)));
+    json_object_set_new(
+        json, "output",
+        shape_to_json(clq_layout_file_shape(NULL, &layer->output->shape), json_null()));
     json_object_set_new(json, "weights", weights_to_json(layer));
     json_object_set_new(json, "codes", codes_to_json(layer->output));
     json_object_set_new(json, "parameters", json_integer(layer->parameters));
@@ -263,14 +276,10 @@ json_t *clq_model_info_to_json(const clq_model_info *info) {
     json_t *json = clq_json_result(), *inputs = json_array(), *outputs = json_array(),
            *layers = json_array();
     for (int i = 0; i < graph->input_count; i++) {
-        json_array_append_new(inputs, end_to_json(clq_graph_input_name(graph, i),
-                                                  clq_input_file_shape(graph, i),
-                                                  &graph->values[graph->inputs[i]]));
+        json_array_append_new(inputs, end_to_json(graph, true, i));
     }
     for (int i = 0; i < graph->output_count; i++) {
-        json_array_append_new(outputs, end_to_json(clq_graph_output_name(graph, i),
-                                                   clq_output_file_shape(graph, i),
-                                                   &graph->values[graph->outputs[i].value]));
+        json_array_append_new(outputs, end_to_json(graph, false, i));
     }
     for (int n = 0; n < graph->node_count; n++) {
         json_array_append_new(layers, layer_to_json(&info->layers[n]));

@@ -392,6 +392,10 @@ void clq_array_feed_destroy(clq_array_feed *feed) {
     clq_free(feed);
 }
 
+clq_arrays *clq_array_feed_arrays(const clq_array_feed *feed) {
+    return feed->arrays;
+}
+
 int64_t clq_array_feed_count(const clq_array_feed *feed) {
     return feed->rows;
 }

@@ -15,6 +15,7 @@ clq_status clq_array_feed_create(const clq_graph *graph, clq_arrays *arrays, int
 void clq_array_feed_destroy(clq_array_feed *feed); /* NULL ok */
 /* Samples that arrays hold for a graph, without a word; 0: they do not fit. */
 int64_t clq_array_samples(const clq_graph *graph, clq_arrays *arrays);
+clq_arrays *clq_array_feed_arrays(const clq_array_feed *feed);
 int64_t clq_array_feed_count(const clq_array_feed *feed);
 int64_t clq_array_feed_batches(const clq_array_feed *feed);
 /* Labels of a sample: 1, or those of its pixels. */

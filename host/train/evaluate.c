@@ -65,14 +65,16 @@ static void add_rows(clq_evaluation *e, const float *logits, const int32_t *labe
     e->images += count;
 }
 
-static clq_status check_labels(const int32_t *labels, int64_t count, int classes, bool pixels) {
+static clq_status check_labels(const clq_feed *feed, const int32_t *labels, int64_t count,
+                               int classes, bool pixels) {
     if (!labels) {
-        return clq_fail(CLQ_BAD_DATA, "the images have no labels to compare the outputs with");
+        return clq_fail(CLQ_BAD_DATA, "%s: has no labels to compare the outputs with",
+                        clq_feed_path(feed));
     }
     for (int64_t i = 0; i < count; i++) {
         if ((labels[i] < 0 || labels[i] >= classes) && !(pixels && labels[i] == CLQ_NO_CLASS)) {
-            return clq_fail(CLQ_BAD_DATA, "the data has label %d, but the network has %d classes",
-                            labels[i], classes);
+            return clq_fail(CLQ_BAD_DATA, "%s: has label %d, and the network %d classes",
+                            clq_feed_path(feed), labels[i], classes);
         }
     }
     return CLQ_OK;
@@ -142,17 +144,18 @@ static clq_status open_evaluator(evaluator *v) {
     }
     v->pixels = shape->rank == 4 ? shape->dim[1] * shape->dim[2] : 1;
     if (v->pixels > 1 && clq_feed_label_size(v->feed) != v->pixels) {
-        return clq_fail(CLQ_BAD_DATA, "the network tells the class of each pixel, and the data has "
-                                      "no labels of pixels: give arrays, X.npz with \"labels\" "
-                                      "(N, H, W)");
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: has no labels of pixels, and the network tells the class of each: "
+                        "give arrays, X.npz with \"labels\" (N, H, W)",
+                        clq_feed_path(v->feed));
     }
     v->outputs = (int)(clq_shape_count(shape) / shape->dim[0]);
     e->unit = clq_feed_unit(v->feed);
     e->targets = table ? table->targets : 0;
     if (e->targets > 0 && e->targets != v->outputs) {
-        return clq_fail(CLQ_BAD_DATA,
-                        "the data has %d regression target%s, but the network has %d output%s",
-                        e->targets, clq_plural(e->targets), v->outputs, clq_plural(v->outputs));
+        return clq_fail(CLQ_BAD_DATA, "%s: has %d regression target%s, and the network %d output%s",
+                        clq_feed_path(v->feed), e->targets, clq_plural(e->targets), v->outputs,
+                        clq_plural(v->outputs));
     }
     e->classes = e->targets > 0 ? 0 : (int)(v->outputs / v->pixels);
     e->r2 = e->mean_iou = NAN;
@@ -175,7 +178,8 @@ static void close_evaluator(evaluator *v) {
 static clq_status evaluate_batch(evaluator *v, const clq_feed_batch *data, float *to) {
     const size_t bytes = (size_t)data->count * (size_t)v->outputs * sizeof *v->rows;
     if (v->e.classes > 0) {
-        CLQ_TRY(check_labels(data->labels, data->count * v->pixels, v->e.classes, v->pixels > 1));
+        CLQ_TRY(check_labels(v->feed, data->labels, data->count * v->pixels, v->e.classes,
+                             v->pixels > 1));
     }
     CLQ_TRY(clq_exec_forward(v->exec));
     CLQ_TRY(clq_buffer_read(clq_exec_output(v->exec)->buffer, 0, bytes, v->rows));
@@ -253,12 +257,12 @@ clq_status clq_evaluate(clq_exec *exec, clq_feed *feed, const char *label,
         }
     }
     if (v.e.images == 0) {
-        status = clq_fail(CLQ_BAD_DATA, "no %s to evaluate", v.e.unit);
+        status = clq_fail(CLQ_BAD_DATA, "%s: no %s to evaluate", clq_feed_path(feed), v.e.unit);
         goto cleanup;
     }
     if (v.pixels > 1 && v.e.pixels == 0) {
-        status = clq_fail(CLQ_BAD_DATA, "no pixel to evaluate: all labels of the data are %d, none",
-                          CLQ_NO_CLASS);
+        status = clq_fail(CLQ_BAD_DATA, "%s: no pixel to evaluate: all labels are %d, none",
+                          clq_feed_path(feed), CLQ_NO_CLASS);
         goto cleanup;
     }
     finish(&v);

@@ -174,6 +174,12 @@ const char *clq_feed_unit(const clq_feed *feed) {
     return feed->table || feed->arrays ? "rows" : "images";
 }
 
+const char *clq_feed_path(const clq_feed *feed) {
+    CLQ_NEEDS_OR("", feed);
+    return feed->arrays ? clq_arrays_path(clq_array_feed_arrays(feed->arrays))
+                        : clq_dataset_get_info(feed->dataset)->path;
+}
+
 int64_t clq_feed_count(const clq_feed *feed) {
     CLQ_NEEDS_OR(0, feed);
     return feed->arrays ? clq_array_feed_count(feed->arrays)

@@ -144,9 +144,11 @@ static clq_status check_pixels(const trainer *t) {
     const clq_shape *output = &clq_exec_output(t->exec)->shape;
     if (t->feed && t->job->config.loss == CLQ_LOSS_CROSS_ENTROPY && output->rank == 4 &&
         clq_feed_label_size(t->feed) != output->dim[1] * output->dim[2]) {
-        return clq_fail(CLQ_BAD_DATA, "the network tells the class of each pixel, and the data has "
-                                      "no labels of pixels: give arrays, X.npz with \"labels\" "
-                                      "(N, H, W), or without labels the loss output_error");
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: has no labels of pixels, and the network tells the class of each: "
+                        "give arrays, X.npz with \"labels\" (N, H, W), or without labels the loss "
+                        "output_error",
+                        clq_feed_path(t->feed));
     }
     return CLQ_OK;
 }

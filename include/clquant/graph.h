@@ -160,6 +160,7 @@ typedef struct clq_graph_end {
 
 typedef struct clq_graph {
     char *name;
+    char *file;     /* that it was read from, also through copies; NULL: none. Failures name it */
     char *producer; /* what wrote the file, "pytorch 2.6.0"; NULL: not from a file, not said, or a
                        graph made from another */
     char **data_files; /* owned: paths of the external data that the file's weights were read from;

@@ -154,6 +154,7 @@ clq_status clq_feed_create_arrays_with(clq_device *device, const clq_graph *grap
 void clq_feed_destroy(clq_feed *feed);
 const clq_table *clq_feed_table(const clq_feed *feed); /* NULL: images */
 const char *clq_feed_unit(const clq_feed *feed);       /* "images" or "rows": what it counts */
+const char *clq_feed_path(const clq_feed *feed);       /* of what it feeds, for messages */
 int64_t clq_feed_batches(const clq_feed *feed);        /* batches an epoch */
 int64_t clq_feed_count(const clq_feed *feed);          /* images or rows that it has */
 /* Labels of a sample: 1, or, of arrays, those of its pixels where the output has some. */

@@ -133,7 +133,12 @@ static void strange_files(void **state) {
     assert_int_equal(clq_graph_set_metadata(graph, "evil", "\033[31mred\nline\xc3\xa9"), CLQ_OK);
     assert_int_equal(clq_graph_set_metadata(graph, "clquant.quantization", "no JSON"), CLQ_OK);
     assert_int_equal(clq_onnx_save(graph, model), CLQ_OK);
+    graph->outputs[1].axes = (clq_axes){1, {1}}; /* has no axis for the batch */
+    assert_int_equal(clq_onnx_save(graph, clq_test_temp_path("one.onnx")), CLQ_OK);
     clq_graph_destroy(graph);
+    assert_exit(0, "info %s", clq_test_temp_path("one.onnx"));
+    assert_printed("left: float32 1x5");
+    assert_printed("most: float32 5");
     assert_exit(0, "info %s", model);
     assert_null(strchr(command_output, '\033'));
     assert_printed("left: float32 Nx5");

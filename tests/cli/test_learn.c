@@ -34,6 +34,18 @@ static void any_network_learns_without_labels(void **state) {
     assert_printed("without labels");
     assert_printed("\"before_qat\"");
 
+    /* Images are images to every command that takes --inputs, whatever classes they have. */
+    assert_exit(0, "ptq %s -i %s -o %s", classifier(), images, path_of("images.onnx"));
+    assert_printed("its images have no labels");
+    assert_printed("int8 outputs differ from FP32's on ");
+    assert_exit(0, "verify %s -i %s --json", path_of("images.onnx"), images);
+    assert_printed("\"mismatched_codes\": 0");
+    assert_printed("\"preprocessing\": {");
+    assert_exit(0, "analyze %s %s -i %s", classifier(), path_of("images.onnx"), images);
+    assert_printed("accuracy was not measured");
+    assert_exit(CLQ_NO_INPUT, "ptq %s -i %s -o %s", model, path_of("nope"), path_of("no.onnx"));
+    assert_printed("nope: no such array, table, image or folder of images");
+
     assert_exit(CLQ_USAGE, "qat %s -i %s -D synthetic -o %s", model, x, q);
     assert_printed("either --data or --inputs");
     assert_exit(CLQ_USAGE, "qat %s -i %s --mean 0.5 --std 0.5 -o %s", model, x, path_of("no.onnx"));
@@ -117,9 +129,11 @@ static void a_unet_through_every_command(void **state) {
     const char *bare = path_of("bare.npz");
     squares(bare, 1, PIXELS);
     assert_exit(CLQ_BAD_DATA, "eval %s --data %s", model, bare);
-    assert_printed("no pixel to evaluate: all labels of the data are 255, none");
+    assert_printed("bare.npz: no pixel to evaluate: all labels are 255, none");
     assert_exit(CLQ_BAD_DATA, "train unet --data %s --out %s", bare, path_of("bare"));
     assert_printed("bare.npz: no pixel to learn from: all labels are 255, none");
+    assert_exit(0, "qat %s --data %s --distill fp32 --no-labels --test-images 0 -o %s", model, bare,
+                path_of("unneeded.onnx"));
     assert_exit(CLQ_BAD_DATA, "eval %s --data synthetic:train=8,test=8,size=8", model);
     assert_exit(CLQ_USAGE, "convert --network unet --size 12 -o %s", path_of("no.onnx"));
     assert_printed("unet: size 12 must be a multiple of 8");

@@ -77,6 +77,7 @@ static clq_status dequantize(joiner *j, const char *of, const char *codes, const
     Onnx__NodeProto *node;
     CLQ_TRY(inner_name(j, of, "weights", name));
     CLQ_TRY(append_node(j, "DequantizeLinear", inputs, 3, *name, &node));
+    CLQ_TRY(clq_arena_format(&j->load->arena, &node->name, "%s.weights", of));
     return onnx_give_axis(j->load, node, axis);
 }
 
@@ -133,8 +134,11 @@ static clq_status put_layer(joiner *j, size_t index, const product *p, const cha
         layer->n_attribute = p->node->n_attribute;
     }
     j->graph->node[index] = layer;
-    return bias[0] ? append_node(j, "Add", (const char *const[2]){sum, bias}, 2, output, &add)
-                   : CLQ_OK;
+    if (!bias[0]) {
+        return CLQ_OK;
+    }
+    CLQ_TRY(append_node(j, "Add", (const char *const[2]){sum, bias}, 2, output, &add));
+    return clq_arena_format(&j->load->arena, &add->name, "%s.add", output);
 }
 
 /* Mul(Cast(MatMulInteger(a, b, za, zb)), Mul(sa, sb)), its operands in any order. */

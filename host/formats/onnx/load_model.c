@@ -1,5 +1,6 @@
 /* Reading an ONNX model: see load.h for the parts. */
 #include "formats/onnx/load.h"
+#include "graph/node.h"
 
 #include <clquant/formats.h>
 #include <clquant/passes.h>
@@ -380,6 +381,7 @@ typedef struct source_file {
     const char *folder; /* NULL: none */
     const clq_onnx_shape *shapes;
     size_t shape_count;
+    const char *name; /* its path, or what it is called in errors */
 } source_file;
 
 /* *surveyed: all operators are known. */
@@ -390,7 +392,10 @@ static clq_status load_once(const source_file *file, bool whole, bool *surveyed,
                         .shape_count = file->shape_count,
                         .whole = whole};
     load.arena.limit = clq_onnx_memory_limit(file->size);
-    const clq_status status = load_graph(&load, file->model);
+    clq_status status = load_graph(&load, file->model);
+    if (status == CLQ_OK) {
+        status = clq_graph_set_file(load.graph, file->name);
+    }
     if (status == CLQ_OK) {
         *graph = load.graph;
         load.graph = NULL;
@@ -427,7 +432,8 @@ clq_status clq_onnx_load_memory(const void *data, size_t size, const char *name,
     CLQ_TRY(clq_onnx_check_head(NULL, name, data, size, size));
     clq_status status = clq_onnx_unpack(data, size, &memory, &model);
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, &(source_file){.model = model, .size = size}, graph);
+        status = load_unpacked(&memory, model,
+                               &(source_file){.model = model, .size = size, .name = name}, graph);
     }
     return clq_fail_in(status, "%s", name);
 }
@@ -450,8 +456,8 @@ clq_status clq_onnx_load_shaped(const char *path, const clq_onnx_shape *shapes, 
         status = CLQ_NO_MEMORY;
     }
     if (status == CLQ_OK) {
-        status = load_unpacked(&memory, model, &(source_file){model, size, folder, shapes, count},
-                               graph);
+        status = load_unpacked(&memory, model,
+                               &(source_file){model, size, folder, shapes, count, path}, graph);
     }
     clq_free(folder);
     return clq_fail_in(status, "%s", path);

@@ -92,11 +92,12 @@ clq_status onnx_node_name(onnx_loader *load, const onnx_node *node, const char *
     join_scopes(wanted);
     const char *last = strrchr(wanted, '.');
     last = last ? last + 1 : wanted;
+    const int op_length = (int)strcspn(node->op, ","); /* one that stands for two: the first */
     bool says_what = weight != NULL || contains_ignoring_case(last, node->op);
     if (!says_what || !wanted[0]) { /* "layer1.0" alone would be a block, so "layer1.0.add" */
-        CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s%s%s", wanted, wanted[0] ? "." : "",
-                                 node->op));
-        for (char *c = wanted + strlen(wanted) - strlen(node->op); *c; c++) {
+        CLQ_TRY(clq_arena_format(&load->arena, &wanted, "%s%s%.*s", wanted, wanted[0] ? "." : "",
+                                 op_length, node->op));
+        for (char *c = wanted + strlen(wanted) - (size_t)op_length; *c; c++) {
             *c = (char)tolower((unsigned char)*c);
         }
     }

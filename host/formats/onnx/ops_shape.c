@@ -258,20 +258,67 @@ static clq_axes file_axes(const clq_shape *shape) {
     return clq_axes_of(&none, shape->rank);
 }
 
+static bool same_pixels(const clq_shape *a, const clq_shape *b) {
+    return memcmp(a->dim, b->dim, 3 * sizeof *a->dim) == 0;
+}
+
+/* Whether a node takes channels in groups, (N, H, W, g, c), to others or to those of an image. */
+static bool reads_groups(const clq_graph *graph, const clq_node *node) {
+    const clq_shape *x = &graph->values[node->inputs[0]].shape;
+    const clq_shape *y = &graph->values[node->output].shape;
+    if (node->op == &clq_op_transpose) {
+        const int *perm = ((const clq_transpose_attrs *)node->attrs)->perm;
+        return perm[0] == 0 && perm[1] == 1 && perm[2] == 2;
+    }
+    return node->op == &clq_op_reshape && y->rank == 4 && same_pixels(x, y);
+}
+
+/* Whether a value is an image's channels in groups and read as such alone: the file then has it as
+ * (N, g, c, H, W), and nothing is transposed on the way there and back. */
+static bool is_in_groups(const clq_graph *graph, int value) {
+    const clq_shape *shape = &graph->values[value].shape;
+    const int producer = graph->values[value].producer;
+    const clq_node *maker = producer < 0 ? NULL : &graph->nodes[producer];
+    if (shape->rank != 5 || !maker) {
+        return false;
+    }
+    const clq_shape *from = &graph->values[maker->inputs[0]].shape;
+    bool fits = maker->op == &clq_op_reshape
+                    ? from->rank == 4 && same_pixels(from, shape)
+                    : maker->op == &clq_op_transpose && reads_groups(graph, maker) &&
+                          is_in_groups(graph, maker->inputs[0]);
+    for (int i = 0; i < graph->output_count; i++) {
+        fits = fits && graph->outputs[i].value != value;
+    }
+    for (int n = 0; fits && n < graph->node_count; n++) {
+        const clq_node *node = &graph->nodes[n];
+        for (int i = 0; i < node->input_count; i++) {
+            fits = fits && (node->inputs[i] != value || reads_groups(graph, node));
+        }
+    }
+    return fits;
+}
+
+static clq_axes value_axes(const onnx_saver *save, int value) {
+    static const clq_axes groups = {5, {0, 3, 4, 1, 2}};
+    return is_in_groups(save->graph, value) ? groups : file_axes(&save->graph->values[value].shape);
+}
+
 static clq_status write_transpose(onnx_chain *chain, const clq_node *node, const char **inputs,
                                   size_t count) {
     const clq_transpose_attrs *attrs = node->attrs;
     onnx_saver *save = chain->save;
-    const clq_shape *shape = &save->graph->values[node->output].shape;
-    const clq_axes axes = file_axes(shape);
-    int perm[CLQ_MAX_RANK];
+    const clq_axes from = value_axes(save, node->inputs[0]), to = value_axes(save, node->output);
+    int perm[CLQ_MAX_RANK] = {0};
     Onnx__NodeProto *made;
-    for (int k = 0; k < shape->rank; k++) {
-        perm[k] = onnx_file_axis(shape, attrs->perm[axes.axis[k]]);
+    for (int k = 0; k < to.rank; k++) {
+        while (from.axis[perm[k]] != attrs->perm[to.axis[k]]) {
+            perm[k]++;
+        }
     }
     onnx_save_plan(chain, chain->onnx, CLQ_ACT_NONE);
     CLQ_TRY(onnx_save_step(chain, chain->onnx, inputs, count, &made));
-    CLQ_TRY(onnx_save_ints(save, made, "perm", perm, (size_t)shape->rank));
+    CLQ_TRY(onnx_save_ints(save, made, "perm", perm, (size_t)to.rank));
     return onnx_save_finish(chain, CLQ_ACT_NONE);
 }
 
@@ -299,28 +346,32 @@ static clq_status save_stored(onnx_saver *save, const char *base, int value, con
     return onnx_save_axes(save, base, &axes, &stored, NULL, x);
 }
 
-/* The shape as a file says it: the batch is kept. */
-static clq_status save_dims(onnx_saver *save, const clq_node *node, const char **name) {
+/* The shape as a file says it, its axes as in `axes`: the batch is kept. */
+static clq_status save_dims(onnx_saver *save, const clq_node *node, const clq_axes *axes,
+                            const char **name) {
     const clq_shape *x = &save->graph->values[node->inputs[0]].shape;
     const clq_shape *y = &save->graph->values[node->output].shape;
     int64_t dim[CLQ_MAX_RANK];
     for (int k = 0; k < y->rank; k++) {
-        dim[k] = k == 0 && x->dim[0] == y->dim[0] ? 0 : y->dim[k];
+        dim[k] = k == 0 && x->dim[0] == y->dim[0] ? 0 : y->dim[axes ? axes->axis[k] : k];
     }
     return onnx_save_longs(save, "reshape_shape", dim, (size_t)y->rank, name);
 }
 
-/* Between Transposes where either side is an image. */
+/* Between Transposes where either side is an image whose pixels do not stay what they are. */
 static clq_status write_reshape(onnx_chain *chain, const clq_node *node, const char **inputs,
                                 size_t count) {
     onnx_saver *save = chain->save;
     const clq_shape *shape = &save->graph->values[node->output].shape;
-    const bool image = shape->rank == 4;
+    const bool kept =
+        is_in_groups(save->graph, node->inputs[0]) || is_in_groups(save->graph, node->output);
+    const clq_axes axes = value_axes(save, node->output);
+    const bool image = shape->rank == 4 && !kept;
     const char *reshape[2] = {inputs[0]};
     Onnx__NodeProto *made;
     (void)count;
-    CLQ_TRY(save_stored(save, chain->base, node->inputs[0], &reshape[0]));
-    CLQ_TRY(save_dims(save, node, &reshape[1]));
+    CLQ_TRY(kept ? CLQ_OK : save_stored(save, chain->base, node->inputs[0], &reshape[0]));
+    CLQ_TRY(save_dims(save, node, kept ? &axes : NULL, &reshape[1]));
     onnx_save_plan(chain, image ? "Transpose" : "Reshape", CLQ_ACT_NONE);
     CLQ_TRY(onnx_save_step(chain, "Reshape", reshape, 2, &made));
     if (image) {

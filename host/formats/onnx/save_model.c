@@ -96,30 +96,9 @@ static clq_status make_value_info(onnx_saver *save, const char *name, int value,
     return CLQ_OK;
 }
 
-static bool has_batch(const clq_axes *axes) {
-    for (int k = 0; k < axes->rank; k++) {
-        if (axes->axis[k] == 0) {
-            return true;
-        }
-    }
-    return axes->rank == 0; /* by default */
-}
-
-/* Whether the network takes one sample at a time: some input or output has no axis for more. */
-static bool is_of_one(const clq_graph *graph) {
-    bool batched = !clq_graph_has_fixed_batch(graph);
-    for (int i = 0; i < graph->input_count; i++) {
-        batched = batched && has_batch(&graph->input_axes[i]);
-    }
-    for (int i = 0; i < graph->output_count; i++) {
-        batched = batched && has_batch(&graph->outputs[i].axes);
-    }
-    return !batched;
-}
-
 static clq_status make_ends(onnx_saver *save, Onnx__GraphProto *proto) {
     const clq_graph *graph = save->graph;
-    const int64_t batch = is_of_one(graph) ? 1 : 0;
+    const int64_t batch = clq_graph_is_of_one(graph) ? 1 : 0;
     void *inputs, *outputs;
     CLQ_TRY(
         clq_arena_take(&save->arena, (size_t)graph->input_count, sizeof *proto->input, &inputs));
