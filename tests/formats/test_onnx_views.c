@@ -5,8 +5,10 @@
 #include <clquant/ops.h>
 #include <clquant/passes.h>
 
+#include "base/files.h"
 #include "formats/layout.h"
 #include "formats/ref_forward.h"
+#include "graph/node.h"
 
 static const clq_node *node_at(const clq_graph *graph, int index, const char *op) {
     assert_in_range(index, 0, graph->node_count - 1);
@@ -276,6 +278,39 @@ static void channel_shuffle(void **state) {
     make_node(m, "Reshape", "t,joined", "j");
     make_node(m, "Conv", "j,b.weight", "y");
     check_ops(m, ops, 5);
+
+    /* Written with the one transposition that it was read with. */
+    void *bytes = NULL;
+    size_t size;
+    int transposes = 0;
+    assert_ok(clq_file_read(clq_test_temp_path("moves.onnx"), 1 << 20, &bytes, &size));
+    Onnx__ModelProto *model = onnx__model_proto__unpack(NULL, size, bytes);
+    assert_non_null(model);
+    for (size_t n = 0; n < model->graph->n_node; n++) {
+        transposes += strcmp(model->graph->node[n]->op_type, "Transpose") == 0;
+    }
+    assert_int_equal(transposes, 1);
+    onnx__model_proto__free_unpacked(model, NULL);
+    clq_free(bytes);
+}
+
+/* A failure in a network names its file, once, also in graphs that are made of it. */
+static void failures_name_the_file(void **state) {
+    (void)state;
+    make_model *m = make_start();
+    make_node(m, "Relu", "x", "y");
+    clq_graph *graph = make_finish(m), *copy = NULL;
+    assert_ok(clq_graph_clone(graph, &copy));
+    assert_non_null(strstr(copy->file, "made.onnx"));
+    clq_graph_destroy(graph);
+    clq_status status = clq_fail(CLQ_BAD_DATA, "node x: sums");
+    for (int i = 0; i < 2; i++) {
+        status = clq_fail_in_graph(copy, status);
+        assert_int_equal(status, CLQ_BAD_DATA);
+        assert_error_has("made.onnx: node x: sums");
+        assert_null(strstr(strstr(clq_last_error(), "made.onnx") + 1, "made.onnx"));
+    }
+    clq_graph_destroy(copy);
 }
 
 /* Two readers of one transposed value share the node; a flattened image goes into a layer as it is
@@ -586,6 +621,7 @@ int main(void) {
         cmocka_unit_test(channels_last),
         cmocka_unit_test(output_axes),
         cmocka_unit_test(channel_shuffle),
+        cmocka_unit_test(failures_name_the_file),
         cmocka_unit_test(moves_are_made_once),
         cmocka_unit_test(rows_of_channels),
         cmocka_unit_test(splits),
