@@ -20,7 +20,7 @@ __kernel void softmax_f32(__global const float *x, __global const float *largest
     const float##W top_ = LOAD##W(largest + k), sum_ = LOAD##W(sum + k);                           \
     const float##W log_ = clq_log##W(sum_);                                                        \
     FOR_ROW(W, SOFTMAX)
-    FOR_ROWS(SOFTMAX_ROW)
+    FOR_ROWS_UNFOLDED(SOFTMAX_ROW)
 }
 
 /* dx = y (dy - total) with total = sum of y dy, or dy - exp(y) total with total = sum of dy. */
@@ -36,7 +36,7 @@ __kernel void softmax_grad_f32(__global const float *y, __global const float *dy
 #define SOFTMAX_GRAD_ROW(W)                                                                        \
     const float##W total_ = LOAD##W(total + k);                                                    \
     FOR_ROW(W, SOFTMAX_GRAD)
-    FOR_ROWS(SOFTMAX_GRAD_ROW)
+    FOR_ROWS_UNFOLDED(SOFTMAX_GRAD_ROW)
 }
 
 /* ---- lp_normalization: rows of the length 1; those of the length 0 stay 0 ---- */
@@ -53,7 +53,7 @@ __kernel void lp_normalize_f32(__global const float *x, __global const float *le
 #define LP_ROW(W)                                                                                  \
     const float##W length_ = LOAD##W(length + k);                                                  \
     FOR_ROW(W, LP)
-    FOR_ROWS(LP_ROW)
+    FOR_ROWS_UNFOLDED(LP_ROW)
 }
 
 /* dx = (dy - y total) / length, of the sum of magnitudes (dy - sign(y) total) / length, with total
@@ -71,7 +71,7 @@ __kernel void lp_normalize_grad_f32(__global const float *y, __global const floa
 #define LP_GRAD_ROW(W)                                                                             \
     const float##W length_ = LOAD##W(length + k), total_ = LOAD##W(total + k);                     \
     FOR_ROW(W, LP_GRAD)
-    FOR_ROWS(LP_GRAD_ROW)
+    FOR_ROWS_UNFOLDED(LP_GRAD_ROW)
 }
 
 /* ---- layer_norm, instance_norm, group_norm: x (outer, P, C) in groups of C / G channels ----

@@ -195,7 +195,7 @@ __kernel void reduce_grad_f32(__global const float *x, __global const float *y,
     GRAD_LOOP##W
 #define GRAD_LOOP16 FOR_ROW(16, GRAD_ACROSS)
 #define GRAD_LOOP1 FOR_ROW(1, GRAD_ALONG)
-    FOR_ROWS(GRAD_ROW)
+    FOR_ROWS_UNFOLDED(GRAD_ROW)
 }
 
 /* dx = dy times the product of the others, from that of all that are not 0. */

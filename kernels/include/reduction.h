@@ -113,6 +113,7 @@ static inline int element_at(const reduction *g, int one_group, uint i) {
         FOLD_LANES(1, S, start, TERM, JOIN, total)                                                 \
     }
 
+#define FOR_ROWS_UNFOLDED(BODY) FOR_ROWS(BODY)
 #define FOR_ROW(W, BODY) FOR_ROW_##W(BODY)
 #define FOR_ROW_16(BODY)                                                                           \
     for (int i = 0; i < n; i++) {                                                                  \
@@ -132,11 +133,14 @@ static inline int element_at(const reduction *g, int one_group, uint i) {
 #else
 
 #define ROW_ITEMS 64
-/* Every work-item runs it, those beyond the last row on the last again, as there are barriers. */
+/* Every work-item runs it, those beyond the last row on the last again, as there are barriers. The
+ * lanes are FOLD's; PoCL 6 ends the program where a kernel has local memory and uses none. */
 #define FOR_ROWS(BODY)                                                                             \
+    __local float lanes_[16 * ROW_LANES];                                                          \
+    FOR_ROWS_UNFOLDED(BODY)
+#define FOR_ROWS_UNFOLDED(BODY)                                                                    \
     const int place_ = get_local_id(0) % side, part = get_local_id(0) / side;                      \
     const int parts = ROW_ITEMS / side;                                                            \
-    __local float lanes_[16 * ROW_LANES];                                                          \
     for (int first_ = get_group_id(0) * side; first_ < rows; first_ += get_num_groups(0) * side) { \
         const int k = min(first_ + place_, rows - 1);                                              \
         const int base = row_at(&rows_, (uint)k);                                                      \
