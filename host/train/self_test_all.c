@@ -6,10 +6,12 @@
 #include "ops/self_test.h"
 #include "train/self_test.h"
 
-/* What networks consist of: 3x3 on colours and on features, 1x1 on one pixel, depthwise. */
+/* What networks consist of: 3x3 on colours, on many features and on few, 1x1 on one pixel,
+ * depthwise. */
 static const clq_conv_geometry shapes[] = {
     {1, 14, 14, 3, 32, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1, false},
     {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1, false},
+    {1, 14, 14, 16, 16, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 1, false},
     {1, 1, 1, 64, 10, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, false},
     {1, 14, 14, 64, 64, 3, 3, 14, 14, 1, 1, 1, 1, 1, 1, 64, false},
 };
