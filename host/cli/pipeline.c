@@ -41,7 +41,7 @@ clq_status clq_model_to_integer(const char *path, clq_graph **graph) {
         *graph = integer;
         return CLQ_OK;
     default:
-        return clq_fail(CLQ_USAGE, "%s: is not a quantized model", path);
+        return clq_fail(CLQ_USAGE, "%s: is not a quantized model; ptq makes one of it", path);
     }
 }
 

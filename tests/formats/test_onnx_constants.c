@@ -373,6 +373,8 @@ static void open_dimensions(void **state) {
     assert_status(clq_onnx_load_shaped(path, (const clq_onnx_shape[]){shape, unknown}, 2, &graph),
                   CLQ_USAGE);
     assert_error_has("a shape is given for \"z\", its inputs are \"x\"");
+    assert_status(clq_onnx_load_shaped(path, &unknown, 1, &graph), CLQ_USAGE);
+    assert_error_has("a shape is given for \"z\""); /* not that x is open */
 }
 
 int main(void) {

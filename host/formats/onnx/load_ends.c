@@ -74,20 +74,28 @@ static const clq_onnx_shape *find_shape(const onnx_loader *load, const char *nam
     return NULL;
 }
 
-/* Every shape that the caller gave is an input's. */
+/* Not an initializer, which old files list among the inputs. */
+static bool is_fed(const onnx_loader *load, const Onnx__ValueInfoProto *info) {
+    const int bound = clq_names_find(&load->bound, info->name);
+    return bound < 0 || load->operands[bound].value != CLQ_NO_VALUE;
+}
+
+/* Every shape that the caller gave is an input's. Nothing but initializers is bound yet. */
 static clq_status check_shapes(const onnx_loader *load) {
     for (size_t i = 0; i < load->shape_count; i++) {
         clq_text inputs = {0};
         bool found = false;
-        for (int k = 0; k < load->graph->input_count; k++) {
-            const char *name = clq_graph_input_name(load->graph, k);
-            found = found || strcmp(name, load->shapes[i].input) == 0;
-            clq_text_printf(&inputs, "%s\"%.100s\"", k ? ", " : "", name);
+        for (size_t k = 0; k < load->proto->n_input; k++) {
+            const Onnx__ValueInfoProto *info = load->proto->input[k];
+            if (is_fed(load, info)) {
+                found = found || strcmp(info->name, load->shapes[i].input) == 0;
+                clq_text_printf(&inputs, "%s\"%.100s\"", inputs.size ? ", " : "", info->name);
+            }
         }
         clq_status status = clq_text_status(&inputs);
         if (status == CLQ_OK && !found) {
             status = clq_fail(CLQ_USAGE, "a shape is given for \"%.100s\", its inputs are %s",
-                              load->shapes[i].input, inputs.data);
+                              load->shapes[i].input, inputs.data ? inputs.data : "none");
         }
         clq_text_free(&inputs);
         CLQ_TRY(status);
@@ -220,14 +228,14 @@ clq_status onnx_add_inputs(onnx_loader *load) {
         if (!info->name || !info->name[0]) {
             return clq_fail(CLQ_BAD_DATA, "input %zu has no name", i);
         }
-        const int bound = clq_names_find(&load->bound, info->name);
-        const bool is_initializer = bound >= 0 && load->operands[bound].value == CLQ_NO_VALUE;
-        if (!is_initializer) {
-            CLQ_TRY(add_input(load, info));
+    }
+    CLQ_TRY(check_shapes(load));
+    for (size_t i = 0; i < load->proto->n_input; i++) {
+        if (is_fed(load, load->proto->input[i])) {
+            CLQ_TRY(add_input(load, load->proto->input[i]));
         }
     }
-    return load->graph->input_count > 0 ? check_shapes(load)
-                                        : clq_fail(CLQ_BAD_DATA, "the graph has no input");
+    return load->graph->input_count > 0 ? CLQ_OK : clq_fail(CLQ_BAD_DATA, "the graph has no input");
 }
 
 /* ---- outputs ---- */
