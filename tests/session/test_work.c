@@ -183,7 +183,7 @@ static void evaluates_labelled_arrays(void **state) {
     }
     clq_arrays *unlabelled = in_memory(false, CLQ_ORDER_MODEL);
     assert_status(clq_session_evaluate(fp32, NULL, unlabelled, NULL, NULL), CLQ_BAD_DATA);
-    assert_error_has("have no labels");
+    assert_error_has("arrays: has no labels");
     clq_arrays_close(unlabelled);
     labels[3] = 0.5f;
     clq_arrays *arrays = in_memory(true, CLQ_ORDER_MODEL);
