@@ -73,7 +73,7 @@ static clq_status check_labels(const clq_feed *feed, const int32_t *labels, int6
     }
     for (int64_t i = 0; i < count; i++) {
         if ((labels[i] < 0 || labels[i] >= classes) && !(pixels && labels[i] == CLQ_NO_CLASS)) {
-            return clq_fail(CLQ_BAD_DATA, "%s: has label %d, and the network %d classes",
+            return clq_fail(CLQ_BAD_DATA, "%s: has label %d, but the network has %d classes",
                             clq_feed_path(feed), labels[i], classes);
         }
     }
@@ -153,7 +153,8 @@ static clq_status open_evaluator(evaluator *v) {
     e->unit = clq_feed_unit(v->feed);
     e->targets = table ? table->targets : 0;
     if (e->targets > 0 && e->targets != v->outputs) {
-        return clq_fail(CLQ_BAD_DATA, "%s: has %d regression target%s, and the network %d output%s",
+        return clq_fail(CLQ_BAD_DATA,
+                        "%s: has %d regression target%s, but the network has %d output%s",
                         clq_feed_path(v->feed), e->targets, clq_plural(e->targets), v->outputs,
                         clq_plural(v->outputs));
     }
